@@ -1,0 +1,43 @@
+# Everything a developer runs. `make setup` builds .venv from the pinned versions; the other targets build it when needed.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: setup demo test check format pins clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+# Two daily DAGs share one Elastic IP on a real Airflow and a local AWS. KEEP=1 leaves it running and prints the URLs.
+demo: $(STAMP)
+	@$(BIN)/python -m demo $(if $(KEEP),--keep)
+
+test: $(STAMP)
+	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report
+
+check: $(STAMP)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# Renew the pinned development versions.
+pins:
+	@$(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package airflow-eip-provider --output-file requirements/dev.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) dist .demo .mypy_cache .pytest_cache .ruff_cache .coverage*

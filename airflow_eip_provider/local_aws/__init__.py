@@ -1,0 +1,1 @@
+"""AWS, EMR and Azure SQL on one laptop: for development, docker-compose and tests."""

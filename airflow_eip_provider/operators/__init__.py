@@ -1,0 +1,1 @@
+"""Operators: validate, act, wait, finish, undo."""

@@ -1,0 +1,1 @@
+"""Triggers: wait and report; they never change AWS."""
