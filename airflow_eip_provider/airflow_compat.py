@@ -1,0 +1,62 @@
+"""The one place that knows where Airflow's versions differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+try:  # Airflow >= 3.1
+    from airflow.sdk.exceptions import (
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        TaskDeferred,
+    )
+except ImportError:  # Airflow 2.11 and 3.0
+    from airflow.exceptions import (  # type: ignore[no-redef,attr-defined]
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        TaskDeferred,
+    )
+
+try:  # Airflow >= 3.1
+    from airflow.sdk.configuration import conf
+except ImportError:  # Airflow 2.11 and 3.0
+    from airflow.configuration import conf
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context  # noqa: TC004 - others import this name for their annotations only
+
+__all__ = [
+    "DEFAULT_DEFERRABLE",
+    "TRIGGER_FAIL_REPR",
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+    "BaseTrigger",
+    "Context",
+    "TaskDeferred",
+    "TriggerEvent",
+    "conf",
+    "own_xcom",
+]
+
+# What Airflow puts in place of the method name when a deferral ended in a timeout or a trigger's error.
+TRIGGER_FAIL_REPR = "__fail__"
+
+DEFAULT_DEFERRABLE: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
+
+
+def own_xcom(context: Context, key: str) -> Any:
+    """
+    Read what the running task instance itself pushed in this try.
+
+    A mapped task must name its own map index, or it reads the list of all of its siblings.
+    """
+    ti = context["ti"]
+    return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)

@@ -1,0 +1,205 @@
+"""
+Every error that this package raises.
+
+::
+
+    ElasticIpError
+    ├── PermanentError                  no retry helps: the task fails at once
+    │   ├── InvalidInputError           a parameter is wrong; nothing was changed in AWS
+    │   ├── AddressNotFoundError        the allocation ID names no address here
+    │   ├── AddressUnusableError        the address exists and can never be bound
+    │   ├── NotPermittedError           IAM refuses what the task needs
+    │   ├── MissingConnectionError      the Airflow connection does not exist
+    │   ├── NotBoundError               a step was to run on a cluster without the address
+    │   └── AddressLostError            the address left the cluster while it was needed
+    └── TransientError                  Airflow's retries may help
+        ├── AddressBusyError            somebody else has the address (not getting it, as opposed to losing it)
+        ├── WaitTimeoutError            a bounded wait ended
+        ├── ClusterEndedError           the cluster is in a terminal state, or unknown
+        ├── LaunchUnclearError          RunJobFlow got no answer and no cluster of this launch can be found
+        └── StepFailedError             EMR ended a step other than COMPLETED
+
+Imports the standard library only. Airflow pickles exceptions between processes, which rebuilds them from ``args``;
+each constructor here builds its own message, hence ``__reduce__``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AddressBusyError",
+    "AddressLostError",
+    "AddressNotFoundError",
+    "AddressUnusableError",
+    "ClusterEndedError",
+    "ElasticIpError",
+    "InvalidInputError",
+    "LaunchUnclearError",
+    "MissingConnectionError",
+    "NotBoundError",
+    "NotPermittedError",
+    "PermanentError",
+    "StepFailedError",
+    "TransientError",
+    "WaitTimeoutError",
+]
+
+
+def _restore(cls: type[ElasticIpError], message: str) -> ElasticIpError:
+    error = cls.__new__(cls)
+    error.args = (message,)
+    return error
+
+
+class ElasticIpError(Exception):
+    """Base of every error of this package: ``<doing> <thing> 'id': <what happened>; <what to do>``."""
+
+    def __init__(self, doing: str, *, problem: str, remedy: str) -> None:
+        super().__init__(f"{doing}: {problem}; {remedy}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), str(self)), self.__dict__
+
+
+class PermanentError(ElasticIpError):
+    """No retry helps; an operator fails its task at once."""
+
+
+class TransientError(ElasticIpError):
+    """A later try may succeed; Airflow's own retries apply."""
+
+
+class InvalidInputError(PermanentError):
+    """A parameter is wrong; nothing was changed in AWS."""
+
+
+class AddressNotFoundError(PermanentError):
+    """The allocation ID names no Elastic IP of this account and region."""
+
+    def __init__(self, allocation_id: str, *, region: str) -> None:
+        super().__init__(
+            f"looking up Elastic IP '{allocation_id}'",
+            problem=f"no such address in region '{region}': it was released, or belongs to another region or account",
+            remedy="check the allocation ID and region_name, or allocate and register a new address",
+        )
+        self.allocation_id = allocation_id
+
+
+class AddressUnusableError(PermanentError):
+    """The address exists and can never be bound to a cluster."""
+
+    def __init__(self, allocation_id: str, *, problem: str, remedy: str) -> None:
+        super().__init__(f"checking Elastic IP '{allocation_id}'", problem=problem, remedy=remedy)
+        self.allocation_id = allocation_id
+
+
+class NotPermittedError(PermanentError):
+    """IAM refuses an action that the task needs."""
+
+    def __init__(self, action: str, *, resource: str) -> None:
+        super().__init__(
+            f"checking permission '{action}' on '{resource}'",
+            problem="the credentials of this task may not do that",
+            remedy=f"allow {action} in the policy of the role behind aws_conn_id",
+        )
+        self.action = action
+
+
+class MissingConnectionError(PermanentError):
+    """The Airflow connection does not exist; there is no silent fall back to default credentials."""
+
+    def __init__(self, conn_id: str) -> None:
+        super().__init__(
+            f"reading Airflow connection '{conn_id}'",
+            problem="it does not exist",
+            remedy="create it, or pass aws_conn_id=None to use boto3's default credentials",
+        )
+        self.conn_id = conn_id
+
+
+class NotBoundError(PermanentError):
+    """A step was to be submitted to a cluster that does not carry the address."""
+
+    def __init__(self, allocation_id: str, *, job_flow_id: str, place: str) -> None:
+        super().__init__(
+            f"submitting steps to cluster '{job_flow_id}'",
+            problem=f"Elastic IP '{allocation_id}' is {place}",
+            remedy="create the cluster with EmrCreateWithStaticIpOperator, or bind it with EipAssociateOperator first",
+        )
+        self.allocation_id = allocation_id
+        self.job_flow_id = job_flow_id
+
+
+class AddressLostError(PermanentError):
+    """The address left the cluster while a step needed it."""
+
+    def __init__(self, allocation_id: str, *, job_flow_id: str, place: str, consequence: str) -> None:
+        super().__init__(
+            f"watching Elastic IP '{allocation_id}' on cluster '{job_flow_id}'",
+            problem=f"it left the cluster and is now {place}; {consequence}",
+            remedy="find out who moved it (CloudTrail: AssociateAddress, DisassociateAddress) and rerun the DAG run",
+        )
+        self.allocation_id = allocation_id
+        self.job_flow_id = job_flow_id
+
+
+class AddressBusyError(TransientError):
+    """Somebody else has the address: not getting it, as opposed to losing it."""
+
+    def __init__(self, allocation_id: str, *, holder: str, waited_seconds: float | None = None) -> None:
+        waited = "" if waited_seconds is None else f" after {waited_seconds:.0f} s of waiting"
+        super().__init__(
+            f"associating Elastic IP '{allocation_id}'",
+            problem=f"held by {holder}{waited}",
+            remedy="wait for that job, raise lock_timeout, or free the address with EipReleaseOperator",
+        )
+        self.allocation_id = allocation_id
+        self.holder = holder
+
+
+class WaitTimeoutError(TransientError):
+    """A bounded wait ended before what it waited for."""
+
+    def __init__(self, waiting_for: str, *, last_seen: str, bound: str) -> None:
+        super().__init__(
+            f"waiting for {waiting_for}",
+            problem=f"not seen in time, last: {last_seen}",
+            remedy=f"raise {bound} if this is a normal duration",
+        )
+
+
+class ClusterEndedError(TransientError):
+    """The cluster is in a terminal state, or EMR does not know it."""
+
+    def __init__(self, job_flow_id: str, *, state: str, reason: str) -> None:
+        super().__init__(
+            f"using cluster '{job_flow_id}'",
+            problem=f"it is {state}: {reason}",
+            remedy="mend the cause that EMR names; a retry starts a new cluster",
+        )
+        self.job_flow_id = job_flow_id
+        self.state = state
+
+
+class LaunchUnclearError(TransientError):
+    """RunJobFlow got no clear answer, and no cluster of this launch can be found."""
+
+    def __init__(self, name: str, *, owner: str, problem: str) -> None:
+        super().__init__(
+            f"launching cluster '{name}' for '{owner}'",
+            problem=f"RunJobFlow gave no clear answer ({problem}) and no cluster with this launch's tags is visible",
+            remedy="a retry looks for it again before it launches another",
+        )
+
+
+class StepFailedError(TransientError):
+    """EMR ended a step in a state other than COMPLETED."""
+
+    def __init__(self, job_flow_id: str, *, step_id: str, name: str, state: str, reason: str) -> None:
+        super().__init__(
+            f"running step '{step_id}' ({name}) on cluster '{job_flow_id}'",
+            problem=f"it ended {state}: {reason}",
+            remedy="see the tail of its stdout and stderr above",
+        )
+        self.step_id = step_id

@@ -1,0 +1,89 @@
+"""
+Reads of AWS, written once for a worker (boto3) and for the triggerer (aiobotocore).
+
+A *reading* is a generator: it yields the :class:`Call` that it wants made, is sent the response or is thrown the
+``ClientError``, and returns what it found out. Two small drivers perform it. Readings never change anything in AWS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+T = TypeVar("T")
+
+# botocore names the codes that its own retries treat as throttling; EC2 and EMR use these three.
+THROTTLING_CODES = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingException"})
+_SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """
+    One request.
+
+    :param service: boto3's name of the service: "ec2", "emr" or "s3".
+    :param operation: the client's method, e.g. "describe_addresses".
+    """
+
+    service: str
+    operation: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+Reading: TypeAlias = Generator[Call, Any, T]
+
+
+def error_code(error: ClientError) -> str:
+    """Return AWS's error code, e.g. ``InvalidAllocationID.NotFound``; codes are compared, never texts."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def is_transient(error: Exception) -> bool:
+    """Tell whether the same request may succeed later: throttling, a server's error, or no response at all."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return error_code(error) in THROTTLING_CODES or status >= _SERVER_ERROR
+    return isinstance(error, (HTTPClientError, BotoConnectionError))
+
+
+def perform(reading: Reading[T], clients: Mapping[str, Any]) -> T:
+    """
+    Perform a reading with boto3 clients.
+
+    :param clients: service name → client.
+    """
+    try:
+        call = next(reading)
+        while True:
+            try:
+                response = getattr(clients[call.service], call.operation)(**call.params)
+            except ClientError as error:
+                call = reading.throw(error)
+            else:
+                call = reading.send(response)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+async def perform_async(reading: Reading[T], clients: Mapping[str, Any]) -> T:
+    """
+    Perform a reading with aiobotocore clients.
+
+    :param clients: service name → client.
+    """
+    try:
+        call = next(reading)
+        while True:
+            try:
+                response = await getattr(clients[call.service], call.operation)(**call.params)
+            except ClientError as error:
+                call = reading.throw(error)
+            else:
+                call = reading.send(response)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]

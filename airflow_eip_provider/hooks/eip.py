@@ -1,0 +1,294 @@
+"""Elastic IP addresses: the EC2 calls, typed; what is absent is ``None``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from botocore.exceptions import ClientError
+
+from airflow_eip_provider.airflow_compat import AirflowNotFoundException
+from airflow_eip_provider.exceptions import (
+    AddressBusyError,
+    AddressNotFoundError,
+    MissingConnectionError,
+    NotPermittedError,
+)
+from airflow_eip_provider.hooks.calls import Call, Reading, error_code, perform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+T = TypeVar("T")
+
+CLUSTER_TAG = "aws:elasticmapreduce:job-flow-id"  # EMR puts it on every instance of a cluster
+OWNER_TAG = "airflow-eip:owner-name"  # ours, readable; see operators.owner
+
+# The interfaces that AWS services keep an address on for as long as they live.
+_PERMANENT_INTERFACES = frozenset({"nat_gateway", "network_load_balancer", "global_accelerator_managed"})
+# DryRun wants a well-formed request; the interface need not exist for IAM to answer.
+_NO_INTERFACE = "eni-00000000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an Elastic IP is now."""
+
+    allocation_id: str
+    public_ip: str
+    domain: str
+    network_border_group: str | None = None
+    association_id: str | None = None
+    network_interface_id: str | None = None
+    instance_id: str | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing carries the address."""
+        return self.association_id is None and self.network_interface_id is None and self.instance_id is None
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An EC2 instance and its primary network interface (DeviceIndex 0)."""
+
+    instance_id: str
+    state: str
+    subnet_id: str | None
+    network_interface_id: str | None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who carries an address, for people: ``permanent`` when it never gives it back by itself."""
+
+    description: str
+    job_flow_id: str | None = None
+    permanent: bool = False
+
+
+def tags_of(items: Iterable[Mapping[str, str]] | None) -> dict[str, str]:
+    """Turn AWS's list of Key/Value pairs into a dict."""
+    return {item["Key"]: item.get("Value", "") for item in items or ()}
+
+
+def _address(item: Mapping[str, Any]) -> Address:
+    return Address(
+        allocation_id=item.get("AllocationId", ""),
+        public_ip=item["PublicIp"],
+        domain=item.get("Domain", "standard"),
+        network_border_group=item.get("NetworkBorderGroup"),
+        association_id=item.get("AssociationId") or None,
+        network_interface_id=item.get("NetworkInterfaceId") or None,
+        instance_id=item.get("InstanceId") or None,
+    )
+
+
+def read_address(allocation_id: str) -> Reading[Address | None]:
+    """Read one address; ``None`` when this account and region have none of that ID."""
+    try:
+        response = yield Call("ec2", "describe_addresses", {"AllocationIds": [allocation_id]})
+    except ClientError as error:
+        if error_code(error) == "InvalidAllocationID.NotFound":
+            return None
+        raise
+    return next((_address(item) for item in response["Addresses"]), None)
+
+
+def read_instance(instance_id: str) -> Reading[Instance | None]:
+    """Read one instance; ``None`` while EC2's reads do not know it (for seconds after its start) or no longer do."""
+    try:
+        response = yield Call("ec2", "describe_instances", {"InstanceIds": [instance_id]})
+    except ClientError as error:
+        if error_code(error) == "InvalidInstanceID.NotFound":
+            return None
+        raise
+    for reservation in response["Reservations"]:
+        for item in reservation["Instances"]:
+            primary = next(
+                (
+                    interface["NetworkInterfaceId"]
+                    for interface in item.get("NetworkInterfaces", ())
+                    if interface.get("Attachment", {}).get("DeviceIndex") == 0
+                ),
+                None,
+            )
+            return Instance(
+                instance_id=instance_id,
+                state=item["State"]["Name"],
+                subnet_id=item.get("SubnetId"),
+                network_interface_id=primary,
+                tags=tags_of(item.get("Tags")),
+            )
+    return None
+
+
+def read_holder(address: Address) -> Reading[Holder]:
+    """Find out who carries an address that is not free."""
+    if address.is_free:
+        return Holder("nobody")
+    if address.instance_id:
+        instance = yield from read_instance(address.instance_id)
+        tags = instance.tags if instance else {}
+        job_flow_id = tags.get(CLUSTER_TAG)
+        owner = f"'{tags[OWNER_TAG]}' on " if OWNER_TAG in tags else ""
+        place = f"cluster '{job_flow_id}' (instance '{address.instance_id}')"
+        return Holder(owner + (place if job_flow_id else f"instance '{address.instance_id}'"), job_flow_id)
+    try:
+        response = yield Call(
+            "ec2", "describe_network_interfaces", {"NetworkInterfaceIds": [address.network_interface_id]}
+        )
+        interface: dict[str, Any] = next(iter(response["NetworkInterfaces"]), {})
+    except ClientError as error:
+        if error_code(error) != "InvalidNetworkInterfaceID.NotFound":
+            raise
+        interface = {}
+    kind = interface.get("InterfaceType", "interface")
+    permanent = kind in _PERMANENT_INTERFACES
+    what = f"{kind.replace('_', ' ')} " if permanent else ""
+    described = f" ({interface['Description']})" if interface.get("Description") else ""
+    return Holder(f"{what}interface '{address.network_interface_id}'{described}", permanent=permanent)
+
+
+def read_subnet_vpc(subnet_id: str) -> Reading[str | None]:
+    """Read the VPC of a subnet; ``None`` when there is no such subnet."""
+    try:
+        response = yield Call("ec2", "describe_subnets", {"SubnetIds": [subnet_id]})
+    except ClientError as error:
+        if error_code(error) in {"InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed"}:
+            return None
+        raise
+    return next((str(item["VpcId"]) for item in response["Subnets"]), None)
+
+
+def read_has_internet_gateway(*, subnet_id: str, vpc_id: str) -> Reading[bool]:
+    """
+    Tell whether a subnet routes to an internet gateway, without which an Elastic IP is useless in it.
+
+    A subnet without a route table of its own uses the VPC's main one (EC2 User Guide, "Subnet route tables").
+    """
+    for filters in (
+        [{"Name": "association.subnet-id", "Values": [subnet_id]}],
+        [{"Name": "association.main", "Values": ["true"]}, {"Name": "vpc-id", "Values": [vpc_id]}],
+    ):
+        response = yield Call("ec2", "describe_route_tables", {"Filters": filters})
+        if response["RouteTables"]:
+            return any(
+                str(route.get("GatewayId", "")).startswith("igw-") and route.get("State", "active") == "active"
+                for table in response["RouteTables"]
+                for route in table.get("Routes", ())
+                if route.get("DestinationCidrBlock") == "0.0.0.0/0"
+            )
+    return False
+
+
+class StrictConnectionMixin:
+    """
+    Make a missing connection an error.
+
+    The stock AWS hook logs a warning and goes on with boto3's default credentials, which may be another account's.
+    """
+
+    @classmethod
+    def get_connection(cls, conn_id: str) -> Any:
+        """
+        Read an Airflow connection.
+
+        :raises MissingConnectionError: when it does not exist.
+        """
+        try:
+            return super().get_connection(conn_id)  # type: ignore[misc]
+        except AirflowNotFoundException as error:
+            raise MissingConnectionError(conn_id) from error
+
+
+class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
+    """
+    EC2 address calls, typed.
+
+    Takes the parameters of the Amazon provider's hooks (``aws_conn_id``, ``region_name``, ``verify``, ``config``).
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "client_type": "ec2"})
+
+    def read(self, reading: Reading[T]) -> T:
+        """Perform a reading that only calls EC2."""
+        return perform(reading, {"ec2": self.conn})
+
+    def get_address(self, allocation_id: str) -> Address | None:
+        """Return where the address is now; ``None`` when there is no such address here (ec2:DescribeAddresses)."""
+        return self.read(read_address(allocation_id))
+
+    def get_instance(self, instance_id: str) -> Instance | None:
+        """Return an instance with its primary network interface (ec2:DescribeInstances)."""
+        return self.read(read_instance(instance_id))
+
+    def get_holder(self, address: Address) -> Holder:
+        """Say who carries the address (ec2:DescribeInstances, ec2:DescribeNetworkInterfaces)."""
+        return self.read(read_holder(address))
+
+    def describe_place(self, allocation_id: str) -> str:
+        """Say in words where the address is now."""
+        address = self.get_address(allocation_id)
+        if address is None:
+            return "released"
+        return "not associated" if address.is_free else f"on {self.get_holder(address).description}"
+
+    def associate(self, *, allocation_id: str, network_interface_id: str) -> str:
+        """
+        Bind a free address to an interface and return the AssociationId (ec2:AssociateAddress).
+
+        ``AllowReassociation=False`` is always sent: AWS takes an address from its holder silently without it
+        (botocore's EC2 service model, AssociateAddressRequest).
+
+        :raises AddressBusyError: when something else carries the address.
+        :raises AddressNotFoundError: when it was released meanwhile.
+        """
+        try:
+            response = self.conn.associate_address(
+                AllocationId=allocation_id, NetworkInterfaceId=network_interface_id, AllowReassociation=False
+            )
+        except ClientError as error:
+            if error_code(error) == "Resource.AlreadyAssociated":
+                place = self.describe_place(allocation_id)
+                raise AddressBusyError(allocation_id, holder=place.removeprefix("on ")) from error
+            if error_code(error) == "InvalidAllocationID.NotFound":
+                raise AddressNotFoundError(allocation_id, region=self.conn_region_name) from error
+            raise
+        return str(response["AssociationId"])
+
+    def disassociate(self, association_id: str) -> bool:
+        """
+        Undo one association (ec2:DisassociateAddress).
+
+        :return: ``False`` when it no longer exists.
+        """
+        try:
+            self.conn.disassociate_address(AssociationId=association_id)
+        except ClientError as error:
+            if error_code(error) == "InvalidAssociationID.NotFound":
+                return False
+            raise
+        return True
+
+    def check_permission(self, allocation_id: str) -> None:
+        """
+        Ask IAM, with DryRun, whether this role may associate the address; nothing is changed.
+
+        Any answer but UnauthorizedOperation means that IAM let the request through.
+
+        :raises NotPermittedError: when it may not.
+        """
+        try:
+            self.conn.associate_address(
+                AllocationId=allocation_id,
+                NetworkInterfaceId=_NO_INTERFACE,
+                AllowReassociation=False,
+                DryRun=True,
+            )
+        except ClientError as error:
+            if error_code(error) in {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}:
+                raise NotPermittedError("ec2:AssociateAddress", resource=allocation_id) from error

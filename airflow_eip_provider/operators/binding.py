@@ -1,0 +1,87 @@
+"""Binding an Elastic IP to a network interface, without ever taking it from another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.exceptions import AddressBusyError, AddressNotFoundError
+from airflow_eip_provider.triggers.eip import EipAssociationTrigger
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.hooks.eip import Address, ElasticIpHook
+
+
+def bound_facts(address: Address, *, job_flow_id: str | None) -> dict[str, Any]:
+    """Return the ``static_ip`` XCom. ``token`` is the lease's, ``None`` without a lock store."""
+    return {
+        "allocation_id": address.allocation_id,
+        "public_ip": address.public_ip,
+        "association_id": address.association_id,
+        "network_interface_id": address.network_interface_id,
+        "instance_id": address.instance_id,
+        "job_flow_id": job_flow_id,
+        "token": None,
+    }
+
+
+class Binder:
+    """
+    One Elastic IP, to be bound.
+
+    EC2's own refusal to re-associate is the lock: of two that try at once, one gets the address and the other an error.
+    """
+
+    def __init__(self, hook: ElasticIpHook, allocation_id: str) -> None:
+        self._hook = hook
+        self._allocation_id = allocation_id
+
+    def address(self) -> Address:
+        """
+        Return where the address is now.
+
+        :raises AddressNotFoundError: when it was released.
+        """
+        address = self._hook.get_address(self._allocation_id)
+        if address is None:
+            raise AddressNotFoundError(self._allocation_id, region=self._hook.conn_region_name)
+        return address
+
+    def is_free(self) -> bool:
+        """Whether nothing carries the address."""
+        return self.address().is_free
+
+    def place(self) -> str:
+        """Say in words where the address is now."""
+        return self._hook.describe_place(self._allocation_id)
+
+    def bind(self, network_interface_id: str) -> Address | None:
+        """
+        Bind the address to an interface, or find it there already.
+
+        :return: the address as bound; ``None`` when somebody else has it.
+        """
+        address = self.address()
+        if address.network_interface_id == network_interface_id:
+            return address
+        if not address.is_free:
+            return None
+        try:
+            self._hook.associate(allocation_id=self._allocation_id, network_interface_id=network_interface_id)
+        except AddressBusyError as busy:
+            self._hook.log.info("Another was faster: %s", busy)
+            return None
+        address = self.address()
+        return address if address.network_interface_id == network_interface_id else None
+
+    def busy(self, *, waited_seconds: float) -> AddressBusyError:
+        """Return the error of a wait for the address that has ended."""
+        holder = self.place().removeprefix("on ")
+        return AddressBusyError(self._allocation_id, holder=holder, waited_seconds=waited_seconds)
+
+    def watch_free(self, *, job_flow_id: str | None, **watch: Any) -> EipAssociationTrigger:
+        """
+        Return the wait for the address.
+
+        :param job_flow_id: a cluster that waits for it; the wait fails when that one ends.
+        """
+        return EipAssociationTrigger(allocation_id=self._allocation_id, job_flow_id=job_flow_id, expect="free", **watch)

@@ -1,0 +1,257 @@
+"""Binding and freeing an Elastic IP for clusters and instances that were made elsewhere, and freeing it early."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
+from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
+from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.links.eip import ElasticIpLink
+from airflow_eip_provider.operators import preflight
+from airflow_eip_provider.operators.binding import Binder, bound_facts
+from airflow_eip_provider.operators.phases import UNSET, PhasedOperator, Result, State, check_lock_store
+from airflow_eip_provider.operators.teardown import GUARD_MARK, free_address
+from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, read_instance_running
+from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs, read_target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.hooks.calls import Reading
+    from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+
+
+def check_one_target(job_flow_id: str | None, instance_id: str | None) -> None:
+    """
+    Check that exactly one of a cluster and an instance is named.
+
+    :raises InvalidInputError: when both are, or neither.
+    """
+    if bool(job_flow_id) == bool(instance_id):
+        raise InvalidInputError(
+            "checking the target",
+            problem=f"job_flow_id is {job_flow_id!r} and instance_id is {instance_id!r}",
+            remedy="give exactly one of them",
+        )
+
+
+@dataclass(slots=True)
+class AssociateState(State):
+    """How far an association has come."""
+
+    lock_deadline: float
+    start_deadline: float
+    waiting_for: str = "address"
+    association_id: str | None = None
+
+
+class EipAssociateOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
+    """
+    Bind a free Elastic IP to a cluster's primary node or to an instance that was made elsewhere.
+
+    Waits until the target can carry the address and until the address is free; never takes it from another.
+
+    Returns, and pushes as ``static_ip``, {allocation_id, public_ip, association_id, network_interface_id, instance_id,
+    job_flow_id, token}. Pair it with ``EipReleaseOperator`` as its teardown. When it fails or is killed, an association
+    that this try made is undone; the target is left as it is.
+
+    IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
+    ec2:DescribeNetworkInterfaces; for a cluster elasticmapreduce:DescribeCluster and …:ListInstances.
+
+    :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
+    :param job_flow_id: the cluster; or else (templated)
+    :param instance_id: the EC2 instance. (templated)
+    :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
+    :param waiter_delay: seconds between two looks; at least 10 when deferred.
+    :param waiter_max_attempts: with ``waiter_delay``, how long the target may take to run.
+    :param lock_timeout: how long to wait for the address at most.
+    """
+
+    state_class = AssociateState
+    aws_hook_class = ElasticIpHook
+    template_fields: Sequence[str] = aws_template_fields("allocation_id", "instance_id", "job_flow_id")
+    operator_extra_links = (ElasticIpLink(),)
+
+    def __init__(
+        self,
+        *,
+        allocation_id: str,
+        job_flow_id: str | None = None,
+        instance_id: str | None = None,
+        lock_store: str | None = UNSET,
+        waiter_delay: int = 15,
+        waiter_max_attempts: int = 240,
+        lock_timeout: timedelta = timedelta(hours=6),
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.allocation_id = allocation_id
+        self.job_flow_id = job_flow_id
+        self.instance_id = instance_id
+        self.lock_store = lock_store
+        self.waiter_delay = waiter_delay
+        self.waiter_max_attempts = waiter_max_attempts
+        self.lock_timeout = lock_timeout
+        self.deferrable = deferrable
+
+    def begin(self, context: Context) -> AssociateState:
+        """Refuse what is wrong before anything is changed."""
+        check_one_target(self.job_flow_id, self.instance_id)
+        check_lock_store(self.lock_store)
+        preflight.checked_address(self.eip, self.allocation_id)
+        self.eip.check_permission(self.allocation_id)
+        self.link_address(context)
+        now = time.time()
+        return AssociateState(
+            try_number=context["ti"].try_number,
+            lock_deadline=now + self.lock_timeout.total_seconds(),
+            start_deadline=now + float(self.waiter_delay) * int(self.waiter_max_attempts),
+        )
+
+    def advance(self, context: Context, state: AssociateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
+        """Target running → address free → bound."""
+        binder = Binder(self.eip, self.allocation_id)
+        if event is not None and event["status"] == "timeout":
+            raise self._timed_out(state, binder, last_seen=event["message"])
+        target = self.look(self._read_target())
+        if target.status == "failed":
+            raise TransientError(
+                f"associating Elastic IP '{self.allocation_id}'", problem=target.message, remedy="name a running target"
+            )
+        if target.status == "pending":
+            state.waiting_for = "target"
+            return self._watch_target(state)
+        self.check_not_killed()
+        interface = target.data["network_interface_id"]
+        was_there = binder.address().network_interface_id == interface
+        bound = binder.bind(interface)
+        if bound is None:
+            state.waiting_for = "address"
+            self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())
+            shared = self.watch(state, deadline=state.lock_deadline)
+            return binder.watch_free(job_flow_id=self.job_flow_id, **shared)
+        state.association_id = None if was_there else bound.association_id
+        facts = bound_facts(bound, job_flow_id=self.job_flow_id or target.data.get("job_flow_id"))
+        context["ti"].xcom_push(key="static_ip", value=facts)
+        return Result(facts)
+
+    def undo(self, context: Context, state: AssociateState | None) -> None:
+        """Undo the association that this try made; an AssociationId names no other."""
+        if state is not None and state.association_id is not None:
+            self.eip.disassociate(state.association_id)
+
+    def _read_target(self) -> Reading[Verdict]:
+        if self.job_flow_id:
+            return read_target(self.job_flow_id, target="primary_running")
+        return read_instance_running(str(self.instance_id))
+
+    def _watch_target(self, state: AssociateState) -> WatchTrigger:
+        shared = self.watch(state, deadline=state.start_deadline)
+        if self.job_flow_id:
+            return EmrClusterTrigger(job_flow_id=self.job_flow_id, target="primary_running", **shared)
+        return InstanceRunningTrigger(instance_id=str(self.instance_id), **shared)
+
+    def _timed_out(self, state: AssociateState, binder: Binder, *, last_seen: str) -> Exception:
+        if state.waiting_for == "address":
+            return binder.busy(waited_seconds=self.lock_timeout.total_seconds())
+        return WaitTimeoutError(
+            f"'{self.job_flow_id or self.instance_id}' to run",
+            last_seen=last_seen,
+            bound="waiter_delay or waiter_max_attempts",
+        )
+
+
+@dataclass(slots=True)
+class ReleaseState(State):
+    """Until when to wait for the guarded steps."""
+
+    deadline: float
+
+
+class EipReleaseOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
+    """
+    Take the Elastic IP off a cluster or an instance, and off nothing else.
+
+    For a cluster that goes on working after its last step that reads through the address: the next job need not wait
+    for its end. It waits for fenced steps that are still pending or running.
+
+    Returns whether the address was there. Safe to run twice or late; as a teardown of ``EipAssociateOperator`` too.
+
+    IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress; for a
+    cluster elasticmapreduce:ListSteps.
+
+    :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
+    :param job_flow_id: the cluster; or else (templated)
+    :param instance_id: the EC2 instance. (templated)
+    :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
+    :param waiter_delay: seconds between two looks at the steps; at least 10 when deferred.
+    :param waiter_max_attempts: with ``waiter_delay``, how long the fenced steps may still take; a day by default.
+    """
+
+    state_class = ReleaseState
+    aws_hook_class = ElasticIpHook
+    template_fields: Sequence[str] = aws_template_fields("allocation_id", "instance_id", "job_flow_id")
+    operator_extra_links = (ElasticIpLink(),)
+
+    def __init__(
+        self,
+        *,
+        allocation_id: str,
+        job_flow_id: str | None = None,
+        instance_id: str | None = None,
+        lock_store: str | None = UNSET,
+        waiter_delay: int = 15,
+        waiter_max_attempts: int = 5760,
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.allocation_id = allocation_id
+        self.job_flow_id = job_flow_id
+        self.instance_id = instance_id
+        self.lock_store = lock_store
+        self.waiter_delay = waiter_delay
+        self.waiter_max_attempts = waiter_max_attempts
+        self.deferrable = deferrable
+
+    def begin(self, context: Context) -> ReleaseState:
+        """Refuse what is wrong before anything is changed."""
+        check_one_target(self.job_flow_id, self.instance_id)
+        check_lock_store(self.lock_store)
+        preflight.check_allocation_id(self.allocation_id)
+        self.link_address(context)
+        return ReleaseState(
+            try_number=context["ti"].try_number,
+            deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
+        )
+
+    def advance(self, context: Context, state: ReleaseState, event: dict[str, Any] | None) -> WatchTrigger | Result:
+        """No fenced step left → address free."""
+        if event is not None and event["status"] == "timeout":
+            raise WaitTimeoutError(
+                f"the fenced steps of cluster '{self.job_flow_id}' to end",
+                last_seen=event["message"],
+                bound="waiter_delay or waiter_max_attempts",
+            )
+        if self.job_flow_id:
+            left = self.look(read_no_step_runs(self.job_flow_id, name_contains=GUARD_MARK))
+            if left.status != "done":
+                self.log.info("%s; the address stays until they end", left.message)
+                shared = self.watch(state, deadline=state.deadline)
+                return EmrStepsEndedTrigger(job_flow_id=self.job_flow_id, name_contains=GUARD_MARK, **shared)
+            self.check_not_killed()
+            return Result(free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id))
+        address = self.eip.get_address(self.allocation_id)
+        if address is None or address.instance_id != self.instance_id or address.association_id is None:
+            self.log.info("Elastic IP %s is not on instance %s (any more)", self.allocation_id, self.instance_id)
+            return Result(False)
+        return Result(self.eip.disassociate(address.association_id))

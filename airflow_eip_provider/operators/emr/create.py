@@ -1,0 +1,243 @@
+"""Create an EMR cluster that carries an Elastic IP."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
+from airflow_eip_provider.exceptions import InvalidInputError, WaitTimeoutError
+from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.operators import preflight
+from airflow_eip_provider.operators.binding import Binder, bound_facts
+from airflow_eip_provider.operators.launch import Launcher
+from airflow_eip_provider.operators.owner import Owner
+from airflow_eip_provider.operators.phases import CLUSTER_LINKS, UNSET, PhasedOperator, Result, State, check_lock_store
+from airflow_eip_provider.operators.teardown import end_cluster, free_address
+from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, read_target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.triggers.watch import WatchTrigger
+
+# The stock operator's waiters: "job_flow_waiting" and "job_flow_terminated".
+_WAIT_TARGETS: dict[str, Target] = {
+    "WAIT_FOR_COMPLETION": "cluster_waiting",
+    "WAIT_FOR_STEPS_COMPLETION": "cluster_completed",
+}
+
+
+@dataclass(slots=True)
+class CreateState(State):
+    """How far a launch has come."""
+
+    lock_deadline: float
+    job_flow_id: str | None = None
+    start_deadline: float = 0.0
+    waiting_for: str = "address"
+    bound: bool = False
+
+
+class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
+    """
+    Create an EMR cluster that carries an Elastic IP, and never take the address from another job.
+
+    A drop-in for ``EmrCreateJobFlowOperator``. It waits until the address is free, launches the cluster, binds the
+    address to the primary node's network interface as soon as EC2 says that the node is running, and returns then:
+    steps queue inside EMR and start when the cluster is ready.
+
+    Returns the job flow id. Pushes ``job_flow_id`` the moment RunJobFlow returns, and once bound ``static_ip`` =
+    {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id, token}.
+
+    On failure, kill or timeout the cluster is terminated and the address freed. After a crash, which runs no code, the
+    retry adopts the cluster by its tags.
+
+    IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
+    ec2:DescribeNetworkInterfaces, ec2:DescribeSubnets, ec2:DescribeRouteTables, elasticmapreduce:RunJobFlow, …:AddTags,
+    …:DescribeCluster, …:ListClusters, …:ListInstances, …:SetTerminationProtection, …:TerminateJobFlows, iam:PassRole.
+
+    :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
+    :param job_flow_overrides: as in the stock operator; merged over the extra of ``emr_conn_id``. (templated,
+        ``.json``)
+    :param lock_store: where tenancies queue; ``None`` is the physical lock alone. Default: ``[eip] lock_store``.
+    :param bind_at: "primary_running", or "cluster_ready" to bind when the cluster is RUNNING or WAITING.
+    :param prewarm: start the cluster while the address is still held; needs a lock store.
+    :param on_multi_node: "fail", "warn" or "allow" core and task nodes: Spark reads on executors, which leave from
+        other addresses than the primary's.
+    :param waiter_delay: seconds between two looks at AWS; at least 10 when deferred. (templated)
+    :param waiter_max_attempts: with ``waiter_delay``, how long the cluster may take to start. (templated)
+    :param lock_timeout: how long to wait for the address at most.
+    :param accept_self_termination: accept a cluster that ends when it has no steps.
+    :param idle_timeout: EMR ends the cluster by itself after being idle this long, unless the overrides say otherwise;
+        the net under everything else (60 seconds to 7 days).
+    """
+
+    state_class = CreateState
+    aws_hook_class = EmrClusterHook
+    template_fields: Sequence[str] = aws_template_fields(
+        "allocation_id", "emr_conn_id", "job_flow_overrides", "waiter_delay", "waiter_max_attempts"
+    )
+    operator_extra_links = CLUSTER_LINKS  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        *,
+        allocation_id: str,
+        lock_store: str | None = UNSET,
+        bind_at: str = "primary_running",
+        prewarm: bool = False,
+        on_multi_node: str = "fail",
+        waiter_delay: int = 15,
+        waiter_max_attempts: int = 240,
+        lock_timeout: timedelta = timedelta(hours=6),
+        accept_self_termination: bool = False,
+        idle_timeout: timedelta = timedelta(hours=1),
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            waiter_delay=waiter_delay, waiter_max_attempts=waiter_max_attempts, deferrable=deferrable, **kwargs
+        )
+        self.allocation_id = allocation_id
+        self.lock_store = lock_store
+        self.bind_at = bind_at
+        self.prewarm = prewarm
+        self.on_multi_node = on_multi_node
+        self.lock_timeout = lock_timeout
+        self.accept_self_termination = accept_self_termination
+        self.idle_timeout = idle_timeout
+
+    def begin(self, context: Context) -> CreateState:
+        """Refuse what is wrong, then adopt the cluster of an earlier try if there is one."""
+        self._check_parameters()
+        launcher = self._launcher(context)
+        preflight.checked_address(self.eip, self.allocation_id)
+        preflight.check_job_flow(
+            launcher.config,
+            service_model=self.emr.conn.meta.service_model,
+            accept_self_termination=self.accept_self_termination,
+        )
+        if warning := preflight.check_topology(launcher.config, on_multi_node=self.on_multi_node):
+            self.log.warning("%s", warning)
+        preflight.check_subnets(self.eip, launcher.config)
+        self.eip.check_permission(self.allocation_id)
+        self.link_address(context)
+        state = CreateState(
+            try_number=context["ti"].try_number, lock_deadline=time.time() + self.lock_timeout.total_seconds()
+        )
+        if state.try_number > 1 and (adopted := launcher.adopt(self.eip, try_number=state.try_number)):
+            self._publish(context, state, adopted)
+        return state
+
+    def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
+        """Address free → cluster launched → primary running → bound → (waited for) → handed over."""
+        if event is not None and event["status"] == "timeout":
+            raise self._timed_out(state, last_seen=event["message"])
+        binder = Binder(self.eip, self.allocation_id)
+        if state.job_flow_id is None:
+            if not binder.is_free():
+                return self._wait_for_address(state, binder)
+            self.check_not_killed()
+            launcher = self._launcher(context)
+            self._publish(context, state, launcher.launch(try_number=state.try_number))
+        if not state.bound and (waiting := self._bind(context, state, binder)) is not None:
+            return waiting
+        if self.wait_policy is not None:
+            target = _WAIT_TARGETS[self.wait_policy.name]
+            if self.look(read_target(str(state.job_flow_id), target=target)).status != "done":
+                return self._wait_for_cluster(state, target)
+        return Result(state.job_flow_id)
+
+    def _bind(self, context: Context, state: CreateState, binder: Binder) -> WatchTrigger | None:
+        """Bind the address if that is possible now; return the wait that is needed first, else ``None``."""
+        job_flow_id = str(state.job_flow_id)
+        if (
+            self.bind_at == "cluster_ready"
+            and self.look(read_target(job_flow_id, target="cluster_ready")).status != "done"
+        ):
+            return self._wait_for_cluster(state, "cluster_ready")
+        primary = self.look(read_target(job_flow_id, target="primary_running"))
+        if primary.status != "done":
+            return self._wait_for_cluster(state, "primary_running")
+        self.check_not_killed()
+        bound = binder.bind(primary.data["network_interface_id"])
+        if bound is None:
+            return self._wait_for_address(state, binder)
+        facts = bound_facts(bound, job_flow_id=job_flow_id)
+        self.log.info("Elastic IP %s (%s) is on cluster %s", self.allocation_id, bound.public_ip, job_flow_id)
+        context["ti"].xcom_push(key="static_ip", value=facts)
+        state.bound = True
+        return None
+
+    def undo(self, context: Context, state: CreateState | None) -> None:
+        """Terminate this try's cluster and free the address; a newer try's is left alone."""
+        job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
+        if job_flow_id is None:
+            return
+        cluster = self.emr.get_cluster(job_flow_id)
+        if cluster is not None and Launcher.newest_try(cluster) > context["ti"].try_number:
+            self.log.info("A newer try has adopted cluster %s; leaving it alone", job_flow_id)
+            return
+        if getattr(self, "terminate_job_flow_on_failure", True):
+            end_cluster(self.emr, self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
+        else:
+            free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
+
+    def _check_parameters(self) -> None:
+        preflight.check_allocation_id(self.allocation_id)
+        check_lock_store(self.lock_store)
+        if self.bind_at not in {"primary_running", "cluster_ready"}:
+            raise InvalidInputError(
+                f"checking bind_at {self.bind_at!r}",
+                problem="unknown choice",
+                remedy="use 'primary_running' or 'cluster_ready'",
+            )
+        if self.prewarm:
+            raise InvalidInputError(
+                "checking prewarm",
+                problem="only the first of a queue may prewarm, and without a lock store there is no queue",
+                remedy="leave prewarm out",
+            )
+
+    def _launcher(self, context: Context) -> Launcher:
+        overrides = preflight.checked_mapping(self.job_flow_overrides, parameter="job_flow_overrides")
+        return Launcher(
+            self.emr,
+            config=self.emr.merged_overrides(overrides),
+            owner=Owner.of(context),
+            allocation_id=self.allocation_id,
+            idle_timeout=self.idle_timeout,
+        )
+
+    def _publish(self, context: Context, state: CreateState, job_flow_id: str) -> None:
+        state.job_flow_id = job_flow_id
+        context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
+        state.start_deadline = time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts)
+        self.log.info("Cluster %s", job_flow_id)
+        self.link_cluster(context, job_flow_id)
+
+    def _wait_for_address(self, state: CreateState, binder: Binder) -> WatchTrigger:
+        state.waiting_for = "address"
+        self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())
+        return binder.watch_free(job_flow_id=state.job_flow_id, **self.watch(state, deadline=state.lock_deadline))
+
+    def _wait_for_cluster(self, state: CreateState, target: Target) -> WatchTrigger:
+        state.waiting_for = target
+        shared = self.watch(state, deadline=state.start_deadline)
+        return EmrClusterTrigger(job_flow_id=str(state.job_flow_id), target=target, **shared)
+
+    def _timed_out(self, state: CreateState, *, last_seen: str) -> Exception:
+        if state.waiting_for == "address":
+            return Binder(self.eip, self.allocation_id).busy(waited_seconds=self.lock_timeout.total_seconds())
+        return WaitTimeoutError(
+            f"cluster '{state.job_flow_id}' to be {state.waiting_for}",
+            last_seen=last_seen,
+            bound="waiter_delay or waiter_max_attempts",
+        )

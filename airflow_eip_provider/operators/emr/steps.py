@@ -1,0 +1,242 @@
+"""Run EMR steps that need the Elastic IP, and only while it is on their cluster."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.operators.emr import EmrAddStepsOperator
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
+from airflow_eip_provider.exceptions import (
+    AddressLostError,
+    InvalidInputError,
+    NotBoundError,
+    StepFailedError,
+    WaitTimeoutError,
+)
+from airflow_eip_provider.hooks.calls import perform
+from airflow_eip_provider.hooks.emr import EmrClusterHook, read_active_steps, read_steps
+from airflow_eip_provider.hooks.step_logs import StepLogHook, StepLogs, read_logs_written
+from airflow_eip_provider.operators import preflight
+from airflow_eip_provider.operators.owner import Owner
+from airflow_eip_provider.operators.phases import (
+    CLUSTER_LINKS,
+    UNSET,
+    PhasedOperator,
+    Result,
+    State,
+    check_lock_store,
+    raise_if_cluster_gone,
+)
+from airflow_eip_provider.operators.teardown import GUARD_MARK, address_on_cluster
+from airflow_eip_provider.triggers.emr import EmrFencedStepsTrigger, EmrStepLogsTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.hooks.emr import Step
+    from airflow_eip_provider.triggers.watch import WatchTrigger
+
+_LOGS_TAKE = timedelta(minutes=6)  # EMR archives logs every five minutes (EMR Management Guide, "View log files")
+_LOG_TAIL_LINES = 40
+_NONCE_DIGITS = 12
+_NAME_LENGTH = 256  # StepConfig.Name (EMR API reference)
+
+
+@dataclass(slots=True)
+class StepsState(State):
+    """The steps that were submitted, and under which association."""
+
+    job_flow_id: str
+    association_id: str
+    deadline: float
+    step_ids: list[str] = field(default_factory=list)
+    logs_deadline: float | None = None
+
+
+class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
+    """
+    Run steps on a cluster that carries the Elastic IP, watched together with the address.
+
+    A drop-in for ``EmrAddStepsOperator`` that always waits for its steps: they are submitted only while the address is
+    on this cluster, and cancelled when it leaves. When a step fails, the task log shows EMR's reason and the tail of
+    the step's stdout and stderr from the log bucket.
+
+    Returns the step ids, and pushes them as ``step_ids`` when they are submitted. Steps still running after a crash are
+    found again by the retry, by a nonce in their names. On failure, kill or timeout the steps are cancelled; the
+    cluster is left to the teardown.
+
+    IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, elasticmapreduce:AddJobFlowSteps,
+    …:CancelSteps, …:DescribeCluster, …:ListSteps; s3:GetObject and s3:ListBucket on the log bucket.
+
+    :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
+    :param job_flow_id: the cluster, e.g. ``create.output``. (templated)
+    :param steps: as in the stock operator. (templated, ``.json``)
+    :param execution_role_arn: the runtime role of the steps. (templated)
+    :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
+    :param wait_for_completion: only ``True``; a step that nobody watches is not fenced.
+    :param waiter_delay: seconds between two looks at steps and address; at least 10 when deferred.
+    :param waiter_max_attempts: with ``waiter_delay``, how long the steps may take; a day by default.
+    """
+
+    state_class = StepsState
+    aws_hook_class = EmrClusterHook
+    template_fields: Sequence[str] = aws_template_fields(
+        "allocation_id", "cluster_states", "execution_role_arn", "job_flow_id", "job_flow_name", "steps"
+    )
+    operator_extra_links = CLUSTER_LINKS  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        *,
+        allocation_id: str,
+        lock_store: str | None = UNSET,
+        wait_for_completion: bool = True,
+        waiter_delay: int = 15,
+        waiter_max_attempts: int = 5760,
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            waiter_delay=waiter_delay, waiter_max_attempts=waiter_max_attempts, deferrable=deferrable, **kwargs
+        )
+        self.allocation_id = allocation_id
+        self.lock_store = lock_store
+        self.wait_for_completion = wait_for_completion
+
+    def begin(self, context: Context) -> StepsState:
+        """Refuse what is wrong and a cluster without the address; find the steps of an earlier try, else submit."""
+        steps = self._checked_steps()
+        job_flow_id = self._job_flow_id()
+        address = address_on_cluster(self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
+        if address is None or address.association_id is None:
+            place = self.eip.describe_place(self.allocation_id)
+            raise NotBoundError(self.allocation_id, job_flow_id=job_flow_id, place=place)
+        self.link_cluster(context, job_flow_id)
+        self.link_address(context)
+        state = StepsState(
+            try_number=context["ti"].try_number,
+            job_flow_id=job_flow_id,
+            association_id=address.association_id,
+            deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
+        )
+        mark = f"{GUARD_MARK}{Owner.of(context).digest[:_NONCE_DIGITS]}]"
+        running = [step.step_id for step in self.emr.read(read_active_steps(job_flow_id)) if mark in step.name]
+        if running:
+            self.log.info("Steps %s of an earlier try are still active; watching them", ", ".join(running))
+        else:
+            self.check_not_killed()
+            running = self._submit(job_flow_id, steps, mark=mark)
+        state.step_ids = running
+        context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
+        context["ti"].xcom_push(key="step_ids", value=running)
+        return state
+
+    def advance(self, context: Context, state: StepsState, event: dict[str, Any] | None) -> WatchTrigger | Result:
+        """Watch steps and address; then judge the steps."""
+        if event is None:
+            return self._watch_steps(state)
+        facts = event["data"]
+        if event["status"] == "failed":
+            if facts["gone"] == "address":
+                self.check_not_killed()
+                self.emr.cancel_steps(state.job_flow_id, step_ids=facts["active"])
+                raise AddressLostError(
+                    self.allocation_id,
+                    job_flow_id=state.job_flow_id,
+                    place=facts["place"],
+                    consequence=f"cancelled the steps that still needed it: {', '.join(facts['active'])}",
+                )
+            raise_if_cluster_gone(facts)
+        steps = self.emr.read(read_steps(state.job_flow_id, step_ids=state.step_ids))
+        if any(step.is_active for step in steps):
+            if time.time() < state.deadline:
+                return self._watch_steps(state)
+            raise WaitTimeoutError(
+                f"steps {', '.join(state.step_ids)} of cluster '{state.job_flow_id}' to end",
+                last_seen=event["message"],
+                bound="waiter_delay or waiter_max_attempts",
+            )
+        failed = next((step for step in steps if step.state != "COMPLETED"), None)
+        return self._failed(state, failed) if failed else Result(state.step_ids)
+
+    def undo(self, context: Context, state: StepsState | None) -> None:
+        """Cancel what is still active of the steps that this task submitted."""
+        job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
+        step_ids = state.step_ids if state else own_xcom(context, "step_ids")
+        if not job_flow_id or not step_ids:
+            return
+        active = [s.step_id for s in self.emr.read(read_steps(job_flow_id, step_ids=step_ids)) if s.is_active]
+        if active:
+            self.log.info("Cancelling steps %s of cluster %s", ", ".join(active), job_flow_id)
+            self.emr.cancel_steps(job_flow_id, step_ids=active)
+
+    def _checked_steps(self) -> list[dict[str, Any]]:
+        preflight.check_allocation_id(self.allocation_id)
+        check_lock_store(self.lock_store)
+        if not self.wait_for_completion:
+            raise InvalidInputError(
+                "checking wait_for_completion=False",
+                problem="a step that nobody watches would run on after the address left",
+                remedy="leave wait_for_completion out",
+            )
+        return preflight.checked_steps(self.steps)
+
+    def _job_flow_id(self) -> str:
+        job_flow_id = self.job_flow_id or (
+            self.emr.get_cluster_id_by_name(str(self.job_flow_name), self.cluster_states)
+            if self.job_flow_name
+            else None
+        )
+        if not job_flow_id:
+            raise InvalidInputError(
+                "submitting steps",
+                problem=f"no cluster: job_flow_id is {self.job_flow_id!r}, job_flow_name is {self.job_flow_name!r}",
+                remedy="pass the output of the creating task as job_flow_id",
+            )
+        return str(job_flow_id)
+
+    def _submit(self, job_flow_id: str, steps: list[dict[str, Any]], *, mark: str) -> list[str]:
+        """AddJobFlowSteps has no token either: the mark in the names lets a retry find what it submitted."""
+        marked = copy.deepcopy(steps)
+        for step in marked:
+            step["Name"] = f"{step['Name'][: _NAME_LENGTH - len(mark) - 1]} {mark}"
+        role = {"ExecutionRoleArn": self.execution_role_arn} if self.execution_role_arn else {}
+        response = self.emr.conn.add_job_flow_steps(JobFlowId=job_flow_id, Steps=marked, **role)
+        step_ids = list(response["StepIds"])
+        self.log.info("Submitted steps %s to cluster %s", ", ".join(step_ids), job_flow_id)
+        return step_ids
+
+    def _watch_steps(self, state: StepsState) -> WatchTrigger:
+        return EmrFencedStepsTrigger(
+            allocation_id=self.allocation_id,
+            association_id=state.association_id,
+            job_flow_id=state.job_flow_id,
+            step_ids=state.step_ids,
+            **self.watch(state, deadline=state.deadline),
+        )
+
+    def _failed(self, state: StepsState, step: Step) -> WatchTrigger:
+        """Wait until EMR has written the failed step's logs, a few minutes at most; show them and fail."""
+        cluster = self.emr.get_cluster(state.job_flow_id)
+        if cluster is None or not cluster.log_uri:
+            self.log.error("Cluster %s has no LogUri: there are no step logs to show", state.job_flow_id)
+        else:
+            logs = StepLogs.of(log_uri=cluster.log_uri, job_flow_id=state.job_flow_id, step_id=step.step_id)
+            state.logs_deadline = state.logs_deadline or time.time() + _LOGS_TAKE.total_seconds()
+            hook = StepLogHook(**self._hook_kwargs)
+            if not perform(read_logs_written(logs), {"s3": hook.conn}) and time.time() < state.logs_deadline:
+                self.log.info("Step %s ended %s; waiting for its logs", step.step_id, step.state)
+                shared = self.watch(state, deadline=state.logs_deadline)
+                return EmrStepLogsTrigger(bucket=logs.bucket, prefix=logs.prefix, **shared)
+            for stream, lines in hook.tail(logs, lines=_LOG_TAIL_LINES):
+                self.log.error("Tail of %s of step %s:\n%s", stream, step.step_id, "\n".join(lines))
+        raise StepFailedError(
+            state.job_flow_id, step_id=step.step_id, name=step.name, state=step.state, reason=step.reason
+        )

@@ -1,0 +1,115 @@
+"""Launching a cluster once for an owner, although RunJobFlow has no idempotency token."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from airflow_eip_provider.exceptions import LaunchUnclearError
+from airflow_eip_provider.hooks.calls import THROTTLING_CODES, error_code, is_transient
+from airflow_eip_provider.hooks.emr import Cluster, read_tagged_clusters
+from airflow_eip_provider.operators.owner import ALLOCATION_TAG, OWNER_DIGEST_TAG, TRY_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from airflow_eip_provider.hooks.eip import ElasticIpHook
+    from airflow_eip_provider.hooks.emr import EmrClusterHook
+    from airflow_eip_provider.operators.owner import Owner
+
+# ListClusters may lag behind a RunJobFlow whose answer was lost; how long is not documented.
+_UNCLEAR_LOOKS = 3
+_UNCLEAR_DELAY_SECONDS = 5
+
+
+class Launcher:
+    """
+    One owner's cluster.
+
+    :param config: what RunJobFlow is to be sent, before tags and the net of an idle timeout are added.
+    """
+
+    def __init__(
+        self,
+        emr: EmrClusterHook,
+        *,
+        config: Mapping[str, Any],
+        owner: Owner,
+        allocation_id: str,
+        idle_timeout: timedelta,
+    ) -> None:
+        self._emr = emr
+        self._owner = owner
+        self._allocation_id = allocation_id
+        self.config = dict(config)
+        self.config.setdefault("Name", f"{owner.dag_id}.{owner.task_id}")
+        self.config.setdefault("AutoTerminationPolicy", {"IdleTimeout": int(idle_timeout.total_seconds())})
+
+    @staticmethod
+    def newest_try(cluster: Cluster) -> int:
+        """Return the number of the try that speaks for the cluster; 0 for a cluster that is not ours."""
+        return int(cluster.tags.get(TRY_TAG, 0))
+
+    def launch(self, *, try_number: int) -> str:
+        """
+        Launch the cluster and return its id.
+
+        :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
+        """
+        tags = {**self._owner.tags(allocation_id=self._allocation_id), TRY_TAG: str(try_number)}
+        ours = [{"Key": key, "Value": value} for key, value in tags.items()]
+        try:
+            return self._emr.run_job_flow({**self.config, "Tags": [*self.config.get("Tags", []), *ours]})
+        except Exception as error:
+            if not is_transient(error) or _was_refused(error):
+                raise
+            self._emr.log.warning("RunJobFlow gave no clear answer, looking for its cluster: %s", error)
+            problem = f"{type(error).__name__}: {error}"
+            for _ in range(_UNCLEAR_LOOKS):
+                if found := self._find():
+                    return found[0].job_flow_id
+                time.sleep(_UNCLEAR_DELAY_SECONDS)
+            raise LaunchUnclearError(self.config["Name"], owner=str(self._owner), problem=problem) from error
+
+    def adopt(self, eip: ElasticIpHook, *, try_number: int) -> str | None:
+        """
+        Find the cluster that an earlier try of this owner launched and no one ended, and speak for it from now on.
+
+        Looks among EMR's live clusters and where the address is: that cluster may be one which ListClusters omits. The
+        one that carries the address is kept; any other is a surplus and is terminated.
+        """
+        found = {cluster.job_flow_id: cluster for cluster in self._find()}
+        carrier = self._carrier(eip)
+        if carrier is not None:
+            found[carrier.job_flow_id] = carrier
+        if not found:
+            return None
+        kept = carrier or next(iter(found.values()))
+        self._emr.conn.add_tags(ResourceId=kept.job_flow_id, Tags=[{"Key": TRY_TAG, "Value": str(try_number)}])
+        self._emr.log.info("Adopting cluster %s of an earlier try", kept.job_flow_id)
+        for surplus in found.values():
+            if surplus is not kept:
+                self._emr.terminate(surplus)
+        return kept.job_flow_id
+
+    def _find(self) -> list[Cluster]:
+        tags = {OWNER_DIGEST_TAG: self._owner.digest, ALLOCATION_TAG: self._allocation_id}
+        return self._emr.read(read_tagged_clusters(name=self.config["Name"], tags=tags))
+
+    def _carrier(self, eip: ElasticIpHook) -> Cluster | None:
+        address = eip.get_address(self._allocation_id)
+        holder = eip.get_holder(address) if address and not address.is_free else None
+        if holder is None or holder.job_flow_id is None:
+            return None
+        cluster = self._emr.get_cluster(holder.job_flow_id)
+        if cluster is None or cluster.is_ending or cluster.tags.get(OWNER_DIGEST_TAG) != self._owner.digest:
+            return None
+        return cluster
+
+
+def _was_refused(error: Exception) -> bool:
+    """Tell whether AWS said that it did not act: a throttled request had no effect."""
+    return isinstance(error, ClientError) and error_code(error) in THROTTLING_CODES

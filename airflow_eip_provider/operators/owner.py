@@ -1,0 +1,65 @@
+"""Who a tenancy belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.airflow_compat import conf
+from airflow_eip_provider.hooks.eip import OWNER_TAG
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.airflow_compat import Context
+
+OWNER_DIGEST_TAG = "airflow-eip:owner"
+ALLOCATION_TAG = "airflow-eip:allocation-id"
+TRY_TAG = "airflow-eip:try"
+
+_TAG_VALUE_LENGTH = 256  # EC2 and EMR: at most 256 characters, of these kinds
+_NOT_IN_TAGS = re.compile(r"[^\w\s.:/=+\-@]")
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """
+    The creating task instance. No try number: a retry is the same owner.
+
+    :param environment: ``[eip] environment`` of airflow.cfg, which tells two Airflow environments apart.
+    :param map_index: -1 for a task that is not mapped.
+    """
+
+    environment: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+
+    @classmethod
+    def of(cls, context: Context) -> Owner:
+        """Take the owner from a task's context."""
+        ti = context["ti"]
+        return cls(
+            environment=conf.get("eip", "environment", fallback=None) or "default",
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            map_index=-1 if ti.map_index is None else ti.map_index,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.environment}/{self.dag_id}/{self.run_id}/{self.task_id}/{self.map_index}"
+
+    @property
+    def digest(self) -> str:
+        """A fixed-length form that any id fits into: 32 hexadecimal digits."""
+        return hashlib.sha256(str(self).encode()).hexdigest()[:32]
+
+    def tags(self, *, allocation_id: str) -> dict[str, str]:
+        """Return the tags by which a retry recognises the cluster, and a person its owner."""
+        return {
+            OWNER_DIGEST_TAG: self.digest,
+            OWNER_TAG: _NOT_IN_TAGS.sub("_", str(self))[:_TAG_VALUE_LENGTH],
+            ALLOCATION_TAG: allocation_id,
+        }

@@ -1,0 +1,252 @@
+"""
+How an operator lives through Airflow.
+
+An operator here is a function from the world to the next thing to do: :meth:`PhasedOperator.advance` looks at AWS,
+acts, and returns either what to wait for or its result. A wait blocks in the worker or is deferred; either way
+``advance`` is called again afterwards and rebuilds what it knows from AWS. What a deferral carries is only a hint.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.amazon.aws.links.emr import EmrClusterLink, EmrLogsLink
+
+from airflow_eip_provider.airflow_compat import TRIGGER_FAIL_REPR, AirflowFailException, TaskDeferred, conf
+from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, PermanentError
+from airflow_eip_provider.hooks.calls import Reading, perform
+from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.links.eip import ElasticIpLink
+from airflow_eip_provider.triggers.watch import HOOKS, Verdict
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.triggers.watch import WatchTrigger
+
+# A trigger that fires within seconds can lose a race inside Airflow (apache/airflow#66374).
+SHORTEST_DEFERRAL_SECONDS = 10
+# Airflow's own timeout is only the net below the deadline that the trigger keeps.
+_DEFERRAL_MARGIN = timedelta(minutes=2)
+UNSET: Any = object()
+CLUSTER_LINKS = (EmrClusterLink(), EmrLogsLink(), ElasticIpLink())
+
+
+@dataclass(slots=True)
+class State:
+    """What an operator knows between two phases; plain JSON once ``asdict`` has seen it."""
+
+    try_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The end of the way."""
+
+    value: Any
+
+
+def check_lock_store(lock_store: Any) -> None:
+    """
+    Resolve the lock store: the operator's parameter, else ``[eip] lock_store``; ``None`` is the physical lock alone.
+
+    :raises InvalidInputError: for a store; this version has none.
+    """
+    uri = conf.get("eip", "lock_store", fallback=None) if lock_store is UNSET else lock_store
+    if uri:
+        raise InvalidInputError(
+            f"opening lock store '{uri}'",
+            problem="this version has the physical lock only",
+            remedy="leave lock_store unset, or pass None",
+        )
+
+
+def raise_if_cluster_gone(facts: dict[str, Any]) -> None:
+    """
+    Turn a verdict's facts into an error.
+
+    :raises ClusterEndedError: when they say that the cluster is gone.
+    """
+    if facts.get("gone") == "cluster":
+        raise ClusterEndedError(facts["job_flow_id"], state=facts["state"], reason=facts["reason"])
+
+
+class PhasedOperator:
+    """
+    The phases shared by all operators; mixed into an ``AwsBaseOperator``.
+
+    Subclasses give ``state_class``, ``begin``, ``advance`` and ``undo``.
+    """
+
+    state_class: ClassVar[type[State]]
+
+    allocation_id: str
+    deferrable: bool
+    waiter_delay: Any
+    aws_conn_id: str | None
+    region_name: str | None
+    verify: bool | str | None
+    botocore_config: dict[str, Any] | None
+    log: Any
+
+    _context: Context | None = None
+    _state: Any = None
+    _killed = False
+
+    def begin(self, context: Context) -> Any:
+        """Validate, and return the first state."""
+        raise NotImplementedError
+
+    def advance(self, context: Context, state: Any, event: dict[str, Any] | None) -> WatchTrigger | Result:
+        """Look, act, and return what to wait for, or the result."""
+        raise NotImplementedError
+
+    def undo(self, context: Context, state: Any | None) -> None:
+        """Leave nothing behind after a failure; idempotent. ``state`` is ``None`` when it was lost."""
+
+    def pre_execute(self, context: Any) -> None:
+        """Remember the context: ``on_kill`` may be called on an instance that executed nothing."""
+        self._context = context
+        super().pre_execute(context)  # type: ignore[misc]
+
+    def execute(self, context: Context) -> Any:
+        """Run from the start, or up to the first deferral."""
+        return self._live(context, None, None)
+
+    def resume(self, context: Context, event: dict[str, Any]) -> Any:
+        """Go on after a deferral; one that an older try made starts afresh (Airflow 3.0 resumes it, #56704)."""
+        hint = event["hint"]
+        if hint.get("try_number") != context["ti"].try_number:
+            self.log.info("This wait belongs to try %s; starting afresh", hint.get("try_number"))
+            return self.execute(context)
+        return self._live(context, self.state_class(**hint), event)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Clean up after a deferral that ended as a timeout or as a trigger's error, in every Airflow version."""
+        self._context = context
+        if next_method == TRIGGER_FAIL_REPR:
+            self.log.error("The deferred wait ended without an event; undoing what this task did")
+            self._undo_quietly(context, None)
+        return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]
+
+    def on_kill(self) -> None:
+        """Undo what this task did. On Airflow 3 ``execute`` goes on after this, hence the flag that it checks."""
+        self._killed = True
+        if self._context is not None:
+            self._undo_quietly(self._context, self._state)
+
+    def check_not_killed(self) -> None:
+        """
+        Refuse to change AWS after a kill.
+
+        :raises AirflowFailException: when this task was killed.
+        """
+        if self._killed:
+            raise AirflowFailException("this task was killed; nothing further is changed in AWS")
+
+    def _live(self, context: Context, state: Any, event: dict[str, Any] | None) -> Any:
+        self._context = context
+        try:
+            if state is None:
+                state = self.begin(context)
+            self._state = state
+            while not isinstance(outcome := self.advance(context, state, event), Result):
+                event = self._wait(outcome)
+                self.check_not_killed()
+        except TaskDeferred:
+            raise
+        except PermanentError as error:
+            self._undo_quietly(context, state)
+            raise AirflowFailException(str(error)) from error
+        except BaseException:
+            self._undo_quietly(context, state)
+            raise
+        return outcome.value
+
+    def _wait(self, trigger: WatchTrigger) -> dict[str, Any]:
+        if self.deferrable:
+            raise TaskDeferred(
+                trigger=trigger,
+                method_name="resume",
+                timeout=timedelta(seconds=max(trigger.deadline - time.time(), 0)) + _DEFERRAL_MARGIN,
+            )
+        return trigger.block({service: HOOKS[service](**self._hook_kwargs).conn for service in trigger.services})
+
+    def _undo_quietly(self, context: Context, state: Any | None) -> None:
+        try:
+            self.undo(context, state)
+        except Exception:
+            self.log.exception("Cleaning up after the failure above failed as well; see what is left behind")
+
+    def watch(self, state: State, *, deadline: float) -> dict[str, Any]:
+        """Return the parameters that every watch of this operator shares."""
+        delay = float(self.waiter_delay)
+        return {
+            "waiter_delay": max(delay, SHORTEST_DEFERRAL_SECONDS) if self.deferrable else delay,
+            "deadline": deadline,
+            "hint": asdict(state),
+            "aws_conn_id": self.aws_conn_id,
+            "region_name": self.region_name,
+            "verify": self.verify,
+            "botocore_config": self.botocore_config,
+        }
+
+    @property
+    def _hook_kwargs(self) -> dict[str, Any]:
+        return {
+            "aws_conn_id": self.aws_conn_id,
+            "region_name": self.region_name,
+            "verify": self.verify,
+            "config": self.botocore_config,
+        }
+
+    @property
+    def eip(self) -> ElasticIpHook:
+        """The hook for the address; made anew in each process, kept within one."""
+        if "_eip" not in self.__dict__:
+            self.__dict__["_eip"] = ElasticIpHook(**self._hook_kwargs)
+        return self.__dict__["_eip"]  # type: ignore[no-any-return]
+
+    @property
+    def emr(self) -> EmrClusterHook:
+        """The hook for the cluster."""
+        if "_emr" not in self.__dict__:
+            self.__dict__["_emr"] = EmrClusterHook(**self._hook_kwargs, emr_conn_id=getattr(self, "emr_conn_id", None))
+        return self.__dict__["_emr"]  # type: ignore[no-any-return]
+
+    def look(self, reading: Reading[Verdict]) -> Verdict:
+        """
+        Look at AWS once, from the worker.
+
+        :raises ClusterEndedError: when the verdict says that the cluster is gone.
+        """
+        verdict = perform(reading, {"ec2": self.eip.conn, "emr": self.emr.conn})
+        raise_if_cluster_gone(verdict.data)
+        return verdict
+
+    def link_cluster(self, context: Context, job_flow_id: str) -> None:
+        """Show the stock links to the cluster and its logs."""
+        where: dict[str, Any] = {
+            "context": context,
+            "operator": self,
+            "region_name": self.emr.conn_region_name,
+            "aws_partition": self.emr.conn_partition,
+            "job_flow_id": job_flow_id,
+        }
+        EmrClusterLink.persist(**where)
+        cluster = self.emr.get_cluster(job_flow_id)
+        if cluster is not None and cluster.log_uri:
+            EmrLogsLink.persist(**where, log_uri=cluster.log_uri.split("://", 1)[-1].rstrip("/"))
+
+    def link_address(self, context: Context) -> None:
+        """Show the link to the Elastic IP in the EC2 console."""
+        ElasticIpLink.persist(
+            context=context,
+            operator=self,
+            region_name=self.eip.conn_region_name,
+            aws_partition=self.eip.conn_partition,
+            allocation_id=self.allocation_id,
+        )

@@ -1,0 +1,61 @@
+"""What Airflow discovers of this package. Imports nothing heavy: every Airflow process reads it at its start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_eip_provider import __version__
+
+_INTEGRATION = "Elastic IP for Amazon EMR"
+
+
+def _modules(kind: str, *names: str) -> dict[str, Any]:
+    return {
+        "integration-name": _INTEGRATION,
+        "python-modules": [f"airflow_eip_provider.{kind}.{name}" for name in names],
+    }
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, as Airflow's ``provider_info.schema.json`` describes it."""
+    return {
+        "package-name": "airflow-eip-provider",
+        "name": "Elastic IP for Amazon EMR",
+        "description": "Gives an Amazon EMR cluster a fixed public IP address (a VPC Elastic IP), safely.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/elastic-ip-addresses-eip.html",
+                "tags": ["aws"],
+            }
+        ],
+        "operators": [_modules("operators", "emr", "eip")],
+        "sensors": [_modules("sensors", "eip")],
+        "hooks": [_modules("hooks", "eip", "emr", "step_logs")],
+        "triggers": [_modules("triggers", "eip", "emr")],
+        "extra-links": ["airflow_eip_provider.links.eip.ElasticIpLink"],
+        "config": {
+            "eip": {
+                "description": "Elastic IP addresses for Amazon EMR clusters.",
+                "options": {
+                    "environment": {
+                        "description": "Names this Airflow environment in the owner of an address. Two environments "
+                        "that share an address need two names.",
+                        "type": "string",
+                        "version_added": "0.1.0",
+                        "example": "production",
+                        "default": None,
+                    },
+                    "lock_store": {
+                        "description": "Where tenancies of an address queue. Unset: EC2's own refusal to re-associate "
+                        "is the only lock.",
+                        "type": "string",
+                        "version_added": "0.1.0",
+                        "example": None,
+                        "default": None,
+                    },
+                },
+            }
+        },
+    }

@@ -1,0 +1,127 @@
+"""Watching where an Elastic IP is."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TYPE_CHECKING
+
+from airflow_eip_provider.hooks.eip import CLUSTER_TAG, Address, read_address, read_holder, read_instance
+from airflow_eip_provider.hooks.emr import read_cluster
+from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.hooks.calls import Reading
+
+
+def _facts(address: Address, *, job_flow_id: str | None) -> dict[str, Any]:
+    return {
+        "allocation_id": address.allocation_id,
+        "public_ip": address.public_ip,
+        "association_id": address.association_id,
+        "network_interface_id": address.network_interface_id,
+        "instance_id": address.instance_id,
+        "job_flow_id": job_flow_id,
+    }
+
+
+def read_association(
+    allocation_id: str,
+    *,
+    job_flow_id: str | None = None,
+    instance_id: str | None = None,
+    expect: Literal["associated", "free"],
+) -> Reading[Verdict]:
+    """
+    Judge where the address is.
+
+    It fails at once, with EMR's own reason, when the cluster that it is about can never carry the address any more.
+    """
+    address = yield from read_address(allocation_id)
+    if address is None:
+        return Verdict("failed", f"Elastic IP '{allocation_id}' does not exist any more", {"gone": "address"})
+    if job_flow_id:
+        cluster = yield from read_cluster(job_flow_id)
+        if cluster is None or cluster.is_ending:
+            state, reason = (cluster.state, cluster.reason) if cluster else ("unknown", "EMR does not know it")
+            found = {"gone": "cluster", "job_flow_id": job_flow_id, "state": state, "reason": reason}
+            return Verdict("failed", f"Cluster '{job_flow_id}' is {state}: {reason}", found)
+    if address.is_free:
+        return Verdict(
+            "done" if expect == "free" else "pending",
+            f"Elastic IP {allocation_id} ({address.public_ip}) is free",
+            _facts(address, job_flow_id=None),
+        )
+    holder = yield from read_holder(address)
+    place = f"Elastic IP {allocation_id} ({address.public_ip}) is on {holder.description}"
+    facts = {**_facts(address, job_flow_id=holder.job_flow_id), "holder": holder.description}
+    there = (job_flow_id is None or holder.job_flow_id == job_flow_id) and (
+        instance_id is None or address.instance_id == instance_id
+    )
+    return Verdict("done" if expect == "associated" and there else "pending", place, facts)
+
+
+class EipAssociationTrigger(WatchTrigger):
+    """
+    Wait until an Elastic IP is on a cluster or an instance, or is free.
+
+    :param expect: "associated" or "free". With "free" and a ``job_flow_id``, the cluster is the one that waits for the
+        address: the watch fails when it ends.
+    """
+
+    own_fields = ("allocation_id", "job_flow_id", "instance_id", "expect")
+
+    def __init__(
+        self,
+        *,
+        allocation_id: str,
+        job_flow_id: str | None = None,
+        instance_id: str | None = None,
+        expect: Literal["associated", "free"] = "associated",
+        **watch: Any,
+    ) -> None:
+        super().__init__(**watch)
+        self.allocation_id = allocation_id
+        self.job_flow_id = job_flow_id
+        self.instance_id = instance_id
+        self.expect = expect
+
+    def look(self) -> Reading[Verdict]:
+        """Look where the address is."""
+        return read_association(
+            self.allocation_id, job_flow_id=self.job_flow_id, instance_id=self.instance_id, expect=self.expect
+        )
+
+
+class InstanceRunningTrigger(WatchTrigger):
+    """
+    Wait until an EC2 instance runs and shows its primary network interface.
+
+    :param instance_id: the instance.
+    """
+
+    services = ("ec2",)
+    own_fields = ("instance_id",)
+
+    def __init__(self, *, instance_id: str, **watch: Any) -> None:
+        super().__init__(**watch)
+        self.instance_id = instance_id
+
+    def look(self) -> Reading[Verdict]:
+        """Look at the instance."""
+        return read_instance_running(self.instance_id)
+
+
+def read_instance_running(instance_id: str) -> Reading[Verdict]:
+    """Judge whether an instance can carry an address: AssociateAddress refuses a pending one."""
+    instance = yield from read_instance(instance_id)
+    state = instance.state if instance else "not visible yet"
+    data = {"instance_id": instance_id, "state": state}
+    if instance and instance.state == "running" and instance.network_interface_id:
+        found = {
+            **data,
+            "network_interface_id": instance.network_interface_id,
+            "job_flow_id": instance.tags.get(CLUSTER_TAG),
+        }
+        return Verdict("done", f"Instance {instance_id} is running", found)
+    if state in {"shutting-down", "terminated", "stopping", "stopped"}:
+        return Verdict("failed", f"Instance '{instance_id}' is {state}", data)
+    return Verdict("pending", f"Instance {instance_id} is {state}", data)

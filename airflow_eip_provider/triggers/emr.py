@@ -1,0 +1,211 @@
+"""Watching clusters and their steps."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TYPE_CHECKING
+
+from airflow_eip_provider.hooks.eip import read_address, read_holder
+from airflow_eip_provider.hooks.emr import (
+    ENDED_STATES,
+    READY_STATES,
+    Cluster,
+    read_active_steps,
+    read_cluster,
+    read_primary_instance_id,
+    read_steps,
+)
+from airflow_eip_provider.hooks.step_logs import StepLogs, read_logs_written
+from airflow_eip_provider.triggers.eip import read_instance_running
+from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.hooks.calls import Reading
+
+Target = Literal["primary_running", "cluster_ready", "cluster_waiting", "cluster_completed", "cluster_ended"]
+
+_TARGET_STATES: dict[str, frozenset[str]] = {
+    "cluster_ready": READY_STATES,
+    "cluster_waiting": frozenset({"WAITING"}),
+    "cluster_completed": frozenset({"TERMINATED"}),
+    "cluster_ended": ENDED_STATES,
+}
+
+
+def _gone(job_flow_id: str, cluster: Cluster | None) -> Verdict:
+    state, reason = (cluster.state, cluster.reason) if cluster else ("unknown", "EMR does not know it")
+    data = {"gone": "cluster", "job_flow_id": job_flow_id, "state": state, "reason": reason}
+    return Verdict("failed", f"Cluster '{job_flow_id}' is {state}: {reason}", data)
+
+
+def read_primary_running(job_flow_id: str) -> Reading[Verdict]:
+    """Judge whether the primary instance can carry an address; that is long before the cluster is ready."""
+    cluster = yield from read_cluster(job_flow_id)
+    if cluster is None or cluster.is_ending:
+        return _gone(job_flow_id, cluster)
+    instance_id = yield from read_primary_instance_id(cluster)
+    if instance_id is None:
+        return Verdict("pending", f"Cluster {job_flow_id} is {cluster.state}, its primary instance is not there yet")
+    verdict = yield from read_instance_running(instance_id)
+    # EMR replaces a primary instance that dies in start-up, or ends the cluster: only the cluster's state decides.
+    status: Literal["done", "pending"] = "done" if verdict.status == "done" else "pending"
+    return Verdict(status, f"Cluster {job_flow_id} is {cluster.state}. {verdict.message}", verdict.data)
+
+
+def read_cluster_state(job_flow_id: str, *, target: Target) -> Reading[Verdict]:
+    """Judge whether a cluster is in one of the states that the target names, or can never be."""
+    cluster = yield from read_cluster(job_flow_id)
+    if target == "cluster_ended" and cluster is None:
+        return Verdict("done", f"EMR does not know cluster {job_flow_id} (any more)")
+    if cluster is None:
+        return _gone(job_flow_id, cluster)
+    message = f"Cluster {job_flow_id} is {cluster.state} ({cluster.reason})"
+    data = {"state": cluster.state, "reason": cluster.reason}
+    if cluster.state in _TARGET_STATES[target]:
+        return Verdict("done", message, data)
+    ending_is_fine = target in {"cluster_ended", "cluster_completed"} and not cluster.has_ended
+    if cluster.is_ending and not ending_is_fine:
+        return _gone(job_flow_id, cluster)
+    return Verdict("pending", message, data)
+
+
+def read_target(job_flow_id: str, *, target: Target) -> Reading[Verdict]:
+    """Judge whether a cluster is where it is wanted."""
+    return (
+        read_primary_running(job_flow_id)
+        if target == "primary_running"
+        else read_cluster_state(job_flow_id, target=target)
+    )
+
+
+class EmrClusterTrigger(WatchTrigger):
+    """
+    Wait until a cluster is where it is wanted.
+
+    :param target: "primary_running" (it can carry an address), "cluster_ready" (RUNNING or WAITING), "cluster_waiting",
+        "cluster_completed" (ended without errors) or "cluster_ended" (with or without).
+    """
+
+    own_fields = ("job_flow_id", "target")
+
+    def __init__(self, *, job_flow_id: str, target: Target, **watch: Any) -> None:
+        super().__init__(**watch)
+        self.job_flow_id = job_flow_id
+        self.target: Target = target
+
+    def look(self) -> Reading[Verdict]:
+        """Look at the cluster."""
+        return read_target(self.job_flow_id, target=self.target)
+
+
+def read_no_step_runs(job_flow_id: str, *, name_contains: str = "") -> Reading[Verdict]:
+    """
+    Judge whether no step of the cluster runs or still may.
+
+    :param name_contains: only steps with this in their names count.
+    """
+    active = [step for step in (yield from read_active_steps(job_flow_id)) if name_contains in step.name]
+    names = ", ".join(f"{step.step_id} {step.state}" for step in active)
+    message = f"Cluster {job_flow_id} " + (f"still has steps: {names}" if active else "has no step left")
+    return Verdict("pending" if active else "done", message, {"step_ids": [step.step_id for step in active]})
+
+
+class EmrStepsEndedTrigger(WatchTrigger):
+    """
+    Wait until no step of a cluster runs or still may.
+
+    :param name_contains: only steps with this in their names count; all by default.
+    """
+
+    services = ("emr",)
+    own_fields = ("job_flow_id", "name_contains")
+
+    def __init__(self, *, job_flow_id: str, name_contains: str = "", **watch: Any) -> None:
+        super().__init__(**watch)
+        self.job_flow_id = job_flow_id
+        self.name_contains = name_contains
+
+    def look(self) -> Reading[Verdict]:
+        """Look at the cluster's steps."""
+        return read_no_step_runs(self.job_flow_id, name_contains=self.name_contains)
+
+
+def read_fenced_steps(
+    *, allocation_id: str, association_id: str, job_flow_id: str, step_ids: list[str]
+) -> Reading[Verdict]:
+    """
+    Judge steps and the binding that they need, in one look.
+
+    The address is read before the steps: a step that is active after the address was seen elsewhere has outlived its
+    fence, whereas a step that ended first and an address that was freed then are the normal end.
+    """
+    address = yield from read_address(allocation_id)
+    bound = address is not None and address.association_id == association_id
+    steps = yield from read_steps(job_flow_id, step_ids=step_ids)
+    active = [step.step_id for step in steps if step.is_active]
+    data: dict[str, Any] = {"bound": bound, "active": active}
+    states = ", ".join(f"{step.step_id} {step.state}" for step in steps)
+    if not active:
+        return Verdict("done", f"Steps of cluster {job_flow_id}: {states}", data)
+    if bound:
+        return Verdict("pending", f"Steps of cluster {job_flow_id}: {states}", data)
+    cluster = yield from read_cluster(job_flow_id)
+    if cluster is None or cluster.is_ending:
+        return _gone(job_flow_id, cluster)
+    place = "released" if address is None else "not associated"
+    if address is not None and not address.is_free:
+        place = f"on {(yield from read_holder(address)).description}"
+    return Verdict("failed", f"Elastic IP '{allocation_id}' is {place}", {**data, "gone": "address", "place": place})
+
+
+class EmrFencedStepsTrigger(WatchTrigger):
+    """
+    Wait for steps, and fail as soon as the Elastic IP leaves their cluster.
+
+    :param association_id: the association under which the steps were submitted.
+    """
+
+    own_fields = ("allocation_id", "association_id", "job_flow_id", "step_ids")
+
+    def __init__(
+        self, *, allocation_id: str, association_id: str, job_flow_id: str, step_ids: list[str], **watch: Any
+    ) -> None:
+        super().__init__(**watch)
+        self.allocation_id = allocation_id
+        self.association_id = association_id
+        self.job_flow_id = job_flow_id
+        self.step_ids = step_ids
+
+    def look(self) -> Reading[Verdict]:
+        """Look at the address, then at the steps."""
+        return read_fenced_steps(
+            allocation_id=self.allocation_id,
+            association_id=self.association_id,
+            job_flow_id=self.job_flow_id,
+            step_ids=self.step_ids,
+        )
+
+
+class EmrStepLogsTrigger(WatchTrigger):
+    """
+    Wait until EMR has written a step's stdout and stderr to the log bucket.
+
+    :param bucket: the log bucket.
+    :param prefix: the step's prefix in it, with a slash at its end.
+    """
+
+    services = ("s3",)
+    own_fields = ("bucket", "prefix")
+
+    def __init__(self, *, bucket: str, prefix: str, **watch: Any) -> None:
+        super().__init__(**watch)
+        self.bucket = bucket
+        self.prefix = prefix
+
+    def look(self) -> Reading[Verdict]:
+        """Look for the log objects."""
+        return self._judge()
+
+    def _judge(self) -> Reading[Verdict]:
+        written = yield from read_logs_written(StepLogs(self.bucket, self.prefix))
+        where = f"s3://{self.bucket}/{self.prefix}"
+        return Verdict("done" if written else "pending", f"Logs in {where}: {'written' if written else 'not yet'}")

@@ -1,0 +1,155 @@
+"""
+Waiting for AWS, written once for both modes.
+
+A watch looks at AWS every ``waiter_delay`` seconds until its look is conclusive or its deadline has passed. Deferred,
+it runs in the triggerer; otherwise the operator calls :meth:`WatchTrigger.block` in its worker. Both give the same
+event:
+
+``{"status": "done" | "failed" | "timeout", "message": str, "data": {…}, "hint": {…}}``
+
+``hint`` is what the operator put in, echoed. The deadline is kept here, because a deferral that Airflow itself times
+out loses everything that it carried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow_eip_provider.airflow_compat import BaseTrigger, TriggerEvent
+from airflow_eip_provider.hooks.calls import Reading, is_transient, perform, perform_async
+from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.hooks.step_logs import StepLogHook
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+HOOKS: Mapping[str, type[AwsBaseHook]] = {"ec2": ElasticIpHook, "emr": EmrClusterHook, "s3": StepLogHook}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one look found."""
+
+    status: Literal["pending", "done", "failed"]
+    message: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class WatchTrigger(BaseTrigger):
+    """
+    Look at AWS until something is decided; never change anything.
+
+    :param waiter_delay: seconds between two looks; the first look comes after one delay, as whoever waits has
+        just looked.
+    :param deadline: seconds since the epoch, after which the watch reports a timeout.
+    :param hint: plain JSON for the operator's next phase, echoed in the event.
+    """
+
+    services: ClassVar[tuple[str, ...]] = ("ec2", "emr")
+    own_fields: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        *,
+        waiter_delay: float,
+        deadline: float,
+        hint: dict[str, Any] | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.waiter_delay = waiter_delay
+        self.deadline = deadline
+        self.hint = hint or {}
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+        self.botocore_config = botocore_config
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the plain JSON parameters that rebuild this trigger."""
+        base = ("waiter_delay", "deadline", "hint", "aws_conn_id", "region_name", "verify", "botocore_config")
+        cls = type(self)
+        return f"{cls.__module__}.{cls.__qualname__}", {name: getattr(self, name) for name in (*base, *self.own_fields)}
+
+    def look(self) -> Reading[Verdict]:
+        """Look once."""
+        raise NotImplementedError
+
+    def block(
+        self,
+        clients: Mapping[str, Any],
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> dict[str, Any]:
+        """
+        Watch from a worker, in the calling thread, and return the event's payload.
+
+        :param clients: service name → boto3 client, for the services of this class.
+        """
+        last = Verdict("pending", "not looked at yet")
+        while clock() < self.deadline:
+            sleep(self.waiter_delay)
+            try:
+                last = self._report(perform(self.look(), clients))
+            except Exception as error:
+                last = self._tolerate(error)
+            if last.status != "pending":
+                return self._payload(last)
+        return self._timeout(last)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch from the triggerer."""
+        last = Verdict("pending", "not looked at yet")
+        async with AsyncExitStack() as stack:
+            clients = {
+                service: await stack.enter_async_context(await self._connect(service)) for service in self.services
+            }
+            while time.time() < self.deadline:
+                await asyncio.sleep(self.waiter_delay)
+                try:
+                    last = self._report(await perform_async(self.look(), clients))
+                except Exception as error:
+                    last = self._tolerate(error)
+                if last.status != "pending":
+                    yield TriggerEvent(self._payload(last))  # type: ignore[no-untyped-call]
+                    return
+        yield TriggerEvent(self._timeout(last))  # type: ignore[no-untyped-call]
+
+    async def _connect(self, service: str) -> Any:
+        """
+        Create an aiobotocore client in a task of its own that is never cancelled.
+
+        Cancelling a coroutine inside a connection fetch ends the whole triggerer on Airflow 3.0.6 and 3.2.1
+        (apache/airflow#64620).
+        """
+        hook = HOOKS[service](
+            aws_conn_id=self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=self.botocore_config
+        )
+        return await asyncio.shield(asyncio.ensure_future(hook.get_async_conn()))  # type: ignore[no-untyped-call]
+
+    def _report(self, verdict: Verdict) -> Verdict:
+        self.log.info("%s", verdict.message)
+        return verdict
+
+    def _tolerate(self, error: Exception) -> Verdict:
+        if not is_transient(error):
+            raise error
+        self.log.warning("AWS gave no answer this time, looking again in %s s: %s", self.waiter_delay, error)
+        return Verdict("pending", f"no answer from AWS: {error}")
+
+    def _payload(self, verdict: Verdict) -> dict[str, Any]:
+        return {**asdict(verdict), "hint": self.hint}
+
+    def _timeout(self, last: Verdict) -> dict[str, Any]:
+        return {"status": "timeout", "message": last.message, "data": last.data, "hint": self.hint}
