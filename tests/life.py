@@ -1,0 +1,137 @@
+"""A task's life in Airflow, without Airflow's processes: phases, deferrals through JSON, retries, on one simulated clock."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import importlib
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.airflow_compat import TaskDeferred
+from airflow_eip_provider.operators import eip as eip_operators
+from airflow_eip_provider.operators import launch, phases
+from airflow_eip_provider.operators.emr import create, steps, terminate
+from airflow_eip_provider.sensors import eip as eip_sensors
+from airflow_eip_provider.triggers import watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_TIMED = (phases, create, steps, terminate, eip_operators, eip_sensors, launch)
+
+
+class TaskInstance:
+    """What an operator sees of its task instance."""
+
+    def __init__(self, *, task_id: str, dag_id: str = "azure_daily", run_id: str = "run-1", try_number: int = 1) -> None:
+        self.task_id, self.dag_id, self.run_id, self.try_number = task_id, dag_id, run_id, try_number
+        self.map_index = -1
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index), "a task reads its own XComs only"
+        return self.xcoms.get(key)
+
+
+class Task:
+    """One try of one task; a deferral goes through JSON and comes back on a fresh operator, as in Airflow."""
+
+    def __init__(self, operator: Any, **ti: Any) -> None:
+        self._pristine = operator
+        self.ti = TaskInstance(task_id=operator.task_id, **ti)
+        self.deferral: TaskDeferred | None = None
+        self.deferrals: list[str] = []
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    @property
+    def context(self) -> dict[str, Any]:
+        return {"ti": self.ti, "task_instance": self.ti}
+
+    @property
+    def ended(self) -> bool:
+        return self.deferral is None
+
+    def start(self) -> None:
+        self._phase(lambda operator: operator.execute(self.context))
+
+    def resume(self, event: dict[str, Any]) -> None:
+        assert self.deferral is not None
+        name = self.deferral.method_name
+        self._phase(lambda operator: operator.resume_execution(name, {"event": json.loads(json.dumps(event))}, self.context))
+
+    def fail_deferral(self, error: str = "Trigger timeout") -> None:
+        self._phase(lambda operator: operator.resume_execution("__fail__", {"error": error}, self.context))
+
+    def trigger(self) -> Any:
+        """Rebuild the trigger from what the database would hold of it."""
+        assert self.deferral is not None
+        path, kwargs = self.deferral.trigger.serialize()
+        module, name = path.rsplit(".", 1)
+        return getattr(importlib.import_module(module), name)(**json.loads(json.dumps(kwargs)))
+
+    def run(self) -> Any:
+        """Live to the end; return the result or raise the error."""
+        self.start()
+        self.go_on()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    def go_on(self) -> None:
+        """Let triggers fire and phases resume until the task ends."""
+        while not self.ended:
+            self.resume(asyncio.run(_first_event(self.trigger())))
+
+    def _phase(self, call: Callable[[Any], Any]) -> None:
+        operator = copy.copy(self._pristine)
+        self.deferral, self.error = None, None
+        try:
+            operator.pre_execute(self.context)
+            self.result = call(operator)
+        except TaskDeferred as deferral:
+            self.deferral = deferral
+            self.deferrals.append(type(deferral.trigger).__name__)
+        except Exception as error:  # noqa: BLE001 - the task failed, as Airflow would note
+            self.error = error
+
+
+async def _first_event(trigger: Any) -> dict[str, Any]:
+    async for event in trigger.run():
+        return event.payload
+    raise AssertionError("the trigger ended without an event")
+
+
+@pytest.fixture
+def clocked(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Let the operators and triggers sleep on the local AWS's clock: a sleep turns it."""
+
+    def sleep(seconds: float) -> None:
+        local_aws.clock.advance(seconds)
+
+    async def sleep_async(seconds: float) -> None:
+        await asyncio.to_thread(local_aws.clock.advance, seconds)
+
+    clock = SimpleNamespace(time=lambda: local_aws.clock.now().timestamp(), sleep=sleep)
+    for module in _TIMED:
+        monkeypatch.setattr(module, "time", clock, raising=False)
+    monkeypatch.setattr(watch, "time", clock)
+    monkeypatch.setattr(
+        watch,
+        "asyncio",
+        SimpleNamespace(sleep=sleep_async, shield=asyncio.shield, ensure_future=asyncio.ensure_future),
+    )
+    return local_aws
+
+
+@pytest.fixture(params=[False, True], ids=["blocking", "deferrable"])
+def deferrable(request: pytest.FixtureRequest) -> bool:
+    """Both ways of waiting; every test that asks for this shows the same result for both."""
+    return bool(request.param)

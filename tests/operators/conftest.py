@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.operators.emr import (
+    EmrAddStepsWithStaticIpOperator,
+    EmrCreateWithStaticIpOperator,
+    EmrTerminateWithStaticIpOperator,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHANGING = (
+    "RunJobFlow",
+    "AddJobFlowSteps",
+    "CancelSteps",
+    "TerminateJobFlows",
+    "SetTerminationProtection",
+    "DisassociateAddress",
+    "AddTags",
+)
+
+
+@pytest.fixture
+def allocation_id(ec2: Any) -> str:
+    """An Elastic IP that nothing carries."""
+    return str(ec2.allocate_address(Domain="vpc")["AllocationId"])
+
+
+@pytest.fixture
+def subnet_id(ec2: Any) -> str:
+    """A public subnet of the default VPC."""
+    return str(ec2.describe_subnets()["Subnets"][0]["SubnetId"])
+
+
+@pytest.fixture
+def overrides(subnet_id: str) -> dict[str, Any]:
+    """A single-node cluster, as RunJobFlow wants it."""
+    return {
+        "Name": "daily",
+        "ReleaseLabel": "emr-7.5.0",
+        "JobFlowRole": "EMR_EC2_DefaultRole",
+        "ServiceRole": "EMR_DefaultRole",
+        "Instances": {
+            "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
+            "KeepJobFlowAliveWhenNoSteps": True,
+            "Ec2SubnetId": subnet_id,
+        },
+    }
+
+
+@pytest.fixture
+def create_operator(allocation_id: str, overrides: dict[str, Any]) -> Callable[..., EmrCreateWithStaticIpOperator]:
+    def make(task_id: str = "create", **parameters: Any) -> EmrCreateWithStaticIpOperator:
+        given = {
+            "allocation_id": allocation_id,
+            "job_flow_overrides": overrides,
+            "emr_conn_id": None,
+            "aws_conn_id": None,
+            "waiter_delay": 15,
+            **parameters,
+        }
+        return EmrCreateWithStaticIpOperator(task_id=task_id, **given)
+
+    return make
+
+
+@pytest.fixture
+def steps_operator(allocation_id: str) -> Callable[..., EmrAddStepsWithStaticIpOperator]:
+    def make(job_flow_id: str, task_id: str = "steps", **parameters: Any) -> EmrAddStepsWithStaticIpOperator:
+        given = {
+            "allocation_id": allocation_id,
+            "job_flow_id": job_flow_id,
+            "steps": [a_step()],
+            "aws_conn_id": None,
+            **parameters,
+        }
+        return EmrAddStepsWithStaticIpOperator(task_id=task_id, **given)
+
+    return make
+
+
+@pytest.fixture
+def terminate_operator(allocation_id: str) -> Callable[..., EmrTerminateWithStaticIpOperator]:
+    def make(job_flow_id: str | None, **parameters: Any) -> EmrTerminateWithStaticIpOperator:
+        given = {"allocation_id": allocation_id, "job_flow_id": job_flow_id, "aws_conn_id": None, **parameters}
+        return EmrTerminateWithStaticIpOperator(task_id="terminate", **given)
+
+    return make
+
+
+def a_step(*args: str, name: str = "read") -> dict[str, Any]:
+    return {
+        "Name": name,
+        "ActionOnFailure": "CONTINUE",
+        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": list(args) or ["true"]},
+    }
+
+
+@pytest.fixture
+def step() -> Callable[..., dict[str, Any]]:
+    return a_step
+
+
+@pytest.fixture
+def assert_nothing_changed(clocked: Any) -> Callable[[], None]:
+    """Check the wire: no call that changes AWS was made, the permission check by DryRun apart."""
+
+    def check() -> None:
+        changing = [event["operation"] for name in CHANGING for event in clocked.events.calls(name)]
+        real = [e for e in clocked.events.calls("AssociateAddress") if not _is_dry_run(e)]
+        assert changing == []
+        assert real == []
+
+    return check
+
+
+def _is_dry_run(event: Any) -> bool:
+    return str(event["request"].get("DryRun", "false")).lower() == "true"

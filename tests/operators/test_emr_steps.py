@@ -1,0 +1,131 @@
+"""EmrAddStepsWithStaticIpOperator: steps run only while their cluster carries the address."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.exceptions import StepFailedError, WaitTimeoutError
+from tests.life import Task
+
+
+@pytest.fixture
+def job_flow_id(clocked: Any, create_operator: Any) -> str:
+    """A cluster that carries the address and is ready for steps."""
+    created: str = Task(create_operator()).run()
+    clocked.clock.advance(600)
+    return created
+
+
+def step_states(emr: Any, job_flow_id: str) -> list[str]:
+    return [step["Status"]["State"] for step in emr.list_steps(ClusterId=job_flow_id)["Steps"]]
+
+
+def test_steps_are_run_and_their_ids_returned_the_same_way_in_both_modes(
+    clocked, job_flow_id, steps_operator, step, deferrable, emr
+):
+    task = Task(steps_operator(job_flow_id, steps=[step(name="one"), step(name="two")], deferrable=deferrable))
+    step_ids = task.run()
+    assert step_ids == task.ti.xcoms["step_ids"]
+    assert len(step_ids) == 2
+    assert step_states(emr, job_flow_id) == ["COMPLETED", "COMPLETED"]
+
+
+def test_steps_given_as_text_are_understood(clocked, job_flow_id, steps_operator, emr):
+    text = '[{"Name": "read", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["true"]}}]'
+    assert len(Task(steps_operator(job_flow_id, steps=text)).run()) == 1
+
+
+def test_no_step_is_submitted_to_a_cluster_without_the_address(clocked, job_flow_id, steps_operator, ec2, emr):
+    association = ec2.describe_addresses()["Addresses"][0]["AssociationId"]
+    ec2.disassociate_address(AssociationId=association)
+    with pytest.raises(AirflowFailException, match=f"{job_flow_id}.*is not associated"):
+        Task(steps_operator(job_flow_id)).run()
+    assert clocked.events.calls("AddJobFlowSteps") == []
+
+
+def test_a_thief_has_the_steps_cancelled_and_the_task_fails_naming_the_new_place(
+    clocked, job_flow_id, steps_operator, step, deferrable, allocation_id, emr
+):
+    task = Task(steps_operator(job_flow_id, steps=[step("--sleep", "3600")], deferrable=deferrable))
+    thief: dict[str, str] = {}
+
+    def steal() -> None:
+        thief["instance"] = clocked.steal(allocation_id)
+
+    clocked.clock.call_later(120, steal, name="thief")
+    with pytest.raises(AirflowFailException) as error:
+        task.run()
+    assert thief["instance"] in str(error.value)
+    assert allocation_id in str(error.value)
+    clocked.clock.advance(60)
+    assert step_states(emr, job_flow_id) == ["CANCELLED"]
+
+
+def test_a_failed_step_shows_emrs_reason_and_the_tail_of_both_streams(
+    clocked, job_flow_id, steps_operator, step, deferrable, emr, s3, caplog, monkeypatch
+):
+    s3.create_bucket(Bucket="logs", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    task = Task(steps_operator(job_flow_id, steps=[step("--exit", "1")], deferrable=deferrable))
+
+    def archive() -> None:
+        step_id = task.ti.xcoms.get("step_ids", [None])[0] or emr.list_steps(ClusterId=job_flow_id)["Steps"][0]["Id"]
+        for stream, text in (("stdout", "rows: 0"), ("stderr", "error 40615")):
+            key = f"emr/{job_flow_id}/steps/{step_id}/{stream}.gz"
+            s3.put_object(Bucket="logs", Key=key, Body=gzip.compress(text.encode()))
+
+    clocked.clock.call_later(200, archive, name="EMR archives the logs")
+    with pytest.raises(StepFailedError, match="FAILED"):
+        task.run()
+    assert "rows: 0" in caplog.text
+    assert "error 40615" in caplog.text
+
+
+def test_the_execution_role_is_passed_through(clocked, job_flow_id, steps_operator):
+    role = "arn:aws:iam::123456789012:role/reader"
+    Task(steps_operator(job_flow_id, execution_role_arn=role)).run()
+    assert clocked.events.calls("AddJobFlowSteps")[0]["request"]["ExecutionRoleArn"] == role
+
+
+def test_a_retry_after_a_crash_watches_the_steps_that_still_run(clocked, job_flow_id, steps_operator, step):
+    crashed = Task(steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=True))
+    crashed.start()
+    retry = Task(steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=True), try_number=2)
+    assert retry.run() == crashed.ti.xcoms["step_ids"]
+    assert len(clocked.events.calls("AddJobFlowSteps")) == 1
+
+
+def test_a_kill_cancels_the_steps(clocked, job_flow_id, steps_operator, step, emr):
+    task = Task(steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=True))
+    task.start()
+    killed = steps_operator(job_flow_id)
+    killed.pre_execute(task.context)
+    killed.on_kill()
+    clocked.clock.advance(60)
+    assert step_states(emr, job_flow_id) == ["CANCELLED"]
+
+
+def test_steps_that_take_too_long_are_cancelled(clocked, job_flow_id, steps_operator, step, deferrable, emr):
+    operator = steps_operator(
+        job_flow_id, steps=[step("--sleep", "9000")], waiter_delay=15, waiter_max_attempts=4, deferrable=deferrable
+    )
+    with pytest.raises(WaitTimeoutError, match="waiter_max_attempts"):
+        Task(operator).run()
+    clocked.clock.advance(60)
+    assert step_states(emr, job_flow_id) == ["CANCELLED"]
+
+
+@pytest.mark.parametrize("steps", [[], "", None, "not a list", [{"Name": "no jar"}]])
+def test_bad_step_lists_are_refused_before_any_changing_call(clocked, allocation_id, steps_operator, steps, assert_nothing_changed):
+    with pytest.raises(AirflowFailException, match="steps"):
+        Task(steps_operator("j-1", steps=steps)).run()
+    assert_nothing_changed()
+
+
+def test_not_waiting_is_refused(clocked, allocation_id, steps_operator, assert_nothing_changed):
+    with pytest.raises(AirflowFailException, match="wait_for_completion"):
+        Task(steps_operator("j-1", wait_for_completion=False)).run()
+    assert_nothing_changed()

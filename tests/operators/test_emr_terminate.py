@@ -1,0 +1,81 @@
+"""EmrTerminateWithStaticIpOperator: the teardown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider.airflow_compat import AirflowFailException
+from tests.life import Task
+
+
+@pytest.fixture
+def job_flow_id(clocked: Any, create_operator: Any) -> str:
+    created: str = Task(create_operator()).run()
+    return created
+
+
+def address(ec2: Any) -> dict[str, Any]:
+    found: dict[str, Any] = ec2.describe_addresses()["Addresses"][0]
+    return found
+
+
+def state(emr: Any, job_flow_id: str) -> str:
+    return str(emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Status"]["State"])
+
+
+def test_the_address_is_freed_before_the_cluster_is_gone_in_both_modes(
+    clocked, job_flow_id, terminate_operator, deferrable, emr, ec2
+):
+    assert Task(terminate_operator(job_flow_id, deferrable=deferrable)).run() is None
+    assert state(emr, job_flow_id) == "TERMINATED"
+    assert "AssociationId" not in address(ec2)
+    freed = next(e for e in clocked.events.read(kind="address") if e["change"] == "disassociated")
+    ended = next(e for e in clocked.events.read(kind="cluster") if e["to"] == "TERMINATED")
+    assert freed["cause"] == "DisassociateAddress"
+    assert freed["seq"] < ended["seq"]
+
+
+def test_termination_protection_is_lifted(clocked, create_operator, overrides, terminate_operator, emr):
+    overrides["Instances"]["TerminationProtected"] = True
+    job_flow_id = Task(create_operator()).run()
+    Task(terminate_operator(job_flow_id)).run()
+    assert state(emr, job_flow_id) == "TERMINATED"
+
+
+def test_a_cluster_that_ended_with_errors_is_a_success(clocked, job_flow_id, terminate_operator, emr):
+    clocked.end_cluster(job_flow_id, state="TERMINATED_WITH_ERRORS", message="bootstrap action failed")
+    Task(terminate_operator(job_flow_id)).run()
+
+
+def test_a_cluster_that_emr_does_not_know_is_a_success(clocked, terminate_operator, allocation_id):
+    assert Task(terminate_operator("j-ABCDEFGHIJKL9")).run() is None
+
+
+def test_running_it_twice_changes_nothing_more(clocked, job_flow_id, terminate_operator):
+    Task(terminate_operator(job_flow_id)).run()
+    before = len(clocked.events.calls("TerminateJobFlows"))
+    Task(terminate_operator(job_flow_id)).run()
+    assert len(clocked.events.calls("TerminateJobFlows")) == before
+    assert len(clocked.events.calls("DisassociateAddress")) == 1
+
+
+@pytest.mark.parametrize("missing", [None, "", "None"])
+def test_without_a_cluster_there_is_nothing_to_do(clocked, terminate_operator, missing):
+    assert Task(terminate_operator(missing)).run() is None
+    assert clocked.events.calls("TerminateJobFlows") == []
+
+
+def test_the_address_of_another_cluster_is_left_alone(clocked, job_flow_id, create_operator, terminate_operator, ec2):
+    Task(terminate_operator(job_flow_id)).run()
+    other = Task(create_operator("other")).run()
+    Task(terminate_operator(job_flow_id)).run()
+    assert address(ec2)["AssociationId"]
+    assert other != job_flow_id
+
+
+def test_a_malformed_address_is_refused_before_the_cluster_is_touched(clocked, job_flow_id, terminate_operator, emr):
+    with pytest.raises(AirflowFailException, match="eipassoc-1"):
+        Task(terminate_operator(job_flow_id, allocation_id="eipassoc-1")).run()
+    assert clocked.events.calls("TerminateJobFlows") == []

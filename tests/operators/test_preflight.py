@@ -1,0 +1,133 @@
+"""Bad input is refused before any changing call, with an error that names the id and the fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider.airflow_compat import AirflowFailException
+from tests.life import Task
+
+
+@pytest.fixture
+def refused(clocked: Any, create_operator: Any, assert_nothing_changed: Any) -> Any:
+    """Expect a task with these parameters to fail for good, with this in its error, and AWS unchanged."""
+
+    def check(*in_message: str, **parameters: Any) -> None:
+        with pytest.raises(AirflowFailException) as error:
+            Task(create_operator(**parameters)).run()
+        for text in in_message:
+            assert text in str(error.value)
+        assert_nothing_changed()
+
+    return check
+
+
+@pytest.mark.parametrize("malformed", ["eipalloc-xyz", "203.0.113.7", "eipassoc-0123456789abcdef0", "", None, 7])
+def test_malformed_allocation_id(refused, malformed):
+    refused(repr(malformed), "eipalloc-…", allocation_id=malformed)
+
+
+def test_unknown_allocation_id(refused):
+    refused("eipalloc-0123456789abcdef0", "eu-west-1", allocation_id="eipalloc-0123456789abcdef0")
+
+
+def test_released_allocation_id(refused, ec2):
+    released = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    ec2.release_address(AllocationId=released)
+    refused(released, "released", allocation_id=released)
+
+
+def test_address_of_another_region(refused, ec2_elsewhere):
+    elsewhere = ec2_elsewhere.allocate_address(Domain="vpc")["AllocationId"]
+    refused(elsewhere, "another region", allocation_id=elsewhere)
+
+
+def test_address_in_the_classic_domain(refused, clocked):
+    classic = clocked.add_classic_address()
+    refused(classic, "EC2-Classic", allocation_id=classic)
+
+
+def test_address_that_a_nat_gateway_keeps(refused, ec2, allocation_id, subnet_id):
+    ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=allocation_id)
+    refused(allocation_id, "nat gateway", allocation_id=allocation_id)
+
+
+@pytest.mark.parametrize("overrides", ["[1, 2]", [1], "no mapping at all", 7])
+def test_overrides_that_are_no_mapping(refused, overrides):
+    refused("job_flow_overrides", "not a mapping", job_flow_overrides=overrides)
+
+
+def test_overrides_without_instances(refused):
+    refused("'Instances' is missing", job_flow_overrides={"Name": "x"})
+
+
+def test_overrides_with_unknown_or_mistyped_parameters(refused, overrides):
+    refused("ReleaseLable", job_flow_overrides={**overrides, "ReleaseLable": "emr-7.5.0"})
+    refused("Ec2SubnetId", job_flow_overrides={**overrides, "Instances": {**overrides["Instances"], "Ec2SubnetId": 7}})
+
+
+def test_several_primaries_in_an_instance_group(refused, overrides):
+    overrides["Instances"]["InstanceGroups"][0]["InstanceCount"] = 3
+    refused("3 primary nodes", "exactly one MASTER")
+
+
+def test_several_primaries_in_a_fleet(refused, overrides):
+    del overrides["Instances"]["InstanceGroups"]
+    overrides["Instances"]["InstanceFleets"] = [{"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 3}]
+    refused("3 primary nodes")
+
+
+def test_workers_beside_the_primary_unless_they_are_accepted(refused, overrides, create_operator):
+    overrides["Instances"]["InstanceGroups"].append(
+        {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2}
+    )
+    refused("2 core or task nodes", "on_multi_node='allow'")
+
+
+@pytest.mark.parametrize("choice", ["warn", "allow"])
+def test_workers_beside_the_primary_when_they_are_accepted(clocked, create_operator, overrides, choice, caplog):
+    overrides["Instances"]["InstanceGroups"].append(
+        {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2}
+    )
+    assert Task(create_operator(on_multi_node=choice)).run()
+    assert ("2 core or task nodes" in caplog.text) is (choice == "warn")
+
+
+def test_subnet_that_does_not_exist(refused, overrides):
+    overrides["Instances"]["Ec2SubnetId"] = "subnet-0123456789abcdef0"
+    refused("subnet-0123456789abcdef0", "does not exist")
+
+
+def test_subnet_without_a_route_to_an_internet_gateway(refused, overrides, ec2):
+    vpc_id = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    private = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
+    overrides["Instances"]["Ec2SubnetId"] = private
+    refused(private, "internet gateway")
+
+
+def test_missing_permission_to_associate(refused, clocked, allocation_id):
+    clocked.deny("AssociateAddress")
+    refused("ec2:AssociateAddress", allocation_id)
+
+
+def test_steps_inside_the_overrides(refused, overrides, step):
+    refused("EmrAddStepsWithStaticIpOperator", job_flow_overrides={**overrides, "Steps": [step()]})
+
+
+def test_cluster_that_would_end_before_its_first_step(refused, overrides):
+    del overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"]
+    refused("KeepJobFlowAliveWhenNoSteps", "accept_self_termination")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [("bind_at", "never"), ("on_multi_node", "maybe"), ("prewarm", True), ("lock_store", "dynamodb://locks")],
+)
+def test_choices_that_do_not_exist(refused, parameter, value):
+    refused(parameter.replace("lock_store", "lock store"), **{parameter: value})
+
+
+def test_missing_connection_is_never_replaced_by_default_credentials(refused):
+    refused("aws_nowhere", aws_conn_id="aws_nowhere")

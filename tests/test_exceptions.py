@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import pytest
+
+from airflow_eip_provider import exceptions
+
+EXAMPLES = [
+    exceptions.InvalidInputError("checking x", problem="wrong", remedy="right"),
+    exceptions.AddressNotFoundError("eipalloc-1", region="eu-west-1"),
+    exceptions.AddressUnusableError("eipalloc-1", problem="classic", remedy="another"),
+    exceptions.NotPermittedError("ec2:AssociateAddress", resource="eipalloc-1"),
+    exceptions.MissingConnectionError("aws_1"),
+    exceptions.NotBoundError("eipalloc-1", job_flow_id="j-1", place="not associated"),
+    exceptions.AddressLostError("eipalloc-1", job_flow_id="j-1", place="on instance 'i-1'", consequence="cancelled s-1"),
+    exceptions.AddressBusyError("eipalloc-1", holder="cluster 'j-2'", waited_seconds=60),
+    exceptions.WaitTimeoutError("cluster 'j-1'", last_seen="STARTING", bound="waiter_delay"),
+    exceptions.ClusterEndedError("j-1", state="TERMINATED", reason="no capacity"),
+    exceptions.LaunchUnclearError("daily", owner="prod/dag", problem="timeout"),
+    exceptions.StepFailedError("j-1", step_id="s-1", name="read", state="FAILED", reason="exit 1"),
+]
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_every_error_survives_pickling_with_its_message_and_ids(error):
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_every_error_says_what_happened_and_what_to_do(error):
+    assert ": " in str(error)
+    assert "; " in str(error)
+
+
+def test_all_and_the_drawn_tree_name_every_error():
+    defined = {name for name, cls in vars(exceptions).items() if inspect.isclass(cls) and issubclass(cls, Exception)}
+    assert defined == set(exceptions.__all__)
+    for name in defined:
+        assert name in exceptions.__doc__
+
+
+def test_every_leaf_is_tried_here():
+    bases = {exceptions.ElasticIpError, exceptions.PermanentError, exceptions.TransientError}
+    defined = {getattr(exceptions, name) for name in exceptions.__all__} - bases
+    assert {type(error) for error in EXAMPLES} == defined
