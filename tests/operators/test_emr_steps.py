@@ -119,7 +119,9 @@ def test_steps_that_take_too_long_are_cancelled(clocked, job_flow_id, steps_oper
 
 
 @pytest.mark.parametrize("steps", [[], "", None, "not a list", [{"Name": "no jar"}]])
-def test_bad_step_lists_are_refused_before_any_changing_call(clocked, allocation_id, steps_operator, steps, assert_nothing_changed):
+def test_bad_step_lists_are_refused_before_any_changing_call(
+    clocked, allocation_id, steps_operator, steps, assert_nothing_changed
+):
     with pytest.raises(AirflowFailException, match="steps"):
         Task(steps_operator("j-1", steps=steps)).run()
     assert_nothing_changed()
