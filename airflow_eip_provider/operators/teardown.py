@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-
 if TYPE_CHECKING:
-    from airflow_eip_provider.hooks.eip import ElasticIpHook
+    from airflow_eip_provider.hooks.eip import Address, ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
-    from airflow_eip_provider.hooks.eip import Address
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
@@ -147,6 +147,7 @@ class EipAssociationSensor(AwsBaseSensor[ElasticIpHook]):
                 else AddressNotFoundError(self.allocation_id, region=self.hook.conn_region_name)
             )
             self._fail(error)
+            self._fail(error)
         self._found = event["data"]
         return bool(event["status"] == "done")
 
@@ -158,7 +159,7 @@ class EipAssociationSensor(AwsBaseSensor[ElasticIpHook]):
                 )
             )
 
-    def _fail(self, error: ElasticIpError) -> None:
+    def _fail(self, error: ElasticIpError) -> NoReturn:
         if self.soft_fail and not isinstance(error, PermanentError):
             raise AirflowSkipException(str(error)) from error
         raise AirflowFailException(str(error)) from error

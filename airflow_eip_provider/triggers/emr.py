@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_eip_provider.hooks.eip import read_address, read_holder
 from airflow_eip_provider.hooks.emr import (

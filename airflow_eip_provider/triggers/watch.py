@@ -26,7 +26,7 @@ from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.step_logs import StepLogHook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
@@ -85,21 +85,15 @@ class WatchTrigger(BaseTrigger):
         """Look once."""
         raise NotImplementedError
 
-    def block(
-        self,
-        clients: Mapping[str, Any],
-        *,
-        sleep: Callable[[float], object] = time.sleep,
-        clock: Callable[[], float] = time.time,
-    ) -> dict[str, Any]:
+    def block(self, clients: Mapping[str, Any]) -> dict[str, Any]:
         """
         Watch from a worker, in the calling thread, and return the event's payload.
 
         :param clients: service name → boto3 client, for the services of this class.
         """
         last = Verdict("pending", "not looked at yet")
-        while clock() < self.deadline:
-            sleep(self.waiter_delay)
+        while time.time() < self.deadline:
+            time.sleep(self.waiter_delay)
             try:
                 last = self._report(perform(self.look(), clients))
             except Exception as error:
