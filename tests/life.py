@@ -27,7 +27,9 @@ _TIMED = (phases, create, steps, terminate, eip_operators, eip_sensors, launch)
 class TaskInstance:
     """What an operator sees of its task instance."""
 
-    def __init__(self, *, task_id: str, dag_id: str = "azure_daily", run_id: str = "run-1", try_number: int = 1) -> None:
+    def __init__(
+        self, *, task_id: str, dag_id: str = "azure_daily", run_id: str = "run-1", try_number: int = 1
+    ) -> None:
         self.task_id, self.dag_id, self.run_id, self.try_number = task_id, dag_id, run_id, try_number
         self.map_index = -1
         self.xcoms: dict[str, Any] = {}
@@ -65,7 +67,9 @@ class Task:
     def resume(self, event: dict[str, Any]) -> None:
         assert self.deferral is not None
         name = self.deferral.method_name
-        self._phase(lambda operator: operator.resume_execution(name, {"event": json.loads(json.dumps(event))}, self.context))
+        self._phase(
+            lambda operator: operator.resume_execution(name, {"event": json.loads(json.dumps(event))}, self.context)
+        )
 
     def fail_deferral(self, error: str = "Trigger timeout") -> None:
         self._phase(lambda operator: operator.resume_execution("__fail__", {"error": error}, self.context))

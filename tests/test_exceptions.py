@@ -14,7 +14,9 @@ EXAMPLES = [
     exceptions.NotPermittedError("ec2:AssociateAddress", resource="eipalloc-1"),
     exceptions.MissingConnectionError("aws_1"),
     exceptions.NotBoundError("eipalloc-1", job_flow_id="j-1", place="not associated"),
-    exceptions.AddressLostError("eipalloc-1", job_flow_id="j-1", place="on instance 'i-1'", consequence="cancelled s-1"),
+    exceptions.AddressLostError(
+        "eipalloc-1", job_flow_id="j-1", place="on instance 'i-1'", consequence="cancelled s-1"
+    ),
     exceptions.AddressBusyError("eipalloc-1", holder="cluster 'j-2'", waited_seconds=60),
     exceptions.WaitTimeoutError("cluster 'j-1'", last_seen="STARTING", bound="waiter_delay"),
     exceptions.ClusterEndedError("j-1", state="TERMINATED", reason="no capacity"),
