@@ -1,0 +1,212 @@
+"""A real Airflow for the demo: its processes, its settings, and a small client of its REST API."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from demo.processes import DemoError, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from demo.processes import Child, Children
+
+_MIGRATE_SECONDS = 120.0
+_HEALTHY_SECONDS = 120.0
+_PARSED_SECONDS = 90.0
+_REQUEST_SECONDS = 20.0
+_COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+FINAL_RUN_STATES = frozenset({"success", "failed"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskState:
+    """
+    What Airflow says of a task instance.
+
+    :param deferred_since: when the trigger that it waits for was made; None unless it is deferred.
+    """
+
+    id: str
+    dag_id: str
+    task_id: str
+    state: str | None
+    try_number: int
+    deferred_since: datetime | None
+
+
+def settings(*, home: Path, dags: Path, port: int) -> dict[str, str]:
+    """Return the environment that makes Airflow small, private to this machine, and the demo's own."""
+    address = f"http://127.0.0.1:{port}"
+    options = {
+        "CORE__DAGS_FOLDER": str(dags),
+        "CORE__LOAD_EXAMPLES": "False",
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": "4",
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "API__BASE_URL": address,
+        "API__SECRET_KEY": secrets.token_urlsafe(32),
+        "API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
+        # The demo starts its runs itself; a daily run that is due right now would make a third one.
+        "SCHEDULER__USE_JOB_SCHEDULE": "False",
+        "DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+        "LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+        "USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+    return {"AIRFLOW_HOME": str(home)} | {f"AIRFLOW__{name}": value for name, value in options.items()}
+
+
+def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment without anybody's Airflow or AWS settings, and with those of the demo."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS_"))}
+    local = "127.0.0.1,localhost"
+    return {**mine, "NO_PROXY": local, "no_proxy": local, "PYTHONUNBUFFERED": "1", **extra}
+
+
+class Airflow:
+    """
+    An api-server, a scheduler with LocalExecutor, a dag-processor and a triggerer over a SQLite database.
+
+    :param home: ``AIRFLOW_HOME``, made by the demo.
+    :param extra: connections and Variables, as environment variables.
+    """
+
+    def __init__(
+        self, children: Children, *, home: Path, dags: Path, extra: Mapping[str, str], port: int | None = None
+    ) -> None:
+        self._children = children
+        port = port or free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.home = home
+        self.rest = AirflowRest(self.url)
+        self._env = clean_environment({**settings(home=home, dags=dags, port=port), **extra})
+        self._port = port
+        self._processes: dict[str, Child] = {}
+
+    @property
+    def scheduler_pid(self) -> int:
+        """The process whose descendants run the tasks."""
+        return self._processes["scheduler"].process.pid
+
+    def migrate(self) -> None:
+        """Make the metadata database."""
+        self.home.mkdir(parents=True)
+        self._children.run("airflow-db-migrate", _command("db", "migrate"), env=self._env, timeout_seconds=_MIGRATE_SECONDS)
+
+    def start(self) -> None:
+        """Start the four processes and wait until each says that it is healthy."""
+        api = ("api-server", "--host", "127.0.0.1", "--port", str(self._port), "--workers", "1")
+        for arguments in (api, ("scheduler",), ("dag-processor",), ("triggerer",)):
+            name = arguments[0]
+            self._processes[name] = self._children.start(f"airflow-{name}", _command(*arguments), env=self._env)
+        self._wait("healthy", self.rest.unhealthy, seconds=_HEALTHY_SECONDS)
+
+    def wait_for_dags(self, dag_ids: set[str]) -> None:
+        """
+        Wait until the dag-processor has read the DAGs.
+
+        :raises DemoError: when one has not appeared in time, with the import errors that Airflow has.
+        """
+
+        def missing() -> str:
+            absent = dag_ids - self.rest.dag_ids()
+            return f"DAGs not read yet: {sorted(absent)}" if absent else ""
+
+        try:
+            self._wait("ready to run the DAGs", missing, seconds=_PARSED_SECONDS)
+        except DemoError as error:
+            raise DemoError("\n".join([str(error), *self.rest.import_errors()])) from error
+
+    def _wait(self, what: str, problem: Any, *, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        last = "no answer"
+        while time.monotonic() < deadline:
+            self._children.check()
+            try:
+                last = problem()
+            except httpx.TransportError as error:
+                last = f"{self.url} does not answer ({error})"
+            if not last:
+                return
+            time.sleep(1)
+        logs = ", ".join(str(child.log) for child in self._processes.values())
+        raise DemoError(f"Airflow is not {what} after {seconds:.0f} s: {last}; see {logs}")
+
+
+class AirflowRest:
+    """Airflow's REST API v2, as the admin that the simple auth manager lets anyone be on this machine."""
+
+    def __init__(self, url: str) -> None:
+        # trust_env: a proxy of this machine's user has no business with 127.0.0.1.
+        self._http = httpx.Client(base_url=url, timeout=_REQUEST_SECONDS, trust_env=False)
+        self._authorised = False
+
+    def unhealthy(self) -> str:
+        """Return which components are not healthy yet; nothing when all are."""
+        health = self._http.get("/api/v2/monitor/health").raise_for_status().json()
+        states = {name: (health.get(name) or {}).get("status") for name in _COMPONENTS}
+        return ", ".join(f"{name} is {state}" for name, state in states.items() if state != "healthy")
+
+    def dag_ids(self) -> set[str]:
+        """Return the ids of the DAGs that Airflow knows."""
+        return {dag["dag_id"] for dag in self._request("GET", "/api/v2/dags")["dags"]}
+
+    def import_errors(self) -> list[str]:
+        """Return why DAG files could not be read."""
+        errors = self._request("GET", "/api/v2/importErrors")["import_errors"]
+        return [f"{error['filename']}: {error['stack_trace']}" for error in errors]
+
+    def trigger(self, dag_id: str) -> str:
+        """Start a run and return its id."""
+        run = self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
+        return str(run["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run."""
+        return str(self._request("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def tasks(self, dag_id: str, run_id: str) -> list[TaskState]:
+        """Return the task instances of a run."""
+        found = self._request("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        return [_task_state(task) for task in found]
+
+    def _request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        if not self._authorised:
+            token = self._http.get("/auth/token").raise_for_status().json()["access_token"]
+            self._http.headers["Authorization"] = f"Bearer {token}"
+            self._authorised = True
+        answer = self._http.request(method, path, **arguments)
+        if answer.is_error:
+            raise DemoError(f"Airflow refused {method} {path} with {answer.status_code}: {answer.text[:400]}")
+        body: dict[str, Any] = answer.json()
+        return body
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "airflow", *arguments]
+
+
+def _task_state(task: Mapping[str, Any]) -> TaskState:
+    trigger = task.get("trigger")
+    since = trigger["created_date"] if trigger and task["state"] == "deferred" else None
+    return TaskState(
+        id=task["id"],
+        dag_id=task["dag_id"],
+        task_id=task["task_id"],
+        state=task["state"],
+        try_number=task["try_number"],
+        deferred_since=datetime.fromisoformat(since) if since else None,
+    )

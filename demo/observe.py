@@ -1,0 +1,91 @@
+"""Samples of a running Airflow: the states of its tasks, and the processes that run tasks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from demo.airflow import TaskState
+
+# Airflow 3 names both processes of a task after the task instance's id: the executor's worker that supervises it
+# (airflow/executors/local_executor.py; "<idle>" between two tasks) and its child that runs the operator
+# (airflow/sdk/execution_time/task_runner.py).
+_TITLE = re.compile(r"^airflow worker -- (?:LocalExecutor: )?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s*$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """
+    What was seen at one moment.
+
+    :param taken_at: the machine's time just before the processes were listed.
+    :param aws_time: the local AWS's simulated time then.
+    :param tasks: task instances whose state was the same before and after the processes were listed.
+    :param process_owners: ids of the task instances for which a process was there.
+    """
+
+    taken_at: datetime
+    aws_time: datetime
+    tasks: tuple[TaskState, ...]
+    process_owners: frozenset[str]
+
+
+def task_of_title(title: str) -> str | None:
+    """Return the id of the task instance that a process of this title runs; None for any other process."""
+    match = _TITLE.match(title)
+    return match[1] if match else None
+
+
+def process_owners(scheduler_pid: int) -> frozenset[str]:
+    """Return the ids of the task instances that have a process below the scheduler now."""
+    owners = set()
+    for process in psutil.Process(scheduler_pid).children(recursive=True):
+        try:
+            owner = task_of_title(" ".join(process.cmdline()))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if owner:
+            owners.add(owner)
+    return frozenset(owners)
+
+
+def settled(before: Iterable[TaskState], after: Iterable[TaskState]) -> tuple[TaskState, ...]:
+    """Return the task instances that were in one state, and for a deferral behind one trigger, at both looks."""
+    seen_before = set(before)
+    return tuple(task for task in after if task in seen_before)
+
+
+class Observer:
+    """
+    Takes samples.
+
+    :param tasks: reads the task instances from Airflow.
+    :param aws_time: reads the simulated time from the local AWS.
+    """
+
+    def __init__(
+        self, *, tasks: Callable[[], list[TaskState]], aws_time: Callable[[], datetime], scheduler_pid: int
+    ) -> None:
+        self._tasks = tasks
+        self._aws_time = aws_time
+        self._scheduler_pid = scheduler_pid
+        self.samples: list[Sample] = []
+
+    def sample(self) -> Sample:
+        """Look at the tasks, at the processes, and at the tasks again."""
+        before = self._tasks()
+        aws_time = self._aws_time()
+        taken_at = datetime.now(UTC)
+        owners = process_owners(self._scheduler_pid)
+        sample = Sample(
+            taken_at=taken_at, aws_time=aws_time, tasks=settled(before, self._tasks()), process_owners=owners
+        )
+        self.samples.append(sample)
+        return sample

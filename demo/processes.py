@@ -1,0 +1,173 @@
+"""The demo's child processes: each in a session of its own, with a log file, ended by process id."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_TERMINATE_SECONDS = 20.0
+_TAIL_LINES = 12
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the text says why and where to look."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Child:
+    """A process that the demo started."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def tail(log: Path, *, lines: int = _TAIL_LINES) -> str:
+    """Return the last lines of a log, indented."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
+
+
+class Children:
+    """
+    All processes of one demo, written down in a file so that the next demo can tell what an aborted one left.
+
+    :param directory: where the file and the folder of the logs go.
+    """
+
+    def __init__(self, *, directory: Path) -> None:
+        self._register = directory / "processes.json"
+        self._logs = directory / "logs"
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._children: list[Child] = []
+
+    def start(self, name: str, command: Sequence[str], *, env: Mapping[str, str]) -> Child:
+        """Start a process that is to run until :meth:`stop`."""
+        log = self._logs / f"{name}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(  # noqa: S603 - the demo's own fixed commands, no shell
+                command, env=dict(env), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        child = Child(name=name, process=process, log=log)
+        self._children.append(child)
+        self._write_register()
+        return child
+
+    def run(self, name: str, command: Sequence[str], *, env: Mapping[str, str], timeout_seconds: float) -> None:
+        """
+        Run a process to its end.
+
+        :raises DemoError: when it fails or takes too long.
+        """
+        child = self.start(name, command, env=env)
+        try:
+            code = child.process.wait(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise DemoError(f"{name} has not ended after {timeout_seconds:.0f} s; its log: {child.log}") from None
+        self._children.remove(child)
+        self._write_register()
+        if code != 0:
+            raise DemoError(f"{name} failed with exit code {code}; its log {child.log} ends with:\n{tail(child.log)}")
+
+    def check(self) -> None:
+        """
+        See that every process still runs.
+
+        :raises DemoError: naming the process that has ended, and its log.
+        """
+        for child in self._children:
+            code = child.process.poll()
+            if code is not None:
+                raise DemoError(
+                    f"{child.name} has ended with exit code {code}; its log {child.log} ends with:\n{tail(child.log)}"
+                )
+
+    def stop(self) -> list[str]:
+        """
+        End every process with SIGTERM, and what is left of them and of their children after a while with SIGKILL.
+
+        :return: the names of the processes that needed SIGKILL.
+        """
+        families = {child.name: _family(child.process.pid) for child in self._children}
+        for child in self._children:
+            if child.process.poll() is None:
+                child.process.terminate()
+        deadline = time.monotonic() + _TERMINATE_SECONDS
+        for child in self._children:
+            try:
+                child.process.wait(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                continue
+        forced = []
+        for name, family in families.items():
+            left = [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+            for process in left:
+                _kill(process)
+            if left:
+                forced.append(name)
+        for child in self._children:
+            child.process.wait()
+        self._children.clear()
+        self._register.unlink(missing_ok=True)
+        return forced
+
+    def _write_register(self) -> None:
+        entries = []
+        for child in self._children:
+            try:
+                created = psutil.Process(child.process.pid).create_time()
+            except psutil.NoSuchProcess:
+                continue
+            entries.append({"name": child.name, "pid": child.process.pid, "created": created})
+        self._register.write_text(json.dumps(entries), encoding="utf-8")
+
+
+def left_running(directory: Path) -> list[tuple[str, int]]:
+    """Return name and process id of what an earlier demo in this directory started and nobody ended."""
+    register = directory / "processes.json"
+    if not register.exists():
+        return []
+    left = []
+    for entry in json.loads(register.read_text(encoding="utf-8")):
+        try:
+            process = psutil.Process(entry["pid"])
+            # A process id is used again; the pair of id and start time is not.
+            alive = process.create_time() == entry["created"] and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            continue
+        if alive:
+            left.append((entry["name"], entry["pid"]))
+    return left
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return
