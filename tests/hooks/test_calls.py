@@ -1,0 +1,81 @@
+"""Readings are performed the same way by a worker and by the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+
+from airflow_eip_provider.hooks.calls import Call, error_code, is_transient, perform, perform_async
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.hooks.calls import Reading
+
+
+def client_error(code: str, status: int = 400) -> ClientError:
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Operation")
+
+
+def answer(number: int) -> int:
+    if number == 0:
+        raise client_error("NotThere")
+    return number * 10
+
+
+async def answer_async(number: int) -> int:
+    return answer(number)
+
+
+def reading(*numbers: int) -> Reading[list[Any]]:
+    found: list[Any] = []
+    for number in numbers:
+        try:
+            found.append((yield Call("svc", "answer", {"number": number})))
+        except ClientError as error:
+            found.append(error_code(error))
+    return found
+
+
+def both_ways(make: Any) -> list[Any]:
+    blocking = perform(make(), {"svc": SimpleNamespace(answer=answer)})
+    deferred = asyncio.run(perform_async(make(), {"svc": SimpleNamespace(answer=answer_async)}))
+    assert blocking == deferred
+    return list(blocking)
+
+
+def test_responses_and_errors_reach_the_reading_in_both_ways():
+    assert both_ways(lambda: reading(1, 0, 2)) == [10, "NotThere", 20]
+
+
+def test_a_reading_without_calls_just_returns():
+    assert both_ways(reading) == []
+
+
+def test_an_error_that_the_reading_does_not_expect_comes_out():
+    def careless() -> Reading[Any]:
+        return (yield Call("svc", "answer", {"number": 0}))
+
+    with pytest.raises(ClientError):
+        perform(careless(), {"svc": SimpleNamespace(answer=answer)})
+    with pytest.raises(ClientError):
+        asyncio.run(perform_async(careless(), {"svc": SimpleNamespace(answer=answer_async)}))
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (client_error("RequestLimitExceeded"), True),
+        (client_error("ThrottlingException"), True),
+        (client_error("InternalError", 500), True),
+        (ReadTimeoutError(endpoint_url="x"), True),
+        (ConnectionClosedError(endpoint_url="x"), True),
+        (client_error("UnauthorizedOperation", 403), False),
+        (client_error("InvalidAllocationID.NotFound"), False),
+        (ValueError("ours"), False),
+    ],
+)
+def test_what_may_succeed_later(error, transient):
+    assert is_transient(error) is transient

@@ -1,0 +1,88 @@
+"""Watching, deferred or not."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from airflow_eip_provider.triggers import watch
+from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+
+START = 1000.0
+
+
+class Scripted(WatchTrigger):
+    """Finds what it was told to find, one look after the other."""
+
+    services = ()
+
+    def __init__(self, *found: Verdict | Exception, **parameters: Any) -> None:
+        super().__init__(**{"waiter_delay": 15, "deadline": START + 100, "hint": {"try_number": 1}, **parameters})
+        self.found = list(found)
+
+    def look(self) -> Any:
+        found = self.found.pop(0) if len(self.found) > 1 else self.found[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+        yield
+
+
+@pytest.fixture(params=["blocking", "deferred"])
+def payload(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a trigger on a clock of its own; return the event's payload and the sleeps."""
+    slept: list[float] = []
+
+    async def sleep_async(seconds: float) -> None:
+        slept.append(seconds)
+
+    clock = SimpleNamespace(time=lambda: START + sum(slept), sleep=slept.append)
+    monkeypatch.setattr(watch, "time", clock)
+    monkeypatch.setattr(watch, "asyncio", SimpleNamespace(sleep=sleep_async))
+
+    async def first(trigger: Scripted) -> Any:
+        async for event in trigger.run():
+            return event.payload
+
+    def run(trigger: Scripted) -> tuple[Any, list[float]]:
+        return (trigger.block({}) if request.param == "blocking" else asyncio.run(first(trigger))), slept
+
+    return run
+
+
+PENDING = Verdict("pending", "not yet")
+DONE = Verdict("done", "there", {"found": 1})
+THROTTLED = ClientError({"Error": {"Code": "RequestLimitExceeded"}}, "DescribeAddresses")
+
+
+def test_it_sleeps_before_each_look_and_echoes_the_hint(payload):
+    event, slept = payload(Scripted(PENDING, DONE))
+    assert event == {"status": "done", "message": "there", "data": {"found": 1}, "hint": {"try_number": 1}}
+    assert slept == [15, 15]
+
+
+def test_a_deadline_is_reported_with_what_was_seen_last(payload):
+    event, slept = payload(Scripted(PENDING))
+    assert (event["status"], event["message"]) == ("timeout", "not yet")
+    assert sum(slept) >= 100
+
+
+def test_throttling_costs_one_look_only(payload):
+    event, slept = payload(Scripted(THROTTLED, DONE))
+    assert event["status"] == "done"
+    assert slept == [15, 15]
+
+
+def test_an_error_that_will_not_pass_comes_out_at_once(payload):
+    denied = ClientError({"Error": {"Code": "UnauthorizedOperation"}}, "DescribeAddresses")
+    with pytest.raises(ClientError):
+        payload(Scripted(denied))
+
+
+def test_a_failure_is_reported_as_one(payload):
+    event, _ = payload(Scripted(Verdict("failed", "gone")))
+    assert event["status"] == "failed"
