@@ -1,0 +1,5 @@
+"""Runs the steps of local EMR clusters as real processes."""
+
+from airflow_eip_provider.local_aws.steps.runner import ProcessStepRunner
+
+__all__ = ["ProcessStepRunner"]

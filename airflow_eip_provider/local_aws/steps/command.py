@@ -1,0 +1,82 @@
+"""From an EMR step's jar and arguments to the command that runs on the primary node."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from airflow_eip_provider.local_aws.emr.steps import StepSpec
+
+S3_SCHEMES = ("s3", "s3a", "s3n")
+
+
+class StepRefusedError(Exception):
+    """A step that cannot run; its reason and message become EMR's ``FailureDetails``."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Location:
+    """An object or prefix in S3."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, uri: str) -> S3Location:
+        """Read an ``s3://``, ``s3a://`` or ``s3n://`` address; another one is a ValueError."""
+        parts = urlsplit(uri, allow_fragments=False)
+        if parts.scheme not in S3_SCHEMES or not parts.netloc:
+            message = f"{uri!r} is not an S3 address like s3://bucket/key"
+            raise ValueError(message)
+        return cls(bucket=parts.netloc, key=parts.path.lstrip("/"))
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+def command_of(step: StepSpec, *, fetch: Callable[[S3Location, Path], None], work_dir: Path) -> list[str]:
+    """Return the command of a step.
+
+    ``command-runner.jar`` runs its arguments, and ``script-runner.jar`` fetches the script named first and runs it with
+    the rest, as in https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-commandrunner.html.
+
+    :param fetch: Copies an object of the local S3 to a file.
+    :raises StepRefusedError: For what cannot run here.
+    """
+    jar = step.jar.rsplit("/", 1)[-1]
+    if jar not in ("command-runner.jar", "script-runner.jar"):
+        raise StepRefusedError(
+            "Jar not supported.",
+            f"{step.jar} cannot run on a local cluster without Hadoop: use command-runner.jar or script-runner.jar",
+        )
+    if not step.args:
+        raise StepRefusedError(
+            "Unknown Error.", f"{jar} needs arguments: the command to run, or the script and its own"
+        )
+    if jar == "command-runner.jar":
+        # One argument may hold a whole command line, as the console writes it.
+        return list(step.args) if len(step.args) > 1 else shlex.split(step.args[0])
+    script, *args = step.args
+    return [str(_script(script, fetch=fetch, work_dir=work_dir)), *args]
+
+
+def _script(address: str, *, fetch: Callable[[S3Location, Path], None], work_dir: Path) -> Path:
+    try:
+        location = S3Location.parse(address)
+    except ValueError as error:
+        raise StepRefusedError("Script not found.", f"script-runner.jar: {error}") from error
+    script = work_dir / location.key.rsplit("/", 1)[-1]
+    fetch(location, script)
+    script.chmod(0o755)
+    return script

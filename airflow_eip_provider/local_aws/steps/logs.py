@@ -1,0 +1,71 @@
+"""A step's log files: written beside it, kept in the cluster's log bucket, read for the cause of a failure."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.local_aws.steps.command import S3Location
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_eip_provider.local_aws.emr.steps import StepSpec
+
+LOG_NAMES = ("controller", "stdout", "stderr", "syslog")
+
+_LOG_LINE = re.compile(r"^\d\d/\d\d/\d\d \d\d:\d\d:\d\d [A-Z]+ ")  # of Spark, which says much after the cause
+_FIRST_CAUSE = re.compile(r"^Exception in thread .*")
+_CAUSE = re.compile(r"^[\w.$]*(?:Error|Exception)\b(?:: .*|$)")
+_MESSAGE_LENGTH = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLogs:
+    """The four log files of one step in a directory of its own."""
+
+    directory: Path
+
+    def path(self, name: str) -> Path:
+        """Return the file of that name."""
+        return self.directory / name
+
+    def note(self, text: str) -> None:
+        """Add a line to the controller log, EMR's own account of the step."""
+        with self.path("controller").open("a", encoding="utf-8") as controller:
+            controller.write(f"{datetime.now(tz=UTC).isoformat(timespec='milliseconds')} INFO {text}\n")
+
+    def upload(self, s3: Any, step: StepSpec) -> None:
+        """Put the files where EMR does: ``LogUri/CLUSTER/steps/STEP/NAME.gz``."""
+        for name in LOG_NAMES:
+            address = log_address(step, name)
+            path = self.path(name)
+            if address is not None:
+                content = path.read_bytes() if path.exists() else b""
+                s3.put_object(Bucket=address.bucket, Key=address.key, Body=gzip.compress(content))
+
+    def failure_message(self, *, exit_code: int) -> str:
+        """Return the line that says why the step failed: the JVM's first, else the last error, else the last line."""
+        path = self.path("stderr")
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        told = [line.strip() for line in lines if line.strip() and not _LOG_LINE.match(line)]
+        for line in told:
+            if _FIRST_CAUSE.match(line):
+                return line[:_MESSAGE_LENGTH]
+        causes = [line for line in told if _CAUSE.match(line)]
+        return ([f"Command exited with code {exit_code}", *told[-1:], *causes[-1:]][-1])[:_MESSAGE_LENGTH]
+
+
+def log_address(step: StepSpec, name: str) -> S3Location | None:
+    """Return where a log of the step is kept, or None when the cluster keeps none or names no S3 address."""
+    if not step.log_uri:
+        return None
+    try:
+        root = S3Location.parse(step.log_uri)
+    except ValueError:
+        return None
+    prefix = f"{root.key.rstrip('/')}/" if root.key.strip("/") else ""
+    return S3Location(bucket=root.bucket, key=f"{prefix}{step.job_flow_id}/steps/{step.step_id}/{name}.gz")

@@ -1,0 +1,80 @@
+"""The processes of one step, wherever they went: children, other sessions, orphans."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STEP_ID_VARIABLE = "LOCAL_AWS_STEP_ID"
+"""Environment variable that marks every process of a step; it survives ``setsid`` and the death of a parent."""
+
+
+def step_id_of(process: psutil.Process) -> str | None:
+    """Return the step that the process carries the mark of, or None."""
+    try:
+        return process.environ().get(STEP_ID_VARIABLE)
+    except (psutil.Error, OSError):
+        return None
+
+
+def processes_of(step_id: str, *, root: psutil.Process | None = None) -> set[psutil.Process]:
+    """Return the live processes of a step: those that carry its mark, and the root's descendants.
+
+    :param root: The step's first process, for descendants that dropped their environment.
+    """
+    found = {process for process in psutil.process_iter() if step_id_of(process) == step_id}
+    if root is not None:
+        found.update(_family(root))
+    return {process for process in found if _is_alive(process)}
+
+
+def end_processes(
+    step_id: str, *, root: psutil.Process, grace_seconds: float, give_up_after_seconds: float = 30.0
+) -> bool:
+    """Ask a step's processes to end, kill those that are left after the grace, and say whether none is left.
+
+    Looks again after each round, for what was forked meanwhile.
+    """
+    asked = processes_of(step_id, root=root)
+    for process in asked:
+        _signal(process, kill=False)
+    psutil.wait_procs(asked, timeout=grace_seconds)
+    deadline = time.monotonic() + give_up_after_seconds
+    # Descendants that dropped their mark are no longer the root's children once it is dead: remember them.
+    while left := {*filter(_is_alive, asked), *processes_of(step_id, root=root)}:
+        if time.monotonic() > deadline:
+            return False
+        for process in left:
+            _signal(process, kill=True)
+        psutil.wait_procs(left, timeout=1.0)
+    return True
+
+
+def _family(root: psutil.Process) -> Iterator[psutil.Process]:
+    try:
+        yield root
+        yield from root.children(recursive=True)
+    except psutil.Error:
+        return
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _signal(process: psutil.Process, *, kill: bool) -> None:
+    try:
+        if kill:
+            process.kill()
+        else:
+            process.terminate()
+    except psutil.Error:
+        return

@@ -1,0 +1,160 @@
+"""``spark-submit`` as a step of a local cluster calls it: PySpark's own, with EMR's surroundings.
+
+YARN becomes a local cluster whose executors are processes of their own, and ``s3://`` paths are read from and written
+to a mirror of the local S3 through Hadoop's ``ViewFileSystemOverloadScheme``, which needs no further jar:
+https://hadoop.apache.org/docs/stable/hadoop-project-dist/hadoop-hdfs/ViewFsOverloadScheme.html.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from airflow_eip_provider.local_aws.steps.command import S3_SCHEMES, S3Location
+from airflow_eip_provider.local_aws.steps.logs import StepLogs
+from airflow_eip_provider.local_aws.steps.mirror import BucketMirror
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+LOCAL_MASTER = "local-cluster[2,1,1024]"
+"""Two executors of one core and 1024 MB each."""
+
+_FLAGS = frozenset({"--help", "-h", "--verbose", "-v", "--version", "--supervise", "--usage-error"})
+_CLUSTER_OPTIONS = frozenset({"--deploy-mode", "--executor-cores", "--executor-memory", "--num-executors", "--queue"})
+_CLUSTER_SETTINGS = (
+    "spark.dynamicAllocation.",
+    "spark.executor.cores",
+    "spark.executor.instances",
+    "spark.executor.memory",
+    "spark.pyspark.",
+    "spark.shuffle.service.",
+    "spark.submit.deployMode",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalArguments:
+    """Arguments of ``spark-submit`` made fit for one machine.
+
+    :param changes: What was changed, a line each.
+    :param application: The application's file or class path, as given; None if there is none.
+    """
+
+    arguments: list[str]
+    application: str | None
+    changes: list[str] = field(default_factory=list)
+
+
+def localize(arguments: Sequence[str]) -> LocalArguments:
+    """Drop the options that size a YARN cluster; the application's own arguments stay as they are."""
+    kept: list[str] = []
+    changes: list[str] = []
+    rest = list(arguments)
+    while rest and rest[0].startswith("-"):
+        option, equals, value = rest.pop(0).partition("=")
+        given = [f"{option}={value}"] if equals else [option]
+        if not equals and option not in _FLAGS and rest:
+            value = rest.pop(0)
+            given.append(value)
+        if _sizes_a_cluster(option, value):
+            changes.append(f"{' '.join(given)} is left out: the step runs on {LOCAL_MASTER}")
+        else:
+            kept += given
+    return LocalArguments(arguments=kept + rest, application=rest[0] if rest else None, changes=changes)
+
+
+def _sizes_a_cluster(option: str, value: str) -> bool:
+    if option == "--master":
+        return value.startswith("yarn")
+    if option in ("--conf", "-c"):
+        name, _, setting = value.partition("=")
+        return name.startswith(_CLUSTER_SETTINGS) or (name == "spark.master" and setting.startswith("yarn"))
+    return option in _CLUSTER_OPTIONS
+
+
+def settings(buckets: Iterable[str], *, mirror: Path) -> dict[str, str]:
+    """Return the Spark settings that stand in for a cluster's ``spark-defaults.conf``."""
+    defaults = {
+        "spark.master": LOCAL_MASTER,
+        "spark.ui.enabled": "false",
+        # Hadoop's default local file system would put a .crc file beside each that it writes.
+        "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+    }
+    for scheme in S3_SCHEMES:
+        defaults[f"spark.hadoop.fs.{scheme}.impl"] = "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme"
+    for bucket in buckets:
+        # A fallback, not linkMergeSlash, whose listings name wrong paths to the output committer.
+        defaults[f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback"] = (mirror / bucket).as_uri()
+    return defaults
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``spark-submit`` and return its exit code."""
+    logs = StepLogs(directory=Path(os.environ["LOCAL_AWS_STEP_DIR"]))
+    local = localize(arguments)
+    for change in local.changes:
+        logs.note(f"spark-submit: {change}")
+    with tempfile.TemporaryDirectory(prefix="spark-", ignore_cleanup_errors=True) as directory:
+        root = Path(directory)
+        s3 = boto3.client("s3", config=Config(s3={"addressing_style": "path"}, user_agent_extra="local-aws-spark"))
+        mirror = BucketMirror(s3, root=root / "s3")
+        buckets = mirror.fill()
+        if missing := _missing(local.application, mirror=mirror):
+            sys.stderr.write(f"java.io.FileNotFoundException: {missing} does not exist in the local S3\n")
+            return 1
+        try:
+            return _submit(local.arguments, root=root, defaults=settings(buckets, mirror=mirror.root))
+        finally:
+            for line in mirror.flush():
+                logs.note(f"spark-submit: {line}")
+
+
+def _missing(application: str | None, *, mirror: BucketMirror) -> S3Location | None:
+    try:
+        location = S3Location.parse(application or "")
+    except ValueError:
+        return None
+    return None if mirror.path(location).is_file() else location
+
+
+def _submit(arguments: Sequence[str], *, root: Path, defaults: dict[str, str]) -> int:
+    home = _spark_home(root)
+    configuration = root / "conf"
+    configuration.mkdir()
+    lines = [f"{name} {value}\n" for name, value in defaults.items()]
+    (configuration / "spark-defaults.conf").write_text("".join(lines), encoding="utf-8")
+    environment = os.environ | {
+        "SPARK_HOME": str(home),
+        "SPARK_CONF_DIR": str(configuration),
+        "SPARK_LOCAL_DIRS": str(root / "local"),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+    }
+    return subprocess.call([home / "bin" / "spark-submit", *arguments], env=environment)  # noqa: S603 - its whole purpose
+
+
+def _spark_home(root: Path) -> Path:
+    """Return a home with the installed PySpark inside: a local cluster writes into its home."""
+    spec = find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        sys.exit("spark-submit: PySpark is not installed; pip install 'airflow-eip-provider[local]'")
+    home = root / "home"
+    home.mkdir()
+    for entry in Path(spec.origin).parent.iterdir():
+        (home / entry.name).symlink_to(entry)
+    return home
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
