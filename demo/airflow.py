@@ -104,7 +104,9 @@ class Airflow:
     def migrate(self) -> None:
         """Make the metadata database."""
         self.home.mkdir(parents=True)
-        self._children.run("airflow-db-migrate", _command("db", "migrate"), env=self._env, timeout_seconds=_MIGRATE_SECONDS)
+        self._children.run(
+            "airflow-db-migrate", _command("db", "migrate"), env=self._env, timeout_seconds=_MIGRATE_SECONDS
+        )
 
     def start(self) -> None:
         """Start the four processes and wait until each says that it is healthy."""

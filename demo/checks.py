@@ -1,0 +1,286 @@
+"""The demo's checks: each a pure function from what was seen to a verdict, and each fails when it saw nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from demo.calls import TRIGGERER
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+
+    from demo.airflow import TaskState
+    from demo.observe import Sample
+    from demo.timeline import Event, Tenancy
+
+Row = tuple[str, ...]
+
+# A task's process says "deferred" first and exits then.
+EXIT_SECONDS = 4.0
+# What the tasks of one tenancy need, waits aside: validation, launch, binding, step, logs, teardown; with room for one
+# resumption more of each task than the demo's clock makes likely.
+TASK_CALLS = 80
+# The costliest look of a trigger: address, steps, cluster, holder.
+CALLS_A_LOOK = 4
+SHORTEST_WAIT_SECONDS = 10.0
+_REFUSED = 40615
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A verdict and its grounds."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def rows_equal(dag_id: str, *, expected: Sequence[Row], found: Sequence[Row]) -> Check:
+    """See that a job wrote exactly the rows that the database has, each as often."""
+    name = f"{dag_id}: rows read through the address equal the database's"
+    if not expected or not found:
+        return Check(name=name, passed=False, detail=f"{len(found)} rows read, {len(expected)} in the database")
+    if sorted(expected) == sorted(found):
+        return Check(name=name, passed=True, detail=f"{len(found):,} rows of {len(found[0])} columns")
+    wrong = sorted(set(expected) ^ set(found))
+    example = f", for example {wrong[0]}" if wrong else ""
+    detail = f"{len(found)} rows read, {len(expected)} in the database; {len(wrong)} on one side only{example}"
+    return Check(name=name, passed=False, detail=detail)
+
+
+def read_from_the_address(events: Sequence[Event], *, found: Sequence[Tenancy], public_ip: str) -> Check:
+    """See that the database saw every connection of the DAGs' clusters come from the registered address."""
+    name = "the database saw the jobs come from the Elastic IP only"
+    clusters = [tenancy.job_flow_id for tenancy in found]
+    connections = [event for event in _database_connections(events) if event["job_flow_id"] in clusters]
+    silent = [cluster for cluster in clusters if cluster not in {event["job_flow_id"] for event in connections}]
+    strange = [event for event in connections if event["from_ip"] != public_ip or not event["admitted"]]
+    if strange:
+        detail = f"{strange[0]['job_flow_id']} came from {strange[0]['from_ip']}"
+    elif silent or not clusters:
+        detail = f"no connection seen from {', '.join(silent) or 'any cluster'}"
+    else:
+        detail = f"{len(connections)} connections from {public_ip}"
+    return Check(name=name, passed=bool(clusters) and not silent and not strange, detail=detail)
+
+
+def refused_without_address(events: Sequence[Event], *, job_flow_id: str, step_state: str, log: str) -> Check:
+    """See in its log and in the database's words that the same step was refused on a cluster without the address."""
+    name = "the same step without the address is refused (40615)"
+    refused = [
+        event
+        for event in _database_connections(events)
+        if event["job_flow_id"] == job_flow_id and not event["admitted"] and event["error_code"] == _REFUSED
+    ]
+    had_address = any(event["kind"] == "address" and event.get("job_flow_id") == job_flow_id for event in events)
+    problems = [
+        text
+        for wrong, text in (
+            (step_state != "FAILED", f"the step is {step_state}"),
+            (str(_REFUSED) not in log, "the step's log does not say 40615"),
+            (not refused, "the database refused no connection of it"),
+            (had_address, f"cluster {job_flow_id} had an Elastic IP"),
+        )
+        if wrong
+    ]
+    detail = "; ".join(problems) or f"step FAILED, refused as {refused[0]['from_ip']}, 40615 in its log in S3"
+    return Check(name=name, passed=not problems, detail=detail)
+
+
+def _database_connections(events: Sequence[Event]) -> list[Event]:
+    return [event for event in events if event["kind"] == "connection" and event["service"] == "azure_sql"]
+
+
+def tenancies_do_not_overlap(events: Sequence[Event], *, found: Sequence[Tenancy]) -> Check:
+    """See that one cluster at a time had the address, and that every step ran inside its own cluster's time."""
+    name = "the two tenancies do not overlap"
+    problems = _strangers(events, clusters={tenancy.job_flow_id for tenancy in found})
+    for tenancy in found:
+        if not (tenancy.bound and tenancy.freed and tenancy.step_running and tenancy.step_ended):
+            problems.append(f"{tenancy.job_flow_id} was not bound, used and freed")
+        elif tenancy.freed.seq < tenancy.step_ended.seq:
+            problems.append(f"the address left {tenancy.job_flow_id} before its step ended")
+    if len({tenancy.owner for tenancy in found}) < 2:  # noqa: PLR2004 - one tenancy cannot overlap
+        problems.append("fewer than two DAGs had the address")
+    return Check(name=name, passed=not problems, detail="; ".join(problems) or _gaps(found))
+
+
+def _strangers(events: Sequence[Event], *, clusters: set[str]) -> list[str]:
+    """Follow the address through the log; return who got it too early, and which steps ran without it."""
+    problems = []
+    holder: str | None = None
+    for event in events:
+        cluster = event.get("job_flow_id")
+        if event["kind"] == "address":
+            gained = event["change"] == "associated"
+            if gained and holder is not None:
+                problems.append(f"{cluster} got the address while {holder} had it")
+            holder = cluster if gained else None
+        elif event["kind"] == "step" and event["state"] == "RUNNING" and cluster in clusters and cluster != holder:
+            problems.append(f"a step of {cluster} started while {holder or 'nobody'} had the address")
+    return problems
+
+
+def _gaps(found: Sequence[Tenancy]) -> str:
+    ordered = sorted((tenancy for tenancy in found if tenancy.bound), key=lambda tenancy: tenancy.bound.seq)  # type: ignore[union-attr]
+    gaps = [
+        (after.bound.time - before.freed.time).total_seconds()
+        for before, after in pairwise(ordered)
+        if before.freed and after.bound
+    ]
+    return f"free for {', '.join(f'{gap:.0f} s' for gap in gaps)} between them (simulated)"
+
+
+def second_waited(samples: Sequence[Sample], *, first: Tenancy, waiting_dag: str) -> Check:
+    """See that the DAGs really met: one waited, deferred and without a cluster, while the other had the address."""
+    name = "the second DAG waited while the first had the address"
+    if not (first.bound and first.freed):
+        return Check(name=name, passed=False, detail=f"{first.owner} did not have the address")
+    waiting = [
+        sample
+        for sample in samples
+        if first.bound.time < sample.aws_time < first.freed.time
+        and any(task.dag_id == waiting_dag and task.state == "deferred" for task in sample.tasks)
+    ]
+    return Check(name=name, passed=bool(waiting), detail=f"seen deferred in {len(waiting)} samples of that time")
+
+
+def bound_before_ready(found: Sequence[Tenancy]) -> Check:
+    """See that each cluster had the address before it was ready to run steps."""
+    name = "each address was bound before its cluster was ready"
+    late = [
+        tenancy.job_flow_id
+        for tenancy in found
+        if not (tenancy.bound and tenancy.ready and tenancy.bound.seq < tenancy.ready.seq)
+    ]
+    if late or not found:
+        return Check(name=name, passed=False, detail=f"not so for {', '.join(late) or 'any: no cluster seen'}")
+    margins = [
+        (tenancy.ready.time - tenancy.bound.time).total_seconds()
+        for tenancy in found
+        if tenancy.ready and tenancy.bound
+    ]
+    return Check(
+        name=name, passed=True, detail=f"{', '.join(f'{margin:.0f} s' for margin in margins)} before (simulated)"
+    )
+
+
+def never_steals(events: Sequence[Event], *, tenancies_seen: int) -> Check:
+    """See on the wire that no AssociateAddress call may take the address from anyone."""
+    name = "no AssociateAddress call may re-associate"
+    calls = [event for event in events if event["kind"] == "call" and event["operation"] == "AssociateAddress"]
+    dangerous = [
+        event
+        for event in calls
+        if str(event["request"].get("AllowReassociation")).lower() != "false"
+        or not event["request"].get("NetworkInterfaceId")
+    ]
+    if dangerous:
+        return Check(
+            name=name, passed=False, detail=f"call {dangerous[0]['seq']} was sent with {dangerous[0]['request']}"
+        )
+    enough = tenancies_seen > 0 and len(calls) >= tenancies_seen
+    detail = f"AllowReassociation=false and a NetworkInterfaceId on all {len(calls)} calls"
+    return Check(name=name, passed=enough, detail=detail if enough else f"only {len(calls)} calls seen")
+
+
+def create_takes_no_worker(samples: Sequence[Sample], *, tenancy: Tenancy, task_id: str) -> Check:
+    """See that no process of the creating task exists while it is deferred between RunJobFlow and the binding."""
+    name = f"{tenancy.owner}: no worker from RunJobFlow to bound"
+    if tenancy.bound is None:
+        return Check(name=name, passed=False, detail="never bound")
+    window = [sample for sample in samples if tenancy.launched.time < sample.aws_time < tenancy.bound.time]
+    waits = [
+        (sample, task) for sample, task in _waits(window) if (task.dag_id, task.task_id) == (tenancy.owner, task_id)
+    ]
+    return _no_process(name, waits, control=_processes_seen(samples))
+
+
+def waits_take_no_worker(samples: Sequence[Sample]) -> Check:
+    """See the same for every deferred task of the demo."""
+    return _no_process("no worker for any deferred task", _waits(samples), control=_processes_seen(samples))
+
+
+def _waits(samples: Sequence[Sample]) -> list[tuple[Sample, TaskState]]:
+    """Return each task that was deferred in a sample, and had been for long enough that its process had left."""
+    return [
+        (sample, task)
+        for sample in samples
+        for task in sample.tasks
+        if task.deferred_since and (sample.taken_at - task.deferred_since).total_seconds() >= EXIT_SECONDS
+    ]
+
+
+def _processes_seen(samples: Sequence[Sample]) -> int:
+    """Count the tasks seen with a process: were there none, seeing none for deferred tasks would mean nothing."""
+    return sum(len(sample.process_owners) for sample in samples)
+
+
+def _no_process(name: str, waits: Sequence[tuple[Sample, TaskState]], *, control: int) -> Check:
+    busy = [task for sample, task in waits if task.id in sample.process_owners]
+    if control == 0:
+        return Check(
+            name=name, passed=False, detail="no process of any task was ever seen: the look at processes is blind"
+        )
+    detail = f"{len(waits)} samples while deferred, {len(busy)} with a process (control: {control} of running tasks)"
+    return Check(name=name, passed=bool(waits) and not busy, detail=detail)
+
+
+def nothing_left(
+    *, active_clusters: Sequence[str], association_id: str | None, step_processes: int, seen: int
+) -> Check:
+    """
+    See that everything has ended.
+
+    :param step_processes: processes below the local AWS now.
+    :param seen: the most that were there at any time.
+    """
+    name = "no cluster, association or step process is left"
+    problems = [
+        text
+        for wrong, text in (
+            (active_clusters, f"active: {', '.join(active_clusters)}"),
+            (association_id, f"the address is associated ({association_id})"),
+            (step_processes, f"{step_processes} step processes"),
+            (not seen, "no step process was ever seen: the look at processes is blind"),
+        )
+        if wrong
+    ]
+    return Check(name=name, passed=not problems, detail="; ".join(problems) or f"of up to {seen} step processes, 0 now")
+
+
+def runs_succeeded(states: dict[str, str]) -> Check:
+    """See that Airflow calls both runs successful."""
+    detail = ", ".join(f"{dag_id} {state}" for dag_id, state in states.items())
+    return Check(
+        name="both DAG runs succeeded",
+        passed=len(states) > 1 and set(states.values()) == {"success"},
+        detail=detail or "no run",
+    )
+
+
+def calls_bounded(counts: dict[str, Counter[str]], *, waited_seconds: float) -> Check:
+    """
+    See that tasks make a fixed number of calls, and the triggerer only as many as the waits are long.
+
+    :param waited_seconds: how long tasks were deferred, all together, in real seconds.
+    """
+    name = "a tenancy's AWS calls are bounded"
+    looks = waited_seconds / SHORTEST_WAIT_SECONDS + 1
+    limits = {who: looks * CALLS_A_LOOK if who == TRIGGERER else TASK_CALLS for who in counts}
+    passed = bool(counts) and all(0 < counts[who].total() <= limits[who] for who in counts)
+    detail = ", ".join(f"{who} {counts[who].total()} of at most {limits[who]:.0f}" for who in counts)
+    return Check(name=name, passed=passed, detail=detail or "no call seen")
+
+
+def deferred_seconds(samples: Sequence[Sample]) -> float:
+    """Return how long tasks were deferred, all together, from the samples."""
+    total = 0.0
+    for before, after in pairwise(samples):
+        waiting = {task.id for task in before.tasks if task.deferred_since}
+        gap = (after.taken_at - before.taken_at).total_seconds()
+        total += gap * len(waiting)
+    return total

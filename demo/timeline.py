@@ -1,0 +1,178 @@
+"""What happened, read from the local AWS's event log alone: the tenancies of an address, and a picture of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Event = dict[str, Any]
+
+# Set by the operators on every cluster that they launch: environment/dag_id/run_id/task_id/map_index.
+OWNER_TAG = "airflow-eip:owner-name"
+_READY_STATES = frozenset({"RUNNING", "WAITING"})
+_CLUSTER_ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
+_STEP_ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
+_WIDTH = 84
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """
+    An event of a tenancy.
+
+    :param seq: the event's number, which orders what happened at the same time.
+    """
+
+    seq: int
+    time: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tenancy:
+    """One cluster's life with the address; a moment is None when it never came."""
+
+    owner: str
+    job_flow_id: str
+    launched: Moment
+    primary_running: Moment | None = None
+    bound: Moment | None = None
+    ready: Moment | None = None
+    step_running: Moment | None = None
+    step_ended: Moment | None = None
+    freed: Moment | None = None
+    terminated: Moment | None = None
+
+    def moments(self) -> list[tuple[str, Moment | None]]:
+        """Return the tenancy's moments and what they are called, in their usual order."""
+        return [
+            ("RunJobFlow", self.launched),
+            ("primary node running", self.primary_running),
+            ("Elastic IP bound", self.bound),
+            ("cluster ready", self.ready),
+            ("step running", self.step_running),
+            ("step ended", self.step_ended),
+            ("Elastic IP free", self.freed),
+            ("cluster terminated", self.terminated),
+        ]
+
+
+def moment(event: Event) -> Moment:
+    """Return when an event was."""
+    return Moment(seq=event["seq"], time=datetime.fromisoformat(event["time"]))
+
+
+def owner_dag(call: Event) -> str | None:
+    """Return the DAG that a RunJobFlow call names as the owner of its cluster."""
+    tags = {tag["Key"]: tag["Value"] for tag in call["request"].get("Tags", [])}
+    return tags[OWNER_TAG].split("/")[1] if OWNER_TAG in tags else None
+
+
+def tenancies(events: Sequence[Event]) -> list[Tenancy]:
+    """Return a tenancy for every cluster that a DAG launched, in the order of their launches."""
+    found = []
+    for event in events:
+        if event["kind"] != "call" or event["operation"] != "RunJobFlow" or event.get("error_code"):
+            continue
+        owner = owner_dag(event)
+        if owner is not None:
+            found.append(_tenancy(owner, event, events))
+    return found
+
+
+def _tenancy(owner: str, launch: Event, events: Sequence[Event]) -> Tenancy:
+    job_flow_id = launch["response"]["JobFlowId"]
+    mine = [event for event in events if event.get("job_flow_id") == job_flow_id]
+
+    def first(kind: str, field: str, *values: str) -> Moment | None:
+        return _first(mine, kind=kind, field=field, values=frozenset(values))
+
+    return Tenancy(
+        owner=owner,
+        job_flow_id=job_flow_id,
+        launched=moment(launch),
+        primary_running=first("instance", "state", "running"),
+        bound=first("address", "change", "associated"),
+        ready=first("cluster", "to", *_READY_STATES),
+        step_running=first("step", "state", "RUNNING"),
+        step_ended=_last(mine, kind="step", field="state", values=_STEP_ENDED),
+        freed=_last(mine, kind="address", field="change", values=frozenset({"disassociated"})),
+        terminated=first("cluster", "to", *_CLUSTER_ENDED),
+    )
+
+
+def _matching(events: Iterable[Event], *, kind: str, field: str, values: frozenset[str]) -> list[Moment]:
+    return [moment(event) for event in events if event["kind"] == kind and event.get(field) in values]
+
+
+def _first(events: Iterable[Event], *, kind: str, field: str, values: frozenset[str]) -> Moment | None:
+    return next(iter(_matching(events, kind=kind, field=field, values=values)), None)
+
+
+def _last(events: Iterable[Event], *, kind: str, field: str, values: frozenset[str]) -> Moment | None:
+    return next(reversed(_matching(events, kind=kind, field=field, values=values)), None)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}"
+
+
+def moments_rows(found: Sequence[Tenancy], *, start: datetime) -> list[tuple[str, ...]]:
+    """Return a row for each moment, and in it the simulated time since the start for each tenancy."""
+    names = [name for name, _ in found[0].moments()] if found else []
+    columns = [dict(tenancy.moments()) for tenancy in found]
+    return [
+        (name, *(clock((at.time - start).total_seconds()) if (at := column[name]) else "never" for column in columns))
+        for name in names
+    ]
+
+
+def chart(found: Sequence[Tenancy], *, start: datetime, waiting_since: dict[str, datetime]) -> list[str]:
+    """
+    Draw a lane for each tenancy.
+
+    :param start: the left edge.
+    :param waiting_since: since when each DAG has wanted the address.
+    """
+    ends = [at.time for tenancy in found for _, at in tenancy.moments() if at]
+    if not ends:
+        return []
+    span = max((max(ends) - start).total_seconds(), 1.0)
+    label = max(len(tenancy.owner) for tenancy in found)
+
+    def column(time: datetime) -> int:
+        return max(0, min(_WIDTH, round((time - start).total_seconds() / span * _WIDTH)))
+
+    lanes = [f"{tenancy.owner:<{label}}  |{_lane(tenancy, column, waiting_since)}|" for tenancy in found]
+    scale = f"0:00{clock(span):>{_WIDTH - 4}}"
+    legend = ". waits for the address   - cluster starts   = has the address   # step runs with it   ~ cluster ends"
+    return [f"{'':<{label}}   {scale}", *lanes, f"{'':<{label}}   {legend}"]
+
+
+def _lane(tenancy: Tenancy, column: Any, waiting_since: dict[str, datetime]) -> str:
+    """Paint the spans over each other, the wider first."""
+    cells = [" "] * _WIDTH
+    launched = tenancy.launched.time
+    wanted = waiting_since.get(tenancy.owner)
+    spans = [
+        (".", wanted, launched),
+        ("-", launched, _time(tenancy.bound)),
+        ("=", _time(tenancy.bound), _time(tenancy.freed)),
+        ("#", _time(tenancy.step_running), _time(tenancy.step_ended)),
+        ("~", _time(tenancy.freed), _time(tenancy.terminated)),
+    ]
+    for sign, begin, end in spans:
+        if begin is not None and end is not None:
+            for cell in range(column(begin), max(column(end), column(begin) + 1)):
+                if cell < _WIDTH:
+                    cells[cell] = sign
+    return "".join(cells)
+
+
+def _time(at: Moment | None) -> datetime | None:
+    return at.time if at else None
