@@ -16,6 +16,7 @@ Every error that this package raises.
         ├── AddressBusyError            somebody else has the address (not getting it, as opposed to losing it)
         ├── WaitTimeoutError            a bounded wait ended
         ├── ClusterEndedError           the cluster is in a terminal state, or unknown
+        ├── KilledError                 the task was killed; nothing further is changed
         ├── LaunchUnclearError          RunJobFlow got no answer and no cluster of this launch can be found
         └── StepFailedError             EMR ended a step other than COMPLETED
 
@@ -35,6 +36,7 @@ __all__ = [
     "ClusterEndedError",
     "ElasticIpError",
     "InvalidInputError",
+    "KilledError",
     "LaunchUnclearError",
     "MissingConnectionError",
     "NotBoundError",
@@ -180,6 +182,17 @@ class ClusterEndedError(TransientError):
         )
         self.job_flow_id = job_flow_id
         self.state = state
+
+
+class KilledError(TransientError):
+    """The task was killed: ``on_kill`` has cleaned up, and what goes on running must not change AWS again."""
+
+    def __init__(self, allocation_id: str) -> None:
+        super().__init__(
+            f"working with Elastic IP '{allocation_id}'",
+            problem="this task was killed, and has cleaned up",
+            remedy="nothing further is changed in AWS; a retry starts again",
+        )
 
 
 class LaunchUnclearError(TransientError):

@@ -20,6 +20,7 @@ EXAMPLES = [
     exceptions.AddressBusyError("eipalloc-1", holder="cluster 'j-2'", waited_seconds=60),
     exceptions.WaitTimeoutError("cluster 'j-1'", last_seen="STARTING", bound="waiter_delay"),
     exceptions.ClusterEndedError("j-1", state="TERMINATED", reason="no capacity"),
+    exceptions.KilledError("eipalloc-1"),
     exceptions.LaunchUnclearError("daily", owner="prod/dag", problem="timeout"),
     exceptions.StepFailedError("j-1", step_id="s-1", name="read", state="FAILED", reason="exit 1"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.exceptions import AddressBusyError, AddressNotFoundError
@@ -54,23 +55,30 @@ class Binder:
         """Say in words where the address is now."""
         return self._hook.describe_place(self._allocation_id)
 
-    def bind(self, network_interface_id: str) -> Address | None:
+    def bind(self, *, network_interface_id: str, instance_id: str) -> Address | None:
         """
-        Bind the address to an interface, or find it there already.
+        Bind the address to an instance's interface, or find it there already.
 
         :return: the address as bound; ``None`` when somebody else has it.
         """
         address = self.address()
-        if address.network_interface_id == network_interface_id:
-            return address
-        if not address.is_free:
-            return None
-        try:
-            self._hook.associate(allocation_id=self._allocation_id, network_interface_id=network_interface_id)
-        except AddressBusyError as busy:
-            self._hook.log.info("Another was faster: %s", busy)
-            return None
-        address = self.address()
+        if address.is_free:
+            try:
+                association_id = self._hook.associate(
+                    allocation_id=self._allocation_id, network_interface_id=network_interface_id
+                )
+            except AddressBusyError as busy:
+                # Also the answer to botocore's own retry after a lost response: then the address is here.
+                self._hook.log.info("EC2 refused: %s", busy)
+                address = self.address()
+            else:
+                # EC2's reads are eventually consistent; its answer to the change is not.
+                return replace(
+                    address,
+                    association_id=association_id,
+                    network_interface_id=network_interface_id,
+                    instance_id=instance_id,
+                )
         return address if address.network_interface_id == network_interface_id else None
 
     def busy(self, *, waited_seconds: float) -> AddressBusyError:

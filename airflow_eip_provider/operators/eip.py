@@ -133,7 +133,7 @@ class EipAssociateOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
         self.check_not_killed()
         interface = target.data["network_interface_id"]
         was_there = binder.address().network_interface_id == interface
-        bound = binder.bind(interface)
+        bound = binder.bind(network_interface_id=interface, instance_id=target.data["instance_id"])
         if bound is None:
             state.waiting_for = "address"
             self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())

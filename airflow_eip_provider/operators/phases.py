@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink, EmrLogsLink
 
 from airflow_eip_provider.airflow_compat import TRIGGER_FAIL_REPR, AirflowFailException, TaskDeferred, conf
-from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, PermanentError
+from airflow_eip_provider.exceptions import (
+    ClusterEndedError,
+    ElasticIpError,
+    InvalidInputError,
+    KilledError,
+    PermanentError,
+)
 from airflow_eip_provider.hooks.calls import Reading, perform
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
@@ -82,6 +88,7 @@ class PhasedOperator:
     """
 
     state_class: ClassVar[type[State]]
+    permanent_errors: ClassVar[tuple[type[ElasticIpError], ...]] = (PermanentError,)
 
     allocation_id: str
     deferrable: bool
@@ -142,10 +149,10 @@ class PhasedOperator:
         """
         Refuse to change AWS after a kill.
 
-        :raises AirflowFailException: when this task was killed.
+        :raises KilledError: when this task was killed.
         """
         if self._killed:
-            raise AirflowFailException("this task was killed; nothing further is changed in AWS")
+            raise KilledError(self.allocation_id)
 
     def _live(self, context: Context, state: Any, event: dict[str, Any] | None) -> Any:
         self._context = context
@@ -158,7 +165,7 @@ class PhasedOperator:
                 self.check_not_killed()
         except TaskDeferred:
             raise
-        except PermanentError as error:
+        except self.permanent_errors as error:
             self._undo_quietly(context, state)
             raise AirflowFailException(str(error)) from error
         except BaseException:
@@ -227,8 +234,8 @@ class PhasedOperator:
         raise_if_cluster_gone(verdict.data)
         return verdict
 
-    def link_cluster(self, context: Context, job_flow_id: str) -> None:
-        """Show the stock links to the cluster and its logs."""
+    def link_cluster(self, context: Context, job_flow_id: str, *, log_uri: str | None) -> None:
+        """Show the stock links to the cluster and, when it keeps any, to its logs."""
         where: dict[str, Any] = {
             "context": context,
             "operator": self,
@@ -237,9 +244,8 @@ class PhasedOperator:
             "job_flow_id": job_flow_id,
         }
         EmrClusterLink.persist(**where)
-        cluster = self.emr.get_cluster(job_flow_id)
-        if cluster is not None and cluster.log_uri:
-            EmrLogsLink.persist(**where, log_uri=cluster.log_uri.split("://", 1)[-1].rstrip("/"))
+        if log_uri:
+            EmrLogsLink.persist(**where, log_uri=log_uri.split("://", 1)[-1].rstrip("/"))
 
     def link_address(self, context: Context) -> None:
         """Show the link to the Elastic IP in the EC2 console."""

@@ -33,7 +33,8 @@ def read_association(
     """
     Judge where the address is.
 
-    It fails at once, with EMR's own reason, when the cluster that it is about can never carry the address any more.
+    It fails at once, with EMR's own reason, when the cluster that it is about can never carry the address any more. A
+    cluster that waits for the address to be free is done, too, when it carries the address itself.
     """
     address = yield from read_address(allocation_id)
     if address is None:
@@ -56,7 +57,8 @@ def read_association(
     there = (job_flow_id is None or holder.job_flow_id == job_flow_id) and (
         instance_id is None or address.instance_id == instance_id
     )
-    return Verdict("done" if expect == "associated" and there else "pending", place, facts)
+    decided = there if expect == "associated" else job_flow_id is not None and holder.job_flow_id == job_flow_id
+    return Verdict("done" if decided else "pending", place, facts)
 
 
 class EipAssociationTrigger(WatchTrigger):

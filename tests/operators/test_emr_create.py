@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.airflow_compat import AirflowFailException
-from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError
+from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError, KilledError
 from tests.life import Task
 
 
@@ -128,7 +127,7 @@ def test_a_kill_terminates_the_cluster_and_frees_the_address(clocked, create_ope
 def test_nothing_is_changed_after_a_kill(clocked, create_operator):
     operator = create_operator()
     operator.on_kill()
-    with pytest.raises(AirflowFailException, match="killed"):
+    with pytest.raises(KilledError):
         Task(operator).run()
     assert clocked.events.calls("RunJobFlow") == []
 

@@ -115,9 +115,18 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
         self.idle_timeout = idle_timeout
 
     def begin(self, context: Context) -> CreateState:
-        """Refuse what is wrong, then adopt the cluster of an earlier try if there is one."""
+        """
+        Adopt the cluster of an earlier try if there is one, and refuse what is wrong.
+
+        In this order, so that a try that is refused ends the cluster of one that crashed.
+        """
         self._check_parameters()
         launcher = self._launcher(context)
+        state = CreateState(
+            try_number=context["ti"].try_number, lock_deadline=time.time() + self.lock_timeout.total_seconds()
+        )
+        if state.try_number > 1 and (adopted := launcher.adopt(self.eip, try_number=state.try_number)):
+            self._publish(context, state, adopted, log_uri=launcher.config.get("LogUri"))
         preflight.checked_address(self.eip, self.allocation_id)
         preflight.check_job_flow(
             launcher.config,
@@ -129,11 +138,6 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
         preflight.check_subnets(self.eip, launcher.config)
         self.eip.check_permission(self.allocation_id)
         self.link_address(context)
-        state = CreateState(
-            try_number=context["ti"].try_number, lock_deadline=time.time() + self.lock_timeout.total_seconds()
-        )
-        if state.try_number > 1 and (adopted := launcher.adopt(self.eip, try_number=state.try_number)):
-            self._publish(context, state, adopted)
         return state
 
     def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
@@ -146,7 +150,8 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
                 return self._wait_for_address(state, binder)
             self.check_not_killed()
             launcher = self._launcher(context)
-            self._publish(context, state, launcher.launch(try_number=state.try_number))
+            launched = launcher.launch(try_number=state.try_number)
+            self._publish(context, state, launched, log_uri=launcher.config.get("LogUri"))
         if not state.bound and (waiting := self._bind(context, state, binder)) is not None:
             return waiting
         if self.wait_policy is not None:
@@ -167,7 +172,9 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
         if primary.status != "done":
             return self._wait_for_cluster(state, "primary_running")
         self.check_not_killed()
-        bound = binder.bind(primary.data["network_interface_id"])
+        bound = binder.bind(
+            network_interface_id=primary.data["network_interface_id"], instance_id=primary.data["instance_id"]
+        )
         if bound is None:
             return self._wait_for_address(state, binder)
         facts = bound_facts(bound, job_flow_id=job_flow_id)
@@ -216,12 +223,12 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
             idle_timeout=self.idle_timeout,
         )
 
-    def _publish(self, context: Context, state: CreateState, job_flow_id: str) -> None:
+    def _publish(self, context: Context, state: CreateState, job_flow_id: str, *, log_uri: str | None) -> None:
         state.job_flow_id = job_flow_id
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
         state.start_deadline = time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts)
-        self.log.info("Cluster %s", job_flow_id)
-        self.link_cluster(context, job_flow_id)
+        self.log.info("The cluster is %s", job_flow_id)
+        self.link_cluster(context, job_flow_id, log_uri=log_uri)
 
     def _wait_for_address(self, state: CreateState, binder: Binder) -> WatchTrigger:
         state.waiting_for = "address"

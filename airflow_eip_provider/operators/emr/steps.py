@@ -14,8 +14,10 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
 from airflow_eip_provider.exceptions import (
     AddressLostError,
+    ClusterEndedError,
     InvalidInputError,
     NotBoundError,
+    PermanentError,
     StepFailedError,
     WaitTimeoutError,
 )
@@ -86,6 +88,7 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
     """
 
     state_class = StepsState
+    permanent_errors = (PermanentError, ClusterEndedError)  # a retry would find the same cluster gone
     aws_hook_class = EmrClusterHook
     template_fields: Sequence[str] = aws_template_fields(
         "allocation_id", "cluster_states", "execution_role_arn", "job_flow_id", "job_flow_name", "steps"
@@ -114,11 +117,15 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
         """Refuse what is wrong and a cluster without the address; find the steps of an earlier try, else submit."""
         steps = self._checked_steps()
         job_flow_id = self._job_flow_id()
+        cluster = self.emr.get_cluster(job_flow_id)
+        if cluster is None or cluster.is_ending:
+            state, reason = (cluster.state, cluster.reason) if cluster else ("unknown", "EMR does not know it")
+            raise ClusterEndedError(job_flow_id, state=state, reason=reason)
         address = address_on_cluster(self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
         if address is None or address.association_id is None:
             place = self.eip.describe_place(self.allocation_id)
             raise NotBoundError(self.allocation_id, job_flow_id=job_flow_id, place=place)
-        self.link_cluster(context, job_flow_id)
+        self.link_cluster(context, job_flow_id, log_uri=cluster.log_uri)
         self.link_address(context)
         state = StepsState(
             try_number=context["ti"].try_number,

@@ -90,7 +90,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         if cluster is None:
             self.log.info("EMR does not know cluster %s (any more): nothing to terminate", self.job_flow_id)
         else:
-            self.link_cluster(context, self.job_flow_id)
+            self.link_cluster(context, self.job_flow_id, log_uri=cluster.log_uri)
             self.emr.terminate(cluster)
         return state
 
