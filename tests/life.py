@@ -1,4 +1,4 @@
-"""A task's life in Airflow, without Airflow's processes: phases, deferrals through JSON, retries, on one simulated clock."""
+"""A task's life without Airflow's processes: phases, deferrals through JSON, retries, on one simulated clock."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Task:
         except TaskDeferred as deferral:
             self.deferral = deferral
             self.deferrals.append(type(deferral.trigger).__name__)
-        except Exception as error:  # noqa: BLE001 - the task failed, as Airflow would note
+        except Exception as error:  # the task failed, as Airflow would note
             self.error = error
 
 

@@ -6,15 +6,11 @@ import importlib
 import inspect
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_eip_provider.airflow_compat import BaseTrigger
 from airflow_eip_provider.provider_info import get_provider_info
-
-if TYPE_CHECKING:
-    from airflow_eip_provider.triggers.watch import WatchTrigger
+from airflow_eip_provider.triggers.watch import WatchTrigger
 
 INFO = get_provider_info()
 
@@ -51,12 +47,12 @@ def test_discovery_imports_nothing_heavy():
 
 
 def triggers() -> list[type[WatchTrigger]]:
-    found = []
-    for name in INFO["triggers"][0]["python-modules"]:
-        for cls in vars(importlib.import_module(name)).values():
-            if inspect.isclass(cls) and issubclass(cls, BaseTrigger) and cls.__module__ == name:
-                found.append(cls)
-    return found
+    classes = [
+        cls for name in INFO["triggers"][0]["python-modules"] for cls in vars(importlib.import_module(name)).values()
+    ]
+    return [
+        cls for cls in classes if inspect.isclass(cls) and issubclass(cls, WatchTrigger) and cls is not WatchTrigger
+    ]
 
 
 @pytest.mark.parametrize("cls", triggers(), ids=lambda cls: cls.__name__)

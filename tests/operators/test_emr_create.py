@@ -97,7 +97,7 @@ def test_a_cluster_that_fails_to_start_fails_the_task_with_emrs_reason_and_leave
 ):
     task = Task(create_operator(deferrable=deferrable))
     clocked.fail_next_cluster(state="STARTING", code="VALIDATION_ERROR", message="no capacity for m5.xlarge")
-    with pytest.raises(ClusterEndedError, match="no capacity for m5.xlarge"):
+    with pytest.raises(ClusterEndedError, match=r"no capacity for m5\.xlarge"):
         task.run()
     clocked.clock.advance(600)
     assert live(emr) == []

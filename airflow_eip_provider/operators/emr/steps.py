@@ -119,8 +119,8 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
         job_flow_id = self._job_flow_id()
         cluster = self.emr.get_cluster(job_flow_id)
         if cluster is None or cluster.is_ending:
-            state, reason = (cluster.state, cluster.reason) if cluster else ("unknown", "EMR does not know it")
-            raise ClusterEndedError(job_flow_id, state=state, reason=reason)
+            found, reason = (cluster.state, cluster.reason) if cluster else ("unknown", "EMR does not know it")
+            raise ClusterEndedError(job_flow_id, state=found, reason=reason)
         address = address_on_cluster(self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
         if address is None or address.association_id is None:
             place = self.eip.describe_place(self.allocation_id)
