@@ -29,12 +29,14 @@ class Sample:
     :param aws_time: the local AWS's simulated time then.
     :param tasks: task instances whose state was the same before and after the processes were listed.
     :param process_owners: ids of the task instances for which a process was there.
+    :param step_processes: how many processes the local AWS had for steps.
     """
 
     taken_at: datetime
     aws_time: datetime
     tasks: tuple[TaskState, ...]
     process_owners: frozenset[str]
+    step_processes: int
 
 
 def task_of_title(title: str) -> str | None:
@@ -56,6 +58,18 @@ def process_owners(scheduler_pid: int) -> frozenset[str]:
     return frozenset(owners)
 
 
+def count_descendants(pid: int) -> int:
+    """Return how many processes live below one: below the local AWS, those of the steps that run."""
+    return sum(_is_alive(process) for process in psutil.Process(pid).children(recursive=True))
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def settled(before: Iterable[TaskState], after: Iterable[TaskState]) -> tuple[TaskState, ...]:
     """Return the task instances that were in one state, and for a deferral behind one trigger, at both looks."""
     seen_before = set(before)
@@ -71,11 +85,17 @@ class Observer:
     """
 
     def __init__(
-        self, *, tasks: Callable[[], list[TaskState]], aws_time: Callable[[], datetime], scheduler_pid: int
+        self,
+        *,
+        tasks: Callable[[], list[TaskState]],
+        aws_time: Callable[[], datetime],
+        scheduler_pid: int,
+        local_aws_pid: int,
     ) -> None:
         self._tasks = tasks
         self._aws_time = aws_time
         self._scheduler_pid = scheduler_pid
+        self._local_aws_pid = local_aws_pid
         self.samples: list[Sample] = []
 
     def sample(self) -> Sample:
@@ -85,7 +105,11 @@ class Observer:
         taken_at = datetime.now(UTC)
         owners = process_owners(self._scheduler_pid)
         sample = Sample(
-            taken_at=taken_at, aws_time=aws_time, tasks=settled(before, self._tasks()), process_owners=owners
+            taken_at=taken_at,
+            aws_time=aws_time,
+            tasks=settled(before, self._tasks()),
+            process_owners=owners,
+            step_processes=count_descendants(self._local_aws_pid),
         )
         self.samples.append(sample)
         return sample
