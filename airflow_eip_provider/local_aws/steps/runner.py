@@ -24,7 +24,7 @@ from airflow_eip_provider.local_aws.steps.logs import StepLogs, log_address
 from airflow_eip_provider.local_aws.steps.processes import STEP_ID_VARIABLE, end_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from airflow_eip_provider.local_aws.emr.steps import StepSpec
 
@@ -57,7 +57,6 @@ class ProcessStepRunner:
     :param endpoint_url: Returns the URL of the local AWS, once it is known.
     :param state_dir: Where steps keep their files: ``STATE/steps/STEP/{controller,stdout,stderr,syslog,work/}``.
     :param grace_seconds: How long a cancelled process may take to end before it is killed.
-    :param environment: Variables for every step on top of the minimal ones.
     """
 
     def __init__(
@@ -66,12 +65,10 @@ class ProcessStepRunner:
         endpoint_url: Callable[[], str],
         state_dir: Path,
         grace_seconds: float = 5.0,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.endpoint_url = endpoint_url
         self.state_dir = state_dir.resolve()
         self.grace_seconds = grace_seconds
-        self.environment = dict(environment or {})
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -191,7 +188,7 @@ class ProcessStepRunner:
         }
         if java_home := os.environ.get("JAVA_HOME"):
             variables["JAVA_HOME"] = java_home
-        return variables | self.environment
+        return variables
 
     def _programs(self) -> Path:
         """Return the directory of the programs that a cluster has and this machine lacks: ``spark-submit``."""
