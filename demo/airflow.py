@@ -25,6 +25,8 @@ _HEALTHY_SECONDS = 120.0
 _PARSED_SECONDS = 90.0
 _REQUEST_SECONDS = 20.0
 _COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+# A proxy of this machine's user has no business with 127.0.0.1.
+LOCAL_ONLY = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 FINAL_RUN_STATES = frozenset({"success", "failed"})
 
 
@@ -72,8 +74,7 @@ def settings(*, home: Path, dags: Path, port: int) -> dict[str, str]:
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment without anybody's Airflow or AWS settings, and with those of the demo."""
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS_"))}
-    local = "127.0.0.1,localhost"
-    return {**mine, "NO_PROXY": local, "no_proxy": local, "PYTHONUNBUFFERED": "1", **extra}
+    return {**mine, **LOCAL_ONLY, "PYTHONUNBUFFERED": "1", **extra}
 
 
 class Airflow:
@@ -152,7 +153,6 @@ class AirflowRest:
     """Airflow's REST API v2, as the admin that the simple auth manager lets anyone be on this machine."""
 
     def __init__(self, url: str) -> None:
-        # trust_env: a proxy of this machine's user has no business with 127.0.0.1.
         self._http = httpx.Client(base_url=url, timeout=_REQUEST_SECONDS, trust_env=False)
         self._authorised = False
 

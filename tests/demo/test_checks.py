@@ -122,14 +122,14 @@ def test_a_single_tenancy_fails(log: Log):
 
 
 def test_the_second_dag_seen_waiting_passes(log: Log):
-    first = tenancies(log.events)[0]
-    assert checks.second_waited([sample(3, task(DAGS[1], since=2))], first=first, waiting_dag=DAGS[1]).passed
+    found = tenancies(log.events)
+    assert checks.second_waited([sample(3, task(DAGS[1], since=2))], found=found, waiting_dag=DAGS[1]).passed
 
 
 @pytest.mark.parametrize(("minute", "state"), [(3, "running"), (8, "deferred")])
 def test_dags_that_never_met_fail(log: Log, minute: float, state: str):
     samples = [sample(minute, task(DAGS[1], state=state))]
-    assert not checks.second_waited(samples, first=tenancies(log.events)[0], waiting_dag=DAGS[1]).passed
+    assert not checks.second_waited(samples, found=tenancies(log.events), waiting_dag=DAGS[1]).passed
 
 
 def test_binding_before_the_cluster_is_ready_passes(log: Log):
@@ -223,7 +223,9 @@ def test_anything_left_fails(changes: dict[str, Any]):
     [(("success", "success"), True), (("success", "failed"), False), (("success",), False), ((), False)],
 )
 def test_both_runs_must_succeed(states: tuple[str, ...], passed: bool):  # noqa: FBT001 - a parameter of the test
-    assert checks.runs_succeeded(dict(zip(DAGS, states, strict=False))).passed is passed
+    given = dict(zip(DAGS, states, strict=False))
+    assert checks.runs_succeeded(given, tries=dict.fromkeys(given, 1)).passed is passed
+    assert not checks.runs_succeeded(given, tries=dict.fromkeys(given, 2)).passed
 
 
 @pytest.mark.parametrize(

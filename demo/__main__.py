@@ -1,0 +1,223 @@
+"""Run the demo: ``python -m demo [--keep]``; its exit code is 0 when every check passes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from demo import checks
+from demo.airflow import LOCAL_ONLY, Airflow
+from demo.calls import call_rows, count_calls
+from demo.console import Console, table
+from demo.local import ACTIVE_STATES, CREDENTIALS, REGION, LocalAws
+from demo.observe import count_descendants
+from demo.processes import Children, DemoError, left_running
+from demo.results import parquet_rows
+from demo.run import Story
+from demo.seed import Seed, database_rows, seed
+from demo.tables import TABLES
+from demo.timeline import chart, moments_rows, tenancies
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from demo.checks import Check
+    from demo.timeline import Event, Tenancy
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".demo"
+DAG_IDS = (TABLES[0].dag_id, TABLES[1].dag_id)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
+    parser.add_argument("--time-scale", type=float, default=10.0, help="simulated seconds a real second (%(default)s)")
+    parser.add_argument("--airflow-port", type=int, help="default: any free port")
+    parser.add_argument("--aws-port", type=int, help="default: any free port")
+    return parser.parse_args(arguments)
+
+
+def fresh_state() -> None:
+    """
+    Make an empty directory for this demo.
+
+    :raises DemoError: when processes of an earlier demo still run.
+    """
+    if left := left_running(STATE):
+        names = ", ".join(f"{name} ({pid})" for name, pid in left)
+        end = " ".join(str(pid) for _, pid in left)
+        raise DemoError(f"processes of an earlier demo still run: {names}; end them with: kill {end}")
+    shutil.rmtree(STATE, ignore_errors=True)
+    STATE.mkdir()
+
+
+def connection(url: str) -> str:
+    """Return the Airflow connection that leads to the local AWS."""
+    extra = {"endpoint_url": url, "region_name": REGION}
+    login = f"{CREDENTIALS['aws_access_key_id']}:{CREDENTIALS['aws_secret_access_key']}"
+    return f"aws://{login}@/?{urlencode(extra)}"
+
+
+class Demo:
+    """The whole demo, from nothing to the table of checks."""
+
+    def __init__(self, *, console: Console, children: Children, options: argparse.Namespace) -> None:
+        self.console = console
+        self.children = children
+        self.time_scale: float = options.time_scale
+        self.aws = LocalAws(children, state=STATE / "aws", time_scale=options.time_scale, port=options.aws_port)
+        self._airflow_port: int | None = options.airflow_port
+        self.airflow: Airflow
+        self.seed: Seed
+
+    def set_up(self) -> None:
+        """Start the local AWS and Airflow."""
+        self.console.step("starting the local AWS and the Azure SQL stand-in")
+        self.aws.start()
+        self.seed = seed(self.aws, jobs=ROOT / "dags" / "jobs")
+        self.console.step(
+            f"Elastic IP {self.seed.public_ip} ({self.seed.allocation_id}) is registered with the database's firewall; "
+            + " and ".join(f"{table.name} has {table.rows:,} rows" for table in TABLES)
+        )
+        settings = {
+            "AIRFLOW_CONN_AWS_DEFAULT": connection(self.aws.url),
+            "AIRFLOW_VAR_AZURE_SQL": json.dumps(self.seed.variable),
+        }
+        self.airflow = Airflow(
+            self.children, home=STATE / "airflow", dags=ROOT / "dags", extra=settings, port=self._airflow_port
+        )
+        self.console.step("starting Airflow: api-server, scheduler, dag-processor and triggerer")
+        self.airflow.migrate()
+        self.airflow.start()
+        self.airflow.wait_for_dags(set(DAG_IDS))
+        self.console.step(f"Airflow runs at {self.airflow.url}")
+
+    def play(self) -> list[Check]:
+        """Run the DAGs, print what happened, and return the verdicts."""
+        story = Story(console=self.console, children=self.children, airflow=self.airflow, aws=self.aws, dag_ids=DAG_IDS)
+        story.play()
+        events = self.aws.events()
+        found = tenancies(events)
+        self.console.step("both runs have ended")
+        self._show(events, found, story)
+        return self._checks(events, found, story)
+
+    def _show(self, events: list[Event], found: list[Tenancy], story: Story) -> None:
+        start = min(story.wanted_since.values())
+        self.console.heading(f"Timeline (minutes of simulated time, {self.time_scale:g} times as fast)")
+        self.console.lines(*chart(found, start=start, waiting_since=story.wanted_since), "")
+        header = ("", *(f"{tenancy.owner} ({tenancy.job_flow_id})" for tenancy in found))
+        self.console.lines(*table(moments_rows(found, start=start), header=header))
+        self.console.heading("AWS calls of the two tenancies, by who made them")
+        counts = count_calls(events, dag_ids=DAG_IDS)
+        self.console.lines(*table(call_rows(counts), header=("", *counts), right=frozenset(range(1, len(counts) + 1))))
+
+    def _checks(self, events: list[Event], found: list[Tenancy], story: Story) -> list[Check]:
+        samples, stranger = story.samples, story.stranger
+        waited = checks.deferred_seconds(samples)
+        return [
+            checks.runs_succeeded(story.states, tries=story.tries),
+            *(
+                checks.rows_equal(
+                    table.dag_id,
+                    expected=database_rows(self.aws, table),
+                    found=parquet_rows(self.aws, table, folder=STATE / "results"),
+                )
+                for table in TABLES
+            ),
+            checks.read_from_the_address(events, found=found, public_ip=self.seed.public_ip),
+            checks.refused_without_address(
+                events, job_flow_id=stranger.job_flow_id, step_state=stranger.step_state, log=stranger.log
+            ),
+            checks.tenancies_do_not_overlap(events, found=found),
+            checks.second_waited(samples, found=found, waiting_dag=DAG_IDS[1]),
+            checks.bound_before_ready(found),
+            checks.never_steals(events, tenancies_seen=len(found)),
+            *(checks.create_takes_no_worker(samples, tenancy=tenancy, task_id="create") for tenancy in found),
+            checks.waits_take_no_worker(samples),
+            self._nothing_left(max((sample.step_processes for sample in samples), default=0)),
+            checks.calls_bounded(count_calls(events, dag_ids=DAG_IDS), waited_seconds=waited),
+        ]
+
+    def _nothing_left(self, seen: int) -> Check:
+        pages = self.aws.client("emr").get_paginator("list_clusters").paginate(ClusterStates=ACTIVE_STATES)
+        address = self.aws.client("ec2").describe_addresses(AllocationIds=[self.seed.allocation_id])["Addresses"][0]
+        return checks.nothing_left(
+            active_clusters=[cluster["Id"] for page in pages for cluster in page["Clusters"]],
+            association_id=address.get("AssociationId"),
+            step_processes=count_descendants(self.aws.pid),
+            seen=seen,
+        )
+
+    def stay(self) -> None:
+        """Leave everything running until Ctrl-C."""
+        self.console.heading("Everything goes on running")
+        self.console.lines(
+            f"Airflow UI   {self.airflow.url}",
+            f"Local AWS    {self.aws.url} (AWS_ENDPOINT_URL; what happened: {self.aws.url}/_local/events)",
+            f"Logs         {STATE / 'logs'}",
+            "Ctrl-C stops it all.",
+        )
+        while True:
+            self.children.check()
+            time.sleep(1)
+
+
+def report(console: Console, verdicts: list[Check]) -> bool:
+    """Print the table of checks and return whether all passed."""
+    console.heading("Checks")
+    console.lines(*table([(check.name, check.verdict, check.detail) for check in verdicts], header=("", "", "")))
+    failed = [check.name for check in verdicts if not check.passed]
+    summary = f"{len(failed)} of {len(verdicts)} checks FAILED" if failed else f"all {len(verdicts)} checks PASS"
+    console.lines("", f"{summary}, after {console.elapsed_seconds:.0f} s")
+    if failed:
+        console.lines(f"Logs: {STATE / 'logs'}; of tasks: {STATE / 'airflow' / 'logs'}; events: {STATE / 'aws'}")
+    return not failed
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo and return its exit code."""
+    options = parse(arguments)
+    console = Console()
+    signal.signal(signal.SIGTERM, _interrupt)
+    os.environ.update(LOCAL_ONLY)
+    try:
+        fresh_state()
+    except DemoError as error:
+        console.lines(f"The demo cannot start: {error}")
+        return 2
+    children = Children(directory=STATE)
+    passed = False
+    try:
+        demo = Demo(console=console, children=children, options=options)
+        demo.set_up()
+        passed = report(console, demo.play())
+        if options.keep:
+            demo.stay()
+    except DemoError as error:
+        console.lines("", f"The demo stopped: {error}")
+    except KeyboardInterrupt:
+        console.lines("", "Interrupted.")
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        console.step("stopping everything")
+        children.stop()
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

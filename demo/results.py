@@ -1,0 +1,39 @@
+"""What the jobs wrote: Parquet in the local S3."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from demo.seed import BUCKET
+from demo.tables import text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from demo.checks import Row
+    from demo.local import LocalAws
+    from demo.tables import Table
+
+
+def parquet_rows(aws: LocalAws, table: Table, *, folder: Path) -> list[Row]:
+    """
+    Fetch the files of a table and read their rows.
+
+    :param folder: where the files are copied to; a folder of the table's own is made in it.
+    :return: no rows when there are no files.
+    """
+    target = folder / table.name
+    target.mkdir(parents=True)
+    s3 = aws.client("s3")
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{table.name}/")
+    keys = [entry["Key"] for page in pages for entry in page.get("Contents", []) if entry["Key"].endswith(".parquet")]
+    for number, key in enumerate(keys):
+        s3.download_file(BUCKET, key, str(target / f"{number}.parquet"))
+    if not keys:
+        return []
+    names = ", ".join(f'"{name}"' for name, _ in table.columns)
+    with duckdb.connect() as reader:
+        found = reader.sql(f"SELECT {names} FROM read_parquet('{target}/*.parquet')").fetchall()  # noqa: S608 - our path
+    return [tuple(text(value) for value in row) for row in found]
