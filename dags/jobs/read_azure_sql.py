@@ -203,6 +203,20 @@ def credentials(secret_id: str, *, user: str | None, region: str | None) -> tupl
     return user, secret["password"]
 
 
+def copy(
+    spark: SparkSession, database: Database, *, schema: spark_types.StructType, queries: list[str], output: str
+) -> int:
+    """Run each query on an executor, write what they yield to Parquet and return how many rows are there."""
+
+    def read(part: Iterator[str]) -> Iterator[tuple[Any, ...]]:
+        for query in part:
+            yield from rows_of(database, query=query, schema=schema)
+
+    rows = spark.sparkContext.parallelize(queries, len(queries)).mapPartitions(read)
+    spark.createDataFrame(rows, schema, verifySchema=False).write.mode("overwrite").parquet(output)
+    return int(spark.read.parquet(output).count())
+
+
 def explained(database: Database, error: Exception) -> str:
     """Return what the server said, with its number: 40615 is the firewall's refusal."""
     number = getattr(error, "number", 0)
@@ -249,16 +263,11 @@ def run(options: argparse.Namespace) -> None:
         raise JobError(explained(database, error)) from error
 
     spark = SparkSession.builder.appName(f"read {options.table}").getOrCreate()
-
-    def read(part: Iterator[str]) -> Iterator[tuple[Any, ...]]:
-        for query in part:
-            yield from rows_of(database, query=query, schema=schema)
-
-    rows = spark.sparkContext.parallelize(queries, len(queries)).mapPartitions(read)
-    spark.createDataFrame(rows, schema, verifySchema=False).write.mode("overwrite").parquet(options.output)
-    count = spark.read.parquet(options.output).count()
+    try:
+        count = copy(spark, database, schema=schema, queries=queries, output=options.output)
+    finally:
+        spark.stop()
     sys.stdout.write(f"{options.table}: {count} rows in {len(queries)} partitions written to {options.output}\n")
-    spark.stop()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 LOG_NAMES = ("controller", "stdout", "stderr", "syslog")
 
-_LOG_LINE = re.compile(r"^\d\d/\d\d/\d\d \d\d:\d\d:\d\d [A-Z]+ ")  # of Spark, which says much after the cause
-_FIRST_CAUSE = re.compile(r"^Exception in thread .*")
+_LOG_LINE = re.compile(r"^(\d\d/\d\d/\d\d \d\d:\d\d:\d\d [A-Z]+ |WARNING: )")  # of Spark and of the JVM
+_JVM_CAUSE = re.compile(r"^Exception in thread .*")
 _CAUSE = re.compile(r"^[\w.$]*(?:Error|Exception)\b(?:: .*|$)")
 _MESSAGE_LENGTH = 1000
 
@@ -48,15 +48,21 @@ class StepLogs:
                 s3.put_object(Bucket=address.bucket, Key=address.key, Body=gzip.compress(content))
 
     def failure_message(self, *, exit_code: int) -> str:
-        """Return the line that says why the step failed: the JVM's first, else the last error, else the last line."""
-        path = self.path("stderr")
+        """Return the line that says why the step failed: the JVM's, else the last error, else the last line.
+
+        Errors are looked for in standard output too: Spark sends those of a Python driver there.
+        """
+        stdout, stderr = self._told("stdout"), self._told("stderr")
+        jvm = [line for line in stderr if _JVM_CAUSE.match(line)]
+        causes = [line for line in (*stderr, *stdout) if _CAUSE.match(line)]
+        lines = [f"Command exited with code {exit_code}", *stdout[-1:], *stderr[-1:], *causes[-1:], *jvm[:1]]
+        return lines[-1][:_MESSAGE_LENGTH]
+
+    def _told(self, name: str) -> list[str]:
+        """Return the lines of a file, but those of Spark's own log."""
+        path = self.path(name)
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        told = [line.strip() for line in lines if line.strip() and not _LOG_LINE.match(line)]
-        for line in told:
-            if _FIRST_CAUSE.match(line):
-                return line[:_MESSAGE_LENGTH]
-        causes = [line for line in told if _CAUSE.match(line)]
-        return ([f"Command exited with code {exit_code}", *told[-1:], *causes[-1:]][-1])[:_MESSAGE_LENGTH]
+        return [line.strip() for line in lines if line.strip() and not _LOG_LINE.match(line)]
 
 
 def log_address(step: StepSpec, name: str) -> S3Location | None:

@@ -41,6 +41,24 @@ _CLUSTER_SETTINGS = (
     "spark.submit.deployMode",
 )
 
+# Spark's own default, without the local cluster's master and workers: their shutdown is a crowd of harmless errors, in
+# which the job's own error would be lost.
+_LOGGING = """\
+rootLogger.level = info
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yy/MM/dd HH:mm:ss} %p %c{1}: %m%n%ex
+logger.worker.name = org.apache.spark.deploy.worker
+logger.worker.level = off
+logger.master.name = org.apache.spark.deploy.master
+logger.master.level = off
+logger.rpc.name = org.apache.spark.rpc
+logger.rpc.level = error
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LocalArguments:
@@ -133,11 +151,13 @@ def _submit(arguments: Sequence[str], *, root: Path, defaults: dict[str, str]) -
     configuration.mkdir()
     lines = [f"{name} {value}\n" for name, value in defaults.items()]
     (configuration / "spark-defaults.conf").write_text("".join(lines), encoding="utf-8")
+    (configuration / "log4j2.properties").write_text(_LOGGING, encoding="utf-8")
     environment = os.environ | {
         "SPARK_HOME": str(home),
         "SPARK_CONF_DIR": str(configuration),
         "SPARK_LOCAL_DIRS": str(root / "local"),
         "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_SUBMIT_OPTS": f"-Djava.io.tmpdir={root}",
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }

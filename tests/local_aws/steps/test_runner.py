@@ -1,110 +1,19 @@
 from __future__ import annotations
 
-import gzip
 import os
-import threading
-import time
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import psutil
 import pytest
-from botocore.config import Config
-from moto.server import ThreadedMotoServer
 
 from airflow_eip_provider.local_aws.emr.steps import StepResult, StepSpec
-from airflow_eip_provider.local_aws.steps import ProcessStepRunner
 from airflow_eip_provider.local_aws.steps.processes import processes_of
+from tests.local_aws.steps.stage import Ended, log, run, spec, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-WAIT_SECONDS = 120
-LOGS = "s3://logs/emr/"
-
-
-@pytest.fixture(scope="module")
-def endpoint_url() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(endpoint_url: str) -> Iterator[Any]:
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(s3={"addressing_style": "path"}),
-    )
-    for bucket in ("logs", "data"):
-        client.create_bucket(Bucket=bucket)
-    yield client
-    for bucket in ("logs", "data"):
-        for found in client.list_objects_v2(Bucket=bucket).get("Contents", []):
-            client.delete_object(Bucket=bucket, Key=found["Key"])
-        client.delete_bucket(Bucket=bucket)
-    client.close()
-
-
-@pytest.fixture
-def runner(endpoint_url: str, tmp_path: Path) -> Iterator[ProcessStepRunner]:
-    runner = ProcessStepRunner(endpoint_url=lambda: endpoint_url, state_dir=tmp_path, grace_seconds=1)
-    yield runner
-    runner.close()
-
-
-class Ended:
-    """Collects the results that a runner reports."""
-
-    def __init__(self) -> None:
-        self.results: list[StepResult] = []
-        self._event = threading.Event()
-
-    def __call__(self, result: StepResult) -> None:
-        self.results.append(result)
-        self._event.set()
-
-    def wait(self) -> StepResult:
-        assert self._event.wait(WAIT_SECONDS)
-        return self.results[0]
-
-
-def spec(*args: str, jar: str = "command-runner.jar", step_id: str = "s-1", log_uri: str | None = LOGS) -> StepSpec:
-    return StepSpec(
-        job_flow_id="j-1",
-        step_id=step_id,
-        name="a step",
-        jar=jar,
-        args=args,
-        instance_id="i-1",
-        region="eu-west-1",
-        log_uri=log_uri,
-    )
-
-
-def run(runner: ProcessStepRunner, step: StepSpec) -> StepResult:
-    ended = Ended()
-    runner.start(step, ended)
-    return ended.wait()
-
-
-def log(s3: Any, name: str, *, step_id: str = "s-1") -> str:
-    kept = s3.get_object(Bucket="logs", Key=f"emr/j-1/steps/{step_id}/{name}.gz")
-    return gzip.decompress(kept["Body"].read()).decode()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    from airflow_eip_provider.local_aws.steps import ProcessStepRunner
 
 
 def test_command_that_exits_with_zero_succeeds(runner: ProcessStepRunner, s3: Any) -> None:
