@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +48,8 @@ class Clock(Protocol):
         :param name: Says in a log what the timer is for.
         """
 
-    def clear(self) -> None:
-        """Drop every timer."""
-
     def close(self) -> None:
-        """Stop for good: no callback runs after this returns."""
+        """Stop for good: nothing that was planned happens after this returns."""
 
 
 class ManualClock:
@@ -180,3 +178,34 @@ class ScaledClock:
                 if not timer.cancelled:
                     return timer
         return None
+
+
+class GuardedClock:
+    """Runs callbacks of a clock under a lock, until it is closed.
+
+    What one life of the simulated AWS planned must not happen in the next one, so each life has a guarded clock of
+    its own, and a reset closes it.
+    """
+
+    def __init__(self, clock: Clock, lock: AbstractContextManager[object]) -> None:
+        self._clock = clock
+        self._lock = lock
+        self._closed = False
+
+    def now(self) -> datetime:
+        """Return the simulated time, in UTC."""
+        return self._clock.now()
+
+    def call_later(self, seconds: float, callback: Callable[[], None], *, name: str) -> Timer:
+        """Run a callback once, under the lock."""
+
+        def guarded() -> None:
+            with self._lock:
+                if not self._closed:
+                    callback()
+
+        return self._clock.call_later(seconds, guarded, name=name)
+
+    def close(self) -> None:
+        """Let nothing that was planned happen any more."""
+        self._closed = True

@@ -1,0 +1,155 @@
+"""The local AWS's own HTTP API, beside AWS's: /_local/… turns its clock, plans faults and shows what happened."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.wrappers import Request, Response
+
+from airflow_eip_provider.local_aws.clock import ManualClock
+from airflow_eip_provider.local_aws.errors import AwsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_eip_provider.local_aws.calls import Environ
+    from airflow_eip_provider.local_aws.server import LocalAws
+
+PREFIX = "/_local/"
+Answer = dict[str, Any]
+
+
+class ControlError(Exception):
+    """A control request that cannot be answered.
+
+    :param status: The HTTP status that says so.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ControlApi:
+    """Routes control requests to the local AWS."""
+
+    def __init__(self, aws: LocalAws) -> None:
+        self._aws = aws
+        self._routes: dict[tuple[str, str], Callable[[Request], Answer]] = {
+            ("GET", "health"): self._health,
+            ("POST", "reset"): self._reset,
+            ("GET", "events"): self._events,
+            ("GET", "clock"): self._clock,
+            ("POST", "clock/advance"): self._advance,
+            ("POST", "faults"): self._add_fault,
+            ("DELETE", "faults"): self._clear_faults,
+            ("POST", "steal"): self._steal,
+            ("POST", "deny"): self._deny,
+            ("POST", "clusters/fail-next"): self._fail_next_cluster,
+            ("POST", "clusters/end"): self._end_cluster,
+        }
+
+    def handles(self, environ: Environ) -> bool:
+        """Whether a request is for the control API; AWS clients sign theirs, so that any bucket name stays free."""
+        path = str(environ.get("PATH_INFO", ""))
+        return path.startswith(PREFIX) and "HTTP_AUTHORIZATION" not in environ
+
+    def answer(self, environ: Environ) -> Response:
+        """Answer in JSON."""
+        request = Request(environ)
+        try:
+            return _json(self._route(request)(request))
+        except ControlError as error:
+            return _json({"error": str(error)}, status=error.status)
+        except AwsError as error:
+            return _json({"error": error.message, "code": error.code}, status=error.status)
+
+    def _route(self, request: Request) -> Callable[[Request], Answer]:
+        route = self._routes.get((request.method, request.path.removeprefix(PREFIX)))
+        if route is None:
+            known = ", ".join(f"{method} {PREFIX}{path}" for method, path in self._routes)
+            raise ControlError(404, f"no {request.method} {request.path}; there are: {known}")
+        return route
+
+    def _health(self, _: Request) -> Answer:
+        return {
+            "status": "ok",
+            "time": self._aws.clock.now().isoformat(),
+            "clock": type(self._aws.clock).__name__,
+            "region": self._aws.region,
+            "endpoint_url": self._aws.endpoint_url,
+        }
+
+    def _reset(self, _: Request) -> Answer:
+        self._aws.reset()
+        return {}
+
+    def _events(self, request: Request) -> Answer:
+        after = request.args.get("after", default=0, type=int)
+        return {"events": self._aws.events.read(after=after, kind=request.args.get("kind"))}
+
+    def _clock(self, _: Request) -> Answer:
+        return {"time": self._aws.clock.now().isoformat(), "scale": getattr(self._aws.clock, "scale", None)}
+
+    def _advance(self, request: Request) -> Answer:
+        if not isinstance(self._aws.clock, ManualClock):
+            raise ControlError(409, "this clock runs by itself; start the local AWS with a manual clock to turn it")
+        self._aws.clock.advance(float(_field(request, "seconds")))
+        return self._clock(request)
+
+    def _add_fault(self, request: Request) -> Answer:
+        fields = _fields(request)
+        try:
+            self._aws.faults.add(**fields)
+        except (TypeError, ValueError) as error:
+            raise ControlError(400, f"planning a fault {fields}: {error}") from error
+        return {}
+
+    def _clear_faults(self, _: Request) -> Answer:
+        self._aws.faults.clear()
+        return {}
+
+    def _steal(self, request: Request) -> Answer:
+        return {"instance_id": self._aws.steal(_field(request, "allocation_id"))}
+
+    def _deny(self, request: Request) -> Answer:
+        self._aws.deny(_field(request, "operation"))
+        return {}
+
+    def _fail_next_cluster(self, request: Request) -> Answer:
+        fields = _fields(request)
+        try:
+            self._aws.fail_next_cluster(**fields)
+        except TypeError as error:
+            raise ControlError(400, f"planning the end of a cluster {fields}: {error}") from error
+        return {}
+
+    def _end_cluster(self, request: Request) -> Answer:
+        fields = _fields(request)
+        try:
+            self._aws.end_cluster(**fields)
+        except (TypeError, KeyError) as error:
+            raise ControlError(400, f"ending a cluster {fields}: {error}") from error
+        return {}
+
+
+def _fields(request: Request) -> dict[str, Any]:
+    try:
+        fields = json.loads(request.get_data() or b"{}")
+    except ValueError as error:
+        raise ControlError(400, f"{request.path}: the body is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise ControlError(400, f"{request.path}: the body must be a JSON object")
+    return fields
+
+
+def _field(request: Request, name: str) -> Any:
+    fields = _fields(request)
+    if name not in fields:
+        raise ControlError(400, f"{request.path}: {name!r} is missing in the body")
+    return fields[name]
+
+
+def _json(answer: Answer, *, status: int = 200) -> Response:
+    return Response(json.dumps(answer, default=str), status=status, content_type="application/json")

@@ -1,0 +1,37 @@
+"""How long things take in the simulated AWS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Durations:
+    """Seconds of simulated time; typical of a small cluster, and free to choose for a test.
+
+    :param fulfilment: EC2 gives a cluster its instances after this long; until then they have no EC2 id.
+    :param instance_boot: An EC2 instance is ``pending`` for this long.
+    :param starting: A cluster is STARTING for this long, its instances' boot included.
+    :param bootstrapping: Then BOOTSTRAPPING.
+    :param terminating: A cluster is TERMINATING for this long.
+    :param instance_shutdown: Its instances are ``shutting-down`` for this long meanwhile.
+    :param address_drop: EC2 takes an Elastic IP off a terminated instance this long after.
+    """
+
+    fulfilment: float = 10
+    instance_boot: float = 35
+    starting: float = 120
+    bootstrapping: float = 90
+    terminating: float = 60
+    instance_shutdown: float = 30
+    address_drop: float = 5
+
+    def __post_init__(self) -> None:
+        if self.fulfilment + self.instance_boot > self.starting:
+            raise ValueError(
+                f"fulfilment={self.fulfilment} + instance_boot={self.instance_boot} exceeds starting={self.starting}"
+            )
+        if self.instance_shutdown > self.terminating:
+            raise ValueError(
+                f"instance_shutdown={self.instance_shutdown} must not exceed terminating={self.terminating}"
+            )

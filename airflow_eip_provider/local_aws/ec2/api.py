@@ -1,0 +1,163 @@
+"""EC2's API where moto's answers differ from AWS's; everything else goes on to moto."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+from xml.sax.saxutils import escape
+
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+
+from airflow_eip_provider.local_aws.ec2.addresses import Addresses, check_id
+from airflow_eip_provider.local_aws.ec2.instances import Instances
+from airflow_eip_provider.local_aws.ec2.network import egress_ip, open_default_vpc
+from airflow_eip_provider.local_aws.errors import AwsError
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.local_aws.clock import Clock
+    from airflow_eip_provider.local_aws.durations import Durations
+    from airflow_eip_provider.local_aws.events import EventLog
+
+Params = dict[str, Any]
+THIEF = "local-aws-thief"
+
+
+class Ec2:
+    """One region's EC2."""
+
+    def __init__(self, region: str, *, clock: Clock, events: EventLog, durations: Durations) -> None:
+        self.backend: Any = ec2_backends[DEFAULT_ACCOUNT_ID][region]
+        open_default_vpc(self.backend)
+        self.addresses = Addresses(self.backend, events)
+        self.instances = Instances(
+            backend=self.backend, addresses=self.addresses, events=events, clock=clock, durations=durations
+        )
+        self._own = {
+            "AllocateAddress": self._allocate_address,
+            "AssociateAddress": self._associate_address,
+            "DisassociateAddress": self._disassociate_address,
+            "ReleaseAddress": self._release_address,
+        }
+
+    def answer(self, operation: str, params: Params) -> Params | None:
+        """Answer a call, or return None for moto to answer it.
+
+        :raises AwsError: As EC2 refuses it.
+        """
+        handler = self._own.get(operation)
+        if handler is None:
+            self.check(operation, params)
+            return None
+        _check_ids(params)
+        if params.get("DryRun"):
+            raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
+        return handler(params)
+
+    def check(self, operation: str, params: Params) -> None:
+        """Refuse what moto would let through.
+
+        :raises AwsError: ``Resource.AlreadyAssociated`` for a NAT gateway on an address in use (docs: EC2 API,
+            CreateNatGateway).
+        """
+        if operation == "CreateNatGateway" and "AllocationId" in params:
+            address = self.addresses.by_id(params["AllocationId"])
+            if address.eni is not None:
+                raise AwsError(
+                    "Resource.AlreadyAssociated",
+                    f"Elastic IP address [{address.allocation_id}] is already associated",
+                )
+
+    def follow_up(self, operation: str, params: Params) -> None:
+        """Correct moto's state after a call that moto answered."""
+        if operation in {"RunInstances", "StartInstances"}:
+            for instance in self.backend.all_instances():
+                self.instances.tidy(instance)
+        elif operation == "TerminateInstances":
+            ids = [value for key, value in params.items() if key.startswith("InstanceId.")]
+            self.instances.forget_user_terminated(self.instances.find(ids))
+        elif operation == "CreateNatGateway":
+            for gateway in self.backend.nat_gateways.values():
+                self._mark_nat_gateway(gateway)
+        elif operation == "DeleteNatGateway":
+            self._forget_nat_gateway(params["NatGatewayId"])
+
+    def steal(self, allocation_id: str) -> str:
+        """Move an address to an instance of the thief's, as EC2 allows by default; return the instance id."""
+        instances = (i for i in self.backend.all_instances() if i.state == "running")
+        thief = next((i for i in instances if {"key": "Name", "value": THIEF} in i.get_tags()), None)
+        if thief is None:
+            thief = self.instances.launch(
+                subnet_id=self.instances.default_subnet_id(), instance_type="t3.micro", tags={"Name": THIEF}
+            )
+            thief.start()
+            self.instances.tidy(thief)
+        self.addresses.attach(self.addresses.by_id(allocation_id), thief.nics[0], reassociate=True, cause="thief")
+        return str(thief.id)
+
+    def public_ip(self, instance_id: str) -> str | None:
+        """Return the address that the internet sees behind a running instance now."""
+        for instance in self.instances.find([instance_id]):
+            if instance.state == "running":
+                return egress_ip(self.backend, instance.nics[0])
+        return None
+
+    def _allocate_address(self, params: Params) -> Params:
+        address = self.addresses.allocate(tags=_tags(params))
+        return {
+            "publicIp": address.public_ip,
+            "domain": address.domain,
+            "allocationId": address.allocation_id,
+            "networkBorderGroup": address.network_border_group,
+            "publicIpv4Pool": address.public_ipv4_pool,
+        }
+
+    def _associate_address(self, params: Params) -> Params:
+        return {"return": "true", "associationId": self.addresses.associate(params)}
+
+    def _disassociate_address(self, params: Params) -> Params:
+        self.addresses.disassociate(params)
+        return {"return": "true"}
+
+    def _release_address(self, params: Params) -> Params:
+        self.addresses.release(params)
+        return {"return": "true"}
+
+    def _mark_nat_gateway(self, gateway: Any) -> None:
+        """Show a NAT gateway's interface for what it is (docs: EC2 API, NetworkInterface, ``interfaceType``)."""
+        interface = gateway._eni  # noqa: SLF001 - moto has no accessor
+        if interface.interface_type != "nat_gateway":
+            interface.interface_type = "nat_gateway"
+            interface.description = f"Interface for NAT Gateway {gateway.id}"
+            interface.status = "in-use"
+            interface.requester_managed = True
+
+    def _forget_nat_gateway(self, nat_gateway_id: str) -> None:
+        interface = self.backend.nat_gateways[nat_gateway_id]._eni  # noqa: SLF001 - moto has no accessor
+        address = self.addresses.on_interface(interface)
+        if address is not None:
+            self.addresses.detach(address, cause="DeleteNatGateway")
+        self.backend.enis.pop(interface.id, None)
+
+
+def _check_ids(params: Params) -> None:
+    if "AllocationId" in params:
+        check_id(params["AllocationId"], "eipalloc", "InvalidAllocationID")
+    if "AssociationId" in params:
+        check_id(params["AssociationId"], "eipassoc", "InvalidAssociationID")
+
+
+def _tags(params: Params) -> dict[str, str]:
+    """Read ``TagSpecification.1.Tag.N.Key`` and ``….Value``."""
+    prefix = "TagSpecification.1.Tag."
+    keys = {key: value for key, value in params.items() if key.startswith(prefix) and key.endswith(".Key")}
+    return {value: params[key.removesuffix("Key") + "Value"] for key, value in keys.items()}
+
+
+def to_xml(operation: str, fields: Params) -> str:
+    """Return an answer as it goes over the wire."""
+    body = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in fields.items())
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?><{operation}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">'
+        f"<requestId>{uuid4()}</requestId>{body}</{operation}Response>"
+    )

@@ -1,0 +1,206 @@
+"""The life of clusters, from STARTING to TERMINATED, on the simulated clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.local_aws.ec2.addresses import JOB_FLOW_TAG
+from airflow_eip_provider.local_aws.emr.cluster import ENDED, OPEN, READY, UNFINISHED_STEP, Cluster, Reason
+from airflow_eip_provider.local_aws.emr.queue import StepQueue
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.local_aws.clock import Clock
+    from airflow_eip_provider.local_aws.durations import Durations
+    from airflow_eip_provider.local_aws.ec2.api import Ec2
+    from airflow_eip_provider.local_aws.emr.steps import StepRunner
+    from airflow_eip_provider.local_aws.events import EventLog
+    from airflow_eip_provider.local_aws.faults import Faults
+
+ROLE_TAG = "aws:elasticmapreduce:instance-group-role"
+USER_REQUEST = Reason("USER_REQUEST", "Terminated by user request")
+STEPS_COMPLETED = Reason("ALL_STEPS_COMPLETED", "Steps completed")
+STEP_FAILED = Reason("STEP_FAILURE", "Shut down as step failed")
+# Which code EMR gives here is not documented; clients are to look at the state.
+IDLE = Reason("USER_REQUEST", "Terminated by the auto-termination policy: idle for too long")
+PRIMARY_GONE = Reason("INSTANCE_FAILURE", "The master instance was terminated")
+
+
+class ClusterLife:
+    """Moves clusters through their states, with their instances and steps."""
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        clock: Clock,
+        events: EventLog,
+        faults: Faults,
+        durations: Durations,
+        ec2: Ec2,
+        runner: StepRunner,
+        lock: Any,
+    ) -> None:
+        self.clock = clock
+        self._events = events
+        self._faults = faults
+        self._durations = durations
+        self._ec2 = ec2
+        self._clusters: dict[str, Cluster] = {}
+        self.queue = StepQueue(region=region, clock=clock, events=events, runner=runner, lock=lock, life=self)
+        ec2.instances.on_terminated.append(self._user_ended)
+
+    @property
+    def clusters(self) -> list[Cluster]:
+        """Every cluster since the last reset, oldest first."""
+        return list(self._clusters.values())
+
+    def find(self, job_flow_id: str) -> Cluster | None:
+        """Return a cluster."""
+        return self._clusters.get(job_flow_id)
+
+    def close(self) -> None:
+        """Leave clusters as they are, with no step running."""
+        self.queue.close(self.clusters)
+
+    def find_step(self, step_id: str) -> Cluster | None:
+        """Return the cluster of a step."""
+        return next((c for c in self.clusters if any(step.id == step_id for step in c.steps)), None)
+
+    def begin(self, cluster: Cluster) -> None:
+        """Take in a new cluster and start its life."""
+        self._clusters[cluster.id] = cluster
+        self._events.append("cluster", job_flow_id=cluster.id, **{"from": None, "to": "STARTING", "reason": None})
+        self._later(cluster, "STARTING", self._durations.fulfilment, self._launch, "gets its instances")
+        self._later(cluster, "STARTING", self._durations.starting, self._bootstrap, "bootstraps")
+        self._maybe_fail(cluster)
+
+    def terminate(self, cluster: Cluster, reason: Reason, *, fails: bool = False) -> None:
+        """Begin to end a cluster: its steps are cancelled, its instances shut down; a second time changes nothing.
+
+        :param fails: End as TERMINATED_WITH_ERRORS.
+        """
+        if cluster.state not in OPEN:
+            return
+        cluster.fails = fails
+        self.enter(cluster, "TERMINATING", reason)
+        self.queue.cancel_all(cluster)
+        self._ec2.instances.shut_down(node.instance for node in cluster.nodes() if node.instance is not None)
+        self._later(cluster, "TERMINATING", self._durations.terminating, self._end, "ends")
+
+    def end_now(self, cluster: Cluster, reason: Reason, *, fails: bool) -> None:
+        """End a cluster without the time that it takes; its instances still take theirs."""
+        self.terminate(cluster, reason, fails=fails)
+        if cluster.state == "TERMINATING":
+            cluster.fails, cluster.reason = fails, reason
+            self._end(cluster)
+
+    def settle(self, cluster: Cluster) -> None:
+        """Bring a ready cluster's state in line with its queue: RUNNING, WAITING, or at its end."""
+        if cluster.state not in READY:
+            return
+        if cluster.steps_in(*UNFINISHED_STEP):
+            self.enter(cluster, "RUNNING", Reason(message="Running step"))
+        elif cluster.keep_alive:
+            after = "after last step completed" if cluster.steps else "to run steps"
+            self.enter(cluster, "WAITING", Reason(message=f"Cluster ready {after}."))
+        else:
+            self.terminate(cluster, STEPS_COMPLETED)
+        self.watch_idleness(cluster)
+
+    def watch_idleness(self, cluster: Cluster) -> None:
+        """Set the auto-termination policy's timer anew, as the cluster became idle or got another policy."""
+        if cluster.idle_timer is not None:
+            cluster.idle_timer.cancel()
+            cluster.idle_timer = None
+        if cluster.state == "WAITING" and cluster.idle_timeout is not None:
+            cluster.idle_timer = self.clock.call_later(
+                cluster.idle_timeout, lambda: self._idle(cluster), name=f"{cluster.id} has been idle"
+            )
+
+    def enter(self, cluster: Cluster, state: str, reason: Reason) -> None:
+        """Put a cluster into a state; into the one that it is in, nothing happens."""
+        if cluster.state == state:
+            return
+        self._events.append(
+            "cluster",
+            job_flow_id=cluster.id,
+            **{"from": cluster.state, "to": state, "reason": {"Code": reason.code, "Message": reason.message}},
+        )
+        cluster.state, cluster.reason = state, reason
+        self._maybe_fail(cluster)
+
+    def step_failed(self, cluster: Cluster, action: str) -> None:
+        """Do to the cluster what a failed step asks for.
+
+        Termination protection holds against a step's failure too (docs: EMR API, SetTerminationProtection: "cannot be
+        terminated by user intervention, an API call, or in the event of a job flow error").
+        """
+        if action == "TERMINATE_CLUSTER" and not cluster.termination_protected:
+            self.terminate(cluster, STEP_FAILED, fails=True)
+        elif action != "CONTINUE":
+            self.queue.cancel_pending(cluster)
+
+    def _launch(self, cluster: Cluster) -> None:
+        for pool in cluster.pools:
+            for node in pool.nodes:
+                node.instance = self._ec2.instances.launch(
+                    subnet_id=cluster.subnet.id,
+                    instance_type=pool.instance_type,
+                    tags={**cluster.tags, JOB_FLOW_TAG: cluster.id, ROLE_TAG: pool.role},
+                )
+                node.state = "PROVISIONING"
+
+    def _bootstrap(self, cluster: Cluster) -> None:
+        for node in cluster.nodes():
+            node.state = "BOOTSTRAPPING"
+        self._later(cluster, "BOOTSTRAPPING", self._durations.bootstrapping, self._become_ready, "is ready")
+        self.enter(cluster, "BOOTSTRAPPING", Reason())
+
+    def _become_ready(self, cluster: Cluster) -> None:
+        cluster.ready = self.clock.now()
+        for node in cluster.nodes():
+            node.state, node.ready = "RUNNING", cluster.ready
+        if cluster.steps_in("PENDING"):
+            self.enter(cluster, "RUNNING", Reason(message="Running step"))
+            self.queue.pump(cluster)
+        else:
+            self.enter(cluster, "RUNNING", Reason())
+            self.settle(cluster)
+
+    def _end(self, cluster: Cluster) -> None:
+        cluster.ended = self.clock.now()
+        for node in cluster.nodes():
+            node.state, node.ended = "TERMINATED", cluster.ended
+        self.enter(cluster, "TERMINATED_WITH_ERRORS" if cluster.fails else "TERMINATED", cluster.reason)
+
+    def _idle(self, cluster: Cluster) -> None:
+        if cluster.state == "WAITING" and not cluster.termination_protected:
+            self.terminate(cluster, IDLE)
+
+    def _user_ended(self, instance: Any) -> None:
+        for cluster in self.clusters:
+            if cluster.state not in ENDED and cluster.primary is instance:
+                self.terminate(cluster, PRIMARY_GONE, fails=True)
+
+    def _maybe_fail(self, cluster: Cluster) -> None:
+        fault = self._faults.take_cluster_fault(cluster.state)
+        if fault is None:
+            return
+        self._events.append("fault", job_flow_id=cluster.id, fault="cluster", state=fault.state, code=fault.code)
+        reason = Reason(fault.code, fault.message)
+        self._later(
+            cluster,
+            fault.state,
+            fault.after_seconds,
+            lambda failing: self.terminate(failing, reason, fails=True),
+            "fails",
+        )
+
+    def _later(self, cluster: Cluster, state: str, seconds: float, then: Any, what: str) -> None:
+        """Do something later, if the cluster is in that state then."""
+
+        def act() -> None:
+            if cluster.state == state:
+                then(cluster)
+
+        self.clock.call_later(seconds, act, name=f"{cluster.id} {what}")

@@ -1,0 +1,157 @@
+"""The door of the local AWS: one WSGI application in front of its own services and of moto's."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.http import http_date
+from werkzeug.wrappers import Response
+
+from airflow_eip_provider.local_aws.calls import Call, error_code_of, error_response, parse_call, read_body
+from airflow_eip_provider.local_aws.ec2.api import Ec2, to_xml
+from airflow_eip_provider.local_aws.errors import AwsError
+from airflow_eip_provider.local_aws.faults import THROTTLE_CODES, Fault, Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from threading import RLock
+
+    from _typeshed.wsgi import StartResponse
+
+    from airflow_eip_provider.local_aws.calls import Environ
+    from airflow_eip_provider.local_aws.clock import Clock
+    from airflow_eip_provider.local_aws.emr.api import Emr
+    from airflow_eip_provider.local_aws.events import EventLog
+
+_LOGGED_IDS = {"JobFlowId", "StepIds", "associationId", "allocationId", "publicIp"}
+
+
+class Services(Protocol):
+    """What the gateway speaks for."""
+
+    region: str
+    emr: Emr
+    clock: Clock
+    events: EventLog
+    faults: Faults
+    lock: RLock
+
+    def ec2(self, region: str) -> Ec2:
+        """Return a region's EC2."""
+
+
+class Control(Protocol):
+    """Answers what is not AWS's API."""
+
+    def handles(self, environ: Environ) -> bool:
+        """Whether a request is for it."""
+
+    def answer(self, environ: Environ) -> Response:
+        """Answer it."""
+
+
+class Gateway:
+    """Takes each API call through faults, the services and the event log; one call at a time has effects."""
+
+    def __init__(self, services: Services, control: Control) -> None:
+        self._services = services
+        self._control = control
+        self._moto = DomainDispatcherApplication(create_backend_app)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        if self._control.handles(environ):
+            return self._control.answer(environ)(environ, start_response)
+        call = parse_call(environ, read_body(environ))
+        fault = self._take_fault(call)
+        if fault is not None and fault.kind == "delay":
+            time.sleep(fault.seconds)
+        with self._services.lock:
+            response = self._answer(call, environ, fault)
+        if fault is not None and fault.kind == "lost_response":
+            _cut(environ)
+        response.headers["Date"] = http_date(self._services.clock.now())
+        return response(environ, start_response)
+
+    def _take_fault(self, call: Call) -> Fault | None:
+        fault = self._services.faults.take(call.operation)
+        if fault is not None:
+            self._services.events.append("fault", operation=call.operation, fault=fault.kind, code=fault.code)
+        return fault
+
+    def _answer(self, call: Call, environ: Environ, fault: Fault | None) -> Response:
+        """Answer a call and log it; under the lock."""
+        ids: dict[str, Any] = {}
+        try:
+            self._refuse(call, fault)
+            response, fields = self._dispatch(call, environ)
+            ids = {name: value for name, value in fields.items() if name in _LOGGED_IDS}
+        except AwsError as error:
+            response = error_response(call, error)
+        self._services.events.append(
+            "call",
+            service=call.service,
+            region=call.region,
+            operation=call.operation,
+            request=call.request_for_log(),
+            status=response.status_code,
+            error_code=error_code_of(response),
+            response=ids,
+            user_agent=environ.get("HTTP_USER_AGENT", ""),
+        )
+        return response
+
+    def _refuse(self, call: Call, fault: Fault | None) -> None:
+        """Refuse what the caller may not do, or what a fault stops.
+
+        :raises AwsError: In the service's own words.
+        """
+        if self._services.faults.is_denied(call.operation):
+            code = "UnauthorizedOperation" if call.protocol == "ec2" else "AccessDeniedException"
+            status = 403 if call.protocol == "ec2" else 400
+            raise AwsError(code, f"You are not authorized to perform this operation: {call.operation}.", status=status)
+        if fault is not None and fault.kind == "throttle":
+            code, status = THROTTLE_CODES.get(call.service, ("ThrottlingException", 400))
+            raise AwsError(code, "Rate exceeded", status=status)
+        if fault is not None and fault.kind == "error":
+            raise AwsError(fault.code, fault.message, status=fault.status)
+
+    def _dispatch(self, call: Call, environ: Environ) -> tuple[Response, dict[str, Any]]:
+        if call.service == "elasticmapreduce":
+            return self._answer_emr(call)
+        if call.service == "ec2":
+            return self._answer_ec2(call, environ)
+        return self._ask_moto(environ), {}
+
+    def _answer_emr(self, call: Call) -> tuple[Response, dict[str, Any]]:
+        if call.region != self._services.region:
+            raise AwsError("NotSimulated", f"EMR is simulated in {self._services.region} only, not in {call.region}.")
+        fields = self._services.emr.answer(call.operation, call.params)
+        return Response(json.dumps(fields), content_type="application/x-amz-json-1.1"), fields
+
+    def _answer_ec2(self, call: Call, environ: Environ) -> tuple[Response, dict[str, Any]]:
+        ec2 = self._services.ec2(call.region)
+        fields = ec2.answer(call.operation, call.params)
+        if fields is not None:
+            return Response(to_xml(call.operation, fields), content_type="text/xml"), fields
+        response = self._ask_moto(environ)
+        if response.status_code == 200:  # noqa: PLR2004 - HTTP's OK
+            ec2.follow_up(call.operation, call.params)
+        return response, {}
+
+    def _ask_moto(self, environ: Environ) -> Response:
+        return Response.from_app(self._moto, environ, buffered=True)
+
+
+def _cut(environ: Environ) -> None:
+    """Lose the response: the call has had its effect, and its caller will not know.
+
+    :raises ConnectionAbortedError: The server takes it for a client that went away.
+    """
+    connection: socket.socket = environ["werkzeug.socket"]
+    connection.shutdown(socket.SHUT_RDWR)
+    raise ConnectionAbortedError("the response is lost on demand")

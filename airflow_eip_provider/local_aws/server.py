@@ -1,0 +1,193 @@
+"""The local AWS as one object: its services, its clock, its event log and the server that they are reached through."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from moto.moto_api._internal.models import moto_api_backend
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from airflow_eip_provider.local_aws.clock import GuardedClock, ManualClock
+from airflow_eip_provider.local_aws.control import ControlApi
+from airflow_eip_provider.local_aws.durations import Durations
+from airflow_eip_provider.local_aws.ec2.api import Ec2
+from airflow_eip_provider.local_aws.emr.api import Emr
+from airflow_eip_provider.local_aws.emr.cluster import Cluster, Reason
+from airflow_eip_provider.local_aws.emr.life import ClusterLife
+from airflow_eip_provider.local_aws.emr.steps import StepRunner, TimedStepRunner
+from airflow_eip_provider.local_aws.events import EventLog
+from airflow_eip_provider.local_aws.faults import ClusterFault, Faults
+from airflow_eip_provider.local_aws.gateway import Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from airflow_eip_provider.local_aws.clock import Clock
+
+_POLL_SECONDS = 0.05
+
+
+class LocalAws:
+    """AWS on one machine, as far as an EMR job with a fixed address depends on it.
+
+    Its state is in memory, and moto keeps it per process: at most one local AWS may run in a process.
+
+    :param port: 0 takes any free one; ``endpoint_url`` tells.
+    :param clock: A :class:`ManualClock` unless given; ``aws.clock.advance(seconds)`` turns it.
+    :param step_runner: Runs the steps, made for this local AWS (it may ask for ``endpoint_url``); steps that only take
+        time unless given.
+    :param state_dir: Where the event log is written as ``events.jsonl``; nowhere unless given.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        region: str = "eu-west-1",
+        clock: Clock | None = None,
+        step_runner: StepRunner | Callable[[LocalAws], StepRunner] | None = None,
+        durations: Durations | None = None,
+        state_dir: Path | None = None,
+    ) -> None:
+        self.region = region
+        self.clock: Any = clock or ManualClock()
+        self.durations = durations or Durations()
+        self.lock = threading.RLock()
+        if state_dir is not None:
+            state_dir.mkdir(parents=True, exist_ok=True)
+        self.state_dir = state_dir
+        self.events = EventLog(self.clock, path=state_dir / "events.jsonl" if state_dir else None)
+        self.faults = Faults()
+        self._server: BaseWSGIServer = make_server(
+            host, port, Gateway(self, ControlApi(self)), threaded=True, request_handler=_QuietHandler
+        )
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="local-aws", daemon=True
+        )
+        runner = step_runner(self) if callable(step_runner) else step_runner
+        self.step_runner: StepRunner = runner or TimedStepRunner(self.clock)
+        self._begin()
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where AWS clients are to connect to."""
+        return f"http://{self._server.host}:{self._server.server_port}"
+
+    def start(self) -> None:
+        """Serve, on a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End every step and stop serving."""
+        self.step_runner.close()
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+        self.clock.close()
+        with self.lock:
+            self._guarded.close()
+        self.events.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def reset(self) -> None:
+        """Begin anew: no clusters, addresses, buckets, faults or events, and a default VPC."""
+        with self.lock:
+            self._guarded.close()
+            self.emr.life.close()
+            self.faults.clear()
+            self.events.clear()
+            self._begin()
+
+    def ec2(self, region: str) -> Ec2:
+        """Return a region's EC2."""
+        if region not in self._ec2:
+            self._ec2[region] = Ec2(region, clock=self._guarded, events=self.events, durations=self.durations)
+        return self._ec2[region]
+
+    def cluster(self, job_flow_id: str) -> Cluster:
+        """Return a cluster.
+
+        :raises KeyError: If there is none of that id.
+        """
+        cluster = self.emr.life.find(job_flow_id)
+        if cluster is None:
+            raise KeyError(f"there is no cluster {job_flow_id!r}; it may be from before a reset")
+        return cluster
+
+    def end_cluster(
+        self,
+        job_flow_id: str,
+        *,
+        state: str = "TERMINATED",
+        code: str = "INTERNAL_ERROR",
+        message: str = "Ended on demand",
+    ) -> None:
+        """End a cluster at once, as TERMINATED or TERMINATED_WITH_ERRORS, for the reason given."""
+        with self.lock:
+            fails = state == "TERMINATED_WITH_ERRORS"
+            self.emr.life.end_now(self.cluster(job_flow_id), Reason(code, message), fails=fails)
+
+    def fail_next_cluster(
+        self, *, state: str = "STARTING", code: str, message: str, after_seconds: float = 0.0
+    ) -> None:
+        """Let the next cluster that reaches a state fail there, e.g. in STARTING for want of capacity."""
+        self.faults.fail_next_cluster(
+            ClusterFault(state=state, code=code, message=message, after_seconds=after_seconds)
+        )
+
+    def deny(self, operation: str) -> None:
+        """Take away the permission to call an operation, dry runs included."""
+        self.faults.deny(operation)
+
+    def steal(self, allocation_id: str) -> str:
+        """Move an Elastic IP to an instance of a thief's, as EC2 allows by default; return the instance id."""
+        with self.lock:
+            return self.ec2(self.region).steal(allocation_id)
+
+    def add_classic_address(self) -> str:
+        """Allocate an address in the EC2-Classic domain, which AWS retired; return an id for it."""
+        with self.lock:
+            return str(self.ec2(self.region).addresses.allocate(domain="standard").allocation_id)
+
+    def public_ip_of_step(self, step_id: str) -> str | None:
+        """Return the address that the internet sees behind a step now, or None if its node cannot get out."""
+        with self.lock:
+            cluster = self.emr.life.find_step(step_id)
+            if cluster is None or cluster.primary is None:
+                return None
+            return self.ec2(self.region).public_ip(cluster.primary.id)
+
+    def _begin(self) -> None:
+        moto_api_backend.reset()
+        self._guarded = GuardedClock(self.clock, self.lock)
+        self._ec2: dict[str, Ec2] = {}
+        home = self.ec2(self.region)
+        life = ClusterLife(
+            region=self.region,
+            clock=self._guarded,
+            events=self.events,
+            faults=self.faults,
+            durations=self.durations,
+            ec2=home,
+            runner=self.step_runner,
+            lock=self.lock,
+        )
+        self.emr = Emr(life, home.instances)
+
+
+class _QuietHandler(MotoRequestHandler):
+    """Says nothing about requests: the event log does."""
+
+    def log_request(self, *_: object) -> None:
+        """Say nothing."""

@@ -1,0 +1,78 @@
+"""The local AWS for every test that asks for it, and clients of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from airflow_eip_provider.local_aws import LocalAws, ManualClock
+from tests.life import clocked, deferrable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+__all__ = ["clocked", "deferrable"]
+
+
+@pytest.fixture(scope="session")
+def served_aws() -> Iterator[LocalAws]:
+    """One server for all tests; ask for ``local_aws``, which is as good as new each time."""
+    with LocalAws(clock=ManualClock()) as aws:
+        yield aws
+
+
+@pytest.fixture
+def local_aws(served_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAws]:
+    """An empty AWS whose clock the test turns; AWS clients find it through the environment."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": served_aws.endpoint_url,
+        "AWS_DEFAULT_REGION": served_aws.region,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    yield served_aws
+    served_aws.reset()
+
+
+@pytest.fixture
+def boto(local_aws: LocalAws) -> Iterator[Callable[..., Any]]:
+    """Make clients of the local AWS: ``boto("dynamodb")``; they are closed at the end."""
+    session = boto3.Session()
+    clients: list[Any] = []
+
+    def client(service: str, **options: Any) -> Any:
+        clients.append(session.client(service, **options))
+        return clients[-1]
+
+    yield client
+    for made in clients:
+        made.close()
+
+
+@pytest.fixture
+def ec2(boto: Callable[..., Any]) -> Any:
+    return boto("ec2")
+
+
+@pytest.fixture
+def ec2_elsewhere(boto: Callable[..., Any]) -> Any:
+    """EC2 in another region."""
+    return boto("ec2", region_name="eu-central-1")
+
+
+@pytest.fixture
+def emr(boto: Callable[..., Any]) -> Any:
+    return boto("emr")
+
+
+@pytest.fixture
+def s3(boto: Callable[..., Any]) -> Any:
+    return boto("s3")
