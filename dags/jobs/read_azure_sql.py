@@ -262,7 +262,9 @@ def run(options: argparse.Namespace) -> None:
     except (pytds.Error, OSError) as error:
         raise JobError(explained(database, error)) from error
 
-    spark = SparkSession.builder.appName(f"read {options.table}").getOrCreate()
+    builder = SparkSession.builder.appName(f"read {options.table}")
+    # Dates before 1582, like 0001-01-01, are as they are in the database; Spark 3 refuses to choose.
+    spark = builder.config("spark.sql.parquet.datetimeRebaseModeInWrite", "CORRECTED").getOrCreate()
     try:
         count = copy(spark, database, schema=schema, queries=queries, output=options.output)
     finally:

@@ -195,11 +195,11 @@ class ProcessStepRunner:
         directory = self.state_dir / "bin"
         directory.mkdir(parents=True, exist_ok=True)
         program = directory / "spark-submit"
+        module = "airflow_eip_provider.local_aws.steps.spark_submit"
+        text = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {module} "$@"\n'
         with self._lock:
-            if not program.exists():
-                python = shlex.quote(sys.executable)
-                module = "airflow_eip_provider.local_aws.steps.spark_submit"
-                program.write_text(f'#!/bin/sh\nexec {python} -m {module} "$@"\n', encoding="utf-8")
+            if not program.exists() or program.read_text(encoding="utf-8") != text:
+                program.write_text(text, encoding="utf-8")
                 program.chmod(0o755)
         return directory
 
