@@ -41,7 +41,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
-    parser.add_argument("--time-scale", type=float, default=10.0, help="simulated seconds a real second (%(default)s)")
+    parser.add_argument("--time-scale", type=float, default=5.0, help="simulated seconds a real second (%(default)s)")
     parser.add_argument("--airflow-port", type=int, help="default: any free port")
     parser.add_argument("--aws-port", type=int, help="default: any free port")
     return parser.parse_args(arguments)
@@ -176,7 +176,9 @@ class Demo:
 def report(console: Console, verdicts: list[Check]) -> bool:
     """Print the table of checks and return whether all passed."""
     console.heading("Checks")
-    console.lines(*table([(check.name, check.verdict, check.detail) for check in verdicts], header=("", "", "")))
+    console.lines(
+        *table([(check.name, check.verdict, check.detail) for check in verdicts], header=("check", "", "seen"))
+    )
     failed = [check.name for check in verdicts if not check.passed]
     summary = f"{len(failed)} of {len(verdicts)} checks FAILED" if failed else f"all {len(verdicts)} checks PASS"
     console.lines("", f"{summary}, after {console.elapsed_seconds:.0f} s")
@@ -213,7 +215,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.lines("", "Interrupted.")
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         console.step("stopping everything")
         children.stop()
     return 0 if passed else 1

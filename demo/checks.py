@@ -20,9 +20,9 @@ Row = tuple[str, ...]
 
 # A task's process says "deferred" first and exits then.
 EXIT_SECONDS = 4.0
-# What the tasks of one tenancy need, waits aside: validation, launch, binding, step, logs, teardown; with room for one
-# resumption more of each task than the demo's clock makes likely.
-TASK_CALLS = 80
+# What the tasks of one tenancy need, waits aside: validation, launch, binding, step, teardown; about 30, and more when
+# a wait ends early and is resumed.
+TASK_CALLS = 45
 # The costliest look of a trigger: address, steps, cluster, holder.
 CALLS_A_LOOK = 4
 SHORTEST_WAIT_SECONDS = 10.0
@@ -231,7 +231,7 @@ def _no_process(name: str, waits: Sequence[tuple[Sample, TaskState]], *, control
         return Check(
             name=name, passed=False, detail="no process of any task was ever seen: the look at processes is blind"
         )
-    detail = f"{len(waits)} samples while deferred, {len(busy)} with a process (control: {control} of running tasks)"
+    detail = f"{len(waits)} samples while deferred, {len(busy)} with a process ({control} seen of running tasks)"
     return Check(name=name, passed=bool(waits) and not busy, detail=detail)
 
 
