@@ -7,30 +7,23 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import duckdb
 import pytds
 import pytest
 import sqlglot
-from moto import mock_aws
 from pyspark.sql import types as spark_types
 from pytds import tds_base
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from types import ModuleType
 
 OPTIONS = "--server host --database sales --secret-id azure --table t --partition-column id --output s3://b/t/"
 
 
 @pytest.fixture
-def secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    with mock_aws():
-        yield boto3.client("secretsmanager")
+def secrets(boto: Callable[..., Any]) -> Any:
+    return boto("secretsmanager")
 
 
 @pytest.mark.parametrize(

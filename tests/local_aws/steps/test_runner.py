@@ -13,6 +13,7 @@ from tests.local_aws.steps.stage import Ended, log, run, spec, wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from airflow_eip_provider.local_aws import LocalAws
     from airflow_eip_provider.local_aws.steps import ProcessStepRunner
 
 
@@ -97,7 +98,7 @@ def test_script_runner_fetches_and_runs_a_script(runner: ProcessStepRunner, s3: 
 
 
 def test_environment_names_the_step_and_leads_to_the_local_aws_only(
-    runner: ProcessStepRunner, s3: Any, endpoint_url: str, monkeypatch: pytest.MonkeyPatch
+    runner: ProcessStepRunner, s3: Any, local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "real")
     monkeypatch.setenv("AIRFLOW_HOME", "/somewhere")
@@ -106,7 +107,7 @@ def test_environment_names_the_step_and_leads_to_the_local_aws_only(
 
     environment = dict(line.split("=", 1) for line in log(s3, "stdout").split("\0") if line)
     assert environment["LOCAL_AWS_STEP_ID"] == "s-1"
-    assert environment["AWS_ENDPOINT_URL"] == endpoint_url
+    assert environment["AWS_ENDPOINT_URL"] == local_aws.endpoint_url
     assert environment["AWS_DEFAULT_REGION"] == environment["AWS_REGION"] == "eu-west-1"
     assert environment["AWS_ACCESS_KEY_ID"] == environment["AWS_SECRET_ACCESS_KEY"] == "local"
     assert not {"AWS_SESSION_TOKEN", "AIRFLOW_HOME", "VIRTUAL_ENV"} & environment.keys()
