@@ -180,7 +180,7 @@ class PhasedOperator:
                 method_name="resume",
                 timeout=timedelta(seconds=max(trigger.deadline - time.time(), 0)) + _DEFERRAL_MARGIN,
             )
-        return trigger.block({service: HOOKS[service](**self._hook_kwargs).conn for service in trigger.services})
+        return trigger.block({service: self._client(service) for service in trigger.services})
 
     def _undo_quietly(self, context: Context, state: Any | None) -> None:
         try:
@@ -200,6 +200,11 @@ class PhasedOperator:
             "verify": self.verify,
             "botocore_config": self.botocore_config,
         }
+
+    def _client(self, service: str) -> Any:
+        if service in {"ec2", "emr"}:
+            return (self.eip if service == "ec2" else self.emr).conn
+        return HOOKS[service](**self._hook_kwargs).conn
 
     @property
     def _hook_kwargs(self) -> dict[str, Any]:
