@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.http import http_date
 from werkzeug.wrappers import Response
 
 from airflow_eip_provider.local_aws.calls import Call, error_code_of, error_response, parse_call, read_body
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
     from airflow_eip_provider.local_aws.calls import Environ
-    from airflow_eip_provider.local_aws.clock import Clock
     from airflow_eip_provider.local_aws.emr.api import Emr
     from airflow_eip_provider.local_aws.events import EventLog
 
@@ -35,7 +33,6 @@ class Services(Protocol):
 
     region: str
     emr: Emr
-    clock: Clock
     events: EventLog
     faults: Faults
     lock: RLock
@@ -74,7 +71,7 @@ class Gateway:
             response = self._answer(call, environ, fault)
         if fault is not None and fault.kind == "lost_response":
             _cut(environ)
-        response.headers["Date"] = http_date(self._services.clock.now())
+        response.headers.pop("Date", None)
         return response(environ, start_response)
 
     def _take_fault(self, call: Call) -> Fault | None:

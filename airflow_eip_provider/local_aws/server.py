@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import MotoRequestHandler
+from werkzeug.http import http_date
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from airflow_eip_provider.local_aws.clock import GuardedClock, ManualClock
@@ -63,7 +64,7 @@ class LocalAws:
         self.events = EventLog(self.clock, path=state_dir / "events.jsonl" if state_dir else None)
         self.faults = Faults()
         self._server: BaseWSGIServer = make_server(
-            host, port, Gateway(self, ControlApi(self)), threaded=True, request_handler=_QuietHandler
+            host, port, Gateway(self, ControlApi(self)), threaded=True, request_handler=_handler(self.clock)
         )
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="local-aws", daemon=True
@@ -186,8 +187,15 @@ class LocalAws:
         self.emr = Emr(life, home.instances)
 
 
-class _QuietHandler(MotoRequestHandler):
-    """Says nothing about requests: the event log does."""
+def _handler(clock: Clock) -> type[MotoRequestHandler]:
+    """Make a request handler that lives in simulated time."""
 
-    def log_request(self, *_: object) -> None:
-        """Say nothing."""
+    class Handler(MotoRequestHandler):
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            """Return what the ``Date`` header says; AWS's clients may rely on it as their clock."""
+            return http_date(clock.now() if timestamp is None else timestamp)
+
+        def log_request(self, *_: object) -> None:
+            """Say nothing: the event log does."""
+
+    return Handler

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from moto.ec2.models.elastic_ip_addresses import ElasticAddress
 from moto.ec2.utils import random_eip_allocation_id, random_eip_association_id
 
 from airflow_eip_provider.local_aws.ec2.network import (
@@ -23,6 +24,27 @@ JOB_FLOW_TAG = "aws:elasticmapreduce:job-flow-id"
 _ID = re.compile(r"[a-z]+-([0-9a-f]{8}|[0-9a-f]{17})")
 
 
+class Address(ElasticAddress):
+    """An Elastic IP that leaves out what it does not have, as AWS does; moto gives empty ids of a free one."""
+
+    public_ipv4_pool = "amazon"
+
+    @property
+    def instance_id(self) -> str | None:  # type: ignore[override] # moto has "" for none
+        """The instance that carries it, also when it was associated by interface."""
+        return str(self.instance.id) if self.instance else None
+
+    @property
+    def network_interface_id(self) -> str | None:  # type: ignore[override] # moto has "" for none
+        """The interface that carries it."""
+        return str(self.eni.id) if self.eni else None
+
+    @property
+    def network_border_group(self) -> str:
+        """Where AWS announces it: in its region."""
+        return str(self.ec2_backend.region_name)
+
+
 class Addresses:
     """The Elastic IPs of one region.
 
@@ -35,9 +57,9 @@ class Addresses:
 
     def allocate(self, *, domain: str = "vpc", tags: dict[str, str] | None = None) -> Any:
         """Allocate an address of 203.0.113.0/24."""
-        address = self._backend.allocate_address(domain, address=free_elastic_ip(self._backend), tags=tags)
-        address.network_border_group = self._backend.region_name
-        address.public_ipv4_pool = "amazon"
+        public_ip = free_elastic_ip(self._backend)
+        address = Address(self._backend, domain, public_ip, tags)  # type: ignore[abstract] # as moto itself does
+        self._backend.addresses.append(address)
         if domain == "standard":
             address.allocation_id = address.id = random_eip_allocation_id()
         return address
