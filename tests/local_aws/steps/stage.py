@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.local_aws.steps import ProcessStepRunner
 
-WAIT_SECONDS = 120
+WAIT_SECONDS = 300
 LOGS = "s3://logs/emr/"
 
 
