@@ -48,6 +48,13 @@ class Clock(Protocol):
         :param name: Says in a log what the timer is for.
         """
 
+
+class RootClock(Clock, Protocol):
+    """A clock that owns its timers."""
+
+    def clear(self) -> None:
+        """Drop every timer."""
+
     def close(self) -> None:
         """Stop for good: nothing that was planned happens after this returns."""
 

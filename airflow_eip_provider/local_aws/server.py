@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from airflow_eip_provider.local_aws.clock import Clock
+    from airflow_eip_provider.local_aws.clock import Clock, RootClock
 
 _POLL_SECONDS = 0.05
 
@@ -49,7 +49,7 @@ class LocalAws:
         host: str = "127.0.0.1",
         port: int = 0,
         region: str = "eu-west-1",
-        clock: Clock | None = None,
+        clock: RootClock | None = None,
         step_runner: StepRunner | Callable[[LocalAws], StepRunner] | None = None,
         durations: Durations | None = None,
         state_dir: Path | None = None,
@@ -104,6 +104,7 @@ class LocalAws:
     def reset(self) -> None:
         """Begin anew: no clusters, addresses, buckets, faults or events, and a default VPC."""
         with self.lock:
+            self.clock.clear()
             self._guarded.close()
             self.emr.life.close()
             self.faults.clear()
