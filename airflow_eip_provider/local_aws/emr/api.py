@@ -198,7 +198,7 @@ class Emr:
             cluster.tags.pop(key, None)
             for node in cluster.nodes():
                 if node.instance is not None:
-                    node.instance.delete_tags({key: None})
+                    node.instance.ec2_backend.delete_tags([node.instance.id], {key: None})
         return {}
 
     def get_auto_termination_policy(self, params: Params) -> Params:

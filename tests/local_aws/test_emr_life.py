@@ -1,0 +1,176 @@
+"""How a cluster lives: its states, its instances, its Elastic IP. moto's is ready at once and never gone."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def test_a_cluster_takes_its_time_to_be_ready_and_to_end(emr, start_cluster, state_of, local_aws):
+    """STARTING, BOOTSTRAPPING, RUNNING/WAITING, TERMINATING, TERMINATED [docs: EMR, Cluster lifecycle]."""
+    job_flow_id = start_cluster()
+    seen = [state_of(job_flow_id)]
+    for seconds in (120, 90):
+        local_aws.clock.advance(seconds)
+        seen.append(state_of(job_flow_id))
+    emr.terminate_job_flows(JobFlowIds=[job_flow_id])
+    seen.append(state_of(job_flow_id))
+    local_aws.clock.advance(60)
+    seen.append(state_of(job_flow_id))
+    assert seen == ["STARTING", "BOOTSTRAPPING", "WAITING", "TERMINATING", "TERMINATED"]
+    moves = [(e["from"], e["to"]) for e in local_aws.events.read(kind="cluster")]
+    assert moves[0] == (None, "STARTING")
+    assert moves[-1] == ("TERMINATING", "TERMINATED")
+
+
+def test_the_reason_and_the_timeline_say_what_happened(emr, start_cluster, local_aws):
+    """``Status.StateChangeReason`` and ``Status.Timeline`` [botocore: ClusterStatus]."""
+    job_flow_id = start_cluster()
+    local_aws.clock.advance(300)
+    emr.terminate_job_flows(JobFlowIds=[job_flow_id])
+    local_aws.clock.advance(60)
+    status = emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Status"]
+    assert status["StateChangeReason"]["Code"] == "USER_REQUEST"
+    timeline = status["Timeline"]
+    assert timeline["CreationDateTime"] < timeline["ReadyDateTime"] < timeline["EndDateTime"]
+
+
+def test_instances_are_in_the_subnet_carry_emrs_tags_and_boot(ec2, start_cluster, primary_of, local_aws, subnet_id):
+    """``aws:elasticmapreduce:job-flow-id`` and ``…:instance-group-role`` [docs: EMR, Tag clusters]."""
+    job_flow_id = start_cluster(Tags=[{"Key": "team", "Value": "data"}])
+    local_aws.clock.advance(20)
+    [reservation] = ec2.describe_instances(
+        Filters=[{"Name": "tag:aws:elasticmapreduce:job-flow-id", "Values": [job_flow_id]}]
+    )["Reservations"]
+    instance = reservation["Instances"][0]
+    tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
+    assert tags["aws:elasticmapreduce:instance-group-role"] == "MASTER"
+    assert tags["team"] == "data"
+    assert instance["SubnetId"] == subnet_id
+    assert instance["State"]["Name"] == "pending"
+    local_aws.clock.advance(25)
+    assert primary_of(job_flow_id).state == "running"
+
+
+def test_instances_end_with_the_cluster_and_ec2_drops_the_address(
+    ec2, emr, start_cluster, primary_of, local_aws, allocation_id
+):
+    """[docs: EC2, Terminate instances]; moto's go on running, with the address."""
+    job_flow_id = start_cluster()
+    local_aws.clock.advance(60)
+    primary = primary_of(job_flow_id)
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=primary.nics[0].id)
+    emr.terminate_job_flows(JobFlowIds=[job_flow_id])
+    assert primary.state == "shutting-down"
+    local_aws.clock.advance(30)
+    assert primary.state == "terminated"
+    assert "AssociationId" in ec2.describe_addresses()["Addresses"][0]
+    local_aws.clock.advance(5)
+    assert "AssociationId" not in ec2.describe_addresses()["Addresses"][0]
+    dropped = local_aws.events.read(kind="address")[-1]
+    assert (dropped["change"], dropped["job_flow_id"]) == ("disassociated", job_flow_id)
+
+
+def test_a_node_has_no_ec2_id_at_first(emr, start_cluster, local_aws):
+    """AWAITING_FULFILLMENT comes first [botocore: InstanceState]; clients must bear it."""
+    job_flow_id = start_cluster()
+    node = emr.list_instances(ClusterId=job_flow_id)["Instances"][0]
+    assert node["Status"]["State"] == "AWAITING_FULFILLMENT"
+    assert "Ec2InstanceId" not in node
+    local_aws.clock.advance(20)
+    node = emr.list_instances(ClusterId=job_flow_id)["Instances"][0]
+    assert node["Status"]["State"] == "PROVISIONING"
+    assert node["Ec2InstanceId"].startswith("i-")
+
+
+def test_a_cluster_without_steps_ends_itself_unless_told_to_stay(start_cluster, state_of, local_aws):
+    """``KeepJobFlowAliveWhenNoSteps`` defaults to false [botocore: JobFlowInstancesConfig]."""
+    job_flow_id = start_cluster(instances={"KeepJobFlowAliveWhenNoSteps": None})
+    local_aws.clock.advance(300)
+    assert state_of(job_flow_id) == "TERMINATED"
+
+
+def test_steps_given_at_the_start_run_before_such_a_cluster_ends(start_cluster, step, step_states, local_aws, emr):
+    job_flow_id = start_cluster(instances={"KeepJobFlowAliveWhenNoSteps": False}, Steps=[step(name="only")])
+    local_aws.clock.advance(600)
+    assert step_states(job_flow_id) == ["COMPLETED"]
+    reason = emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Status"]["StateChangeReason"]
+    assert reason["Code"] == "ALL_STEPS_COMPLETED"
+
+
+def test_an_idle_cluster_ends_by_its_auto_termination_policy(emr, start_cluster, state_of, local_aws):
+    """``IdleTimeout`` [botocore: AutoTerminationPolicy]."""
+    job_flow_id = start_cluster(AutoTerminationPolicy={"IdleTimeout": 600})
+    assert emr.get_auto_termination_policy(ClusterId=job_flow_id)["AutoTerminationPolicy"]["IdleTimeout"] == 600
+    local_aws.clock.advance(210 + 599)
+    assert state_of(job_flow_id) == "WAITING"
+    local_aws.clock.advance(1)
+    assert state_of(job_flow_id) == "TERMINATING"
+
+
+def test_a_cluster_that_works_is_not_idle(start_cluster, state_of, local_aws, step, add_steps):
+    job_flow_id = start_cluster(AutoTerminationPolicy={"IdleTimeout": 600})
+    local_aws.clock.advance(400)
+    add_steps(job_flow_id, step("--sleep", "5000"))
+    local_aws.clock.advance(4000)
+    assert state_of(job_flow_id) == "RUNNING"
+
+
+def test_a_removed_policy_lets_a_cluster_live_on(emr, start_cluster, state_of, local_aws):
+    job_flow_id = start_cluster(AutoTerminationPolicy={"IdleTimeout": 600})
+    local_aws.clock.advance(300)
+    emr.remove_auto_termination_policy(ClusterId=job_flow_id)
+    local_aws.clock.advance(5000)
+    assert state_of(job_flow_id) == "WAITING"
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [("STARTING", "VALIDATION_ERROR"), ("BOOTSTRAPPING", "BOOTSTRAP_FAILURE"), ("WAITING", "INSTANCE_FAILURE")],
+)
+def test_a_cluster_can_be_made_to_fail_in_any_state(emr, start_cluster, local_aws, state, code):
+    """TERMINATED_WITH_ERRORS, with a reason and ``ErrorDetails`` [botocore: ClusterStatus]."""
+    local_aws.fail_next_cluster(state=state, code=code, message="on demand", after_seconds=5)
+    job_flow_id = start_cluster()
+    local_aws.clock.advance(600)
+    status = emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Status"]
+    assert status["State"] == "TERMINATED_WITH_ERRORS"
+    assert status["StateChangeReason"] == {"Code": code, "Message": "on demand"}
+    assert status["ErrorDetails"][0]["ErrorMessage"] == "on demand"
+    assert emr.list_instances(ClusterId=job_flow_id)["Instances"][0]["Status"]["State"] == "TERMINATED"
+
+
+def test_a_cluster_whose_primary_a_user_terminates_ends_with_errors(
+    ec2, start_cluster, primary_of, state_of, local_aws
+):
+    job_flow_id = start_cluster()
+    local_aws.clock.advance(300)
+    ec2.terminate_instances(InstanceIds=[primary_of(job_flow_id).id])
+    local_aws.clock.advance(60)
+    assert state_of(job_flow_id) == "TERMINATED_WITH_ERRORS"
+
+
+def test_a_cluster_terminated_before_it_has_instances_never_gets_any(emr, ec2, start_cluster, local_aws):
+    emr.terminate_job_flows(JobFlowIds=[start_cluster()])
+    local_aws.clock.advance(600)
+    assert ec2.describe_instances()["Reservations"] == []
+
+
+def test_nothing_of_a_cluster_survives_a_reset(emr, start_cluster, local_aws):
+    start_cluster()
+    local_aws.reset()
+    local_aws.clock.advance(600)
+    assert emr.list_clusters()["Clusters"] == []
+    assert [e["operation"] for e in local_aws.events.read()] == ["ListClusters"]
+
+
+def test_the_public_ip_of_a_step_is_its_nodes_at_that_moment(
+    ec2, start_cluster, primary_of, local_aws, step, add_steps, allocation_id
+):
+    job_flow_id = start_cluster()
+    local_aws.clock.advance(300)
+    [step_id] = add_steps(job_flow_id, step("--sleep", "1000"))
+    primary = primary_of(job_flow_id)
+    assert local_aws.public_ip_of_step(step_id) == primary.public_ip
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=primary.nics[0].id)
+    assert local_aws.public_ip_of_step(step_id).startswith("203.0.113.")
+    assert local_aws.public_ip_of_step("s-unknown") is None
