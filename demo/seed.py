@@ -44,6 +44,9 @@ def seed(aws: LocalAws, *, jobs: Path) -> Seed:
     password = secrets.token_urlsafe(16)
     secret = json.dumps({"username": USER, "password": password})
     aws.client("secretsmanager").create_secret(Name=SECRET_ID, SecretString=secret)
+    # A contained database user, as Azure SQL recommends; it may come before the tables.
+    aws.sql(f"CREATE USER {USER} WITH PASSWORD = '{password}'", database=DATABASE)
+    aws.sql(f"CREATE USER [{USER}] WITH PASSWORD = '{password}'", database=DATABASE)
     for table in TABLES:
         _fill(aws, table)
     server = aws.azure_sql()

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
+from airflow_eip_provider.local_aws.azure_sql.database import SqlError, Table
+from airflow_eip_provider.local_aws.azure_sql.firewall import Rule
 from airflow_eip_provider.local_aws.clock import ManualClock
 from airflow_eip_provider.local_aws.errors import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_eip_provider.local_aws.azure_sql import AzureSqlServer
     from airflow_eip_provider.local_aws.calls import Environ
     from airflow_eip_provider.local_aws.server import LocalAws
 
 PREFIX = "/_local/"
+MY_IP = "/my-ip"
+_RULES = "azure-sql/firewall-rules/"
 Answer = dict[str, Any]
 
 
@@ -48,16 +54,22 @@ class ControlApi:
             ("POST", "deny"): self._deny,
             ("POST", "clusters/fail-next"): self._fail_next_cluster,
             ("POST", "clusters/end"): self._end_cluster,
+            ("GET", "azure-sql/firewall-rules"): self._firewall_rules,
+            ("PUT", "azure-sql/firewall-rules/NAME"): self._put_firewall_rule,
+            ("DELETE", "azure-sql/firewall-rules/NAME"): self._delete_firewall_rule,
+            ("POST", "azure-sql/query"): self._query,
         }
 
     def handles(self, environ: Environ) -> bool:
         """Whether a request is for the control API; AWS clients sign theirs, so that any bucket name stays free."""
         path = str(environ.get("PATH_INFO", ""))
-        return path.startswith(PREFIX) and "HTTP_AUTHORIZATION" not in environ
+        return (path == MY_IP or path.startswith(PREFIX)) and "HTTP_AUTHORIZATION" not in environ
 
     def answer(self, environ: Environ) -> Response:
-        """Answer in JSON."""
+        """Answer in JSON, and what-is-my-IP in plain text."""
         request = Request(environ)
+        if request.path == MY_IP:
+            return self._my_ip(request)
         try:
             return _json(self._route(request)(request))
         except ControlError as error:
@@ -66,7 +78,10 @@ class ControlApi:
             return _json({"error": error.message, "code": error.code}, status=error.status)
 
     def _route(self, request: Request) -> Callable[[Request], Answer]:
-        route = self._routes.get((request.method, request.path.removeprefix(PREFIX)))
+        path = request.path.removeprefix(PREFIX)
+        if path.startswith(_RULES):
+            path = f"{_RULES}NAME"
+        route = self._routes.get((request.method, path))
         if route is None:
             known = ", ".join(f"{method} {PREFIX}{path}" for method, path in self._routes)
             raise ControlError(404, f"no {request.method} {request.path}; there are: {known}")
@@ -79,7 +94,61 @@ class ControlApi:
             "clock": type(self._aws.clock).__name__,
             "region": self._aws.region,
             "endpoint_url": self._aws.endpoint_url,
+            "azure_sql": {"host": sql.host, "port": sql.port} if (sql := self._aws.azure_sql) else None,
         }
+
+    def _my_ip(self, request: Request) -> Response:
+        """Say which address the caller is seen to come from; a node without one does not get out to ask."""
+        peer = (str(request.remote_addr), int(request.environ["REMOTE_PORT"]))
+        caller = self._aws.outside.caller(peer, local_port=int(request.environ["SERVER_PORT"]))
+        self._aws.events.append(
+            "connection",
+            service="my_ip",
+            from_ip=caller.ip,
+            step_id=caller.step_id,
+            job_flow_id=caller.job_flow_id,
+            admitted=caller.ip is not None,
+            error_code=None,
+        )
+        if caller.ip is None:
+            return Response("no way to the internet\n", status=504, content_type="text/plain")
+        return Response(f"{caller.ip}\n", content_type="text/plain")
+
+    @property
+    def _azure_sql(self) -> AzureSqlServer:
+        if self._aws.azure_sql is None:
+            raise ControlError(409, "this local AWS was started without the Azure SQL stand-in")
+        return self._aws.azure_sql
+
+    def _firewall_rules(self, _: Request) -> Answer:
+        return {"rules": [asdict(rule) for rule in self._azure_sql.firewall.rules()]}
+
+    def _put_firewall_rule(self, request: Request) -> Answer:
+        name = request.path.removeprefix(PREFIX + _RULES)
+        try:
+            rule = Rule(name, _field(request, "start_ip_address"), _field(request, "end_ip_address"))
+        except ValueError as error:
+            raise ControlError(400, f"firewall rule {name!r}: {error}") from error
+        self._azure_sql.firewall.put(rule)
+        return asdict(rule)
+
+    def _delete_firewall_rule(self, request: Request) -> Answer:
+        name = request.path.removeprefix(PREFIX + _RULES)
+        if not self._azure_sql.firewall.delete(name):
+            raise ControlError(404, f"there is no firewall rule {name!r}")
+        return {}
+
+    def _query(self, request: Request) -> Answer:
+        """Run a batch as the database's administrator; the last result's columns and rows."""
+        fields = _fields(request)
+        try:
+            tables = self._azure_sql.execute(fields["sql"], database=fields["database"])
+        except KeyError as error:
+            raise ControlError(400, f"{request.path}: {error} is missing in the body") from error
+        except SqlError as error:
+            raise ControlError(400, str(error)) from error
+        last = tables[-1] if tables else Table()
+        return {"columns": [column.name for column in last.columns], "rows": [list(row) for row in last.rows]}
 
     def _reset(self, _: Request) -> Answer:
         self._aws.reset()

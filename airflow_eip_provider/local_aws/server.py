@@ -21,12 +21,15 @@ from airflow_eip_provider.local_aws.emr.steps import StepRunner, TimedStepRunner
 from airflow_eip_provider.local_aws.events import EventLog
 from airflow_eip_provider.local_aws.faults import ClusterFault, Faults
 from airflow_eip_provider.local_aws.gateway import Gateway
+from airflow_eip_provider.local_aws.outside import Outside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from airflow_eip_provider.local_aws.azure_sql import AzureSqlServer
     from airflow_eip_provider.local_aws.clock import Clock, RootClock
+    from airflow_eip_provider.local_aws.emr.steps import StepSpec
 
 _POLL_SECONDS = 0.05
 
@@ -40,6 +43,7 @@ class LocalAws:
     :param clock: A :class:`ManualClock` unless given; ``aws.clock.advance(seconds)`` turns it.
     :param step_runner: Runs the steps, made for this local AWS (it may ask for ``endpoint_url``); steps that only take
         time unless given.
+    :param azure_sql: Makes the Azure SQL stand-in for this local AWS; there is none unless given.
     :param state_dir: Where the event log is written as ``events.jsonl``; nowhere unless given.
     """
 
@@ -53,6 +57,7 @@ class LocalAws:
         step_runner: StepRunner | Callable[[LocalAws], StepRunner] | None = None,
         durations: Durations | None = None,
         state_dir: Path | None = None,
+        azure_sql: Callable[[LocalAws], AzureSqlServer] | None = None,
     ) -> None:
         self.region = region
         self.clock: Any = clock or ManualClock()
@@ -71,6 +76,12 @@ class LocalAws:
         )
         runner = step_runner(self) if callable(step_runner) else step_runner
         self.step_runner: StepRunner = runner or TimedStepRunner(self.clock)
+        self.outside = Outside(
+            roots=self._step_roots,
+            public_ip_of_step=self.public_ip_of_step,
+            job_flow_of_step=self._job_flow_of_step,
+        )
+        self.azure_sql = azure_sql(self) if azure_sql else None
         self._begin()
 
     @property
@@ -81,10 +92,14 @@ class LocalAws:
     def start(self) -> None:
         """Serve, on a thread of its own."""
         self._thread.start()
+        if self.azure_sql is not None:
+            self.azure_sql.start()
 
     def stop(self) -> None:
         """End every step and stop serving."""
         self.step_runner.close()
+        if self.azure_sql is not None:
+            self.azure_sql.stop()
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -102,7 +117,9 @@ class LocalAws:
         self.stop()
 
     def reset(self) -> None:
-        """Begin anew: no clusters, addresses, buckets, faults or events, and a default VPC."""
+        """Begin anew: no clusters, addresses, buckets, databases, faults or events, and a default VPC."""
+        if self.azure_sql is not None:
+            self.azure_sql.reset()
         with self.lock:
             self.clock.clear()
             self._guarded.close()
@@ -169,6 +186,14 @@ class LocalAws:
             if cluster is None or cluster.primary is None:
                 return None
             return self.ec2(self.region).public_ip(cluster.primary.id)
+
+    def _job_flow_of_step(self, step_id: str) -> str | None:
+        with self.lock:
+            cluster = self.emr.life.find_step(step_id)
+            return cluster.id if cluster else None
+
+    def _step_roots(self) -> Mapping[int, StepSpec]:
+        return getattr(self.step_runner, "processes", {})
 
     def _begin(self) -> None:
         moto_api_backend.reset()

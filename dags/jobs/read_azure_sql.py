@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 FETCH_ROWS = 5000
-LOGIN_TIMEOUT_SECONDS = 60
+LOGIN_TIMEOUT_SECONDS = 30
 
 SPARK_TYPES: dict[int, spark_types.DataType] = {
     tds_base.SYBBITN: spark_types.BooleanType(),
@@ -86,16 +86,20 @@ class Database:
             import certifi  # noqa: PLC0415 - not needed without encryption
 
             certificates = certifi.where()
-        return pytds.connect(
-            server=self.server,
-            port=self.port,
-            database=self.name,
-            user=self.user,
-            password=self.password,
-            cafile=certificates,
-            login_timeout=LOGIN_TIMEOUT_SECONDS,
-            autocommit=True,
-        )
+        try:
+            return pytds.connect(
+                server=self.server,
+                port=self.port,
+                database=self.name,
+                user=self.user,
+                password=self.password,
+                cafile=certificates,
+                login_timeout=LOGIN_TIMEOUT_SECONDS,
+                autocommit=True,
+            )
+        except TimeoutError as error:
+            # python-tds repeats a refused login until its time is up, and then says no more than that.
+            raise error.__cause__ or error
 
 
 def quoted(identifier: str) -> str:

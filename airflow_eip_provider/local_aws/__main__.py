@@ -1,0 +1,107 @@
+"""The command: ``python -m airflow_eip_provider.local_aws``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.local_aws.azure_sql import AzureSqlServer
+from airflow_eip_provider.local_aws.clock import ScaledClock
+from airflow_eip_provider.local_aws.server import LocalAws
+from airflow_eip_provider.local_aws.steps import ProcessStepRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host, int(port)
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_eip_provider.local_aws",
+        description="AWS, EMR and Azure SQL on one laptop. Point AWS_ENDPOINT_URL at it.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="what to bind to (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=5055, help="0 takes any free one (default: %(default)s)")
+    parser.add_argument("--region", default="eu-west-1", help="where EMR is (default: %(default)s)")
+    parser.add_argument(
+        "--time-scale", type=_positive, default=60.0, help="simulated seconds a real one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        help="where steps, databases and events.jsonl go (default: a directory that goes with the "
+        "process); AWS's own state is in memory",
+    )
+    parser.add_argument("--azure-sql-port", type=int, default=0, help="default: any free one")
+    parser.add_argument(
+        "--azure-sql-upstream", type=_host_and_port, metavar="HOST:PORT", help="a real SQL Server behind the firewall"
+    )
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace, *, state: Path) -> None:
+    """Serve until SIGTERM or SIGINT, and leave no process behind."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    databases = state / "databases"
+    databases.mkdir(parents=True, exist_ok=True)
+    aws = LocalAws(
+        host=options.host,
+        port=options.port,
+        region=options.region,
+        clock=ScaledClock(options.time_scale),
+        state_dir=state,
+        step_runner=lambda made: ProcessStepRunner(endpoint_url=lambda: made.endpoint_url, state_dir=state),
+        azure_sql=lambda made: AzureSqlServer(
+            host=options.host,
+            port=options.azure_sql_port,
+            who=lambda peer, port: made.outside.caller(peer, local_port=port),
+            record=made.events.append,
+            directory=databases,
+            upstream=options.azure_sql_upstream,
+        ),
+    )
+    with aws:
+        sql = aws.azure_sql
+        print(  # noqa: T201 - what a person who starts it needs to know
+            f"AWS: {aws.endpoint_url}  events: {aws.endpoint_url}/_local/events  "
+            f"my IP: {aws.endpoint_url}/my-ip  Azure SQL: {sql.host if sql else ''}:{sql.port if sql else ''}",
+            flush=True,
+        )
+        ended.wait()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    options = parse(arguments)
+    if options.state is not None:
+        run(options, state=options.state)
+        return
+    with tempfile.TemporaryDirectory(prefix="local-aws-") as state:
+        run(options, state=Path(state))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Azure SQL's server-level IP firewall rules."""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AZURE_SERVICES = "0.0.0.0"  # a rule from and to this admits Azure's own services, nobody else
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """
+    A range of addresses that may connect.
+
+    :raises ValueError: when an address is no IPv4 address, or the range ends before it starts.
+    """
+
+    name: str
+    start_ip_address: str
+    end_ip_address: str
+
+    def __post_init__(self) -> None:
+        start, end = ipaddress.IPv4Address(self.start_ip_address), ipaddress.IPv4Address(self.end_ip_address)
+        if start > end:
+            raise ValueError(f"firewall rule {self.name!r}: {start} comes after {end}; swap them")
+
+    def admits(self, ip: str) -> bool:
+        """Whether the rule lets an address in."""
+        if self.start_ip_address == AZURE_SERVICES == self.end_ip_address:
+            return False
+        address = ipaddress.IPv4Address(ip)
+        return ipaddress.IPv4Address(self.start_ip_address) <= address <= ipaddress.IPv4Address(self.end_ip_address)
+
+
+class Firewall:
+    """
+    Admits registered addresses; everybody else gets error 40615.
+
+    :param on_change: told of each change, for the event log.
+    """
+
+    def __init__(self, *, on_change: Callable[..., Any]) -> None:
+        self._rules: dict[str, Rule] = {}
+        self._lock = threading.Lock()
+        self._on_change = on_change
+
+    def rules(self) -> list[Rule]:
+        """Return the rules, by name."""
+        with self._lock:
+            return [self._rules[name] for name in sorted(self._rules)]
+
+    def put(self, rule: Rule) -> None:
+        """Add a rule, or replace the one of its name."""
+        with self._lock:
+            self._rules[rule.name] = rule
+        self._on_change("firewall", change="put", name=rule.name, start=rule.start_ip_address, end=rule.end_ip_address)
+
+    def delete(self, name: str) -> bool:
+        """Remove a rule; say whether there was one."""
+        with self._lock:
+            found = self._rules.pop(name, None)
+        if found is not None:
+            self._on_change("firewall", change="deleted", name=name)
+        return found is not None
+
+    def admits(self, ip: str) -> bool:
+        """Whether any rule lets an address in."""
+        return any(rule.admits(ip) for rule in self.rules())
+
+
+def refusal(*, server: str, ip: str) -> str:
+    """Return Azure's own text of error 40615 (Azure SQL documentation, "Troubleshoot connectivity issues")."""
+    return (
+        f"Cannot open server '{server}' requested by the login. Client with IP address '{ip}' is not allowed to access "
+        "the server.  To enable access, use the Azure Management Portal or run sp_set_firewall_rule on the master "
+        "database to create a firewall rule for this IP address or address range.  It may take up to five minutes for "
+        "this change to take effect."
+    )
