@@ -1,0 +1,79 @@
+"""The command, as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import boto3
+import httpx
+import psutil
+import pytest
+
+from airflow_eip_provider.local_aws.__main__ import main, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CREDENTIALS = {"region_name": "eu-west-1", "aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def command(state: Path) -> Iterator[subprocess.Popen[str]]:
+    options = ["--port", "0", "--time-scale", "600", "--state", str(state)]
+    arguments = [sys.executable, "-m", "airflow_eip_provider.local_aws", *options]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def url(command: subprocess.Popen[str]) -> str:
+    """What the command says when it is ready."""
+    found = re.search(r"http://127\.0\.0\.1:\d+", command.stdout.readline())
+    assert found
+    return found[0]
+
+
+def test_it_says_where_it_is_lives_in_scaled_time_and_ends_cleanly(command, url, state):
+    health = httpx.get(f"{url}/_local/health", trust_env=False).json()
+    assert health["clock"] == "ScaledClock"
+    assert health["azure_sql"]["port"] > 0
+    assert httpx.get(f"{url}/my-ip", trust_env=False).text.strip() == "198.51.100.7"
+    assert httpx.post(f"{url}/_local/clock/advance", json={"seconds": 1}, trust_env=False).status_code == 409
+
+    emr = boto3.client("emr", endpoint_url=url, **CREDENTIALS)
+    instances = {"InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True}
+    sleep = {"Name": "sleep", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["sleep", "600"]}}
+    job_flow_id = emr.run_job_flow(Name="x", Instances=instances, Steps=[sleep])["JobFlowId"]
+    emr.get_waiter("cluster_running").wait(ClusterId=job_flow_id, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    emr.close()
+    children = psutil.Process(command.pid).children(recursive=True)
+
+    command.send_signal(signal.SIGTERM)
+    assert command.wait(timeout=60) == 0
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+    events = [json.loads(line) for line in (state / "events.jsonl").read_text().splitlines()]
+    assert {"call", "cluster", "instance", "step", "connection"} <= {event["kind"] for event in events}
+
+
+@pytest.mark.parametrize("arguments", [["--time-scale", "0"], ["--azure-sql-upstream", "nowhere"], ["--port", "x"]])
+def test_options_that_make_no_sense_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_it_binds_to_this_machine_alone_unless_told_otherwise():
+    assert parse([]).host == "127.0.0.1"
+    assert parse([]).port == 5055

@@ -1,0 +1,104 @@
+"""What a client meets on a bad day, and whether AWS was changed by it."""
+
+from __future__ import annotations
+
+import time
+
+import boto3
+import pytest
+from botocore import xform_name
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from airflow_eip_provider.local_aws.faults import Faults
+
+ONE_TRY = Config(retries={"total_max_attempts": 1})
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code"),
+    [
+        ("ec2", "DescribeAddresses", "RequestLimitExceeded"),
+        ("emr", "ListClusters", "ThrottlingException"),
+        ("dynamodb", "ListTables", "ProvisionedThroughputExceededException"),
+        ("s3", "ListBuckets", "SlowDown"),
+    ],
+)
+def test_each_service_throttles_in_its_own_words(boto, local_aws, refused, service, operation, code):
+    """[docs: EC2, EMR, DynamoDB and S3, Error codes]."""
+    local_aws.faults.add(operation=operation, kind="throttle")
+    client = boto(service, config=ONE_TRY)
+    method = getattr(client, xform_name(operation))
+    with refused(code):
+        method()
+    assert method()["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+def test_a_fault_happens_as_often_as_planned(boto, local_aws):
+    local_aws.faults.add(operation="DescribeAddresses", kind="error", code="InternalError", status=500, times=2)
+    boto("ec2", config=Config(retries={"total_max_attempts": 3, "mode": "standard"})).describe_addresses()
+    codes = [call["error_code"] for call in local_aws.events.calls("DescribeAddresses")]
+    assert codes == ["InternalError", "InternalError", None]
+    assert len(local_aws.events.read(kind="fault")) == 2
+
+
+def test_a_refused_call_has_no_effect(emr, local_aws, start_cluster):
+    local_aws.faults.add(operation="RunJobFlow", kind="error", code="InternalServerError", status=400)
+    with pytest.raises(ClientError):
+        start_cluster()
+    assert emr.list_clusters()["Clusters"] == []
+
+
+def test_a_call_whose_response_is_lost_has_had_its_effect(boto, local_aws):
+    local_aws.faults.add(operation="AllocateAddress", kind="lost_response")
+    ec2 = boto("ec2", config=ONE_TRY)
+    with pytest.raises(ConnectionClosedError):
+        ec2.allocate_address(Domain="vpc")
+    assert len(ec2.describe_addresses()["Addresses"]) == 1
+
+
+def test_a_delayed_call_is_late(boto, local_aws):
+    local_aws.faults.add(operation="DescribeAddresses", kind="delay", seconds=0.2)
+    ec2 = boto("ec2")
+    begin = time.monotonic()
+    ec2.describe_addresses()
+    assert time.monotonic() - begin >= 0.2
+
+
+def test_a_star_means_any_operation(boto, local_aws, refused):
+    local_aws.faults.add(operation="*", kind="throttle")
+    with refused("RequestLimitExceeded"):
+        boto("ec2", config=ONE_TRY).describe_vpcs()
+
+
+def test_a_permission_taken_away_is_missed_in_each_services_words(ec2, emr, local_aws, refused):
+    """[docs: EC2 and EMR, Error codes]."""
+    local_aws.deny("AllocateAddress")
+    local_aws.deny("RunJobFlow")
+    with refused("UnauthorizedOperation"):
+        ec2.allocate_address(Domain="vpc")
+    with refused("AccessDeniedException"):
+        emr.run_job_flow(Name="x", Instances={})
+
+
+def test_a_thief_takes_the_address_as_aws_allows(ec2, local_aws, allocation_id, launch):
+    victim, interface_id = launch()
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface_id)
+    thief = local_aws.steal(allocation_id)
+    assert ec2.describe_addresses()["Addresses"][0]["InstanceId"] == thief != victim
+
+
+def test_faults_that_make_no_sense_are_refused_when_planned():
+    with pytest.raises(ValueError, match="choose one of"):
+        Faults().add(operation="RunJobFlow", kind="explode")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="at least 1"):
+        Faults().add(operation="RunJobFlow", kind="throttle", times=0)
+
+
+def test_a_reset_forgets_faults(local_aws):
+    local_aws.faults.add(operation="*", kind="throttle")
+    local_aws.deny("RunJobFlow")
+    local_aws.reset()
+    client = boto3.client("emr")
+    assert client.list_clusters()["Clusters"] == []
+    client.close()
