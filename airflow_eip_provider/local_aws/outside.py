@@ -81,7 +81,7 @@ def _process_at(port: int, *, remote_port: int) -> psutil.Process | None:
     """Find the process that owns a local port; a JVM's socket may be an IPv6 one, so only the ports are compared."""
     for _ in range(_LOOKS):
         for connection in psutil.net_connections(kind="tcp"):
-            if connection.pid is None or not connection.raddr:
+            if connection.pid is None or not connection.laddr or not connection.raddr:
                 continue
             if (connection.laddr.port, connection.raddr.port) == (port, remote_port):
                 try:

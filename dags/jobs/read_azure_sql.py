@@ -88,7 +88,7 @@ class Database:
             certificates = certifi.where()
         try:
             return pytds.connect(
-                server=self.server,
+                dsn=self.server,
                 port=self.port,
                 database=self.name,
                 user=self.user,
@@ -99,7 +99,7 @@ class Database:
             )
         except TimeoutError as error:
             # python-tds repeats a refused login until its time is up, and then says no more than that.
-            raise error.__cause__ or error
+            raise (error.__cause__ or error) from None
 
 
 def quoted(identifier: str) -> str:
