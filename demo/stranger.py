@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from demo.timeline import Event
 
 NAME = "stranger-without-the-address"
+_LOGS = ("stdout.gz", "stderr.gz")
 _STEP_ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
 _CLUSTER_ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
 
@@ -76,7 +77,9 @@ class Stranger:
         bucket, _, prefix = self._log_uri.split("://", 1)[1].partition("/")
         folder = f"{prefix.rstrip('/')}/{self.job_flow_id}/steps/{self._step_id}/".lstrip("/")
         found = self._s3.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", [])
-        keys = [entry["Key"] for entry in found if entry["Key"].endswith(("stdout.gz", "stderr.gz"))]
+        keys = [entry["Key"] for entry in found if entry["Key"].endswith(_LOGS)]
+        if len(keys) < len(_LOGS):
+            return False
         bodies = [self._s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys]
         self.log = "\n".join(gzip.decompress(body).decode(errors="replace") for body in bodies)
         return bool(self.log)

@@ -75,8 +75,11 @@ def test_it_reads_the_log_before_it_terminates_its_cluster():
     emr.step_state = "FAILED"
     stranger.tick()
     assert not emr.terminated
+    s3.objects["emr/j-3/steps/s-1/stdout.gz"] = gzip.compress(b"starts")
+    stranger.tick()
+    assert not emr.terminated
     s3.objects["emr/j-3/steps/s-1/stderr.gz"] = gzip.compress(b"error 40615")
     stranger.tick()
-    assert (stranger.step_state, stranger.log, emr.terminated) == ("FAILED", "error 40615", ["j-3"])
+    assert (stranger.step_state, stranger.log.splitlines()[1], emr.terminated) == ("FAILED", "error 40615", ["j-3"])
     stranger.tick()
     assert stranger.ended
