@@ -191,6 +191,17 @@ def test_the_administrator_gets_errors_as_errors(server):
     assert error.value.number == 102
 
 
+def test_a_database_on_disk_is_there_again_after_a_restart(events, tmp_path):
+    for statement in ("CREATE TABLE sales.orders (id int)", "INSERT INTO sales.orders VALUES (7)"):
+        first = serve(events, directory=tmp_path)
+        first.execute(statement, database="sales")
+        first.reset()
+        first.stop()
+    again = serve(events, directory=tmp_path)
+    assert again.execute("SELECT id FROM sales.orders", database="sales")[0].rows == [(7,)]
+    again.stop()
+
+
 def rules(*made: Rule) -> Firewall:
     firewall = Firewall(on_change=lambda *_, **__: None)
     for rule in made:

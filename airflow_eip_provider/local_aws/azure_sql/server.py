@@ -94,7 +94,8 @@ class AzureSqlServer:
         """
         with self._lock:
             if database not in self._databases:
-                path = self._directory / f"{database}.duckdb" if self._directory else None
+                # DuckDB names the catalog after the file, which must not be the name of a schema in it.
+                path = self._directory / f"database-{database}.duckdb" if self._directory else None
                 self._databases[database] = Database(database, path=path)
         return self._databases[database].execute(sql)
 
