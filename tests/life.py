@@ -6,6 +6,7 @@ import asyncio
 import copy
 import importlib
 import json
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from airflow_eip_provider.operators import eip as eip_operators
 from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import create, steps, terminate
 from airflow_eip_provider.sensors import eip as eip_sensors
+from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.triggers import watch
 
 if TYPE_CHECKING:
@@ -123,7 +125,12 @@ def clocked(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     async def sleep_async(seconds: float) -> None:
         await asyncio.to_thread(local_aws.clock.advance, seconds)
 
-    clock = SimpleNamespace(time=lambda: local_aws.clock.now().timestamp(), sleep=sleep)
+    def now() -> float:
+        return float(local_aws.clock.now().timestamp())
+
+    clock = SimpleNamespace(time=now, monotonic=now, sleep=sleep)
+    airflows_sensor = next(cls for cls in EipAssociationSensor.__mro__ if cls.__name__ == "BaseSensorOperator")
+    monkeypatch.setattr(sys.modules[airflows_sensor.__module__], "time", clock)
     for module in _TIMED:
         monkeypatch.setattr(module, "time", clock, raising=False)
     monkeypatch.setattr(watch, "time", clock)

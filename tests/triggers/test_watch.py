@@ -47,6 +47,7 @@ def payload(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     async def first(trigger: Scripted) -> Any:
         async for event in trigger.run():
             return event.payload
+        raise AssertionError("the trigger ended without an event")
 
     def run(trigger: Scripted) -> tuple[Any, list[float]]:
         return (trigger.block({}) if request.param == "blocking" else asyncio.run(first(trigger))), slept
