@@ -7,6 +7,7 @@ import threading
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from airflow_eip_provider.local_aws.clock import Clock
@@ -26,10 +27,11 @@ class EventLog:
         self._clock = clock
         self._events: list[Event] = []
         self._lock = threading.Lock()
+        self.listeners: list[Callable[[Event], None]] = []
         self._file: IO[str] | None = path.open("w", encoding="utf-8") if path else None
 
     def append(self, kind: str, **fields: Any) -> Event:
-        """Add one event and return it."""
+        """Add one event, tell the listeners, and return it."""
         with self._lock:
             event: Event = {
                 "seq": len(self._events) + 1,
@@ -41,7 +43,9 @@ class EventLog:
             if self._file:
                 self._file.write(json.dumps(event, default=str) + "\n")
                 self._file.flush()
-            return event
+        for listener in self.listeners:
+            listener(event)
+        return event
 
     def read(self, *, after: int = 0, kind: str | None = None) -> list[Event]:
         """Return the events with a number above ``after``, of one kind or of all."""

@@ -18,7 +18,7 @@ from airflow_eip_provider.local_aws.emr.api import Emr
 from airflow_eip_provider.local_aws.emr.cluster import Cluster, Reason
 from airflow_eip_provider.local_aws.emr.life import ClusterLife
 from airflow_eip_provider.local_aws.emr.steps import StepRunner, TimedStepRunner
-from airflow_eip_provider.local_aws.events import EventLog
+from airflow_eip_provider.local_aws.events import Event, EventLog
 from airflow_eip_provider.local_aws.faults import ClusterFault, Faults
 from airflow_eip_provider.local_aws.gateway import Gateway
 from airflow_eip_provider.local_aws.outside import Outside
@@ -82,6 +82,7 @@ class LocalAws:
             job_flow_of_step=self._job_flow_of_step,
         )
         self.azure_sql = azure_sql(self) if azure_sql else None
+        self.events.listeners.append(self._break_connections)
         self._begin()
 
     @property
@@ -191,6 +192,11 @@ class LocalAws:
         with self.lock:
             cluster = self.emr.life.find_step(step_id)
             return cluster.id if cluster else None
+
+    def _break_connections(self, event: Event) -> None:
+        """Cut what a cluster has open when its address comes or goes: its packets now carry another (docs: EC2)."""
+        if event["kind"] == "address" and event["job_flow_id"] and self.azure_sql is not None:
+            self.azure_sql.reset_connections(event["job_flow_id"])
 
     def _step_roots(self) -> Mapping[int, StepSpec]:
         return getattr(self.step_runner, "processes", {})

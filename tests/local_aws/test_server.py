@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,6 +99,20 @@ def test_a_reset_empties_every_service(ec2, s3, allocation_id, local_aws):
     assert s3.list_buckets()["Buckets"] == []
     assert ec2.describe_addresses()["Addresses"] == []
     assert ec2.describe_internet_gateways()["InternetGateways"] != []
+
+
+def test_an_address_that_comes_or_goes_breaks_the_connections_of_its_cluster(
+    ec2, start_cluster, primary_of, allocation_id, local_aws, monkeypatch
+):
+    """The public address of the node changes under them [docs: EC2, Elastic IP addresses]."""
+    broken: list[str] = []
+    database = SimpleNamespace(reset_connections=broken.append, reset=lambda: None)
+    monkeypatch.setattr(local_aws, "azure_sql", database)
+    job_flow_id = start_cluster()
+    local_aws.clock.advance(60)
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=primary_of(job_flow_id).nics[0].id)
+    local_aws.steal(allocation_id)
+    assert broken == [job_flow_id, job_flow_id]
 
 
 def test_a_cluster_can_be_ended_by_hand(start_cluster, local_aws, state_of):
