@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from demo.timeline import Event, Tenancy
 
 ROOT = Path(__file__).resolve().parent.parent
-STATE = ROOT / ".demo"
 DAG_IDS = (TABLES[0].dag_id, TABLES[1].dag_id)
 
 
@@ -42,23 +41,24 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--time-scale", type=float, default=5.0, help="simulated seconds a real second (%(default)s)")
+    parser.add_argument("--state", type=Path, default=ROOT / ".demo", help="a directory of its own; emptied first")
     parser.add_argument("--airflow-port", type=int, help="default: any free port")
     parser.add_argument("--aws-port", type=int, help="default: any free port")
     return parser.parse_args(arguments)
 
 
-def fresh_state() -> None:
+def fresh_state(directory: Path) -> None:
     """
     Make an empty directory for this demo.
 
     :raises DemoError: when processes of an earlier demo still run.
     """
-    if left := left_running(STATE):
+    if left := left_running(directory):
         names = ", ".join(f"{name} ({pid})" for name, pid in left)
         end = " ".join(str(pid) for _, pid in left)
         raise DemoError(f"processes of an earlier demo still run: {names}; end them with: kill {end}")
-    shutil.rmtree(STATE, ignore_errors=True)
-    STATE.mkdir()
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
 
 
 def connection(url: str) -> str:
@@ -75,7 +75,8 @@ class Demo:
         self.console = console
         self.children = children
         self.time_scale: float = options.time_scale
-        self.aws = LocalAws(children, state=STATE / "aws", time_scale=options.time_scale, port=options.aws_port)
+        self.state: Path = options.state
+        self.aws = LocalAws(children, state=self.state / "aws", time_scale=options.time_scale, port=options.aws_port)
         self._airflow_port: int | None = options.airflow_port
         self.airflow: Airflow
         self.seed: Seed
@@ -94,7 +95,7 @@ class Demo:
             "AIRFLOW_VAR_AZURE_SQL": json.dumps(self.seed.variable),
         }
         self.airflow = Airflow(
-            self.children, home=STATE / "airflow", dags=ROOT / "dags", extra=settings, port=self._airflow_port
+            self.children, home=self.state / "airflow", dags=ROOT / "dags", extra=settings, port=self._airflow_port
         )
         self.console.step("starting Airflow: api-server, scheduler, dag-processor and triggerer")
         self.airflow.migrate()
@@ -131,7 +132,7 @@ class Demo:
                 checks.rows_equal(
                     table.dag_id,
                     expected=database_rows(self.aws, table),
-                    found=parquet_rows(self.aws, table, folder=STATE / "results"),
+                    found=parquet_rows(self.aws, table, folder=self.state / "results"),
                 )
                 for table in TABLES
             ),
@@ -165,7 +166,7 @@ class Demo:
         self.console.lines(
             f"Airflow UI   {self.airflow.url}",
             f"Local AWS    {self.aws.url} (AWS_ENDPOINT_URL; what happened: {self.aws.url}/_local/events)",
-            f"Logs         {STATE / 'logs'}",
+            f"Logs         {self.state / 'logs'}",
             "Ctrl-C stops it all.",
         )
         while True:
@@ -173,7 +174,7 @@ class Demo:
             time.sleep(1)
 
 
-def report(console: Console, verdicts: list[Check]) -> bool:
+def report(console: Console, verdicts: list[Check], *, state: Path) -> bool:
     """Print the table of checks and return whether all passed."""
     console.heading("Checks")
     console.lines(
@@ -183,7 +184,7 @@ def report(console: Console, verdicts: list[Check]) -> bool:
     summary = f"{len(failed)} of {len(verdicts)} checks FAILED" if failed else f"all {len(verdicts)} checks PASS"
     console.lines("", f"{summary}, after {console.elapsed_seconds:.0f} s")
     if failed:
-        console.lines(f"Logs: {STATE / 'logs'}; of tasks: {STATE / 'airflow' / 'logs'}; events: {STATE / 'aws'}")
+        console.lines(f"Logs: {state / 'logs'}; of tasks: {state / 'airflow' / 'logs'}; of AWS: {state / 'aws'}")
     return not failed
 
 
@@ -194,20 +195,21 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo and return its exit code."""
     options = parse(arguments)
+    options.state = options.state.resolve()
     console = Console()
     signal.signal(signal.SIGTERM, _interrupt)
     os.environ.update(LOCAL_ONLY)
     try:
-        fresh_state()
+        fresh_state(options.state)
     except DemoError as error:
         console.lines(f"The demo cannot start: {error}")
         return 2
-    children = Children(directory=STATE)
+    children = Children(directory=options.state)
     passed = False
     try:
         demo = Demo(console=console, children=children, options=options)
         demo.set_up()
-        passed = report(console, demo.play())
+        passed = report(console, demo.play(), state=options.state)
         if options.keep:
             demo.stay()
     except DemoError as error:
