@@ -44,6 +44,7 @@ def overrides(subnet_id: str) -> dict[str, Any]:
         "ReleaseLabel": "emr-7.5.0",
         "JobFlowRole": "EMR_EC2_DefaultRole",
         "ServiceRole": "EMR_DefaultRole",
+        "LogUri": "s3://logs/emr/",
         "Instances": {
             "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
             "KeepJobFlowAliveWhenNoSteps": True,
@@ -98,6 +99,17 @@ def a_step(*args: str, name: str = "read") -> dict[str, Any]:
         "ActionOnFailure": "CONTINUE",
         "HadoopJarStep": {"Jar": "command-runner.jar", "Args": list(args) or ["true"]},
     }
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Return what was logged: Airflow 3 prints through structlog, Airflow 2 logs through the standard library."""
+
+    def text() -> str:
+        printed = capsys.readouterr()
+        return caplog.text + printed.out + printed.err
+
+    return text
 
 
 @pytest.fixture

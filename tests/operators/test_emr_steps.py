@@ -66,7 +66,7 @@ def test_a_thief_has_the_steps_cancelled_and_the_task_fails_naming_the_new_place
 
 
 def test_a_failed_step_shows_emrs_reason_and_the_tail_of_both_streams(
-    clocked, job_flow_id, steps_operator, step, deferrable, emr, s3, caplog, monkeypatch
+    clocked, job_flow_id, steps_operator, step, deferrable, emr, s3, logged
 ):
     s3.create_bucket(Bucket="logs", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     task = Task(steps_operator(job_flow_id, steps=[step("--exit", "1")], deferrable=deferrable))
@@ -80,8 +80,9 @@ def test_a_failed_step_shows_emrs_reason_and_the_tail_of_both_streams(
     clocked.clock.call_later(200, archive, name="EMR archives the logs")
     with pytest.raises(StepFailedError, match="FAILED"):
         task.run()
-    assert "rows: 0" in caplog.text
-    assert "error 40615" in caplog.text
+    shown = logged()
+    assert "rows: 0" in shown
+    assert "error 40615" in shown
 
 
 def test_the_execution_role_is_passed_through(clocked, job_flow_id, steps_operator):

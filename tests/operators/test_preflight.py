@@ -87,12 +87,12 @@ def test_workers_beside_the_primary_unless_they_are_accepted(refused, overrides,
 
 
 @pytest.mark.parametrize("choice", ["warn", "allow"])
-def test_workers_beside_the_primary_when_they_are_accepted(clocked, create_operator, overrides, choice, caplog):
+def test_workers_beside_the_primary_when_they_are_accepted(clocked, create_operator, overrides, choice, logged):
     overrides["Instances"]["InstanceGroups"].append(
         {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2}
     )
     assert Task(create_operator(on_multi_node=choice)).run()
-    assert ("2 core or task nodes" in caplog.text) is (choice == "warn")
+    assert ("2 core or task nodes" in logged()) is (choice == "warn")
 
 
 def test_subnet_that_does_not_exist(refused, overrides):
