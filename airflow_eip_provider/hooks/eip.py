@@ -48,6 +48,21 @@ class Address:
         """Whether nothing carries the address."""
         return self.association_id is None and self.network_interface_id is None and self.instance_id is None
 
+    def facts(self, *, job_flow_id: str | None) -> dict[str, Any]:
+        """
+        Return where the address is as plain JSON, for XComs and events.
+
+        :param job_flow_id: the cluster whose instance carries it.
+        """
+        return {
+            "allocation_id": self.allocation_id,
+            "public_ip": self.public_ip,
+            "association_id": self.association_id,
+            "network_interface_id": self.network_interface_id,
+            "instance_id": self.instance_id,
+            "job_flow_id": job_flow_id,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:

@@ -14,15 +14,7 @@ if TYPE_CHECKING:
 
 def bound_facts(address: Address, *, job_flow_id: str | None) -> dict[str, Any]:
     """Return the ``static_ip`` XCom. ``token`` is the lease's, ``None`` without a lock store."""
-    return {
-        "allocation_id": address.allocation_id,
-        "public_ip": address.public_ip,
-        "association_id": address.association_id,
-        "network_interface_id": address.network_interface_id,
-        "instance_id": address.instance_id,
-        "job_flow_id": job_flow_id,
-        "token": None,
-    }
+    return {**address.facts(job_flow_id=job_flow_id), "token": None}
 
 
 class Binder:

@@ -43,6 +43,35 @@ def check_one_target(job_flow_id: str | None, instance_id: str | None) -> None:
         )
 
 
+class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
+    """What associating and releasing share: one address, and one cluster or instance."""
+
+    aws_hook_class = ElasticIpHook
+    template_fields: Sequence[str] = aws_template_fields("allocation_id", "instance_id", "job_flow_id")
+    operator_extra_links = (ElasticIpLink(),)
+
+    def __init__(
+        self,
+        *,
+        allocation_id: str,
+        job_flow_id: str | None = None,
+        instance_id: str | None = None,
+        lock_store: str | None = UNSET,
+        waiter_delay: int = 15,
+        waiter_max_attempts: int = 240,
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.allocation_id = allocation_id
+        self.job_flow_id = job_flow_id
+        self.instance_id = instance_id
+        self.lock_store = lock_store
+        self.waiter_delay = waiter_delay
+        self.waiter_max_attempts = waiter_max_attempts
+        self.deferrable = deferrable
+
+
 @dataclass(slots=True)
 class AssociateState(State):
     """How far an association has come."""
@@ -53,7 +82,7 @@ class AssociateState(State):
     association_id: str | None = None
 
 
-class EipAssociateOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
+class EipAssociateOperator(_TargetOperator):
     """
     Bind a free Elastic IP to a cluster's primary node or to an instance that was made elsewhere.
 
@@ -76,32 +105,10 @@ class EipAssociateOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
     """
 
     state_class = AssociateState
-    aws_hook_class = ElasticIpHook
-    template_fields: Sequence[str] = aws_template_fields("allocation_id", "instance_id", "job_flow_id")
-    operator_extra_links = (ElasticIpLink(),)
 
-    def __init__(
-        self,
-        *,
-        allocation_id: str,
-        job_flow_id: str | None = None,
-        instance_id: str | None = None,
-        lock_store: str | None = UNSET,
-        waiter_delay: int = 15,
-        waiter_max_attempts: int = 240,
-        lock_timeout: timedelta = timedelta(hours=6),
-        deferrable: bool = DEFAULT_DEFERRABLE,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, lock_timeout: timedelta = timedelta(hours=6), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.allocation_id = allocation_id
-        self.job_flow_id = job_flow_id
-        self.instance_id = instance_id
-        self.lock_store = lock_store
-        self.waiter_delay = waiter_delay
-        self.waiter_max_attempts = waiter_max_attempts
         self.lock_timeout = lock_timeout
-        self.deferrable = deferrable
 
     def begin(self, context: Context) -> AssociateState:
         """Refuse what is wrong before anything is changed."""
@@ -177,7 +184,7 @@ class ReleaseState(State):
     deadline: float
 
 
-class EipReleaseOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
+class EipReleaseOperator(_TargetOperator):
     """
     Take the Elastic IP off a cluster or an instance, and off nothing else.
 
@@ -198,30 +205,9 @@ class EipReleaseOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
     """
 
     state_class = ReleaseState
-    aws_hook_class = ElasticIpHook
-    template_fields: Sequence[str] = aws_template_fields("allocation_id", "instance_id", "job_flow_id")
-    operator_extra_links = (ElasticIpLink(),)
 
-    def __init__(
-        self,
-        *,
-        allocation_id: str,
-        job_flow_id: str | None = None,
-        instance_id: str | None = None,
-        lock_store: str | None = UNSET,
-        waiter_delay: int = 15,
-        waiter_max_attempts: int = 5760,
-        deferrable: bool = DEFAULT_DEFERRABLE,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.allocation_id = allocation_id
-        self.job_flow_id = job_flow_id
-        self.instance_id = instance_id
-        self.lock_store = lock_store
-        self.waiter_delay = waiter_delay
-        self.waiter_max_attempts = waiter_max_attempts
-        self.deferrable = deferrable
+    def __init__(self, *, waiter_max_attempts: int = 5760, **kwargs: Any) -> None:
+        super().__init__(waiter_max_attempts=waiter_max_attempts, **kwargs)
 
     def begin(self, context: Context) -> ReleaseState:
         """Refuse what is wrong before anything is changed."""

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_eip_provider.hooks.eip import CLUSTER_TAG, Address, read_address, read_holder, read_instance
+from airflow_eip_provider.hooks.eip import CLUSTER_TAG, read_address, read_holder, read_instance
 from airflow_eip_provider.hooks.emr import read_cluster
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
     from airflow_eip_provider.hooks.calls import Reading
-
-
-def _facts(address: Address, *, job_flow_id: str | None) -> dict[str, Any]:
-    return {
-        "allocation_id": address.allocation_id,
-        "public_ip": address.public_ip,
-        "association_id": address.association_id,
-        "network_interface_id": address.network_interface_id,
-        "instance_id": address.instance_id,
-        "job_flow_id": job_flow_id,
-    }
 
 
 def read_association(
@@ -49,11 +38,11 @@ def read_association(
         return Verdict(
             "done" if expect == "free" else "pending",
             f"Elastic IP {allocation_id} ({address.public_ip}) is free",
-            _facts(address, job_flow_id=None),
+            address.facts(job_flow_id=None),
         )
     holder = yield from read_holder(address)
     place = f"Elastic IP {allocation_id} ({address.public_ip}) is on {holder.description}"
-    facts = {**_facts(address, job_flow_id=holder.job_flow_id), "holder": holder.description}
+    facts = {**address.facts(job_flow_id=holder.job_flow_id), "holder": holder.description}
     there = (job_flow_id is None or holder.job_flow_id == job_flow_id) and (
         instance_id is None or address.instance_id == instance_id
     )
