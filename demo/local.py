@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _READY_SECONDS = 60.0
 REGION = "eu-west-1"
-CREDENTIALS = {"aws_access_key_id": "demo", "aws_secret_access_key": "demo"}
+CREDENTIALS = {"aws_access_key_id": "demo", "aws_secret_access_key": "local-demo"}
 ACTIVE_STATES = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
 
 
