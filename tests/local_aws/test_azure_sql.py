@@ -152,6 +152,25 @@ def test_what_is_written_is_counted_and_read_again(server, connect):
         assert cursor.fetchone()[0] == 3
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("id", 1),
+        ("big", 5_000_000_000),
+        ("yes", True),
+        ("amount", Decimal("-12.34")),
+        ("day", dt.date(2026, 1, 2)),
+        ("ratio", 1.5),
+        ("note", "héé"),
+    ],
+)
+def test_rows_are_found_by_parameters_of_any_type(server, connect, column, value):
+    server.firewall.put(REGISTERED)
+    with connect(server) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT id FROM sales.orders WHERE [{column}] = %s AND id < %s", (value, 2))
+        assert [tuple(row) for row in cursor.fetchall()] == [(1,)]
+
+
 def test_texts_and_results_longer_than_a_packet(server, connect):
     server.firewall.put(REGISTERED)
     with connect(server) as connection, connection.cursor() as cursor:
@@ -222,3 +241,10 @@ def test_the_rule_for_azures_own_services_admits_nobody_else():
 def test_a_rule_that_makes_no_sense_is_refused(start, end):
     with pytest.raises(ValueError, match=r"203\.0|nonsense"):
         Rule("x", start, end)
+
+
+def test_python_tds_finds_a_row_by_its_microsecond(server):
+    server.firewall.put(REGISTERED)
+    with pytds.connect("127.0.0.1", "sales", "reader", "it's", port=server.port) as c, c.cursor() as cursor:
+        cursor.execute("SELECT id FROM sales.orders WHERE [at] = %s", (ROW[5],))
+        assert cursor.fetchall() == [(1,)]

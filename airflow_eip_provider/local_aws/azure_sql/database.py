@@ -13,6 +13,7 @@ import sqlglot
 from sqlglot import exp
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 # `CREATE USER reader WITH PASSWORD = '…'` makes a contained database user, Azure SQL's usual kind.
@@ -81,9 +82,11 @@ class Database:
         known = self._users.get(user.lower())
         return known is not None and hmac.compare_digest(known.encode(), password.encode())
 
-    def execute(self, sql: str) -> list[Table]:
+    def execute(self, sql: str, *, parameters: Mapping[str, Any] | None = None) -> list[Table]:
         """
         Run a batch and return the result of each statement.
+
+        :param parameters: values for ``@name`` in the statements.
 
         :raises SqlError: as SQL Server words it.
         """
@@ -92,6 +95,9 @@ class Database:
             return [Table()]
         results = []
         for statement in _statements(sql):
+            for parameter in list(statement.find_all(exp.Parameter)):
+                if parameter.name in (parameters or {}):
+                    parameter.replace(exp.convert((parameters or {})[parameter.name]))
             with self._lock:
                 results.append(self._run(statement))
         return results

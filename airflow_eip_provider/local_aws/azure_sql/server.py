@@ -191,8 +191,10 @@ class AzureSqlServer:
 
     def _answer(self, database: Database, kind: int, data: bytes) -> bytes:
         try:
-            text = tds.batch_text(data) if kind == tds.SQL_BATCH else tds.rpc_text(data)
-            return tds.results(database.execute(text))
+            if kind == tds.SQL_BATCH:
+                return tds.results(database.execute(tds.batch_text(data)))
+            statement, parameters = tds.rpc_statement(data)
+            return tds.results(database.execute(statement, parameters=parameters))
         except SqlError as error:
             return tds.error(error.number, error.message, server=self.name, severity=_STATEMENT_SEVERITY)
         except tds.ProtocolError as error:

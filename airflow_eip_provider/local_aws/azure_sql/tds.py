@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.local_aws.azure_sql.parameters import Reader, UnknownTypeError
 from airflow_eip_provider.local_aws.azure_sql.types import COLLATION, wire_type
 
 if TYPE_CHECKING:
@@ -123,11 +124,11 @@ def _skip_headers(data: bytes) -> bytes:
     return data[struct.unpack_from("<I", data)[0] :]
 
 
-def rpc_text(data: bytes) -> str:
+def rpc_statement(data: bytes) -> tuple[str, dict[str, Any]]:
     """
-    Read the statement of an RPC: ``sp_executesql`` with one text and no parameters.
+    Read an RPC of ``sp_executesql``: its statement, and its parameters by name.
 
-    :raises ProtocolError: for other procedures and for parameters.
+    :raises ProtocolError: for other procedures, and for parameters of a type that is not read here.
     """
     data = _skip_headers(data)
     (length,) = struct.unpack_from("<H", data)
@@ -137,23 +138,19 @@ def rpc_text(data: bytes) -> str:
         name = data[2 : 2 + 2 * length].decode("utf-16-le").lower()
         procedure, at = (SP_EXECUTESQL if name.endswith("sp_executesql") else name), 4 + 2 * length
     if procedure != SP_EXECUTESQL:
-        raise ProtocolError(f"procedure {procedure!r} is not here; send plain batches")
-    at += 1 + 2 * data[at] + 1  # the parameter's name and flags
-    kind, longest = struct.unpack_from("<BH", data, at)
-    at += 3 + len(COLLATION)
-    if kind != 0xE7:  # noqa: PLR2004 - nvarchar
-        raise ProtocolError("the statement of sp_executesql must be nvarchar")
-    if longest == 0xFFFF:  # noqa: PLR2004 - (max), in chunks
-        at, text = at + 8, b""
-        while size := struct.unpack_from("<I", data, at)[0]:
-            text, at = text + data[at + 4 : at + 4 + size], at + 4 + size
-        at += 4
-    else:
-        size = struct.unpack_from("<H", data, at)[0]
-        text, at = data[at + 2 : at + 2 + size], at + 2 + size
-    if at < len(data):
-        raise ProtocolError("parameters of sp_executesql are not here; send plain batches")
-    return text.decode("utf-16-le")
+        raise ProtocolError(f"procedure {procedure!r} is not here; send batches, or sp_executesql")
+    reader = Reader(data[at:])
+    try:
+        _, statement = reader.parameter()
+        if not reader.is_done:
+            reader.parameter()  # the parameters' declaration, which their types on the wire repeat
+        parameters = {}
+        while not reader.is_done:
+            name, value = reader.parameter()
+            parameters[name.removeprefix("@")] = value
+    except UnknownTypeError as error:
+        raise ProtocolError(str(error)) from error
+    return str(statement), parameters
 
 
 def _b_text(text: str) -> bytes:
