@@ -160,7 +160,11 @@ class PhasedOperator:
             if state is None:
                 state = self.begin(context)
             self._state = state
-            while not isinstance(outcome := self.advance(context, state, event), Result):
+            while True:
+                outcome = self.advance(context, state, event)
+                self.check_not_killed()
+                if isinstance(outcome, Result):
+                    return outcome.value
                 event = self._wait(outcome)
                 self.check_not_killed()
         except TaskDeferred:
@@ -171,7 +175,6 @@ class PhasedOperator:
         except BaseException:
             self._undo_quietly(context, state)
             raise
-        return outcome.value
 
     def _wait(self, trigger: WatchTrigger) -> dict[str, Any]:
         if self.deferrable:

@@ -132,6 +132,22 @@ def test_nothing_is_changed_after_a_kill(clocked, create_operator):
     assert clocked.events.calls("RunJobFlow") == []
 
 
+def test_a_kill_in_the_middle_of_a_launch_is_neither_deferred_nor_a_success(clocked, create_operator, emr, monkeypatch):
+    operator = create_operator(deferrable=True)
+
+    def kill(event: dict[str, Any]) -> None:
+        if event.get("operation") == "RunJobFlow":
+            monkeypatch.setattr(type(operator), "_killed", True)
+
+    clocked.events.listeners.append(kill)
+    try:
+        with pytest.raises(KilledError):
+            Task(operator).run()
+    finally:
+        clocked.events.listeners.remove(kill)
+    assert live(emr) == []
+
+
 def test_a_retry_adopts_the_cluster_of_a_try_that_crashed(clocked, create_operator):
     crashed = Task(create_operator(deferrable=True))
     crashed.start()
