@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from airflow_eip_provider.local_aws.azure_sql.tds import ProtocolError
+
 _DAY_ZERO = dt.datetime(1, 1, 1)  # noqa: DTZ001 - TDS counts days without a zone
 _MAX = 0xFFFF
 _NULL_LENGTH = 0xFFFF
@@ -17,15 +19,11 @@ _LONG = {0xE7: 5, 0xEF: 5, 0xA7: 5, 0xAF: 5, 0xA5: 0, 0xAD: 0}  # type → bytes
 _UNICODE, _BINARY = {0xE7, 0xEF}, {0xA5, 0xAD}
 
 
-class UnknownTypeError(Exception):
-    """A parameter has a type that is not read here."""
-
-
 class Reader:
     """
-    Reads parameters one after the other.
+    Reads a call, from its start to its end.
 
-    :raises UnknownTypeError: from ``parameter``, naming the TDS type.
+    :raises ProtocolError: from every method, when the data ends before its time or has a type that is not read here.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -39,20 +37,27 @@ class Reader:
 
     def parameter(self) -> tuple[str, Any]:
         """Read one parameter: its name, perhaps empty, and its value."""
-        name = self._take(2 * self._byte()).decode("utf-16-le")
+        name = self.text(self._byte())
         self._byte()  # by value or by reference, which makes no difference here
         return name, self._value(self._byte())
 
+    def text(self, length: int) -> str:
+        """Read a text of so many characters."""
+        return self._take(2 * length).decode("utf-16-le", errors="replace")
+
+    def number(self, form: str) -> int:
+        """Read a number, of a form that ``struct`` knows."""
+        return int(struct.unpack(form, self._take(struct.calcsize(form)))[0])
+
     def _take(self, count: int) -> bytes:
         taken = self._data[self._at : self._at + count]
+        if len(taken) < count:
+            raise ProtocolError("a call is cut short")
         self._at += count
         return taken
 
     def _byte(self) -> int:
         return self._take(1)[0]
-
-    def _number(self, form: str) -> int:
-        return int(struct.unpack(form, self._take(struct.calcsize(form)))[0])
 
     def _value(self, kind: int) -> Any:
         if kind in _LONG:
@@ -69,7 +74,7 @@ class Reader:
         return _fixed(kind, self._take(self._byte()))
 
     def _text_or_bytes(self, kind: int) -> Any:
-        longest = self._number("<H")
+        longest = self.number("<H")
         self._take(_LONG[kind])
         raw = self._chunks() if longest == _MAX else self._plain()
         if raw is None or kind in _BINARY:
@@ -77,14 +82,14 @@ class Reader:
         return raw.decode("utf-16-le" if kind in _UNICODE else "cp1252")
 
     def _plain(self) -> bytes | None:
-        length = self._number("<H")
+        length = self.number("<H")
         return None if length == _NULL_LENGTH else self._take(length)
 
     def _chunks(self) -> bytes | None:
-        if self._number("<Q") == _NULL_LONG:
+        if self.number("<Q") == _NULL_LONG:
             return None
         data = b""
-        while size := self._number("<I"):
+        while size := self.number("<I"):
             data += self._take(size)
         return data
 
@@ -125,4 +130,4 @@ def _fixed(kind: int, raw: bytes) -> Any:
         case 0x24:  # uniqueidentifier
             return UUID(bytes_le=raw)
         case _:
-            raise UnknownTypeError(f"a parameter of TDS type {kind:#04x} is not read here; write it into the statement")
+            raise ProtocolError(f"a parameter of TDS type {kind:#04x} is not read here; write it into the statement")

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import selectors
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.local_aws.azure_sql import tds
-from airflow_eip_provider.local_aws.azure_sql.database import Database, SqlError
+from airflow_eip_provider.local_aws.azure_sql.database import Database
 from airflow_eip_provider.local_aws.azure_sql.firewall import Firewall, refusal
+from airflow_eip_provider.local_aws.azure_sql.requests import Requests
+from airflow_eip_provider.local_aws.azure_sql.results import SqlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from airflow_eip_provider.local_aws.azure_sql.database import Table
+    from airflow_eip_provider.local_aws.azure_sql.results import Table
+    from airflow_eip_provider.local_aws.azure_sql.session import Session
     from airflow_eip_provider.local_aws.outside import Caller
 
 log = logging.getLogger(__name__)
 
 LOGIN_FAILED, NO_SUCH_DATABASE, NOT_ADMITTED = 18456, 4060, 40615
-_LOGIN_SEVERITY, _SERVER_SEVERITY, _STATEMENT_SEVERITY = 14, 11, 15
 _CHUNK = 65536
+_DATABASE_NAME = re.compile(r"[\w-]{1,128}")  # it becomes part of a file's name
+_GOODBYE_SECONDS = 5.0
 
 
 class AzureSqlServer:
@@ -59,6 +64,8 @@ class AzureSqlServer:
         self._databases: dict[str, Database] = {}
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, Caller] = {}
+        self._moves = 0
+        self._workers: set[threading.Thread] = set()
         self._listener = socket.create_server((host, port))
         self.host, self.port = self._listener.getsockname()[:2]
         self._thread = threading.Thread(target=self._accept, name="azure-sql", daemon=True)
@@ -74,11 +81,13 @@ class AzureSqlServer:
         self._listener.close()
         if self._thread.is_alive():
             self._thread.join()
-        self.reset_connections()
         self.reset()
+        for worker in list(self._workers):
+            worker.join(_GOODBYE_SECONDS)
 
     def reset(self) -> None:
-        """Forget rules and databases; those on disk stay there."""
+        """Cut every connection, and forget rules and databases; those on disk stay there."""
+        self.reset_connections()
         for rule in self.firewall.rules():
             self.firewall.delete(rule.name)
         with self._lock:
@@ -92,16 +101,15 @@ class AzureSqlServer:
 
         :raises SqlError: as SQL Server words it.
         """
-        with self._lock:
-            if database not in self._databases:
-                # DuckDB names the catalog after the file, which must not be the name of a schema in it.
-                path = self._directory / f"database-{database}.duckdb" if self._directory else None
-                self._databases[database] = Database(database, path=path)
-        return self._databases[database].execute(sql)
+        found = self._database(database, make=True)
+        if found is None:
+            raise SqlError(5133, f"Database name '{database}' is not valid; use letters, digits, '_' and '-'.")
+        return found.execute(sql)
 
     def reset_connections(self, job_flow_id: str | None = None) -> None:
         """Cut the connections of a cluster, as when its node's address changes, or all of them."""
         with self._lock:
+            self._moves += 1
             cut = [c for c, who in self._connections.items() if job_flow_id in (None, who.job_flow_id)]
         for connection in cut:
             with contextlib.suppress(OSError):
@@ -113,19 +121,18 @@ class AzureSqlServer:
                 connection, peer = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(connection, peer[:2]), name="azure-sql", daemon=True).start()
+            worker = threading.Thread(target=self._serve, args=(connection, peer[:2]), name="azure-sql", daemon=True)
+            self._workers.add(worker)
+            worker.start()
 
     def _serve(self, connection: socket.socket, peer: tuple[str, int]) -> None:
         with connection:
-            caller = self._who(peer, self.port)
-            if caller.ip is None:
-                # No way to the internet: AWS would let the packets vanish; the client is spared the wait.
-                self._note(caller, admitted=False, error_code=None)
-                return
-            with self._lock:
-                self._connections[connection] = caller
+            caller = self._identify(connection, peer)
             try:
-                if self._upstream is not None and self.firewall.admits(caller.ip):
+                if caller.ip is None:
+                    # No way to the internet: AWS would let the packets vanish; the client is spared the wait.
+                    self._note(caller, admitted=False, error_code=None)
+                elif self._upstream is not None and self.firewall.admits(caller.ip):
                     self._note(caller, admitted=True, error_code=None)
                     self._pass_on(connection, self._upstream)
                 else:
@@ -135,6 +142,17 @@ class AzureSqlServer:
             finally:
                 with self._lock:
                     self._connections.pop(connection, None)
+                self._workers.discard(threading.current_thread())
+
+    def _identify(self, connection: socket.socket, peer: tuple[str, int]) -> Caller:
+        """Find out who connected, and list the connection: whoever moves from then on loses it."""
+        while True:
+            moves = self._moves
+            caller = self._who(peer, self.port)
+            with self._lock:
+                if moves == self._moves:  # else the address may be the one from before the move
+                    self._connections[connection] = caller
+                    return caller
 
     def _note(self, caller: Caller, *, admitted: bool, error_code: int | None) -> None:
         self._record(
@@ -148,57 +166,58 @@ class AzureSqlServer:
         )
 
     def _converse(self, connection: socket.socket, caller: Caller) -> None:
-        database: Database | None = None
-        while (message := tds.receive(connection)) is not None:
-            kind, data = message
-            if kind == tds.PRELOGIN:
-                tds.send(connection, tds.prelogin_answer())
-            elif kind == tds.LOGIN7:
-                database = self._log_in(connection, tds.parse_login(data), caller)
-                if database is None:
-                    return
-            elif database is None:
-                raise tds.ProtocolError("a request before the login")
-            elif kind == tds.ATTENTION:
-                tds.send(connection, tds.attention_answer())
-            elif kind == tds.TRANSACTION:
-                tds.send(connection, tds.transaction_answer(data))
-            else:
-                tds.send(connection, self._answer(database, kind, data))
+        with contextlib.ExitStack() as stack:
+            requests: Requests | None = None
+            while (message := tds.receive(connection)) is not None:
+                kind, data = message
+                if kind == tds.PRELOGIN:
+                    tds.send(connection, tds.prelogin_answer())
+                elif requests is not None:
+                    tds.send(connection, requests.answer(kind, data))
+                elif kind == tds.LOGIN7:
+                    session = self._log_in(connection, tds.parse_login(data), caller)
+                    if session is None:
+                        return
+                    requests = Requests(stack.enter_context(contextlib.closing(session)), server=self.name)
+                else:
+                    raise tds.ProtocolError("a request before the login")
 
-    def _log_in(self, connection: socket.socket, login: tds.Login, caller: Caller) -> Database | None:
-        """Firewall first, then the password, as Azure does: error 18456 shows that the firewall was passed."""
+    def _log_in(self, connection: socket.socket, login: tds.Login, caller: Caller) -> Session | None:
+        try:
+            session = self._session(login, ip=str(caller.ip))
+        except SqlError as error:
+            self._note(caller, admitted=error.number != NOT_ADMITTED, error_code=error.number)
+            tds.send(connection, tds.refusal(error, server=self.name))
+            return None
+        self._note(caller, admitted=True, error_code=None)
+        tds.send(connection, tds.login_answer(login, database=session.database))
+        return session
+
+    def _session(self, login: tds.Login, *, ip: str) -> Session:
+        """Ask the firewall first, then for the password, as Azure does: 18456 shows that the firewall was passed."""
         named = login.server.split(".")[0]
         server = self.name if not named or named.isdigit() or named == "localhost" else named
-        if not self.firewall.admits(str(caller.ip)):
-            problem = NOT_ADMITTED, refusal(server=server, ip=str(caller.ip)), _LOGIN_SEVERITY
-        else:
-            with self._lock:
-                database = self._databases.get(login.database)
-            if database is None:
-                text = f"Cannot open database '{login.database}' requested by the login. The login failed."
-                problem = NO_SUCH_DATABASE, text, _SERVER_SEVERITY
-            elif not database.knows(login.user, login.password):
-                problem = LOGIN_FAILED, f"Login failed for user '{login.user}'.", _LOGIN_SEVERITY
-            else:
-                self._note(caller, admitted=True, error_code=None)
-                tds.send(connection, tds.login_answer(login, database=database.name))
-                return database
-        number, message, severity = problem
-        self._note(caller, admitted=number != NOT_ADMITTED, error_code=number)
-        tds.send(connection, tds.error(number, message, server=self.name, severity=severity))
-        return None
+        if self._upstream is not None or not self.firewall.admits(ip):
+            raise SqlError(NOT_ADMITTED, refusal(server=server, ip=ip))
+        database = self._database(login.database)
+        if database is None:
+            text = f"Cannot open database '{login.database}' requested by the login. The login failed."
+            raise SqlError(NO_SUCH_DATABASE, text)
+        if not database.knows(login.user, login.password):
+            raise SqlError(LOGIN_FAILED, f"Login failed for user '{login.user}'.")
+        return database.session(user=login.user)
 
-    def _answer(self, database: Database, kind: int, data: bytes) -> bytes:
-        try:
-            if kind == tds.SQL_BATCH:
-                return tds.results(database.execute(tds.batch_text(data)))
-            statement, parameters = tds.rpc_statement(data)
-            return tds.results(database.execute(statement, parameters=parameters))
-        except SqlError as error:
-            return tds.error(error.number, error.message, server=self.name, severity=_STATEMENT_SEVERITY)
-        except tds.ProtocolError as error:
-            return tds.error(50000, str(error), server=self.name, severity=_STATEMENT_SEVERITY)
+    def _database(self, name: str, *, make: bool = False) -> Database | None:
+        """Find a database, on disk too; names are equal whatever their case."""
+        if not _DATABASE_NAME.fullmatch(name):
+            return None
+        key = name.lower()
+        # DuckDB names the catalog after the file, which must not be the name of a schema in it.
+        path = self._directory / f"database-{key}.duckdb" if self._directory else None
+        with self._lock:
+            if key not in self._databases and (make or (path is not None and path.exists())):
+                self._databases[key] = Database(name, path=path)
+            return self._databases.get(key)
 
     def _pass_on(self, connection: socket.socket, upstream: tuple[str, int]) -> None:
         with socket.create_connection(upstream) as other, selectors.DefaultSelector() as selector:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from airflow_eip_provider.local_aws.azure_sql.parameters import Reader, UnknownTypeError
+from airflow_eip_provider.local_aws.azure_sql.results import Transaction
 from airflow_eip_provider.local_aws.azure_sql.types import COLLATION, wire_type
 
 if TYPE_CHECKING:
     import socket
 
-    from airflow_eip_provider.local_aws.azure_sql.database import Table
+    from airflow_eip_provider.local_aws.azure_sql.results import SqlError, Table
 
 SQL_BATCH, RPC, RESPONSE, ATTENTION, TRANSACTION, LOGIN7, PRELOGIN = 0x01, 0x03, 0x04, 0x06, 0x0E, 0x10, 0x12
-SP_EXECUTESQL = 10
 _HEADER = struct.Struct(">BBHHBB")
 _LAST = 0x01
 _PACKET = 4096
 _ENCRYPT_NOT_SUPPORTED = 0x02
+DONE, _DONE_PROCEDURE, _DONE_IN_PROCEDURE = 0xFD, 0xFE, 0xFF
 _DONE_MORE, _DONE_ERROR, _DONE_COUNT, _DONE_ATTENTION = 0x01, 0x02, 0x10, 0x20
 
 
@@ -46,6 +46,7 @@ def receive(connection: socket.socket) -> tuple[int, bytes] | None:
     Read one message, of one packet or more; ``None`` when the client is gone.
 
     :return: the message's type and its data.
+    :raises ProtocolError: when it is not TDS.
     """
     data = b""
     while True:
@@ -53,6 +54,8 @@ def receive(connection: socket.socket) -> tuple[int, bytes] | None:
         if header is None:
             return None
         kind, status, length, *_ = _HEADER.unpack(header)
+        if length < _HEADER.size:
+            raise ProtocolError(f"a packet of {length} bytes")
         body = _exactly(connection, length - _HEADER.size)
         if body is None:
             return None
@@ -117,40 +120,19 @@ def parse_login(data: bytes) -> Login:
 
 def batch_text(data: bytes) -> str:
     """Read the text of a SQL batch, behind its headers."""
-    return _skip_headers(data).decode("utf-16-le")
+    return without_headers(data).decode("utf-16-le", errors="replace")
 
 
-def _skip_headers(data: bytes) -> bytes:
-    return data[struct.unpack_from("<I", data)[0] :]
-
-
-def rpc_statement(data: bytes) -> tuple[str, dict[str, Any]]:
+def without_headers(data: bytes) -> bytes:
     """
-    Read an RPC of ``sp_executesql``: its statement, and its parameters by name.
+    Return a request's data behind its headers.
 
-    :raises ProtocolError: for other procedures, and for parameters of a type that is not read here.
+    :raises ProtocolError: when it has none.
     """
-    data = _skip_headers(data)
-    (length,) = struct.unpack_from("<H", data)
-    if length == 0xFFFF:  # noqa: PLR2004 - a number follows instead of a name
-        procedure, at = struct.unpack_from("<H", data, 2)[0], 6
-    else:
-        name = data[2 : 2 + 2 * length].decode("utf-16-le").lower()
-        procedure, at = (SP_EXECUTESQL if name.endswith("sp_executesql") else name), 4 + 2 * length
-    if procedure != SP_EXECUTESQL:
-        raise ProtocolError(f"procedure {procedure!r} is not here; send batches, or sp_executesql")
-    reader = Reader(data[at:])
     try:
-        _, statement = reader.parameter()
-        if not reader.is_done:
-            reader.parameter()  # the parameters' declaration, which their types on the wire repeat
-        parameters = {}
-        while not reader.is_done:
-            name, value = reader.parameter()
-            parameters[name.removeprefix("@")] = value
-    except UnknownTypeError as error:
-        raise ProtocolError(str(error)) from error
-    return str(statement), parameters
+        return data[struct.unpack_from("<I", data)[0] :]
+    except struct.error as error:
+        raise ProtocolError("a request without its headers") from error
 
 
 def _b_text(text: str) -> bytes:
@@ -177,15 +159,20 @@ def login_answer(login: Login, *, database: str) -> bytes:
     return b"".join(_token(0xE3, change) for change in changes) + _token(0xAD, acknowledged) + done()
 
 
-def error(number: int, message: str, *, server: str, severity: int, state: int = 1) -> bytes:
-    """Refuse: an ERROR token and the DONE behind it."""
-    body = struct.pack("<iBB", number, state, severity) + _us_text(message) + _b_text(server) + b"\0"
-    return _token(0xAA, body + struct.pack("<I", 1)) + done(status=_DONE_ERROR)
+def error(problem: SqlError, *, server: str) -> bytes:
+    """Write an ERROR token; a DONE token with ``DONE_ERROR`` must follow."""
+    body = struct.pack("<iBB", problem.number, 1, problem.severity) + _us_text(problem.message) + _b_text(server)
+    return _token(0xAA, body + b"\0" + struct.pack("<I", 1))
 
 
-def done(*, status: int = 0, rows: int = 0) -> bytes:
+def done(kind: int = DONE, *, status: int = 0, rows: int = 0) -> bytes:
     """Write a DONE token."""
-    return struct.pack("<BHHQ", 0xFD, status, 0, rows)
+    return struct.pack("<BHHQ", kind, status, 0, rows)
+
+
+def refusal(problem: SqlError, *, server: str) -> bytes:
+    """Refuse a login."""
+    return error(problem, server=server) + done(status=_DONE_ERROR)
 
 
 def attention_answer() -> bytes:
@@ -193,26 +180,44 @@ def attention_answer() -> bytes:
     return done(status=_DONE_ATTENTION)
 
 
-def transaction_answer(data: bytes) -> bytes:
-    """Answer a transaction manager's request: each statement stands alone, so begin, commit and rollback do nothing."""
-    (request,) = struct.unpack_from("<H", _skip_headers(data))
-    begin, commit, rollback = 5, 7, 8
-    descriptor = struct.pack("<Q", 1)
-    changes = {
-        begin: b"\x08\x08" + descriptor + b"\0",
-        commit: b"\x09\0\x08" + descriptor,
-        rollback: b"\x0a\0\x08" + descriptor,
-    }
-    return (_token(0xE3, changes[request]) if request in changes else b"") + done()
+def results(
+    tables: list[Table], *, problem: SqlError | None, server: str, is_call: bool = False, handle: int | None = None
+) -> bytes:
+    """
+    Write what a request came to.
 
-
-def results(tables: list[Table]) -> bytes:
-    """Write the results of a batch."""
+    :param tables: the results of its statements.
+    :param problem: what it ended with.
+    :param is_call: whether it was the call of a procedure, whose results are followed by its status.
+    :param handle: of the statement that the procedure prepared.
+    """
     data = b""
     for number, table in enumerate(tables, 1):
-        more = _DONE_MORE if number < len(tables) else 0
-        data += _rows(table) + done(status=_DONE_COUNT | more, rows=table.affected)
-    return data or done()
+        more = _DONE_MORE if is_call or problem or number < len(tables) else 0
+        kind = _DONE_IN_PROCEDURE if is_call else DONE
+        data += _change(table) + _rows(table) + done(kind, status=_DONE_COUNT | more, rows=table.affected)
+    if problem:
+        data += error(problem, server=server)
+    if is_call:
+        data += struct.pack("<Bi", 0x79, problem.number if problem else 0) + _output(handle)
+        return data + done(_DONE_PROCEDURE, status=_DONE_ERROR if problem else 0)
+    return data + done(status=_DONE_ERROR) if problem else data or done()
+
+
+def _output(handle: int | None) -> bytes:
+    """Write a RETURNVALUE token: the first parameter, an int."""
+    if handle is None:
+        return b""
+    return struct.pack("<BHBBIHBBBi", 0xAC, 0, 0, 0x01, 0, 0, 0x26, 4, 4, handle)
+
+
+def _change(table: Table) -> bytes:
+    """Write the ENVCHANGE token of a transaction that began or ended."""
+    if table.transaction is None:
+        return b""
+    descriptor = b"\x08" + struct.pack("<Q", 1)
+    begun = table.transaction is Transaction.BEGUN
+    return _token(0xE3, bytes((table.transaction.value,)) + (descriptor + b"\0" if begun else b"\0" + descriptor))
 
 
 def _rows(table: Table) -> bytes:

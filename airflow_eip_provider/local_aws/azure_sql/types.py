@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 COLLATION = bytes((0x09, 0x04, 0xD0, 0x00, 0x34))  # SQL_Latin1_General_CP1_CI_AS
 _LONGEST = 8000  # bytes of a (var)char or binary that is not (max)
 _MAX = 0xFFFF
+_TOO_BIG = 2**63
 _SCALE = 6  # DuckDB keeps microseconds
 _DAY_ZERO = dt.date(1, 1, 1)
 _NULL1, _NULL2, _NULL8 = b"\x00", b"\xff\xff", b"\xff" * 8
@@ -110,7 +111,10 @@ _FIXED: dict[str, WireType] = {
     "DOUBLE": _float(8),
     "DATE": WireType(b"\x28", lambda v: _short(_days(v))),
     "TIME": WireType(bytes((0x29, _SCALE)), lambda v: _short(_ticks(v))),
-    "TIMESTAMP": WireType(bytes((0x2A, _SCALE)), lambda v: _short(_ticks(v) + _days(v.date()))),
+    **dict.fromkeys(
+        ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"),
+        WireType(bytes((0x2A, _SCALE)), lambda v: _short(_ticks(v) + _days(v.date()))),
+    ),
     "TIMESTAMP WITH TIME ZONE": WireType(bytes((0x2B, _SCALE)), _datetimeoffset),
     "UUID": WireType(bytes((0x24, 16)), lambda v: _short(UUID(str(v)).bytes_le)),
 }
@@ -123,6 +127,8 @@ def wire_type(kind: str, values: list[Any]) -> WireType:
     :param kind: DuckDB's name of the type.
     :param values: the column's values, which say how long the longest is.
     """
+    if kind == "HUGEINT" and all(-_TOO_BIG <= value < _TOO_BIG for value in values if value is not None):
+        return _FIXED["BIGINT"]  # a sum is one of bigint at most in SQL Server
     if kind in _FIXED:
         return _FIXED[kind]
     if decimal := re.fullmatch(r"DECIMAL\((\d+), ?(\d+)\)", kind):
