@@ -9,13 +9,13 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
+from airflow_eip_provider.calls import Call, Reading, error_code, perform
 from airflow_eip_provider.exceptions import (
     AddressBusyError,
     AddressNotFoundError,
     MissingConnectionError,
     NotPermittedError,
 )
-from airflow_eip_provider.hooks.calls import Call, Reading, error_code, perform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
-from airflow_eip_provider.hooks.calls import Call, Reading, error_code, perform
+from airflow_eip_provider.calls import Call, Reading, error_code, perform
 from airflow_eip_provider.hooks.eip import StrictConnectionMixin, tags_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.hooks.calls import Call, Reading, error_code
+from airflow_eip_provider.calls import Call, Reading, error_code
 from airflow_eip_provider.hooks.eip import StrictConnectionMixin
 
 if TYPE_CHECKING:

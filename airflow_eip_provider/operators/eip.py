@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.hooks.calls import Reading
+    from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 

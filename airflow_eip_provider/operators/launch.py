@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider.calls import THROTTLING_CODES, error_code, is_transient
 from airflow_eip_provider.exceptions import LaunchUnclearError
-from airflow_eip_provider.hooks.calls import THROTTLING_CODES, error_code, is_transient
 from airflow_eip_provider.hooks.emr import Cluster, read_tagged_clusters
 from airflow_eip_provider.operators.owner import ALLOCATION_TAG, OWNER_DIGEST_TAG, TRY_TAG
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink, EmrLogsLink
 
 from airflow_eip_provider.airflow_compat import TRIGGER_FAIL_REPR, AirflowFailException, TaskDeferred, conf
+from airflow_eip_provider.calls import Reading, perform
 from airflow_eip_provider.exceptions import (
     ClusterEndedError,
     ElasticIpError,
@@ -23,7 +24,6 @@ from airflow_eip_provider.exceptions import (
     KilledError,
     PermanentError,
 )
-from airflow_eip_provider.hooks.calls import Reading, perform
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.links.eip import ElasticIpLink

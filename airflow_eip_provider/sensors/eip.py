@@ -15,6 +15,7 @@ from airflow_eip_provider.airflow_compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
 )
+from airflow_eip_provider.calls import is_transient, perform
 from airflow_eip_provider.exceptions import (
     AddressNotFoundError,
     ClusterEndedError,
@@ -22,7 +23,6 @@ from airflow_eip_provider.exceptions import (
     InvalidInputError,
     PermanentError,
 )
-from airflow_eip_provider.hooks.calls import is_transient, perform
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.links.eip import ElasticIpLink

@@ -9,7 +9,7 @@ from airflow_eip_provider.hooks.emr import read_cluster
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.hooks.calls import Reading
+    from airflow_eip_provider.calls import Reading
 
 
 def read_association(

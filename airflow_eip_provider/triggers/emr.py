@@ -19,7 +19,7 @@ from airflow_eip_provider.triggers.eip import read_instance_running
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.hooks.calls import Reading
+    from airflow_eip_provider.calls import Reading
 
 Target = Literal["primary_running", "cluster_ready", "cluster_waiting", "cluster_completed", "cluster_ended"]
 

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_eip_provider.airflow_compat import BaseTrigger, TriggerEvent
-from airflow_eip_provider.hooks.calls import Reading, is_transient, perform, perform_async
+from airflow_eip_provider.calls import Reading, is_transient, perform, perform_async
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.step_logs import StepLogHook

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.hooks.calls import perform
+from airflow_eip_provider.calls import perform
 from tests.life import Task
 
 ROUNDS = 50

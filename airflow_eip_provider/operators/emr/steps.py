@@ -12,6 +12,7 @@ from airflow.providers.amazon.aws.operators.emr import EmrAddStepsOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
+from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import (
     AddressLostError,
     ClusterEndedError,
@@ -21,7 +22,6 @@ from airflow_eip_provider.exceptions import (
     StepFailedError,
     WaitTimeoutError,
 )
-from airflow_eip_provider.hooks.calls import perform
 from airflow_eip_provider.hooks.emr import EmrClusterHook, read_active_steps, read_steps
 from airflow_eip_provider.hooks.step_logs import StepLogHook, StepLogs, read_logs_written
 from airflow_eip_provider.operators import preflight

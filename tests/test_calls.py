@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
-from airflow_eip_provider.hooks.calls import Call, error_code, is_transient, perform, perform_async
+from airflow_eip_provider.calls import Call, error_code, is_transient, perform, perform_async
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.hooks.calls import Reading
+    from airflow_eip_provider.calls import Reading
 
 
 def client_error(code: str, status: int = 400) -> ClientError:
