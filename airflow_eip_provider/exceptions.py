@@ -11,12 +11,19 @@ Every error that this package raises.
     │   ├── NotPermittedError           IAM refuses what the task needs
     │   ├── MissingConnectionError      the Airflow connection does not exist
     │   ├── NotBoundError               a step was to run on a cluster without the address
-    │   └── AddressLostError            the address left the cluster while it was needed
+    │   ├── AddressLostError            the address left the cluster while it was needed
+    │   ├── NotLeasedError              a step was to run on a cluster whose tenancy has ended or is ending
+    │   └── LockStoreError              the lock store is missing, is something else, or may not be used
+    │       ├── NewerRecordError        a newer version of this package wrote the record
+    │       └── CorruptRecordError      what is stored there is no record
     └── TransientError                  Airflow's retries may help
         ├── AddressBusyError            somebody else has the address (not getting it, as opposed to losing it)
         ├── WaitTimeoutError            a bounded wait ended
         ├── ClusterEndedError           the cluster is in a terminal state, or unknown
         ├── KilledError                 the task was killed; nothing further is changed
+        ├── LockStoreUnavailableError   the lock store gives no answer
+        ├── LeaseLostError              the lease went to another owner while this one was not looking
+        ├── SupersededError             a newer try of the same task is at work
         ├── LaunchUnclearError          RunJobFlow got no answer and no cluster of this launch can be found
         └── StepFailedError             EMR ended a step other than COMPLETED
 
@@ -34,15 +41,22 @@ __all__ = [
     "AddressNotFoundError",
     "AddressUnusableError",
     "ClusterEndedError",
+    "CorruptRecordError",
     "ElasticIpError",
     "InvalidInputError",
     "KilledError",
     "LaunchUnclearError",
+    "LeaseLostError",
+    "LockStoreError",
+    "LockStoreUnavailableError",
     "MissingConnectionError",
+    "NewerRecordError",
     "NotBoundError",
+    "NotLeasedError",
     "NotPermittedError",
     "PermanentError",
     "StepFailedError",
+    "SupersededError",
     "TransientError",
     "WaitTimeoutError",
 ]
@@ -144,6 +158,85 @@ class AddressLostError(PermanentError):
         )
         self.allocation_id = allocation_id
         self.job_flow_id = job_flow_id
+
+
+class NotLeasedError(PermanentError):
+    """A step was to be submitted to a cluster whose tenancy has ended, or is ending."""
+
+    def __init__(self, allocation_id: str, *, job_flow_id: str, standing: str) -> None:
+        super().__init__(
+            f"submitting steps to cluster '{job_flow_id}'",
+            problem=f"the lock store says that Elastic IP '{allocation_id}' is {standing}",
+            remedy="submit every step that needs the address before it is released, or create a cluster for them",
+        )
+        self.allocation_id = allocation_id
+        self.job_flow_id = job_flow_id
+
+
+class LockStoreError(PermanentError):
+    """The lock store is missing, is something else, or may not be used; nothing was changed."""
+
+    def __init__(self, uri: str, *, problem: str, remedy: str) -> None:
+        super().__init__(f"opening lock store '{uri}'", problem=problem, remedy=remedy)
+        self.uri = uri
+
+
+class NewerRecordError(LockStoreError):
+    """A newer version of this package wrote the record; this one must not touch it."""
+
+    def __init__(self, uri: str, *, schema: int, known: int) -> None:
+        super().__init__(
+            uri,
+            problem=f"the record has schema {schema}, this version knows up to {known}",
+            remedy="upgrade airflow-eip-provider in this environment to the version of the others",
+        )
+
+
+class CorruptRecordError(LockStoreError):
+    """What is stored there is no record of this lock."""
+
+    def __init__(self, uri: str, *, problem: str) -> None:
+        super().__init__(
+            uri,
+            problem=f"what is stored there is no record: {problem}",
+            remedy="see that no job uses the address, then delete the record; tokens start anew",
+        )
+
+
+class LockStoreUnavailableError(TransientError):
+    """The lock store gives no answer."""
+
+    def __init__(self, uri: str, *, problem: str) -> None:
+        super().__init__(
+            f"using lock store '{uri}'",
+            problem=f"it gives no answer: {problem}",
+            remedy="a retry goes on where this try stopped; running steps are not concerned",
+        )
+        self.uri = uri
+
+
+class LeaseLostError(TransientError):
+    """The lease went to another owner while this one was not looking; everything that this one did is undone."""
+
+    def __init__(self, allocation_id: str, *, problem: str) -> None:
+        super().__init__(
+            f"handing over Elastic IP '{allocation_id}'",
+            problem=f"the lease is no longer this task's: {problem}",
+            remedy="a retry queues again; find out what held this task up for so long",
+        )
+        self.allocation_id = allocation_id
+
+
+class SupersededError(TransientError):
+    """A newer try of the same task is at work; this one touches nothing any more."""
+
+    def __init__(self, allocation_id: str, *, problem: str) -> None:
+        super().__init__(
+            f"working with Elastic IP '{allocation_id}'",
+            problem=problem,
+            remedy="nothing to do: the newer try goes on",
+        )
+        self.allocation_id = allocation_id
 
 
 class AddressBusyError(TransientError):

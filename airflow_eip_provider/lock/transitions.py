@@ -1,0 +1,379 @@
+"""
+The lock's law: everything that changes a record is here.
+
+:func:`step` applies one event to one record. :data:`TABLE` is the same as data: from which state, by what, to which.
+Every event is idempotent, so a write whose answer was lost is resolved by applying the event to what is read next: if
+it had taken effect, nothing changes.
+
+A lease is FREE (there is none), TAKEN (its owner launches and binds a cluster), HELD (handed over) or CLOSING (no step
+may start any more). Time enters as a number and decides about one thing only: whose turn it is at a free address.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from airflow_eip_provider.lock.model import LIMITS, Entry, Lease, Limits, Phase, Record, Speaker, Suspect, Tenancy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """
+    Take a free address: at once when nobody queues, else in the order of the queue.
+
+    :param handover_seconds: how long the owner may take until it hands over.
+    """
+
+    speaker: Speaker
+    cluster_name: str
+    handover_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Join the queue at its end."""
+
+    speaker: Speaker
+    cluster_name: str
+    handover_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reenter:
+    """Speak for the owner from now on (a retry), or go on speaking (a new time to launch)."""
+
+    speaker: Speaker
+
+
+@dataclass(frozen=True, slots=True)
+class Prewarm:
+    """
+    Announce that the owner starts its cluster while it queues.
+
+    :param depth: how many of the queue's first places may.
+    """
+
+    speaker: Speaker
+    depth: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Prewarmed:
+    """Name the cluster that was started early."""
+
+    speaker: Speaker
+    carrier: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Record what carries the address: the creating task has done its part."""
+
+    speaker: Speaker
+    token: int
+    carrier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """
+    Let no further step start.
+
+    :param abandoned: the next owner closes a lease that was never handed over.
+    """
+
+    token: int
+    abandoned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """
+    End a lease.
+
+    :param carrier: the cluster or instance that the tenancy had, for the history.
+    :param why: for the history.
+    :param doubtful: a cluster may have been launched that is recorded nowhere.
+    """
+
+    token: int
+    carrier: str | None
+    why: str
+    doubtful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Give up a place in the queue."""
+
+    speaker: Speaker
+
+
+FREE, SAME = "free", "same"
+_LEASED = ("taken", "held", "closing")
+_ANY = (FREE, *_LEASED)
+
+Event: TypeAlias = Take | Queue | Reenter | Prewarm | Prewarmed | HandOver | Close | Release | Leave
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """
+    The event is against the law.
+
+    :param superseded: because a newer try speaks for the owner.
+    """
+
+    why: str
+    superseded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """
+    One row of the law: what an event does to the lease, and when it may.
+
+    :param sources: the states in which it changes anything.
+    :param target: the state that follows; "same" when the lease stays as it is.
+    """
+
+    event: type[Event]
+    apply: Callable[..., Record | Refused]
+    sources: tuple[str, ...]
+    target: str
+    who: str
+    guard: str
+
+
+def state_of(record: Record) -> str:
+    """Return the table's name of a record's state."""
+    return record.lease.phase.value if record.lease else FREE
+
+
+def step(record: Record, event: Event, now: float, limits: Limits = LIMITS) -> Record | Refused:
+    """
+    Apply one event.
+
+    :param now: the store's time, from the answer that brought the record.
+    :return: the new record, the same one when the event has taken effect already, or why it is refused.
+    """
+    row = _ROWS[type(event)]
+    after = row.apply(record, event, now, limits)
+    if isinstance(after, Refused) or after == record:
+        return after
+    source, target = state_of(record), state_of(after)
+    if source not in row.sources or target != (source if row.target == SAME else row.target):
+        raise AssertionError(f"{type(event).__name__} leads from {source} to {target}, against the table")
+    return after
+
+
+def turn_at(record: Record, owner: str, limits: Limits = LIMITS) -> float | None:
+    """Return from when on an owner may take a free address; ``None`` when it must queue first."""
+    place = record.place(owner)
+    if place is None:
+        return None if record.queue else record.free_since
+    return record.free_since + place * limits.grace
+
+
+def _superseded(speaker: Speaker, by: Speaker) -> Refused:
+    return Refused(f"try {by.try_number} speaks for this owner now, not try {speaker.try_number}", superseded=True)
+
+
+def _take(record: Record, event: Take, now: float, limits: Limits) -> Record | Refused:
+    if record.lease is not None:
+        held = record.lease.speaker
+        return record if held == event.speaker else Refused(f"the address is leased to {held.name}")
+    place = record.place(event.speaker.owner)
+    if place is not None:
+        return _take_in_turn(record, event, place, now, limits)
+    if record.queue:
+        return Refused("others queue")
+    lease = Lease(
+        token=record.issued + 1,
+        speaker=event.speaker,
+        phase=Phase.TAKEN,
+        taken_at=now,
+        written_at=now,
+        handover_by=now + event.handover_seconds,
+        cluster_name=event.cluster_name,
+    )
+    return replace(record, issued=lease.token, lease=lease, suspects=_open(record, now))
+
+
+def _take_in_turn(record: Record, event: Take, place: int, now: float, limits: Limits) -> Record | Refused:
+    entry = record.queue[place]
+    if entry.speaker != event.speaker:
+        return _superseded(event.speaker, entry.speaker)
+    turn = record.free_since + place * limits.grace
+    if now < turn:
+        return Refused(f"place {place} of the queue has its turn in {turn - now:.0f} s")
+    lease = Lease(
+        token=entry.token,
+        speaker=entry.speaker,
+        phase=Phase.TAKEN,
+        taken_at=now,
+        written_at=now,
+        handover_by=now + entry.handover_seconds,
+        cluster_name=entry.cluster_name,
+        carrier=entry.carrier,
+        doubtful=entry.doubtful or (entry.prewarmed_at is not None and entry.carrier is None),
+    )
+    # Those before it did not come when it was their turn. Alive, they queue again; what they started is swept.
+    skipped = [_left_by(before, now, limits) for before in record.queue[:place] if before.prewarmed_at is not None]
+    suspects = (*_open(record, now), *skipped)
+    return replace(record, lease=lease, queue=record.queue[place + 1 :], suspects=suspects)
+
+
+def _queue(record: Record, event: Queue, now: float, limits: Limits) -> Record | Refused:
+    owner = event.speaker.owner
+    if record.lease is not None and record.lease.speaker.owner == owner:
+        return Refused("this owner holds the address")
+    place = record.place(owner)
+    if place is not None:
+        there = record.queue[place].speaker
+        return record if there == event.speaker else _superseded(event.speaker, there)
+    entry = Entry(
+        token=record.issued + 1,
+        speaker=event.speaker,
+        arrived_at=now,
+        cluster_name=event.cluster_name,
+        handover_seconds=event.handover_seconds,
+    )
+    return replace(record, issued=entry.token, queue=(*record.queue, entry))
+
+
+def _reenter(record: Record, event: Reenter, now: float, limits: Limits) -> Record | Refused:
+    speaker, lease = event.speaker, record.lease
+    if lease is not None and lease.speaker.owner == speaker.owner:
+        if lease.abandoned:
+            return Refused("the next owner is closing this lease")
+        if not speaker.may_follow(lease.speaker):
+            return _superseded(speaker, lease.speaker)
+        late = lease.handover_by - lease.written_at
+        doubtful = lease.doubtful or lease.speaker != speaker
+        renewed = replace(lease, speaker=speaker, written_at=now, handover_by=now + late, doubtful=doubtful)
+        return replace(record, lease=renewed)
+    place = record.place(speaker.owner)
+    if place is None:
+        return Refused("this owner neither holds nor queues")
+    entry = record.queue[place]
+    if not speaker.may_follow(entry.speaker):
+        return _superseded(speaker, entry.speaker)
+    doubtful = entry.doubtful or entry.speaker != speaker
+    return _with_entry(record, place, replace(entry, speaker=speaker, doubtful=doubtful))
+
+
+def _prewarm(record: Record, event: Prewarm, now: float, limits: Limits) -> Record | Refused:
+    place = record.place(event.speaker.owner)
+    if record.lease is None or place is None:
+        return Refused("only a queue entry behind a holder starts its cluster early")
+    entry = record.queue[place]
+    if entry.speaker != event.speaker:
+        return _superseded(event.speaker, entry.speaker)
+    if entry.prewarmed_at is not None:
+        return record
+    if place >= event.depth or sum(e.prewarmed_at is not None for e in record.queue) >= event.depth:
+        return Refused(f"only the first {event.depth} of the queue may, and no more at a time")
+    return _with_entry(record, place, replace(entry, prewarmed_at=now))
+
+
+def _prewarmed(record: Record, event: Prewarmed, now: float, limits: Limits) -> Record | Refused:
+    place = record.place(event.speaker.owner)
+    if place is None:
+        return Refused("this owner does not queue")
+    entry = record.queue[place]
+    if entry.speaker != event.speaker:
+        return _superseded(event.speaker, entry.speaker)
+    if entry.prewarmed_at is None:
+        return Refused("it was not announced")
+    return _with_entry(record, place, replace(entry, carrier=event.carrier))
+
+
+def _hand_over(record: Record, event: HandOver, now: float, limits: Limits) -> Record | Refused:
+    lease = record.lease
+    if lease is None or lease.token != event.token:
+        return Refused(f"token {event.token} is not current")
+    if lease.speaker != event.speaker:
+        return _superseded(event.speaker, lease.speaker)
+    if lease.phase is Phase.CLOSING:
+        return Refused("the lease is closing")
+    return replace(record, lease=replace(lease, phase=Phase.HELD, carrier=event.carrier))
+
+
+def _close(record: Record, event: Close, now: float, limits: Limits) -> Record | Refused:
+    lease = record.lease
+    if lease is None or lease.token != event.token:
+        return Refused(f"token {event.token} is not current")
+    if lease.phase is Phase.CLOSING:
+        return record
+    return replace(record, lease=replace(lease, phase=Phase.CLOSING, abandoned=event.abandoned))
+
+
+def _release(record: Record, event: Release, now: float, limits: Limits) -> Record | Refused:
+    lease = record.lease
+    if lease is None or lease.token != event.token:
+        has_ended = event.token <= record.issued and all(entry.token != event.token for entry in record.queue)
+        return record if has_ended else Refused(f"token {event.token} is not current")
+    carrier = event.carrier or lease.carrier
+    ended = Tenancy(
+        token=lease.token,
+        owner=lease.speaker.name,
+        carrier=carrier,
+        taken_at=lease.taken_at,
+        ended_at=now,
+        why=event.why,
+    )
+    suspects = _open(record, now)
+    until = lease.written_at + limits.surface
+    if (event.doubtful or lease.doubtful) and now < until:
+        suspects = (*suspects, Suspect(lease.token, lease.cluster_name, keep=carrier, until=until))
+    return replace(
+        record,
+        lease=None,
+        free_since=now,
+        suspects=suspects,
+        history=(*record.history, ended)[-limits.history :],
+    )
+
+
+def _leave(record: Record, event: Leave, now: float, limits: Limits) -> Record | Refused:
+    place = record.place(event.speaker.owner)
+    if place is None:
+        return record
+    entry = record.queue[place]
+    if entry.speaker.yields_to(event.speaker) or entry.speaker == event.speaker:
+        queue = (*record.queue[:place], *record.queue[place + 1 :])
+        left = () if entry.prewarmed_at is None else (_left_by(entry, now, limits),)
+        return replace(record, queue=queue, suspects=(*record.suspects, *left))
+    return _superseded(event.speaker, entry.speaker)
+
+
+def _open(record: Record, now: float) -> tuple[Suspect, ...]:
+    """Return the suspects of which something may still surface; whoever writes has just swept all of them."""
+    return tuple(suspect for suspect in record.suspects if now < suspect.until)
+
+
+def _left_by(entry: Entry, now: float, limits: Limits) -> Suspect:
+    return Suspect(entry.token, entry.cluster_name, keep=None, until=now + limits.surface)
+
+
+def _with_entry(record: Record, place: int, entry: Entry) -> Record:
+    return replace(record, queue=(*record.queue[:place], entry, *record.queue[place + 1 :]))
+
+
+TABLE: tuple[Row, ...] = (
+    Row(Take, _take, (FREE,), "taken", "anyone", "nobody queues, or it is this place's turn: free_since + k * grace"),
+    Row(Queue, _queue, _ANY, SAME, "anyone", "neither holds nor queues"),
+    Row(Reenter, _reenter, _ANY, SAME, "a try of the holder or of a queue entry", "no newer try speaks; not abandoned"),
+    Row(Prewarm, _prewarm, _LEASED, SAME, "a queue entry", "among the first places; no more at a time than places"),
+    Row(Prewarmed, _prewarmed, _ANY, SAME, "the same queue entry", "it had announced so"),
+    Row(HandOver, _hand_over, ("taken", "held"), "held", "the holder's speaker", "the token is current"),
+    Row(Close, _close, ("taken", "held"), "closing", "early release, undo; the next owner", "the token is current"),
+    Row(Release, _release, _LEASED, FREE, "teardown, early release, undo; the next owner", "the token is current"),
+    Row(Leave, _leave, _ANY, SAME, "a queue entry", "no newer try speaks for it"),
+)
+_ROWS = {row.event: row for row in TABLE}
