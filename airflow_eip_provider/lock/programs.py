@@ -1,0 +1,407 @@
+"""
+What tasks do with the lock, one program each.
+
+Every program starts from nothing, looks, and then changes one thing at a time. It may be cut off between any two
+requests and run again, by the same try or by a newer one: what it finds in the record and in AWS tells it how far it
+had come. A write that met another, or whose answer was lost, is followed by another look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.lock.model import LIMITS, Phase
+from airflow_eip_provider.lock.requests import (
+    Carrier,
+    Disassociate,
+    FindCarriers,
+    Launch,
+    Place,
+    Program,
+    ReadCarrier,
+    ReadPlace,
+    ReadRecord,
+    ReadSteps,
+    Terminate,
+    TooLate,
+    Unclear,
+    WriteRecord,
+)
+from airflow_eip_provider.lock.sight import Action, Arrival, Sight, judge, look
+from airflow_eip_provider.lock.store import Conflict, Seen
+from airflow_eip_provider.lock.transitions import (
+    Close,
+    Event,
+    HandOver,
+    Leave,
+    Prewarm,
+    Prewarmed,
+    Queue,
+    Reenter,
+    Refused,
+    Release,
+    Take,
+    step,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_eip_provider.lock.model import Limits, Record, Speaker
+
+# So often a program looks again because another writer was faster, or an answer was lost, before it gives up for now.
+_ROUNDS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The lease is this speaker's, as of this record."""
+
+    seen: Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """It is somebody else's turn; this is what was seen last."""
+
+    sight: Sight
+
+
+@dataclass(frozen=True, slots=True)
+class Yielded:
+    """A newer try speaks for the owner; this one must touch nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The lease is not this speaker's any more."""
+
+    why: str
+
+
+def enter(arrival: Arrival, *, dead_seconds: float = 0.0, limits: Limits = LIMITS) -> Program[Held | Waiting | Yielded]:
+    """
+    Take the lease, or a place in the queue; end a lease that is dead; prewarm when that is due.
+
+    :param dead_seconds: for how long this owner has seen that the lease is dead or late.
+    """
+    for _ in range(_ROUNDS):
+        sight = yield from look(limits)
+        action = judge(sight, arrival, dead_seconds=dead_seconds, limits=limits)
+        if action is Action.WAIT:
+            break
+        outcome = yield from _DEEDS[action](sight, arrival, limits)
+        if outcome is not None:
+            return outcome
+    return Waiting(sight)
+
+
+def launch(held: Seen, speaker: Speaker, limits: Limits = LIMITS) -> Program[str | Lost | Unclear]:
+    """
+    Give the lease its cluster: the one that was prewarmed or that an earlier try launched, else a new one.
+
+    :param held: the record in which the lease is this speaker's.
+    """
+    lease = held.record.lease
+    if lease is None or lease.speaker != speaker:
+        return Lost("it is not this task's")
+    if (adopted := (yield from _adopt(held))) is not None:
+        return adopted
+    for _ in range(_ROUNDS):
+        launched: str | TooLate | Unclear = yield Launch(lease.token)
+        if not isinstance(launched, TooLate):
+            return launched
+        seen: Seen = yield ReadRecord()
+        now = seen.record.lease
+        if now is None or now.token != lease.token or now.speaker != speaker:
+            return Lost("it went to another while this task did nothing")
+        yield from _change(seen, Reenter(speaker), limits)
+    return Lost("it cannot be renewed")
+
+
+def _adopt(held: Seen) -> Program[str | None]:
+    lease = held.record.lease
+    assert lease is not None  # noqa: S101 - the caller has looked
+    found: dict[str, Carrier] = {}
+    if lease.carrier is not None:
+        known: Carrier = yield ReadCarrier(lease.carrier)
+        found[known.carrier] = known
+    kept = None
+    if lease.doubtful:
+        for carrier in (yield FindCarriers(lease.token, lease.cluster_name)):
+            found[carrier.carrier] = carrier
+        place: Place = yield ReadPlace()
+        for name in place.carriers:
+            # Ours by its tags, whatever ListClusters says.
+            there = found.get(name) or (yield ReadCarrier(name))
+            if there.is_live and (there.token == lease.token or name == lease.carrier):
+                kept = there
+    live = [carrier for carrier in found.values() if carrier.is_live]
+    kept = kept or next(iter(live), None)
+    for surplus in live:
+        if kept is not None and surplus.carrier != kept.carrier:
+            yield Terminate(surplus.carrier)
+    return kept.carrier if kept else None
+
+
+def hand_over(
+    seen: Seen, speaker: Speaker, *, token: int, carrier: str, limits: Limits = LIMITS
+) -> Program[Seen | Lost]:
+    """
+    Record what carries the address now, which is also the last look whether the lease is still current.
+
+    :param seen: the record as this task knows it; however old, a write that succeeds proves that it is current.
+    """
+    for _ in range(_ROUNDS):
+        after = step(seen.record, HandOver(speaker, token, carrier), seen.now, limits)
+        if isinstance(after, Refused):
+            current: Seen = yield ReadRecord()
+            if current.version == seen.version:
+                return Lost(after.why)
+            seen = current
+            continue
+        if after == seen.record:
+            current = yield ReadRecord()
+            if current.version == seen.version:
+                return current
+            seen = current
+            continue
+        outcome = yield WriteRecord(after, seen.version)
+        if isinstance(outcome, Seen):
+            return outcome
+        seen = outcome.seen if isinstance(outcome, Conflict) and outcome.seen else (yield ReadRecord())
+    return Lost("it cannot be written")
+
+
+def guard(carrier: str) -> Program[str | None]:
+    """
+    Check that a step may start on a cluster.
+
+    :return: why not; ``None`` when it may.
+    """
+    seen: Seen = yield ReadRecord()
+    lease = seen.record.lease
+    if lease is None or lease.carrier != carrier:
+        return f"leased to {lease.speaker.name}" if lease else "leased to nobody"
+    return (
+        None if lease.phase is Phase.HELD else f"leased to {lease.speaker.name}, and the lease is {lease.phase.value}"
+    )
+
+
+def close(carrier: str, limits: Limits = LIMITS) -> Program[bool]:
+    """
+    Let no further step start on this carrier.
+
+    :return: whether the lease is its own; there is nothing to close otherwise.
+    """
+    for _ in range(_ROUNDS):
+        seen: Seen = yield ReadRecord()
+        lease = seen.record.lease
+        if lease is None or lease.carrier != carrier:
+            return False
+        if lease.phase is Phase.CLOSING or (yield from _change(seen, Close(lease.token), limits)):
+            return True
+    raise RuntimeError("the record changes too fast")
+
+
+def release(carrier: str, *, why: str, limits: Limits = LIMITS) -> Program[bool]:
+    """
+    Take the address off a carrier on which no step needs it any more, end its lease, and sweep.
+
+    :return: whether the lease was its own.
+    """
+    yield from _take_off(carrier)
+    for _ in range(_ROUNDS):
+        seen: Seen = yield ReadRecord()
+        lease = seen.record.lease
+        if lease is None or lease.carrier != carrier:
+            return False
+        yield from _sweep(seen.record)
+        if lease.doubtful:
+            found: tuple[Carrier, ...] = yield FindCarriers(lease.token, lease.cluster_name)
+            yield from _terminate_live(tuple(other for other in found if other.carrier != carrier))
+        if (yield from _change(seen, Release(lease.token, carrier, why), limits)):
+            return True
+    raise RuntimeError("the record changes too fast")
+
+
+def undo(
+    speaker: Speaker, *, launched: str | None = None, terminate: bool = True, limits: Limits = LIMITS
+) -> Program[None]:
+    """
+    Leave nothing behind of what this try did; nothing else is touched, and a newer try's work least of all.
+
+    The record is changed before AWS is: then no newer try adopts what is about to be terminated.
+
+    :param launched: the cluster that this try launched or adopted, if it knows.
+    :param terminate: end the cluster; otherwise only the address is taken off it.
+    """
+    for _ in range(_ROUNDS):
+        seen: Seen = yield ReadRecord()
+        record = seen.record
+        lease = record.lease
+        if lease is not None and lease.speaker.owner == speaker.owner:
+            if speaker.yields_to(lease.speaker):
+                return
+            if lease.phase is not Phase.CLOSING and not (yield from _change(seen, Close(lease.token), limits)):
+                continue
+            yield from _undo_lease(lease.token, launched or lease.carrier, terminate=terminate, limits=limits)
+            return
+        place = record.place(speaker.owner)
+        if place is None:
+            yield from _undo_stray(launched, terminate=terminate)
+            return
+        entry = record.queue[place]
+        if speaker.yields_to(entry.speaker):
+            return
+        if (yield from _change(seen, Leave(speaker), limits)):
+            if entry.prewarmed_at is not None:
+                found: tuple[Carrier, ...] = yield FindCarriers(entry.token, entry.cluster_name)
+                yield from _terminate_live(found)
+            if entry.carrier is not None:
+                yield Terminate(entry.carrier)
+            return
+    raise RuntimeError("the record changes too fast")
+
+
+def _undo_lease(token: int, carrier: str | None, *, terminate: bool, limits: Limits) -> Program[None]:
+    """End a lease that is closing, as far as that is possible now; what remains ends by fact."""
+    for _ in range(_ROUNDS):
+        seen: Seen = yield ReadRecord()
+        lease = seen.record.lease
+        if lease is None or lease.token != token:
+            return
+        if carrier is not None and terminate:
+            yield Terminate(carrier)
+        if lease.doubtful and terminate:
+            found: tuple[Carrier, ...] = yield FindCarriers(token, lease.cluster_name)
+            yield from _terminate_live(found)
+        if carrier is not None:
+            if (yield ReadSteps(carrier)):
+                return
+            yield from _take_off(carrier)
+        yield from _sweep(seen.record)
+        if (yield from _change(seen, Release(token, carrier, "undone", doubtful=carrier is None), limits)):
+            return
+
+
+def _undo_stray(carrier: str | None, *, terminate: bool) -> Program[None]:
+    """Undo what was done under a lease that is gone: it is recorded nowhere, and no other try can find it."""
+    if carrier is None:
+        return
+    if terminate:
+        yield Terminate(carrier)
+    yield from _take_off(carrier)
+
+
+def _take_off(carrier: str) -> Program[None]:
+    place: Place = yield ReadPlace()
+    if place.association_id is not None and carrier in place.carriers:
+        yield Disassociate(place.association_id)
+
+
+def _change(seen: Seen, event: Event, limits: Limits) -> Program[Seen | None]:
+    """Write one transition; ``None`` when it was not (surely) written, or there was nothing to write: look again."""
+    after = step(seen.record, event, seen.now, limits)
+    if isinstance(after, Refused) or after == seen.record:
+        return None
+    outcome = yield WriteRecord(after, seen.version)
+    return outcome if isinstance(outcome, Seen) else None
+
+
+def _terminate_live(carriers: tuple[Carrier, ...]) -> Program[None]:
+    for carrier in carriers:
+        if carrier.is_live:
+            yield Terminate(carrier.carrier)
+
+
+def _sweep(record: Record) -> Program[None]:
+    """Terminate what ended leases and dropped entries left behind."""
+    for suspect in record.suspects:
+        found: tuple[Carrier, ...] = yield FindCarriers(suspect.token, suspect.cluster_name)
+        yield from _terminate_live(tuple(carrier for carrier in found if carrier.carrier != suspect.keep))
+
+
+def _hold(sight: Sight, arrival: Arrival, limits: Limits) -> Program[Held]:
+    yield from ()
+    return Held(sight.seen)
+
+
+def _yield(sight: Sight, arrival: Arrival, limits: Limits) -> Program[Yielded]:
+    yield from ()
+    return Yielded()
+
+
+def _queue(sight: Sight, arrival: Arrival, limits: Limits) -> Program[Waiting | None]:
+    event = Queue(arrival.speaker, arrival.cluster_name, arrival.handover_seconds)
+    queued = yield from _change(sight.seen, event, limits)
+    return Waiting(replace(sight, seen=queued)) if queued else None
+
+
+def _reenter(sight: Sight, arrival: Arrival, limits: Limits) -> Program[Held | None]:
+    again = yield from _change(sight.seen, Reenter(arrival.speaker), limits)
+    ours = again is not None and again.record.lease is not None and again.record.lease.speaker == arrival.speaker
+    return Held(again) if again and ours else None
+
+
+def _take(sight: Sight, arrival: Arrival, limits: Limits) -> Program[Held | None]:
+    yield from _sweep(sight.seen.record)
+    event = Take(arrival.speaker, arrival.cluster_name, arrival.handover_seconds)
+    taken = yield from _change(sight.seen, event, limits)
+    return Held(taken) if taken else None
+
+
+def _terminate_abandoned(sight: Sight, arrival: Arrival, limits: Limits) -> Program[None]:
+    yield from _terminate_live(sight.carriers)
+
+
+def _close_late(sight: Sight, arrival: Arrival, limits: Limits) -> Program[None]:
+    lease = sight.seen.record.lease
+    if lease and (yield from _change(sight.seen, Close(lease.token, abandoned=True), limits)):
+        yield from _terminate_live(sight.carriers)
+
+
+def _evict(sight: Sight, arrival: Arrival, limits: Limits) -> Program[None]:
+    lease = sight.seen.record.lease
+    if lease is None:
+        return
+    yield from _sweep(sight.seen.record)
+    ended = ", ".join(carrier.carrier for carrier in sight.carriers)
+    why = f"taken over: {ended} has ended" if ended else "taken over: no cluster was launched"
+    yield from _change(sight.seen, Release(lease.token, lease.carrier, why), limits)
+
+
+def _prewarm(sight: Sight, arrival: Arrival, limits: Limits) -> Program[None]:
+    speaker = arrival.speaker
+    announced = yield from _change(sight.seen, Prewarm(speaker, arrival.prewarm), limits)
+    place = announced.record.place(speaker.owner) if announced else None
+    if announced is None or place is None:
+        return
+    token = announced.record.queue[place].token
+    launched: str | TooLate | Unclear = yield Launch(token)
+    if not isinstance(launched, str):
+        return  # whoever takes the lease looks for it
+    for _ in range(_ROUNDS):
+        after = step(announced.record, Prewarmed(speaker, launched), announced.now, limits)
+        if isinstance(after, Refused):
+            lease = announced.record.lease
+            if not after.superseded and (lease is None or lease.token != token):
+                yield Terminate(launched)  # the queue went on without this entry; nothing names its cluster
+            return
+        if after == announced.record or (yield from _change(announced, Prewarmed(speaker, launched), limits)):
+            return
+        announced = yield ReadRecord()
+
+
+_DEEDS: Mapping[Action, Callable[[Sight, Arrival, Limits], Program[Any]]] = {
+    Action.HOLD: _hold,
+    Action.YIELD: _yield,
+    Action.QUEUE: _queue,
+    Action.REENTER: _reenter,
+    Action.TAKE: _take,
+    Action.PREWARM: _prewarm,
+    Action.EVICT: _evict,
+    Action.CLOSE: _close_late,
+    Action.TERMINATE: _terminate_abandoned,
+}

@@ -1,0 +1,138 @@
+"""
+What the lock's programs ask of the world, and what they are told.
+
+A *program* is a generator: it yields a request, is sent the answer, and returns its outcome. Workers perform programs
+with AWS (``operators.tenancy``); the model checker performs the same ones with an imagined world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.lock.model import Record
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    Where the address is.
+
+    :param association_id: ``None`` when nothing carries it.
+    :param carriers: the ids of what carries it: its instance, and that one's cluster.
+    :param live: whether that instance is pending or running.
+    """
+
+    association_id: str | None = None
+    carriers: tuple[str, ...] = ()
+    live: bool = False
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing carries the address."""
+        return self.association_id is None
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """
+    A cluster or an instance that carries the address, or may come to.
+
+    :param state: "live", "ending" (on its way to a terminal state) or "ended" (there, or unknown).
+    :param token: from its tags; ``None`` when it was not launched under this lock.
+    """
+
+    carrier: str
+    state: str
+    token: int | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether nothing has ended it yet."""
+        return self.state == "live"
+
+
+@dataclass(frozen=True, slots=True)
+class TooLate:
+    """Nothing was launched: too long ago since the record was read; write it once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """The launch was sent, and neither its answer nor its cluster came to be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecord:
+    """Read the record: answered by :class:`~airflow_eip_provider.lock.store.Seen`."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRecord:
+    """Replace the record of this version: answered by :data:`~airflow_eip_provider.lock.store.Outcome`."""
+
+    record: Record
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlace:
+    """Look where the address is: answered by a :class:`Place`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCarrier:
+    """Look at a cluster or an instance: answered by a :class:`Carrier`."""
+
+    carrier: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindCarriers:
+    """Look for clusters that carry this token and have not ended: answered by a tuple of :class:`Carrier`."""
+
+    token: int
+    cluster_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSteps:
+    """
+    Look for steps that run or still may: answered by a tuple of their ids.
+
+    :param guarded: only those that need the address.
+    """
+
+    carrier: str
+    guarded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Launch a cluster that carries this token: answered by its id, :class:`TooLate` or :class:`Unclear`."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Terminate a cluster, whatever has become of it; an instance that somebody else made is left as it is."""
+
+    carrier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disassociate:
+    """Undo one association, if it still exists."""
+
+    association_id: str
+
+
+Request: TypeAlias = (
+    ReadRecord | WriteRecord | ReadPlace | ReadCarrier | FindCarriers | ReadSteps | Launch | Terminate | Disassociate
+)
+Program: TypeAlias = Generator[Request, Any, T]

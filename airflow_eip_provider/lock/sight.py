@@ -1,0 +1,213 @@
+"""
+What can be seen of a lease, and what follows from it.
+
+Liveness is a fact, not a heartbeat: whether a lease may be ended by others is decided by the state of its cluster and
+the place of the address. Time alone ends nothing; it only says from when on the absence of a cluster is conclusive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.lock.model import LIMITS, Limits, Phase
+from airflow_eip_provider.lock.requests import (
+    Carrier,
+    FindCarriers,
+    Place,
+    Program,
+    ReadCarrier,
+    ReadPlace,
+    ReadRecord,
+    ReadSteps,
+)
+from airflow_eip_provider.lock.transitions import turn_at
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.lock.model import Entry, Lease, Speaker
+    from airflow_eip_provider.lock.store import Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """
+    One look: the record, and as much of the world as it makes necessary.
+
+    :param place: where the address is; ``None`` when that did not matter.
+    :param carriers: what belongs to the lease.
+    :param busy: a step on one of them is pending or running.
+    """
+
+    seen: Seen
+    place: Place | None = None
+    carriers: tuple[Carrier, ...] = ()
+    busy: bool = False
+
+
+class Standing(Enum):
+    """What becomes of the lease that was seen."""
+
+    ALIVE = auto()
+    ENDING = auto()  # its cluster is on its way out
+    DEAD = auto()  # anyone may end it
+    LATE = auto()  # never handed over, and nothing runs: the next owner may close it
+    ABANDONED = auto()  # closed by the next owner, whose termination of its cluster has not been seen
+
+
+class Action(Enum):
+    """What an owner that wants the address does next."""
+
+    HOLD = auto()
+    WAIT = auto()
+    QUEUE = auto()
+    REENTER = auto()
+    TAKE = auto()
+    PREWARM = auto()
+    EVICT = auto()
+    CLOSE = auto()
+    TERMINATE = auto()
+    YIELD = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """
+    An owner that wants the address.
+
+    :param handover_seconds: how long it may take from getting the lease to handing over.
+    :param prewarm: among how many first places of the queue it starts its cluster early; 0 is never.
+    """
+
+    speaker: Speaker
+    cluster_name: str
+    handover_seconds: float
+    prewarm: int = 0
+
+
+def look(limits: Limits = LIMITS) -> Program[Sight]:
+    """Look at the record first, then at the world: what was seen there is at least as new as the record."""
+    seen: Seen = yield ReadRecord()
+    lease = seen.record.lease
+    if lease is None:
+        return Sight(seen, place=(yield ReadPlace()))
+    if lease.phase is Phase.TAKEN and seen.now < lease.written_at + limits.surface:
+        return Sight(seen)
+    carriers = yield from _carriers(lease)
+    sight = Sight(seen, carriers=carriers)
+    live = [carrier.carrier for carrier in carriers if carrier.state != "ended"]
+    if not live:
+        return replace(sight, place=(yield ReadPlace()))
+    if lease.phase is Phase.TAKEN and seen.now >= lease.handover_by:
+        return replace(sight, busy=(yield from _busy(live, guarded=False)))
+    if lease.phase is Phase.CLOSING and not lease.abandoned:
+        place: Place = yield ReadPlace()
+        busy = yield from _busy(live, guarded=True)
+        return replace(sight, place=place, busy=busy)
+    return sight
+
+
+def _carriers(lease: Lease) -> Program[tuple[Carrier, ...]]:
+    known: tuple[Carrier, ...] = ()
+    if lease.carrier is not None:
+        known = ((yield ReadCarrier(lease.carrier)),)
+    if lease.phase is not Phase.TAKEN and lease.carrier is not None and not lease.abandoned:
+        return known
+    found: tuple[Carrier, ...] = yield FindCarriers(lease.token, lease.cluster_name)
+    return known + tuple(carrier for carrier in found if carrier.carrier != lease.carrier)
+
+
+def _busy(carriers: list[str], *, guarded: bool) -> Program[bool]:
+    for carrier in carriers:
+        if (yield ReadSteps(carrier, guarded=guarded)):
+            return True
+    return False
+
+
+def standing(sight: Sight, limits: Limits = LIMITS) -> Standing:
+    """Judge the lease that was seen; there must be one."""
+    lease, now = sight.seen.record.lease, sight.seen.now
+    if lease is None:
+        raise ValueError("there is no lease")
+    if lease.phase is Phase.TAKEN and now < lease.written_at + limits.surface:
+        return Standing.ALIVE
+    if all(carrier.state == "ended" for carrier in sight.carriers):
+        return Standing.ENDING if _is_on(sight) and _place(sight).live else Standing.DEAD
+    if lease.phase is Phase.TAKEN:
+        return Standing.LATE if now >= lease.handover_by and not sight.busy else Standing.ALIVE
+    if lease.phase is Phase.CLOSING:
+        if lease.abandoned:
+            live = any(carrier.is_live for carrier in sight.carriers)
+            return Standing.ABANDONED if live else Standing.ENDING
+        # Released halfway: the fence lets no step start any more, and the address is off already.
+        return Standing.ENDING if _is_on(sight) or sight.busy else Standing.DEAD
+    return Standing.ALIVE if any(carrier.is_live for carrier in sight.carriers) else Standing.ENDING
+
+
+def _place(sight: Sight) -> Place:
+    return sight.place or Place()
+
+
+def _is_on(sight: Sight) -> bool:
+    on = _place(sight).carriers
+    return any(carrier.carrier in on for carrier in sight.carriers)
+
+
+_FOR_OTHERS = {
+    Standing.DEAD: Action.EVICT,
+    Standing.LATE: Action.CLOSE,
+    Standing.ABANDONED: Action.TERMINATE,
+}
+
+
+def judge(sight: Sight, arrival: Arrival, *, dead_seconds: float = 0.0, limits: Limits = LIMITS) -> Action:
+    """
+    Decide what an owner does about what was seen.
+
+    :param dead_seconds: for how long it has seen that something is to be done about the lease; those behind the first
+        of the queue leave it to those before them for one grace each.
+    """
+    record = sight.seen.record
+    lease, speaker = record.lease, arrival.speaker
+    if lease is not None and lease.speaker.owner == speaker.owner:
+        return _judge_own(sight, lease, speaker, limits)
+    place = record.place(speaker.owner)
+    entry = None if place is None else record.queue[place]
+    if entry is not None and entry.speaker != speaker:
+        return Action.YIELD if speaker.yields_to(entry.speaker) else Action.REENTER
+    if lease is None:
+        return _judge_free(sight, speaker, limits)
+    found = _FOR_OTHERS.get(standing(sight, limits))
+    if found is not None and (not record.queue if place is None else dead_seconds >= place * limits.grace):
+        return found
+    if entry is None or place is None:
+        return Action.QUEUE
+    return Action.PREWARM if _may_prewarm(sight, entry, place, arrival.prewarm) else Action.WAIT
+
+
+def _judge_free(sight: Sight, speaker: Speaker, limits: Limits) -> Action:
+    record = sight.seen.record
+    turn = turn_at(record, speaker.owner, limits)
+    if turn is not None and sight.seen.now >= turn and _place(sight).is_free:
+        return Action.TAKE
+    return Action.QUEUE if record.place(speaker.owner) is None else Action.WAIT
+
+
+def _judge_own(sight: Sight, lease: Lease, speaker: Speaker, limits: Limits) -> Action:
+    if speaker.yields_to(lease.speaker):
+        return Action.YIELD
+    goes_on = Action.HOLD if lease.speaker == speaker else Action.REENTER
+    if lease.phase is Phase.TAKEN:
+        return goes_on
+    found = standing(sight, limits)
+    if found is Standing.ALIVE and lease.phase is Phase.HELD:
+        return goes_on
+    return _FOR_OTHERS.get(found, Action.WAIT)
+
+
+def _may_prewarm(sight: Sight, entry: Entry, place: int, depth: int) -> bool:
+    record = sight.seen.record
+    if place >= depth or entry.prewarmed_at is not None or record.lease is None:
+        return False
+    started = sum(other.prewarmed_at is not None for other in record.queue)
+    return record.lease.phase is not Phase.TAKEN and started < depth
