@@ -1,8 +1,10 @@
 """
 Reads of AWS, written once for a worker (boto3) and for the triggerer (aiobotocore).
 
-A *reading* is a generator: it yields the :class:`Call` that it wants made, is sent the response or is thrown the
-``ClientError``, and returns what it found out. Two small drivers perform it. Readings never change anything in AWS.
+A *reading* is a generator: it yields the :class:`Call` that it wants made, is sent the response or is thrown the error
+of the call, and returns what it found out. Two small drivers perform it. Readings never change anything in AWS.
+
+A response that streams its ``Body`` (S3's GetObject) reaches the reading with the body read to its end, as bytes.
 """
 
 from __future__ import annotations
@@ -11,13 +13,26 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
+
+from airflow_eip_provider.exceptions import LockStoreUnavailableError
 
 T = TypeVar("T")
 
-# botocore names the codes that its own retries treat as throttling; EC2 and EMR use these three.
-THROTTLING_CODES = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingException"})
+# botocore names the codes that its own retries treat as throttling (botocore.retries.standard): EC2 and EMR use the
+# first three, DynamoDB the third and the fourth, S3 the last.
+THROTTLING_CODES = frozenset(
+    {
+        "RequestLimitExceeded",
+        "Throttling",
+        "ThrottlingException",
+        "ProvisionedThroughputExceededException",
+        "SlowDown",
+    }
+)
+_NO_WHOLE_ANSWER = (HTTPClientError, BotoConnectionError, IncompleteReadError, ResponseParserError)
 _SERVER_ERROR = 500
 
 
@@ -26,7 +41,7 @@ class Call:
     """
     One request.
 
-    :param service: boto3's name of the service: "ec2", "emr" or "s3".
+    :param service: boto3's name of the service: "ec2", "emr", "s3" or "dynamodb".
     :param operation: the client's method, e.g. "describe_addresses".
     """
 
@@ -44,11 +59,11 @@ def error_code(error: ClientError) -> str:
 
 
 def is_transient(error: Exception) -> bool:
-    """Tell whether the same request may succeed later: throttling, a server's error, or no response at all."""
+    """Tell whether the same request may succeed later: throttling, a server's error, or no whole response."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return error_code(error) in THROTTLING_CODES or status >= _SERVER_ERROR
-    return isinstance(error, (HTTPClientError, BotoConnectionError))
+    return isinstance(error, (*_NO_WHOLE_ANSWER, LockStoreUnavailableError))
 
 
 def perform(reading: Reading[T], clients: Mapping[str, Any]) -> T:
@@ -62,7 +77,9 @@ def perform(reading: Reading[T], clients: Mapping[str, Any]) -> T:
         while True:
             try:
                 response = getattr(clients[call.service], call.operation)(**call.params)
-            except ClientError as error:
+                if _streams(response):
+                    response = {**response, "Body": response["Body"].read()}
+            except Exception as error:
                 call = reading.throw(error)
             else:
                 call = reading.send(response)
@@ -81,9 +98,15 @@ async def perform_async(reading: Reading[T], clients: Mapping[str, Any]) -> T:
         while True:
             try:
                 response = await getattr(clients[call.service], call.operation)(**call.params)
-            except ClientError as error:
+                if _streams(response):
+                    response = {**response, "Body": await response["Body"].read()}
+            except Exception as error:
                 call = reading.throw(error)
             else:
                 call = reading.send(response)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+
+
+def _streams(response: Any) -> bool:
+    return isinstance(response, dict) and hasattr(response.get("Body"), "read")
