@@ -1,0 +1,189 @@
+"""Records in a DynamoDB table, one item each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from botocore.exceptions import ClientError, WaiterError
+
+from airflow_eip_provider.calls import Call, error_code
+from airflow_eip_provider.exceptions import CorruptRecordError, LockStoreError, LockStoreUnavailableError
+from airflow_eip_provider.lock.model import Record
+from airflow_eip_provider.lock.store import Conflict, LockStore, Seen
+from airflow_eip_provider.stores.answers import explained, may_have_been_written, server_time
+from airflow_eip_provider.stores.records import from_text, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
+    from airflow_eip_provider.calls import Reading
+    from airflow_eip_provider.lock.store import Outcome
+
+KEY = "address"  # the table's only key attribute, a string
+
+# The conditions of a write. `version` is random and new with each write, so no old one ever comes back.
+NEVER_WRITTEN = "attribute_not_exists(address)"  # there is no item of this address
+STILL_EXPECTED = "version = :expected"  # the item is the very one that this write was made from
+
+# A table that is being updated goes on serving (API Reference, TableDescription).
+_SERVING = frozenset({"ACTIVE", "UPDATING"})
+_KEY_SCHEMA = [{"AttributeName": KEY, "KeyType": "HASH"}]
+_ATTRIBUTES = [{"AttributeName": KEY, "AttributeType": "S"}]
+_CREATION = {"Delay": 2, "MaxAttempts": 60}  # a table takes some seconds
+
+
+class DynamoDbStore(LockStore):
+    """
+    Keep each record in an item of its own, replaced by conditional PutItem and read consistently.
+
+    An item is the key, a ``version`` (random, new with each write) and the ``record`` as JSON text. The table has the
+    partition key "address" (a string) and no sort key. IAM, all on the table:
+
+    - reading: dynamodb:GetItem
+    - writing: dynamodb:PutItem
+    - check: dynamodb:DescribeTable
+    - check with ``create``, when the table is missing: dynamodb:CreateTable
+
+    :param client: boto3's; ``None`` for a store whose readings somebody else performs.
+    :param create: let :meth:`check` create the table when it is missing.
+    """
+
+    def __init__(self, table: str, client: Any, *, create: bool = False) -> None:
+        self.uri = f"dynamodb://{table}"
+        self._table = table
+        self._client = client
+        self._create = create
+
+    def check(self) -> None:
+        """
+        Check that the table exists, has the right key and serves.
+
+        With ``create``, a missing table is created first; that another task creates it at the same time is fine.
+
+        :raises LockStoreError: naming what is wrong and what to do.
+        :raises LockStoreUnavailableError: when DynamoDB gives no answer.
+        """
+        table = self._describe()
+        if self._create and (table is None or table["TableStatus"] == "CREATING"):
+            if table is None:
+                self._create_table()
+            self._wait_until_active()
+            table = self._describe()
+        self._judge(table)
+
+    def reading(self, key: str) -> Reading[Seen]:
+        """Return the reading of a record, to be performed by a worker or by the triggerer."""
+        with self._explained("dynamodb:GetItem"):
+            answer = yield Call(
+                "dynamodb",
+                "get_item",
+                {"TableName": self._table, "Key": {KEY: {"S": key}}, "ConsistentRead": True},
+            )
+        now = server_time(answer, uri=self.uri)
+        return self._see(key, answer["Item"], now) if answer.get("Item") else Seen(Record(), None, now)
+
+    def write(self, key: str, record: Record, *, expected_version: str | None) -> Outcome:
+        """
+        Replace a record.
+
+        :param expected_version: of the record that this one was made from; ``None`` for the first.
+        """
+        version = uuid4().hex
+        condition: dict[str, Any] = {"ConditionExpression": NEVER_WRITTEN}
+        if expected_version is not None:
+            condition = {
+                "ConditionExpression": STILL_EXPECTED,
+                "ExpressionAttributeValues": {":expected": {"S": expected_version}},
+            }
+        item = {KEY: {"S": key}, "version": {"S": version}, "record": {"S": to_text(record)}}
+        try:
+            answer = self._client.put_item(
+                TableName=self._table, Item=item, ReturnValuesOnConditionCheckFailure="ALL_OLD", **condition
+            )
+        except Exception as error:
+            return self._not_answered(error, key, record, version)
+        return Seen(record, version, server_time(answer, uri=self.uri))
+
+    def _not_answered(self, error: Exception, key: str, record: Record, version: str) -> Outcome:
+        """Return what a write that raised has come to."""
+        response: Mapping[str, Any] = error.response if isinstance(error, ClientError) else {}
+        there = response.get("Item")
+        if there and there.get("version") == {"S": version}:
+            # botocore sent it twice, and the first took effect: the response is lost, the write is not.
+            return Seen(record, version, server_time(response, uri=self.uri))
+        if unknown := may_have_been_written(error):
+            return unknown
+        with self._explained("dynamodb:PutItem"):
+            if response.get("Error", {}).get("Code") != "ConditionalCheckFailedException":
+                raise error
+        # Without an item it was deleted, or the service does not know ALL_OLD.
+        return Conflict(self._see(key, there, server_time(response, uri=self.uri)) if there else None)
+
+    def _see(self, key: str, item: Mapping[str, Any], now: float) -> Seen:
+        where = f"{self.uri} {KEY}={key}"
+        try:
+            version, text = item["version"]["S"], item["record"]["S"]
+        except KeyError as error:
+            raise CorruptRecordError(where, problem=f"the item has no text {error}") from error
+        return Seen(from_text(text, where=where), version, now)
+
+    def _describe(self) -> Mapping[str, Any] | None:
+        with self._explained("dynamodb:DescribeTable"):
+            try:
+                table: Mapping[str, Any] = self._client.describe_table(TableName=self._table)["Table"]
+            except ClientError as error:
+                if error_code(error) == "ResourceNotFoundException":
+                    return None
+                raise
+        return table
+
+    def _create_table(self) -> None:
+        with self._explained("dynamodb:CreateTable"):
+            try:
+                self._client.create_table(
+                    TableName=self._table,
+                    KeySchema=_KEY_SCHEMA,
+                    AttributeDefinitions=_ATTRIBUTES,
+                    BillingMode="PAY_PER_REQUEST",
+                )
+            except ClientError as error:
+                if error_code(error) != "ResourceInUseException":  # another task was faster
+                    raise
+
+    def _wait_until_active(self) -> None:
+        try:
+            self._client.get_waiter("table_exists").wait(TableName=self._table, WaiterConfig=_CREATION)
+        except WaiterError as error:
+            raise LockStoreUnavailableError(
+                self.uri, problem=f"the new table does not become ACTIVE: {error}"
+            ) from error
+
+    def _judge(self, table: Mapping[str, Any] | None) -> None:
+        if table is None:
+            raise LockStoreError(self.uri, problem="it does not exist", remedy=self._how_to_create)
+        if table["TableStatus"] not in _SERVING:
+            raise LockStoreError(
+                self.uri,
+                problem=f"the table is {table['TableStatus']}, not ACTIVE",
+                remedy="wait until it is, or name another",
+            )
+        key_attributes = [a for a in table["AttributeDefinitions"] if a["AttributeName"] == KEY]
+        if table["KeySchema"] != _KEY_SCHEMA or key_attributes != _ATTRIBUTES:
+            raise LockStoreError(
+                self.uri,
+                problem=f"the table's key is {table['KeySchema']} of {table['AttributeDefinitions']}",
+                remedy=f"name a table whose only key is the partition key '{KEY}', a string; " + self._how_to_create,
+            )
+
+    @property
+    def _how_to_create(self) -> str:
+        return (
+            "add create=true to the URI of the lock store, or create it: aws dynamodb create-table"
+            f" --table-name {self._table} --billing-mode PAY_PER_REQUEST --key-schema AttributeName={KEY},KeyType=HASH"
+            f" --attribute-definitions AttributeName={KEY},AttributeType=S"
+        )
+
+    def _explained(self, action: str) -> AbstractContextManager[None]:
+        return explained(uri=self.uri, action=action, missing=self._how_to_create)

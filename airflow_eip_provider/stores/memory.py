@@ -1,0 +1,56 @@
+"""Records in memory: the contract in its plainest form, for tests and models."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.lock.model import Record
+from airflow_eip_provider.lock.store import Conflict, LockStore, Seen
+from airflow_eip_provider.stores.records import from_text, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_eip_provider.calls import Reading
+    from airflow_eip_provider.lock.store import Outcome
+
+
+class MemoryStore(LockStore):
+    """
+    Keep records in this process; any number of its threads may use them.
+
+    :param clock: the store's time, in seconds since the epoch.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.uri = "memory:"
+        self.texts: dict[str, tuple[str, str]] = {}
+        self._clock = clock
+        self._lock = Lock()
+        self._writes = 0
+
+    def check(self) -> None:
+        """Do nothing: there is nothing that could be wrong."""
+
+    def reading(self, key: str) -> Reading[Seen]:
+        """Return the reading of a record; it makes no call."""
+        yield from ()
+        with self._lock:
+            return self._see(key)
+
+    def write(self, key: str, record: Record, *, expected_version: str | None) -> Outcome:
+        """Replace a record."""
+        with self._lock:
+            version, _ = self.texts.get(key, (None, ""))
+            if version != expected_version:
+                return Conflict(self._see(key))
+            self._writes += 1
+            self.texts[key] = str(self._writes), to_text(record)
+            return Seen(record, str(self._writes), self._clock())
+
+    def _see(self, key: str) -> Seen:
+        if key not in self.texts:
+            return Seen(Record(), None, self._clock())
+        version, text = self.texts[key]
+        return Seen(from_text(text, where=f"{self.uri}{key}"), version, self._clock())

@@ -1,0 +1,118 @@
+"""Where the records of an environment are, as one line: ``dynamodb://TABLE`` or ``s3://BUCKET/PREFIX``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
+
+from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.stores.dynamodb import DynamoDbStore
+from airflow_eip_provider.stores.s3 import S3Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_eip_provider.lock.store import LockStore
+
+Kind: TypeAlias = Literal["dynamodb", "s3"]
+
+# Amazon DynamoDB Developer Guide, "Naming rules"; Amazon S3 User Guide, "General purpose bucket naming rules".
+_NAMES = {
+    "dynamodb": ("table", re.compile(r"[A-Za-z0-9_.-]{3,255}")),
+    "s3": ("bucket", re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")),
+}
+_OPTIONS = {"dynamodb": ("region", "create"), "s3": ("region",)}
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
+_FORMS = (
+    "write dynamodb://TABLE?region=eu-west-1&create=true or s3://BUCKET/PREFIX?region=eu-west-1;"
+    " the options and the prefix may be left out"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUri:
+    """
+    The parts of a lock store's URI.
+
+    :param kind: "dynamodb" or "s3", which is boto3's name of the service, too.
+    :param name: the table or the bucket.
+    :param prefix: what the keys in the bucket begin with; empty for a table.
+    :param region: ``None`` for the connection's own.
+    :param create: whether a missing table is created.
+    """
+
+    kind: Kind
+    name: str
+    prefix: str = ""
+    region: str | None = None
+    create: bool = False
+
+
+def parse_uri(uri: str) -> StoreUri:
+    """
+    Read the URI of a lock store.
+
+    :raises InvalidInputError: naming the part that is wrong, and what is right.
+    """
+    try:
+        parts = urlsplit(uri)
+        given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _wrong(uri, f"it is no URI ({error})") from error
+    kind: Kind
+    if parts.scheme == "dynamodb":
+        kind = "dynamodb"
+    elif parts.scheme == "s3":
+        kind = "s3"
+    else:
+        raise _wrong(uri, f"its scheme is {parts.scheme!r}")
+    what, pattern = _NAMES[kind]
+    if not pattern.fullmatch(parts.netloc):
+        raise _wrong(uri, f"{parts.netloc!r} is no name of a {what}")
+    prefix = parts.path.strip("/")
+    if kind == "dynamodb" and prefix:
+        raise _wrong(uri, f"a table has no path, this is {parts.path!r}")
+    if parts.fragment:
+        raise _wrong(uri, f"it has a fragment, '#{parts.fragment}'")
+    options = _options(uri, kind, given)
+    return StoreUri(kind, parts.netloc, prefix, options.get("region"), options.get("create") == "true")
+
+
+def open_store(uri: str, client_for: Callable[[Kind, str | None], Any] | None) -> LockStore:
+    """
+    Return the store of a URI; no call is made.
+
+    :param client_for: makes the boto3 client of a service in a region (``None``: the connection's own); ``None``
+        instead of it for a store whose readings somebody else performs.
+    :raises InvalidInputError: naming the part of the URI that is wrong, and what is right.
+    """
+    where = parse_uri(uri)
+    client = client_for(where.kind, where.region) if client_for else None
+    store: LockStore
+    if where.kind == "dynamodb":
+        store = DynamoDbStore(where.name, client, create=where.create)
+    else:
+        store = S3Store(where.name, where.prefix, client)
+    store.uri = uri  # as its owner wrote it, for errors
+    return store
+
+
+def _options(uri: str, kind: Kind, given: list[tuple[str, str]]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for name, value in given:
+        if name not in _OPTIONS[kind]:
+            raise _wrong(uri, f"{kind}:// has no option {name!r}")
+        if name in options:
+            raise _wrong(uri, f"the option {name!r} is given twice")
+        options[name] = value
+    if "region" in options and not _REGION.fullmatch(options["region"]):
+        raise _wrong(uri, f"{options['region']!r} is no region")
+    if options.get("create", "true") not in {"true", "false"}:
+        raise _wrong(uri, f"create is {options['create']!r}, neither true nor false")
+    return options
+
+
+def _wrong(uri: str, problem: str) -> InvalidInputError:
+    return InvalidInputError(f"reading lock store '{uri}'", problem=problem, remedy=_FORMS)
