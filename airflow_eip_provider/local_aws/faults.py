@@ -7,6 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 Kind = Literal["throttle", "error", "lost_response", "delay"]
+DENIAL_CODES = {  # by protocol; AccessDeniedException of status 400 elsewhere
+    "ec2": ("UnauthorizedOperation", 403),
+    "rest": ("AccessDenied", 403),
+}
 THROTTLE_CODES = {
     "ec2": ("RequestLimitExceeded", 503),
     "s3": ("SlowDown", 503),

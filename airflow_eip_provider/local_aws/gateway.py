@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from airflow_eip_provider.local_aws.calls import Call, error_code_of, error_response, parse_call, read_body
 from airflow_eip_provider.local_aws.ec2.api import Ec2, to_xml
 from airflow_eip_provider.local_aws.errors import AwsError
-from airflow_eip_provider.local_aws.faults import THROTTLE_CODES, Fault, Faults
+from airflow_eip_provider.local_aws.faults import DENIAL_CODES, THROTTLE_CODES, Fault, Faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -108,8 +108,7 @@ class Gateway:
         :raises AwsError: In the service's own words.
         """
         if self._services.faults.is_denied(call.operation):
-            code = "UnauthorizedOperation" if call.protocol == "ec2" else "AccessDeniedException"
-            status = 403 if call.protocol == "ec2" else 400
+            code, status = DENIAL_CODES.get(call.protocol, ("AccessDeniedException", 400))
             raise AwsError(code, f"You are not authorized to perform this operation: {call.operation}.", status=status)
         if fault is not None and fault.kind == "throttle":
             code, status = THROTTLE_CODES.get(call.service, ("ThrottlingException", 400))

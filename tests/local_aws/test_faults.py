@@ -81,6 +81,44 @@ def test_a_permission_taken_away_is_missed_in_each_services_words(ec2, emr, loca
         emr.run_job_flow(Name="x", Instances={})
 
 
+def test_s3_says_no_in_xml_and_to_a_head_request_by_its_status_alone(s3, local_aws, refused):
+    """[docs: S3, Error responses; HeadBucket]."""
+    local_aws.deny("ListBuckets")
+    local_aws.deny("HeadBucket")
+    with refused("AccessDenied"):
+        s3.list_buckets()
+    with refused("403"):
+        s3.head_bucket(Bucket="data")
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "params"),
+    [
+        (
+            "dynamodb",
+            "PutItem",
+            {"TableName": "locks", "Item": {"id": {"S": "a"}}, "ConditionExpression": "attribute_not_exists(id)"},
+        ),
+        ("s3", "PutObject", {"Bucket": "data", "Key": "a", "Body": b"x", "IfNoneMatch": "*"}),
+    ],
+)
+def test_what_botocore_sends_again_after_a_lost_response_meets_its_own_effect(
+    boto, s3, local_aws, service, operation, params
+):
+    s3.create_bucket(Bucket="data", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    boto("dynamodb").create_table(
+        TableName="locks",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    local_aws.faults.add(operation=operation, kind="lost_response")
+    with pytest.raises(ClientError, match=r"(?i)condition") as refusal:
+        getattr(boto(service), xform_name(operation))(**params)
+    assert refusal.value.response["ResponseMetadata"]["RetryAttempts"] == 1
+    assert len(local_aws.events.calls(operation)) == 2
+
+
 def test_a_thief_takes_the_address_as_aws_allows(ec2, local_aws, allocation_id, launch):
     victim, interface_id = launch()
     ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface_id)
