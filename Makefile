@@ -40,4 +40,4 @@ pins:
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package airflow-eip-provider --output-file requirements/dev.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) dist .demo .mypy_cache .pytest_cache .ruff_cache .coverage*
+	rm -rf $(VENV) dist .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage*
