@@ -23,6 +23,17 @@ except ImportError:  # Airflow 2.11 and 3.0
         TaskDeferred,
     )
 
+try:  # Airflow >= 3.0
+    from airflow.sdk import BaseOperator, TaskGroup
+except ImportError:  # Airflow 2.11
+    from airflow.models.baseoperator import BaseOperator  # type: ignore[no-redef]
+    from airflow.utils.task_group import TaskGroup  # type: ignore[no-redef]
+
+try:  # Airflow >= 3.0
+    from airflow.providers.standard.operators.empty import EmptyOperator
+except ImportError:  # Airflow 2.11
+    from airflow.operators.empty import EmptyOperator  # type: ignore[no-redef]
+
 try:  # Airflow >= 3.1
     from airflow.sdk.configuration import conf
 except ImportError:  # Airflow 2.11 and 3.0
@@ -38,9 +49,12 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "BaseOperator",
     "BaseTrigger",
     "Context",
+    "EmptyOperator",
     "TaskDeferred",
+    "TaskGroup",
     "TriggerEvent",
     "conf",
     "own_xcom",

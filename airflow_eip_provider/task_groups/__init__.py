@@ -1,0 +1,1 @@
+"""Task groups: create, wait and teardown, wired around the user's tasks."""

@@ -1,0 +1,369 @@
+"""StaticIpCluster: what is in its block runs while the cluster carries the address."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider.airflow_compat import BaseOperator, EmptyOperator, TaskGroup
+from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.operators.eip import EipAssociateOperator
+from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
+from airflow_eip_provider.task_groups.emr import StaticIpCluster
+from tests.task_groups.conftest import make_dag
+
+STEP = {"Name": "read", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["true"]}}
+
+
+def cluster_of(group_id: str = "azure", **parameters: Any) -> StaticIpCluster:
+    return StaticIpCluster(group_id, **{"allocation_id": "eipalloc-1", "job_flow_overrides": {}, **parameters})
+
+
+def upstream(dag: Any) -> dict[str, set[str]]:
+    """Return what each task waits for, edges that others imply left out."""
+    waits = {task.task_id: set(task.upstream_task_ids) for task in dag.tasks}
+
+    def before(task_id: str) -> set[str]:
+        return waits[task_id].union(*(before(earlier) for earlier in waits[task_id]))
+
+    return {name: found - set().union(*(before(task_id) for task_id in found)) for name, found in waits.items()}
+
+
+@pytest.fixture
+def dag() -> Any:
+    with make_dag() as dag:
+        yield dag
+
+
+def test_steps_run_between_bound_and_terminate(dag: Any) -> None:
+    with cluster_of() as cluster:
+        cluster.steps([STEP])
+
+    assert upstream(dag) == {
+        "azure.create": set(),
+        "azure.bound": {"azure.create"},
+        "azure.steps": {"azure.bound"},
+        "azure.terminate": {"azure.steps"},
+        "azure.done": {"azure.steps"},
+    }
+
+
+def test_block_keeps_the_order_that_the_user_gives_it(dag: Any) -> None:
+    with cluster_of() as cluster:
+        one, two, three = (cluster.steps([STEP], task_id=name) for name in ("one", "two", "three"))
+        one >> [two, three]
+
+    found = upstream(dag)
+    assert found["azure.one"] == {"azure.bound"}
+    assert found["azure.two"] == found["azure.three"] == {"azure.one"}
+    assert found["azure.terminate"] == found["azure.done"] == {"azure.two", "azure.three"}
+
+
+def test_any_operator_and_group_of_the_block_runs_while_the_address_is_bound(dag: Any) -> None:
+    with cluster_of() as cluster:
+        EmptyOperator(task_id="beside")
+        with TaskGroup("inner"):
+            cluster.steps([STEP])
+
+    found = upstream(dag)
+    assert found["azure.beside"] == found["azure.inner.steps"] == {"azure.bound"}
+    assert found["azure.terminate"] == {"azure.beside", "azure.inner.steps"}
+
+
+def test_mapped_task_of_the_block_is_wired_like_any_other(dag: Any) -> None:
+    with cluster_of():
+        EipAssociateOperator.partial(task_id="mapped", allocation_id="eipalloc-2").expand(instance_id=["i-1", "i-2"])
+
+    found = upstream(dag)
+    assert found["azure.mapped"] == {"azure.bound"}
+    assert found["azure.terminate"] == found["azure.done"] == {"azure.mapped"}
+
+
+def test_empty_block_is_a_cluster_that_is_bound_and_ends(dag: Any) -> None:
+    with cluster_of():
+        pass
+
+    assert upstream(dag) == {
+        "azure.create": set(),
+        "azure.bound": {"azure.create"},
+        "azure.terminate": {"azure.bound"},
+        "azure.done": {"azure.bound"},
+    }
+
+
+def test_tasks_around_the_group_wait_for_the_block_and_never_for_the_teardown(dag: Any) -> None:
+    before, after = EmptyOperator(task_id="before"), EmptyOperator(task_id="after")
+    with cluster_of() as cluster:
+        cluster.steps([STEP])
+    before >> cluster >> after
+
+    found = upstream(dag)
+    assert found["azure.create"] == {"before"}
+    assert found["after"] == {"azure.done"}
+    assert after.trigger_rule == "all_success"
+
+
+def test_group_inside_another_group(dag: Any) -> None:
+    after = EmptyOperator(task_id="after")
+    with TaskGroup("outer") as outer, cluster_of() as cluster:
+        cluster.steps([STEP])
+    outer >> after
+
+    found = upstream(dag)
+    assert found["outer.azure.steps"] == {"outer.azure.bound"}
+    assert found["after"] == {"outer.azure.done"}
+
+
+def test_two_clusters_in_one_dag_follow_each_other(dag: Any) -> None:
+    clusters = [cluster_of("one"), cluster_of("two")]
+    for cluster in clusters:
+        with cluster:
+            cluster.steps([STEP])
+    clusters[0] >> clusters[1]
+
+    found = upstream(dag)
+    assert found["two.create"] == {"one.done"}
+    assert found["one.terminate"] == {"one.steps"}
+    assert found["two.terminate"] == {"two.steps"}
+
+
+def test_cluster_inside_a_cluster_ends_first(dag: Any) -> None:
+    with cluster_of("outer"), cluster_of("inner", allocation_id="eipalloc-2") as inner:
+        inner.steps([STEP])
+
+    found = upstream(dag)
+    assert found["outer.inner.create"] == {"outer.bound"}
+    assert found["outer.terminate"] == {"outer.inner.terminate", "outer.inner.done"}
+    assert found["outer.done"] == {"outer.inner.done"}
+
+
+def test_teardown_in_the_block_runs_before_the_cluster_ends_and_nothing_else_waits_for_it(dag: Any) -> None:
+    with cluster_of() as cluster:
+        work = cluster.steps([STEP])
+        setup, teardown = EmptyOperator(task_id="setup"), EmptyOperator(task_id="teardown")
+        setup >> work >> teardown.as_teardown(setups=setup)
+
+    found = upstream(dag)
+    assert found["azure.setup"] == {"azure.bound"}
+    assert found["azure.terminate"] == {"azure.teardown"}
+    assert found["azure.done"] == {"azure.steps"}
+
+
+def test_error_in_the_block_comes_out_as_it_is_and_the_group_is_left(dag: Any) -> None:
+    with pytest.raises(ZeroDivisionError), cluster_of():
+        raise ZeroDivisionError
+
+    assert EmptyOperator(task_id="outside").task_id == "outside"
+
+
+def test_second_block_adds_to_the_first(dag: Any) -> None:
+    cluster = cluster_of()
+    for _ in range(2):
+        with cluster:
+            cluster.steps([STEP])
+
+    assert upstream(dag)["azure.terminate"] == {"azure.steps", "azure.steps_2"}
+
+
+@pytest.mark.parametrize("method", ["steps", "release_address"])
+def test_task_outside_the_block_is_refused(dag: Any, method: str) -> None:
+    with cluster_of() as cluster:
+        pass
+
+    with pytest.raises(InvalidInputError, match=rf"group 'azure': {method}\(\) was called outside its with block"):
+        getattr(cluster, method)(*([[STEP]] if method == "steps" else []))
+    assert not any(method.startswith(task.task_id) for task in dag.tasks)
+
+
+def test_steps_are_numbered_unless_they_have_a_name(dag: Any) -> None:
+    with cluster_of() as cluster:
+        named = [cluster.steps([STEP], task_id=task_id).task_id for task_id in (None, "orders", None)]
+
+    assert named == ["azure.steps", "azure.orders", "azure.steps_2"]
+
+
+def test_address_is_released_where_the_user_says(dag: Any) -> None:
+    with cluster_of() as cluster:
+        cluster.steps([STEP]) >> cluster.release_address() >> EmptyOperator(task_id="goes_on")
+
+    found = upstream(dag)
+    assert found["azure.release"] == {"azure.steps"}
+    assert found["azure.goes_on"] == {"azure.release"}
+    assert found["azure.terminate"] == {"azure.goes_on"}
+
+
+def test_address_is_released_after_all_steps_when_the_user_does_not_say(dag: Any) -> None:
+    with cluster_of() as cluster:
+        cluster.release_address()
+        cluster.steps([STEP])
+        cluster.steps([STEP])
+
+    assert upstream(dag)["azure.release"] == {"azure.steps", "azure.steps_2"}
+
+
+def test_release_needs_no_steps(dag: Any) -> None:
+    with cluster_of() as cluster:
+        cluster.release_address()
+
+    assert upstream(dag)["azure.release"] == {"azure.bound"}
+
+
+def test_cluster_and_address_are_templates_and_make_a_task_wait(dag: Any) -> None:
+    with cluster_of() as cluster:
+        pass
+    elsewhere = EipAssociateOperator(task_id="elsewhere", allocation_id="eipalloc-2", job_flow_id=cluster.job_flow_id)
+
+    assert elsewhere.upstream_task_ids == {"azure.create"}
+    assert "task_ids='azure.create'" in str(cluster.job_flow_id)
+    assert "task_ids='azure.create'" in str(cluster.static_ip)
+    assert "key='static_ip'" in str(cluster.static_ip)
+
+
+def test_a_cleared_step_has_a_new_cluster_and_a_cleared_follower_has_not(dag: Any) -> None:
+    with cluster_of() as cluster:
+        EmptyOperator(task_id="beside")
+    cluster >> EmptyOperator(task_id="after")
+
+    def cleared(task_id: str) -> set[str]:
+        return set(dag.partial_subset([task_id], include_upstream=False).task_dict)
+
+    assert cleared("azure.beside") == {"azure.create", "azure.bound", "azure.beside", "azure.terminate"}
+    assert cleared("azure.done") == {"azure.done"}
+    assert cleared("after") == {"after"}
+
+
+def test_failing_to_end_the_cluster_is_to_fail_the_run(dag: Any) -> None:
+    with cluster_of() as cluster:
+        pass
+
+    assert cluster.terminate.is_teardown
+    assert cluster.terminate.on_failure_fail_dagrun
+    assert cluster.create.is_setup
+    assert cluster.bound.is_setup
+
+
+def test_example_of_the_readme_is_complete(dag: Any) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+
+    exec(example, {})
+
+    assert upstream(dag)["azure.terminate"] == {"azure.steps"}
+    assert all(dag.get_task(f"azure.{name}").deferrable for name in ("create", "bound", "steps", "terminate"))
+
+
+SHARED = {
+    "allocation_id": "eipalloc-1",
+    "aws_conn_id": "emr_account",
+    "region_name": "eu-west-1",
+    "verify": False,
+    "botocore_config": {"retries": {"max_attempts": 2}},
+    "deferrable": True,
+}
+OF_OPERATORS = {"lock_store": None, "waiter_delay": 20}
+
+
+def test_shared_parameters_reach_every_task_that_takes_them(dag: Any) -> None:
+    with cluster_of(**SHARED, **OF_OPERATORS) as cluster:
+        operators = [cluster.create, cluster.terminate, cluster.steps([STEP]), cluster.release_address()]
+
+    for task in (*operators, cluster.bound):
+        assert {name: getattr(task, name) for name in SHARED} == SHARED
+    for task in operators:
+        assert {name: getattr(task, name) for name in OF_OPERATORS} == OF_OPERATORS
+    assert cluster.bound.poke_interval == 20
+
+
+def test_a_tasks_own_parameter_has_the_last_word(dag: Any) -> None:
+    with cluster_of(waiter_delay=20) as cluster:
+        steps = cluster.steps([STEP], waiter_delay=60, waiter_max_attempts=10, execution_role_arn="arn:role", retries=5)
+        release = cluster.release_address(task_id="free", waiter_max_attempts=3)
+
+    assert (steps.waiter_delay, steps.waiter_max_attempts, steps.retries) == (60, 10, 5)
+    assert steps.execution_role_arn == "arn:role"
+    assert steps.steps == [STEP]
+    assert (release.task_id, release.waiter_delay, release.waiter_max_attempts) == ("azure.free", 20, 3)
+
+
+OF_CREATE = {
+    "job_flow_overrides": {"Name": "daily"},
+    "emr_conn_id": "emr_defaults",
+    "bind_at": "cluster_ready",
+    "prewarm": True,
+    "on_multi_node": "allow",
+    "waiter_max_attempts": 7,
+    "lock_timeout": timedelta(hours=1),
+    "accept_self_termination": True,
+    "idle_timeout": timedelta(minutes=5),
+}
+
+
+@pytest.mark.parametrize("name", OF_CREATE)
+def test_parameter_of_create_reaches_it_alone(dag: Any, name: str) -> None:
+    with cluster_of(**{name: OF_CREATE[name]}) as cluster:
+        pass
+
+    assert getattr(cluster.create, name) == OF_CREATE[name]
+    assert cluster.terminate.waiter_max_attempts == 240
+
+
+def test_every_parameter_of_create_is_known_to_these_tests() -> None:
+    own = set(inspect.signature(EmrCreateWithStaticIpOperator.__init__).parameters)
+    assert own - {"self", "kwargs"} <= OF_CREATE.keys() | SHARED.keys() | OF_OPERATORS.keys()
+
+
+def test_default_args_of_dag_and_group_reach_every_task() -> None:
+    with (
+        make_dag(default_args={"retries": 2, "owner": "data"}) as dag,
+        cluster_of(default_args={"retries": 4}, tooltip="reads orders", prefix_group_id=False) as cluster,
+    ):
+        cluster.steps([STEP])
+
+    assert {task.retries for task in dag.tasks} == {4}
+    assert {task.owner for task in dag.tasks} == {"data"}
+    assert {task.task_id for task in dag.tasks} == {"create", "bound", "steps", "terminate", "done"}
+    assert cluster.tooltip == "reads orders"
+
+
+def test_group_may_be_given_its_dag_as_any_task_group_may() -> None:
+    dag = make_dag()
+    with cluster_of(dag=dag) as cluster:
+        cluster.steps([STEP])
+
+    assert upstream(dag)["azure.terminate"] == {"azure.steps"}
+
+
+def test_dag_that_fails_fast_takes_the_group() -> None:
+    fail_fast = {"fail_fast", "fail_stop"} & inspect.signature(type(make_dag())).parameters.keys()
+    with make_dag(**dict.fromkeys(fail_fast, True)) as dag, cluster_of() as cluster:
+        cluster.steps([STEP])
+
+    assert upstream(dag)["azure.done"] == {"azure.steps"}
+
+
+def test_unknown_parameter_is_refused_by_airflow(dag: Any) -> None:
+    with pytest.raises(Exception, match=r"(?s)Invalid arguments were passed to EmrCreateWith.*lock_timeot"):
+        cluster_of(lock_timeot=timedelta(hours=1))
+
+
+def test_missing_address_is_refused(dag: Any) -> None:
+    with pytest.raises(TypeError, match="allocation_id"):
+        StaticIpCluster("azure", job_flow_overrides={})  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("name", ["retries", "trigger_rule", "pool"])
+def test_parameter_of_any_task_is_refused_rather_than_given_to_one(dag: Any, name: str) -> None:
+    assert name in inspect.signature(BaseOperator).parameters
+    with pytest.raises(InvalidInputError, match=f"group 'azure': {name} can be of any of its tasks; .*default_args"):
+        cluster_of(**{name: 1})
+
+
+def test_group_id_that_is_taken_is_refused_by_airflow(dag: Any) -> None:
+    cluster_of()
+    with pytest.raises(Exception, match="'azure' has already been added"):
+        cluster_of()
