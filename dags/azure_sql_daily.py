@@ -17,11 +17,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_eip_provider.operators.emr import (
-    EmrAddStepsWithStaticIpOperator,
-    EmrCreateWithStaticIpOperator,
-    EmrTerminateWithStaticIpOperator,
-)
+from airflow_eip_provider.task_groups.emr import StaticIpCluster
 
 try:
     from airflow.sdk import DAG, Variable
@@ -29,7 +25,6 @@ except ImportError:  # Airflow 2
     from airflow.models import DAG, Variable
 
 VARIABLE = "azure_sql"
-ALLOCATION_ID = "{{ setting('allocation_id') }}"
 
 
 def setting(name: str, default: Any = None) -> Any:
@@ -99,32 +94,24 @@ def read_step(*, table: str, partition_column: str) -> dict[str, Any]:
 
 
 def read_daily(dag_id: str, *, table: str, partition_column: str) -> DAG:
-    """Return the DAG that reads a table every day: cluster with the address, step, and the end of both."""
-    with DAG(
-        dag_id,
-        description=f"Reads {table} from Azure SQL through a fixed IP address",
-        schedule="@daily",
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
-        catchup=False,
-        max_active_runs=1,
-        default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
-        user_defined_macros={"setting": setting},
-        tags=["eip", "azure-sql"],
-    ) as dag:
-        create = EmrCreateWithStaticIpOperator(
-            task_id="create", allocation_id=ALLOCATION_ID, job_flow_overrides=CLUSTER, deferrable=True
-        )
-        read = EmrAddStepsWithStaticIpOperator(
-            task_id="read",
-            allocation_id=ALLOCATION_ID,
-            job_flow_id=create.output,
-            steps=[read_step(table=table, partition_column=partition_column)],
-            deferrable=True,
-        )
-        terminate = EmrTerminateWithStaticIpOperator(
-            task_id="terminate", allocation_id=ALLOCATION_ID, job_flow_id=create.output, deferrable=True
-        )
-        create >> read >> terminate.as_teardown(setups=create, on_failure_fail_dagrun=True)
+    """Return the DAG that reads a table every day, on a cluster of its own that carries the address meanwhile."""
+    with (
+        DAG(
+            dag_id,
+            description=f"Reads {table} from Azure SQL through a fixed IP address",
+            schedule="@daily",
+            start_date=datetime(2026, 1, 1, tzinfo=UTC),
+            catchup=False,
+            max_active_runs=1,
+            default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+            user_defined_macros={"setting": setting},
+            tags=["eip", "azure-sql"],
+        ) as dag,
+        StaticIpCluster(
+            "azure", allocation_id="{{ setting('allocation_id') }}", job_flow_overrides=CLUSTER, deferrable=True
+        ) as cluster,
+    ):
+        cluster.steps([read_step(table=table, partition_column=partition_column)], task_id="read")
     return dag
 
 

@@ -144,7 +144,7 @@ class Demo:
             checks.second_waited(samples, found=found, waiting_dag=DAG_IDS[1]),
             checks.bound_before_ready(found),
             checks.never_steals(events, tenancies_seen=len(found)),
-            *(checks.create_takes_no_worker(samples, tenancy=tenancy, task_id="create") for tenancy in found),
+            *(checks.create_takes_no_worker(samples, tenancy=tenancy, task_id="azure.create") for tenancy in found),
             checks.waits_take_no_worker(samples),
             self._nothing_left(max((sample.step_processes for sample in samples), default=0)),
             checks.calls_bounded(count_calls(events, dag_ids=DAG_IDS), waited_seconds=waited),

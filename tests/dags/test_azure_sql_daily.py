@@ -67,23 +67,23 @@ def test_dag_runs_daily_one_run_at_a_time_with_retries(dag: Any) -> None:
     assert dag.catchup is False
     assert dag.max_active_runs == 1
     assert all(task.retries >= 1 for task in dag.tasks)
-    assert all(task.deferrable for task in dag.tasks)
+    assert all(task.deferrable for task in dag.tasks if not task.inherits_from_empty_operator)
 
 
-def test_teardown_ends_what_create_set_up_and_fails_the_run_when_it_fails(dag: Any) -> None:
-    terminate = dag.get_task("terminate")
-
-    assert dag.get_task("read").upstream_task_ids == {"create"}
-    assert terminate.is_teardown
-    assert terminate.upstream_task_ids == {"create", "read"}
-    assert dag.get_task("create").is_setup
-    assert terminate.on_failure_fail_dagrun
+def test_step_runs_between_the_cluster_and_its_end(dag: Any) -> None:
+    assert {task.task_id: task.upstream_task_ids for task in dag.tasks} == {
+        "azure.create": set(),
+        "azure.bound": {"azure.create"},
+        "azure.read": {"azure.create", "azure.bound"},
+        "azure.terminate": {"azure.create", "azure.bound", "azure.read"},
+        "azure.done": {"azure.read"},
+    }
 
 
 def test_both_dags_use_the_same_address(dag_file: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_AZURE_SQL", json.dumps(SETTINGS))
 
-    created = [rendered(dag, "create") for dag in (dag_file.orders, dag_file.customers)]
+    created = [rendered(dag, "azure.create") for dag in (dag_file.orders, dag_file.customers)]
 
     assert {task.allocation_id for task in created} == {"eipalloc-0123456789abcdef0"}
 
@@ -91,7 +91,7 @@ def test_both_dags_use_the_same_address(dag_file: ModuleType, monkeypatch: pytes
 def test_cluster_is_one_node_in_the_subnet_of_the_variable(dag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_AZURE_SQL", json.dumps(SETTINGS))
 
-    overrides = rendered(dag, "create").job_flow_overrides
+    overrides = rendered(dag, "azure.create").job_flow_overrides
 
     (group,) = overrides["Instances"]["InstanceGroups"]
     assert (group["InstanceRole"], group["InstanceCount"]) == ("MASTER", 1)
@@ -106,7 +106,7 @@ def test_step_is_a_command_line_that_the_job_takes(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_AZURE_SQL", json.dumps({**SETTINGS, "port": 14330}))
 
-    task = dag.get_task("read").prepare_for_execution()
+    task = dag.get_task("azure.read").prepare_for_execution()
     steps = task.render_template(task.steps, {"run_id": "scheduled__2026-01-02T00:00:00+00:00"}, dag.get_template_env())
 
     arguments = steps[0]["HadoopJarStep"]["Args"]
@@ -132,4 +132,4 @@ def test_missing_setting_is_named_with_the_place_that_explains_it(
         monkeypatch.setenv("AIRFLOW_VAR_AZURE_SQL", json.dumps(variable))
 
     with pytest.raises(ValueError, match=problem + r"the start of .*azure_sql_daily\.py shows what it holds"):
-        rendered(dag, "create")
+        rendered(dag, "azure.create")

@@ -46,7 +46,7 @@ class Log:
         self.add(minute, "connection", service="azure_sql", job_flow_id=job_flow_id, **fields)
 
     def tenancy(self, minute: float, dag_id: str, job_flow_id: str) -> None:
-        owner = {"Key": "airflow-eip:owner-name", "Value": f"default/{dag_id}/run/create/-1"}
+        owner = {"Key": "airflow-eip:owner-name", "Value": f"default/{dag_id}/run/azure.create/-1"}
         self.call(minute, "RunJobFlow", {"Tags": [owner]}, JobFlowId=job_flow_id)
         self.add(minute + 1, "instance", job_flow_id=job_flow_id, state="running")
         self.associate(minute + 1.5)
@@ -59,7 +59,9 @@ class Log:
         self.add(minute + 7, "cluster", job_flow_id=job_flow_id, **{"from": "TERMINATING", "to": "TERMINATED"})
 
 
-def task(dag_id: str = DAGS[0], *, task_id: str = "create", state: str = "deferred", since: float = 0) -> TaskState:
+def task(
+    dag_id: str = DAGS[0], *, task_id: str = "azure.create", state: str = "deferred", since: float = 0
+) -> TaskState:
     deferred_since = START + timedelta(minutes=since) if state == "deferred" else None
     return TaskState(
         id=f"{dag_id}.{task_id}",

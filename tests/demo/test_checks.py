@@ -167,7 +167,7 @@ CONTROL = sample(0, task(state="running"), owners=frozenset({task().id}))
 
 
 def no_worker(log: Log, *samples: Any) -> Check:
-    return checks.create_takes_no_worker(samples, tenancy=tenancies(log.events)[0], task_id="create")
+    return checks.create_takes_no_worker(samples, tenancy=tenancies(log.events)[0], task_id="azure.create")
 
 
 def test_a_deferred_create_without_a_process_passes(log: Log):
@@ -192,7 +192,7 @@ def test_a_process_that_is_just_ending_does_not_count_as_waiting(log: Log):
 
 
 def test_any_deferred_task_with_a_process_fails():
-    step = task(DAGS[1], task_id="read")
+    step = task(DAGS[1], task_id="azure.read")
     assert checks.waits_take_no_worker([CONTROL, sample(2, step)]).passed
     assert not checks.waits_take_no_worker([CONTROL, sample(2, step, owners=frozenset({step.id}))]).passed
 
