@@ -56,7 +56,7 @@ class Lease:
     :param cluster_name: what the cluster is called, by which it can be found when its id is not recorded.
     :param carrier: the cluster ("j-…") or instance ("i-…") that was handed over; before that a prewarmed cluster.
     :param doubtful: an earlier try may have launched a cluster that is recorded nowhere.
-    :param abandoned: the closing was the next owner's doing.
+    :param doomed: it was closed without having been handed over, or is being undone: whoever sees its cluster ends it.
     """
 
     token: int
@@ -68,7 +68,7 @@ class Lease:
     cluster_name: str
     carrier: str | None = None
     doubtful: bool = False
-    abandoned: bool = False
+    doomed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ from airflow_eip_provider.lock.transitions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_eip_provider.lock.model import Limits, Record, Speaker
+    from airflow_eip_provider.lock.model import Lease, Limits, Record, Speaker
 
 # So often a program looks again because another writer was faster, or an answer was lost, before it gives up for now.
 _ROUNDS = 12
@@ -109,15 +109,25 @@ def launch(held: Seen, speaker: Speaker, limits: Limits = LIMITS) -> Program[str
     if (adopted := (yield from _adopt(held))) is not None:
         return adopted
     for _ in range(_ROUNDS):
-        launched: str | TooLate | Unclear = yield Launch(lease.token)
+        launched: str | TooLate | Unclear = yield Launch(lease.token, lease.written_at)
         if not isinstance(launched, TooLate):
             return launched
+        renewed = yield from _renew(lease.token, speaker, limits)
+        if renewed is None:
+            break
+        lease = renewed
+    return Lost("it went to another while this task did nothing")
+
+
+def _renew(token: int, speaker: Speaker, limits: Limits) -> Program[Lease | None]:
+    for _ in range(_ROUNDS):
         seen: Seen = yield ReadRecord()
-        now = seen.record.lease
-        if now is None or now.token != lease.token or now.speaker != speaker:
-            return Lost("it went to another while this task did nothing")
-        yield from _change(seen, Reenter(speaker), limits)
-    return Lost("it cannot be renewed")
+        lease = seen.record.lease
+        if lease is None or lease.token != token or lease.speaker != speaker:
+            return None
+        if written := (yield from _change(seen, Reenter(speaker), limits)):
+            return written.record.lease
+    return None
 
 
 def _adopt(held: Seen) -> Program[str | None]:
@@ -244,7 +254,8 @@ def undo(
         if lease is not None and lease.speaker.owner == speaker.owner:
             if speaker.yields_to(lease.speaker):
                 return
-            if lease.phase is not Phase.CLOSING and not (yield from _change(seen, Close(lease.token), limits)):
+            doom = Close(lease.token, doomed=terminate)
+            if lease.phase is not Phase.CLOSING and not (yield from _change(seen, doom, limits)):
                 continue
             yield from _undo_lease(lease.token, launched or lease.carrier, terminate=terminate, limits=limits)
             return
@@ -274,7 +285,7 @@ def _undo_lease(token: int, carrier: str | None, *, terminate: bool, limits: Lim
             return
         if carrier is not None and terminate:
             yield Terminate(carrier)
-        if lease.doubtful and terminate:
+        if terminate and (lease.doubtful or carrier is None):
             found: tuple[Carrier, ...] = yield FindCarriers(token, lease.cluster_name)
             yield from _terminate_live(found)
         if carrier is not None:
@@ -352,13 +363,13 @@ def _take(sight: Sight, arrival: Arrival, limits: Limits) -> Program[Held | None
     return Held(taken) if taken else None
 
 
-def _terminate_abandoned(sight: Sight, arrival: Arrival, limits: Limits) -> Program[None]:
+def _terminate_doomed(sight: Sight, arrival: Arrival, limits: Limits) -> Program[None]:
     yield from _terminate_live(sight.carriers)
 
 
 def _close_late(sight: Sight, arrival: Arrival, limits: Limits) -> Program[None]:
     lease = sight.seen.record.lease
-    if lease and (yield from _change(sight.seen, Close(lease.token, abandoned=True), limits)):
+    if lease and (yield from _change(sight.seen, Close(lease.token, doomed=True), limits)):
         yield from _terminate_live(sight.carriers)
 
 
@@ -378,8 +389,9 @@ def _prewarm(sight: Sight, arrival: Arrival, limits: Limits) -> Program[None]:
     place = announced.record.place(speaker.owner) if announced else None
     if announced is None or place is None:
         return
-    token = announced.record.queue[place].token
-    launched: str | TooLate | Unclear = yield Launch(token)
+    entry = announced.record.queue[place]
+    token = entry.token
+    launched: str | TooLate | Unclear = yield Launch(token, float(entry.prewarmed_at or 0))
     if not isinstance(launched, str):
         return  # whoever takes the lease looks for it
     for _ in range(_ROUNDS):
@@ -403,5 +415,5 @@ _DEEDS: Mapping[Action, Callable[[Sight, Arrival, Limits], Program[Any]]] = {
     Action.PREWARM: _prewarm,
     Action.EVICT: _evict,
     Action.CLOSE: _close_late,
-    Action.TERMINATE: _terminate_abandoned,
+    Action.TERMINATE: _terminate_doomed,
 }

@@ -58,7 +58,7 @@ class Carrier:
 
 @dataclass(frozen=True, slots=True)
 class TooLate:
-    """Nothing was launched: too long ago since the record was read; write it once more."""
+    """Nothing was launched: the write that announced the launch is too long ago; write it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +113,14 @@ class ReadSteps:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Launch a cluster that carries this token: answered by its id, :class:`TooLate` or :class:`Unclear`."""
+    """
+    Launch a cluster that carries this token: answered by its id, :class:`TooLate` or :class:`Unclear`.
+
+    :param announced_at: the store's time of the write that this launch relies on; ``Limits.send`` counts from there.
+    """
 
     token: int
+    announced_at: float
 
 
 @dataclass(frozen=True, slots=True)

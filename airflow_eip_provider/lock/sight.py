@@ -52,7 +52,7 @@ class Standing(Enum):
     ENDING = auto()  # its cluster is on its way out
     DEAD = auto()  # anyone may end it
     LATE = auto()  # never handed over, and nothing runs: the next owner may close it
-    ABANDONED = auto()  # closed by the next owner, whose termination of its cluster has not been seen
+    DOOMED = auto()  # closed, and its cluster is still to be terminated
 
 
 class Action(Enum):
@@ -91,7 +91,7 @@ def look(limits: Limits = LIMITS) -> Program[Sight]:
     lease = seen.record.lease
     if lease is None:
         return Sight(seen, place=(yield ReadPlace()))
-    if lease.phase is Phase.TAKEN and seen.now < lease.written_at + limits.surface:
+    if _may_surface(lease, seen.now, limits):
         return Sight(seen)
     carriers = yield from _carriers(lease)
     sight = Sight(seen, carriers=carriers)
@@ -100,7 +100,7 @@ def look(limits: Limits = LIMITS) -> Program[Sight]:
         return replace(sight, place=(yield ReadPlace()))
     if lease.phase is Phase.TAKEN and seen.now >= lease.handover_by:
         return replace(sight, busy=(yield from _busy(live, guarded=False)))
-    if lease.phase is Phase.CLOSING and not lease.abandoned:
+    if lease.phase is Phase.CLOSING and not lease.doomed:
         place: Place = yield ReadPlace()
         busy = yield from _busy(live, guarded=True)
         return replace(sight, place=place, busy=busy)
@@ -111,7 +111,7 @@ def _carriers(lease: Lease) -> Program[tuple[Carrier, ...]]:
     known: tuple[Carrier, ...] = ()
     if lease.carrier is not None:
         known = ((yield ReadCarrier(lease.carrier)),)
-    if lease.phase is not Phase.TAKEN and lease.carrier is not None and not lease.abandoned:
+    if lease.phase is not Phase.TAKEN and lease.carrier is not None and not lease.doomed:
         return known
     found: tuple[Carrier, ...] = yield FindCarriers(lease.token, lease.cluster_name)
     return known + tuple(carrier for carrier in found if carrier.carrier != lease.carrier)
@@ -129,19 +129,25 @@ def standing(sight: Sight, limits: Limits = LIMITS) -> Standing:
     lease, now = sight.seen.record.lease, sight.seen.now
     if lease is None:
         raise ValueError("there is no lease")
-    if lease.phase is Phase.TAKEN and now < lease.written_at + limits.surface:
+    if _may_surface(lease, now, limits):
         return Standing.ALIVE
     if all(carrier.state == "ended" for carrier in sight.carriers):
         return Standing.ENDING if _is_on(sight) and _place(sight).live else Standing.DEAD
     if lease.phase is Phase.TAKEN:
         return Standing.LATE if now >= lease.handover_by and not sight.busy else Standing.ALIVE
     if lease.phase is Phase.CLOSING:
-        if lease.abandoned:
+        if lease.doomed:
             live = any(carrier.is_live for carrier in sight.carriers)
-            return Standing.ABANDONED if live else Standing.ENDING
+            return Standing.DOOMED if live else Standing.ENDING
         # Released halfway: the fence lets no step start any more, and the address is off already.
         return Standing.ENDING if _is_on(sight) or sight.busy else Standing.DEAD
     return Standing.ALIVE if any(carrier.is_live for carrier in sight.carriers) else Standing.ENDING
+
+
+def _may_surface(lease: Lease, now: float, limits: Limits) -> bool:
+    """Whether a cluster of this lease may exist that nobody can see yet."""
+    unknown = lease.phase is Phase.TAKEN or lease.carrier is None
+    return unknown and now < lease.written_at + limits.surface
 
 
 def _place(sight: Sight) -> Place:
@@ -156,7 +162,7 @@ def _is_on(sight: Sight) -> bool:
 _FOR_OTHERS = {
     Standing.DEAD: Action.EVICT,
     Standing.LATE: Action.CLOSE,
-    Standing.ABANDONED: Action.TERMINATE,
+    Standing.DOOMED: Action.TERMINATE,
 }
 
 

@@ -83,11 +83,11 @@ class Close:
     """
     Let no further step start.
 
-    :param abandoned: the next owner closes a lease that was never handed over.
+    :param doomed: its cluster is to be terminated, by whoever sees it.
     """
 
     token: int
-    abandoned: bool = False
+    doomed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +249,8 @@ def _queue(record: Record, event: Queue, now: float, limits: Limits) -> Record |
 def _reenter(record: Record, event: Reenter, now: float, limits: Limits) -> Record | Refused:
     speaker, lease = event.speaker, record.lease
     if lease is not None and lease.speaker.owner == speaker.owner:
-        if lease.abandoned:
-            return Refused("the next owner is closing this lease")
+        if lease.phase is Phase.CLOSING:
+            return Refused("the lease is closing")
         if not speaker.may_follow(lease.speaker):
             return _superseded(speaker, lease.speaker)
         late = lease.handover_by - lease.written_at
@@ -310,7 +310,7 @@ def _close(record: Record, event: Close, now: float, limits: Limits) -> Record |
         return Refused(f"token {event.token} is not current")
     if lease.phase is Phase.CLOSING:
         return record
-    return replace(record, lease=replace(lease, phase=Phase.CLOSING, abandoned=event.abandoned))
+    return replace(record, lease=replace(lease, phase=Phase.CLOSING, doomed=event.doomed))
 
 
 def _release(record: Record, event: Release, now: float, limits: Limits) -> Record | Refused:
@@ -368,7 +368,7 @@ def _with_entry(record: Record, place: int, entry: Entry) -> Record:
 TABLE: tuple[Row, ...] = (
     Row(Take, _take, (FREE,), "taken", "anyone", "nobody queues, or it is this place's turn: free_since + k * grace"),
     Row(Queue, _queue, _ANY, SAME, "anyone", "neither holds nor queues"),
-    Row(Reenter, _reenter, _ANY, SAME, "a try of the holder or of a queue entry", "no newer try speaks; not abandoned"),
+    Row(Reenter, _reenter, _ANY, SAME, "a try of the holder or of a queue entry", "no newer try speaks; not closing"),
     Row(Prewarm, _prewarm, _LEASED, SAME, "a queue entry", "among the first places; no more at a time than places"),
     Row(Prewarmed, _prewarmed, _ANY, SAME, "the same queue entry", "it had announced so"),
     Row(HandOver, _hand_over, ("taken", "held"), "held", "the holder's speaker", "the token is current"),
