@@ -1,0 +1,122 @@
+"""What is written is read again, and whatever else is there is an error."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+
+from airflow_eip_provider.exceptions import CorruptRecordError, LockStoreError, NewerRecordError
+from airflow_eip_provider.lock.codec import SCHEMA, decode, encode
+from airflow_eip_provider.lock.model import Record
+from tests.lock.records import FULL, records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WHERE = "dynamodb://locks address=eipalloc-1"
+Path = tuple[str | int, ...]
+
+
+def plain() -> dict[str, Any]:
+    return json.loads(json.dumps(encode(FULL)))
+
+
+def paths(value: Any, path: Path = ()) -> Iterator[Path]:
+    """Yield the way to every value within a JSON value."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, child in children:
+        yield (*path, name)
+        yield from paths(child, (*path, name))
+
+
+def spoilt(path: Path, value: Any) -> dict[str, Any]:
+    there = plain()
+    inner = there
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    return there
+
+
+ALL_PATHS = [path for path in paths(plain()) if path != ("schema",)]
+OBJECTS = [path for path in ALL_PATHS if path[-1] in {"lease", "speaker", 0}]
+TIMES = ["taken_at", "written_at", "handover_by", "arrived_at", "ended_at", "until", "free_since"]
+
+
+def show(path: Path) -> str:
+    return ".".join(map(str, path)) or "record"
+
+
+@given(records)
+def test_every_record_survives_the_way_through_json(record):
+    assert decode(json.loads(json.dumps(encode(record))), where=WHERE) == record
+
+
+@pytest.mark.parametrize("path", ALL_PATHS, ids=show)
+@pytest.mark.parametrize("value", [{}, ["x"], 1j], ids=["an object", "a list", "a thing of no kind"])
+def test_a_value_of_another_type_is_an_error(path, value):
+    with pytest.raises(CorruptRecordError, match=WHERE):
+        decode(spoilt(path, value), where=WHERE)
+
+
+@pytest.mark.parametrize("path", [(), *OBJECTS], ids=show)
+def test_a_missing_and_an_unknown_field_are_errors(path):
+    there = plain()
+    inner = there
+    for name in path:
+        inner = inner[name]
+    for field in [name for name in inner if name != "schema"]:
+        whole = copy.deepcopy(inner)
+        del inner[field]
+        with pytest.raises(CorruptRecordError, match=field):
+            decode(there, where=WHERE)
+        inner.update(whole)
+    inner["colour"] = "red"
+    with pytest.raises(CorruptRecordError, match="colour"):
+        decode(there, where=WHERE)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("lease", "token"), "2"),
+        (("lease", "token"), True),
+        (("lease", "token"), 2.0),
+        (("lease", "phase"), "lost"),
+        (("lease", "doubtful"), 1),
+        (("lease", "taken_at"), float("nan")),
+        (("lease", "taken_at"), float("inf")),
+        (("lease", "taken_at"), 10**400),
+        (("issued",), None),
+        (("queue",), None),
+        (("queue",), "ab"),
+    ],
+)
+def test_a_value_that_looks_nearly_right_is_an_error(path, value):
+    with pytest.raises(CorruptRecordError):
+        decode(spoilt(path, value), where=WHERE)
+
+
+@pytest.mark.parametrize("path", [path for path in ALL_PATHS if path[-1] in TIMES], ids=show)
+def test_a_time_of_whole_seconds_is_a_time(path):
+    assert isinstance(decode(spoilt(path, 7), where=WHERE), Record)
+
+
+def test_a_newer_record_is_told_from_a_corrupt_one():
+    with pytest.raises(NewerRecordError, match=f"schema {SCHEMA + 1}.*knows up to {SCHEMA}.*upgrade"):
+        decode({"schema": SCHEMA + 1, "anything": "else"}, where=WHERE)
+
+
+@pytest.mark.parametrize("schema", [None, 0, -1, "1", [], 1.5])
+def test_no_schema_is_no_record(schema):
+    with pytest.raises(CorruptRecordError, match="its schema is") as corrupt:
+        decode({**plain(), "schema": schema}, where=WHERE)
+    assert isinstance(corrupt.value, LockStoreError)
+
+
+def test_what_is_stored_shows_a_phase_as_a_word():
+    assert plain()["lease"]["phase"] == "held"
