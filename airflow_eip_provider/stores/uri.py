@@ -57,9 +57,9 @@ def parse_uri(uri: str) -> StoreUri:
     :raises InvalidInputError: naming the part that is wrong, and what is right.
     """
     try:
-        parts = urlsplit(uri)
+        parts = urlsplit(str(uri))
         given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except (ValueError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise _wrong(uri, f"it is no URI ({error})") from error
     kind: Kind
     if parts.scheme == "dynamodb":

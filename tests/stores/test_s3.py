@@ -1,0 +1,119 @@
+"""What can be wrong with a bucket, each told with its remedy."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from airflow_eip_provider.calls import perform
+from airflow_eip_provider.exceptions import LockStoreError, LockStoreUnavailableError
+from airflow_eip_provider.lock.model import Record
+from airflow_eip_provider.lock.store import Conflict, Seen, Unknown
+from airflow_eip_provider.stores.s3 import S3Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BUSY = "ConditionalRequestConflict"
+
+
+@pytest.fixture
+def bucket(s3: Any) -> str:
+    s3.create_bucket(Bucket="lock-records", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    return "lock-records"
+
+
+def refusal(status: int, headers: Mapping[str, str]) -> ClientError:
+    metadata = {"HTTPStatusCode": status, "HTTPHeaders": dict(headers)}
+    return ClientError({"Error": {"Code": str(status)}, "ResponseMetadata": metadata}, "HeadBucket")
+
+
+def test_a_missing_bucket_is_told_at_the_check_and_at_the_next_use(s3):
+    store = S3Store("lock-records", "", s3)
+    for use in (
+        store.check,
+        lambda: perform(store.reading("k"), {"s3": s3}),
+        lambda: store.write("k", Record(), expected_version=None),
+    ):
+        with pytest.raises(LockStoreError, match="does not exist; create the bucket"):
+            use()
+
+
+def test_a_bucket_of_another_region_is_refused(s3, boto):
+    elsewhere = {"LocationConstraint": "eu-central-1"}
+    boto("s3", region_name="eu-central-1").create_bucket(Bucket="lock-records", CreateBucketConfiguration=elsewhere)
+    with pytest.raises(LockStoreError, match="in region eu-central-1, this connection is of eu-west-1; add region="):
+        S3Store("lock-records", "", s3).check()
+    S3Store("lock-records", "", boto("s3", region_name="eu-central-1")).check()
+
+
+def failing_client(error: ClientError) -> Any:
+    def head_bucket(**_: object) -> None:
+        raise error
+
+    return SimpleNamespace(meta=SimpleNamespace(region_name="eu-west-1"), head_bucket=head_bucket)
+
+
+@pytest.mark.parametrize("status", [301, 400, 403])
+def test_a_refusal_that_names_another_region_is_about_the_region(status):
+    """[docs: HeadBucket, "x-amz-bucket-region"]; a 403 of another region says nothing about permissions here."""
+    client = failing_client(refusal(status, {"x-amz-bucket-region": "us-east-1"}))
+    with pytest.raises(LockStoreError, match="add region=us-east-1"):
+        S3Store("lock-records", "", client).check()
+
+
+def test_a_bucket_that_names_no_region_is_taken_as_it_is():
+    """Other services that speak S3 leave the header out."""
+    answer = {"ResponseMetadata": {"HTTPHeaders": {}}}
+    client = SimpleNamespace(meta=SimpleNamespace(region_name="x"), head_bucket=lambda **_: answer)
+    S3Store("lock-records", "", client).check()
+
+
+def test_a_forbidden_bucket_names_the_permission():
+    client = failing_client(refusal(403, {"x-amz-bucket-region": "eu-west-1"}))
+    with pytest.raises(LockStoreError, match="allow s3:ListBucket"):
+        S3Store("lock-records", "", client).check()
+
+
+@pytest.mark.parametrize(("prefix", "name"), [("", "k.json"), ("a/b", "a/b/k.json")])
+def test_a_record_is_an_object_that_people_can_read(s3, bucket, prefix, name):
+    S3Store(bucket, prefix, s3).write("k", Record(issued=3), expected_version=None)
+    stored = s3.get_object(Bucket=bucket, Key=name)
+    assert stored["ContentType"] == "application/json"
+    assert json.loads(stored["Body"].read())["issued"] == 3
+
+
+def test_others_who_write_right_now_are_waited_for(s3, bucket, local_aws):
+    local_aws.faults.add(operation="PutObject", kind="error", code=BUSY, status=409, times=2)
+    outcome = S3Store(bucket, "", s3).write("k", Record(), expected_version=None)
+    assert isinstance(outcome, Seen)
+    assert len(local_aws.events.calls("PutObject")) == 3
+
+
+def test_others_who_write_all_the_time_are_a_conflict(s3, bucket, local_aws):
+    local_aws.faults.add(operation="PutObject", kind="error", code=BUSY, status=409, times=50)
+    assert S3Store(bucket, "", s3).write("k", Record(), expected_version=None) == Conflict(None)
+    assert len(local_aws.events.calls("PutObject")) < 10
+
+
+def test_a_record_that_was_deleted_is_a_conflict(s3, bucket):
+    store = S3Store(bucket, "", s3)
+    seen = store.write("k", Record(), expected_version=None)
+    s3.delete_object(Bucket=bucket, Key="k.json")
+    assert isinstance(seen, Seen)
+    assert store.write("k", Record(), expected_version=seen.version) == Conflict(None)
+
+
+def test_nobody_answers(boto):
+    closed = boto("s3", endpoint_url="http://127.0.0.1:9", config=Config(connect_timeout=1))
+    store = S3Store("lock-records", "", closed)
+    with pytest.raises(LockStoreUnavailableError, match="EndpointConnectionError"):
+        perform(store.reading("k"), {"s3": closed})
+    with pytest.raises(LockStoreUnavailableError):
+        store.check()
+    assert isinstance(store.write("k", Record(), expected_version=None), Unknown)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_eip_provider.calls import Call
+from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.stores.dynamodb import DynamoDbStore
+from airflow_eip_provider.stores.s3 import S3Store
+from airflow_eip_provider.stores.uri import StoreUri, open_store, parse_uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "parts"),
+    [
+        ("dynamodb://Locks_1.a-b", StoreUri("dynamodb", "Locks_1.a-b")),
+        ("dynamodb://locks/", StoreUri("dynamodb", "locks")),
+        (
+            "dynamodb://locks?region=eu-west-1&create=true",
+            StoreUri("dynamodb", "locks", region="eu-west-1", create=True),
+        ),
+        ("dynamodb://locks?create=false", StoreUri("dynamodb", "locks")),
+        ("dynamodb://locks?region=us-gov-west-1", StoreUri("dynamodb", "locks", region="us-gov-west-1")),
+        ("s3://lock-records", StoreUri("s3", "lock-records")),
+        ("s3://lock-records/", StoreUri("s3", "lock-records")),
+        ("s3://lock.records/a/b/?region=eu-west-1", StoreUri("s3", "lock.records", "a/b", "eu-west-1")),
+    ],
+)
+def test_both_forms(uri, parts):
+    assert parse_uri(uri) == parts
+
+
+@pytest.mark.parametrize(
+    ("uri", "wrong"),
+    [
+        ("", "scheme is ''"),
+        ("locks", "scheme is ''"),
+        ("postgres://locks", "scheme is 'postgres'"),
+        ("dynamodb:locks", "'' is no name of a table"),
+        ("dynamodb://", "'' is no name of a table"),
+        ("dynamodb://lo", "'lo' is no name of a table"),
+        ("dynamodb://me@locks", "'me@locks' is no name of a table"),
+        ("dynamodb://locks:80", "'locks:80' is no name of a table"),
+        ("dynamodb://locks/prefix", "a table has no path"),
+        ("dynamodb://locks#x", "fragment"),
+        ("dynamodb://locks?colour=red", "no option 'colour'"),
+        ("dynamodb://locks?region=eu-west-1&region=eu-west-2", "'region' is given twice"),
+        ("dynamodb://locks?region=", "'' is no region"),
+        ("dynamodb://locks?region=Ireland", "'Ireland' is no region"),
+        ("dynamodb://locks?create=yes", "create is 'yes'"),
+        ("dynamodb://locks?create", "it is no URI"),
+        ("s3:///prefix", "'' is no name of a bucket"),
+        ("s3://Lock_Records", "'Lock_Records' is no name of a bucket"),
+        ("s3://lock-records/a?create=true", "s3:// has no option 'create'"),
+        ("s3://[lock", "it is no URI"),
+        (None, "scheme is ''"),
+    ],
+)
+def test_anything_else_is_refused_by_its_part_and_with_both_forms(uri, wrong):
+    with pytest.raises(InvalidInputError) as refused:
+        parse_uri(uri)
+    assert wrong in str(refused.value)
+    assert "dynamodb://TABLE?region=eu-west-1&create=true" in str(refused.value)
+    assert "s3://BUCKET/PREFIX?region=eu-west-1" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind", "asked"),
+    [
+        ("dynamodb://locks?region=eu-west-1", DynamoDbStore, ("dynamodb", "eu-west-1")),
+        ("s3://lock-records/a", S3Store, ("s3", None)),
+    ],
+)
+def test_a_store_is_opened_with_a_client_of_its_region_and_no_call_is_made(uri, kind, asked):
+    made: list[tuple[str, str | None]] = []
+
+    def client_for(service: str, region: str | None) -> object:
+        made.append((service, region))
+        return SimpleNamespace()
+
+    store = open_store(uri, client_for)
+    assert isinstance(store, kind)
+    assert store.uri == uri
+    assert made == [asked]
+
+
+@pytest.mark.parametrize(
+    ("uri", "call"),
+    [
+        (
+            "dynamodb://locks",
+            Call(
+                "dynamodb",
+                "get_item",
+                {"TableName": "locks", "Key": {"address": {"S": "k"}}, "ConsistentRead": True},
+            ),
+        ),
+        ("s3://lock-records/a", Call("s3", "get_object", {"Bucket": "lock-records", "Key": "a/k.json"})),
+    ],
+)
+def test_readings_need_no_client(uri, call):
+    assert next(open_store(uri, None).reading("k")) == call
