@@ -18,7 +18,8 @@ from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import create, steps, terminate
 from airflow_eip_provider.sensors import eip as eip_sensors
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
-from airflow_eip_provider.triggers import watch
+from airflow_eip_provider.triggers import lock as lock_triggers
+from airflow_eip_provider.triggers import poller, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,12 +134,19 @@ def clocked(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(sys.modules[airflows_sensor.__module__], "time", clock)
     for module in _TIMED:
         monkeypatch.setattr(module, "time", clock, raising=False)
-    monkeypatch.setattr(watch, "time", clock)
-    monkeypatch.setattr(
-        watch,
-        "asyncio",
-        SimpleNamespace(sleep=sleep_async, shield=asyncio.shield, ensure_future=asyncio.ensure_future),
-    )
+    for module in (watch, lock_triggers):
+        monkeypatch.setattr(module, "time", clock)
+    for module in (watch, poller):
+        monkeypatch.setattr(
+            module,
+            "asyncio",
+            SimpleNamespace(
+                sleep=sleep_async,
+                shield=asyncio.shield,
+                ensure_future=asyncio.ensure_future,
+                get_running_loop=asyncio.get_running_loop,
+            ),
+        )
     return local_aws
 
 

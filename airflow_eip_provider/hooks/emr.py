@@ -22,6 +22,9 @@ ENDED_STATES = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
 READY_STATES = frozenset({"RUNNING", "WAITING"})
 LIVE_STATES = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 ACTIVE_STEP_STATES = ("PENDING", "RUNNING", "CANCEL_PENDING")
+ALLOCATION_TAG = "airflow-eip:allocation-id"  # ours, on every cluster that is launched for an address
+TOKEN_TAG = "airflow-eip:token"  # noqa: S105 - ours, with a lock store: the lease that the cluster was launched under
+GUARD_MARK = "[eip "  # in the name of every fenced step, before the nonce of the task that submitted it
 _STEP_IDS_PER_CALL = 10  # ListSteps takes no more (EMR API reference, ListSteps)
 _UNKNOWN_CLUSTER = frozenset({"InvalidRequestException", "ClusterNotFound"})
 
@@ -154,21 +157,25 @@ def read_active_steps(job_flow_id: str) -> Reading[list[Step]]:
         marker = {"Marker": response["Marker"]}
 
 
-def read_tagged_clusters(*, name: str, tags: Mapping[str, str]) -> Reading[list[Cluster]]:
+def read_tagged_clusters(*, name: str, tags: Mapping[str, str], ending: bool = False) -> Reading[list[Cluster]]:
     """
     Find live clusters by name and tags.
 
     EMR cannot filter by tag, and ListClusters shows none; so state and name narrow, and DescribeCluster decides.
+
+    :param ending: those that are on their way to a terminal state, too.
     """
+    states = [*LIVE_STATES, "TERMINATING"] if ending else list(LIVE_STATES)
     found: list[Cluster] = []
     marker: dict[str, str] = {}
     while True:
-        params = {"ClusterStates": list(LIVE_STATES), **marker}
+        params = {"ClusterStates": states, **marker}
         response = yield Call("emr", "list_clusters", params)
         for item in response["Clusters"]:
             if item["Name"] == name:
                 cluster = yield from read_cluster(item["Id"])
-                if cluster and not cluster.is_ending and tags.items() <= cluster.tags.items():
+                wanted = cluster and not (cluster.has_ended if ending else cluster.is_ending)
+                if cluster and wanted and tags.items() <= cluster.tags.items():
                     found.append(cluster)
         if not response.get("Marker"):
             return found

@@ -91,7 +91,7 @@ def enter(arrival: Arrival, *, dead_seconds: float = 0.0, limits: Limits = LIMIT
         action = judge(sight, arrival, dead_seconds=dead_seconds, limits=limits)
         if action is Action.WAIT:
             break
-        outcome = yield from _DEEDS[action](sight, arrival, limits)
+        outcome: Held | Waiting | Yielded | None = yield from _DEEDS[action](sight, arrival, limits)
         if outcome is not None:
             return outcome
     return Waiting(sight)

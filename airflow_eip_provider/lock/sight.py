@@ -217,3 +217,8 @@ def _may_prewarm(sight: Sight, entry: Entry, place: int, depth: int) -> bool:
         return False
     started = sum(other.prewarmed_at is not None for other in record.queue)
     return record.lease.phase is not Phase.TAKEN and started < depth
+
+
+def needs_others(sight: Sight, limits: Limits = LIMITS) -> bool:
+    """Whether something is to be done about the lease by those who wait for it."""
+    return sight.seen.record.lease is not None and standing(sight, limits) in _FOR_OTHERS

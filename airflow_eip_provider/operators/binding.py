@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from airflow_eip_provider.hooks.eip import Address, ElasticIpHook
 
 
-def bound_facts(address: Address, *, job_flow_id: str | None) -> dict[str, Any]:
+def bound_facts(address: Address, *, job_flow_id: str | None, token: int | None = None) -> dict[str, Any]:
     """Return the ``static_ip`` XCom. ``token`` is the lease's, ``None`` without a lock store."""
-    return {**address.facts(job_flow_id=job_flow_id), "token": None}
+    return {**address.facts(job_flow_id=job_flow_id), "token": token}
 
 
 class Binder:

@@ -13,11 +13,17 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.hooks.emr import GUARD_MARK
 from airflow_eip_provider.links.eip import ElasticIpLink
+from airflow_eip_provider.lock.model import LIMITS
+from airflow_eip_provider.lock.programs import close, release
+from airflow_eip_provider.lock.store import Seen
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binding import Binder, bound_facts
-from airflow_eip_provider.operators.phases import UNSET, PhasedOperator, Result, State, check_lock_store
-from airflow_eip_provider.operators.teardown import GUARD_MARK, free_address
+from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
+from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
+from airflow_eip_provider.operators.teardown import free_address
+from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, read_instance_running
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs, read_target
 
@@ -71,18 +77,21 @@ class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
         self.waiter_max_attempts = waiter_max_attempts
         self.deferrable = deferrable
 
+    @property
+    def _carrier(self) -> str:
+        """What the lease names: the cluster or the instance."""
+        return str(self.job_flow_id or self.instance_id)
+
 
 @dataclass(slots=True)
-class AssociateState(State):
+class AssociateState(LeasingState):
     """How far an association has come."""
 
-    lock_deadline: float
-    start_deadline: float
-    waiting_for: str = "address"
+    start_deadline: float = 0.0
     association_id: str | None = None
 
 
-class EipAssociateOperator(_TargetOperator):
+class EipAssociateOperator(LeasingOperator, _TargetOperator):
     """
     Bind a free Elastic IP to a cluster's primary node or to an instance that was made elsewhere.
 
@@ -113,22 +122,23 @@ class EipAssociateOperator(_TargetOperator):
     def begin(self, context: Context) -> AssociateState:
         """Refuse what is wrong before anything is changed."""
         check_one_target(self.job_flow_id, self.instance_id)
-        check_lock_store(self.lock_store)
         preflight.checked_address(self.eip, self.allocation_id)
         self.eip.check_permission(self.allocation_id)
         self.link_address(context)
         now = time.time()
-        return AssociateState(
+        state = AssociateState(
             try_number=context["ti"].try_number,
             lock_deadline=now + self.lock_timeout.total_seconds(),
-            start_deadline=now + float(self.waiter_delay) * int(self.waiter_max_attempts),
+            start_deadline=now + self._start_seconds,
         )
+        self.open_tenancy(context, state)
+        return state
 
     def advance(self, context: Context, state: AssociateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """Target running → address free → bound."""
+        """Target running → lease → address free → bound → handed over."""
         binder = Binder(self.eip, self.allocation_id)
         if event is not None and event["status"] == "timeout":
-            raise self._timed_out(state, binder, last_seen=event["message"])
+            raise self._timed_out(state, binder, event)
         target = self.look(self._read_target())
         if target.status == "failed":
             raise TransientError(
@@ -137,6 +147,10 @@ class EipAssociateOperator(_TargetOperator):
         if target.status == "pending":
             state.waiting_for = "target"
             return self._watch_target(state)
+        if self.tenancy is not None and state.token is None:
+            entered = self.enter_queue(context, state, event, handover_seconds=LIMITS.surface)
+            if not isinstance(entered, Seen):
+                return entered
         self.check_not_killed()
         interface = target.data["network_interface_id"]
         was_there = binder.address().network_interface_id == interface
@@ -147,14 +161,23 @@ class EipAssociateOperator(_TargetOperator):
             shared = self.watch(state, deadline=state.lock_deadline)
             return binder.watch_free(job_flow_id=self.job_flow_id, **shared)
         state.association_id = None if was_there else bound.association_id
-        facts = bound_facts(bound, job_flow_id=self.job_flow_id or target.data.get("job_flow_id"))
+        self.record_carrier(context, state, self._carrier)
+        on = self.job_flow_id or target.data.get("job_flow_id")
+        facts = bound_facts(bound, job_flow_id=on, token=state.token)
         context["ti"].xcom_push(key="static_ip", value=facts)
         return Result(facts)
 
     def undo(self, context: Context, state: AssociateState | None) -> None:
         """Undo the association that this try made; an AssociationId names no other."""
-        if state is not None and state.association_id is not None:
+        made = state is not None and state.association_id is not None
+        if self.tenancy is not None:
+            self.give_back(context, state, carrier=self._carrier if made else None, terminate=False)
+        elif state is not None and state.association_id is not None:
             self.eip.disassociate(state.association_id)
+
+    @property
+    def _start_seconds(self) -> float:
+        return float(self.waiter_delay) * int(self.waiter_max_attempts)
 
     def _read_target(self) -> Reading[Verdict]:
         if self.job_flow_id:
@@ -167,21 +190,28 @@ class EipAssociateOperator(_TargetOperator):
             return EmrClusterTrigger(job_flow_id=self.job_flow_id, target="primary_running", **shared)
         return InstanceRunningTrigger(instance_id=str(self.instance_id), **shared)
 
-    def _timed_out(self, state: AssociateState, binder: Binder, *, last_seen: str) -> Exception:
+    def _timed_out(self, state: AssociateState, binder: Binder, event: dict[str, Any]) -> Exception:
+        if state.waiting_for == "lease":
+            return self.lease_timed_out(event)
         if state.waiting_for == "address":
             return binder.busy(waited_seconds=self.lock_timeout.total_seconds())
         return WaitTimeoutError(
             f"'{self.job_flow_id or self.instance_id}' to run",
-            last_seen=last_seen,
+            last_seen=event["message"],
             bound="waiter_delay or waiter_max_attempts",
         )
 
 
 @dataclass(slots=True)
 class ReleaseState(State):
-    """Until when to wait for the guarded steps."""
+    """
+    Until when to wait for the guarded steps.
+
+    :param closed: the lease lets no further step start.
+    """
 
     deadline: float
+    closed: bool = False
 
 
 class EipReleaseOperator(_TargetOperator):
@@ -212,7 +242,6 @@ class EipReleaseOperator(_TargetOperator):
     def begin(self, context: Context) -> ReleaseState:
         """Refuse what is wrong before anything is changed."""
         check_one_target(self.job_flow_id, self.instance_id)
-        check_lock_store(self.lock_store)
         preflight.check_allocation_id(self.allocation_id)
         self.link_address(context)
         return ReleaseState(
@@ -221,23 +250,34 @@ class EipReleaseOperator(_TargetOperator):
         )
 
     def advance(self, context: Context, state: ReleaseState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """No fenced step left → address free."""
+        """No further step → no fenced step left → address free → lease released."""
         if event is not None and event["status"] == "timeout":
             raise WaitTimeoutError(
                 f"the fenced steps of cluster '{self.job_flow_id}' to end",
                 last_seen=event["message"],
                 bound="waiter_delay or waiter_max_attempts",
             )
+        if self.tenancy is not None and not state.closed:
+            self.check_not_killed()
+            self.tenancy.perform(close(self._carrier))
+            state.closed = True
         if self.job_flow_id:
             left = self.look(read_no_step_runs(self.job_flow_id, name_contains=GUARD_MARK))
             if left.status != "done":
                 self.log.info("%s; the address stays until they end", left.message)
                 shared = self.watch(state, deadline=state.deadline)
                 return EmrStepsEndedTrigger(job_flow_id=self.job_flow_id, name_contains=GUARD_MARK, **shared)
-            self.check_not_killed()
-            return Result(free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id))
+        self.check_not_killed()
+        was_there = self._free()
+        if self.tenancy is not None:
+            self.tenancy.perform(release(self._carrier, why="released early"))
+        return Result(was_there)
+
+    def _free(self) -> bool:
+        if self.job_flow_id:
+            return free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id)
         address = self.eip.get_address(self.allocation_id)
         if address is None or address.instance_id != self.instance_id or address.association_id is None:
             self.log.info("Elastic IP %s is not on instance %s (any more)", self.allocation_id, self.instance_id)
-            return Result(False)
-        return Result(self.eip.disassociate(address.association_id))
+            return False
+        return self.eip.disassociate(address.association_id)

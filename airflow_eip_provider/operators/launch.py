@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.calls import THROTTLING_CODES, error_code, is_transient
 from airflow_eip_provider.exceptions import LaunchUnclearError
-from airflow_eip_provider.hooks.emr import Cluster, read_tagged_clusters
-from airflow_eip_provider.operators.owner import ALLOCATION_TAG, OWNER_DIGEST_TAG, TRY_TAG
+from airflow_eip_provider.hooks.emr import ALLOCATION_TAG, TOKEN_TAG, Cluster, read_tagged_clusters
+from airflow_eip_provider.operators.owner import OWNER_DIGEST_TAG, TRY_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,13 +53,16 @@ class Launcher:
         """Return the number of the try that speaks for the cluster; 0 for a cluster that is not ours."""
         return int(cluster.tags.get(TRY_TAG, 0))
 
-    def launch(self, *, try_number: int) -> str:
+    def launch(self, *, try_number: int, token: int | None = None) -> str:
         """
         Launch the cluster and return its id.
 
+        :param token: of the lease that it is launched under.
         :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
         """
         tags = {**self._owner.tags(allocation_id=self._allocation_id), TRY_TAG: str(try_number)}
+        if token is not None:
+            tags[TOKEN_TAG] = str(token)
         ours = [{"Key": key, "Value": value} for key, value in tags.items()]
         try:
             return self._emr.run_job_flow({**self.config, "Tags": [*self.config.get("Tags", []), *ours]})
@@ -69,7 +72,7 @@ class Launcher:
             self._emr.log.warning("RunJobFlow gave no clear answer, looking for its cluster: %s", error)
             problem = f"{type(error).__name__}: {error}"
             for _ in range(_UNCLEAR_LOOKS):
-                if found := self._find():
+                if found := self._find(token):
                     return found[0].job_flow_id
                 time.sleep(_UNCLEAR_DELAY_SECONDS)
             raise LaunchUnclearError(self.config["Name"], owner=str(self._owner), problem=problem) from error
@@ -95,8 +98,10 @@ class Launcher:
                 self._emr.terminate(surplus)
         return kept.job_flow_id
 
-    def _find(self) -> list[Cluster]:
+    def _find(self, token: int | None = None) -> list[Cluster]:
         tags = {OWNER_DIGEST_TAG: self._owner.digest, ALLOCATION_TAG: self._allocation_id}
+        if token is not None:
+            tags[TOKEN_TAG] = str(token)
         return self._emr.read(read_tagged_clusters(name=self.config["Name"], tags=tags))
 
     def _carrier(self, eip: ElasticIpHook) -> Cluster | None:

@@ -15,29 +15,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink, EmrLogsLink
 
-from airflow_eip_provider.airflow_compat import TRIGGER_FAIL_REPR, AirflowFailException, TaskDeferred, conf
+from airflow_eip_provider.airflow_compat import TRIGGER_FAIL_REPR, AirflowFailException, TaskDeferred
 from airflow_eip_provider.calls import Reading, perform
 from airflow_eip_provider.exceptions import (
     ClusterEndedError,
     ElasticIpError,
-    InvalidInputError,
     KilledError,
     PermanentError,
 )
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.hooks.lock import LockStoreHook
 from airflow_eip_provider.links.eip import ElasticIpLink
-from airflow_eip_provider.triggers.watch import HOOKS, Verdict
+from airflow_eip_provider.operators.tenancy import Tenancy, lock_store_uri
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.triggers.watch import WatchTrigger
+    from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 # A trigger that fires within seconds can lose a race inside Airflow (apache/airflow#66374).
 SHORTEST_DEFERRAL_SECONDS = 10
 # Airflow's own timeout is only the net below the deadline that the trigger keeps.
 _DEFERRAL_MARGIN = timedelta(minutes=2)
-UNSET: Any = object()
 CLUSTER_LINKS = (EmrClusterLink(), EmrLogsLink(), ElasticIpLink())
 
 
@@ -53,21 +52,6 @@ class Result:
     """The end of the way."""
 
     value: Any
-
-
-def check_lock_store(lock_store: Any) -> None:
-    """
-    Resolve the lock store: the operator's parameter, else ``[eip] lock_store``; ``None`` is the physical lock alone.
-
-    :raises InvalidInputError: for a store; this version has none.
-    """
-    uri = conf.get("eip", "lock_store", fallback=None) if lock_store is UNSET else lock_store
-    if uri:
-        raise InvalidInputError(
-            f"opening lock store '{uri}'",
-            problem="this version has the physical lock only",
-            remedy="leave lock_store unset, or pass None",
-        )
 
 
 def raise_if_cluster_gone(facts: dict[str, Any]) -> None:
@@ -91,6 +75,7 @@ class PhasedOperator:
     permanent_errors: ClassVar[tuple[type[ElasticIpError], ...]] = (PermanentError,)
 
     allocation_id: str
+    lock_store: Any
     deferrable: bool
     waiter_delay: Any
     aws_conn_id: str | None
@@ -183,7 +168,7 @@ class PhasedOperator:
                 method_name="resume",
                 timeout=timedelta(seconds=max(trigger.deadline - time.time(), 0)) + _DEFERRAL_MARGIN,
             )
-        return trigger.block({service: self._client(service) for service in trigger.services})
+        return trigger.block({service: self._client(trigger, service) for service in trigger.services})
 
     def _undo_quietly(self, context: Context, state: Any | None) -> None:
         try:
@@ -204,10 +189,10 @@ class PhasedOperator:
             "botocore_config": self.botocore_config,
         }
 
-    def _client(self, service: str) -> Any:
+    def _client(self, trigger: WatchTrigger, service: str) -> Any:
         if service in {"ec2", "emr"}:
             return (self.eip if service == "ec2" else self.emr).conn
-        return HOOKS[service](**self._hook_kwargs).conn
+        return trigger.hook(service).conn
 
     @property
     def _hook_kwargs(self) -> dict[str, Any]:
@@ -217,6 +202,29 @@ class PhasedOperator:
             "verify": self.verify,
             "config": self.botocore_config,
         }
+
+    @property
+    def tenancy(self) -> Tenancy | None:
+        """
+        The lock; ``None`` is the physical one alone.
+
+        :raises InvalidInputError: for a malformed URI, and for a store without the name of this environment.
+        """
+        if "_tenancy" not in self.__dict__:
+            uri = lock_store_uri(self.lock_store)
+            self.__dict__["_tenancy"] = uri and Tenancy(
+                uri,
+                allocation_id=self.allocation_id,
+                eip=self.eip,
+                emr=self.emr,
+                client_for=self._store_client,
+                check_alive=self.check_not_killed,
+            )
+        return self.__dict__["_tenancy"]  # type: ignore[no-any-return]
+
+    def _store_client(self, service: str, region_name: str | None) -> Any:
+        here = {"region_name": region_name} if region_name else {}
+        return LockStoreHook(client_type=service, **{**self._hook_kwargs, **here}).conn
 
     @property
     def eip(self) -> ElasticIpHook:

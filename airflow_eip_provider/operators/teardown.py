@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GUARD_MARK = "[eip "  # in the name of every fenced step, before the nonce of the task that submitted it
-
 
 def address_on_cluster(eip: ElasticIpHook, *, allocation_id: str, job_flow_id: str) -> Address | None:
     """Return the address if an instance of this cluster carries it, by EMR's own tag on the instance; else ``None``."""

@@ -127,10 +127,13 @@ class WatchTrigger(BaseTrigger):
         Cancelling a coroutine inside a connection fetch ends the whole triggerer on Airflow 3.0.6 and 3.2.1
         (apache/airflow#64620).
         """
-        hook = HOOKS[service](
+        return await asyncio.shield(asyncio.ensure_future(self.hook(service).get_async_conn()))  # type: ignore[no-untyped-call]
+
+    def hook(self, service: str) -> AwsBaseHook:
+        """Return a new hook for one of this watch's services."""
+        return HOOKS[service](
             aws_conn_id=self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=self.botocore_config
         )
-        return await asyncio.shield(asyncio.ensure_future(hook.get_async_conn()))  # type: ignore[no-untyped-call]
 
     def _report(self, verdict: Verdict) -> Verdict:
         self.log.info("%s", verdict.message)

@@ -5,26 +5,38 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
-from airflow_eip_provider.exceptions import InvalidInputError, WaitTimeoutError
+from airflow_eip_provider.exceptions import (
+    InvalidInputError,
+    LaunchUnclearError,
+    LeaseLostError,
+    WaitTimeoutError,
+)
 from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.lock.model import LIMITS
+from airflow_eip_provider.lock.programs import Lost, launch
+from airflow_eip_provider.lock.requests import Unclear
+from airflow_eip_provider.lock.store import Seen
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binding import Binder, bound_facts
 from airflow_eip_provider.operators.launch import Launcher
+from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.owner import Owner
-from airflow_eip_provider.operators.phases import CLUSTER_LINKS, UNSET, PhasedOperator, Result, State, check_lock_store
+from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.teardown import end_cluster, free_address
+from airflow_eip_provider.operators.tenancy import UNSET, speaker_of
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, read_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.operators.tenancy import Tenancy
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 # The stock operator's waiters: "job_flow_waiting" and "job_flow_terminated".
@@ -35,17 +47,15 @@ _WAIT_TARGETS: dict[str, Target] = {
 
 
 @dataclass(slots=True)
-class CreateState(State):
+class CreateState(LeasingState):
     """How far a launch has come."""
 
-    lock_deadline: float
     job_flow_id: str | None = None
     start_deadline: float = 0.0
-    waiting_for: str = "address"
     bound: bool = False
 
 
-class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
+class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
     """
     Create an EMR cluster that carries an Elastic IP, and never take the address from another job.
 
@@ -66,9 +76,12 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_overrides: as in the stock operator; merged over the extra of ``emr_conn_id``. (templated,
         ``.json``)
-    :param lock_store: where tenancies queue; ``None`` is the physical lock alone. Default: ``[eip] lock_store``.
+    :param lock_store: where tenancies queue: ``dynamodb://TABLE?region=…&create=true`` or ``s3://BUCKET/PREFIX``;
+        ``None`` is the physical lock alone. Default: ``[eip] lock_store``.
     :param bind_at: "primary_running", or "cluster_ready" to bind when the cluster is RUNNING or WAITING.
-    :param prewarm: start the cluster while the address is still held; needs a lock store.
+    :param prewarm: ``True``: the first of the queue starts its cluster while the holder still works, so that it binds
+        seconds after the release. A number: so many first places do, for clusters that take longer to start than the
+        jobs before them to work. Needs a lock store.
     :param on_multi_node: "fail", "warn" or "allow" core and task nodes: Spark reads on executors, which leave from
         other addresses than the primary's.
     :param waiter_delay: seconds between two looks at AWS; at least 10 when deferred. (templated)
@@ -92,7 +105,7 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
         allocation_id: str,
         lock_store: str | None = UNSET,
         bind_at: str = "primary_running",
-        prewarm: bool = False,
+        prewarm: bool | int = False,
         on_multi_node: str = "fail",
         waiter_delay: int = 15,
         waiter_max_attempts: int = 240,
@@ -125,7 +138,12 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
         state = CreateState(
             try_number=context["ti"].try_number, lock_deadline=time.time() + self.lock_timeout.total_seconds()
         )
-        if state.try_number > 1 and (adopted := launcher.adopt(self.eip, try_number=state.try_number)):
+        self.open_tenancy(context, state)
+        if (
+            self.tenancy is None
+            and state.try_number > 1
+            and (adopted := launcher.adopt(self.eip, try_number=state.try_number))
+        ):
             self._publish(context, state, adopted, log_uri=launcher.config.get("LogUri"))
         preflight.checked_address(self.eip, self.allocation_id)
         preflight.check_job_flow(
@@ -143,15 +161,12 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
     def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Address free → cluster launched → primary running → bound → (waited for) → handed over."""
         if event is not None and event["status"] == "timeout":
-            raise self._timed_out(state, last_seen=event["message"])
+            raise self._timed_out(state, event)
         binder = Binder(self.eip, self.allocation_id)
         if state.job_flow_id is None:
-            if not binder.is_free():
-                return self._wait_for_address(state, binder)
-            self.check_not_killed()
-            launcher = self._launcher(context)
-            launched = launcher.launch(try_number=state.try_number)
-            self._publish(context, state, launched, log_uri=launcher.config.get("LogUri"))
+            launching = self._launch if self.tenancy is None else self._launch_in_turn
+            if (waiting := launching(context, state, event)) is not None:
+                return waiting
         if not state.bound and (waiting := self._bind(context, state, binder)) is not None:
             return waiting
         if self.wait_policy is not None:
@@ -159,6 +174,46 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
             if self.look(read_target(str(state.job_flow_id), target=target)).status != "done":
                 return self._wait_for_cluster(state, target)
         return Result(state.job_flow_id)
+
+    def _launch(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | None:
+        """Launch the cluster if the address is free; return the wait that is needed first, else ``None``."""
+        binder = Binder(self.eip, self.allocation_id)
+        if not binder.is_free():
+            return self._wait_for_address(state, binder)
+        self.check_not_killed()
+        launcher = self._launcher(context)
+        launched = launcher.launch(try_number=state.try_number)
+        self._publish(context, state, launched, log_uri=launcher.config.get("LogUri"))
+        return None
+
+    def _launch_in_turn(
+        self, context: Context, state: CreateState, event: dict[str, Any] | None
+    ) -> WatchTrigger | None:
+        """Take the lease, and give it its cluster; return the wait for it if it is not this owner's turn."""
+        launcher = self._launcher(context)
+
+        def launch_one(token: int) -> str:
+            return launcher.launch(try_number=state.try_number, token=token)
+
+        entered = self.enter_queue(
+            context,
+            state,
+            event,
+            cluster_name=launcher.config["Name"],
+            handover_seconds=float(self.waiter_delay) * int(self.waiter_max_attempts) + LIMITS.surface,
+            prewarm=int(self.prewarm),
+            launch=launch_one,
+        )
+        if not isinstance(entered, Seen):
+            return entered
+        speaker = speaker_of(context, state.nonce)
+        launched = cast("Tenancy", self.tenancy).perform(launch(entered, speaker), launch=launch_one)
+        if isinstance(launched, Lost):
+            raise LeaseLostError(self.allocation_id, problem=launched.why)
+        if isinstance(launched, Unclear):
+            raise LaunchUnclearError(launcher.config["Name"], owner=speaker.name, problem="see above")
+        self._publish(context, state, launched, log_uri=launcher.config.get("LogUri"))
+        return None
 
     def _bind(self, context: Context, state: CreateState, binder: Binder) -> WatchTrigger | None:
         """Bind the address if that is possible now; return the wait that is needed first, else ``None``."""
@@ -177,7 +232,8 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
         )
         if bound is None:
             return self._wait_for_address(state, binder)
-        facts = bound_facts(bound, job_flow_id=job_flow_id)
+        self.record_carrier(context, state, job_flow_id)
+        facts = bound_facts(bound, job_flow_id=job_flow_id, token=state.token)
         self.log.info("Elastic IP %s (%s) is on cluster %s", self.allocation_id, bound.public_ip, job_flow_id)
         context["ti"].xcom_push(key="static_ip", value=facts)
         state.bound = True
@@ -186,6 +242,10 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
     def undo(self, context: Context, state: CreateState | None) -> None:
         """Terminate this try's cluster and free the address; a newer try's is left alone."""
         job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
+        if self.tenancy is not None:
+            terminate = getattr(self, "terminate_job_flow_on_failure", True)
+            self.give_back(context, state, carrier=job_flow_id, terminate=terminate)
+            return
         if job_flow_id is None:
             return
         cluster = self.emr.get_cluster(job_flow_id)
@@ -199,18 +259,23 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
 
     def _check_parameters(self) -> None:
         preflight.check_allocation_id(self.allocation_id)
-        check_lock_store(self.lock_store)
         if self.bind_at not in {"primary_running", "cluster_ready"}:
             raise InvalidInputError(
                 f"checking bind_at {self.bind_at!r}",
                 problem="unknown choice",
                 remedy="use 'primary_running' or 'cluster_ready'",
             )
-        if self.prewarm:
+        if not isinstance(self.prewarm, int) or self.prewarm < 0:
+            raise InvalidInputError(
+                f"checking prewarm {self.prewarm!r}",
+                problem="it is neither a bool nor a number of places",
+                remedy="use True, or how many first places of the queue start their clusters early",
+            )
+        if self.prewarm and self.tenancy is None:
             raise InvalidInputError(
                 "checking prewarm",
                 problem="only the first of a queue may prewarm, and without a lock store there is no queue",
-                remedy="leave prewarm out",
+                remedy="set lock_store or [eip] lock_store, or leave prewarm out",
             )
 
     def _launcher(self, context: Context) -> Launcher:
@@ -240,11 +305,13 @@ class EmrCreateWithStaticIpOperator(PhasedOperator, EmrCreateJobFlowOperator):
         shared = self.watch(state, deadline=state.start_deadline)
         return EmrClusterTrigger(job_flow_id=str(state.job_flow_id), target=target, **shared)
 
-    def _timed_out(self, state: CreateState, *, last_seen: str) -> Exception:
+    def _timed_out(self, state: CreateState, event: dict[str, Any]) -> Exception:
+        if state.waiting_for == "lease":
+            return self.lease_timed_out(event)
         if state.waiting_for == "address":
             return Binder(self.eip, self.allocation_id).busy(waited_seconds=self.lock_timeout.total_seconds())
         return WaitTimeoutError(
             f"cluster '{state.job_flow_id}' to be {state.waiting_for}",
-            last_seen=last_seen,
+            last_seen=event["message"],
             bound="waiter_delay or waiter_max_attempts",
         )

@@ -18,24 +18,25 @@ from airflow_eip_provider.exceptions import (
     ClusterEndedError,
     InvalidInputError,
     NotBoundError,
+    NotLeasedError,
     PermanentError,
     StepFailedError,
     WaitTimeoutError,
 )
-from airflow_eip_provider.hooks.emr import EmrClusterHook, read_active_steps, read_steps
+from airflow_eip_provider.hooks.emr import GUARD_MARK, EmrClusterHook, read_active_steps, read_steps
 from airflow_eip_provider.hooks.step_logs import StepLogHook, StepLogs, read_logs_written
+from airflow_eip_provider.lock.programs import guard
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import (
     CLUSTER_LINKS,
-    UNSET,
     PhasedOperator,
     Result,
     State,
-    check_lock_store,
     raise_if_cluster_gone,
 )
-from airflow_eip_provider.operators.teardown import GUARD_MARK, address_on_cluster
+from airflow_eip_provider.operators.teardown import address_on_cluster
+from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.triggers.emr import EmrFencedStepsTrigger, EmrStepLogsTrigger
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
         if address is None or address.association_id is None:
             place = self.eip.describe_place(self.allocation_id)
             raise NotBoundError(self.allocation_id, job_flow_id=job_flow_id, place=place)
+        if self.tenancy is not None and (standing := self.tenancy.perform(guard(job_flow_id))) is not None:
+            raise NotLeasedError(self.allocation_id, job_flow_id=job_flow_id, standing=standing)
         self.link_cluster(context, job_flow_id, log_uri=cluster.log_uri)
         self.link_address(context)
         state = StepsState(
@@ -186,7 +189,6 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
 
     def _checked_steps(self) -> list[dict[str, Any]]:
         preflight.check_allocation_id(self.allocation_id)
-        check_lock_store(self.lock_store)
         if not self.wait_for_completion:
             raise InvalidInputError(
                 "checking wait_for_completion=False",

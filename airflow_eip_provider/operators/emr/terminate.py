@@ -10,11 +10,13 @@ from airflow.providers.amazon.aws.operators.emr import EmrTerminateJobFlowOperat
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
-from airflow_eip_provider.exceptions import WaitTimeoutError
+from airflow_eip_provider.exceptions import LockStoreUnavailableError, WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.lock.programs import release
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.phases import CLUSTER_LINKS, UNSET, PhasedOperator, Result, State, check_lock_store
+from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator, Result, State
 from airflow_eip_provider.operators.teardown import free_address
+from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs, read_target
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class TerminateState(State):
 
     deadline: float
     freed: bool = False
+    released: bool = False
 
 
 class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperator):
@@ -77,7 +80,6 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     def begin(self, context: Context) -> TerminateState:
         """Check the parameters and terminate the cluster."""
         preflight.check_allocation_id(self.allocation_id)
-        check_lock_store(self.lock_store)
         self.link_address(context)
         state = TerminateState(
             try_number=context["ti"].try_number,
@@ -105,17 +107,31 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
                 bound="waiter_delay or waiter_max_attempts",
             )
         ended = self.look(read_target(self.job_flow_id, target="cluster_ended"))
-        shared = self.watch(state, deadline=state.deadline)
         if not state.freed:
             if ended.status != "done" and self.look(read_no_step_runs(self.job_flow_id)).status != "done":
-                return EmrStepsEndedTrigger(job_flow_id=self.job_flow_id, **shared)
+                return EmrStepsEndedTrigger(job_flow_id=self.job_flow_id, **self.watch(state, deadline=state.deadline))
             free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id)
             state.freed = True
+        self._release(state)
+        if ended.status != "done" or not state.released:
             shared = self.watch(state, deadline=state.deadline)
-        if ended.status != "done":
             return EmrClusterTrigger(job_flow_id=self.job_flow_id, target="cluster_ended", **shared)
         self.log.info("%s", ended.message)
         return Result(None)
+
+    def _release(self, state: TerminateState) -> None:
+        """End the lease; while the lock store gives no answer, at every look until the deadline."""
+        if state.released:
+            return
+        try:
+            if self.tenancy is not None and self.tenancy.perform(release(self.job_flow_id, why="terminated")):
+                self.log.info("The lease of Elastic IP %s has ended", self.allocation_id)
+        except LockStoreUnavailableError as error:
+            if time.time() >= state.deadline:
+                raise
+            self.log.warning("The address is free, but the lease is not released yet: %s", error)
+        else:
+            state.released = True
 
     @property
     def _has_cluster(self) -> bool:

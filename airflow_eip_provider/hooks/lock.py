@@ -1,0 +1,121 @@
+"""The lock's look at the world: its read requests as readings of AWS, and the connection of a lock store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+from airflow_eip_provider.hooks.eip import CLUSTER_TAG, StrictConnectionMixin, read_address, read_instance
+from airflow_eip_provider.hooks.emr import (
+    ALLOCATION_TAG,
+    GUARD_MARK,
+    TOKEN_TAG,
+    read_active_steps,
+    read_cluster,
+    read_tagged_clusters,
+)
+from airflow_eip_provider.lock.requests import (
+    Carrier,
+    FindCarriers,
+    Place,
+    ReadCarrier,
+    ReadPlace,
+    ReadRecord,
+    ReadSteps,
+)
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.calls import Reading
+    from airflow_eip_provider.hooks.emr import Cluster
+    from airflow_eip_provider.lock.requests import Program
+    from airflow_eip_provider.lock.store import LockStore
+
+T = TypeVar("T")
+
+_GONE_INSTANCE = {"shutting-down": "ending", "terminated": "ended"}
+
+
+class LockStoreHook(StrictConnectionMixin, AwsBaseHook):
+    """
+    The connection of a lock store.
+
+    :param client_type: "dynamodb" or "s3".
+    """
+
+
+def is_cluster(carrier: str) -> bool:
+    """Whether a carrier's id is a cluster's; else it is an instance's."""
+    return carrier.startswith("j-")
+
+
+def performed(program: Program[T], *, store: LockStore, allocation_id: str) -> Reading[T]:
+    """Perform a program that only reads, as a reading."""
+    try:
+        request = next(program)
+        while True:
+            request = program.send((yield from reading_of(request, store=store, allocation_id=allocation_id)))
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+def reading_of(request: Any, *, store: LockStore, allocation_id: str) -> Reading[Any]:
+    """
+    Return the reading that answers one of the lock's read requests.
+
+    :raises TypeError: for a request that changes something.
+    """
+    match request:
+        case ReadRecord():
+            return store.reading(allocation_id)
+        case ReadPlace():
+            return _place(allocation_id)
+        case ReadCarrier(carrier):
+            return _carrier(carrier, allocation_id)
+        case FindCarriers(token, cluster_name):
+            return _carriers(token, cluster_name, allocation_id)
+        case ReadSteps(carrier, guarded):
+            return _steps(carrier, mark=GUARD_MARK if guarded else "")
+    raise TypeError(f"{type(request).__name__} is no read")
+
+
+def _place(allocation_id: str) -> Reading[Place]:
+    address = yield from read_address(allocation_id)
+    if address is None or address.is_free:
+        return Place()
+    association_id = address.association_id or "unknown"
+    if not address.instance_id:
+        return Place(association_id, (str(address.network_interface_id),), live=True)
+    instance = yield from read_instance(address.instance_id)
+    cluster = instance.tags.get(CLUSTER_TAG) if instance else None
+    carriers = (address.instance_id, cluster) if cluster else (address.instance_id,)
+    return Place(association_id, carriers, live=instance is not None and instance.state not in _GONE_INSTANCE)
+
+
+def _carrier(carrier: str, allocation_id: str) -> Reading[Carrier]:
+    if is_cluster(carrier):
+        cluster = yield from read_cluster(carrier)
+        return _as_carrier(cluster, allocation_id) if cluster else Carrier(carrier, "ended")
+    instance = yield from read_instance(carrier)
+    return Carrier(carrier, _GONE_INSTANCE.get(instance.state, "live") if instance else "ended")
+
+
+def _carriers(token: int, cluster_name: str, allocation_id: str) -> Reading[tuple[Carrier, ...]]:
+    if not cluster_name:
+        return ()  # the lease of something that was made elsewhere
+    tags = {ALLOCATION_TAG: allocation_id, TOKEN_TAG: str(token)}
+    found = yield from read_tagged_clusters(name=cluster_name, tags=tags, ending=True)
+    return tuple(_as_carrier(cluster, allocation_id) for cluster in found)
+
+
+def _as_carrier(cluster: Cluster, allocation_id: str) -> Carrier:
+    state = "ended" if cluster.has_ended else "ending" if cluster.is_ending else "live"
+    token = cluster.tags.get(TOKEN_TAG, "") if cluster.tags.get(ALLOCATION_TAG) == allocation_id else ""
+    return Carrier(cluster.job_flow_id, state, int(token) if token.isdigit() else None)
+
+
+def _steps(carrier: str, *, mark: str) -> Reading[tuple[str, ...]]:
+    if not is_cluster(carrier):
+        return ()
+    steps = yield from read_active_steps(carrier)
+    return tuple(step.step_id for step in steps if mark in step.name)

@@ -1,0 +1,137 @@
+"""What the operators share that take a lease: queueing for it, handing over, and giving it back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_eip_provider.airflow_compat import own_xcom
+from airflow_eip_provider.exceptions import AddressBusyError, LeaseLostError, SupersededError
+from airflow_eip_provider.lock.programs import Lost, Waiting, Yielded, enter, hand_over, undo
+from airflow_eip_provider.lock.sight import Arrival
+from airflow_eip_provider.lock.words import standing_of
+from airflow_eip_provider.operators.phases import PhasedOperator, State
+from airflow_eip_provider.operators.tenancy import seen_as_hint, seen_of_hint, speaker_of
+from airflow_eip_provider.triggers.lock import EipLeaseTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.lock.model import Lease
+    from airflow_eip_provider.lock.store import Seen
+    from airflow_eip_provider.operators.tenancy import Tenancy
+    from airflow_eip_provider.triggers.watch import WatchTrigger
+
+
+@dataclass(slots=True)
+class LeasingState(State):
+    """
+    How far an owner has come with its lease.
+
+    :param nonce: of the process that speaks for it.
+    :param seen: the record as it was when the lease was taken or found.
+    """
+
+    lock_deadline: float
+    nonce: str | None = None
+    token: int | None = None
+    seen: dict[str, Any] | None = None
+    waiting_for: str = "address"
+
+
+class LeasingOperator(PhasedOperator):
+    """The lease of an address, for operators that bind it; all of this needs a lock store."""
+
+    lock_timeout: timedelta
+
+    def open_tenancy(self, context: Context, state: LeasingState) -> None:
+        """
+        Check the lock store, and become the one who speaks for the owner.
+
+        :raises LockStoreError: naming what is wrong with the store.
+        """
+        if self.tenancy is not None:
+            self.tenancy.store.check()
+            state.nonce = speaker_of(context).nonce
+            context["ti"].xcom_push(key="tenancy", value={"nonce": state.nonce})
+
+    def enter_queue(
+        self,
+        context: Context,
+        state: LeasingState,
+        event: dict[str, Any] | None,
+        *,
+        cluster_name: str = "",
+        handover_seconds: float,
+        prewarm: int = 0,
+        launch: Callable[[int], str] | None = None,
+    ) -> Seen | WatchTrigger:
+        """
+        Take the lease, or a place in the queue and what to wait for.
+
+        :raises SupersededError: when a newer try is at work.
+        """
+        tenancy = cast("Tenancy", self.tenancy)
+        arrival = Arrival(speaker_of(context, state.nonce), cluster_name, handover_seconds, prewarm)
+        waited = event["data"].get("dead_seconds", 0.0) if event else 0.0
+        entered = tenancy.perform(enter(arrival, dead_seconds=waited), launch=launch)
+        if isinstance(entered, Yielded):
+            raise SupersededError(self.allocation_id, problem="a newer try of this task is at work")
+        if isinstance(entered, Waiting):
+            return self._wait_for_lease(context, state, arrival, entered)
+        lease = cast("Lease", entered.seen.record.lease)
+        self.log.info("The lease of Elastic IP %s is this task's, token %s", self.allocation_id, lease.token)
+        state.token, state.seen = lease.token, seen_as_hint(entered.seen)
+        return entered.seen
+
+    def _wait_for_lease(
+        self, context: Context, state: LeasingState, arrival: Arrival, waiting: Waiting
+    ) -> WatchTrigger:
+        state.waiting_for = "lease"
+        standing = standing_of(waiting.sight, arrival.speaker.owner)
+        self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, standing)
+        context["ti"].xcom_push(key="queue", value=standing.facts())
+        return EipLeaseTrigger(
+            allocation_id=self.allocation_id,
+            lock_store=cast("Tenancy", self.tenancy).uri,
+            speaker=asdict(arrival.speaker),
+            cluster_name=arrival.cluster_name,
+            handover_seconds=arrival.handover_seconds,
+            prewarm=arrival.prewarm,
+            **self.watch(state, deadline=state.lock_deadline),
+        )
+
+    def record_carrier(self, context: Context, state: LeasingState, carrier: str) -> None:
+        """
+        Hand the lease over to what carries the address: the last look whether it is still this task's.
+
+        :raises LeaseLostError: when it is not.
+        """
+        if self.tenancy is None:
+            return
+        known, token = seen_of_hint(cast("dict[str, Any]", state.seen)), cast("int", state.token)
+        handing = hand_over(known, speaker_of(context, state.nonce), token=token, carrier=carrier)
+        handed = self.tenancy.perform(handing)
+        if isinstance(handed, Lost):
+            raise LeaseLostError(self.allocation_id, problem=handed.why)
+        state.seen = None
+
+    def give_back(self, context: Context, state: LeasingState | None, *, carrier: str | None, terminate: bool) -> None:
+        """
+        End this try's part in the lease or the queue; a newer try's is left alone.
+
+        :param carrier: what this try bound the address to, or launched for it.
+        :param terminate: end that cluster, too.
+        """
+        nonce = state.nonce if state else (own_xcom(context, "tenancy") or {}).get("nonce")
+        if self.tenancy is None or (nonce is None and context["ti"].try_number == 1):
+            return  # refused before anything was done; a later try may have an earlier one's work to undo
+        undoing = undo(speaker_of(context, nonce), launched=carrier, terminate=terminate)
+        self.tenancy.perform(undoing, undoing=True)
+
+    def lease_timed_out(self, event: dict[str, Any]) -> AddressBusyError:
+        """Return the error of a wait in the queue that has ended."""
+        holder = event["data"].get("queue", {}).get("holder", event["message"]).removeprefix("held by ")
+        return AddressBusyError(self.allocation_id, holder=holder, waited_seconds=self.lock_timeout.total_seconds())

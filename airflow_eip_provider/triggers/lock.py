@@ -1,0 +1,131 @@
+"""Waiting in the queue of an Elastic IP."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.airflow_compat import TriggerEvent
+from airflow_eip_provider.hooks.lock import LockStoreHook, performed
+from airflow_eip_provider.lock.model import LIMITS, Speaker
+from airflow_eip_provider.lock.sight import Action, Arrival, Sight, judge, look, needs_others
+from airflow_eip_provider.lock.words import standing_of
+from airflow_eip_provider.stores.uri import open_store, parse_uri
+from airflow_eip_provider.triggers.poller import Poller
+from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AsyncExitStack
+
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+    from airflow_eip_provider.calls import Reading
+
+SHORTEST_POLL_SECONDS = 15
+
+
+class EipLeaseTrigger(WatchTrigger):
+    """
+    Wait until there is something for an owner to do in the queue of an Elastic IP.
+
+    That is its turn at the free address, a dead lease that nobody before it in the queue has ended, the time to start
+    its cluster early, or that it is not in the queue any more.
+
+    :param lock_store: the store's URI.
+    :param speaker: who waits: the fields of :class:`~airflow_eip_provider.lock.model.Speaker`.
+    :param prewarm: among how many first places of the queue it starts its cluster early.
+    """
+
+    own_fields = ("allocation_id", "lock_store", "speaker", "cluster_name", "handover_seconds", "prewarm")
+
+    def __init__(
+        self,
+        *,
+        allocation_id: str,
+        lock_store: str,
+        speaker: dict[str, Any],
+        cluster_name: str,
+        handover_seconds: float,
+        prewarm: int = 0,
+        **watch: Any,
+    ) -> None:
+        super().__init__(**watch)
+        self.allocation_id = allocation_id
+        self.lock_store = lock_store
+        self.speaker = speaker
+        self.cluster_name = cluster_name
+        self.handover_seconds = handover_seconds
+        self.prewarm = prewarm
+        self.waiter_delay = max(self.waiter_delay, SHORTEST_POLL_SECONDS)
+        self._arrival = Arrival(Speaker(**speaker), cluster_name, handover_seconds, prewarm)
+        self._due: tuple[int, float] | None = None
+        self._store = parse_uri(lock_store)
+
+    @property
+    def services(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The services that a look may call."""
+        return ("ec2", "emr", self._store.kind)
+
+    def hook(self, service: str) -> AwsBaseHook:
+        """Return a new hook; the lock store may be in a region of its own."""
+        if service != self._store.kind:
+            return super().hook(service)
+        return LockStoreHook(
+            client_type=service,
+            aws_conn_id=self.aws_conn_id,
+            region_name=self._store.region or self.region_name,
+            verify=self.verify,
+            config=self.botocore_config,
+        )
+
+    def look(self) -> Reading[Verdict]:
+        """Look at the record, and at the world as far as it matters."""
+        sight = yield from self._see()
+        return self.judge(sight)
+
+    def _see(self) -> Reading[Sight]:
+        store = open_store(self.lock_store, None)
+        return performed(look(LIMITS), store=store, allocation_id=self.allocation_id)
+
+    def judge(self, sight: Sight) -> Verdict:
+        """Decide whether there is something to do for this owner."""
+        lease, now = sight.seen.record.lease, sight.seen.now
+        if lease is None or not needs_others(sight, LIMITS):
+            self._due = None
+        elif self._due is None or self._due[0] != lease.token:
+            self._due = (lease.token, now)
+        dead_seconds = now - self._due[1] if self._due else 0.0
+        action = judge(sight, self._arrival, dead_seconds=dead_seconds, limits=LIMITS)
+        standing = standing_of(sight, self._arrival.speaker.owner)
+        message = f"Elastic IP {self.allocation_id}: {standing}"
+        data = {"action": action.name.lower(), "dead_seconds": dead_seconds, "queue": standing.facts()}
+        return Verdict("pending" if action is Action.WAIT else "done", message, data)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait in the triggerer, with the others that wait for the same."""
+        last = Verdict("pending", "not looked at yet")
+        async with Poller.shared(self._key, self._poller) as poller:
+            while time.time() < self.deadline:
+                try:
+                    last = self._report(self.judge(await poller.next()))
+                except Exception as error:
+                    last = self._tolerate(error)
+                if last.status != "pending":
+                    yield TriggerEvent(self._payload(last))  # type: ignore[no-untyped-call]
+                    return
+        yield TriggerEvent(self._timeout(last))  # type: ignore[no-untyped-call]
+
+    def _poller(self) -> Poller[Sight]:
+        return Poller(self._connect_all, self._see, delay=self.waiter_delay)
+
+    async def _connect_all(self, stack: AsyncExitStack) -> Mapping[str, Any]:
+        return {service: await stack.enter_async_context(await self._connect(service)) for service in self.services}
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        """Everything on which a look depends."""
+        config = json.dumps(self.botocore_config, sort_keys=True, default=str)
+        where = (self.aws_conn_id, self.region_name, self.verify, config)
+        return (*where, self.lock_store, self.allocation_id, self.waiter_delay)

@@ -1,0 +1,102 @@
+"""
+One look for all: the waits for one address of one lock store share a poller in their triggerer.
+
+However many wait, each tick makes one look. The poller lives in a task of its own that is never cancelled: cancelling
+a coroutine inside a connection fetch ends the whole triggerer on Airflow 3.0.6 and 3.2.1 (apache/airflow#64620). It
+stops by itself when nobody waits any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from airflow_eip_provider.calls import perform_async
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+
+    from airflow_eip_provider.calls import Reading
+
+T = TypeVar("T")
+
+_pollers: dict[Hashable, Poller[Any]] = {}
+
+
+class Poller(Generic[T]):
+    """
+    Look every so often, and hand what was seen to everyone who waits for it.
+
+    :param connect: connects to AWS: an asynchronous context of service name → client.
+    :param look: makes one look.
+    :param delay: seconds between two looks.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[AsyncExitStack], Awaitable[Mapping[str, Any]]],
+        look: Callable[[], Reading[T]],
+        *,
+        delay: float,
+    ) -> None:
+        self._connect = connect
+        self._look = look
+        self._delay = delay
+        self._waiting = 0
+        self._task: asyncio.Future[None] | None = None
+        self._next: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    async def next(self) -> T:
+        """
+        Wait for the next look.
+
+        :raises Exception: the one that the look ended with.
+        """
+        return await asyncio.shield(self._next)
+
+    async def _run(self, key: Hashable) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                clients = await self._connect(stack)
+                while self._waiting:
+                    await asyncio.sleep(self._delay)
+                    try:
+                        self._tell(await perform_async(self._look(), clients))
+                    except Exception as error:
+                        self._tell(error)
+        except Exception as error:
+            self._tell(error)
+        finally:
+            if _pollers.get(key) is self:
+                del _pollers[key]
+
+    def _tell(self, seen: Any) -> None:
+        told, self._next = self._next, asyncio.get_running_loop().create_future()
+        if isinstance(seen, Exception):
+            told.set_exception(seen)
+            told.exception()  # nobody may be waiting right now
+        else:
+            told.set_result(seen)
+
+    @classmethod
+    @asynccontextmanager
+    async def shared(cls, key: Hashable, make: Callable[[], Poller[T]]) -> AsyncIterator[Poller[T]]:
+        """
+        Join the poller of this key in the running event loop, or start it.
+
+        :param key: everything that makes two waits look at the same.
+        """
+        key = (asyncio.get_running_loop(), key)
+        poller = _pollers.get(key)
+        if poller is None:
+            poller = _pollers[key] = make()
+        poller._waiting += 1  # noqa: SLF001 - of this very class
+        if poller._task is None:  # noqa: SLF001
+            poller._task = asyncio.ensure_future(poller._run(key))  # noqa: SLF001
+        try:
+            yield poller
+        finally:
+            poller._waiting -= 1  # noqa: SLF001
+            if not poller._waiting and _pollers.get(key) is poller:  # noqa: SLF001
+                del _pollers[key]  # it ends after its tick; who comes now starts another
