@@ -234,7 +234,8 @@ class SupersededError(TransientError):
         super().__init__(
             f"working with Elastic IP '{allocation_id}'",
             problem=problem,
-            remedy="nothing to do: the newer try goes on",
+            remedy="nothing to do, the newer try goes on; if there is none, another environment has the same [eip] "
+            "environment name",
         )
         self.allocation_id = allocation_id
 

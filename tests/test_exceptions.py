@@ -22,6 +22,13 @@ EXAMPLES = [
     exceptions.ClusterEndedError("j-1", state="TERMINATED", reason="no capacity"),
     exceptions.KilledError("eipalloc-1"),
     exceptions.LaunchUnclearError("daily", owner="prod/dag", problem="timeout"),
+    exceptions.NotLeasedError("eipalloc-1", job_flow_id="j-1", standing="leased to nobody"),
+    exceptions.LockStoreError("s3://leases", problem="it does not exist", remedy="create it"),
+    exceptions.LockStoreUnavailableError("s3://leases", problem="503"),
+    exceptions.NewerRecordError("s3://leases", schema=2, known=1),
+    exceptions.CorruptRecordError("s3://leases", problem="no JSON"),
+    exceptions.LeaseLostError("eipalloc-1", problem="token 1 is not current"),
+    exceptions.SupersededError("eipalloc-1", problem="a newer try of this task is at work"),
     exceptions.StepFailedError("j-1", step_id="s-1", name="read", state="FAILED", reason="exit 1"),
 ]
 

@@ -105,13 +105,14 @@ class Tenancy:
         client_for: Callable[[str, str | None], Any],
         check_alive: Callable[[], None],
     ) -> None:
+        where = parse_uri(uri)
+        client = client_for(where.kind, where.region)
         self.uri = uri
-        self.store = open_store(uri, client_for)
+        self.store = open_store(uri, lambda *_: client)
         self._allocation_id = allocation_id
         self._eip = eip
         self._emr = emr
-        self._kind = parse_uri(uri).kind
-        self._store_client = client_for(self._kind, parse_uri(uri).region)
+        self._store_client = {where.kind: client}
         self._check_alive = check_alive
         self._clock: tuple[float, float] | None = None
 
@@ -138,7 +139,7 @@ class Tenancy:
                 answer = self._change(request, launch)
             case _:
                 reading = reading_of(request, store=self.store, allocation_id=self._allocation_id)
-                clients = {"ec2": self._eip.conn, "emr": self._emr.conn, self._kind: self._store_client}
+                clients = {"ec2": self._eip.conn, "emr": self._emr.conn, **self._store_client}
                 answer = perform(reading, clients)
         if isinstance(answer, Seen):
             self._clock = (answer.now, started)

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.calls import perform
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
     EmrCreateWithStaticIpOperator,
     EmrTerminateWithStaticIpOperator,
 )
+from airflow_eip_provider.stores.uri import open_store
+from tests.life import Task
+from tests.operators.leases import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from airflow_eip_provider.lock.model import Record
 
 CHANGING = (
     "RunJobFlow",
@@ -91,6 +98,55 @@ def terminate_operator(allocation_id: str) -> Callable[..., EmrTerminateWithStat
         return EmrTerminateWithStaticIpOperator(task_id="terminate", **given)
 
     return make
+
+
+@pytest.fixture(params=["dynamodb", "s3"])
+def lock_store(request: pytest.FixtureRequest, clocked: Any, boto: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A lock store of each kind, and the name of the environment that it needs."""
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    if request.param == "dynamodb":
+        return "dynamodb://leases?create=true"
+    boto("s3").create_bucket(Bucket="leases", CreateBucketConfiguration={"LocationConstraint": clocked.region})
+    return "s3://leases/eip"
+
+
+@pytest.fixture
+def record(lock_store: str, allocation_id: str, boto: Any) -> Callable[[], Record]:
+    """Read the record as it is now."""
+
+    def read() -> Record:
+        client = boto(lock_store.split(":", maxsplit=1)[0])
+        store = open_store(lock_store, lambda *_: client)
+        return perform(store.reading(allocation_id), {lock_store.split(":", maxsplit=1)[0]: client}).record
+
+    return read
+
+
+@pytest.fixture
+def queue(clocked: Any, boto: Any) -> Queue:
+    """The tasks that wait, on the local AWS's clock."""
+    return Queue(clocked, functools.cache(boto))
+
+
+@pytest.fixture
+def leased(lock_store: str, create_operator: Any) -> Callable[..., Task]:
+    """Make a creating task of a DAG of its own, that waits in the triggerer."""
+
+    def make(dag_id: str, *, try_number: int = 1, **parameters: Any) -> Task:
+        operator = create_operator(**{"deferrable": True, "lock_store": lock_store, **parameters})
+        return Task(operator, dag_id=dag_id, try_number=try_number)
+
+    return make
+
+
+@pytest.fixture
+def ended(lock_store: str, terminate_operator: Any) -> Callable[..., Any]:
+    """Let a tenancy end as its teardown does."""
+
+    def end(job_flow_id: str) -> None:
+        Task(terminate_operator(job_flow_id, lock_store=lock_store), dag_id="teardown").run()
+
+    return end
 
 
 def a_step(*args: str, name: str = "read") -> dict[str, Any]:

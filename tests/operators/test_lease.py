@@ -3,45 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import Any
 
-import pytest
-
-from airflow_eip_provider.calls import perform
-from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.operators.tenancy import lock_store_uri
-from airflow_eip_provider.stores.uri import open_store
 from tests.life import Task
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from airflow_eip_provider.lock.model import Record
 
 READS = ("GetItem", "GetObject")
 WRITES = ("PutItem", "PutObject")
-
-
-@pytest.fixture(params=["dynamodb", "s3"])
-def lock_store(request: pytest.FixtureRequest, clocked: Any, boto: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A lock store of each kind, and the name of the environment that it needs."""
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    if request.param == "dynamodb":
-        return "dynamodb://leases?create=true"
-    boto("s3").create_bucket(Bucket="leases", CreateBucketConfiguration={"LocationConstraint": clocked.region})
-    return "s3://leases/eip"
-
-
-@pytest.fixture
-def record(lock_store: str, allocation_id: str, boto: Any) -> Callable[[], Record]:
-    """Read the record as it is now."""
-
-    def read() -> Record:
-        client = boto(lock_store.split(":")[0])
-        store = open_store(lock_store, lambda *_: client)
-        return perform(store.reading(allocation_id), {lock_store.split(":")[0]: client}).record
-
-    return read
 
 
 def store_calls(aws: Any) -> Counter[str]:
@@ -71,3 +39,105 @@ def test_an_uncontended_tenancy_costs_three_writes_and_a_read_a_task(
     assert after.queue == ()
     assert after.suspects == ()
     assert [(ended.token, ended.carrier) for ended in after.history] == [(1, job_flow_id)]
+
+
+def test_the_second_owner_waits_without_a_cluster_and_is_told_its_place_and_the_holder(
+    clocked, leased, ended, queue, record, logged
+):
+    first, second, third = leased("first"), leased("second"), leased("third")
+    first.start()
+    queue.until(lambda: first.ended, first)
+    second.start()
+    third.start()
+    queue.pass_time(60, second, third)
+    assert "place 2 of 2 in the queue; held by 'testing/first/run-1/create/-1'" in logged()
+    assert third.ti.xcoms["queue"]["place"] == 2
+    assert first.result in third.ti.xcoms["queue"]["holder"]
+    assert len(clocked.events.calls("RunJobFlow")) == 1, "nobody pays for a cluster that waits"
+    assert [entry.speaker.name.split("/")[1] for entry in record().queue] == ["second", "third"]
+    ended(first.result)
+    queue.until(lambda: second.ended, second, third)
+    assert second.ti.xcoms["static_ip"]["token"] == 2
+    assert not third.ended
+    ended(second.result)
+    queue.until(lambda: third.ended, third)
+    assert [tenancy.token for tenancy in record().history] == [1, 2]
+    assert record().lease.token == 3
+
+
+def test_blocking_and_deferred_waits_share_one_queue(clocked, leased, create_operator, lock_store, ended, queue):
+    first = leased("first")
+    first.start()
+    queue.until(lambda: first.ended, first)
+    clocked.clock.call_later(
+        200, lambda: clocked.end_cluster(first.result, state="TERMINATED", message="done"), name="the holder's end"
+    )
+    blocking = Task(create_operator(lock_store=lock_store), dag_id="blocking")
+    assert blocking.run()
+    assert blocking.ti.xcoms["static_ip"]["token"] == 2
+
+
+def test_a_dead_waiter_costs_those_behind_it_one_grace(clocked, leased, ended, queue, record):
+    holder, dead, alive = leased("holder"), leased("dead"), leased("alive")
+    holder.start()
+    queue.until(lambda: holder.ended, holder)
+    dead.start()
+    alive.start()
+    ended(holder.result)
+    freed = record().free_since
+    queue.until(lambda: alive.ti.xcoms.get("job_flow_id") is not None, alive)
+    assert 60 <= record().lease.taken_at - freed <= 60 + 2 * 15
+    assert record().queue == ()
+
+
+def test_a_waiter_that_was_passed_over_queues_again(clocked, leased, ended, queue, record):
+    holder, slow, quick = leased("holder"), leased("slow"), leased("quick")
+    holder.start()
+    queue.until(lambda: holder.ended, holder)
+    slow.start()
+    quick.start()
+    ended(holder.result)
+    queue.until(lambda: quick.ended, quick)
+    queue.pass_time(30, slow)
+    assert [entry.speaker.name.split("/")[1] for entry in record().queue] == ["slow"]
+    ended(quick.result)
+    queue.until(lambda: slow.ended, slow)
+    assert slow.error is None
+
+
+def test_a_wait_that_is_too_long_leaves_the_queue_and_names_the_holder(leased, queue, record):
+    holder, late = leased("holder"), leased("late", lock_timeout=timedelta(minutes=2))
+    holder.start()
+    queue.until(lambda: holder.ended, holder)
+    late.start()
+    late.go_on()
+    assert "held by 'testing/holder/run-1/create/-1' on " in str(late.error)
+    assert holder.result in str(late.error)
+    assert record().queue == ()
+    assert record().lease.carrier == holder.result
+
+
+def test_a_kill_in_the_queue_gives_the_place_up(leased, queue, record):
+    holder, killed = leased("holder"), leased("killed")
+    holder.start()
+    queue.until(lambda: holder.ended, holder)
+    killed.start()
+    operator = killed._pristine
+    operator.pre_execute(killed.context)
+    operator.on_kill()
+    assert record().queue == ()
+
+
+def test_an_address_that_a_stranger_carries_is_waited_for_without_a_lease(
+    clocked, leased, queue, record, ec2, allocation_id
+):
+    stolen = clocked.steal(allocation_id)
+    task = leased("patient")
+    task.start()
+    queue.pass_time(120, task)
+    assert record().lease is None
+    assert len(record().queue) == 1
+    assert clocked.events.calls("RunJobFlow") == []
+    ec2.disassociate_address(AssociationId=ec2.describe_addresses()["Addresses"][0]["AssociationId"])
+    queue.until(lambda: task.ended, task)
+    assert task.error is None, stolen
