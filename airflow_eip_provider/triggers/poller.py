@@ -59,8 +59,10 @@ class Poller(Generic[T]):
         try:
             async with AsyncExitStack() as stack:
                 clients = await self._connect(stack)
-                while self._waiting:
+                while True:
                     await asyncio.sleep(self._delay)
+                    if not self._waiting:
+                        return
                     try:
                         self._tell(await perform_async(self._look(), clients))
                     except Exception as error:

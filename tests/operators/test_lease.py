@@ -17,14 +17,14 @@ def store_calls(aws: Any) -> Counter[str]:
 
 
 def test_an_uncontended_tenancy_costs_three_writes_and_a_read_a_task(
-    clocked: Any,
-    create_operator: Any,
-    steps_operator: Any,
-    terminate_operator: Any,
-    deferrable: bool,
-    lock_store: str,
-    record: Any,
-) -> None:
+    clocked,
+    create_operator,
+    steps_operator,
+    terminate_operator,
+    deferrable,
+    lock_store,
+    record,
+):
     common = {"lock_store": lock_store, "deferrable": deferrable}
     create = Task(create_operator(**common))
     job_flow_id = create.run()

@@ -1,0 +1,275 @@
+"""Waiting in a queue: one poller for all, and each wait judges for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.calls import perform
+from airflow_eip_provider.exceptions import LockStoreUnavailableError
+from airflow_eip_provider.lock.model import Entry, Lease, Limits, Phase, Record, Speaker
+from airflow_eip_provider.lock.requests import Carrier, Place
+from airflow_eip_provider.lock.sight import Sight
+from airflow_eip_provider.lock.store import Seen
+from airflow_eip_provider.stores.uri import open_store
+from airflow_eip_provider.triggers import lock as lock_triggers
+from airflow_eip_provider.triggers import poller
+from airflow_eip_provider.triggers.lock import EipLeaseTrigger
+from airflow_eip_provider.triggers.poller import Poller
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+WAITERS = 200
+NOW = 1_800_000_000.0
+
+
+def speaker(number: int) -> Speaker:
+    return Speaker(f"owner-{number}", f"test/dag-{number}/run/create/-1", 1, f"nonce-{number}")
+
+
+def trigger(number: int, **parameters: Any) -> EipLeaseTrigger:
+    return EipLeaseTrigger(
+        **{
+            "allocation_id": "eipalloc-1",
+            "lock_store": "dynamodb://leases",
+            "speaker": asdict(speaker(number)),
+            "cluster_name": "daily",
+            "handover_seconds": 3600,
+            "waiter_delay": 15,
+            "deadline": NOW + 3600,
+            "aws_conn_id": None,
+            **parameters,
+        }
+    )
+
+
+def lease(**fields: Any) -> Lease:
+    given = {
+        "token": 1,
+        "speaker": speaker(999),
+        "phase": Phase.HELD,
+        "taken_at": NOW - 60,
+        "written_at": NOW - 60,
+        "handover_by": NOW + 3600,
+        "cluster_name": "daily",
+        "carrier": "j-1",
+        **fields,
+    }
+    return Lease(**given)
+
+
+def sight(*, holder: Lease | None, waiting: int, now: float = NOW, state: str = "live", free_since: float = 0) -> Sight:
+    queue = tuple(Entry(number + 2, speaker(number), NOW, "daily", 3600) for number in range(waiting))
+    record = Record(issued=waiting + 1, lease=holder, queue=queue, free_since=free_since)
+    carriers = (Carrier("j-1", state, 1),) if holder else ()
+    return Sight(Seen(record, "v", now), place=Place(), carriers=carriers)
+
+
+def test_it_survives_the_database(monkeypatch):
+    path, kwargs = trigger(1).serialize()
+    again = EipLeaseTrigger(**json.loads(json.dumps(kwargs)))
+    assert path == "airflow_eip_provider.triggers.lock.EipLeaseTrigger"
+    assert again.serialize() == (path, kwargs)
+
+
+def test_the_poll_interval_is_never_below_fifteen_seconds():
+    assert trigger(1, waiter_delay=1).waiter_delay == 15
+    assert trigger(1, waiter_delay=40).waiter_delay == 40
+
+
+def test_while_the_holder_lives_everyone_waits_and_is_told_place_and_holder():
+    verdict = trigger(3).judge(sight(holder=lease(), waiting=5))
+    assert verdict.status == "pending"
+    assert (
+        "place 4 of 5 in the queue; held by 'test/dag-999/run/create/-1' on j-1 since 2027-01-15 07:59:00Z"
+        in verdict.message
+    )
+
+
+def test_a_dead_lease_is_for_the_first_at_once_and_for_the_others_a_grace_later_each():
+    grace = Limits().grace
+    first, third = trigger(0), trigger(2)
+    dead = sight(holder=lease(), waiting=3, state="ended")
+    assert first.judge(dead).data["action"] == "evict"
+    assert third.judge(dead).status == "pending"
+    later = sight(holder=lease(), waiting=3, state="ended", now=NOW + 2 * grace - 1)
+    assert third.judge(later).status == "pending"
+    due = sight(holder=lease(), waiting=3, state="ended", now=NOW + 2 * grace)
+    assert third.judge(due).data == {**third.judge(due).data, "action": "evict", "dead_seconds": 2 * grace}
+
+
+def test_a_lease_that_lives_again_is_waited_for_from_the_start():
+    third = trigger(2)
+    third.judge(sight(holder=lease(), waiting=3, state="ended"))
+    third.judge(sight(holder=lease(token=9), waiting=3, state="ended", now=NOW + 500))
+    assert third.judge(sight(holder=lease(token=9), waiting=3, state="ended", now=NOW + 510)).status == "pending"
+
+
+def test_a_free_address_is_the_turn_of_one_after_the_other():
+    waits = [trigger(number) for number in range(3)]
+    free = sight(holder=None, waiting=3, free_since=NOW)
+    assert [wait.judge(free).status for wait in waits] == ["done", "pending", "pending"]
+    later = sight(holder=None, waiting=3, free_since=NOW - 60)
+    assert [wait.judge(later).status for wait in waits] == ["done", "done", "pending"]
+
+
+def test_who_is_not_in_the_queue_any_more_is_woken():
+    assert trigger(7).judge(sight(holder=lease(), waiting=3)).data["action"] == "queue"
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A clock that the waits' own sleeps turn, and looks that find what they are told to."""
+    clock = SimpleNamespace(
+        now=NOW, looks=0, connections=0, found=[], seen=lambda: sight(holder=lease(), waiting=WAITERS)
+    )
+
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    def see(_: Any) -> Any:
+        clock.looks += 1
+        found = clock.found.pop(0) if clock.found else clock.seen()
+        if isinstance(found, Exception):
+            raise found
+        return found
+        yield
+
+    @asynccontextmanager
+    async def client() -> AsyncIterator[None]:
+        clock.connections += 1
+        yield
+
+    async def connect(*_: Any) -> Any:
+        return client()
+
+    monkeypatch.setattr(lock_triggers, "time", SimpleNamespace(time=lambda: clock.now))
+    names = ("shield", "ensure_future", "get_running_loop")
+    monkeypatch.setattr(poller, "asyncio", SimpleNamespace(sleep=sleep, **{n: getattr(asyncio, n) for n in names}))
+    monkeypatch.setattr(EipLeaseTrigger, "_see", see)
+    monkeypatch.setattr(EipLeaseTrigger, "_connect", connect)
+    return clock
+
+
+async def event_of(wait: EipLeaseTrigger) -> dict[str, Any]:
+    async for event in wait.run():
+        return event.payload
+    raise AssertionError("no event")
+
+
+async def looked(ticks: Any, times: int) -> None:
+    while ticks.looks < times:  # noqa: ASYNC110 - what is waited for is what other tasks do
+        await asyncio.sleep(0)
+
+
+def test_two_hundred_waits_cost_one_look_a_tick(ticks):
+    async def story() -> list[dict[str, Any]]:
+        waits = [asyncio.ensure_future(event_of(trigger(number))) for number in range(WAITERS)]
+        await looked(ticks, 10)
+        ticks.seen = lambda: sight(holder=None, waiting=WAITERS, free_since=NOW - 60 * WAITERS)
+        return await asyncio.gather(*waits)
+
+    events = asyncio.run(story())
+    assert {event["data"]["action"] for event in events} == {"take"}
+    assert ticks.looks <= 12
+    assert ticks.looks == round((ticks.now - NOW) / 15), "one look a tick, whoever waits"
+    assert ticks.connections == 3, "EC2, EMR and the store, once for all"
+
+
+def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(ticks):
+    async def story() -> None:
+        waits = [asyncio.ensure_future(event_of(trigger(number))) for number in range(3)]
+        await looked(ticks, 3)
+        waits[0].cancel()
+        looked = ticks.looks
+        await looked(ticks, looked + 3)
+        assert not waits[1].done()
+        for wait in waits[1:]:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        assert poller._pollers == {}
+        for _ in range(100):
+            await asyncio.sleep(0)
+        looked = ticks.looks
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert ticks.looks == looked
+
+    asyncio.run(story())
+
+
+def test_a_store_without_answer_costs_every_wait_one_look_only(ticks):
+    ticks.found = [LockStoreUnavailableError("dynamodb://leases", problem="503")]
+    ticks.seen = lambda: sight(holder=None, waiting=2, free_since=NOW - 600)
+
+    async def story() -> Any:
+        return await asyncio.gather(*(event_of(trigger(number)) for number in range(2)))
+
+    assert [event["status"] for event in asyncio.run(story())] == ["done", "done"]
+    assert ticks.looks == 2
+
+
+def test_a_broken_record_fails_every_wait(ticks):
+    ticks.found = [ValueError("no record")] * 3
+
+    async def story() -> Any:
+        return await asyncio.gather(*(event_of(trigger(number)) for number in range(2)), return_exceptions=True)
+
+    assert [str(error) for error in asyncio.run(story())] == ["no record", "no record"]
+
+
+def test_waits_with_other_connections_have_pollers_of_their_own(ticks):
+    async def story() -> None:
+        waits = [asyncio.ensure_future(event_of(trigger(1, region_name=region))) for region in ("eu-west-1", None)]
+        await looked(ticks, 4)
+        assert len(poller._pollers) == 2
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+    asyncio.run(story())
+
+
+def test_a_deadline_is_reported_with_the_place_and_the_holder(ticks):
+    event = asyncio.run(event_of(trigger(1, deadline=NOW + 100)))
+    assert event["status"] == "timeout"
+    assert event["data"]["queue"]["place"] == 2
+
+
+def test_the_poller_reads_the_real_store_with_its_own_connection(clocked, boto, monkeypatch, ec2):
+    client = boto("dynamodb")
+    store = open_store("dynamodb://leases?create=true", lambda *_: client)
+    store.check()
+    allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    store.write(allocation_id, Record(issued=1), expected_version=None)
+    now = clocked.clock.now().timestamp()
+    waits = [trigger(n, allocation_id=allocation_id, deadline=now + 600) for n in range(20)]
+
+    async def story() -> Any:
+        return await asyncio.gather(*(event_of(wait) for wait in waits))
+
+    events = asyncio.run(story())
+    assert {event["data"]["action"] for event in events} == {"take"}
+    assert len(clocked.events.calls("GetItem")) == 1
+    assert perform(store.reading(allocation_id), {"dynamodb": client}).record.issued == 1
+
+
+def test_a_poller_that_nobody_asked_yet_keeps_its_error_for_none(ticks):
+    async def story() -> None:
+        async def connect(_: Any) -> Any:
+            raise ValueError("no connection")
+
+        async with Poller.shared("key", lambda: Poller(connect, lambda: None, delay=15)) as shared:
+            with pytest.raises(ValueError, match="no connection"):
+                await shared.next()
+
+    asyncio.run(story())
