@@ -181,7 +181,8 @@ def test_two_hundred_waits_cost_one_look_a_tick(ticks):
     events = asyncio.run(story())
     assert {event["data"]["action"] for event in events} == {"take"}
     assert ticks.looks <= 12
-    assert ticks.looks == round((ticks.now - NOW) / 15), "one look a tick, whoever waits"
+    # The poller sleeps once more before it sees that nobody waits.
+    assert (ticks.now - NOW) / 15 - ticks.looks in {0, 1}, "one look a tick, whoever waits"
     assert ticks.connections == 3, "EC2, EMR and the store, once for all"
 
 
@@ -190,8 +191,7 @@ def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(ti
         waits = [asyncio.ensure_future(event_of(trigger(number))) for number in range(3)]
         await looked(ticks, 3)
         waits[0].cancel()
-        looked = ticks.looks
-        await looked(ticks, looked + 3)
+        await looked(ticks, ticks.looks + 3)
         assert not waits[1].done()
         for wait in waits[1:]:
             wait.cancel()
@@ -199,10 +199,10 @@ def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(ti
         assert poller._pollers == {}
         for _ in range(100):
             await asyncio.sleep(0)
-        looked = ticks.looks
+        before = ticks.looks
         for _ in range(100):
             await asyncio.sleep(0)
-        assert ticks.looks == looked
+        assert ticks.looks == before
 
     asyncio.run(story())
 
