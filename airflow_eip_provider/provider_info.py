@@ -32,8 +32,8 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "operators": [_modules("operators", "emr", "eip")],
         "sensors": [_modules("sensors", "eip")],
-        "hooks": [_modules("hooks", "eip", "emr", "step_logs")],
-        "triggers": [_modules("triggers", "eip", "emr")],
+        "hooks": [_modules("hooks", "eip", "emr", "lock", "step_logs")],
+        "triggers": [_modules("triggers", "eip", "emr", "lock")],
         "extra-links": ["airflow_eip_provider.links.eip.ElasticIpLink"],
         "config": {
             "eip": {
@@ -41,18 +41,18 @@ def get_provider_info() -> dict[str, Any]:
                 "options": {
                     "environment": {
                         "description": "Names this Airflow environment in the owner of an address. Two environments "
-                        "that share an address need two names.",
+                        "that share an address need two names. Required with a lock store.",
                         "type": "string",
                         "version_added": "0.1.0",
                         "example": "production",
                         "default": None,
                     },
                     "lock_store": {
-                        "description": "Where tenancies of an address queue. Unset: EC2's own refusal to re-associate "
-                        "is the only lock.",
+                        "description": "Where tenancies of an address queue: dynamodb://TABLE?region=…&create=true or "
+                        "s3://BUCKET/PREFIX?region=…. Unset: EC2's own refusal to re-associate is the only lock.",
                         "type": "string",
                         "version_added": "0.1.0",
-                        "example": None,
+                        "example": "dynamodb://airflow-eip-leases?create=true",
                         "default": None,
                     },
                 },

@@ -22,7 +22,7 @@ from airflow_eip_provider.triggers import lock as lock_triggers
 from airflow_eip_provider.triggers import poller, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _TIMED = (phases, create, steps, terminate, eip_operators, eip_sensors, launch)
 
@@ -116,8 +116,7 @@ async def _first_event(trigger: Any) -> dict[str, Any]:
     raise AssertionError("the trigger ended without an event")
 
 
-@pytest.fixture
-def clocked(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the operators and triggers sleep on the local AWS's clock: a sleep turns it."""
 
     def sleep(seconds: float) -> None:
@@ -147,6 +146,12 @@ def clocked(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
                 get_running_loop=asyncio.get_running_loop,
             ),
         )
+
+
+@pytest.fixture
+def clocked(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a local AWS on whose clock the operators and triggers sleep."""
+    put_on_clock(local_aws, monkeypatch)
     return local_aws
 
 
