@@ -1,0 +1,243 @@
+"""
+How long ten runs take that share one address: the product with and without early starts, and what is done today.
+
+The operators are the real ones, on a local AWS whose clock is turned by hand: what is measured is simulated time, the
+same on every machine. Between two tasks of a run no time passes; Airflow's own scheduling comes on top everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.calls import perform
+from airflow_eip_provider.local_aws import Durations, LocalAws, ManualClock
+from airflow_eip_provider.operators.emr import (
+    EmrAddStepsWithStaticIpOperator,
+    EmrCreateWithStaticIpOperator,
+    EmrTerminateWithStaticIpOperator,
+)
+from bench import stock
+from bench.world import Address, clients, environment
+from tests.life import Task, put_on_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+RUNS = 10
+START_UP, WORK, SHUTDOWN = 300, 180, 60
+LIMIT = START_UP + RUNS * WORK
+_TICK_SECONDS = 1
+_APART_SECONDS = 4  # the runs arrive one after the other, so that their polls do not fall together
+_POLL_SECONDS = 15
+_DURATIONS = Durations(starting=START_UP - 90, bootstrapping=90, terminating=SHUTDOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Makespan:
+    """
+    What one way came to.
+
+    :param seconds: from the first launch to the end of the last run's work.
+    :param idle: the longest time for which nothing carried the address between two runs.
+    :param most_clusters: how many clusters were paid for at the same time, at most.
+    :param cluster_seconds: for how long clusters were paid for, in sum.
+    """
+
+    way: str
+    seconds: float
+    idle: float
+    most_clusters: int
+    cluster_seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times the limit it took."""
+        return self.seconds / LIMIT
+
+
+@dataclass(slots=True)
+class _Run:
+    """One DAG run: create, steps, terminate, one after the other."""
+
+    number: int
+    tasks: list[Callable[[Any], Any]]
+    task: Task | None = None
+    job_flow_id: str | None = None
+    due: float = 0.0
+    trigger: Any = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.task is None and not self.tasks
+
+
+def with_leases(way: str, *, prewarm: bool | int) -> Makespan:
+    """Let ten runs arrive at once and share the address by leases."""
+    with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW__EIP__ENVIRONMENT", "bench")
+        put_on_clock(aws, patch)
+        address = Address.allocated(aws)
+        runs = [_Run(number, _tasks(address, prewarm=prewarm)) for number in range(RUNS)]
+        made, start = clients(), aws.clock.now().timestamp()
+        while not all(run.has_ended for run in runs):
+            now = aws.clock.now().timestamp()
+            for run in runs:
+                if now - start >= run.number * _APART_SECONDS:
+                    _go_on(run, now, made)
+            aws.clock.advance(_TICK_SECONDS)
+        return _measured(way, aws, address)
+
+
+def in_one_slot(way: str) -> Makespan:
+    """Let ten runs go one after the other, each as a whole, as a pool with one slot does."""
+    with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
+        put_on_clock(aws, patch)
+        address = Address.allocated(aws)
+        for number in range(RUNS):
+            job_flow_id = None
+            for make in _tasks(address, prewarm=False, lock_store=None, deferrable=False):
+                task = Task(make(job_flow_id), dag_id=f"run-{number}")
+                job_flow_id = task.run() if job_flow_id is None else (task.run(), job_flow_id)[1]
+        return _measured(way, aws, address)
+
+
+def with_stock_operators(way: str) -> Makespan:
+    """Let ten runs of the Amazon provider's own operators go one after the other."""
+    with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
+        address = Address.allocated(aws)
+        stock.put_on_clock(aws, patch)
+        for number in range(RUNS):
+            stock.run(address, number=number, step=_step())
+        return _measured(way, aws, address)
+
+
+def measure() -> list[Makespan]:
+    """Measure every way."""
+    return [
+        with_leases("leases, prewarm=2", prewarm=2),
+        with_leases("leases, prewarm=True", prewarm=True),
+        with_leases("leases", prewarm=False),
+        in_one_slot("no lock store, one-slot pool"),
+        with_stock_operators("stock operators, one-slot pool"),
+    ]
+
+
+def _aws() -> LocalAws:
+    return LocalAws(clock=ManualClock(), durations=_DURATIONS)
+
+
+def _step() -> dict[str, Any]:
+    return {
+        "Name": "read",
+        "ActionOnFailure": "CONTINUE",
+        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["--sleep", str(WORK)]},
+    }
+
+
+def _tasks(
+    address: Address,
+    *,
+    prewarm: bool | int,
+    lock_store: str | None = "dynamodb://leases?create=true",
+    deferrable: bool = True,
+) -> list[Callable[[Any], Any]]:
+    common: dict[str, Any] = {
+        "allocation_id": address.allocation_id,
+        "aws_conn_id": None,
+        "deferrable": deferrable,
+        "lock_store": lock_store,
+        "waiter_delay": _POLL_SECONDS,
+    }
+    return [
+        lambda _: EmrCreateWithStaticIpOperator(
+            task_id="create",
+            job_flow_overrides=address.job_flow,
+            emr_conn_id=None,
+            prewarm=prewarm,
+            **common,
+        ),
+        lambda job_flow_id: EmrAddStepsWithStaticIpOperator(
+            task_id="steps", job_flow_id=job_flow_id, steps=[_step()], **common
+        ),
+        lambda job_flow_id: EmrTerminateWithStaticIpOperator(task_id="terminate", job_flow_id=job_flow_id, **common),
+    ]
+
+
+def _go_on(run: _Run, now: float, made: Callable[[str], Any]) -> None:
+    """Let a run do what it can at this moment."""
+    while not run.has_ended:
+        if run.task is None:
+            run.task = Task(run.tasks.pop(0)(run.job_flow_id), dag_id=f"run-{run.number}")
+            run.task.start()
+        elif run.task.deferral is not None:
+            if not _fires(run, now, made):
+                return
+        else:
+            if run.task.error is not None:
+                raise run.task.error
+            run.job_flow_id = run.job_flow_id or run.task.result
+            run.task = None
+        if run.task is not None and run.task.deferral is not None and run.trigger is None:
+            run.trigger = run.task.trigger()
+            run.due = now + run.trigger.waiter_delay
+
+
+def _fires(run: _Run, now: float, made: Callable[[str], Any]) -> bool:
+    """Let a deferred task's trigger look if its time has come; resume the task when it fires."""
+    if now < run.due or run.task is None:
+        return False
+    run.due += run.trigger.waiter_delay
+    verdict = perform(run.trigger.look(), {service: made(service) for service in run.trigger.services})
+    if verdict.status == "pending":
+        return False
+    payload = run.trigger._payload(verdict)  # noqa: SLF001 - what its run() would report
+    run.trigger = None
+    run.task.resume(payload)
+    return True
+
+
+def _measured(way: str, aws: LocalAws, address: Address) -> Makespan:
+    events = aws.events.read()
+    first = min(_time(event) for event in events if event.get("operation") == "RunJobFlow")
+    steps = [_time(event) for event in events if event["kind"] == "step" and event["state"] == "COMPLETED"]
+    if len(steps) != RUNS:
+        raise RuntimeError(f"{way}: {len(steps)} of {RUNS} runs did their work")
+    paid = list(_paid(events))
+    changes = [
+        (_time(e), e["change"])
+        for e in events
+        if e["kind"] == "address" and e["allocation_id"] == address.allocation_id
+    ]
+    bound = [at for at, change in changes if change == "associated"][1:]
+    free = [at for at, change in changes if change == "disassociated"][: len(bound)]
+    edges = sorted([(start, 1) for start, _ in paid] + [(end, -1) for _, end in paid])
+    most, now = 0, 0
+    for _, edge in edges:
+        now += edge
+        most = max(most, now)
+    return Makespan(
+        way=way,
+        seconds=max(steps) - first,
+        idle=max(start - end for end, start in zip(free, bound, strict=True)),
+        most_clusters=most,
+        cluster_seconds=sum(end - start for start, end in paid),
+    )
+
+
+def _paid(events: list[dict[str, Any]]) -> Iterator[tuple[float, float]]:
+    """Return from when to when each cluster was paid for."""
+    started: dict[str, float] = {}
+    for event in events:
+        if event["kind"] != "cluster":
+            continue
+        started.setdefault(event["job_flow_id"], _time(event))
+        if event["to"] in {"TERMINATED", "TERMINATED_WITH_ERRORS"}:
+            yield started[event["job_flow_id"]], _time(event)
+
+
+def _time(event: dict[str, Any]) -> float:
+    return datetime.fromisoformat(event["time"]).timestamp()

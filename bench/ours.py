@@ -1,0 +1,220 @@
+"""This product in the scenarios of the other clients, with clusters and an address behind the lock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.lock.requests import WriteRecord
+from airflow_eip_provider.local_aws import LocalAws, ManualClock
+from airflow_eip_provider.operators.emr import (
+    EmrAddStepsWithStaticIpOperator,
+    EmrCreateWithStaticIpOperator,
+    EmrTerminateWithStaticIpOperator,
+)
+from airflow_eip_provider.triggers import lock as lock_triggers
+from bench.world import Address, clients, environment
+from tests.life import Task, put_on_clock
+from tests.operators.leases import Queue, vanish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_READS = ("GetItem", "GetObject")
+_WRITES = ("PutItem", "PutObject")
+_STORE = "dynamodb://leases?create=true"
+_HOLD_SECONDS = 480
+_HOUR_SECONDS = 3600
+_WAITERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """
+    What the lock did.
+
+    :param cycle: store reads and writes of an uncontended tenancy.
+    :param hour: store reads and writes in an hour in which four owners wait for a fifth.
+    :param after_crash: seconds from the holder's crash before its launch until the next owner has the lease.
+    :param after_end: seconds from the end of the holder's cluster until then.
+    :param beside: whether anyone was let in while the first one's cluster carried the address.
+    :param skewed: whether anyone was let in beside a holder because a clock was an hour wrong, fast or slow.
+    :param paused: whether a holder that slept through its deadline went on beside the next.
+    """
+
+    cycle: tuple[int, int]
+    hour: tuple[int, int]
+    after_crash: float
+    after_end: float
+    beside: bool
+    skewed: bool
+    paused: bool
+
+
+def measure() -> Figures:
+    """Measure all of it."""
+    return Figures(
+        cycle=_cycle(),
+        hour=_contended_hour(),
+        after_crash=_after_crash(),
+        after_end=_after_end(),
+        beside=_beside(skew=0),
+        skewed=_beside(skew=3600) or _beside(skew=-3600),
+        paused=_paused(),
+    )
+
+
+@dataclass(slots=True)
+class _Scene:
+    """A local AWS, one address, and owners that want it."""
+
+    aws: LocalAws
+    address: Address
+    queue: Queue
+    patch: pytest.MonkeyPatch
+
+    def owner(self, name: str, *, try_number: int = 1, **parameters: Any) -> Task:
+        common = {"allocation_id": self.address.allocation_id, "aws_conn_id": None, "lock_store": _STORE}
+        operator = EmrCreateWithStaticIpOperator(
+            task_id="create",
+            job_flow_overrides=self.address.job_flow,
+            emr_conn_id=None,
+            deferrable=True,
+            **{**common, **parameters},
+        )
+        return Task(operator, dag_id=name, try_number=try_number)
+
+    def holder(self) -> Task:
+        holder = self.owner("holder")
+        holder.start()
+        self.queue.until(lambda: holder.ended, holder)
+        return holder
+
+    def after(self, task: Task, kind: type) -> None:
+        common = {"allocation_id": self.address.allocation_id, "aws_conn_id": None, "lock_store": _STORE}
+        step = {
+            "Name": "read",
+            "ActionOnFailure": "CONTINUE",
+            "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["--sleep", str(_HOLD_SECONDS)]},
+        }
+        more = {"steps": [step]} if kind is EmrAddStepsWithStaticIpOperator else {}
+        Task(kind(task_id="next", job_flow_id=task.result, **common, **more), dag_id=task.ti.dag_id).run()
+
+    @property
+    def calls(self) -> Counter[str]:
+        return Counter(event["operation"] for event in self.aws.events.calls())
+
+    @property
+    def carriers(self) -> list[str]:
+        """The clusters that carried the address, in order; raises when two did at the same time."""
+        carriers, bound = [], None
+        for event in self.aws.events.read(kind="address"):
+            if event["change"] == "associated":
+                if bound is not None:
+                    raise RuntimeError(f"{bound} and {event['job_flow_id']} carried the address")
+                bound = event["job_flow_id"]
+                carriers.append(bound)
+            else:
+                bound = None
+        return carriers
+
+
+@contextmanager
+def _scene() -> Iterator[_Scene]:
+    with LocalAws(clock=ManualClock()) as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW__EIP__ENVIRONMENT", "bench")
+        put_on_clock(aws, patch)
+        yield _Scene(aws, Address.allocated(aws), Queue(aws, clients()), patch)
+
+
+def _cycle() -> tuple[int, int]:
+    with _scene() as scene:
+        holder = scene.holder()
+        scene.after(holder, EmrAddStepsWithStaticIpOperator)
+        scene.after(holder, EmrTerminateWithStaticIpOperator)
+        return _reads_and_writes(scene.calls)
+
+
+def _contended_hour() -> tuple[int, int]:
+    """Let four owners wait in one triggerer, as they would."""
+    with _scene() as scene:
+        scene.holder()
+        before = scene.calls
+        waiting = [scene.owner(f"waiter-{number}") for number in range(_WAITERS)]
+        for task in waiting:
+            task.start()
+        asyncio.run(_for_an_hour([task.trigger() for task in waiting], scene.aws.clock.now))
+        return _reads_and_writes(scene.calls - before)
+
+
+async def _for_an_hour(triggers: list[Any], now: Callable[[], Any]) -> None:
+    end = now().timestamp() + _HOUR_SECONDS
+    waits = [asyncio.ensure_future(anext(trigger.run())) for trigger in triggers]
+    while now().timestamp() < end:  # noqa: ASYNC110 - the waits turn the clock
+        await asyncio.sleep(0.001)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+def _after_crash() -> float:
+    with _scene() as scene:
+        vanish(scene.patch, scene.owner("crashed"), WriteRecord, after=True)
+        return _taken_after(scene, scene.owner("next"))
+
+
+def _after_end() -> float:
+    with _scene() as scene:
+        holder, following = scene.holder(), scene.owner("next")
+        following.start()
+        scene.aws.end_cluster(holder.result, state="TERMINATED_WITH_ERRORS", message="spot interruption")
+        return _taken_after(scene, following)
+
+
+def _taken_after(scene: _Scene, following: Task) -> float:
+    if following.deferral is None:
+        following.start()
+    taken = scene.queue.until(lambda: "job_flow_id" in following.ti.xcoms, following)
+    scene.queue.until(lambda: following.ended, following)
+    if following.error is not None:
+        raise following.error
+    return taken
+
+
+def _beside(*, skew: float) -> bool:
+    """Let the holder's worker be gone and a second owner wait, with a clock that is wrong, until the cluster ends."""
+    with _scene() as scene:
+        holder = scene.holder()
+        following = scene.owner("next")
+
+        def now() -> float:
+            return float(scene.aws.clock.now().timestamp()) + skew
+
+        scene.patch.setattr(lock_triggers, "time", SimpleNamespace(time=now))
+        following.start()
+        scene.queue.pass_time(_HOUR_SECONDS / 2, following)
+        let_in = "job_flow_id" in following.ti.xcoms
+        scene.aws.end_cluster(holder.result, state="TERMINATED", message="idle")
+        scene.queue.until(lambda: following.ended, following)
+        return let_in or scene.carriers != [holder.result, following.result]
+
+
+def _paused() -> bool:
+    """Let a holder sleep through every deadline before it binds, and wake up beside the next owner."""
+    with _scene() as scene:
+        slow, following = scene.owner("slow", waiter_max_attempts=20), scene.owner("next")
+        slow.start()
+        following.start()
+        scene.queue.until(lambda: following.ended, following)
+        slow.go_on()
+        return slow.error is None or scene.carriers != [following.result]
+
+
+def _reads_and_writes(calls: Counter[str]) -> tuple[int, int]:
+    return sum(calls[name] for name in _READS), sum(calls[name] for name in _WRITES)

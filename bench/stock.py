@@ -1,0 +1,60 @@
+"""The same job with what Airflow's Amazon provider has: its operators, and a plain task that associates the address."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.waiter
+from airflow.providers.amazon.aws.operators.emr import (
+    EmrAddStepsOperator,
+    EmrCreateJobFlowOperator,
+    EmrTerminateJobFlowOperator,
+)
+from airflow.providers.amazon.aws.utils import waiter_with_logging
+
+from tests.life import Task
+
+if TYPE_CHECKING:
+    import pytest
+
+    from airflow_eip_provider.local_aws import LocalAws
+    from bench.world import Address
+
+_POLL: dict[str, Any] = {"waiter_delay": 15, "waiter_max_attempts": 200}
+
+
+def put_on_clock(aws: LocalAws, patch: pytest.MonkeyPatch) -> None:
+    """Let the stock waiters sleep on the local AWS's clock."""
+    for module in (waiter_with_logging, botocore.waiter):
+        patch.setattr(module, "time", SimpleNamespace(sleep=aws.clock.advance))
+
+
+def run(address: Address, *, number: int, step: dict[str, Any]) -> None:
+    """Create a cluster, wait until it is ready, associate, run the step, terminate and wait."""
+    create = EmrCreateJobFlowOperator(
+        task_id="create",
+        job_flow_overrides=address.job_flow,
+        emr_conn_id=None,
+        aws_conn_id=None,
+        wait_for_completion=True,
+        **_POLL,
+    )
+    job_flow_id = _life(create, number).run()
+    _associate(address, job_flow_id)
+    steps = EmrAddStepsOperator(
+        task_id="steps", job_flow_id=job_flow_id, steps=[step], aws_conn_id=None, wait_for_completion=True, **_POLL
+    )
+    _life(steps, number).run()
+    _life(EmrTerminateJobFlowOperator(task_id="end", job_flow_id=job_flow_id, aws_conn_id=None, **_POLL), number).run()
+
+
+def _associate(address: Address, job_flow_id: str) -> None:
+    instances = boto3.client("emr").list_instances(ClusterId=job_flow_id, InstanceGroupTypes=["MASTER"])
+    instance_id = instances["Instances"][0]["Ec2InstanceId"]
+    boto3.client("ec2").associate_address(AllocationId=address.allocation_id, InstanceId=instance_id)
+
+
+def _life(operator: Any, number: int) -> Task:
+    return Task(operator, dag_id=f"run-{number}")

@@ -1,0 +1,84 @@
+"""The local AWS of a measurement: the environment that finds it, its clients, and an address with a cluster's shape."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+import structlog
+from botocore.loaders import JSONFileLoader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow_eip_provider.local_aws import LocalAws
+
+
+@contextmanager
+def environment(aws: LocalAws) -> Iterator[None]:
+    """Let every AWS client of this process find the local AWS, and keep the tasks' logs out of the tables."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ENDPOINT_URL": aws.endpoint_url,
+            "AWS_DEFAULT_REGION": aws.region,
+            "AWS_ACCESS_KEY_ID": "bench",
+            "AWS_SECRET_ACCESS_KEY": "bench",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        }.items():
+            patch.setenv(name, value)
+        patch.delenv("AWS_PROFILE", raising=False)
+        # Every hook makes a session of its own, which would parse the service models anew.
+        parse = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
+        patch.setattr(JSONFileLoader, "load_file", lambda _, file_path: parse(file_path))
+        logging.disable(logging.CRITICAL)
+        before = structlog.get_config()
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+        try:
+            yield
+        finally:
+            structlog.configure(**before)
+            logging.disable(logging.NOTSET)
+
+
+def clients() -> Callable[[str], Any]:
+    """Return a maker of clients that keeps them."""
+    return functools.cache(boto3.client)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """
+    An Elastic IP, and the shape of a cluster that can carry it.
+
+    :param job_flow: what RunJobFlow is to be sent.
+    """
+
+    allocation_id: str
+    job_flow: dict[str, Any]
+
+    @classmethod
+    def allocated(cls, aws: LocalAws) -> Address:
+        """Allocate one; a new local AWS has a default VPC."""
+        ec2 = boto3.client("ec2", endpoint_url=aws.endpoint_url)
+        allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
+        return cls(
+            allocation_id,
+            {
+                "Name": "daily",
+                "ReleaseLabel": "emr-7.5.0",
+                "JobFlowRole": "EMR_EC2_DefaultRole",
+                "ServiceRole": "EMR_DefaultRole",
+                "Instances": {
+                    "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
+                    "KeepJobFlowAliveWhenNoSteps": True,
+                    "Ec2SubnetId": ec2.describe_subnets()["Subnets"][0]["SubnetId"],
+                },
+            },
+        )
