@@ -102,7 +102,8 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
     that this try made is undone; the target is left as it is.
 
     IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
-    ec2:DescribeNetworkInterfaces; for a cluster elasticmapreduce:DescribeCluster and …:ListInstances.
+    ec2:DescribeNetworkInterfaces; for a cluster elasticmapreduce:DescribeCluster and …:ListInstances; the
+    lock store's, see ``stores``.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: the cluster; or else (templated)
@@ -219,12 +220,13 @@ class EipReleaseOperator(_TargetOperator):
     Take the Elastic IP off a cluster or an instance, and off nothing else.
 
     For a cluster that goes on working after its last step that reads through the address: the next job need not wait
-    for its end. It waits for fenced steps that are still pending or running.
+    for its end. It waits for fenced steps that are still pending or running; with a lock store none is submitted any
+    more from its start on, and the next in the queue comes when it is done.
 
     Returns whether the address was there. Safe to run twice or late; as a teardown of ``EipAssociateOperator`` too.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress; for a
-    cluster elasticmapreduce:ListSteps.
+    cluster elasticmapreduce:ListSteps; the lock store's, see ``stores``.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: the cluster; or else (templated)

@@ -59,19 +59,21 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
     """
     Create an EMR cluster that carries an Elastic IP, and never take the address from another job.
 
-    A drop-in for ``EmrCreateJobFlowOperator``. It waits until the address is free, launches the cluster, binds the
-    address to the primary node's network interface as soon as EC2 says that the node is running, and returns then:
-    steps queue inside EMR and start when the cluster is ready.
+    A drop-in for ``EmrCreateJobFlowOperator``. It queues for the address with a lock store, and waits until it is free
+    without one; then it launches the cluster, binds the address to the primary node's network interface as soon as EC2
+    says that the node is running, and returns: steps queue inside EMR and start when the cluster is ready.
 
     Returns the job flow id. Pushes ``job_flow_id`` the moment RunJobFlow returns, and once bound ``static_ip`` =
-    {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id, token}.
+    {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id, token}. While it queues, the
+    log and ``queue`` = {place, waiting, holder} say where it stands.
 
     On failure, kill or timeout the cluster is terminated and the address freed. After a crash, which runs no code, the
     retry adopts the cluster by its tags.
 
     IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
     ec2:DescribeNetworkInterfaces, ec2:DescribeSubnets, ec2:DescribeRouteTables, elasticmapreduce:RunJobFlow, …:AddTags,
-    …:DescribeCluster, …:ListClusters, …:ListInstances, …:SetTerminationProtection, …:TerminateJobFlows, iam:PassRole.
+    …:DescribeCluster, …:ListClusters, …:ListInstances, …:ListSteps, …:SetTerminationProtection, …:TerminateJobFlows,
+    iam:PassRole; the lock store's, see ``stores``.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_overrides: as in the stock operator; merged over the extra of ``emr_conn_id``. (templated,

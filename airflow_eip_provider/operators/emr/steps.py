@@ -76,7 +76,8 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
     cluster is left to the teardown.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, elasticmapreduce:AddJobFlowSteps,
-    …:CancelSteps, …:DescribeCluster, …:ListSteps; s3:GetObject and s3:ListBucket on the log bucket.
+    …:CancelSteps, …:DescribeCluster, …:ListSteps; s3:GetObject and s3:ListBucket on the log bucket; reading
+    the lock store, see ``stores``.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: the cluster, e.g. ``create.output``. (templated)

@@ -44,10 +44,18 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     terminal states and a cluster that is gone already as success, and waits for the end. The address is freed before
     that, so the next job does not wait for a shutdown.
 
+    Airflow judges a DAG run by its last tasks, and with ``on_failure_fail_dagrun`` a teardown counts as one: a run whose
+    only last task it is succeeds although the steps before it failed. Give the run another last task, an
+    ``EmptyOperator`` after the steps, or use ``StaticIpCluster``, which does.
+
     Returns nothing. Safe to run twice or late. When it fails or is killed, a retry goes on where it stopped.
 
+    With a lock store it ends the lease, and terminates what crashed tries may have left. A store that gives no answer
+    is asked again at every look, when the address is free already, until the time is up.
+
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress,
-    elasticmapreduce:DescribeCluster, …:ListSteps, …:SetTerminationProtection, …:TerminateJobFlows.
+    elasticmapreduce:DescribeCluster, …:ListClusters, …:ListSteps, …:SetTerminationProtection, …:TerminateJobFlows;
+    the lock store's, see ``stores``.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: the cluster, e.g. ``create.output``. (templated)
