@@ -64,8 +64,8 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
     says that the node is running, and returns: steps queue inside EMR and start when the cluster is ready.
 
     Returns the job flow id. Pushes ``job_flow_id`` the moment RunJobFlow returns, and once bound ``static_ip`` =
-    {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id, token}. While it queues, the
-    log and ``queue`` = {place, waiting, holder} say where it stands.
+    {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id, token}. While it
+    queues, the log and ``queue`` = {place, waiting, holder} say where it stands.
 
     On failure, kill or timeout the cluster is terminated and the address freed. After a crash, which runs no code, the
     retry adopts the cluster by its tags.

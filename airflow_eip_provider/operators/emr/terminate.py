@@ -44,8 +44,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     terminal states and a cluster that is gone already as success, and waits for the end. The address is freed before
     that, so the next job does not wait for a shutdown.
 
-    Airflow judges a DAG run by its last tasks, and with ``on_failure_fail_dagrun`` a teardown counts as one: a run whose
-    only last task it is succeeds although the steps before it failed. Give the run another last task, an
+    Airflow judges a DAG run by its last tasks, and with ``on_failure_fail_dagrun`` a teardown counts as one: a run
+    whose only last task it is succeeds although the steps before it failed. Give the run another last task, an
     ``EmptyOperator`` after the steps, or use ``StaticIpCluster``, which does.
 
     Returns nothing. Safe to run twice or late. When it fails or is killed, a retry goes on where it stopped.
