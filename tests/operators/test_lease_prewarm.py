@@ -1,4 +1,4 @@
-"""Starting a cluster while the holder still works: soon after its release, never more than agreed, never left behind."""
+"""Clusters that start while the holder still works: bound soon after its release, and never left behind."""
 
 from __future__ import annotations
 
