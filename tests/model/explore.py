@@ -7,6 +7,7 @@ a state is a handful of numbers that stand for them.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,23 +16,29 @@ from airflow_eip_provider.lock.requests import Launch, Unclear, WriteRecord
 from airflow_eip_provider.lock.sight import Action, judge, look
 from airflow_eip_provider.lock.store import Unknown
 from tests.model.processes import Process, Tasks
-from tests.model.world import LIMITS, Actor, ViolationError, World, answer, check, end_cluster
+from tests.model.world import LIMITS, Actor, ViolationError, World, answer, check, check_returned, end_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from random import Random
 
 _FIRST_STAGE = {"create": "enter", "steps": "guard", "release": "close", "terminate": "end"}
 _ENDED = frozenset({"returned", "done", "failed", "gone"})
 _LAST_TICK = 60
 
 
+NO_WORLD = World()
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """
-    :param owners: name → the tasks of its DAG run, in order.
+    :param owners: name → the tasks of its DAG run, in order; those joined by a plus sign run beside each other.
     :param faults: fault → how often at most. "slow" is a tick at any moment; otherwise a tick comes only when nothing
         else can happen.
     :param retries: how many further tries a creating task has.
+    :param prewarm: among how many first places of the queue owners start their clusters early.
+    :param start: the world at the beginning.
     """
 
     name: str
@@ -39,6 +46,7 @@ class Scenario:
     faults: tuple[tuple[str, int], ...] = ()
     retries: int = 1
     prewarm: int = 0
+    start: World = NO_WORLD
 
 
 class State(NamedTuple):
@@ -60,7 +68,12 @@ class Move(NamedTuple):
 
 @dataclass(slots=True)
 class Report:
-    """What was explored."""
+    """
+    What was explored.
+
+    :param depth: the longest way, or how far every way was followed if there were too many states.
+    :param ends: states in which every task has ended.
+    """
 
     states: int = 0
     depth: int = 0
@@ -100,24 +113,25 @@ class Explorer:
 
     def explore(self, *, most_states: int) -> Report:
         """Explore until everything was seen, an invariant broke, or there are too many states."""
-        first = State(
-            self._worlds.of(World()),
-            tuple(sorted(self._first(name, 1, "create", None) for name in self._names)),
-            tuple(1 for _ in self._names),
-            tuple(count for _, count in self._scenario.faults),
-        )
+        first = self._start()
         report = Report()
+        ends: list[int] = []
         index = {first: 0}
         origins: list[tuple[int, str, int]] = [(-1, "start", 0)]
         queue = deque([first])
+        edges: list[array[int]] = []
         while queue and report.violation is None:
             state = queue.popleft()
             number = index[state]
             depth = origins[number][2]
             label = "the end"
+            edges.append(array("L"))
             try:
                 for label, after in self._successors(state):
-                    if after not in index:
+                    if after in index:
+                        edges[-1].append(index[after])
+                    else:
+                        edges[-1].append(len(origins))
                         index[after] = len(origins)
                         origins.append((number, label, depth + 1))
                         self._check(after)
@@ -127,12 +141,45 @@ class Explorer:
                 report.trace = (*_trace(origins, number), label)
             if self._is_end(state):
                 report.ends += 1
+                ends.append(number)
             report.depth = depth
             if len(index) >= most_states:
                 report.truncated = True
+                report.depth = depth - 1
                 break
         report.states = len(index)
+        if report.violation is None and not report.truncated:
+            stuck = _without_end(edges, ends)
+            if stuck is not None:
+                report.violation, report.trace = "goes round for ever", _trace(origins, stuck)
         return report
+
+    def walk(self, random: Random, *, most_steps: int = 5000) -> Report:
+        """Follow one way at random to its end."""
+        state, report, labels = self._start(), Report(), []
+        try:
+            for _ in range(most_steps):
+                ways = list(self._successors(state))
+                if not ways:
+                    report.ends = int(self._is_end(state))
+                    return report
+                label, state = random.choice(ways)
+                labels.append(label)
+                self._check(state)
+                report.depth += 1
+            report.violation = "goes round for ever"
+        except ViolationError as error:
+            report.violation = str(error)
+        report.trace = tuple(labels)
+        return report
+
+    def _start(self) -> State:
+        return State(
+            self._worlds.of(self._scenario.start),
+            tuple(sorted(self._first(name, 1, "create", None) for name in self._names)),
+            tuple(1 for _ in self._names),
+            tuple(count for _, count in self._scenario.faults),
+        )
 
     def _world(self, state: State) -> World:
         return self._worlds.things[state.world]  # type: ignore[no-any-return]
@@ -190,6 +237,7 @@ class Explorer:
         if process.stage == "returned":
             cluster = world.cluster(str(process.carrier))
             assert cluster is not None
+            check_returned(world, process.owner, cluster.carrier)
             world = world.with_cluster(replace(cluster, handed_over=True))
         return Move(label, self._worlds.of(world), self._processes.of(process))
 
@@ -224,11 +272,17 @@ class Explorer:
         if process.stage == "failed":
             return self._again(after, process.owner)
         if process.stage in {"returned", "done"}:
-            plan = self._plans[process.owner]
-            for task in plan[plan.index(process.task) + 1 :][:1]:
-                follows = self._first(process.owner, process.try_number, task, process.carrier)
-                return after._replace(processes=tuple(sorted((*left, follows))))
+            return after._replace(processes=tuple(sorted((*left, *self._following(process, left)))))
         return after
+
+    def _following(self, process: Process, left: tuple[int, ...]) -> Iterator[int]:
+        """Return what follows a task, when all that ran beside it have ended, too."""
+        plan = self._plans[process.owner]
+        at = next(number for number, tasks in enumerate(plan) if process.task in tasks.split("+"))
+        beside = any(self._processes.things[number].owner == process.owner for number in left)
+        if not beside and at + 1 < len(plan):
+            for task in plan[at + 1].split("+"):
+                yield self._first(process.owner, process.try_number, task, process.carrier)
 
     def _is_newest(self, state: State, process: Process) -> bool:
         return state.tries[self._names.index(process.owner)] == process.try_number
@@ -351,6 +405,25 @@ def _look(world: World) -> Any:
             request = program.send(response)
         except StopIteration as stop:
             return stop.value
+
+
+def _without_end(edges: list[array[int]], ends: list[int]) -> int | None:
+    """Return a state from which no end can be reached; ``None`` when there is none."""
+    origins: list[list[int]] = [[] for _ in edges]
+    for number, targets in enumerate(edges):
+        for target in targets:
+            origins[target].append(number)
+    good = bytearray(len(edges))
+    queue = deque(ends)
+    for number in ends:
+        good[number] = 1
+    while queue:
+        for origin in origins[queue.popleft()]:
+            if not good[origin]:
+                good[origin] = 1
+                queue.append(origin)
+    stuck = good.find(0)
+    return None if stuck < 0 else stuck
 
 
 def _trace(origins: list[tuple[int, str, int]], number: int) -> tuple[str, ...]:

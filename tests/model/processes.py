@@ -141,7 +141,7 @@ class Tasks:
             case "undo":
                 make = lambda: programs.undo(speaker, launched=carrier, limits=LIMITS)  # noqa: E731
                 node = self.roots.of(("undo", speaker, carrier), make)
-            case "guard" | "guard_again":
+            case "guard":
                 node = self.roots.of(("guard", carrier), lambda: programs.guard(str(carrier)))
             case "close":
                 node = self.roots.of(("close", carrier), lambda: programs.close(str(carrier), LIMITS))
@@ -182,7 +182,7 @@ class Tasks:
             case "bind", _:
                 return self.start(process, "undo")
             case "add", "accepted":
-                return self.start(process, "guard_again")
+                return self.start(process, "watch")
             case "add", _:
                 return self.start(process, "done")
             case "cancel", _:
@@ -214,10 +214,6 @@ class Tasks:
                 return self.start(process, "add")
             case "guard", _:
                 return self.start(process, "done")
-            case "guard_again", None:
-                return self.start(process, "watch")
-            case "guard_again", _:
-                return self.start(process, "cancel")
             case "close", _:
                 return self.start(process, "idle")
             case "release", _:

@@ -7,7 +7,7 @@ Time is counted in ticks. Whatever the programs must never do is checked here, w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lock.model import Limits, Phase, Record
 from airflow_eip_provider.lock.requests import (
@@ -26,8 +26,12 @@ from airflow_eip_provider.lock.requests import (
 )
 from airflow_eip_provider.lock.store import Conflict, Seen
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LIMITS = Limits(grace=1, send=1, surface=2, history=1)
 HANDOVER_TICKS = 3
+NO_RECORD = Record()
 
 
 class ViolationError(Exception):
@@ -87,14 +91,19 @@ class World:
     """
     :param at: the cluster that carries the address.
     :param association: the number of the last association made.
+    :param store_keeps_its_word: otherwise every write takes effect, and nothing is promised of the lease: what EC2
+        alone decides must hold all the same.
+    :param reassociates: EC2 takes the address from its holder (``AllowReassociation=True``).
     """
 
     now: int = 0
-    record: Record = Record()
+    record: Record = NO_RECORD
     version: int = 0
     at: str | None = None
     association: int = 0
     clusters: tuple[Cluster, ...] = ()
+    store_keeps_its_word: bool = True
+    reassociates: bool = False
 
     def cluster(self, carrier: str) -> Cluster | None:
         return next((c for c in self.clusters if c.carrier == carrier), None)
@@ -113,35 +122,37 @@ class World:
 
 def answer(world: World, actor: Actor, request: Any) -> tuple[World, Any]:
     """Let one request take effect, and answer it."""
-    match request:
-        case ReadRecord():
-            return world, world.seen
-        case ReadPlace():
-            return world, _place(world)
-        case ReadCarrier(carrier):
-            return world, world.carrier(carrier)
-        case FindCarriers(token, _):
-            found = [c for c in world.clusters if c.token == token and c.visible and c.state != "ended"]
-            return world, tuple(world.carrier(c.carrier) for c in found)
-        case ReadSteps(carrier, _):
-            cluster = world.cluster(carrier)
-            return world, ("s-1",) if cluster and cluster.step != "none" else ()
-        case WriteRecord(record, version):
-            return _write(world, actor, record, version)
-        case Launch(token, announced_at):
-            return _launch(world, actor, token, announced_at)
-        case Terminate(carrier):
-            return _terminate(world, actor, carrier), None
-        case Disassociate(association_id):
-            return _disassociate(world, actor, association_id), None
-        case Associate(carrier):
-            return _associate(world, carrier)
-        case AddStep(carrier):
-            return _add_step(world, carrier)
-        case CancelStep(carrier):
-            cluster = world.cluster(carrier)
-            return (world.with_cluster(replace(cluster, step="none")) if cluster else world), None
-    raise TypeError(request)
+    after, response = _ANSWERS[type(request)](world, actor, request)
+    if world.at is not None and after.at not in {None, world.at}:
+        raise ViolationError(f"I2: {actor} takes the address from {world.at}")
+    return after, response
+
+
+def _read_carrier(world: World, actor: Actor, request: ReadCarrier) -> tuple[World, Any]:
+    return world, world.carrier(request.carrier)
+
+
+def _find_carriers(world: World, actor: Actor, request: FindCarriers) -> tuple[World, Any]:
+    found = [c for c in world.clusters if c.token == request.token and c.visible and c.state != "ended"]
+    return world, tuple(world.carrier(c.carrier) for c in found)
+
+
+def _read_steps(world: World, actor: Actor, request: ReadSteps) -> tuple[World, Any]:
+    cluster = world.cluster(request.carrier)
+    return world, ("s-1",) if cluster and cluster.step != "none" else ()
+
+
+def _cancel_step(world: World, actor: Actor, request: CancelStep) -> tuple[World, Any]:
+    cluster = world.cluster(request.carrier)
+    return (world.with_cluster(replace(cluster, step="none")) if cluster else world), None
+
+
+def _read_place(world: World, actor: Actor, request: ReadPlace) -> tuple[World, Any]:
+    return world, _place(world)
+
+
+def _read_record(world: World, actor: Actor, request: ReadRecord) -> tuple[World, Any]:
+    return world, world.seen
 
 
 def _place(world: World) -> Place:
@@ -151,10 +162,12 @@ def _place(world: World) -> Place:
     return Place(str(world.association), (world.at,), live=cluster is not None and cluster.state != "ended")
 
 
-def _write(world: World, actor: Actor, record: Record, version: str | None) -> tuple[World, Any]:
-    if world.seen.version != version:
+def _write(world: World, actor: Actor, request: WriteRecord) -> tuple[World, Any]:
+    record, version = request.record, request.version
+    if world.seen.version != version and world.store_keeps_its_word:
         return world, Conflict(world.seen)
-    _check_write(world, actor, record)
+    if world.store_keeps_its_word:
+        _check_write(world, actor, record)
     world = replace(world, record=replace(record, history=()), version=world.version + 1)
     return world, world.seen
 
@@ -165,8 +178,18 @@ def _check_write(world: World, actor: Actor, after: Record) -> None:
         raise ViolationError("I1: a lease replaced another without its end")
     if lease is not None and before is None and lease.token <= _last_token(world.record):
         raise ViolationError("I4: a token is used again")
+    if lease is not None and before is None:
+        _check_order(world, lease.speaker.owner)
     if before is not None and lease is None and before.speaker.owner != actor.owner:
         _check_takeover(world)
+
+
+def _check_order(world: World, owner: str) -> None:
+    place = world.record.place(owner)
+    if place is None and world.record.queue:
+        raise ViolationError(f"order: {owner} takes the lease past the queue")
+    if place and world.now < world.record.free_since + place * LIMITS.grace:
+        raise ViolationError(f"order: {owner} takes the lease before its turn")
 
 
 def _last_token(record: Record) -> int:
@@ -183,7 +206,8 @@ def _check_takeover(world: World) -> None:
             raise ViolationError(f"I7: the lease of {lease.speaker.owner} was taken over while its cluster lives")
 
 
-def _launch(world: World, actor: Actor, token: int, announced_at: float) -> tuple[World, Any]:
+def _launch(world: World, actor: Actor, request: Launch) -> tuple[World, Any]:
+    token, announced_at = request.token, request.announced_at
     if world.now - announced_at > LIMITS.send:
         return world, TooLate()
     name = f"j-{len(world.clusters) + 1}"
@@ -192,16 +216,17 @@ def _launch(world: World, actor: Actor, token: int, announced_at: float) -> tupl
     return replace(world, clusters=(*world.clusters, cluster)), name
 
 
-def _terminate(world: World, actor: Actor, carrier: str) -> World:
+def _terminate(world: World, actor: Actor, request: Terminate) -> tuple[World, Any]:
+    carrier = request.carrier
     cluster = world.cluster(carrier)
     if cluster is None or cluster.state != "live":
-        return world
+        return world, None
     lease = world.record.lease
-    if lease is not None and lease.carrier == carrier and lease.phase is Phase.HELD:
+    if lease is not None and world.store_keeps_its_word and lease.carrier == carrier and lease.phase is Phase.HELD:
         other = lease.speaker.owner != actor.owner
         if other or lease.speaker.try_number > actor.try_number:
             raise ViolationError(f"I6: {actor} terminates {carrier}, which {lease.speaker} holds")
-    return world.with_cluster(replace(cluster, state="ending"))
+    return world.with_cluster(replace(cluster, state="ending")), None
 
 
 def end_cluster(world: World, carrier: str) -> World:
@@ -212,34 +237,65 @@ def end_cluster(world: World, carrier: str) -> World:
     return replace(world, at=None) if world.at == carrier else world
 
 
-def _disassociate(world: World, actor: Actor, association_id: str) -> World:
-    if world.at is None or association_id != str(world.association):
-        return world
+def _disassociate(world: World, actor: Actor, request: Disassociate) -> tuple[World, Any]:
+    if world.at is None or request.association_id != str(world.association):
+        return world, None
     cluster = world.cluster(world.at)
     assert cluster is not None
     if cluster.owner != actor.owner:
         raise ViolationError(f"I2: {actor} takes the address off {cluster.owner}'s cluster")
     if cluster.step == "running" and cluster.state == "live":
         raise ViolationError(f"I5: the address leaves {cluster.carrier} while its step runs")
-    return replace(world, at=None)
+    return replace(world, at=None), None
 
 
-def _associate(world: World, carrier: str) -> tuple[World, Any]:
+def _associate(world: World, actor: Actor, request: Associate) -> tuple[World, Any]:
+    carrier = request.carrier
     cluster = world.cluster(carrier)
     if cluster is None or cluster.state != "live":
         return world, "gone"
-    if world.at is not None:
+    if world.at is not None and (world.at == carrier or not world.reassociates):
         return world, "bound" if world.at == carrier else "busy"
     return replace(world, at=carrier, association=world.association + 1), "bound"
 
 
-def _add_step(world: World, carrier: str) -> tuple[World, Any]:
+def _add_step(world: World, actor: Actor, request: AddStep) -> tuple[World, Any]:
+    carrier = request.carrier
     cluster = world.cluster(carrier)
     if cluster is None or cluster.state != "live":
         return world, "refused"
     lease = world.record.lease
     ours = lease is not None and lease.carrier == carrier and lease.phase is Phase.HELD and world.at == carrier
+    ours = ours or (world.at == carrier and not world.store_keeps_its_word)
     return world.with_cluster(replace(cluster, step="running" if ours else "late")), "accepted"
+
+
+_ANSWERS: dict[type, Callable[[World, Actor, Any], tuple[World, Any]]] = {
+    ReadRecord: _read_record,
+    ReadPlace: _read_place,
+    ReadCarrier: _read_carrier,
+    FindCarriers: _find_carriers,
+    ReadSteps: _read_steps,
+    WriteRecord: lambda *asked: _write(*asked),
+    Launch: _launch,
+    Terminate: _terminate,
+    Disassociate: _disassociate,
+    Associate: _associate,
+    AddStep: _add_step,
+    CancelStep: _cancel_step,
+}
+
+
+def check_returned(world: World, owner: str, carrier: str) -> None:
+    """
+    Check what must hold when a creating task returns.
+
+    :raises ViolationError: when it does not.
+    """
+    lease = world.record.lease
+    handed = lease is not None and lease.phase is Phase.HELD and lease.carrier == carrier
+    if world.store_keeps_its_word and (lease is None or not handed or lease.speaker.owner != owner):
+        raise ViolationError(f"I4: {owner} returns {carrier} without the lease")
 
 
 def check(world: World, *, known: frozenset[str], prewarm: int) -> None:
@@ -252,6 +308,8 @@ def check(world: World, *, known: frozenset[str], prewarm: int) -> None:
     running = [c for c in world.clusters if c.step == "running"]
     if len(running) > 1:
         raise ViolationError(f"I1: guarded steps run on {running[0].carrier} and {running[1].carrier}")
+    if not world.store_keeps_its_word:
+        return
     record = world.record
     tokens = {suspect.token for suspect in record.suspects} | {entry.token for entry in record.queue}
     early = 0
