@@ -1,0 +1,132 @@
+"""Whether the queue was served in its order."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from tests.stress.journal import SUCCESS
+from tests.stress.judge import Check
+from tests.stress.traces import looks, lost_races, seconds, worker_of_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tests.stress.journal import Note
+    from tests.stress.traces import Event, Stored
+
+GRACE = 60.0
+
+
+class Lives:
+    """When each worker process looked at the record, was beaten to a write, and began, failed or was killed."""
+
+    def __init__(self, events: Sequence[Event], notes: Iterable[Note]) -> None:
+        self._looks: dict[str, list[float]] = defaultdict(list)
+        self._beaten: dict[str, list[float]] = defaultdict(list)
+        self._breaks: dict[str, list[float]] = defaultdict(list)
+        for look in looks(events):
+            self._looks[look.worker].append(look.time)
+        for lost in lost_races(events):
+            self._beaten[lost.worker].append(lost.time)
+        for event in events:
+            if event["kind"] == "kill":
+                self._breaks[event["worker"]].append(seconds(event))
+        for note in notes:
+            if note.task and note.what != SUCCESS:
+                self._breaks[note.worker].append(note.time)
+        for times in self._breaks.values():
+            times.sort()
+
+    def last_look(self, worker: str | None, *, before: float) -> float:
+        """Return when a worker had its last look; the moment itself when it had none."""
+        times = self._looks.get(worker or "", [])
+        place = bisect_right(times, before)
+        return times[place - 1] if place else before
+
+    def looked(self, worker: str, *, since: float, until: float) -> float | None:
+        """Return the first look between two moments."""
+        times = self._looks.get(worker, [])
+        place = bisect_left(times, since)
+        return times[place] if place < len(times) and times[place] <= until else None
+
+    def broke_off(self, worker: str, *, since: float, until: float) -> bool:
+        """Whether a try of the worker began, failed or was killed between two moments."""
+        return _any(self._breaks.get(worker, []), since, until)
+
+    def beaten(self, worker: str, *, since: float, until: float) -> bool:
+        """Whether a write of the worker's was refused between two moments, as another was faster."""
+        return _any(self._beaten.get(worker, []), since, until)
+
+
+def _any(times: list[float], since: float, until: float) -> bool:
+    place = bisect_left(times, since)
+    return place < len(times) and times[place] <= until
+
+
+def in_order(writes: Sequence[Stored], lives: Lives, *, poll: float) -> Check:
+    """
+    See that the queue was served in its order, within one grace.
+
+    A *taking* is a write after which the lease has a token that it had not before. Its *pairs* are the taker and each
+    owner that was in the queue just before the write. A pair is in order when the taker's token is the smaller one. A
+    taker with the greater one has overtaken, which is unfair in two cases:
+
+    - *early*: its own place had no turn yet. Place k (from 0) has it k graces after the address became free, by the
+      looks on which the freeing and the taking were decided, give or take one poll.
+    - *live*: the overtaken one was there. It had looked at the record in its own turn, at least one grace before the
+      taking, and since that look no try of its owner began, failed or was killed, and no write of its was refused
+      because another's was faster. As a live waiter looks once a poll, nobody is overtaken more than a grace and a poll
+      after its turn began.
+
+    Who did not look in time, was killed or beaten to a write, let its turn pass: it loses its place, and is counted.
+
+    :param poll: simulated seconds between two looks of a waiter.
+    """
+    problems: list[str] = []
+    counted: Counter[str] = Counter()
+    free = None
+    for before, after in pairwise(writes):
+        if before.lease and not after.lease:
+            free = lives.last_look(after.worker, before=after.time)
+        if after.token is None or after.token == before.token:
+            continue
+        counted["takings"] += 1
+        queue = before.record["queue"]
+        place = before.place(after.token)
+        counted["pairs"] += len(queue) - (place is not None)
+        overtaken = queue if place is None else queue[:place]
+        if not overtaken:
+            continue
+        taken = lives.last_look(after.worker, before=after.time)
+        turns = len(queue) if place is None else place
+        since = free if free is not None else taken
+        if place is None or taken - since < turns * GRACE - poll:
+            problems.append(f"{after.seq}: token {after.token} took it early, {taken - since:.0f} s after it was free")
+            continue
+        for k, entry in enumerate(overtaken):
+            passed = _passed(entry, lives, turn=since + k * GRACE, taken=after.time)
+            if passed is None:
+                problems.append(f"{after.seq}: token {after.token} overtook {entry['token']}, which was there")
+            counted[passed or "unfair"] += 1
+    if not counted["takings"]:
+        problems.append("nobody took the lease")
+    excused = ", ".join(f"{counted[name]} {name}" for name in (_BROKEN, _BEATEN, _AWAY))
+    detail = f"{counted['pairs']:,} pairs at {counted['takings']:,} takings in order but for: {excused}"
+    return Check("order", tuple(problems), detail)
+
+
+_BROKEN, _BEATEN, _AWAY = "killed or retrying in their turn", "beaten to a write", "not looking in time"
+
+
+def _passed(entry: dict[str, Any], lives: Lives, *, turn: float, taken: float) -> str | None:
+    """Return how a waiter let its turn pass; ``None`` when it did not."""
+    worker = worker_of_owner(entry["speaker"]["name"])
+    look = lives.looked(worker, since=turn, until=taken - GRACE)
+    if lives.broke_off(worker, since=turn if look is None else look, until=taken):
+        return _BROKEN
+    if look is None:
+        return _AWAY
+    return _BEATEN if lives.beaten(worker, since=look, until=taken) else None

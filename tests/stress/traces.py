@@ -1,0 +1,121 @@
+"""What the event log says about leases, looks and clusters, read without the code under test."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Event = dict[str, Any]
+READS = frozenset({"GetItem", "GetObject"})
+_REFUSALS = frozenset({"ConditionalCheckFailedException", "PreconditionFailed"})
+TOKEN_TAG = "airflow-eip:token"
+_WORKER = re.compile(r"\bapp/(\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """
+    A record as it was after one write, as plain JSON.
+
+    :param worker: who wrote it.
+    """
+
+    seq: int
+    time: float
+    worker: str | None
+    record: dict[str, Any]
+
+    @property
+    def lease(self) -> dict[str, Any] | None:
+        """The lease, if there is one."""
+        return self.record["lease"]
+
+    @property
+    def token(self) -> int | None:
+        """The lease's token."""
+        return self.lease["token"] if self.lease else None
+
+    def place(self, token: int) -> int | None:
+        """Return a token's place in the queue, from 0."""
+        return next((k for k, entry in enumerate(self.record["queue"]) if entry["token"] == token), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A read of the record that was answered, or a write of it that was refused because another was faster."""
+
+    seq: int
+    time: float
+    worker: str
+
+
+def seconds(event: Event) -> float:
+    """Return when it happened, in seconds since the epoch."""
+    return datetime.fromisoformat(event["time"]).timestamp()
+
+
+def worker_of(event: Event) -> str | None:
+    """Return which worker process made a call."""
+    found = _WORKER.search(event["user_agent"])
+    return found[1] if found else None
+
+
+def worker_of_owner(name: str) -> str:
+    """Return the worker process that lives an owner's run: its name begins the run's id."""
+    return name.split("/")[2].split("-", maxsplit=1)[0]
+
+
+def stored(events: Iterable[Event]) -> list[Stored]:
+    """Return every state of the record, in the order of the writes."""
+    return [
+        Stored(event["seq"], seconds(event), event["worker"], json.loads(event["record"]))
+        for event in events
+        if event["kind"] == "stored"
+    ]
+
+
+def looks(events: Iterable[Event]) -> list[Look]:
+    """Return every read of the record that was answered."""
+    found = []
+    for event in events:
+        if event["kind"] == "call" and event["operation"] in READS and event["status"] == HTTPStatus.OK:
+            worker = worker_of(event)
+            if worker is not None:
+                found.append(Look(event["seq"], seconds(event), worker))
+    return found
+
+
+def lost_races(events: Iterable[Event]) -> list[Look]:
+    """Return every write of the record that came too late: another had changed it since the look."""
+    return [
+        Look(event["seq"], seconds(event), str(worker_of(event)))
+        for event in events
+        if event["kind"] == "call" and event["error_code"] in _REFUSALS
+    ]
+
+
+def launches(events: Iterable[Event]) -> dict[str, int]:
+    """Return the lease's token under which each cluster was launched."""
+    return {
+        event["response"]["JobFlowId"]: int(tag["Value"])
+        for event in events
+        if event["kind"] == "call" and event["operation"] == "RunJobFlow" and event["status"] == HTTPStatus.OK
+        for tag in event["request"].get("Tags", ())
+        if tag["Key"] == TOKEN_TAG
+    }
+
+
+def endings(events: Iterable[Event]) -> dict[str, tuple[str, str]]:
+    """Return why each cluster began to end: EMR's code and message."""
+    return {
+        event["job_flow_id"]: (event["reason"]["Code"], event["reason"]["Message"])
+        for event in events
+        if event["kind"] == "cluster" and event["to"] == "TERMINATING"
+    }
