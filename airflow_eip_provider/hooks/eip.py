@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CLUSTER_TAG = "aws:elasticmapreduce:job-flow-id"  # EMR puts it on every instance of a cluster
-OWNER_TAG = "airflow-eip:owner-name"  # ours, readable; see operators.owner
+OWNER_TAG = "airflow-eip:owner-name"  # ours, readable; see operators.owner. EMR gives a cluster's tags to its instances
+OWNER_DIGEST_TAG = "airflow-eip:owner"  # ours, the same for every try of a task instance
+TOKEN_TAG = "airflow-eip:token"  # noqa: S105 - ours, with a lock store: the lease that the cluster was launched under
 
 # The interfaces that AWS services keep an address on for as long as they live.
 _PERMANENT_INTERFACES = frozenset({"nat_gateway", "network_load_balancer", "global_accelerator_managed"})
@@ -77,11 +79,18 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who carries an address, for people: ``permanent`` when it never gives it back by itself."""
+    """
+    Who carries an address.
+
+    :param description: for people.
+    :param permanent: it never gives the address back by itself.
+    :param tags: of its instance.
+    """
 
     description: str
     job_flow_id: str | None = None
     permanent: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def tags_of(items: Iterable[Mapping[str, str]] | None) -> dict[str, str]:
@@ -150,7 +159,8 @@ def read_holder(address: Address) -> Reading[Holder]:
         job_flow_id = tags.get(CLUSTER_TAG)
         owner = f"'{tags[OWNER_TAG]}' on " if OWNER_TAG in tags else ""
         place = f"cluster '{job_flow_id}' (instance '{address.instance_id}')"
-        return Holder(owner + (place if job_flow_id else f"instance '{address.instance_id}'"), job_flow_id)
+        described = owner + (place if job_flow_id else f"instance '{address.instance_id}'")
+        return Holder(described, job_flow_id, tags=tags)
     try:
         response = yield Call(
             "ec2", "describe_network_interfaces", {"NetworkInterfaceIds": [address.network_interface_id]}
@@ -163,8 +173,8 @@ def read_holder(address: Address) -> Reading[Holder]:
     kind = interface.get("InterfaceType", "interface")
     permanent = kind in _PERMANENT_INTERFACES
     what = f"{kind.replace('_', ' ')} " if permanent else ""
-    described = f" ({interface['Description']})" if interface.get("Description") else ""
-    return Holder(f"{what}interface '{address.network_interface_id}'{described}", permanent=permanent)
+    detail = f" ({interface['Description']})" if interface.get("Description") else ""
+    return Holder(f"{what}interface '{address.network_interface_id}'{detail}", permanent=permanent)
 
 
 def read_subnet_vpc(subnet_id: str) -> Reading[str | None]:

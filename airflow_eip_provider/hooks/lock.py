@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
-from airflow_eip_provider.hooks.eip import CLUSTER_TAG, StrictConnectionMixin, read_address, read_instance
+from airflow_eip_provider.hooks.eip import (
+    CLUSTER_TAG,
+    OWNER_DIGEST_TAG,
+    TOKEN_TAG,
+    StrictConnectionMixin,
+    read_address,
+    read_instance,
+)
 from airflow_eip_provider.hooks.emr import (
     ALLOCATION_TAG,
     GUARD_MARK,
-    TOKEN_TAG,
     read_active_steps,
     read_cluster,
     read_tagged_clusters,
@@ -18,6 +24,7 @@ from airflow_eip_provider.hooks.emr import (
 from airflow_eip_provider.lock.requests import (
     Carrier,
     FindCarriers,
+    Mark,
     Place,
     ReadCarrier,
     ReadPlace,
@@ -26,6 +33,8 @@ from airflow_eip_provider.lock.requests import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.hooks.emr import Cluster
     from airflow_eip_provider.lock.requests import Program
@@ -47,6 +56,11 @@ class LockStoreHook(StrictConnectionMixin, AwsBaseHook):
 def is_cluster(carrier: str) -> bool:
     """Whether a carrier's id is a cluster's; else it is an instance's."""
     return carrier.startswith("j-")
+
+
+def mark_tags(mark: Mark, *, allocation_id: str) -> dict[str, str]:
+    """Return the tags that a mark is made of."""
+    return {ALLOCATION_TAG: allocation_id, TOKEN_TAG: str(mark.token), OWNER_DIGEST_TAG: mark.owner}
 
 
 def performed(program: Program[T], *, store: LockStore, allocation_id: str) -> Reading[T]:
@@ -72,8 +86,8 @@ def reading_of(request: Any, *, store: LockStore, allocation_id: str) -> Reading
             return _place(allocation_id)
         case ReadCarrier(carrier):
             return _carrier(carrier, allocation_id)
-        case FindCarriers(token, cluster_name):
-            return _carriers(token, cluster_name, allocation_id)
+        case FindCarriers(mark, cluster_name):
+            return _carriers(mark, cluster_name, allocation_id)
         case ReadSteps(carrier, guarded):
             return _steps(carrier, mark=GUARD_MARK if guarded else "")
     raise TypeError(f"{type(request).__name__} is no read")
@@ -89,7 +103,8 @@ def _place(allocation_id: str) -> Reading[Place]:
     instance = yield from read_instance(address.instance_id)
     cluster = instance.tags.get(CLUSTER_TAG) if instance else None
     carriers = (address.instance_id, cluster) if cluster else (address.instance_id,)
-    return Place(association_id, carriers, live=instance is not None and instance.state not in _GONE_INSTANCE)
+    live = instance is not None and instance.state not in _GONE_INSTANCE
+    return Place(association_id, carriers, live, _mark(instance.tags if instance else {}, allocation_id))
 
 
 def _carrier(carrier: str, allocation_id: str) -> Reading[Carrier]:
@@ -100,18 +115,23 @@ def _carrier(carrier: str, allocation_id: str) -> Reading[Carrier]:
     return Carrier(carrier, _GONE_INSTANCE.get(instance.state, "live") if instance else "ended")
 
 
-def _carriers(token: int, cluster_name: str, allocation_id: str) -> Reading[tuple[Carrier, ...]]:
+def _carriers(mark: Mark, cluster_name: str, allocation_id: str) -> Reading[tuple[Carrier, ...]]:
     if not cluster_name:
         return ()  # the lease of something that was made elsewhere
-    tags = {ALLOCATION_TAG: allocation_id, TOKEN_TAG: str(token)}
+    tags = mark_tags(mark, allocation_id=allocation_id)
     found = yield from read_tagged_clusters(name=cluster_name, tags=tags, ending=True)
     return tuple(_as_carrier(cluster, allocation_id) for cluster in found)
 
 
 def _as_carrier(cluster: Cluster, allocation_id: str) -> Carrier:
     state = "ended" if cluster.has_ended else "ending" if cluster.is_ending else "live"
-    token = cluster.tags.get(TOKEN_TAG, "") if cluster.tags.get(ALLOCATION_TAG) == allocation_id else ""
-    return Carrier(cluster.job_flow_id, state, int(token) if token.isdigit() else None)
+    return Carrier(cluster.job_flow_id, state, _mark(cluster.tags, allocation_id))
+
+
+def _mark(tags: Mapping[str, str], allocation_id: str) -> Mark | None:
+    """Read the mark from a cluster's tags, which EMR gives to its instances, too."""
+    token = tags.get(TOKEN_TAG, "") if tags.get(ALLOCATION_TAG) == allocation_id else ""
+    return Mark(int(token), tags.get(OWNER_DIGEST_TAG, "")) if token.isdigit() else None
 
 
 def _steps(carrier: str, *, mark: str) -> Reading[tuple[str, ...]]:

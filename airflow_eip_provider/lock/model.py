@@ -109,11 +109,13 @@ class Suspect:
     """
     What an ended lease or a dropped queue entry may have left behind: clusters that carry its token.
 
+    :param owner: the digest of whose they are.
     :param keep: the one that was handed over, which its own teardown ends.
     :param until: after this nothing of it can surface any more.
     """
 
     token: int
+    owner: str
     cluster_name: str
     keep: str | None
     until: float

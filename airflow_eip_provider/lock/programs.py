@@ -17,6 +17,7 @@ from airflow_eip_provider.lock.requests import (
     Disassociate,
     FindCarriers,
     Launch,
+    Mark,
     Place,
     Program,
     ReadCarrier,
@@ -48,7 +49,7 @@ from airflow_eip_provider.lock.transitions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_eip_provider.lock.model import Lease, Limits, Record, Speaker
+    from airflow_eip_provider.lock.model import Entry, Lease, Limits, Record, Speaker
 
 # So often a program looks again because another writer was faster, or an answer was lost, before it gives up for now.
 _ROUNDS = 12
@@ -78,6 +79,11 @@ class Lost:
     """The lease is not this speaker's any more."""
 
     why: str
+
+
+def mark_of(lease: Lease | Entry) -> Mark:
+    """Return what the clusters of a lease, or of a queue entry, are marked with."""
+    return Mark(lease.token, lease.speaker.owner)
 
 
 def enter(arrival: Arrival, *, dead_seconds: float = 0.0, limits: Limits = LIMITS) -> Program[Held | Waiting | Yielded]:
@@ -131,28 +137,44 @@ def _renew(token: int, speaker: Speaker, limits: Limits) -> Program[Lease | None
 
 
 def _adopt(held: Seen) -> Program[str | None]:
+    """
+    Find the cluster that the lease has already.
+
+    What is not kept is ended later, after the hand-over: until then a newer try may be about to keep it.
+    """
     lease = held.record.lease
     assert lease is not None  # noqa: S101 - the caller has looked
-    found: dict[str, Carrier] = {}
+    live: list[str] = []
     if lease.carrier is not None:
         known: Carrier = yield ReadCarrier(lease.carrier)
-        found[known.carrier] = known
-    kept = None
-    if lease.doubtful:
-        for carrier in (yield FindCarriers(lease.token, lease.cluster_name)):
-            found[carrier.carrier] = carrier
-        place: Place = yield ReadPlace()
-        for name in place.carriers:
-            # Ours by its tags, whatever ListClusters says.
-            there = found.get(name) or (yield ReadCarrier(name))
-            if there.is_live and (there.token == lease.token or name == lease.carrier):
-                kept = there
-    live = [carrier for carrier in found.values() if carrier.is_live]
-    kept = kept or next(iter(live), None)
-    for surplus in live:
-        if kept is not None and surplus.carrier != kept.carrier:
-            yield Terminate(surplus.carrier)
-    return kept.carrier if kept else None
+        live += [known.carrier] * known.is_live
+    if not lease.doubtful or lease.phase is Phase.HELD:
+        return next(iter(live), None)
+    found: tuple[Carrier, ...] = yield FindCarriers(mark_of(lease), lease.cluster_name)
+    live += [carrier.carrier for carrier in found if carrier.is_live]
+    if not live:
+        return (yield from relocate(mark_of(lease), carrier="")) or None
+    return (yield from relocate(mark_of(lease), carrier=live[0]))
+
+
+def relocate(mark: Mark, *, carrier: str) -> Program[str]:
+    """
+    Find out whether the address that is not free is on another cluster of the same lease, and keep that one then.
+
+    An earlier try that is still at work may have bound a cluster of its own, which nobody could see before.
+
+    :param mark: the lease's.
+    :param carrier: the cluster that is to carry the address.
+    :return: the cluster that the lease goes on with.
+    """
+    place: Place = yield ReadPlace()
+    if place.mark != mark or carrier in place.carriers:
+        return carrier
+    for name in place.carriers:
+        there: Carrier = yield ReadCarrier(name)
+        if there.is_live and there.mark == mark:
+            return name
+    return carrier
 
 
 def hand_over(
@@ -163,8 +185,18 @@ def hand_over(
 
     :param seen: the record as this task knows it; however old, a write that succeeds proves that it is current.
     """
+    handed = yield from _handed_over(seen, HandOver(speaker, token, carrier), limits)
+    lease = handed.record.lease if isinstance(handed, Seen) else None
+    if lease is not None and lease.doubtful:
+        # From now on no newer try keeps another cluster of this lease.
+        found: tuple[Carrier, ...] = yield FindCarriers(mark_of(lease), lease.cluster_name)
+        yield from _terminate_live(tuple(other for other in found if other.carrier != carrier))
+    return handed
+
+
+def _handed_over(seen: Seen, event: HandOver, limits: Limits) -> Program[Seen | Lost]:
     for _ in range(_ROUNDS):
-        after = step(seen.record, HandOver(speaker, token, carrier), seen.now, limits)
+        after = step(seen.record, event, seen.now, limits)
         if isinstance(after, Refused):
             current: Seen = yield ReadRecord()
             if current.version == seen.version:
@@ -229,7 +261,7 @@ def release(carrier: str, *, why: str, limits: Limits = LIMITS) -> Program[bool]
             return False
         yield from _sweep(seen.record)
         if lease.doubtful:
-            found: tuple[Carrier, ...] = yield FindCarriers(lease.token, lease.cluster_name)
+            found: tuple[Carrier, ...] = yield FindCarriers(mark_of(lease), lease.cluster_name)
             yield from _terminate_live(tuple(other for other in found if other.carrier != carrier))
         if (yield from _change(seen, Release(lease.token, carrier, why), limits)):
             return True
@@ -237,7 +269,12 @@ def release(carrier: str, *, why: str, limits: Limits = LIMITS) -> Program[bool]
 
 
 def undo(
-    speaker: Speaker, *, launched: str | None = None, terminate: bool = True, limits: Limits = LIMITS
+    speaker: Speaker,
+    *,
+    launched: str | None = None,
+    token: int | None = None,
+    terminate: bool = True,
+    limits: Limits = LIMITS,
 ) -> Program[None]:
     """
     Leave nothing behind of what this try did; nothing else is touched, and a newer try's work least of all.
@@ -245,6 +282,7 @@ def undo(
     The record is changed before AWS is: then no newer try adopts what is about to be terminated.
 
     :param launched: the cluster that this try launched or adopted, if it knows.
+    :param token: of the lease under which it did; ``None`` when it does not know.
     :param terminate: end the cluster; otherwise only the address is taken off it.
     """
     for _ in range(_ROUNDS):
@@ -253,6 +291,7 @@ def undo(
         lease = record.lease
         if lease is not None and lease.speaker.owner == speaker.owner:
             if speaker.yields_to(lease.speaker):
+                yield from _undo_other(lease.token, launched, token, terminate=terminate)
                 return
             doom = Close(lease.token, doomed=terminate)
             if lease.phase is not Phase.CLOSING and not (yield from _change(seen, doom, limits)):
@@ -265,10 +304,11 @@ def undo(
             return
         entry = record.queue[place]
         if speaker.yields_to(entry.speaker):
+            yield from _undo_other(entry.token, launched, token, terminate=terminate)
             return
         if (yield from _change(seen, Leave(speaker), limits)):
             if entry.prewarmed_at is not None:
-                found: tuple[Carrier, ...] = yield FindCarriers(entry.token, entry.cluster_name)
+                found: tuple[Carrier, ...] = yield FindCarriers(mark_of(entry), entry.cluster_name)
                 yield from _terminate_live(found)
             if entry.carrier is not None:
                 yield Terminate(entry.carrier)
@@ -286,7 +326,7 @@ def _undo_lease(token: int, carrier: str | None, *, terminate: bool, limits: Lim
         if carrier is not None and terminate:
             yield Terminate(carrier)
         if terminate and (lease.doubtful or carrier is None):
-            found: tuple[Carrier, ...] = yield FindCarriers(token, lease.cluster_name)
+            found: tuple[Carrier, ...] = yield FindCarriers(mark_of(lease), lease.cluster_name)
             yield from _terminate_live(found)
         if carrier is not None:
             if (yield ReadSteps(carrier)):
@@ -295,6 +335,12 @@ def _undo_lease(token: int, carrier: str | None, *, terminate: bool, limits: Lim
         yield from _sweep(seen.record)
         if (yield from _change(seen, Release(token, carrier, "undone", doubtful=carrier is None), limits)):
             return
+
+
+def _undo_other(current: int, carrier: str | None, token: int | None, *, terminate: bool) -> Program[None]:
+    """Undo what was done under an earlier lease: a newer try may keep a cluster of its own lease only."""
+    if token is not None and token != current:
+        yield from _undo_stray(carrier, terminate=terminate)
 
 
 def _undo_stray(carrier: str | None, *, terminate: bool) -> Program[None]:
@@ -330,7 +376,7 @@ def _terminate_live(carriers: tuple[Carrier, ...]) -> Program[None]:
 def _sweep(record: Record) -> Program[None]:
     """Terminate what ended leases and dropped entries left behind."""
     for suspect in record.suspects:
-        found: tuple[Carrier, ...] = yield FindCarriers(suspect.token, suspect.cluster_name)
+        found: tuple[Carrier, ...] = yield FindCarriers(Mark(suspect.token, suspect.owner), suspect.cluster_name)
         yield from _terminate_live(tuple(carrier for carrier in found if carrier.carrier != suspect.keep))
 
 
@@ -354,6 +400,10 @@ def _reenter(sight: Sight, arrival: Arrival, limits: Limits) -> Program[Held | N
     again = yield from _change(sight.seen, Reenter(arrival.speaker), limits)
     ours = again is not None and again.record.lease is not None and again.record.lease.speaker == arrival.speaker
     return Held(again) if again and ours else None
+
+
+def _sweep_only(sight: Sight, arrival: Arrival, limits: Limits) -> Program[None]:
+    yield from _sweep(sight.seen.record)
 
 
 def _take(sight: Sight, arrival: Arrival, limits: Limits) -> Program[Held | None]:
@@ -411,6 +461,7 @@ _DEEDS: Mapping[Action, Callable[[Sight, Arrival, Limits], Program[Any]]] = {
     Action.YIELD: _yield,
     Action.QUEUE: _queue,
     Action.REENTER: _reenter,
+    Action.SWEEP: _sweep_only,
     Action.TAKE: _take,
     Action.PREWARM: _prewarm,
     Action.EVICT: _evict,

@@ -18,6 +18,18 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """
+    Whose a cluster is, by its tags: the token alone would do if no store ever broke its word or was begun anew.
+
+    :param owner: the owner's digest.
+    """
+
+    token: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """
     Where the address is.
@@ -25,11 +37,13 @@ class Place:
     :param association_id: ``None`` when nothing carries it.
     :param carriers: the ids of what carries it: its instance, and that one's cluster.
     :param live: whether that instance is pending or running.
+    :param mark: of the lease that its cluster was launched under.
     """
 
     association_id: str | None = None
     carriers: tuple[str, ...] = ()
     live: bool = False
+    mark: Mark | None = None
 
     @property
     def is_free(self) -> bool:
@@ -43,12 +57,12 @@ class Carrier:
     A cluster or an instance that carries the address, or may come to.
 
     :param state: "live", "ending" (on its way to a terminal state) or "ended" (there, or unknown).
-    :param token: from its tags; ``None`` when it was not launched under this lock.
+    :param mark: from its tags; ``None`` when it was not launched under this lock.
     """
 
     carrier: str
     state: str
-    token: int | None = None
+    mark: Mark | None = None
 
     @property
     def is_live(self) -> bool:
@@ -93,9 +107,9 @@ class ReadCarrier:
 
 @dataclass(frozen=True, slots=True)
 class FindCarriers:
-    """Look for clusters that carry this token and have not ended: answered by a tuple of :class:`Carrier`."""
+    """Look for clusters that carry this mark and have not ended: answered by a tuple of :class:`Carrier`."""
 
-    token: int
+    mark: Mark
     cluster_name: str
 
 

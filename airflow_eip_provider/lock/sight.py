@@ -15,6 +15,7 @@ from airflow_eip_provider.lock.model import LIMITS, Limits, Phase
 from airflow_eip_provider.lock.requests import (
     Carrier,
     FindCarriers,
+    Mark,
     Place,
     Program,
     ReadCarrier,
@@ -63,6 +64,7 @@ class Action(Enum):
     QUEUE = auto()
     REENTER = auto()
     TAKE = auto()
+    SWEEP = auto()
     PREWARM = auto()
     EVICT = auto()
     CLOSE = auto()
@@ -113,7 +115,7 @@ def _carriers(lease: Lease) -> Program[tuple[Carrier, ...]]:
         known = ((yield ReadCarrier(lease.carrier)),)
     if lease.phase is not Phase.TAKEN and lease.carrier is not None and not lease.doomed:
         return known
-    found: tuple[Carrier, ...] = yield FindCarriers(lease.token, lease.cluster_name)
+    found: tuple[Carrier, ...] = yield FindCarriers(Mark(lease.token, lease.speaker.owner), lease.cluster_name)
     return known + tuple(carrier for carrier in found if carrier.carrier != lease.carrier)
 
 
@@ -194,8 +196,12 @@ def judge(sight: Sight, arrival: Arrival, *, dead_seconds: float = 0.0, limits: 
 def _judge_free(sight: Sight, speaker: Speaker, limits: Limits) -> Action:
     record = sight.seen.record
     turn = turn_at(record, speaker.owner, limits)
-    if turn is not None and sight.seen.now >= turn and _place(sight).is_free:
-        return Action.TAKE
+    if turn is not None and sight.seen.now >= turn:
+        if _place(sight).is_free:
+            return Action.TAKE
+        mark = _place(sight).mark
+        if _place(sight).live and any(Mark(left.token, left.owner) == mark for left in record.suspects):
+            return Action.SWEEP
     return Action.QUEUE if record.place(speaker.owner) is None else Action.WAIT
 
 

@@ -330,7 +330,7 @@ def _release(record: Record, event: Release, now: float, limits: Limits) -> Reco
     suspects = _open(record, now)
     until = lease.written_at + limits.surface
     if (event.doubtful or lease.doubtful) and now < until:
-        suspects = (*suspects, Suspect(lease.token, lease.cluster_name, keep=carrier, until=until))
+        suspects = (*suspects, Suspect(lease.token, lease.speaker.owner, lease.cluster_name, keep=carrier, until=until))
     return replace(
         record,
         lease=None,
@@ -358,7 +358,7 @@ def _open(record: Record, now: float) -> tuple[Suspect, ...]:
 
 
 def _left_by(entry: Entry, now: float, limits: Limits) -> Suspect:
-    return Suspect(entry.token, entry.cluster_name, keep=None, until=now + limits.surface)
+    return Suspect(entry.token, entry.speaker.owner, entry.cluster_name, keep=None, until=now + limits.surface)
 
 
 def _with_entry(record: Record, place: int, entry: Entry) -> Record:

@@ -78,10 +78,15 @@ class Binder:
         holder = self.place().removeprefix("on ")
         return AddressBusyError(self._allocation_id, holder=holder, waited_seconds=waited_seconds)
 
-    def watch_free(self, *, job_flow_id: str | None, **watch: Any) -> EipAssociationTrigger:
+    def watch_free(
+        self, *, job_flow_id: str | None, like: dict[str, str] | None = None, **watch: Any
+    ) -> EipAssociationTrigger:
         """
         Return the wait for the address.
 
         :param job_flow_id: a cluster that waits for it; the wait fails when that one ends.
+        :param like: tags of that cluster; another that has them will do.
         """
-        return EipAssociationTrigger(allocation_id=self._allocation_id, job_flow_id=job_flow_id, expect="free", **watch)
+        return EipAssociationTrigger(
+            allocation_id=self._allocation_id, job_flow_id=job_flow_id, like=like, expect="free", **watch
+        )

@@ -9,8 +9,9 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.calls import THROTTLING_CODES, error_code, is_transient
 from airflow_eip_provider.exceptions import LaunchUnclearError
-from airflow_eip_provider.hooks.emr import ALLOCATION_TAG, TOKEN_TAG, Cluster, read_tagged_clusters
-from airflow_eip_provider.operators.owner import OWNER_DIGEST_TAG, TRY_TAG
+from airflow_eip_provider.hooks.eip import OWNER_DIGEST_TAG, TOKEN_TAG
+from airflow_eip_provider.hooks.emr import ALLOCATION_TAG, Cluster, read_tagged_clusters
+from airflow_eip_provider.operators.owner import TRY_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

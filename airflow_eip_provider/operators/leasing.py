@@ -55,7 +55,7 @@ class LeasingOperator(PhasedOperator):
         if self.tenancy is not None:
             self.tenancy.store.check()
             state.nonce = speaker_of(context).nonce
-            context["ti"].xcom_push(key="tenancy", value={"nonce": state.nonce})
+            self._remember(context, state)
 
     def enter_queue(
         self,
@@ -84,7 +84,13 @@ class LeasingOperator(PhasedOperator):
         lease = cast("Lease", entered.seen.record.lease)
         self.log.info("The lease of Elastic IP %s is this task's, token %s", self.allocation_id, lease.token)
         state.token, state.seen = lease.token, seen_as_hint(entered.seen)
+        self._remember(context, state)
         return entered.seen
+
+    @staticmethod
+    def _remember(context: Context, state: LeasingState) -> None:
+        """Keep what a clean-up needs when the deferral's hint is lost; an XCom lives as long as its try."""
+        context["ti"].xcom_push(key="tenancy", value={"nonce": state.nonce, "token": state.token})
 
     def _wait_for_lease(
         self, context: Context, state: LeasingState, arrival: Arrival, waiting: Waiting
@@ -125,10 +131,12 @@ class LeasingOperator(PhasedOperator):
         :param carrier: what this try bound the address to, or launched for it.
         :param terminate: end that cluster, too.
         """
-        nonce = state.nonce if state else (own_xcom(context, "tenancy") or {}).get("nonce")
+        known = {"nonce": state.nonce, "token": state.token} if state else own_xcom(context, "tenancy") or {}
+        nonce = known.get("nonce")
         if self.tenancy is None or (nonce is None and context["ti"].try_number == 1):
             return  # refused before anything was done; a later try may have an earlier one's work to undo
-        undoing = undo(speaker_of(context, nonce), launched=carrier, terminate=terminate)
+        speaker = speaker_of(context, nonce)
+        undoing = undo(speaker, launched=carrier, token=known.get("token"), terminate=terminate)
         self.tenancy.perform(undoing, undoing=True)
 
     def lease_timed_out(self, event: dict[str, Any]) -> AddressBusyError:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.airflow_compat import conf
-from airflow_eip_provider.hooks.eip import OWNER_TAG
+from airflow_eip_provider.hooks.eip import OWNER_DIGEST_TAG, OWNER_TAG
 from airflow_eip_provider.hooks.emr import ALLOCATION_TAG
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
 
-OWNER_DIGEST_TAG = "airflow-eip:owner"
 TRY_TAG = "airflow-eip:try"
 
 _TAG_VALUE_LENGTH = 256  # EC2 and EMR: at most 256 characters, of these kinds

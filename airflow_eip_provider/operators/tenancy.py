@@ -112,7 +112,7 @@ class Tenancy:
         self._allocation_id = allocation_id
         self._eip = eip
         self._emr = emr
-        self._store_client = {where.kind: client}
+        self._store_client: dict[str, Any] = {where.kind: client}
         self._check_alive = check_alive
         self._clock: tuple[float, float] | None = None
 
@@ -139,7 +139,7 @@ class Tenancy:
                 answer = self._change(request, launch)
             case _:
                 reading = reading_of(request, store=self.store, allocation_id=self._allocation_id)
-                clients = {"ec2": self._eip.conn, "emr": self._emr.conn, **self._store_client}
+                clients: dict[str, Any] = {"ec2": self._eip.conn, "emr": self._emr.conn, **self._store_client}
                 answer = perform(reading, clients)
         if isinstance(answer, Seen):
             self._clock = (answer.now, started)

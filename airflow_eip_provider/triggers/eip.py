@@ -9,6 +9,8 @@ from airflow_eip_provider.hooks.emr import read_cluster
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_eip_provider.calls import Reading
 
 
@@ -17,13 +19,15 @@ def read_association(
     *,
     job_flow_id: str | None = None,
     instance_id: str | None = None,
+    like: Mapping[str, str] | None = None,
     expect: Literal["associated", "free"],
 ) -> Reading[Verdict]:
     """
     Judge where the address is.
 
     It fails at once, with EMR's own reason, when the cluster that it is about can never carry the address any more. A
-    cluster that waits for the address to be free is done, too, when it carries the address itself.
+    cluster that waits for the address to be free is done, too, when it carries the address itself, or another one that
+    is ``like`` it does.
     """
     address = yield from read_address(allocation_id)
     if address is None:
@@ -46,7 +50,10 @@ def read_association(
     there = (job_flow_id is None or holder.job_flow_id == job_flow_id) and (
         instance_id is None or address.instance_id == instance_id
     )
-    decided = there if expect == "associated" else job_flow_id is not None and holder.job_flow_id == job_flow_id
+    same = job_flow_id is not None and (
+        holder.job_flow_id == job_flow_id or (like is not None and like.items() <= holder.tags.items())
+    )
+    decided = there if expect == "associated" else same
     return Verdict("done" if decided else "pending", place, facts)
 
 
@@ -56,9 +63,10 @@ class EipAssociationTrigger(WatchTrigger):
 
     :param expect: "associated" or "free". With "free" and a ``job_flow_id``, the cluster is the one that waits for the
         address: the watch fails when it ends.
+    :param like: tags of this cluster; another that has them will do.
     """
 
-    own_fields = ("allocation_id", "job_flow_id", "instance_id", "expect")
+    own_fields = ("allocation_id", "job_flow_id", "instance_id", "like", "expect")
 
     def __init__(
         self,
@@ -66,6 +74,7 @@ class EipAssociationTrigger(WatchTrigger):
         allocation_id: str,
         job_flow_id: str | None = None,
         instance_id: str | None = None,
+        like: dict[str, str] | None = None,
         expect: Literal["associated", "free"] = "associated",
         **watch: Any,
     ) -> None:
@@ -73,12 +82,17 @@ class EipAssociationTrigger(WatchTrigger):
         self.allocation_id = allocation_id
         self.job_flow_id = job_flow_id
         self.instance_id = instance_id
+        self.like = like
         self.expect = expect
 
     def look(self) -> Reading[Verdict]:
         """Look where the address is."""
         return read_association(
-            self.allocation_id, job_flow_id=self.job_flow_id, instance_id=self.instance_id, expect=self.expect
+            self.allocation_id,
+            job_flow_id=self.job_flow_id,
+            instance_id=self.instance_id,
+            like=self.like,
+            expect=self.expect,
         )
 
 

@@ -40,6 +40,6 @@ FULL = Record(
     lease=Lease(2, SPEAKER, Phase.HELD, 10.5, 11.0, 20.0, "daily", carrier="j-1"),
     free_since=9.0,
     queue=(Entry(4, SPEAKER, 12.0, "other", 600.0, prewarmed_at=13.0, carrier="j-2"),),
-    suspects=(Suspect(1, "daily", keep="j-0", until=100.0),),
+    suspects=(Suspect(1, "0af1", "daily", keep="j-0", until=100.0),),
     history=(Tenancy(1, "dag.task", "j-0", 1.0, 9.0, "released"),),
 )

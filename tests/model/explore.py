@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_eip_provider.lock.requests import Launch, Unclear, WriteRecord
+from airflow_eip_provider.lock.requests import Launch, Mark, Unclear, WriteRecord
 from airflow_eip_provider.lock.sight import Action, judge, look
 from airflow_eip_provider.lock.store import Unknown
 from tests.model.processes import Process, Tasks
@@ -21,6 +21,8 @@ from tests.model.world import LIMITS, Actor, ViolationError, World, answer, chec
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from random import Random
+
+    from tests.model.world import Cluster
 
 _FIRST_STAGE = {"create": "enter", "steps": "guard", "release": "close", "terminate": "end"}
 _ENDED = frozenset({"returned", "done", "failed", "gone"})
@@ -148,7 +150,7 @@ class Explorer:
                 report.depth = depth - 1
                 break
         report.states = len(index)
-        if report.violation is None and not report.truncated:
+        if report.violation is None and not report.truncated and self._scenario.start.store_keeps_its_word:
             stuck = _without_end(edges, ends)
             if stuck is not None:
                 report.violation, report.trace = "goes round for ever", _trace(origins, stuck)
@@ -228,7 +230,7 @@ class Explorer:
         who = f"{process.owner}{process.try_number}"
         request = self._tasks.request(process)
         if request is not None:
-            after, response = answer(world, Actor(process.owner, process.try_number), request)
+            after, response = answer(world, Actor(process.owner, process.try_number, process.task), request)
             yield self._move(f"{who} {process.stage}: {request}", after, self._tasks.tell(process, response))
         elif (stage := self._wakes(world, process)) is not None:
             yield self._move(f"{who}: {stage}", world, self._tasks.start(process, stage))
@@ -237,7 +239,7 @@ class Explorer:
         if process.stage == "returned":
             cluster = world.cluster(str(process.carrier))
             assert cluster is not None
-            check_returned(world, process.owner, cluster.carrier)
+            check_returned(world, process.seen, process.owner, cluster.carrier)
             world = world.with_cluster(replace(cluster, handed_over=True))
         return Move(label, self._worlds.of(world), self._processes.of(process))
 
@@ -250,14 +252,20 @@ class Explorer:
                 return None if action is Action.WAIT else "enter"
             case "wait_free":
                 lives = carrier is not None and carrier.state == "live"
-                return "bind" if world.at in {None, process.carrier} or not lives else None
+                holder = world.cluster(world.at) if world.at else None
+                ours = holder is not None and holder.mark == Mark(process.token, process.owner)
+                return "bind" if holder is None or ours or not lives else None
             case "idle":
-                return "release" if carrier is None or carrier.step == "none" else None
+                return "release" if self._is_idle(carrier) else None
             case "watch":
                 if carrier is None or carrier.step == "none":
                     return "done"
                 return "cancel" if world.at != process.carrier and carrier.state == "live" else None
         return None
+
+    @staticmethod
+    def _is_idle(cluster: Cluster | None) -> bool:
+        return cluster is None or cluster.step == "none"
 
     def _after(self, state: State, number: int, move: Move) -> State:
         """Replace a process; one that has ended makes room for what Airflow starts next."""
@@ -339,7 +347,7 @@ class Explorer:
         if not isinstance(request, (WriteRecord, Launch)):
             return
         world = self._world(state)
-        effect, _ = answer(world, Actor(process.owner, process.try_number), request)
+        effect, _ = answer(world, Actor(process.owner, process.try_number, process.task), request)
         told = self._tasks.tell(process, Unknown("lost") if isinstance(request, WriteRecord) else Unclear())
         yield f" after {request}", self._after(state, number, self._move("", effect, told))
         yield f" before {request}", self._after(state, number, self._move("", world, told))
@@ -368,8 +376,8 @@ class Explorer:
                 after = self._worlds.of(end_cluster(world, cluster.carrier))
                 yield f"{cluster.carrier} idles out", state._replace(world=after)
                 return
-        if not state.processes:
-            return
+        if not state.processes or not world.store_keeps_its_word:
+            return  # without a store that keeps its word, nothing overlaps, but who waits may wait for ever
         if world.now >= _LAST_TICK:
             waits = [self._processes.things[number] for number in state.processes]
             raise ViolationError(f"waits for ever: {', '.join(f'{p.owner}{p.try_number} {p.stage}' for p in waits)}")

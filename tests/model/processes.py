@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lock import programs
 from airflow_eip_provider.lock.model import Speaker
-from airflow_eip_provider.lock.requests import Terminate, Unclear
+from airflow_eip_provider.lock.requests import Mark, Terminate, Unclear
 from airflow_eip_provider.lock.sight import Arrival
 from airflow_eip_provider.lock.store import Seen
 from tests.model.world import HANDOVER_TICKS, LIMITS, AddStep, Associate, CancelStep
@@ -105,8 +105,9 @@ class Tasks:
     """
     Which stage follows which.
 
-    create: enter → (wait → enter)* → launch → bind → hand_over → done; any failure → undo → failed
-    steps: guard → add → watch → done
+    create: enter → (wait → enter)* → launch → bind → (relocate → wait_free → bind)* → hand_over → returned;
+        any failure → undo → failed
+    steps: guard → add → watch → (cancel →) done
     release: close → idle → release → done
     terminate: end → idle → release → done
     """
@@ -139,8 +140,13 @@ class Tasks:
                 make = lambda: programs.hand_over(seen, speaker, token=token, carrier=carrier, limits=LIMITS)  # noqa: E731
                 node = self.roots.of(("hand_over", seen, speaker, carrier), make)
             case "undo":
-                make = lambda: programs.undo(speaker, launched=carrier, limits=LIMITS)  # noqa: E731
-                node = self.roots.of(("undo", speaker, carrier), make)
+                token = process.token
+                make = lambda: programs.undo(speaker, launched=carrier, token=token, limits=LIMITS)  # noqa: E731
+                node = self.roots.of(("undo", speaker, carrier, token), make)
+            case "relocate":
+                mark = Mark(process.token, process.owner)
+                make = lambda: programs.relocate(mark, carrier=str(carrier))  # noqa: E731
+                node = self.roots.of(("relocate", mark, carrier), make)
             case "guard":
                 node = self.roots.of(("guard", carrier), lambda: programs.guard(str(carrier)))
             case "close":
@@ -148,7 +154,8 @@ class Tasks:
             case "release":
                 make = lambda: programs.release(str(carrier), why="released", limits=LIMITS)  # noqa: E731
                 node = self.roots.of(("release", carrier), make)
-        return replace(process, stage=stage, node=node)
+        process = replace(process, stage=stage, node=node)
+        return process if node is None or node.asks is not None else self._ended(process, node.result)
 
     def request(self, process: Process) -> Any:
         """Return what the process asks next; ``None`` when it waits or has ended."""
@@ -178,7 +185,7 @@ class Tasks:
             case "bind", "bound":
                 return self.start(process, "hand_over")
             case "bind", "busy":
-                return self.start(process, "wait_free")
+                return self.start(process, "relocate")
             case "bind", _:
                 return self.start(process, "undo")
             case "add", "accepted":
@@ -204,8 +211,11 @@ class Tasks:
                 return self.start(replace(process, carrier=result), "bind")
             case "launch", programs.Lost() | Unclear():
                 return self.start(process, "undo")
+            case "relocate", str():
+                moved = result != process.carrier
+                return self.start(replace(process, carrier=result), "bind" if moved else "wait_free")
             case "hand_over", Seen():
-                return self.start(process, "returned")
+                return self.start(replace(process, seen=result), "returned")
             case "hand_over", programs.Lost():
                 return self.start(process, "undo")
             case "undo", _:

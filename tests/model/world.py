@@ -15,6 +15,7 @@ from airflow_eip_provider.lock.requests import (
     Disassociate,
     FindCarriers,
     Launch,
+    Mark,
     Place,
     ReadCarrier,
     ReadPlace,
@@ -65,6 +66,7 @@ class Actor:
 
     owner: str
     try_number: int
+    task: str = "create"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,10 @@ class Cluster:
     visible_by: int = 0
     step: str = "none"
     handed_over: bool = False
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.token, self.owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,7 @@ class World:
 
     def carrier(self, carrier: str) -> Carrier:
         cluster = self.cluster(carrier)
-        return Carrier(carrier, cluster.state, cluster.token) if cluster else Carrier(carrier, "ended")
+        return Carrier(carrier, cluster.state, cluster.mark) if cluster else Carrier(carrier, "ended")
 
 
 def answer(world: World, actor: Actor, request: Any) -> tuple[World, Any]:
@@ -133,7 +139,7 @@ def _read_carrier(world: World, actor: Actor, request: ReadCarrier) -> tuple[Wor
 
 
 def _find_carriers(world: World, actor: Actor, request: FindCarriers) -> tuple[World, Any]:
-    found = [c for c in world.clusters if c.token == request.token and c.visible and c.state != "ended"]
+    found = [c for c in world.clusters if c.mark == request.mark and c.visible and c.state != "ended"]
     return world, tuple(world.carrier(c.carrier) for c in found)
 
 
@@ -159,13 +165,20 @@ def _place(world: World) -> Place:
     if world.at is None:
         return Place()
     cluster = world.cluster(world.at)
-    return Place(str(world.association), (world.at,), live=cluster is not None and cluster.state != "ended")
+    if cluster is None:
+        raise ValueError(world.at)
+    return Place(str(world.association), (world.at,), cluster.state != "ended", cluster.mark)
 
 
 def _write(world: World, actor: Actor, request: WriteRecord) -> tuple[World, Any]:
     record, version = request.record, request.version
     if world.seen.version != version and world.store_keeps_its_word:
         return world, Conflict(world.seen)
+    return written(world, actor, record)
+
+
+def written(world: World, actor: Actor, record: Record) -> tuple[World, Any]:
+    """Let a write take effect; an honest store has looked at its version before."""
     if world.store_keeps_its_word:
         _check_write(world, actor, record)
     world = replace(world, record=replace(record, history=()), version=world.version + 1)
@@ -174,10 +187,16 @@ def _write(world: World, actor: Actor, request: WriteRecord) -> tuple[World, Any
 
 def _check_write(world: World, actor: Actor, after: Record) -> None:
     before, lease = world.record.lease, after.lease
+    if before is not None and before.speaker.owner == actor.owner and actor.task == "create" and lease != before:
+        if before.speaker.try_number > actor.try_number:
+            raise ViolationError(f"rule 1: {actor} writes the lease of try {before.speaker.try_number}")
     if lease is not None and before is not None and lease.token != before.token:
         raise ViolationError("I1: a lease replaced another without its end")
     if lease is not None and before is None and lease.token <= _last_token(world.record):
         raise ViolationError("I4: a token is used again")
+    closed = before is not None and lease is not None and before.phase is Phase.HELD and lease.phase is Phase.CLOSING
+    if closed and before is not None and before.speaker.owner != actor.owner:
+        raise ViolationError(f"I7: {actor} closes a lease of {before.speaker.owner} that was handed over")
     if lease is not None and before is None:
         _check_order(world, lease.speaker.owner)
     if before is not None and lease is None and before.speaker.owner != actor.owner:
@@ -286,13 +305,14 @@ _ANSWERS: dict[type, Callable[[World, Actor, Any], tuple[World, Any]]] = {
 }
 
 
-def check_returned(world: World, owner: str, carrier: str) -> None:
+def check_returned(world: World, seen: Seen | None, owner: str, carrier: str) -> None:
     """
     Check what must hold when a creating task returns.
 
+    :param seen: the record of its last write or look.
     :raises ViolationError: when it does not.
     """
-    lease = world.record.lease
+    lease = seen.record.lease if seen else None
     handed = lease is not None and lease.phase is Phase.HELD and lease.carrier == carrier
     if world.store_keeps_its_word and (lease is None or not handed or lease.speaker.owner != owner):
         raise ViolationError(f"I4: {owner} returns {carrier} without the lease")

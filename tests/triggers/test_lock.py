@@ -68,7 +68,7 @@ def lease(**fields: Any) -> Lease:
 def sight(*, holder: Lease | None, waiting: int, now: float = NOW, state: str = "live", free_since: float = 0) -> Sight:
     queue = tuple(Entry(number + 2, speaker(number), NOW, "daily", 3600) for number in range(waiting))
     record = Record(issued=waiting + 1, lease=holder, queue=queue, free_since=free_since)
-    carriers = (Carrier("j-1", state, 1),) if holder else ()
+    carriers = (Carrier("j-1", state),) if holder else ()
     return Sight(Seen(record, "v", now), place=Place(), carriers=carriers)
 
 

@@ -18,9 +18,10 @@ from airflow_eip_provider.exceptions import (
     WaitTimeoutError,
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.hooks.lock import mark_tags
 from airflow_eip_provider.lock.model import LIMITS
-from airflow_eip_provider.lock.programs import Lost, launch
-from airflow_eip_provider.lock.requests import Unclear
+from airflow_eip_provider.lock.programs import Lost, launch, relocate
+from airflow_eip_provider.lock.requests import Mark, Unclear
 from airflow_eip_provider.lock.store import Seen
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binding import Binder, bound_facts
@@ -233,13 +234,25 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
             network_interface_id=primary.data["network_interface_id"], instance_id=primary.data["instance_id"]
         )
         if bound is None:
-            return self._wait_for_address(state, binder)
+            return self._relocate(context, state, binder)
         self.record_carrier(context, state, job_flow_id)
         facts = bound_facts(bound, job_flow_id=job_flow_id, token=state.token)
         self.log.info("Elastic IP %s (%s) is on cluster %s", self.allocation_id, bound.public_ip, job_flow_id)
         context["ti"].xcom_push(key="static_ip", value=facts)
         state.bound = True
         return None
+
+    def _relocate(self, context: Context, state: CreateState, binder: Binder) -> WatchTrigger | None:
+        """Go on with the cluster of an earlier try that has the address already; else wait for the address."""
+        if self.tenancy is None or state.token is None:
+            return self._wait_for_address(state, binder)
+        mark = Mark(state.token, Owner.of(context).digest)
+        kept = self.tenancy.perform(relocate(mark, carrier=str(state.job_flow_id)))
+        if kept == state.job_flow_id:
+            like = mark_tags(mark, allocation_id=self.allocation_id)
+            return self._wait_for_address(state, binder, like=like)
+        self._publish(context, state, kept, log_uri=self._launcher(context).config.get("LogUri"))
+        return self._bind(context, state, binder)
 
     def undo(self, context: Context, state: CreateState | None) -> None:
         """Terminate this try's cluster and free the address; a newer try's is left alone."""
@@ -297,10 +310,14 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         self.log.info("The cluster is %s", job_flow_id)
         self.link_cluster(context, job_flow_id, log_uri=log_uri)
 
-    def _wait_for_address(self, state: CreateState, binder: Binder) -> WatchTrigger:
+    def _wait_for_address(
+        self, state: CreateState, binder: Binder, *, like: dict[str, str] | None = None
+    ) -> WatchTrigger:
         state.waiting_for = "address"
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())
-        return binder.watch_free(job_flow_id=state.job_flow_id, **self.watch(state, deadline=state.lock_deadline))
+        return binder.watch_free(
+            job_flow_id=state.job_flow_id, like=like, **self.watch(state, deadline=state.lock_deadline)
+        )
 
     def _wait_for_cluster(self, state: CreateState, target: Target) -> WatchTrigger:
         state.waiting_for = target
