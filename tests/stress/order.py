@@ -72,7 +72,7 @@ def in_order(writes: Sequence[Stored], lives: Lives, *, poll: float) -> Check:
 
     A *taking* is a write after which the lease has a token that it had not before. Its *pairs* are the taker and each
     owner that was in the queue just before the write. A pair is in order when the taker's token is the smaller one. A
-    taker with the greater one has overtaken, which is unfair in two cases:
+    taker with the greater one has overtaken, which is unfair in two cases; taking a lease that another has always is.
 
     - *early*: its own place had no turn yet. Place k (from 0) has it k graces after the address became free, by the
       looks on which the freeing and the taking were decided, give or take one poll.
@@ -94,6 +94,8 @@ def in_order(writes: Sequence[Stored], lives: Lives, *, poll: float) -> Check:
         if after.token is None or after.token == before.token:
             continue
         counted["takings"] += 1
+        if before.lease:
+            problems.append(f"{after.seq}: token {after.token} took the lease while token {before.token} had it")
         queue = before.record["queue"]
         place = before.place(after.token)
         counted["pairs"] += len(queue) - (place is not None)

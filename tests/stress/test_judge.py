@@ -130,6 +130,11 @@ def test_the_queue_in_its_order():
     assert in_order(log).detail.startswith("1 pairs at 2 takings")
 
 
+def test_a_lease_that_is_taken_from_its_holder():
+    log = Log().take(1).queue(2).wait(100).take(2)
+    assert in_order(log).problems == (f"{len(log.events)}: token 2 took the lease while token 1 had it",)
+
+
 def test_overtaking_before_its_turn():
     log = Log().take(1).queue(2, 3).free(1).wait(30).take(3)
     assert in_order(log).problems == (f"{len(log.events)}: token 3 took it early, 30 s after it was free",)
