@@ -20,11 +20,12 @@ from demo.console import Console, table
 from demo.local import ACTIVE_STATES, CREDENTIALS, REGION, LocalAws
 from demo.observe import count_descendants
 from demo.processes import Children, DemoError, left_running
+from demo.queue import TABLE, rows, standings
 from demo.results import parquet_rows
 from demo.run import Story
 from demo.seed import Seed, database_rows, seed
 from demo.tables import TABLES
-from demo.timeline import chart, moments_rows, tenancies
+from demo.timeline import chart, clock, moment, moments_rows, tenancies
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 DAG_IDS = (TABLES[0].dag_id, TABLES[1].dag_id)
+KILLED = "killed_daily"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -93,23 +95,40 @@ class Demo:
         settings = {
             "AIRFLOW_CONN_AWS_DEFAULT": connection(self.aws.url),
             "AIRFLOW_VAR_AZURE_SQL": json.dumps(self.seed.variable),
+            "AIRFLOW__EIP__ENVIRONMENT": "demo",
+            "AIRFLOW__EIP__LOCK_STORE": f"dynamodb://{TABLE}?region={REGION}&create=true",
         }
         self.airflow = Airflow(
-            self.children, home=self.state / "airflow", dags=ROOT / "dags", extra=settings, port=self._airflow_port
+            self.children, home=self.state / "airflow", dags=self._dags(), extra=settings, port=self._airflow_port
         )
         self.console.step("starting Airflow: api-server, scheduler, dag-processor and triggerer")
         self.airflow.migrate()
         self.airflow.start()
-        self.airflow.wait_for_dags(set(DAG_IDS))
+        self.airflow.wait_for_dags({*DAG_IDS, KILLED})
         self.console.step(f"Airflow runs at {self.airflow.url}")
+
+    def _dags(self) -> Path:
+        """Put the example DAGs and the demo's own into one folder."""
+        folder = self.state / "dags"
+        folder.mkdir()
+        for file in (ROOT / "dags" / "azure_sql_daily.py", ROOT / "demo" / "dags" / "killed_daily.py"):
+            shutil.copy(file, folder)
+        return folder
 
     def play(self) -> list[Check]:
         """Run the DAGs, print what happened, and return the verdicts."""
-        story = Story(console=self.console, children=self.children, airflow=self.airflow, aws=self.aws, dag_ids=DAG_IDS)
+        story = Story(
+            console=self.console,
+            children=self.children,
+            airflow=self.airflow,
+            aws=self.aws,
+            killed=KILLED,
+            dag_ids=DAG_IDS,
+        )
         story.play()
         events = self.aws.events()
         found = tenancies(events)
-        self.console.step("both runs have ended")
+        self.console.step("all runs have ended")
         self._show(events, found, story)
         return self._checks(events, found, story)
 
@@ -117,17 +136,23 @@ class Demo:
         start = min(story.wanted_since.values())
         self.console.heading(f"Timeline (minutes of simulated time, {self.time_scale:g} times as fast)")
         self.console.lines(*chart(found, start=start, waiting_since=story.wanted_since), "")
-        header = ("", *(f"{tenancy.owner} ({tenancy.job_flow_id})" for tenancy in found))
+        header = ("", *(tenancy.owner for tenancy in found))
         self.console.lines(*table(moments_rows(found, start=start), header=header))
+        self.console.heading("The queue, from every write of the lock's record")
+        states = standings(events, at=lambda event: moment(event).time)
+        self.console.lines(*table(rows(states, start=start, clock=clock), header=("", "lease", "queue")))
         self.console.heading("AWS calls of the two tenancies, by who made them")
         counts = count_calls(events, dag_ids=DAG_IDS)
         self.console.lines(*table(call_rows(counts), header=("", *counts), right=frozenset(range(1, len(counts) + 1))))
 
     def _checks(self, events: list[Event], found: list[Tenancy], story: Story) -> list[Check]:
         samples, stranger = story.samples, story.stranger
+        states = standings(events, at=lambda event: moment(event).time)
+        everyone, found = found, [tenancy for tenancy in found if tenancy.owner in DAG_IDS]
         waited = checks.deferred_seconds(samples)
         return [
-            checks.runs_succeeded(story.states, tries=story.tries),
+            checks.runs_succeeded(story.states, tries=story.tries, killed=KILLED),
+            checks.killed_was_adopted(everyone, killed=KILLED),
             *(
                 checks.rows_equal(
                     table.dag_id,
@@ -140,10 +165,14 @@ class Demo:
             checks.refused_without_address(
                 events, job_flow_id=stranger.job_flow_id, step_state=stranger.step_state, log=stranger.log
             ),
-            checks.tenancies_do_not_overlap(events, found=found),
+            checks.tenancies_do_not_overlap(events, found=everyone),
             checks.second_waited(samples, found=found, waiting_dag=DAG_IDS[1]),
+            checks.first_come_first_served(states, found=everyone),
+            checks.nobody_pays_for_waiting(everyone),
+            checks.three_writes_a_tenancy(states),
+            checks.lease_is_free(states),
             checks.bound_before_ready(found),
-            checks.never_steals(events, tenancies_seen=len(found)),
+            checks.never_steals(events, tenancies_seen=len(everyone)),
             *(checks.create_takes_no_worker(samples, tenancy=tenancy, task_id="azure.create") for tenancy in found),
             checks.waits_take_no_worker(samples),
             self._nothing_left(max((sample.step_processes for sample in samples), default=0)),

@@ -95,6 +95,10 @@ class LocalAws:
         found: list[dict[str, Any]] = self._control("GET", "events")["events"]
         return found
 
+    def fault(self, **fault: Any) -> None:
+        """Plan a fault; see the local AWS's own page for its fields."""
+        self._control("POST", "faults", json=fault)
+
     def admit(self, name: str, address: str) -> None:
         """Register an address with the Azure SQL firewall."""
         rule = {"start_ip_address": address, "end_ip_address": address}

@@ -1,4 +1,4 @@
-"""The two DAG runs, from the trigger of the first to the end of both, watched all the way."""
+"""The three DAG runs, from the trigger of the first to the end of all, watched all the way."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from demo.airflow import FINAL_RUN_STATES
+from demo.assassin import Assassin
 from demo.observe import Observer
 from demo.processes import DemoError
+from demo.queue import standings
 from demo.stranger import Stranger
-from demo.timeline import tenancies
+from demo.timeline import moment
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from demo.local import LocalAws
     from demo.observe import Sample
     from demo.processes import Children
+    from demo.timeline import Event
 
 _SAMPLE_SECONDS = 1.5
 _RUNS_SECONDS = 600.0
@@ -26,19 +29,30 @@ _RUNS_SECONDS = 600.0
 
 class Story:
     """
-    Starts the first DAG, the second as soon as the first has the address, and the stranger beside them.
+    Starts one DAG and kills its creating task, starts two more that queue behind it, and the stranger beside them.
 
-    :param dag_ids: the DAG that gets the address first, and the one that then waits for it.
+    :param killed: the DAG whose task is killed.
+    :param dag_ids: the DAGs that queue for the address.
     """
 
     def __init__(
-        self, *, console: Console, children: Children, airflow: Airflow, aws: LocalAws, dag_ids: tuple[str, str]
+        self,
+        *,
+        console: Console,
+        children: Children,
+        airflow: Airflow,
+        aws: LocalAws,
+        killed: str,
+        dag_ids: tuple[str, str],
     ) -> None:
         self._console = console
         self._children = children
         self._airflow = airflow
         self._aws = aws
-        self._first, self._second = dag_ids
+        self._killed = killed
+        self._waiting = dag_ids
+        self._assassin = Assassin(aws=aws, scheduler_pid=airflow.scheduler_pid, dag_id=killed, task_id="azure.create")
+        self._standing = ""
         self._observer = Observer(
             tasks=self._tasks, aws_time=aws.time, scheduler_pid=airflow.scheduler_pid, local_aws_pid=aws.pid
         )
@@ -64,7 +78,8 @@ class Story:
 
         :raises DemoError: when a process ends, or the whole takes too long.
         """
-        self._trigger(self._first)
+        self._assassin.lie_in_wait()
+        self._trigger(self._killed)
         deadline = time.monotonic() + _RUNS_SECONDS
         while not self._is_over():
             if time.monotonic() > deadline:
@@ -76,9 +91,12 @@ class Story:
 
     def _advance(self) -> None:
         events = self._aws.events()
-        if self._second not in self._run_ids and any(tenancy.bound for tenancy in tenancies(events)):
-            self._trigger(self._second)
-        if not self.stranger.launched and self.stranger.launch(events):
+        self._tell_queue(events)
+        if self._assassin.strike(events, self._tasks_of(self._killed)):
+            self._console.step(f"the demo kills process {self._assassin.struck}, the creating task of {self._killed}")
+            for dag_id in self._waiting:
+                self._trigger(dag_id)
+        if not self.stranger.launched and self.stranger.launch(events, owners=self._waiting):
             self._console.step(
                 f"the demo launches cluster {self.stranger.job_flow_id}, with the same step and no address"
             )
@@ -86,9 +104,17 @@ class Story:
         self.states = {dag_id: self._airflow.rest.run_state(dag_id, run) for dag_id, run in self._run_ids.items()}
 
     def _is_over(self) -> bool:
-        ended = all(self.states.get(dag_id) in FINAL_RUN_STATES for dag_id in (self._first, self._second))
-        failed = self.states.get(self._first) == "failed" and self._second not in self._run_ids
+        ended = all(self.states.get(dag_id) in FINAL_RUN_STATES for dag_id in (self._killed, *self._waiting))
+        failed = self.states.get(self._killed) == "failed" and not self._assassin.struck
         return failed or (ended and (self.stranger.ended or not self.stranger.launched))
+
+    def _tell_queue(self, events: list[Event]) -> None:
+        """Say when the lock's record says something new."""
+        found = standings(events, at=lambda event: moment(event).time)
+        now = f"lease: {found[-1].lease}; queue: {found[-1].places}" if found else ""
+        if now != self._standing:
+            self._standing = now
+            self._console.step(now)
 
     def _trigger(self, dag_id: str) -> None:
         self._run_ids[dag_id] = self._airflow.rest.trigger(dag_id)

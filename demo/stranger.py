@@ -5,7 +5,11 @@ from __future__ import annotations
 import gzip
 from typing import TYPE_CHECKING, Any
 
+from demo.calls import caller
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from demo.timeline import Event
 
 NAME = "stranger-without-the-address"
@@ -14,10 +18,12 @@ _STEP_ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
 _CLUSTER_ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
 
 
-def first_request(events: list[Event], operation: str) -> dict[str, Any] | None:
-    """Return what the first successful call of an operation sent."""
+def first_request(events: list[Event], operation: str, *, dag_ids: Sequence[str]) -> dict[str, Any] | None:
+    """Return what the first successful call of an operation sent, of those that tasks of these DAGs made."""
     for event in events:
         if event["kind"] == "call" and event["operation"] == operation and not event.get("error_code"):
+            if caller(event.get("user_agent") or "", dag_ids=dag_ids) is None:
+                continue
             request: dict[str, Any] = event["request"]
             return request
     return None
@@ -46,10 +52,10 @@ class Stranger:
         """Whether the cluster was launched."""
         return bool(self.job_flow_id)
 
-    def launch(self, events: list[Event]) -> bool:
+    def launch(self, events: list[Event], *, owners: Sequence[str]) -> bool:
         """Launch a copy of the first DAG's cluster and step, once the event log has both; return whether it did."""
-        cluster = first_request(events, "RunJobFlow")
-        steps = first_request(events, "AddJobFlowSteps")
+        cluster = first_request(events, "RunJobFlow", dag_ids=owners)
+        steps = first_request(events, "AddJobFlowSteps", dag_ids=owners)
         if cluster is None or steps is None:
             return False
         copy = {name: value for name, value in cluster.items() if name != "Tags"}

@@ -1,0 +1,63 @@
+"""Killing a task's process at the worst moment: right after RunJobFlow, before anything is written down."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import psutil
+
+from demo.observe import task_of_title
+from demo.timeline import owner_dag
+
+if TYPE_CHECKING:
+    from demo.airflow import TaskState
+    from demo.local import LocalAws
+    from demo.timeline import Event
+
+# The call that follows RunJobFlow hangs so long (real seconds), that the process is found in time.
+_HANG_SECONDS = 15
+
+
+class Assassin:
+    """
+    Kills the creating task of one DAG, once; call :meth:`strike` until :attr:`struck`.
+
+    :param scheduler_pid: the process whose descendants run the tasks.
+    """
+
+    def __init__(self, *, aws: LocalAws, scheduler_pid: int, dag_id: str, task_id: str) -> None:
+        self._aws = aws
+        self._scheduler_pid = scheduler_pid
+        self._dag_id = dag_id
+        self._task_id = task_id
+        self.struck = 0
+
+    def lie_in_wait(self) -> None:
+        """Let the next DescribeCluster hang; with nothing else running it is the one after RunJobFlow."""
+        self._aws.fault(operation="DescribeCluster", kind="delay", seconds=_HANG_SECONDS, times=1)
+
+    def strike(self, events: list[Event], tasks: list[TaskState]) -> bool:
+        """Kill the process with SIGKILL if its cluster has been launched; return whether that has happened now."""
+        launched = any(
+            event["kind"] == "call" and event["operation"] == "RunJobFlow" and owner_dag(event) == self._dag_id
+            for event in events
+        )
+        if not launched or self.struck:
+            return False
+        ids = {task.id for task in tasks if (task.dag_id, task.task_id) == (self._dag_id, self._task_id)}
+        for process in psutil.Process(self._scheduler_pid).children(recursive=True):
+            # Of the two processes of a task, the supervisor and its child, the child runs the operator.
+            if _task(process) in ids and _task(process.parent()) in ids:
+                os.kill(process.pid, signal.SIGKILL)
+                self.struck = process.pid
+                return True
+        return False
+
+
+def _task(process: psutil.Process | None) -> str | None:
+    try:
+        return task_of_title(" ".join(process.cmdline())) if process else None
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return None

@@ -1,0 +1,86 @@
+"""What the lock's record said, whenever it said something new: who has the address, and who waits in which place."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+TABLE = "airflow-eip-leases"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """
+    One state of the record.
+
+    :param holder: the DAG that has the lease; empty when it is free.
+    :param phase: "taken", "held" or "closing".
+    :param queue: the DAGs that wait, the next one first.
+    :param ended: the tokens of the tenancies that have ended.
+    """
+
+    time: datetime
+    holder: str
+    token: int
+    phase: str
+    carrier: str
+    queue: tuple[str, ...]
+    ended: tuple[int, ...]
+    suspects: int = 0
+
+    @property
+    def lease(self) -> str:
+        """The lease in words."""
+        if not self.holder:
+            return "free"
+        on = f" on {self.carrier}" if self.carrier else ""
+        return f"{self.holder} (token {self.token}, {self.phase}{on})"
+
+    @property
+    def places(self) -> str:
+        """The queue in words."""
+        return ", ".join(f"{place}. {dag_id}" for place, dag_id in enumerate(self.queue, 1)) or "-"
+
+
+def read(record: dict[str, Any], *, time: datetime) -> Standing:
+    """Return what a record says."""
+    lease = record["lease"] or {}
+    return Standing(
+        time=time,
+        holder=_dag_of(lease["speaker"]) if lease else "",
+        token=lease.get("token", 0),
+        phase=lease.get("phase", ""),
+        carrier=lease.get("carrier") or "",
+        queue=tuple(_dag_of(entry["speaker"]) for entry in record["queue"]),
+        ended=tuple(tenancy["token"] for tenancy in record["history"]),
+        suspects=len(record["suspects"]),
+    )
+
+
+def _dag_of(speaker: dict[str, Any]) -> str:
+    return str(speaker["name"].split("/")[1])
+
+
+def standings(events: Sequence[dict[str, Any]], *, at: Any) -> list[Standing]:
+    """
+    Return every state that was ever written to the table, from the bodies of the calls that wrote it.
+
+    :param at: reads an event's time.
+    """
+    found = []
+    for event in events:
+        if event["kind"] != "call" or event["operation"] != "PutItem" or event.get("error_code"):
+            continue
+        if event["request"].get("TableName") == TABLE:
+            found.append(read(json.loads(event["request"]["Item"]["record"]["S"]), time=at(event)))
+    return found
+
+
+def rows(found: Sequence[Standing], *, start: datetime, clock: Any) -> list[tuple[str, ...]]:
+    """Return a row for each state."""
+    return [(clock((s.time - start).total_seconds()), s.lease, s.places) for s in found]
