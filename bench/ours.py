@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.lock.requests import WriteRecord
 from airflow_eip_provider.local_aws import LocalAws, ManualClock
+from airflow_eip_provider.lock.requests import WriteRecord
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
     EmrCreateWithStaticIpOperator,
@@ -32,6 +32,7 @@ _STORE = "dynamodb://leases?create=true"
 _HOLD_SECONDS = 480
 _HOUR_SECONDS = 3600
 _WAITERS = 4
+TICKS_AN_HOUR = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,3 +219,17 @@ def _paused() -> bool:
 
 def _reads_and_writes(calls: Counter[str]) -> tuple[int, int]:
     return sum(calls[name] for name in _READS), sum(calls[name] for name in _WRITES)
+
+
+def row(figures: Figures) -> tuple[str, ...]:
+    """Return the figures as a row of the table of clients."""
+    said = {True: "yes", False: "no"}
+    return (
+        "this product",
+        f"{figures.cycle[0]} / {figures.cycle[1]}",
+        f"{figures.hour[0]} / {figures.hour[1]}",
+        f"{figures.after_end:.0f} s after the cluster's end",
+        said[figures.beside],
+        said[figures.skewed],
+        said[figures.paused],
+    )
