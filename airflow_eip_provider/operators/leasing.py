@@ -131,7 +131,8 @@ class LeasingOperator(PhasedOperator):
         :param carrier: what this try bound the address to, or launched for it.
         :param terminate: end that cluster, too.
         """
-        known = {"nonce": state.nonce, "token": state.token} if state else own_xcom(context, "tenancy") or {}
+        remembered = own_xcom(context, "tenancy") or {}
+        known: dict[str, Any] = {"nonce": state.nonce, "token": state.token} if state else remembered
         nonce = known.get("nonce")
         if self.tenancy is None or (nonce is None and context["ti"].try_number == 1):
             return  # refused before anything was done; a later try may have an earlier one's work to undo

@@ -187,9 +187,9 @@ def written(world: World, actor: Actor, record: Record) -> tuple[World, Any]:
 
 def _check_write(world: World, actor: Actor, after: Record) -> None:
     before, lease = world.record.lease, after.lease
-    if before is not None and before.speaker.owner == actor.owner and actor.task == "create" and lease != before:
-        if before.speaker.try_number > actor.try_number:
-            raise ViolationError(f"rule 1: {actor} writes the lease of try {before.speaker.try_number}")
+    own = before is not None and before.speaker.owner == actor.owner and actor.task == "create" and lease != before
+    if own and before is not None and before.speaker.try_number > actor.try_number:
+        raise ViolationError(f"rule 1: {actor} writes the lease of try {before.speaker.try_number}")
     if lease is not None and before is not None and lease.token != before.token:
         raise ViolationError("I1: a lease replaced another without its end")
     if lease is not None and before is None and lease.token <= _last_token(world.record):
