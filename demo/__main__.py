@@ -166,7 +166,7 @@ class Demo:
                 events, job_flow_id=stranger.job_flow_id, step_state=stranger.step_state, log=stranger.log
             ),
             checks.tenancies_do_not_overlap(events, found=everyone),
-            checks.second_waited(samples, found=found, waiting_dag=DAG_IDS[1]),
+            checks.second_waited(samples, found=found, waiting_dag=found[-1].owner if found else ""),
             checks.first_come_first_served(states, found=everyone),
             checks.nobody_pays_for_waiting(everyone),
             checks.three_writes_a_tenancy(states),

@@ -22,11 +22,11 @@ Row = tuple[str, ...]
 # A task says "deferred" first and ends then: its process at once, and the worker that supervises it looks every five
 # seconds ([workers] min_heartbeat_interval).
 EXIT_SECONDS = 8.0
-# What the tasks of one tenancy need, waits aside: validation, launch, binding, step, teardown; about 30, and more when
-# a wait ends early and is resumed.
-TASK_CALLS = 45
-# The costliest look of a trigger: address, steps, cluster, holder.
-CALLS_A_LOOK = 4
+# What the tasks of one tenancy need, waits aside: validation, the lock, launch, binding, step, teardown; about 43 here,
+# where what the killed task may have left is looked for, too, and more when a wait ends early and is resumed.
+TASK_CALLS = 60
+# The costliest look of a trigger: record, address, steps, cluster, holder.
+CALLS_A_LOOK = 5
 SHORTEST_WAIT_SECONDS = 10.0
 _REFUSED = 40615
 

@@ -9,8 +9,9 @@ import pytest
 
 from demo import checks
 from demo.calls import TRIGGERER
+from demo.queue import Standing
 from demo.timeline import tenancies
-from tests.demo.story import CLUSTERS, DAGS, EIP, sample, task
+from tests.demo.story import CLUSTERS, DAGS, EIP, START, sample, task
 
 if TYPE_CHECKING:
     from demo.checks import Check
@@ -222,15 +223,62 @@ def test_anything_left_fails(changes: dict[str, Any]):
     ("states", "passed"),
     [(("success", "success"), True), (("success", "failed"), False), (("success",), False), ((), False)],
 )
-def test_both_runs_must_succeed(states: tuple[str, ...], passed: bool):  # noqa: FBT001 - a parameter of the test
+def test_all_runs_must_succeed(states: tuple[str, ...], passed: bool):  # noqa: FBT001 - a parameter of the test
     given = dict(zip(DAGS, states, strict=False))
-    assert checks.runs_succeeded(given, tries=dict.fromkeys(given, 1)).passed is passed
-    assert not checks.runs_succeeded(given, tries=dict.fromkeys(given, 2)).passed
+    tries = {dag_id: 2 if dag_id == DAGS[0] else 1 for dag_id in given}
+    assert checks.runs_succeeded(given, tries=tries, killed=DAGS[0]).passed is passed
+    assert not checks.runs_succeeded(given, tries=dict.fromkeys(given, 1), killed=DAGS[0]).passed
+    assert not checks.runs_succeeded(given, tries=dict.fromkeys(given, 2), killed=DAGS[0]).passed
+
+
+def test_the_killed_run_has_one_cluster_and_it_is_bound(log: Log):
+    found = tenancies(log.events)
+    assert checks.killed_was_adopted(found, killed=DAGS[0]).passed
+    assert not checks.killed_was_adopted(found, killed="nobody").passed
+    assert not checks.killed_was_adopted([*found, found[0]], killed=DAGS[0]).passed
+
+
+def standing(holder: str, queue: tuple[str, ...] = (), *, ended: tuple[int, ...] = ()) -> Standing:
+    return Standing(time=START, holder=holder, token=1, phase="held", carrier="j-1", queue=queue, ended=ended)
+
+
+def test_those_who_queue_have_the_address_in_their_order(log: Log):
+    states = [standing("zeroth_daily", DAGS)]
+    assert checks.first_come_first_served(states, found=tenancies(log.events)).passed
+    turned = [standing("zeroth_daily", DAGS[::-1])]
+    assert not checks.first_come_first_served(turned, found=tenancies(log.events)).passed
+    assert not checks.first_come_first_served([], found=tenancies(log.events)).passed
+
+
+def test_a_cluster_that_was_launched_before_the_address_was_free_fails(log: Log):
+    assert checks.nobody_pays_for_waiting(tenancies(log.events)).passed
+    freed = event(log, "address", CLUSTERS[0], change="disassociated")
+    log.events.remove(freed)
+    log.events.append({**freed, "seq": 999})
+    assert not checks.nobody_pays_for_waiting(tenancies(log.events)).passed
+    assert not checks.nobody_pays_for_waiting([]).passed
+
+
+def test_a_write_too_many_fails():
+    states = [standing("a"), standing("a", DAGS), *[standing("a")] * 5, standing("", ended=(1, 2))]
+    assert len(states) == 8
+    assert not checks.three_writes_a_tenancy(states).passed
+    assert checks.three_writes_a_tenancy([states[0], *states]).passed
+    assert not checks.three_writes_a_tenancy([]).passed
+
+
+@pytest.mark.parametrize(
+    "last", [standing("a", ended=(1, 2)), standing("", DAGS, ended=(1, 2)), standing("", ended=(1, 3)), standing("")]
+)
+def test_a_lease_a_queue_or_a_missing_token_at_the_end_fails(last: Standing):
+    assert not checks.lease_is_free([last]).passed
+    assert checks.lease_is_free([last, standing("", ended=(1, 2, 3))]).passed
+    assert not checks.lease_is_free([]).passed
 
 
 @pytest.mark.parametrize(
     ("first", "triggerer", "passed"),
-    [(checks.TASK_CALLS, 8, True), (checks.TASK_CALLS + 1, 8, False), (10, 9, False), (0, 8, False), (10, 0, False)],
+    [(checks.TASK_CALLS, 8, True), (checks.TASK_CALLS + 1, 8, False), (10, 11, False), (0, 8, False), (10, 0, False)],
 )
 def test_calls_beyond_their_bound_or_none_fail(first: int, triggerer: int, passed: bool):  # noqa: FBT001 - as above
     counts = {DAGS[0]: Counter(a=first), TRIGGERER: Counter(a=triggerer)}

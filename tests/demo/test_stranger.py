@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import uuid
 from typing import Any
 
 from demo.stranger import NAME, Stranger
-from tests.demo.story import Log
+from tests.demo.story import DAGS, Log
 
 
 class Emr:
@@ -54,13 +55,16 @@ def launched() -> tuple[Stranger, Emr, S3]:
     emr, s3, log = Emr(), S3(), Log()
     log.call(0, "RunJobFlow", {"Name": "dag", "LogUri": "s3://logs/emr/", "Tags": ["owner"]}, JobFlowId="j-1")
     log.call(1, "AddJobFlowSteps", {"JobFlowId": "j-1", "Steps": [STEP]})
+    for event in log.events:
+        event["user_agent"] = f"Boto3 DagRunKey/{uuid.uuid5(uuid.NAMESPACE_OID, DAGS[0])}"
     stranger = Stranger(emr=emr, s3=s3)
-    assert stranger.launch(log.events)
+    assert not stranger.launch(log.events, owners=DAGS[1:]), "what other DAGs do is no business of its"
+    assert stranger.launch(log.events, owners=DAGS)
     return stranger, emr, s3
 
 
 def test_it_waits_for_a_cluster_and_a_step_to_copy():
-    assert not Stranger(emr=Emr(), s3=S3()).launch([])
+    assert not Stranger(emr=Emr(), s3=S3()).launch([], owners=DAGS)
 
 
 def test_it_copies_cluster_and_step_but_not_the_owner():
