@@ -12,7 +12,6 @@ from airflow_eip_provider.lock import programs, sight, transitions
 from airflow_eip_provider.lock.model import Phase, Speaker
 from airflow_eip_provider.lock.requests import Disassociate, ReadPlace, ReadRecord
 from airflow_eip_provider.lock.sight import Standing
-from airflow_eip_provider.lock.store import Seen
 from tests.model import world
 from tests.model.explore import Explorer, Report, Scenario
 from tests.model.scenarios import scenario
@@ -21,6 +20,8 @@ from tests.model.world import LIMITS, World
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+
+    from airflow_eip_provider.lock.store import Seen
 
 _MOST_STATES = 1_200_000
 _WALKS = 4000
@@ -196,7 +197,7 @@ MUTATIONS = (
         "the store ignores the expected version",
         "I1, the store's contract",
         scenario(2),
-        _swap(world, "_write", lambda w, actor, request: _unconditional(w, actor, request)),
+        _swap(world, "_write", lambda *asked: _unconditional(*asked)),  # noqa: PLW0108 - defined below
     ),
     Mutation(
         "HandOver ignores token and speaker",
@@ -290,7 +291,7 @@ MUTATIONS = (
         "EC2 re-associates (AllowReassociation=True)",
         "I2, I3",
         scenario(2, "slow 1", start=World(store_keeps_its_word=False, reassociates=True)),
-        lambda: _all(),
+        _all,
     ),
     Mutation(
         "a lost answer is taken for a success",

@@ -181,51 +181,45 @@ class Tasks:
         return process if node.asks is not None else self._ended(process, node.result)
 
     def _answered(self, process: Process, response: Any) -> Process:
-        match process.stage, response:
-            case "bind", "bound":
-                return self.start(process, "hand_over")
-            case "bind", "busy":
-                return self.start(process, "relocate")
-            case "bind", _:
-                return self.start(process, "undo")
-            case "add", "accepted":
-                return self.start(process, "watch")
-            case "add", _:
-                return self.start(process, "done")
-            case "cancel", _:
-                return self.start(process, "done")
-            case "end", _:
-                return self.start(process, "idle")
-        raise AssertionError(process.stage)
+        return self.start(process, _AFTER_REQUEST[process.stage, response])
 
     def _ended(self, process: Process, result: Any) -> Process:
-        match process.stage, result:
-            case "enter", programs.Held(seen):
-                lease = seen.record.lease
-                return self.start(replace(process, seen=seen, token=lease.token), "launch")
-            case "enter", programs.Waiting():
-                return self.start(process, "wait")
-            case "enter", programs.Yielded():
-                return self.start(process, "gone")
-            case "launch", str():
-                return self.start(replace(process, carrier=result), "bind")
-            case "launch", programs.Lost() | Unclear():
-                return self.start(process, "undo")
-            case "relocate", str():
-                moved = result != process.carrier
-                return self.start(replace(process, carrier=result), "bind" if moved else "wait_free")
-            case "hand_over", Seen():
-                return self.start(replace(process, seen=result), "returned")
-            case "hand_over", programs.Lost():
-                return self.start(process, "undo")
-            case "undo", _:
-                return self.start(process, "failed")
-            case "guard", None:
-                return self.start(process, "add")
-            case "guard", _:
-                return self.start(process, "done")
-            case "close", _:
-                return self.start(process, "idle")
-            case "release", _:
-                return self.start(process, "done")
-        raise AssertionError(process.stage, result)
+        stage = _AFTER_PROGRAM[process.stage, type(result)]
+        if isinstance(result, programs.Held):
+            lease = result.seen.record.lease
+            assert lease is not None
+            process = replace(process, seen=result.seen, token=lease.token)
+        elif isinstance(result, Seen):
+            process = replace(process, seen=result)
+        elif process.stage == "launch" and isinstance(result, str):
+            process = replace(process, carrier=result)
+        elif process.stage == "relocate" and result != process.carrier:
+            process, stage = replace(process, carrier=result), "bind"
+        return self.start(process, stage)
+
+
+_AFTER_REQUEST = {
+    ("bind", "bound"): "hand_over",
+    ("bind", "busy"): "relocate",
+    ("bind", "gone"): "undo",
+    ("add", "accepted"): "watch",
+    ("add", "refused"): "done",
+    ("cancel", None): "done",
+    ("end", None): "idle",
+}
+_AFTER_PROGRAM = {
+    ("enter", programs.Held): "launch",
+    ("enter", programs.Waiting): "wait",
+    ("enter", programs.Yielded): "gone",
+    ("launch", str): "bind",
+    ("launch", programs.Lost): "undo",
+    ("launch", Unclear): "undo",
+    ("relocate", str): "wait_free",
+    ("hand_over", Seen): "returned",
+    ("hand_over", programs.Lost): "undo",
+    ("undo", type(None)): "failed",
+    ("guard", type(None)): "add",
+    ("guard", str): "done",
+    ("close", bool): "idle",
+    ("release", bool): "done",
+}

@@ -295,7 +295,7 @@ _ANSWERS: dict[type, Callable[[World, Actor, Any], tuple[World, Any]]] = {
     ReadCarrier: _read_carrier,
     FindCarriers: _find_carriers,
     ReadSteps: _read_steps,
-    WriteRecord: lambda *asked: _write(*asked),
+    WriteRecord: lambda *asked: _write(*asked),  # noqa: PLW0108 - mutations replace it
     Launch: _launch,
     Terminate: _terminate,
     Disassociate: _disassociate,
