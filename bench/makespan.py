@@ -245,7 +245,7 @@ def _time(event: dict[str, Any]) -> float:
 
 HEADER = ("way", "makespan", "of the limit", "address idle, at most", "clusters at once", "cluster time")
 NOTES = (
-    f"The limit is one start-up and all the work: {LIMIT} s. With one cluster at a time started early the least that is",
+    f"The limit is one start-up and all the work: {LIMIT} s. With one cluster at a time started early the least",
     "possible is 2580 s: a start-up takes longer than the work before it, so two have to start early to hide it all.",
     "prewarm=True keeps to one, which costs least; prewarm=2 allows two. No time passes between the tasks of a run.",
 )
