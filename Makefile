@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test check format pins clean
+.PHONY: setup demo test stress model bench check format pins clean
 
 setup: $(STAMP)
 
@@ -24,6 +24,18 @@ test: $(STAMP)
 	@$(BIN)/python -m coverage run -m pytest $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
+
+# 16 processes live 3,200 tenancies on one Elastic IP while calls fail and processes are killed; about 15 minutes.
+stress: $(STAMP)
+	@$(BIN)/python -m tests.stress $(ARGS)
+
+# Every interleaving of the lock's programs in a world that fails, and a mutation for each guard; about 6 minutes.
+model: $(STAMP)
+	@$(BIN)/python -m tests.model
+
+# What the lock costs beside other lock clients, and how long ten runs take that share an address; about 5 minutes.
+bench: $(STAMP)
+	@$(BIN)/python -m bench
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check .

@@ -6,6 +6,8 @@ from random import Random
 
 import pytest
 
+from airflow_eip_provider.lock.transitions import TABLE
+from tests.model.drawing import PAGE, drawn
 from tests.model.explore import Explorer
 from tests.model.mutations import MUTATIONS
 from tests.model.scenarios import WALKED, WITHOUT_STORE, scenario
@@ -41,3 +43,10 @@ def test_random_ways_of_three_owners_come_to_their_ends(large):
 @pytest.mark.parametrize("mutation", [m for m in MUTATIONS if m.removed not in LONG], ids=lambda m: m.removed)
 def test_a_missing_guard_is_noticed(mutation):
     assert mutation.caught().violation is not None
+
+
+def test_the_page_shows_the_law_as_it_is():
+    page = PAGE.read_text(encoding="utf-8")
+    assert drawn(page) == page, "python -m tests.model.drawing draws it again"
+    for row in TABLE:
+        assert f"`{row.event.__name__}`" in page
