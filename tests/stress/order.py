@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.stress.journal import SUCCESS
 from tests.stress.judge import Check
-from tests.stress.traces import looks, lost_races, seconds, worker_of_owner
+from tests.stress.traces import calls_of_workers, looks, lost_races, seconds, worker_of_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,6 +29,7 @@ class Lives:
         self._breaks: dict[str, list[float]] = defaultdict(list)
         for look in looks(events):
             self._looks[look.worker].append(look.time)
+        self._calls = calls_of_workers(events)
         for lost in lost_races(events):
             self._beaten[lost.worker].append(lost.time)
         for event in events:
@@ -60,6 +61,12 @@ class Lives:
         """Whether a write of the worker's was refused between two moments, as another was faster."""
         return _any(self._beaten.get(worker, []), since, until)
 
+    def longest_silence(self, worker: str, *, since: float, until: float) -> float:
+        """Return for how long, between two moments, a worker made no call at all."""
+        times = self._calls.get(worker, [])
+        made = times[bisect_left(times, since) : bisect_right(times, until)]
+        return max(after - before for before, after in pairwise([since, *made, until]))
+
 
 def _any(times: list[float], since: float, until: float) -> bool:
     place = bisect_left(times, since)
@@ -76,59 +83,74 @@ def in_order(writes: Sequence[Stored], lives: Lives, *, poll: float) -> Check:
 
     - *early*: its own place had no turn yet. Place k (from 0) has it k graces after the address became free, by the
       looks on which the freeing and the taking were decided, give or take one poll.
-    - *live*: the overtaken one was there. It had looked at the record in its own turn, at least one grace before the
-      taking, and since that look no try of its owner began, failed or was killed, and no write of its was refused
-      because another's was faster. As a live waiter looks once a poll, nobody is overtaken more than a grace and a poll
-      after its turn began.
+    - *live*: the overtaken one was there. It had looked at the record in its own turn, after the write that freed it
+      and at least one grace before the taking. Since that look no try of its owner began, failed or was killed; no
+      write of its was refused, then or next, because another's (or this very taking) was faster; and its process did
+      not stand still, but made a call at least every one and a half polls.
 
-    Who did not look in time, was killed or beaten to a write, let its turn pass: it loses its place, and is counted.
+    As a live waiter looks once a poll, nobody who does nothing wrong is overtaken more than a grace and a poll after
+    its turn began. Whoever did not look in time, was killed, beaten or stood still, let its turn pass: it loses its
+    place, and is counted. More of these than one in fifty takings, and the run was too slow to show an order.
 
     :param poll: simulated seconds between two looks of a waiter.
     """
     problems: list[str] = []
     counted: Counter[str] = Counter()
-    free = None
+    free, freed = None, 0.0
     for before, after in pairwise(writes):
         if before.lease and not after.lease:
-            free = lives.last_look(after.worker, before=after.time)
+            free, freed = lives.last_look(after.worker, before=after.time), after.time
         if after.token is None or after.token == before.token:
             continue
+        queue, place = before.record["queue"], before.place(after.token)
         counted["takings"] += 1
+        counted["pairs"] += len(queue) - (place is not None)
         if before.lease:
             problems.append(f"{after.seq}: token {after.token} took the lease while token {before.token} had it")
-        queue = before.record["queue"]
-        place = before.place(after.token)
-        counted["pairs"] += len(queue) - (place is not None)
-        overtaken = queue if place is None else queue[:place]
-        if not overtaken:
-            continue
         taken = lives.last_look(after.worker, before=after.time)
-        turns = len(queue) if place is None else place
-        since = free if free is not None else taken
-        if place is None or taken - since < turns * GRACE - poll:
+        since = taken if free is None else free
+        if (place is None and queue) or (place and taken - since < place * GRACE - poll):
             problems.append(f"{after.seq}: token {after.token} took it early, {taken - since:.0f} s after it was free")
             continue
-        for k, entry in enumerate(overtaken):
-            passed = _passed(entry, lives, turn=since + k * GRACE, taken=after.time)
-            if passed is None:
+        for k, entry in enumerate(queue[:place] if place else ()):
+            turn = max(since + k * GRACE, freed)
+            passed = _passed(entry, lives, turn=turn, taken=after.time, poll=poll)
+            counted[passed] += 1
+            if passed == _UNFAIR:
                 problems.append(f"{after.seq}: token {after.token} overtook {entry['token']}, which was there")
-            counted[passed or "unfair"] += 1
+    return Check("order", (*problems, *_too_little(counted)), _told(counted))
+
+
+def _too_little(counted: Counter[str]) -> list[str]:
+    """Return why a run shows nothing about the order."""
     if not counted["takings"]:
-        problems.append("nobody took the lease")
-    excused = ", ".join(f"{counted[name]} {name}" for name in (_BROKEN, _BEATEN, _AWAY))
-    detail = f"{counted['pairs']:,} pairs at {counted['takings']:,} takings in order but for: {excused}"
-    return Check("order", tuple(problems), detail)
+        return ["nobody took the lease"]
+    if sum(counted[name] for name in _EXCUSES) > max(_FEW, counted["takings"] * _EXCUSED):
+        return ["too many let their turns pass: the processes were too slow, or do not look"]
+    return []
 
 
-_BROKEN, _BEATEN, _AWAY = "killed or retrying in their turn", "beaten to a write", "not looking in time"
+def _told(counted: Counter[str]) -> str:
+    excused = ", ".join(f"{counted[name]} {name}" for name in _EXCUSES)
+    return f"{counted['pairs']:,} pairs at {counted['takings']:,} takings; let their turn pass: {excused}"
 
 
-def _passed(entry: dict[str, Any], lives: Lives, *, turn: float, taken: float) -> str | None:
-    """Return how a waiter let its turn pass; ``None`` when it did not."""
+_BROKEN, _BEATEN, _STILL, _AWAY = "killed or retrying", "beaten to a write", "standing still", "not looking in time"
+_UNFAIR = "unfair"
+_EXCUSES = (_BROKEN, _BEATEN, _STILL, _AWAY)
+_EXCUSED, _FEW = 1 / 50, 3
+
+
+def _passed(entry: dict[str, Any], lives: Lives, *, turn: float, taken: float, poll: float) -> str:
+    """Return how a waiter let its turn pass, or that it did not."""
     worker = worker_of_owner(entry["speaker"]["name"])
     look = lives.looked(worker, since=turn, until=taken - GRACE)
     if lives.broke_off(worker, since=turn if look is None else look, until=taken):
         return _BROKEN
     if look is None:
         return _AWAY
-    return _BEATEN if lives.beaten(worker, since=look, until=taken) else None
+    # Its next write is still about this turn if no other look comes before it.
+    again = lives.looked(worker, since=taken, until=taken + GRACE)
+    if lives.beaten(worker, since=look, until=taken + GRACE if again is None else again):
+        return _BEATEN
+    return _STILL if lives.longest_silence(worker, since=look, until=taken) > 1.5 * poll else _UNFAIR

@@ -146,8 +146,28 @@ def test_jumping_the_queue():
 
 
 def test_overtaking_one_who_was_there():
-    log = Log().take(1).queue(2, 3).free(1).wait(10).look("w02").wait(65).take(3)
+    log = Log().take(1).queue(2, 3).free(1).wait(10).look("w02")
+    for _ in range(4):
+        log.wait(16).call("w02", "DescribeAddresses")
+    log.take(3)
     assert in_order(log).problems == (f"{len(log.events)}: token 3 overtook 2, which was there",)
+
+
+def test_overtaking_one_who_looked_while_the_lease_was_not_free_yet():
+    log = Log().take(1).queue(2, 3).look("w01").wait(10).look("w02").wait(5).write("w01", lease=None).wait(60).take(3)
+    assert in_order(log).passed
+    assert "1 not looking in time" in in_order(log).detail
+
+
+def test_overtaking_one_whose_process_stood_still():
+    log = Log().take(1).queue(2, 3).free(1).wait(10).look("w02").wait(65).take(3)
+    assert in_order(log).passed
+    assert "1 standing still" in in_order(log).detail
+
+
+def test_too_many_who_let_their_turns_pass():
+    log = Log().take(1).queue(*range(2, 8)).free(1).wait(400).take(7)
+    assert in_order(log).problems == ("too many let their turns pass: the processes were too slow, or do not look",)
 
 
 def test_overtaking_one_who_did_not_look_in_time():
@@ -171,6 +191,29 @@ def test_overtaking_one_who_lost_a_race():
     assert "1 beaten to a write" in in_order(log).detail
 
 
-def test_a_kill_before_its_look_excuses_nothing():
-    log = Log().take(1).queue(2, 3).free(1).add("kill", worker="w02").wait(10).look("w02").wait(65).take(3)
+def test_overtaking_one_that_comes_a_moment_too_late():
+    log = Log().take(1).queue(2, 3).free(1).wait(10).look("w02")
+    for _ in range(4):
+        log.wait(16).call("w02", "DescribeAddresses")
+    log.take(3).wait(5)
+    late = {"status": 400, "error_code": "ConditionalCheckFailedException"}
     assert not in_order(log).passed
+    log.call("w02", "PutItem", **late)
+    assert "1 beaten to a write" in in_order(log).detail
+    assert in_order(log).passed
+
+
+def test_losing_a_race_for_a_new_place_excuses_nothing():
+    log = Log().take(1).queue(2, 3).free(1).wait(10).look("w02")
+    for _ in range(4):
+        log.wait(16).call("w02", "DescribeAddresses")
+    log.take(3).wait(5).look("w02").wait(1)
+    log.call("w02", "PutItem", status=400, error_code="ConditionalCheckFailedException")
+    assert not in_order(log).passed
+
+
+def test_a_kill_before_its_look_excuses_nothing():
+    log = Log().take(1).queue(2, 3).free(1).add("kill", worker="w02").wait(10).look("w02")
+    for _ in range(4):
+        log.wait(16).call("w02", "DescribeAddresses")
+    assert not in_order(log.take(3)).passed

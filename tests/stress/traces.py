@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -89,6 +90,15 @@ def looks(events: Iterable[Event]) -> list[Look]:
             worker = worker_of(event)
             if worker is not None:
                 found.append(Look(event["seq"], seconds(event), worker))
+    return found
+
+
+def calls_of_workers(events: Iterable[Event]) -> dict[str, list[float]]:
+    """Return when each worker process made a call to AWS."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for event in events:
+        if event["kind"] == "call" and (worker := worker_of(event)) is not None:
+            found[worker].append(seconds(event))
     return found
 
 
