@@ -25,7 +25,7 @@ test: $(STAMP)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 
-# 16 processes live 3,200 tenancies on one Elastic IP while calls fail and processes are killed; about 15 minutes.
+# 16 processes live 3,200 tenancies on one Elastic IP while calls fail and processes are killed; about 20 minutes.
 stress: $(STAMP)
 	@$(BIN)/python -m tests.stress $(ARGS)
 
