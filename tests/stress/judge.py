@@ -162,6 +162,6 @@ def runs_ended(events: Sequence[Event], notes: Sequence[Note], *, expected: int)
             problems.append(f"{run_id} failed without an injected cause: {last}")
     if len(ends) != expected:
         problems.append(f"{len(ends)} of {expected} runs came to an end")
-    failed = sum(causes.values())
+    succeeded = sum(end.what == SUCCESS for end in ends.values())
     told = ", ".join(f"{count} {cause}" for cause, count in causes.items())
-    return Check("runs ended", tuple(problems), f"{len(ends) - failed:,} succeeded, {failed} failed ({told})")
+    return Check("runs ended", tuple(problems), f"{succeeded:,} succeeded, {len(ends) - succeeded} failed ({told})")
