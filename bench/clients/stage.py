@@ -1,0 +1,203 @@
+"""Owners in processes of their own, on one local AWS, in simulated time that moves only while all of them sleep."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import boto3
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_eip_provider.local_aws import LocalAws
+    from bench.clients.figures import Subject
+
+_INSIDE = Path(__file__).parent / "inside"
+_REAL_SECONDS = 120  # a scene that takes longer hangs
+
+
+class SceneError(RuntimeError):
+    """A client did what the scene has no part for."""
+
+
+@dataclass(slots=True, eq=False)
+class Owner:
+    """
+    One process that wants the lock.
+
+    :param due: until when all of its threads sleep; None while one works.
+    :param facts: when it told what, by simulated time.
+    """
+
+    name: str
+    process: subprocess.Popen[str]
+    due: float | None = None
+    paused: bool = False
+    gone: bool = False
+    facts: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def acquired(self) -> bool:
+        """Whether it has had the lock."""
+        return "acquired" in self.facts
+
+    @property
+    def tenancy(self) -> tuple[float, float]:
+        """From when until when it took itself for the holder."""
+        ends = [at for name, at in self.facts.items() if name in {"released", "told"}]
+        return self.facts.get("acquired", math.inf), min(ends, default=math.inf)
+
+
+class Stage:
+    """
+    A place for one scene of one client: a table or a bucket of its own, and the owners that want its one lock.
+
+    :param place: the name of the table or bucket.
+    """
+
+    def __init__(self, aws: LocalAws, python: Path, subject: Subject, place: str) -> None:
+        self.now = 0.0
+        self.owners: list[Owner] = []
+        self._aws = aws
+        self._python = python
+        self._subject = subject
+        self._place = place
+        self._epoch = aws.clock.now().timestamp()
+        self._limit = threading.Timer(_REAL_SECONDS, self._end)
+        self._make_place()
+        self._first_event = len(aws.events.read())
+
+    def __enter__(self) -> Self:
+        self._limit.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._limit.cancel()
+        self._end()
+        for owner in self.owners:
+            owner.process.communicate()
+
+    def enter(self, name: str, *, work: float, skew: float = 0.0) -> Owner:
+        """Let one more owner come; it works for so many seconds once it has the lock."""
+        subject = self._subject
+        plan = {
+            "epoch": self._epoch,
+            "now": self.now,
+            "skew": skew,
+            "work": work,
+            "lease": subject.lease,
+            "poll": subject.poll,
+            "place": self._place,
+            "region": self._aws.region,
+        }
+        process = subprocess.Popen(  # noqa: S603 - a script of this project, by the Python that was made for it
+            [self._python, _INSIDE / f"{subject.script}.py", json.dumps(plan)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.owners.append(Owner(name, process))
+        return self.owners[-1]
+
+    def run(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> bool:
+        """Let time pass until something is so, but not longer than so many seconds; return whether it was."""
+        end = self.now + seconds
+        while True:
+            self._settle()
+            if until():
+                return True
+            if self.now >= end:
+                return False
+            moments = [owner.due for owner in self._awake() if owner.due is not None]
+            moment = max(self.now, min([end, *moments]))  # who was paused may be overdue
+            self._aws.clock.advance(moment - self.now)
+            self.now = moment
+            for owner in self._awake():
+                if owner.due is not None and owner.due <= moment:
+                    self._wake(owner)
+                    self._hear_out(owner)  # one after the other, so that each run comes to the same
+
+    def kill(self, owner: Owner) -> None:
+        """Kill an owner's process."""
+        owner.process.kill()
+        owner.gone = True
+
+    def pause(self, owner: Owner) -> None:
+        """Stop an owner's process."""
+        os.kill(owner.process.pid, signal.SIGSTOP)
+        owner.paused = True
+
+    def resume(self, owner: Owner) -> None:
+        """Let a stopped process go on; what it slept for may be long past."""
+        os.kill(owner.process.pid, signal.SIGCONT)
+        owner.paused = False
+
+    def calls(self) -> dict[str, int]:
+        """Return the store calls since the beginning, by operation."""
+        calls = self._aws.events.read(after=self._first_event, kind="call")
+        return dict(Counter(call["operation"] for call in calls if call["service"] in {"dynamodb", "s3"}))
+
+    def _awake(self) -> list[Owner]:
+        return [owner for owner in self.owners if not (owner.paused or owner.gone)]
+
+    def _settle(self) -> None:
+        """Hear every owner out until all of its threads sleep."""
+        for owner in self._awake():
+            self._hear_out(owner)
+
+    def _hear_out(self, owner: Owner) -> None:
+        while owner.due is None and not owner.gone:
+            self._hear(owner)
+
+    def _hear(self, owner: Owner) -> None:
+        line = owner.process.stdout.readline() if owner.process.stdout else ""
+        if not line:
+            self._bury(owner)
+            return
+        message = json.loads(line)
+        if "fact" in message:
+            owner.facts[message["fact"]] = self.now
+        else:
+            owner.due = message["idle_until"]
+
+    def _bury(self, owner: Owner) -> None:
+        owner.gone = True
+        if "released" not in owner.facts:
+            _, errors = owner.process.communicate()
+            last = errors.strip().splitlines()[-1:] or [f"it ended with {owner.process.returncode}"]
+            raise SceneError(f"{owner.name}: {last[0]}")
+
+    def _wake(self, owner: Owner) -> None:
+        owner.due = None
+        if owner.process.stdin:
+            owner.process.stdin.write(json.dumps({"now": self.now}) + "\n")
+            owner.process.stdin.flush()
+
+    def _end(self) -> None:
+        for owner in self.owners:
+            owner.process.kill()
+
+    def _make_place(self) -> None:
+        if self._subject.service == "s3":
+            where = {"LocationConstraint": self._aws.region}
+            boto3.client("s3").create_bucket(Bucket=self._place, CreateBucketConfiguration=where)
+            return
+        key = self._subject.key
+        boto3.client("dynamodb").create_table(
+            TableName=self._place,
+            KeySchema=[
+                {"AttributeName": name, "KeyType": kind} for name, kind in zip(key, ("HASH", "RANGE"), strict=False)
+            ],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in key],
+            BillingMode="PAY_PER_REQUEST",
+        )

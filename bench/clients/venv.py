@@ -1,0 +1,36 @@
+"""The clients' own virtual environment, apart from the project's."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+_BENCH = Path(__file__).resolve().parent.parent
+_REQUIREMENTS = _BENCH / "requirements.txt"
+_VENV = _BENCH.parent / ".bench" / "venv"
+
+
+def python_of_clients() -> Path:
+    """
+    Return the Python that has the clients, which are installed as ``requirements.txt`` says unless they are.
+
+    :raises OSError: when they cannot be installed.
+    """
+    python, installed = _VENV / "bin" / "python", _VENV / "requirements.txt"
+    wanted = _REQUIREMENTS.read_text(encoding="utf-8")
+    if not installed.exists() or installed.read_text(encoding="utf-8") != wanted:
+        beside = Path(sys.executable).with_name("uv")
+        uv = str(beside) if beside.exists() else shutil.which("uv") or "uv"
+        _do(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(_VENV))
+        _do(uv, "pip", "install", "--quiet", "--python", str(python), "--requirement", str(_REQUIREMENTS))
+        installed.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def _do(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - uv, with fixed words
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise OSError(f"not installed: {last[0]}")
