@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from demo.timeline import Event
 
 _SAMPLE_SECONDS = 1.5
-_RUNS_SECONDS = 600.0
+_RUNS_SECONDS = 900.0
 
 
 class Story:
