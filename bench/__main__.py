@@ -17,7 +17,8 @@ def main() -> int:
     console.heading("Store calls, and what is let in beside a holder")
     rows = [*clients.rows(), ours.row(mine)]
     console.lines(*table(rows, header=clients.HEADER))
-    console.lines("", *clients.NOTES)
+    console.lines("", *clients.NOTES, "", *ours.NOTES)
+    console.lines(f"After a worker killed before its launch: {mine.after_crash:.0f} s.")
     spans = makespan.measure()
     console.heading(
         f"{makespan.RUNS} runs share one address: start-up {makespan.START_UP} s, work {makespan.WORK} s, shutdown "
