@@ -113,10 +113,15 @@ def _carriers(lease: Lease) -> Program[tuple[Carrier, ...]]:
     known: tuple[Carrier, ...] = ()
     if lease.carrier is not None:
         known = ((yield ReadCarrier(lease.carrier)),)
-    if lease.phase is not Phase.TAKEN and lease.carrier is not None and not lease.doomed:
+    if not _is_searched(lease):
         return known
     found: tuple[Carrier, ...] = yield FindCarriers(Mark(lease.token, lease.speaker.owner), lease.cluster_name)
     return known + tuple(carrier for carrier in found if carrier.carrier != lease.carrier)
+
+
+def _is_searched(lease: Lease) -> bool:
+    """Whether clusters of this lease that the record does not name are its own, too."""
+    return lease.phase is Phase.TAKEN or lease.carrier is None or lease.doomed
 
 
 def _busy(carriers: list[str], *, guarded: bool) -> Program[bool]:
@@ -157,8 +162,11 @@ def _place(sight: Sight) -> Place:
 
 
 def _is_on(sight: Sight) -> bool:
-    on = _place(sight).carriers
-    return any(carrier.carrier in on for carrier in sight.carriers)
+    place, lease = _place(sight), sight.seen.record.lease
+    if any(carrier.carrier in place.carriers for carrier in sight.carriers):
+        return True
+    # A cluster that has ended is found no more; its instance may still carry the address, and the lease's tags.
+    return lease is not None and _is_searched(lease) and place.mark == Mark(lease.token, lease.speaker.owner)
 
 
 _FOR_OTHERS = {
