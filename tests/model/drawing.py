@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 from airflow_eip_provider.lock.transitions import FREE, SAME, TABLE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "lock.md"
-_BEGIN, _END = "<!-- drawn from lock/transitions.py: python -m tests.model.drawing -->", "<!-- end of the drawing -->"
+_BEGIN, _END = "<!-- drawn from lock/transitions.py: python -m tests.model --draw -->", "<!-- end of the drawing -->"
 _STATES = (FREE, "taken", "held", "closing")
 
 
@@ -40,11 +39,7 @@ def drawn(page: str) -> str:
     return re.sub(f"{re.escape(_BEGIN)}.*{re.escape(_END)}", lambda _: section, page, flags=re.DOTALL)
 
 
-def main() -> int:
+def draw() -> int:
     """Draw it again."""
     PAGE.write_text(drawn(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

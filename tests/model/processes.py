@@ -15,21 +15,25 @@ from airflow_eip_provider.lock.model import Speaker
 from airflow_eip_provider.lock.requests import Mark, Terminate, Unclear
 from airflow_eip_provider.lock.sight import Arrival
 from airflow_eip_provider.lock.store import Seen
+from tests.model.checks import check_guarded
 from tests.model.world import HANDOVER_TICKS, LIMITS, AddStep, Associate, CancelStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Node:
     """
+    A program, and what it has been told.
+
+    :param key: the program's name and parameters.
     :param asks: the next request; ``None`` when the program has ended.
     :param result: what it returned.
     """
 
-    make: Callable[[], Any]
-    told: tuple[Any, ...]
+    key: tuple[Any, ...]
+    told: tuple[Any, ...] = ()
     asks: Any = None
     result: Any = None
     children: dict[Any, Node] = field(default_factory=dict)
@@ -37,14 +41,15 @@ class Node:
     def tell(self, response: Any) -> Node:
         child = self.children.get(response)
         if child is None:
-            child = _node(self.make, (*self.told, response))
+            child = _node(self.key, (*self.told, response))
             self.children[response] = child
         return child
 
 
-def _node(make: Callable[[], Any], told: tuple[Any, ...]) -> Node:
-    node = Node(make, told)
-    program = make()
+def _node(key: tuple[Any, ...], told: tuple[Any, ...] = ()) -> Node:
+    node = Node(key, told)
+    name, *parameters = key
+    program = _PROGRAMS[name](*parameters)
     try:
         request = next(program)
         for response in told:
@@ -61,9 +66,9 @@ class Roots:
     def __init__(self) -> None:
         self._roots: dict[Any, Node] = {}
 
-    def of(self, key: Any, make: Callable[[], Any]) -> Node:
+    def of(self, key: tuple[Any, ...]) -> Node:
         if key not in self._roots:
-            self._roots[key] = _node(make, ())
+            self._roots[key] = _node(key)
         return self._roots[key]
 
 
@@ -88,13 +93,6 @@ class Process:
 
     def __hash__(self) -> int:
         return hash((self.owner, self.try_number, self.stage, id(self.node), self.carrier, self.token))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Process) and self._key == other._key
-
-    @property
-    def _key(self) -> tuple[Any, ...]:
-        return (self.owner, self.try_number, self.task, self.stage, id(self.node), self.carrier, self.seen, self.token)
 
     @property
     def speaker(self) -> Speaker:
@@ -121,41 +119,30 @@ class Tasks:
 
     def start(self, process: Process, stage: str) -> Process:
         """Enter a stage."""
-        node: Node | None = None
-        speaker, carrier = process.speaker, process.carrier
-        match stage:
-            case "enter":
-                arrival = self.arrival(process)
-                make = lambda: programs.enter(arrival, dead_seconds=1e9, limits=LIMITS)  # noqa: E731
-                node = self.roots.of(("enter", arrival), make)
-            case "launch":
-                seen = process.seen
-                assert seen is not None
-                make = lambda: programs.launch(seen, speaker, LIMITS)  # noqa: E731
-                node = self.roots.of(("launch", seen, speaker), make)
-            case "hand_over":
-                seen, token = process.seen, process.token
-                assert seen is not None
-                assert carrier is not None
-                make = lambda: programs.hand_over(seen, speaker, token=token, carrier=carrier, limits=LIMITS)  # noqa: E731
-                node = self.roots.of(("hand_over", seen, speaker, carrier), make)
-            case "undo":
-                token = process.token
-                make = lambda: programs.undo(speaker, launched=carrier, token=token, limits=LIMITS)  # noqa: E731
-                node = self.roots.of(("undo", speaker, carrier, token), make)
-            case "relocate":
-                mark = Mark(process.token, process.owner)
-                make = lambda: programs.relocate(mark, carrier=str(carrier))  # noqa: E731
-                node = self.roots.of(("relocate", mark, carrier), make)
-            case "guard":
-                node = self.roots.of(("guard", carrier), lambda: programs.guard(str(carrier)))
-            case "close":
-                node = self.roots.of(("close", carrier), lambda: programs.close(str(carrier), LIMITS))
-            case "release":
-                make = lambda: programs.release(str(carrier), why="released", limits=LIMITS)  # noqa: E731
-                node = self.roots.of(("release", carrier), make)
+        if stage == "undo":
+            process = replace(process, seen=None)  # it looks for itself
+        key = self._key(process, stage)
+        node = None if key is None else self.roots.of((stage, *key))
         process = replace(process, stage=stage, node=node)
         return process if node is None or node.asks is not None else self._ended(process, node.result)
+
+    def _key(self, process: Process, stage: str) -> tuple[Any, ...] | None:
+        """Return the parameters of the program that a stage is; ``None`` when it is none."""
+        key: tuple[Any, ...] | None = None
+        match stage:
+            case "enter":
+                key = (self.arrival(process),)
+            case "launch":
+                key = (process.seen, process.speaker)
+            case "hand_over":
+                key = (process.seen, process.speaker, process.token, process.carrier)
+            case "undo":
+                key = (process.speaker, process.carrier, process.token)
+            case "relocate":
+                key = (Mark(process.token, process.owner), process.carrier)
+            case "guard" | "close" | "release":
+                key = (process.carrier,)
+        return key
 
     def request(self, process: Process) -> Any:
         """Return what the process asks next; ``None`` when it waits or has ended."""
@@ -185,6 +172,8 @@ class Tasks:
 
     def _ended(self, process: Process, result: Any) -> Process:
         stage = _AFTER_PROGRAM[process.stage, type(result)]
+        if stage == "add" and process.node is not None:
+            check_guarded(process.node.told[-1] if process.node.told else None, str(process.carrier))
         if isinstance(result, programs.Held):
             lease = result.seen.record.lease
             assert lease is not None
@@ -222,4 +211,17 @@ _AFTER_PROGRAM = {
     ("guard", str): "done",
     ("close", bool): "idle",
     ("release", bool): "done",
+}
+# Looked up when they begin: mutations replace them.
+_PROGRAMS: Mapping[str, Callable[..., Any]] = {
+    "enter": lambda arrival: programs.enter(arrival, dead_seconds=1e9, limits=LIMITS),
+    "launch": lambda seen, speaker: programs.launch(seen, speaker, LIMITS),
+    "hand_over": lambda seen, speaker, token, carrier: programs.hand_over(
+        seen, speaker, token=token, carrier=carrier, limits=LIMITS
+    ),
+    "undo": lambda speaker, carrier, token: programs.undo(speaker, launched=carrier, token=token, limits=LIMITS),
+    "relocate": lambda mark, carrier: programs.relocate(mark, carrier=carrier),
+    "guard": lambda carrier: programs.guard(carrier),  # noqa: PLW0108
+    "close": lambda carrier: programs.close(carrier, LIMITS),
+    "release": lambda carrier: programs.release(carrier, why="released", limits=LIMITS),
 }

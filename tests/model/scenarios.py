@@ -1,17 +1,69 @@
-"""Which stories are told: how many owners, what their DAG runs do, and what fails."""
+"""Which stories are told: how many owners, what their DAG runs do, what fails, and what they find when they begin."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
-from tests.model.explore import Scenario
-from tests.model.world import World
-
-if TYPE_CHECKING:
-    from tests.model.world import World as _World
+from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker, Suspect
+from tests.model.moves import Scenario
+from tests.model.world import HANDOVER_TICKS, Cluster, World
 
 JOB = ("create", "steps", "terminate")
 EARLY = ("create", "steps+release", "terminate")
+BESIDE = ("create", "steps+terminate")
+
+USUAL = World()
+# A store that breaks its promise: what EC2 alone decides must hold all the same (I3).
+LYING = World(store_keeps_its_word=False)
+# Instances that outlive their clusters for a while, with the address on them.
+LINGERING = World(lingers=True)
+
+# What an owner of another Airflow environment has left: none of its tasks will do anything any more.
+_OTHER = Speaker("Z", "Z", 1, "Z1")
+_ITS_CLUSTER = Cluster("j-1", 1, "Z")
+_ITS_LEASE = Lease(1, _OTHER, Phase.HELD, 0.0, 0.0, 0.0, "cluster", "j-1")
+_ITS_ENTRY = Entry(1, _OTHER, 0.0, "cluster", HANDOVER_TICKS, prewarmed_at=0.0)
+OTHERS_TENANCY = World(
+    record=Record(issued=1, lease=_ITS_LEASE),
+    version=1,
+    at="j-1",
+    association=1,
+    clusters=(replace(_ITS_CLUSTER, handed_over=True),),
+)
+_ITS_ATTEMPT = replace(_ITS_LEASE, phase=Phase.TAKEN, handover_by=float(HANDOVER_TICKS), carrier=None)
+# It was never handed over, and the time for that is up; but a step of its user's own runs.
+LATE_LEASE = replace(
+    OTHERS_TENANCY,
+    now=HANDOVER_TICKS,
+    record=Record(issued=1, lease=_ITS_ATTEMPT),
+    clusters=(replace(_ITS_CLUSTER, step="early"),),
+)
+# It was never handed over, and its cluster has ended, but not its instance.
+LINGERING_LEASE = replace(LATE_LEASE, clusters=(_ITS_CLUSTER.ended(),), lingers=True)
+DEAD_LEASE = replace(OTHERS_TENANCY, at=None, clusters=(_ITS_CLUSTER.ended(),))
+DEAD_ENTRY = World(record=Record(issued=1, queue=(_ITS_ENTRY,)), version=1, clusters=(_ITS_CLUSTER,))
+SUSPECT = World(
+    record=Record(issued=1, suspects=(Suspect(1, "Z", "cluster", keep=None, until=0.0),)),
+    version=1,
+    clusters=(_ITS_CLUSTER,),
+)
+BOUND_SUSPECT = replace(SUSPECT, at="j-1", association=1)
+
+_SAID = {
+    JOB: "",
+    EARLY: "early release",
+    BESIDE: "teardown beside steps",
+    USUAL: "",
+    LYING: "a store that lies",
+    LINGERING: "instances linger",
+    DEAD_ENTRY: "a dead waiter",
+    OTHERS_TENANCY: "another has the address",
+    LATE_LEASE: "another's late lease",
+    LINGERING_LEASE: "another's lease, its instance lingers",
+    DEAD_LEASE: "another's dead lease",
+    SUSPECT: "a stray cluster",
+    BOUND_SUSPECT: "a stray has the address",
+}
 
 
 def scenario(
@@ -20,22 +72,23 @@ def scenario(
     *,
     retries: int = 1,
     prewarm: int = 0,
-    early_release: bool = False,
-    start: _World | None = None,
+    first: tuple[str, ...] = JOB,
+    start: World = USUAL,
 ) -> Scenario:
     """
     Describe a scenario.
 
     :param faults: e.g. "crash 1, lost 2".
-    :param early_release: the first owner releases the address beside its steps.
+    :param first: what the first owner's DAG run does.
     """
-    plans = [EARLY if early_release and number == 0 else JOB for number in range(owners)]
+    plans = [JOB if number else first for number in range(owners)]
     kinds = [fault.split() for fault in faults.split(",") if fault.strip()]
-    extras = [
+    extras = (
         f"prewarm {prewarm}" * bool(prewarm),
-        "early release" * early_release,
+        _SAID[first],
         f"retries {retries}" * (retries > 1),
-    ]
+        _SAID[start],
+    )
     said = [faults or "nothing fails", *(extra for extra in extras if extra)]
     return Scenario(
         name=f"{owners} owner{'s' * (owners > 1)}: {', '.join(said)}",
@@ -43,39 +96,55 @@ def scenario(
         faults=tuple((kind, int(times)) for kind, times in kinds),
         retries=retries,
         prewarm=prewarm,
-        start=start or World(),
+        start=start,
     )
 
 
 # Explored to their ends.
 COMPLETE = (
+    scenario(2, "clear 1"),
     scenario(1, "crash 2, lost 1, slow 2", retries=2),
     scenario(1, "kill 1, clear 1, slow 1"),
     scenario(2),
     scenario(2, "slow 2"),
     scenario(2, "crash 1"),
-    scenario(2, "slow 1", early_release=True),
+    scenario(2, "lost 1"),
+    scenario(2, "kill 1"),
+    scenario(2, "die 1", start=LINGERING),
+    scenario(2, "crash 1", prewarm=1),
+    scenario(2, "early 1, crash 1"),
+    scenario(2, "slow 1", first=EARLY),
+    scenario(2, "slow 1", first=BESIDE),
+    scenario(2, "slow 1", start=LYING),
+    scenario(2, "crash 1", start=LYING),
+    scenario(1, "crash 1, slow 2", start=OTHERS_TENANCY),
+    scenario(1, "crash 1, slow 2", start=DEAD_LEASE),
+    scenario(1, "crash 1, slow 2", start=LATE_LEASE),
+    scenario(1, "crash 1, slow 2", start=LINGERING_LEASE),
+    scenario(1, "crash 1, slow 2", prewarm=1, start=DEAD_ENTRY),
+    scenario(1, "crash 1, slow 2", start=SUSPECT),
+    scenario(1, "crash 1, slow 2", start=BOUND_SUSPECT),
 )
 
 # Explored every way, to a depth.
 DEEP = (
     scenario(1, "crash 1, clear 1, lost 1", retries=2),
-    scenario(2, "lost 1"),
-    scenario(2, "kill 1"),
-    scenario(2, "die 1, crash 1"),
-    scenario(2, "crash 1", prewarm=1),
-    scenario(2, "crash 1", early_release=True),
-    scenario(2, "clear 1"),
-    scenario(2, "slow 2, crash 1"),
     scenario(2, "crash 2", retries=2),
-    scenario(2, "lost 1", prewarm=1),
+    scenario(2, "crash 1, slow 1"),
+    scenario(2, "crash 1, lost 1"),
+    scenario(2, "die 1, crash 1"),
+    scenario(2, "die 1, slow 2", start=LINGERING),
     scenario(2, "kill 1, clear 1"),
+    scenario(2, "lost 1", prewarm=1),
+    scenario(2, "kill 1", prewarm=2),
+    scenario(2, "crash 1", first=EARLY),
     scenario(3),
     scenario(3, "crash 1"),
     scenario(3, "lost 1"),
     scenario(3, "kill 1"),
     scenario(3, "clear 1"),
     scenario(3, "crash 1", prewarm=2),
+    scenario(3, "crash 1", first=EARLY),
 )
 
 # Too large for every way; a way at a time, at random, to its end.
@@ -83,11 +152,6 @@ WALKED = (
     scenario(3, "crash 2, lost 2, slow 3, kill 1, clear 1, die 1", retries=2),
     scenario(3, "crash 2, lost 2, slow 3, clear 1", retries=2, prewarm=1),
     scenario(3, "crash 2, lost 2, slow 3, kill 1, die 1", retries=2, prewarm=2),
-    scenario(3, "crash 2, lost 1, slow 3, kill 1, clear 1", retries=2, early_release=True),
-)
-
-# A store that breaks its promise: what EC2 alone decides must hold all the same (I3).
-WITHOUT_STORE = (
-    scenario(2, "slow 1", start=World(store_keeps_its_word=False)),
-    scenario(2, "crash 1", start=World(store_keeps_its_word=False)),
+    scenario(3, "crash 2, lost 1, slow 3, kill 1, clear 1", retries=2, first=EARLY),
+    scenario(3, "crash 1, slow 4, early 1, die 1", retries=2, start=LINGERING),
 )

@@ -1,0 +1,148 @@
+"""How the model's world answers the requests of programs and operators."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.lock.model import Phase
+from airflow_eip_provider.lock.requests import (
+    Disassociate,
+    FindCarriers,
+    Launch,
+    ReadCarrier,
+    ReadPlace,
+    ReadRecord,
+    ReadSteps,
+    Terminate,
+    TooLate,
+    WriteRecord,
+)
+from airflow_eip_provider.lock.store import Conflict
+from tests.model.checks import changed_speakers, check_disassociate, check_launch, check_terminate, check_write
+from tests.model.world import LIMITS, Actor, AddStep, Associate, CancelStep, Cluster, ViolationError, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_eip_provider.lock.model import Record
+
+
+def answer(world: World, actor: Actor, request: Any) -> tuple[World, Any]:
+    """Let one request take effect, and answer it."""
+    after, response = _ANSWERS[type(request)](world, actor, request)
+    if world.at is not None and after.at not in {None, world.at}:
+        raise ViolationError(f"I2: {actor} takes the address from {world.at}")
+    return after, response
+
+
+def _read_record(world: World, actor: Actor, request: ReadRecord) -> tuple[World, Any]:
+    return world, world.seen
+
+
+def _read_place(world: World, actor: Actor, request: ReadPlace) -> tuple[World, Any]:
+    return world, world.place
+
+
+def _read_carrier(world: World, actor: Actor, request: ReadCarrier) -> tuple[World, Any]:
+    return world, world.carrier(request.carrier)
+
+
+def _find_carriers(world: World, actor: Actor, request: FindCarriers) -> tuple[World, Any]:
+    found = [c for c in world.clusters if c.mark == request.mark and c.visible and c.state != "ended"]
+    return world, tuple(world.carrier(c.carrier) for c in found)
+
+
+def _read_steps(world: World, actor: Actor, request: ReadSteps) -> tuple[World, Any]:
+    cluster = world.cluster(request.carrier)
+    none = {"none", "early"} if request.guarded else {"none"}
+    return world, ("s-1",) if cluster and cluster.step not in none else ()
+
+
+def _write(world: World, actor: Actor, request: WriteRecord) -> tuple[World, Any]:
+    if world.seen.version != request.version and world.store_keeps_its_word:
+        return world, Conflict(world.seen)
+    return written(world, actor, request.record)
+
+
+def written(world: World, actor: Actor, record: Record) -> tuple[World, Any]:
+    """Let a write take effect; an honest store has looked at its version before."""
+    clusters = world.clusters
+    if world.store_keeps_its_word:
+        check_write(world, actor, record)
+        changed = changed_speakers(world.record, record)
+        clusters = tuple(
+            replace(c, adoptable=True) if c.token in changed and c.visible and c.state == "live" else c
+            for c in clusters
+        )
+    world = replace(world, record=replace(record, history=()), version=world.version + 1, clusters=clusters)
+    return world, world.seen
+
+
+def _launch(world: World, actor: Actor, request: Launch) -> tuple[World, Any]:
+    if world.now - request.announced_at > LIMITS.send:
+        return world, TooLate()
+    if world.store_keeps_its_word:
+        check_launch(world, actor, request)
+    by = int(request.announced_at + LIMITS.surface)
+    cluster = Cluster(f"j-{len(world.clusters) + 1}", request.token, actor.owner, visible=False, visible_by=by)
+    return replace(world, clusters=(*world.clusters, cluster)), cluster.carrier
+
+
+def _terminate(world: World, actor: Actor, request: Terminate) -> tuple[World, Any]:
+    cluster = world.cluster(request.carrier)
+    if cluster is None or cluster.state != "live":
+        return world, None
+    check_terminate(world, actor, request.carrier)
+    return world.with_cluster(replace(cluster, state="ending")), None
+
+
+def _disassociate(world: World, actor: Actor, request: Disassociate) -> tuple[World, Any]:
+    if world.at is None or request.association_id != str(world.association):
+        return world, None
+    cluster = world.cluster(world.at)
+    assert cluster is not None
+    check_disassociate(actor, cluster)
+    return replace(world, at=None), None
+
+
+def _associate(world: World, actor: Actor, request: Associate) -> tuple[World, Any]:
+    cluster = world.cluster(request.carrier)
+    if cluster is None or cluster.state != "live":
+        return world, "gone"
+    if world.at is not None:
+        return world, "bound" if world.at == cluster.carrier else "busy"
+    return replace(world, at=cluster.carrier, association=world.association + 1), "bound"
+
+
+def _add_step(world: World, actor: Actor, request: AddStep) -> tuple[World, Any]:
+    carrier = request.carrier
+    cluster = world.cluster(carrier)
+    if cluster is None or cluster.state != "live":
+        return world, "refused"
+    lease = world.record.lease
+    ours = lease is not None and lease.carrier == carrier and lease.phase is Phase.HELD and world.at == carrier
+    ours = ours or (world.at == carrier and not world.store_keeps_its_word)
+    return world.with_cluster(replace(cluster, step="running" if ours else "late")), "accepted"
+
+
+def _cancel_step(world: World, actor: Actor, request: CancelStep) -> tuple[World, Any]:
+    cluster = world.cluster(request.carrier)
+    return (world.with_cluster(replace(cluster, step="none")) if cluster else world), None
+
+
+_ANSWERS: dict[type, Callable[[World, Actor, Any], tuple[World, Any]]] = {
+    ReadRecord: _read_record,
+    ReadPlace: _read_place,
+    ReadCarrier: _read_carrier,
+    FindCarriers: _find_carriers,
+    ReadSteps: _read_steps,
+    # Looked up when they are asked: mutations replace them.
+    WriteRecord: lambda *asked: _write(*asked),  # noqa: PLW0108
+    Launch: _launch,
+    Terminate: _terminate,
+    Disassociate: _disassociate,
+    Associate: lambda *asked: _associate(*asked),  # noqa: PLW0108
+    AddStep: _add_step,
+    CancelStep: _cancel_step,
+}

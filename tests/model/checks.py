@@ -1,0 +1,170 @@
+"""What must never happen in the model, checked where it would take effect; each names the invariant that it breaks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.lock.model import Phase
+from tests.model.world import LIMITS, ViolationError
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.lock.model import Lease, Record, Speaker
+    from airflow_eip_provider.lock.requests import Launch
+    from airflow_eip_provider.lock.store import Seen
+    from tests.model.world import Actor, Cluster, World
+
+
+def check_state(world: World, *, known: frozenset[str], prewarm: int) -> None:
+    """
+    Check what must hold in every state.
+
+    :param known: the clusters that a creating process still knows of.
+    """
+    running = [c for c in world.clusters if c.step == "running"]
+    if len(running) > 1:
+        raise ViolationError(f"I1: guarded steps run on {running[0].carrier} and {running[1].carrier}")
+    if not world.store_keeps_its_word:
+        return
+    record = world.record
+    tokens = {suspect.token for suspect in record.suspects} | {entry.token for entry in record.queue}
+    early = 0
+    for cluster in world.clusters:
+        if cluster.state != "live":
+            continue
+        current = record.lease is not None and record.lease.token == cluster.token
+        early += not current and any(entry.token == cluster.token for entry in record.queue)
+        if not (current or cluster.token in tokens or cluster.handed_over or cluster.carrier in known):
+            raise ViolationError(f"I6: nothing in the record leads to {cluster.carrier}")
+    if early > prewarm:
+        raise ViolationError(f"rule 9: {early} clusters were started early, {prewarm} may be")
+
+
+def check_write(world: World, actor: Actor, after: Record) -> None:
+    """Check what a write makes of the lease."""
+    before, lease = world.record.lease, after.lease
+    if before is None:
+        if lease is not None:
+            _check_take(world, lease)
+    elif lease is None:
+        if before.speaker.owner != actor.owner:
+            _check_takeover(world, before)
+    else:
+        _check_change(world, actor, before, lease)
+    if before is not None and before.speaker.owner == actor.owner and lease != before:
+        _check_try(actor, before)
+
+
+def _check_take(world: World, lease: Lease) -> None:
+    record, owner = world.record, lease.speaker.owner
+    last = record.queue[0].token - 1 if record.queue else record.issued
+    if lease.token <= last:
+        raise ViolationError("I4: a token is used again")
+    place = record.place(owner)
+    if place is None and record.queue:
+        raise ViolationError(f"order: {owner} takes the lease past the queue")
+    if place and world.now < record.free_since + place * LIMITS.grace:
+        raise ViolationError(f"order: {owner} takes the lease before its turn")
+
+
+def _check_takeover(world: World, lease: Lease) -> None:
+    owner = lease.speaker.owner
+    searched = lease.phase is Phase.TAKEN or lease.doomed
+    for cluster in world.clusters:
+        # What else an earlier try may have launched stays a suspect of the record, which the next owner sweeps.
+        mine = cluster.carrier == lease.carrier or (searched and cluster.token == lease.token)
+        on = world.at == cluster.carrier
+        if not mine or (lease.phase is Phase.CLOSING and not on):
+            continue
+        if cluster.state != "ended":
+            raise ViolationError(f"I7: the lease of {owner} was taken over while its cluster lives")
+        if on:
+            raise ViolationError(f"I7: the lease of {owner} was taken over while a live instance has the address")
+
+
+def _check_change(world: World, actor: Actor, before: Lease, lease: Lease) -> None:
+    if lease.token != before.token:
+        raise ViolationError("I1: a lease replaced another without its end")
+    if lease.phase is not Phase.CLOSING or before.phase is Phase.CLOSING or before.speaker.owner == actor.owner:
+        return
+    if before.phase is Phase.HELD:
+        raise ViolationError(f"I7: {actor} closes a lease of {before.speaker.owner} that was handed over")
+    busy = [c.carrier for c in world.clusters if c.token == before.token and c.step == "early"]
+    if busy:
+        raise ViolationError(f"I7: {actor} closes a lease of {before.speaker.owner} while {busy[0]} runs a step")
+
+
+def _check_try(actor: Actor, before: Lease) -> None:
+    if actor.task == "create" and before.speaker.try_number > actor.try_number:
+        raise ViolationError(f"rule 1: {actor} writes the lease of try {before.speaker.try_number}")
+
+
+def changed_speakers(before: Record, after: Record) -> frozenset[int]:
+    """Return the tokens for which another try speaks from now on."""
+    old = _speakers(before)
+    return frozenset(token for token, speaker in _speakers(after).items() if old.get(token, speaker) != speaker)
+
+
+def _speakers(record: Record) -> dict[int, Speaker]:
+    speakers = {entry.token: entry.speaker for entry in record.queue}
+    return speakers if record.lease is None else {**speakers, record.lease.token: record.lease.speaker}
+
+
+def check_launch(world: World, actor: Actor, request: Launch) -> None:
+    """Check that a retry launches nothing beside what it could have adopted."""
+    lease = world.record.lease
+    if lease is None or lease.token != request.token or lease.phase is not Phase.TAKEN:
+        return
+    for cluster in world.clusters:
+        if cluster.token == request.token and cluster.state == "live" and cluster.adoptable:
+            raise ViolationError(f"I6: {actor} launches another cluster beside {cluster.carrier}")
+
+
+def check_terminate(world: World, actor: Actor, carrier: str) -> None:
+    """Check that nobody terminates what another task, or a newer try, holds."""
+    lease = world.record.lease
+    if lease is None or not world.store_keeps_its_word or lease.carrier != carrier or lease.phase is not Phase.HELD:
+        return
+    if lease.speaker.owner != actor.owner or lease.speaker.try_number > actor.try_number:
+        raise ViolationError(f"I6: {actor} terminates {carrier}, which {lease.speaker.nonce} holds")
+
+
+def check_disassociate(actor: Actor, cluster: Cluster) -> None:
+    """Check that the address leaves its own cluster only, and no step that needs it."""
+    if cluster.owner != actor.owner:
+        raise ViolationError(f"I2: {actor} takes the address off {cluster.owner}'s cluster")
+    if cluster.step == "running":
+        raise ViolationError(f"I5: the address leaves {cluster.carrier} while its step runs")
+
+
+def check_returned(world: World, seen: Seen | None, owner: str, carrier: str) -> None:
+    """
+    Check what must hold when a creating task returns.
+
+    :param seen: the record of its last write or look.
+    """
+    lease = seen.record.lease if seen else None
+    handed = lease is not None and lease.phase is Phase.HELD and lease.carrier == carrier
+    if world.store_keeps_its_word and (lease is None or not handed or lease.speaker.owner != owner):
+        raise ViolationError(f"I4: {owner} returns {carrier} without the lease")
+
+
+def check_gave_up(world: World, speaker: Speaker, token: int) -> None:
+    """Check that a task which finds that it has lost its lease has lost it: a lease does not come back."""
+    lease = world.record.lease
+    if lease is None or lease.token != token or lease.speaker != speaker or lease.phase is Phase.CLOSING:
+        return
+    if world.store_keeps_its_word:
+        raise ViolationError(f"rule 7: {speaker.nonce} gives up the lease that it has")
+
+
+def check_guarded(last: object, carrier: str) -> None:
+    """
+    Check that a step is let through only by a lease that was seen to be handed over, with its own cluster.
+
+    :param last: what the guard saw.
+    """
+    record: Record | None = getattr(last, "record", None)
+    lease = record.lease if record else None
+    if lease is None or lease.phase is not Phase.HELD or lease.carrier != carrier:
+        said = "without a look" if record is None else "that is not the lease's, or is closing"
+        raise ViolationError(f"I5: a step is let through to {carrier} {said}")
