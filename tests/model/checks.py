@@ -110,9 +110,11 @@ def _speakers(record: Record) -> dict[int, Speaker]:
 
 
 def check_launch(world: World, actor: Actor, request: Launch) -> None:
-    """Check that a retry launches nothing beside what it could have adopted."""
+    """Check that a retry launches nothing beside what it could have adopted; an older try may have looked too early."""
     lease = world.record.lease
     if lease is None or lease.token != request.token or lease.phase is not Phase.TAKEN:
+        return
+    if lease.speaker.try_number != actor.try_number:
         return
     for cluster in world.clusters:
         if cluster.token == request.token and cluster.state == "live" and cluster.adoptable:
