@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-Kind = Literal["throttle", "error", "lost_response", "delay"]
+Kind = Literal["throttle", "error", "reset", "lost_response", "silence", "delay"]
 DENIAL_CODES = {  # by protocol; AccessDeniedException of status 400 elsewhere
     "ec2": ("UnauthorizedOperation", 403),
     "rest": ("AccessDenied", 403),
@@ -23,8 +23,9 @@ class Fault:
     """What happens to the next ``times`` calls of one operation.
 
     :param operation: An API operation's name, e.g. ``AssociateAddress``, or ``*`` for every one.
-    :param kind: ``throttle`` refuses the call as the service throttles; ``error`` refuses it with ``code``;
-        ``lost_response`` lets it take effect and then cuts the connection; ``delay`` answers late.
+    :param kind: ``throttle`` refuses the call as the service throttles; ``error`` refuses it with ``code``; ``reset``
+        cuts the connection before it takes effect, ``lost_response`` after; ``silence`` lets it take effect and never
+        answers; ``delay`` answers late.
     :param seconds: How long a delay lasts, in real seconds: it happens to the connection.
     """
 

@@ -67,10 +67,14 @@ class Gateway:
         fault = self._take_fault(call)
         if fault is not None and fault.kind == "delay":
             time.sleep(fault.seconds)
+        if fault is not None and fault.kind == "reset":
+            _cut(environ)
         with self._services.lock:
             response = self._answer(call, environ, fault)
         if fault is not None and fault.kind == "lost_response":
             _cut(environ)
+        if fault is not None and fault.kind == "silence":
+            _outwait(environ)
         response.headers.pop("Date", None)
         return response(environ, start_response)
 
@@ -144,10 +148,21 @@ class Gateway:
 
 
 def _cut(environ: Environ) -> None:
-    """Lose the response: the call has had its effect, and its caller will not know.
+    """Answer nothing: whether the call has had its effect, its caller will not know.
 
     :raises ConnectionAbortedError: The server takes it for a client that went away.
     """
     connection: socket.socket = environ["werkzeug.socket"]
     connection.shutdown(socket.SHUT_RDWR)
-    raise ConnectionAbortedError("the response is lost on demand")
+    raise ConnectionAbortedError("the connection is cut on demand")
+
+
+def _outwait(environ: Environ) -> None:
+    """Keep the caller waiting until it gives up.
+
+    :raises ConnectionAbortedError: When it has.
+    """
+    connection: socket.socket = environ["werkzeug.socket"]
+    connection.settimeout(None)
+    connection.recv(1)
+    _cut(environ)

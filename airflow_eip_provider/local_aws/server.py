@@ -158,6 +158,11 @@ class LocalAws:
             fails = state == "TERMINATED_WITH_ERRORS"
             self.emr.life.end_now(self.cluster(job_flow_id), Reason(code, message), fails=fails)
 
+    def replace_primary(self, job_flow_id: str) -> None:
+        """Give a cluster another primary instance, as EMR does with one that failed."""
+        with self.lock:
+            self.emr.life.replace_primary(self.cluster(job_flow_id))
+
     def fail_next_cluster(
         self, *, state: str = "STARTING", code: str, message: str, after_seconds: float = 0.0
     ) -> None:

@@ -149,6 +149,23 @@ def test_a_cluster_whose_primary_a_user_terminates_ends_with_errors(
     assert state_of(job_flow_id) == "TERMINATED_WITH_ERRORS"
 
 
+def test_a_replaced_primary_is_another_instance_and_the_cluster_goes_on(
+    ec2, start_cluster, primary_of, state_of, local_aws
+):
+    job_flow_id = start_cluster()
+    local_aws.clock.advance(300)
+    before = primary_of(job_flow_id).id
+    local_aws.replace_primary(job_flow_id)
+    local_aws.clock.advance(300)
+    after = primary_of(job_flow_id).id
+    states = ec2.describe_instances(InstanceIds=[before, after])["Reservations"]
+    assert {i["InstanceId"]: i["State"]["Name"] for r in states for i in r["Instances"]} == {
+        before: "terminated",
+        after: "running",
+    }
+    assert state_of(job_flow_id) == "WAITING"
+
+
 def test_a_cluster_terminated_before_it_has_instances_never_gets_any(emr, ec2, start_cluster, local_aws):
     emr.terminate_job_flows(JobFlowIds=[start_cluster()])
     local_aws.clock.advance(600)

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore import xform_name
 from botocore.config import Config
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from airflow_eip_provider.local_aws.faults import Faults
 
@@ -55,6 +55,21 @@ def test_a_call_whose_response_is_lost_has_had_its_effect(boto, local_aws):
     with pytest.raises(ConnectionClosedError):
         ec2.allocate_address(Domain="vpc")
     assert len(ec2.describe_addresses()["Addresses"]) == 1
+
+
+def test_a_call_whose_connection_is_reset_has_had_none(boto, local_aws):
+    local_aws.faults.add(operation="AllocateAddress", kind="reset")
+    ec2 = boto("ec2", config=ONE_TRY)
+    with pytest.raises(ConnectionClosedError):
+        ec2.allocate_address(Domain="vpc")
+    assert ec2.describe_addresses()["Addresses"] == []
+
+
+def test_a_call_that_is_never_answered_has_had_its_effect(boto, local_aws):
+    local_aws.faults.add(operation="AllocateAddress", kind="silence")
+    with pytest.raises(ReadTimeoutError):
+        boto("ec2", config=ONE_TRY.merge(Config(read_timeout=0.2))).allocate_address(Domain="vpc")
+    assert len(boto("ec2").describe_addresses()["Addresses"]) == 1
 
 
 def test_a_delayed_call_is_late(boto, local_aws):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.local_aws.ec2.addresses import JOB_FLOW_TAG
-from airflow_eip_provider.local_aws.emr.cluster import ENDED, OPEN, READY, UNFINISHED_STEP, Cluster, Reason
+from airflow_eip_provider.local_aws.emr.cluster import ENDED, OPEN, READY, UNFINISHED_STEP, Cluster, Pool, Reason
 from airflow_eip_provider.local_aws.emr.queue import StepQueue
 
 if TYPE_CHECKING:
@@ -94,6 +94,15 @@ class ClusterLife:
             cluster.fails, cluster.reason = fails, reason
             self._end(cluster)
 
+    def replace_primary(self, cluster: Cluster) -> None:
+        """Give a cluster another primary instance, as EMR does with one that failed; the first one shuts down."""
+        pool = next(pool for pool in cluster.pools if pool.role == "MASTER")
+        node = next((node for node in pool.nodes if node.instance is not None), None)
+        if cluster.state not in OPEN or node is None:
+            return
+        self._ec2.instances.shut_down([node.instance])
+        node.instance = self._instance(cluster, pool)
+
     def settle(self, cluster: Cluster) -> None:
         """Bring a ready cluster's state in line with its queue: RUNNING, WAITING, or at its end."""
         if cluster.state not in READY:
@@ -143,12 +152,15 @@ class ClusterLife:
     def _launch(self, cluster: Cluster) -> None:
         for pool in cluster.pools:
             for node in pool.nodes:
-                node.instance = self._ec2.instances.launch(
-                    subnet_id=cluster.subnet.id,
-                    instance_type=pool.instance_type,
-                    tags={**cluster.tags, JOB_FLOW_TAG: cluster.id, ROLE_TAG: pool.role},
-                )
+                node.instance = self._instance(cluster, pool)
                 node.state = "PROVISIONING"
+
+    def _instance(self, cluster: Cluster, pool: Pool) -> Any:
+        return self._ec2.instances.launch(
+            subnet_id=cluster.subnet.id,
+            instance_type=pool.instance_type,
+            tags={**cluster.tags, JOB_FLOW_TAG: cluster.id, ROLE_TAG: pool.role},
+        )
 
     def _bootstrap(self, cluster: Cluster) -> None:
         for node in cluster.nodes():
