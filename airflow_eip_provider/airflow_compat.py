@@ -58,6 +58,8 @@ __all__ = [
     "TriggerEvent",
     "conf",
     "own_xcom",
+    "remember",
+    "remembered",
 ]
 
 # What Airflow puts in place of the method name when a deferral ended in a timeout or a trigger's error.
@@ -74,3 +76,15 @@ def own_xcom(context: Context, key: str) -> Any:
     """
     ti = context["ti"]
     return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
+
+
+def remember(context: Context, key: str, value: Any) -> None:
+    """Keep something for later tries of this task; before Airflow 3.3 nothing outlives a try."""
+    if (store := context.get("task_state_store")) is not None:
+        store.set(key, value)
+
+
+def remembered(context: Context, key: str) -> Any:
+    """Return what an earlier try of this task kept, or this one; ``None`` before Airflow 3.3."""
+    store = context.get("task_state_store")
+    return None if store is None else store.get(key)

@@ -78,14 +78,18 @@ class Launcher:
                 time.sleep(_UNCLEAR_DELAY_SECONDS)
             raise LaunchUnclearError(self.config["Name"], owner=str(self._owner), problem=problem) from error
 
-    def adopt(self, eip: ElasticIpHook, *, try_number: int) -> str | None:
+    def adopt(self, eip: ElasticIpHook, *, try_number: int, remembered: str | None = None) -> str | None:
         """
         Find the cluster that an earlier try of this owner launched and no one ended, and speak for it from now on.
 
-        Looks among EMR's live clusters and where the address is: that cluster may be one which ListClusters omits. The
-        one that carries the address is kept; any other is a surplus and is terminated.
+        Looks among EMR's live clusters, where the address is, and at the one that is remembered: these may be clusters
+        which ListClusters omits. The one that carries the address is kept; any other is a surplus and is terminated.
+
+        :param remembered: the cluster that an earlier try noted.
         """
         found = {cluster.job_flow_id: cluster for cluster in self._find()}
+        if remembered is not None and remembered not in found and (cluster := self._ours(remembered)):
+            found[remembered] = cluster
         carrier = self._carrier(eip)
         if carrier is not None:
             found[carrier.job_flow_id] = carrier
@@ -110,7 +114,10 @@ class Launcher:
         holder = eip.get_holder(address) if address and not address.is_free else None
         if holder is None or holder.job_flow_id is None:
             return None
-        cluster = self._emr.get_cluster(holder.job_flow_id)
+        return self._ours(holder.job_flow_id)
+
+    def _ours(self, job_flow_id: str) -> Cluster | None:
+        cluster = self._emr.get_cluster(job_flow_id)
         if cluster is None or cluster.is_ending or cluster.tags.get(OWNER_DIGEST_TAG) != self._owner.digest:
             return None
         return cluster

@@ -219,8 +219,13 @@ class PhasedOperator:
                 emr=self.emr,
                 client_for=self._store_client,
                 check_alive=self.check_not_killed,
+                remembered=self.remembered_cluster,
             )
         return self.__dict__["_tenancy"]  # type: ignore[no-any-return]
+
+    def remembered_cluster(self) -> str | None:
+        """Return the cluster that an earlier try of this task remembers to have launched."""
+        return None
 
     def _store_client(self, service: str, region_name: str | None) -> Any:
         here = {"region_name": region_name} if region_name else {}

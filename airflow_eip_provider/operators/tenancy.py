@@ -16,7 +16,9 @@ from airflow_eip_provider.lock.codec import decode, encode
 from airflow_eip_provider.lock.model import LIMITS, Speaker
 from airflow_eip_provider.lock.requests import (
     Disassociate,
+    FindCarriers,
     Launch,
+    ReadCarrier,
     Terminate,
     TooLate,
     Unclear,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
-    from airflow_eip_provider.lock.requests import Program
+    from airflow_eip_provider.lock.requests import Carrier, Mark, Program
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -93,6 +95,7 @@ class Tenancy:
     :param uri: the lock store's.
     :param client_for: makes the boto3 client of a lock store, by service and region.
     :param check_alive: raises after a kill; asked before every change, but for those that undo.
+    :param remembered: names a cluster that may be the lease's, whatever ListClusters says.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Tenancy:
         emr: EmrClusterHook,
         client_for: Callable[[str, str | None], Any],
         check_alive: Callable[[], None],
+        remembered: Callable[[], str | None] = lambda: None,
     ) -> None:
         where = parse_uri(uri)
         client = client_for(where.kind, where.region)
@@ -114,6 +118,7 @@ class Tenancy:
         self._emr = emr
         self._store_client: dict[str, Any] = {where.kind: client}
         self._check_alive = check_alive
+        self._remembered = remembered
         self._clock: tuple[float, float] | None = None
 
     def perform(self, program: Program[T], *, launch: Callable[[int], str] | None = None, undoing: bool = False) -> T:
@@ -137,13 +142,25 @@ class Tenancy:
                 if not undoing:
                     self._check_alive()
                 answer = self._change(request, launch)
+            case FindCarriers(mark):
+                answer = self._with_remembered(self._read(request), mark)
             case _:
-                reading = reading_of(request, store=self.store, allocation_id=self._allocation_id)
-                clients: dict[str, Any] = {"ec2": self._eip.conn, "emr": self._emr.conn, **self._store_client}
-                answer = perform(reading, clients)
+                answer = self._read(request)
         if isinstance(answer, Seen):
             self._clock = (answer.now, started)
         return answer
+
+    def _read(self, request: Any) -> Any:
+        reading = reading_of(request, store=self.store, allocation_id=self._allocation_id)
+        return perform(reading, {"ec2": self._eip.conn, "emr": self._emr.conn, **self._store_client})
+
+    def _with_remembered(self, found: tuple[Carrier, ...], mark: Mark) -> tuple[Carrier, ...]:
+        """Add the cluster that an earlier try remembers, if it is of the same lease: ListClusters may lag behind."""
+        name = self._remembered()
+        if name is None or any(carrier.carrier == name for carrier in found):
+            return found
+        there: Carrier = self._read(ReadCarrier(name))
+        return (*found, there) if there.mark == mark and there.state != "ended" else found
 
     def _change(self, request: Any, launch: Callable[[int], str] | None) -> Any:
         match request:

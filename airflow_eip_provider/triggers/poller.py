@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_eip_provider.calls import perform_async
+from airflow_eip_provider.triggers.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
@@ -30,7 +31,7 @@ class Poller(Generic[T]):
 
     :param connect: connects to AWS: an asynchronous context of service name → client.
     :param look: makes one look.
-    :param delay: seconds between two looks.
+    :param delay: seconds between two looks that AWS answers.
     """
 
     def __init__(
@@ -58,15 +59,17 @@ class Poller(Generic[T]):
     async def _run(self, key: Hashable) -> None:
         try:
             async with AsyncExitStack() as stack:
-                clients = await self._connect(stack)
+                clients, pause = await self._connect(stack), Backoff(self._delay)
                 while True:
-                    await asyncio.sleep(self._delay)
+                    await asyncio.sleep(pause.seconds())
                     if not self._waiting:
                         return
                     try:
                         self._tell(await perform_async(self._look(), clients))
+                        pause.answered()
                     except Exception as error:
                         self._tell(error)
+                        pause.missed()
         except Exception as error:
             self._tell(error)
         finally:

@@ -1,9 +1,9 @@
 """
 Waiting for AWS, written once for both modes.
 
-A watch looks at AWS every ``waiter_delay`` seconds until its look is conclusive or its deadline has passed. Deferred,
-it runs in the triggerer; otherwise the operator calls :meth:`WatchTrigger.block` in its worker. Both give the same
-event:
+A watch looks at AWS every ``waiter_delay`` seconds, and less often while AWS does not answer, until its look is
+conclusive or its deadline has passed. Deferred, it runs in the triggerer; otherwise the operator calls
+:meth:`WatchTrigger.block` in its worker. Both give the same event:
 
 ``{"status": "done" | "failed" | "timeout", "message": str, "data": {…}, "hint": {…}}``
 
@@ -24,6 +24,7 @@ from airflow_eip_provider.calls import Reading, is_transient, perform, perform_a
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.step_logs import StepLogHook
+from airflow_eip_provider.triggers.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -91,30 +92,34 @@ class WatchTrigger(BaseTrigger):
 
         :param clients: service name → boto3 client, for the services of this class.
         """
-        last = Verdict("pending", "not looked at yet")
+        last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
         while time.time() < self.deadline:
-            time.sleep(self.waiter_delay)
+            time.sleep(pause.seconds())
             try:
                 last = self._report(perform(self.look(), clients))
+                pause.answered()
             except Exception as error:
                 last = self._tolerate(error)
+                pause.missed()
             if last.status != "pending":
                 return self._payload(last)
         return self._timeout(last)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch from the triggerer."""
-        last = Verdict("pending", "not looked at yet")
+        last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
         async with AsyncExitStack() as stack:
             clients = {
                 service: await stack.enter_async_context(await self._connect(service)) for service in self.services
             }
             while time.time() < self.deadline:
-                await asyncio.sleep(self.waiter_delay)
+                await asyncio.sleep(pause.seconds())
                 try:
                     last = self._report(await perform_async(self.look(), clients))
+                    pause.answered()
                 except Exception as error:
                     last = self._tolerate(error)
+                    pause.missed()
                 if last.status != "pending":
                     yield TriggerEvent(self._payload(last))  # type: ignore[no-untyped-call]
                     return
@@ -142,7 +147,7 @@ class WatchTrigger(BaseTrigger):
     def _tolerate(self, error: Exception) -> Verdict:
         if not is_transient(error):
             raise error
-        self.log.warning("AWS gave no answer this time, looking again in %s s: %s", self.waiter_delay, error)
+        self.log.warning("AWS gave no answer this time, looking again later: %s", error)
         return Verdict("pending", f"no answer from AWS: {error}")
 
     def _payload(self, verdict: Verdict) -> dict[str, Any]:

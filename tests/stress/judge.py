@@ -35,7 +35,7 @@ class Check:
 
 
 @dataclass(slots=True)
-class _Place:
+class Place:
     """Where the address is and what runs, as the log goes on."""
 
     holder: str | None = None
@@ -84,7 +84,7 @@ def exclusion(events: Iterable[Event], writes: Sequence[Stored], *, least: int) 
 
     :param least: how many tenancies there must be.
     """
-    place = _Place()
+    place = Place()
     for event in events:
         if event["kind"] == "address":
             place.address(event)

@@ -75,7 +75,9 @@ def test_a_deadline_is_reported_with_what_was_seen_last(payload):
 def test_throttling_costs_one_look_only(payload):
     event, slept = payload(Scripted(THROTTLED, DONE))
     assert event["status"] == "done"
-    assert slept == [15, 15]
+    assert slept[0] == 15
+    assert 15 <= slept[1] <= 30, "after no answer the pause is longer, and not the same for all"
+    assert len(slept) == 2
 
 
 def test_an_error_that_will_not_pass_comes_out_at_once(payload):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom, remember, remembered
 from airflow_eip_provider.exceptions import (
     InvalidInputError,
     LaunchUnclearError,
@@ -145,7 +145,7 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         if (
             self.tenancy is None
             and state.try_number > 1
-            and (adopted := launcher.adopt(self.eip, try_number=state.try_number))
+            and (adopted := launcher.adopt(self.eip, try_number=state.try_number, remembered=self.remembered_cluster()))
         ):
             self._publish(context, state, adopted, log_uri=launcher.config.get("LogUri"))
         preflight.checked_address(self.eip, self.allocation_id)
@@ -272,6 +272,12 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         else:
             free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
 
+    def remembered_cluster(self) -> str | None:
+        """Return the cluster that an earlier try of this task launched, on Airflow 3.3 and later."""
+        if self._context is None or self._context["ti"].try_number == 1:
+            return None
+        return cast("str | None", remembered(self._context, "job_flow_id"))
+
     def _check_parameters(self) -> None:
         preflight.check_allocation_id(self.allocation_id)
         if self.bind_at not in {"primary_running", "cluster_ready"}:
@@ -306,6 +312,7 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
     def _publish(self, context: Context, state: CreateState, job_flow_id: str, *, log_uri: str | None) -> None:
         state.job_flow_id = job_flow_id
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
+        remember(context, "job_flow_id", job_flow_id)
         state.start_deadline = time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts)
         self.log.info("The cluster is %s", job_flow_id)
         self.link_cluster(context, job_flow_id, log_uri=log_uri)

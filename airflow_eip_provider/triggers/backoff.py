@@ -1,0 +1,34 @@
+"""How long to wait before looking at AWS again."""
+
+from __future__ import annotations
+
+import random
+
+# At most 16 times the usual delay: four minutes for the usual 15 seconds.
+_MOST_DOUBLINGS = 4
+
+
+class Backoff:
+    """
+    The pauses between looks: the usual delay, and longer ones, not the same for all, while AWS does not answer.
+
+    Whoever waits for a throttled account must not look at it as often as before, nor all at the same moment.
+
+    :param delay: seconds between two looks that AWS answers.
+    """
+
+    def __init__(self, delay: float) -> None:
+        self._delay = delay
+        self._misses = 0
+
+    def answered(self) -> None:
+        """Note a look that AWS answered."""
+        self._misses = 0
+
+    def missed(self) -> None:
+        """Note a look that it did not."""
+        self._misses += 1
+
+    def seconds(self) -> float:
+        """Return the next pause."""
+        return self._delay * random.uniform(1, 2 ** min(self._misses, _MOST_DOUBLINGS))  # noqa: S311 - not a secret

@@ -1,0 +1,49 @@
+"""Live a tenancy with every fault at every call, and say which were survived: ``python -m tests.chaos``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos import plans, report
+from tests.chaos.faults import KINDS
+from tests.chaos.fleet import Fleet
+
+_TELL_EVERY = 50
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """
+    Print the matrix of calls and faults.
+
+    :return: 1 when ours did not survive a point.
+    """
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--workers", type=int, default=(os.cpu_count() or 2) + 1, help="local AWSs side by side")
+    parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="this kind of fault only; repeatable")
+    parser.add_argument("--plan", help="plans with this text in their names only, e.g. 'S3' or 'blocking'")
+    parser.add_argument("--every", type=int, default=1, help="every n-th point only")
+    parser.add_argument("--stock", action="store_true", help="the stock operators only")
+    parser.add_argument("--logs", type=Path, default=Path(tempfile.gettempdir()) / "chaos-logs")
+    options = parser.parse_args(arguments)
+    every = plans.STOCK if options.stock else plans.OURS + plans.STOCK
+    chosen = [plan for plan in every if not options.plan or options.plan in str(plan)]
+    outcomes = []
+    with Fleet(options.workers) as fleet:
+        for outcome in fleet.live(chosen, kinds=options.kind or list(KINDS), every=options.every):
+            outcomes.append(outcome)
+            if outcome.problems and outcome.plan.operators == "ours":
+                print(f"{outcome.plan}: {outcome.point}: {'; '.join(outcome.problems)}", flush=True)
+            if len(outcomes) % _TELL_EVERY == 0:
+                print(f"{len(outcomes)} runs", file=sys.stderr, flush=True)
+    print(report.matrix(outcomes))
+    print(report.failures(outcomes, options.logs))
+    lost = [one for one in outcomes if one.problems and one.plan.operators == "ours"]
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""What must be true after a tenancy that met a fault, read from the local AWS's event log and from the record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.stress.judge import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_eip_provider.lock.model import Record
+    from tests.chaos.scheduler import Tries
+
+Event = dict[str, Any]
+_ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
+# After these a run may fail, as long as nothing stays behind: its cluster is gone, or lost its address.
+_FATAL = frozenset({"cluster dies", "primary replaced"})
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """
+    What is left of a tenancy.
+
+    :param kind: of the fault; ``None`` when there was none.
+    :param record: of the lock store; ``None`` without one.
+    """
+
+    kind: str | None
+    events: Sequence[Event]
+    tasks: Mapping[str, Tries]
+    record: Record | None = None
+
+
+def problems(evidence: Evidence) -> list[str]:
+    """Return what is wrong; nothing is, when the fault was survived."""
+    return [
+        *_clusters(evidence.events),
+        *_address(evidence.events),
+        *_theft(evidence.events),
+        *_outcome(evidence),
+        *_lease(evidence),
+    ]
+
+
+def _clusters(events: Sequence[Event]) -> list[str]:
+    """Every cluster has ended, by a call or by what befell it, and none because it stood idle."""
+    states: dict[str, str] = {}
+    found = []
+    for event in events:
+        if event["kind"] != "cluster":
+            continue
+        states[event["job_flow_id"]] = event["to"]
+        if event["to"] == "TERMINATING" and "idle" in ((event["reason"] or {}).get("Message") or ""):
+            found.append(f"{event['job_flow_id']} ended only because it was idle")
+    return found + [f"{name} is left {state}" for name, state in states.items() if state not in _ENDED]
+
+
+def _address(events: Sequence[Event]) -> list[str]:
+    """The address was on one cluster at a time, under every step that ran, and is free at the end."""
+    place = Place()
+    for event in events:
+        if event["kind"] == "address":
+            place.address(event)
+        elif event["kind"] == "step":
+            place.step(event)
+    return place.problems + ([f"the address is left on {place.holder}"] if place.holder else [])
+
+
+def _theft(events: Sequence[Event]) -> list[str]:
+    calls = [event for event in events if event["kind"] == "call" and event["operation"] == "AssociateAddress"]
+    thieves = [call for call in calls if call["request"].get("AllowReassociation") is not False]
+    return [f"{len(thieves)} calls of AssociateAddress would have taken the address from another"] if thieves else []
+
+
+def _outcome(evidence: Evidence) -> list[str]:
+    """The run succeeded if it could, its step ran once, and what did not succeed says so."""
+    failed = [name for name, tries in evidence.tasks.items() if tries.state != "succeeded"]
+    done = Counter(e["state"] for e in evidence.events if e["kind"] == "step")["COMPLETED"]
+    if evidence.kind not in _FATAL and failed:
+        return [f"{', '.join(failed)} did not succeed"]
+    if evidence.kind not in _FATAL and done != 1:
+        return [f"the step was completed {done} times"]
+    if not failed and done != 1:
+        return [f"the run succeeded, its step was completed {done} times"]
+    last = list(evidence.tasks)[-1]
+    return [f"the teardown {last} did not succeed"] if last in failed and len(failed) < len(evidence.tasks) else []
+
+
+def _lease(evidence: Evidence) -> list[str]:
+    record = evidence.record
+    if record is None:
+        return []
+    found = [f"the lease is left with {record.lease.carrier}"] if record.lease else []
+    found += [f"{len(record.queue)} are left in the queue"] if record.queue else []
+    bound = {e["job_flow_id"] for e in evidence.events if e["kind"] == "address" and e["change"] == "associated"}
+    strangers = {ended.carrier for ended in record.history if ended.carrier} - bound
+    return found + [f"the history names {name}, which never had the address" for name in strangers]

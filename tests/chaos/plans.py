@@ -1,0 +1,149 @@
+"""The DAGs that are lived: a tenancy by this package's operators, and the same by the stock ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import boto3
+from airflow.providers.amazon.aws.operators.emr import (
+    EmrAddStepsOperator,
+    EmrCreateJobFlowOperator,
+    EmrTerminateJobFlowOperator,
+)
+from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import DAG
+
+from airflow_eip_provider.operators.eip import EipReleaseOperator
+from airflow_eip_provider.operators.emr import (
+    EmrAddStepsWithStaticIpOperator,
+    EmrCreateWithStaticIpOperator,
+    EmrTerminateWithStaticIpOperator,
+)
+
+RETRIES = 3
+TABLE, BUCKET = "leases", "leases"
+_STORES = {"none": None, "DynamoDB": f"dynamodb://{TABLE}?create=true", "S3": f"s3://{BUCKET}/eip"}
+_WAIT_SECONDS = 45
+_READ_TIMEOUT_SECONDS = 2  # real ones: so long a call that is never answered takes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    Which DAG.
+
+    :param operators: "ours" or "stock".
+    :param store: of the lock: "none", "DynamoDB" or "S3".
+    """
+
+    operators: str
+    store: str
+    deferrable: bool
+
+    def __str__(self) -> str:
+        mode = "deferrable" if self.deferrable else "blocking"
+        return f"{self.store}, {mode}" if self.operators == "ours" else f"stock, {mode}"
+
+    @property
+    def lock_store(self) -> str | None:
+        """The lock store's URI."""
+        return _STORES[self.store]
+
+
+OURS = tuple(Plan("ours", store, deferrable) for store in _STORES for deferrable in (False, True))
+STOCK = tuple(Plan("stock", "none", deferrable) for deferrable in (False, True))
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a tenancy takes place."""
+
+    allocation_id: str
+    subnet_id: str
+
+
+def build(plan: Plan, stage: Stage) -> DAG:
+    """Return the DAG; its tasks follow each other in the order in which they are made."""
+    with DAG(dag_id="chaos", schedule=None) as dag:
+        (_ours if plan.operators == "ours" else _stock)(plan, stage)
+    return dag
+
+
+def _ours(plan: Plan, stage: Stage) -> None:
+    shared: dict[str, Any] = {
+        **_shared(plan),
+        "allocation_id": stage.allocation_id,
+        "lock_store": plan.lock_store,
+        "deferrable": plan.deferrable,
+    }
+    create = EmrCreateWithStaticIpOperator(
+        task_id="create",
+        emr_conn_id=None,
+        job_flow_overrides=_cluster(stage),
+        lock_timeout=timedelta(hours=4),
+        **shared,
+    )
+    EmrAddStepsWithStaticIpOperator(task_id="steps", job_flow_id=create.output, steps=[_STEP], **shared)
+    EipReleaseOperator(task_id="release", job_flow_id=create.output, **shared)
+    EmrTerminateWithStaticIpOperator(task_id="terminate", job_flow_id=create.output, **shared)
+
+
+def _stock(plan: Plan, stage: Stage) -> None:
+    shared = {**_shared(plan), "deferrable": plan.deferrable}
+    create = EmrCreateJobFlowOperator(
+        task_id="create",
+        emr_conn_id=None,
+        job_flow_overrides=_cluster(stage),
+        wait_policy=WaitPolicy.WAIT_FOR_COMPLETION,
+        **shared,
+    )
+    PythonOperator(
+        task_id="associate",
+        python_callable=associate,
+        op_kwargs={"allocation_id": stage.allocation_id, "job_flow_id": create.output},
+        retries=RETRIES,
+    )
+    steps = {"job_flow_id": create.output, "steps": [_STEP], "wait_for_completion": True}
+    EmrAddStepsOperator(task_id="steps", **steps, **shared)
+    EmrTerminateJobFlowOperator(task_id="terminate", job_flow_id=create.output, **shared)
+
+
+def associate(allocation_id: str, job_flow_id: str) -> None:
+    """Put the address on the primary node, as a task that one writes in an hour does."""
+    primary = boto3.client("emr").list_instances(ClusterId=job_flow_id, InstanceGroupTypes=["MASTER"])["Instances"][0]
+    boto3.client("ec2").associate_address(AllocationId=allocation_id, InstanceId=primary["Ec2InstanceId"])
+
+
+def _shared(plan: Plan) -> dict[str, Any]:
+    return {
+        "aws_conn_id": None,
+        "region_name": "eu-west-1",
+        "botocore_config": {"read_timeout": _READ_TIMEOUT_SECONDS, "connect_timeout": _READ_TIMEOUT_SECONDS},
+        "waiter_delay": _WAIT_SECONDS,
+        "waiter_max_attempts": 120,
+        "retries": RETRIES,
+    }
+
+
+_STEP = {
+    "Name": "read",
+    "ActionOnFailure": "CONTINUE",
+    "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["--sleep", "60"]},
+}
+
+
+def _cluster(stage: Stage) -> dict[str, Any]:
+    return {
+        "Name": "chaos",
+        "ReleaseLabel": "emr-7.5.0",
+        "JobFlowRole": "EMR_EC2_DefaultRole",
+        "ServiceRole": "EMR_DefaultRole",
+        "Instances": {
+            "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
+            "KeepJobFlowAliveWhenNoSteps": True,
+            "Ec2SubnetId": stage.subnet_id,
+        },
+    }
