@@ -1,8 +1,8 @@
 """Lists every day the EMR clusters whose owner is over, and ends them when it is told to.
 
-A dry run by default: trigger it with ``dry_run`` false to end what it has listed, or set the default below. Clusters of
-this environment are judged by their DAG runs, which needs ``[eip] environment``; those of an environment that is gone for
-good when its name is in ``gone_environments``. The task's log says what becomes of each cluster, and why.
+A dry run by default: trigger it with ``dry_run`` false to end what it lists, or change the default below. Clusters of
+this environment are judged by their DAG runs, which needs ``[eip] environment``; those of an environment that is gone
+for good are ended when its name is in ``gone_environments``. The task's log says what becomes of each cluster, and why.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from airflow_eip_provider.reaper.task import reap
 
 try:
-    from airflow.sdk import DAG, Param, task
+    from airflow.sdk import DAG, task
 except ImportError:  # Airflow 2
     from airflow.decorators import task
-    from airflow.models import DAG, Param
+    from airflow.models import DAG
 
 with DAG(
     "eip_reaper",
@@ -27,12 +27,12 @@ with DAG(
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     params={
-        "dry_run": Param(True, type="boolean", description="only list"),
-        "gone_environments": Param([], type="array", items={"type": "string"}),
-        "job_flow_ids": Param([], type="array", items={"type": "string"}, description="although nothing is known"),
-        "min_age_hours": Param(1, type="number", minimum=0),
-        "aws_conn_id": Param("aws_default", type=["null", "string"]),
-        "region_name": Param(None, type=["null", "string"], description="the connection's own"),
+        "dry_run": True,
+        "gone_environments": [],
+        "job_flow_ids": [],  # to end although nothing is known of their owners
+        "min_age_hours": 1,
+        "aws_conn_id": "aws_default",
+        "region_name": None,  # the connection's own
     },
     tags=["eip"],
 ) as dag:

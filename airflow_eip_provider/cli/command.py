@@ -25,7 +25,7 @@ class Command:
     """
     One command.
 
-    :param help: one line.
+    :param help: one line; neither here nor in an argument's help anything in brackets, which Airflow takes for markup.
     :param description: what it does, what it needs, and its exit statuses.
     :param run: does it and returns the exit status; what it needs beyond the standard library, it imports itself:
         every ``airflow`` command reads this package.

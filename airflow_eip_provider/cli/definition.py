@@ -25,7 +25,7 @@ class _Arguments:
 
     def add_argument(self, *flags: str, **options: Any) -> None:
         """Collect one argument."""
-        self.collected.append(Arg(flags, **options))
+        self.collected.append(Arg(flags, **options))  # type: ignore[no-untyped-call]
 
 
 def _run(command: Command, options: argparse.Namespace) -> None:

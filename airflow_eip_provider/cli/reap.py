@@ -30,8 +30,8 @@ List the live EMR clusters that were launched for an Elastic IP, and end those w
 their association. A dry run unless --yes is given.
 
 An owner is over when its DAG run has ended (known for this environment's own runs), or when its environment is declared
-gone. A cluster of which nothing is known is listed and left alone. A teardown in another DAG than the cluster's own does
-not count: reap only where clusters live no longer than the DAG run that created them.
+gone. A cluster of which nothing is known is listed and left alone. That another DAG still uses the cluster is not seen:
+reap only where clusters live no longer than the DAG run that created them.
 
 Exit status: 0 nothing to do, or done; 1 an error; 2 wrong arguments; 3 a dry run that would reap something."""
 
@@ -51,7 +51,7 @@ def add_arguments(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="an Airflow environment ([eip] environment) that is gone for good; may be given again",
+        help="an Airflow environment that is gone for good; may be given again",
     )
     parser.add_argument(
         "--job-flow-id",
@@ -63,7 +63,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--min-age", type=_span, default="1h", metavar="SPAN", help="keep younger clusters, e.g. 90m (default: 1h)"
     )
-    parser.add_argument("--lock-store", metavar="URI", help="the lock store (default: [eip] lock_store)")
+    parser.add_argument("--lock-store", metavar="URI", help="the lock store (default: the option lock_store of section eip of airflow.cfg)")
     add_aws_arguments(parser)
     add_json_argument(parser)
 

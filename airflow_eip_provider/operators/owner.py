@@ -65,7 +65,8 @@ class Owner:
         parts = name.split("/")
         if len(parts) != _PARTS or not parts[4].removeprefix("-").isdecimal():
             return None
-        owner = cls(*parts[:4], map_index=int(parts[4]))
+        environment, dag_id, run_id, task_id, map_index = parts
+        owner = cls(environment, dag_id, run_id, task_id, int(map_index))
         return owner if owner.digest == digest else None
 
     def __str__(self) -> str:

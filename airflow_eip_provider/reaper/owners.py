@@ -44,8 +44,8 @@ class Owners:
 
     :param environment: this Airflow environment's own name; ``None`` when it has none.
     :param gone: names of environments that are declared gone for good.
-    :param run_state: tells the state of one of this environment's DAG runs by dag_id and run_id; ``None`` for a run that
-        it does not know. Whatever it raises makes the owner unknown.
+    :param run_state: tells the state of one of this environment's DAG runs by dag_id and run_id; ``None`` for a run
+        that it does not know. Whatever it raises makes the owner unknown.
     :raises InvalidInputError: when this environment itself is declared gone.
     """
 
@@ -80,6 +80,9 @@ class Owners:
             return Judgement(Standing.UNKNOWN, "its environment has no name ([eip] environment), so it may be any")
         if owner.environment != self._environment:
             return Judgement(Standing.UNKNOWN, f"its environment '{owner.environment}' is another one")
+        return self._judge_own(owner, state_of)
+
+    def _judge_own(self, owner: Owner, state_of: Callable[[str, str], str | None]) -> Judgement:
         run = f"DAG run '{owner.dag_id}/{owner.run_id}'"
         try:
             state = state_of(owner.dag_id, owner.run_id)

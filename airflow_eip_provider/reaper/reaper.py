@@ -83,9 +83,9 @@ class Reaper:
 
     Only looks until :meth:`reap` is called. Safe to run twice, late, and beside a live Airflow.
 
-    IAM: ec2:DescribeAddresses, ec2:DescribeInstances, elasticmapreduce:ListClusters, …:DescribeCluster, …:ListSteps, and
-    to read the lock store; to reap also ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress,
-    elasticmapreduce:SetTerminationProtection, …:TerminateJobFlows, and to write the lock store.
+    IAM: ec2:DescribeAddresses, ec2:DescribeInstances, elasticmapreduce:ListClusters, …:DescribeCluster, …:ListSteps; to
+    reap also ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress, elasticmapreduce:SetTerminationProtection,
+    …:TerminateJobFlows; the lock store's, see ``stores``.
 
     :param hooks: for the account and region.
     :param lock_store: the URI of the lock store; without one no lease is seen, and those of reaped clusters are left to
@@ -242,7 +242,8 @@ class Reaper:
 
 
 def _read() -> Program[Seen]:
-    return (yield ReadRecord())
+    seen: Seen = yield ReadRecord()
+    return seen
 
 
 def _part(record: Record, cluster: Cluster) -> Lease | Entry | None:
@@ -265,7 +266,7 @@ def _words(part: Lease | Entry | None) -> str | None:
 
 def _names(record: Record) -> list[str]:
     """Return the owners that the record names in full; a tag may be cut."""
-    parts = [*([record.lease] if record.lease else []), *record.queue]
+    parts: list[Lease | Entry] = [*([record.lease] if record.lease else []), *record.queue]
     return [*(part.speaker.name for part in parts), *(tenancy.owner for tenancy in record.history)]
 
 

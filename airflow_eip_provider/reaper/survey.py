@@ -126,10 +126,9 @@ class Evidence:
 
 def decide(evidence: Evidence, *, min_age: timedelta) -> tuple[Decision, str]:
     """Judge a cluster: in doubt it is kept."""
-    if evidence.age is None:
-        return Decision.KEEP, "EMR does not say how old it is"
-    if evidence.age < min_age:
-        return Decision.KEEP, f"younger than {_words(min_age)}: it may have been launched just now"
+    if evidence.age is None or evidence.age < min_age:
+        old = "EMR does not say how old it is" if evidence.age is None else f"it is younger than {_words(min_age)}"
+        return Decision.KEEP, f"{old}: it may have been launched just now"
     at_work = [owner.why for owner in evidence.owners if owner.standing is Standing.AT_WORK]
     if at_work:
         return Decision.KEEP, "; ".join([*at_work, *([evidence.lease] if evidence.lease else [])])
