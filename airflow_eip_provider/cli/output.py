@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,11 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 @contextlib.contextmanager
 def only_the_result() -> Iterator[None]:
-    """Keep Airflow's logs, which go to standard output in some versions, out of the result."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+    """Keep Airflow's logs, which go to standard output in some versions, out of the result; only warnings count."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        logging.disable(disabled)

@@ -63,7 +63,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--min-age", type=_span, default="1h", metavar="SPAN", help="keep younger clusters, e.g. 90m (default: 1h)"
     )
-    parser.add_argument("--lock-store", metavar="URI", help="the lock store (default: the option lock_store of section eip of airflow.cfg)")
+    parser.add_argument(
+        "--lock-store",
+        metavar="URI",
+        help="the lock store (default: the option lock_store of section eip of airflow.cfg)",
+    )
     add_aws_arguments(parser)
     add_json_argument(parser)
 

@@ -18,7 +18,6 @@ from tests.operators.conftest import (
     overrides,
     record,
     step,
-    steps_operator,
     subnet_id,
 )
 
@@ -32,7 +31,6 @@ __all__ = [
     "overrides",
     "record",
     "step",
-    "steps_operator",
     "subnet_id",
 ]
 
@@ -75,7 +73,12 @@ def left(clocked: Any, create_operator: Any, monkeypatch: pytest.MonkeyPatch) ->
     """Create a cluster that carries the address, as a task of an environment; return its id when it is old."""
 
     def leave(
-        environment: str | None = "gone", *, dag_id: str = "daily", run_id: str = "run-1", age: float = 7200, **more: Any
+        environment: str | None = "gone",
+        *,
+        dag_id: str = "daily",
+        run_id: str = "run-1",
+        age: float = 7200,
+        **more: Any,
     ) -> str:
         with monkeypatch.context() as patch:
             if environment is None:
@@ -88,6 +91,19 @@ def left(clocked: Any, create_operator: Any, monkeypatch: pytest.MonkeyPatch) ->
         return str(job_flow_id)
 
     return leave
+
+
+@pytest.fixture
+def running_step(clocked: Any, emr: Any, step: Any) -> Callable[[str], str]:
+    """Let a step run on a cluster for longer than any test; return its id."""
+
+    def add(job_flow_id: str) -> str:
+        steps = [step("--sleep", "1000000")]
+        (step_id,) = emr.add_job_flow_steps(JobFlowId=job_flow_id, Steps=steps)["StepIds"]
+        clocked.clock.advance(60)
+        return str(step_id)
+
+    return add
 
 
 @pytest.fixture

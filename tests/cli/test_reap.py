@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.life import Task
-
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +25,9 @@ def last_event(aws: Any) -> int:
     return int(aws.events.read()[-1]["seq"])
 
 
-def test_dry_run_lists_what_a_gone_environment_left_and_changes_nothing(clocked, left, reap, only_looked, allocation_id):
+def test_dry_run_lists_what_a_gone_environment_left_and_changes_nothing(
+    clocked, left, reap, only_looked, allocation_id
+):
     job_flow_id = left("gone")
     before = last_event(clocked)
     said = reap("--environment", "gone")
@@ -46,8 +46,8 @@ def test_dry_run_lists_what_a_gone_environment_left_and_changes_nothing(clocked,
 def test_account_and_region_are_said_first(clocked, left, reap):
     job_flow_id = left("gone")
     said = reap("--environment", "gone", "--yes")
-    assert said.err.startswith(f"AWS account {said.result['account']}, region {clocked.region}\n")
-    assert said.err.index("AWS account") < said.err.index(job_flow_id)
+    where = f"AWS account {said.result['account']}, region {clocked.region}\n"
+    assert said.err.index(where) < said.err.index(job_flow_id)
 
 
 def test_yes_ends_cluster_and_association_though_it_is_protected(left, reap, emr, ec2, allocation_id):
@@ -64,8 +64,8 @@ def test_only_the_association_that_was_seen_is_undone(clocked, left, reap):
     left("gone")
     before = last_event(clocked)
     reap("--environment", "gone", "--yes")
-    events = [event for event in clocked.events.read(after=before, kind="call")]
-    (undone,) = [event for event in events if event["operation"] == "DisassociateAddress"]
+    calls = clocked.events.read(after=before, kind="call")
+    (undone,) = [event for event in calls if event["operation"] == "DisassociateAddress"]
     assert set(undone["request"]) - {"Action", "Version"} == {"AssociationId"}
 
 
@@ -91,12 +91,9 @@ def test_an_address_that_has_moved_on_is_left_alone(left, reap, emr, ec2, alloca
 
 
 def test_a_step_that_still_runs_keeps_the_address_until_it_has_ended(
-    clocked, left, reap, ec2, steps_operator, step, allocation_id
+    clocked, left, reap, ec2, emr, running_step, allocation_id
 ):
-    job_flow_id = left("gone")
-    add = steps_operator(job_flow_id, steps=[step("sleep", "100000")], wait_for_completion=False)
-    Task(add).run()
-    clocked.clock.advance(60)
+    running_step(left("gone"))
     said = reap("--environment", "gone", "--yes")
     assert said.status == 0
     assert "stays on it until its steps have ended" in said.err
@@ -136,11 +133,9 @@ def test_a_cluster_of_an_unknown_owner_is_listed_and_reaped_only_when_it_is_name
     assert state_of(emr, job_flow_id) in {"TERMINATING", "TERMINATED"}
 
 
-def test_a_named_cluster_that_runs_a_step_is_kept(clocked, left, reap, steps_operator, step):
+def test_a_named_cluster_that_runs_a_step_is_kept(left, reap, running_step):
     job_flow_id = left("elsewhere")
-    (step_id,) = Task(
-        steps_operator(job_flow_id, steps=[step("sleep", "100000")], wait_for_completion=False)
-    ).run()
+    step_id = running_step(job_flow_id)
     said = reap("--job-flow-id", job_flow_id, "--yes")
     assert said.decisions == {job_flow_id: "keep"}
     assert f"it runs step {step_id}" in said.reasons[job_flow_id]
@@ -159,7 +154,9 @@ def test_a_tag_that_does_not_fit_its_digest_is_not_believed(left, reap, emr):
     assert reap("--environment", "gone").decisions == {job_flow_id: "unknown"}
 
 
-def test_an_address_on_an_instance_whose_cluster_has_ended_is_found(clocked, left, reap, emr, allocation_id, only_looked):
+def test_an_address_on_an_instance_whose_cluster_has_ended_is_found(
+    clocked, left, reap, emr, allocation_id, only_looked
+):
     job_flow_id = left("gone")
     cluster = clocked.cluster(job_flow_id)
     cluster.state = "TERMINATED"
