@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.cli.__main__ import main
+from airflow_eip_provider.local_aws.emr.queue import StepQueue
 from tests.life import Task
 from tests.operators.conftest import (
     allocation_id,
@@ -94,8 +95,9 @@ def left(clocked: Any, create_operator: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def running_step(clocked: Any, emr: Any, step: Any) -> Callable[[str], str]:
-    """Let a step run on a cluster for longer than any test; return its id."""
+def running_step(clocked: Any, emr: Any, step: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Let a step run on a cluster, even for a while after that is told to end; return its id."""
+    monkeypatch.setattr(StepQueue, "cancel_all", StepQueue.cancel_pending)
 
     def add(job_flow_id: str) -> str:
         steps = [step("--sleep", "1000000")]
