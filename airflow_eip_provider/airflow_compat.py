@@ -57,6 +57,7 @@ __all__ = [
     "TaskGroup",
     "TriggerEvent",
     "conf",
+    "dag_run_state",
     "own_xcom",
     "remember",
     "remembered",
@@ -64,6 +65,7 @@ __all__ = [
 
 # What Airflow puts in place of the method name when a deferral ended in a timeout or a trigger's error.
 TRIGGER_FAIL_REPR = "__fail__"
+_NOT_FOUND = 404
 
 DEFAULT_DEFERRABLE: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
 
@@ -88,3 +90,26 @@ def remembered(context: Context, key: str) -> Any:
     """Return what an earlier try of this task kept, or this one; ``None`` before Airflow 3.3."""
     store = context.get("task_state_store")
     return None if store is None else store.get(key)
+
+
+def dag_run_state(dag_id: str, run_id: str, *, ti: Any = None) -> str | None:
+    """
+    Return the state of a DAG run ("queued", "running", "success", "failed"); ``None`` when Airflow knows no such run.
+
+    :param ti: of the task that asks: on Airflow 3 tasks have no metadata database, and ask through their supervisor.
+        Processes that have the database, like the command line, leave it out.
+    """
+    if hasattr(ti, "get_dagrun_state"):  # Airflow >= 3.0
+        from airflow.sdk.exceptions import AirflowRuntimeError  # noqa: PLC0415
+
+        try:
+            state = ti.get_dagrun_state(dag_id=dag_id, run_id=run_id)
+        except AirflowRuntimeError as error:
+            if (error.error.detail or {}).get("status_code") == _NOT_FOUND:
+                return None
+            raise
+        return str(getattr(state, "value", state))
+    from airflow.models import DagRun  # noqa: PLC0415 - slow, and the database is not there for everyone
+
+    found = DagRun.find(dag_id=dag_id, run_id=run_id)
+    return str(getattr(found[0].state, "value", found[0].state)) if found else None
