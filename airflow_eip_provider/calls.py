@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from airflow_eip_provider.exceptions import LockStoreUnavailableError
+from airflow_eip_provider.exceptions import LockStoreUnavailableError, NotKnownYetError
 
 T = TypeVar("T")
 
@@ -59,11 +59,11 @@ def error_code(error: ClientError) -> str:
 
 
 def is_transient(error: Exception) -> bool:
-    """Tell whether the same request may succeed later: throttling, a server's error, or no whole response."""
+    """Tell whether the same request may succeed later: throttling, a server's error, no whole response, a new id."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return error_code(error) in THROTTLING_CODES or status >= _SERVER_ERROR
-    return isinstance(error, (*_NO_WHOLE_ANSWER, LockStoreUnavailableError))
+    return isinstance(error, (*_NO_WHOLE_ANSWER, LockStoreUnavailableError, NotKnownYetError))
 
 
 def perform(reading: Reading[T], clients: Mapping[str, Any]) -> T:

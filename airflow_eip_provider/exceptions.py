@@ -20,6 +20,7 @@ Every error that this package raises.
         ├── AddressBusyError            somebody else has the address (not getting it, as opposed to losing it)
         ├── WaitTimeoutError            a bounded wait ended
         ├── ClusterEndedError           the cluster is in a terminal state, or unknown
+        ├── NotKnownYetError            AWS does not know what it has just made
         ├── KilledError                 the task was killed; nothing further is changed
         ├── LockStoreUnavailableError   the lock store gives no answer
         ├── LeaseLostError              the lease went to another owner while this one was not looking
@@ -53,6 +54,7 @@ __all__ = [
     "MissingConnectionError",
     "NewerRecordError",
     "NotBoundError",
+    "NotKnownYetError",
     "NotLeasedError",
     "NotPermittedError",
     "PermanentError",
@@ -215,6 +217,18 @@ class LockStoreUnavailableError(TransientError):
             remedy="a retry goes on where this try stopped; running steps are not concerned",
         )
         self.uri = uri
+
+
+class NotKnownYetError(TransientError):
+    """AWS does not know what it has just made: its reads are eventually consistent."""
+
+    def __init__(self, resource_id: str) -> None:
+        super().__init__(
+            f"using '{resource_id}'",
+            problem="AWS does not know it",
+            remedy="a new id is known seconds later; if it is gone, something else takes its place",
+        )
+        self.resource_id = resource_id
 
 
 class LeaseLostError(TransientError):

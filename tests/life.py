@@ -13,27 +13,36 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import TaskDeferred
+from airflow_eip_provider.hooks import emr as emr_hooks
 from airflow_eip_provider.operators import eip as eip_operators
 from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import create, steps, terminate
 from airflow_eip_provider.sensors import eip as eip_sensors
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
+from airflow_eip_provider.triggers import emr as emr_triggers
 from airflow_eip_provider.triggers import lock as lock_triggers
 from airflow_eip_provider.triggers import poller, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TIMED = (phases, create, steps, terminate, eip_operators, eip_sensors, launch)
+_TIMED = (phases, create, steps, terminate, eip_operators, eip_sensors, launch, emr_hooks, emr_triggers)
 
 
 class TaskInstance:
     """What an operator sees of its task instance."""
 
     def __init__(
-        self, *, task_id: str, dag_id: str = "azure_daily", run_id: str = "run-1", try_number: int = 1
+        self,
+        *,
+        task_id: str,
+        dag_id: str = "azure_daily",
+        run_id: str = "run-1",
+        try_number: int = 1,
+        max_tries: int = 0,
     ) -> None:
         self.task_id, self.dag_id, self.run_id, self.try_number = task_id, dag_id, run_id, try_number
+        self.max_tries = max_tries
         self.map_index = -1
         self.xcoms: dict[str, Any] = {}
 
@@ -45,12 +54,28 @@ class TaskInstance:
         return self.xcoms.get(key)
 
 
-class Task:
-    """One try of one task; a deferral goes through JSON and comes back on a fresh operator, as in Airflow."""
+class _StateStore:
+    def __init__(self, kept: dict[str, Any]) -> None:
+        self._kept = kept
 
-    def __init__(self, operator: Any, **ti: Any) -> None:
+    def get(self, key: str) -> Any:
+        return self._kept.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        self._kept[key] = json.loads(json.dumps(value))
+
+
+class Task:
+    """
+    One try of one task; a deferral goes through JSON and comes back on a fresh operator, as in Airflow.
+
+    :param remembered: what outlives the try, as from Airflow 3.3 on.
+    """
+
+    def __init__(self, operator: Any, *, remembered: dict[str, Any] | None = None, **ti: Any) -> None:
         self._pristine = operator
-        self.ti = TaskInstance(task_id=operator.task_id, **ti)
+        self._remembered = remembered
+        self.ti = TaskInstance(task_id=operator.task_id, **{"max_tries": operator.retries or 0, **ti})
         self.deferral: TaskDeferred | None = None
         self.deferrals: list[str] = []
         self.result: Any = None
@@ -58,7 +83,8 @@ class Task:
 
     @property
     def context(self) -> dict[str, Any]:
-        return {"ti": self.ti, "task_instance": self.ti}
+        store = {} if self._remembered is None else {"task_state_store": _StateStore(self._remembered)}
+        return {"ti": self.ti, "task_instance": self.ti, **store}
 
     @property
     def ended(self) -> bool:

@@ -20,6 +20,7 @@ EXAMPLES = [
     exceptions.AddressBusyError("eipalloc-1", holder="cluster 'j-2'", waited_seconds=60),
     exceptions.WaitTimeoutError("cluster 'j-1'", last_seen="STARTING", bound="waiter_delay"),
     exceptions.ClusterEndedError("j-1", state="TERMINATED", reason="no capacity"),
+    exceptions.NotKnownYetError("eni-1"),
     exceptions.KilledError("eipalloc-1"),
     exceptions.LaunchUnclearError("daily", owner="prod/dag", problem="timeout"),
     exceptions.NotLeasedError("eipalloc-1", job_flow_id="j-1", standing="leased to nobody"),

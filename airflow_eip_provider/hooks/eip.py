@@ -14,6 +14,7 @@ from airflow_eip_provider.exceptions import (
     AddressBusyError,
     AddressNotFoundError,
     MissingConnectionError,
+    NotKnownYetError,
     NotPermittedError,
 )
 
@@ -29,6 +30,8 @@ TOKEN_TAG = "airflow-eip:token"  # noqa: S105 - ours, with a lock store: the lea
 
 # The interfaces that AWS services keep an address on for as long as they live.
 _PERMANENT_INTERFACES = frozenset({"nat_gateway", "network_load_balancer", "global_accelerator_managed"})
+# EC2's reads are eventually consistent (EC2 API, "Eventual consistency").
+_NOT_KNOWN = frozenset({"InvalidNetworkInterfaceID.NotFound", "InvalidInstanceID.NotFound", "InvalidInstanceID"})
 # DryRun wants a well-formed request; the interface need not exist for IAM to answer.
 _NO_INTERFACE = "eni-00000000000000000"
 
@@ -292,6 +295,7 @@ class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
 
         :raises AddressBusyError: when something else carries the address.
         :raises AddressNotFoundError: when it was released meanwhile.
+        :raises NotKnownYetError: when EC2 does not know the interface, which is so for a new one's first seconds.
         """
         try:
             response = self.conn.associate_address(
@@ -303,6 +307,8 @@ class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
                 raise AddressBusyError(allocation_id, holder=place.removeprefix("on ")) from error
             if error_code(error) == "InvalidAllocationID.NotFound":
                 raise AddressNotFoundError(allocation_id, region=self.conn_region_name) from error
+            if error_code(error) in _NOT_KNOWN:
+                raise NotKnownYetError(network_interface_id) from error
             raise
         return str(response["AssociationId"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +28,9 @@ ACTIVE_STEP_STATES = ("PENDING", "RUNNING", "CANCEL_PENDING")
 ALLOCATION_TAG = "airflow-eip:allocation-id"  # ours, on every cluster that is launched for an address
 GUARD_MARK = "[eip "  # in the name of every fenced step, before the nonce of the task that submitted it
 _STEP_IDS_PER_CALL = 10  # ListSteps takes no more (EMR API reference, ListSteps)
+# EMR's reads are eventually consistent; for how long after RunJobFlow is not documented.
+_UNKNOWN_LOOKS = 4
+_UNKNOWN_DELAY_SECONDS = 5
 _UNKNOWN_CLUSTER = frozenset({"InvalidRequestException", "ClusterNotFound"})
 
 
@@ -130,7 +134,12 @@ def read_primary_instance_id(cluster: Cluster) -> Reading[str | None]:
         if cluster.collection_type == "INSTANCE_FLEET"
         else {"InstanceGroupTypes": ["MASTER"]}
     )
-    response = yield Call("emr", "list_instances", {"ClusterId": cluster.job_flow_id, **which})
+    try:
+        response = yield Call("emr", "list_instances", {"ClusterId": cluster.job_flow_id, **which})
+    except ClientError as error:
+        if error_code(error) in _UNKNOWN_CLUSTER:
+            return None
+        raise
     return next(
         (
             str(item["Ec2InstanceId"])
@@ -152,11 +161,21 @@ def read_steps(job_flow_id: str, *, step_ids: Sequence[str]) -> Reading[list[Ste
 
 
 def read_active_steps(job_flow_id: str) -> Reading[list[Step]]:
-    """Read the steps that run or still may; none when EMR does not know the cluster."""
+    """Read the steps that run or still may, newest first; none when EMR does not know the cluster."""
+    return read_all_steps(job_flow_id, states=ACTIVE_STEP_STATES)
+
+
+def read_all_steps(job_flow_id: str, *, states: Sequence[str] = ()) -> Reading[list[Step]]:
+    """
+    Read the steps of a cluster, newest first; none when EMR does not know it.
+
+    :param states: those in these states only.
+    """
     steps: list[Step] = []
+    narrowed: dict[str, Any] = {"StepStates": list(states)} if states else {}
     marker: dict[str, str] = {}
     while True:
-        params = {"ClusterId": job_flow_id, "StepStates": list(ACTIVE_STEP_STATES), **marker}
+        params = {"ClusterId": job_flow_id, **narrowed, **marker}
         try:
             response = yield Call("emr", "list_steps", params)
         except ClientError as error:
@@ -240,9 +259,21 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
 
         RunJobFlow has no client token: botocore's own retry after a lost response would launch a second cluster.
         """
+        return str(self._conn_without_retries.run_job_flow(**config)["JobFlowId"])
+
+    def submit_steps(self, job_flow_id: str, steps: Sequence[Mapping[str, Any]], **options: Any) -> list[str]:
+        """
+        Submit steps and return their ids; sent at most once (elasticmapreduce:AddJobFlowSteps).
+
+        AddJobFlowSteps has no token either: a second sending would run the steps twice.
+        """
+        sent = self._conn_without_retries.add_job_flow_steps(JobFlowId=job_flow_id, Steps=list(steps), **options)
+        return list(sent["StepIds"])
+
+    @property
+    def _conn_without_retries(self) -> Any:
         once = self._get_config().merge(Config(retries={"total_max_attempts": 1}))
-        client = self.get_client_type(region_name=self.region_name, config=once)
-        return str(client.run_job_flow(**config)["JobFlowId"])
+        return self.get_client_type(region_name=self.region_name, config=once)
 
     def cancel_steps(self, job_flow_id: str, *, step_ids: Sequence[str]) -> None:
         """Cancel steps, running ones included; those that have ended are left alone (elasticmapreduce:CancelSteps)."""
@@ -254,6 +285,20 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
             if error_code(error) not in _UNKNOWN_CLUSTER:
                 raise
             self.log.info("Cluster %s takes no cancellation any more: %s", job_flow_id, error)
+
+    def end(self, job_flow_id: str) -> None:
+        """
+        Terminate a cluster by its id, be it so new that EMR does not know it everywhere yet, or gone already.
+
+        (elasticmapreduce:DescribeCluster, …:SetTerminationProtection, …:TerminateJobFlows)
+        """
+        for _ in range(_UNKNOWN_LOOKS):
+            cluster = self.get_cluster(job_flow_id)
+            if cluster is not None:
+                self.terminate(cluster)
+                return
+            time.sleep(_UNKNOWN_DELAY_SECONDS)
+        self.log.warning("EMR does not know cluster %s: there is nothing to terminate", job_flow_id)
 
     def terminate(self, cluster: Cluster) -> None:
         """

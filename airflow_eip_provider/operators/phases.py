@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink, EmrLogsLink
 
 from airflow_eip_provider.airflow_compat import TRIGGER_FAIL_REPR, AirflowFailException, TaskDeferred
-from airflow_eip_provider.calls import Reading, perform
+from airflow_eip_provider.calls import Reading, is_transient, perform
 from airflow_eip_provider.exceptions import (
     ClusterEndedError,
     ElasticIpError,
@@ -28,6 +28,7 @@ from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock import LockStoreHook
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.operators.tenancy import Tenancy, lock_store_uri
+from airflow_eip_provider.triggers.backoff import Backoff
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 # A trigger that fires within seconds can lose a race inside Airflow (apache/airflow#66374).
 SHORTEST_DEFERRAL_SECONDS = 10
+# So often in one phase a call without an answer is made again: some minutes. After that it is Airflow's turn to retry.
+_MOST_MISSES = 6
 # Airflow's own timeout is only the net below the deadline that the trigger keeps.
 _DEFERRAL_MARGIN = timedelta(minutes=2)
 CLUSTER_LINKS = (EmrClusterLink(), EmrLogsLink(), ElasticIpLink())
@@ -141,12 +144,21 @@ class PhasedOperator:
 
     def _live(self, context: Context, state: Any, event: dict[str, Any] | None) -> Any:
         self._context = context
+        pause, misses = Backoff(float(self.waiter_delay)), 0
         try:
-            if state is None:
-                state = self.begin(context)
-            self._state = state
             while True:
-                outcome = self.advance(context, state, event)
+                try:
+                    if state is None:
+                        state = self.begin(context)
+                    self._state = state
+                    outcome = self.advance(context, state, event)
+                except Exception as error:
+                    misses += 1
+                    if misses > _MOST_MISSES or not is_transient(error):
+                        raise
+                    pause.missed()
+                    self._sleep(pause.seconds(), error)
+                    continue
                 self.check_not_killed()
                 if isinstance(outcome, Result):
                     return outcome.value
@@ -160,6 +172,13 @@ class PhasedOperator:
         except BaseException:
             self._undo_quietly(context, state)
             raise
+
+    def _sleep(self, seconds: float, error: Exception) -> None:
+        """Let some time pass after a call without an answer; every phase may be gone through again."""
+        self.check_not_killed()
+        self.log.warning("AWS gave no answer, trying again in %.0f s: %s", seconds, error)
+        time.sleep(seconds)
+        self.check_not_killed()
 
     def _wait(self, trigger: WatchTrigger) -> dict[str, Any]:
         if self.deferrable:

@@ -39,7 +39,5 @@ def free_address(eip: ElasticIpHook, *, allocation_id: str, job_flow_id: str) ->
 
 def end_cluster(emr: EmrClusterHook, eip: ElasticIpHook, *, allocation_id: str, job_flow_id: str) -> None:
     """Terminate a cluster on which no step was started, and free the address."""
-    cluster = emr.get_cluster(job_flow_id)
-    if cluster is not None:
-        emr.terminate(cluster)
+    emr.end(job_flow_id)
     free_address(eip, allocation_id=allocation_id, job_flow_id=job_flow_id)

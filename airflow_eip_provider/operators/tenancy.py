@@ -198,8 +198,5 @@ class Tenancy:
         return said + time.monotonic() - asked
 
     def _terminate(self, carrier: str) -> None:
-        if not is_cluster(carrier):
-            return
-        cluster = self._emr.get_cluster(carrier)
-        if cluster is not None:
-            self._emr.terminate(cluster)
+        if is_cluster(carrier):
+            self._emr.end(carrier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_eip_provider.hooks.eip import read_address, read_holder
@@ -37,9 +38,19 @@ def _gone(job_flow_id: str, cluster: Cluster | None) -> Verdict:
     return Verdict("failed", f"Cluster '{job_flow_id}' is {state}: {reason}", data)
 
 
-def read_primary_running(job_flow_id: str) -> Reading[Verdict]:
-    """Judge whether the primary instance can carry an address; that is long before the cluster is ready."""
+def _not_known_yet(job_flow_id: str) -> Verdict:
+    return Verdict("pending", f"EMR does not know the new cluster {job_flow_id} yet")
+
+
+def read_primary_running(job_flow_id: str, *, is_new: bool = False) -> Reading[Verdict]:
+    """
+    Judge whether the primary instance can carry an address; that is long before the cluster is ready.
+
+    :param is_new: EMR may not know the cluster yet.
+    """
     cluster = yield from read_cluster(job_flow_id)
+    if cluster is None and is_new:
+        return _not_known_yet(job_flow_id)
     if cluster is None or cluster.is_ending:
         return _gone(job_flow_id, cluster)
     instance_id = yield from read_primary_instance_id(cluster)
@@ -51,9 +62,15 @@ def read_primary_running(job_flow_id: str) -> Reading[Verdict]:
     return Verdict(status, f"Cluster {job_flow_id} is {cluster.state}. {verdict.message}", verdict.data)
 
 
-def read_cluster_state(job_flow_id: str, *, target: Target) -> Reading[Verdict]:
-    """Judge whether a cluster is in one of the states that the target names, or can never be."""
+def read_cluster_state(job_flow_id: str, *, target: Target, is_new: bool = False) -> Reading[Verdict]:
+    """
+    Judge whether a cluster is in one of the states that the target names, or can never be.
+
+    :param is_new: EMR may not know the cluster yet.
+    """
     cluster = yield from read_cluster(job_flow_id)
+    if cluster is None and is_new:
+        return _not_known_yet(job_flow_id)
     if target == "cluster_ended" and cluster is None:
         return Verdict("done", f"EMR does not know cluster {job_flow_id} (any more)")
     if cluster is None:
@@ -68,13 +85,15 @@ def read_cluster_state(job_flow_id: str, *, target: Target) -> Reading[Verdict]:
     return Verdict("pending", message, data)
 
 
-def read_target(job_flow_id: str, *, target: Target) -> Reading[Verdict]:
-    """Judge whether a cluster is where it is wanted."""
-    return (
-        read_primary_running(job_flow_id)
-        if target == "primary_running"
-        else read_cluster_state(job_flow_id, target=target)
-    )
+def read_target(job_flow_id: str, *, target: Target, is_new: bool = False) -> Reading[Verdict]:
+    """
+    Judge whether a cluster is where it is wanted.
+
+    :param is_new: EMR may not know the cluster yet.
+    """
+    if target == "primary_running":
+        return read_primary_running(job_flow_id, is_new=is_new)
+    return read_cluster_state(job_flow_id, target=target, is_new=is_new)
 
 
 class EmrClusterTrigger(WatchTrigger):
@@ -83,18 +102,20 @@ class EmrClusterTrigger(WatchTrigger):
 
     :param target: "primary_running" (it can carry an address), "cluster_ready" (RUNNING or WAITING), "cluster_waiting",
         "cluster_completed" (ended without errors) or "cluster_ended" (with or without).
+    :param appears_by: seconds since the epoch, until which EMR may not know the cluster yet.
     """
 
-    own_fields = ("job_flow_id", "target")
+    own_fields = ("job_flow_id", "target", "appears_by")
 
-    def __init__(self, *, job_flow_id: str, target: Target, **watch: Any) -> None:
+    def __init__(self, *, job_flow_id: str, target: Target, appears_by: float = 0.0, **watch: Any) -> None:
         super().__init__(**watch)
         self.job_flow_id = job_flow_id
         self.target: Target = target
+        self.appears_by = appears_by
 
     def look(self) -> Reading[Verdict]:
         """Look at the cluster."""
-        return read_target(self.job_flow_id, target=self.target)
+        return read_target(self.job_flow_id, target=self.target, is_new=time.time() < self.appears_by)
 
 
 def read_no_step_runs(job_flow_id: str, *, name_contains: str = "") -> Reading[Verdict]:

@@ -36,13 +36,18 @@ def main(arguments: list[str] | None = None) -> int:
         for outcome in fleet.live(chosen, kinds=options.kind or list(KINDS), every=options.every):
             outcomes.append(outcome)
             if outcome.problems and outcome.plan.operators == "ours":
-                print(f"{outcome.plan}: {outcome.point}: {'; '.join(outcome.problems)}", flush=True)
+                _say(f"{outcome.plan}: {outcome.point}: {'; '.join(outcome.problems)}")
             if len(outcomes) % _TELL_EVERY == 0:
-                print(f"{len(outcomes)} runs", file=sys.stderr, flush=True)
-    print(report.matrix(outcomes))
-    print(report.failures(outcomes, options.logs))
+                _say(f"{len(outcomes)} runs")
+    _say(report.matrix(outcomes))
+    _say(report.failures(outcomes, options.logs))
     lost = [one for one in outcomes if one.problems and one.plan.operators == "ours"]
     return 1 if lost else 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.local_aws import LocalAws
 
-# More often in a row than botocore tries by itself (5 times in its legacy mode).
+# More often in a row than botocore tries by itself (5 times in its legacy mode); what is sent once meets it twice.
 _LASTING = 6
+_SENT_ONCE = {"RunJobFlow": 2, "AddJobFlowSteps": 2}
 # How often an id is unknown that was just made.
 _UNKNOWN_TIMES = 2
 
@@ -145,6 +146,7 @@ class Chaos(Faults):
         return self._happen(point.kind, operation)
 
     def _happen(self, kind: str, operation: str) -> Fault | None:  # noqa: C901 - one case a kind
+        times = _SENT_ONCE.get(operation, _LASTING)
         match kind:
             case "killed before":
                 self.kill(self._process.pid, signal.SIGKILL)
@@ -157,11 +159,11 @@ class Chaos(Faults):
             case "never answered":
                 return Fault(operation=operation, kind="silence")
             case "resets":
-                self.add(operation=operation, kind="reset", times=_LASTING)
+                self.add(operation=operation, kind="reset", times=times)
             case "throttled":
-                self.add(operation=operation, kind="throttle", times=_LASTING)
+                self.add(operation=operation, kind="throttle", times=times)
             case "5xx":
-                self.add(operation=operation, kind="error", code="InternalServerError", times=_LASTING)
+                self.add(operation=operation, kind="error", code="InternalServerError", times=times)
             case "expired":
                 self._expired = self._process.pid
                 return self._expiry(operation)

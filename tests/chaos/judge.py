@@ -39,7 +39,7 @@ def problems(evidence: Evidence) -> list[str]:
     """Return what is wrong; nothing is, when the fault was survived."""
     return [
         *_clusters(evidence.events),
-        *_address(evidence.events),
+        *_address(evidence.events, evidence.kind),
         *_theft(evidence.events),
         *_outcome(evidence),
         *_lease(evidence),
@@ -59,7 +59,7 @@ def _clusters(events: Sequence[Event]) -> list[str]:
     return found + [f"{name} is left {state}" for name, state in states.items() if state not in _ENDED]
 
 
-def _address(events: Sequence[Event]) -> list[str]:
+def _address(events: Sequence[Event], kind: str | None) -> list[str]:
     """The address was on one cluster at a time, under every step that ran, and is free at the end."""
     place = Place()
     for event in events:
@@ -67,7 +67,9 @@ def _address(events: Sequence[Event]) -> list[str]:
             place.address(event)
         elif event["kind"] == "step":
             place.step(event)
-    return place.problems + ([f"the address is left on {place.holder}"] if place.holder else [])
+    # What the fault itself did to a step is not the judge's business.
+    blamed = [] if kind in _FATAL else place.problems
+    return blamed + ([f"the address is left on {place.holder}"] if place.holder else [])
 
 
 def _theft(events: Sequence[Event]) -> list[str]:
@@ -97,5 +99,5 @@ def _lease(evidence: Evidence) -> list[str]:
     found = [f"the lease is left with {record.lease.carrier}"] if record.lease else []
     found += [f"{len(record.queue)} are left in the queue"] if record.queue else []
     bound = {e["job_flow_id"] for e in evidence.events if e["kind"] == "address" and e["change"] == "associated"}
-    strangers = {ended.carrier for ended in record.history if ended.carrier} - bound
-    return found + [f"the history names {name}, which never had the address" for name in strangers]
+    told = {ended.carrier for ended in record.history if ended.carrier and ended.why != "undone"}
+    return found + [f"the history says that {name} had the address" for name in told - bound]

@@ -38,9 +38,11 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.operators.tenancy import Tenancy
-    from airflow_eip_provider.triggers.watch import WatchTrigger
+    from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 # The stock operator's waiters: "job_flow_waiting" and "job_flow_terminated".
+# EMR's reads are eventually consistent; for how long after RunJobFlow is not documented.
+_APPEARS_WITHIN = timedelta(minutes=2)
 _WAIT_TARGETS: dict[str, Target] = {
     "WAIT_FOR_COMPLETION": "cluster_waiting",
     "WAIT_FOR_STEPS_COMPLETION": "cluster_completed",
@@ -53,6 +55,7 @@ class CreateState(LeasingState):
 
     job_flow_id: str | None = None
     start_deadline: float = 0.0
+    appears_by: float = 0.0
     bound: bool = False
 
 
@@ -174,7 +177,7 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
             return waiting
         if self.wait_policy is not None:
             target = _WAIT_TARGETS[self.wait_policy.name]
-            if self.look(read_target(str(state.job_flow_id), target=target)).status != "done":
+            if self._look_at_cluster(state, target).status != "done":
                 return self._wait_for_cluster(state, target)
         return Result(state.job_flow_id)
 
@@ -221,12 +224,9 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
     def _bind(self, context: Context, state: CreateState, binder: Binder) -> WatchTrigger | None:
         """Bind the address if that is possible now; return the wait that is needed first, else ``None``."""
         job_flow_id = str(state.job_flow_id)
-        if (
-            self.bind_at == "cluster_ready"
-            and self.look(read_target(job_flow_id, target="cluster_ready")).status != "done"
-        ):
+        if self.bind_at == "cluster_ready" and self._look_at_cluster(state, "cluster_ready").status != "done":
             return self._wait_for_cluster(state, "cluster_ready")
-        primary = self.look(read_target(job_flow_id, target="primary_running"))
+        primary = self._look_at_cluster(state, "primary_running")
         if primary.status != "done":
             return self._wait_for_cluster(state, "primary_running")
         self.check_not_killed()
@@ -314,6 +314,7 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
         remember(context, "job_flow_id", job_flow_id)
         state.start_deadline = time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts)
+        state.appears_by = time.time() + _APPEARS_WITHIN.total_seconds()
         self.log.info("The cluster is %s", job_flow_id)
         self.link_cluster(context, job_flow_id, log_uri=log_uri)
 
@@ -326,10 +327,16 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
             job_flow_id=state.job_flow_id, like=like, **self.watch(state, deadline=state.lock_deadline)
         )
 
+    def _look_at_cluster(self, state: CreateState, target: Target) -> Verdict:
+        is_new = time.time() < state.appears_by
+        return self.look(read_target(str(state.job_flow_id), target=target, is_new=is_new))
+
     def _wait_for_cluster(self, state: CreateState, target: Target) -> WatchTrigger:
         state.waiting_for = target
         shared = self.watch(state, deadline=state.start_deadline)
-        return EmrClusterTrigger(job_flow_id=str(state.job_flow_id), target=target, **shared)
+        return EmrClusterTrigger(
+            job_flow_id=str(state.job_flow_id), target=target, appears_by=state.appears_by, **shared
+        )
 
     def _timed_out(self, state: CreateState, event: dict[str, Any]) -> Exception:
         if state.waiting_for == "lease":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,7 +24,7 @@ from airflow_eip_provider.exceptions import (
     StepFailedError,
     WaitTimeoutError,
 )
-from airflow_eip_provider.hooks.emr import GUARD_MARK, EmrClusterHook, read_active_steps, read_steps
+from airflow_eip_provider.hooks.emr import GUARD_MARK, EmrClusterHook, read_active_steps, read_all_steps, read_steps
 from airflow_eip_provider.hooks.step_logs import StepLogHook, StepLogs, read_logs_written
 from airflow_eip_provider.lock.programs import guard
 from airflow_eip_provider.operators import preflight
@@ -50,6 +51,22 @@ _LOGS_TAKE = timedelta(minutes=6)  # EMR archives logs every five minutes (EMR M
 _LOG_TAIL_LINES = 40
 _NONCE_DIGITS = 12
 _NAME_LENGTH = 256  # StepConfig.Name (EMR API reference)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What the names of a try's steps end with, so that a later try finds them."""
+
+    owner: str
+    try_number: int
+
+    def __str__(self) -> str:
+        return f"{GUARD_MARK}{self.owner}.{self.try_number}]"
+
+    def try_of(self, name: str) -> int | None:
+        """Return the try of this owner that submitted a step; ``None`` for a step of others."""
+        found = re.search(rf"{re.escape(GUARD_MARK + self.owner)}\.(\d+)\]$", name)
+        return int(found[1]) if found else None
 
 
 @dataclass(slots=True)
@@ -97,6 +114,8 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
     )
     operator_extra_links = CLUSTER_LINKS  # type: ignore[assignment]
 
+    _submits = False
+
     def __init__(
         self,
         *,
@@ -137,16 +156,14 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
             association_id=address.association_id,
             deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
         )
-        mark = f"{GUARD_MARK}{Owner.of(context).digest[:_NONCE_DIGITS]}]"
-        running = [step.step_id for step in self.emr.read(read_active_steps(job_flow_id)) if mark in step.name]
-        if running:
-            self.log.info("Steps %s of an earlier try are still active; watching them", ", ".join(running))
-        else:
+        mark = _Mark(Owner.of(context).digest[:_NONCE_DIGITS], state.try_number)
+        adopted = self._adopt(job_flow_id, mark, count=len(steps), first_try=self._first_try(context))
+        if not adopted:
             self.check_not_killed()
-            running = self._submit(job_flow_id, steps, mark=mark)
-        state.step_ids = running
+            self._submits = True
+        state.step_ids = adopted or self._submit(job_flow_id, steps, mark)
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
-        context["ti"].xcom_push(key="step_ids", value=running)
+        context["ti"].xcom_push(key="step_ids", value=state.step_ids)
         return state
 
     def advance(self, context: Context, state: StepsState, event: dict[str, Any] | None) -> WatchTrigger | Result:
@@ -212,14 +229,38 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
             )
         return str(job_flow_id)
 
-    def _submit(self, job_flow_id: str, steps: list[dict[str, Any]], *, mark: str) -> list[str]:
+    def _first_try(self, context: Context) -> int:
+        """Return the first try since the task was last cleared: a clear allows as many retries again."""
+        return max(1, int(context["ti"].max_tries) - int(self.retries or 0) + 1)
+
+    def _adopt(self, job_flow_id: str, mark: _Mark, *, count: int, first_try: int) -> list[str]:
+        """
+        Find the steps that were submitted already: those that are still active, or that all completed.
+
+        A task that was cleared runs its steps again; one whose process or whose answer was lost does not.
+        """
+        may_be_done = mark.try_number > first_try or self._submits
+        reading = read_all_steps(job_flow_id) if may_be_done else read_active_steps(job_flow_id)
+        tries: dict[int, list[Step]] = {}
+        for step in reversed(self.emr.read(reading)):
+            if (number := mark.try_of(step.name)) is not None:
+                tries.setdefault(number, []).append(step)
+        newest = max(tries, default=0)
+        for number, steps in tries.items():
+            completed = len(steps) == count and all(step.state == "COMPLETED" for step in steps)
+            if any(step.is_active for step in steps) or (completed and number == newest >= first_try):
+                step_ids = [step.step_id for step in steps]
+                self.log.info("Going on with steps %s of try %s", ", ".join(step_ids), number)
+                return step_ids
+        return []
+
+    def _submit(self, job_flow_id: str, steps: list[dict[str, Any]], mark: _Mark) -> list[str]:
         """AddJobFlowSteps has no token either: the mark in the names lets a retry find what it submitted."""
         marked = copy.deepcopy(steps)
         for step in marked:
-            step["Name"] = f"{step['Name'][: _NAME_LENGTH - len(mark) - 1]} {mark}"
+            step["Name"] = f"{step['Name'][: _NAME_LENGTH - len(str(mark)) - 1]} {mark}"
         role = {"ExecutionRoleArn": self.execution_role_arn} if self.execution_role_arn else {}
-        response = self.emr.conn.add_job_flow_steps(JobFlowId=job_flow_id, Steps=marked, **role)
-        step_ids = list(response["StepIds"])
+        step_ids = self.emr.submit_steps(job_flow_id, marked, **role)
         self.log.info("Submitted steps %s to cluster %s", ", ".join(step_ids), job_flow_id)
         return step_ids
 
