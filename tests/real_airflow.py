@@ -6,8 +6,9 @@ A real Airflow of any supported version, for scenarios that need its processes.
     airflow.migrate(); airflow.start(); airflow.wait_for_dags({...})
     run_id = airflow.rest.trigger("daily"); …; children.stop()
 
-LocalExecutor, and every wait inside Airflow shortened. Airflow 3 keeps its metadata in SQLite; Airflow 2, whose tasks
-write to the database themselves, in a PostgreSQL server of its own.
+LocalExecutor, and every wait inside Airflow shortened. The metadata are in a PostgreSQL server of its own when the
+environment has the drivers (psycopg2, and asyncpg for Airflow 3). Without them Airflow 3 uses SQLite, which is too slow
+for many runs side by side; Airflow 2, whose tasks write to the database themselves, needs PostgreSQL.
 """
 
 from __future__ import annotations
@@ -89,8 +90,22 @@ def real_airflow(
         **{f"AIRFLOW__{name}": value for name, value in waits.items()},
         **extra,
     }
+    postgres = None
+    if _has(venv, "psycopg2") and (version < (3,) or _has(venv, "asyncpg")):
+        postgres = Postgres(children, directory=state / "postgres")
+        environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"postgresql+psycopg2://{postgres.place}"
+        environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"] = f"postgresql+asyncpg://{postgres.place}"
+    elif version < (3,):
+        raise DemoError(f"Airflow 2 needs PostgreSQL; install psycopg2-binary into {venv}")
     python = str(venv / "bin" / "python")
-    return made(children, home=state / "airflow", dags=dags, extra=environment, port=port, python=python)
+    airflow = made(children, home=state / "airflow", dags=dags, extra=environment, port=port, python=python)
+    airflow.postgres = postgres
+    return airflow
+
+
+def _has(venv: Path, module: str) -> bool:
+    asked = subprocess.run([venv / "bin" / "python", "-c", f"import {module}"], capture_output=True, check=False)
+    return asked.returncode == 0
 
 
 class Rest(AirflowRest):
@@ -158,6 +173,13 @@ class RealAirflow(Airflow):
     """Airflow 3, whose triggerers can be killed, stopped and multiplied."""
 
     rest: Rest
+    postgres: Postgres | None = None
+
+    def migrate(self) -> None:
+        """Make the metadata database."""
+        if self.postgres is not None:
+            self.postgres.start()
+        super().migrate()
 
     def _client(self) -> AirflowRest:
         return Rest(self.url)
@@ -186,7 +208,7 @@ class RealAirflow(Airflow):
 
 
 class RealAirflow2(RealAirflow):
-    """Airflow 2: a webserver, a scheduler, a triggerer, and PostgreSQL."""
+    """Airflow 2: a webserver, a scheduler and a triggerer."""
 
     rest: Rest
 
@@ -194,12 +216,10 @@ class RealAirflow2(RealAirflow):
         return Rest2(self.url)
 
     def _settings(self, dags: Path) -> dict[str, str]:
-        self._postgres = Postgres(self._children, directory=self.home.parent / "postgres")
         three = super()._settings(dags)
         dropped = ("AIRFLOW__API", "AIRFLOW__DAG_PROCESSOR", "AIRFLOW__CORE__SIMPLE", "AIRFLOW__CORE__EXECUTION")
         kept = {name: value for name, value in three.items() if not name.startswith(dropped)}
         options = {
-            "DATABASE__SQL_ALCHEMY_CONN": self._postgres.url,
             "WEBSERVER__SECRET_KEY": three["AIRFLOW__API__SECRET_KEY"],
             "WEBSERVER__CONFIG_FILE": str(self.home / "webserver_config.py"),
             "API__AUTH_BACKENDS": "airflow.api.auth.backend.default",
@@ -212,7 +232,6 @@ class RealAirflow2(RealAirflow):
 
     def migrate(self) -> None:
         """Make the metadata database."""
-        self._postgres.start()
         super().migrate()
         (self.home / "webserver_config.py").write_text("AUTH_ROLE_PUBLIC = 'Admin'\nWTF_CSRF_ENABLED = False\n")
 
@@ -224,7 +243,7 @@ class Postgres:
         self._children = children
         self._directory = directory
         self._port = free_port()
-        self.url = f"postgresql+psycopg2://airflow@127.0.0.1:{self._port}/postgres"
+        self.place = f"airflow@127.0.0.1:{self._port}/postgres"
 
     def start(self) -> None:
         """

@@ -50,7 +50,7 @@ def net_of(scenario: Scenario, evidence: Evidence, record: Record) -> str:
     nets = {
         "idle termination": IDLE,
         "the triggerer": TRIGGER,
-        "the next owner": NEXT_OWNER,
+        "the other DAG": NEXT_OWNER,
         "its own DAG": TEARDOWN if why == "terminated" or not why else CLEAN_UP,
     }
     return nets.get(last.ended_by, last.ended_by)

@@ -27,7 +27,7 @@ class Cluster:
     One cluster's life. Moments are the numbers of events, or ``None``.
 
     :param token: of the lease that it was launched under.
-    :param ended_by: "its own DAG", "the next owner", "the triggerer", or EMR's own reason.
+    :param ended_by: "its own DAG", "the other DAG", "the triggerer", "idle termination", or EMR's own reason.
     """
 
     job_flow_id: str
@@ -72,22 +72,23 @@ class Evidence:
     def _cluster(self, launch: Event) -> Cluster:
         job_flow_id = launch["response"]["JobFlowId"]
         tags = {tag["Key"]: tag["Value"] for tag in launch["request"]["Tags"]}
+        dag_id = tags[OWNER_TAG].split("/")[1]
         states = [e for e in self.events if e["kind"] == "cluster" and e["job_flow_id"] == job_flow_id]
         ending = next((e for e in states if e["to"] in ("TERMINATING", *_ENDED)), None)
         ended = next((e for e in states if e["to"] in _ENDED), None)
         mine = [e for e in self.events if e["kind"] == "step" and e["job_flow_id"] == job_flow_id]
         return Cluster(
             job_flow_id=job_flow_id,
-            dag_id=tags[OWNER_TAG].split("/")[1],
+            dag_id=dag_id,
             token=int(tags[TOKEN_TAG]),
             launched=launch["seq"],
             ending=ending["seq"] if ending else None,
             ended=ended["seq"] if ended else None,
-            ended_by=self._ended_by(job_flow_id, ending),
+            ended_by=self._ended_by(job_flow_id, ending, dag_id=dag_id),
             steps={event["step_id"]: event["state"] for event in mine},
         )
 
-    def _ended_by(self, job_flow_id: str, ending: Event | None) -> str:
+    def _ended_by(self, job_flow_id: str, ending: Event | None, *, dag_id: str) -> str:
         if ending is None:
             return "nobody"
         if "auto-termination" in (ending["reason"]["Message"] or ""):
@@ -95,8 +96,7 @@ class Evidence:
         # A call is logged when it is answered, after what it changed.
         for call in self.calls("TerminateJobFlows", job_flow_id):
             who = caller(call["user_agent"], dag_ids=self._dag_ids)
-            names = {self._dag_ids[0]: "its own DAG", self._dag_ids[1]: "the next owner", TRIGGERER: "the triggerer"}
-            return names.get(str(who), "a stranger")
+            return {dag_id: "its own DAG", TRIGGERER: "the triggerer", None: "a stranger"}.get(who, "the other DAG")
         return str(ending["reason"]["Message"])
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.exits.world import Run, next_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 Version = tuple[int, ...]
 
@@ -168,7 +167,7 @@ def kill_triggerer(phase: Callable[[Run], Run]) -> Callable[[Run], None]:
 
 
 def two_triggerers(run: Run) -> None:
-    """One of two stands still until the other has taken its triggers over; then both run the same ones; then one ends."""
+    """One stands still until the other has its triggers, and both run the same ones then; one ends, then the other."""
     airflow = run.world.airflow
     launching(run)
     airflow.start_triggerer("triggerer-2")

@@ -204,7 +204,7 @@ class Run:
 
 
 def _is(process: psutil.Process, task: TaskState) -> bool:
-    """Whether a process supervises or runs a task: Airflow 3 names it after the task instance's id, Airflow 2 after it."""
+    """Whether a process supervises or runs a task, by the name that Airflow gives it."""
     try:
         title = " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.AccessDenied):
