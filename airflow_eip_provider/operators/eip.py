@@ -14,6 +14,7 @@ from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import GUARD_MARK
+from airflow_eip_provider.hooks.teardown import free_address
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.programs import close, release
@@ -22,7 +23,6 @@ from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binding import Binder, bound_facts
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
-from airflow_eip_provider.operators.teardown import free_address
 from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, read_instance_running
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs, read_target

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.hooks.tenancy import Tenancy
     from airflow_eip_provider.lock.model import Lease
     from airflow_eip_provider.lock.store import Seen
-    from airflow_eip_provider.operators.tenancy import Tenancy
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 

@@ -26,8 +26,9 @@ from airflow_eip_provider.exceptions import (
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock import LockStoreHook
+from airflow_eip_provider.hooks.tenancy import Tenancy
 from airflow_eip_provider.links.eip import ElasticIpLink
-from airflow_eip_provider.operators.tenancy import Tenancy, lock_store_uri
+from airflow_eip_provider.operators.tenancy import lock_store_uri
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context

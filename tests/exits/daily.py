@@ -9,9 +9,10 @@ from airflow_eip_provider.operators import phases
 from airflow_eip_provider.task_groups.emr import StaticIpCluster
 
 try:
-    from airflow.sdk import DAG
+    from airflow.sdk import DAG, get_parsing_context
 except ImportError:  # Airflow 2
-    from airflow import DAG  # type: ignore[attr-defined,no-redef]
+    from airflow import DAG
+    from airflow.utils.dag_parsing_context import get_parsing_context
 
 # Simulated seconds. EMR ends an idle cluster after this; a healthy run needs a fraction of it between two steps.
 IDLE_SECONDS = 1200
@@ -41,7 +42,7 @@ def daily(
     :param airflow_times_out_first: let Airflow's timeout of a deferral come before the trigger's own deadline.
     :param create: further parameters of the creating task.
     """
-    if airflow_times_out_first:
+    if airflow_times_out_first and get_parsing_context().dag_id:  # in its tasks' processes only
         phases._DEFERRAL_MARGIN = timedelta(seconds=-600)
     dag = DAG(
         dag_id,

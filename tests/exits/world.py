@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -23,7 +25,6 @@ from tests.real_airflow import real_airflow, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from airflow_eip_provider.lock.model import Record
     from demo.airflow import TaskState
@@ -35,6 +36,7 @@ TIME_SCALE = 10.0
 _CREDENTIALS = {"aws_access_key_id": "exits", "aws_secret_access_key": "local-exits"}
 _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 480.0
+_HERE = Path(__file__).resolve().parent
 FINAL = frozenset({"success", "failed"})
 
 
@@ -76,18 +78,18 @@ class World:
         self._folder.mkdir(parents=True)
         ec2 = self.client("ec2")
         subnet_id = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+        dags: dict[str, dict[str, Any]] = {}
         for name, parameters in self._dags.items():
             self.addresses[name] = ec2.allocate_address(Domain="vpc")["AllocationId"]
             where = {"allocation_id": self.addresses[name], "subnet_id": subnet_id}
-            self._write(name, {"deferrable": True, **where, **parameters})
-            self._write(next_of(name), {"deferrable": False, **where})
+            dags[name] = {"deferrable": True, **where, **parameters}
+            dags[next_of(name)] = {"deferrable": False, **where}
+        (self._folder / "dags.json").write_text(json.dumps(dags), encoding="utf-8")
+        shutil.copy(_HERE / "dags" / "exits.py", self._folder)
         self.airflow.migrate()
+        self.airflow.preload(_HERE / "plugins" / "preload.py")
         self.airflow.start()
-        self.airflow.wait_for_dags({dag_id for name in self._dags for dag_id in (name, next_of(name))})
-
-    def _write(self, dag_id: str, parameters: Mapping[str, Any]) -> None:
-        text = f"from tests.exits.daily import daily  # an Airflow DAG\n\ndag = daily({dag_id!r}, **{parameters!r})\n"
-        (self._folder / f"{dag_id}.py").write_text(text, encoding="utf-8")
+        self.airflow.wait_for_dags(set(dags))
 
     def record(self, name: str) -> Record:
         """Return the lock's record of a scenario's address."""

@@ -19,6 +19,7 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock import mark_tags
+from airflow_eip_provider.hooks.teardown import end_cluster
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.programs import Lost, launch, relocate
 from airflow_eip_provider.lock.requests import Mark, Unclear
@@ -29,7 +30,6 @@ from airflow_eip_provider.operators.launch import Launcher
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
-from airflow_eip_provider.operators.teardown import end_cluster, free_address
 from airflow_eip_provider.operators.tenancy import UNSET, speaker_of
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, read_target
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.operators.tenancy import Tenancy
+    from airflow_eip_provider.hooks.tenancy import Tenancy
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 # The stock operator's waiters: "job_flow_waiting" and "job_flow_terminated".
@@ -258,19 +258,23 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         """Terminate this try's cluster and free the address; a newer try's is left alone."""
         job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
         if self.tenancy is not None:
-            terminate = getattr(self, "terminate_job_flow_on_failure", True)
-            self.give_back(context, state, carrier=job_flow_id, terminate=terminate)
+            self.give_back(context, state, carrier=job_flow_id, terminate=self._terminates)
             return
         if job_flow_id is None:
             return
-        cluster = self.emr.get_cluster(job_flow_id)
-        if cluster is not None and Launcher.newest_try(cluster) > context["ti"].try_number:
-            self.log.info("A newer try has adopted cluster %s; leaving it alone", job_flow_id)
-            return
-        if getattr(self, "terminate_job_flow_on_failure", True):
-            end_cluster(self.emr, self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
-        else:
-            free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
+        end_cluster(
+            self.emr,
+            self.eip,
+            allocation_id=self.allocation_id,
+            job_flow_id=job_flow_id,
+            try_number=context["ti"].try_number,
+            terminate=self._terminates,
+        )
+
+    @property
+    def _terminates(self) -> bool:
+        """Whether a failure ends the cluster; older Amazon providers do not know the parameter."""
+        return bool(getattr(self, "terminate_job_flow_on_failure", True))
 
     def _check_parameters(self) -> None:
         preflight.check_allocation_id(self.allocation_id)
