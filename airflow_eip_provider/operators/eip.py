@@ -176,6 +176,10 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         elif state is not None and state.association_id is not None:
             self.eip.disassociate(state.association_id)
 
+    def undo_when_killed(self, state: AssociateState) -> tuple[str, dict[str, Any]] | None:
+        """The lease or the place in the queue; while this task is deferred, nothing is bound."""
+        return None if self.tenancy is None else self.undo_of_tenancy(state, launched=None, terminate=False)
+
     @property
     def _start_seconds(self) -> float:
         return float(self.waiter_delay) * int(self.waiter_max_attempts)

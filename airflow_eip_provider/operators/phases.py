@@ -100,6 +100,10 @@ class PhasedOperator:
     def undo(self, context: Context, state: Any | None) -> None:
         """Leave nothing behind after a failure; idempotent. ``state`` is ``None`` when it was lost."""
 
+    def undo_when_killed(self, state: Any) -> tuple[str, dict[str, Any]] | None:
+        """Return what the triggerer has to undo when the deferred task is killed: ``perform_undo``'s arguments."""
+        return None
+
     def pre_execute(self, context: Any) -> None:
         """Remember the context: ``on_kill`` may be called on an instance that executed nothing."""
         self._context = context
@@ -184,6 +188,7 @@ class PhasedOperator:
             "waiter_delay": max(delay, SHORTEST_DEFERRAL_SECONDS) if self.deferrable else delay,
             "deadline": deadline,
             "hint": asdict(state),
+            "undo": self.undo_when_killed(state),
             "aws_conn_id": self.aws_conn_id,
             "region_name": self.region_name,
             "verify": self.verify,

@@ -271,6 +271,20 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
             terminate=self._terminates,
         )
 
+    def undo_when_killed(self, state: CreateState) -> tuple[str, dict[str, Any]] | None:
+        """The same as :meth:`undo`, for the triggerer."""
+        if self.tenancy is not None:
+            return self.undo_of_tenancy(state, launched=state.job_flow_id, terminate=self._terminates)
+        if state.job_flow_id is None:
+            return None
+        what = {
+            "allocation_id": self.allocation_id,
+            "job_flow_id": state.job_flow_id,
+            "try_number": state.try_number,
+            "terminate": self._terminates,
+        }
+        return "cluster", what
+
     @property
     def _terminates(self) -> bool:
         """Whether a failure ends the cluster; older Amazon providers do not know the parameter."""

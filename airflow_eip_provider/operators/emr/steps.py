@@ -185,6 +185,10 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
             return
         cancel_steps(self.emr, job_flow_id=job_flow_id, step_ids=step_ids)
 
+    def undo_when_killed(self, state: StepsState) -> tuple[str, dict[str, Any]] | None:
+        """The same as :meth:`undo`, for the triggerer."""
+        return "steps", {"job_flow_id": state.job_flow_id, "step_ids": state.step_ids}
+
     def _checked_steps(self) -> list[dict[str, Any]]:
         preflight.check_allocation_id(self.allocation_id)
         if not self.wait_for_completion:
