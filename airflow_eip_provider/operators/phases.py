@@ -117,7 +117,7 @@ class PhasedOperator:
         """
         Run from the start, or up to the first deferral.
 
-        Airflow 2 calls with its ExecutorSafeguard's mark, which only an ``execute`` of the operator's own class takes off.
+        Airflow 2 passes its ExecutorSafeguard's mark, which it takes off an operator's own ``execute`` only.
         """
         return self._live(context, None, None)
 
