@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from demo.processes import Child, Children
 
 _MIGRATE_SECONDS = 120.0
-_HEALTHY_SECONDS = 120.0
-_PARSED_SECONDS = 90.0
-_REQUEST_SECONDS = 20.0
+_HEALTHY_SECONDS = 240.0
+_PARSED_SECONDS = 240.0
+_REQUEST_SECONDS = 60.0
 _COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 # A proxy of this machine's user has no business with 127.0.0.1.
 LOCAL_ONLY = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}

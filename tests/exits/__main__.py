@@ -91,6 +91,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--airflow", type=Path, default=Path(sys.prefix), metavar="VENV", help="default: this one")
     parser.add_argument("--only", action="append", metavar="NAME", help="one scenario; may be repeated")
     parser.add_argument("--side-by-side", type=int, default=8, help="how many play at a time (default: %(default)s)")
+    parser.add_argument("--time-scale", type=float, default=6.0, help="simulated seconds a real one (%(default)s)")
     parser.add_argument("--state", type=Path, default=ROOT / ".exits", help="a directory of its own; emptied first")
     return parser.parse_args(arguments)
 
@@ -133,6 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
         venv=options.airflow.absolute(),
         state=state,
         dags={scenario.name: scenario.dag for scenario in scenarios},
+        time_scale=options.time_scale,
     )
     version = ".".join(map(str, world.version))
     try:
