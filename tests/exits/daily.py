@@ -17,6 +17,8 @@ except ImportError:  # Airflow 2
 # Simulated seconds. EMR ends an idle cluster after this; a healthy run needs a fraction of it between two steps.
 IDLE_SECONDS = 1200
 _STEP_SECONDS = 60
+# Real seconds that a cluster may take to start; simulated ones of the time until a hand-over is late.
+_START_SECONDS = 180
 
 
 def daily(
@@ -43,7 +45,7 @@ def daily(
     :param create: further parameters of the creating task.
     """
     if airflow_times_out_first and get_parsing_context().dag_id:  # in its tasks' processes only
-        phases._DEFERRAL_MARGIN = timedelta(seconds=-600)
+        phases._DEFERRAL_MARGIN = timedelta(seconds=8 - _START_SECONDS)
     dag = DAG(
         dag_id,
         schedule=None,
@@ -52,13 +54,12 @@ def daily(
         dagrun_timeout=timedelta(seconds=dagrun_timeout) if dagrun_timeout else None,
         default_args={"retries": 1, "retry_delay": timedelta(seconds=1)},
     )
-    # So many looks as make three minutes: the time that a cluster may take to start, and a part of the hand-over's.
     if lock_timeout:
         create["lock_timeout"] = timedelta(seconds=lock_timeout)
     delay = 10 if deferrable else 2
     shared: dict[str, Any] = {
         "waiter_delay": delay,
-        "waiter_max_attempts": 180 // delay,
+        "waiter_max_attempts": _START_SECONDS // delay,
         "idle_timeout": timedelta(seconds=IDLE_SECONDS),
     }
     with (

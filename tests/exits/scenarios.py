@@ -82,6 +82,12 @@ def creating(run: Run) -> Run:
     return run
 
 
+def launched(run: Run) -> Run:
+    """The cluster is launched."""
+    run.start().launched()
+    return run
+
+
 def launching(run: Run) -> Run:
     """The creating task is deferred until the primary node runs."""
     run.start().launched()
@@ -343,8 +349,8 @@ SCENARIOS = [
     Scenario(
         name="deferral_timeout_launching",
         phase="create is deferred",
-        act=wait_for(launching),
-        dag={"airflow_times_out_first": True, "waiter_max_attempts": 18},
+        act=wait_for(launched),
+        dag={"airflow_times_out_first": True},
         tasks={"create": FAILED},
         clusters=range(1, 3),
         net=by(CLEAN_UP),
@@ -380,7 +386,7 @@ SCENARIOS = [
     Scenario(
         name="execution_timeout_launching",
         phase="create is deferred",
-        act=wait_for(launching),
+        act=wait_for(launched),
         dag={"execution_timeout": {"eip.create": 8}},
         run=is_("success", "failed"),
         clusters=range(1, 3),

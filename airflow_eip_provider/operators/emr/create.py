@@ -69,7 +69,8 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
     queues, the log and ``queue`` = {place, waiting, holder} say where it stands.
 
     On failure, kill or timeout the cluster is terminated and the address freed. After a crash, which runs no code, the
-    retry adopts the cluster by its tags.
+    retry adopts the cluster by its tags. The kill of a deferred task runs code since Airflow 3.3; before, and when no
+    retry follows a crash, the next owner in the queue ends the cluster, or EMR does after ``idle_timeout``.
 
     IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
     ec2:DescribeNetworkInterfaces, ec2:DescribeSubnets, ec2:DescribeRouteTables, elasticmapreduce:RunJobFlow, …:AddTags,
