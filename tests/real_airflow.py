@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _POSTGRES_SECONDS = 60.0
 # A task whose process was killed is found after 10 to 12 seconds, the triggers of a killed triggerer after 10.
 _SHORT_WAITS = {
-    "CORE__PARALLELISM": "24",
+    "CORE__PARALLELISM": "16",
     "CORE__MAX_ACTIVE_TASKS_PER_DAG": "16",
     "CORE__KILLED_TASK_CLEANUP_TIME": "20",
     "SCHEDULER__JOB_HEARTBEAT_SEC": "2",

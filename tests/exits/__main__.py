@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from tests.exits.scenarios import CLEAN_UP, IDLE, NEXT_OWNER, NOTHING, SCENARIOS
 from tests.exits.world import World, told
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from airflow_eip_provider.lock.model import Record
     from tests.exits.evidence import Evidence
 
@@ -114,14 +117,22 @@ def play_all(world: World, scenarios: list[Scenario], *, console: Console, side_
         console.step(f"{scenario.name}: {'PASS' if verdict.passed else 'FAIL ' + '; '.join(verdict.problems)}")
         return verdict
 
-    with ThreadPoolExecutor(side_by_side) as pool:
+    pool = ThreadPoolExecutor(side_by_side)
+    try:
         together = list(pool.map(one, [scenario for scenario in scenarios if not scenario.alone]))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
     return together + [one(scenario) for scenario in scenarios if scenario.alone]
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run it and return the exit code."""
     options = parse(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
     os.environ.update(LOCAL_ONLY)
     console, state = Console(), options.state.resolve()
     if left := left_running(state):
