@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from demo.processes import Child, Children
 
 _MIGRATE_SECONDS = 120.0
-_HEALTHY_SECONDS = 240.0
+_HEALTHY_SECONDS = 600.0
 _PARSED_SECONDS = 240.0
 _REQUEST_SECONDS = 60.0
 _COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")

@@ -230,12 +230,15 @@ class RealAirflow2(RealAirflow):
         options = {
             "WEBSERVER__SECRET_KEY": three["AIRFLOW__API__SECRET_KEY"],
             "WEBSERVER__CONFIG_FILE": str(self.home / "webserver_config.py"),
+            # A busy machine makes the permissions of all roles for minutes.
+            "WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "600",
+            "WEBSERVER__WORKER_REFRESH_INTERVAL": "0",
             "API__AUTH_BACKENDS": "airflow.api.auth.backend.default",
         }
         return kept | {f"AIRFLOW__{name}": value for name, value in options.items()}
 
     def _commands(self) -> list[tuple[str, ...]]:
-        web = ("webserver", "--hostname", "127.0.0.1", "--port", str(self._port), "--workers", "2")
+        web = ("webserver", "--hostname", "127.0.0.1", "--port", str(self._port), "--workers", "1")
         return [web, ("scheduler",), ("triggerer", "--skip-serve-logs")]
 
     def migrate(self) -> None:

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 REGION = "eu-west-1"
 LOCK_STORE = f"dynamodb://exits?region={REGION}"
 _CREDENTIALS = {"aws_access_key_id": "exits", "aws_secret_access_key": "local-exits"}
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 900.0
 # The file of the DAGs never changes; reading it takes long on a busy machine, and what takes long is taken for gone.
 _READ_ONCE = {
