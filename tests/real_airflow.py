@@ -143,6 +143,11 @@ class Rest(AirflowRest):
         except DemoError:
             return None
 
+    def is_watched(self, dag_id: str, run_id: str, task_id: str) -> bool:
+        """Whether a triggerer has taken the deferred task's trigger up."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        return bool(self._request("GET", path).get("triggerer_job"))
+
     def _really(self) -> dict[str, Any]:
         return {}
 

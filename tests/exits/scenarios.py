@@ -91,13 +91,13 @@ def launched(run: Run) -> Run:
 def launching(run: Run) -> Run:
     """The creating task is deferred until the primary node runs."""
     run.start().launched()
-    run.reach("create", "deferred")
+    run.defer("create")
     return run
 
 
 def queued(run: Run) -> Run:
     """The creating task is deferred in the queue, behind the next owner."""
-    run.start().reach("create", "deferred")
+    run.start().defer("create")
     return run
 
 
@@ -106,6 +106,8 @@ def stepping(state: str) -> Callable[[Run], Run]:
 
     def phase(run: Run) -> Run:
         run.start().step_runs()
+        if state == "deferred":
+            run.defer("steps")
         run.reach("steps", state)
         return run
 

@@ -39,6 +39,7 @@ LOCK_STORE = f"dynamodb://exits?region={REGION}"
 _CREDENTIALS = {"aws_access_key_id": "exits", "aws_secret_access_key": "local-exits"}
 _POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 900.0
+_TRIGGER_STARTS_SECONDS = 4.0
 # The file of the DAGs never changes; reading it takes long on a busy machine, and what takes long is taken for gone.
 _READ_ONCE = {
     "CORE__DAGBAG_IMPORT_TIMEOUT": "300",
@@ -178,6 +179,17 @@ class Run:
             return task is not None and task.state in states and task.try_number >= tries
 
         self.wait(f"{task_id} in {' or '.join(states)}", there)
+
+    def defer(self, task_id: str) -> None:
+        """
+        Wait until a task is deferred and its trigger runs.
+
+        A kill before that reaches no code of anybody's, in no version of Airflow.
+        """
+        self.reach(task_id, "deferred")
+        watched = lambda: self.rest.is_watched(self.dag_id, self.run_id, f"eip.{task_id}")  # noqa: E731
+        self.wait(f"triggerer for {task_id}", watched)
+        time.sleep(_TRIGGER_STARTS_SECONDS)
 
     def launched(self, count: int = 1) -> None:
         """Wait until it has launched so many clusters."""
