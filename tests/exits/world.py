@@ -71,6 +71,7 @@ class World:
         durations = Durations(fulfilment=10, instance_boot=90, starting=110, bootstrapping=40)
         self.aws = LocalAws(clock=ScaledClock(time_scale), region=REGION, durations=durations, state_dir=state / "aws")
         self.addresses: dict[str, str] = {}
+        self.stopped = False
         self._dags = dags
         self._folder = state / "dags"
         extra = {
@@ -121,7 +122,8 @@ class World:
         return Evidence(events, allocation_id=self.addresses[name], dag_ids=(name, next_of(name)))
 
     def stop(self) -> None:
-        """End both."""
+        """End both, and every wait."""
+        self.stopped = True
         self.children.stop()
         self.aws.stop()
 
@@ -159,6 +161,8 @@ class Run:
                     return found
             except httpx.TransportError as error:  # a busy machine
                 log.warning("%s: %s", self.dag_id, error)
+            if self.world.stopped:
+                raise DemoError(f"{self.dag_id}: stopped while waiting for {what}")
             if time.monotonic() > deadline:
                 raise DemoError(f"{self.dag_id}: no {what} after {seconds:.0f} s; tasks: {self.states()}")
             time.sleep(_POLL_SECONDS)
