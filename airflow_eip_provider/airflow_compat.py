@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_DEFERRABLE",
+    "TASK_IS_OVER",
     "TRIGGER_FAIL_REPR",
     "AirflowFailException",
     "AirflowNotFoundException",
@@ -61,11 +62,15 @@ __all__ = [
     "own_xcom",
     "remember",
     "remembered",
+    "task_state",
 ]
 
 # What Airflow puts in place of the method name when a deferral ended in a timeout or a trigger's error.
 TRIGGER_FAIL_REPR = "__fail__"
 _NOT_FOUND = 404
+
+# The states in which nothing of a task instance runs any more, or ever will by itself.
+TASK_IS_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 DEFAULT_DEFERRABLE: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
 
@@ -113,3 +118,18 @@ def dag_run_state(dag_id: str, run_id: str, *, ti: Any = None) -> str | None:
 
     found = DagRun.find(dag_id=dag_id, run_id=run_id)
     return str(getattr(found[0].state, "value", found[0].state)) if found else None
+
+
+def task_state(ti: Any) -> str | None:
+    """
+    Return the state of a task instance as it is now, from a thread of the triggerer (Airflow >= 3.3).
+
+    "removed" when there is no such task instance any more; ``None`` when it is to run again.
+    """
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 - unknown to Airflow 2
+
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    of_run: dict[str, str | None] = states.get(ti.run_id, {})
+    return next(iter(of_run.values()), None) if of_run else "removed"

@@ -26,6 +26,7 @@ READY_STATES = frozenset({"RUNNING", "WAITING"})
 LIVE_STATES = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 ACTIVE_STEP_STATES = ("PENDING", "RUNNING", "CANCEL_PENDING")
 ALLOCATION_TAG = "airflow-eip:allocation-id"  # ours, on every cluster that is launched for an address
+TRY_TAG = "airflow-eip:try"  # ours, the newest try that speaks for the cluster
 GUARD_MARK = "[eip "  # in the name of every fenced step, before the nonce of the task that submitted it
 _STEP_IDS_PER_CALL = 10  # ListSteps takes no more (EMR API reference, ListSteps)
 # EMR's reads are eventually consistent; for how long after RunJobFlow is not documented.
@@ -57,6 +58,11 @@ class Cluster:
     def has_ended(self) -> bool:
         """Whether the cluster is in a terminal state: TERMINATED or TERMINATED_WITH_ERRORS."""
         return self.state in ENDED_STATES
+
+    @property
+    def newest_try(self) -> int:
+        """The number of the try that speaks for the cluster; 0 for a cluster that is not ours."""
+        return int(self.tags.get(TRY_TAG, 0))
 
     @property
     def is_ending(self) -> bool:

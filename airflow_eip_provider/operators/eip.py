@@ -14,6 +14,7 @@ from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import GUARD_MARK
+from airflow_eip_provider.hooks.teardown import free_address
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.programs import close, release
@@ -22,7 +23,6 @@ from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binding import Binder, bound_facts
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
-from airflow_eip_provider.operators.teardown import free_address
 from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, read_instance_running
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs, read_target
@@ -175,6 +175,10 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
             self.give_back(context, state, carrier=self._carrier if made else None, terminate=False)
         elif state is not None and state.association_id is not None:
             self.eip.disassociate(state.association_id)
+
+    def undo_when_killed(self, state: AssociateState) -> tuple[str, dict[str, Any]] | None:
+        """The lease or the place in the queue; while this task is deferred, nothing is bound."""
+        return None if self.tenancy is None else self.undo_of_tenancy(state, launched=None, terminate=False)
 
     @property
     def _start_seconds(self) -> float:

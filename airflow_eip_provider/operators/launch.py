@@ -10,8 +10,7 @@ from botocore.exceptions import ClientError
 from airflow_eip_provider.calls import THROTTLING_CODES, error_code, is_transient
 from airflow_eip_provider.exceptions import LaunchUnclearError
 from airflow_eip_provider.hooks.eip import OWNER_DIGEST_TAG, TOKEN_TAG
-from airflow_eip_provider.hooks.emr import ALLOCATION_TAG, Cluster, read_tagged_clusters
-from airflow_eip_provider.operators.owner import TRY_TAG
+from airflow_eip_provider.hooks.emr import ALLOCATION_TAG, TRY_TAG, Cluster, read_tagged_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,11 +47,6 @@ class Launcher:
         self.config = dict(config)
         self.config.setdefault("Name", f"{owner.dag_id}.{owner.task_id}")
         self.config.setdefault("AutoTerminationPolicy", {"IdleTimeout": int(idle_timeout.total_seconds())})
-
-    @staticmethod
-    def newest_try(cluster: Cluster) -> int:
-        """Return the number of the try that speaks for the cluster; 0 for a cluster that is not ours."""
-        return int(cluster.tags.get(TRY_TAG, 0))
 
     def launch(self, *, try_number: int, token: int | None = None) -> str:
         """

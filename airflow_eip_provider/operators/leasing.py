@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.hooks.tenancy import Tenancy
     from airflow_eip_provider.lock.model import Lease
     from airflow_eip_provider.lock.store import Seen
-    from airflow_eip_provider.operators.tenancy import Tenancy
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 
@@ -139,6 +139,23 @@ class LeasingOperator(PhasedOperator):
         speaker = speaker_of(context, nonce)
         undoing = undo(speaker, launched=carrier, token=known.get("token"), terminate=terminate)
         self.tenancy.perform(undoing, undoing=True)
+
+    def undo_of_tenancy(self, state: Any, *, launched: str | None, terminate: bool) -> tuple[str, dict[str, Any]]:
+        """
+        Return what the triggerer has to undo of a lease or a place in the queue.
+
+        :param launched: the cluster that this try launched or adopted for it.
+        """
+        context = cast("Context", self._context)
+        what = {
+            "allocation_id": self.allocation_id,
+            "lock_store": cast("Tenancy", self.tenancy).uri,
+            "speaker": asdict(speaker_of(context, state.nonce)),
+            "launched": launched,
+            "token": state.token,
+            "terminate": terminate,
+        }
+        return "tenancy", what
 
     def lease_timed_out(self, event: dict[str, Any]) -> AddressBusyError:
         """Return the error of a wait in the queue that has ended."""

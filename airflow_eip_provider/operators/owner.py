@@ -14,7 +14,6 @@ from airflow_eip_provider.hooks.emr import ALLOCATION_TAG
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
 
-TRY_TAG = "airflow-eip:try"
 UNNAMED_ENVIRONMENT = "default"  # the owner's environment where [eip] environment is not set
 
 _TAG_VALUE_LENGTH = 256  # EC2 and EMR: at most 256 characters, of these kinds

@@ -8,6 +8,7 @@ acts, and returns either what to wait for or its result. A wait blocks in the wo
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -26,8 +27,9 @@ from airflow_eip_provider.exceptions import (
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock import LockStoreHook
+from airflow_eip_provider.hooks.tenancy import Tenancy
 from airflow_eip_provider.links.eip import ElasticIpLink
-from airflow_eip_provider.operators.tenancy import Tenancy, lock_store_uri
+from airflow_eip_provider.operators.tenancy import lock_store_uri
 from airflow_eip_provider.triggers.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ SHORTEST_DEFERRAL_SECONDS = 10
 _MOST_MISSES = 6
 # Airflow's own timeout is only the net below the deadline that the trigger keeps.
 _DEFERRAL_MARGIN = timedelta(minutes=2)
+# Airflow 3 follows its SIGTERM up with SIGKILL after five seconds.
+KILL_SECONDS = 4.0
 CLUSTER_LINKS = (EmrClusterLink(), EmrLogsLink(), ElasticIpLink())
 
 
@@ -90,6 +94,7 @@ class PhasedOperator:
     _context: Context | None = None
     _state: Any = None
     _killed = False
+    _finished = False
 
     def begin(self, context: Context) -> Any:
         """Validate, and return the first state."""
@@ -102,13 +107,21 @@ class PhasedOperator:
     def undo(self, context: Context, state: Any | None) -> None:
         """Leave nothing behind after a failure; idempotent. ``state`` is ``None`` when it was lost."""
 
+    def undo_when_killed(self, state: Any) -> tuple[str, dict[str, Any]] | None:
+        """Return what the triggerer has to undo when the deferred task is killed: ``perform_undo``'s arguments."""
+        return None
+
     def pre_execute(self, context: Any) -> None:
         """Remember the context: ``on_kill`` may be called on an instance that executed nothing."""
         self._context = context
         super().pre_execute(context)  # type: ignore[misc]
 
-    def execute(self, context: Context) -> Any:
-        """Run from the start, or up to the first deferral."""
+    def execute(self, context: Context, **_safeguard: Any) -> Any:
+        """
+        Run from the start, or up to the first deferral.
+
+        Airflow 2 passes its ExecutorSafeguard's mark, which it takes off an operator's own ``execute`` only.
+        """
         return self._live(context, None, None)
 
     def resume(self, context: Context, event: dict[str, Any]) -> Any:
@@ -128,10 +141,28 @@ class PhasedOperator:
         return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]
 
     def on_kill(self) -> None:
-        """Undo what this task did. On Airflow 3 ``execute`` goes on after this, hence the flag that it checks."""
+        """
+        Undo what this task did, and what takes longer than Airflow waits, in the background while the process lives.
+
+        On Airflow 3 ``execute`` goes on after this, hence the flag that it checks. It runs in a signal handler: the
+        code that it interrupts may hold what an undo needs, so another thread undoes.
+
+        :raises KilledError: when ``execute`` has checked the flag for the last time; a kill is never a success.
+        """
         self._killed = True
-        if self._context is not None:
-            self._undo_quietly(self._context, self._state)
+        if self._context is None:
+            return
+        undoing = threading.Thread(target=self._undo_quietly, args=(self._context, self._state), daemon=True)
+        undoing.start()
+        undoing.join(KILL_SECONDS)
+        if undoing.is_alive():
+            self.log.warning(
+                "Cleaning up takes longer than %s s; it goes on as long as this process lives. What it leaves ends by "
+                "the retry, the next owner of the address, or EMR's idle termination",
+                KILL_SECONDS,
+            )
+        if self._finished:
+            raise KilledError(self.allocation_id)
 
     def check_not_killed(self) -> None:
         """
@@ -159,6 +190,7 @@ class PhasedOperator:
                     pause.missed()
                     self._sleep(pause.seconds(), error)
                     continue
+                self._finished = isinstance(outcome, Result)  # before the last check, or a kill may slip in between
                 self.check_not_killed()
                 if isinstance(outcome, Result):
                     return outcome.value
@@ -202,6 +234,7 @@ class PhasedOperator:
             "waiter_delay": max(delay, SHORTEST_DEFERRAL_SECONDS) if self.deferrable else delay,
             "deadline": deadline,
             "hint": asdict(state),
+            "undo": self.undo_when_killed(state),
             "aws_conn_id": self.aws_conn_id,
             "region_name": self.region_name,
             "verify": self.verify,

@@ -25,13 +25,13 @@ from airflow_eip_provider.hooks.eip import (
 )
 from airflow_eip_provider.hooks.emr import ALLOCATION_TAG, read_active_steps, read_clusters_of_any_owner
 from airflow_eip_provider.hooks.lock import is_cluster, mark_of_tags
+from airflow_eip_provider.hooks.teardown import address_on_cluster, free_address
+from airflow_eip_provider.hooks.tenancy import Tenancy
 from airflow_eip_provider.lock.model import Lease, Record
 from airflow_eip_provider.lock.programs import mark_of, release, undo
 from airflow_eip_provider.lock.requests import ReadRecord
 from airflow_eip_provider.lock.words import utc
 from airflow_eip_provider.operators.owner import Owner
-from airflow_eip_provider.operators.teardown import address_on_cluster, free_address
-from airflow_eip_provider.operators.tenancy import Tenancy
 from airflow_eip_provider.reaper.survey import Decision, Evidence, Finding, Found, Survey, decide
 from airflow_eip_provider.stores.uri import parse_uri
 

@@ -26,6 +26,9 @@ _SHARED = frozenset(
 )
 
 
+_LAUNCHED = "{{ ti.xcom_pull(task_ids='%s', key='job_flow_id', map_indexes=ti.map_index) }}"
+
+
 class StaticIpCluster(TaskGroup):
     """
     Run what is in the ``with`` block while an EMR cluster carries the Elastic IP, and end both afterwards.
@@ -77,10 +80,19 @@ class StaticIpCluster(TaskGroup):
             "job_flow_id": self.job_flow_id,
             **shared,
         }
+        # What was launched, not what was returned: a creating task that is marked as success returns nothing, and then
+        # the teardown is all that ends its cluster.
+        launched = _LAUNCHED % self.create.task_id
         self.bound = EipAssociationSensor(
-            task_id="bound", task_group=self, expect="associated", **_as_of_a_sensor(self._shared)
+            task_id="bound",
+            task_group=self,
+            expect="associated",
+            **{**_as_of_a_sensor(self._shared), "job_flow_id": launched},
         )
-        self.terminate = EmrTerminateWithStaticIpOperator(task_id="terminate", task_group=self, **self._shared)
+        self.terminate = EmrTerminateWithStaticIpOperator(
+            task_id="terminate", task_group=self, **{**self._shared, "job_flow_id": launched}
+        )
+        self.create.set_downstream(self.bound)
         self.done = EmptyOperator(task_id="done", **here)
         # The block may branch. Set afterwards, because a fail-fast DAG takes no task that is made with another rule.
         self.done.trigger_rule = "none_failed_min_one_success"  # type: ignore[assignment]

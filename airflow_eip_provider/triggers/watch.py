@@ -19,12 +19,15 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_eip_provider.airflow_compat import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from airflow_eip_provider.airflow_compat import TASK_IS_OVER, BaseTrigger, TriggerEvent, task_state
 from airflow_eip_provider.calls import Reading, is_transient, perform, perform_async
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.step_logs import StepLogHook
 from airflow_eip_provider.triggers.backoff import Backoff
+from airflow_eip_provider.triggers.undo import perform_undo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -45,12 +48,14 @@ class Verdict:
 
 class WatchTrigger(BaseTrigger):
     """
-    Look at AWS until something is decided; never change anything.
+    Look at AWS until something is decided; change nothing, but for :meth:`on_kill`.
 
     :param waiter_delay: seconds between two looks; the first look comes after one delay, as whoever waits has
         just looked.
     :param deadline: seconds since the epoch, after which the watch reports a timeout.
     :param hint: plain JSON for the operator's next phase, echoed in the event.
+    :param undo: kind and parameters of what the task has to undo when it is killed now; see
+        :func:`~airflow_eip_provider.triggers.undo.perform_undo`.
     """
 
     services: ClassVar[tuple[str, ...]] = ("ec2", "emr")
@@ -62,6 +67,7 @@ class WatchTrigger(BaseTrigger):
         waiter_delay: float,
         deadline: float,
         hint: dict[str, Any] | None = None,
+        undo: tuple[str, dict[str, Any]] | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -71,6 +77,7 @@ class WatchTrigger(BaseTrigger):
         self.waiter_delay = waiter_delay
         self.deadline = deadline
         self.hint = hint or {}
+        self.undo = undo
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.verify = verify
@@ -78,7 +85,7 @@ class WatchTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the plain JSON parameters that rebuild this trigger."""
-        base = ("waiter_delay", "deadline", "hint", "aws_conn_id", "region_name", "verify", "botocore_config")
+        base = ("waiter_delay", "deadline", "hint", "undo", "aws_conn_id", "region_name", "verify", "botocore_config")
         cls = type(self)
         return f"{cls.__module__}.{cls.__qualname__}", {name: getattr(self, name) for name in (*base, *self.own_fields)}
 
@@ -134,11 +141,35 @@ class WatchTrigger(BaseTrigger):
         """
         return await asyncio.shield(asyncio.ensure_future(self.hook(service).get_async_conn()))  # type: ignore[no-untyped-call]
 
+    async def on_kill(self) -> None:
+        """
+        Undo what the task did, if it is over: marked failed or succeeded, or deleted with its run (Airflow >= 3.3).
+
+        Airflow calls this after a clear, too, when the next try may be at work already; that one goes on with what
+        is there.
+        """
+        if self.undo is None:
+            return
+        state = await sync_to_async(task_state, thread_sensitive=False)(self.task_instance)
+        if state not in TASK_IS_OVER:
+            self.log.info("The task is %s, so it may go on with what it did; nothing is undone", state)
+            return
+        kind, what = self.undo
+        self.log.info("The task is %s; undoing what it did: %s", state, kind)
+        await sync_to_async(perform_undo, thread_sensitive=False)(kind, what, connection=self._connection)
+
+    @property
+    def _connection(self) -> dict[str, Any]:
+        return {
+            "aws_conn_id": self.aws_conn_id,
+            "region_name": self.region_name,
+            "verify": self.verify,
+            "config": self.botocore_config,
+        }
+
     def hook(self, service: str) -> AwsBaseHook:
         """Return a new hook for one of this watch's services."""
-        return HOOKS[service](
-            aws_conn_id=self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=self.botocore_config
-        )
+        return HOOKS[service](**self._connection)
 
     def _report(self, verdict: Verdict) -> Verdict:
         self.log.info("%s", verdict.message)

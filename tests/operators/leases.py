@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.calls import perform
-from airflow_eip_provider.operators.tenancy import Tenancy
+from airflow_eip_provider.hooks.tenancy import Tenancy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,6 +19,7 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock import mark_tags
+from airflow_eip_provider.hooks.teardown import end_cluster
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.programs import Lost, launch, relocate
 from airflow_eip_provider.lock.requests import Mark, Unclear
@@ -29,7 +30,6 @@ from airflow_eip_provider.operators.launch import Launcher
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
-from airflow_eip_provider.operators.teardown import end_cluster, free_address
 from airflow_eip_provider.operators.tenancy import UNSET, speaker_of
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, read_target
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.operators.tenancy import Tenancy
+    from airflow_eip_provider.hooks.tenancy import Tenancy
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 # The stock operator's waiters: "job_flow_waiting" and "job_flow_terminated".
@@ -72,7 +72,8 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
     queues, the log and ``queue`` = {place, waiting, holder} say where it stands.
 
     On failure, kill or timeout the cluster is terminated and the address freed. After a crash, which runs no code, the
-    retry adopts the cluster by its tags.
+    retry adopts the cluster by its tags. The kill of a deferred task runs code since Airflow 3.3; before, and when no
+    retry follows a crash, the next owner in the queue ends the cluster, or EMR does after ``idle_timeout``.
 
     IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
     ec2:DescribeNetworkInterfaces, ec2:DescribeSubnets, ec2:DescribeRouteTables, elasticmapreduce:RunJobFlow, …:AddTags,
@@ -258,19 +259,37 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         """Terminate this try's cluster and free the address; a newer try's is left alone."""
         job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
         if self.tenancy is not None:
-            terminate = getattr(self, "terminate_job_flow_on_failure", True)
-            self.give_back(context, state, carrier=job_flow_id, terminate=terminate)
+            self.give_back(context, state, carrier=job_flow_id, terminate=self._terminates)
             return
         if job_flow_id is None:
             return
-        cluster = self.emr.get_cluster(job_flow_id)
-        if cluster is not None and Launcher.newest_try(cluster) > context["ti"].try_number:
-            self.log.info("A newer try has adopted cluster %s; leaving it alone", job_flow_id)
-            return
-        if getattr(self, "terminate_job_flow_on_failure", True):
-            end_cluster(self.emr, self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
-        else:
-            free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
+        end_cluster(
+            self.emr,
+            self.eip,
+            allocation_id=self.allocation_id,
+            job_flow_id=job_flow_id,
+            try_number=context["ti"].try_number,
+            terminate=self._terminates,
+        )
+
+    def undo_when_killed(self, state: CreateState) -> tuple[str, dict[str, Any]] | None:
+        """The same as :meth:`undo`, for the triggerer."""
+        if self.tenancy is not None:
+            return self.undo_of_tenancy(state, launched=state.job_flow_id, terminate=self._terminates)
+        if state.job_flow_id is None:
+            return None
+        what = {
+            "allocation_id": self.allocation_id,
+            "job_flow_id": state.job_flow_id,
+            "try_number": state.try_number,
+            "terminate": self._terminates,
+        }
+        return "cluster", what
+
+    @property
+    def _terminates(self) -> bool:
+        """Whether a failure ends the cluster; older Amazon providers do not know the parameter."""
+        return bool(getattr(self, "terminate_job_flow_on_failure", True))
 
     def remembered_cluster(self) -> str | None:
         """Return the cluster that an earlier try of this task launched, on Airflow 3.3 and later."""

@@ -26,6 +26,7 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.hooks.emr import GUARD_MARK, EmrClusterHook, read_active_steps, read_all_steps, read_steps
 from airflow_eip_provider.hooks.step_logs import StepLogHook, StepLogs, read_logs_written
+from airflow_eip_provider.hooks.teardown import address_on_cluster, cancel_steps
 from airflow_eip_provider.lock.programs import guard
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.owner import Owner
@@ -36,7 +37,6 @@ from airflow_eip_provider.operators.phases import (
     State,
     raise_if_cluster_gone,
 )
-from airflow_eip_provider.operators.teardown import address_on_cluster
 from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.triggers.emr import EmrFencedStepsTrigger, EmrStepLogsTrigger
 
@@ -200,10 +200,11 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
         step_ids = state.step_ids if state else own_xcom(context, "step_ids")
         if not job_flow_id or not step_ids:
             return
-        active = [s.step_id for s in self.emr.read(read_steps(job_flow_id, step_ids=step_ids)) if s.is_active]
-        if active:
-            self.log.info("Cancelling steps %s of cluster %s", ", ".join(active), job_flow_id)
-            self.emr.cancel_steps(job_flow_id, step_ids=active)
+        cancel_steps(self.emr, job_flow_id=job_flow_id, step_ids=step_ids)
+
+    def undo_when_killed(self, state: StepsState) -> tuple[str, dict[str, Any]] | None:
+        """The same as :meth:`undo`, for the triggerer."""
+        return "steps", {"job_flow_id": state.job_flow_id, "step_ids": state.step_ids}
 
     def _checked_steps(self) -> list[dict[str, Any]]:
         preflight.check_allocation_id(self.allocation_id)

@@ -12,10 +12,10 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.exceptions import LockStoreUnavailableError, WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.hooks.teardown import free_address
 from airflow_eip_provider.lock.programs import release
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator, Result, State
-from airflow_eip_provider.operators.teardown import free_address
 from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs, read_target
 

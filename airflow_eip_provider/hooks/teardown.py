@@ -1,11 +1,15 @@
-"""Ending a tenancy: the cluster terminated, the address free. Idempotent, whatever is gone already."""
+"""Ending what a task began: steps cancelled, the cluster terminated, the address free. Idempotent."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider.hooks.emr import read_steps
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_eip_provider.hooks.eip import Address, ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
 
@@ -37,7 +41,33 @@ def free_address(eip: ElasticIpHook, *, allocation_id: str, job_flow_id: str) ->
     return freed
 
 
-def end_cluster(emr: EmrClusterHook, eip: ElasticIpHook, *, allocation_id: str, job_flow_id: str) -> None:
-    """Terminate a cluster on which no step was started, and free the address."""
-    emr.end(job_flow_id)
+def end_cluster(
+    emr: EmrClusterHook,
+    eip: ElasticIpHook,
+    *,
+    allocation_id: str,
+    job_flow_id: str,
+    try_number: int,
+    terminate: bool = True,
+) -> None:
+    """
+    Terminate a cluster on which no step was started, and free the address; a newer try's is left alone.
+
+    :param try_number: of the try that launched or adopted it.
+    :param terminate: end the cluster, too.
+    """
+    cluster = emr.get_cluster(job_flow_id)
+    if cluster is not None and cluster.newest_try > try_number:
+        log.info("A newer try has adopted cluster %s; leaving it alone", job_flow_id)
+        return
+    if terminate:
+        emr.end(job_flow_id)
     free_address(eip, allocation_id=allocation_id, job_flow_id=job_flow_id)
+
+
+def cancel_steps(emr: EmrClusterHook, *, job_flow_id: str, step_ids: Sequence[str]) -> None:
+    """Cancel those of the steps that run or still may."""
+    active = [step.step_id for step in emr.read(read_steps(job_flow_id, step_ids=step_ids)) if step.is_active]
+    if active:
+        log.info("Cancelling steps %s of cluster %s", ", ".join(active), job_flow_id)
+        emr.cancel_steps(job_flow_id, step_ids=active)

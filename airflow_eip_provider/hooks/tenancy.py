@@ -1,0 +1,143 @@
+"""The lock of one Elastic IP as a task uses it: the lock's programs, performed with AWS."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_eip_provider.calls import perform
+from airflow_eip_provider.exceptions import LaunchUnclearError
+from airflow_eip_provider.hooks.lock import is_cluster, reading_of
+from airflow_eip_provider.lock.model import LIMITS
+from airflow_eip_provider.lock.requests import (
+    Disassociate,
+    FindCarriers,
+    Launch,
+    ReadCarrier,
+    Terminate,
+    TooLate,
+    Unclear,
+    WriteRecord,
+)
+from airflow_eip_provider.lock.store import Seen
+from airflow_eip_provider.stores.uri import open_store, parse_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_eip_provider.hooks.eip import ElasticIpHook
+    from airflow_eip_provider.hooks.emr import EmrClusterHook
+    from airflow_eip_provider.lock.requests import Carrier, Mark, Program
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Tenancy:
+    """
+    The lock of one address, for one task in one process.
+
+    :param uri: the lock store's.
+    :param client_for: makes the boto3 client of a lock store, by service and region.
+    :param check_alive: raises after a kill; asked before every change, but for those that undo.
+    :param remembered: names a cluster that may be the lease's, whatever ListClusters says.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        allocation_id: str,
+        eip: ElasticIpHook,
+        emr: EmrClusterHook,
+        client_for: Callable[[str, str | None], Any],
+        check_alive: Callable[[], None],
+        remembered: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        where = parse_uri(uri)
+        client = client_for(where.kind, where.region)
+        self.uri = uri
+        self.store = open_store(uri, lambda *_: client)
+        self._allocation_id = allocation_id
+        self._eip = eip
+        self._emr = emr
+        self._store_client: dict[str, Any] = {where.kind: client}
+        self._check_alive = check_alive
+        self._remembered = remembered
+        self._clock: tuple[float, float] | None = None
+
+    def perform(self, program: Program[T], *, launch: Callable[[int], str] | None = None, undoing: bool = False) -> T:
+        """
+        Perform one of the lock's programs.
+
+        :param launch: launches a cluster that carries a token, and returns its id.
+        :param undoing: go on after a kill.
+        """
+        try:
+            request = next(program)
+            while True:
+                request = program.send(self._answer(request, launch, undoing=undoing))
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    def _answer(self, request: Any, launch: Callable[[int], str] | None, *, undoing: bool) -> Any:
+        started = time.monotonic()
+        match request:
+            case WriteRecord() | Launch() | Terminate() | Disassociate():
+                if not undoing:
+                    self._check_alive()
+                answer = self._change(request, launch)
+            case FindCarriers(mark):
+                answer = self._with_remembered(self._read(request), mark)
+            case _:
+                answer = self._read(request)
+        if isinstance(answer, Seen):
+            self._clock = (answer.now, started)
+        return answer
+
+    def _read(self, request: Any) -> Any:
+        reading = reading_of(request, store=self.store, allocation_id=self._allocation_id)
+        return perform(reading, {"ec2": self._eip.conn, "emr": self._emr.conn, **self._store_client})
+
+    def _with_remembered(self, found: tuple[Carrier, ...], mark: Mark) -> tuple[Carrier, ...]:
+        """Add the cluster that an earlier try remembers, if it is of the same lease: ListClusters may lag behind."""
+        name = self._remembered()
+        if name is None or any(carrier.carrier == name for carrier in found):
+            return found
+        there: Carrier = self._read(ReadCarrier(name))
+        return (*found, there) if there.mark == mark and there.state != "ended" else found
+
+    def _change(self, request: Any, launch: Callable[[int], str] | None) -> Any:
+        match request:
+            case WriteRecord(record, version):
+                return self.store.write(self._allocation_id, record, expected_version=version)
+            case Launch(token, announced_at):
+                return self._launch(token, announced_at, launch)
+            case Terminate(carrier):
+                return self._terminate(carrier)
+            case Disassociate(association_id):
+                return self._eip.disassociate(association_id)
+        raise TypeError(type(request).__name__)
+
+    def _launch(self, token: int, announced_at: float, launch: Callable[[int], str] | None) -> str | TooLate | Unclear:
+        if launch is None:
+            raise TypeError("this task launches nothing")
+        if self._clock is None or self._now() - announced_at > LIMITS.send:
+            return TooLate()
+        try:
+            return launch(token)
+        except LaunchUnclearError as error:
+            log.warning("%s", error)
+            return Unclear()
+
+    def _now(self) -> float:
+        """Return the store's time, never too early: its last answer, and what has passed here since it was asked."""
+        if self._clock is None:
+            raise TypeError("the store has not answered yet")
+        said, asked = self._clock
+        return said + time.monotonic() - asked
+
+    def _terminate(self, carrier: str) -> None:
+        if is_cluster(carrier):
+            self._emr.end(carrier)

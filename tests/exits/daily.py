@@ -1,0 +1,98 @@
+"""The DAGs of a scenario: the one that is made to exit, and the next owner of the same address."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow_eip_provider.operators import phases
+from airflow_eip_provider.task_groups.emr import StaticIpCluster
+
+try:
+    from airflow.sdk import DAG, get_parsing_context
+except ImportError:  # Airflow 2
+    from airflow import DAG
+    from airflow.utils.dag_parsing_context import get_parsing_context
+
+# Simulated seconds. EMR ends an idle cluster after this; a healthy run needs a fraction of it between two steps.
+IDLE_SECONDS = 1200
+_STEP_SECONDS = 60
+# Real seconds that a cluster may take to start; simulated ones of the time until a hand-over is late.
+_START_SECONDS = 180
+
+
+def daily(
+    dag_id: str,
+    *,
+    allocation_id: str,
+    subnet_id: str,
+    deferrable: bool,
+    step_seconds: int = _STEP_SECONDS,
+    dagrun_timeout: float | None = None,
+    execution_timeout: dict[str, float] | None = None,
+    airflow_times_out_first: bool = False,
+    lock_timeout: float | None = None,
+    **create: Any,
+) -> DAG:
+    """
+    Make a DAG of one cluster and one step.
+
+    :param step_seconds: how long the step takes, in simulated seconds.
+    :param dagrun_timeout: in seconds.
+    :param execution_timeout: of some of its tasks, in seconds.
+    :param lock_timeout: in seconds.
+    :param airflow_times_out_first: let Airflow's timeout of a deferral come before the trigger's own deadline.
+    :param create: further parameters of the creating task.
+    """
+    if airflow_times_out_first and get_parsing_context().dag_id:  # in its tasks' processes only
+        phases._DEFERRAL_MARGIN = timedelta(seconds=8 - _START_SECONDS)
+    dag = DAG(
+        dag_id,
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        dagrun_timeout=timedelta(seconds=dagrun_timeout) if dagrun_timeout else None,
+        default_args={"retries": 1, "retry_delay": timedelta(seconds=1)},
+    )
+    if lock_timeout:
+        create["lock_timeout"] = timedelta(seconds=lock_timeout)
+    delay = 10 if deferrable else 2
+    shared: dict[str, Any] = {
+        "waiter_delay": delay,
+        "waiter_max_attempts": _START_SECONDS // delay,
+        "idle_timeout": timedelta(seconds=IDLE_SECONDS),
+    }
+    with (
+        dag,
+        StaticIpCluster(
+            "eip",
+            allocation_id=allocation_id,
+            job_flow_overrides=_cluster(dag_id, subnet_id),
+            deferrable=deferrable,
+            **{**shared, **create},
+        ) as cluster,
+    ):
+        cluster.steps([_step(step_seconds)])
+    for task_id, seconds in (execution_timeout or {}).items():
+        dag.get_task(task_id).execution_timeout = timedelta(seconds=seconds)
+    return dag
+
+
+def _cluster(name: str, subnet_id: str) -> dict[str, Any]:
+    primary = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
+    return {
+        "Name": name,
+        "ReleaseLabel": "emr-7.5.0",
+        "JobFlowRole": "EMR_EC2_DefaultRole",
+        "ServiceRole": "EMR_DefaultRole",
+        "Instances": {
+            "InstanceGroups": [primary],
+            "Ec2SubnetId": subnet_id,
+            "KeepJobFlowAliveWhenNoSteps": True,
+        },
+    }
+
+
+def _step(seconds: int) -> dict[str, Any]:
+    jar = {"Jar": "command-runner.jar", "Args": ["work", "--sleep", str(seconds)]}
+    return {"Name": "work", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
