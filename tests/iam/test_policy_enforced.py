@@ -1,0 +1,36 @@
+"""The policy is enough for everything that this package does, and nothing of it can be left out."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_eip_provider.iam_policy import policy_document
+from tests.iam.scenarios import SCENARIOS
+from tests.iam.stage import S3, configuration, staged
+
+PERMISSIONS = sorted(
+    {
+        (statement["Sid"], action)
+        for document in (policy_document(configuration("eipalloc-0123456789abcdef0", lock_store=s)) for s in (None, S3))
+        for statement in (*document["Statement"], *policy_document(configuration("eipalloc-12345678"))["Statement"])
+        for action in statement["Action"]
+    }
+)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_policy_is_enough(served_aws, name):
+    with staged(served_aws) as stage:
+        SCENARIOS[name](stage)
+        assert stage.grants(), "the policy was in force"
+        assert stage.refusals() == []
+
+
+@pytest.mark.parametrize("permission", PERMISSIONS, ids=":".join)
+def test_no_action_can_be_left_out(served_aws, used, permission):
+    users = [name for name, grants in used.items() if permission in grants]
+    assert users, "no scenario uses it"
+    with staged(served_aws, taken_away=permission) as stage:
+        with pytest.raises(Exception):  # noqa: B017, PT011 - the scenario fails, each in its own way
+            SCENARIOS[users[0]](stage)
+        assert stage.refusals(), "for want of the permission, not for something else"
