@@ -1,7 +1,9 @@
-"""What every test of the policy shares: one local AWS, and what each scenario's calls were let through by."""
+"""What the tests of the policy share: each scenario, played once under the whole policy."""
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,15 +12,32 @@ from tests.iam.scenarios import SCENARIOS
 from tests.iam.stage import staged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_eip_provider.local_aws import LocalAws
 
 
+@dataclass(frozen=True)
+class Played:
+    """What came of a scenario.
+
+    :param grants: Sid and action of each permission that it used.
+    :param refusals: the operations that it was refused.
+    """
+
+    calls: int
+    grants: frozenset[tuple[str, str]]
+    refusals: list[str]
+
+
 @pytest.fixture(scope="session")
-def used(served_aws: LocalAws) -> dict[str, frozenset[tuple[str, str]]]:
-    """Play every scenario under the whole policy; return the permissions that each one used, the shortest first."""
-    found: dict[str, tuple[int, frozenset[tuple[str, str]]]] = {}
-    for name, scenario in SCENARIOS.items():
+def play(served_aws: LocalAws) -> Callable[[str], Played]:
+    """Play a scenario under the whole policy, once for all tests."""
+
+    @functools.cache
+    def once(name: str) -> Played:
         with staged(served_aws) as stage:
-            scenario(stage)
-            found[name] = len(stage.aws.events.calls()), stage.grants()
-    return {name: grants for name, (_, grants) in sorted(found.items(), key=lambda item: item[1][0])}
+            SCENARIOS[name](stage)
+            return Played(len(stage.aws.events.calls()), stage.grants(), stage.refusals())
+
+    return once

@@ -7,6 +7,7 @@ import gzip
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import StepFailedError
@@ -81,7 +82,7 @@ def sweeping(stage: Stage, *, lock_store: str) -> None:
 def undoing(stage: Stage, *, lock_store: str | None) -> None:
     """A creating task that is killed when its cluster has the address."""
     stage.enforce(lock_store)
-    task = stage.create(lock_store=lock_store, wait_policy=_wait_for_completion(), deferrable=True)
+    task = stage.create(lock_store=lock_store, wait_policy=WaitPolicy.WAIT_FOR_COMPLETION, deferrable=True)
     queue = stage.queue()
     task.start()
     queue.until(lambda: task.ended or not stage.is_free(), task)
@@ -92,12 +93,6 @@ def undoing(stage: Stage, *, lock_store: str | None) -> None:
     assert stage.is_free(), "at once, not when its instance is gone"
     stage.aws.clock.advance(600)
     assert [cluster.state for cluster in stage.aws.emr.life.clusters] == ["TERMINATED"]
-
-
-def _wait_for_completion() -> Any:
-    from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
-
-    return WaitPolicy.WAIT_FOR_COMPLETION
 
 
 def failed_step(stage: Stage, *, deferrable: bool) -> None:

@@ -33,7 +33,7 @@ SERVICE_ROLE, INSTANCE_ROLE, AUTOSCALING_ROLE, EXECUTION_ROLE = (
 )
 DYNAMODB, S3 = "dynamodb://leases?create=true", "s3://leases/eip"
 DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403"}
-_AIRFLOW = "airflow"  # the access key of the tasks; the tests' own may do everything
+AIRFLOW = "airflow"  # the access key of the tasks; the tests' own may do everything
 _REGION = "eu-west-1"
 
 
@@ -78,8 +78,9 @@ class Stage:
         self.subnet_id = str(self.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"])
         self.taken_away: tuple[str, str] | None = None
 
-    def _new_client(self, service: str, caller: str = "testing") -> Any:
-        client = self._session.client(service, aws_access_key_id=caller, aws_secret_access_key="testing")
+    def _new_client(self, service: str, caller: str = "testing", region: str = _REGION) -> Any:
+        who = {"aws_access_key_id": caller, "aws_secret_access_key": "testing"}
+        client = self._session.client(service, region_name=region, **who)
         self._clients.callback(client.close)
         return client
 
@@ -88,7 +89,7 @@ class Stage:
         document = policy_document(configuration(self.allocation_id, lock_store=lock_store))
         if self.taken_away:
             document = without(document, *self.taken_away)
-        self.aws.enforce(document, access_key_id=_AIRFLOW)
+        self.aws.enforce(document, access_key_id=AIRFLOW)
 
     def grants(self) -> frozenset[tuple[str, str]]:
         """Return the Sid and action of every permission that was used."""
@@ -144,7 +145,7 @@ class Stage:
 
     def queue(self) -> Queue:
         """Return the tasks that wait, on the credentials of the tasks."""
-        return Queue(self.aws, lambda service: self.client(service, _AIRFLOW))
+        return Queue(self.aws, lambda service: self.client(service, AIRFLOW))
 
     def record(self, lock_store: str) -> Record:
         """Read the lock's record."""
@@ -172,7 +173,7 @@ def staged(aws: LocalAws, *, taken_away: tuple[str, str] | None = None) -> Itera
     environment = {
         "AWS_ENDPOINT_URL": aws.endpoint_url,
         "AWS_DEFAULT_REGION": aws.region,
-        "AWS_ACCESS_KEY_ID": _AIRFLOW,
+        "AWS_ACCESS_KEY_ID": AIRFLOW,
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
