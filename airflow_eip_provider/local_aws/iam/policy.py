@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_ELEMENTS = {"Sid", "Effect", "Action", "Resource", "Condition"}
-_SET_PREFIX = "ForAllValues:"
+_ELEMENTS = {"Sid", "Effect", "Action", "NotAction", "Resource", "Condition"}
+_FOR_ALL, _FOR_ANY = "ForAllValues:", "ForAnyValue:"
 _IF_EXISTS = "IfExists"
 
 
@@ -58,7 +58,9 @@ class _Statement:
             raise ValueError(f"policy statement {statement.get('Sid')!r}: {sorted(unknown)} is not evaluated here")
         self.sid = str(statement.get("Sid", ""))
         self.denies = statement["Effect"] == "Deny"
-        self._actions = [_pattern(action, re.IGNORECASE) for action in _listed(statement["Action"])]
+        self._excepts = "NotAction" in statement
+        actions = _listed(statement["NotAction" if self._excepts else "Action"])
+        self._actions = [_pattern(action, re.IGNORECASE) for action in actions]
         self._resources = [_pattern(resource) for resource in _listed(statement["Resource"])]
         self._conditions = [
             _condition(operator, key, _listed(values))
@@ -68,7 +70,7 @@ class _Statement:
 
     def applies(self, question: Question) -> bool:
         return (
-            any(pattern.fullmatch(question.action) for pattern in self._actions)
+            any(pattern.fullmatch(question.action) for pattern in self._actions) != self._excepts
             and any(pattern.fullmatch(question.resource) for pattern in self._resources)
             and all(condition(question.context) for condition in self._conditions)
         )
@@ -78,11 +80,12 @@ def _condition(operator: str, key: str, wanted: list[str]) -> Callable[[Mapping[
     """
     Make the check of one condition key.
 
-    A key that the request does not have fails the condition, but with ``IfExists`` and with ``ForAllValues``; several
-    values need ``ForAllValues``, which wants each of them matched. Keys know no case (IAM User Guide, "Condition").
+    A key that the request does not have fails the condition, but with ``IfExists`` and with ``ForAllValues``. A key of
+    several values needs one of the two set operators; ``ForAllValues`` wants each of them matched, ``ForAnyValue`` one.
+    Keys know no case (IAM User Guide, "Condition").
     """
-    for_all = operator.startswith(_SET_PREFIX)
-    test = operator.removeprefix(_SET_PREFIX)
+    for_all, for_any = operator.startswith(_FOR_ALL), operator.startswith(_FOR_ANY)
+    test = operator.removeprefix(_FOR_ALL).removeprefix(_FOR_ANY)
     if_exists = test.endswith(_IF_EXISTS)
     matches = _matcher(test.removesuffix(_IF_EXISTS), wanted)
 
@@ -92,7 +95,8 @@ def _condition(operator: str, key: str, wanted: list[str]) -> Callable[[Mapping[
             return if_exists or for_all
         if isinstance(found, str):
             return matches(found)
-        return for_all and all(matches(value) for value in found)
+        matched = [matches(value) for value in found]
+        return (for_all and all(matched)) or (for_any and any(matched))
 
     return holds
 

@@ -1,0 +1,140 @@
+"""The templates are valid, what they make is what the documents say, and what they hold dear outlives them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.decode import decode
+
+from airflow_eip_provider.iam_policy import Configuration, policy_document
+from airflow_eip_provider.local_aws.iam.policy import Policy, Question
+from airflow_eip_provider.stores.dynamodb import DynamoDbStore
+
+TEMPLATES = Path(__file__).parents[2] / "deploy" / "cloudformation"
+ACCOUNT = "123456789012"
+ROLES = {
+    "ServiceRoleArn": f"arn:aws:iam::{ACCOUNT}:role/EMR_DefaultRole",
+    "InstanceRoleArn": f"arn:aws:iam::{ACCOUNT}:role/EMR_EC2_DefaultRole",
+}
+
+
+@pytest.fixture
+def deploy(boto: Any) -> Any:
+    """Create a stack and return its outputs."""
+
+    def create(name: str, **parameters: str) -> dict[str, str]:
+        cloudformation = boto("cloudformation")
+        cloudformation.create_stack(
+            StackName=name,
+            TemplateBody=(TEMPLATES / f"{name}.yaml").read_text(),
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        assert stack["StackStatus"] == "CREATE_COMPLETE"
+        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+    return create
+
+
+@pytest.fixture
+def document(boto: Any) -> Any:
+    """Read the document of a managed policy."""
+
+    def read(arn: str) -> dict[str, Any]:
+        iam = boto("iam")
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        found: dict[str, Any] = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        return found
+
+    return read
+
+
+def test_cfn_lint_has_nothing_to_say():
+    command = [Path(sys.executable).with_name("cfn-lint"), "--include-checks", "I", "--", *TEMPLATES.glob("*.yaml")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_the_lock_table_serves_the_lock_store_and_is_hard_to_lose(deploy, boto, local_aws):
+    outputs = deploy("shared")
+    dynamodb = boto("dynamodb")
+    DynamoDbStore(outputs["TableName"], dynamodb).check()
+    table = dynamodb.describe_table(TableName=outputs["TableName"])["Table"]
+    assert table["DeletionProtectionEnabled"] is True
+    assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+    assert outputs["LockStore"] == f"dynamodb://airflow-eip-leases?region={local_aws.region}"
+
+
+def test_the_lock_table_can_be_restored_to_any_point_in_time():
+    """Of the template: moto's CloudFormation leaves this property out."""
+    template, problems = decode(str(TEMPLATES / "shared.yaml"))
+    assert problems == []
+    recovery = template["Resources"]["LockTable"]["Properties"]["PointInTimeRecoverySpecification"]
+    assert recovery == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_address_and_table_stay_when_their_stacks_are_deleted(deploy, boto):
+    table, address = deploy("shared")["TableName"], deploy("address")["AllocationId"]
+    for name in ("shared", "address"):
+        boto("cloudformation").delete_stack(StackName=name)
+    assert boto("dynamodb").describe_table(TableName=table)["Table"]["TableStatus"] == "ACTIVE"
+    assert boto("ec2").describe_addresses(AllocationIds=[address])["Addresses"][0]["Domain"] == "vpc"
+
+
+@pytest.mark.parametrize("log_prefix", ["", "emr/"], ids=["bucket", "prefix"])
+def test_the_policy_is_the_one_that_the_package_prints(deploy, document, local_aws, log_prefix):
+    address = deploy("address")["AllocationId"]
+    outputs = deploy("access", AllocationId=address, LogBucket="logs", LogPrefix=log_prefix, **ROLES)
+    printed = policy_document(
+        Configuration(
+            allocation_ids=[address],
+            region=local_aws.region,
+            account=ACCOUNT,
+            service_roles=[ROLES["ServiceRoleArn"]],
+            instance_roles=[ROLES["InstanceRoleArn"]],
+            lock_store="dynamodb://airflow-eip-leases",
+            log_uri=f"s3://logs/{log_prefix}",
+        )
+    )
+    assert document(outputs["AirflowPolicyArn"]) == printed
+
+
+def test_the_policy_is_attached_to_airflows_role(deploy, boto):
+    iam = boto("iam")
+    iam.create_role(RoleName="mwaa", AssumeRolePolicyDocument="{}")
+    address = deploy("address")["AllocationId"]
+    outputs = deploy("access", AllocationId=address, LogBucket="logs", AirflowRoleName="mwaa", **ROLES)
+    attached = iam.list_attached_role_policies(RoleName="mwaa")["AttachedPolicies"]
+    assert [found["PolicyArn"] for found in attached] == [outputs["AirflowPolicyArn"]]
+
+
+CLUSTER_DENIED = [
+    Question("ec2:AssociateAddress", f"arn:aws:ec2:eu-west-1:{ACCOUNT}:elastic-ip/eipalloc-1"),
+    Question("ec2:DisassociateAddress", f"arn:aws:ec2:eu-west-1:{ACCOUNT}:elastic-ip/eipalloc-1"),
+    Question("ec2:ReleaseAddress", f"arn:aws:ec2:eu-west-1:{ACCOUNT}:elastic-ip/eipalloc-1"),
+    Question("dynamodb:PutItem", f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/airflow-eip-leases"),
+    Question("elasticmapreduce:RemoveTags", "arn:x", {"aws:TagKeys": ("team", "airflow-eip:allocation-id")}),
+    Question("iam:PutRolePolicy", f"arn:aws:iam::{ACCOUNT}:role/EMR_EC2_DefaultRole"),
+    Question("iam:DeleteRolePermissionsBoundary", f"arn:aws:iam::{ACCOUNT}:role/EMR_EC2_DefaultRole"),
+    Question("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/any", {"iam:PassedToService": "lambda.amazonaws.com"}),
+]
+CLUSTER_ALLOWED = [
+    Question("s3:GetObject", "arn:aws:s3:::data/key"),
+    Question("ec2:RunInstances", f"arn:aws:ec2:eu-west-1:{ACCOUNT}:instance/*"),
+    Question("ec2:DescribeAddresses", "*"),
+    Question("dynamodb:PutItem", f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/orders"),
+    Question("elasticmapreduce:AddTags", "arn:x", {"aws:TagKeys": ("team",)}),
+    Question("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/any", {"iam:PassedToService": "ec2.amazonaws.com"}),
+    Question("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/reader"),
+]
+
+
+def test_a_cluster_within_its_boundary_can_work_but_touch_neither_address_nor_lock(deploy, document):
+    boundary = Policy(document(deploy("shared")["ClusterBoundaryArn"]))
+    assert [question for question in CLUSTER_DENIED if boundary.grant(question)] == []
+    assert [question for question in CLUSTER_ALLOWED if not boundary.grant(question)] == []
