@@ -25,7 +25,8 @@ Every error that this package raises.
         ├── LeaseLostError              the lease went to another owner while this one was not looking
         ├── SupersededError             a newer try of the same task is at work
         ├── LaunchUnclearError          RunJobFlow got no answer and no cluster of this launch can be found
-        └── StepFailedError             EMR ended a step other than COMPLETED
+        ├── StepFailedError             EMR ended a step other than COMPLETED
+        └── ReapingFailedError          some of the clusters that were to be reaped could not be
 
 Imports the standard library only. Airflow pickles exceptions between processes, which rebuilds them from ``args``;
 each constructor here builds its own message, hence ``__reduce__``.
@@ -55,6 +56,7 @@ __all__ = [
     "NotLeasedError",
     "NotPermittedError",
     "PermanentError",
+    "ReapingFailedError",
     "StepFailedError",
     "SupersededError",
     "TransientError",
@@ -310,3 +312,14 @@ class StepFailedError(TransientError):
             remedy="see the tail of its stdout and stderr above",
         )
         self.step_id = step_id
+
+
+class ReapingFailedError(TransientError):
+    """Some of the clusters that were to be reaped could not be."""
+
+    def __init__(self, failed: list[str]) -> None:
+        super().__init__(
+            f"reaping {len(failed)} clusters",
+            problem="; ".join(failed),
+            remedy="mend the cause and reap again; what was reaped already is left alone",
+        )

@@ -35,6 +35,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [_modules("hooks", "eip", "emr", "lock", "step_logs")],
         "triggers": [_modules("triggers", "eip", "emr", "lock")],
         "extra-links": ["airflow_eip_provider.links.eip.ElasticIpLink"],
+        "cli": ["airflow_eip_provider.cli.definition.get_eip_cli_commands"],
         "config": {
             "eip": {
                 "description": "Elastic IP addresses for Amazon EMR clusters.",

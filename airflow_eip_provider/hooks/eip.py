@@ -129,24 +129,45 @@ def read_instance(instance_id: str) -> Reading[Instance | None]:
         if error_code(error) == "InvalidInstanceID.NotFound":
             return None
         raise
-    for reservation in response["Reservations"]:
-        for item in reservation["Instances"]:
-            primary = next(
-                (
-                    interface["NetworkInterfaceId"]
-                    for interface in item.get("NetworkInterfaces", ())
-                    if interface.get("Attachment", {}).get("DeviceIndex") == 0
-                ),
-                None,
-            )
-            return Instance(
-                instance_id=instance_id,
-                state=item["State"]["Name"],
-                subnet_id=item.get("SubnetId"),
-                network_interface_id=primary,
-                tags=tags_of(item.get("Tags")),
-            )
-    return None
+    return next((_instance(item) for group in response["Reservations"] for item in group["Instances"]), None)
+
+
+def _instance(item: Mapping[str, Any]) -> Instance:
+    primary = next(
+        (
+            interface["NetworkInterfaceId"]
+            for interface in item.get("NetworkInterfaces", ())
+            if interface.get("Attachment", {}).get("DeviceIndex") == 0
+        ),
+        None,
+    )
+    return Instance(
+        instance_id=item["InstanceId"],
+        state=item["State"]["Name"],
+        subnet_id=item.get("SubnetId"),
+        network_interface_id=primary,
+        tags=tags_of(item.get("Tags")),
+    )
+
+
+def read_all_addresses() -> Reading[list[Address]]:
+    """Read every address of this account and region."""
+    response = yield Call("ec2", "describe_addresses")
+    return [_address(item) for item in response["Addresses"]]
+
+
+def read_tagged_instances(tag: str) -> Reading[list[Instance]]:
+    """Read the instances that carry a tag, whatever its value; those that were terminated are left out."""
+    live = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped", "shutting-down"]}
+    found: list[Instance] = []
+    token: dict[str, str] = {}
+    while True:
+        filters = [{"Name": "tag-key", "Values": [tag]}, live]
+        response = yield Call("ec2", "describe_instances", {"Filters": filters, **token})
+        found.extend(_instance(item) for group in response["Reservations"] for item in group["Instances"])
+        if not response.get("NextToken"):
+            return found
+        token = {"NextToken": response["NextToken"]}
 
 
 def read_holder(address: Address) -> Reading[Holder]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.amazon.aws.hooks.emr import EmrHook
@@ -11,10 +12,11 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
 from airflow_eip_provider.calls import Call, Reading, error_code, perform
-from airflow_eip_provider.hooks.eip import StrictConnectionMixin, tags_of
+from airflow_eip_provider.hooks.eip import OWNER_DIGEST_TAG, StrictConnectionMixin, tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime, timedelta
 
 T = TypeVar("T")
 
@@ -30,7 +32,11 @@ _UNKNOWN_CLUSTER = frozenset({"InvalidRequestException", "ClusterNotFound"})
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A job flow, as DescribeCluster shows it."""
+    """
+    A job flow, as DescribeCluster shows it.
+
+    :param age: by AWS's own clock, when the answer was given.
+    """
 
     job_flow_id: str
     name: str
@@ -39,6 +45,8 @@ class Cluster:
     collection_type: str = "INSTANCE_GROUP"
     termination_protected: bool = False
     log_uri: str | None = None
+    created_at: datetime | None = None
+    age: timedelta | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -71,8 +79,11 @@ def _sentence(*parts: str | None) -> str:
     return " ".join(part for part in parts if part) or "EMR gives no reason"
 
 
-def _cluster(item: Mapping[str, Any]) -> Cluster:
+def _cluster(response: Mapping[str, Any]) -> Cluster:
+    item = response["Cluster"]
     status = item["Status"]
+    created_at = status.get("Timeline", {}).get("CreationDateTime")
+    date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     change = status.get("StateChangeReason", {})
     details = "; ".join(detail.get("ErrorMessage", "") for detail in status.get("ErrorDetails", ()))
     return Cluster(
@@ -83,6 +94,8 @@ def _cluster(item: Mapping[str, Any]) -> Cluster:
         collection_type=item.get("InstanceCollectionType", "INSTANCE_GROUP"),
         termination_protected=item.get("TerminationProtected", False),
         log_uri=item.get("LogUri"),
+        created_at=created_at,
+        age=parsedate_to_datetime(date) - created_at if date and created_at else None,
         tags=tags_of(item.get("Tags")),
     )
 
@@ -107,7 +120,7 @@ def read_cluster(job_flow_id: str) -> Reading[Cluster | None]:
         if error_code(error) in _UNKNOWN_CLUSTER:
             return None
         raise
-    return _cluster(response["Cluster"])
+    return _cluster(response)
 
 
 def read_primary_instance_id(cluster: Cluster) -> Reading[str | None]:
@@ -166,18 +179,33 @@ def read_tagged_clusters(*, name: str, tags: Mapping[str, str], ending: bool = F
     """
     states = [*LIVE_STATES, "TERMINATING"] if ending else list(LIVE_STATES)
     found: list[Cluster] = []
+    for item in (yield from _list_clusters(states)):
+        if item["Name"] == name:
+            cluster = yield from read_cluster(item["Id"])
+            wanted = cluster and not (cluster.has_ended if ending else cluster.is_ending)
+            if cluster and wanted and tags.items() <= cluster.tags.items():
+                found.append(cluster)
+    return found
+
+
+def read_clusters_of_any_owner() -> Reading[list[Cluster]]:
+    """Find the live clusters that were launched for an address, whoever launched them and for whichever address."""
+    found: list[Cluster] = []
+    for item in (yield from _list_clusters(list(LIVE_STATES))):
+        cluster = yield from read_cluster(item["Id"])
+        if cluster and not cluster.is_ending and ALLOCATION_TAG in cluster.tags and OWNER_DIGEST_TAG in cluster.tags:
+            found.append(cluster)
+    return found
+
+
+def _list_clusters(states: Sequence[str]) -> Reading[list[dict[str, Any]]]:
+    items: list[dict[str, Any]] = []
     marker: dict[str, str] = {}
     while True:
-        params = {"ClusterStates": states, **marker}
-        response = yield Call("emr", "list_clusters", params)
-        for item in response["Clusters"]:
-            if item["Name"] == name:
-                cluster = yield from read_cluster(item["Id"])
-                wanted = cluster and not (cluster.has_ended if ending else cluster.is_ending)
-                if cluster and wanted and tags.items() <= cluster.tags.items():
-                    found.append(cluster)
+        response = yield Call("emr", "list_clusters", {"ClusterStates": list(states), **marker})
+        items.extend(response["Clusters"])
         if not response.get("Marker"):
-            return found
+            return items
         marker = {"Marker": response["Marker"]}
 
 

@@ -104,7 +104,7 @@ def _place(allocation_id: str) -> Reading[Place]:
     cluster = instance.tags.get(CLUSTER_TAG) if instance else None
     carriers = (address.instance_id, cluster) if cluster else (address.instance_id,)
     live = instance is not None and instance.state not in _GONE_INSTANCE
-    return Place(association_id, carriers, live, _mark(instance.tags if instance else {}, allocation_id))
+    return Place(association_id, carriers, live, mark_of_tags(instance.tags if instance else {}, allocation_id))
 
 
 def _carrier(carrier: str, allocation_id: str) -> Reading[Carrier]:
@@ -125,10 +125,10 @@ def _carriers(mark: Mark, cluster_name: str, allocation_id: str) -> Reading[tupl
 
 def _as_carrier(cluster: Cluster, allocation_id: str) -> Carrier:
     state = "ended" if cluster.has_ended else "ending" if cluster.is_ending else "live"
-    return Carrier(cluster.job_flow_id, state, _mark(cluster.tags, allocation_id))
+    return Carrier(cluster.job_flow_id, state, mark_of_tags(cluster.tags, allocation_id))
 
 
-def _mark(tags: Mapping[str, str], allocation_id: str) -> Mark | None:
+def mark_of_tags(tags: Mapping[str, str], allocation_id: str) -> Mark | None:
     """Read the mark from a cluster's tags, which EMR gives to its instances, too."""
     token = tags.get(TOKEN_TAG, "") if tags.get(ALLOCATION_TAG) == allocation_id else ""
     return Mark(int(token), tags.get(OWNER_DIGEST_TAG, "")) if token.isdigit() else None

@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
 
 TRY_TAG = "airflow-eip:try"
+UNNAMED_ENVIRONMENT = "default"  # the owner's environment where [eip] environment is not set
 
 _TAG_VALUE_LENGTH = 256  # EC2 and EMR: at most 256 characters, of these kinds
 _NOT_IN_TAGS = re.compile(r"[^\w\s.:/=+\-@]")
+_PARTS = 5
+
+
+def own_environment() -> str | None:
+    """Return ``[eip] environment``; ``None`` when it is not set."""
+    return conf.get("eip", "environment", fallback=None) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +47,27 @@ class Owner:
         """Take the owner from a task's context."""
         ti = context["ti"]
         return cls(
-            environment=conf.get("eip", "environment", fallback=None) or "default",
+            environment=own_environment() or UNNAMED_ENVIRONMENT,
             dag_id=ti.dag_id,
             run_id=ti.run_id,
             task_id=ti.task_id,
             map_index=-1 if ti.map_index is None else ti.map_index,
         )
+
+    @classmethod
+    def of_name(cls, name: str, *, digest: str) -> Owner | None:
+        """
+        Take an owner apart that was written as text.
+
+        :param digest: of the owner; it proves that the text is whole: a tag is cut, and loses some characters.
+        :return: ``None`` for another owner's name, and for one that more slashes make ambiguous.
+        """
+        parts = name.split("/")
+        if len(parts) != _PARTS or not parts[4].removeprefix("-").isdecimal():
+            return None
+        environment, dag_id, run_id, task_id, map_index = parts
+        owner = cls(environment, dag_id, run_id, task_id, int(map_index))
+        return owner if owner.digest == digest else None
 
     def __str__(self) -> str:
         return f"{self.environment}/{self.dag_id}/{self.run_id}/{self.task_id}/{self.map_index}"

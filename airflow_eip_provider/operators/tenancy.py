@@ -47,13 +47,18 @@ class Unset(Enum):
 UNSET: Any = Unset.UNSET
 
 
+def configured_lock_store() -> str | None:
+    """Return ``[eip] lock_store``; ``None`` when it is not set."""
+    return conf.get("eip", "lock_store", fallback=None) or None
+
+
 def lock_store_uri(given: Any) -> str | None:
     """
     Resolve the lock store: the operator's parameter, else ``[eip] lock_store``; ``None`` is the physical lock alone.
 
     :raises InvalidInputError: for a malformed URI, and for a store without the name of this environment.
     """
-    uri = conf.get("eip", "lock_store", fallback=None) if given is UNSET else given
+    uri = configured_lock_store() if given is UNSET else given
     if not uri:
         return None
     parse_uri(uri)

@@ -1,0 +1,51 @@
+"""What a command is: a file of its own that makes one of these, named in ``commands``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+# Exit statuses; argparse itself ends with 2.
+OK, FAILED, FOUND = 0, 1, 3
+
+
+class Parser(Protocol):
+    """What a command declares its arguments to: argparse's parser, or what collects them for Airflow's."""
+
+    def add_argument(self, *flags: str, **options: Any) -> Any:
+        """Declare one argument."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """
+    One command.
+
+    :param help: one line; neither here nor in an argument's help anything in brackets, which Airflow takes for markup.
+    :param description: what it does, what it needs, and its exit statuses.
+    :param run: does it and returns the exit status; what it needs beyond the standard library, it imports itself:
+        every ``airflow`` command reads this package.
+    """
+
+    name: str
+    help: str
+    description: str
+    add_arguments: Callable[[Parser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def add_aws_arguments(parser: Parser) -> None:
+    """Declare which account and region a command works in."""
+    parser.add_argument(
+        "--aws-conn-id", metavar="ID", help="the Airflow connection (default: boto3's own chain of credentials)"
+    )
+    parser.add_argument("--region", metavar="REGION", help="the AWS region (default: the connection's, or boto3's own)")
+
+
+def add_json_argument(parser: Parser) -> None:
+    """Declare the other form of a command's result."""
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")

@@ -1,0 +1,37 @@
+"""Every command there is, and how one is carried out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.cli import reap
+from airflow_eip_provider.cli.command import FAILED
+from airflow_eip_provider.cli.output import note
+from airflow_eip_provider.exceptions import ElasticIpError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from airflow_eip_provider.cli.command import Command
+
+COMMANDS: tuple[Command, ...] = (reap.COMMAND,)
+
+
+def execute(command: Command, options: argparse.Namespace) -> int:
+    """Carry a command out and return its exit status; an error that can be expected is said without a traceback."""
+    try:
+        return command.run(options)
+    except Exception as error:
+        if not _is_expected(error):
+            raise
+        note(f"error: {error}")
+        return FAILED
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether the error is ours or AWS's."""
+    if isinstance(error, ElasticIpError):
+        return True
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return isinstance(error, (BotoCoreError, ClientError))

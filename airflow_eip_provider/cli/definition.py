@@ -1,0 +1,47 @@
+"""The same commands for Airflow's own command line (Airflow >= 3.2): ``airflow eip``."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
+
+from airflow_eip_provider.cli.commands import COMMANDS, execute
+
+if TYPE_CHECKING:
+    import argparse
+
+    from airflow_eip_provider.cli.command import Command
+
+
+class _Arguments:
+    """Collects what a command declares, as Airflow's command line wants it."""
+
+    def __init__(self, command: Command) -> None:
+        self.collected: list[Arg] = []
+        command.add_arguments(self)
+
+    def add_argument(self, *flags: str, **options: Any) -> None:
+        """Collect one argument."""
+        self.collected.append(Arg(flags, **options))  # type: ignore[no-untyped-call]
+
+
+def _run(command: Command, options: argparse.Namespace) -> None:
+    sys.exit(execute(command, options))
+
+
+def get_eip_cli_commands() -> list[GroupCommand]:
+    """Return the command group "eip"."""
+    commands = [
+        ActionCommand(
+            name=command.name,
+            help=command.help,
+            description=command.description,
+            func=functools.partial(_run, command),
+            args=_Arguments(command).collected,
+        )
+        for command in COMMANDS
+    ]
+    return [GroupCommand(name="eip", help="Elastic IP addresses for Amazon EMR clusters", subcommands=commands)]

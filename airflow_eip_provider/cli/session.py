@@ -1,0 +1,87 @@
+"""The account and region that a command works in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.models import Connection
+from botocore.exceptions import NoRegionError
+
+from airflow_eip_provider.airflow_compat import AirflowNotFoundException
+from airflow_eip_provider.exceptions import InvalidInputError, MissingConnectionError
+from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.hooks.lock import LockStoreHook
+from airflow_eip_provider.reaper.hooks import Hooks
+
+if TYPE_CHECKING:
+    import argparse
+
+
+class _StoredConnection:
+    """From Airflow 3.2 on, hooks see no connections of the metadata database outside tasks; this does."""
+
+    @classmethod
+    def get_connection(cls, conn_id: str) -> Any:
+        """
+        Read an Airflow connection, from wherever Airflow keeps them.
+
+        :raises MissingConnectionError: when it does not exist.
+        """
+        try:
+            return Connection.get_connection_from_secrets(conn_id)  # noqa: AIR311 - the one that sees the database
+        except AirflowNotFoundException as error:
+            raise MissingConnectionError(conn_id) from error
+
+
+class _StoredElasticIpHook(_StoredConnection, ElasticIpHook):
+    pass
+
+
+class _StoredEmrClusterHook(_StoredConnection, EmrClusterHook):
+    pass
+
+
+class _StoredLockStoreHook(_StoredConnection, LockStoreHook):
+    pass
+
+
+class CommandHooks(Hooks):
+    """The same hooks, for a process that is no task."""
+
+    eip_class = _StoredElasticIpHook
+    emr_class = _StoredEmrClusterHook
+    store_class = _StoredLockStoreHook
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """
+    Where a command works.
+
+    :param account: the AWS account's number.
+    """
+
+    hooks: Hooks
+    account: str
+    region: str
+
+    def __str__(self) -> str:
+        return f"AWS account {self.account}, region {self.region}"
+
+
+def open_session(options: argparse.Namespace) -> Session:
+    """
+    Connect, and find out where to (sts:GetCallerIdentity).
+
+    :param options: with those of ``add_aws_arguments``.
+    :raises MissingConnectionError: when the Airflow connection does not exist.
+    :raises InvalidInputError: when there is no region.
+    """
+    hooks = CommandHooks(aws_conn_id=options.aws_conn_id, region_name=options.region)
+    try:
+        region = hooks.eip.conn_region_name
+    except NoRegionError as error:
+        raise InvalidInputError("connecting to AWS", problem="no region is set", remedy="name one: --region") from error
+    return Session(hooks, str(hooks.eip.account_id), region)

@@ -1,0 +1,275 @@
+"""
+Surveys a region and ends what is left there.
+
+A cluster is ended as its own task would have ended it, by the lock's ``undo``: the lease is closed first, by a write
+that fails when anybody else wrote meanwhile, so no newer try adopts what is about to be terminated. What cannot be
+finished now, because a step is still ending, is finished by fact when the next owner looks at the lease.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.hooks.eip import (
+    CLUSTER_TAG,
+    OWNER_DIGEST_TAG,
+    OWNER_TAG,
+    read_all_addresses,
+    read_tagged_instances,
+)
+from airflow_eip_provider.hooks.emr import ALLOCATION_TAG, read_active_steps, read_clusters_of_any_owner
+from airflow_eip_provider.hooks.lock import is_cluster, mark_of_tags
+from airflow_eip_provider.lock.model import Lease, Record
+from airflow_eip_provider.lock.programs import mark_of, release, undo
+from airflow_eip_provider.lock.requests import ReadRecord
+from airflow_eip_provider.lock.words import utc
+from airflow_eip_provider.operators.owner import Owner
+from airflow_eip_provider.operators.teardown import address_on_cluster, free_address
+from airflow_eip_provider.operators.tenancy import Tenancy
+from airflow_eip_provider.reaper.survey import Decision, Evidence, Finding, Found, Survey, decide
+from airflow_eip_provider.stores.uri import parse_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from airflow_eip_provider.hooks.emr import Cluster
+    from airflow_eip_provider.lock.model import Entry
+    from airflow_eip_provider.lock.requests import Program
+    from airflow_eip_provider.lock.store import Seen
+    from airflow_eip_provider.reaper.hooks import Hooks
+    from airflow_eip_provider.reaper.owners import Judgement, Owners
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What has become of a cluster that was to be reaped.
+
+    :param reaped: whether it is ending now.
+    :param failed: an error kept it from being reaped; the message says which.
+    """
+
+    job_flow_id: str
+    reaped: bool
+    message: str
+    failed: bool = False
+
+    def __str__(self) -> str:
+        return f"cluster {self.job_flow_id}: {self.message}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return the same as plain JSON."""
+        return asdict(self)
+
+
+class _Look:
+    """What one look needs to know besides AWS, each thing asked for at most once."""
+
+    def __init__(self, owners: Owners, record: Callable[[str], Record]) -> None:
+        self.judge: Callable[[Owner | None], Judgement] = owners.fresh()
+        self.record = functools.cache(record)
+
+
+class Reaper:
+    """
+    Finds and ends clusters of ours whose owner is over, in one account and region.
+
+    Only looks until :meth:`reap` is called. Safe to run twice, late, and beside a live Airflow.
+
+    IAM: ec2:DescribeAddresses, ec2:DescribeInstances, elasticmapreduce:ListClusters, …:DescribeCluster, …:ListSteps; to
+    reap also ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress, elasticmapreduce:SetTerminationProtection,
+    …:TerminateJobFlows; the lock store's, see ``stores``.
+
+    :param hooks: for the account and region.
+    :param lock_store: the URI of the lock store; without one no lease is seen, and those of reaped clusters are left to
+        their next owners.
+    :param min_age: younger clusters are kept: their RunJobFlow may just have happened.
+    :param job_flow_ids: clusters that are reaped although nothing is known of their owners.
+    :raises InvalidInputError: for an id that is no job flow's, and for a malformed URI.
+    """
+
+    def __init__(
+        self,
+        *,
+        hooks: Hooks,
+        owners: Owners,
+        lock_store: str | None = None,
+        min_age: timedelta = timedelta(hours=1),
+        job_flow_ids: Collection[str] = (),
+    ) -> None:
+        for job_flow_id in job_flow_ids:
+            if not is_cluster(job_flow_id):
+                raise InvalidInputError(
+                    f"looking for cluster '{job_flow_id}'",
+                    problem="that is no job flow id",
+                    remedy="job flow ids begin with 'j-'",
+                )
+        if lock_store:
+            parse_uri(lock_store)
+        self._hooks = hooks
+        self._eip = hooks.eip
+        self._emr = hooks.emr
+        self._owners = owners
+        self._lock_store = lock_store
+        self._min_age = min_age
+        self._named = frozenset(job_flow_ids)
+
+    def survey(self) -> Survey:
+        """Look at every live cluster of ours, and judge it; nothing is changed."""
+        clusters = self._emr.read(read_clusters_of_any_owner())
+        look = _Look(self._owners, self._record)
+        found = [self._judge(cluster, look) for cluster in clusters]
+        live = {cluster.job_flow_id for cluster in clusters}
+        return Survey(found, self._findings(live), absent=sorted(self._named - live))
+
+    def reap_all(self, survey: Survey) -> list[Outcome]:
+        """Reap what a survey found; an error with one cluster does not spare the others."""
+        outcomes = []
+        for found in survey.to_reap:
+            job_flow_id = found.cluster.job_flow_id
+            try:
+                outcomes.append(self.reap(job_flow_id))
+            except Exception as error:
+                log.warning("Reaping cluster %s failed: %s", job_flow_id, error)
+                outcomes.append(Outcome(job_flow_id, reaped=False, message=str(error), failed=True))
+        return outcomes
+
+    def reap(self, job_flow_id: str) -> Outcome:
+        """
+        End one cluster, its lease and its association, if a new look still says so.
+
+        Lifts termination protection. The address comes off at once when no step of the cluster runs any more, and
+        with the instance otherwise.
+        """
+        cluster = self._emr.get_cluster(job_flow_id)
+        if cluster is None or cluster.is_ending:
+            return Outcome(job_flow_id, reaped=True, message="it is ending already")
+        look = _Look(self._owners, self._record)
+        again = self._judge(cluster, look)
+        if again.decision is not Decision.REAP:
+            return Outcome(job_flow_id, reaped=False, message=f"kept after all: {again.reason}")
+        log.info("Reaping cluster %s of '%s': %s", job_flow_id, again.owner, again.reason)
+        if self._lock_store is None:
+            self._end(cluster, again.allocation_id)
+        else:
+            self._end_with_lease(cluster, again.allocation_id, look.record(again.allocation_id))
+        return self._outcome(job_flow_id, again.allocation_id)
+
+    def _judge(self, cluster: Cluster, look: _Look) -> Found:
+        allocation_id, digest = cluster.tags[ALLOCATION_TAG], cluster.tags[OWNER_DIGEST_TAG]
+        record = look.record(allocation_id)
+        part = _part(record, cluster)
+        owner = _owner(digest, [cluster.tags.get(OWNER_TAG, ""), *_names(record)])
+        judgements = [look.judge(owner)]
+        if part is not None and part.speaker.owner != digest:  # it was bound to another owner's cluster
+            judgements.append(look.judge(_owner(part.speaker.owner, [part.speaker.name])))
+        evidence = Evidence(
+            age=cluster.age,
+            owners=judgements,
+            lease=_words(part),
+            busy=self._steps(cluster) if cluster.job_flow_id in self._named else (),
+            named=cluster.job_flow_id in self._named,
+        )
+        decision, reason = decide(evidence, min_age=self._min_age)
+        named = str(owner) if owner else cluster.tags.get(OWNER_TAG, digest)
+        return Found(cluster, allocation_id, named, decision, reason)
+
+    def _record(self, allocation_id: str) -> Record:
+        return self._tenancy(allocation_id).perform(_read()).record if self._lock_store else Record()
+
+    def _tenancy(self, allocation_id: str) -> Tenancy:
+        return Tenancy(
+            str(self._lock_store),
+            allocation_id=allocation_id,
+            eip=self._eip,
+            emr=self._emr,
+            client_for=self._hooks.store_client,
+            check_alive=lambda: None,
+        )
+
+    def _steps(self, cluster: Cluster) -> list[str]:
+        return [f"step {step.step_id}" for step in self._emr.read(read_active_steps(cluster.job_flow_id))]
+
+    def _end(self, cluster: Cluster, allocation_id: str) -> None:
+        self._emr.terminate(cluster)
+        if not self._steps(cluster):
+            free_address(self._eip, allocation_id=allocation_id, job_flow_id=cluster.job_flow_id)
+
+    def _end_with_lease(self, cluster: Cluster, allocation_id: str, record: Record) -> None:
+        tenancy, part = self._tenancy(allocation_id), _part(record, cluster)
+        if part is not None:
+            tenancy.perform(undo(part.speaker, launched=cluster.job_flow_id, token=part.token))
+            return
+        self._emr.terminate(cluster)
+        if not self._steps(cluster):
+            tenancy.perform(release(cluster.job_flow_id, why="reaped"))
+
+    def _outcome(self, job_flow_id: str, allocation_id: str) -> Outcome:
+        after = self._emr.get_cluster(job_flow_id)
+        if after is not None and not after.is_ending:
+            return Outcome(job_flow_id, reaped=False, message="kept after all: a newer try of its owner is at work")
+        on = address_on_cluster(self._eip, allocation_id=allocation_id, job_flow_id=job_flow_id)
+        address = "stays on it until its steps have ended" if on else "is not on it any more"
+        return Outcome(job_flow_id, reaped=True, message=f"terminated; Elastic IP {allocation_id} {address}")
+
+    def _findings(self, live: Collection[str]) -> list[Finding]:
+        """Look for addresses on instances whose cluster has ended."""
+        addresses = [address for address in self._eip.read(read_all_addresses()) if address.instance_id]
+        if not addresses:
+            return []
+        instances = {i.instance_id: i for i in self._eip.read(read_tagged_instances(ALLOCATION_TAG))}
+        findings = []
+        for address in addresses:
+            instance = instances.get(str(address.instance_id))
+            if instance is None or instance.tags[ALLOCATION_TAG] != address.allocation_id:
+                continue
+            job_flow_id = instance.tags.get(CLUSTER_TAG)
+            if job_flow_id is None or job_flow_id in live:
+                continue
+            cluster = self._emr.get_cluster(job_flow_id)
+            if cluster is None or cluster.has_ended:
+                findings.append(
+                    Finding(address.allocation_id, address.public_ip, instance.instance_id, instance.state, job_flow_id)
+                )
+        return findings
+
+
+def _read() -> Program[Seen]:
+    seen: Seen = yield ReadRecord()
+    return seen
+
+
+def _part(record: Record, cluster: Cluster) -> Lease | Entry | None:
+    """Return the lease that the cluster holds, or the place in the queue that it was started early for."""
+    mark, lease = mark_of_tags(cluster.tags, cluster.tags[ALLOCATION_TAG]), record.lease
+    if lease is not None:
+        named = lease.carrier == cluster.job_flow_id
+        if named or (lease.carrier is None and mark_of(lease) == mark):
+            return lease
+    return next((entry for entry in record.queue if mark_of(entry) == mark), None)
+
+
+def _words(part: Lease | Entry | None) -> str | None:
+    if part is None:
+        return None
+    if isinstance(part, Lease):
+        return f"it has the address by the lease of '{part.speaker.name}' since {utc(part.taken_at)}"
+    return f"it was started early for '{part.speaker.name}', which queues since {utc(part.arrived_at)}"
+
+
+def _names(record: Record) -> list[str]:
+    """Return the owners that the record names in full; a tag may be cut."""
+    parts: list[Lease | Entry] = [*([record.lease] if record.lease else []), *record.queue]
+    return [*(part.speaker.name for part in parts), *(tenancy.owner for tenancy in record.history)]
+
+
+def _owner(digest: str, names: Collection[str]) -> Owner | None:
+    found = (Owner.of_name(name, digest=digest) for name in names)
+    return next((owner for owner in found if owner is not None), None)

@@ -1,0 +1,45 @@
+"""Lists every day the EMR clusters whose owner is over, and ends them when it is told to.
+
+A dry run by default: trigger it with ``dry_run`` false to end what it lists, or change the default below. Clusters of
+this environment are judged by their DAG runs, which needs ``[eip] environment``; those of an environment that is gone
+for good are ended when its name is in ``gone_environments``. The task's log says what becomes of each cluster, and why.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow_eip_provider.reaper.task import reap
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:  # Airflow 2
+    from airflow.decorators import task
+    from airflow.models import DAG
+
+with DAG(
+    "eip_reaper",
+    description="Ends EMR clusters whose owner is over, with their Elastic IP",
+    schedule="@daily",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    params={
+        "dry_run": True,
+        "gone_environments": [],
+        "job_flow_ids": [],  # to end although nothing is known of their owners
+        "min_age_hours": 1,
+        "aws_conn_id": "aws_default",
+        "region_name": None,  # the connection's own
+    },
+    tags=["eip"],
+) as dag:
+
+    @task(task_id="reap")
+    def reap_clusters(*, params: dict[str, Any], ti: Any) -> dict[str, Any]:
+        """Survey the region, and reap unless it is a dry run."""
+        return reap(ti, **params)
+
+    reap_clusters()
