@@ -23,11 +23,15 @@ class Played:
 
     :param grants: Sid and action of each permission that it used.
     :param refusals: the operations that it was refused.
+    :param needed: the actions that each operator needed in it.
+    :param error: with which it failed.
     """
 
     calls: int
     grants: frozenset[tuple[str, str]]
     refusals: list[str]
+    needed: dict[type, set[str]]
+    error: Exception | None
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +41,11 @@ def play(served_aws: LocalAws) -> Callable[[str], Played]:
     @functools.cache
     def once(name: str) -> Played:
         with staged(served_aws) as stage:
-            SCENARIOS[name](stage)
-            return Played(len(stage.aws.events.calls()), stage.grants(), stage.refusals())
+            error = None
+            try:
+                SCENARIOS[name](stage)
+            except Exception as failure:  # it is one test's business, not that of all who ask
+                error = failure
+            return Played(len(stage.aws.events.calls()), stage.grants(), stage.refusals(), stage.needed, error)
 
     return once

@@ -158,11 +158,11 @@ def cluster_made_elsewhere(stage: Stage) -> None:
     stage.enforce(None)
     tags = [{"Key": ALLOCATION_TAG, "Value": stage.allocation_id}]
     job_flow_id = stage.client("emr").run_job_flow(**stage.overrides(Tags=tags))["JobFlowId"]
-    common: dict[str, Any] = {"allocation_id": stage.allocation_id, "job_flow_id": job_flow_id, "aws_conn_id": None}
-    Task(EipAssociateOperator(task_id="associate", **common)).run()
-    Task(EipAssociationSensor(task_id="sense", poke_interval=15, **common)).run()
+    stage.task(EipAssociateOperator, job_flow_id=job_flow_id).run()
+    sensing = {"allocation_id": stage.allocation_id, "job_flow_id": job_flow_id, "aws_conn_id": None}
+    Task(EipAssociationSensor(task_id="sense", poke_interval=15, **sensing)).run()
     stage.steps(job_flow_id).run()
-    assert Task(EipReleaseOperator(task_id="release", **common)).run() is True
+    assert stage.task(EipReleaseOperator, job_flow_id=job_flow_id).run() is True
     assert stage.is_free()
 
 

@@ -64,6 +64,23 @@ def without(document: dict[str, Any], sid: str, action: str) -> dict[str, Any]:
     return {**document, "Statement": [statement for statement in statements if statement["Action"]]}
 
 
+class _Noted(Task):
+    """A task of which is noted what it needed."""
+
+    def __init__(self, stage: Stage, operator: Any, **ti: Any) -> None:
+        super().__init__(operator, **ti)
+        self._stage, self._class = stage, type(operator)
+
+    def run(self) -> Any:
+        before = len(self._stage.aws.events.calls())
+        try:
+            return super().run()
+        finally:
+            calls = self._stage.aws.events.calls()[before:]
+            actions = {action for event in calls for _, action in event.get("granted", ())}
+            self._stage.needed.setdefault(self._class, set()).update(actions)
+
+
 class Stage:
     """An address, a public subnet, a log bucket; tasks that may do what the policy allows."""
 
@@ -77,6 +94,7 @@ class Stage:
             self.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": _REGION})
         self.subnet_id = str(self.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"])
         self.taken_away: tuple[str, str] | None = None
+        self.needed: dict[type, set[str]] = {}
 
     def _new_client(self, service: str, caller: str = "testing", region: str = _REGION) -> Any:
         who = {"aws_access_key_id": caller, "aws_secret_access_key": "testing"}
@@ -125,19 +143,23 @@ class Stage:
             "emr_conn_id": None,
             **given,
         }
-        return Task(EmrCreateWithStaticIpOperator(**parameters), dag_id=dag_id, try_number=try_number)
+        return _Noted(self, EmrCreateWithStaticIpOperator(**parameters), dag_id=dag_id, try_number=try_number)
 
     def steps(self, job_flow_id: str, *args: str, **given: Any) -> Task:
         """Make a task that submits one step."""
         jar = {"Jar": "command-runner.jar", "Args": list(args) or ["true"]}
         steps = [{"Name": "read", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}]
         parameters = {**self._common, "task_id": "steps", "job_flow_id": job_flow_id, "steps": steps, **given}
-        return Task(EmrAddStepsWithStaticIpOperator(**parameters))
+        return _Noted(self, EmrAddStepsWithStaticIpOperator(**parameters))
 
     def terminate(self, job_flow_id: str, **given: Any) -> Task:
         """Make a teardown."""
         parameters = {**self._common, "task_id": "terminate", "job_flow_id": job_flow_id, **given}
-        return Task(EmrTerminateWithStaticIpOperator(**parameters))
+        return _Noted(self, EmrTerminateWithStaticIpOperator(**parameters))
+
+    def task(self, operator: type, **given: Any) -> Task:
+        """Make a task of another operator or sensor."""
+        return _Noted(self, operator(**{**self._common, "task_id": "task", **given}))
 
     @property
     def _common(self) -> dict[str, Any]:
