@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from cfnlint.decode import decode
 from airflow_eip_provider.iam_policy import Configuration, policy_document
 from airflow_eip_provider.local_aws.iam.policy import Policy, Question
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
+from tests.iam.stage import AIRFLOW, staged
 
 TEMPLATES = Path(__file__).parents[2] / "deploy" / "cloudformation"
 ACCOUNT = "123456789012"
@@ -22,36 +24,34 @@ ROLES = {
 }
 
 
+def create_stack(cloudformation: Any, name: str, **parameters: str) -> dict[str, str]:
+    """Create a stack and return its outputs."""
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=(TEMPLATES / f"{name}.yaml").read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def read_document(iam: Any, arn: str) -> dict[str, Any]:
+    """Read the document of a managed policy."""
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    found: dict[str, Any] = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    return found
+
+
 @pytest.fixture
 def deploy(boto: Any) -> Any:
-    """Create a stack and return its outputs."""
-
-    def create(name: str, **parameters: str) -> dict[str, str]:
-        cloudformation = boto("cloudformation")
-        cloudformation.create_stack(
-            StackName=name,
-            TemplateBody=(TEMPLATES / f"{name}.yaml").read_text(),
-            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
-            Capabilities=["CAPABILITY_IAM"],
-        )
-        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
-        assert stack["StackStatus"] == "CREATE_COMPLETE"
-        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-
-    return create
+    return functools.partial(create_stack, boto("cloudformation"))
 
 
 @pytest.fixture
 def document(boto: Any) -> Any:
-    """Read the document of a managed policy."""
-
-    def read(arn: str) -> dict[str, Any]:
-        iam = boto("iam")
-        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-        found: dict[str, Any] = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
-        return found
-
-    return read
+    return functools.partial(read_document, boto("iam"))
 
 
 def test_cfn_lint_has_nothing_to_say():
@@ -111,6 +111,24 @@ def test_the_policy_is_attached_to_airflows_role(deploy, boto):
     outputs = deploy("access", AllocationId=address, LogBucket="logs", AirflowRoleName="mwaa", **ROLES)
     attached = iam.list_attached_role_policies(RoleName="mwaa")["AttachedPolicies"]
     assert [found["PolicyArn"] for found in attached] == [outputs["AirflowPolicyArn"]]
+
+
+def test_a_tenancy_lives_on_what_the_stacks_have_made(served_aws):
+    with staged(served_aws) as stage:
+        cloudformation = stage.client("cloudformation")
+        lock_store = create_stack(cloudformation, "shared")["LockStore"]
+        stage.allocation_id = create_stack(cloudformation, "address")["AllocationId"]
+        given = {"AllocationId": stage.allocation_id, "LogBucket": "logs", "LogPrefix": "emr/", **ROLES}
+        access = create_stack(cloudformation, "access", **given)
+        policy = read_document(stage.client("iam"), access["AirflowPolicyArn"])
+        served_aws.enforce(policy, access_key_id=AIRFLOW)
+        job_flow_id = stage.create(lock_store=lock_store).run()
+        stage.steps(job_flow_id, lock_store=lock_store).run()
+        stage.terminate(job_flow_id, lock_store=lock_store).run()
+        assert stage.cluster_state(job_flow_id) == "TERMINATED"
+        assert [ended.carrier for ended in stage.record(lock_store).history] == [job_flow_id]
+        assert stage.grants()
+        assert stage.refusals() == []
 
 
 CLUSTER_DENIED = [
