@@ -11,17 +11,20 @@ from typing import Any
 import pytest
 from cfnlint.decode import decode
 
-from airflow_eip_provider.iam_policy import Configuration, policy_document
-from airflow_eip_provider.local_aws.iam.policy import Policy, Question
+from airflow_eip_provider.local_aws.iam.policy import Policy
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
+from tests.deploy.stacks import (
+    CLUSTER_ALLOWED,
+    CLUSTER_DENIED,
+    INSTANCE_ROLE,
+    SERVICE_ROLE,
+    expected_policy,
+    read_document,
+)
 from tests.iam.stage import AIRFLOW, staged
 
 TEMPLATES = Path(__file__).parents[2] / "deploy" / "cloudformation"
-ACCOUNT = "123456789012"
-ROLES = {
-    "ServiceRoleArn": f"arn:aws:iam::{ACCOUNT}:role/EMR_DefaultRole",
-    "InstanceRoleArn": f"arn:aws:iam::{ACCOUNT}:role/EMR_EC2_DefaultRole",
-}
+ROLES = {"ServiceRoleArn": SERVICE_ROLE, "InstanceRoleArn": INSTANCE_ROLE}
 
 
 def create_stack(cloudformation: Any, name: str, **parameters: str) -> dict[str, str]:
@@ -35,13 +38,6 @@ def create_stack(cloudformation: Any, name: str, **parameters: str) -> dict[str,
     stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     assert stack["StackStatus"] == "CREATE_COMPLETE"
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-
-
-def read_document(iam: Any, arn: str) -> dict[str, Any]:
-    """Read the document of a managed policy."""
-    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-    found: dict[str, Any] = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
-    return found
 
 
 @pytest.fixture
@@ -90,18 +86,8 @@ def test_address_and_table_stay_when_their_stacks_are_deleted(deploy, boto):
 def test_the_policy_is_the_one_that_the_package_prints(deploy, document, local_aws, log_prefix):
     address = deploy("address")["AllocationId"]
     outputs = deploy("access", AllocationId=address, LogBucket="logs", LogPrefix=log_prefix, **ROLES)
-    printed = policy_document(
-        Configuration(
-            allocation_ids=[address],
-            region=local_aws.region,
-            account=ACCOUNT,
-            service_roles=[ROLES["ServiceRoleArn"]],
-            instance_roles=[ROLES["InstanceRoleArn"]],
-            lock_store="dynamodb://airflow-eip-leases",
-            log_uri=f"s3://logs/{log_prefix}",
-        )
-    )
-    assert document(outputs["AirflowPolicyArn"]) == printed
+    expected = expected_policy(address, log_uri=f"s3://logs/{log_prefix}")
+    assert document(outputs["AirflowPolicyArn"]) == expected
 
 
 def test_the_policy_is_attached_to_airflows_role(deploy, boto):
@@ -129,27 +115,6 @@ def test_a_tenancy_lives_on_what_the_stacks_have_made(served_aws):
         assert [ended.carrier for ended in stage.record(lock_store).history] == [job_flow_id]
         assert stage.grants()
         assert stage.refusals() == []
-
-
-CLUSTER_DENIED = [
-    Question("ec2:AssociateAddress", f"arn:aws:ec2:eu-west-1:{ACCOUNT}:elastic-ip/eipalloc-1"),
-    Question("ec2:DisassociateAddress", f"arn:aws:ec2:eu-west-1:{ACCOUNT}:elastic-ip/eipalloc-1"),
-    Question("ec2:ReleaseAddress", f"arn:aws:ec2:eu-west-1:{ACCOUNT}:elastic-ip/eipalloc-1"),
-    Question("dynamodb:PutItem", f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/airflow-eip-leases"),
-    Question("elasticmapreduce:RemoveTags", "arn:x", {"aws:TagKeys": ("team", "airflow-eip:allocation-id")}),
-    Question("iam:PutRolePolicy", f"arn:aws:iam::{ACCOUNT}:role/EMR_EC2_DefaultRole"),
-    Question("iam:DeleteRolePermissionsBoundary", f"arn:aws:iam::{ACCOUNT}:role/EMR_EC2_DefaultRole"),
-    Question("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/any", {"iam:PassedToService": "lambda.amazonaws.com"}),
-]
-CLUSTER_ALLOWED = [
-    Question("s3:GetObject", "arn:aws:s3:::data/key"),
-    Question("ec2:RunInstances", f"arn:aws:ec2:eu-west-1:{ACCOUNT}:instance/*"),
-    Question("ec2:DescribeAddresses", "*"),
-    Question("dynamodb:PutItem", f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/orders"),
-    Question("elasticmapreduce:AddTags", "arn:x", {"aws:TagKeys": ("team",)}),
-    Question("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/any", {"iam:PassedToService": "ec2.amazonaws.com"}),
-    Question("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/reader"),
-]
 
 
 def test_a_cluster_within_its_boundary_can_work_but_touch_neither_address_nor_lock(deploy, document):
