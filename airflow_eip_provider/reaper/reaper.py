@@ -19,6 +19,7 @@ from airflow_eip_provider.hooks.eip import (
     CLUSTER_TAG,
     OWNER_DIGEST_TAG,
     OWNER_TAG,
+    TOKEN_TAG,
     read_all_addresses,
     read_tagged_instances,
 )
@@ -160,7 +161,7 @@ class Reaper:
             self._end(cluster, again.allocation_id)
         else:
             self._end_with_lease(cluster, again.allocation_id, look.record(again.allocation_id))
-        return self._outcome(job_flow_id, again.allocation_id)
+        return self._outcome(cluster, again.allocation_id)
 
     def _judge(self, cluster: Cluster, look: _Look) -> Found:
         allocation_id, digest = cluster.tags[ALLOCATION_TAG], cluster.tags[OWNER_DIGEST_TAG]
@@ -211,13 +212,17 @@ class Reaper:
         if not self._steps(cluster):
             tenancy.perform(release(cluster.job_flow_id, why="reaped"))
 
-    def _outcome(self, job_flow_id: str, allocation_id: str) -> Outcome:
+    def _outcome(self, cluster: Cluster, allocation_id: str) -> Outcome:
+        job_flow_id = cluster.job_flow_id
         after = self._emr.get_cluster(job_flow_id)
         if after is not None and not after.is_ending:
             return Outcome(job_flow_id, reaped=False, message="kept after all: a newer try of its owner is at work")
         on = address_on_cluster(self._eip, allocation_id=allocation_id, job_flow_id=job_flow_id)
         address = "stays on it until its steps have ended" if on else "is not on it any more"
-        return Outcome(job_flow_id, reaped=True, message=f"terminated; Elastic IP {allocation_id} {address}")
+        message = f"terminated; Elastic IP {allocation_id} {address}"
+        if self._lock_store is None and TOKEN_TAG in cluster.tags:
+            message += "; no lock store was named, its lease is left to the next owner"
+        return Outcome(job_flow_id, reaped=True, message=message)
 
     def _findings(self, live: Collection[str]) -> list[Finding]:
         """Look for addresses on instances whose cluster has ended."""

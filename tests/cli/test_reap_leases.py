@@ -78,6 +78,20 @@ def test_a_cluster_with_a_running_step_leaves_its_lease_to_the_next_owner(
     assert record().lease.carrier == following.result
 
 
+def test_without_the_store_the_lease_is_left_to_the_next_owner(left, reap, record, queue, create_operator, monkeypatch):
+    job_flow_id = left("gone")
+    with monkeypatch.context() as patch:
+        patch.delenv("AIRFLOW__EIP__LOCK_STORE")
+        said = reap("--environment", "gone", "--yes")
+    assert said.status == 0
+    assert "its lease is left to the next owner" in said.err
+    assert record().lease.carrier == job_flow_id
+    following = Task(create_operator(deferrable=True), dag_id="following")
+    following.start()
+    queue.until(lambda: following.ended, following)
+    assert record().lease.carrier == following.result
+
+
 def test_an_owner_whose_tag_is_cut_is_known_by_the_record(left, reap):
     job_flow_id = left("gone", run_id="r" * 250)
     assert reap("--environment", "gone").decisions == {job_flow_id: "reap"}

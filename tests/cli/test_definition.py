@@ -1,0 +1,46 @@
+"""What Airflow reads of the commands at the start of each of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from airflow_eip_provider.cli.commands import COMMANDS
+from airflow_eip_provider.cli.definition import get_eip_cli_commands
+from airflow_eip_provider.provider_info import get_provider_info
+
+READ = """
+import sys
+import airflow.cli.cli_config
+before = set(sys.modules)
+import airflow_eip_provider.cli.definition as definition
+definition.get_eip_cli_commands()
+print(sorted({name for name in set(sys.modules) - before if not name.startswith("airflow_eip_provider.")}))
+"""
+
+
+def test_the_provider_names_where_they_are():
+    (path,) = get_provider_info()["cli"]
+    assert path == f"{get_eip_cli_commands.__module__}.{get_eip_cli_commands.__name__}"
+
+
+def test_every_command_is_there():
+    (group,) = get_eip_cli_commands()
+    assert group.name == "eip"
+    assert [command.name for command in group.subcommands] == [command.name for command in COMMANDS]
+
+
+def test_reading_them_imports_nothing_else():
+    out = subprocess.run([sys.executable, "-c", READ], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_nothing_in_help_is_taken_for_markup(command):
+    helps = [command.help, command.description]
+    (group,) = get_eip_cli_commands()
+    (airflows,) = [action for action in group.subcommands if action.name == command.name]
+    helps += [argument.kwargs["help"] for argument in airflows.args]
+    assert [text for text in helps if "[" in text] == []
