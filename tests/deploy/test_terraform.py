@@ -43,7 +43,7 @@ def module(tmp_path: Path, local_aws: Any) -> Callable[[str], Path]:
         copy = Path(shutil.copytree(MODULES / name, tmp_path / name))
         ready = terraform(copy, "init", "-input=false", "-no-color")
         if ready.returncode:
-            pytest.skip(f"Terraform cannot get its AWS provider here: {ready.stderr.strip().splitlines()[-1]}")
+            pytest.skip("terraform init cannot get the provider hashicorp/aws here")
         return copy
 
     return prepare

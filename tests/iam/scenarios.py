@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from airflow_eip_provider.exceptions import StepFailedError
 from airflow_eip_provider.hooks.emr import ALLOCATION_TAG
 from airflow_eip_provider.lock.requests import Launch
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
+from airflow_eip_provider.reaper.task import reap
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from tests.iam.stage import DYNAMODB, EXECUTION_ROLE, S3
 from tests.life import Task
@@ -166,6 +168,20 @@ def cluster_made_elsewhere(stage: Stage) -> None:
     assert stage.is_free()
 
 
+def reaping(stage: Stage) -> None:
+    """A cluster of an Airflow environment that is gone, and the reaper."""
+    stage.enforce(DYNAMODB)
+    stage.patch.setenv("AIRFLOW__EIP__ENVIRONMENT", "gone")
+    job_flow_id = stage.create(lock_store=DYNAMODB, idle_timeout=timedelta(days=7)).run()
+    stage.patch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    stage.patch.setenv("AIRFLOW__EIP__LOCK_STORE", DYNAMODB)
+    stage.aws.clock.advance(7200)
+    reap(None, dry_run=False, gone_environments=["gone"], aws_conn_id=None)
+    assert stage.is_free()
+    stage.aws.clock.advance(600)
+    assert stage.cluster_state(job_flow_id) == "TERMINATED"
+
+
 def _each(scenario: Any, **choices: Any) -> dict[str, Callable[[Stage], None]]:
     """Name a scenario's variants."""
     variants: dict[str, Callable[[Stage], None]] = {}
@@ -192,4 +208,5 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     **_each(automatic_scaling),
     **_each(nat_gateway),
     **_each(cluster_made_elsewhere),
+    **_each(reaping),
 }

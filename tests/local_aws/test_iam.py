@@ -105,6 +105,11 @@ def test_each_service_refuses_in_its_own_words_and_nothing_happens(boto, local_a
     assert boto("s3").list_buckets()["Buckets"] == []
 
 
+def test_everybody_may_ask_who_they_are(boto, local_aws):
+    local_aws.enforce({"Statement": []}, access_key_id="somebody")
+    assert boto("sts", **CALLER).get_caller_identity()["Account"] == "123456789012"
+
+
 def test_others_are_free_and_a_reset_frees_all(boto, local_aws, refused):
     local_aws.enforce({"Statement": []}, access_key_id="somebody")
     assert boto("emr").list_clusters()["Clusters"] == []

@@ -66,6 +66,12 @@ def missing_object(call: Call) -> Question | None:
     return Question("s3:ListBucket", _bucket(call), {"aws:RequestedRegion": call.region})
 
 
+def _sts(call: Call, world: World) -> Iterator[Question]:
+    """Ask nothing of who wants to know who it is (STS API Reference, GetCallerIdentity)."""
+    if call.operation != "GetCallerIdentity":
+        yield from _other(call, world)
+
+
 def _other(call: Call, world: World) -> Iterator[Question]:
     yield Question(f"{call.service}:{call.operation}", "*")
 
@@ -184,4 +190,4 @@ def _bucket(call: Call) -> str:
     return f"arn:aws:s3:::{call.params['Bucket']}"
 
 
-_BY_SERVICE = {"ec2": _ec2, "elasticmapreduce": _emr, "dynamodb": _dynamodb, "s3": _s3}
+_BY_SERVICE = {"ec2": _ec2, "elasticmapreduce": _emr, "dynamodb": _dynamodb, "s3": _s3, "sts": _sts}
