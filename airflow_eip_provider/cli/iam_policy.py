@@ -34,7 +34,6 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--allocation-id", action="append", required=True, metavar="ID", help=f"an Elastic IP{again}")
     parser.add_argument(
         "--binding",
-        choices=("primary",),
         default="primary",
         help="where an address is put: the network interface of the primary node (default and only choice)",
     )
