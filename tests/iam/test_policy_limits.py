@@ -42,6 +42,8 @@ def test_another_address_can_neither_be_put_anywhere_nor_taken_off(stage):
     other = own.allocate_address(Domain="vpc")["AllocationId"]
     interface = own.create_network_interface(SubnetId=stage.subnet_id)["NetworkInterface"]["NetworkInterfaceId"]
     refused(ec2.associate_address, AllocationId=other, NetworkInterfaceId=interface)
+    public_ip = own.describe_addresses(AllocationIds=[other])["Addresses"][0]["PublicIp"]
+    refused(ec2.associate_address, PublicIp=public_ip, NetworkInterfaceId=interface)
     association = own.associate_address(AllocationId=other, NetworkInterfaceId=interface)["AssociationId"]
     refused(ec2.disassociate_address, AssociationId=association)
     refused(ec2.release_address, AllocationId=stage.allocation_id)

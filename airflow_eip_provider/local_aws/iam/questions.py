@@ -77,29 +77,25 @@ def _other(call: Call, world: World) -> Iterator[Question]:
 
 
 def _ec2(call: Call, world: World) -> Iterator[Question]:
+    """Ask for everything that an address is moved between; an association that is gone has none, and EC2 says so."""
     if call.operation not in {"AssociateAddress", "DisassociateAddress", "ReleaseAddress"}:
         yield from _other(call, world)
         return
-    backend = world.ec2(call.region).backend
-    params = call.params
+    backend, params = world.ec2(call.region).backend, call.params
+    named = (params.get("AllocationId"), params.get("AssociationId"), params.get("PublicIp"))
     address = next(
-        (
-            address
-            for address in backend.addresses
-            if params.get("AllocationId") == address.allocation_id
-            or (params.get("AssociationId") and params["AssociationId"] == address.association_id)
-        ),
+        (a for a in backend.addresses if {a.allocation_id, a.association_id, a.public_ip} & set(filter(None, named))),
         None,
     )
     interface_id = params.get("NetworkInterfaceId") or (address and address.eni and address.eni.id)
     interface = backend.enis.get(interface_id)
     instance_id = params.get("InstanceId") or (interface and interface.instance and interface.instance.id)
-    named = {
+    resources = {
         "elastic-ip": address.allocation_id if address else params.get("AllocationId"),
         "network-interface": interface_id if call.operation != "ReleaseAddress" else None,
         "instance": instance_id if call.operation == "AssociateAddress" else None,
     }
-    for kind, name in named.items():
+    for kind, name in resources.items():
         if name:
             yield Question(f"ec2:{call.operation}", f"arn:aws:ec2:{call.region}:{ACCOUNT}:{kind}/{name}")
 
