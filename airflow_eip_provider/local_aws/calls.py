@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 Environ = dict[str, Any]
 SECRET = re.compile(r"secret(string|binary)|password", re.IGNORECASE)
-_CREDENTIAL = re.compile(r"Credential=[^/]+/\d{8}/([^/]+)/([^/]+)/aws4_request")
+_CREDENTIAL = re.compile(r"Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 _CODE = re.compile(rb"<Code>([^<]+)</Code>")
 _S3_OPERATIONS = {
     ("PUT", True): "PutObject",
@@ -37,6 +38,7 @@ class Call:
     """One API call.
 
     :param protocol: ``json``, ``ec2``, ``query`` or ``rest``: how the service speaks.
+    :param access_key_id: Who calls; the signature is not checked.
     :param params: What the caller sent, under AWS's names; EC2's lists are flat, as on the wire (``InstanceId.1``).
     """
 
@@ -45,6 +47,7 @@ class Call:
     operation: str
     protocol: str
     params: dict[str, Any] = field(default_factory=dict)
+    access_key_id: str = ""
 
     def request_for_log(self) -> dict[str, Any]:
         """Return the parameters without what must not be written down."""
@@ -69,18 +72,19 @@ def read_body(environ: Environ) -> bytes:
 def parse_call(environ: Environ, body: bytes) -> Call:
     """Read which operation of which service is called."""
     credential = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", "") + environ.get("QUERY_STRING", ""))
-    region, service = credential.groups() if credential else ("unknown", "unknown")
+    caller, region, service = credential.groups() if credential else ("", "unknown", "unknown")
+    make = functools.partial(Call, service=service, region=region, access_key_id=caller)
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         params = json.loads(body) if body else {}
-        return Call(service=service, region=region, operation=target.split(".")[-1], protocol="json", params=params)
+        return make(operation=target.split(".")[-1], protocol="json", params=params)
     if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
         form: dict[str, Any] = dict(parse_qsl(body.decode(), keep_blank_values=True))
         operation = form.pop("Action", "")
         form.pop("Version", None)
         protocol = "ec2" if service == "ec2" else "query"
-        return Call(service=service, region=region, operation=operation, protocol=protocol, params=_typed(form))
+        return make(operation=operation, protocol=protocol, params=_typed(form))
     operation, params = _rest_operation(service, environ)
-    return Call(service=service, region=region, operation=operation, protocol="rest", params=params)
+    return make(operation=operation, protocol="rest", params=params)
 
 
 def error_response(call: Call, error: AwsError) -> Response:

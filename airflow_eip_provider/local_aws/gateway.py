@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from airflow_eip_provider.local_aws.calls import Environ
     from airflow_eip_provider.local_aws.emr.api import Emr
     from airflow_eip_provider.local_aws.events import EventLog
+    from airflow_eip_provider.local_aws.iam.permissions import Grant, Permissions
 
+_NOT_FOUND = 404
 _LOGGED_IDS = {"JobFlowId", "StepIds", "associationId", "allocationId", "publicIp"}
 
 
@@ -35,6 +37,7 @@ class Services(Protocol):
     emr: Emr
     events: EventLog
     faults: Faults
+    permissions: Permissions
     lock: RLock
 
     def ec2(self, region: str) -> Ec2:
@@ -87,9 +90,13 @@ class Gateway:
     def _answer(self, call: Call, environ: Environ, fault: Fault | None) -> Response:
         """Answer a call and log it; under the lock."""
         ids: dict[str, Any] = {}
+        granted: list[Grant] | None = None
         try:
+            granted = self._services.permissions.check(call)
             self._refuse(call, fault)
             response, fields = self._dispatch(call, environ)
+            if response.status_code == _NOT_FOUND and granted:
+                granted += self._services.permissions.check_missing(call)
             ids = {name: value for name, value in fields.items() if name in _LOGGED_IDS}
         except AwsError as error:
             response = error_response(call, error)
@@ -103,6 +110,7 @@ class Gateway:
             error_code=error_code_of(response),
             response=ids,
             user_agent=environ.get("HTTP_USER_AGENT", ""),
+            **({} if granted is None else {"granted": granted}),
         )
         return response
 

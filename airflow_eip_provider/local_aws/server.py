@@ -21,6 +21,7 @@ from airflow_eip_provider.local_aws.emr.steps import StepRunner, TimedStepRunner
 from airflow_eip_provider.local_aws.events import Event, EventLog
 from airflow_eip_provider.local_aws.faults import ClusterFault, Faults
 from airflow_eip_provider.local_aws.gateway import Gateway
+from airflow_eip_provider.local_aws.iam.permissions import Permissions
 from airflow_eip_provider.local_aws.outside import Outside
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class LocalAws:
         self.state_dir = state_dir
         self.events = EventLog(self.clock, path=state_dir / "events.jsonl" if state_dir else None)
         self.faults = Faults()
+        self.permissions = Permissions(self)
         self._server: BaseWSGIServer = make_server(
             host, port, Gateway(self, ControlApi(self)), threaded=True, request_handler=_handler(self.clock)
         )
@@ -126,6 +128,7 @@ class LocalAws:
             self._guarded.close()
             self.emr.life.close()
             self.faults.clear()
+            self.permissions.clear()
             self.events.clear()
             self._begin()
 
@@ -174,6 +177,14 @@ class LocalAws:
     def deny(self, operation: str) -> None:
         """Take away the permission to call an operation, dry runs included."""
         self.faults.deny(operation)
+
+    def enforce(self, document: Mapping[str, Any], *, access_key_id: str) -> None:
+        """Let an access key do from now on what an IAM policy document allows, and nothing else.
+
+        :raises ValueError: For what of the policy language is not evaluated here.
+        """
+        with self.lock:
+            self.permissions.enforce(document, access_key_id=access_key_id)
 
     def steal(self, allocation_id: str) -> str:
         """Move an Elastic IP to an instance of a thief's, as EC2 allows by default; return the instance id."""

@@ -77,8 +77,8 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
 
     IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
     ec2:DescribeNetworkInterfaces, ec2:DescribeSubnets, ec2:DescribeRouteTables, elasticmapreduce:RunJobFlow, …:AddTags,
-    …:DescribeCluster, …:ListClusters, …:ListInstances, …:ListSteps, …:SetTerminationProtection, …:TerminateJobFlows,
-    iam:PassRole; the lock store's, see ``stores``.
+    …:DescribeCluster, …:ListClusters, …:ListInstances, …:ListSteps, …:PutAutoTerminationPolicy,
+    …:SetTerminationProtection, …:TerminateJobFlows, iam:PassRole; the lock store's, see ``stores``.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_overrides: as in the stock operator; merged over the extra of ``emr_conn_id``. (templated,

@@ -1,0 +1,85 @@
+"""``airflow-eip iam-policy``: print what the role of Airflow must be allowed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.cli.command import OK, Command, Parser, add_aws_arguments
+from airflow_eip_provider.cli.output import note, only_the_result, print_json
+
+if TYPE_CHECKING:
+    import argparse
+
+DESCRIPTION = """\
+Print the IAM policy for the role that Airflow works with, such as the execution role of Amazon MWAA: what this package
+calls for these Elastic IPs, lock store and clusters, and no more. AWS is not changed; with --account and --region it is
+not even asked.
+
+A bucket or table that is encrypted with a key of your own needs the permissions of that key besides. A cluster that was
+made elsewhere can be given steps, and be ended, when it carries the tag airflow-eip:allocation-id with the address.
+
+Exit status: 0 printed; 1 an error; 2 wrong arguments."""
+
+_ROLES = {
+    "--service-role": "a role that clusters give to EMR, ServiceRole",
+    "--instance-role": "the role in the instance profile of clusters, JobFlowRole",
+    "--autoscaling-role": "a role for automatic scaling, AutoScalingRole",
+    "--execution-role": "a runtime role that steps may name; without any they may name every one",
+}
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    again = "; may be given again"
+    parser.add_argument("--allocation-id", action="append", required=True, metavar="ID", help=f"an Elastic IP{again}")
+    parser.add_argument(
+        "--binding",
+        default="primary",
+        help="where an address is put: the network interface of the primary node (default and only choice)",
+    )
+    for flag, what in _ROLES.items():
+        required = flag in {"--service-role", "--instance-role"}
+        parser.add_argument(
+            flag, action="append", default=None if required else [], required=required, metavar="ARN", help=what + again
+        )
+    parser.add_argument(
+        "--lock-store",
+        metavar="URI",
+        help="the lock store (default: the option lock_store of section eip of airflow.cfg)",
+    )
+    parser.add_argument("--log-uri", metavar="URI", help="LogUri of the clusters, from which failed steps are shown")
+    parser.add_argument("--account", metavar="NUMBER", help="the AWS account (default: the connection's)")
+    add_aws_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the document."""
+    with only_the_result():
+        from airflow_eip_provider.cli.session import open_session
+        from airflow_eip_provider.iam_policy import Configuration, policy_document
+        from airflow_eip_provider.operators.tenancy import configured_lock_store
+
+        account, region = options.account, options.region
+        if not (account and region):
+            session = open_session(options)
+            note(session)
+            account, region = account or session.account, session.region
+        document = policy_document(
+            Configuration(
+                allocation_ids=options.allocation_id,
+                region=region,
+                account=account,
+                service_roles=options.service_role,
+                instance_roles=options.instance_role,
+                autoscaling_roles=options.autoscaling_role,
+                execution_roles=options.execution_role,
+                lock_store=options.lock_store or configured_lock_store(),
+                log_uri=options.log_uri,
+                binding=options.binding,
+            )
+        )
+    print_json(document)
+    return OK
+
+
+COMMAND = Command("iam-policy", "print the IAM policy for the role of Airflow", DESCRIPTION, add_arguments, run)

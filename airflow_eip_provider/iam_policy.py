@@ -1,0 +1,243 @@
+"""
+The IAM policy of the role that Airflow works with: what this package calls, and no more.
+
+The actions and what they can be limited by are those of the Service Authorization Reference. Where EMR and EC2 know
+neither a resource nor a tag for an action, the region is all that is left to limit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.exceptions import UnknownRegionError
+
+from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.hooks.emr import ALLOCATION_TAG
+from airflow_eip_provider.operators.owner import TRY_TAG
+from airflow_eip_provider.operators.preflight import check_allocation_id
+from airflow_eip_provider.stores.uri import parse_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from airflow_eip_provider.stores.uri import StoreUri
+
+Statement = dict[str, Any]
+
+BINDINGS = ("primary",)  # where an address is put: on the network interface of the primary node
+_ACCOUNT = re.compile(r"\d{12}")
+_ROLE = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+")
+_SERVICE_SUFFIX = {"aws-cn": "amazonaws.com.cn"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """
+    What a policy is made for.
+
+    :param allocation_ids: the Elastic IPs, ``eipalloc-…``.
+    :param region: of the addresses and their clusters.
+    :param account: its 12 digits.
+    :param service_roles: ARNs of the roles that clusters give to EMR (RunJobFlow's ``ServiceRole``).
+    :param instance_roles: ARNs of the roles in the instance profiles of clusters (``JobFlowRole``).
+    :param autoscaling_roles: ARNs of the roles for automatic scaling (``AutoScalingRole``), if clusters name any.
+    :param execution_roles: ARNs of the runtime roles that steps may name; empty: they may name any.
+    :param lock_store: its URI; ``None`` without one.
+    :param log_uri: the clusters' LogUri, of which failed steps are shown; ``None`` without one.
+    :param binding: where an address is put; only "primary", the primary node.
+    """
+
+    allocation_ids: Sequence[str]
+    region: str
+    account: str
+    service_roles: Sequence[str]
+    instance_roles: Sequence[str]
+    autoscaling_roles: Sequence[str] = ()
+    execution_roles: Sequence[str] = ()
+    lock_store: str | None = None
+    log_uri: str | None = None
+    binding: str = "primary"
+
+
+def policy_document(configuration: Configuration) -> dict[str, Any]:
+    """
+    Return the policy document for a configuration, as ``json.dumps`` and boto3 take it.
+
+    :raises InvalidInputError: naming the part of the configuration that is wrong.
+    """
+    _check(configuration)
+    writer = _Writer(configuration)
+    return {"Version": "2012-10-17", "Statement": list(writer.statements())}
+
+
+def partition_of(region: str) -> str:
+    """
+    Return the partition of a region, e.g. "aws" or "aws-cn".
+
+    :raises InvalidInputError: for a region that does not exist.
+    """
+    try:
+        return str(boto3.Session().get_partition_for_region(region))
+    except UnknownRegionError as error:
+        raise _wrong(f"region {region!r}", "there is no such region", "give one like eu-west-1") from error
+
+
+class _Writer:
+    """Writes the statements, one for each thing to be allowed and each way to limit it."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._given = configuration
+        self._partition = partition_of(configuration.region)
+        self._clusters = self._arn("elasticmapreduce", "cluster/*")
+        self._addresses = [self._arn("ec2", f"elastic-ip/{name}") for name in configuration.allocation_ids]
+        self._in_region = {"aws:RequestedRegion": configuration.region}
+        self._ours = {f"elasticmapreduce:ResourceTag/{ALLOCATION_TAG}": list(configuration.allocation_ids)}
+        self._marked = {f"elasticmapreduce:RequestTag/{ALLOCATION_TAG}": list(configuration.allocation_ids)}
+
+    def statements(self) -> Iterator[Statement]:
+        yield from self._look()
+        yield from self._move_address()
+        yield from self._launch()
+        yield from self._own_clusters()
+        if self._given.lock_store:
+            where = parse_uri(self._given.lock_store)
+            yield from self._table(where) if where.kind == "dynamodb" else self._bucket(where)
+        if self._given.log_uri:
+            yield from self._logs(self._given.log_uri)
+
+    def _look(self) -> Iterator[Statement]:
+        """
+        Allow looking; a cluster of the same name, and what carries the address, may be anybody's.
+
+        The Describe calls of EC2 and ListClusters know no resources.
+        """
+        ec2 = ("Addresses", "Instances", "NetworkInterfaces", "RouteTables", "Subnets")
+        actions = [*(f"ec2:Describe{kind}" for kind in ec2), "elasticmapreduce:ListClusters"]
+        yield _allow("Look", actions, "*", StringEquals=self._in_region)
+        clusters = [f"elasticmapreduce:{name}" for name in ("DescribeCluster", "ListInstances", "ListSteps")]
+        yield _allow("LookAtClusters", clusters, self._clusters)
+
+    def _move_address(self) -> Iterator[Statement]:
+        """
+        Allow putting these addresses somewhere, and taking them off.
+
+        Nothing is asked of the interface: the permission check by DryRun names one that does not exist.
+        """
+        interfaces, instances = self._arn("ec2", "network-interface/*"), self._arn("ec2", "instance/*")
+        yield _allow("Associate", ["ec2:AssociateAddress"], [*self._addresses, interfaces, instances])
+        yield _allow("Disassociate", ["ec2:DisassociateAddress"], [*self._addresses, interfaces])
+
+    def _launch(self) -> Iterator[Statement]:
+        """
+        Allow clusters that carry an address's tag from their start.
+
+        RunJobFlow knows no resource; its tags need AddTags, its idle timeout PutAutoTerminationPolicy (EMR Management
+        Guide, "Permissions to use auto-termination"). No cluster exists then that could have a tag, hence ``IfExists``,
+        which keeps out the clusters of other addresses.
+        """
+        marked = {**self._in_region, **self._marked}
+        yield _allow("Launch", ["elasticmapreduce:RunJobFlow"], "*", StringEquals=marked)
+        yield _allow(
+            "TagAtLaunch",
+            ["elasticmapreduce:AddTags"],
+            self._clusters,
+            StringEquals=self._marked,
+            StringEqualsIfExists=self._ours,
+        )
+        yield _allow(
+            "IdleTimeoutAtLaunch",
+            ["elasticmapreduce:PutAutoTerminationPolicy"],
+            self._clusters,
+            StringEqualsIfExists=self._ours,
+        )
+        for sid, roles, service in (
+            ("PassServiceRole", self._given.service_roles, "elasticmapreduce"),
+            ("PassInstanceRole", self._given.instance_roles, "ec2"),
+            ("PassAutoScalingRole", self._given.autoscaling_roles, "application-autoscaling"),
+        ):
+            if roles:
+                principal = f"{service}.{_SERVICE_SUFFIX.get(self._partition, 'amazonaws.com')}"
+                yield _allow(sid, ["iam:PassRole"], list(roles), StringEquals={"iam:PassedToService": principal})
+
+    def _own_clusters(self) -> Iterator[Statement]:
+        """Allow changing clusters that carry the tag of one of these addresses."""
+        roles = {}
+        if self._given.execution_roles:
+            roles = {"ArnEqualsIfExists": {"elasticmapreduce:ExecutionRoleArn": list(self._given.execution_roles)}}
+        submit = ["elasticmapreduce:AddJobFlowSteps"]
+        yield _allow("SubmitSteps", submit, self._clusters, StringEquals=self._ours, **roles)
+        changes = ("CancelSteps", "SetTerminationProtection", "TerminateJobFlows")
+        actions = [f"elasticmapreduce:{change}" for change in changes]
+        yield _allow("EndStepsAndClusters", actions, self._clusters, StringEquals=self._ours)
+        # A retry that adopts a cluster says so in this tag.
+        only_try = {"ForAllValues:StringEquals": {"aws:TagKeys": [TRY_TAG]}}
+        yield _allow("Adopt", ["elasticmapreduce:AddTags"], self._clusters, StringEquals=self._ours, **only_try)
+
+    def _table(self, where: StoreUri) -> Iterator[Statement]:
+        """Allow the records of these addresses; an address is the key of its item."""
+        table = self._arn("dynamodb", f"table/{where.name}", region=where.region)
+        ours = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": list(self._given.allocation_ids)}}
+        yield _allow("LockRecords", ["dynamodb:GetItem", "dynamodb:PutItem"], table, **ours)
+        check = ["dynamodb:DescribeTable", *(["dynamodb:CreateTable"] if where.create else [])]
+        yield _allow("LockTable", check, table)
+
+    def _bucket(self, where: StoreUri) -> Iterator[Statement]:
+        """
+        Allow the records of these addresses; without ListBucket S3 does not say that one is not there yet.
+
+        HeadBucket has no prefix that a condition could name (S3 API Reference, HeadBucket).
+        """
+        bucket = f"arn:{self._partition}:s3:::{where.name}"
+        prefix = f"{where.prefix}/" * bool(where.prefix)
+        objects = [f"{bucket}/{prefix}{name}.json" for name in self._given.allocation_ids]
+        yield _allow("LockRecords", ["s3:GetObject", "s3:PutObject"], objects)
+        yield _allow("LockBucket", ["s3:ListBucket"], bucket)
+
+    def _logs(self, log_uri: str) -> Iterator[Statement]:
+        """Allow reading what steps have printed."""
+        parts = urlsplit(log_uri)
+        bucket = f"arn:{self._partition}:s3:::{parts.netloc}"
+        base = f"{parts.path.strip('/')}/".lstrip("/")
+        yield _allow("StepLogs", ["s3:GetObject"], f"{bucket}/{base}j-*/steps/*")
+        yield _allow("StepLogBucket", ["s3:ListBucket"], bucket)
+
+    def _arn(self, service: str, resource: str, *, region: str | None = None) -> str:
+        return f"arn:{self._partition}:{service}:{region or self._given.region}:{self._given.account}:{resource}"
+
+
+def _allow(sid: str, actions: list[str], resource: str | list[str], **conditions: dict[str, Any]) -> Statement:
+    statement = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}
+    return {**statement, "Condition": conditions} if conditions else statement
+
+
+def _check(given: Configuration) -> None:
+    if not given.allocation_ids:
+        raise _wrong("allocation_ids", "there are none", "name at least one Elastic IP")
+    for allocation_id in given.allocation_ids:
+        check_allocation_id(allocation_id)
+    if not _ACCOUNT.fullmatch(given.account):
+        raise _wrong(f"account {given.account!r}", "it is no account ID", "give its 12 digits")
+    if given.binding not in BINDINGS:
+        raise _wrong(f"binding {given.binding!r}", "unknown choice", f"use one of {BINDINGS}")
+    _check_roles(given)
+    if given.log_uri:
+        parts = urlsplit(given.log_uri)
+        if parts.scheme not in {"s3", "s3n", "s3a"} or not parts.netloc:
+            raise _wrong(f"log_uri {given.log_uri!r}", "it is no place in S3", "give the clusters' LogUri")
+
+
+def _check_roles(given: Configuration) -> None:
+    if not given.service_roles or not given.instance_roles:
+        raise _wrong("roles", "a cluster needs both", "name its service role and its instance profile's role")
+    for name in ("service_roles", "instance_roles", "autoscaling_roles", "execution_roles"):
+        for arn in getattr(given, name):
+            if not _ROLE.fullmatch(arn):
+                raise _wrong(f"{name} {arn!r}", "it is no ARN of a role", "give arn:aws:iam::ACCOUNT:role/NAME")
+
+
+def _wrong(what: str, problem: str, remedy: str) -> InvalidInputError:
+    return InvalidInputError(f"making a policy for {what}", problem=problem, remedy=remedy)

@@ -1,0 +1,62 @@
+"""``airflow-eip iam-policy``: the policy for a configuration, printed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider.cli.__main__ import main
+from airflow_eip_provider.iam_policy import Configuration, policy_document
+
+ADDRESS = "eipalloc-0123456789abcdef0"
+SERVICE, INSTANCE, RUNTIME = (f"arn:aws:iam::123456789012:role/{name}" for name in ("emr", "ec2", "reader"))
+NEEDED = ["iam-policy", "--allocation-id", ADDRESS, "--service-role", SERVICE, "--instance-role", INSTANCE]
+PLACE = ["--account", "123456789012", "--region", "eu-west-1"]
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Carry the command out and return the document."""
+
+    def run(*arguments: str) -> dict[str, Any]:
+        assert main([*NEEDED, *arguments]) == 0
+        document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return document
+
+    return run
+
+
+def expected(**given: Any) -> dict[str, Any]:
+    place = {"allocation_ids": [ADDRESS], "region": "eu-west-1", "account": "123456789012"}
+    return policy_document(Configuration(**place, service_roles=[SERVICE], instance_roles=[INSTANCE], **given))
+
+
+def test_what_it_prints_is_the_policy_for_the_options(printed):
+    store, logs = "s3://leases/eip", "s3://logs/emr/"
+    options = ["--binding", "primary", "--lock-store", store, "--log-uri", logs, "--execution-role", RUNTIME]
+    assert printed(*PLACE, *options) == expected(lock_store=store, log_uri=logs, execution_roles=[RUNTIME])
+
+
+def test_several_addresses_share_a_policy(printed):
+    other = "eipalloc-0123456789abcdef1"
+    associate = next(s for s in printed(*PLACE, "--allocation-id", other)["Statement"] if s["Sid"] == "Associate")
+    assert [arn.rpartition("/")[2] for arn in associate["Resource"]] == [ADDRESS, other, "*", "*"]
+
+
+def test_the_lock_store_is_the_configured_one_unless_one_is_named(printed, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__EIP__LOCK_STORE", "dynamodb://leases")
+    assert printed(*PLACE) == expected(lock_store="dynamodb://leases")
+
+
+def test_account_and_region_are_the_connections_unless_they_are_named(local_aws, printed):
+    assert printed() == expected()
+    assert [event["operation"] for event in local_aws.events.calls()] == ["GetCallerIdentity"]
+
+
+def test_a_wrong_option_is_an_error_that_names_it(capsys):
+    assert main([*NEEDED, *PLACE, "--log-uri", "hdfs:///logs"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "hdfs:///logs" in said.err
