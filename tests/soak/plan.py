@@ -1,0 +1,83 @@
+"""What a soak consists of, and how fast its time runs; the numbers fit two cores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from airflow_eip_provider.local_aws import Durations
+
+TASKS = ("azure.create", "azure.bound", "azure.read", "azure.terminate")
+FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+IDLE_SECONDS = 7200
+# A run that has had no end for so many real seconds while nothing else ended either is stuck.
+STALL_SECONDS = 900.0
+SHORT_STEP, LONG_STEP = 10, 240
+
+DURATIONS = Durations(
+    fulfilment=2,
+    instance_boot=4,
+    starting=8,
+    bootstrapping=4,
+    terminating=100,
+    instance_shutdown=10,
+    address_drop=5,
+)
+
+# Airflow notices what a kill has left in seconds, and lets go of a worker soon after its task.
+AIRFLOW = {
+    "CORE__PARALLELISM": "6",
+    "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+    "DAG_PROCESSOR__REFRESH_INTERVAL": "3600",
+    "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "5",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "45",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "20",
+    "WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
+    "DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "tests.soak.plan.SQLITE",
+}
+SQLITE = {"timeout": 60}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """
+    The size of a soak.
+
+    :param runs: DAG runs, all together.
+    :param dags: DAGs that share the address.
+    :param seed: decides on faults, kills and clears.
+    :param time_scale: simulated seconds a real one.
+    :param depth: runs that are under way at any time; one of them has the address.
+    """
+
+    runs: int
+    dags: int
+    seed: int
+    time_scale: float
+    depth: int
+
+    @property
+    def dag_ids(self) -> tuple[str, ...]:
+        """The DAGs."""
+        return tuple(f"shared_address_{number}" for number in range(self.dags))
+
+    def run(self, number: int) -> tuple[str, datetime]:
+        """Return DAG and logical date of a run, from 0."""
+        return self.dag_ids[number % self.dags], FIRST_DAY + timedelta(days=number // self.dags)
+
+    @property
+    def task_kills(self) -> int:
+        """How many processes of tasks are killed by SIGKILL."""
+        return max(2, self.runs // 5)
+
+    @property
+    def clears(self) -> int:
+        """How many times a task of a running run is cleared."""
+        return max(1, self.runs // 15)
+
+    @property
+    def triggerer_kills(self) -> int:
+        """How many times the triggerer is killed by SIGKILL, all in the first third."""
+        return max(1, self.runs // 40)
