@@ -115,6 +115,7 @@ class Arena:
             "idle_seconds": plan.IDLE_SECONDS,
             "short": plan.SHORT_STEP,
             "long": plan.LONG_STEP,
+            "look_seconds": plan.LOOK_SECONDS,
         }
         where = urlencode({"endpoint_url": self._aws.endpoint_url, "region_name": self._aws.region})
         settings = {
@@ -124,8 +125,9 @@ class Arena:
             "AIRFLOW__EIP__LOCK_STORE": f"dynamodb://{TABLE}?create=true",
             "SOAK": json.dumps(soak),
         }
-        dags = self._directory / "dags"
-        shutil.copytree(Path(__file__).parent / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
+        here, dags = Path(__file__).parent, self._directory / "dags"
+        shutil.copytree(here / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
+        settings["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(here / "plugins")
         self._airflow = SoakAirflow(self._children, home=self._directory / "airflow", dags=dags, extra=settings)
         self._airflow.migrate()
         self._airflow.start()

@@ -49,8 +49,9 @@ def owners(events: Iterable[Event]) -> dict[str, tuple[str, str]]:
     for event in events:
         if event["kind"] == "call" and event["operation"] == "RunJobFlow" and event["status"] == HTTPStatus.OK:
             tags = {tag["Key"]: tag["Value"] for tag in event["request"].get("Tags", ())}
-            _, dag_id, run_id, *_ = tags.get(OWNER_TAG, "///").split("/")
-            found[event["response"]["JobFlowId"]] = (dag_id, run_id)
+            if OWNER_TAG in tags:
+                _, dag_id, run_id, *_ = tags[OWNER_TAG].split("/")
+                found[event["response"]["JobFlowId"]] = (dag_id, run_id)
     return found
 
 

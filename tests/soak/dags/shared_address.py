@@ -51,6 +51,8 @@ def shared_address(number: int) -> DAG:
             allocation_id=SOAK["allocation_id"],
             job_flow_overrides=CLUSTER,
             deferrable=True,
+            waiter_delay=SOAK["look_seconds"],
+            waiter_max_attempts=900,
             prewarm=number % 2 == 1,
             idle_timeout=timedelta(seconds=SOAK["idle_seconds"]),
         ) as cluster,
