@@ -82,20 +82,38 @@ class Airflow:
     An api-server, a scheduler with LocalExecutor, a dag-processor and a triggerer over a SQLite database.
 
     :param home: ``AIRFLOW_HOME``, made by the demo.
-    :param extra: connections and Variables, as environment variables.
+    :param extra: connections, Variables and further settings, as environment variables.
+    :param python: of the environment that Airflow is installed in.
     """
 
     def __init__(
-        self, children: Children, *, home: Path, dags: Path, extra: Mapping[str, str], port: int | None = None
+        self,
+        children: Children,
+        *,
+        home: Path,
+        dags: Path,
+        extra: Mapping[str, str],
+        port: int | None = None,
+        python: str = sys.executable,
     ) -> None:
         self._children = children
-        port = port or free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self._port = port or free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
         self.home = home
-        self.rest = AirflowRest(self.url)
-        self._env = clean_environment({**settings(home=home, dags=dags, port=port), **extra})
-        self._port = port
+        self.rest = self._client()
+        self._python = python
+        self._env = clean_environment({**self._settings(dags), **extra})
         self._processes: dict[str, Child] = {}
+
+    def _client(self) -> AirflowRest:
+        return AirflowRest(self.url)
+
+    def _settings(self, dags: Path) -> dict[str, str]:
+        return settings(home=self.home, dags=dags, port=self._port)
+
+    def _commands(self) -> list[tuple[str, ...]]:
+        api = ("api-server", "--host", "127.0.0.1", "--port", str(self._port), "--workers", "1")
+        return [api, ("scheduler",), ("dag-processor",), ("triggerer",)]
 
     @property
     def scheduler_pid(self) -> int:
@@ -106,16 +124,26 @@ class Airflow:
         """Make the metadata database."""
         self.home.mkdir(parents=True)
         self._children.run(
-            "airflow-db-migrate", _command("db", "migrate"), env=self._env, timeout_seconds=_MIGRATE_SECONDS
+            "airflow-db-migrate", self._command("db", "migrate"), env=self._env, timeout_seconds=_MIGRATE_SECONDS
         )
 
     def start(self) -> None:
-        """Start the four processes and wait until each says that it is healthy."""
-        api = ("api-server", "--host", "127.0.0.1", "--port", str(self._port), "--workers", "1")
-        for arguments in (api, ("scheduler",), ("dag-processor",), ("triggerer",)):
+        """Start the processes and wait until each says that it is healthy."""
+        for arguments in self._commands():
             name = arguments[0]
-            self._processes[name] = self._children.start(f"airflow-{name}", _command(*arguments), env=self._env)
+            self._processes[name] = self._children.start(f"airflow-{name}", self._command(*arguments), env=self._env)
+        self.wait_until_healthy()
+
+    def wait_until_healthy(self) -> None:
+        """
+        Wait until every component says that it is healthy.
+
+        :raises DemoError: when one does not in time.
+        """
         self._wait("healthy", self.rest.unhealthy, seconds=_HEALTHY_SECONDS)
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [self._python, "-m", "airflow", *arguments]
 
     def wait_for_dags(self, dag_ids: set[str]) -> None:
         """
@@ -152,60 +180,70 @@ class Airflow:
 class AirflowRest:
     """Airflow's REST API v2, as the admin that the simple auth manager lets anyone be on this machine."""
 
+    api = "/api/v2"
+    components = _COMPONENTS
+
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=_REQUEST_SECONDS, trust_env=False)
         self._authorised = False
 
+    @property
+    def _health_path(self) -> str:
+        return f"{self.api}/monitor/health"
+
     def unhealthy(self) -> str:
         """Return which components are not healthy yet; nothing when all are."""
-        health = self._http.get("/api/v2/monitor/health").raise_for_status().json()
-        states = {name: (health.get(name) or {}).get("status") for name in _COMPONENTS}
+        health = self._http.get(self._health_path).raise_for_status().json()
+        states = {name: (health.get(name) or {}).get("status") for name in self.components}
         return ", ".join(f"{name} is {state}" for name, state in states.items() if state != "healthy")
 
     def dag_ids(self) -> set[str]:
         """Return the ids of the DAGs that Airflow knows."""
-        return {dag["dag_id"] for dag in self._request("GET", "/api/v2/dags")["dags"]}
+        return {dag["dag_id"] for dag in self._request("GET", "/dags", params={"limit": 100})["dags"]}
 
     def import_errors(self) -> list[str]:
         """Return why DAG files could not be read."""
-        errors = self._request("GET", "/api/v2/importErrors")["import_errors"]
+        errors = self._request("GET", "/importErrors")["import_errors"]
         return [f"{error['filename']}: {error['stack_trace']}" for error in errors]
 
     def trigger(self, dag_id: str) -> str:
         """Start a run and return its id."""
-        run = self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
+        run = self._request("POST", f"/dags/{dag_id}/dagRuns", json=self._run_request())
         return str(run["dag_run_id"])
+
+    def _run_request(self) -> dict[str, Any]:
+        return {"logical_date": None}
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run."""
-        return str(self._request("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+        return str(self._request("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
     def tasks(self, dag_id: str, run_id: str) -> list[TaskState]:
         """Return the task instances of a run."""
-        found = self._request("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        found = self._request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return [_task_state(task) for task in found]
 
     def _request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         if not self._authorised:
-            token = self._http.get("/auth/token").raise_for_status().json()["access_token"]
-            self._http.headers["Authorization"] = f"Bearer {token}"
+            self._authorise()
             self._authorised = True
-        answer = self._http.request(method, path, **arguments)
+        answer = self._http.request(method, self.api + path, **arguments)
         if answer.is_error:
             raise DemoError(f"Airflow refused {method} {path} with {answer.status_code}: {answer.text[:400]}")
-        body: dict[str, Any] = answer.json()
+        body: dict[str, Any] = answer.json() if answer.content else {}
         return body
 
-
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "airflow", *arguments]
+    def _authorise(self) -> None:
+        token = self._http.get("/auth/token").raise_for_status().json()["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {token}"
 
 
 def _task_state(task: Mapping[str, Any]) -> TaskState:
     trigger = task.get("trigger")
     since = trigger["created_date"] if trigger and task["state"] == "deferred" else None
     return TaskState(
-        id=task["id"],
+        # Airflow 2 has no such id.
+        id=task.get("id") or f"{task['dag_id']}/{task['dag_run_id']}/{task['task_id']}",
         dag_id=task["dag_id"],
         task_id=task["task_id"],
         state=task["state"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import time
@@ -86,6 +87,13 @@ class Children:
         self._write_register()
         if code != 0:
             raise DemoError(f"{name} failed with exit code {code}; its log {child.log} ends with:\n{tail(child.log)}")
+
+    def end(self, child: Child, *, number: int) -> None:
+        """Send a signal to a process and to all that it started, wait for its end, and expect it to run no longer."""
+        self._children.remove(child)
+        os.killpg(child.process.pid, number)
+        child.process.wait(timeout=_TERMINATE_SECONDS)
+        self._write_register()
 
     def check(self) -> None:
         """

@@ -1,0 +1,266 @@
+"""
+A real Airflow of any supported version, for scenarios that need its processes.
+
+    children = Children(directory=state)
+    airflow = real_airflow(children, venv=Path(".venv"), state=state, dags=dags, extra={...})
+    airflow.migrate(); airflow.start(); airflow.wait_for_dags({...})
+    run_id = airflow.rest.trigger("daily"); …; children.stop()
+
+LocalExecutor, and every wait inside Airflow shortened. Airflow 3 keeps its metadata in SQLite; Airflow 2, whose tasks
+write to the database themselves, in a PostgreSQL server of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from demo.airflow import Airflow, AirflowRest
+from demo.processes import DemoError, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from demo.processes import Child, Children
+
+ROOT = Path(__file__).resolve().parent.parent
+_POSTGRES_SECONDS = 60.0
+# A task whose process was killed is found after 10 to 12 seconds, the triggers of a killed triggerer after 10.
+_SHORT_WAITS = {
+    "CORE__PARALLELISM": "24",
+    "CORE__MAX_ACTIVE_TASKS_PER_DAG": "16",
+    "CORE__KILLED_TASK_CLEANUP_TIME": "20",
+    "SCHEDULER__JOB_HEARTBEAT_SEC": "2",
+    "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
+    "SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+    "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
+}
+_SHORT_WAITS_3 = {
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+}
+_SHORT_WAITS_2 = {
+    "SCHEDULER__LOCAL_TASK_JOB_HEARTBEAT_SEC": "2",
+    "SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "10",
+    "SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "2",
+    "SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "30",
+    "SCHEDULER__DAG_DIR_LIST_INTERVAL": "30",
+    "SCHEDULER__PARSING_PROCESSES": "1",
+}
+
+
+def version_of(venv: Path) -> tuple[int, ...]:
+    """
+    Return the version of the Airflow in a virtual environment, e.g. ``(2, 11, 2)``.
+
+    :raises DemoError: when there is none.
+    """
+    code = "import importlib.metadata as m; print(m.version('apache-airflow'))"
+    asked = subprocess.run([venv / "bin" / "python", "-c", code], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        raise DemoError(f"there is no Airflow in {venv}: {asked.stderr.strip()[-400:]}")
+    return tuple(int(part) for part in asked.stdout.strip().split(".")[:3])
+
+
+def real_airflow(
+    children: Children, *, venv: Path, state: Path, dags: Path, extra: Mapping[str, str], port: int | None = None
+) -> RealAirflow:
+    """
+    Return an Airflow that is not started yet, with this source tree on its import path.
+
+    :param venv: where it is installed.
+    :param extra: connections, Variables and settings, as environment variables; the last word.
+    """
+    version = version_of(venv)
+    made = RealAirflow if version >= (3,) else RealAirflow2
+    waits = _SHORT_WAITS | (_SHORT_WAITS_3 if version >= (3,) else _SHORT_WAITS_2)
+    environment = {
+        # The dev environment's commands (e.g. gunicorn, which Airflow 2 starts by name) are not this Airflow's.
+        "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        **{f"AIRFLOW__{name}": value for name, value in waits.items()},
+        **extra,
+    }
+    python = str(venv / "bin" / "python")
+    return made(children, home=state / "airflow", dags=dags, extra=environment, port=port, python=python)
+
+
+class Rest(AirflowRest):
+    """What a person can do to tasks and runs in the UI."""
+
+    def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Mark one task as success, failed or skipped."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        self._request("PATCH", path, json={"new_state": state, **self._really()})
+
+    def set_run_state(self, dag_id: str, run_id: str, state: str) -> None:
+        """Mark a run as success or failed."""
+        self._request("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state})
+
+    def clear(self, dag_id: str, run_id: str, task_ids: Iterable[str], *, downstream: bool) -> None:
+        """Let tasks run again."""
+        request = {
+            "dag_run_id": run_id,
+            "task_ids": list(task_ids),
+            "dry_run": False,
+            "only_failed": False,
+            "only_running": False,
+            "include_downstream": downstream,
+            "reset_dag_runs": True,
+        }
+        self._request("POST", f"/dags/{dag_id}/clearTaskInstances", json=request)
+
+    def delete_dag(self, dag_id: str) -> None:
+        """Delete everything that Airflow knows of a DAG; its file stays."""
+        self._request("DELETE", f"/dags/{dag_id}")
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        """Return what a task pushed; ``None`` when there is nothing."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+        try:
+            return self._request("GET", path)["value"]
+        except DemoError:
+            return None
+
+    def _really(self) -> dict[str, Any]:
+        return {}
+
+
+class Rest2(Rest):
+    """The same in Airflow 2, whose API v1 takes anyone for an admin here."""
+
+    api = "/api/v1"
+    components = ("metadatabase", "scheduler", "triggerer")
+
+    @property
+    def _health_path(self) -> str:
+        return f"{self.api}/health"
+
+    def _run_request(self) -> dict[str, Any]:
+        return {}
+
+    def _really(self) -> dict[str, Any]:
+        return {"dry_run": False}
+
+    def _authorise(self) -> None:
+        pass
+
+
+class RealAirflow(Airflow):
+    """Airflow 3, whose triggerers can be killed, stopped and multiplied."""
+
+    rest: Rest
+
+    def _client(self) -> AirflowRest:
+        return Rest(self.url)
+
+    @property
+    def triggerers(self) -> list[str]:
+        """The names of the triggerers that run."""
+        return [name for name in self._processes if name.startswith("triggerer")]
+
+    def start_triggerer(self, name: str = "triggerer") -> None:
+        """
+        Start a triggerer.
+
+        :param name: begins with "triggerer".
+        """
+        command = self._command("triggerer", "--skip-serve-logs")
+        self._processes[name] = self._children.start(f"airflow-{name}", command, env=self._env)
+
+    def end_triggerer(self, name: str = "triggerer", *, number: int = signal.SIGKILL) -> None:
+        """End a triggerer and all its processes, as the loss of its container does."""
+        self._children.end(self._processes.pop(name), number=number)
+
+    def signal_triggerer(self, name: str, number: int) -> None:
+        """Send a signal to a triggerer and all its processes, e.g. SIGSTOP."""
+        os.killpg(self._processes[name].process.pid, number)
+
+
+class RealAirflow2(RealAirflow):
+    """Airflow 2: a webserver, a scheduler, a triggerer, and PostgreSQL."""
+
+    rest: Rest
+
+    def _client(self) -> AirflowRest:
+        return Rest2(self.url)
+
+    def _settings(self, dags: Path) -> dict[str, str]:
+        self._postgres = Postgres(self._children, directory=self.home.parent / "postgres")
+        three = super()._settings(dags)
+        dropped = ("AIRFLOW__API", "AIRFLOW__DAG_PROCESSOR", "AIRFLOW__CORE__SIMPLE", "AIRFLOW__CORE__EXECUTION")
+        kept = {name: value for name, value in three.items() if not name.startswith(dropped)}
+        options = {
+            "DATABASE__SQL_ALCHEMY_CONN": self._postgres.url,
+            "WEBSERVER__SECRET_KEY": three["AIRFLOW__API__SECRET_KEY"],
+            "WEBSERVER__CONFIG_FILE": str(self.home / "webserver_config.py"),
+            "API__AUTH_BACKENDS": "airflow.api.auth.backend.default",
+        }
+        return kept | {f"AIRFLOW__{name}": value for name, value in options.items()}
+
+    def _commands(self) -> list[tuple[str, ...]]:
+        web = ("webserver", "--hostname", "127.0.0.1", "--port", str(self._port), "--workers", "2")
+        return [web, ("scheduler",), ("triggerer", "--skip-serve-logs")]
+
+    def migrate(self) -> None:
+        """Make the metadata database."""
+        self._postgres.start()
+        super().migrate()
+        (self.home / "webserver_config.py").write_text("AUTH_ROLE_PUBLIC = 'Admin'\nWTF_CSRF_ENABLED = False\n")
+
+
+class Postgres:
+    """A PostgreSQL server of one's own; as root it runs as the user postgres, because it refuses to be root's."""
+
+    def __init__(self, children: Children, *, directory: Path) -> None:
+        self._children = children
+        self._directory = directory
+        self._port = free_port()
+        self.url = f"postgresql+psycopg2://airflow@127.0.0.1:{self._port}/postgres"
+
+    def start(self) -> None:
+        """
+        Make a database and serve it.
+
+        :raises DemoError: when PostgreSQL is not installed, or does not answer in time.
+        """
+        programs = _postgres_programs()
+        self._directory.mkdir(parents=True)
+        as_user: list[str] = []
+        if os.geteuid() == 0:
+            shutil.chown(self._directory, "postgres")
+            as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+        env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+        data = str(self._directory / "data")
+        init = [str(programs / "initdb"), "-D", data, "-U", "airflow", "--auth=trust", "-E", "UTF8"]
+        self._children.run("postgres-init", [*as_user, *init], env=env, timeout_seconds=_POSTGRES_SECONDS)
+        serve = [str(programs / "postgres"), "-D", data, "-p", str(self._port), "-c", "max_connections=300"]
+        serve += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k", str(self._directory)]
+        server = self._children.start("postgres", [*as_user, *serve], env=env)
+        self._wait(server, [str(programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(self._port)])
+
+    def _wait(self, server: Child, ready: list[str]) -> None:
+        deadline = time.monotonic() + _POSTGRES_SECONDS
+        while subprocess.run(ready, capture_output=True, check=False).returncode:
+            self._children.check()
+            if time.monotonic() > deadline:
+                raise DemoError(f"PostgreSQL does not answer after {_POSTGRES_SECONDS:.0f} s; its log: {server.log}")
+            time.sleep(0.5)
+
+
+def _postgres_programs() -> Path:
+    """Find the newest PostgreSQL server's programs."""
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if not debian:
+        raise DemoError("PostgreSQL is not installed (Debian: apt-get install postgresql); Airflow 2 needs it")
+    return debian[-1].parent
