@@ -1,4 +1,4 @@
-"""The demo's Airflow, with a triggerer that can be killed, and more of its REST API."""
+"""What a soak asks of Airflow's REST API, and what it knows of its processes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from demo.airflow import Airflow, AirflowRest
 from demo.processes import DemoError
+from tests.real_airflow import Rest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from demo.processes import Children
 
 _PAGE = 100
 _PATIENCE = 6
@@ -60,47 +57,36 @@ class Try:
         return replace(self, started=at(self.started), ended=at(self.ended))
 
 
-class SoakRest(AirflowRest):
+class SoakRest(Rest):
     """What a soak does with runs and their tasks; patient, because the machine is busy."""
 
     def create_run(self, dag_id: str, logical_date: datetime) -> str:
         """Create the run of a day and return its id; once, however often the answer is lost."""
         run_id = f"soak__{logical_date:%Y-%m-%d}"
         body = {"dag_run_id": run_id, "logical_date": logical_date.isoformat()}
-        with contextlib.suppress(_Exists):
-            self._patiently("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        with contextlib.suppress(_ExistsError):
+            self._patiently("POST", f"/dags/{dag_id}/dagRuns", json=body)
         return run_id
 
     def runs(self, dag_id: str) -> list[Run]:
         """Return every run of a DAG."""
-        found = self._pages(f"/api/v2/dags/{dag_id}/dagRuns", "dag_runs")
+        found = self._pages(f"/dags/{dag_id}/dagRuns", "dag_runs")
         return [Run(run["dag_id"], run["dag_run_id"], run["state"]) for run in found]
 
     def active(self) -> list[Try]:
         """Return the task instances, of all runs, that run or are deferred now."""
         states = {"state": ["running", "deferred"]}
-        found = self._pages("/api/v2/dags/~/dagRuns/~/taskInstances", "task_instances", **states)
+        found = self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances", **states)
         return [_try(task) for task in found]
 
     def tries(self, run: Run) -> list[Try]:
         """Return every try of every task of a run."""
-        where = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
+        where = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
         found = []
         for task in self._pages(where, "task_instances"):
             answer = self._patiently("GET", f"{where}/{task['task_id']}/tries")
             found += [_try(one) for one in answer["task_instances"]]
         return found
-
-    def clear(self, run: Run, task_id: str) -> None:
-        """Clear a task and all that follow it."""
-        body = {
-            "dry_run": False,
-            "dag_run_id": run.run_id,
-            "task_ids": [task_id],
-            "include_downstream": True,
-            "only_failed": False,
-        }
-        self._patiently("POST", f"/api/v2/dags/{run.dag_id}/clearTaskInstances", json=body)
 
     def _pages(self, path: str, name: str, **parameters: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -126,38 +112,15 @@ class SoakRest(AirflowRest):
                 last = repr(error)
             except DemoError as error:
                 if " with 409:" in str(error):
-                    raise _Exists(str(error)) from error
+                    raise _ExistsError(str(error)) from error
                 if " with 5" not in str(error):
                     raise
                 last = str(error)
         raise DemoError(f"Airflow does not answer {method} {path}: {last}")
 
 
-class _Exists(DemoError):
+class _ExistsError(DemoError):
     """What was to be created is there already."""
-
-
-class SoakAirflow(Airflow):
-    """An Airflow whose triggerer dies now and then."""
-
-    def __init__(self, children: Children, *, home: Path, dags: Path, extra: Mapping[str, str]) -> None:
-        super().__init__(children, home=home, dags=dags, extra=extra)
-        self.rest: SoakRest = SoakRest(self.url)
-
-    @property
-    def triggerer_pid(self) -> int:
-        """The triggerer's first process, which supervises the one that runs the triggers."""
-        return self._processes["triggerer"].process.pid
-
-    def replace_triggerer(self) -> None:
-        """Kill every process of the triggerer by SIGKILL, and start another."""
-        child = self._processes["triggerer"]
-        for process in family(child.process.pid):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        child.process.wait()
-        self._children._children.remove(child)
-        self._processes["triggerer"] = self._children.start(child.name, child.process.args, env=self._env)
 
 
 def family(pid: int) -> Sequence[psutil.Process]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,8 +17,9 @@ import boto3
 from airflow_eip_provider.local_aws import LocalAws, ScaledClock
 from demo.airflow import FINAL_RUN_STATES
 from demo.local import CREDENTIALS
+from tests.real_airflow import real_airflow
 from tests.soak import plan, weather
-from tests.soak.airflow import Run, SoakAirflow
+from tests.soak.airflow import Run, SoakRest
 from tests.soak.gauge import Gauge
 from tests.soak.harm import Harm
 from tests.stress.weather import Weather
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.local_aws.events import Event
     from demo.processes import Children
+    from tests.real_airflow import RealAirflow
     from tests.soak.airflow import Try
     from tests.soak.gauge import Reading
     from tests.soak.plan import Options
@@ -83,7 +86,8 @@ class Arena:
         self._aws.faults = self._weather
         self._aws.reset()  # the clusters' lives begin anew, in this weather
         self._gauge = Gauge()
-        self._airflow: SoakAirflow
+        self._airflow: RealAirflow
+        self._rest: SoakRest
         self._harm: Harm
         self._created: list[Run] = []
         self._ended: dict[tuple[str, str], Run] = {}
@@ -102,7 +106,7 @@ class Arena:
             last = self._one_more() if len(self._ended) == self._options.runs else None
             self._wait_for_the_end()
             runs = [self._ended.get((run.dag_id, run.run_id), run) for run in self._created]
-            tries = [self._simulated(one) for run in runs for one in self._airflow.rest.tries(run)]
+            tries = [self._simulated(one) for run in runs for one in self._rest.tries(run)]
         return Outcome(self._aws.events.read(), runs, tries, readings, last, wall, wall * self._options.time_scale)
 
     def _set_up(self) -> None:
@@ -128,11 +132,14 @@ class Arena:
         here, dags = Path(__file__).parent, self._directory / "dags"
         shutil.copytree(here / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
         settings["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(here / "plugins")
-        self._airflow = SoakAirflow(self._children, home=self._directory / "airflow", dags=dags, extra=settings)
+        self._airflow = real_airflow(
+            self._children, venv=Path(sys.prefix), state=self._directory, dags=dags, extra=settings
+        )
+        self._rest = SoakRest(self._airflow.url)
         self._airflow.migrate()
         self._airflow.start()
         self._airflow.wait_for_dags(set(self._options.dag_ids))
-        self._harm = Harm(self._options, self._airflow, note=self._note)
+        self._harm = Harm(self._options, self._airflow, self._rest, note=self._note)
 
     def _note(self, **what: Any) -> None:
         self._aws.events.append("harm", **what)
@@ -153,9 +160,9 @@ class Arena:
                     break
             while len(self._created) < min(self._options.runs, len(self._ended) + self._options.depth):
                 dag_id, date = self._options.run(len(self._created))
-                self._created.append(Run(dag_id, self._airflow.rest.create_run(dag_id, date), "queued"))
+                self._created.append(Run(dag_id, self._rest.create_run(dag_id, date), "queued"))
             self._harm.tick(len(self._ended))
-            self._gauge.read(self._airflow.triggerer_pid)
+            self._gauge.read(self._airflow.pid_of())
             if len(self._created) < self._options.runs or not loaded:
                 loaded = len(self._gauge.readings)
             time.sleep(_TICK_SECONDS)
@@ -164,7 +171,7 @@ class Arena:
     def _look(self) -> None:
         told = len(self._ended) // _TOLD_RUNS
         for dag_id in self._options.dag_ids:
-            for run in self._airflow.rest.runs(dag_id):
+            for run in self._rest.runs(dag_id):
                 if run.state in FINAL_RUN_STATES:
                     self._ended[run.dag_id, run.run_id] = run
                 else:
@@ -192,11 +199,11 @@ class Arena:
         It shows that nothing is jammed, and a lease whose owner is gone is ended by the next one only.
         """
         dag_id, date = self._options.run(self._options.runs)
-        run_id = self._airflow.rest.create_run(dag_id, date)
+        run_id = self._rest.create_run(dag_id, date)
         deadline = time.monotonic() + plan.STALL_SECONDS
         while time.monotonic() < deadline:
             self._children.check()
-            state = self._airflow.rest.run_state(dag_id, run_id)
+            state = self._rest.run_state(dag_id, run_id)
             if state in FINAL_RUN_STATES:
                 return Run(dag_id, run_id, state)
             time.sleep(_LOOK_SECONDS)

@@ -14,12 +14,12 @@ import psutil
 from demo.observe import task_of_title
 from demo.processes import DemoError
 from tests.soak import plan
-from tests.soak.airflow import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tests.soak.airflow import SoakAirflow, Try
+    from tests.real_airflow import RealAirflow
+    from tests.soak.airflow import SoakRest, Try
     from tests.soak.plan import Options
 
 TASK, SUPERVISOR, TRIGGERER, CLEAR = "task", "supervisor", "triggerer", "clear"
@@ -42,8 +42,9 @@ class Harm:
     :param note: writes into the event log what was done.
     """
 
-    def __init__(self, options: Options, airflow: SoakAirflow, *, note: Callable[..., Any]) -> None:
+    def __init__(self, options: Options, airflow: RealAirflow, rest: SoakRest, *, note: Callable[..., Any]) -> None:
         self._airflow = airflow
+        self._rest = rest
         self._note = note
         self._dice = random.Random(f"{options.seed}/harm")
         self._pending = self._plans(options)
@@ -69,17 +70,18 @@ class Harm:
         """Do one thing that is due, if there is something to do it to."""
         due = next((one for one in self._pending if one.due <= ended), None)
         # A tick at which nothing happens puts the next blow at another moment of a task's life.
-        if due is None or self._dice.random() < 0.5:  # noqa: PLR2004
+        if due is None or self._dice.random() < 0.5:
             return
         if self._strike(due.what):
             self._pending.remove(due)
 
     def _strike(self, what: str) -> bool:
         if what == TRIGGERER:
-            self._airflow.replace_triggerer()
+            self._airflow.end_triggerer()
+            self._airflow.start_triggerer()
             self._note(what=what)
             return True
-        active = self._airflow.rest.active()
+        active = self._rest.active()
         return self._clear(active) if what == CLEAR else self._kill(active, what)
 
     def _clear(self, active: Sequence[Try]) -> bool:
@@ -90,7 +92,7 @@ class Harm:
         chosen = self._dice.choice(mine)
         task_id = self._dice.choice(sorted({"azure.create", chosen.task_id}))
         with contextlib.suppress(DemoError):
-            self._airflow.rest.clear(Run(chosen.dag_id, chosen.run_id, ""), task_id)
+            self._rest.clear(chosen.dag_id, chosen.run_id, [task_id], downstream=True)
             self._note(what=CLEAR, dag_id=chosen.dag_id, run_id=chosen.run_id, task_id=task_id, during=chosen.task_id)
             return True
         return False

@@ -48,8 +48,7 @@ def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
     problems = [f"  {check.name}: {problem}" for check in checks for problem in check.problems[:20]]
     minutes, days = outcome.wall_seconds / 60, outcome.simulated_seconds / 86400
     lines = [
-        f"{options.runs} runs of {options.dags} DAGs on one Elastic IP, {options.depth} under way at a time; "
-        f"seed {options.seed}",
+        f"seed {options.seed}: {options.runs} runs of {options.dags} DAGs on one Elastic IP, {options.depth} at a time",
         f"{minutes:.1f} min, {outcome.wall_seconds / options.runs:.1f} s a run; simulated {days:.1f} days",
         "",
         *table(rows, header=("check", "", "")),
