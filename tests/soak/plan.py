@@ -40,6 +40,7 @@ AIRFLOW = {
     "DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "tests.soak.plan.SQLITE",
 }
 SQLITE = {"timeout": 60}
+_MEASURED_RUNS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,11 @@ class Options:
     def run(self, number: int) -> tuple[str, datetime]:
         """Return DAG and logical date of a run, from 0."""
         return self.dag_ids[number % self.dags], FIRST_DAY + timedelta(days=number // self.dags)
+
+    @property
+    def measures(self) -> bool:
+        """Whether a triggerer lives long enough for its memory to be judged."""
+        return self.runs >= _MEASURED_RUNS
 
     @property
     def task_kills(self) -> int:

@@ -27,7 +27,7 @@ def verdicts(outcome: Outcome, options: Options) -> list[Check]:
     events, stored = outcome.events, judge.writes(outcome.events)
     slack = timedelta(seconds=_SLACK_SECONDS * options.time_scale)
     causes = judge.Causes(events, dag_ids=options.dag_ids, slack=slack)
-    return [
+    checks = [
         stress.exclusion(events, stored, least=int(options.runs * (1 - _ALLOWANCE))),
         judge.one_owner(events),
         judge.no_theft(events),
@@ -37,8 +37,8 @@ def verdicts(outcome: Outcome, options: Options) -> list[Check]:
         judge.history_is_honest(events, stored),
         judge.none_stuck(outcome.runs, expected=options.runs, last=outcome.last),
         judge.failures_explained(outcome.runs, outcome.tries, causes),
-        judge.triggerer_is_flat(outcome.readings),
     ]
+    return [*checks, judge.triggerer_is_flat(outcome.readings)] if options.measures else checks
 
 
 def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
