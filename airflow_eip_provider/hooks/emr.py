@@ -212,9 +212,23 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
 
         RunJobFlow has no client token: botocore's own retry after a lost response would launch a second cluster.
         """
+        return str(self._sent_once.run_job_flow(**config)["JobFlowId"])
+
+    def submit_steps(self, job_flow_id: str, *, steps: Sequence[Mapping[str, Any]], **parameters: Any) -> list[str]:
+        """
+        Submit steps and return their ids; sent at most once (elasticmapreduce:AddJobFlowSteps).
+
+        AddJobFlowSteps has no client token either: botocore's own retry would have the steps run twice.
+
+        :param parameters: any further parameter of AddJobFlowSteps.
+        """
+        return list(self._sent_once.add_job_flow_steps(JobFlowId=job_flow_id, Steps=steps, **parameters)["StepIds"])
+
+    @property
+    def _sent_once(self) -> Any:
+        """A client that does not retry by itself."""
         once = self._get_config().merge(Config(retries={"total_max_attempts": 1}))
-        client = self.get_client_type(region_name=self.region_name, config=once)
-        return str(client.run_job_flow(**config)["JobFlowId"])
+        return self.get_client_type(region_name=self.region_name, config=once)
 
     def cancel_steps(self, job_flow_id: str, *, step_ids: Sequence[str]) -> None:
         """Cancel steps, running ones included; those that have ended are left alone (elasticmapreduce:CancelSteps)."""

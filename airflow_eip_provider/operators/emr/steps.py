@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.operators.emr import EmrAddStepsOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
-from airflow_eip_provider.calls import perform
+from airflow_eip_provider.calls import is_transient, perform, was_refused
 from airflow_eip_provider.exceptions import (
     AddressLostError,
     ClusterEndedError,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 _LOGS_TAKE = timedelta(minutes=6)  # EMR archives logs every five minutes (EMR Management Guide, "View log files")
 _LOG_TAIL_LINES = 40
 _NONCE_DIGITS = 12
+_THROTTLED_DELAYS = (1, 2, 4, 8)  # seconds
 _NAME_LENGTH = 256  # StepConfig.Name (EMR API reference)
 
 
@@ -138,7 +140,7 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
             deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
         )
         mark = f"{GUARD_MARK}{Owner.of(context).digest[:_NONCE_DIGITS]}]"
-        running = [step.step_id for step in self.emr.read(read_active_steps(job_flow_id)) if mark in step.name]
+        running = self._marked(job_flow_id, mark)
         if running:
             self.log.info("Steps %s of an earlier try are still active; watching them", ", ".join(running))
         else:
@@ -213,15 +215,39 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
         return str(job_flow_id)
 
     def _submit(self, job_flow_id: str, steps: list[dict[str, Any]], *, mark: str) -> list[str]:
-        """AddJobFlowSteps has no token either: the mark in the names lets a retry find what it submitted."""
+        """AddJobFlowSteps has no token: by the mark in the names, this try or a retry finds what was submitted."""
         marked = copy.deepcopy(steps)
         for step in marked:
             step["Name"] = f"{step['Name'][: _NAME_LENGTH - len(mark) - 1]} {mark}"
         role = {"ExecutionRoleArn": self.execution_role_arn} if self.execution_role_arn else {}
-        response = self.emr.conn.add_job_flow_steps(JobFlowId=job_flow_id, Steps=marked, **role)
-        step_ids = list(response["StepIds"])
+        try:
+            step_ids = self._send(job_flow_id, marked, role)
+        except Exception as error:
+            if not is_transient(error) or was_refused(error):
+                raise
+            self.log.warning("AddJobFlowSteps gave no clear answer, looking for its steps: %s", error)
+            if not (step_ids := self._marked(job_flow_id, mark)):
+                raise
         self.log.info("Submitted steps %s to cluster %s", ", ".join(step_ids), job_flow_id)
         return step_ids
+
+    def _send(self, job_flow_id: str, steps: list[dict[str, Any]], role: dict[str, str]) -> list[str]:
+        """Send steps, and again only after AWS said that it did not act."""
+        for delay in _THROTTLED_DELAYS:
+            try:
+                return self.emr.submit_steps(job_flow_id, steps=steps, **role)
+            except ClientError as error:
+                if not was_refused(error):
+                    raise
+                self.log.info("AddJobFlowSteps was throttled; sending it again in %s s", delay)
+            time.sleep(delay)
+            self.check_not_killed()
+        return self.emr.submit_steps(job_flow_id, steps=steps, **role)
+
+    def _marked(self, job_flow_id: str, mark: str) -> list[str]:
+        """Return the active steps of this owner, oldest first; ListSteps has the newest first."""
+        active = self.emr.read(read_active_steps(job_flow_id))
+        return [step.step_id for step in reversed(active) if mark in step.name]
 
     def _watch_steps(self, state: StepsState) -> WatchTrigger:
         return EmrFencedStepsTrigger(
