@@ -32,6 +32,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--time-scale", type=float, default=20.0, help="simulated seconds a real one (default: %(default)s)"
     )
+    parser.add_argument("--minutes", type=float, default=120.0, help="create no run after this (default: %(default)s)")
     parser.add_argument("--keep", type=Path, help="a new directory for logs and the database, which is kept")
     return parser.parse_args(arguments)
 

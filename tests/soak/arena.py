@@ -91,6 +91,7 @@ class Arena:
         self._harm: Harm
         self._created: list[Run] = []
         self._ended: dict[tuple[str, str], Run] = {}
+        self._wanted = options.runs
         self._begun = 0.0
 
     def run(self) -> Outcome:
@@ -103,7 +104,7 @@ class Arena:
             readings = self._live()
             wall = time.monotonic() - self._begun
             self._weather.calm = True
-            last = self._one_more() if len(self._ended) == self._options.runs else None
+            last = self._one_more() if len(self._ended) == self._wanted else None
             self._wait_for_the_end()
             runs = [self._ended.get((run.dag_id, run.run_id), run) for run in self._created]
             tries = [self._simulated(one) for run in runs for one in self._rest.tries(run)]
@@ -148,8 +149,10 @@ class Arena:
     def _live(self) -> list[Reading]:
         """Keep as many runs under way as are to be, until all have ended or nothing moves any more."""
         loaded, looked, moved = 0, 0.0, time.monotonic()
-        while len(self._ended) < self._options.runs:
+        while len(self._ended) < self._wanted:
             self._children.check()
+            if time.monotonic() - self._begun > self._options.minutes * 60 and self._created:
+                self._wanted = len(self._created)
             if time.monotonic() - looked >= _LOOK_SECONDS:
                 before, looked = len(self._ended), time.monotonic()
                 self._look()
@@ -158,12 +161,12 @@ class Arena:
                 if time.monotonic() - moved > plan.STALL_SECONDS:
                     self._say(f"nothing has ended for {plan.STALL_SECONDS:.0f} s")
                     break
-            while len(self._created) < min(self._options.runs, len(self._ended) + self._options.depth):
+            while len(self._created) < min(self._wanted, len(self._ended) + self._options.depth):
                 dag_id, date = self._options.run(len(self._created))
                 self._created.append(Run(dag_id, self._rest.create_run(dag_id, date), "queued"))
             self._harm.tick(len(self._ended))
             self._gauge.read(self._airflow.pid_of())
-            if len(self._created) < self._options.runs or not loaded:
+            if len(self._created) < self._wanted or not loaded:
                 loaded = len(self._gauge.readings)
             time.sleep(_TICK_SECONDS)
         return self._gauge.readings[:loaded]
@@ -177,7 +180,7 @@ class Arena:
                 else:
                     # A clear may have come just before the end.
                     self._ended.pop((run.dag_id, run.run_id), None)
-        if len(self._ended) // _TOLD_RUNS > told or len(self._ended) == self._options.runs:
+        if len(self._ended) // _TOLD_RUNS > told or len(self._ended) == self._wanted:
             self._tell()
 
     def _tell(self) -> None:
@@ -188,7 +191,7 @@ class Arena:
         now = self._gauge.readings[-1] if self._gauge.readings else None
         triggerer = f"; triggerer {now.rss_mb:.0f} MB, {now.handles} handles" if now else ""
         self._say(
-            f"{ended} of {self._options.runs} runs ended, {failed} failed; {faults} faults, {harm} kills and clears; "
+            f"{ended} of {self._wanted} runs ended, {failed} failed; {faults} faults, {harm} kills and clears; "
             f"{seconds / ended:.1f} s a run{triggerer}"
         )
 
@@ -198,7 +201,7 @@ class Arena:
 
         It shows that nothing is jammed, and a lease whose owner is gone is ended by the next one only.
         """
-        dag_id, date = self._options.run(self._options.runs)
+        dag_id, date = self._options.run(len(self._created))
         run_id = self._rest.create_run(dag_id, date)
         deadline = time.monotonic() + plan.STALL_SECONDS
         while time.monotonic() < deadline:

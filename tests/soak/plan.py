@@ -40,7 +40,6 @@ AIRFLOW = {
     "DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "tests.soak.plan.SQLITE",
 }
 SQLITE = {"timeout": 60}
-_MEASURED_RUNS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,7 @@ class Options:
     :param seed: decides on faults, kills and clears.
     :param time_scale: simulated seconds a real one.
     :param depth: runs that are under way at any time; one of them has the address.
+    :param minutes: real; no run is created after this.
     """
 
     runs: int
@@ -60,6 +60,7 @@ class Options:
     seed: int
     time_scale: float
     depth: int
+    minutes: float
 
     @property
     def dag_ids(self) -> tuple[str, ...]:
@@ -69,11 +70,6 @@ class Options:
     def run(self, number: int) -> tuple[str, datetime]:
         """Return DAG and logical date of a run, from 0."""
         return self.dag_ids[number % self.dags], FIRST_DAY + timedelta(days=number // self.dags)
-
-    @property
-    def measures(self) -> bool:
-        """Whether a triggerer lives long enough for its memory to be judged."""
-        return self.runs >= _MEASURED_RUNS
 
     @property
     def task_kills(self) -> int:
