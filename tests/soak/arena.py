@@ -46,6 +46,7 @@ class Outcome:
     What is left of a soak for the judge.
 
     :param events: the local AWS's log; what was done to processes and tasks ("harm") is in it, too.
+    :param wanted: how many runs there were to be.
     :param runs: every run as it ended, or not.
     :param tries: the tries of all their tasks, with simulated times.
     :param readings: the triggerers', as long as the load was the same.
@@ -53,6 +54,7 @@ class Outcome:
     """
 
     events: list[Event]
+    wanted: int
     runs: list[Run]
     tries: list[Try]
     readings: list[Reading]
@@ -82,7 +84,7 @@ class Arena:
         )
         self._zero = datetime.now(UTC)
         clock = ScaledClock(options.time_scale, start=self._zero)
-        self._aws = LocalAws(clock=clock, durations=plan.DURATIONS)
+        self._aws = LocalAws(clock=clock, durations=plan.DURATIONS, state_dir=directory / "aws")
         self._aws.faults = self._weather
         self._aws.reset()  # the clusters' lives begin anew, in this weather
         self._gauge = Gauge()
@@ -108,7 +110,16 @@ class Arena:
             self._wait_for_the_end()
             runs = [self._ended.get((run.dag_id, run.run_id), run) for run in self._created]
             tries = [self._simulated(one) for run in runs for one in self._rest.tries(run)]
-        return Outcome(self._aws.events.read(), runs, tries, readings, last, wall, wall * self._options.time_scale)
+        return Outcome(
+            events=self._aws.events.read(),
+            wanted=self._wanted,
+            runs=runs,
+            tries=tries,
+            readings=readings,
+            last=last,
+            wall_seconds=wall,
+            simulated_seconds=wall * self._options.time_scale,
+        )
 
     def _set_up(self) -> None:
         ec2 = boto3.client("ec2", endpoint_url=self._aws.endpoint_url, region_name=self._aws.region, **CREDENTIALS)

@@ -37,7 +37,7 @@ def verdicts(outcome: Outcome, options: Options) -> list[Check]:
         judge.no_orphans(events),
         stress.tokens_grow(events, stored),
         judge.history_is_honest(events, stored),
-        judge.none_stuck(outcome.runs, expected=len(outcome.runs), last=outcome.last),
+        judge.none_stuck(outcome.runs, expected=outcome.wanted, last=outcome.last),
         judge.failures_explained(outcome.runs, outcome.tries, causes),
     ]
     return [*checks, judge.triggerer_is_flat(outcome.readings)] if len(outcome.runs) >= _MEASURED_RUNS else checks
@@ -50,7 +50,7 @@ def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
     problems = [f"  {check.name}: {problem}" for check in checks for problem in check.problems[:20]]
     minutes, days = outcome.wall_seconds / 60, outcome.simulated_seconds / 86400
     lines = [
-        f"seed {options.seed}: {len(outcome.runs)} runs of {options.dags} DAGs on one Elastic IP, {options.depth} at a time",
+        f"{len(outcome.runs)} runs of {options.dags} DAGs on one Elastic IP, {options.depth} at a time, seed {options.seed}",
         f"{minutes:.1f} min, {outcome.wall_seconds / len(outcome.runs):.1f} s a run; simulated {days:.1f} days",
         "",
         *table(rows, header=("check", "", "")),
