@@ -48,10 +48,10 @@ def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
     checks = verdicts(outcome, options)
     rows = [(check.name, "PASS" if check.passed else "FAIL", check.detail) for check in checks]
     problems = [f"  {check.name}: {problem}" for check in checks for problem in check.problems[:20]]
-    minutes, days = outcome.wall_seconds / 60, outcome.simulated_seconds / 86400
+    runs, minutes, days = len(outcome.runs), outcome.wall_seconds / 60, outcome.simulated_seconds / 86400
     lines = [
-        f"{len(outcome.runs)} runs of {options.dags} DAGs on one Elastic IP, {options.depth} at a time, seed {options.seed}",
-        f"{minutes:.1f} min, {outcome.wall_seconds / len(outcome.runs):.1f} s a run; simulated {days:.1f} days",
+        f"seed {options.seed}: {runs} runs of {options.dags} DAGs on one Elastic IP, {options.depth} at a time",
+        f"{minutes:.1f} min, {outcome.wall_seconds / runs:.1f} s a run; simulated {days:.1f} days",
         "",
         *table(rows, header=("check", "", "")),
         *(["", "Problems", *problems] if problems else []),
