@@ -25,14 +25,22 @@ if TYPE_CHECKING:
 TASK, SUPERVISOR, TRIGGERER, CLEAR = "task", "supervisor", "triggerer", "clear"
 # So many of the processes that are killed are those that supervise a task: its own goes on, and nobody hears of it.
 _SUPERVISORS = 0.2
+_CLEARED = ("azure.read", "azure.create")
+_NOT_NOW = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """After how many ended runs something is done, and what."""
+    """
+    Something that is done once.
+
+    :param due: after so many ended runs.
+    :param task_id: to whom; "" for the triggerer.
+    """
 
     due: int
     what: str
+    task_id: str = ""
 
 
 class Harm:
@@ -54,39 +62,40 @@ class Harm:
         plans = []
         for number in range(options.task_kills):
             what = SUPERVISOR if number % round(1 / _SUPERVISORS) == 1 else TASK
-            plans.append(_Plan(self._dice.randrange(last), what))
-        plans += [_Plan(self._dice.randrange(last), CLEAR) for _ in range(options.clears)]
+            plans.append(_Plan(self._dice.randrange(last), what, plan.TASKS[number % len(plan.TASKS)]))
+        plans += [
+            _Plan(self._dice.randrange(last), CLEAR, _CLEARED[number % len(_CLEARED)])
+            for number in range(options.clears)
+        ]
         # They come early, so that the last triggerer has a long life to be measured.
         early = max(2, options.runs // 3)
         plans += [_Plan(self._dice.randrange(1, early), TRIGGERER) for _ in range(options.triggerer_kills)]
         return sorted(plans, key=lambda one: one.due)
 
-    @property
-    def left(self) -> int:
-        """How much is still to be done."""
-        return len(self._pending)
-
     def tick(self, ended: int) -> None:
         """Do one thing that is due, if there is something to do it to."""
-        due = next((one for one in self._pending if one.due <= ended), None)
+        due = [one for one in self._pending if one.due <= ended]
         # A tick at which nothing happens puts the next blow at another moment of a task's life.
-        if due is None or self._dice.random() < 0.5:
+        if not due or self._dice.random() < _NOT_NOW:
             return
-        if self._strike(due.what):
-            self._pending.remove(due)
+        active = self._rest.active()
+        for one in due:
+            if self._strike(one, active):
+                self._pending.remove(one)
+                return
 
-    def _strike(self, what: str) -> bool:
-        if what == TRIGGERER:
+    def _strike(self, one: _Plan, active: Sequence[Try]) -> bool:
+        """Return whether there was something to do it to."""
+        if one.what == TRIGGERER:
             self._airflow.end_triggerer()
             self._airflow.start_triggerer()
-            self._note(what=what)
+            self._note(what=TRIGGERER)
             return True
-        active = self._rest.active()
-        return self._clear(active) if what == CLEAR else self._kill(active, what)
+        its = [task for task in active if task.task_id == one.task_id]
+        return self._clear(its) if one.what == CLEAR else self._kill(its, one.what)
 
-    def _clear(self, active: Sequence[Try]) -> bool:
-        """Clear a task that works or waits; of a run that has its cluster, its creating task as often."""
-        mine = [one for one in active if one.task_id in {"azure.create", "azure.read"}]
+    def _clear(self, mine: Sequence[Try]) -> bool:
+        """Clear a task that works or waits, and what follows it; of a run that reads, its creating task as often."""
         if not mine:
             return False
         chosen = self._dice.choice(mine)
@@ -98,7 +107,7 @@ class Harm:
         return False
 
     def _kill(self, active: Sequence[Try], what: str) -> bool:
-        tasks = {one.id: one for one in active if one.task_id in plan.TASKS}
+        tasks = {one.id: one for one in active}
         found = []
         for process in psutil.Process(self._airflow.scheduler_pid).children(recursive=True):
             parent = _parent(process)
@@ -127,6 +136,3 @@ def _task(process: psutil.Process) -> str | None:
         return task_of_title(" ".join(process.cmdline()))
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
-
-
-__all__ = ["CLEAR", "SUPERVISOR", "TASK", "TRIGGERER", "Harm"]
