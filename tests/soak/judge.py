@@ -178,6 +178,27 @@ def no_orphans(events: Sequence[Event]) -> Check:
     return Check("no orphans", tuple(problems), f"{len(launched)} clusters, {len(idle)} ended by being idle")
 
 
+def submitted_once(events: Sequence[Event], tries: Sequence[Try], *, task_id: str) -> Check:
+    """See that no try of a task submitted its steps twice: AddJobFlowSteps has no token, and answers get lost."""
+    whose = owners(events)
+    tried = Counter((one.dag_id, one.run_id) for one in tries if one.task_id == task_id and one.started)
+    submitted = Counter(
+        whose.get(event["request"]["JobFlowId"])
+        for event in events
+        if event["kind"] == "call" and event["operation"] == "AddJobFlowSteps" and event["status"] == HTTPStatus.OK
+    )
+    known = {(one.dag_id, one.run_id) for one in tries}
+    problems = [
+        f"{'/'.join(run)} submitted {count} times in {tried[run]} tries"
+        for run, count in submitted.items()
+        if run in known and count > tried[run]
+    ]
+    if not submitted:
+        problems.append("no step was ever submitted")
+    detail = f"{submitted.total()} submissions, {tried.total()} tries of {task_id}"
+    return Check("submitted once", tuple(problems), detail)
+
+
 def none_stuck(runs: Sequence[Run], *, expected: int, last: Run | None) -> Check:
     """See that every run came to its end, and one more after all of them to success."""
     problems = [f"{run.dag_id} {run.run_id} is {run.state}" for run in runs if run.state not in FINAL_RUN_STATES]

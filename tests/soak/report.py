@@ -37,6 +37,7 @@ def verdicts(outcome: Outcome, options: Options) -> list[Check]:
         judge.no_orphans(events),
         stress.tokens_grow(events, stored),
         judge.history_is_honest(events, stored),
+        judge.submitted_once(events, outcome.tries, task_id="azure.read"),
         judge.none_stuck(outcome.runs, expected=outcome.wanted, last=outcome.last),
         judge.failures_explained(outcome.runs, outcome.tries, causes),
     ]

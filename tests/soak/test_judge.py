@@ -158,6 +158,26 @@ def test_a_cluster_without_an_owners_tag_fails():
 _IDLE = {"Code": "USER_REQUEST", "Message": "Terminated by the auto-termination policy: idle for too long"}
 
 
+def submit(log: Log, *, status: int = 200) -> Log:
+    return log.call("-", "AddJobFlowSteps", status=status, request={"JobFlowId": "j-1"})
+
+
+def once(log: Log, *tries: Try):
+    return judge.submitted_once(log.events, tries, task_id=TASK)
+
+
+def test_steps_that_a_try_submitted_once_pass():
+    log = submit(submit(Log().launch("j-1", "run-1"), status=400))
+    assert once(log, a_try("success")).passed
+    assert once(submit(log), a_try("failed"), a_try("success")).passed
+
+
+def test_steps_that_a_try_submitted_twice_fail():
+    log = submit(submit(Log().launch("j-1", "run-1")))
+    assert once(log, a_try("success")).problems == (f"{DAG}/run-1 submitted 2 times in 1 tries",)
+    assert not once(Log(), a_try("success")).passed
+
+
 def test_runs_that_all_ended_pass():
     runs = [Run(DAG, "run-1", "success"), Run(DAG, "run-2", "failed")]
     assert judge.none_stuck(runs, expected=2, last=Run(DAG, "run-3", "success")).passed
