@@ -65,7 +65,7 @@ class SoakRest(Rest):
         run_id = f"soak__{logical_date:%Y-%m-%d}"
         body = {"dag_run_id": run_id, "logical_date": logical_date.isoformat()}
         with contextlib.suppress(_ExistsError):
-            self._patiently("POST", f"/dags/{dag_id}/dagRuns", json=body)
+            self._request("POST", f"/dags/{dag_id}/dagRuns", json=body)
         return run_id
 
     def runs(self, dag_id: str) -> list[Run]:
@@ -84,7 +84,7 @@ class SoakRest(Rest):
         where = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
         found = []
         for task in self._pages(where, "task_instances"):
-            answer = self._patiently("GET", f"{where}/{task['task_id']}/tries")
+            answer = self._request("GET", f"{where}/{task['task_id']}/tries")
             found += [_try(one) for one in answer["task_instances"]]
         return found
 
@@ -92,12 +92,12 @@ class SoakRest(Rest):
         found: list[dict[str, Any]] = []
         while True:
             page = {**parameters, "limit": _PAGE, "offset": len(found)}
-            answer = self._patiently("GET", path, params=page)
+            answer = self._request("GET", path, params=page)
             found += answer[name]
             if not answer[name] or len(found) >= answer["total_entries"]:
                 return found
 
-    def _patiently(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+    def _request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """
         Ask again when the api-server is too busy to answer.
 
@@ -107,7 +107,7 @@ class SoakRest(Rest):
         for attempt in range(_PATIENCE):
             time.sleep(attempt)
             try:
-                return self._request(method, path, **arguments)
+                return super()._request(method, path, **arguments)
             except httpx.TransportError as error:
                 last = repr(error)
             except DemoError as error:

@@ -162,25 +162,28 @@ class Arena:
         loaded, looked, moved = 0, 0.0, time.monotonic()
         while len(self._ended) < self._wanted:
             self._children.check()
-            if time.monotonic() - self._begun > self._options.minutes * 60 and self._created:
+            now = time.monotonic()
+            if now - self._begun > self._options.minutes * 60 and self._created:
                 self._wanted = len(self._created)
-            if time.monotonic() - looked >= _LOOK_SECONDS:
-                before, looked = len(self._ended), time.monotonic()
+            if now - looked >= _LOOK_SECONDS:
+                before, looked = len(self._ended), now
                 self._look()
-                if len(self._ended) > before:
-                    moved = time.monotonic()
-                if time.monotonic() - moved > plan.STALL_SECONDS:
-                    self._say(f"nothing has ended for {plan.STALL_SECONDS:.0f} s")
-                    break
-            while len(self._created) < min(self._wanted, len(self._ended) + self._options.depth):
-                dag_id, date = self._options.run(len(self._created))
-                self._created.append(Run(dag_id, self._rest.create_run(dag_id, date), "queued"))
+                moved = now if len(self._ended) > before else moved
+            if now - moved > plan.STALL_SECONDS:
+                self._say(f"nothing has ended for {plan.STALL_SECONDS:.0f} s")
+                break
+            self._create()
             self._harm.tick(len(self._ended))
             self._gauge.read(self._airflow.pid_of())
             if len(self._created) < self._wanted or not loaded:
                 loaded = len(self._gauge.readings)
             time.sleep(_TICK_SECONDS)
         return self._gauge.readings[:loaded]
+
+    def _create(self) -> None:
+        while len(self._created) < min(self._wanted, len(self._ended) + self._options.depth):
+            dag_id, date = self._options.run(len(self._created))
+            self._created.append(Run(dag_id, self._rest.create_run(dag_id, date), "queued"))
 
     def _look(self) -> None:
         told = len(self._ended) // _TOLD_RUNS
