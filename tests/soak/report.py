@@ -41,7 +41,7 @@ def verdicts(outcome: Outcome, options: Options) -> list[Check]:
         judge.none_stuck(outcome.runs, expected=outcome.wanted, last=outcome.last),
         judge.failures_explained(outcome.runs, outcome.tries, causes),
     ]
-    return [*checks, judge.triggerer_is_flat(outcome.readings)] if len(outcome.runs) >= _MEASURED_RUNS else checks
+    return [*checks, judge.triggerer_is_flat(outcome.readings)] if options.runs >= _MEASURED_RUNS else checks
 
 
 def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
