@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test stress model bench check format pins clean
+.PHONY: setup demo test chaos exits soak stress model bench check format pins clean
 
 setup: $(STAMP)
 
@@ -24,6 +24,18 @@ test: $(STAMP)
 	@$(BIN)/python -m coverage run -m pytest $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
+
+# A tenancy again and again, each time with one fault at one of its calls; and the same with the stock operators.
+chaos: $(STAMP)
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+# Every way in which a task or a DAG run can end, on a real Airflow; AIRFLOW=VENV names another version's environment.
+exits: $(STAMP)
+	@$(BIN)/python -m tests.exits $(if $(AIRFLOW),--airflow $(AIRFLOW)) $(ARGS)
+
+# 200 daily runs on one Elastic IP on a real Airflow, while calls fail and processes are killed; over an hour.
+soak: $(STAMP)
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 # 16 processes live 3,200 tenancies on one Elastic IP while calls fail and processes are killed; about 20 minutes.
 stress: $(STAMP)

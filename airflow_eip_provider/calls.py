@@ -66,6 +66,11 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, (*_NO_WHOLE_ANSWER, LockStoreUnavailableError, NotKnownYetError))
 
 
+def was_refused(error: Exception) -> bool:
+    """Tell whether AWS said that it did not act: a throttled request had no effect."""
+    return isinstance(error, ClientError) and error_code(error) in THROTTLING_CODES
+
+
 def perform(reading: Reading[T], clients: Mapping[str, Any]) -> T:
     """
     Perform a reading with boto3 clients.

@@ -202,6 +202,10 @@ class RealAirflow(Airflow):
         """The names of the triggerers that run."""
         return [name for name in self._processes if name.startswith("triggerer")]
 
+    def pid_of(self, name: str = "triggerer") -> int:
+        """Return the process id of a component; a triggerer's supervises the process with the triggers."""
+        return self._processes[name].process.pid
+
     def start_triggerer(self, name: str = "triggerer") -> None:
         """
         Start a triggerer.

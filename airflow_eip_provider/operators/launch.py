@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from airflow_eip_provider.calls import THROTTLING_CODES, error_code, is_transient
+from airflow_eip_provider.calls import is_transient, was_refused
 from airflow_eip_provider.exceptions import LaunchUnclearError
 from airflow_eip_provider.hooks.eip import OWNER_DIGEST_TAG, TOKEN_TAG
 from airflow_eip_provider.hooks.emr import ALLOCATION_TAG, TRY_TAG, Cluster, read_tagged_clusters
@@ -62,7 +60,7 @@ class Launcher:
         try:
             return self._emr.run_job_flow({**self.config, "Tags": [*self.config.get("Tags", []), *ours]})
         except Exception as error:
-            if not is_transient(error) or _was_refused(error):
+            if not is_transient(error) or was_refused(error):
                 raise
             self._emr.log.warning("RunJobFlow gave no clear answer, looking for its cluster: %s", error)
             problem = f"{type(error).__name__}: {error}"
@@ -115,8 +113,3 @@ class Launcher:
         if cluster is None or cluster.is_ending or cluster.tags.get(OWNER_DIGEST_TAG) != self._owner.digest:
             return None
         return cluster
-
-
-def _was_refused(error: Exception) -> bool:
-    """Tell whether AWS said that it did not act: a throttled request had no effect."""
-    return isinstance(error, ClientError) and error_code(error) in THROTTLING_CODES

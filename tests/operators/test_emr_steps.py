@@ -6,6 +6,7 @@ import gzip
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import StepFailedError, WaitTimeoutError
@@ -97,6 +98,30 @@ def test_a_retry_after_a_crash_watches_the_steps_that_still_run(clocked, job_flo
     retry = Task(steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=True), try_number=2)
     assert retry.run() == crashed.ti.xcoms["step_ids"]
     assert len(clocked.events.calls("AddJobFlowSteps")) == 1
+
+
+def test_steps_whose_submission_got_no_answer_are_found_and_not_submitted_again(
+    clocked, job_flow_id, steps_operator, step, deferrable, emr
+):
+    clocked.faults.add(operation="AddJobFlowSteps", kind="lost_response")
+    task = Task(steps_operator(job_flow_id, steps=[step(name="one"), step(name="two")], deferrable=deferrable))
+    step_ids = task.run()
+    assert step_ids == [step["Id"] for step in reversed(emr.list_steps(ClusterId=job_flow_id)["Steps"])]
+    assert step_states(emr, job_flow_id) == ["COMPLETED", "COMPLETED"]
+
+
+def test_a_throttled_submission_is_sent_again(clocked, job_flow_id, steps_operator, emr):
+    clocked.faults.add(operation="AddJobFlowSteps", kind="throttle", times=2)
+    assert len(Task(steps_operator(job_flow_id)).run()) == 1
+    assert step_states(emr, job_flow_id) == ["COMPLETED"]
+
+
+def test_a_submission_that_cannot_be_found_is_not_sent_again_by_this_try(clocked, job_flow_id, steps_operator, emr):
+    clocked.faults.add(operation="AddJobFlowSteps", kind="error", code="InternalServerError")
+    with pytest.raises(ClientError, match="InternalServerError"):
+        Task(steps_operator(job_flow_id)).run()
+    assert step_states(emr, job_flow_id) == []
+    assert len(Task(steps_operator(job_flow_id), try_number=2).run()) == 1
 
 
 def test_a_kill_cancels_the_steps(clocked, job_flow_id, steps_operator, step, emr):

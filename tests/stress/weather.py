@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.local_aws.faults import ClusterFault, Fault, Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KINDS = ("throttle", "error", "lost_response", "delay")
 CLUSTER_REASON = "INSTANCE_FAILURE"
@@ -22,7 +25,7 @@ RATES = {
     "DescribeAddresses": 0.005,
     "TerminateJobFlows": 0.04,
 }
-_CLUSTER_STATES = {"STARTING": 0.01, "BOOTSTRAPPING": 0.01, "RUNNING": 0.01}
+CLUSTER_RATES = {"STARTING": 0.01, "BOOTSTRAPPING": 0.01, "RUNNING": 0.01}
 _DELAY_SECONDS = 30.0
 _CLUSTER_SECONDS = 8.0
 
@@ -32,17 +35,27 @@ class Weather(Faults):
     Faults without a plan.
 
     :param time_scale: simulated seconds a real one; delays are real, and drawn in simulated seconds.
+    :param rates: how often a call of an operation meets a fault.
+    :param cluster_rates: how often a cluster that reaches a state ends by itself in it.
     """
 
-    def __init__(self, seed: int, *, time_scale: float) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        time_scale: float,
+        rates: Mapping[str, float] = RATES,
+        cluster_rates: Mapping[str, float] = CLUSTER_RATES,
+    ) -> None:
         super().__init__()
         self._time_scale = time_scale
-        self._dice = {name: random.Random(f"{seed}/{name}") for name in (*RATES, *_CLUSTER_STATES)}
+        self._rates, self._cluster_rates = rates, cluster_rates
+        self._dice = {name: random.Random(f"{seed}/{name}") for name in (*rates, *cluster_rates)}
         self.calm = True
 
     def take(self, operation: str) -> Fault | None:
         """Draw what happens to a call."""
-        rate = RATES.get(operation)
+        rate = self._rates.get(operation)
         if self.calm or rate is None:
             return None
         dice = self._dice[operation]
@@ -54,7 +67,7 @@ class Weather(Faults):
     def take_cluster_fault(self, state: str) -> ClusterFault | None:
         """Draw whether a cluster that reaches a state ends by itself in it."""
         dice = self._dice.get(state)
-        if self.calm or dice is None or dice.random() >= _CLUSTER_STATES[state]:
+        if self.calm or dice is None or dice.random() >= self._cluster_rates[state]:
             return None
         after: Any = dice.uniform(0, _CLUSTER_SECONDS)
         return ClusterFault(state=state, code=CLUSTER_REASON, message="Ended by itself.", after_seconds=after)

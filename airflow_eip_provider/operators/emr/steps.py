@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 _LOGS_TAKE = timedelta(minutes=6)  # EMR archives logs every five minutes (EMR Management Guide, "View log files")
 _LOG_TAIL_LINES = 40
 _NONCE_DIGITS = 12
+_THROTTLED_DELAYS = (1, 2, 4, 8)  # seconds
 _NAME_LENGTH = 256  # StepConfig.Name (EMR API reference)
 
 

@@ -1,0 +1,149 @@
+"""What a soak asks of Airflow's REST API, and what it knows of its processes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+
+from demo.processes import DemoError
+from tests.real_airflow import Rest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_PAGE = 100
+_PATIENCE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A DAG run as Airflow has it."""
+
+    dag_id: str
+    run_id: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """
+    One try of a task.
+
+    :param state: Airflow's; None for one that was cleared and not scheduled again yet.
+    :param started: real time; None for a try that never ran.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    number: int
+    state: str | None
+    started: datetime | None
+    ended: datetime | None
+    id: str = ""
+
+    def at(self, *, zero: datetime, scale: float) -> Try:
+        """Return it with the times of a clock that runs ``scale`` times as fast since ``zero``."""
+
+        def at(moment: datetime | None) -> datetime | None:
+            return zero + (moment - zero) * scale if moment else None
+
+        return replace(self, started=at(self.started), ended=at(self.ended))
+
+
+class SoakRest(Rest):
+    """What a soak does with runs and their tasks; patient, because the machine is busy."""
+
+    def create_run(self, dag_id: str, logical_date: datetime) -> str:
+        """Create the run of a day and return its id; once, however often the answer is lost."""
+        run_id = f"soak__{logical_date:%Y-%m-%d}"
+        body = {"dag_run_id": run_id, "logical_date": logical_date.isoformat()}
+        with contextlib.suppress(_ExistsError):
+            self._request("POST", f"/dags/{dag_id}/dagRuns", json=body)
+        return run_id
+
+    def runs(self, dag_id: str) -> list[Run]:
+        """Return every run of a DAG."""
+        found = self._pages(f"/dags/{dag_id}/dagRuns", "dag_runs")
+        return [Run(run["dag_id"], run["dag_run_id"], run["state"]) for run in found]
+
+    def active(self) -> list[Try]:
+        """Return the task instances, of all runs, that run or are deferred now."""
+        states = {"state": ["running", "deferred"]}
+        found = self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances", **states)
+        return [_try(task) for task in found]
+
+    def tries(self, run: Run) -> list[Try]:
+        """Return every try of every task of a run."""
+        where = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
+        found = []
+        for task in self._pages(where, "task_instances"):
+            answer = self._request("GET", f"{where}/{task['task_id']}/tries")
+            found += [_try(one) for one in answer["task_instances"]]
+        return found
+
+    def _pages(self, path: str, name: str, **parameters: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            page = {**parameters, "limit": _PAGE, "offset": len(found)}
+            answer = self._request("GET", path, params=page)
+            found += answer[name]
+            if not answer[name] or len(found) >= answer["total_entries"]:
+                return found
+
+    def _request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        """
+        Ask again when the api-server is too busy to answer.
+
+        :raises DemoError: when it refuses, or gives no answer however often it is asked.
+        """
+        last = ""
+        for attempt in range(_PATIENCE):
+            time.sleep(attempt)
+            try:
+                return super()._request(method, path, **arguments)
+            except httpx.TransportError as error:
+                last = repr(error)
+            except DemoError as error:
+                if " with 409:" in str(error):
+                    raise _ExistsError(str(error)) from error
+                if " with 5" not in str(error):
+                    raise
+                last = str(error)
+        raise DemoError(f"Airflow does not answer {method} {path}: {last}")
+
+
+class _ExistsError(DemoError):
+    """What was to be created is there already."""
+
+
+def family(pid: int) -> Sequence[psutil.Process]:
+    """Return a process and all below it."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _try(task: Mapping[str, Any]) -> Try:
+    return Try(
+        dag_id=task["dag_id"],
+        run_id=task["dag_run_id"],
+        task_id=task["task_id"],
+        number=task["try_number"],
+        state=task["state"],
+        started=_moment(task["start_date"]),
+        ended=_moment(task["end_date"]),
+        id=task.get("id", ""),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,65 @@
+"""Daily jobs on one Elastic IP, like dags/azure_sql_daily.py; their steps only take time."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG
+
+from airflow_eip_provider.task_groups.emr import StaticIpCluster
+
+SOAK = json.loads(os.environ["SOAK"])
+CLUSTER = {
+    "Name": "{{ dag.dag_id }}",
+    "ReleaseLabel": "emr-7.5.0",
+    "Applications": [{"Name": "Spark"}],
+    "JobFlowRole": "EMR_EC2_DefaultRole",
+    "ServiceRole": "EMR_DefaultRole",
+    "Instances": {
+        "InstanceGroups": [
+            {"Name": "Primary", "InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
+        ],
+        "Ec2SubnetId": SOAK["subnet_id"],
+        "KeepJobFlowAliveWhenNoSteps": True,
+    },
+}
+# Every third day has more to read, so that the step outlasts the look after its submission.
+SECONDS = "{{ soak['long'] if logical_date.day % 3 == 0 else soak['short'] }}"
+STEP = {
+    "Name": "read sales.orders",
+    "ActionOnFailure": "CONTINUE",
+    "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["--sleep", SECONDS]},
+}
+
+
+def shared_address(number: int) -> DAG:
+    """Return one of the DAGs; of the odd ones, the first in the queue starts its cluster early."""
+    with (
+        DAG(
+            f"shared_address_{number}",
+            schedule="@daily",
+            start_date=datetime(2026, 1, 1, tzinfo=UTC),
+            catchup=False,
+            max_active_runs=SOAK["active_runs"],
+            default_args={"retries": 4, "retry_delay": timedelta(seconds=5)},
+            user_defined_macros={"soak": SOAK},
+        ) as dag,
+        StaticIpCluster(
+            "azure",
+            allocation_id=SOAK["allocation_id"],
+            job_flow_overrides=CLUSTER,
+            deferrable=True,
+            waiter_delay=SOAK["look_seconds"],
+            waiter_max_attempts=900,
+            prewarm=number % 2 == 1,
+            idle_timeout=timedelta(seconds=SOAK["idle_seconds"]),
+        ) as cluster,
+    ):
+        cluster.steps([STEP], task_id="read")
+    return dag
+
+
+for dag in map(shared_address, range(SOAK["dags"])):
+    globals()[dag.dag_id] = dag
