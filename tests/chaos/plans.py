@@ -26,7 +26,7 @@ from airflow_eip_provider.operators.emr import (
 RETRIES = 3
 TABLE, BUCKET = "leases", "leases"
 _STORES = {"none": None, "DynamoDB": f"dynamodb://{TABLE}?create=true", "S3": f"s3://{BUCKET}/eip"}
-_WAIT_SECONDS = 45
+_WAIT_SECONDS = 90
 _READ_TIMEOUT_SECONDS = 2  # real ones: so long a call that is never answered takes
 
 

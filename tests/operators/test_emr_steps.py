@@ -6,7 +6,6 @@ import gzip
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import StepFailedError, WaitTimeoutError
@@ -116,12 +115,38 @@ def test_a_throttled_submission_is_sent_again(clocked, job_flow_id, steps_operat
     assert step_states(emr, job_flow_id) == ["COMPLETED"]
 
 
-def test_a_submission_that_cannot_be_found_is_not_sent_again_by_this_try(clocked, job_flow_id, steps_operator, emr):
+def test_a_submission_that_left_nothing_is_sent_again_after_a_pause(
+    clocked, job_flow_id, steps_operator, emr, deferrable
+):
     clocked.faults.add(operation="AddJobFlowSteps", kind="error", code="InternalServerError")
-    with pytest.raises(ClientError, match="InternalServerError"):
-        Task(steps_operator(job_flow_id)).run()
-    assert step_states(emr, job_flow_id) == []
-    assert len(Task(steps_operator(job_flow_id), try_number=2).run()) == 1
+    assert len(Task(steps_operator(job_flow_id, deferrable=deferrable)).run()) == 1
+    assert step_states(emr, job_flow_id) == ["COMPLETED"]
+    refused, sent = clocked.events.calls("AddJobFlowSteps")
+    assert refused["time"] < sent["time"]
+
+
+def test_a_retry_takes_over_what_a_lost_process_left_completed(clocked, job_flow_id, steps_operator, emr):
+    lost = Task(steps_operator(job_flow_id, deferrable=True, retries=2))
+    lost.start()
+    clocked.clock.advance(600)
+    assert step_states(emr, job_flow_id) == ["COMPLETED"]
+    retry = Task(steps_operator(job_flow_id, retries=2), try_number=2)
+    assert len(retry.run()) == 1
+    assert step_states(emr, job_flow_id) == ["COMPLETED"], "it does not run twice"
+
+
+def test_a_cleared_task_runs_its_steps_again(clocked, job_flow_id, steps_operator, emr):
+    Task(steps_operator(job_flow_id, retries=2)).run()
+    cleared = Task(steps_operator(job_flow_id, retries=2), try_number=2, max_tries=3)
+    cleared.run()
+    assert step_states(emr, job_flow_id) == ["COMPLETED", "COMPLETED"]
+
+
+def test_a_retry_runs_again_what_failed(clocked, job_flow_id, steps_operator, step, emr):
+    with pytest.raises(StepFailedError):
+        Task(steps_operator(job_flow_id, steps=[step("--exit", "1")], retries=2)).run()
+    Task(steps_operator(job_flow_id, retries=2), try_number=2).run()
+    assert sorted(step_states(emr, job_flow_id)) == ["COMPLETED", "FAILED"]
 
 
 def test_a_kill_cancels_the_steps(clocked, job_flow_id, steps_operator, step, emr):

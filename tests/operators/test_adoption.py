@@ -1,0 +1,103 @@
+"""What a creating task finds of itself: clusters that are too new to be known, and those that a retry remembers."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_eip_provider.hooks import emr as emr_hooks
+from tests.life import Task
+
+
+@pytest.fixture
+def lists_no_clusters(monkeypatch):
+    """ListClusters lags behind."""
+
+    def nothing(_states):
+        yield from ()
+        return []
+
+    monkeypatch.setattr(emr_hooks, "_list_clusters", nothing)
+
+
+def launched(aws):
+    return [call["response"]["JobFlowId"] for call in aws.events.calls("RunJobFlow") if call["status"] == 200]
+
+
+@pytest.mark.parametrize("operation", ["DescribeCluster", "ListInstances"])
+def test_a_new_cluster_may_be_unknown_at_first(clocked, create_operator, deferrable, operation):
+    clocked.faults.add(
+        operation=operation, kind="error", code="InvalidRequestException", message="not valid", status=400, times=2
+    )
+    job_flow_id = Task(create_operator(deferrable=deferrable)).run()
+    assert launched(clocked) == [job_flow_id]
+
+
+def test_a_cluster_that_stays_unknown_is_an_error(clocked, create_operator, deferrable):
+    clocked.faults.add(
+        operation="DescribeCluster",
+        kind="error",
+        code="InvalidRequestException",
+        message="not valid",
+        status=400,
+        times=1000,
+    )
+    task = Task(create_operator(deferrable=deferrable))
+    with pytest.raises(Exception, match="EMR does not know it"):
+        task.run()
+
+
+def test_a_failure_ends_a_cluster_that_is_unknown_at_first(clocked, create_operator, emr):
+    task = Task(create_operator(deferrable=True))
+    task.start()
+    clocked.faults.add(
+        operation="DescribeCluster",
+        kind="error",
+        code="InvalidRequestException",
+        message="not valid",
+        status=400,
+        times=2,
+    )
+    task.fail_deferral()
+    assert emr.describe_cluster(ClusterId=launched(clocked)[0])["Cluster"]["Status"]["State"] == "TERMINATING"
+
+
+def test_a_new_interface_may_be_unknown_at_first(clocked, create_operator):
+    task = Task(create_operator(deferrable=True))
+    task.start()
+    clocked.faults.add(
+        operation="AssociateAddress", kind="error", code="InvalidNetworkInterfaceID.NotFound", status=400, times=2
+    )
+    task.go_on()
+    assert launched(clocked) == [task.result]
+
+
+def test_throttling_in_the_middle_costs_no_cluster(clocked, create_operator, deferrable):
+    task = Task(create_operator(deferrable=deferrable))
+    clocked.faults.add(operation="DescribeCluster", kind="throttle", times=12)
+    assert [task.run()] == launched(clocked)
+
+
+@pytest.mark.parametrize("store", [None, "dynamodb://leases?create=true"])
+def test_a_retry_goes_on_with_the_cluster_that_it_remembers(
+    clocked, create_operator, lists_no_clusters, store, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    remembered = {}
+    lost = Task(create_operator(lock_store=store, deferrable=True, retries=2), remembered=remembered)
+    lost.start()
+    retry = Task(create_operator(lock_store=store, retries=2), remembered=remembered, try_number=2)
+    assert [retry.run()] == launched(clocked)
+
+
+@pytest.mark.parametrize("store", [None, "dynamodb://leases?create=true"])
+def test_a_remembered_cluster_that_has_ended_is_not_gone_on_with(clocked, create_operator, store, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    remembered = {}
+    lost = Task(create_operator(lock_store=store, deferrable=True, retries=2), remembered=remembered)
+    lost.start()
+    clocked.end_cluster(remembered["job_flow_id"])
+    clocked.clock.advance(1000)
+    retry = Task(create_operator(lock_store=store, retries=2), remembered=remembered, try_number=2)
+    job_flow_id = retry.run()
+    assert launched(clocked) == [launched(clocked)[0], job_flow_id]
+    assert remembered == {"job_flow_id": job_flow_id}
