@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
 from moto.moto_api._internal.models import moto_api_backend
@@ -10,6 +12,7 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.http import http_date
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from airflow_eip_provider.local_aws.azure_sql.firewall import Rule
 from airflow_eip_provider.local_aws.clock import GuardedClock, ManualClock
 from airflow_eip_provider.local_aws.control import ControlApi
 from airflow_eip_provider.local_aws.durations import Durations
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.local_aws.azure_sql import AzureSqlServer
     from airflow_eip_provider.local_aws.clock import Clock, RootClock
     from airflow_eip_provider.local_aws.emr.steps import StepSpec
+    from airflow_eip_provider.local_aws.saved import SavedState
 
 _POLL_SECONDS = 0.05
 
@@ -37,7 +41,8 @@ _POLL_SECONDS = 0.05
 class LocalAws:
     """AWS on one machine, as far as an EMR job with a fixed address depends on it.
 
-    Its state is in memory, and moto keeps it per process: at most one local AWS may run in a process.
+    Its state is in memory, and moto keeps it per process: at most one local AWS may run in a process. What ``saved``
+    keeps is there again at the next start.
 
     :param port: 0 takes any free one; ``endpoint_url`` tells.
     :param clock: A :class:`ManualClock` unless given; ``aws.clock.advance(seconds)`` turns it.
@@ -45,6 +50,7 @@ class LocalAws:
         time unless given.
     :param azure_sql: Makes the Azure SQL stand-in for this local AWS; there is none unless given.
     :param state_dir: Where the event log is written as ``events.jsonl``; nowhere unless given.
+    :param saved: Read at the start and written at the end; nothing outlives the process unless given.
     """
 
     def __init__(
@@ -58,8 +64,10 @@ class LocalAws:
         durations: Durations | None = None,
         state_dir: Path | None = None,
         azure_sql: Callable[[LocalAws], AzureSqlServer] | None = None,
+        saved: SavedState | None = None,
     ) -> None:
         self.region = region
+        self._saved = saved
         self.clock: Any = clock or ManualClock()
         self.durations = durations or Durations()
         self.lock = threading.RLock()
@@ -91,21 +99,27 @@ class LocalAws:
         return f"http://{self._server.host}:{self._server.server_port}"
 
     def start(self) -> None:
-        """Serve, on a thread of its own."""
+        """Serve, on a thread of its own; requests wait until what was saved is there again."""
+        if self._saved is not None:
+            self._saved.restore(region=self.region, put_own=self._put_own)
         self._thread.start()
         if self.azure_sql is not None:
             self.azure_sql.start()
 
     def stop(self) -> None:
-        """End every step and stop serving."""
+        """End every step, stop serving, and save what is to be saved."""
         self.step_runner.close()
+        own = self._own()
         if self.azure_sql is not None:
             self.azure_sql.stop()
-        if self._thread.is_alive():
+        served = self._thread.is_alive()
+        if served:
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
         self.clock.close()
+        if self._saved is not None and served:
+            self._saved.save(region=self.region, time=self.clock.now(), own=own)
         with self.lock:
             self._guarded.close()
         self.events.close()
@@ -198,6 +212,20 @@ class LocalAws:
         if event["kind"] == "address" and event["job_flow_id"] and self.azure_sql is not None:
             self.azure_sql.reset_connections(event["job_flow_id"])
 
+    def _own(self) -> dict[str, Any]:
+        """Return what is to be saved and is not moto's."""
+        rules = self.azure_sql.firewall.rules() if self.azure_sql is not None else []
+        return {
+            "addresses": self.ec2(self.region).addresses.saved(),
+            "firewall_rules": [asdict(rule) for rule in rules],
+        }
+
+    def _put_own(self, own: dict[str, Any]) -> None:
+        self.ec2(self.region).addresses.restore(own["addresses"])
+        if self.azure_sql is not None:
+            for rule in own["firewall_rules"]:
+                self.azure_sql.firewall.put(Rule(**rule))
+
     def _step_roots(self) -> Mapping[int, StepSpec]:
         return getattr(self.step_runner, "processes", {})
 
@@ -205,7 +233,8 @@ class LocalAws:
         moto_api_backend.reset()
         self._guarded = GuardedClock(self.clock, self.lock)
         self._ec2: dict[str, Ec2] = {}
-        home = self.ec2(self.region)
+        with self._saved.same_ids() if self._saved is not None else contextlib.nullcontext():
+            home = self.ec2(self.region)
         life = ClusterLife(
             region=self.region,
             clock=self._guarded,
