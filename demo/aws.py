@@ -21,7 +21,7 @@ class AwsError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class AzureSql:
-    """Where the Azure SQL stand-in listens."""
+    """Where an Azure SQL Database, or what stands in for it, listens."""
 
     host: str
     port: int
@@ -74,6 +74,11 @@ class AwsClient:
         """Register an address with the Azure SQL firewall."""
         rule = {"start_ip_address": address, "end_ip_address": address}
         self._control("PUT", f"azure-sql/firewall-rules/{name}", json=rule)
+
+    def pass_database_on(self, server: AzureSql | None) -> None:
+        """Put a real SQL Server behind the firewall from now on; None: the stand-in itself again."""
+        where = None if server is None else {"host": server.host, "port": server.port}
+        self._control("PUT", "azure-sql/upstream", json={"upstream": where})
 
     def sql(self, statement: str, *, database: str) -> dict[str, Any]:
         """Run a statement as the database's administrator, who needs no firewall rule."""

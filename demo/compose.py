@@ -2,7 +2,8 @@
 What the init service of docker-compose.yaml seeds: ``python -m demo.compose``.
 
 The local AWS gets what an administrator would have made; Airflow's connection and Variable are written as files for
-``airflow connections import`` and ``airflow variables import``. Doing it again changes nothing.
+``airflow connections import`` and ``airflow variables import``. Doing it again changes nothing, but that the Azure SQL
+stand-in serves the database again; ``demo.mssql`` comes after it and puts a real SQL Server in its place.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     aws = AwsClient(options.aws)
     # What the local AWS binds to is no address for others; its name is.
     server = AzureSql(host=str(urlsplit(options.aws).hostname), port=_AZURE_SQL_PORT)
+    aws.pass_database_on(None)
     made = seed(aws, jobs=options.jobs, server=server)
     files = {"connections": {"aws_default": aws.connection}, "variables": {"azure_sql": made.variable}}
     for name, content in files.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from demo.aws import REGION
-from demo.tables import TABLES, Table, from_json, literal, rows, text
+from demo.tables import TABLES, Table, creation, from_json, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,6 @@ BUCKET = "azure-sql-daily-demo"
 DATABASE = "sales"
 USER = "reader"
 SECRET_ID = "azure-sql/reader"  # noqa: S105 - the name of the secret
-_ROWS_A_STATEMENT = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +43,13 @@ def seed(aws: AwsClient, *, jobs: Path, server: AzureSql | None = None) -> Seed:
     address = _address(ec2)
     aws.admit(NAME, address["PublicIp"])
     _upload(aws.client("s3"), jobs)
-    password = _password(aws.client("secretsmanager"))
+    password = reader_password(aws.client("secretsmanager"))
     # A contained database user, as Azure SQL recommends; it may come before the tables.
     aws.sql(f"CREATE USER [{USER}] WITH PASSWORD = '{password}'", database=DATABASE)
     for table in TABLES:
         if not _exists(aws, table):
-            _fill(aws, table)
+            for statement in creation(table):
+                aws.sql(statement, database=DATABASE)
     server = server or aws.azure_sql()
     variable = {
         "allocation_id": address["AllocationId"],
@@ -83,7 +83,8 @@ def _upload(s3: Any, jobs: Path) -> None:
             s3.upload_file(str(file), BUCKET, f"jobs/{file.name}")
 
 
-def _password(manager: Any) -> str:
+def reader_password(manager: Any) -> str:
+    """Return the password of the database user, from the secret, which is made if there is none."""
     try:
         secret = json.loads(manager.get_secret_value(SecretId=SECRET_ID)["SecretString"])
     except manager.exceptions.ResourceNotFoundException:
@@ -95,16 +96,6 @@ def _password(manager: Any) -> str:
 def _exists(aws: AwsClient, table: Table) -> bool:
     found = aws.sql("SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES", database=DATABASE)
     return table.name.split(".") in found["rows"]
-
-
-def _fill(aws: AwsClient, table: Table) -> None:
-    columns = ", ".join(f"[{name}] {kind}" for name, kind in table.columns)
-    aws.sql(f"CREATE TABLE {table.name} ({columns})", database=DATABASE)
-    made = list(rows(table))
-    for start in range(0, len(made), _ROWS_A_STATEMENT):
-        batch = made[start : start + _ROWS_A_STATEMENT]
-        values = ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in batch)
-        aws.sql(f"INSERT INTO {table.name} VALUES {values}", database=DATABASE)  # noqa: S608 - the demo's own rows
 
 
 def database_rows(aws: AwsClient, table: Table) -> list[Row]:

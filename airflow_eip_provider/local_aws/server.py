@@ -218,6 +218,7 @@ class LocalAws:
         return {
             "addresses": self.ec2(self.region).addresses.saved(),
             "firewall_rules": [asdict(rule) for rule in rules],
+            "upstream": self.azure_sql.upstream if self.azure_sql is not None else None,
         }
 
     def _put_own(self, own: dict[str, Any]) -> None:
@@ -225,6 +226,8 @@ class LocalAws:
         if self.azure_sql is not None:
             for rule in own["firewall_rules"]:
                 self.azure_sql.firewall.put(Rule(**rule))
+            if own["upstream"] is not None and self.azure_sql.upstream is None:
+                self.azure_sql.upstream = tuple(own["upstream"])
 
     def _step_roots(self) -> Mapping[int, StepSpec]:
         return getattr(self.step_runner, "processes", {})

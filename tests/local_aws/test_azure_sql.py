@@ -200,6 +200,9 @@ def test_a_real_server_can_be_behind_the_firewall(server, connect, events):
         with connect(front) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT COUNT(*) FROM sales.orders")
             assert cursor.fetchone()[0] == 2
+        front.upstream = None
+        with pytest.raises(Exception, match="Cannot open database"):
+            connect(front)
     finally:
         front.stop()
 

@@ -65,6 +65,8 @@ def before(tmp_path) -> dict[str, object]:
         tags = [{"ResourceType": "elastic-ip", "Tags": [{"Key": "Name", "Value": "ours"}]}]
         address = ec2.allocate_address(Domain="vpc", TagSpecifications=tags)
         httpx.put(f"{url}/_local/azure-sql/firewall-rules/ours", json=RULE, trust_env=False).raise_for_status()
+        upstream = {"upstream": {"host": "127.0.0.1", "port": 9}}
+        httpx.put(f"{url}/_local/azure-sql/upstream", json=upstream, trust_env=False).raise_for_status()
         s3.create_bucket(Bucket="data", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         s3.put_object(Bucket="data", Key="a b/ü.bin", Body=bytes(range(256)), ContentType="x/y", Metadata={"k": "v"})
         dynamodb.create_table(
@@ -103,6 +105,8 @@ def test_what_was_there_is_there_again_and_nothing_of_it_is_in_the_event_log(bef
         assert (address["AllocationId"], address["PublicIp"]) == (before["allocation_id"], before["public_ip"])
         assert {subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]} == before["subnets"]
         assert _control(url, "azure-sql/firewall-rules")["rules"] == [{"name": "ours", **RULE}]
+
+        assert _control(url, "health")["azure_sql"]["upstream"] == ["127.0.0.1", 9]
 
         found = s3.get_object(Bucket="data", Key="a b/ü.bin")
         assert found["Body"].read() == bytes(range(256))
