@@ -19,6 +19,8 @@ from airflow_eip_provider.local_aws.steps import ProcessStepRunner
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_SAVE_SECONDS = 30.0
+
 
 def _host_and_port(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
@@ -49,9 +51,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--state",
         type=Path,
-        help="where steps, databases and events.jsonl go, and at the end what is in S3, DynamoDB and Secrets Manager, "
-        "Elastic IPs and firewall rules, to be there again at the next start (default: a directory that goes with the "
-        "process)",
+        help="where steps, databases and events.jsonl go, and what is in S3, DynamoDB and Secrets Manager, Elastic IPs "
+        "and firewall rules, to be there again at the next start: saved at the end, and now and then while no cluster "
+        "is alive (default: a directory that goes with the process)",
     )
     parser.add_argument("--azure-sql-port", type=int, default=0, help="default: any free one")
     parser.add_argument(
@@ -92,7 +94,8 @@ def run(options: argparse.Namespace, *, state: Path) -> None:
             f"my IP: {aws.endpoint_url}/my-ip  Azure SQL: {sql.host if sql else ''}:{sql.port if sql else ''}",
             flush=True,
         )
-        ended.wait()
+        while not ended.wait(_SAVE_SECONDS):
+            aws.save_when_idle()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,7 +18,7 @@ from airflow_eip_provider.local_aws.control import ControlApi
 from airflow_eip_provider.local_aws.durations import Durations
 from airflow_eip_provider.local_aws.ec2.api import Ec2
 from airflow_eip_provider.local_aws.emr.api import Emr
-from airflow_eip_provider.local_aws.emr.cluster import Cluster, Reason
+from airflow_eip_provider.local_aws.emr.cluster import ENDED, Cluster, Reason
 from airflow_eip_provider.local_aws.emr.life import ClusterLife
 from airflow_eip_provider.local_aws.emr.steps import StepRunner, TimedStepRunner
 from airflow_eip_provider.local_aws.events import Event, EventLog
@@ -68,6 +68,7 @@ class LocalAws:
     ) -> None:
         self.region = region
         self._saved = saved
+        self._saved_events = 0
         self.clock: Any = clock or ManualClock()
         self.durations = durations or Durations()
         self.lock = threading.RLock()
@@ -109,20 +110,24 @@ class LocalAws:
     def stop(self) -> None:
         """End every step, stop serving, and save what is to be saved."""
         self.step_runner.close()
-        own = self._own()
-        if self.azure_sql is not None:
-            self.azure_sql.stop()
-        served = self._thread.is_alive()
-        if served:
+        if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
+            self._save()
+        if self.azure_sql is not None:
+            self.azure_sql.stop()
         self._server.server_close()
         self.clock.close()
-        if self._saved is not None and served:
-            self._saved.save(region=self.region, time=self.clock.now(), own=own)
         with self.lock:
             self._guarded.close()
         self.events.close()
+
+    def save_when_idle(self) -> None:
+        """Save now what stopping would save, if something has happened since and no cluster is alive."""
+        with self.lock:
+            alive = any(cluster.state not in ENDED for cluster in self.emr.life.clusters)
+            if not alive and self.events.read(after=self._saved_events):
+                self._save()
 
     def __enter__(self) -> Self:
         self.start()
@@ -212,14 +217,18 @@ class LocalAws:
         if event["kind"] == "address" and event["job_flow_id"] and self.azure_sql is not None:
             self.azure_sql.reset_connections(event["job_flow_id"])
 
-    def _own(self) -> dict[str, Any]:
-        """Return what is to be saved and is not moto's."""
+    def _save(self) -> None:
+        """Save, while nobody changes anything."""
+        if self._saved is None:
+            return
+        self._saved_events = len(self.events.read())
         rules = self.azure_sql.firewall.rules() if self.azure_sql is not None else []
-        return {
+        own = {
             "addresses": self.ec2(self.region).addresses.saved(),
             "firewall_rules": [asdict(rule) for rule in rules],
             "upstream": self.azure_sql.upstream if self.azure_sql is not None else None,
         }
+        self._saved.save(region=self.region, time=self.clock.now(), own=own)
 
     def _put_own(self, own: dict[str, Any]) -> None:
         self.ec2(self.region).addresses.restore(own["addresses"])

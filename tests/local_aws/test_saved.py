@@ -13,6 +13,7 @@ import boto3
 import httpx
 import pytest
 
+from airflow_eip_provider.local_aws import LocalAws
 from airflow_eip_provider.local_aws.saved import SavedState
 
 if TYPE_CHECKING:
@@ -130,3 +131,21 @@ def test_ids_drawn_after_the_default_network_are_new_at_each_start(before, tmp_p
 def test_a_first_start_begins_now(tmp_path):
     first, second = SavedState(tmp_path / "saved.zip"), SavedState(tmp_path / "saved.zip")
     assert first.start <= second.start
+
+
+def test_while_no_cluster_is_alive_it_is_saved_on_the_way(tmp_path):
+    """So a process that is killed loses little."""
+    path = tmp_path / "saved.zip"
+    with LocalAws(saved=SavedState(path)) as aws, _client("ec2", aws.endpoint_url) as ec2:
+        aws.save_when_idle()
+        assert not path.exists()
+        ec2.allocate_address(Domain="vpc")
+        aws.save_when_idle()
+        first = path.stat().st_mtime_ns
+        aws.save_when_idle()
+        assert path.stat().st_mtime_ns == first
+        with _client("emr", aws.endpoint_url) as emr:
+            emr.run_job_flow(Name="x", Instances={"InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True})
+        aws.save_when_idle()
+        assert path.stat().st_mtime_ns == first
+    assert path.stat().st_mtime_ns > first
