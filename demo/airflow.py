@@ -152,8 +152,8 @@ class Airflow:
 class AirflowRest:
     """Airflow's REST API v2, as the admin that the simple auth manager lets anyone be on this machine."""
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=_REQUEST_SECONDS, trust_env=False)
+    def __init__(self, url: str, *, timeout_seconds: float = _REQUEST_SECONDS) -> None:
+        self._http = httpx.Client(base_url=url, timeout=timeout_seconds, trust_env=False)
         self._authorised = False
 
     def unhealthy(self) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode
 
 import boto3
 import httpx
 
+_REQUEST_SECONDS = 20.0
 REGION = "eu-west-1"
 CREDENTIALS = {"aws_access_key_id": "demo", "aws_secret_access_key": "local-demo"}
 ACTIVE_STATES = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
@@ -30,9 +31,15 @@ class AzureSql:
 class AwsClient:
     """A client of a local AWS that runs already."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, timeout_seconds: float = _REQUEST_SECONDS) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, timeout=20.0, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=timeout_seconds, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     @property
     def connection(self) -> str:
@@ -48,18 +55,22 @@ class AwsClient:
         except httpx.TransportError:
             return False
 
+    def health(self) -> dict[str, Any]:
+        """Return what it says of itself."""
+        return self._control("GET", "health")
+
     def client(self, service: str) -> Any:
         """Return a boto3 client of one service."""
         return boto3.client(service, endpoint_url=self.url, region_name=REGION, **CREDENTIALS)
 
     def azure_sql(self) -> AzureSql:
         """Return where the Azure SQL stand-in listens."""
-        where = self._control("GET", "health")["azure_sql"]
+        where = self.health()["azure_sql"]
         return AzureSql(host=where["host"], port=where["port"])
 
     def time(self) -> datetime:
         """Return the simulated time."""
-        return datetime.fromisoformat(self._control("GET", "health")["time"])
+        return datetime.fromisoformat(self.health()["time"])
 
     def events(self) -> list[dict[str, Any]]:
         """Return everything that has happened."""

@@ -18,6 +18,7 @@ from demo.aws import AwsClient, AzureSql
 from demo.seed import seed
 
 _AZURE_SQL_PORT = 1433
+_REQUEST_SECONDS = 120.0  # everything starts at once, on any laptop
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -32,7 +33,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Seed, and write connections.json and variables.json."""
     options = parse(arguments)
-    aws = AwsClient(options.aws)
+    aws = AwsClient(options.aws, timeout_seconds=_REQUEST_SECONDS)
     # What the local AWS binds to is no address for others; its name is.
     server = AzureSql(host=str(urlsplit(options.aws).hostname), port=_AZURE_SQL_PORT)
     aws.pass_database_on(None)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 from moto.moto_api._internal import mock_random
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
 if TYPE_CHECKING:
@@ -92,10 +92,16 @@ class SavedState:
         new.replace(self._path)
 
 
+class _SilentHandler(MotoRequestHandler):
+    def log_request(self, *_: object) -> None:
+        """Say nothing."""
+
+
 @contextlib.contextmanager
 def _moto(region: str) -> Iterator[Callable[[str], Any]]:
     """Yield what makes clients of moto itself: past the gateway, whose log is about what others do."""
-    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
+    app = DomainDispatcherApplication(create_backend_app)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_SilentHandler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="local-aws-saved", daemon=True)
     thread.start()
     session = boto3.session.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=region)  # noqa: S106

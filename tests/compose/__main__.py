@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import httpx
+
 from demo.aws import AwsError
 from demo.console import Console, table
 from demo.processes import DemoError
@@ -53,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     except NoEngineError as error:
         console.lines(f"SKIPPED: {error}")
         return 0
-    except (EngineError, StackError, DemoError, AwsError) as error:
+    except (EngineError, StackError, DemoError, AwsError, httpx.HTTPError) as error:
         console.lines("", f"The test stopped: {error}", "", "FAIL")
         return 1
     failed = [name for name, verdict, _ in rows if verdict != "PASS"]

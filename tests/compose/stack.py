@@ -24,6 +24,7 @@ _FILES = (".dockerignore", "Dockerfile", "LICENSE", "README.md", "docker-compose
 _FOLDERS = ("airflow_eip_provider", "dags", "demo", "docker", "requirements")
 _COMMAND_SECONDS = 3600.0
 _HEALTHY_SECONDS = 900.0
+_REQUEST_SECONDS = 180.0  # two cores may be shared with others
 
 
 class StackError(Exception):
@@ -47,8 +48,9 @@ class Stack:
         ports = {name: str(free_port()) for name in ("AIRFLOW_PORT", "LOCAL_AWS_PORT", "AZURE_SQL_PORT")}
         self._environment = environment | ports
         self._compose = _compose(environment)
-        self.airflow = AirflowRest(f"http://127.0.0.1:{ports['AIRFLOW_PORT']}")
-        self.aws = AwsClient(f"http://127.0.0.1:{ports['LOCAL_AWS_PORT']}")
+        url = "http://127.0.0.1"
+        self.airflow = AirflowRest(f"{url}:{ports['AIRFLOW_PORT']}", timeout_seconds=_REQUEST_SECONDS)
+        self.aws = AwsClient(f"{url}:{ports['LOCAL_AWS_PORT']}", timeout_seconds=_REQUEST_SECONDS)
 
     def build(self) -> None:
         """Build the images."""

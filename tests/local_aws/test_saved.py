@@ -13,7 +13,6 @@ import boto3
 import httpx
 import pytest
 
-from airflow_eip_provider.local_aws import LocalAws
 from airflow_eip_provider.local_aws.saved import SavedState
 
 if TYPE_CHECKING:
@@ -133,19 +132,21 @@ def test_a_first_start_begins_now(tmp_path):
     assert first.start <= second.start
 
 
-def test_while_no_cluster_is_alive_it_is_saved_on_the_way(tmp_path):
+def test_while_no_cluster_is_alive_it_is_saved_on_the_way(local_aws, ec2, start_cluster, tmp_path, monkeypatch):
     """So a process that is killed loses little."""
     path = tmp_path / "saved.zip"
-    with LocalAws(saved=SavedState(path)) as aws, _client("ec2", aws.endpoint_url) as ec2:
-        aws.save_when_idle()
-        assert not path.exists()
-        ec2.allocate_address(Domain="vpc")
-        aws.save_when_idle()
-        first = path.stat().st_mtime_ns
-        aws.save_when_idle()
-        assert path.stat().st_mtime_ns == first
-        with _client("emr", aws.endpoint_url) as emr:
-            emr.run_job_flow(Name="x", Instances={"InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True})
-        aws.save_when_idle()
-        assert path.stat().st_mtime_ns == first
+    monkeypatch.setattr(local_aws, "_saved", SavedState(path))
+    monkeypatch.setattr(local_aws, "_saved_events", len(local_aws.events.read()))
+    local_aws.save_when_idle()
+    assert not path.exists()
+    ec2.allocate_address(Domain="vpc")
+    local_aws.save_when_idle()
+    first = path.stat().st_mtime_ns
+    local_aws.save_when_idle()
+    assert path.stat().st_mtime_ns == first
+    job_flow_id = start_cluster()
+    local_aws.save_when_idle()
+    assert path.stat().st_mtime_ns == first
+    local_aws.end_cluster(job_flow_id)
+    local_aws.save_when_idle()
     assert path.stat().st_mtime_ns > first
