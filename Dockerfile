@@ -2,12 +2,12 @@
 ARG BASE_IMAGE=python:3.12.12-slim-bookworm
 
 FROM ${BASE_IMAGE} AS builder
-# For a package index other than PyPI; a build argument stays in this stage, which is not shipped.
+# A package index other than PyPI; a build argument stays in this stage, which is not shipped.
 ARG PIP_INDEX_URL
-ARG PIP_EXTRA_INDEX_URL
 RUN python -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check uv==0.13.8
-# uv asks the system which certificate authorities it trusts, as pip's users expect it to.
-ENV UV_NATIVE_TLS=1 UV_NO_CACHE=1 UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=/opt/venv PATH=/opt/uv/bin:$PATH
+# Trusted are the certificate authorities of the system, those of a company's network among them.
+ENV UV_DEFAULT_INDEX=${PIP_INDEX_URL} UV_NATIVE_TLS=1 UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
+ENV VIRTUAL_ENV=/opt/venv PATH=/opt/uv/bin:$PATH
 RUN uv venv --python /usr/local/bin/python /opt/venv
 WORKDIR /opt/airflow-eip-provider
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the two base images from Debian packages, for a machine that reaches no image registry. It needs root, debootstrap
-# and a running Docker engine; DEBIAN_MIRROR names another mirror. Certificate authorities that this machine trusts beyond
+# and a running Docker engine; DEBIAN_MIRROR names another mirror than debootstrap's own. Certificate authorities that this machine trusts beyond
 # Debian's are trusted in the images too, for networks that need them.
 #
 #   sudo docker/build-base-images.sh > .env && docker compose up
@@ -9,36 +9,35 @@
 set -euo pipefail
 
 suite=bookworm
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 python_image=airflow-eip-base/python:3.11-$suite
 postgres_image=airflow-eip-base/postgres:15-$suite
 
 work=$(mktemp --directory)
 trap 'rm -rf "$work"' EXIT
 
-# import NAME IMAGE PACKAGES [docker import's options]: a minimal Debian with some packages, as an image.
+# import NAME IMAGE PACKAGES [docker import's options]: a minimal Debian with packages, and the files of $work/NAME-files.
 import() {
-    local root=$work/$1 image=$2 packages=$3
+    local root=$work/$1 files=$work/$1-files image=$2 packages=$3
     shift 3
     echo "building $image ..." >&2
-    debootstrap --variant=minbase --include="$packages" "$suite" "$root" "$mirror" >"$work/$suite.log" 2>&1 ||
-        { tail --lines=20 "$work/$suite.log" >&2; exit 1; }
+    debootstrap --variant=minbase --include="$packages" "$suite" "$root" ${DEBIAN_MIRROR:-} >"$root.log" 2>&1 ||
+        { tail --lines=20 "$root.log" >&2; exit 1; }
     cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/" 2>/dev/null || true
     chroot "$root" update-ca-certificates >&2
-    if [ -d "$work/files-$image" ]; then cp --recursive "$work/files-$image/." "$root/"; fi
+    cp --archive "$files/." "$root/"
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}/*
     tar --create --directory "$root" --exclude=./dev --exclude=./proc --exclude=./sys . | docker import "$@" - "$image" >&2
     rm -rf "$root"
 }
 
 # The official image has its Python as /usr/local/bin/python.
-mkdir -p "$work/files-$python_image/usr/local/bin"
-ln -s /usr/bin/python3 "$work/files-$python_image/usr/local/bin/python"
+mkdir -p "$work/python-files/usr/local/bin"
+ln -s /usr/bin/python3 "$work/python-files/usr/local/bin/python"
 import python "$python_image" ca-certificates,python3,python3-venv
 
 # As much of the official image's entrypoint as docker-compose.yaml uses.
-mkdir -p "$work/files-$postgres_image/usr/local/bin"
-cat >"$work/files-$postgres_image/usr/local/bin/docker-entrypoint.sh" <<'SCRIPT'
+mkdir -p "$work/postgres-files/usr/local/bin"
+cat >"$work/postgres-files/usr/local/bin/docker-entrypoint.sh" <<'SCRIPT'
 #!/usr/bin/env bash
 set -euo pipefail
 export PATH=$PATH:/usr/lib/postgresql/15/bin
@@ -56,7 +55,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 fi
 exec setpriv --reuid=postgres --regid=postgres --init-groups "$@" -c listen_addresses='*'
 SCRIPT
-chmod 755 "$work/files-$postgres_image/usr/local/bin/docker-entrypoint.sh"
+chmod 755 "$work/postgres-files/usr/local/bin/docker-entrypoint.sh"
 import postgres "$postgres_image" ca-certificates,postgresql-15 \
     --change 'ENV PGDATA=/var/lib/postgresql/data PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/15/bin' \
     --change 'VOLUME /var/lib/postgresql/data' \
