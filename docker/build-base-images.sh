@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the two base images from Debian packages, for a machine that reaches no image registry. It needs root, debootstrap
-# and a running Docker engine; DEBIAN_MIRROR names another mirror than debootstrap's own. Certificate authorities that this machine trusts beyond
-# Debian's are trusted in the images too, for networks that need them.
+# and a running Docker engine; DEBIAN_MIRROR names another mirror than debootstrap's own. Certificate authorities that this
+# machine trusts beyond Debian's are trusted in the images too, for networks that need them.
 #
 #   sudo docker/build-base-images.sh > .env && docker compose up
 #
