@@ -9,7 +9,7 @@ import json
 import sys
 from urllib.request import ProxyHandler, build_opener
 
-TIMEOUT_SECONDS = 8
+TIMEOUT_SECONDS = 15
 
 
 def main(url: str, component: str | None = None) -> str | None:
