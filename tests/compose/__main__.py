@@ -48,7 +48,7 @@ def live(environment: dict[str, str], *, console: Console) -> list[tuple[str, st
 def main(arguments: list[str] | None = None) -> int:
     """Run, report, and return the exit code."""
     parse(arguments)
-    console = Console()
+    console = Console(sys.stdout)
     try:
         with engine() as environment:
             rows = live(environment, console=console)

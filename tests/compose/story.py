@@ -211,4 +211,4 @@ class Story:
 
 def _equal(name: str, expected: Any, found: Any) -> Check:
     detail = str(found) if expected == found else f"expected {expected}, found {found}"
-    return Check(name=name, passed=expected == found, detail=f"{detail:.300}")
+    return Check(name=name, passed=expected == found, detail=f"{detail:.160}")
