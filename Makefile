@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: setup demo test chaos exits soak stress model bench check format pins clean
+.PHONY: setup demo test compose-test chaos exits soak stress model bench check format pins clean
 
 setup: $(STAMP)
 
@@ -24,6 +25,10 @@ test: $(STAMP)
 	@$(BIN)/python -m coverage run -m pytest $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
+
+# docker-compose.yaml on a real engine, the example DAGs in it, and a restart; skipped where no engine can be started.
+compose-test: $(STAMP)
+	@$(BIN)/python -m tests.compose
 
 # A tenancy again and again, each time with one fault at one of its calls; and the same with the stock operators.
 chaos: $(STAMP)
@@ -59,9 +64,10 @@ format: $(STAMP)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-# Renew the pinned development versions.
+# Renew the pinned versions, for development and for the images of docker-compose.yaml.
 pins:
-	@$(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package airflow-eip-provider --output-file requirements/dev.txt pyproject.toml
+	@$(PIN) --extra dev --no-emit-package airflow-eip-provider --output-file requirements/dev.txt pyproject.toml
+	@for image in airflow local-aws; do $(PIN) --python-platform linux --output-file requirements/compose-$$image.txt requirements/compose-$$image.in || exit; done
 
 clean:
 	rm -rf $(VENV) dist .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage*

@@ -11,13 +11,13 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from demo import checks
 from demo.airflow import LOCAL_ONLY, Airflow
+from demo.aws import ACTIVE_STATES, REGION, AwsError
 from demo.calls import call_rows, count_calls
 from demo.console import Console, table
-from demo.local import ACTIVE_STATES, CREDENTIALS, REGION, LocalAws
+from demo.local import LocalAws
 from demo.observe import count_descendants
 from demo.processes import Children, DemoError, left_running
 from demo.queue import TABLE, rows, standings
@@ -63,13 +63,6 @@ def fresh_state(directory: Path) -> None:
     directory.mkdir(parents=True)
 
 
-def connection(url: str) -> str:
-    """Return the Airflow connection that leads to the local AWS."""
-    extra = {"endpoint_url": url, "region_name": REGION}
-    login = f"{CREDENTIALS['aws_access_key_id']}:{CREDENTIALS['aws_secret_access_key']}"
-    return f"aws://{login}@/?{urlencode(extra)}"
-
-
 class Demo:
     """The whole demo, from nothing to the table of checks."""
 
@@ -93,7 +86,7 @@ class Demo:
             + " and ".join(f"{table.name} has {table.rows:,} rows" for table in TABLES)
         )
         settings = {
-            "AIRFLOW_CONN_AWS_DEFAULT": connection(self.aws.url),
+            "AIRFLOW_CONN_AWS_DEFAULT": self.aws.connection,
             "AIRFLOW_VAR_AZURE_SQL": json.dumps(self.seed.variable),
             "AIRFLOW__EIP__ENVIRONMENT": "demo",
             "AIRFLOW__EIP__LOCK_STORE": f"dynamodb://{TABLE}?region={REGION}&create=true",
@@ -241,7 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
         passed = report(console, demo.play(), state=options.state)
         if options.keep:
             demo.stay()
-    except DemoError as error:
+    except (DemoError, AwsError) as error:
         console.lines("", f"The demo stopped: {error}")
     except KeyboardInterrupt:
         console.lines("", "Interrupted.")

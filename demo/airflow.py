@@ -183,8 +183,8 @@ class AirflowRest:
     api = "/api/v2"
     components = _COMPONENTS
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=_REQUEST_SECONDS, trust_env=False)
+    def __init__(self, url: str, *, timeout_seconds: float = _REQUEST_SECONDS) -> None:
+        self._http = httpx.Client(base_url=url, timeout=timeout_seconds, trust_env=False)
         self._authorised = False
 
     @property

@@ -12,12 +12,12 @@ from demo.tables import text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from demo.aws import AwsClient
     from demo.checks import Row
-    from demo.local import LocalAws
     from demo.tables import Table
 
 
-def parquet_rows(aws: LocalAws, table: Table, *, folder: Path) -> list[Row]:
+def parquet_rows(aws: AwsClient, table: Table, *, folder: Path) -> list[Row]:
     """
     Fetch the files of a table and read their rows.
 

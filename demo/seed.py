@@ -7,20 +7,20 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from demo.local import REGION
-from demo.tables import TABLES, Table, from_json, literal, rows, text
+from demo.aws import REGION
+from demo.tables import TABLES, Table, creation, from_json, text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from demo.aws import AwsClient, AzureSql
     from demo.checks import Row
-    from demo.local import LocalAws
 
+NAME = "airflow-eip"
 BUCKET = "azure-sql-daily-demo"
 DATABASE = "sales"
 USER = "reader"
 SECRET_ID = "azure-sql/reader"  # noqa: S105 - the name of the secret
-_ROWS_A_STATEMENT = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,24 +32,25 @@ class Seed:
     variable: dict[str, Any]
 
 
-def seed(aws: LocalAws, *, jobs: Path) -> Seed:
-    """Make everything that an administrator would have made once."""
-    ec2, s3 = aws.client("ec2"), aws.client("s3")
-    address = ec2.allocate_address(Domain="vpc")
-    aws.admit("airflow-eip", address["PublicIp"])
-    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    for file in sorted(jobs.iterdir()):
-        if file.is_file():
-            s3.upload_file(str(file), BUCKET, f"jobs/{file.name}")
-    password = secrets.token_urlsafe(16)
-    secret = json.dumps({"username": USER, "password": password})
-    aws.client("secretsmanager").create_secret(Name=SECRET_ID, SecretString=secret)
+def seed(aws: AwsClient, *, jobs: Path, server: AzureSql | None = None) -> Seed:
+    """
+    Make everything that an administrator would have made once, as far as it is not there yet.
+
+    :param jobs: the folder of the jobs, which are uploaded anew.
+    :param server: how the steps reach the database; as the local AWS says unless given.
+    """
+    ec2 = aws.client("ec2")
+    address = _address(ec2)
+    aws.admit(NAME, address["PublicIp"])
+    _upload(aws.client("s3"), jobs)
+    password = reader_password(aws.client("secretsmanager"))
     # A contained database user, as Azure SQL recommends; it may come before the tables.
-    aws.sql(f"CREATE USER {USER} WITH PASSWORD = '{password}'", database=DATABASE)
     aws.sql(f"CREATE USER [{USER}] WITH PASSWORD = '{password}'", database=DATABASE)
     for table in TABLES:
-        _fill(aws, table)
-    server = aws.azure_sql()
+        if not _exists(aws, table):
+            for statement in creation(table):
+                aws.sql(statement, database=DATABASE)
+    server = server or aws.azure_sql()
     variable = {
         "allocation_id": address["AllocationId"],
         "subnet_id": ec2.describe_subnets()["Subnets"][0]["SubnetId"],
@@ -67,17 +68,37 @@ def seed(aws: LocalAws, *, jobs: Path) -> Seed:
     return Seed(allocation_id=address["AllocationId"], public_ip=address["PublicIp"], variable=variable)
 
 
-def _fill(aws: LocalAws, table: Table) -> None:
-    columns = ", ".join(f"[{name}] {kind}" for name, kind in table.columns)
-    aws.sql(f"CREATE TABLE {table.name} ({columns})", database=DATABASE)
-    made = list(rows(table))
-    for start in range(0, len(made), _ROWS_A_STATEMENT):
-        batch = made[start : start + _ROWS_A_STATEMENT]
-        values = ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in batch)
-        aws.sql(f"INSERT INTO {table.name} VALUES {values}", database=DATABASE)  # noqa: S608 - the demo's own rows
+def _address(ec2: Any) -> dict[str, Any]:
+    found = ec2.describe_addresses(Filters=[{"Name": "tag:Name", "Values": [NAME]}])["Addresses"]
+    tags = [{"ResourceType": "elastic-ip", "Tags": [{"Key": "Name", "Value": NAME}]}]
+    address: dict[str, Any] = found[0] if found else ec2.allocate_address(Domain="vpc", TagSpecifications=tags)
+    return address
 
 
-def database_rows(aws: LocalAws, table: Table) -> list[Row]:
+def _upload(s3: Any, jobs: Path) -> None:
+    if BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    for file in sorted(jobs.iterdir()):
+        if file.is_file():
+            s3.upload_file(str(file), BUCKET, f"jobs/{file.name}")
+
+
+def reader_password(manager: Any) -> str:
+    """Return the password of the database user, from the secret, which is made if there is none."""
+    try:
+        secret = json.loads(manager.get_secret_value(SecretId=SECRET_ID)["SecretString"])
+    except manager.exceptions.ResourceNotFoundException:
+        secret = {"username": USER, "password": secrets.token_urlsafe(16)}
+        manager.create_secret(Name=SECRET_ID, SecretString=json.dumps(secret))
+    return str(secret["password"])
+
+
+def _exists(aws: AwsClient, table: Table) -> bool:
+    found = aws.sql("SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES", database=DATABASE)
+    return table.name.split(".") in found["rows"]
+
+
+def database_rows(aws: AwsClient, table: Table) -> list[Row]:
     """Read a table as its administrator."""
     names = ", ".join(f"[{name}]" for name, _ in table.columns)
     answer = aws.sql(f"SELECT {names} FROM {table.name}", database=DATABASE)  # noqa: S608 - fixed names

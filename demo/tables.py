@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SEED = 20261120
+_ROWS_A_STATEMENT = 500
 
 
 def base_type(kind: str) -> str:
@@ -113,6 +114,17 @@ def literal(value: Any) -> str:
     if isinstance(value, dt.date):
         return f"'{value.isoformat()}'"
     return "N'" + str(value).replace("'", "''") + "'"
+
+
+def creation(table: Table) -> Iterator[str]:
+    """Return the T-SQL that makes a table and its rows; the schema is there."""
+    columns = ", ".join(f"[{name}] {kind}" for name, kind in table.columns)
+    yield f"CREATE TABLE {table.name} ({columns})"
+    made = list(rows(table))
+    for start in range(0, len(made), _ROWS_A_STATEMENT):
+        batch = made[start : start + _ROWS_A_STATEMENT]
+        values = ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in batch)
+        yield f"INSERT INTO {table.name} VALUES {values}"  # noqa: S608 - the demo's own rows
 
 
 def text(value: Any) -> str:

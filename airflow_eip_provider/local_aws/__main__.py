@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider.local_aws.azure_sql import AzureSqlServer
 from airflow_eip_provider.local_aws.clock import ScaledClock
+from airflow_eip_provider.local_aws.saved import SavedState
 from airflow_eip_provider.local_aws.server import LocalAws
 from airflow_eip_provider.local_aws.steps import ProcessStepRunner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_SAVE_SECONDS = 30.0
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
@@ -48,8 +51,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--state",
         type=Path,
-        help="where steps, databases and events.jsonl go (default: a directory that goes with the "
-        "process); AWS's own state is in memory",
+        help="where steps, databases and events.jsonl go, and what is in S3, DynamoDB and Secrets Manager, Elastic IPs "
+        "and firewall rules, to be there again at the next start: saved at the end, and now and then while no cluster "
+        "is alive (default: a directory that goes with the process)",
     )
     parser.add_argument("--azure-sql-port", type=int, default=0, help="default: any free one")
     parser.add_argument(
@@ -65,12 +69,14 @@ def run(options: argparse.Namespace, *, state: Path) -> None:
         signal.signal(number, lambda *_: ended.set())
     databases = state / "databases"
     databases.mkdir(parents=True, exist_ok=True)
+    saved = SavedState(state / "saved.zip")
     aws = LocalAws(
         host=options.host,
         port=options.port,
         region=options.region,
-        clock=ScaledClock(options.time_scale),
+        clock=ScaledClock(options.time_scale, start=saved.start),
         state_dir=state,
+        saved=saved,
         step_runner=lambda made: ProcessStepRunner(endpoint_url=lambda: made.endpoint_url, state_dir=state),
         azure_sql=lambda made: AzureSqlServer(
             host=options.host,
@@ -88,7 +94,8 @@ def run(options: argparse.Namespace, *, state: Path) -> None:
             f"my IP: {aws.endpoint_url}/my-ip  Azure SQL: {sql.host if sql else ''}:{sql.port if sql else ''}",
             flush=True,
         )
-        ended.wait()
+        while not ended.wait(_SAVE_SECONDS):
+            aws.save_when_idle()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -57,6 +57,7 @@ class ControlApi:
             ("GET", "azure-sql/firewall-rules"): self._firewall_rules,
             ("PUT", "azure-sql/firewall-rules/NAME"): self._put_firewall_rule,
             ("DELETE", "azure-sql/firewall-rules/NAME"): self._delete_firewall_rule,
+            ("PUT", "azure-sql/upstream"): self._put_upstream,
             ("POST", "azure-sql/query"): self._query,
         }
 
@@ -94,7 +95,9 @@ class ControlApi:
             "clock": type(self._aws.clock).__name__,
             "region": self._aws.region,
             "endpoint_url": self._aws.endpoint_url,
-            "azure_sql": {"host": sql.host, "port": sql.port} if (sql := self._aws.azure_sql) else None,
+            "azure_sql": {"host": sql.host, "port": sql.port, "upstream": sql.upstream}
+            if (sql := self._aws.azure_sql)
+            else None,
         }
 
     def _my_ip(self, request: Request) -> Response:
@@ -137,6 +140,16 @@ class ControlApi:
         if not self._azure_sql.firewall.delete(name):
             raise ControlError(404, f"there is no firewall rule {name!r}")
         return {}
+
+    def _put_upstream(self, request: Request) -> Answer:
+        """Put a real SQL Server behind the firewall, or the stand-in itself again."""
+        where = _field(request, "upstream")
+        try:
+            self._azure_sql.upstream = None if where is None else (str(where["host"]), int(where["port"]))
+        except (KeyError, TypeError, ValueError) as error:
+            problem = f"'upstream' must be null or have 'host' and 'port', not {where!r}"
+            raise ControlError(400, f"{request.path}: {problem}") from error
+        return {"upstream": where}
 
     def _query(self, request: Request) -> Answer:
         """Run a batch as the database's administrator; the last result's columns and rows."""

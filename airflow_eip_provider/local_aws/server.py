@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
 from moto.moto_api._internal.models import moto_api_backend
@@ -10,12 +12,13 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.http import http_date
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from airflow_eip_provider.local_aws.azure_sql.firewall import Rule
 from airflow_eip_provider.local_aws.clock import GuardedClock, ManualClock
 from airflow_eip_provider.local_aws.control import ControlApi
 from airflow_eip_provider.local_aws.durations import Durations
 from airflow_eip_provider.local_aws.ec2.api import Ec2
 from airflow_eip_provider.local_aws.emr.api import Emr
-from airflow_eip_provider.local_aws.emr.cluster import Cluster, Reason
+from airflow_eip_provider.local_aws.emr.cluster import ENDED, Cluster, Reason
 from airflow_eip_provider.local_aws.emr.life import ClusterLife
 from airflow_eip_provider.local_aws.emr.steps import StepRunner, TimedStepRunner
 from airflow_eip_provider.local_aws.events import Event, EventLog
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.local_aws.azure_sql import AzureSqlServer
     from airflow_eip_provider.local_aws.clock import Clock, RootClock
     from airflow_eip_provider.local_aws.emr.steps import StepSpec
+    from airflow_eip_provider.local_aws.saved import SavedState
 
 _POLL_SECONDS = 0.05
 
@@ -38,7 +42,8 @@ _POLL_SECONDS = 0.05
 class LocalAws:
     """AWS on one machine, as far as an EMR job with a fixed address depends on it.
 
-    Its state is in memory, and moto keeps it per process: at most one local AWS may run in a process.
+    Its state is in memory, and moto keeps it per process: at most one local AWS may run in a process. What ``saved``
+    keeps is there again at the next start.
 
     :param port: 0 takes any free one; ``endpoint_url`` tells.
     :param clock: A :class:`ManualClock` unless given; ``aws.clock.advance(seconds)`` turns it.
@@ -46,6 +51,7 @@ class LocalAws:
         time unless given.
     :param azure_sql: Makes the Azure SQL stand-in for this local AWS; there is none unless given.
     :param state_dir: Where the event log is written as ``events.jsonl``; nowhere unless given.
+    :param saved: Read at the start and written at the end; nothing outlives the process unless given.
     """
 
     def __init__(
@@ -59,8 +65,11 @@ class LocalAws:
         durations: Durations | None = None,
         state_dir: Path | None = None,
         azure_sql: Callable[[LocalAws], AzureSqlServer] | None = None,
+        saved: SavedState | None = None,
     ) -> None:
         self.region = region
+        self._saved = saved
+        self._saved_events = 0
         self.clock: Any = clock or ManualClock()
         self.durations = durations or Durations()
         self.lock = threading.RLock()
@@ -93,24 +102,34 @@ class LocalAws:
         return f"http://{self._server.host}:{self._server.server_port}"
 
     def start(self) -> None:
-        """Serve, on a thread of its own."""
+        """Serve, on a thread of its own; requests wait until what was saved is there again."""
+        if self._saved is not None:
+            self._saved.restore(region=self.region, put_own=self._put_own)
         self._thread.start()
         if self.azure_sql is not None:
             self.azure_sql.start()
 
     def stop(self) -> None:
-        """End every step and stop serving."""
+        """End every step, stop serving, and save what is to be saved."""
         self.step_runner.close()
-        if self.azure_sql is not None:
-            self.azure_sql.stop()
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
+            self._save()
+        if self.azure_sql is not None:
+            self.azure_sql.stop()
         self._server.server_close()
         self.clock.close()
         with self.lock:
             self._guarded.close()
         self.events.close()
+
+    def save_when_idle(self) -> None:
+        """Save now what stopping would save, if something has happened since and no cluster is alive."""
+        with self.lock:
+            alive = any(cluster.state not in ENDED for cluster in self.emr.life.clusters)
+            if not alive and self.events.read(after=self._saved_events):
+                self._save()
 
     def __enter__(self) -> Self:
         self.start()
@@ -214,6 +233,27 @@ class LocalAws:
         if event["kind"] == "address" and event["job_flow_id"] and self.azure_sql is not None:
             self.azure_sql.reset_connections(event["job_flow_id"])
 
+    def _save(self) -> None:
+        """Save, while nobody changes anything."""
+        if self._saved is None:
+            return
+        self._saved_events = len(self.events.read())
+        rules = self.azure_sql.firewall.rules() if self.azure_sql is not None else []
+        own = {
+            "addresses": self.ec2(self.region).addresses.saved(),
+            "firewall_rules": [asdict(rule) for rule in rules],
+            "upstream": self.azure_sql.upstream if self.azure_sql is not None else None,
+        }
+        self._saved.save(region=self.region, time=self.clock.now(), own=own)
+
+    def _put_own(self, own: dict[str, Any]) -> None:
+        self.ec2(self.region).addresses.restore(own["addresses"])
+        if self.azure_sql is not None:
+            for rule in own["firewall_rules"]:
+                self.azure_sql.firewall.put(Rule(**rule))
+            if own["upstream"] is not None and self.azure_sql.upstream is None:
+                self.azure_sql.upstream = tuple(own["upstream"])
+
     def _step_roots(self) -> Mapping[int, StepSpec]:
         return getattr(self.step_runner, "processes", {})
 
@@ -221,7 +261,8 @@ class LocalAws:
         moto_api_backend.reset()
         self._guarded = GuardedClock(self.clock, self.lock)
         self._ec2: dict[str, Ec2] = {}
-        home = self.ec2(self.region)
+        with self._saved.same_ids() if self._saved is not None else contextlib.nullcontext():
+            home = self.ec2(self.region)
         life = ClusterLife(
             region=self.region,
             clock=self._guarded,

@@ -200,6 +200,8 @@ def test_a_real_server_can_be_behind_the_firewall(server, connect, events):
         with connect(front) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT COUNT(*) FROM sales.orders")
             assert cursor.fetchone()[0] == 2
+        front.upstream = None
+        assert refused(connect, front, events) == 4060  # it has no such database itself
     finally:
         front.stop()
 

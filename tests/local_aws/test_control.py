@@ -79,6 +79,7 @@ def test_a_reset_begins_anew(control, ec2, allocation_id):
         ("POST", "faults", {"operation": "X", "kind": "throttle", "often": 1}, 400, "often"),
         ("POST", "clusters/end", {"job_flow_id": "j-UNKNOWN"}, 400, "j-UNKNOWN"),
         ("GET", "azure-sql/firewall-rules", None, 409, "without the Azure SQL"),
+        ("PUT", "azure-sql/upstream", {"upstream": None}, 409, "without the Azure SQL"),
     ],
 )
 def test_a_wrong_request_is_told_what_is_wrong(control, method, path, body, status, text):

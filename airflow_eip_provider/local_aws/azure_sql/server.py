@@ -41,7 +41,8 @@ class AzureSqlServer:
     :param who: says who is behind a connection: its remote address and our port → caller.
     :param record: takes an event's kind and fields.
     :param directory: where the databases are kept; in memory unless given.
-    :param upstream: host and port of a real SQL Server, to which admitted connections are passed on untouched.
+    :param upstream: host and port of a real SQL Server, to which admitted connections are passed on untouched; it
+        may be another one later, for connections that come then.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class AzureSqlServer:
         self._who = who
         self._record = record
         self._directory = directory
-        self._upstream = upstream
+        self.upstream = upstream
         self._databases: dict[str, Database] = {}
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, Caller] = {}
@@ -127,14 +128,14 @@ class AzureSqlServer:
 
     def _serve(self, connection: socket.socket, peer: tuple[str, int]) -> None:
         with connection:
-            caller = self._identify(connection, peer)
+            caller, upstream = self._identify(connection, peer), self.upstream
             try:
                 if caller.ip is None:
                     # No way to the internet: AWS would let the packets vanish; the client is spared the wait.
                     self._note(caller, admitted=False, error_code=None)
-                elif self._upstream is not None and self.firewall.admits(caller.ip):
+                elif upstream is not None and self.firewall.admits(caller.ip):
                     self._note(caller, admitted=True, error_code=None)
-                    self._pass_on(connection, self._upstream)
+                    self._pass_on(connection, upstream)
                 else:
                     self._converse(connection, caller)
             except (OSError, tds.ProtocolError) as error:
@@ -197,7 +198,7 @@ class AzureSqlServer:
         """Ask the firewall first, then for the password, as Azure does: 18456 shows that the firewall was passed."""
         named = login.server.split(".")[0]
         server = self.name if not named or named.isdigit() or named == "localhost" else named
-        if self._upstream is not None or not self.firewall.admits(ip):
+        if self.upstream is not None or not self.firewall.admits(ip):
             raise SqlError(NOT_ADMITTED, refusal(server=server, ip=ip))
         database = self._database(login.database)
         if database is None:

@@ -64,6 +64,26 @@ class Addresses:
             address.allocation_id = address.id = random_eip_allocation_id()
         return address
 
+    def saved(self) -> list[dict[str, Any]]:
+        """Return the VPC addresses, as JSON takes them, for :meth:`restore`; associations end with the instances."""
+        return [
+            {
+                "allocation_id": address.allocation_id,
+                "public_ip": address.public_ip,
+                "tags": {tag["key"]: tag["value"] for tag in address.get_tags()},
+            }
+            for address in self._backend.addresses
+            if address.domain == "vpc"
+        ]
+
+    def restore(self, saved: list[dict[str, Any]]) -> None:
+        """Allocate addresses as they were."""
+        for was in saved:
+            address = Address(self._backend, "vpc", was["public_ip"])  # type: ignore[abstract] # as moto itself does
+            address.allocation_id = address.id = was["allocation_id"]
+            address.add_tags(was["tags"])
+            self._backend.addresses.append(address)
+
     def associate(self, params: Mapping[str, Any]) -> str:
         """Answer AssociateAddress.
 

@@ -1,0 +1,103 @@
+"""A client of the local AWS: AWS's own APIs, and its control API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+from urllib.parse import urlencode
+
+import boto3
+import httpx
+
+_REQUEST_SECONDS = 20.0
+REGION = "eu-west-1"
+CREDENTIALS = {"aws_access_key_id": "demo", "aws_secret_access_key": "local-demo"}
+ACTIVE_STATES = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
+
+
+class AwsError(Exception):
+    """The local AWS refused a request; the text says which and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AzureSql:
+    """Where an Azure SQL Database, or what stands in for it, listens."""
+
+    host: str
+    port: int
+
+
+class AwsClient:
+    """A client of a local AWS that runs already."""
+
+    def __init__(self, url: str, *, timeout_seconds: float = _REQUEST_SECONDS) -> None:
+        self.url = url
+        self._http = httpx.Client(base_url=url, timeout=timeout_seconds, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    @property
+    def connection(self) -> str:
+        """The Airflow connection that leads there."""
+        extra = {"endpoint_url": self.url, "region_name": REGION}
+        login = f"{CREDENTIALS['aws_access_key_id']}:{CREDENTIALS['aws_secret_access_key']}"
+        return f"aws://{login}@/?{urlencode(extra)}"
+
+    def is_healthy(self) -> bool:
+        """Whether it answers."""
+        try:
+            return self._http.get("/_local/health").is_success
+        except httpx.TransportError:
+            return False
+
+    def health(self) -> dict[str, Any]:
+        """Return what it says of itself."""
+        return self._control("GET", "health")
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of one service."""
+        return boto3.client(service, endpoint_url=self.url, region_name=REGION, **CREDENTIALS)
+
+    def azure_sql(self) -> AzureSql:
+        """Return where the Azure SQL stand-in listens."""
+        where = self.health()["azure_sql"]
+        return AzureSql(host=where["host"], port=where["port"])
+
+    def time(self) -> datetime:
+        """Return the simulated time."""
+        return datetime.fromisoformat(self.health()["time"])
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return everything that has happened."""
+        found: list[dict[str, Any]] = self._control("GET", "events")["events"]
+        return found
+
+    def fault(self, **fault: Any) -> None:
+        """Plan a fault; see the local AWS's own page for its fields."""
+        self._control("POST", "faults", json=fault)
+
+    def admit(self, name: str, address: str) -> None:
+        """Register an address with the Azure SQL firewall."""
+        rule = {"start_ip_address": address, "end_ip_address": address}
+        self._control("PUT", f"azure-sql/firewall-rules/{name}", json=rule)
+
+    def pass_database_on(self, server: AzureSql | None) -> None:
+        """Put a real SQL Server behind the firewall from now on; None: the stand-in itself again."""
+        where = None if server is None else {"host": server.host, "port": server.port}
+        self._control("PUT", "azure-sql/upstream", json={"upstream": where})
+
+    def sql(self, statement: str, *, database: str) -> dict[str, Any]:
+        """Run a statement as the database's administrator, who needs no firewall rule."""
+        return self._control("POST", "azure-sql/query", json={"sql": statement, "database": database})
+
+    def _control(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        answer = self._http.request(method, f"/_local/{path}", **arguments)
+        if answer.is_error:
+            raise AwsError(f"the local AWS refused {method} {path} with {answer.status_code}: {answer.text[:400]}")
+        body: dict[str, Any] = answer.json() if answer.content else {}
+        return body
