@@ -33,6 +33,8 @@ KINDS = {
     "cluster dies": "the cluster ends with errors at this moment",
     "primary replaced": "EMR replaces the primary instance at this moment",
 }
+# After a read these are the same as before it: it has had no effect.
+_OF_CHANGES = frozenset({"killed after", "answer lost"})
 _EXPIRED = {"ec2": ("RequestExpired", 400), "s3": ("ExpiredToken", 400)}
 _NEW_CLUSTER = {"DescribeCluster", "ListInstances", "ListSteps", "AddJobFlowSteps", "AddTags"}
 _NEW_INSTANCE = {"DescribeInstances", "DescribeNetworkInterfaces", "AssociateAddress"}
@@ -57,6 +59,11 @@ class Boundary:
     number: int
     process: str
     operation: str
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the call changes nothing."""
+        return self.operation.startswith(("Describe", "List", "Get", "Head"))
 
     @property
     def task(self) -> str:
@@ -84,6 +91,8 @@ def points(boundaries: Sequence[Boundary], kinds: Sequence[str] = tuple(KINDS)) 
         lives = launched < index <= ended
         for kind in kinds:
             if kind in {"cluster dies", "primary replaced"} and not lives:
+                continue
+            if kind in _OF_CHANGES and boundary.is_read:
                 continue
             new = boundary.task == "create" and lives and boundary.operation in _NEW_CLUSTER | _NEW_INSTANCE
             if kind == "unknown id" and not new:

@@ -50,6 +50,10 @@ class Fleet:
         for future in as_completed([self._pool.submit(_live, plan, point) for plan, point in planned]):
             yield future.result()
 
+    def one(self, plan: Plan, point: Point) -> Outcome:
+        """Live one tenancy that meets a fault."""
+        return self._pool.submit(_live, plan, point).result()
+
 
 def _live(plan: Plan, point: Point | None = None) -> Outcome:
     global _world  # noqa: PLW0603 - one a process

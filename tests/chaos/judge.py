@@ -27,12 +27,14 @@ class Evidence:
 
     :param kind: of the fault; ``None`` when there was none.
     :param record: of the lock store; ``None`` without one.
+    :param forbids_theft: whether the operators promise never to take the address from another.
     """
 
     kind: str | None
     events: Sequence[Event]
     tasks: Mapping[str, Tries]
     record: Record | None = None
+    forbids_theft: bool = True
 
 
 def problems(evidence: Evidence) -> list[str]:
@@ -40,7 +42,7 @@ def problems(evidence: Evidence) -> list[str]:
     return [
         *_clusters(evidence.events),
         *_address(evidence.events, evidence.kind),
-        *_theft(evidence.events),
+        *(_theft(evidence.events) if evidence.forbids_theft else ()),
         *_outcome(evidence),
         *_lease(evidence),
     ]

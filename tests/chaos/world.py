@@ -108,7 +108,8 @@ class World:
         aws.clock.advance(_SETTLING_SECONDS)
         events = aws.events.read()
         record = self._record(plan, stage)
-        found += problems(Evidence(point.kind if point else None, events, run.tasks, record))
+        kind = point.kind if point else None
+        found += problems(Evidence(kind, events, run.tasks, record, forbids_theft=plan.operators == "ours"))
         states = {name: f"{tries.state} after {tries.count}" for name, tries in run.tasks.items()}
         kept = log.read_text(errors="replace") if found and log.exists() else ""
         return Outcome(plan, point, tuple(found), boundaries, states, kept)
