@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -21,6 +23,9 @@ from demo.processes import DemoError
 from tests.compose.engine import EngineError, NoEngineError, base_images, engine
 from tests.compose.stack import Stack, StackError
 from tests.compose.story import Story
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -45,6 +50,10 @@ def live(environment: dict[str, str], *, console: Console) -> list[tuple[str, st
         return [(check.name, check.verdict, check.detail) for check in story.verdicts]
 
 
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run, report, and return the exit code."""
     parse(arguments)
@@ -55,6 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     except NoEngineError as error:
         console.lines(f"SKIPPED: {error}")
         return 0
+    except KeyboardInterrupt:
+        console.lines("", "Interrupted.")
+        return 1
     except (EngineError, StackError, DemoError, AwsError, httpx.HTTPError) as error:
         console.lines("", f"The test stopped: {error}", "", "FAIL")
         return 1
@@ -66,4 +78,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)  # whoever ends it early still wants everything removed
     sys.exit(main())
