@@ -16,7 +16,7 @@ import boto3
 
 from airflow_eip_provider.local_aws import LocalAws, ScaledClock
 from demo.airflow import FINAL_RUN_STATES
-from demo.local import CREDENTIALS
+from demo.aws import CREDENTIALS
 from tests.real_airflow import real_airflow
 from tests.soak import plan, weather
 from tests.soak.airflow import Run, SoakRest
