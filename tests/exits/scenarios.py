@@ -34,6 +34,7 @@ class Scenario:
     :param act: brings it about.
     :param dag: parameters of the DAG.
     :param run: the states that the run may end in; empty when it does not end or is no more.
+    :param run_on_airflow_2: further ones there.
     :param tasks: the states that tasks may end in.
     :param clusters: how many clusters the run may launch.
     :param steps: how many steps it may submit.
@@ -48,6 +49,7 @@ class Scenario:
     net: Callable[[Version], set[str]]
     dag: Mapping[str, Any] = field(default_factory=dict)
     run: frozenset[str] = frozenset({"failed"})
+    run_on_airflow_2: frozenset[str] = frozenset()
     tasks: Mapping[str, frozenset[str]] = field(default_factory=dict)
     clusters: range = range(1, 2)
     steps: range = range(2)
@@ -269,8 +271,10 @@ SCENARIOS = [
         act=clear("create", creating),
         dag=BLOCKING,
         run=SUCCESS,
+        # The old process may mark the new try, which is queued already, as failed.
+        run_on_airflow_2=FAILED,
         clusters=range(1, 3),
-        net=by(TEARDOWN),
+        net=lambda version: {TEARDOWN} if version >= (3,) else {TEARDOWN, CLEAN_UP},
     ),
     Scenario(
         name="clear_launching",
@@ -361,7 +365,7 @@ SCENARIOS = [
         name="lock_timeout_queued",
         phase="create is queued",
         act=wait_for(queued),
-        dag={"lock_timeout": 20},
+        dag={"lock_timeout": 3},
         tasks={"create": FAILED},
         holder=True,
         clusters=range(1),
@@ -426,6 +430,8 @@ SCENARIOS = [
         phase="steps are deferred",
         act=fail_run(stepping("deferred")),
         dag={"step_seconds": 300},
+        # Airflow lets the teardown run and then judges the run anew, by leaves that it has skipped itself.
+        run=is_("failed", "success"),
         net=by(IDLE, TEARDOWN),
     ),
     Scenario(
