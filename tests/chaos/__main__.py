@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="this kind of fault only; repeatable")
     parser.add_argument("--plan", help="plans with this text in their names only, e.g. 'S3' or 'blocking'")
     parser.add_argument(
-        "--every", type=int, default=3, help="every n-th point (default: %(default)s); 1 is all of them"
+        "--every", type=int, default=4, help="every n-th point (default: %(default)s); 1 is all of them"
     )
     parser.add_argument("--stock", action="store_true", help="the stock operators only")
     parser.add_argument("--logs", type=Path, default=Path(tempfile.gettempdir()) / "chaos-logs")

@@ -350,7 +350,8 @@ SCENARIOS = [
         act=sigkill,
         dag=BLOCKING,
         run=is_("success", "failed"),
-        net=by(TEARDOWN, NEXT_OWNER),
+        # Airflow 2 leaves the task itself alive; its late failure may overwrite the success of the retry.
+        net=lambda version: {TEARDOWN, NEXT_OWNER} if version >= (3,) else {TEARDOWN, NEXT_OWNER, IDLE},
     ),
     Scenario(
         name="deferral_timeout_launching",
