@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_TERMINATE_SECONDS = 20.0
+_TERMINATE_SECONDS = 60.0
 _TAIL_LINES = 12
 
 

@@ -10,6 +10,7 @@ import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import botocore.endpoint
 import pytest
 
 from airflow_eip_provider.airflow_compat import TaskDeferred
@@ -159,7 +160,7 @@ def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[airflows_sensor.__module__], "time", clock)
     for module in _TIMED:
         monkeypatch.setattr(module, "time", clock, raising=False)
-    for module in (watch, lock_triggers):
+    for module in (watch, lock_triggers, botocore.endpoint):
         monkeypatch.setattr(module, "time", clock)
     for module in (watch, poller):
         monkeypatch.setattr(

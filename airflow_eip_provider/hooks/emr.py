@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
-from airflow_eip_provider.calls import Call, Reading, error_code, perform
+from airflow_eip_provider.calls import Call, Reading, error_code, is_transient, perform
 from airflow_eip_provider.hooks.eip import OWNER_DIGEST_TAG, StrictConnectionMixin, tags_of
 
 if TYPE_CHECKING:
@@ -303,8 +303,22 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
             if cluster is not None:
                 self.terminate(cluster)
                 return
+            if self._terminate_unseen(job_flow_id):
+                return
             time.sleep(_UNKNOWN_DELAY_SECONDS)
         self.log.warning("EMR does not know cluster %s: there is nothing to terminate", job_flow_id)
+
+    def _terminate_unseen(self, job_flow_id: str) -> bool:
+        """Terminate a cluster that DescribeCluster does not show; return whether EMR took the order."""
+        try:
+            self.conn.terminate_job_flows(JobFlowIds=[job_flow_id])
+        except ClientError as error:
+            if is_transient(error):
+                raise
+            self.log.info("EMR does not know cluster %s, or does not terminate it: %s", job_flow_id, error)
+            return False
+        self.log.info("Terminating cluster %s, which EMR does not show yet", job_flow_id)
+        return True
 
     def terminate(self, cluster: Cluster) -> None:
         """

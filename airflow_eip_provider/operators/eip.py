@@ -89,6 +89,7 @@ class AssociateState(LeasingState):
 
     start_deadline: float = 0.0
     association_id: str | None = None
+    was_there: bool | None = None
 
 
 class EipAssociateOperator(LeasingOperator, _TargetOperator):
@@ -154,14 +155,15 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
                 return entered
         self.check_not_killed()
         interface = target.data["network_interface_id"]
-        was_there = binder.address().network_interface_id == interface
+        if state.was_there is None:
+            state.was_there = binder.address().network_interface_id == interface
         bound = binder.bind(network_interface_id=interface, instance_id=target.data["instance_id"])
         if bound is None:
             state.waiting_for = "address"
             self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())
             shared = self.watch(state, deadline=state.lock_deadline)
             return binder.watch_free(job_flow_id=self.job_flow_id, **shared)
-        state.association_id = None if was_there else bound.association_id
+        state.association_id = None if state.was_there else bound.association_id
         self.record_carrier(context, state, self._carrier)
         on = self.job_flow_id or target.data.get("job_flow_id")
         facts = bound_facts(bound, job_flow_id=on, token=state.token)

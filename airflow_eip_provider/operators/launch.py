@@ -65,8 +65,12 @@ class Launcher:
             self._emr.log.warning("RunJobFlow gave no clear answer, looking for its cluster: %s", error)
             problem = f"{type(error).__name__}: {error}"
             for _ in range(_UNCLEAR_LOOKS):
-                if found := self._find(token):
-                    return found[0].job_flow_id
+                try:
+                    if found := self._find(token):
+                        return found[0].job_flow_id
+                except Exception as unanswered:
+                    if not is_transient(unanswered):
+                        raise
                 time.sleep(_UNCLEAR_DELAY_SECONDS)
             raise LaunchUnclearError(self.config["Name"], owner=str(self._owner), problem=problem) from error
 
@@ -110,6 +114,7 @@ class Launcher:
 
     def _ours(self, job_flow_id: str) -> Cluster | None:
         cluster = self._emr.get_cluster(job_flow_id)
-        if cluster is None or cluster.is_ending or cluster.tags.get(OWNER_DIGEST_TAG) != self._owner.digest:
+        ours = {OWNER_DIGEST_TAG: self._owner.digest, ALLOCATION_TAG: self._allocation_id}
+        if cluster is None or cluster.is_ending or not ours.items() <= cluster.tags.items():
             return None
         return cluster

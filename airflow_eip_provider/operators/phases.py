@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 # A trigger that fires within seconds can lose a race inside Airflow (apache/airflow#66374).
 SHORTEST_DEFERRAL_SECONDS = 10
-# So often in one phase a call without an answer is made again: some minutes. After that it is Airflow's turn to retry.
 _MOST_MISSES = 6
+_PAUSE_SECONDS = 15
+_LONGEST_PAUSE_SECONDS = 60
 # Airflow's own timeout is only the net below the deadline that the trigger keeps.
 _DEFERRAL_MARGIN = timedelta(minutes=2)
 # Airflow 3 follows its SIGTERM up with SIGKILL after five seconds.
@@ -69,6 +70,20 @@ def raise_if_cluster_gone(facts: dict[str, Any]) -> None:
     """
     if facts.get("gone") == "cluster":
         raise ClusterEndedError(facts["job_flow_id"], state=facts["state"], reason=facts["reason"])
+
+
+class _Patience:
+    """How long a call without an answer is made again: some minutes. After that it is Airflow's turn to retry."""
+
+    def __init__(self) -> None:
+        self._backoff = Backoff(_PAUSE_SECONDS, most=_LONGEST_PAUSE_SECONDS)
+        self._misses = 0
+
+    def pause_after(self, error: Exception) -> float | None:
+        """Return for how many seconds to pause before the next attempt; ``None`` when there is none."""
+        self._misses += 1
+        self._backoff.missed()
+        return self._backoff.seconds() if self._misses <= _MOST_MISSES and is_transient(error) else None
 
 
 class PhasedOperator:
@@ -175,7 +190,7 @@ class PhasedOperator:
 
     def _live(self, context: Context, state: Any, event: dict[str, Any] | None) -> Any:
         self._context = context
-        pause, misses = Backoff(float(self.waiter_delay)), 0
+        patience = _Patience()
         try:
             while True:
                 try:
@@ -184,12 +199,12 @@ class PhasedOperator:
                     self._state = state
                     outcome = self.advance(context, state, event)
                 except Exception as error:
-                    misses += 1
-                    if misses > _MOST_MISSES or not is_transient(error):
+                    pause = patience.pause_after(error)
+                    if pause is None:
                         raise
-                    pause.missed()
-                    self._sleep(pause.seconds(), error)
+                    self._sleep(pause, error)
                     continue
+                patience = _Patience()
                 self._finished = isinstance(outcome, Result)  # before the last check, or a kill may slip in between
                 self.check_not_killed()
                 if isinstance(outcome, Result):
@@ -222,10 +237,20 @@ class PhasedOperator:
         return trigger.block({service: self._client(trigger, service) for service in trigger.services})
 
     def _undo_quietly(self, context: Context, state: Any | None) -> None:
-        try:
-            self.undo(context, state)
-        except Exception:
-            self.log.exception("Cleaning up after the failure above failed as well; see what is left behind")
+        """Undo; while AWS does not answer, again, unless this process is about to be killed."""
+        patience = _Patience()
+        while True:
+            try:
+                self.undo(context, state)
+            except Exception as error:
+                pause = None if self._killed else patience.pause_after(error)
+                if pause is None:
+                    self.log.exception("Cleaning up after the failure above failed as well; see what is left behind")
+                    return
+                self.log.warning("AWS gave no answer, cleaning up again in %.0f s: %s", pause, error)
+                time.sleep(pause)
+            else:
+                return
 
     def watch(self, state: State, *, deadline: float) -> dict[str, Any]:
         """Return the parameters that every watch of this operator shares."""

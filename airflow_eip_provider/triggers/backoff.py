@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 # At most 16 times the usual delay: four minutes for the usual 15 seconds.
@@ -15,10 +16,12 @@ class Backoff:
     Whoever waits for a throttled account must not look at it as often as before, nor all at the same moment.
 
     :param delay: seconds between two looks that AWS answers.
+    :param most: the longest pause.
     """
 
-    def __init__(self, delay: float) -> None:
+    def __init__(self, delay: float, *, most: float = math.inf) -> None:
         self._delay = delay
+        self._most = most
         self._misses = 0
 
     def answered(self) -> None:
@@ -31,4 +34,5 @@ class Backoff:
 
     def seconds(self) -> float:
         """Return the next pause."""
-        return self._delay * random.uniform(1, 2 ** min(self._misses, _MOST_DOUBLINGS))  # noqa: S311 - not a secret
+        drawn = self._delay * random.uniform(1, 2 ** min(self._misses, _MOST_DOUBLINGS))  # noqa: S311 - not a secret
+        return min(drawn, self._most)

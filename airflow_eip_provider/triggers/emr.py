@@ -162,7 +162,9 @@ def read_fenced_steps(
     address = yield from read_address(allocation_id)
     bound = address is not None and address.association_id == association_id
     steps = yield from read_steps(job_flow_id, step_ids=step_ids)
-    active = [step.step_id for step in steps if step.is_active]
+    ended = {step.step_id for step in steps if not step.is_active}
+    # What EMR does not show (yet) may run.
+    active = [step_id for step_id in step_ids if step_id not in ended]
     data: dict[str, Any] = {"bound": bound, "active": active}
     states = ", ".join(f"{step.step_id} {step.state}" for step in steps)
     if not active:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock import LockStoreHook
-from airflow_eip_provider.hooks.teardown import cancel_steps, end_cluster
+from airflow_eip_provider.hooks.teardown import address_on_cluster, cancel_steps, end_cluster
 from airflow_eip_provider.hooks.tenancy import Tenancy
-from airflow_eip_provider.lock.model import Speaker
+from airflow_eip_provider.lock.model import Phase, Speaker
 from airflow_eip_provider.lock.programs import undo
+from airflow_eip_provider.lock.requests import ReadRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from airflow_eip_provider.lock.requests import Program
+    from airflow_eip_provider.lock.store import Seen
+
+log = logging.getLogger(__name__)
 
 # Airflow gives a trigger's on_kill 30 seconds ([triggerer] on_kill_timeout).
 _BOUNDED = {"connect_timeout": 5, "read_timeout": 5, "retries": {"total_max_attempts": 2}}
 
 
-def perform_undo(kind: str, what: Mapping[str, Any], *, connection: Mapping[str, Any]) -> None:
+def perform_undo(
+    kind: str, what: Mapping[str, Any], *, connection: Mapping[str, Any], spare_handed_over: bool = False
+) -> None:
     """
     Undo, from a thread of the triggerer.
 
@@ -28,11 +37,18 @@ def perform_undo(kind: str, what: Mapping[str, Any], *, connection: Mapping[str,
         :class:`~airflow_eip_provider.lock.model.Speaker`), launched, token, terminate; "cluster": those of
         :func:`~airflow_eip_provider.hooks.teardown.end_cluster`; "steps": job_flow_id, step_ids.
     :param connection: the hooks' ``aws_conn_id``, ``region_name``, ``verify`` and ``config``.
+    :param spare_handed_over: leave alone what carries the address already: the tasks that follow use it.
     """
-    _KINDS[kind](what, {**connection, "config": {**_BOUNDED, **(connection["config"] or {})}})
+    bounded = {**connection, "config": {**_BOUNDED, **(connection["config"] or {})}}
+    _KINDS[kind](what, bounded, spare_handed_over=spare_handed_over)
 
 
-def _tenancy(what: Mapping[str, Any], connection: dict[str, Any]) -> None:
+def _record() -> Program[Seen]:
+    seen: Seen = yield ReadRecord()
+    return seen
+
+
+def _tenancy(what: Mapping[str, Any], connection: dict[str, Any], *, spare_handed_over: bool) -> None:
     def client(service: str, region_name: str | None) -> Any:
         here = {"region_name": region_name} if region_name else {}
         return LockStoreHook(client_type=service, **{**connection, **here}).conn
@@ -46,19 +62,28 @@ def _tenancy(what: Mapping[str, Any], connection: dict[str, Any]) -> None:
         check_alive=lambda: None,
     )
     speaker = Speaker(**what["speaker"])
+    lease = tenancy.perform(_record()).record.lease if spare_handed_over else None
+    if lease is not None and lease.speaker == speaker and lease.phase is Phase.HELD:
+        log.info("%s was handed over, and is left alone", lease.carrier)
+        return
     program = undo(speaker, launched=what["launched"], token=what["token"], terminate=what["terminate"])
     tenancy.perform(program, undoing=True)
 
 
-def _cluster(what: Mapping[str, Any], connection: dict[str, Any]) -> None:
-    end_cluster(EmrClusterHook(**connection, emr_conn_id=None), ElasticIpHook(**connection), **what)
+def _cluster(what: Mapping[str, Any], connection: dict[str, Any], *, spare_handed_over: bool) -> None:
+    eip = ElasticIpHook(**connection)
+    place = {name: what[name] for name in ("allocation_id", "job_flow_id")}
+    if spare_handed_over and address_on_cluster(eip, **place) is not None:
+        log.info("Cluster %s carries the address, and is left alone", what["job_flow_id"])
+        return
+    end_cluster(EmrClusterHook(**connection, emr_conn_id=None), eip, **what)
 
 
-def _steps(what: Mapping[str, Any], connection: dict[str, Any]) -> None:
+def _steps(what: Mapping[str, Any], connection: dict[str, Any], *, spare_handed_over: bool) -> None:
     cancel_steps(EmrClusterHook(**connection, emr_conn_id=None), **what)
 
 
-_KINDS: Mapping[str, Callable[[Mapping[str, Any], dict[str, Any]], None]] = {
+_KINDS: Mapping[str, Callable[..., None]] = {
     "tenancy": _tenancy,
     "cluster": _cluster,
     "steps": _steps,

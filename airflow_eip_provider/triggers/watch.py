@@ -156,7 +156,10 @@ class WatchTrigger(BaseTrigger):
             return
         kind, what = self.undo
         self.log.info("The task is %s; undoing what it did: %s", state, kind)
-        await sync_to_async(perform_undo, thread_sensitive=False)(kind, what, connection=self._connection)
+        # A stale copy of this trigger may be killed after the task has gone on and succeeded.
+        await sync_to_async(perform_undo, thread_sensitive=False)(
+            kind, what, connection=self._connection, spare_handed_over=state == "success"
+        )
 
     @property
     def _connection(self) -> dict[str, Any]:

@@ -61,6 +61,11 @@ class _Mark:
     owner: str
     try_number: int
 
+    @classmethod
+    def of(cls, context: Context) -> _Mark:
+        """Return a task's mark in this try."""
+        return cls(Owner.of(context).digest[:_NONCE_DIGITS], context["ti"].try_number)
+
     def __str__(self) -> str:
         return f"{GUARD_MARK}{self.owner}.{self.try_number}]"
 
@@ -157,7 +162,7 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
             association_id=address.association_id,
             deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
         )
-        mark = _Mark(Owner.of(context).digest[:_NONCE_DIGITS], state.try_number)
+        mark = _Mark.of(context)
         adopted = self._adopt(job_flow_id, mark, count=len(steps), first_try=self._first_try(context))
         if not adopted:
             self.check_not_killed()
@@ -184,7 +189,7 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
                 )
             raise_if_cluster_gone(facts)
         steps = self.emr.read(read_steps(state.job_flow_id, step_ids=state.step_ids))
-        if any(step.is_active for step in steps):
+        if len(steps) < len(state.step_ids) or any(step.is_active for step in steps):
             if time.time() < state.deadline:
                 return self._watch_steps(state)
             raise WaitTimeoutError(
@@ -199,6 +204,10 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
         """Cancel what is still active of the steps that this task submitted."""
         job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
         step_ids = state.step_ids if state else own_xcom(context, "step_ids")
+        if state is None and self._submits:  # the answer may have been lost
+            job_flow_id, mark = self._job_flow_id(), _Mark.of(context)
+            active = self.emr.read(read_active_steps(job_flow_id))
+            step_ids = [step.step_id for step in active if mark.try_of(step.name) == mark.try_number]
         if not job_flow_id or not step_ids:
             return
         cancel_steps(self.emr, job_flow_id=job_flow_id, step_ids=step_ids)
@@ -249,8 +258,11 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
                 tries.setdefault(number, []).append(step)
         newest = max(tries, default=0)
         for number, steps in tries.items():
-            completed = len(steps) == count and all(step.state == "COMPLETED" for step in steps)
-            if any(step.is_active for step in steps) or (completed and number == newest >= first_try):
+            own = self._submits and number == mark.try_number
+            states = {step.state for step in steps}
+            completed = len(steps) == count and states == {"COMPLETED"} and number == newest >= first_try
+            active = bool(states & {"PENDING", "RUNNING"}) and "CANCEL_PENDING" not in states
+            if own or active or completed:
                 step_ids = [step.step_id for step in steps]
                 self.log.info("Going on with steps %s of try %s", ", ".join(step_ids), number)
                 return step_ids

@@ -97,11 +97,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
             self.log.warning("There is no cluster to terminate: the creating task published no job_flow_id")
             return state
         cluster = self.emr.get_cluster(self.job_flow_id)
-        if cluster is None:
-            self.log.info("EMR does not know cluster %s (any more): nothing to terminate", self.job_flow_id)
-        else:
-            self.link_cluster(context, self.job_flow_id, log_uri=cluster.log_uri)
-            self.emr.terminate(cluster)
+        self.link_cluster(context, self.job_flow_id, log_uri=cluster.log_uri if cluster else None)
+        self.emr.end(self.job_flow_id)
         return state
 
     def advance(self, context: Context, state: TerminateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
