@@ -12,6 +12,7 @@ the folder that MWAA_CONSTRAINTS names: ``airflow_constraints.txt`` as ``constra
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -34,6 +35,7 @@ _PACKAGES = (
     "fluent-logger",
     "virtualenv",
 )
+_UV = (sys.executable, "-m", "uv")  # quicker than pip, for what MWAA's installer has no part in
 _PACKAGES_3 = ("apache-airflow-providers-fab", "apache-airflow-providers-standard")
 # A commented one counts too: it is how one says that none is wanted.
 _NAMES_CONSTRAINTS = re.compile(r"-c |--constraint ")
@@ -60,18 +62,22 @@ class Image:
         return CONSTRAINTS / f"essential-constraints-{self.version}.txt"
 
     def build(self, base_python: str) -> None:
-        uv = [sys.executable, "-m", "uv"]
-        venv = self.python.parents[1]
-        _run([*uv, "venv", "--quiet", "--seed", "--python", base_python, venv])
+        _run([*_UV, "venv", "--quiet", "--seed", "--python", base_python, self.python.parents[1]])
         packages = [f"apache-airflow[celery,statsd]=={self.version}", *_PACKAGES]
         packages += _PACKAGES_3 if self.version >= "3" else ()
         constraints = ["--constraint", self.essential, "--constraint", self.constraints]
-        _run([*uv, "pip", "install", "--quiet", "--python", self.python, *constraints, *packages])
+        self.uv("install", "--quiet", *constraints, *packages)
 
     def packages(self) -> dict[str, str]:
-        """Return what is installed: versions by name."""
-        lines = self.run("-m", "pip", "freeze", "--all").stdout.splitlines()
-        return dict(re.split(" @ |==", line, maxsplit=1) for line in lines)
+        """Return what is installed: versions by name, in its normal form."""
+        return {entry["name"]: entry["version"] for entry in json.loads(self.uv("list", "--format", "json").stdout)}
+
+    def essential_packages(self) -> dict[str, str]:
+        """Return the essential constraints on what the image installs, in the form of :meth:`packages`."""
+        lines = re.findall(r"^([\w.-]+)==(\S+)", self.essential.read_text(), re.MULTILINE)
+        pins = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in lines}
+        installed = self.packages()
+        return {name: version for name, version in pins.items() if name in installed}
 
     def unpack(self, plugins_zip: Path) -> None:
         with zipfile.ZipFile(plugins_zip) as plugins:
@@ -99,6 +105,9 @@ class Image:
         self, *arguments: object, check: bool = True, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         return _run([self.python, *arguments], check=check, env=env)
+
+    def uv(self, command: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return _run([*_UV, "pip", command, "--python", self.python, *arguments], check=check)
 
 
 def _run(
