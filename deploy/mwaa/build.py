@@ -37,34 +37,35 @@ def build(output: Path, *, constraints: Path | None = None) -> None:
     :param constraints: a pip constraints file that plugins.zip carries and the requirements name. Without one MWAA adds
         the constraints of its version.
     """
+    wheel, content = _wheel()
+    carried = {wheel: content} | ({_CONSTRAINTS: constraints.read_bytes()} if constraints else {})
     if output.exists():
         shutil.rmtree(output)
     output.mkdir(parents=True)
-    wheel = _wheel(output)
-    carried = {wheel.name: wheel.read_bytes()} | ({_CONSTRAINTS: constraints.read_bytes()} if constraints else {})
+    (output / wheel).write_bytes(content)
     with zipfile.ZipFile(output / "plugins.zip", "w", zipfile.ZIP_DEFLATED) as plugins:
-        for name, content in carried.items():
+        for name, data in carried.items():
             entry = zipfile.ZipInfo(name, _ZIP_TIME)
             entry.external_attr = 0o644 << 16
-            plugins.writestr(entry, content, zipfile.ZIP_DEFLATED)
+            plugins.writestr(entry, data, zipfile.ZIP_DEFLATED)
     head = [f'--constraint "{PLUGINS}/{_CONSTRAINTS}"'] if constraints else []
-    _, version, _ = wheel.name.split("-", 2)
+    _, version, _ = wheel.split("-", 2)
     # By its path, so that no package of this name in an index can take its place.
-    _write(output / "requirements.txt", [*head, f"{PLUGINS}/{wheel.name}"])
+    _write(output / "requirements.txt", [*head, f"{PLUGINS}/{wheel}"])
     offline = [*head, f"--find-links {PLUGINS}", "--no-index", f"airflow-eip-provider=={version}"]
     _write(output / "requirements-no-internet.txt", offline)
     (output / "airflow-options.json").write_text(json.dumps(_OPTIONS, indent=2) + "\n")
-    # The jobs run on the cluster. In the DAG folder Airflow would take them for DAGs.
+    # The jobs run on the cluster, which fetches them from S3; Airflow has no business with them.
     shutil.copytree(ROOT / "dags", output / "dags", ignore=shutil.ignore_patterns("jobs", "__pycache__"))
     shutil.copytree(ROOT / "dags" / "jobs", output / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def _wheel(output: Path) -> Path:
+def _wheel() -> tuple[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--out-dir", folder, str(ROOT)]
         subprocess.run(command, check=True)  # noqa: S603 - our own command
         [wheel] = Path(folder).glob("*.whl")
-        return Path(shutil.copy(wheel, output))
+        return wheel.name, wheel.read_bytes()
 
 
 def _write(path: Path, lines: list[str]) -> None:

@@ -38,7 +38,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", params=VERSIONS)
-def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Image:
+def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     version = request.param
     home = tmp_path_factory.mktemp(f"mwaa-{version}")
     image = Image(version=version, python=home / "venv" / "bin" / "python", home=home)
@@ -48,7 +48,8 @@ def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if python is None:
         pytest.skip("there is no Python 3.12, on which MWAA runs")
     image.build(python)
-    return image
+    yield image
+    shutil.rmtree(home)
 
 
 @pytest.fixture
