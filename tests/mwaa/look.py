@@ -24,7 +24,7 @@ modules = [
 for module in modules:
     importlib.import_module(module)
 
-bag = DagBag(sys.argv[1], include_examples=False)
+bag = DagBag(sys.argv[1])
 print(  # noqa: T201 - for the test to read
     json.dumps(
         {

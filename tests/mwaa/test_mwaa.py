@@ -144,6 +144,7 @@ def test_an_essential_package_cannot_be_replaced(environment, tmp_path):
 
 def look(environment: Image, dags: Path, folder: Path) -> dict[str, Any]:
     options = {
+        "PYTHONDONTWRITEBYTECODE": 1,  # the folder is as it was built
         "AIRFLOW_HOME": folder / "airflow",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PLUGINS_FOLDER": environment.plugins,
