@@ -98,7 +98,17 @@ class Image:
             environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
             environment["PIP_CONFIG_FILE"] = os.devnull
         return self.run(
-            "-m", "pip", "install", "--constraint", self.essential, "-r", given, *own, check=False, env=environment
+            "-I",
+            "-m",
+            "pip",
+            "install",
+            "--constraint",
+            self.essential,
+            "-r",
+            given,
+            *own,
+            check=False,
+            env=environment,
         )
 
     def run(
