@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: setup demo test compose-test chaos exits soak stress model bench check format pins clean
+.PHONY: setup demo test compose-test chaos exits soak stress model bench mwaa check format pins clean
 
 setup: $(STAMP)
 
@@ -53,6 +53,10 @@ model: $(STAMP)
 # What the lock costs beside other lock clients, and how long ten runs take that share an address; about 5 minutes.
 bench: $(STAMP)
 	@$(BIN)/python -m bench
+
+# dist/mwaa/, for an Amazon MWAA environment: docs/mwaa.md. CONSTRAINTS=FILE carries a constraints file along.
+mwaa: $(STAMP)
+	@$(BIN)/python deploy/mwaa/build.py $(if $(CONSTRAINTS),--constraints $(CONSTRAINTS))
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check .

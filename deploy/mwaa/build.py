@@ -1,0 +1,92 @@
+"""
+Builds what an Amazon MWAA environment is given: ``python deploy/mwaa/build.py --output dist/mwaa``.
+
+docs/mwaa.md says what goes where. Nothing here depends on MWAA's version of Airflow: the wheel is pure Python, and it
+needs only what every version of MWAA has installed already (the Amazon provider with aiobotocore).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# Where MWAA unpacks plugins.zip, before it installs the requirements.
+PLUGINS = "/usr/local/airflow/plugins"
+_CONSTRAINTS = "constraints.txt"
+# An entry's time says nothing of its content: the same sources make the same plugins.zip.
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+
+_OPTIONS = {
+    "eip.environment": "my-environment",
+    "eip.lock_store": "dynamodb://airflow-eip-leases",
+}
+
+
+def build(output: Path, *, constraints: Path | None = None) -> None:
+    """
+    Write everything for MWAA into a folder, in place of what was there.
+
+    :param output: the folder.
+    :param constraints: a pip constraints file that plugins.zip carries and the requirements name. Without one MWAA adds
+        the constraints of its version.
+    """
+    wheel, content = _wheel()
+    carried = {wheel: content} | ({_CONSTRAINTS: constraints.read_bytes()} if constraints else {})
+    if output.exists():
+        shutil.rmtree(output)
+    output.mkdir(parents=True)
+    (output / wheel).write_bytes(content)
+    with zipfile.ZipFile(output / "plugins.zip", "w", zipfile.ZIP_DEFLATED) as plugins:
+        for name, data in carried.items():
+            entry = zipfile.ZipInfo(name, _ZIP_TIME)
+            entry.external_attr = 0o644 << 16
+            plugins.writestr(entry, data, zipfile.ZIP_DEFLATED)
+    head = [f'--constraint "{PLUGINS}/{_CONSTRAINTS}"'] if constraints else []
+    _, version, _ = wheel.split("-", 2)
+    # By its path, so that no package of this name in an index can take its place.
+    _write(output / "requirements.txt", [*head, f"{PLUGINS}/{wheel}"])
+    offline = [*head, f"--find-links {PLUGINS}", "--no-index", f"airflow-eip-provider=={version}"]
+    _write(output / "requirements-no-internet.txt", offline)
+    (output / "airflow-options.json").write_text(json.dumps(_OPTIONS, indent=2) + "\n")
+    # The jobs run on the cluster, which fetches them from S3; Airflow has no business with them.
+    shutil.copytree(ROOT / "dags", output / "dags", ignore=shutil.ignore_patterns("jobs", "__pycache__"))
+    shutil.copytree(ROOT / "dags" / "jobs", output / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _wheel() -> tuple[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--out-dir", folder, str(ROOT)]
+        subprocess.run(command, check=True)  # noqa: S603 - our own command
+        [wheel] = Path(folder).glob("*.whl")
+        return wheel.name, wheel.read_bytes()
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def main() -> None:
+    """Build what the command line asks for, and say what there is."""
+    parser = argparse.ArgumentParser(description="Builds what an Amazon MWAA environment is given; see docs/mwaa.md.")
+    parser.add_argument("--output", type=Path, default=ROOT / "dist" / "mwaa", help="replaced; default: dist/mwaa")
+    parser.add_argument("--constraints", type=Path, help="a constraints file for plugins.zip and the requirements")
+    arguments = parser.parse_args()
+    if arguments.constraints and not arguments.constraints.is_file():
+        parser.error(f"--constraints: there is no file {arguments.constraints}")
+    if arguments.output.exists() and not (arguments.output / "plugins.zip").is_file():
+        parser.error(f"--output: {arguments.output} is there and was not made by this; name another or remove it")
+    build(arguments.output, constraints=arguments.constraints)
+    for path in sorted(arguments.output.rglob("*")):
+        if path.is_file():
+            print(path)  # noqa: T201 - a command prints
+
+
+if __name__ == "__main__":
+    main()
