@@ -16,7 +16,18 @@ from demo.airflow import LOCAL_ONLY
 from demo.console import Console, table
 from demo.processes import Children, left_running
 from tests.exits.evidence import faults
-from tests.exits.scenarios import CLEAN_UP, IDLE, NEXT_OWNER, NOTHING, SCENARIOS, TEARDOWN, TRIGGER, Scenario, play
+from tests.exits.scenarios import (
+    CLEAN_UP,
+    HOLDER,
+    IDLE,
+    NEXT_OWNER,
+    NOTHING,
+    SCENARIOS,
+    TEARDOWN,
+    TRIGGER,
+    Scenario,
+    play,
+)
 from tests.exits.world import World, told
 
 if TYPE_CHECKING:
@@ -146,6 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
         venv=options.airflow.absolute(),
         state=state,
         dags={scenario.name: scenario.dag for scenario in scenarios},
+        next_dags={scenario.name: HOLDER if scenario.holder else {} for scenario in scenarios},
         time_scale=options.time_scale,
     )
     version = ".".join(map(str, world.version))

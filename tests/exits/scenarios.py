@@ -23,6 +23,8 @@ IDLE = "idle termination"
 NOTHING = "nothing was launched"
 
 BLOCKING = {"deferrable": False}
+# Long enough for a run that starts meanwhile to queue, and to be done with there.
+HOLDER = {"step_seconds": 300}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -459,39 +461,23 @@ SCENARIOS = [
         tasks={"terminate": is_("skipped")},
         net=by(IDLE),
     ),
-    Scenario(
-        name="triggerer_killed_queued",
-        phase="create is queued",
-        act=kill_triggerer(queued),
-        run=SUCCESS,
-        holder=True,
-        alone=True,
-        net=by(TEARDOWN),
-    ),
-    Scenario(
-        name="triggerer_killed_launching",
-        phase="create is deferred",
-        act=kill_triggerer(launching),
-        run=SUCCESS,
-        alone=True,
-        net=by(TEARDOWN),
-    ),
-    Scenario(
-        name="triggerer_killed_stepping",
-        phase="steps are deferred",
-        act=kill_triggerer(stepping("deferred")),
-        dag={"step_seconds": 300},
-        run=SUCCESS,
-        alone=True,
-        net=by(TEARDOWN),
-    ),
-    Scenario(
-        name="triggerer_killed_ending",
-        phase="terminate is deferred",
-        act=kill_triggerer(ending),
-        run=SUCCESS,
-        alone=True,
-        net=by(TEARDOWN),
+    *(
+        Scenario(
+            name=f"triggerer_killed_{name}",
+            phase=phase,
+            act=kill_triggerer(there),
+            dag=dag,
+            run=SUCCESS,
+            holder=there is queued,
+            alone=True,
+            net=by(TEARDOWN),
+        )
+        for name, phase, there, dag in (
+            ("queued", "create is queued", queued, {}),
+            ("launching", "create is deferred", launching, {}),
+            ("stepping", "steps are deferred", stepping("deferred"), {"step_seconds": 300}),
+            ("ending", "terminate is deferred", ending, {}),
+        )
     ),
     Scenario(
         name="two_triggerers",

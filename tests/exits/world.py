@@ -60,11 +60,19 @@ class World:
 
     :param venv: of the Airflow.
     :param dags: the parameters of every scenario's DAG, by name.
+    :param next_dags: further ones of the next owner's, by the same name.
     :param time_scale: simulated seconds a real one.
     """
 
     def __init__(
-        self, children: Children, *, venv: Path, state: Path, dags: Mapping[str, Mapping[str, Any]], time_scale: float
+        self,
+        children: Children,
+        *,
+        venv: Path,
+        state: Path,
+        dags: Mapping[str, Mapping[str, Any]],
+        next_dags: Mapping[str, Mapping[str, Any]],
+        time_scale: float,
     ) -> None:
         self.children = children
         self.version = version_of(venv)
@@ -72,7 +80,7 @@ class World:
         self.aws = LocalAws(clock=ScaledClock(time_scale), region=REGION, durations=durations, state_dir=state / "aws")
         self.addresses: dict[str, str] = {}
         self.stopped = False
-        self._dags = dags
+        self._dags, self._next_dags = dags, next_dags
         self._folder = state / "dags"
         extra = {
             "AIRFLOW_CONN_AWS_DEFAULT": self._connection(),
@@ -102,7 +110,7 @@ class World:
             self.addresses[name] = ec2.allocate_address(Domain="vpc")["AllocationId"]
             where = {"allocation_id": self.addresses[name], "subnet_id": subnet_id}
             dags[name] = {"deferrable": True, **where, **parameters}
-            dags[next_of(name)] = {"deferrable": False, **where}
+            dags[next_of(name)] = {"deferrable": False, **where, **self._next_dags[name]}
         (self._folder / "dags.json").write_text(json.dumps(dags), encoding="utf-8")
         shutil.copy(_HERE / "dags" / "exits.py", self._folder)
         self.airflow.migrate()
