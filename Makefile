@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: setup demo test compose-test chaos exits soak stress model bench mwaa check format pins clean
+.PHONY: setup demo test compose-test chaos exits soak stress model bench mwaa matrix check format pins clean
 
 setup: $(STAMP)
 
@@ -58,6 +58,10 @@ bench: $(STAMP)
 mwaa: $(STAMP)
 	@$(BIN)/python deploy/mwaa/build.py $(if $(CONSTRAINTS),--constraints $(CONSTRAINTS))
 
+# The tests in every supported environment, and the table of it; ARGS="--only mwaa-3.0.6" for one of them; over an hour.
+matrix: $(STAMP)
+	@$(BIN)/python -m tests.matrix $(ARGS)
+
 check: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -74,4 +78,4 @@ pins:
 	@for image in airflow local-aws; do $(PIN) --python-platform linux --output-file requirements/compose-$$image.txt requirements/compose-$$image.in || exit; done
 
 clean:
-	rm -rf $(VENV) dist .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage*
+	rm -rf $(VENV) dist .demo .exits .matrix .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage*

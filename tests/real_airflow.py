@@ -6,9 +6,10 @@ A real Airflow of any supported version, for scenarios that need its processes.
     airflow.migrate(); airflow.start(); airflow.wait_for_dags({...})
     run_id = airflow.rest.trigger("daily"); …; children.stop()
 
-LocalExecutor, and every wait inside Airflow shortened. The metadata are in a PostgreSQL server of its own when the
-environment has the drivers (psycopg2, and asyncpg for Airflow 3). Without them Airflow 3 uses SQLite, which is too slow
-for many runs side by side; Airflow 2, whose tasks write to the database themselves, needs PostgreSQL.
+LocalExecutor, and every wait inside Airflow shortened. The metadata are in a PostgreSQL server of its own when this
+machine has one (Debian: ``apt-get install postgresql``) and the environment the drivers (psycopg2, and asyncpg for
+Airflow 3). Without, Airflow 3 uses SQLite, which is too slow for many runs side by side; Airflow 2, whose tasks write
+to the database themselves, needs PostgreSQL.
 """
 
 from __future__ import annotations
@@ -89,12 +90,15 @@ def real_airflow(
         **extra,
     }
     postgres = None
-    if _has(venv, "psycopg2") and (version < (3,) or _has(venv, "asyncpg")):
-        postgres = Postgres(children, directory=state / "postgres")
+    programs = _postgres_programs()
+    if programs and _has(venv, "psycopg2") and (version < (3,) or _has(venv, "asyncpg")):
+        postgres = Postgres(children, programs=programs, directory=state / "postgres")
         environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"postgresql+psycopg2://{postgres.place}"
         environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"] = f"postgresql+asyncpg://{postgres.place}"
     elif version < (3,):
-        raise DemoError(f"Airflow 2 needs PostgreSQL; install psycopg2-binary into {venv}")
+        raise DemoError(
+            f"Airflow 2 needs PostgreSQL; install that (Debian: postgresql), and psycopg2-binary into {venv}"
+        )
     python = str(venv / "bin" / "python")
     airflow = made(children, home=state / "airflow", dags=dags, extra=environment, port=port, python=python)
     airflow.postgres = postgres
@@ -259,8 +263,9 @@ class RealAirflow2(RealAirflow):
 class Postgres:
     """A PostgreSQL server of one's own; as root it runs as the user postgres, because it refuses to be root's."""
 
-    def __init__(self, children: Children, *, directory: Path) -> None:
+    def __init__(self, children: Children, *, programs: Path, directory: Path) -> None:
         self._children = children
+        self._programs = programs
         self._directory = directory
         self._port = free_port()
         self.place = f"airflow@127.0.0.1:{self._port}/postgres"
@@ -269,9 +274,8 @@ class Postgres:
         """
         Make a database and serve it.
 
-        :raises DemoError: when PostgreSQL is not installed, or does not answer in time.
+        :raises DemoError: when it does not answer in time.
         """
-        programs = _postgres_programs()
         self._directory.mkdir(parents=True)
         as_user: list[str] = []
         if os.geteuid() == 0:
@@ -279,12 +283,12 @@ class Postgres:
             as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
         env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         data = str(self._directory / "data")
-        init = [str(programs / "initdb"), "-D", data, "-U", "airflow", "--auth=trust", "-E", "UTF8"]
+        init = [str(self._programs / "initdb"), "-D", data, "-U", "airflow", "--auth=trust", "-E", "UTF8"]
         self._children.run("postgres-init", [*as_user, *init], env=env, timeout_seconds=_POSTGRES_SECONDS)
-        serve = [str(programs / "postgres"), "-D", data, "-p", str(self._port), "-c", "max_connections=300"]
+        serve = [str(self._programs / "postgres"), "-D", data, "-p", str(self._port), "-c", "max_connections=300"]
         serve += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k", str(self._directory)]
         server = self._children.start("postgres", [*as_user, *serve], env=env)
-        self._wait(server, [str(programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(self._port)])
+        self._wait(server, [str(self._programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(self._port)])
 
     def _wait(self, server: Child, ready: list[str]) -> None:
         deadline = time.monotonic() + _POSTGRES_SECONDS
@@ -295,11 +299,9 @@ class Postgres:
             time.sleep(0.5)
 
 
-def _postgres_programs() -> Path:
+def _postgres_programs() -> Path | None:
     """Find the newest PostgreSQL server's programs."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    if not debian:
-        raise DemoError("PostgreSQL is not installed (Debian: apt-get install postgresql); Airflow 2 needs it")
-    return debian[-1].parent
+    return debian[-1].parent if debian else None

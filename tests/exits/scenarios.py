@@ -195,6 +195,16 @@ def two_triggerers(run: Run) -> None:
 
 SCENARIOS = [
     Scenario(
+        name="undisturbed",
+        phase="from the queue on",
+        act=wait_for(queued),
+        run=SUCCESS,
+        tasks={"create": SUCCESS, "steps": SUCCESS, "terminate": SUCCESS},
+        holder=True,
+        steps=range(1, 2),
+        net=by(TEARDOWN),
+    ),
+    Scenario(
         name="mark_failed_creating",
         phase="create runs",
         act=mark("create", "failed", creating),

@@ -127,16 +127,3 @@ def _run(
     if check and made.returncode:
         raise AssertionError(f"{command} ended with {made.returncode}:\n{made.stdout[-2000:]}\n{made.stderr[-4000:]}")
     return made
-
-
-def python_3_12() -> str | None:
-    """Return the interpreter that MWAA's versions run on, if this machine has one."""
-    candidates = [sys.executable, "python3.12", *sorted(Path.home().glob(".pyenv/versions/3.12.*/bin/python"))]
-    for candidate in candidates:
-        try:
-            asked = _run([candidate, "-c", "import sys; print(sys.version_info[:2])"], check=False)
-        except OSError:
-            continue
-        if asked.stdout.strip() == "(3, 12)":
-            return str(candidate)
-    return None

@@ -14,7 +14,8 @@ import pytest
 
 from airflow_eip_provider import __version__
 from airflow_eip_provider.provider_info import get_provider_info
-from tests.mwaa.image import CONSTRAINTS, PLUGINS, ROOT, Image, python_3_12
+from tests.mwaa.image import CONSTRAINTS, PLUGINS, ROOT, Image
+from tests.pythons import interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,7 @@ def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     image = Image(version=version, python=home / "venv" / "bin" / "python", home=home)
     if not image.constraints.is_file():
         pytest.skip(f"MWAA's constraints files are not in {CONSTRAINTS}; MWAA_CONSTRAINTS names another folder")
-    python = python_3_12()
+    python = interpreter("3.12")
     if python is None:
         pytest.skip("there is no Python 3.12, on which MWAA runs")
     image.build(python)

@@ -1,0 +1,81 @@
+"""The matrix's own arithmetic: what is counted as passed, and what gets into the README."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.matrix.cells import CELLS
+from tests.matrix.report import Row, into_readme, on_screen
+from tests.matrix.suites import TOOLS, Outcome, counted
+
+REPORT = """<testsuites><testsuite tests="5">
+<testcase name="a"/><testcase name="b"/>
+<testcase name="c"><failure message="no"/></testcase>
+<testcase name="d"><error message="no fixture"/></testcase>
+<testcase name="e"><skipped message="no Java"/></testcase>
+</testsuite></testsuites>"""
+LOG = Path("tests.log")
+
+
+def outcome(*, passed: int = 3, failed: int = 0, skipped: Counter[str] | None = None) -> Outcome:
+    return Outcome(passed=passed, failed=failed, skipped=skipped or Counter(), log=LOG)
+
+
+def row(**given: object) -> Row:
+    return Row(
+        **{"cell": CELLS[0], "python": "3.12", "airflow": "2.11.2", "amazon": "9.22.0", "tests": outcome(), **given}
+    )
+
+
+def test_every_kind_of_result_is_counted():
+    assert counted(REPORT, exit_code=1, log=LOG) == outcome(passed=2, failed=2, skipped=Counter({"no Java": 1}))
+
+
+def test_an_exit_code_that_no_test_explains_is_a_failure():
+    passing = '<testsuites><testsuite><testcase name="a"/></testsuite></testsuites>'
+
+    assert counted(passing, exit_code=2, log=LOG).failed == 1
+    assert counted(passing, exit_code=0, log=LOG).failed == 0
+
+
+def test_every_reason_for_a_skip_is_told():
+    told = "\n".join(
+        on_screen([row(tests=outcome(skipped=Counter({"no Java": 2}))), Row(cell=CELLS[1], skipped="no Python")])
+    )
+
+    assert "3 pass, 2 skipped" in told
+    assert f"{CELLS[0].name}: 2 skipped: no Java" in told
+    assert f"{CELLS[1].name}: skipped: no Python" in told
+
+
+def test_the_table_replaces_the_one_in_the_readme(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- matrix: written by make matrix -->\nold\n<!-- end of matrix -->\nafter\n")
+
+    into_readme([row(day=outcome())], readme)
+
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "| Amazon MWAA 2.11.2 | 3.12 | 2.11.2 | 9.22.0 | 3 pass | passes |" in text
+
+
+@pytest.mark.parametrize(
+    "bad", [row(tests=outcome(failed=1)), row(day=outcome(failed=1)), Row(cell=CELLS[0], skipped="no")]
+)
+def test_the_readme_shows_only_what_was_shown(tmp_path, bad):
+    readme = tmp_path / "README.md"
+    readme.write_text("as it was")
+
+    with pytest.raises(ValueError, match=CELLS[0].name):
+        into_readme([row(), bad], readme)
+
+    assert readme.read_text() == "as it was"
+
+
+def test_only_folders_that_exist_are_left_out():
+    assert [name for name in TOOLS if not (Path(__file__).parents[1] / name).is_dir()] == []
