@@ -51,10 +51,11 @@ class Children:
     """
     All processes of one demo, written down in a file so that the next demo can tell what an aborted one left.
 
-    :param directory: where the file and the folder of the logs go.
+    :param directory: where the file and the folder of the logs go, and what a process leaves where it works.
     """
 
     def __init__(self, *, directory: Path) -> None:
+        self._directory = directory.absolute()
         self._register = directory / "processes.json"
         self._logs = directory / "logs"
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -65,7 +66,13 @@ class Children:
         log = self._logs / f"{name}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 - the demo's own fixed commands, no shell
-                command, env=dict(env), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                command,
+                env=dict(env),
+                cwd=self._directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         child = Child(name=name, process=process, log=log)
         self._children.append(child)

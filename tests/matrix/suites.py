@@ -17,7 +17,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Not of the package but of this repository's own tools, which are used with the development environment only.
-TOOLS = ("bench", "chaos", "compose", "demo", "deploy", "docs", "exits", "matrix", "model", "mwaa", "soak", "stress")
+TOOLS = (
+    "bench",
+    "chaos",
+    "compose",
+    "demo",
+    "deploy",
+    "docs",
+    "exits",
+    "matrix",
+    "model",
+    "mwaa",
+    "package",
+    "soak",
+    "stress",
+)
 _DAY = ("undisturbed",)
 
 
