@@ -82,9 +82,15 @@ def counted(report: str, *, exit_code: int, log: Path) -> Outcome:
     cases = ET.fromstring(report).findall(".//testcase")
     failed = sum(1 for case in cases if case.find("failure") is not None or case.find("error") is not None)
     skips = [skip for case in cases if (skip := case.find("skipped")) is not None]
-    reasons = [skip.get("message", "") for skip in skips]
+    reasons = [_reason(skip.get("message", ""), skip.text or "") for skip in skips]
     passed = len(cases) - failed - len(reasons)
     return Outcome(passed=passed, failed=failed or int(exit_code != 0), skipped=Counter(reasons), log=log)
+
+
+def _reason(message: str, text: str) -> str:
+    """Return why a test was skipped; that of a whole file stands in the text only: ``('FILE', LINE, 'Skipped: …')``."""
+    of_file = re.search(r"Skipped: (.*?)['\"]\)?$", text.strip()) if message == "collection skipped" else None
+    return of_file[1] if of_file else message
 
 
 def play_day(venv: Path, *, folder: Path) -> Outcome:

@@ -11,11 +11,12 @@ from tests.matrix.cells import CELLS
 from tests.matrix.report import Row, into_readme, on_screen
 from tests.matrix.suites import TOOLS, Outcome, counted
 
-REPORT = """<testsuites><testsuite tests="5">
+REPORT = """<testsuites><testsuite tests="6">
 <testcase name="a"/><testcase name="b"/>
 <testcase name="c"><failure message="no"/></testcase>
 <testcase name="d"><error message="no fixture"/></testcase>
 <testcase name="e"><skipped message="no Java"/></testcase>
+<testcase name="f"><skipped message="collection skipped">('/f.py', 9, 'Skipped: too old')</skipped></testcase>
 </testsuite></testsuites>"""
 LOG = Path("tests.log")
 
@@ -31,7 +32,7 @@ def row(**given: object) -> Row:
 
 
 def test_every_kind_of_result_is_counted():
-    assert counted(REPORT, exit_code=1, log=LOG) == outcome(passed=2, failed=2, skipped=Counter({"no Java": 1}))
+    assert counted(REPORT, exit_code=1, log=LOG) == outcome(passed=2, failed=2, skipped=Counter(("no Java", "too old")))
 
 
 def test_an_exit_code_that_no_test_explains_is_a_failure():
