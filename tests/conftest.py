@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -11,6 +10,7 @@ from botocore.loaders import JSONFileLoader
 
 from airflow_eip_provider.local_aws import LocalAws, ManualClock
 from tests.life import clocked, deferrable
+from tests.service_models import load_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,10 +21,8 @@ __all__ = ["clocked", "deferrable"]
 
 @pytest.fixture(scope="session", autouse=True)
 def service_models_parsed_once() -> Iterator[None]:
-    """Every hook makes a session of its own, and each would parse the service models anew: EC2's alone takes 0.3 s."""
     with pytest.MonkeyPatch.context() as patch:
-        parse = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
-        patch.setattr(JSONFileLoader, "load_file", lambda _, file_path: parse(file_path))
+        patch.setattr(JSONFileLoader, "load_file", load_once)
         yield
 
 

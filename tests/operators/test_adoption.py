@@ -23,24 +23,21 @@ def launched(aws):
     return [call["response"]["JobFlowId"] for call in aws.events.calls("RunJobFlow") if call["status"] == 200]
 
 
+def unknown_at_first(aws, operation, *, times):
+    """EMR does not know the cluster when it is asked for the first so many times."""
+    refusal = {"code": "InvalidRequestException", "message": "not valid", "status": 400}
+    aws.faults.add(operation=operation, kind="error", times=times, **refusal)
+
+
 @pytest.mark.parametrize("operation", ["DescribeCluster", "ListInstances"])
 def test_a_new_cluster_may_be_unknown_at_first(clocked, create_operator, deferrable, operation):
-    clocked.faults.add(
-        operation=operation, kind="error", code="InvalidRequestException", message="not valid", status=400, times=2
-    )
+    unknown_at_first(clocked, operation, times=2)
     job_flow_id = Task(create_operator(deferrable=deferrable)).run()
     assert launched(clocked) == [job_flow_id]
 
 
 def test_a_cluster_that_stays_unknown_is_an_error(clocked, create_operator, deferrable):
-    clocked.faults.add(
-        operation="DescribeCluster",
-        kind="error",
-        code="InvalidRequestException",
-        message="not valid",
-        status=400,
-        times=1000,
-    )
+    unknown_at_first(clocked, "DescribeCluster", times=1000)
     task = Task(create_operator(deferrable=deferrable))
     with pytest.raises(Exception, match="EMR does not know it"):
         task.run()
@@ -49,14 +46,7 @@ def test_a_cluster_that_stays_unknown_is_an_error(clocked, create_operator, defe
 def test_a_failure_ends_a_cluster_that_is_unknown_at_first(clocked, create_operator, emr):
     task = Task(create_operator(deferrable=True))
     task.start()
-    clocked.faults.add(
-        operation="DescribeCluster",
-        kind="error",
-        code="InvalidRequestException",
-        message="not valid",
-        status=400,
-        times=2,
-    )
+    unknown_at_first(clocked, "DescribeCluster", times=2)
     task.fail_deferral()
     assert emr.describe_cluster(ClusterId=launched(clocked)[0])["Cluster"]["Status"]["State"] == "TERMINATING"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from demo.console import table
 from tests.soak import judge, plan
 from tests.stress import judge as stress
-from tests.stress.weather import KINDS
+from tests.stress.report import faults_by_kind
 
 if TYPE_CHECKING:
     from tests.soak.arena import Outcome
@@ -57,24 +57,11 @@ def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
         *table(rows, header=("check", "", "")),
         *(["", "Problems", *problems] if problems else []),
         "",
-        *_faults(outcome),
+        *faults_by_kind(outcome),
         "",
         *_happened(outcome, options),
     ]
     return lines, all(check.passed for check in checks)
-
-
-def _faults(outcome: Outcome) -> list[str]:
-    happened = Counter(
-        (e["operation"], e["fault"]) for e in outcome.events if e["kind"] == "fault" and "operation" in e
-    )
-    calls = Counter(event["operation"] for event in outcome.events if event["kind"] == "call")
-    rows = [
-        (operation, f"{calls[operation]:,}", *(f"{happened[operation, kind]:,}" for kind in KINDS))
-        for operation in sorted({operation for operation, _ in happened})
-    ]
-    numbers = frozenset(range(1, 2 + len(KINDS)))
-    return table(rows, header=("faults", "calls", *KINDS), right=numbers)
 
 
 def _happened(outcome: Outcome, options: Options) -> list[str]:

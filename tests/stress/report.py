@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from demo.console import table
 from tests.stress import judge, order, plan
 from tests.stress.journal import ABSENT, BEGUN, FAILED, VANISHED
 from tests.stress.traces import stored, worker_of_owner
-from tests.stress.weather import KINDS, RATES
+from tests.stress.weather import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
         *table(rows, header=("check", "", "")),
         *(["", "Problems", *problems] if problems else []),
         "",
-        *_faults(outcome),
+        *faults_by_kind(outcome),
         "",
         *_happened(outcome, writes),
         "",
@@ -59,15 +59,15 @@ def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
     return lines, all(check.passed for check in checks)
 
 
-def _faults(outcome: Outcome) -> list[str]:
+def faults_by_kind(outcome: Any) -> list[str]:
+    """Count the calls of each operation that was made to fail, and in which way; ``outcome`` has ``events``."""
     happened = Counter(
         (e["operation"], e["fault"]) for e in outcome.events if e["kind"] == "fault" and "operation" in e
     )
     calls = Counter(event["operation"] for event in outcome.events if event["kind"] == "call")
     rows = [
         (operation, f"{calls[operation]:,}", *(f"{happened[operation, kind]:,}" for kind in KINDS))
-        for operation in RATES
-        if calls[operation]
+        for operation in sorted({operation for operation, _ in happened})
     ]
     numbers = frozenset(range(1, 2 + len(KINDS)))
     return table(rows, header=("faults", "calls", *KINDS), right=numbers)
