@@ -1,4 +1,4 @@
-"""What the tests of the policy share: each scenario, played once under the whole policy."""
+"""What the tests of the policy share: each scenario, played once under the whole policy; and what they show."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from demo.console import table
 from tests.iam.scenarios import SCENARIOS
 from tests.iam.stage import staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from _pytest.terminal import TerminalReporter
+
     from airflow_eip_provider.local_aws import LocalAws
+
+_NEEDED = pytest.StashKey[list[tuple[str, str, str, str]]]()
 
 
 @dataclass(frozen=True)
@@ -49,3 +54,23 @@ def play(served_aws: LocalAws) -> Callable[[str], Played]:
             return Played(len(stage.aws.events.calls()), stage.grants(), stage.refusals(), stage.needed, error)
 
     return once
+
+
+@pytest.fixture
+def is_needed(request: pytest.FixtureRequest) -> Callable[[str, str, str, str], None]:
+    """Note a permission, the call that was refused without it, and the scenario that failed, for the table."""
+    return lambda *row: request.config.stash.setdefault(_NEEDED, []).append(row)
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """Print why each action is in the policy."""
+    if rows := sorted(set(config.stash.get(_NEEDED, []))):
+        terminalreporter.section("why each action is in the policy")
+        header = (
+            "statement",
+            "action",
+            "refused without it",
+            "fails without it: test_no_action_can_be_left_out, scenario",
+        )
+        for line in table(rows, header=header):
+            terminalreporter.write_line(line)

@@ -28,10 +28,13 @@ def test_the_policy_is_enough(play, name):
 
 
 @pytest.mark.parametrize("permission", PERMISSIONS, ids=":".join)
-def test_no_action_can_be_left_out(served_aws, play, permission):
+def test_no_action_can_be_left_out(served_aws, play, permission, is_needed):
     users = [name for name in SCENARIOS if permission in play(name).grants and not play(name).error]
     assert users, "no scenario uses it"
+    scenario = min(users, key=lambda name: play(name).calls)
     with staged(served_aws, taken_away=permission) as stage:
         with pytest.raises(Exception):  # noqa: B017, PT011 - the scenario fails, each in its own way
-            SCENARIOS[min(users, key=lambda name: play(name).calls)](stage)
-        assert stage.refusals(), "for want of the permission, not for something else"
+            SCENARIOS[scenario](stage)
+        refused = stage.refusals()
+        assert refused, "for want of the permission, not for something else"
+    is_needed(*permission, refused[0], scenario)
