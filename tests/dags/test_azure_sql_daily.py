@@ -63,7 +63,7 @@ def test_dags_parse_without_connections_variables_or_network(tmp_path: Any) -> N
 
 
 def test_dag_runs_daily_one_run_at_a_time_with_retries(dag: Any) -> None:
-    assert dag.schedule == "@daily"
+    assert (dag.schedule if hasattr(dag, "schedule") else dag.schedule_interval) == "@daily"  # Airflow 2's name
     assert dag.catchup is False
     assert dag.max_active_runs == 1
     assert all(task.retries >= 1 for task in dag.tasks)
