@@ -206,6 +206,8 @@ def test_routes_are_refused_with_ec2s_codes(ec2, available, private, refused):
         ec2.replace_route(**route, NatGatewayId=gateway)
     with refused("InvalidNatGatewayID.NotFound"):
         ec2.create_route(**route, NatGatewayId=UNKNOWN)
+    with refused("DryRunOperation"):
+        ec2.create_route(**route, NatGatewayId=gateway, DryRun=True)
     ec2.create_route(**route, NatGatewayId=gateway)
     with refused("RouteAlreadyExists"):
         ec2.create_route(**route, NatGatewayId=gateway)
