@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -59,13 +59,9 @@ class World:
     """A local AWS with its database, in a process of its own, where a second is ten minutes."""
 
     url: str
-    clients: dict[str, Any] = field(default_factory=dict)
-
-    def __getattr__(self, service: str) -> Any:
-        if service not in self.clients:
-            access = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-            self.clients[service] = boto3.client(service, endpoint_url=self.url, region_name="eu-west-1", **access)
-        return self.clients[service]
+    ec2: Any
+    emr: Any
+    s3: Any
 
     def control(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         answer = httpx.request(method, f"{self.url}/_local/{path}", json=body, trust_env=False, timeout=60)
@@ -125,7 +121,9 @@ def world(tmp_path: Path) -> Iterator[World]:
         try:
             found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
             assert found
-            made = World(found[0])
+            access = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "eu-west-1"}
+            clients = [boto3.client(service, endpoint_url=found[0], **access) for service in ("ec2", "emr", "s3")]
+            made = World(found[0], *clients)
             made.s3.create_bucket(Bucket="data", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
             made.s3.put_object(Bucket="data", Key="job.py", Body=JOB.encode())
             rows = ", ".join(f"({number}, '{name}')" for number, name in enumerate(NAMES))
@@ -136,7 +134,7 @@ def world(tmp_path: Path) -> Iterator[World]:
             ):
                 made.control("POST", "azure-sql/query", {"sql": sql, "database": "sales"})
             yield made
-            for client in made.clients.values():
+            for client in clients:
                 client.close()
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=60) == 0
