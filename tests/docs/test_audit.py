@@ -36,7 +36,7 @@ def test_the_format_on_the_page_is_read(s3: Any) -> None:
     assert known.keys() <= set(fields)
     text = " ".join(fields) + "\n" + " ".join(known.get(name, "0") for name in fields) + "\n"
     s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    key = "prefix/AWSLogs/1/vpcflowlogs/eu-west-1/2026/09/21/13/1_vpcflowlogs_eu-west-1_fl-1_20260921T1315Z_a.log.gz"
+    key = "prefix/AWSLogs/1/vpcflowlogs/eu-west-1/2026/09/21/14/1_vpcflowlogs_eu-west-1_fl-1_20260921T1415Z_a.log.gz"
     s3.put_object(Bucket="bucket", Key=key, Body=gzip.compress(text.encode()))
     logs = FlowLogs("s3://bucket/prefix", account="1", region="eu-west-1", client=s3)
     (flow,) = logs.flows(Period(1789999999, 1790000100))

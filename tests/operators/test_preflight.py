@@ -133,7 +133,7 @@ def test_security_group_with_which_emr_would_refuse_the_launch(refused, open_gro
     refused("block public access is on", "8088")
 
 
-def test_open_port_that_emr_permits_is_a_warning(create_operator, open_group, logged):
+def test_open_port_that_emr_permits_is_a_warning(clocked, create_operator, open_group, logged):
     open_group(22)
     assert Task(create_operator()).run()
     assert "lets in the whole internet on port 22 (SSH)" in logged()
