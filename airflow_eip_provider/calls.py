@@ -32,7 +32,7 @@ THROTTLING_CODES = frozenset(
         "SlowDown",
     }
 )
-# EC2, then everybody else; a HEAD request's refusal has no body, so S3's status is all there is.
+# EC2, then everybody else; S3 refuses a HEAD request by its status alone (S3 API Reference, HeadBucket).
 DENIED_CODES = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403"})
 _NO_WHOLE_ANSWER = (HTTPClientError, BotoConnectionError, IncompleteReadError, ResponseParserError)
 _SERVER_ERROR = 500

@@ -31,15 +31,14 @@ _TIMESTAMP = re.compile(r"_(\d{8}T\d{4}Z)_")
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From a time to another, in seconds since the epoch; the end may be open."""
+    """From a time to another, in seconds since the epoch."""
 
     begins_at: float
-    ends_at: float | None = None
+    ends_at: float
 
     def overlaps(self, other: Period) -> bool:
         """Whether the two have a moment in common."""
-        mine, theirs = (float("inf") if p.ends_at is None else p.ends_at for p in (self, other))
-        return self.begins_at <= theirs and other.begins_at <= mine
+        return self.begins_at <= other.ends_at and other.begins_at <= self.ends_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class FlowLogs:
 
     def _keys(self, period: Period) -> Iterator[str]:
         begin = datetime.fromtimestamp(period.begins_at, UTC)
-        end = (datetime.now(UTC) if period.ends_at is None else datetime.fromtimestamp(period.ends_at, UTC)) + _DELIVERY
+        end = datetime.fromtimestamp(period.ends_at, UTC) + _DELIVERY
         pages = self._client.get_paginator("list_objects_v2")
         for number in range((end.date() - begin.date()).days + 1):
             for prefix in self._prefixes(begin + timedelta(days=number)):

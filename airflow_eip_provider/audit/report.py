@@ -104,7 +104,7 @@ class Connections:
         self.opened += flow.opened
         self.rejected += flow.rejected
         self.first = min(self.first, flow.period.begins_at)
-        self.last = max(self.last, flow.period.ends_at or flow.period.begins_at)
+        self.last = max(self.last, flow.period.ends_at)
 
     def facts(self) -> dict[str, Any]:
         """Return the same as plain JSON."""
@@ -154,8 +154,7 @@ def _verdict(flow: Flow, tenancies: Sequence[Tenancy]) -> tuple[str, str, Tenanc
 
 
 def _words(tenancy: Tenancy) -> str:
-    end = tenancy.period.ends_at
-    return f"from {said(tenancy.period.begins_at)} to {said(end) if end else 'now'}"
+    return f"from {said(tenancy.period.begins_at)} to {said(tenancy.period.ends_at)}"
 
 
 def said(seconds: float) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_eip_provider.hooks.emr import EmrClusterHook
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lock.store import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,15 @@ def _senders(flow: Flow) -> set[str | None]:
     return {flow.interface_id, flow.instance_id or flow.source}
 
 
-def tenancies_of(record: Record, emr: EmrClusterHook, period: Period | None) -> list[Tenancy]:
+def tenancies_of(seen: Seen, emr: EmrClusterHook, period: Period | None) -> list[Tenancy]:
     """
     Return the tenancies that a lock store remembers, oldest first: the newest 50, and the one that is not over.
 
     :param period: only those of that time; EMR is asked for the instances of each.
     """
-    kept = [(t.token, t.owner, t.carrier, Period(t.taken_at, t.ended_at)) for t in record.history]
-    if lease := record.lease:
-        kept.append((lease.token, lease.speaker.name, lease.carrier, Period(lease.taken_at)))
+    kept = [(t.token, t.owner, t.carrier, Period(t.taken_at, t.ended_at)) for t in seen.record.history]
+    if lease := seen.record.lease:
+        kept.append((lease.token, lease.speaker.name, lease.carrier, Period(lease.taken_at, seen.now)))
     return [
         _tenancy(token, owner, carrier, when, emr)
         for token, owner, carrier, when in kept

@@ -107,15 +107,15 @@ def _tenancies(options: argparse.Namespace, session: Session) -> tuple[Period, l
     from airflow_eip_provider.audit.flow_logs import Period
     from airflow_eip_provider.operators.tenancy import configured_lock_store
 
-    asked = None if options.begins_at is None else Period(options.begins_at, options.ends_at or time.time())
     lock_store = options.lock_store or configured_lock_store()
-    if options.interface or not lock_store:
-        if asked is None:
-            raise InvalidInputError(
-                "auditing without a lock store", problem="the time is not known", remedy="name it: --from and --to"
-            )
-        return asked, [_named(options, session, asked)]
-    return _remembered(options, session, lock_store, asked)
+    if lock_store and not options.interface:
+        return _remembered(options, session, lock_store)
+    if options.begins_at is None:
+        raise InvalidInputError(
+            "auditing without a lock store", problem="the time is not known", remedy="name it: --from and --to"
+        )
+    asked = Period(options.begins_at, options.ends_at or time.time())
+    return asked, [_named(options, session, asked)]
 
 
 def _named(options: argparse.Namespace, session: Session, period: Period) -> Tenancy:
@@ -137,20 +137,20 @@ def _named(options: argparse.Namespace, session: Session, period: Period) -> Ten
     return Had(f"network interface {', '.join(interfaces)}", period, frozenset(interfaces))
 
 
-def _remembered(
-    options: argparse.Namespace, session: Session, lock_store: str, asked: Period | None
-) -> tuple[Period, list[Tenancy]]:
+def _remembered(options: argparse.Namespace, session: Session, lock_store: str) -> tuple[Period, list[Tenancy]]:
     """Read the tenancies of the time, of the token, or the newest."""
+    from airflow_eip_provider.audit.flow_logs import Period
     from airflow_eip_provider.audit.tenancies import tenancies_of
     from airflow_eip_provider.calls import perform
     from airflow_eip_provider.stores.uri import open_store, parse_uri
 
     where = parse_uri(lock_store)
     clients = {where.kind: session.hooks.store_client(where.kind, where.region)}
-    record = perform(open_store(lock_store, None).reading(options.allocation_id), clients).record
-    if asked is not None:
-        return asked, tenancies_of(record, session.hooks.emr, asked)
-    known = tenancies_of(record, session.hooks.emr, None)
+    seen = perform(open_store(lock_store, None).reading(options.allocation_id), clients)
+    if options.begins_at is not None:
+        asked = Period(options.begins_at, options.ends_at or seen.now)
+        return asked, tenancies_of(seen, session.hooks.emr, asked)
+    known = tenancies_of(seen, session.hooks.emr, None)
     chosen = [tenancy for tenancy in known if options.tenancy in {None, tenancy.token}]
     if not chosen:
         what = "no tenancy" if options.tenancy is None else f"no tenancy {options.tenancy}"
@@ -183,8 +183,7 @@ def _print(period: Period, tenancies: Sequence[Tenancy], logs: FlowLogs, found: 
         for connections in found
     ]
     print_table(header, rows)
-    until = "now" if period.ends_at is None else said(period.ends_at)
-    note(f"{logs.files} files of {said(period.begins_at)} to {until}; {len(tenancies)} tenancies known")
+    note(f"{logs.files} files of {said(period.begins_at)} to {said(period.ends_at)}; {len(tenancies)} tenancies known")
     if not found:
         note("Nothing connected to the database, as far as these logs say")
     if logs.skipped:
@@ -200,13 +199,13 @@ def _facts(
         "account": session.account,
         "region": session.region,
         "from": said(period.begins_at),
-        "to": None if period.ends_at is None else said(period.ends_at),
+        "to": said(period.ends_at),
         "tenancies": [
             {
                 "token": tenancy.token,
                 "name": tenancy.name,
                 "from": said(tenancy.period.begins_at),
-                "to": None if tenancy.period.ends_at is None else said(tenancy.period.ends_at),
+                "to": said(tenancy.period.ends_at),
             }
             for tenancy in tenancies
         ],
