@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider.calls import perform
 from airflow_eip_provider.checks.finding import Check, Finding, error, warning
-from airflow_eip_provider.exceptions import AddressNotFoundError, LockStoreError, NotPermittedError
+from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, LockStoreError, NotPermittedError
 from airflow_eip_provider.hooks.emr import ALLOCATION_TAG
 from airflow_eip_provider.hooks.lock import mark_of_tags
 from airflow_eip_provider.stores.uri import open_store, parse_uri
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_eip_provider.checks.setup import Setup
-    from airflow_eip_provider.lock.model import Lease
+    from airflow_eip_provider.lock.model import Record
 
 
 def _usable(setup: Setup) -> Iterator[Finding]:
@@ -60,19 +60,20 @@ def _holder(setup: Setup) -> Iterator[Finding]:
     holder = setup.eip.get_holder(address)
     if holder.permanent:
         return
-    lease = _lease(setup)
     rightly = {address.instance_id, holder.job_flow_id} - {None}
     mark = mark_of_tags(holder.tags, setup.allocation_id)
-    if lease is not None and (lease.carrier in rightly or (mark and mark.token == lease.token)):
+    record = _record(setup)
+    if record is None:
+        says = ""
+        accounted_for = holder.tags.get(ALLOCATION_TAG) == setup.allocation_id
+    elif lease := record.lease:
+        says = f"; the lock store says: '{lease.speaker.name}' has it, on {lease.carrier or 'no cluster yet'}"
+        accounted_for = lease.carrier in rightly or (mark is not None and mark.token == lease.token)
+    else:
+        says = "; the lock store says: nobody has it"
+        accounted_for = False
+    if accounted_for:
         return
-    if lease is None and setup.lock_store is None and holder.tags.get(ALLOCATION_TAG) == setup.allocation_id:
-        return
-    says = (
-        ""
-        if setup.lock_store is None
-        else "; the lock store says: "
-        + (f"'{lease.speaker.name}' has it, on {lease.carrier or 'no cluster yet'}" if lease else "nobody has it")
-    )
     yield warning(
         f"Elastic IP '{setup.allocation_id}'",
         what=f"{address.public_ip} is on {holder.description}, which no tenancy accounts for{says}",
@@ -82,17 +83,16 @@ def _holder(setup: Setup) -> Iterator[Finding]:
     )
 
 
-def _lease(setup: Setup) -> Lease | None:
-    """Read who has the lease; what is wrong with the store is another check's finding."""
+def _record(setup: Setup) -> Record | None:
+    """Read what the lock store knows; what is wrong with the store is another check's finding."""
     if setup.lock_store is None or setup.store_client is None:
         return None
-    where = parse_uri(setup.lock_store)
-    client = setup.store_client(where.kind, where.region)
     try:
-        seen = perform(open_store(setup.lock_store, None).reading(setup.allocation_id), {where.kind: client})
-    except LockStoreError:
+        where = parse_uri(setup.lock_store)
+        client = setup.store_client(where.kind, where.region)
+        return perform(open_store(setup.lock_store, None).reading(setup.allocation_id), {where.kind: client}).record
+    except (InvalidInputError, LockStoreError):
         return None
-    return seen.record.lease
 
 
 HOLDER = Check("holder", "the address is free, or on a cluster that has the right to it", _holder, at_launch=False)

@@ -104,12 +104,14 @@ def run(options: argparse.Namespace) -> int:
             environment=own_environment(),
         )
         outcomes = list(examine(setup, CHECKS[options.binding]))
-    errors = [f for outcome in outcomes for f in outcome.findings if f.severity == "error"]
+    findings = [finding for outcome in outcomes for finding in outcome.findings]
+    errors = [finding for finding in findings if finding.severity == "error"]
     unanswered = _unanswered(setup.lock_store)
     if options.json:
         print_json(_facts(session, setup.allocation_id, outcomes, unanswered))
     else:
         print_table(("RESULT", "CHECK", "FINDING"), [row for outcome in outcomes for row in _rows(outcome)])
+        note(f"errors: {len(errors)}, warnings: {len(findings) - len(errors)}")
         note(f"AWS does not say beforehand whether these are allowed: {', '.join(unanswered)}")
     return FOUND if errors else OK
 
