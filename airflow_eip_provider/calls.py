@@ -32,6 +32,8 @@ THROTTLING_CODES = frozenset(
         "SlowDown",
     }
 )
+# EC2, then everybody else; S3 refuses a HEAD request by its status alone (S3 API Reference, HeadBucket).
+DENIED_CODES = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403"})
 _NO_WHOLE_ANSWER = (HTTPClientError, BotoConnectionError, IncompleteReadError, ResponseParserError)
 _SERVER_ERROR = 500
 
@@ -64,6 +66,11 @@ def is_transient(error: Exception) -> bool:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return error_code(error) in THROTTLING_CODES or status >= _SERVER_ERROR
     return isinstance(error, (*_NO_WHOLE_ANSWER, LockStoreUnavailableError, NotKnownYetError))
+
+
+def is_denied(error: Exception) -> bool:
+    """Tell whether IAM refused the request."""
+    return isinstance(error, ClientError) and error_code(error) in DENIED_CODES
 
 
 def was_refused(error: Exception) -> bool:

@@ -7,7 +7,7 @@ Every error that this package raises.
     ├── PermanentError                  no retry helps: the task fails at once
     │   ├── InvalidInputError           a parameter is wrong; nothing was changed in AWS
     │   ├── AddressNotFoundError        the allocation ID names no address here
-    │   ├── AddressUnusableError        the address exists and can never be bound
+    │   ├── PreflightError              what a launch depends on is not as it must be; nothing was changed in AWS
     │   ├── NotPermittedError           IAM refuses what the task needs
     │   ├── MissingConnectionError      the Airflow connection does not exist
     │   ├── NotBoundError               a step was to run on a cluster without the address
@@ -41,7 +41,6 @@ __all__ = [
     "AddressBusyError",
     "AddressLostError",
     "AddressNotFoundError",
-    "AddressUnusableError",
     "ClusterEndedError",
     "CorruptRecordError",
     "ElasticIpError",
@@ -58,6 +57,7 @@ __all__ = [
     "NotLeasedError",
     "NotPermittedError",
     "PermanentError",
+    "PreflightError",
     "ReapingFailedError",
     "StepFailedError",
     "SupersededError",
@@ -77,6 +77,8 @@ class ElasticIpError(Exception):
 
     def __init__(self, doing: str, *, problem: str, remedy: str) -> None:
         super().__init__(f"{doing}: {problem}; {remedy}")
+        self.problem = problem
+        self.remedy = remedy
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), str(self)), self.__dict__
@@ -106,11 +108,23 @@ class AddressNotFoundError(PermanentError):
         self.allocation_id = allocation_id
 
 
-class AddressUnusableError(PermanentError):
-    """The address exists and can never be bound to a cluster."""
+class PreflightError(PermanentError):
+    """
+    What a launch depends on is not as it must be; nothing was changed in AWS.
 
-    def __init__(self, allocation_id: str, *, problem: str, remedy: str) -> None:
-        super().__init__(f"checking Elastic IP '{allocation_id}'", problem=problem, remedy=remedy)
+    :param errors: each finding, as a sentence that says what is wrong and how to mend it.
+    """
+
+    def __init__(self, allocation_id: str, errors: list[str]) -> None:
+        if len(errors) == 1:
+            problem = errors[0]
+        else:
+            problem = f"{len(errors)} things are wrong: " + " ".join(f"({k}) {e}." for k, e in enumerate(errors, 1))
+        super().__init__(
+            f"checking what Elastic IP '{allocation_id}' and its cluster need",
+            problem=problem,
+            remedy="'airflow-eip doctor' checks it all again, and more",
+        )
         self.allocation_id = allocation_id
 
 

@@ -112,10 +112,11 @@ class _Writer:
         """
         Allow looking; a cluster of the same name, and what carries the address, may be anybody's.
 
-        The Describe calls of EC2 and ListClusters know no resources.
+        The Describe calls of EC2 and these of EMR know no resources.
         """
-        ec2 = ("Addresses", "Instances", "NetworkInterfaces", "RouteTables", "Subnets")
-        actions = [*(f"ec2:Describe{kind}" for kind in ec2), "elasticmapreduce:ListClusters"]
+        ec2 = ("Addresses", "Instances", "NetworkInterfaces", "RouteTables", "SecurityGroups", "Subnets")
+        emr = ("GetBlockPublicAccessConfiguration", "ListClusters")
+        actions = [*(f"ec2:Describe{kind}" for kind in ec2), *(f"elasticmapreduce:{name}" for name in emr)]
         yield _allow("Look", actions, "*", StringEquals=self._in_region)
         clusters = [f"elasticmapreduce:{name}" for name in ("DescribeCluster", "ListInstances", "ListSteps")]
         yield _allow("LookAtClusters", clusters, self._clusters)

@@ -10,7 +10,7 @@ from airflow_eip_provider import exceptions
 EXAMPLES = [
     exceptions.InvalidInputError("checking x", problem="wrong", remedy="right"),
     exceptions.AddressNotFoundError("eipalloc-1", region="eu-west-1"),
-    exceptions.AddressUnusableError("eipalloc-1", problem="classic", remedy="another"),
+    exceptions.PreflightError("eipalloc-1", ["subnet 'subnet-1': gone; no cluster; another", "quota: low; no; more"]),
     exceptions.NotPermittedError("ec2:AssociateAddress", resource="eipalloc-1"),
     exceptions.MissingConnectionError("aws_1"),
     exceptions.NotBoundError("eipalloc-1", job_flow_id="j-1", place="not associated"),

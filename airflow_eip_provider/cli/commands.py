@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli import iam_policy, reap
+from airflow_eip_provider.cli import audit, doctor, iam_policy, reap
 from airflow_eip_provider.cli.command import FAILED
 from airflow_eip_provider.cli.output import note
 from airflow_eip_provider.exceptions import ElasticIpError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.cli.command import Command
 
-COMMANDS: tuple[Command, ...] = (iam_policy.COMMAND, reap.COMMAND)
+COMMANDS: tuple[Command, ...] = (audit.COMMAND, doctor.COMMAND, iam_policy.COMMAND, reap.COMMAND)
 
 
 def execute(command: Command, options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
-from airflow_eip_provider.calls import Call, Reading, error_code, perform
+from airflow_eip_provider.calls import Call, Reading, error_code, is_denied, perform
 from airflow_eip_provider.exceptions import (
     AddressBusyError,
     AddressNotFoundError,
@@ -201,38 +201,6 @@ def read_holder(address: Address) -> Reading[Holder]:
     return Holder(f"{what}interface '{address.network_interface_id}'{detail}", permanent=permanent)
 
 
-def read_subnet_vpc(subnet_id: str) -> Reading[str | None]:
-    """Read the VPC of a subnet; ``None`` when there is no such subnet."""
-    try:
-        response = yield Call("ec2", "describe_subnets", {"SubnetIds": [subnet_id]})
-    except ClientError as error:
-        if error_code(error) in {"InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed"}:
-            return None
-        raise
-    return next((str(item["VpcId"]) for item in response["Subnets"]), None)
-
-
-def read_has_internet_gateway(*, subnet_id: str, vpc_id: str) -> Reading[bool]:
-    """
-    Tell whether a subnet routes to an internet gateway, without which an Elastic IP is useless in it.
-
-    A subnet without a route table of its own uses the VPC's main one (EC2 User Guide, "Subnet route tables").
-    """
-    for filters in (
-        [{"Name": "association.subnet-id", "Values": [subnet_id]}],
-        [{"Name": "association.main", "Values": ["true"]}, {"Name": "vpc-id", "Values": [vpc_id]}],
-    ):
-        response = yield Call("ec2", "describe_route_tables", {"Filters": filters})
-        if response["RouteTables"]:
-            return any(
-                str(route.get("GatewayId", "")).startswith("igw-") and route.get("State", "active") == "active"
-                for table in response["RouteTables"]
-                for route in table.get("Routes", ())
-                if route.get("DestinationCidrBlock") == "0.0.0.0/0"
-            )
-    return False
-
-
 class StrictConnectionMixin:
     """
     Make a missing connection an error.
@@ -342,5 +310,5 @@ class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
                 DryRun=True,
             )
         except ClientError as error:
-            if error_code(error) in {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}:
+            if is_denied(error):
                 raise NotPermittedError("ec2:AssociateAddress", resource=allocation_id) from error

@@ -77,6 +77,10 @@ class LockStore(ABC):
         :raises LockStoreError: naming what is wrong and what to do.
         """
 
+    def would_create(self) -> bool:
+        """Whether :meth:`check` would create the store, as its URI asks for."""
+        return False
+
     @abstractmethod
     def reading(self, key: str) -> Reading[Seen]:
         """

@@ -11,6 +11,7 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
+from airflow_eip_provider.checks import TARGET_CHECKS, Setup
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import GUARD_MARK
@@ -124,8 +125,10 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
     def begin(self, context: Context) -> AssociateState:
         """Refuse what is wrong before anything is changed."""
         check_one_target(self.job_flow_id, self.instance_id)
-        preflight.checked_address(self.eip, self.allocation_id)
-        self.eip.check_permission(self.allocation_id)
+        preflight.check_allocation_id(self.allocation_id)
+        # Nothing is said of the target's cluster: it exists already.
+        setup = Setup(allocation_id=self.allocation_id, eip=self.eip, emr=self.emr)
+        preflight.require(setup, TARGET_CHECKS, log=self.log)
         self.link_address(context)
         now = time.time()
         state = AssociateState(

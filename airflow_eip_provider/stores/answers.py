@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import error_code, is_transient
+from airflow_eip_provider.calls import error_code, is_denied, is_transient
 from airflow_eip_provider.exceptions import LockStoreError, LockStoreUnavailableError
 from airflow_eip_provider.lock.store import Unknown
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MISSING = frozenset({"ResourceNotFoundException", "NoSuchBucket"})
-# A HEAD request's refusal has no body, so the status is all there is (S3 API Reference, HeadBucket).
-DENIED = frozenset({"AccessDeniedException", "AccessDenied", "403"})
 
 
 def server_time(answer: Mapping[str, Any], *, uri: str) -> float:
@@ -70,7 +68,7 @@ def explained(*, uri: str, action: str, missing: str) -> Iterator[None]:
         code = error_code(error) if isinstance(error, ClientError) else ""
         if code in MISSING:
             raise LockStoreError(uri, problem="it does not exist", remedy=missing) from error
-        if code in DENIED:
+        if is_denied(error):
             raise denied(uri, action=action) from error
         raise
 

@@ -73,6 +73,10 @@ class DynamoDbStore(LockStore):
             table = self._describe()
         self._judge(table)
 
+    def would_create(self) -> bool:
+        """Whether :meth:`check` would create the table (dynamodb:DescribeTable)."""
+        return self._create and self._describe() is None
+
     def reading(self, key: str) -> Reading[Seen]:
         """Return the reading of a record, to be performed by a worker or by the triggerer."""
         with self._explained("dynamodb:GetItem"):

@@ -156,6 +156,20 @@ def nat_gateway(stage: Stage) -> None:
         stage.create().run()
 
 
+def exposed_primary(stage: Stage) -> None:
+    """A cluster that EMR's block public access would not let be launched is refused before it is tried."""
+    stage.enforce(None)
+    ec2 = stage.client("ec2")
+    vpc_id = ec2.describe_subnets(SubnetIds=[stage.subnet_id])["Subnets"][0]["VpcId"]
+    group = ec2.create_security_group(GroupName="open", Description="open", VpcId=vpc_id)["GroupId"]
+    rule = {"IpProtocol": "tcp", "FromPort": 8088, "ToPort": 8088, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+    overrides = stage.overrides(Instances={"EmrManagedMasterSecurityGroup": group})
+    task = stage.create(job_flow_overrides=overrides)
+    task.start()
+    assert "block public access" in str(task.error)
+
+
 def cluster_made_elsewhere(stage: Stage) -> None:
     """A cluster that others launched, with the address's tag: bound, a step, early release."""
     stage.enforce(None)
@@ -208,6 +222,7 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     **_each(protected_cluster),
     **_each(automatic_scaling),
     **_each(nat_gateway),
+    **_each(exposed_primary),
     **_each(cluster_made_elsewhere),
     **_each(reaping),
 }

@@ -31,10 +31,14 @@ def test_the_policy_is_enough(play, name):
 def test_no_action_can_be_left_out(served_aws, play, permission, is_needed):
     users = [name for name in SCENARIOS if permission in play(name).grants and not play(name).error]
     assert users, "no scenario uses it"
-    scenario = min(users, key=lambda name: play(name).calls)
-    with staged(served_aws, taken_away=permission) as stage:
-        with pytest.raises(Exception):  # noqa: B017, PT011 - the scenario fails, each in its own way
-            SCENARIOS[scenario](stage)
-        refused = stage.refusals()
-        assert refused, "for want of the permission, not for something else"
-    is_needed(*permission, refused[0], scenario)
+    # What is looked at only to warn is missed by the scenario in which it matters.
+    for name in sorted(users, key=lambda name: play(name).calls):
+        with staged(served_aws, taken_away=permission) as stage:
+            try:
+                SCENARIOS[name](stage)
+            except Exception:
+                refused = stage.refusals()
+                assert refused, "for want of the permission, not for something else"
+                is_needed(*permission, refused[0], name)
+                return
+    pytest.fail("every scenario does without")

@@ -108,6 +108,49 @@ def test_subnet_without_a_route_to_an_internet_gateway(refused, overrides, ec2):
     refused(private, "internet gateway")
 
 
+def test_everything_that_is_wrong_is_said_at_once(refused, overrides, clocked):
+    del overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"]
+    overrides["Instances"]["Ec2SubnetId"] = "subnet-0123456789abcdef0"
+    clocked.deny("AssociateAddress")
+    refused("3 things are wrong", "(1) permission", "(2) job_flow_overrides", "(3) subnet", "airflow-eip doctor")
+
+
+@pytest.fixture
+def open_group(ec2, overrides):
+    """Give the cluster a security group that is open to all on a port."""
+
+    def make(port):
+        vpc_id = ec2.describe_subnets(SubnetIds=[overrides["Instances"]["Ec2SubnetId"]])["Subnets"][0]["VpcId"]
+        group_id = ec2.create_security_group(GroupName="open", Description="open", VpcId=vpc_id)["GroupId"]
+        rule = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+        ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[rule])
+        overrides["Instances"]["EmrManagedMasterSecurityGroup"] = group_id
+
+    return make
+
+
+def test_security_group_with_which_emr_would_refuse_the_launch(refused, open_group):
+    open_group(8088)
+    refused("block public access is on", "8088")
+
+
+def test_open_port_that_emr_permits_is_a_warning(clocked, create_operator, open_group, logged):
+    open_group(22)
+    assert Task(create_operator()).run()
+    assert "lets in the whole internet on port 22 (SSH)" in logged()
+
+
+@pytest.mark.parametrize("operation", ["DescribeSecurityGroups", "GetBlockPublicAccessConfiguration"])
+def test_what_may_not_be_looked_at_does_not_keep_a_cluster_from_its_launch(
+    clocked, create_operator, open_group, logged, operation
+):
+    open_group(8088)
+    clocked.deny(operation)
+    assert Task(create_operator()).run()
+    assert "could not check" in (said := logged())
+    assert operation in said
+
+
 def test_missing_permission_to_associate(refused, clocked, allocation_id):
     clocked.deny("AssociateAddress")
     refused("ec2:AssociateAddress", allocation_id)

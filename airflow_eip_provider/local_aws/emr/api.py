@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from moto.core.models import DEFAULT_ACCOUNT_ID
+
 from airflow_eip_provider.local_aws.emr import views
 from airflow_eip_provider.local_aws.emr.cluster import ENDED, OPEN, Cluster, Step
 from airflow_eip_provider.local_aws.emr.life import USER_REQUEST, ClusterLife
@@ -27,6 +29,12 @@ class Emr:
         self.life = life
         self._instances = instances
         self._security_configurations: dict[str, str] = {}
+        # As of an account that was made since July 2019 (EMR API Reference, BlockPublicAccessConfiguration).
+        self._block_public_access: Params = {
+            "BlockPublicSecurityGroupRules": True,
+            "PermittedPublicSecurityGroupRuleRanges": [{"MinRange": 22, "MaxRange": 22}],
+        }
+        self._block_public_access_since = life.clock.now().timestamp()
         self._actions = {
             "RunJobFlow": self.run_job_flow,
             "DescribeCluster": self.describe_cluster,
@@ -47,6 +55,8 @@ class Emr:
             "RemoveAutoTerminationPolicy": self.remove_auto_termination_policy,
             "ModifyCluster": self.modify_cluster,
             "CreateSecurityConfiguration": self.create_security_configuration,
+            "GetBlockPublicAccessConfiguration": self.get_block_public_access_configuration,
+            "PutBlockPublicAccessConfiguration": self.put_block_public_access_configuration,
         }
 
     def answer(self, operation: str, params: Params) -> Params:
@@ -236,6 +246,23 @@ class Emr:
             raise _bad_request(f"Security configuration with name '{name}' already exists.")
         self._security_configurations[name] = params["SecurityConfiguration"]
         return {"Name": name, "CreationDateTime": self.life.clock.now().timestamp()}
+
+    def get_block_public_access_configuration(self, params: Params) -> Params:
+        """Show which ports security groups may open to all; clusters are launched here whatever it says."""
+        by = {
+            "CreationDateTime": self._block_public_access_since,
+            "CreatedByArn": f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:root",
+        }
+        return {
+            "BlockPublicAccessConfiguration": self._block_public_access,
+            "BlockPublicAccessConfigurationMetadata": by,
+        }
+
+    def put_block_public_access_configuration(self, params: Params) -> Params:
+        """Change which ports security groups may open to all."""
+        self._block_public_access = params["BlockPublicAccessConfiguration"]
+        self._block_public_access_since = self.life.clock.now().timestamp()
+        return {}
 
     def _enqueue(self, cluster: Cluster, steps: list[Step]) -> None:
         self.life.queue.add(cluster, steps)

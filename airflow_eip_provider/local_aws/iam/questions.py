@@ -28,7 +28,10 @@ Context = dict[str, "str | tuple[str, ...]"]
 
 _CLUSTER_ID = {"AddTags": "ResourceId", "AddJobFlowSteps": "JobFlowId"}
 _CLUSTER_IDS = {"TerminateJobFlows", "SetTerminationProtection"}
-_WITHOUT_CLUSTER = {"ListClusters", "CreateSecurityConfiguration"}
+_WITHOUT_CLUSTER = {"ListClusters", "CreateSecurityConfiguration"} | {
+    "GetBlockPublicAccessConfiguration",
+    "PutBlockPublicAccessConfiguration",
+}
 _PASSED_ROLES = {
     "ServiceRole": "elasticmapreduce.amazonaws.com",
     "JobFlowRole": "ec2.amazonaws.com",

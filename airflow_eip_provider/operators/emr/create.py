@@ -11,6 +11,7 @@ from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom, remember, remembered
+from airflow_eip_provider.checks import CHECKS, Setup
 from airflow_eip_provider.exceptions import (
     InvalidInputError,
     LaunchUnclearError,
@@ -78,7 +79,9 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
     IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
     ec2:DescribeNetworkInterfaces, ec2:DescribeSubnets, ec2:DescribeRouteTables, elasticmapreduce:RunJobFlow, …:AddTags,
     …:DescribeCluster, …:ListClusters, …:ListInstances, …:ListSteps, …:PutAutoTerminationPolicy,
-    …:SetTerminationProtection, …:TerminateJobFlows, iam:PassRole; the lock store's, see ``stores``.
+    …:SetTerminationProtection, …:TerminateJobFlows, iam:PassRole; the lock store's, see ``stores``. Without
+    ec2:DescribeSecurityGroups and elasticmapreduce:GetBlockPublicAccessConfiguration it warns that it could not check
+    whether the primary node is open to the internet.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_overrides: as in the stock operator; merged over the extra of ``emr_conn_id``. (templated,
@@ -152,16 +155,16 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
             and (adopted := launcher.adopt(self.eip, try_number=state.try_number, remembered=self.remembered_cluster()))
         ):
             self._publish(context, state, adopted, log_uri=launcher.config.get("LogUri"))
-        preflight.checked_address(self.eip, self.allocation_id)
-        preflight.check_job_flow(
-            launcher.config,
-            service_model=self.emr.conn.meta.service_model,
+        setup = Setup(
+            allocation_id=self.allocation_id,
+            eip=self.eip,
+            emr=self.emr,
+            job_flow=launcher.config,
+            on_multi_node=self.on_multi_node,
+            bind_at=self.bind_at,
             accept_self_termination=self.accept_self_termination,
         )
-        if warning := preflight.check_topology(launcher.config, on_multi_node=self.on_multi_node):
-            self.log.warning("%s", warning)
-        preflight.check_subnets(self.eip, launcher.config)
-        self.eip.check_permission(self.allocation_id)
+        preflight.require(setup, CHECKS["primary"], log=self.log)
         self.link_address(context)
         return state
 
@@ -304,6 +307,12 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
                 f"checking bind_at {self.bind_at!r}",
                 problem="unknown choice",
                 remedy="use 'primary_running' or 'cluster_ready'",
+            )
+        if self.on_multi_node not in preflight.MULTI_NODE_CHOICES:
+            raise InvalidInputError(
+                f"checking on_multi_node {self.on_multi_node!r}",
+                problem="unknown choice",
+                remedy=f"use one of {preflight.MULTI_NODE_CHOICES}",
             )
         if not isinstance(self.prewarm, int) or self.prewarm < 0:
             raise InvalidInputError(

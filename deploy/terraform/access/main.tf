@@ -84,7 +84,9 @@ resource "aws_iam_policy" "airflow" {
           "ec2:DescribeInstances",
           "ec2:DescribeNetworkInterfaces",
           "ec2:DescribeRouteTables",
+          "ec2:DescribeSecurityGroups",
           "ec2:DescribeSubnets",
+          "elasticmapreduce:GetBlockPublicAccessConfiguration",
           "elasticmapreduce:ListClusters",
         ]
         Resource  = "*"

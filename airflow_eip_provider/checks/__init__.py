@@ -1,0 +1,107 @@
+"""
+What must be true before a cluster is launched for an Elastic IP.
+
+One list of checks; each yields findings that say what is wrong, why it matters and how to mend it. The operators make
+those that a launch depends on, before their first call that changes AWS; ``airflow-eip doctor`` makes all of them.
+Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_eip_provider.calls import error_code, is_denied
+from airflow_eip_provider.checks import address, exposure, job_flow, lock_store, network
+from airflow_eip_provider.checks.finding import Check, Finding, Outcome, error, warning
+from airflow_eip_provider.checks.setup import Setup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["CHECKS", "TARGET_CHECKS", "Check", "Finding", "Outcome", "Setup", "examine"]
+
+# In this order they are made and shown. A binding is where an address is put.
+CHECKS: dict[str, tuple[Check, ...]] = {
+    "primary": (
+        address.USABLE,
+        address.HOLDER,
+        address.PERMISSION,
+        job_flow.SHAPE,
+        job_flow.LIFETIME,
+        job_flow.ONE_PRIMARY,
+        job_flow.TOPOLOGY,
+        network.SUBNETS,
+        network.INTERNET_GATEWAY,
+        network.PUBLIC_ADDRESSES,
+        exposure.SECURITY_GROUPS,
+        lock_store.LOCK_STORE,
+    ),
+}
+# For an address on a cluster or an instance that was made elsewhere.
+TARGET_CHECKS = (address.USABLE, address.PERMISSION)
+
+
+def examine(setup: Setup, checks: Sequence[Check]) -> Iterator[Outcome]:
+    """
+    Make checks, one after the other.
+
+    :raises ClientError: and others of botocore, when AWS gives an essential check no answer that can be explained.
+    """
+    skipped = "no parameters of a cluster are given" if setup.job_flow is None else None
+    denied: set[str] = set()
+    for check in checks:
+        if skipped and (check.needs_job_flow or check is job_flow.SHAPE):
+            yield Outcome(check, skipped=skipped)
+            continue
+        outcome = _made(check, setup, denied)
+        if check is job_flow.SHAPE and outcome.findings:
+            # What has another type than it should cannot be read any further.
+            skipped = "the parameters of the cluster are wrong, see above"
+            setup = replace(setup, job_flow=None)
+        yield outcome
+
+
+def _made(check: Check, setup: Setup, denied: set[str]) -> Outcome:
+    """
+    Make a check.
+
+    :param denied: the actions that are not permitted, as the checks before have found.
+    """
+    findings: list[Finding] = []
+    skipped = None
+    try:
+        for finding in check.find(setup):
+            findings.append(finding)  # noqa: PERF402 - what was found before an error counts
+    except (BotoCoreError, ClientError) as unanswered:
+        if isinstance(unanswered, ClientError) and is_denied(unanswered):
+            action = _action(setup, str(unanswered.operation_name))
+            if action in denied:
+                skipped = f"{action} is not permitted, see above"
+            else:
+                denied.add(action)
+                mend = (
+                    f"allow {action} in the policy of the role behind aws_conn_id; airflow-eip iam-policy prints all "
+                    "that it needs"
+                )
+                findings.append(_unanswered(check, f"{action} is not permitted ({error_code(unanswered)})", mend))
+        elif check.essential:
+            raise
+        else:
+            findings.append(_unanswered(check, str(unanswered), "try again later"))
+    return Outcome(check, tuple(findings), skipped)
+
+
+def _unanswered(check: Check, problem: str, mend: str) -> Finding:
+    """Tell that a check could not be made; what a launch cannot do without is an error."""
+    finding = error if check.essential else warning
+    why = f"it is not known whether {check.title}"
+    return finding(f"check '{check.name}'", what=f"could not check: {problem}", why=why, mend=mend)
+
+
+def _action(setup: Setup, operation: str) -> str:
+    """Name the permission for a call of EC2's or EMR's; lock stores name theirs themselves."""
+    is_ec2 = operation in setup.eip.conn.meta.service_model.operation_names
+    return f"{'ec2' if is_ec2 else 'elasticmapreduce'}:{operation}"

@@ -1,0 +1,73 @@
+"""What is checked: an address, the cluster that is to carry it, and the account around them, each read once."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.hooks.network import Subnet, read_subnet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from airflow_eip_provider.hooks.eip import Address, ElasticIpHook
+    from airflow_eip_provider.hooks.emr import EmrClusterHook
+
+
+@dataclass(kw_only=True)
+class Setup:
+    """
+    What a launch depends on.
+
+    :param allocation_id: well-formed.
+    :param job_flow: what RunJobFlow is to be sent; ``None`` when only a subnet is known.
+    :param subnets_named: instead of those in ``job_flow``.
+    :param on_multi_node: "fail", "warn" or "allow", as in ``EmrCreateWithStaticIpOperator``; ``bind_at`` and
+        ``accept_self_termination``, too.
+    :param vpc_id: in which the subnets are expected; ``None`` for any.
+    :param lock_store: its URI; ``None`` without one.
+    :param store_client: makes the client of a lock store, by service and region.
+    :param environment: ``[eip] environment``.
+    """
+
+    allocation_id: str
+    eip: ElasticIpHook
+    emr: EmrClusterHook
+    job_flow: Mapping[str, Any] | None = None
+    subnets_named: Sequence[str] = ()
+    on_multi_node: str = "fail"
+    bind_at: str = "primary_running"
+    accept_self_termination: bool = False
+    vpc_id: str | None = None
+    lock_store: str | None = None
+    store_client: Callable[[str, str | None], Any] | None = None
+    environment: str | None = None
+
+    @property
+    def region(self) -> str:
+        """The region of the address and its cluster."""
+        return str(self.eip.conn_region_name)
+
+    @property
+    def instances(self) -> Mapping[str, Any]:
+        """RunJobFlow's ``Instances``."""
+        given = (self.job_flow or {}).get("Instances")
+        return given if isinstance(given, dict) else {}
+
+    @functools.cached_property
+    def address(self) -> Address | None:
+        """Where the address is (ec2:DescribeAddresses)."""
+        return self.eip.get_address(self.allocation_id)
+
+    @functools.cached_property
+    def subnets(self) -> dict[str, Subnet | None]:
+        """Every subnet that the cluster may be put into, by its id (ec2:DescribeSubnets, ec2:DescribeRouteTables)."""
+        one, several = self.instances.get("Ec2SubnetId"), self.instances.get("Ec2SubnetIds", ())
+        named = self.subnets_named or ([one] if one else several)
+        return {subnet_id: self.eip.read(read_subnet(subnet_id)) for subnet_id in named}
+
+    @property
+    def public_subnets(self) -> list[Subnet]:
+        """Those in which an Elastic IP is of use."""
+        return [subnet for subnet in self.subnets.values() if subnet and subnet.has_internet_gateway]

@@ -1,0 +1,218 @@
+"""``airflow-eip audit``: which network interfaces connected to a database, and whether they had the address then."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.cli.command import FOUND, OK, Command, Parser, add_aws_arguments, add_json_argument
+from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
+from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_eip_provider.audit.flow_logs import FlowLogs, Period
+    from airflow_eip_provider.audit.report import Connections
+    from airflow_eip_provider.audit.tenancies import Tenancy
+    from airflow_eip_provider.cli.session import Session
+
+DESCRIPTION = """\
+Read VPC Flow Logs from S3, and report which network interfaces connected to a database, each with the tenancy that it
+belonged to. A connection by anything but what had the Elastic IP at that time is a stranger's. Nothing is changed.
+
+Who had the address when is what the lock store remembers: the last 50 tenancies. Without a lock store, name the
+interfaces that may connect, or the interface that has the address now is taken. Flow logs prove the interface, not the
+public address that the database saw.
+
+The flow log must have, as text, the fields interface-id, pkt-srcaddr, pkt-dstaddr or dstaddr, dstport, tcp-flags,
+action, start and end; with instance-id it tells instances apart that had one private address after the other.
+
+Exit status: 0 no stranger connected; 1 an error, or no logs; 2 wrong arguments; 3 a stranger connected."""
+
+
+def _time(text: str) -> float:
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-11-20T03:00Z") from None
+    return (given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp()
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--allocation-id", required=True, metavar="ID", help="the Elastic IP")
+    parser.add_argument(
+        "--logs", required=True, metavar="URI", help="where the flow logs are published to: s3://BUCKET/PREFIX"
+    )
+    parser.add_argument(
+        "--database",
+        action="append",
+        required=True,
+        metavar="HOST:PORT",
+        help="a host, an address or a CIDR block; without a port 1433. The ports 11000 to 11999, where the Redirect "
+        "policy of Azure SQL leads to, are looked at, too; may be given again",
+    )
+    parser.add_argument(
+        "--tenancy", type=int, metavar="TOKEN", help="this tenancy of the lock store (default: the newest)"
+    )
+    parser.add_argument(
+        "--from", dest="begins_at", type=_time, metavar="TIME", help="all tenancies from then on, in ISO 8601"
+    )
+    parser.add_argument("--to", dest="ends_at", type=_time, metavar="TIME", help="until then (default: now)")
+    parser.add_argument(
+        "--interface",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="without a lock store: a network interface that may connect; may be given again",
+    )
+    parser.add_argument(
+        "--lock-store",
+        metavar="URI",
+        help="the lock store (default: the option lock_store of section eip of airflow.cfg)",
+    )
+    add_aws_arguments(parser)
+    add_json_argument(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read, judge, and say so."""
+    with only_the_result():
+        from airflow_eip_provider.audit.flow_logs import FlowLogs
+        from airflow_eip_provider.audit.report import Database, judge
+        from airflow_eip_provider.cli.session import open_session
+        from airflow_eip_provider.operators.preflight import check_allocation_id
+
+        check_allocation_id(options.allocation_id)
+        databases = [Database.parse(text) for text in options.database]
+        session = open_session(options)
+        note(session)
+        period, tenancies = _tenancies(options, session)
+        client = session.hooks.store_client("s3", None)
+        logs = FlowLogs(options.logs, account=session.account, region=session.region, client=client)
+        found = judge(logs.flows(period), databases, tenancies)
+    strangers = [connections for connections in found if connections.verdict == "stranger"]
+    if options.json:
+        print_json(_facts(session, period, tenancies, logs, found))
+    else:
+        _print(period, tenancies, logs, found)
+    return FOUND if strangers else OK
+
+
+def _tenancies(options: argparse.Namespace, session: Session) -> tuple[Period, list[Tenancy]]:
+    """Return the time to look at, and who had the address then."""
+    from airflow_eip_provider.audit.flow_logs import Period
+    from airflow_eip_provider.operators.tenancy import configured_lock_store
+
+    lock_store = options.lock_store or configured_lock_store()
+    if lock_store and not options.interface:
+        return _remembered(options, session, lock_store)
+    if options.begins_at is None:
+        raise InvalidInputError(
+            "auditing without a lock store", problem="the time is not known", remedy="name it: --from and --to"
+        )
+    asked = Period(options.begins_at, options.ends_at or time.time())
+    return asked, [_named(options, session, asked)]
+
+
+def _named(options: argparse.Namespace, session: Session, period: Period) -> Tenancy:
+    """Make one tenancy of the interfaces that are named, or of the one that has the address now."""
+    from airflow_eip_provider.audit.tenancies import Tenancy as Had
+
+    interfaces = options.interface
+    if not interfaces:
+        address = session.hooks.eip.get_address(options.allocation_id)
+        if address is None:
+            raise AddressNotFoundError(options.allocation_id, region=session.region)
+        if address.network_interface_id is None:
+            raise InvalidInputError(
+                f"auditing Elastic IP '{options.allocation_id}'",
+                problem="it is on nothing now, and no lock store remembers where it was",
+                remedy="name the network interfaces that may connect: --interface",
+            )
+        interfaces = [address.network_interface_id]
+    return Had(f"network interface {', '.join(interfaces)}", period, frozenset(interfaces))
+
+
+def _remembered(options: argparse.Namespace, session: Session, lock_store: str) -> tuple[Period, list[Tenancy]]:
+    """Read the tenancies of the time, of the token, or the newest."""
+    from airflow_eip_provider.audit.flow_logs import Period
+    from airflow_eip_provider.audit.tenancies import tenancies_of
+    from airflow_eip_provider.calls import perform
+    from airflow_eip_provider.stores.uri import open_store, parse_uri
+
+    where = parse_uri(lock_store)
+    clients = {where.kind: session.hooks.store_client(where.kind, where.region)}
+    seen = perform(open_store(lock_store, None).reading(options.allocation_id), clients)
+    if options.begins_at is not None:
+        asked = Period(options.begins_at, options.ends_at or seen.now)
+        return asked, tenancies_of(seen, session.hooks.emr, asked)
+    known = tenancies_of(seen, session.hooks.emr, None)
+    chosen = [tenancy for tenancy in known if options.tenancy in {None, tenancy.token}]
+    if not chosen:
+        what = "no tenancy" if options.tenancy is None else f"no tenancy {options.tenancy}"
+        raise InvalidInputError(
+            f"auditing Elastic IP '{options.allocation_id}'",
+            problem=f"lock store '{lock_store}' remembers {what} of it, only {[t.token for t in known]}",
+            remedy="name a time instead: --from and --to",
+        )
+    # All that is known stays: who else had the address explains a stranger.
+    return chosen[-1].period, known
+
+
+def _print(period: Period, tenancies: Sequence[Tenancy], logs: FlowLogs, found: Sequence[Connections]) -> None:
+    from airflow_eip_provider.audit.report import said
+
+    header = ("VERDICT", "INTERFACE", "INSTANCE", "FROM", "TO", "OPENED", "REJECTED", "FIRST", "LAST", "WHY")
+    rows = [
+        (
+            connections.verdict,
+            connections.interface_id,
+            connections.instance_id or "?",
+            connections.source,
+            connections.destination,
+            str(connections.opened),
+            str(connections.rejected),
+            said(connections.first),
+            said(connections.last),
+            f"{connections.why}: {connections.tenancy}" if connections.tenancy else connections.why,
+        )
+        for connections in found
+    ]
+    print_table(header, rows)
+    note(f"{logs.files} files of {said(period.begins_at)} to {said(period.ends_at)}; {len(tenancies)} tenancies known")
+    if not found:
+        note("Nothing connected to the database, as far as these logs say")
+    if logs.skipped:
+        note(f"The logs are not complete: {logs.skipped} records say SKIPDATA")
+
+
+def _facts(
+    session: Session, period: Period, tenancies: Sequence[Tenancy], logs: FlowLogs, found: Sequence[Connections]
+) -> dict[str, Any]:
+    from airflow_eip_provider.audit.report import said
+
+    return {
+        "account": session.account,
+        "region": session.region,
+        "from": said(period.begins_at),
+        "to": said(period.ends_at),
+        "tenancies": [
+            {
+                "token": tenancy.token,
+                "name": tenancy.name,
+                "from": said(tenancy.period.begins_at),
+                "to": said(tenancy.period.ends_at),
+            }
+            for tenancy in tenancies
+        ],
+        "connections": [connections.facts() for connections in found],
+        "files": logs.files,
+        "skipped_records": logs.skipped,
+    }
+
+
+COMMAND = Command("audit", "prove which interfaces connected to a database", DESCRIPTION, add_arguments, run)

@@ -1,0 +1,176 @@
+"""``airflow-eip doctor``: what would keep a cluster from working with its address, before anything is launched."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.cli.command import FOUND, OK, Command, Parser, add_aws_arguments, add_json_argument
+from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
+from airflow_eip_provider.exceptions import InvalidInputError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from airflow_eip_provider.checks import Outcome
+    from airflow_eip_provider.cli.session import Session
+
+DESCRIPTION = """\
+Check what a cluster with an Elastic IP depends on: the address, its permissions, the subnet, the shape of the cluster,
+what its security groups let in, and the lock store. Nothing is changed, and nothing launched.
+EmrCreateWithStaticIpOperator makes the same checks before it launches a cluster.
+
+Each finding says what is wrong, why that matters, and how to mend it. With an error the launch is refused, or the
+address cannot serve; a warning may bite. The overrides are checked as the file has them: what the EMR connection adds,
+and what a template would fill in, is not seen.
+
+Exit status: 0 no error found; 1 the checks could not be made; 2 wrong arguments; 3 an error found."""
+
+# EC2 alone has DryRun; for DisassociateAddress it would need an association that exists.
+_UNANSWERED = (
+    "ec2:DisassociateAddress",
+    "elasticmapreduce:RunJobFlow",
+    "elasticmapreduce:AddTags",
+    "elasticmapreduce:AddJobFlowSteps",
+    "elasticmapreduce:TerminateJobFlows",
+    "iam:PassRole",
+)
+_UNANSWERED_OF_STORES = {"dynamodb": ("dynamodb:PutItem",), "s3": ("s3:PutObject",)}
+_WIDTH = 92
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--allocation-id", required=True, metavar="ID", help="the Elastic IP")
+    parser.add_argument(
+        "--job-flow-overrides", metavar="FILE", help="the cluster: RunJobFlow's parameters as a JSON file"
+    )
+    parser.add_argument(
+        "--subnet-id", action="append", default=[], metavar="ID", help="without such a file: the subnet of the cluster"
+    )
+    parser.add_argument("--vpc-id", metavar="ID", help="the VPC that the subnet is expected in")
+    parser.add_argument(
+        "--binding",
+        default="primary",
+        choices=["primary"],
+        help="where the address is put: the network interface of the primary node (default and only choice)",
+    )
+    parser.add_argument(
+        "--on-multi-node", default="fail", choices=["fail", "warn", "allow"], help="as in the operator (default: fail)"
+    )
+    parser.add_argument(
+        "--bind-at",
+        default="primary_running",
+        choices=["primary_running", "cluster_ready"],
+        help="as in the operator (default: primary_running)",
+    )
+    parser.add_argument("--accept-self-termination", action="store_true", help="as in the operator")
+    parser.add_argument(
+        "--lock-store",
+        metavar="URI",
+        help="the lock store (default: the option lock_store of section eip of airflow.cfg)",
+    )
+    add_aws_arguments(parser)
+    add_json_argument(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make every check."""
+    with only_the_result():
+        from airflow_eip_provider.checks import CHECKS, Setup, examine
+        from airflow_eip_provider.cli.session import open_session
+        from airflow_eip_provider.operators.owner import own_environment
+        from airflow_eip_provider.operators.preflight import check_allocation_id, checked_mapping
+        from airflow_eip_provider.operators.tenancy import configured_lock_store
+
+        check_allocation_id(options.allocation_id)
+        given = _read(options.job_flow_overrides) if options.job_flow_overrides else None
+        session = open_session(options)
+        note(session)
+        setup = Setup(
+            allocation_id=options.allocation_id,
+            eip=session.hooks.eip,
+            emr=session.hooks.emr,
+            job_flow=checked_mapping(given, parameter=options.job_flow_overrides) if given is not None else None,
+            subnets_named=options.subnet_id,
+            on_multi_node=options.on_multi_node,
+            bind_at=options.bind_at,
+            accept_self_termination=options.accept_self_termination,
+            vpc_id=options.vpc_id,
+            lock_store=options.lock_store or configured_lock_store(),
+            store_client=session.hooks.store_client,
+            environment=own_environment(),
+        )
+        outcomes = list(examine(setup, CHECKS[options.binding]))
+    findings = [finding for outcome in outcomes for finding in outcome.findings]
+    errors = [finding for finding in findings if finding.severity == "error"]
+    unanswered = _unanswered(setup.lock_store)
+    if options.json:
+        print_json(_facts(session, setup.allocation_id, outcomes, unanswered))
+    else:
+        print_table(("RESULT", "CHECK", "FINDING"), [row for outcome in outcomes for row in _rows(outcome)])
+        note(f"errors: {len(errors)}, warnings: {len(findings) - len(errors)}")
+        note(f"AWS does not say beforehand whether these are allowed: {', '.join(unanswered)}")
+    return FOUND if errors else OK
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(
+            f"reading --job-flow-overrides '{path}'", problem=str(error), remedy="name a JSON file"
+        ) from error
+
+
+def _unanswered(lock_store: str | None) -> list[str]:
+    kind = lock_store.partition(":")[0] if lock_store else ""
+    return [*_UNANSWERED, *_UNANSWERED_OF_STORES.get(kind, ())]
+
+
+def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
+    """Tell what came of a check in one row, and of each finding in a few."""
+    name = outcome.check.name
+    if outcome.skipped:
+        yield "skipped", name, outcome.skipped
+    elif not outcome.findings:
+        yield "ok", name, outcome.check.title
+    for finding in outcome.findings:
+        lines = [
+            *textwrap.wrap(f"{finding.subject}: {finding.what}", _WIDTH, break_on_hyphens=False),
+            *_indented("why", finding.why),
+            *_indented("mend", finding.mend),
+        ]
+        for number, line in enumerate(lines):
+            yield (finding.severity, name, line) if number == 0 else ("", "", line)
+
+
+def _indented(word: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=f"  {word + ':':<6}", subsequent_indent=" " * 8, break_on_hyphens=False
+    )
+
+
+def _facts(
+    session: Session, allocation_id: str, outcomes: Sequence[Outcome], unanswered: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "account": session.account,
+        "region": session.region,
+        "allocation_id": allocation_id,
+        "checks": [
+            {
+                "check": outcome.check.name,
+                "title": outcome.check.title,
+                "skipped": outcome.skipped,
+                "findings": [finding.facts() for finding in outcome.findings],
+            }
+            for outcome in outcomes
+        ],
+        "unanswered": list(unanswered),
+    }
+
+
+COMMAND = Command("doctor", "check what a cluster and its address need", DESCRIPTION, add_arguments, run)

@@ -1,0 +1,156 @@
+"""The network around a cluster: its subnets, their routes, its security groups, and EMR's block public access."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from airflow_eip_provider.calls import Call, Reading, error_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+ANYWHERE = frozenset({"0.0.0.0/0", "::/0"})
+_NO_SUBNET = frozenset({"InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed", "InvalidSubnetId.Malformed"})
+_NO_GROUP = frozenset({"InvalidGroup.NotFound", "InvalidGroupId.Malformed", "InvalidGroupId.NotFound"})
+_HIGHEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """
+    A subnet and where its default route leads.
+
+    :param assigns_public_ip: EC2 gives each instance a public address of its own at launch.
+    :param has_internet_gateway: its default route leads to one, without which an Elastic IP is useless in it.
+    :param has_gateway_endpoint: S3 or DynamoDB is reached without the internet.
+    """
+
+    subnet_id: str
+    vpc_id: str
+    assigns_public_ip: bool
+    has_internet_gateway: bool
+    has_gateway_endpoint: bool
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ports:
+    """A range of ports, both ends included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+    def within(self, others: Iterable[Ports]) -> bool:
+        """Whether one of the others covers this whole range."""
+        return any(other.first <= self.first and self.last <= other.last for other in others)
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityGroup:
+    """
+    A security group.
+
+    :param open_to_all: the ports on which it lets in the whole internet, by IPv4 or IPv6.
+    """
+
+    group_id: str
+    name: str
+    open_to_all: Sequence[Ports]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPublicAccess:
+    """
+    EMR's setting for this account and region (EMR Management Guide, "Using Amazon EMR block public access").
+
+    :param exceptions: the ports that may be open to all.
+    """
+
+    enabled: bool
+    exceptions: Sequence[Ports]
+
+
+def read_subnet(subnet_id: str) -> Reading[Subnet | None]:
+    """Read a subnet and its route table; ``None`` when there is no such subnet."""
+    try:
+        response = yield Call("ec2", "describe_subnets", {"SubnetIds": [subnet_id]})
+    except ClientError as error:
+        if error_code(error) in _NO_SUBNET:
+            return None
+        raise
+    for item in response["Subnets"]:
+        routes = yield from _read_routes(subnet_id=subnet_id, vpc_id=item["VpcId"])
+        gateways = [(route.get("DestinationCidrBlock"), str(route.get("GatewayId", ""))) for route in routes]
+        return Subnet(
+            subnet_id,
+            vpc_id=item["VpcId"],
+            assigns_public_ip=bool(item.get("MapPublicIpOnLaunch")),
+            has_internet_gateway=any(to == "0.0.0.0/0" and by.startswith("igw-") for to, by in gateways),
+            has_gateway_endpoint=any(by.startswith("vpce-") for _, by in gateways),
+        )
+    return None
+
+
+def _read_routes(*, subnet_id: str, vpc_id: str) -> Reading[list[Mapping[str, Any]]]:
+    """
+    Read the active routes of a subnet.
+
+    A subnet without a route table of its own uses the VPC's main one (EC2 User Guide, "Subnet route tables").
+    """
+    for filters in (
+        [{"Name": "association.subnet-id", "Values": [subnet_id]}],
+        [{"Name": "association.main", "Values": ["true"]}, {"Name": "vpc-id", "Values": [vpc_id]}],
+    ):
+        response = yield Call("ec2", "describe_route_tables", {"Filters": filters})
+        if response["RouteTables"]:
+            routes = [route for table in response["RouteTables"] for route in table.get("Routes", ())]
+            return [route for route in routes if route.get("State", "active") == "active"]
+    return []
+
+
+def read_security_group(group_id: str) -> Reading[SecurityGroup | None]:
+    """Read a security group; ``None`` when there is no such group."""
+    try:
+        response = yield Call("ec2", "describe_security_groups", {"GroupIds": [group_id]})
+    except ClientError as error:
+        if error_code(error) in _NO_GROUP:
+            return None
+        raise
+    return next((_group(item) for item in response["SecurityGroups"]), None)
+
+
+def read_named_security_group(name: str, *, vpc_id: str) -> Reading[SecurityGroup | None]:
+    """Read the security group of a name in a VPC; ``None`` when there is none."""
+    filters = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc_id]}]
+    response = yield Call("ec2", "describe_security_groups", {"Filters": filters})
+    return next((_group(item) for item in response["SecurityGroups"]), None)
+
+
+def _group(item: Mapping[str, Any]) -> SecurityGroup:
+    return SecurityGroup(item["GroupId"], item["GroupName"], sorted(set(_open_to_all(item.get("IpPermissions", ())))))
+
+
+def _open_to_all(rules: Iterable[Mapping[str, Any]]) -> Iterable[Ports]:
+    for rule in rules:
+        sources = {r.get("CidrIp") for r in rule.get("IpRanges", ())}
+        sources |= {r.get("CidrIpv6") for r in rule.get("Ipv6Ranges", ())}
+        if not sources & ANYWHERE:
+            continue
+        if rule["IpProtocol"] in {"tcp", "udp", "6", "17"}:
+            yield Ports(rule["FromPort"], rule["ToPort"])
+        elif rule["IpProtocol"] == "-1":  # all protocols; what ICMP has instead of ports opens none
+            yield Ports(0, _HIGHEST_PORT)
+
+
+def read_block_public_access() -> Reading[BlockPublicAccess]:
+    """Read EMR's block public access of this account and region."""
+    response = yield Call("emr", "get_block_public_access_configuration")
+    given = response["BlockPublicAccessConfiguration"]
+    ranges = given.get("PermittedPublicSecurityGroupRuleRanges", ())
+    exceptions = [Ports(r["MinRange"], r.get("MaxRange", r["MinRange"])) for r in ranges]
+    return BlockPublicAccess(given["BlockPublicSecurityGroupRules"], exceptions)

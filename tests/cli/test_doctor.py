@@ -1,0 +1,383 @@
+"""``airflow-eip doctor``: one test for each finding, and what a sound setup looks like."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.checks import CHECKS
+from airflow_eip_provider.cli.__main__ import main
+from tests.cli.conftest import Said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ANYWHERE = [{"CidrIp": "0.0.0.0/0"}]
+LOOKS = {
+    "GetCallerIdentity",
+    "DescribeAddresses",
+    "DescribeInstances",
+    "DescribeNetworkInterfaces",
+    "DescribeSubnets",
+    "DescribeRouteTables",
+    "DescribeSecurityGroups",
+    "GetBlockPublicAccessConfiguration",
+    "DescribeTable",
+    "HeadBucket",
+    "GetItem",
+    "GetObject",
+}
+
+
+class Examined(Said):
+    """What the doctor said as JSON."""
+
+    def found(self, check: str) -> dict[str, Any]:
+        """Return the only finding of a check; there is no other error but of this check."""
+        (findings,) = [c["findings"] for c in self.result["checks"] if c["check"] == check]
+        (finding,) = findings
+        assert self.status == (3 if finding["severity"] == "error" else 0), self.out
+        assert all(finding[part] for part in ("subject", "what", "why", "mend"))
+        return finding
+
+    @property
+    def all_found(self) -> dict[str, list[str]]:
+        return {c["check"]: [f["what"] for f in c["findings"]] for c in self.result["checks"] if c["findings"]}
+
+
+@pytest.fixture
+def examine(
+    clocked: Any, allocation_id: str, overrides: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Examined]:
+    """Carry the command out for the address and the overrides, as they are then; nothing may be changed."""
+
+    def run(*arguments: str, file: bool = True, address: str = allocation_id) -> Examined:
+        given = ["doctor", "--allocation-id", address, "--json", *arguments]
+        if file:
+            path = tmp_path / "cluster.json"
+            path.write_text(json.dumps(overrides))
+            given += ["--job-flow-overrides", str(path)]
+        capsys.readouterr()
+        before = clocked.events.read()[-1]["seq"]
+        status = main(given)
+        for event in clocked.events.read(after=before, kind="call"):
+            asked = event["operation"] == "AssociateAddress" and str(event["request"]["DryRun"]).lower() == "true"
+            assert asked or event["operation"] in LOOKS, event
+        return Examined(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def group(ec2: Any, overrides: dict[str, Any]) -> Callable[..., str]:
+    """Give the cluster a security group that is open to somebody on some ports."""
+
+    def make(
+        *ports: tuple[int, int], parameter: str = "EmrManagedMasterSecurityGroup", protocol: str = "tcp", **to: Any
+    ) -> str:
+        (vpc,) = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+        made = ec2.create_security_group(GroupName=f"emr-{parameter}", Description="x", VpcId=vpc["VpcId"])["GroupId"]
+        rules = [
+            {"IpProtocol": protocol, "FromPort": a, "ToPort": b, **(to or {"IpRanges": ANYWHERE})} for a, b in ports
+        ]
+        if protocol == "-1":
+            rules = [{"IpProtocol": "-1", **(to or {"IpRanges": ANYWHERE})}]
+        ec2.authorize_security_group_ingress(GroupId=made, IpPermissions=rules)
+        overrides["Instances"][parameter] = [made] if parameter.startswith("Additional") else made
+        return made
+
+    return make
+
+
+def subnet(ec2: Any, *, public: bool, assigns: bool = True) -> str:
+    """Make a subnet in a VPC of its own."""
+    vpc_id = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    made = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
+    ec2.modify_subnet_attribute(SubnetId=made, MapPublicIpOnLaunch={"Value": assigns})
+    if public:
+        gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc_id)
+        ec2.create_route(RouteTableId=route_table(ec2, vpc_id), DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+    return str(made)
+
+
+def route_table(ec2: Any, vpc_id: str) -> str:
+    filters = [{"Name": "vpc-id", "Values": [vpc_id]}]
+    return str(ec2.describe_route_tables(Filters=filters)["RouteTables"][0]["RouteTableId"])
+
+
+def with_workers(overrides: dict[str, Any]) -> None:
+    workers = {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2}
+    overrides["Instances"]["InstanceGroups"].append(workers)
+
+
+def test_a_sound_setup_has_no_findings(examine):
+    said = examine()
+    assert said.status == 0
+    assert said.all_found == {}
+    assert [c["check"] for c in said.result["checks"]] == [check.name for check in CHECKS["primary"]]
+    assert [c["check"] for c in said.result["checks"] if c["skipped"]] == []
+    assert "elasticmapreduce:RunJobFlow" in said.result["unanswered"]
+
+
+def test_with_a_subnet_alone_what_concerns_the_cluster_is_skipped(examine, subnet_id):
+    said = examine("--subnet-id", subnet_id, file=False)
+    skipped = {c["check"] for c in said.result["checks"] if c["skipped"]}
+    assert said.status == 0
+    assert skipped == {"job-flow", "lifetime", "primary", "topology"}
+
+
+def test_an_address_that_does_not_exist(examine):
+    assert "no such address" in examine(address="eipalloc-0123456789abcdef0").found("address")["what"]
+
+
+def test_an_address_of_another_region(examine, ec2_elsewhere):
+    elsewhere = ec2_elsewhere.allocate_address(Domain="vpc")["AllocationId"]
+    assert "eu-west-1" in examine(address=elsewhere).found("address")["what"]
+
+
+def test_an_address_in_the_classic_domain(examine, clocked):
+    assert "EC2-Classic" in examine(address=clocked.add_classic_address()).found("address")["what"]
+
+
+def test_an_address_that_a_nat_gateway_keeps(examine, ec2, subnet_id, allocation_id):
+    ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=allocation_id)
+    assert "nat gateway" in examine().found("address")["what"]
+
+
+def test_an_address_that_a_stranger_carries(examine, clocked, allocation_id):
+    thief = clocked.steal(allocation_id)
+    found = examine().found("holder")
+    assert found["severity"] == "warning"
+    assert thief in found["what"]
+    assert "disassociate-address" in found["mend"]
+
+
+def test_an_address_on_a_cluster_of_ours_is_no_finding(examine, left):
+    left("production", age=0)
+    assert examine().all_found == {}
+
+
+@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+def test_an_address_on_the_cluster_that_has_the_lease_is_no_finding(examine, left, lock_store):
+    left("production", age=0, lock_store=lock_store)
+    assert examine("--lock-store", lock_store).all_found == {}
+
+
+@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+def test_an_address_that_is_not_where_the_lease_is(examine, left, lock_store, clocked, allocation_id):
+    job_flow_id = left("production", age=0, lock_store=lock_store)
+    thief = clocked.steal(allocation_id)
+    found = examine("--lock-store", lock_store).found("holder")
+    assert thief in found["what"]
+    assert f"'production/daily/run-1/create/-1' has it, on {job_flow_id}" in found["what"]
+
+
+def test_a_missing_permission_to_associate(examine, clocked):
+    clocked.deny("AssociateAddress")
+    assert "DryRun" in examine().found("permission")["what"]
+
+
+def test_overrides_that_run_job_flow_does_not_take(examine, overrides):
+    overrides["ReleaseLable"] = "emr-7.5.0"
+    said = examine()
+    assert "ReleaseLable" in said.found("job-flow")["what"]
+    assert [c["check"] for c in said.result["checks"] if c["skipped"]] == ["lifetime", "primary", "topology"]
+
+
+def test_steps_in_the_overrides(examine, overrides, step):
+    overrides["Steps"] = [step()]
+    assert "Steps" in examine().found("lifetime")["what"]
+
+
+def test_a_cluster_that_would_end_before_its_first_step(examine, overrides):
+    del overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"]
+    assert "KeepJobFlowAliveWhenNoSteps" in examine().found("lifetime")["what"]
+    assert examine("--accept-self-termination").status == 0
+
+
+def test_several_primaries(examine, overrides):
+    overrides["Instances"]["InstanceGroups"][0]["InstanceCount"] = 3
+    assert "3 primary nodes" in examine().found("primary")["what"]
+
+
+def test_workers_beside_the_primary(examine, overrides):
+    with_workers(overrides)
+    assert examine().found("topology")["severity"] == "error"
+    assert examine("--on-multi-node", "warn").found("topology")["severity"] == "warning"
+    assert examine("--on-multi-node", "allow").all_found == {}
+
+
+def test_a_subnet_that_does_not_exist(examine, overrides):
+    overrides["Instances"]["Ec2SubnetId"] = "subnet-0123456789abcdef0"
+    assert "does not exist" in examine().found("subnet")["what"]
+
+
+def test_a_subnet_of_another_vpc(examine, ec2, subnet_id):
+    (vpc,) = ec2.describe_vpcs()["Vpcs"]
+    assert examine("--vpc-id", vpc["VpcId"]).all_found == {}
+    assert "not in 'vpc-1'" in examine("--vpc-id", "vpc-1").found("subnet")["what"]
+
+
+def test_a_subnet_without_a_route_to_an_internet_gateway(examine, overrides, ec2):
+    overrides["Instances"]["Ec2SubnetId"] = subnet(ec2, public=False)
+    assert "internet gateway" in examine().found("route")["what"]
+
+
+def test_bootstrap_actions_where_an_assigned_address_is_replaced(examine, overrides):
+    overrides["BootstrapActions"] = [{"Name": "x", "ScriptBootstrapAction": {"Path": "s3://x/y.sh"}}]
+    assert "bootstrap actions" in examine().found("auto-assign")["what"]
+    assert examine("--bind-at", "cluster_ready").all_found == {}
+
+
+def test_a_subnet_that_assigns_no_addresses(examine, overrides, ec2):
+    name = subnet(ec2, public=True, assigns=False)
+    overrides["Instances"]["Ec2SubnetId"] = name
+    found = examine().found("auto-assign")
+    assert found["severity"] == "warning"
+    assert "no gateway endpoint for S3" in found["what"]
+    assert examine("--bind-at", "cluster_ready").found("auto-assign")["severity"] == "error"
+
+    vpc_id = ec2.describe_subnets(SubnetIds=[name])["Subnets"][0]["VpcId"]
+    endpoint = {"VpcId": vpc_id, "ServiceName": "com.amazonaws.eu-west-1.s3", "VpcEndpointType": "Gateway"}
+    ec2.create_vpc_endpoint(**endpoint, RouteTableIds=[route_table(ec2, vpc_id)])
+    assert examine().all_found == {}
+
+
+def test_workers_in_a_public_subnet_that_assigns_no_addresses(examine, overrides, ec2):
+    with_workers(overrides)
+    overrides["Instances"]["Ec2SubnetId"] = subnet(ec2, public=True, assigns=False)
+    said = examine("--on-multi-node", "allow")
+    assert said.status == 3
+    assert "core and task nodes get no public address" in said.all_found["auto-assign"][-1]
+
+
+@pytest.mark.parametrize("to", [{"IpRanges": ANYWHERE}, {"Ipv6Ranges": [{"CidrIpv6": "::/0"}]}], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("parameter", ["EmrManagedMasterSecurityGroup", "AdditionalMasterSecurityGroups"])
+def test_a_primary_whose_ssh_port_is_open_to_all(examine, group, parameter, to):
+    name = group((22, 22), parameter=parameter, **to)
+    found = examine().found("exposure")
+    assert found["severity"] == "warning"
+    assert name in found["subject"]
+    assert "22 (SSH)" in found["what"]
+
+
+def test_a_primary_that_is_open_to_its_own_networks_only(examine, group):
+    group((22, 22), (8088, 8088), IpRanges=[{"CidrIp": "10.0.0.0/8"}, {"CidrIp": "203.0.113.0/24"}])
+    assert examine().all_found == {}
+
+
+def test_icmp_opens_no_port(examine, group):
+    group((8, -1), protocol="icmp")
+    assert examine().all_found == {}
+
+
+@pytest.mark.parametrize(
+    ("ports", "protocol", "shown"),
+    [((8088, 8088), "tcp", "port 8088 (YARN)"), ((20, 30), "tcp", "ports 20-30"), ((0, 0), "-1", "ports 0-65535")],
+)
+def test_ports_with_which_emr_refuses_the_launch(examine, group, emr, ports, protocol, shown):
+    group(ports, protocol=protocol)
+    said = examine()
+    assert said.status == 3
+    exposed, refused = said.all_found["exposure"]
+    assert shown in exposed
+    assert shown in refused
+    assert "block public access is on (its exceptions are port 22 (SSH))" in refused
+
+    emr.put_block_public_access_configuration(BlockPublicAccessConfiguration={"BlockPublicSecurityGroupRules": False})
+    assert examine().found("exposure")["severity"] == "warning"
+
+
+def test_an_open_port_of_the_workers_matters_to_emr_alone(examine, overrides, group):
+    with_workers(overrides)
+    group((8042, 8042), parameter="EmrManagedSlaveSecurityGroup")
+    assert "block public access" in examine("--on-multi-node", "allow").found("exposure")["what"]
+
+
+def test_the_security_group_that_emr_takes_when_none_is_named(examine, ec2):
+    (vpc,) = ec2.describe_vpcs()["Vpcs"]
+    made = ec2.create_security_group(GroupName="ElasticMapReduce-master", Description="x", VpcId=vpc["VpcId"])
+    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": ANYWHERE}
+    ec2.authorize_security_group_ingress(GroupId=made["GroupId"], IpPermissions=[rule])
+    assert made["GroupId"] in examine().found("exposure")["subject"]
+
+
+def test_a_security_group_that_does_not_exist(examine, overrides):
+    overrides["Instances"]["EmrManagedMasterSecurityGroup"] = "sg-0123456789abcdef0"
+    assert "does not exist" in examine().found("exposure")["what"]
+
+
+def test_what_may_not_be_looked_at_is_said(examine, clocked):
+    clocked.deny("DescribeSecurityGroups")
+    found = examine().found("exposure")
+    assert found["severity"] == "warning"
+    assert "could not check: ec2:DescribeSecurityGroups is not permitted" in found["what"]
+
+
+def test_what_a_launch_cannot_do_without_is_an_error_when_it_may_not_be_looked_at(examine, clocked):
+    clocked.deny("DescribeSubnets")
+    said = examine()
+    assert said.status == 3
+    assert "ec2:DescribeSubnets is not permitted" in said.all_found["subnet"][0]
+
+
+def test_a_lock_store_that_does_not_exist(examine, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    found = examine("--lock-store", "dynamodb://nothing").found("lock-store")
+    assert "does not exist" in found["what"]
+    assert "create=true" in found["mend"]
+    assert "does not exist" in examine("--lock-store", "s3://nothing/eip").found("lock-store")["what"]
+    assert "scheme" in examine("--lock-store", "redis://leases").found("lock-store")["what"]
+
+
+def test_a_table_that_the_first_task_creates_is_no_finding(examine, monkeypatch, boto):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    assert examine("--lock-store", "dynamodb://leases?create=true").all_found == {}
+    assert boto("dynamodb").list_tables()["TableNames"] == []
+
+
+def test_a_table_with_another_key(examine, monkeypatch, boto):
+    monkeypatch.setenv("AIRFLOW__EIP__LOCK_STORE", "dynamodb://others")
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    boto("dynamodb").create_table(
+        TableName="others",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    assert "key" in examine().found("lock-store")["what"]
+
+
+@pytest.mark.parametrize("lock_store", ["s3"], indirect=True)
+def test_a_record_that_is_none(examine, lock_store, s3, allocation_id):
+    s3.put_object(Bucket="leases", Key=f"eip/{allocation_id}.json", Body=b"no record")
+    assert "no record" in examine("--lock-store", lock_store).found("lock-store")["what"]
+
+
+@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+def test_an_environment_without_a_name(examine, lock_store, left, monkeypatch):
+    left("testing", lock_store=lock_store)
+    monkeypatch.delenv("AIRFLOW__EIP__ENVIRONMENT")
+    found = examine("--lock-store", lock_store).found("lock-store")
+    assert found["severity"] == "warning"
+    assert "environment is not set" in found["what"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "in_message"),
+    [(["--allocation-id", "203.0.113.7"], "203.0.113.7"), (["--job-flow-overrides", "/nowhere.json"], "/nowhere.json")],
+)
+def test_what_cannot_be_checked_at_all(local_aws, capsys, arguments, in_message):
+    assert main(["doctor", "--allocation-id", "eipalloc-0123456789abcdef0", *arguments]) == 1
+    assert in_message in capsys.readouterr().err
+
+
+def test_overrides_that_are_no_mapping(local_aws, capsys, tmp_path):
+    (tmp_path / "x.json").write_text("[1, 2]")
+    arguments = ["--allocation-id", "eipalloc-0123456789abcdef0", "--job-flow-overrides", str(tmp_path / "x.json")]
+    assert main(["doctor", *arguments]) == 1
+    assert "not a mapping" in capsys.readouterr().err
