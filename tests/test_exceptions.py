@@ -9,6 +9,7 @@ from airflow_eip_provider import exceptions
 
 EXAMPLES = [
     exceptions.InvalidInputError("checking x", problem="wrong", remedy="right"),
+    exceptions.UsageError("reading the command", problem="wrong", remedy="right"),
     exceptions.AddressNotFoundError("eipalloc-1", region="eu-west-1"),
     exceptions.AddressUnusableError("eipalloc-1", problem="classic", remedy="another"),
     exceptions.NotPermittedError("ec2:AssociateAddress", resource="eipalloc-1"),
