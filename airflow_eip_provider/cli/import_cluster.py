@@ -46,8 +46,7 @@ def add_arguments(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a copy of a bootstrap action's script, which shows whether it associates the address; "
-        "may be given again",
+        help="a copy of a bootstrap action's script, which shows whether it associates the address; may be given again",
     )
     parser.add_argument(
         "--python", metavar="PYTHON", help="a Python that has the package awscli (default: the one that runs this)"
@@ -119,8 +118,6 @@ def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argp
         note(f"on_multi_node is warn: {warning}")
     for name in imported.passwords:
         note(f"{name} is not written into the DAG: put it into Airflow Variable {password_variable(dag_id, name)}")
-    if not imported.steps:
-        note("the command has no steps: put them where the DAG says so")
     return dag_source(
         imported,
         DagOptions(
@@ -169,7 +166,9 @@ def _allocation_id(options: argparse.Namespace) -> str:
         except InvalidInputError as error:
             raise UsageError("reading --allocation-id", problem=str(error), remedy="correct it") from error
     elif options.dag:
-        raise UsageError("making a DAG", problem="no Elastic IP is named", remedy="give --parameters or --allocation-id")
+        raise UsageError(
+            "making a DAG", problem="no Elastic IP is named", remedy="give --parameters or --allocation-id"
+        )
     return given or ""
 
 

@@ -67,7 +67,9 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise _wrong(path, f"it cannot be read: {error.strerror}", "name the file that holds allocationID") from error
     except ValueError as error:
-        raise _wrong(path, f"it is not JSON: {error}", 'write {"clusterVPCID": "vpc-…", "allocationID": "…"}') from error
+        raise _wrong(
+            path, f"it is not JSON: {error}", 'write {"clusterVPCID": "vpc-…", "allocationID": "…"}'
+        ) from error
     if not isinstance(values, dict):
         raise _wrong(path, f"it is {_kind(values)}, not an object with the key allocationID", "write {…}")
     return values

@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         return SimpleNamespace(status_code=200), {}  # an answer, so that botocore sends nothing
 
     socket.getaddrinfo = _refuse_network
-    socket.socket.connect = _refuse_network  # type: ignore[assignment,method-assign]
+    socket.socket.connect = _refuse_network  # type: ignore[method-assign]
     driver = create_clidriver()
     driver.alias_loader = AliasLoader(os.path.join(os.devnull, "none"))  # noqa: PTH118 - there is none
     driver.session.get_component("event_emitter").register_first("top-level-args-parsed", read_own)

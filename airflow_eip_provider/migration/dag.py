@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import date
 
     from airflow_eip_provider.migration.job_flow import Imported
@@ -109,13 +108,11 @@ def dag_source(imported: Imported, options: DagOptions) -> str:
             "        # The address is the primary's: executors on core and task nodes leave from others.",
             '        on_multi_node="warn",',
         ]
-    steps, block = "", "cluster.steps([])"
+    steps, block = "", "# cluster.steps([...])\n    pass"
     if imported.steps:
         steps = f"\nSTEPS = {_literal(_as_templates(imported.steps), used=len('STEPS = '))}\n"
         role = imported.execution_role_arn
         block = f"cluster.steps(STEPS, execution_role_arn={_literal(role)})" if role else "cluster.steps(STEPS)"
-    else:
-        block = "# cluster.steps([...])"
     name = _escaped(str(imported.overrides["Name"]))
     return _FILE.format(
         title=f"Cluster {name} with Elastic IP {options.allocation_id}.",
@@ -125,7 +122,7 @@ def dag_source(imported: Imported, options: DagOptions) -> str:
         schedule=_literal(options.schedule),
         start=f"{options.start.year}, {options.start.month}, {options.start.day}",
         arguments="\n".join(lines),
-        block=block if imported.steps else f"{block}\n    pass",
+        block=block,
     )
 
 
@@ -157,9 +154,9 @@ def _literal(value: Any, *, depth: int = 0, used: int = 0) -> str:
     # The comma that follows counts too.
     if not value or depth * _INDENT + used + len(flat) < _LINE_LENGTH:
         return flat
-    members = [
-        (f"{_text(name)}: ", member) for name, member in (value.items() if isinstance(value, dict) else ())
-    ] or [("", member) for member in value]
+    members = [(f"{_text(name)}: ", member) for name, member in (value.items() if isinstance(value, dict) else ())] or [
+        ("", member) for member in value
+    ]
     inner, outer = " " * (depth + 1) * _INDENT, " " * depth * _INDENT
     lines = [f"{inner}{name}{_literal(member, depth=depth + 1, used=len(name))},\n" for name, member in members]
     opening, closing = "{}" if isinstance(value, dict) else "[]"

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 # What shows that a bootstrap action associates an Elastic IP: the parameters file, the program that is known to read
 # it (internetprotocol-….jar), EC2's call, and what people name a script of their own.
 _ASSOCIATES = re.compile(
-    r"parametersValues\.json|internetprotocol[\w.-]*\.jar|associate[-_ ]?(?:address|(?:an?[-_ ]?)?(?:elastic[-_ ]?ip|eip))",
-    re.IGNORECASE,
+    r"""parametersValues\.json
+      | internetprotocol[\w.-]*\.jar
+      | associate[-_]?(?:address|(?:an?[-_]?)?(?:elastic[-_]?ip|eip))""",
+    re.IGNORECASE | re.VERBOSE,
 )
+_DEBUGGING = "Setup Hadoop Debugging"  # what --enable-debugging adds
 _PASSWORDS = ("KdcAdminPassword", "CrossRealmTrustPrincipalPassword", "ADDomainJoinPassword")
 
 
@@ -77,7 +80,10 @@ def for_a_dag(imported: Imported) -> Imported:
     overrides, notes = changed.overrides, changed.notes
     changed.steps = overrides.pop("Steps", [])
     if changed.steps:
-        notes.append(f"{len(changed.steps)} steps are run by a task of their own, once the address is bound")
+        names = ", ".join(repr(step["Name"]) for step in changed.steps)
+        notes.append(f"steps {names}: a task of their own runs them, once the address is bound")
+    if all(step["Name"] == _DEBUGGING for step in changed.steps):
+        notes.append("the command has no steps of yours: put them where the DAG says so")
     changed.execution_role_arn = overrides.pop("StepExecutionRoleArn", None)
     if changed.execution_role_arn:
         notes.append("StepExecutionRoleArn is the execution_role_arn of that task")

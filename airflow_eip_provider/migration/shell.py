@@ -46,5 +46,5 @@ def _refuse_expansions(text: str) -> None:
             raise UsageError(
                 "reading the command",
                 problem=f"a shell would put a value in for {part['found']}",
-                remedy="write the value, or let your shell do it: airflow-eip import-cluster -- aws emr create-cluster …",
+                remedy="write the value, or let your shell do it: give the command after -- instead",
             )
