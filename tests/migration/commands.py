@@ -94,9 +94,7 @@ aws emr create-cluster \
             {
                 "Classification": "spark-env",
                 "Properties": {},
-                "Configurations": [
-                    {"Classification": "export", "Properties": {"PYSPARK_PYTHON": "/usr/bin/python3"}}
-                ],
+                "Configurations": [{"Classification": "export", "Properties": {"PYSPARK_PYTHON": "/usr/bin/python3"}}],
             },
         ],
     },
@@ -146,7 +144,7 @@ COMMANDS = {
                     "Type": "CUSTOM_JAR",
                     "Name": "{{ not.a.template }} {% nor this",
                     "Jar": "command-runner.jar",
-                    "Args": ["bash", "-c", "echo \"it's\"\r\n\ttwo\n", "é"],
+                    "Args": ["bash", "-c", 'echo "it\'s"\r\n\ttwo\n', "é"],
                     "Properties": "k1=v1,k2=v2",
                 },
                 {"Type": "HIVE", "Name": "hive", "Args": ["-f", "s3://b/q.sql", "-d", "A=1"]},

@@ -42,7 +42,7 @@ def sent_by_the_real_one(directory: Path, local_aws: LocalAws) -> dict[str, Any]
         capture_output=True,
         check=False,  # the local AWS may refuse a cluster for what it has not: subnets, several primaries
     )
-    (call,) = [event for event in local_aws.events.read(after=before, kind="call")]
+    (call,) = list(local_aws.events.read(after=before, kind="call"))
     assert call["operation"] == "RunJobFlow"
     return dict(call["request"])
 
@@ -99,7 +99,7 @@ def test_files_are_found_as_the_aws_cli_finds_them(tmp_path: Path, monkeypatch: 
 
 
 def test_region_is_the_commands_or_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    least = "aws emr create-cluster --release-label emr-7.5.0 --instance-type m5.xlarge".split()
+    least = ["aws", "emr", "create-cluster", "--release-label", "emr-7.5.0", "--instance-type", "m5.xlarge"]
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
     assert run_job_flow_of(least).region == "eu-west-3"
     assert run_job_flow_of([*least, "--region", "eu-west-2"]).region == "eu-west-2"

@@ -22,8 +22,8 @@ PRINT = "import json, sys; print(json.dumps(sys.argv[1:]))"
         "# it's a comment\na b # \"another\nc",
         "a b#c '#d' \"# e\"",
         "a '$HOME' \\$HOME \"\\$HOME\" '`x`' \"\\`\" 5$ $",
-        "a \"q\\\"r\" 's\"t' \"u'v\" '' \"\"",
-        "a '[{\"Key\": \"x\"}]' {a=1,b=[2]} é",
+        'a "q\\"r" \'s"t\' "u\'v" \'\' ""',
+        'a \'[{"Key": "x"}]\' {a=1,b=[2]} é',
     ],
 )
 def test_words_are_those_of_a_shell(text: str) -> None:
