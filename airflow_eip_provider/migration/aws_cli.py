@@ -75,8 +75,10 @@ def run_job_flow_of(arguments: Sequence[str], *, python: str | None = None) -> R
         )
     except OSError as error:
         raise UsageError("running the AWS CLI", problem=str(error), remedy="name another with --python") from error
-    if done.returncode or not done.stdout:
+    if done.returncode:
         raise _refusal(done.stderr, arguments)
+    if not done.stdout:
+        raise UsageError(_DOING, problem="it sends nothing", remedy="give all of it: aws emr create-cluster …")
     return RunJobFlow(**json.loads(done.stdout))
 
 
@@ -87,7 +89,7 @@ def _refusal(said: str, arguments: Sequence[str]) -> UsageError:
             problem="this Python has no package awscli",
             remedy="pip install 'airflow-eip-provider[import]', or name a Python that has it with --python",
         )
-    message = " ".join(_USAGE.sub("", said).split()).removeprefix("aws: error: ").rstrip(".") or "it sends nothing"
+    message = " ".join(_USAGE.sub("", said).split()).removeprefix("aws: error: ").rstrip(".")
     if "region" in message and "--region" not in arguments:
         return UsageError(_DOING, problem="it names no region", remedy="add --region to it, or set AWS_DEFAULT_REGION")
     # Some errors name the value alone.

@@ -16,6 +16,8 @@ _PARTS = re.compile(
       | (?P<plain>[^'"\\\s]+|\s+|.)""",
     re.VERBOSE | re.DOTALL,
 )
+# In double quotes shlex knows two of the four characters that a backslash escapes.
+_ESCAPED = re.compile(r"\\(?:(?P<unknown>[$`])|.)", re.DOTALL)
 _CONTINUATION = re.compile(r"\\\r?\n")
 _EXPANSION = re.compile(r"(?:\\.)|(?P<found>\$(?:[A-Za-z_]\w*|\{[^}]*\}?|\([^)]*\)?|[0-9@*#?])|`[^`]*`?)", re.DOTALL)
 
@@ -33,6 +35,8 @@ def arguments_of(text: str) -> list[str]:
             _refuse_expansions(found)
         if kind in {"double", "escaped"}:
             found = _CONTINUATION.sub("", found)
+        if kind == "double":
+            found = _ESCAPED.sub(lambda escaped: escaped["unknown"] or escaped[0], found)
         parts.append("" if kind == "comment" else found)
     try:
         return shlex.split("".join(parts))

@@ -64,5 +64,5 @@ def test_what_is_wrong_is_named_with_its_key(values: Any, said: str, tmp_path: P
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="none.json': it cannot be read: No such file"):
+    with pytest.raises(UsageError, match=r"none\.json': it cannot be read: No such file"):
         read_parameters(tmp_path / "none.json")

@@ -158,10 +158,12 @@ COMMANDS = {
     ),
     "kerberos": Command(
         f"{START} --name kerberos {ALONE} --security-configuration krb5 "
-        """--kerberos-attributes 'Realm=EC2.INTERNAL,KdcAdminPassword=p,ADDomainJoinUser=u,ADDomainJoinPassword="a,b"' """
+        "--kerberos-attributes "
+        """'Realm=EC2.INTERNAL,KdcAdminPassword=p,ADDomainJoinUser=u,ADDomainJoinPassword="a,b"'"""
     ),
     "core nodes": Command(
-        f"{START} --name 'core nodes' --instance-groups file://groups.json --auto-scaling-role EMR_AutoScaling_DefaultRole "
+        f"{START} --name 'core nodes' --instance-groups file://groups.json "
+        "--auto-scaling-role EMR_AutoScaling_DefaultRole "
         "--managed-scaling-policy file://scaling.json --unhealthy-node-replacement --no-enable-debugging",
         {
             "groups.json": [
@@ -204,8 +206,9 @@ COMMANDS = {
         "--steps Type=HIVE,Name=hive,Args=[-f,s3://b/q.sql] --bootstrap-actions Path=s3://b/x.sh"
     ),
     "own options": Command(
-        f"aws --output text --query ClusterId emr create-cluster --release-label emr-7.5.0 --name 'own options' {ALONE} "
-        "--region us-east-1 --cli-read-timeout 30 --monitoring-configuration file://monitoring.json --session-enabled",
+        "aws --output text --query ClusterId emr create-cluster --release-label emr-7.5.0 "
+        f"--name 'own options' {ALONE} --region us-east-1 --cli-read-timeout 30 "
+        "--monitoring-configuration file://monitoring.json --session-enabled",
         {"monitoring.json": {"CloudWatchLogConfiguration": {"Enabled": True, "LogGroupName": "emr"}}},
     ),
 }

@@ -23,7 +23,7 @@ PRINT = "import json, sys; print(json.dumps(sys.argv[1:]))"
         "a b#c '#d' \"# e\"",
         "a '$HOME' \\$HOME \"\\$HOME\" '`x`' \"\\`\" 5$ $",
         'a "q\\"r" \'s"t\' "u\'v" \'\' ""',
-        'a \'[{"Key": "x"}]\' {a=1,b=[2]} é',
+        'a \'[{"Key": "x"}]\' {a=1} é',
     ],
 )
 def test_words_are_those_of_a_shell(text: str) -> None:
