@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SCRIPT = Path(__file__).with_name("capture.py")
-_TIMEOUT_SECONDS = 120
 _DOING = "reading the create-cluster command"
 # What the AWS CLI prints around an error: how it is used, and that there is a version 2.
 _USAGE = re.compile(r"\s*usage:.*?aws <command> <subcommand> help\s*", re.DOTALL)
@@ -69,8 +68,8 @@ def run_job_flow_of(arguments: Sequence[str], *, python: str | None = None) -> R
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_SECONDS,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
     except OSError as error:
@@ -86,7 +85,7 @@ def _refusal(said: str, arguments: Sequence[str]) -> UsageError:
     if "No module named 'awscli'" in said:
         return UsageError(
             "running the AWS CLI",
-            problem="this Python has no package awscli",
+            problem="this Python has no package awscli (what --user and PYTHONPATH add does not count)",
             remedy="pip install 'airflow-eip-provider[import]', or name a Python that has it with --python",
         )
     message = " ".join(_USAGE.sub("", said).split()).removeprefix("aws: error: ").rstrip(".")
