@@ -154,9 +154,10 @@ def _literal(value: Any, *, depth: int = 0, used: int = 0) -> str:
     # The comma that follows counts too.
     if not value or depth * _INDENT + used + len(flat) < _LINE_LENGTH:
         return flat
-    members = [(f"{_text(name)}: ", member) for name, member in (value.items() if isinstance(value, dict) else ())] or [
-        ("", member) for member in value
-    ]
+    if isinstance(value, dict):
+        members = [(f"{_text(name)}: ", member) for name, member in value.items()]
+    else:
+        members = [("", member) for member in value]
     inner, outer = " " * (depth + 1) * _INDENT, " " * depth * _INDENT
     lines = [f"{inner}{name}{_literal(member, depth=depth + 1, used=len(name))},\n" for name, member in members]
     opening, closing = "{}" if isinstance(value, dict) else "[]"
@@ -173,12 +174,4 @@ def _flat(value: Any) -> str:
 
 def _text(value: str) -> str:
     """Write a string in double quotes, or in single quotes when that saves escapes."""
-    single = repr(value)
-    if "'" in value and '"' not in value:
-        return single  # repr chose double quotes
-    body = single[1:-1]
-    if '"' not in value:
-        return f'"{body}"'
-    if "'" not in value:
-        return single
-    return json.dumps(value, ensure_ascii=False)
+    return repr(value) if '"' in value and "'" not in value else json.dumps(value, ensure_ascii=False)
