@@ -191,7 +191,8 @@ COMMANDS = {
   --configurations '[{{"Classification":"core-site","Properties":{{"fs.x":"\"y\""}}}}]' \
   --emrfs Consistent=true,RetryCount=5,Args=[fs.s3.x=1] \
   --ec2-attributes '{{"AvailabilityZone":"eu-west-1a","ServiceAccessSecurityGroup":"sg-0123456789abcdef0"}}' \
-  --tags '[{{"Key":"ClusterFunction","Value":"Signals"}}]'"""
+  --tags file://tags.json""",
+        {"tags.json": ["ClusterFunction=Signals", "empty"]},
     ),
     "placement": Command(
         f"{START} --name placement --instance-groups file://groups.json --placement-group-configs InstanceRole=MASTER "
