@@ -174,4 +174,4 @@ def _flat(value: Any) -> str:
 
 def _text(value: str) -> str:
     """Write a string in double quotes, or in single quotes when that saves escapes."""
-    return repr(value) if '"' in value and "'" not in value else json.dumps(value, ensure_ascii=False)
+    return repr(value) if value.count('"') > value.count("'") else json.dumps(value, ensure_ascii=False)
