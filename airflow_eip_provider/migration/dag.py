@@ -17,6 +17,7 @@ _LINE_LENGTH = 88
 _INDENT = 4
 # What Airflow would take for a template, or for the name of a file that holds one.
 _TEMPLATE = re.compile(r"\{\{|\{%|\{#|\r|\n\Z|\.json\Z")
+_NEXT_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NOT_IN_A_DAG_ID = re.compile(r"[^\w.-]+", re.ASCII)
 
 _FILE = '''\
@@ -84,7 +85,7 @@ def dag_id_of(name: str) -> str:
 
 def password_variable(dag_id: str, name: str) -> str:
     """Return the name of the Airflow Variable that holds a password of ``KerberosAttributes``."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    words = _NEXT_WORD.sub("_", name).lower()
     return f"{_NOT_IN_A_DAG_ID.sub('_', dag_id)}_{words}"
 
 
