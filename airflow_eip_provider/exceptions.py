@@ -6,6 +6,7 @@ Every error that this package raises.
     ElasticIpError
     ├── PermanentError                  no retry helps: the task fails at once
     │   ├── InvalidInputError           a parameter is wrong; nothing was changed in AWS
+    │   │   └── UsageError              what a command of the command line was given is wrong
     │   ├── AddressNotFoundError        the allocation ID names no address here
     │   ├── PreflightError              what a launch depends on is not as it must be; nothing was changed in AWS
     │   ├── NotPermittedError           IAM refuses what the task needs
@@ -62,6 +63,7 @@ __all__ = [
     "StepFailedError",
     "SupersededError",
     "TransientError",
+    "UsageError",
     "WaitTimeoutError",
 ]
 
@@ -94,6 +96,10 @@ class TransientError(ElasticIpError):
 
 class InvalidInputError(PermanentError):
     """A parameter is wrong; nothing was changed in AWS."""
+
+
+class UsageError(InvalidInputError):
+    """What a command of the command line was given is wrong; it ends with exit status 2."""
 
 
 class AddressNotFoundError(PermanentError):

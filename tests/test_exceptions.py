@@ -9,6 +9,7 @@ from airflow_eip_provider import exceptions
 
 EXAMPLES = [
     exceptions.InvalidInputError("checking x", problem="wrong", remedy="right"),
+    exceptions.UsageError("reading the command", problem="wrong", remedy="right"),
     exceptions.AddressNotFoundError("eipalloc-1", region="eu-west-1"),
     exceptions.PreflightError("eipalloc-1", ["subnet 'subnet-1': gone; no cluster; another", "quota: low; no; more"]),
     exceptions.NotPermittedError("ec2:AssociateAddress", resource="eipalloc-1"),

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-# Exit statuses; argparse itself ends with 2.
-OK, FAILED, FOUND = 0, 1, 3
+# Exit statuses; argparse itself ends with WRONG.
+OK, FAILED, WRONG, FOUND = 0, 1, 2, 3
 
 
 class Parser(Protocol):

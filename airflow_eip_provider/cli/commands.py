@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli import audit, doctor, iam_policy, reap
-from airflow_eip_provider.cli.command import FAILED
+from airflow_eip_provider.cli import audit, doctor, iam_policy, import_cluster, reap
+from airflow_eip_provider.cli.command import FAILED, WRONG
 from airflow_eip_provider.cli.output import note
-from airflow_eip_provider.exceptions import ElasticIpError
+from airflow_eip_provider.exceptions import ElasticIpError, UsageError
 
 if TYPE_CHECKING:
     import argparse
 
     from airflow_eip_provider.cli.command import Command
 
-COMMANDS: tuple[Command, ...] = (audit.COMMAND, doctor.COMMAND, iam_policy.COMMAND, reap.COMMAND)
+COMMANDS: tuple[Command, ...] = (
+    audit.COMMAND,
+    doctor.COMMAND,
+    iam_policy.COMMAND,
+    import_cluster.COMMAND,
+    reap.COMMAND,
+)
 
 
 def execute(command: Command, options: argparse.Namespace) -> int:
@@ -25,7 +31,7 @@ def execute(command: Command, options: argparse.Namespace) -> int:
         if not _is_expected(error):
             raise
         note(f"error: {error}")
-        return FAILED
+        return WRONG if isinstance(error, UsageError) else FAILED
 
 
 def _is_expected(error: Exception) -> bool:

@@ -94,8 +94,6 @@ class StaticIpCluster(TaskGroup):
         )
         self.create.set_downstream(self.bound)
         self.done = EmptyOperator(task_id="done", **here)
-        # The block may branch. Set afterwards, because a fail-fast DAG takes no task that is made with another rule.
-        self.done.trigger_rule = "none_failed_min_one_success"  # type: ignore[assignment]
         # Both are setups, so that a task of the block that is cleared runs again after both.
         self.terminate.as_teardown(setups=[self.create, self.bound], on_failure_fail_dagrun=True)
 
@@ -178,7 +176,11 @@ class StaticIpCluster(TaskGroup):
             # A teardown of the block is nothing to wait for, as anywhere in Airflow.
             if not task.is_teardown and all(after.is_teardown for after in following):
                 task.set_downstream(self.done)
-        if not self.done.upstream_task_ids:
+        if self.done.upstream_task_ids:
+            # The block may branch. Set here, because a fail-fast DAG takes no task that is made with another rule, and
+            # no DAG takes one after a setup.
+            self.done.trigger_rule = "none_failed_min_one_success"  # type: ignore[assignment]
+        else:
             self.done.set_upstream(self.bound)
 
 

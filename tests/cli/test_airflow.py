@@ -139,6 +139,17 @@ def test_help_names_the_commands(home, command):
     assert "--environment NAME" in python(home, *command, "reap", "--help")
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("dashes", [["--"], []], ids=["--", "no --"])
+def test_command_to_import_may_follow_two_dashes(home, command, dashes):
+    options = ["--dag", "--allocation-id", "eipalloc-0123456789abcdef0"]
+    imported = (
+        "aws emr create-cluster --name daily --region eu-west-1 --release-label emr-7.5.0 --instance-type m5.xlarge"
+    )
+    said = python(home, *command, "import-cluster", *options, *dashes, *imported.split())
+    assert '        "daily",\n        schedule=None,\n' in said
+
+
 def test_dag_runs_dry_and_reaps_when_told_to(home, clusters, clocked, emr, only_looked):
     before = last_event(clocked)
     said = python(home, str(home / "run_reaper.py"), "{}")

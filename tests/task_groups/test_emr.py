@@ -68,6 +68,7 @@ def test_empty_block_is_a_cluster_that_is_bound_and_ends(dag: Any) -> None:
         "azure.terminate": {"azure.bound"},
         "azure.done": {"azure.bound"},
     }
+    dag.validate_setup_teardown()  # as Airflow does when it reads the file
 
 
 def test_tasks_around_the_group_wait_for_the_block_and_never_for_the_teardown(dag: Any) -> None:

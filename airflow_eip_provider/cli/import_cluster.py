@@ -1,0 +1,186 @@
+"""``airflow-eip import-cluster``: what an ``aws emr create-cluster`` command sends, as a DAG or for one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.cli.command import OK, Command, Parser
+from airflow_eip_provider.cli.output import note, only_the_result
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.migration.aws_cli import RunJobFlow
+    from airflow_eip_provider.migration.job_flow import Imported
+
+DESCRIPTION = """\
+Read an "aws emr create-cluster" command with the files that it names, and print its job_flow_overrides: the parameters
+of RunJobFlow as JSON, exactly what the AWS CLI sends, without the bootstrap action that associates an Elastic IP. With
+--dag print a DAG that runs the cluster with the address and its steps. What was changed is said on standard error.
+
+  airflow-eip import-cluster -- aws emr create-cluster --release-label emr-7.5.0 ...
+  airflow-eip import-cluster --dag --parameters parametersValues.json --output dags/signals.py --file launch.sh
+
+Nothing is launched, and AWS is not asked: no credentials are needed, and settings of the AWS CLI, such as a profile,
+are not read. The AWS CLI's own code reads the command: it needs the package awscli, version 1.
+
+Exit status: 0 printed; 1 an error; 2 wrong arguments, such as an option that the AWS CLI does not know."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--file", type=Path, metavar="FILE", help="a file that holds the command")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the result (default: print it)")
+    parser.add_argument("--dag", action="store_true", help="a DAG instead of JSON")
+    parser.add_argument(
+        "--parameters", type=Path, metavar="FILE", help="a parametersValues.json, which names the Elastic IP of the DAG"
+    )
+    parser.add_argument("--allocation-id", metavar="ID", help="the Elastic IP of the DAG, instead of --parameters")
+    parser.add_argument("--dag-id", metavar="ID", help="the id of the DAG (default: after the cluster's name)")
+    parser.add_argument(
+        "--schedule", metavar="TEXT", help="the schedule of the DAG, such as @daily (default: by hand only)"
+    )
+    parser.add_argument(
+        "--script",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a copy of a bootstrap action's script, which shows whether it associates the address; may be given again",
+    )
+    parser.add_argument(
+        "--python", metavar="PYTHON", help="a Python that has the package awscli (default: the one that runs this)"
+    )
+    parser.add_argument(
+        "create_cluster",
+        nargs=argparse.REMAINDER,
+        metavar="-- aws emr create-cluster ...",
+        help="the command, instead of --file",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Translate, and say what was changed."""
+    with only_the_result():
+        result = _result(options)
+    if options.output:
+        options.output.write_text(result, encoding="utf-8")
+        note(f"written to {options.output}")
+    else:
+        print(result, end="")
+    return OK
+
+
+def _result(options: argparse.Namespace) -> str:
+    from airflow_eip_provider.migration.aws_cli import run_job_flow_of
+    from airflow_eip_provider.migration.job_flow import without_association
+
+    command = _command(options)
+    allocation_id = _allocation_id(options)
+    scripts = {path.name: _text(path) for path in options.script}
+    sent = run_job_flow_of(command, python=options.python)
+    note(f"what the AWS CLI {sent.version} sends to region {sent.region}")
+    if sent.ignored:
+        note(f"{', '.join(sent.ignored)}: not part of it; credentials are those of the connection in Airflow")
+    imported = without_association(sent.request, scripts=scripts)
+    return _dag(imported, sent, allocation_id, options) if options.dag else _json(imported)
+
+
+def _json(imported: Imported) -> str:
+    import json
+
+    for text in imported.notes:
+        note(text)
+    if imported.overrides.get("Steps"):
+        note("Steps: EmrCreateWithStaticIpOperator takes none; move them into EmrAddStepsWithStaticIpOperator (--dag)")
+    if not imported.overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"]:
+        note("KeepJobFlowAliveWhenNoSteps is false: EmrCreateWithStaticIpOperator wants it true (--dag)")
+    return json.dumps(imported.overrides, indent=2, ensure_ascii=False) + "\n"
+
+
+def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argparse.Namespace) -> str:
+    from datetime import UTC, datetime
+
+    from airflow_eip_provider.exceptions import InvalidInputError, UsageError
+    from airflow_eip_provider.migration.dag import DagOptions, dag_id_of, dag_source, password_variable
+    from airflow_eip_provider.migration.job_flow import for_a_dag
+    from airflow_eip_provider.operators.preflight import check_topology
+
+    imported = for_a_dag(imported)
+    try:
+        warning = check_topology(imported.overrides, on_multi_node="warn")
+    except InvalidInputError as error:
+        raise UsageError("making a DAG", problem=str(error), remedy="correct the command") from error
+    dag_id = options.dag_id or dag_id_of(imported.overrides["Name"])
+    for text in imported.notes:
+        note(text)
+    if warning:
+        note(f"on_multi_node is warn: {warning}")
+    for name in imported.passwords:
+        note(f"{name} is not written into the DAG: put it into Airflow Variable {password_variable(dag_id, name)}")
+    return dag_source(
+        imported,
+        DagOptions(
+            dag_id=dag_id,
+            allocation_id=allocation_id,
+            region=sent.region,
+            schedule=options.schedule,
+            start=datetime.now(UTC).date(),
+            multi_node=warning is not None,
+        ),
+    )
+
+
+def _command(options: argparse.Namespace) -> list[str]:
+    from airflow_eip_provider.exceptions import UsageError
+    from airflow_eip_provider.migration.shell import arguments_of
+
+    words = list(options.create_cluster)
+    if words[:1] == ["--"]:
+        words = words[1:]
+    if bool(words) == bool(options.file):
+        problem = "it is given twice" if words else "it is missing"
+        raise UsageError("reading the command", problem=problem, remedy="give it after --, or in a file with --file")
+    return words or arguments_of(_text(options.file))
+
+
+def _allocation_id(options: argparse.Namespace) -> str:
+    """Return the address that is named; an empty string when none is needed."""
+    from airflow_eip_provider.cli.parameters import read_parameters
+    from airflow_eip_provider.exceptions import InvalidInputError, UsageError
+    from airflow_eip_provider.operators.preflight import check_allocation_id
+
+    given = options.allocation_id
+    if options.parameters:
+        named = read_parameters(options.parameters).allocation_id
+        if given not in {None, named}:
+            raise UsageError(
+                "making a DAG",
+                problem=f"--allocation-id is {given!r}, allocationID of --parameters {named!r}",
+                remedy="give one",
+            )
+        return named
+    if given:
+        try:
+            check_allocation_id(given)
+        except InvalidInputError as error:
+            raise UsageError("reading --allocation-id", problem=str(error), remedy="correct it") from error
+    elif options.dag:
+        raise UsageError(
+            "making a DAG", problem="no Elastic IP is named", remedy="give --parameters or --allocation-id"
+        )
+    return given or ""
+
+
+def _text(path: Path) -> str:
+    from airflow_eip_provider.exceptions import UsageError
+
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"reading '{path}'", problem=str(error), remedy="name a text file") from error
+
+
+COMMAND = Command(
+    "import-cluster", "turn an aws emr create-cluster command into a DAG", DESCRIPTION, add_arguments, run
+)

@@ -1,0 +1,98 @@
+"""The request of a command, from the AWS CLI's own code in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.exceptions import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SCRIPT = Path(__file__).with_name("capture.py")
+_DOING = "reading the create-cluster command"
+# What the AWS CLI prints around an error: how it is used, and that there is a version 2.
+_USAGE = re.compile(r"\s*usage:.*?aws <command> <subcommand> help\s*", re.DOTALL)
+# Where the region comes from without --region, and how file:// is decoded; nothing else of the user's settings counts.
+_KEPT = {"AWS_DEFAULT_REGION", "AWS_CLI_FILE_ENCODING"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunJobFlow:
+    """
+    What the AWS CLI sends.
+
+    :param request: RunJobFlow's parameters, as on the wire.
+    :param ignored: options about the AWS CLI itself, which have no place in them.
+    :param version: the AWS CLI's.
+    """
+
+    request: dict[str, Any]
+    region: str
+    ignored: list[str]
+    version: str
+
+
+def run_job_flow_of(arguments: Sequence[str], *, python: str | None = None) -> RunJobFlow:
+    """
+    Return what a command sends, and send nothing; the files that it names are read, as from the current directory.
+
+    No credentials are needed, and no settings of the AWS CLI are read.
+
+    :param arguments: the command's words: ``aws emr create-cluster …``.
+    :param python: a Python that has the package awscli; this one by default.
+    :raises UsageError: when there is no AWS CLI, and with its own words when that refuses the command.
+    """
+    if not arguments or Path(arguments[0]).name != "aws":
+        found = f"it starts with {arguments[0]!r}" if arguments else "there is none"
+        raise UsageError(_DOING, problem=found, remedy="give all of it: aws emr create-cluster …")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") or name in _KEPT}
+    environment |= {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+    }
+    try:
+        done = subprocess.run(  # noqa: S603 - this Python, or the one that the user names
+            [python or sys.executable, "-I", str(_SCRIPT), *arguments[1:]],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise UsageError("running the AWS CLI", problem=str(error), remedy="name another with --python") from error
+    if done.returncode:
+        raise _refusal(done.stderr, arguments)
+    if not done.stdout:
+        raise UsageError(_DOING, problem="it sends nothing", remedy="give all of it: aws emr create-cluster …")
+    return RunJobFlow(**json.loads(done.stdout))
+
+
+def _refusal(said: str, arguments: Sequence[str]) -> UsageError:
+    if "No module named 'awscli'" in said:
+        return UsageError(
+            "running the AWS CLI",
+            problem="this Python has no package awscli (what --user and PYTHONPATH add does not count)",
+            remedy="pip install 'airflow-eip-provider[import]', or name a Python that has it with --python",
+        )
+    message = " ".join(_USAGE.sub("", said).split()).removeprefix("aws: error: ").rstrip(".")
+    if "region" in message and "--region" not in arguments:
+        return UsageError(_DOING, problem="it names no region", remedy="add --region to it, or set AWS_DEFAULT_REGION")
+    # Some errors name the value alone.
+    named = [name for name, value in pairwise(arguments) if name.startswith("--") and repr(value) in message]
+    if named and "--" not in message:
+        message = f"{', '.join(named)}: {message}"
+    return UsageError(_DOING, problem=f"the AWS CLI refuses it: {message}", remedy="correct the command")

@@ -1,0 +1,99 @@
+"""What is changed in a request of the AWS CLI, for a cluster whose address is associated from outside."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What shows that a bootstrap action associates an Elastic IP: the parameters file, the program that is known to read
+# it (internetprotocol-….jar), EC2's call, and what people name a script of their own.
+_ASSOCIATES = re.compile(
+    r"""parametersValues\.json
+      | internetprotocol[\w.-]*\.jar
+      | associate[-_]?(?:address|(?:an?[-_]?)?(?:elastic[-_]?ip|eip))""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_DEBUGGING = "Setup Hadoop Debugging"  # what --enable-debugging adds
+_PASSWORDS = ("KdcAdminPassword", "CrossRealmTrustPrincipalPassword", "ADDomainJoinPassword")
+
+
+@dataclass(slots=True)
+class Imported:
+    """
+    A request, and what a DAG does besides.
+
+    :param overrides: RunJobFlow's parameters.
+    :param notes: what was changed, a sentence each.
+    :param steps: for AddJobFlowSteps, once the address is bound.
+    :param passwords: of ``overrides["KerberosAttributes"]``, which a DAG file must not hold: their names.
+    """
+
+    overrides: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    execution_role_arn: str | None = None
+    passwords: list[str] = field(default_factory=list)
+
+
+def without_association(request: Mapping[str, Any], *, scripts: Mapping[str, str]) -> Imported:
+    """
+    Leave out the bootstrap actions that associate an Elastic IP.
+
+    Such an action is known by its path, its arguments, or the text of its script: it names parametersValues.json, or
+    an associating program.
+
+    :param scripts: the text of scripts by file name, as far as the user has copies.
+    """
+    imported = Imported(copy.deepcopy(dict(request)))
+    kept = []
+    for action in imported.overrides.pop("BootstrapActions", []):
+        script = action["ScriptBootstrapAction"]
+        place = f"bootstrap action {action['Name']!r} ({script['Path']})"
+        text = scripts.get(PurePosixPath(script["Path"]).name, "")
+        if named := _ASSOCIATES.search(" ".join([script["Path"], *script.get("Args", [])])):
+            imported.notes.append(f"{place} is left out: it names {named[0]}")
+        elif named := _ASSOCIATES.search(text):
+            imported.notes.append(
+                f"{place} is left out: its script names {named[0]}; if that does anything else, keep the rest of it "
+                "as a bootstrap action"
+            )
+        else:
+            kept.append(action)
+            imported.notes.append(
+                f"{place} stays: nothing shows that it associates the address; if it does, leave it out of the "
+                "command, or give a copy of its script with --script"
+            )
+    if kept:
+        imported.overrides["BootstrapActions"] = kept
+    return imported
+
+
+def for_a_dag(imported: Imported) -> Imported:
+    """Move what would run before the address is bound, or end the cluster before that, to where a DAG does it."""
+    changed = copy.deepcopy(imported)
+    overrides, notes = changed.overrides, changed.notes
+    changed.steps = overrides.pop("Steps", [])
+    if changed.steps:
+        names = ", ".join(repr(step["Name"]) for step in changed.steps)
+        notes.append(f"steps {names}: a task of their own runs them, once the address is bound")
+    if all(step["Name"] == _DEBUGGING for step in changed.steps):
+        notes.append("the command has no steps of yours: put them where the DAG says so")
+    changed.execution_role_arn = overrides.pop("StepExecutionRoleArn", None)
+    if changed.execution_role_arn:
+        notes.append("StepExecutionRoleArn is the execution_role_arn of that task")
+    if not overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"]:
+        overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"] = True
+        notes.append(
+            "--auto-terminate: KeepJobFlowAliveWhenNoSteps is true, because the steps come later; the task terminate "
+            "ends the cluster"
+        )
+    else:
+        notes.append("the cluster does not outlive the DAG run: the task terminate ends it")
+    changed.passwords = [name for name in _PASSWORDS if name in overrides.get("KerberosAttributes", {})]
+    return changed

@@ -1,0 +1,231 @@
+"""``airflow-eip import-cluster``: from a command to a DAG that runs on the local AWS."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.cli.__main__ import main
+from airflow_eip_provider.migration.aws_cli import run_job_flow_of
+from airflow_eip_provider.migration.shell import arguments_of
+from tests.life import Task
+from tests.migration.commands import ALLOCATION, ALONE, ASSOCIATING_SCRIPT, COMMANDS, PARAMETERS, SIGNALS, START
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PARSE = """
+import json, sys
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:  # Airflow < 3.2
+    from airflow.models.dagbag import DagBag
+import socket
+def refuse(*arguments, **options):
+    raise AssertionError(f"network at parse time: {arguments}")
+socket.getaddrinfo = refuse
+bag = DagBag(sys.argv[1])
+tasks = {dag_id: dag.task_ids for dag_id, dag in bag.dags.items()}
+print("\\n" + json.dumps({"errors": bag.import_errors, "tasks": tasks}))
+"""
+# Not the one with three primaries: an address cannot follow them.
+WITH_DAGS = sorted(COMMANDS.keys() - {"placement"})
+
+
+@pytest.fixture
+def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Write a command and its files, carry import-cluster out beside them, and return (status, out, err)."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parametersValues.json").write_text(json.dumps(PARAMETERS))
+    (tmp_path / "bootstrap.sh").write_text(ASSOCIATING_SCRIPT)
+
+    def run(*arguments: str, command: Any = SIGNALS, subnet_id: str = "subnet-0123456789abcdef0") -> Any:
+        command.write(tmp_path, subnet_id=subnet_id)
+        capsys.readouterr()
+        status = main(["import-cluster", *arguments])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+def test_json_is_what_the_aws_cli_sends(imported: Any) -> None:
+    status, out, err = imported("--file", "launch.sh")
+    assert status == 0
+    assert json.loads(out) == run_job_flow_of(arguments_of(SIGNALS.text)).request
+    assert "bootstrap action 'Bootstrap Actions' (s3://signals/bootstrap.sh) stays" in err
+    assert "Steps: EmrCreateWithStaticIpOperator takes none" in err
+
+
+def test_command_after_two_dashes_is_the_same_as_in_a_file(imported: Any) -> None:
+    by_file = imported("--file", "launch.sh")
+    assert imported("--", *arguments_of(SIGNALS.text)) == by_file
+    assert imported(*arguments_of(SIGNALS.text)) == by_file
+
+
+def test_association_is_left_out_when_its_script_is_shown(imported: Any) -> None:
+    _, out, err = imported("--file", "launch.sh", "--script", "bootstrap.sh")
+    whole = run_job_flow_of(arguments_of(SIGNALS.text)).request
+    del whole["BootstrapActions"]
+    assert json.loads(out) == whole
+    assert "is left out: its script names internetprotocol-jar-with-dependencies.jar" in err
+
+
+@pytest.mark.airflow
+def test_every_dag_parses_and_is_formatted(imported: Any, tmp_path: Path) -> None:
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    for name in WITH_DAGS:
+        output = str(dags / f"{name.replace(' ', '_')}.py")
+        options = ["--dag", "--file", "launch.sh", "--parameters", "parametersValues.json", "--output", output]
+        status, out, err = imported(*options, command=COMMANDS[name])
+        assert (status, out) == (0, ""), err
+    environment = {
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+
+    parsed = subprocess.run(
+        [sys.executable, "-c", PARSE, str(dags)], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert parsed.returncode == 0, parsed.stderr[-3000:]
+    found = json.loads(parsed.stdout.splitlines()[-1])
+    assert found["errors"] == {}
+    assert len(found["tasks"]) == len(WITH_DAGS)
+    assert sorted(found["tasks"]["steps"]) == [
+        f"cluster.{n}" for n in ("bound", "create", "done", "steps", "terminate")
+    ]
+    for length in ("88", "120"):
+        ruff = [sys.executable, "-m", "ruff", "format", "--isolated", "--check", "--line-length", length, str(dags)]
+        assert subprocess.run(ruff, capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def run_dag(clocked: Any) -> Callable[[Path], Any]:
+    """Run the tasks of a DAG file in their order, on the local AWS; return the cluster's id."""
+
+    def run(path: Path) -> str:
+        module = runpy.run_path(str(path))
+        dag = module["cluster"].dag
+        job_flow_id = None
+        for task_id in ("create", "bound", "steps", "terminate"):
+            if f"cluster.{task_id}" not in dag.task_ids:
+                continue
+            operator = dag.get_task(f"cluster.{task_id}").prepare_for_execution()
+            if job_flow_id:
+                operator.job_flow_id = job_flow_id
+            context = {"dag": dag, "run_id": "run-1"}
+            operator.aws_conn_id = None
+            operator.render_template_fields(context)
+            result = Task(operator, dag_id=dag.dag_id).run()
+            job_flow_id = job_flow_id or result
+        return str(job_flow_id)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["signals", "steps", "core nodes", "step shorthand"])
+def test_dag_runs_and_sends_what_the_command_did(
+    name: str, imported: Any, run_dag: Any, clocked: Any, ec2: Any, emr: Any, tmp_path: Path
+) -> None:
+    subnet_id = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    emr.create_security_configuration(Name="Secure EMR S3 Access", SecurityConfiguration="{}")
+    (tmp_path / "parametersValues.json").write_text(json.dumps({**PARAMETERS, "allocationID": allocation_id}))
+    options = ["--dag", "--file", "launch.sh", "--parameters", "parametersValues.json", "--output", "dag.py"]
+    status, _, err = imported(*options, "--script", "bootstrap.sh", command=COMMANDS[name], subnet_id=subnet_id)
+    assert status == 0, err
+    expected = run_job_flow_of(arguments_of((tmp_path / "launch.sh").read_text())).request
+    if name == "signals":
+        del expected["BootstrapActions"]
+    expected["Instances"]["KeepJobFlowAliveWhenNoSteps"] = True
+    expected.setdefault("AutoTerminationPolicy", {"IdleTimeout": 3600})
+    steps, role = expected.pop("Steps", []), expected.pop("StepExecutionRoleArn", None)
+
+    job_flow_id = run_dag(tmp_path / "dag.py")
+
+    (sent,) = [call["request"] for call in clocked.events.calls("RunJobFlow")]
+    tags = [tag for tag in sent["Tags"] if not tag["Key"].startswith("airflow-eip:")]
+    assert {**sent, "Tags": tags} == expected
+    added = [call["request"] for call in clocked.events.calls("AddJobFlowSteps")]
+    assert [step["HadoopJarStep"] for call in added for step in call["Steps"]] == [s["HadoopJarStep"] for s in steps]
+    assert [call.get("ExecutionRoleArn") for call in added] == [role] * bool(steps)
+    associated = [c["request"] for c in clocked.events.calls("AssociateAddress") if c["status"] == 200]
+    assert [request["AllocationId"] for request in associated if "DryRun" not in request] == [allocation_id]
+    assert emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Status"]["State"] in {"TERMINATING", "TERMINATED"}
+    assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]
+
+
+def test_passwords_are_not_written_into_the_dag(imported: Any) -> None:
+    status, out, err = imported(
+        "--dag", "--file", "launch.sh", "--allocation-id", ALLOCATION, command=COMMANDS["kerberos"]
+    )
+    assert status == 0
+    assert "a,b" not in out + err
+    assert '"KdcAdminPassword": "{{ var.value.get(\'kerberos_kdc_admin_password\') }}"' in out
+    assert "put it into Airflow Variable kerberos_ad_domain_join_password" in err
+
+
+def test_dag_is_named_and_scheduled_as_told(imported: Any) -> None:
+    _, out, _ = imported("--dag", "--allocation-id", ALLOCATION, "--file", "launch.sh")
+    assert '        "daily_signals",\n        schedule=None,\n' in out
+    options = ["--dag-id", "signals", "--schedule", "@daily", "--allocation-id", ALLOCATION, "--file", "launch.sh"]
+    _, out, _ = imported("--dag", *options)
+    assert '        "signals",\n        schedule="@daily",\n' in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "reading the command: it is missing"),
+        (["--file", "launch.sh", "--", "aws"], "reading the command: it is given twice"),
+        (["--file", "none.sh"], "none.sh"),
+        (["--file", "launch.sh", "--script", "none.sh"], "none.sh"),
+        (["--dag", "--file", "launch.sh"], "no Elastic IP is named; give --parameters or --allocation-id"),
+        (["--dag", "--file", "launch.sh", "--parameters", "none.json"], "none.json"),
+        (["--dag", "--file", "launch.sh", "--allocation-id", "203.0.113.7"], "allocation_id '203.0.113.7'"),
+        (
+            ["--dag", "--file", "launch.sh", "--parameters", "parametersValues.json", "--allocation-id", "eipalloc-1"],
+            "--allocation-id is 'eipalloc-1', allocationID of --parameters 'eipalloc-0123456789abcdef0'",
+        ),
+        (["--", *START.split(), *ALONE.split(), "--no-such-option"], "Unknown options: --no-such-option"),
+        (
+            [
+                "--dag",
+                "--allocation-id",
+                ALLOCATION,
+                "--",
+                *START.split(),
+                "--instance-groups",
+                "InstanceGroupType=MASTER,InstanceType=m5.xlarge,InstanceCount=3",
+            ],
+            "they ask for 3 primary nodes",
+        ),
+    ],
+)
+def test_wrong_arguments_end_with_status_2_and_are_named(
+    arguments: list[str], said: str, imported: Any, local_aws: Any
+) -> None:
+    status, out, err = imported(*arguments)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert local_aws.events.calls() == []
+
+
+def test_bad_parameters_end_with_status_2_before_anything_is_written(imported: Any, tmp_path: Path) -> None:
+    (tmp_path / "parametersValues.json").write_text('{"clusterVPCID": "vpc-0123456789abcdef0"}')
+    options = ["--dag", "--file", "launch.sh", "--parameters", "parametersValues.json", "--output", "dag.py"]
+    status, _, err = imported(*options)
+    assert status == 2
+    assert "key 'allocationID' is missing" in err
+    assert not (tmp_path / "dag.py").exists()
