@@ -13,6 +13,10 @@ EXAMPLES = [
     exceptions.AddressUnusableError("eipalloc-1", problem="classic", remedy="another"),
     exceptions.NotPermittedError("ec2:AssociateAddress", resource="eipalloc-1"),
     exceptions.MissingConnectionError("aws_1"),
+    exceptions.MissingExtraError("azure", doing="using Azure's API", module="azure.mgmt.sql"),
+    exceptions.AzureRefusedError("reading rules", code="AuthorizationFailed", problem="no", remedy="grant it"),
+    exceptions.AzureUnavailableError("reading rules", problem="429"),
+    exceptions.FirewallRuleConflictError("eip", server="sales", admits="203.0.113.1", public_ip="203.0.113.2"),
     exceptions.NotBoundError("eipalloc-1", job_flow_id="j-1", place="not associated"),
     exceptions.AddressLostError(
         "eipalloc-1", job_flow_id="j-1", place="on instance 'i-1'", consequence="cancelled s-1"

@@ -16,6 +16,8 @@ class Durations:
     :param terminating: A cluster is TERMINATING for this long.
     :param instance_shutdown: Its instances are ``shutting-down`` for this long meanwhile.
     :param address_drop: EC2 takes an Elastic IP off a terminated instance this long after.
+    :param firewall_rule: A firewall rule made through Azure Resource Manager admits after this long; Azure says up to
+        five minutes.
     """
 
     fulfilment: float = 10
@@ -25,6 +27,7 @@ class Durations:
     terminating: float = 60
     instance_shutdown: float = 30
     address_drop: float = 5
+    firewall_rule: float = 180
 
     def __post_init__(self) -> None:
         if self.fulfilment + self.instance_boot > self.starting:
