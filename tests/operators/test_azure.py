@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import AzureUnavailableError
+from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook
+from airflow_eip_provider.local_aws.azure_arm import SUBSCRIPTION_ID
 from airflow_eip_provider.local_aws.azure_sql.firewall import Rule
 from airflow_eip_provider.operators.azure import AzureSqlFirewallRuleOperator
 from tests.azure import SERVER_ID, arm_calls, azure, connection
@@ -19,6 +23,7 @@ IP = "203.0.113.99"
 RULE = f"eip-{IP}"
 WRITE = "Microsoft.Sql/servers/firewallRules/write"
 READ = "Microsoft.Sql/servers/firewallRules/read"
+GOVERNMENT = {"cloud_environment": "AzureUSGovernment"}
 
 
 def run(**parameters: Any) -> Any:
@@ -176,11 +181,47 @@ def test_a_connection_that_is_of_no_use_is_refused(azure, monkeypatch, extra, me
         run()
 
 
-def test_no_secret_is_logged_or_told_and_a_stand_in_is_sent_none(azure, logged, clocked, caplog):
+def test_a_plain_http_stand_in_is_never_shown_the_secret(azure):
+    with AzureSqlFirewallHook() as hook:
+        client, _ = hook.get_conn(SUBSCRIPTION_ID)
+        assert client._config.credential.get_token().token == "local"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "endpoint"),
+    [({}, "https://management.azure.com"), (GOVERNMENT, "https://management.usgovcloudapi.net")],
+)
+def test_a_service_principal_is_handed_to_azures_client_and_is_in_no_log(monkeypatch, logged, caplog, cloud, endpoint):
+    from azure.identity import ClientSecretCredential  # noqa: PLC0415 - slow
+
     caplog.set_level("DEBUG")
-    run()
-    clocked.deny(READ)
-    with pytest.raises(AirflowFailException) as caught:
+    monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", connection(tenantId=SUBSCRIPTION_ID, **cloud))
+    with AzureSqlFirewallHook() as hook:
+        config = hook.get_conn(SUBSCRIPTION_ID)[0]._config
+        assert isinstance(config.credential, ClientSecretCredential)
+        assert (config.base_url, config.credential_scopes) == (endpoint, [f"{endpoint}/.default"])
+        assert config.subscription_id == SUBSCRIPTION_ID
+    assert "s3cr3t-of-azure" not in logged()
+
+
+def test_without_a_service_principal_azures_own_search_for_credentials_is_used(monkeypatch):
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - slow
+
+    monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", '{"conn_type": "azure"}')
+    with AzureSqlFirewallHook() as hook:
+        assert isinstance(hook.get_conn(SUBSCRIPTION_ID)[0]._config.credential, DefaultAzureCredential)
+
+
+def test_without_the_extra_an_operator_says_what_to_install(azure, monkeypatch):
+    monkeypatch.setitem(sys.modules, "azure.mgmt.sql", None)
+    with pytest.raises(
+        AirflowFailException, match=r"'azure.mgmt.sql' is not .*pip install 'airflow-eip-provider\[azure\]'"
+    ):
         run()
-    seen = logged() + str(caught.value) + str(clocked.events.read())
-    assert "s3cr3t-of-azure" not in seen
+
+
+def test_nothing_of_azures_is_imported_before_it_is_used():
+    modules = ", ".join(f"airflow_eip_provider.{kind}.azure" for kind in ("operators", "sensors", "hooks", "triggers"))
+    code = f"import sys, {modules}; print(sorted(name for name in sys.modules if name.startswith(('azure', 'msal'))))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
