@@ -26,7 +26,7 @@ except ImportError:  # Airflow 2.11 and 3.0
 try:  # Airflow >= 3.1
     from airflow.sdk import BaseHook
 except ImportError:  # Airflow 2.11 and 3.0
-    from airflow.hooks.base import BaseHook  # type: ignore[no-redef]
+    from airflow.hooks.base import BaseHook  # type: ignore[no-redef,attr-defined]
 
 try:  # Airflow >= 3.0
     from airflow.sdk import BaseOperator, TaskGroup

@@ -144,7 +144,7 @@ def encryption(answer: bytes) -> int:
     while answer[at] != END:
         token, offset, _ = struct.unpack_from(">BHH", answer, at)
         if token == 1:
-            return answer[offset]
+            return int(answer[offset])
         at += 5
     return ENCRYPT_NOT_SUPPORTED
 

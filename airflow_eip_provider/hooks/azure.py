@@ -257,7 +257,7 @@ class AzureSqlFirewallHook(BaseHook):
     ) -> None:
         self.close()
 
-    def get_conn(self, subscription_id: str) -> tuple[Any, dict[str, Any]]:
+    def client_of(self, subscription_id: str) -> tuple[Any, dict[str, Any]]:
         """
         Return azure-mgmt-sql's client of a subscription, kept until :meth:`close`, and the options of its calls.
 
@@ -285,9 +285,8 @@ class AzureSqlFirewallHook(BaseHook):
         else:
             # azure-mgmt-sql takes azure-identity's credentials only, which AzureBaseHook hands out when it is asked to.
             wish = {**extra, "use_azure_identity_object": True}
-            credential = AzureBaseHook(conn_id=self.azure_conn_id).get_credential(
-                conn=SimpleNamespace(login=connection.login, password=connection.password, extra_dejson=wish)
-            )
+            asking: Any = SimpleNamespace(login=connection.login, password=connection.password, extra_dejson=wish)
+            credential = AzureBaseHook(conn_id=self.azure_conn_id).get_credential(conn=asking)
         client = SqlManagementClient(
             credential, subscription_id, base_url=endpoint, credential_scopes=[f"{endpoint}/.default"]
         )
@@ -313,7 +312,7 @@ class AzureSqlFirewallHook(BaseHook):
 
     def _call(self, doing: str, server: SqlServer, call: Callable[[Any, dict[str, Any]], Any]) -> Any:
         """Make one call; azure-core has waited as Retry-After says, and tried again, before it gives up."""
-        client, options = self.get_conn(server.subscription_id)
+        client, options = self.client_of(server.subscription_id)
         from azure.core.exceptions import AzureError  # noqa: PLC0415 - an extra, and installed: there is a client
 
         try:

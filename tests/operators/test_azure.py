@@ -183,7 +183,7 @@ def test_a_connection_that_is_of_no_use_is_refused(azure, monkeypatch, extra, me
 
 def test_a_plain_http_stand_in_is_never_shown_the_secret(azure):
     with AzureSqlFirewallHook() as hook:
-        client, _ = hook.get_conn(SUBSCRIPTION_ID)
+        client, _ = hook.client_of(SUBSCRIPTION_ID)
         assert client._config.credential.get_token().token == "local"
 
 
@@ -197,7 +197,7 @@ def test_a_service_principal_is_handed_to_azures_client_and_is_in_no_log(monkeyp
     caplog.set_level("DEBUG")
     monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", connection(tenantId=SUBSCRIPTION_ID, **cloud))
     with AzureSqlFirewallHook() as hook:
-        config = hook.get_conn(SUBSCRIPTION_ID)[0]._config
+        config = hook.client_of(SUBSCRIPTION_ID)[0]._config
         assert isinstance(config.credential, ClientSecretCredential)
         assert (config.base_url, config.credential_scopes) == (endpoint, [f"{endpoint}/.default"])
         assert config.subscription_id == SUBSCRIPTION_ID
@@ -209,7 +209,7 @@ def test_without_a_service_principal_azures_own_search_for_credentials_is_used(m
 
     monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", '{"conn_type": "azure"}')
     with AzureSqlFirewallHook() as hook:
-        assert isinstance(hook.get_conn(SUBSCRIPTION_ID)[0]._config.credential, DefaultAzureCredential)
+        assert isinstance(hook.client_of(SUBSCRIPTION_ID)[0]._config.credential, DefaultAzureCredential)
 
 
 def test_without_the_extra_an_operator_says_what_to_install(azure, monkeypatch):

@@ -82,8 +82,16 @@ class Cluster:
 
 @pytest.fixture
 def cluster(
-    clocked: Any, runner: ProcessStepRunner, ec2: Any, emr: Any, s3: Any, start_cluster: Any, monkeypatch: Any
+    clocked: Any,
+    runner: ProcessStepRunner,
+    ec2: Any,
+    emr: Any,
+    s3: Any,
+    subnet_id: str,
+    start_cluster: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Cluster]:
+    ec2.modify_subnet_attribute(SubnetId=subnet_id, MapPublicIpOnLaunch={"Value": False})
     monkeypatch.setattr(clocked, "step_runner", runner)
     monkeypatch.setattr(clocked.emr.life.queue, "_runner", runner)
     yield Cluster(clocked, {"emr": emr, "ec2": ec2, "s3": s3}, start_cluster)
