@@ -23,6 +23,11 @@ except ImportError:  # Airflow 2.11 and 3.0
         TaskDeferred,
     )
 
+try:  # Airflow >= 3.1
+    from airflow.sdk import BaseHook
+except ImportError:  # Airflow 2.11 and 3.0
+    from airflow.hooks.base import BaseHook  # type: ignore[no-redef,attr-defined]
+
 try:  # Airflow >= 3.0
     from airflow.sdk import BaseOperator, TaskGroup
 except ImportError:  # Airflow 2.11
@@ -50,6 +55,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "BaseHook",
     "BaseOperator",
     "BaseTrigger",
     "Context",

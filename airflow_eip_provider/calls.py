@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from airflow_eip_provider.exceptions import LockStoreUnavailableError, NotKnownYetError
+from airflow_eip_provider.exceptions import AzureUnavailableError, LockStoreUnavailableError, NotKnownYetError
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Call:
     """
     One request.
 
-    :param service: boto3's name of the service: "ec2", "emr", "s3" or "dynamodb".
+    :param service: boto3's name of the service: "ec2", "emr", "s3" or "dynamodb"; or "azure".
     :param operation: the client's method, e.g. "describe_addresses".
     """
 
@@ -65,7 +65,7 @@ def is_transient(error: Exception) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return error_code(error) in THROTTLING_CODES or status >= _SERVER_ERROR
-    return isinstance(error, (*_NO_WHOLE_ANSWER, LockStoreUnavailableError, NotKnownYetError))
+    return isinstance(error, (*_NO_WHOLE_ANSWER, AzureUnavailableError, LockStoreUnavailableError, NotKnownYetError))
 
 
 def is_denied(error: Exception) -> bool:

@@ -11,6 +11,9 @@ Every error that this package raises.
     │   ├── PreflightError              what a launch depends on is not as it must be; nothing was changed in AWS
     │   ├── NotPermittedError           IAM refuses what the task needs
     │   ├── MissingConnectionError      the Airflow connection does not exist
+    │   ├── MissingExtraError           an optional part of this package is not installed
+    │   ├── AzureRefusedError           Azure refuses the request, and will again
+    │   ├── FirewallRuleConflictError   a firewall rule of that name admits something else
     │   ├── NotBoundError               a step was to run on a cluster without the address
     │   ├── AddressLostError            the address left the cluster while it was needed
     │   ├── NotLeasedError              a step was to run on a cluster whose tenancy has ended or is ending
@@ -26,6 +29,7 @@ Every error that this package raises.
         ├── LockStoreUnavailableError   the lock store gives no answer
         ├── LeaseLostError              the lease went to another owner while this one was not looking
         ├── SupersededError             a newer try of the same task is at work
+        ├── AzureUnavailableError       Azure gives no answer, or throttles
         ├── LaunchUnclearError          RunJobFlow got no answer and no cluster of this launch can be found
         ├── StepFailedError             EMR ended a step other than COMPLETED
         └── ReapingFailedError          some of the clusters that were to be reaped could not be
@@ -42,9 +46,12 @@ __all__ = [
     "AddressBusyError",
     "AddressLostError",
     "AddressNotFoundError",
+    "AzureRefusedError",
+    "AzureUnavailableError",
     "ClusterEndedError",
     "CorruptRecordError",
     "ElasticIpError",
+    "FirewallRuleConflictError",
     "InvalidInputError",
     "KilledError",
     "LaunchUnclearError",
@@ -52,6 +59,7 @@ __all__ = [
     "LockStoreError",
     "LockStoreUnavailableError",
     "MissingConnectionError",
+    "MissingExtraError",
     "NewerRecordError",
     "NotBoundError",
     "NotKnownYetError",
@@ -149,13 +157,44 @@ class NotPermittedError(PermanentError):
 class MissingConnectionError(PermanentError):
     """The Airflow connection does not exist; there is no silent fall back to default credentials."""
 
-    def __init__(self, conn_id: str) -> None:
+    def __init__(
+        self, conn_id: str, *, otherwise: str = ", or pass aws_conn_id=None to use boto3's default credentials"
+    ) -> None:
         super().__init__(
-            f"reading Airflow connection '{conn_id}'",
-            problem="it does not exist",
-            remedy="create it, or pass aws_conn_id=None to use boto3's default credentials",
+            f"reading Airflow connection '{conn_id}'", problem="it does not exist", remedy=f"create it{otherwise}"
         )
         self.conn_id = conn_id
+
+
+class MissingExtraError(PermanentError):
+    """An optional part of this package is not installed."""
+
+    def __init__(self, extra: str, *, doing: str, module: str | None) -> None:
+        super().__init__(
+            doing,
+            problem=f"Python module '{module}' is not installed",
+            remedy=f"pip install 'airflow-eip-provider[{extra}]', wherever tasks and triggers run",
+        )
+
+
+class AzureRefusedError(PermanentError):
+    """Azure refuses the request, and will again: its own code and words."""
+
+    def __init__(self, doing: str, *, code: str, problem: str, remedy: str) -> None:
+        super().__init__(doing, problem=f"Azure answers {code}: {problem}", remedy=remedy)
+        self.code = code
+
+
+class FirewallRuleConflictError(PermanentError):
+    """A firewall rule of that name admits something else; it is not changed."""
+
+    def __init__(self, name: str, *, server: str, admits: str, public_ip: str) -> None:
+        super().__init__(
+            f"using firewall rule '{name}' of Azure SQL server '{server}' for {public_ip}",
+            problem=f"it admits {admits}, and is left as it is",
+            remedy="choose another rule_name, or remove that rule by hand if nobody needs it",
+        )
+        self.name = name
 
 
 class NotBoundError(PermanentError):
@@ -323,6 +362,13 @@ class KilledError(TransientError):
             problem="this task was killed, and has cleaned up",
             remedy="nothing further is changed in AWS; a retry starts again",
         )
+
+
+class AzureUnavailableError(TransientError):
+    """Azure gives no answer, or throttles for longer than its own client waits."""
+
+    def __init__(self, doing: str, *, problem: str) -> None:
+        super().__init__(doing, problem=problem, remedy="a retry goes on where this try stopped")
 
 
 class LaunchUnclearError(TransientError):

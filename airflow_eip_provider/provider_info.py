@@ -30,10 +30,10 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["aws"],
             }
         ],
-        "operators": [_modules("operators", "emr", "eip")],
-        "sensors": [_modules("sensors", "eip")],
-        "hooks": [_modules("hooks", "eip", "emr", "lock", "step_logs")],
-        "triggers": [_modules("triggers", "eip", "emr", "lock")],
+        "operators": [_modules("operators", "emr", "eip", "azure")],
+        "sensors": [_modules("sensors", "eip", "azure")],
+        "hooks": [_modules("hooks", "azure", "eip", "emr", "lock", "step_logs")],
+        "triggers": [_modules("triggers", "azure", "eip", "emr", "lock")],
         "extra-links": ["airflow_eip_provider.links.eip.ElasticIpLink"],
         "cli": ["airflow_eip_provider.cli.definition.get_eip_cli_commands"],
         "config": {

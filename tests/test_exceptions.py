@@ -14,6 +14,10 @@ EXAMPLES = [
     exceptions.PreflightError("eipalloc-1", ["subnet 'subnet-1': gone; no cluster; another", "quota: low; no; more"]),
     exceptions.NotPermittedError("ec2:AssociateAddress", resource="eipalloc-1"),
     exceptions.MissingConnectionError("aws_1"),
+    exceptions.MissingExtraError("azure", doing="using Azure's API", module="azure.mgmt.sql"),
+    exceptions.AzureRefusedError("reading rules", code="AuthorizationFailed", problem="no", remedy="grant it"),
+    exceptions.AzureUnavailableError("reading rules", problem="429"),
+    exceptions.FirewallRuleConflictError("eip", server="sales", admits="203.0.113.1", public_ip="203.0.113.2"),
     exceptions.NotBoundError("eipalloc-1", job_flow_id="j-1", place="not associated"),
     exceptions.AddressLostError(
         "eipalloc-1", job_flow_id="j-1", place="on instance 'i-1'", consequence="cancelled s-1"

@@ -20,6 +20,8 @@ class Durations:
     :param nat_gateway_start: It is ``pending`` for this long, the association included.
     :param nat_gateway_deletion: It is ``deleting`` for this long, and keeps its address meanwhile.
     :param nat_gateway_memory: EC2 tells of one that is deleted or has failed for this long.
+    :param firewall_rule: A firewall rule made through Azure Resource Manager admits after this long; Azure says up to
+        five minutes.
     """
 
     fulfilment: float = 10
@@ -33,6 +35,7 @@ class Durations:
     nat_gateway_start: float = 90
     nat_gateway_deletion: float = 60
     nat_gateway_memory: float = 3600
+    firewall_rule: float = 180
 
     def __post_init__(self) -> None:
         if self.fulfilment + self.instance_boot > self.starting:

@@ -45,7 +45,7 @@ class Services(Protocol):
         """Return a region's EC2."""
 
 
-class Control(Protocol):
+class Door(Protocol):
     """Answers what is not AWS's API."""
 
     def handles(self, environ: Environ) -> bool:
@@ -58,15 +58,16 @@ class Control(Protocol):
 class Gateway:
     """Takes each API call through faults, the services and the event log; one call at a time has effects."""
 
-    def __init__(self, services: Services, control: Control) -> None:
+    def __init__(self, services: Services, *others: Door) -> None:
         self._services = services
-        self._control = control
+        self._others = others
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        if self._control.handles(environ):
-            return self._control.answer(environ)(environ, start_response)
+        for other in self._others:
+            if other.handles(environ):
+                return other.answer(environ)(environ, start_response)
         call = parse_call(environ, read_body(environ))
         fault = self._take_fault(call)
         if fault is not None and fault.kind == "delay":

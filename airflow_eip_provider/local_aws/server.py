@@ -12,6 +12,7 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.http import http_date
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from airflow_eip_provider.local_aws.azure_arm import AzureResourceManager
 from airflow_eip_provider.local_aws.azure_sql.firewall import Rule
 from airflow_eip_provider.local_aws.clock import GuardedClock, ManualClock
 from airflow_eip_provider.local_aws.control import ControlApi
@@ -80,7 +81,11 @@ class LocalAws:
         self.faults = Faults()
         self.permissions = Permissions(self)
         self._server: BaseWSGIServer = make_server(
-            host, port, Gateway(self, ControlApi(self)), threaded=True, request_handler=_handler(self.clock)
+            host,
+            port,
+            Gateway(self, ControlApi(self), AzureResourceManager(self)),
+            threaded=True,
+            request_handler=_handler(self.clock),
         )
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="local-aws", daemon=True

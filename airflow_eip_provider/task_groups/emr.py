@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_eip_provider.airflow_compat import BaseOperator, EmptyOperator, TaskGroup
+from airflow_eip_provider.egress_probe import egress_probe_step
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.emr import (
@@ -16,6 +17,7 @@ from airflow_eip_provider.operators.emr import (
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 # Which of Airflow's parameters are a group's and which are every task's differs between its versions.
@@ -27,6 +29,7 @@ _SHARED = frozenset(
 
 
 _LAUNCHED = "{{ ti.xcom_pull(task_ids='%s', key='job_flow_id', map_indexes=ti.map_index) }}"
+_PUBLIC_IP = "{{ ti.xcom_pull(task_ids='%s', key='static_ip', map_indexes=ti.map_index)['public_ip'] }}"
 
 
 class StaticIpCluster(TaskGroup):
@@ -126,6 +129,23 @@ class StaticIpCluster(TaskGroup):
         added = EmrAddStepsWithStaticIpOperator(task_id=task_id, steps=steps, **{**self._shared, **kwargs})
         self._steps.append(added)
         return added
+
+    def probe_egress(
+        self, servers: Sequence[str] = (), *, task_id: str = "probe_egress", **kwargs: Any
+    ) -> EmrAddStepsWithStaticIpOperator:
+        """
+        Add a task that fails unless the cluster leaves from the address, and each Azure SQL server admits it.
+
+        :param servers: as of ``egress_probe_step``: ``HOST[:PORT][/DATABASE]``.
+        :param kwargs: any further parameter of ``egress_probe_step``.
+        :raises InvalidInputError: outside the ``with`` block, and for what cannot be a server.
+        """
+        step = egress_probe_step(
+            public_ip=_PUBLIC_IP % self.create.task_id,
+            servers=servers,
+            **{"action_on_failure": "CONTINUE", **kwargs},  # Airflow starts nothing that depends on it
+        )
+        return self.steps([step], task_id=task_id)
 
     def release_address(self, *, task_id: str = "release", **kwargs: Any) -> EipReleaseOperator:
         """

@@ -212,6 +212,27 @@ def test_a_cleared_step_has_a_new_cluster_and_a_cleared_follower_has_not(dag: An
     assert cleared("after") == {"after"}
 
 
+def test_a_probe_expects_the_address_that_was_bound_and_comes_before_what_it_is_for(dag: Any) -> None:
+    with cluster_of() as cluster:
+        probe = cluster.probe_egress(["sales.database.windows.net"], wait_seconds=60)
+        probe >> cluster.steps([STEP])
+
+    class Bound:
+        map_index = -1
+
+        def xcom_pull(self, **where: Any) -> dict[str, str]:
+            assert where == {"task_ids": "azure.create", "key": "static_ip", "map_indexes": -1}
+            return {"public_ip": "203.0.113.9"}
+
+    [step] = probe.render_template(probe.steps, {"ti": Bound()})
+    assert step["HadoopJarStep"]["Args"][4:] == [
+        *("--expect", "203.0.113.9", "--wait", "60", "--timeout", "15"),
+        *("--server", "sales.database.windows.net", "--echo", "https://checkip.amazonaws.com"),
+    ]
+    assert upstream(dag)["azure.probe_egress"] == {"azure.bound"}
+    assert upstream(dag)["azure.steps"] == {"azure.probe_egress"}
+
+
 def test_failing_to_end_the_cluster_is_to_fail_the_run(dag: Any) -> None:
     with cluster_of() as cluster:
         pass

@@ -47,6 +47,7 @@ class Firewall:
 
     def __init__(self, *, on_change: Callable[..., Any]) -> None:
         self._rules: dict[str, Rule] = {}
+        self._waiting: set[str] = set()
         self._lock = threading.Lock()
         self._on_change = on_change
 
@@ -55,23 +56,41 @@ class Firewall:
         with self._lock:
             return [self._rules[name] for name in sorted(self._rules)]
 
-    def put(self, rule: Rule) -> None:
-        """Add a rule, or replace the one of its name."""
+    def put(self, rule: Rule, *, in_force: bool = True) -> None:
+        """
+        Add a rule, or replace the one of its name.
+
+        :param in_force: whether it admits from now on, or only from :meth:`enforce` on.
+        """
         with self._lock:
             self._rules[rule.name] = rule
+            self._waiting.discard(rule.name)
+            if not in_force:
+                self._waiting.add(rule.name)
         self._on_change("firewall", change="put", name=rule.name, start=rule.start_ip_address, end=rule.end_ip_address)
+
+    def enforce(self, rule: Rule) -> None:
+        """Let a rule admit from now on, unless it has been replaced or removed meanwhile."""
+        with self._lock:
+            came = self._rules.get(rule.name) == rule and rule.name in self._waiting
+            if came:
+                self._waiting.discard(rule.name)
+        if came:
+            self._on_change("firewall", change="in force", name=rule.name)
 
     def delete(self, name: str) -> bool:
         """Remove a rule; say whether there was one."""
         with self._lock:
             found = self._rules.pop(name, None)
+            self._waiting.discard(name)
         if found is not None:
             self._on_change("firewall", change="deleted", name=name)
         return found is not None
 
     def admits(self, ip: str) -> bool:
-        """Whether any rule lets an address in."""
-        return any(rule.admits(ip) for rule in self.rules())
+        """Whether any rule that is in force lets an address in."""
+        with self._lock:
+            return any(rule.admits(ip) for name, rule in self._rules.items() if name not in self._waiting)
 
 
 def refusal(*, server: str, ip: str) -> str:

@@ -1,0 +1,107 @@
+"""The egress probe: an EMR step that shows which address a cluster leaves from, and what Azure SQL answers to it."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import gzip
+import ipaddress
+import re
+from importlib import resources
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow_eip_provider.exceptions import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ECHO_URL = "https://checkip.amazonaws.com"
+
+# EMR's limit for the arguments of a step, all together.
+_ARGUMENTS_LENGTH = 10_280
+_SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[^/\s]{1,128})?")
+# The script comes as the shell's $0, so that nothing has to be in S3 beforehand.
+_UNPACK = (
+    "set -o pipefail; d=$(mktemp -d) && trap 'rm -rf \"$d\"' EXIT && "
+    'base64 -d <<< "$0" | gunzip > "$d/egress_probe.py" && {run} "$d/egress_probe.py" "$@"'
+)
+_SPARK = (
+    "spark-submit --deploy-mode client --num-executors {executors} --executor-cores 1 "
+    "--conf spark.dynamicAllocation.enabled=false"
+)
+
+
+def egress_probe_step(
+    *,
+    public_ip: str,
+    servers: Sequence[str] = (),
+    executors: int = 0,
+    echo_url: str | None = ECHO_URL,
+    wait_seconds: int = 330,
+    timeout_seconds: int = 15,
+    name: str = "egress probe",
+    action_on_failure: str = "CANCEL_AND_WAIT",
+) -> dict[str, Any]:
+    """
+    Return a step, as AddJobFlowSteps takes it, that fails unless the cluster leaves from an Elastic IP.
+
+    It needs nothing but the cluster: no file in S3, no package, no credential. For each node it writes the address that
+    was seen from outside and what each server answered; problems go to stderr, which shows up in the task's log.
+
+    :param public_ip: the Elastic IP that is to be seen, or a template of it.
+    :param servers: Azure SQL servers to knock at: ``HOST[:PORT][/DATABASE]``, by default port 1433 and ``master``. Each
+        sees one failed login of ``airflow-eip-probe``, who does not exist.
+    :param executors: 0 looks from the primary node alone; otherwise also from so many Spark executors of one core each.
+    :param echo_url: a page that answers with the address it sees; ``None`` asks nobody but the servers.
+    :param wait_seconds: how long a server may take to follow a new firewall rule; Azure says up to five minutes.
+    :param timeout_seconds: how long one answer may take.
+    :param action_on_failure: as of any step: by default those that follow are cancelled. A cluster that runs steps in
+        parallel takes "CONTINUE" only.
+    :raises InvalidInputError: for an address, server or page that cannot be one, or when there is nobody to ask.
+    """
+    _check(public_ip, servers, echo_url)
+    if executors < 0 or wait_seconds < 0 or timeout_seconds <= 0:
+        _refuse("executors, wait_seconds and timeout_seconds", problem="one is negative, or the timeout is 0")
+    options = ["--expect", public_ip, "--wait", str(wait_seconds), "--timeout", str(timeout_seconds)]
+    options += [part for server in servers for part in ("--server", server)]
+    options += ["--echo", echo_url] if echo_url else []
+    options += ["--executors", str(executors)] if executors else []
+    run = _SPARK.format(executors=executors) if executors else "python3"
+    arguments = ["bash", "-c", _UNPACK.format(run=run), _packed_script(), *options]
+    if (length := sum(map(len, arguments))) > _ARGUMENTS_LENGTH:
+        _refuse(
+            f"{len(servers)} servers", problem=f"the arguments have {length} characters, EMR takes {_ARGUMENTS_LENGTH}"
+        )
+    return {
+        "Name": name,
+        "ActionOnFailure": action_on_failure,
+        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": arguments},
+    }
+
+
+@functools.cache
+def _packed_script() -> str:
+    """Return the script, the same bytes each time: a DAG must not look changed at every parse."""
+    script = resources.files(__package__).joinpath("on_node.py").read_bytes()
+    return base64.b64encode(gzip.compress(script, mtime=0)).decode()
+
+
+def _check(public_ip: str, servers: Sequence[str], echo_url: str | None) -> None:
+    if "{{" not in public_ip:
+        try:
+            ipaddress.IPv4Address(public_ip)
+        except ValueError:
+            _refuse(f"public_ip {public_ip!r}", problem="this is no IPv4 address")
+    if isinstance(servers, str):
+        _refuse(f"servers {servers!r}", problem="this is no list")
+    for server in servers:
+        if not _SERVER.fullmatch(server):
+            _refuse(f"server {server!r}", problem="this is not HOST[:PORT][/DATABASE]")
+    if echo_url and not echo_url.startswith(("https://", "http://")):
+        _refuse(f"echo_url {echo_url!r}", problem="this is no URL")
+    if not servers and not echo_url:
+        _refuse("servers", problem="there is neither a server nor an echo_url to ask")
+
+
+def _refuse(what: str, *, problem: str) -> NoReturn:
+    raise InvalidInputError(f"making an egress probe, checking {what}", problem=problem, remedy="mend this parameter")

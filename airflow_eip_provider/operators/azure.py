@@ -1,0 +1,163 @@
+"""Registering an Elastic IP with Azure SQL servers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.exceptions import FirewallRuleConflictError, InvalidInputError, PermanentError
+from airflow_eip_provider.hooks.azure import (
+    AzureSqlFirewallHook,
+    FirewallRule,
+    admitting,
+    checked_public_ip,
+    checked_servers,
+)
+from airflow_eip_provider.hooks.eip import ElasticIpHook
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.hooks.azure import SqlServer
+
+# Azure: 1 to 128 characters, none of these, no period at the end (Resource naming rules, Microsoft.Sql).
+_RULE_NAME = re.compile(r"[^<>*%&:\\/?\x00-\x1f]{1,127}[^<>*%&:\\/?.\x00-\x1f]|[^<>*%&:\\/?.\x00-\x1f]")
+_STATES = ("present", "absent")
+
+
+class AzureSqlFirewallRuleOperator(AwsBaseOperator[ElasticIpHook]):
+    """
+    Register an Elastic IP with the firewalls of Azure SQL servers, or remove it.
+
+    The rule admits that one address. Running it twice changes nothing, and no rule of somebody else's is ever changed:
+    a rule of the same name that admits anything else is an error. An address that another rule admits already is
+    reported, and left at that. Every server is looked at before the first one is changed.
+
+    Returns a list of {server, rule, public_ip, outcome, admitted_by}, one a server. ``outcome`` is "created",
+    "unchanged", "admitted" (by another rule: none was made), "removed" or "absent"; ``admitted_by`` names the rules
+    that admit the address afterwards. When it fails half-way, what was made stays, and a retry goes on from there. A
+    new rule may take Azure up to five minutes to follow.
+
+    IAM: ec2:DescribeAddresses, for an ``allocation_id``. Azure: Microsoft.Sql/servers/firewallRules/read, …/write or
+    …/delete. Needs the extra ``azure``.
+
+    :param servers: resource ids, ``/subscriptions/…/resourceGroups/…/providers/Microsoft.Sql/servers/…``. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; or else (templated)
+    :param public_ip: the address itself. (templated)
+    :param rule_name: of the rule; "eip-ADDRESS" unless given. (templated)
+    :param state: "present" or "absent".
+    :param azure_conn_id: see ``AzureSqlFirewallHook``.
+    """
+
+    aws_hook_class = ElasticIpHook
+    template_fields: Sequence[str] = aws_template_fields(
+        "allocation_id", "azure_conn_id", "public_ip", "rule_name", "servers"
+    )
+
+    def __init__(
+        self,
+        *,
+        servers: list[str] | str,
+        allocation_id: str | None = None,
+        public_ip: str | None = None,
+        rule_name: str | None = None,
+        state: Literal["present", "absent"] = "present",
+        azure_conn_id: str = "azure_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.servers = servers
+        self.allocation_id = allocation_id
+        self.public_ip = public_ip
+        self.rule_name = rule_name
+        self.state = state
+        self.azure_conn_id = azure_conn_id
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Look at every server, then change what is to be changed."""
+        try:
+            return self._execute()
+        except PermanentError as error:
+            raise AirflowFailException(str(error)) from error
+
+    def _execute(self) -> list[dict[str, Any]]:
+        servers, wanted = self._checked()
+        with AzureSqlFirewallHook(self.azure_conn_id) as azure:
+            rules = {server: azure.list_rules(server) for server in servers}
+            for server in servers:
+                _check_own(wanted, rules[server], server)
+            return [self._settle(azure, server, wanted, rules[server]) for server in servers]
+
+    def _checked(self) -> tuple[list[SqlServer], FirewallRule]:
+        if self.state not in _STATES:
+            raise InvalidInputError(
+                f"checking state {self.state!r}", problem="unknown choice", remedy=f"use one of {_STATES}"
+            )
+        if self.rule_name is not None and not _RULE_NAME.fullmatch(self.rule_name):
+            raise InvalidInputError(
+                f"checking rule_name {self.rule_name!r}",
+                problem="Azure takes no such name",
+                remedy=r"use up to 128 characters, none of < > * % & : \ / ? and no period at the end",
+            )
+        servers = checked_servers(self.servers)
+        address = {"allocation_id": self.allocation_id, "public_ip": self.public_ip}
+        public_ip = checked_public_ip(lambda: self.hook, **address)
+        return servers, FirewallRule(self.rule_name or f"eip-{public_ip}", public_ip, public_ip)
+
+    def _settle(
+        self, azure: AzureSqlFirewallHook, server: SqlServer, wanted: FirewallRule, rules: list[FirewallRule]
+    ) -> dict[str, Any]:
+        """Make or remove the rule of one server, and say what came of it."""
+        public_ip = wanted.start
+        others = [rule for rule in admitting(rules, public_ip) if not _same(rule, wanted)]
+        exists = any(_same(rule, wanted) for rule in rules)
+        by = f"Azure SQL server '{server.name}' admits {public_ip} by rule {', '.join(map(str, others))}"
+        if self.state == "absent":
+            if exists:
+                azure.delete_rule(server, wanted.name)
+                self.log.info("Removed firewall rule %s of Azure SQL server '%s'", wanted, server.name)
+            if others:
+                self.log.warning("%s still", by)
+            outcome, admitted_by = ("removed" if exists else "absent"), others
+        elif exists:
+            self.log.info("Azure SQL server '%s' has firewall rule %s already", server.name, wanted)
+            outcome, admitted_by = "unchanged", [wanted, *others]
+        elif others:
+            self.log.warning("%s already; no rule is made", by)
+            outcome, admitted_by = "admitted", others
+        else:
+            azure.put_rule(server, wanted)
+            self.log.info(
+                "Made firewall rule %s of Azure SQL server '%s'; it may take up to five minutes to work",
+                wanted,
+                server.name,
+            )
+            outcome, admitted_by = "created", [wanted]
+        return {
+            "server": server.resource_id,
+            "rule": wanted.name,
+            "public_ip": public_ip,
+            "outcome": outcome,
+            "admitted_by": [rule.name for rule in admitted_by],
+        }
+
+
+def _same(rule: FirewallRule, wanted: FirewallRule) -> bool:
+    """Whether it is the rule of that name; Azure's names are equal whatever their case."""
+    return rule.name.lower() == wanted.name.lower()
+
+
+def _check_own(wanted: FirewallRule, rules: list[FirewallRule], server: SqlServer) -> None:
+    """
+    Check that the rule of our name, if there is one, is about our address and no other.
+
+    :raises FirewallRuleConflictError: when it is about anything else.
+    """
+    for rule in rules:
+        if _same(rule, wanted) and (rule.start, rule.end) != (wanted.start, wanted.end):
+            raise FirewallRuleConflictError(wanted.name, server=server.name, admits=rule.range, public_ip=wanted.start)

@@ -1,0 +1,65 @@
+"""The step that carries the probe: what it is made of, and what is refused."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider import egress_probe
+from airflow_eip_provider.egress_probe import egress_probe_step
+from airflow_eip_provider.exceptions import InvalidInputError
+
+SERVER = "example.database.windows.net"
+
+
+def arguments(**options: Any) -> list[str]:
+    step = egress_probe_step(**{"public_ip": "203.0.113.9", "servers": [SERVER], **options})
+    return list(step["HadoopJarStep"]["Args"])
+
+
+def test_the_script_comes_along_whole_and_the_same_at_every_parse():
+    script = Path(egress_probe.__file__).with_name("on_node.py").read_bytes()
+    assert gzip.decompress(base64.b64decode(arguments()[3])) == script
+    egress_probe._packed_script.cache_clear()
+    assert arguments() == arguments()
+
+
+def test_the_script_is_written_in_the_python_of_the_oldest_emr():
+    script = Path(egress_probe.__file__).with_name("on_node.py").read_text(encoding="utf-8")
+    ast.parse(script, feature_version=(3, 7))
+
+
+def test_there_is_room_for_many_servers_within_emrs_limit_and_no_more():
+    assert sum(map(len, arguments(servers=[f"{n:02}-{SERVER}" for n in range(30)]))) <= 10_280
+    with pytest.raises(InvalidInputError, match="EMR takes 10280"):
+        arguments(servers=[f"{n:03}-{SERVER}" for n in range(300)])
+
+
+def test_steps_that_follow_a_failed_probe_are_cancelled():
+    assert egress_probe_step(public_ip="203.0.113.9")["ActionOnFailure"] == "CANCEL_AND_WAIT"
+
+
+def test_a_template_is_left_to_airflow():
+    assert "{{ params.ip }}" in arguments(public_ip="{{ params.ip }}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"public_ip": "eipalloc-0123456789abcdef0"}, "no IPv4 address"),
+        ({"servers": SERVER}, "no list"),
+        ({"servers": ["sql; rm -rf /"]}, "not HOST"),
+        ({"servers": ["--help"]}, "not HOST"),
+        ({"echo_url": "file:///etc/passwd"}, "no URL"),
+        ({"servers": [], "echo_url": None}, "neither"),
+        ({"executors": -1}, "negative"),
+    ],
+)
+def test_bad_input_is_refused(options, message):
+    with pytest.raises(InvalidInputError, match=message):
+        arguments(**options)

@@ -1,0 +1,227 @@
+"""AzureSqlFirewallRuleOperator: registers the address, changes no rule that is not its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.exceptions import AzureUnavailableError
+from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook
+from airflow_eip_provider.local_aws.azure_arm import SUBSCRIPTION_ID
+from airflow_eip_provider.local_aws.azure_sql.firewall import Rule
+from airflow_eip_provider.operators.azure import AzureSqlFirewallRuleOperator
+from tests.azure import SERVER_ID, arm_calls, azure, connection
+from tests.life import Task
+
+__all__ = ["arm_calls", "azure"]
+
+IP = "203.0.113.99"
+RULE = f"eip-{IP}"
+WRITE = "Microsoft.Sql/servers/firewallRules/write"
+READ = "Microsoft.Sql/servers/firewallRules/read"
+GOVERNMENT = {"cloud_environment": "AzureUSGovernment"}
+
+
+def run(**parameters: Any) -> Any:
+    address = {} if "allocation_id" in parameters else {"public_ip": IP}
+    given = {"servers": [SERVER_ID], "aws_conn_id": None, **address, **parameters}
+    return Task(AzureSqlFirewallRuleOperator(task_id="register", **given)).run()
+
+
+def rules(azure: Any) -> dict[str, tuple[str, str]]:
+    return {rule.name: (rule.start_ip_address, rule.end_ip_address) for rule in azure.firewall.rules()}
+
+
+def test_an_elastic_ip_is_registered_and_admitted_after_azures_delay(azure, clocked, allocation_id, ec2):
+    ip = ec2.describe_addresses()["Addresses"][0]["PublicIp"]
+    [made] = run(allocation_id=allocation_id)
+    assert made == {
+        "server": SERVER_ID,
+        "rule": f"eip-{ip}",
+        "public_ip": ip,
+        "outcome": "created",
+        "admitted_by": [f"eip-{ip}"],
+    }
+    assert rules(azure) == {f"eip-{ip}": (ip, ip)}
+    assert not azure.firewall.admits(ip)
+    clocked.clock.advance(clocked.durations.firewall_rule)
+    assert azure.firewall.admits(ip)
+
+
+def test_a_second_run_writes_nothing(azure, arm_calls):
+    run()
+    assert run()[0]["outcome"] == "unchanged"
+    assert arm_calls() == ["read", "write", "read"]
+
+
+def test_a_rule_of_the_same_name_and_another_address_is_an_error_and_left_as_it_is(azure, arm_calls):
+    azure.firewall.put(Rule("EMR", "203.0.113.1", "203.0.113.2"))
+    with pytest.raises(
+        AirflowFailException, match=r"rule 'emr'.* admits 203\.0\.113\.1 to 203\.0\.113\.2, and is left"
+    ):
+        run(rule_name="emr")
+    with pytest.raises(AirflowFailException, match="another rule_name"):
+        run(rule_name="emr", state="absent")
+    assert rules(azure) == {"EMR": ("203.0.113.1", "203.0.113.2")}
+    assert arm_calls() == ["read", "read"]
+
+
+def test_a_wider_rule_of_the_same_name_is_no_rule_of_ours(azure):
+    azure.firewall.put(Rule(RULE, "203.0.113.0", "203.0.113.255"))
+    with pytest.raises(AirflowFailException, match="is left as it is"):
+        run()
+
+
+def test_an_address_that_another_rule_admits_is_reported_and_no_rule_is_made(azure, logged, arm_calls):
+    azure.firewall.put(Rule("office", "203.0.113.0", "203.0.113.255"))
+    [found] = run()
+    assert (found["outcome"], found["admitted_by"]) == ("admitted", ["office"])
+    assert arm_calls() == ["read"]
+    assert "'office' (203.0.113.0 to 203.0.113.255) already" in logged()
+
+
+def test_the_rule_for_azures_own_services_admits_nobody_else(azure):
+    azure.firewall.put(Rule("AllowAllWindowsAzureIps", "0.0.0.0", "0.0.0.0"))
+    assert run()[0]["outcome"] == "created"
+
+
+def test_removing_takes_its_own_rule_only_and_says_who_admits_the_address_still(azure, logged):
+    run()
+    azure.firewall.put(Rule("office", "203.0.113.0", "203.0.113.255"))
+    [removed] = run(state="absent")
+    assert (removed["outcome"], removed["admitted_by"]) == ("removed", ["office"])
+    assert rules(azure) == {"office": ("203.0.113.0", "203.0.113.255")}
+    assert "still" in logged()
+    assert run(state="absent")[0]["outcome"] == "absent"
+
+
+def test_every_server_is_looked_at_before_the_first_is_changed(azure, arm_calls):
+    missing = SERVER_ID.replace("/sales", "/missing")
+    with pytest.raises(AirflowFailException, match=r"'missing': Azure answers ResourceNotFound"):
+        run(servers=[SERVER_ID, missing])
+    assert rules(azure) == {}
+    assert arm_calls() == ["read", "read"]
+
+
+@pytest.mark.parametrize(
+    ("servers", "message"),
+    [
+        (SERVER_ID.replace("0001/", "0009/"), "SubscriptionNotFound.*check the subscription"),
+        (SERVER_ID.replace("Groups/local", "Groups/other"), "ResourceGroupNotFound.*check the resource group"),
+        (SERVER_ID.replace("sales", "orders"), "ResourceNotFound.*check the server's name"),
+    ],
+)
+def test_what_azure_does_not_know_fails_with_azures_code_and_the_fix(azure, servers, message):
+    with pytest.raises(AirflowFailException, match=message):
+        run(servers=servers)
+
+
+def test_a_missing_permission_names_the_action_and_the_role(azure, clocked):
+    clocked.deny(WRITE)
+    with pytest.raises(AirflowFailException, match=f"AuthorizationFailed.*{WRITE}.*SQL Security Manager"):
+        run()
+    assert rules(azure) == {}
+
+
+def test_throttling_is_waited_out_as_azure_asks(azure, clocked, arm_calls):
+    clocked.faults.add(operation=WRITE, kind="throttle", times=2)
+    before = clocked.clock.now()
+    assert run()[0]["outcome"] == "created"
+    assert arm_calls() == ["read", "write", "write", "write"]
+    assert (clocked.clock.now() - before).total_seconds() == 2, "two times Retry-After"
+
+
+def test_throttling_without_end_is_left_to_airflows_retries(azure, clocked):
+    clocked.faults.add(operation=READ, kind="throttle", times=99)
+    with pytest.raises(AzureUnavailableError, match="429"):
+        run()
+    clocked.faults.clear()
+
+
+def test_an_azure_that_cannot_be_reached_is_left_to_airflows_retries(azure, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", connection(arm_endpoint="http://127.0.0.1:1"))
+    with pytest.raises(AzureUnavailableError, match="a retry goes on"):
+        run()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"servers": []}, "names none"),
+        ({"servers": ["sales.database.windows.net"]}, "not the resource id"),
+        ({"public_ip": None}, "exactly one"),
+        ({"allocation_id": "eipalloc-0123456789abcdef0", "public_ip": IP}, "exactly one"),
+        ({"public_ip": "0.0.0.0"}, "no single public IPv4 address"),
+        ({"public_ip": "10.0.0.7"}, "no single public IPv4 address"),
+        ({"public_ip": "203.0.113.0/24"}, "no single public IPv4 address"),
+        ({"allocation_id": "eipalloc-0123456789abcdef0"}, "no such address in region"),
+        ({"rule_name": "a/b"}, "Azure takes no such name"),
+        ({"rule_name": "ends."}, "Azure takes no such name"),
+        ({"state": "wide open"}, "use one of"),
+        ({"azure_conn_id": "nowhere"}, "'nowhere': it does not exist; create it, of the type Azure"),
+    ],
+)
+def test_bad_input_is_refused_before_azure_is_asked(azure, arm_calls, parameters, message):
+    with pytest.raises(AirflowFailException, match=message):
+        run(**parameters)
+    assert arm_calls() == []
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [({"cloud_environment": "AzureMoon"}, "use one of AzurePublicCloud"), ({"key_path": "a.json"}, "tenantId")],
+)
+def test_a_connection_that_is_of_no_use_is_refused(azure, monkeypatch, extra, message):
+    monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", connection(**extra))
+    with pytest.raises(AirflowFailException, match=message):
+        run()
+
+
+def test_a_plain_http_stand_in_is_never_shown_the_secret(azure):
+    with AzureSqlFirewallHook() as hook:
+        client, _ = hook.client_of(SUBSCRIPTION_ID)
+        assert client._config.credential.get_token().token == "local"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "endpoint"),
+    [({}, "https://management.azure.com"), (GOVERNMENT, "https://management.usgovcloudapi.net")],
+)
+def test_a_service_principal_is_handed_to_azures_client_and_is_in_no_log(monkeypatch, logged, caplog, cloud, endpoint):
+    from azure.identity import ClientSecretCredential  # noqa: PLC0415 - slow
+
+    caplog.set_level("DEBUG")
+    monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", connection(tenantId=SUBSCRIPTION_ID, **cloud))
+    with AzureSqlFirewallHook() as hook:
+        config = hook.client_of(SUBSCRIPTION_ID)[0]._config
+        assert isinstance(config.credential, ClientSecretCredential)
+        assert (config.base_url, config.credential_scopes) == (endpoint, [f"{endpoint}/.default"])
+        assert config.subscription_id == SUBSCRIPTION_ID
+    assert "s3cr3t-of-azure" not in logged()
+
+
+def test_without_a_service_principal_azures_own_search_for_credentials_is_used(monkeypatch):
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - slow
+
+    monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", '{"conn_type": "azure"}')
+    with AzureSqlFirewallHook() as hook:
+        assert isinstance(hook.client_of(SUBSCRIPTION_ID)[0]._config.credential, DefaultAzureCredential)
+
+
+def test_without_the_extra_an_operator_says_what_to_install(azure, monkeypatch):
+    monkeypatch.setitem(sys.modules, "azure.mgmt.sql", None)
+    with pytest.raises(
+        AirflowFailException, match=r"'azure.mgmt.sql' is not .*pip install 'airflow-eip-provider\[azure\]'"
+    ):
+        run()
+
+
+def test_nothing_of_azures_is_imported_before_it_is_used():
+    modules = ", ".join(f"airflow_eip_provider.{kind}.azure" for kind in ("operators", "sensors", "hooks", "triggers"))
+    code = f"import sys, {modules}; print(sorted(name for name in sys.modules if name.startswith(('azure', 'msal'))))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"

@@ -1,0 +1,71 @@
+"""AzureSqlFirewallRuleSensor: waits until each server admits the address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+from airflow_eip_provider.local_aws.azure_sql.firewall import Rule
+from airflow_eip_provider.sensors.azure import AzureSqlFirewallRuleSensor
+from tests.azure import SERVER_ID, arm_calls, azure
+from tests.life import Task
+
+__all__ = ["arm_calls", "azure"]
+
+IP = "203.0.113.99"
+READ = "Microsoft.Sql/servers/firewallRules/read"
+
+
+def sensor(**parameters: Any) -> AzureSqlFirewallRuleSensor:
+    given = {"public_ip": IP, "servers": [SERVER_ID], "aws_conn_id": None, "poke_interval": 15, **parameters}
+    return AzureSqlFirewallRuleSensor(task_id="sense", **given)
+
+
+def test_a_registered_address_is_seen_at_once_in_both_modes(azure, deferrable):
+    azure.firewall.put(Rule("office", "203.0.113.0", "203.0.113.255"))
+    task = Task(sensor(deferrable=deferrable))
+    assert task.run() == {"public_ip": IP, "servers": {SERVER_ID: ["'office' (203.0.113.0 to 203.0.113.255)"]}}
+    assert task.deferrals == []
+
+
+def test_a_rule_that_comes_later_is_seen_with_the_same_result_in_both_modes(azure, clocked, deferrable):
+    clocked.clock.call_later(100, lambda: azure.firewall.put(Rule("emr", IP, IP)), name="somebody registers it")
+    task = Task(sensor(deferrable=deferrable))
+    assert task.run()["servers"] == {SERVER_ID: [f"'emr' ({IP})"]}
+    assert bool(task.deferrals) is deferrable
+
+
+def test_the_address_of_an_elastic_ip_is_looked_up(azure, ec2):
+    made = ec2.allocate_address(Domain="vpc")
+    azure.firewall.put(Rule("emr", made["PublicIp"], made["PublicIp"]))
+    found = Task(sensor(public_ip=None, allocation_id=made["AllocationId"])).run()
+    assert found["public_ip"] == made["PublicIp"]
+
+
+def test_an_address_that_is_never_registered_times_out_or_skips(azure, deferrable):
+    with pytest.raises(AirflowSensorTimeout):
+        Task(sensor(timeout=60, deferrable=deferrable)).run()
+    with pytest.raises(AirflowSkipException):
+        Task(sensor(timeout=60, deferrable=deferrable, soft_fail=True)).run()
+
+
+def test_throttling_is_waited_out(azure, clocked, deferrable):
+    clocked.faults.add(operation=READ, kind="throttle", times=13)  # longer than azure-core tries
+    clocked.clock.call_later(60, lambda: azure.firewall.put(Rule("emr", IP, IP)), name="somebody registers it")
+    assert Task(sensor(deferrable=deferrable)).run()["public_ip"] == IP
+
+
+@pytest.mark.parametrize("servers", [[SERVER_ID.replace("sales", "orders")], ["sales"], []])
+def test_what_no_waiting_mends_fails_at_once(azure, deferrable, servers):
+    with pytest.raises(AirflowFailException):
+        Task(sensor(servers=servers, deferrable=deferrable)).run()
+
+
+def test_a_permission_that_is_taken_away_meanwhile_fails_the_trigger(azure, clocked):
+    task = Task(sensor(deferrable=True))
+    task.start()
+    clocked.deny(READ)
+    with pytest.raises(Exception, match="AuthorizationFailed"):
+        task.go_on()
