@@ -52,7 +52,7 @@ class Database:
         if not port.isdecimal() or not 0 < int(port) <= _HIGHEST_PORT:
             raise _wrong(text, f"{port!r} is no port", "write HOST:PORT, e.g. server.database.windows.net:1433")
         try:
-            networks = (ipaddress.ip_network(host, strict=False),)
+            networks: tuple[Network, ...] = (ipaddress.ip_network(host, strict=False),)
         except ValueError:
             networks = _resolved(text, host)
         return cls(text, networks, int(port))

@@ -101,21 +101,21 @@ def _json(imported: Imported) -> str:
 def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argparse.Namespace) -> str:
     from datetime import UTC, datetime
 
-    from airflow_eip_provider.exceptions import InvalidInputError, UsageError
+    from airflow_eip_provider.checks.job_flow import node_counts
+    from airflow_eip_provider.exceptions import UsageError
     from airflow_eip_provider.migration.dag import DagOptions, dag_id_of, dag_source, password_variable
     from airflow_eip_provider.migration.job_flow import for_a_dag
-    from airflow_eip_provider.operators.preflight import check_topology
 
     imported = for_a_dag(imported)
-    try:
-        warning = check_topology(imported.overrides, on_multi_node="warn")
-    except InvalidInputError as error:
-        raise UsageError("making a DAG", problem=str(error), remedy="correct the command") from error
+    primaries, others = node_counts(imported.overrides["Instances"])
+    if primaries != 1:
+        problem = f"the command asks for {primaries} primary nodes, and an address is on one"
+        raise UsageError("making a DAG", problem=problem, remedy="ask for exactly one MASTER instance")
     dag_id = options.dag_id or dag_id_of(imported.overrides["Name"])
     for text in imported.notes:
         note(text)
-    if warning:
-        note(f"on_multi_node is warn: {warning}")
+    if others:
+        note(f"on_multi_node is warn: {others} core or task nodes read from other addresses than the Elastic IP")
     for name in imported.passwords:
         note(f"{name} is not written into the DAG: put it into Airflow Variable {password_variable(dag_id, name)}")
     return dag_source(
@@ -126,7 +126,7 @@ def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argp
             region=sent.region,
             schedule=options.schedule,
             start=datetime.now(UTC).date(),
-            multi_node=warning is not None,
+            multi_node=others > 0,
         ),
     )
 
