@@ -25,7 +25,7 @@ Params = dict[str, Any]
 _NOT_COMPARED = {"ClientToken", "DryRun"}
 
 
-class NatGateway(TaggedEC2Resource):  # type: ignore[misc] # moto is untyped
+class NatGateway(TaggedEC2Resource):
     """One NAT gateway.
 
     :param allocation_id: The Elastic IP that it was asked for with; ``None`` for a private one, which has no way out.

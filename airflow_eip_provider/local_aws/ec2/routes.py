@@ -24,7 +24,7 @@ _TARGETS = (
 _NAT_GATEWAY_ENDS = {"deleting", "deleted", "failed"}
 
 
-class LiveRoute(Route):  # type: ignore[misc] # moto is untyped
+class LiveRoute(Route):
     """A route that shows whether its target still exists; in moto every route is active for ever."""
 
     @property
