@@ -26,14 +26,16 @@ WAIT_SECONDS = 300
 NAMES = ["ann", "bob", "cyd", "dan"]
 
 JOB = """
-import json, os, sys
+import json, sys
 import pytds
 from pyspark.sql import SparkSession
+
+PORT = int(sys.argv[1])
 
 def read(where):
     login = {"database": "sales", "user": "reader", "password": "word", "login_timeout": 5, "autocommit": True}
     try:
-        with pytds.connect("127.0.0.1", port=int(sys.argv[1]), **login) as connection:
+        with pytds.connect("127.0.0.1", port=PORT, **login) as connection:
             cursor = connection.cursor()
             cursor.execute(f"SELECT name FROM sales.orders WHERE {where}")
             return [row[0] for row in cursor.fetchall()]
