@@ -145,7 +145,7 @@ def _remembered(options: argparse.Namespace, session: Session, lock_store: str) 
     from airflow_eip_provider.stores.uri import open_store, parse_uri
 
     where = parse_uri(lock_store)
-    clients = {where.kind: session.hooks.store_client(where.kind, where.region)}
+    clients: dict[str, Any] = {where.kind: session.hooks.store_client(where.kind, where.region)}
     seen = perform(open_store(lock_store, None).reading(options.allocation_id), clients)
     if options.begins_at is not None:
         asked = Period(options.begins_at, options.ends_at or seen.now)
