@@ -51,6 +51,7 @@ class Database:
             host, _, port = text.partition(":")
         if not port.isdecimal() or not 0 < int(port) <= _HIGHEST_PORT:
             raise _wrong(text, f"{port!r} is no port", "write HOST:PORT, e.g. server.database.windows.net:1433")
+        networks: tuple[Network, ...]
         try:
             networks: tuple[Network, ...] = (ipaddress.ip_network(host, strict=False),)
         except ValueError:
