@@ -2,9 +2,9 @@
 What the AWS CLI would send for ``aws emr create-cluster``, by its own code; nothing is sent.
 
 Run as a file by a Python that has the package awscli (version 1), with the command's arguments; see ``aws_cli``. It
-brings a botocore of its own (older releases want an older one), which takes the place of the installed one for the whole
-process; hence a process of its own. Imports the standard library and awscli alone. Prints one JSON object: {request, region, ignored,
-version}; on an error what the AWS CLI says, to standard error, with exit status 2.
+brings a botocore of its own (older releases want an older one), which takes the place of the installed one for the
+whole process; hence a process of its own. Imports the standard library and awscli alone. Prints one JSON object:
+{request, region, ignored, version}; on an error what the AWS CLI says, to standard error, with exit status 2.
 """
 
 from __future__ import annotations
