@@ -1,10 +1,10 @@
 """
 What the AWS CLI would send for ``aws emr create-cluster``, by its own code; nothing is sent.
 
-Run as a file by a Python that has the package awscli (version 1), with the command's arguments; see ``aws_cli``. Since
-1.45 awscli brings a botocore of its own, which takes the place of the installed one for the whole process; hence a
-process of its own. Imports the standard library and awscli alone. Prints one JSON object: {request, region, ignored,
-version}; on an error what the AWS CLI says, to standard error, with exit status 2.
+Run as a file by a Python that has the package awscli (version 1), with the command's arguments; see ``aws_cli``. It
+brings a botocore of its own (older releases want an older one), which takes the place of the installed one for the
+whole process; hence a process of its own. Imports the standard library and awscli alone. Prints one JSON object:
+{request, region, ignored, version}; on an error what the AWS CLI says, to standard error, with exit status 2.
 """
 
 from __future__ import annotations
@@ -35,15 +35,17 @@ def main(arguments: list[str]) -> int:
     found: dict[str, Any] = {}
     ignored: list[str] = []
 
-    def read_own(parsed_args: Any, remaining_args: list[str], **_: Any) -> None:
-        if parsed_args.command != "emr" or remaining_args[:1] != ["create-cluster"]:
-            raise ValueError(f"this is not 'aws emr create-cluster': aws {' '.join(arguments)}")
-        if "help" in remaining_args:
-            raise ValueError("Unknown options: help")
+    def read_own(parsed_args: Any, **_: Any) -> None:
+        if parsed_args.command != "emr" or arguments[-1] == "help":
+            raise ValueError(f"this is not 'aws emr create-cluster …': aws {' '.join(arguments)}")
         for name, default in _OWN.items():
             if getattr(parsed_args, name, default) != default:
                 ignored.append(f"--{name.replace('_', '-')}")
                 setattr(parsed_args, name, default)
+
+    def only_create_cluster(command_table: dict[str, Any], **_: Any) -> None:
+        for name in set(command_table) - {"create-cluster"}:
+            del command_table[name]
 
     def capture(params: dict[str, Any], context: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
         found.update(request=json.loads(params["body"]), region=context["client_region"])
@@ -53,8 +55,10 @@ def main(arguments: list[str]) -> int:
     socket.socket.connect = _refuse_network  # type: ignore[method-assign]
     driver = create_clidriver()
     driver.alias_loader = AliasLoader(os.path.join(os.devnull, "none"))  # noqa: PTH118 - there is none
-    driver.session.get_component("event_emitter").register_first("top-level-args-parsed", read_own)
-    driver.session.register("before-call.emr.RunJobFlow", capture)
+    events = driver.session.get_component("event_emitter")
+    events.register_first("top-level-args-parsed", read_own)
+    events.register_last("building-command-table.emr", only_create_cluster)
+    events.register("before-call.emr.RunJobFlow", capture)
     with contextlib.redirect_stdout(sys.stderr):
         status = driver.main(arguments)
     if status or not found:

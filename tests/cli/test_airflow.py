@@ -140,13 +140,12 @@ def test_help_names_the_commands(home, command):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("dashes", [["--"], []], ids=["--", "no --"])
-def test_command_to_import_may_follow_two_dashes(home, command, dashes):
-    options = ["--dag", "--allocation-id", "eipalloc-0123456789abcdef0"]
+def test_command_to_import_follows_two_dashes(home, command):
+    options = ["--dag", "--allocation-id", "eipalloc-0123456789abcdef0", "--"]
     imported = (
         "aws emr create-cluster --name daily --region eu-west-1 --release-label emr-7.5.0 --instance-type m5.xlarge"
     )
-    said = python(home, *command, "import-cluster", *options, *dashes, *imported.split())
+    said = python(home, *command, "import-cluster", *options, *imported.split())
     assert '        "daily",\n        schedule=None,\n' in said
 
 

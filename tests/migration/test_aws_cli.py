@@ -119,7 +119,7 @@ def test_region_is_the_commands_or_that_of_the_environment(monkeypatch: pytest.M
         ("aws --version", ["it sends nothing"]),
         ("aws help", ["aws help"]),
         ("aws s3 rb s3://b", ["aws s3 rb s3://b"]),
-        ("aws emr terminate-clusters --cluster-ids j-1", ["terminate-clusters"]),
+        ("aws emr terminate-clusters --cluster-ids j-1", ["Invalid choice", "create-cluster"]),
         ("aws emr create-cluster help", ["help"]),
         (f"{START} {ALONE} --no-such-option 1", ["--no-such-option"]),
         (f"{START} {ALONE} --auto-terminate --no-auto-terminate", ["--auto-terminate", "--no-auto-terminate"]),
