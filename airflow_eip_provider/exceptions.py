@@ -25,6 +25,7 @@ Every error that this package raises.
         ├── LockStoreUnavailableError   the lock store gives no answer
         ├── LeaseLostError              the lease went to another owner while this one was not looking
         ├── SupersededError             a newer try of the same task is at work
+        ├── GatewayFailedError          EC2 could not make the NAT gateway
         ├── LaunchUnclearError          RunJobFlow got no answer and no cluster of this launch can be found
         ├── StepFailedError             EMR ended a step other than COMPLETED
         └── ReapingFailedError          some of the clusters that were to be reaped could not be
@@ -45,6 +46,7 @@ __all__ = [
     "ClusterEndedError",
     "CorruptRecordError",
     "ElasticIpError",
+    "GatewayFailedError",
     "InvalidInputError",
     "KilledError",
     "LaunchUnclearError",
@@ -303,6 +305,19 @@ class KilledError(TransientError):
             problem="this task was killed, and has cleaned up",
             remedy="nothing further is changed in AWS; a retry starts again",
         )
+
+
+class GatewayFailedError(TransientError):
+    """EC2 could not make the NAT gateway that was to carry the address; it is deleted again."""
+
+    def __init__(self, gateway_id: str, *, allocation_id: str, code: str, problem: str) -> None:
+        super().__init__(
+            f"making NAT gateway '{gateway_id}' for Elastic IP '{allocation_id}'",
+            problem=f"it failed: {code} {problem}".rstrip(),
+            remedy="mend the cause that EC2 names; a retry makes another one",
+        )
+        self.gateway_id = gateway_id
+        self.allocation_id = allocation_id
 
 
 class LaunchUnclearError(TransientError):

@@ -40,10 +40,11 @@ def check_allocation_id(allocation_id: object) -> None:
         )
 
 
-def checked_address(hook: ElasticIpHook, allocation_id: str) -> Address:
+def checked_address(hook: ElasticIpHook, allocation_id: str, *, kept_by: str | None = None) -> Address:
     """
     Return the address if a cluster of this region can carry it, sooner or later.
 
+    :param kept_by: the NAT gateway that may keep it.
     :raises InvalidInputError: for a malformed allocation ID.
     :raises AddressNotFoundError: for an unknown or released address.
     :raises AddressUnusableError: for an EC2-Classic address, one of another region, and one that an AWS service keeps.
@@ -67,7 +68,7 @@ def checked_address(hook: ElasticIpHook, allocation_id: str) -> Address:
         )
     if not address.is_free and not address.instance_id:
         holder = hook.get_holder(address)
-        if holder.permanent:
+        if holder.permanent and (holder.gateway is None or holder.gateway.gateway_id != kept_by):
             raise AddressUnusableError(
                 allocation_id,
                 problem=f"it belongs to {holder.description}, which keeps it as long as it exists",
@@ -187,8 +188,8 @@ def check_topology(config: Mapping[str, Any], *, on_multi_node: str) -> str | No
         raise _invalid(
             "job_flow_overrides",
             problem=problem,
-            remedy="use a single-node cluster (one MASTER, nothing else), or pass on_multi_node='allow' when only the "
-            "driver reads",
+            remedy="use a single-node cluster (one MASTER, nothing else); or pass on_multi_node='allow' when only the "
+            "driver reads; or binding=NatGateway(...), with which every node leaves from the Elastic IP",
         )
     return f"job_flow_overrides: {problem}"
 

@@ -15,16 +15,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.hooks.eip import (
-    CLUSTER_TAG,
-    OWNER_DIGEST_TAG,
-    OWNER_TAG,
-    TOKEN_TAG,
-    read_all_addresses,
-    read_tagged_instances,
-)
-from airflow_eip_provider.hooks.emr import ALLOCATION_TAG, read_active_steps, read_clusters_of_any_owner
+from airflow_eip_provider.hooks.eip import read_all_addresses, read_tagged_instances
+from airflow_eip_provider.hooks.emr import read_active_steps, read_clusters_of_any_owner
 from airflow_eip_provider.hooks.lock import is_cluster, mark_of_tags
+from airflow_eip_provider.hooks.tags import ALLOCATION_TAG, CLUSTER_TAG, OWNER_DIGEST_TAG, OWNER_TAG, TOKEN_TAG
 from airflow_eip_provider.hooks.teardown import address_on_cluster, free_address
 from airflow_eip_provider.hooks.tenancy import Tenancy
 from airflow_eip_provider.lock.model import Lease, Record

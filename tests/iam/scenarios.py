@@ -12,7 +12,7 @@ from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import StepFailedError
-from airflow_eip_provider.hooks.emr import ALLOCATION_TAG
+from airflow_eip_provider.hooks.tags import ALLOCATION_TAG
 from airflow_eip_provider.lock.requests import Launch
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.reaper.task import reap
