@@ -16,6 +16,10 @@ class Durations:
     :param terminating: A cluster is TERMINATING for this long.
     :param instance_shutdown: Its instances are ``shutting-down`` for this long meanwhile.
     :param address_drop: EC2 takes an Elastic IP off a terminated instance this long after.
+    :param nat_gateway_association: A NAT gateway tries to take its Elastic IP this long after it was asked for.
+    :param nat_gateway_start: It is ``pending`` for this long, the association included.
+    :param nat_gateway_deletion: It is ``deleting`` for this long, and keeps its address meanwhile.
+    :param nat_gateway_memory: EC2 tells of one that is deleted or has failed for this long.
     """
 
     fulfilment: float = 10
@@ -25,6 +29,10 @@ class Durations:
     terminating: float = 60
     instance_shutdown: float = 30
     address_drop: float = 5
+    nat_gateway_association: float = 10
+    nat_gateway_start: float = 90
+    nat_gateway_deletion: float = 60
+    nat_gateway_memory: float = 3600
 
     def __post_init__(self) -> None:
         if self.fulfilment + self.instance_boot > self.starting:
@@ -34,4 +42,9 @@ class Durations:
         if self.instance_shutdown > self.terminating:
             raise ValueError(
                 f"instance_shutdown={self.instance_shutdown} must not exceed terminating={self.terminating}"
+            )
+        if self.nat_gateway_association > self.nat_gateway_start:
+            raise ValueError(
+                f"nat_gateway_association={self.nat_gateway_association} must not exceed "
+                f"nat_gateway_start={self.nat_gateway_start}"
             )

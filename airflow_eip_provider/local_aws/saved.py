@@ -1,7 +1,7 @@
 """What outlives the process: S3, DynamoDB, Secrets Manager, Elastic IPs and the firewall, in a file while it is off.
 
-Clusters and instances end with the process, and nothing knows them afterwards. Of S3 the current versions are kept, of
-DynamoDB the tables without their indexes, and of what is regional that of the local AWS's own region.
+Clusters, instances and NAT gateways end with the process, and nothing knows them afterwards. Of S3 the current versions
+are kept, of DynamoDB the tables without their indexes, and of what is regional that of the local AWS's own region.
 """
 
 from __future__ import annotations

@@ -151,6 +151,7 @@ def nat_gateway(stage: Stage) -> None:
     """An address that a NAT gateway keeps is refused by that name."""
     stage.enforce(None)
     stage.client("ec2").create_nat_gateway(SubnetId=stage.subnet_id, AllocationId=stage.allocation_id)
+    stage.aws.clock.advance(stage.aws.durations.nat_gateway_association)
     with pytest.raises(AirflowFailException, match="nat gateway"):
         stage.create().run()
 

@@ -125,29 +125,6 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(ec2, allocation_id
     assert "AssociationId" not in address(ec2, allocation_id)
 
 
-def test_the_address_of_a_nat_gateway_shows_its_interface_and_stays(ec2, allocation_id, launch, subnet_id, refused):
-    """A NAT gateway keeps its address until it is deleted [docs: VPC, NAT gateways]; moto forgets who has it."""
-    gateway = ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=allocation_id)["NatGateway"]["NatGatewayId"]
-    held = address(ec2, allocation_id)
-    interface = ec2.describe_network_interfaces(NetworkInterfaceIds=[held["NetworkInterfaceId"]])["NetworkInterfaces"][
-        0
-    ]
-    assert interface["InterfaceType"] == "nat_gateway"
-    with refused("AuthFailure"):
-        ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=launch()[1])
-    with refused("AuthFailure"):
-        ec2.disassociate_address(AssociationId=held["AssociationId"])
-    ec2.delete_nat_gateway(NatGatewayId=gateway)
-    assert "AssociationId" not in address(ec2, allocation_id)
-
-
-def test_an_address_in_use_cannot_become_a_nat_gateways(ec2, allocation_id, launch, subnet_id, refused):
-    """[docs: EC2 API, CreateNatGateway: "you cannot associate an Elastic IP address that is already associated"]."""
-    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=launch()[1])
-    with refused("Resource.AlreadyAssociated"):
-        ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=allocation_id)
-
-
 def test_a_described_address_says_everything_about_where_it_is(ec2, allocation_id, launch):
     """[botocore: Address]; moto leaves the instance out when it was associated by interface."""
     instance_id, interface_id = launch()
@@ -244,19 +221,6 @@ def test_tags_are_kept_and_found(ec2):
     ec2.allocate_address(Domain="vpc")
     found = ec2.describe_addresses(Filters=[{"Name": "tag:used-by", "Values": ["azure"]}])["Addresses"]
     assert [entry["AllocationId"] for entry in found] == [allocated]
-
-
-def test_a_node_behind_a_nat_gateway_is_seen_with_its_address(ec2, allocation_id, local_aws, launch, subnet_id):
-    """[docs: VPC, NAT gateways: the source address is replaced by the gateway's]."""
-    instance_id, _ = launch()
-    gateway = ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=allocation_id)["NatGateway"]["NatGatewayId"]
-    main = [{"Name": "association.main", "Values": ["true"]}]
-    table_id = ec2.describe_route_tables(Filters=main)["RouteTables"][0]["RouteTableId"]
-    ec2.replace_route(RouteTableId=table_id, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=gateway)
-    seen = local_aws.ec2("eu-west-1").public_ip(instance_id)
-    assert seen == address(ec2, allocation_id)["PublicIp"]
-    ec2.delete_route(RouteTableId=table_id, DestinationCidrBlock="0.0.0.0/0")
-    assert local_aws.ec2("eu-west-1").public_ip(instance_id) is None
 
 
 def test_a_refusal_changes_nothing_and_is_logged(ec2, launch, local_aws):

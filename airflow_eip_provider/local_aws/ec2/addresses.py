@@ -95,6 +95,7 @@ class Addresses:
         """
         address = self._address(params)
         interface = self._target(params)
+        _check_not_nat(interface)
         return self.attach(
             address, interface, reassociate=params.get("AllowReassociation", True), cause="AssociateAddress"
         )
@@ -112,7 +113,7 @@ class Addresses:
         present = self.on_interface(interface)
         if not reassociate and address.eni is not None:
             raise _already_associated(address.allocation_id, address.association_id)
-        _check_not_nat(address)
+        _check_not_nat(address.eni)
         if not reassociate and present is not None:
             raise _already_associated(interface.id, present.association_id)
         for other in (present, address):
@@ -134,7 +135,7 @@ class Addresses:
             raise AwsError("MissingParameter", "Either 'AssociationId' or 'PublicIp' must be specified.")
         for address in self._backend.addresses:
             if address.association_id == association_id:
-                _check_not_nat(address)
+                _check_not_nat(address.eni)
                 self.detach(address, cause="DisassociateAddress")
                 return
         raise AwsError("InvalidAssociationID.NotFound", f"The association ID '{association_id}' does not exist")
@@ -157,9 +158,10 @@ class Addresses:
         """Answer ReleaseAddress.
 
         :raises AwsError: ``InvalidIPAddress.InUse`` while it is associated (docs: EC2 API, ReleaseAddress: a VPC
-            address has to be disassociated first); moto releases it anyhow.
+            address has to be disassociated first), ``AuthFailure`` while a NAT gateway has it; moto releases it anyhow.
         """
         address = self._address(params)
+        _check_not_nat(address.eni)
         if address.eni is not None:
             raise AwsError("InvalidIPAddress.InUse", f"The address {address.public_ip} is in use.")
         self._backend.addresses.remove(address)
@@ -283,7 +285,11 @@ def _check_running(instance: Any) -> None:
         )
 
 
-def _check_not_nat(address: Any) -> None:
-    """Refuse to move the address of a NAT gateway; it stays until the gateway is deleted (docs: VPC, NAT gateways)."""
-    if address.eni is not None and address.eni.interface_type == "nat_gateway":
-        raise AwsError("AuthFailure", "You do not have permission to access the specified resource.", status=403)
+def _check_not_nat(interface: Any) -> None:
+    """Refuse to touch what a NAT gateway keeps until it is deleted (docs: VPC, NAT gateways).
+
+    :param interface: Where an address is or is to go; ``None`` for nowhere.
+    :raises AwsError: ``AuthFailure``.
+    """
+    if interface is not None and interface.interface_type == "nat_gateway":
+        raise AwsError("AuthFailure", "You do not have permission to access the specified resource.")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
-from xml.sax.saxutils import escape
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 
 from airflow_eip_provider.local_aws.ec2.addresses import Addresses, check_id
 from airflow_eip_provider.local_aws.ec2.instances import Instances
+from airflow_eip_provider.local_aws.ec2.nat_gateways import NatGateways
 from airflow_eip_provider.local_aws.ec2.network import egress_ip, open_default_vpc
+from airflow_eip_provider.local_aws.ec2.routes import CHANGES, Routes
+from airflow_eip_provider.local_aws.ec2.wire import tags_of
 from airflow_eip_provider.local_aws.errors import AwsError
 
 if TYPE_CHECKING:
@@ -33,11 +34,23 @@ class Ec2:
         self.instances = Instances(
             backend=self.backend, addresses=self.addresses, events=events, clock=clock, durations=durations
         )
+        self.nat_gateways = NatGateways(
+            backend=self.backend,
+            addresses=self.addresses,
+            find_subnet=self.instances.subnet,
+            events=events,
+            clock=clock,
+            durations=durations,
+        )
+        self.routes = Routes(self.backend, events)
         self._own = {
             "AllocateAddress": self._allocate_address,
             "AssociateAddress": self._associate_address,
             "DisassociateAddress": self._disassociate_address,
             "ReleaseAddress": self._release_address,
+            "CreateNatGateway": self.nat_gateways.create,
+            "DeleteNatGateway": self.nat_gateways.delete,
+            "DescribeNatGateways": self.nat_gateways.describe,
         }
 
     def answer(self, operation: str, params: Params) -> Params | None:
@@ -47,26 +60,12 @@ class Ec2:
         """
         handler = self._own.get(operation)
         if handler is None:
-            self.check(operation, params)
+            self.routes.check(operation, params)
             return None
         _check_ids(params)
         if params.get("DryRun"):
             raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
         return handler(params)
-
-    def check(self, operation: str, params: Params) -> None:
-        """Refuse what moto would let through.
-
-        :raises AwsError: ``Resource.AlreadyAssociated`` for a NAT gateway on an address in use (docs: EC2 API,
-            CreateNatGateway).
-        """
-        if operation == "CreateNatGateway" and "AllocationId" in params:
-            address = self.addresses.by_id(params["AllocationId"])
-            if address.eni is not None:
-                raise AwsError(
-                    "Resource.AlreadyAssociated",
-                    f"Elastic IP address [{address.allocation_id}] is already associated",
-                )
 
     def follow_up(self, operation: str, params: Params) -> None:
         """Correct moto's state after a call that moto answered."""
@@ -76,11 +75,8 @@ class Ec2:
         elif operation == "TerminateInstances":
             ids = [value for key, value in params.items() if key.startswith("InstanceId.")]
             self.instances.forget_user_terminated(self.instances.find(ids))
-        elif operation == "CreateNatGateway":
-            for gateway in self.backend.nat_gateways.values():
-                self._mark_nat_gateway(gateway)
-        elif operation == "DeleteNatGateway":
-            self._forget_nat_gateway(params["NatGatewayId"])
+        elif operation in CHANGES:
+            self.routes.changed(operation, params)
 
     def steal(self, allocation_id: str) -> str:
         """Move an address to an instance of the thief's, as EC2 allows by default; return the instance id."""
@@ -103,7 +99,7 @@ class Ec2:
         return None
 
     def _allocate_address(self, params: Params) -> Params:
-        address = self.addresses.allocate(tags=_tags(params))
+        address = self.addresses.allocate(tags=tags_of(params))
         return {
             "publicIp": address.public_ip,
             "domain": address.domain,
@@ -123,41 +119,9 @@ class Ec2:
         self.addresses.release(params)
         return {"return": "true"}
 
-    def _mark_nat_gateway(self, gateway: Any) -> None:
-        """Show a NAT gateway's interface for what it is (docs: EC2 API, NetworkInterface, ``interfaceType``)."""
-        interface = gateway._eni  # noqa: SLF001 - moto has no accessor
-        if interface.interface_type != "nat_gateway":
-            interface.interface_type = "nat_gateway"
-            interface.description = f"Interface for NAT Gateway {gateway.id}"
-            interface.status = "in-use"
-            interface.requester_managed = True
-
-    def _forget_nat_gateway(self, nat_gateway_id: str) -> None:
-        interface = self.backend.nat_gateways[nat_gateway_id]._eni  # noqa: SLF001 - moto has no accessor
-        address = self.addresses.on_interface(interface)
-        if address is not None:
-            self.addresses.detach(address, cause="DeleteNatGateway")
-        self.backend.enis.pop(interface.id, None)
-
 
 def _check_ids(params: Params) -> None:
     if "AllocationId" in params:
         check_id(params["AllocationId"], "eipalloc", "InvalidAllocationID")
     if "AssociationId" in params:
         check_id(params["AssociationId"], "eipassoc", "InvalidAssociationID")
-
-
-def _tags(params: Params) -> dict[str, str]:
-    """Read ``TagSpecification.1.Tag.N.Key`` and ``….Value``."""
-    prefix = "TagSpecification.1.Tag."
-    keys = {key: value for key, value in params.items() if key.startswith(prefix) and key.endswith(".Key")}
-    return {value: params[key.removesuffix("Key") + "Value"] for key, value in keys.items()}
-
-
-def to_xml(operation: str, fields: Params) -> str:
-    """Return an answer as it goes over the wire."""
-    body = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in fields.items())
-    return (
-        f'<?xml version="1.0" encoding="UTF-8"?><{operation}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">'
-        f"<requestId>{uuid4()}</requestId>{body}</{operation}Response>"
-    )

@@ -72,13 +72,29 @@ def route_table(backend: Any, subnet: Any) -> Any:
 
 
 def egress_ip(backend: Any, interface: Any) -> str | None:
-    """Return the address that the internet sees behind an interface now, or None if it cannot get out."""
-    table = route_table(backend, interface.subnet)
+    """Return the address that the internet sees behind an interface now, or None if it cannot get out.
+
+    Through an internet gateway that is the interface's own public address. Through a NAT gateway it is the gateway's,
+    whose own subnet must lead to an internet gateway (docs: Amazon VPC, "Troubleshoot NAT gateways").
+    """
+    route = _way_out(backend, interface.subnet)
+    if route is None:
+        return None
+    if route.nat_gateway is None:
+        public_ip: str | None = interface.public_ip
+        return public_ip
+    onwards = _way_out(backend, route.nat_gateway.subnet)
+    if onwards is None or onwards.nat_gateway is not None:
+        return None
+    translated: str | None = route.nat_gateway.public_ip
+    return translated
+
+
+def _way_out(backend: Any, subnet: Any) -> Any | None:
+    """Return a subnet's default route, if it leads to an internet or NAT gateway that is there."""
+    table = route_table(backend, subnet)
     routes = table.routes if table else []
     default = next((route for route in routes if route.destination_cidr_block == ANYWHERE), None)
-    if default is None:
+    if default is None or default.state != "active":
         return None
-    if default.nat_gateway is not None:
-        public_ip: str | None = default.nat_gateway._eni.public_ip  # noqa: SLF001 - moto has no accessor
-        return public_ip
-    return interface.public_ip if default.gateway is not None else None
+    return default if default.nat_gateway is not None or default.gateway is not None else None

@@ -13,6 +13,8 @@ from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
 from moto.dynamodb.models import dynamodb_backends
 from moto.iam.models import iam_backends
 
+from airflow_eip_provider.local_aws.ec2.routes import CHANGES
+from airflow_eip_provider.local_aws.ec2.wire import tags_of
 from airflow_eip_provider.local_aws.iam.policy import Question
 
 if TYPE_CHECKING:
@@ -77,10 +79,38 @@ def _other(call: Call, world: World) -> Iterator[Question]:
 
 
 def _ec2(call: Call, world: World) -> Iterator[Question]:
-    """Ask for everything that an address is moved between; an association that is gone has none, and EC2 says so."""
-    if call.operation not in {"AssociateAddress", "DisassociateAddress", "ReleaseAddress"}:
+    if call.operation in {"AssociateAddress", "DisassociateAddress", "ReleaseAddress"}:
+        yield from _address(call, world)
+    elif call.operation in {"CreateNatGateway", "DeleteNatGateway"}:
+        yield from _nat_gateway(call, world)
+    elif call.operation in CHANGES:
+        yield Question(f"ec2:{call.operation}", _ec2_arn(call, "route-table", call.params.get("RouteTableId", "*")))
+    else:
         yield from _other(call, world)
+
+
+def _nat_gateway(call: Call, world: World) -> Iterator[Question]:
+    """Ask for the gateway, and where it is made for its subnet, its address and its tags as well."""
+    action, params = f"ec2:{call.operation}", call.params
+    if call.operation == "DeleteNatGateway":
+        name = params.get("NatGatewayId", "*")
+        gateway = world.ec2(call.region).backend.nat_gateways.get(name)
+        tags = {tag["key"]: tag["value"] for tag in gateway.get_tags()} if gateway else {}
+        yield Question(action, _ec2_arn(call, "natgateway", name), _tags("ResourceTag", tags, service="ec2"))
         return
+    tags = tags_of(params)
+    asked: Context = {**_tags("RequestTag", tags, service="ec2"), "aws:TagKeys": tuple(tags)} if tags else {}
+    yield Question(action, _ec2_arn(call, "natgateway", "*"), asked)
+    yield Question(action, _ec2_arn(call, "subnet", params.get("SubnetId", "*")))
+    if "AllocationId" in params:
+        yield Question(action, _ec2_arn(call, "elastic-ip", params["AllocationId"]))
+    if tags:
+        creating: Context = {**asked, "ec2:CreateAction": call.operation}
+        yield Question("ec2:CreateTags", _ec2_arn(call, "natgateway", "*"), creating)
+
+
+def _address(call: Call, world: World) -> Iterator[Question]:
+    """Ask for everything that an address is moved between; an association that is gone has none, and EC2 says so."""
     backend, params = world.ec2(call.region).backend, call.params
     named = (params.get("AllocationId"), params.get("AssociationId"), params.get("PublicIp"))
     address = next(
@@ -97,7 +127,11 @@ def _ec2(call: Call, world: World) -> Iterator[Question]:
     }
     for kind, name in resources.items():
         if name:
-            yield Question(f"ec2:{call.operation}", f"arn:aws:ec2:{call.region}:{ACCOUNT}:{kind}/{name}")
+            yield Question(f"ec2:{call.operation}", _ec2_arn(call, kind, name))
+
+
+def _ec2_arn(call: Call, kind: str, name: str) -> str:
+    return f"arn:aws:ec2:{call.region}:{ACCOUNT}:{kind}/{name}"
 
 
 def _emr(call: Call, world: World) -> Iterator[Question]:
@@ -150,9 +184,9 @@ def _request_tags(params: Mapping[str, Any]) -> Context:
     return {**_tags("RequestTag", tags), "aws:TagKeys": tuple(tags)} if tags else {}
 
 
-def _tags(kind: str, tags: Mapping[str, str]) -> Context:
+def _tags(kind: str, tags: Mapping[str, str], *, service: str = "elasticmapreduce") -> Context:
     """Return tags under both of their condition keys."""
-    return {f"{prefix}:{kind}/{key}": value for key, value in tags.items() for prefix in ("aws", "elasticmapreduce")}
+    return {f"{prefix}:{kind}/{key}": value for key, value in tags.items() for prefix in ("aws", service)}
 
 
 def _cluster_arn(call: Call, name: str) -> str:
