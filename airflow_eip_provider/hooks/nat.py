@@ -115,6 +115,12 @@ def read_tenancy_gateways(job_flow_id: str, *, allocation_id: str) -> Reading[li
     return [gateway for gateway in found if tags.items() <= gateway.tags.items()]
 
 
+def read_all_tenancy_gateways() -> Reading[list[Gateway]]:
+    """Read the NAT gateways that were made for tenancies and are not ending, whatever the address."""
+    found = yield from _describe({"tag-key": [JOB_FLOW_TAG], "state": ["pending", "available", "failed"]})
+    return [gateway for gateway in found if gateway.job_flow_id is not None and not gateway.is_ending]
+
+
 def create_gateway(
     conn: Any, *, subnet_id: str, allocation_id: str, client_token: str, tags: Mapping[str, str]
 ) -> Gateway | None:

@@ -118,7 +118,7 @@ def asked(token, cluster):
     return {"seq": 0, "kind": "call", "operation": "CreateNatGateway", "request": request}
 
 
-def gateway(name, state, token="t"):  # noqa: S107 - EC2's client token
+def gateway(name, state, token="t"):
     return {"seq": 0, "kind": "nat_gateway", "nat_gateway_id": name, "client_token": token, "state": state}
 
 
