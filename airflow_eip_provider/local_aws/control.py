@@ -12,6 +12,7 @@ from airflow_eip_provider.local_aws.azure_sql.database import SqlError, Table
 from airflow_eip_provider.local_aws.azure_sql.firewall import Rule
 from airflow_eip_provider.local_aws.clock import ManualClock
 from airflow_eip_provider.local_aws.errors import AwsError
+from airflow_eip_provider.local_aws.outside import drop_packets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,10 +111,12 @@ class ControlApi:
             from_ip=caller.ip,
             step_id=caller.step_id,
             job_flow_id=caller.job_flow_id,
+            instance_id=caller.instance_id,
             admitted=caller.ip is not None,
             error_code=None,
         )
         if caller.ip is None:
+            drop_packets(request.environ["werkzeug.socket"])
             return Response("no way to the internet\n", status=504, content_type="text/plain")
         return Response(f"{caller.ip}\n", content_type="text/plain")
 

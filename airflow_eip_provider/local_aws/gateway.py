@@ -11,7 +11,6 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.wrappers import Response
 
 from airflow_eip_provider.local_aws.calls import Call, error_code_of, error_response, parse_call, read_body
-from airflow_eip_provider.local_aws.ec2.api import Ec2
 from airflow_eip_provider.local_aws.ec2.wire import to_xml
 from airflow_eip_provider.local_aws.errors import AwsError
 from airflow_eip_provider.local_aws.faults import DENIAL_CODES, THROTTLE_CODES, Fault, Faults
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
     from airflow_eip_provider.local_aws.calls import Environ
+    from airflow_eip_provider.local_aws.ec2.api import Ec2
     from airflow_eip_provider.local_aws.emr.api import Emr
     from airflow_eip_provider.local_aws.events import EventLog
     from airflow_eip_provider.local_aws.iam.permissions import Grant, Permissions

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
 
-from airflow_eip_provider.local_aws.steps.processes import step_id_of
+from airflow_eip_provider.local_aws.steps.processes import executor_of, is_in_cluster_mode, step_id_of
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator, Mapping
 
     from airflow_eip_provider.local_aws.emr.steps import StepSpec
 
 LAPTOP_IP = "198.51.100.7"  # what is not a step is the laptop itself, in a range for documentation (RFC 5737)
+DROPPED_SECONDS = 127.0  # Linux gives a connection up after about as long without an answer
 _LOOKS = 5
 _LOOK_SECONDS = 0.02
 
@@ -26,11 +29,13 @@ class Caller:
     Who is behind a connection.
 
     :param ip: the public address it comes from now; ``None`` when its node has no way to the internet.
+    :param instance_id: the EC2 instance of that node.
     """
 
     ip: str | None
     step_id: str | None = None
     job_flow_id: str | None = None
+    instance_id: str | None = None
 
 
 class Outside:
@@ -40,19 +45,18 @@ class Outside:
     A step's processes are found by the mark in their environment, or as descendants of the step's first process.
 
     :param roots: each running step's first process id → the step.
-    :param public_ip_of_step: the address that a step's node has at this moment.
+    :param locate: a step and the number of its Spark executor, ``None`` for all else of the step → what the internet
+        sees of that node at this moment.
     """
 
     def __init__(
         self,
         *,
         roots: Callable[[], Mapping[int, StepSpec]],
-        public_ip_of_step: Callable[[str], str | None],
-        job_flow_of_step: Callable[[str], str | None],
+        locate: Callable[[str, int | None], Caller],
     ) -> None:
         self._roots = roots
-        self._public_ip_of_step = public_ip_of_step
-        self._job_flow_of_step = job_flow_of_step
+        self._locate = locate
 
     def caller(self, peer: tuple[str, int], *, local_port: int) -> Caller:
         """
@@ -62,19 +66,39 @@ class Outside:
         :param local_port: the port that it was accepted on.
         """
         process = _process_at(peer[1], remote_port=local_port)
-        step_id = self._step_of(process) if process else None
-        if step_id is None:
-            return Caller(LAPTOP_IP)
-        return Caller(self._public_ip_of_step(step_id), step_id, self._job_flow_of_step(step_id))
+        line = list(_line_of(process)) if process else []
+        step_id = self._step_of(line)
+        return Caller(LAPTOP_IP) if step_id is None else self._locate(step_id, _executor_of(line))
 
-    def _step_of(self, process: psutil.Process) -> str | None:
+    def _step_of(self, line: list[psutil.Process]) -> str | None:
         roots = self._roots()
-        for ancestor in _line_of(process):
+        for ancestor in line:
             if ancestor.pid in roots:
                 return roots[ancestor.pid].step_id
             if (step_id := step_id_of(ancestor)) is not None:
                 return step_id
         return None
+
+
+def drop_packets(connection: socket.socket, *, seconds: float = DROPPED_SECONDS) -> None:
+    """Answer nothing until the client gives up, as when its packets never arrive."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(OSError):  # a TimeoutError too
+        while (left := deadline - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not connection.recv(4096):
+                return
+
+
+def _executor_of(line: list[psutil.Process]) -> int | None:
+    """
+    Return the number of the executor that a process belongs to, from itself and its ancestors; ``None`` for a driver.
+
+    In cluster mode YARN puts the driver into a container of its own, and so beside the executors: it counts as the
+    first of them.
+    """
+    found = next((number for process in line if (number := executor_of(process)) is not None), None)
+    return 0 if found is None and any(map(is_in_cluster_mode, line)) else found
 
 
 def _process_at(port: int, *, remote_port: int) -> psutil.Process | None:

@@ -25,7 +25,7 @@ from airflow_eip_provider.local_aws.events import Event, EventLog
 from airflow_eip_provider.local_aws.faults import ClusterFault, Faults
 from airflow_eip_provider.local_aws.gateway import Gateway
 from airflow_eip_provider.local_aws.iam.permissions import Permissions
-from airflow_eip_provider.local_aws.outside import Outside
+from airflow_eip_provider.local_aws.outside import Caller, Outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,11 +87,7 @@ class LocalAws:
         )
         runner = step_runner(self) if callable(step_runner) else step_runner
         self.step_runner: StepRunner = runner or TimedStepRunner(self.clock)
-        self.outside = Outside(
-            roots=self._step_roots,
-            public_ip_of_step=self.public_ip_of_step,
-            job_flow_of_step=self._job_flow_of_step,
-        )
+        self.outside = Outside(roots=self._step_roots, locate=self.locate)
         self.azure_sql = azure_sql(self) if azure_sql else None
         self.events.listeners.append(self._break_connections)
         self._begin()
@@ -215,23 +211,41 @@ class LocalAws:
         with self.lock:
             return str(self.ec2(self.region).addresses.allocate(domain="standard").allocation_id)
 
-    def public_ip_of_step(self, step_id: str) -> str | None:
-        """Return the address that the internet sees behind a step now, or None if its node cannot get out."""
+    def locate(self, step_id: str, executor: int | None = None) -> Caller:
+        """Return what the internet sees now of the node that runs a step, or one of its Spark executors.
+
+        Executors run on the core and task nodes, in turn; without such nodes on the primary, as all else does.
+
+        :param executor: The executor's number; ``None`` for the driver and for what is not Spark.
+        """
         with self.lock:
             cluster = self.emr.life.find_step(step_id)
             if cluster is None or cluster.primary is None:
-                return None
-            return self.ec2(self.region).public_ip(cluster.primary.id)
+                return Caller(None, step_id, cluster.id if cluster else None)
+            workers = cluster.workers
+            instance = workers[executor % len(workers)] if workers and executor is not None else cluster.primary
+            return Caller(self.ec2(self.region).public_ip(instance.id), step_id, cluster.id, instance.id)
 
-    def _job_flow_of_step(self, step_id: str) -> str | None:
-        with self.lock:
-            cluster = self.emr.life.find_step(step_id)
-            return cluster.id if cluster else None
+    def public_ip_of_step(self, step_id: str) -> str | None:
+        """Return the address that the internet sees behind a step now, or None if its primary node cannot get out."""
+        return self.locate(step_id).ip
 
     def _break_connections(self, event: Event) -> None:
-        """Cut what a cluster has open when its address comes or goes: its packets now carry another (docs: EC2)."""
-        if event["kind"] == "address" and event["job_flow_id"] and self.azure_sql is not None:
-            self.azure_sql.reset_connections(event["job_flow_id"])
+        """Cut what is open when a node's address comes or goes, or its way out changes: its packets now carry another.
+
+        (Docs: EC2, Elastic IP addresses; Amazon VPC, NAT gateways.)
+        """
+        if self.azure_sql is None:
+            return
+        if event["kind"] == "address" and event["instance_id"]:
+            self.azure_sql.reset_connections(lambda caller: caller.instance_id == event["instance_id"])
+        elif event["kind"] in {"nat_gateway", "route"}:
+            self.azure_sql.reset_connections(self._has_moved)
+
+    def _has_moved(self, caller: Caller) -> bool:
+        """Whether the internet would see a node with another address than when it connected."""
+        with self.lock:
+            return caller.instance_id is not None and self.ec2(self.region).public_ip(caller.instance_id) != caller.ip
 
     def _save(self) -> None:
         """Save, while nobody changes anything."""

@@ -191,3 +191,37 @@ def test_the_public_ip_of_a_step_is_its_nodes_at_that_moment(
     ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=primary.nics[0].id)
     assert local_aws.public_ip_of_step(step_id).startswith("203.0.113.")
     assert local_aws.public_ip_of_step("s-unknown") is None
+
+
+def test_the_executors_of_a_step_are_on_the_core_nodes_and_the_driver_is_on_the_primary(
+    ec2, start_cluster, primary_of, local_aws, step, add_steps, allocation_id
+):
+    """[docs: EMR Management Guide, "Understand node types"]; each node has a public address of its own."""
+    groups = [
+        {"InstanceRole": role, "InstanceType": "m5.xlarge", "InstanceCount": count}
+        for role, count in (("MASTER", 1), ("TASK", 1), ("CORE", 2))
+    ]
+    job_flow_id = start_cluster(instances={"InstanceGroups": groups})
+    local_aws.clock.advance(300)
+    [step_id] = add_steps(job_flow_id, step("--sleep", "1000"))
+    primary = primary_of(job_flow_id)
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=primary.nics[0].id)
+    core, task = (
+        [node.instance.id for pool in local_aws.cluster(job_flow_id).pools if pool.role == role for node in pool.nodes]
+        for role in ("CORE", "TASK")
+    )
+    executors = [local_aws.locate(step_id, number) for number in range(4)]
+    assert [executor.instance_id for executor in executors] == [*core, *task, core[0]]
+    driver = local_aws.locate(step_id)
+    assert driver.instance_id == primary.id
+    assert driver.ip.startswith("203.0.113.")
+    assert all(executor.ip.startswith("198.51.100.") for executor in executors)
+    assert len({executor.ip for executor in executors}) == 3
+
+
+def test_without_core_nodes_executors_are_on_the_primary(start_cluster, primary_of, local_aws, step, add_steps):
+    job_flow_id = start_cluster()
+    local_aws.clock.advance(300)
+    [step_id] = add_steps(job_flow_id, step("--sleep", "1000"))
+    assert local_aws.locate(step_id, 1) == local_aws.locate(step_id)
+    assert local_aws.locate(step_id).instance_id == primary_of(job_flow_id).id

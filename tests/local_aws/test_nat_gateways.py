@@ -196,16 +196,18 @@ def test_a_gateway_is_refused_in_a_subnet_or_with_an_address_that_is_not_there(c
         create(DryRun=True)
 
 
-def test_routes_are_refused_with_ec2s_codes(ec2, create, available, private, local_aws, refused):
+def test_routes_are_refused_with_ec2s_codes(ec2, available, private, refused):
     """[docs: EC2 API, Error codes]."""
     route = {"RouteTableId": private.route_table_id, "DestinationCidrBlock": ANYWHERE}
     with refused("InvalidRoute.NotFound"):
         ec2.delete_route(**route)
+    gateway = available()
     with refused("InvalidParameterValue"):
-        ec2.replace_route(**route, NatGatewayId=create())
+        ec2.replace_route(**route, NatGatewayId=gateway)
     with refused("InvalidNatGatewayID.NotFound"):
         ec2.create_route(**route, NatGatewayId=UNKNOWN)
-    gateway = available()
+    with refused("DryRunOperation"):
+        ec2.create_route(**route, NatGatewayId=gateway, DryRun=True)
     ec2.create_route(**route, NatGatewayId=gateway)
     with refused("RouteAlreadyExists"):
         ec2.create_route(**route, NatGatewayId=gateway)

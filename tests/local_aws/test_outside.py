@@ -7,19 +7,20 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.local_aws.outside import LAPTOP_IP, Caller, Outside
-from airflow_eip_provider.local_aws.steps.processes import STEP_ID_VARIABLE
+from airflow_eip_provider.local_aws.outside import LAPTOP_IP, Caller, Outside, drop_packets
+from airflow_eip_provider.local_aws.steps.processes import DEPLOY_MODE_VARIABLE, STEP_ID_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CONNECT = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); s.recv(1)"
+CONNECT = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[-1]))); s.recv(1)"
 
 
 @pytest.fixture
@@ -30,17 +31,16 @@ def listener() -> Iterator[socket.socket]:
 
 
 def outside(roots: dict[int, Any] | None = None, *, ip: str | None = "203.0.113.5") -> Outside:
-    return Outside(
-        roots=lambda: roots or {},
-        public_ip_of_step=lambda _: ip,
-        job_flow_of_step=lambda step_id: f"cluster of {step_id}",
-    )
+    def locate(step_id: str, executor: int | None) -> Caller:
+        return Caller(ip, step_id, f"cluster of {step_id}", "primary" if executor is None else f"core {executor}")
+
+    return Outside(roots=lambda: roots or {}, locate=locate)
 
 
-def connect(listener: socket.socket, world: Any, command: list[str], *, marked: bool) -> Caller:
+def connect(listener: socket.socket, world: Any, command: list[str], *, marked: bool, **variables: str) -> Caller:
     """Start a command that connects, and say who the outside world takes it for."""
     port = listener.getsockname()[1]
-    environment = {**os.environ, **({STEP_ID_VARIABLE: "s-1"} if marked else {})}
+    environment = {**os.environ, **({STEP_ID_VARIABLE: "s-1"} if marked else {}), **variables}
     child = subprocess.Popen([*command, str(port)], env=environment)
     connection, peer = listener.accept()
     with connection:
@@ -51,7 +51,7 @@ def connect(listener: socket.socket, world: Any, command: list[str], *, marked: 
 
 def test_a_process_that_carries_the_mark_is_its_step(listener):
     caller = connect(listener, lambda _: outside(), [sys.executable, "-c", CONNECT], marked=True)
-    assert caller == Caller("203.0.113.5", "s-1", "cluster of s-1")
+    assert caller == Caller("203.0.113.5", "s-1", "cluster of s-1", "primary")
 
 
 def test_a_process_below_a_steps_first_process_is_its_step_even_without_the_mark(listener):
@@ -67,6 +67,38 @@ def test_an_orphan_in_a_session_of_its_own_is_still_its_step(listener):
         "start_new_session=True)"
     )
     assert connect(listener, lambda _: outside(), [sys.executable, "-c", script], marked=True).step_id == "s-1"
+
+
+def test_what_a_spark_executor_starts_is_on_the_executors_node(listener):
+    """PySpark's workers are children of the executor's JVM."""
+    worker = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CONNECT!r}, sys.argv[-1]])"
+    executor = [sys.executable, "-c", worker, "org.apache.spark.executor.CoarseGrainedExecutorBackend"]
+    caller = connect(listener, lambda _: outside(), [*executor, "--executor-id", "7"], marked=True)
+    assert caller.instance_id == "core 7"
+
+
+@pytest.mark.parametrize(("mode", "node"), [("client", "primary"), ("cluster", "core 0")])
+def test_a_driver_is_on_the_primary_and_in_cluster_mode_on_a_core_node(listener, mode, node):
+    """[docs: Spark, "Running Spark on YARN": in cluster mode the driver runs in the application master]."""
+    command = [sys.executable, "-c", CONNECT]
+    caller = connect(listener, lambda _: outside(), command, marked=True, **{DEPLOY_MODE_VARIABLE: mode})
+    assert caller.instance_id == node
+
+
+def test_packets_that_are_dropped_keep_the_client_waiting_until_it_gives_up(listener):
+    client = socket.create_connection(listener.getsockname())
+    connection, _ = listener.accept()
+    with client, connection:
+        client.settimeout(0.2)
+        client.send(b"hello")
+        waiting = threading.Thread(target=drop_packets, args=(connection,), daemon=True)
+        waiting.start()
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        assert waiting.is_alive()
+        client.shutdown(socket.SHUT_RDWR)
+        waiting.join(60)
+        assert not waiting.is_alive()
 
 
 def test_anything_else_is_the_laptop(listener):

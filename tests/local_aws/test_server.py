@@ -4,11 +4,17 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
+
+from airflow_eip_provider.local_aws.outside import Caller
+from tests.network import ANYWHERE, private_subnet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_every_call_is_an_event_with_what_was_sent_and_what_came_of_it(ec2, allocation_id, launch, local_aws):
@@ -101,18 +107,48 @@ def test_a_reset_empties_every_service(ec2, s3, allocation_id, local_aws):
     assert ec2.describe_internet_gateways()["InternetGateways"] != []
 
 
-def test_an_address_that_comes_or_goes_breaks_the_connections_of_its_cluster(
-    ec2, start_cluster, primary_of, allocation_id, local_aws, monkeypatch
+@pytest.fixture
+def cuts(local_aws, monkeypatch) -> list[Callable[[Caller], bool]]:
+    """Which callers lost their connections, one entry each time that some did."""
+    made: list[Callable[[Caller], bool]] = []
+    database = SimpleNamespace(reset_connections=made.append, reset=lambda: None)
+    monkeypatch.setattr(local_aws, "azure_sql", database)
+    return made
+
+
+def test_an_address_that_comes_or_goes_breaks_the_connections_of_its_node(
+    ec2, start_cluster, primary_of, allocation_id, local_aws, cuts
 ):
     """The public address of the node changes under them [docs: EC2, Elastic IP addresses]."""
-    broken: list[str] = []
-    database = SimpleNamespace(reset_connections=broken.append, reset=lambda: None)
-    monkeypatch.setattr(local_aws, "azure_sql", database)
     job_flow_id = start_cluster()
     local_aws.clock.advance(60)
-    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=primary_of(job_flow_id).nics[0].id)
+    primary = primary_of(job_flow_id)
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=primary.nics[0].id)
+    assert [cut(Caller(None, instance_id=primary.id)) for cut in cuts] == [True]
     local_aws.steal(allocation_id)
-    assert broken == [job_flow_id, job_flow_id]
+    assert [cut(Caller(None, instance_id=primary.id)) for cut in cuts] == [True, True, False]
+    assert not any(cut(Caller(None, instance_id="i-core")) for cut in cuts)
+
+
+def test_another_way_out_breaks_the_connections_of_those_whose_address_it_changes(
+    ec2, launch, subnet_id, allocation_id, local_aws, cuts
+):
+    """[docs: Amazon VPC, NAT gateways: deleting one drops its connections]."""
+    private = private_subnet(ec2)
+    gateway = ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=allocation_id)["NatGateway"]["NatGatewayId"]
+    local_aws.clock.advance(local_aws.durations.nat_gateway_start)
+    route = {"RouteTableId": private.route_table_id, "DestinationCidrBlock": ANYWHERE}
+    ec2.create_route(**route, NatGatewayId=gateway)
+    home = local_aws.ec2(local_aws.region)
+    behind, beside = (
+        Caller(home.public_ip(instance_id), instance_id=instance_id)
+        for instance_id, _ in (launch(SubnetId=private.subnet_id), launch())
+    )
+    assert behind.ip != beside.ip
+    assert not any(cut(caller) for cut in cuts for caller in (behind, beside))
+    cuts.clear()
+    ec2.delete_nat_gateway(NatGatewayId=gateway)
+    assert [(cut(behind), cut(beside)) for cut in cuts] == [(True, False)]
 
 
 def test_a_cluster_can_be_ended_by_hand(start_cluster, local_aws, state_of):

@@ -15,6 +15,7 @@ from airflow_eip_provider.local_aws.azure_sql.database import Database
 from airflow_eip_provider.local_aws.azure_sql.firewall import Firewall, refusal
 from airflow_eip_provider.local_aws.azure_sql.requests import Requests
 from airflow_eip_provider.local_aws.azure_sql.results import SqlError
+from airflow_eip_provider.local_aws.outside import drop_packets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,14 +108,15 @@ class AzureSqlServer:
             raise SqlError(5133, f"Database name '{database}' is not valid; use letters, digits, '_' and '-'.")
         return found.execute(sql)
 
-    def reset_connections(self, job_flow_id: str | None = None) -> None:
-        """Cut the connections of a cluster, as when its node's address changes, or all of them."""
+    def reset_connections(self, has_moved: Callable[[Caller], bool] = lambda _: True) -> None:
+        """Cut the connections of callers whose address changes, or all of them."""
         with self._lock:
             self._moves += 1
-            cut = [c for c, who in self._connections.items() if job_flow_id in (None, who.job_flow_id)]
-        for connection in cut:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            connections = list(self._connections.items())
+        for connection, caller in connections:
+            if has_moved(caller):
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while True:
@@ -131,8 +133,8 @@ class AzureSqlServer:
             caller, upstream = self._identify(connection, peer), self.upstream
             try:
                 if caller.ip is None:
-                    # No way to the internet: AWS would let the packets vanish; the client is spared the wait.
                     self._note(caller, admitted=False, error_code=None)
+                    drop_packets(connection)
                 elif upstream is not None and self.firewall.admits(caller.ip):
                     self._note(caller, admitted=True, error_code=None)
                     self._pass_on(connection, upstream)
@@ -162,6 +164,7 @@ class AzureSqlServer:
             from_ip=caller.ip,
             step_id=caller.step_id,
             job_flow_id=caller.job_flow_id,
+            instance_id=caller.instance_id,
             admitted=admitted,
             error_code=error_code,
         )

@@ -59,12 +59,13 @@ class Ec2:
         :raises AwsError: As EC2 refuses it.
         """
         handler = self._own.get(operation)
+        if handler is not None:
+            _check_ids(params)
+        if params.get("DryRun"):  # also for what goes on to moto, which would do it
+            raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
         if handler is None:
             self.routes.check(operation, params)
             return None
-        _check_ids(params)
-        if params.get("DryRun"):
-            raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
         return handler(params)
 
     def follow_up(self, operation: str, params: Params) -> None:

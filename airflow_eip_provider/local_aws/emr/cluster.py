@@ -124,6 +124,12 @@ class Cluster:
         pool = next(pool for pool in self.pools if pool.role == "MASTER")
         return pool.nodes[0].instance
 
+    @property
+    def workers(self) -> list[Any]:
+        """The EC2 instances of the core and task nodes, core nodes first."""
+        pools = sorted((pool for pool in self.pools if pool.role != "MASTER"), key=lambda pool: pool.role)
+        return [node.instance for pool in pools for node in pool.nodes if node.instance is not None]
+
     def steps_in(self, *states: str) -> list[Step]:
         """Return the steps in these states, oldest first."""
         return [step for step in self.steps if step.state in states]

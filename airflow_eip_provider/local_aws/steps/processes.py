@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 STEP_ID_VARIABLE = "LOCAL_AWS_STEP_ID"
 """Environment variable that marks every process of a step; it survives ``setsid`` and the death of a parent."""
 
+DEPLOY_MODE_VARIABLE = "LOCAL_AWS_DEPLOY_MODE"
+"""Environment variable that says where YARN would run a Spark application's driver: ``client`` or ``cluster``."""
+
+_EXECUTOR = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
+_EXECUTOR_ID = "--executor-id"
+
 
 def step_id_of(process: psutil.Process) -> str | None:
     """Return the step that the process carries the mark of, or None."""
@@ -20,6 +26,26 @@ def step_id_of(process: psutil.Process) -> str | None:
         return process.environ().get(STEP_ID_VARIABLE)
     except (psutil.Error, OSError):
         return None
+
+
+def executor_of(process: psutil.Process) -> int | None:
+    """Return the number of the Spark executor that a process is, or None."""
+    try:
+        command = process.cmdline()
+    except (psutil.Error, OSError):
+        return None
+    if _EXECUTOR not in command or _EXECUTOR_ID not in command[:-1]:
+        return None
+    number = command[command.index(_EXECUTOR_ID) + 1]
+    return int(number) if number.isdigit() else None
+
+
+def is_in_cluster_mode(process: psutil.Process) -> bool:
+    """Whether a process is of a Spark application whose driver runs on a core node."""
+    try:
+        return process.environ().get(DEPLOY_MODE_VARIABLE) == "cluster"
+    except (psutil.Error, OSError):
+        return False
 
 
 def processes_of(step_id: str, *, root: psutil.Process | None = None) -> set[psutil.Process]:

@@ -48,7 +48,7 @@ class _Run:
 
 
 class ProcessStepRunner:
-    """Runs steps as processes of this machine, as a single-node cluster would.
+    """Runs steps as processes of this machine, which stands for every node of a cluster.
 
     ``spark-submit`` is the one of the installed PySpark (see ``spark_submit``); any other command runs as it is. A step
     has a directory, a session and a minimal environment of its own, and ends with everything that it started: what it

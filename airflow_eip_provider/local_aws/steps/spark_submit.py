@@ -22,6 +22,7 @@ from botocore.config import Config
 from airflow_eip_provider.local_aws.steps.command import S3_SCHEMES, S3Location
 from airflow_eip_provider.local_aws.steps.logs import StepLogs
 from airflow_eip_provider.local_aws.steps.mirror import BucketMirror
+from airflow_eip_provider.local_aws.steps.processes import DEPLOY_MODE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,17 +67,20 @@ class LocalArguments:
 
     :param changes: What was changed, a line each.
     :param application: The application's file or class path, as given; None if there is none.
+    :param deploy_mode: Where YARN would run the driver: ``client`` is the primary node, ``cluster`` a core node.
     """
 
     arguments: list[str]
     application: str | None
     changes: list[str] = field(default_factory=list)
+    deploy_mode: str = "client"
 
 
 def localize(arguments: Sequence[str]) -> LocalArguments:
     """Drop the options that size a YARN cluster; the application's own arguments stay as they are."""
     kept: list[str] = []
     changes: list[str] = []
+    deploy_mode = "client"
     rest = list(arguments)
     while rest and rest[0].startswith("-"):
         option, equals, value = rest.pop(0).partition("=")
@@ -84,11 +88,21 @@ def localize(arguments: Sequence[str]) -> LocalArguments:
         if not equals and option not in _FLAGS and rest:
             value = rest.pop(0)
             given.append(value)
+        deploy_mode = _deploy_mode(option, value) or deploy_mode
         if _sizes_a_cluster(option, value):
             changes.append(f"{' '.join(given)} is left out: the step runs on {LOCAL_MASTER}")
         else:
             kept += given
-    return LocalArguments(arguments=kept + rest, application=rest[0] if rest else None, changes=changes)
+    return LocalArguments(
+        arguments=kept + rest, application=rest[0] if rest else None, changes=changes, deploy_mode=deploy_mode
+    )
+
+
+def _deploy_mode(option: str, value: str) -> str | None:
+    if option in ("--conf", "-c"):
+        name, _, setting = value.partition("=")
+        return setting if name == "spark.submit.deployMode" else None
+    return value if option == "--deploy-mode" else None
 
 
 def _sizes_a_cluster(option: str, value: str) -> bool:
@@ -131,7 +145,7 @@ def main(arguments: Sequence[str]) -> int:
             sys.stderr.write(f"java.io.FileNotFoundException: {missing} does not exist in the local S3\n")
             return 1
         try:
-            return _submit(local.arguments, root=root, defaults=settings(buckets, mirror=mirror.root))
+            return _submit(local, root=root, defaults=settings(buckets, mirror=mirror.root))
         finally:
             for line in mirror.flush():
                 logs.note(f"spark-submit: {line}")
@@ -145,7 +159,7 @@ def _missing(application: str | None, *, mirror: BucketMirror) -> S3Location | N
     return None if mirror.path(location).is_file() else location
 
 
-def _submit(arguments: Sequence[str], *, root: Path, defaults: dict[str, str]) -> int:
+def _submit(local: LocalArguments, *, root: Path, defaults: dict[str, str]) -> int:
     home = _spark_home(root)
     configuration = root / "conf"
     configuration.mkdir()
@@ -160,8 +174,9 @@ def _submit(arguments: Sequence[str], *, root: Path, defaults: dict[str, str]) -
         "SPARK_SUBMIT_OPTS": f"-Djava.io.tmpdir={root}",
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
+        DEPLOY_MODE_VARIABLE: local.deploy_mode,
     }
-    return subprocess.call([home / "bin" / "spark-submit", *arguments], env=environment)  # noqa: S603 - its whole purpose
+    return subprocess.call([home / "bin" / "spark-submit", *local.arguments], env=environment)  # noqa: S603 - its whole purpose
 
 
 def _spark_home(root: Path) -> Path:

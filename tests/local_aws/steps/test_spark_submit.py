@@ -31,3 +31,16 @@ def test_arguments_of_the_application_are_its_own() -> None:
 def test_what_fits_stays_as_it_is(arguments: list[str]) -> None:
     assert localize(arguments).arguments == arguments
     assert localize(arguments).changes == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mode"),
+    [
+        ("job.py --deploy-mode cluster", "client"),
+        ("--deploy-mode cluster job.py", "cluster"),
+        ("--deploy-mode=cluster job.py", "cluster"),
+        ("--conf spark.submit.deployMode=cluster --conf a=b job.py", "cluster"),
+    ],
+)
+def test_the_deploy_mode_is_kept_in_mind(arguments: str, mode: str) -> None:
+    assert localize(arguments.split()).deploy_mode == mode
