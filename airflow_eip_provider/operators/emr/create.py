@@ -262,7 +262,8 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
         if self.tenancy is not None:
             self.give_back(context, state, carrier=job_flow_id, terminate=self._terminates)
-            remove_gateways_of_ending(self.emr, self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
+            if job_flow_id and self._binding.makes_gateway:
+                remove_gateways_of_ending(self.emr, self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
             return
         if job_flow_id is None:
             return
@@ -389,7 +390,7 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         )
 
     def _wait_for_gateway(self, state: CreateState, gateway_id: str) -> WatchTrigger:
-        state.waiting_for = f"NAT gateway {gateway_id}"
+        state.waiting_for = f"behind NAT gateway '{gateway_id}'"
         return NatGatewayTrigger(gateway_id=gateway_id, **self.watch(state, deadline=state.start_deadline))
 
     def _timed_out(self, state: CreateState, event: dict[str, Any]) -> Exception:
@@ -397,12 +398,8 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
             return self.lease_timed_out(event)
         if state.waiting_for == "address":
             return Binder(self.eip, self.allocation_id).busy(waited_seconds=self.lock_timeout.total_seconds())
-        if state.waiting_for.startswith("NAT gateway"):
-            what = f"{state.waiting_for} of cluster '{state.job_flow_id}' to be available"
-        else:
-            what = f"cluster '{state.job_flow_id}' to be {state.waiting_for}"
         return WaitTimeoutError(
-            what,
+            f"cluster '{state.job_flow_id}' to be {state.waiting_for}",
             last_seen=event["message"],
             bound="waiter_delay or waiter_max_attempts",
         )
