@@ -192,12 +192,12 @@ def ended_by_itself(clocked: Any) -> Any:
 
 @pytest.mark.parametrize("following", ["gateway", "primary"])
 def test_the_next_owner_takes_over_what_a_tenancy_left_behind(
-    clocked, network, nat, create_operator, terminate_operator, ended_by_itself, store, following, deferrable
+    clocked, network, nat, create_operator, terminate_operator, ended_by_itself, store, following
 ):
     gone = Task(nat(lock_store=store), dag_id="gone").run()
     ended_by_itself(gone, after=300)
     left = network.gateways()
-    operator = (nat if following == "gateway" else create_operator)(lock_store=store, deferrable=deferrable)
+    operator = (nat if following == "gateway" else create_operator)(lock_store=store, deferrable=True)
     following_task = Task(operator, dag_id="following")
     job_flow_id = following_task.run()
     assert left[0] not in network.gateways()
@@ -222,17 +222,20 @@ class Vanished(BaseException):
     """The process is gone."""
 
 
-@pytest.mark.parametrize("at", ["create_gateway", "lead", "remembered", "bound"])
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("where", "name", "after"),
+    [
+        (nat_gateway, "create_gateway", False),
+        (nat_gateway, "create_gateway", True),
+        (nat_gateway, "lead", False),
+        (nat_gateway, "lead", True),
+        (create.EmrCreateWithStaticIpOperator, "record_carrier", True),
+    ],
+    ids=["before the gateway", "after the gateway", "before the route", "after the route", "after the hand-over"],
+)
 def test_a_retry_goes_on_with_the_gateway_wherever_the_try_before_it_vanished(
-    clocked, network, nat, terminate_operator, store, monkeypatch, at, after
+    clocked, network, nat, terminate_operator, store, monkeypatch, where, name, after
 ):
-    where, name = {
-        "create_gateway": (nat_gateway, "create_gateway"),
-        "lead": (nat_gateway, "lead"),
-        "remembered": (create.EmrCreateWithStaticIpOperator, "record_carrier"),
-        "bound": (create, "bound_facts"),
-    }[at]
     real = getattr(where, name)
 
     def vanish(*args: Any, **kwargs: Any) -> None:
