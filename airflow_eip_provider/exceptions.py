@@ -30,6 +30,7 @@ Every error that this package raises.
         ├── LeaseLostError              the lease went to another owner while this one was not looking
         ├── SupersededError             a newer try of the same task is at work
         ├── AzureUnavailableError       Azure gives no answer, or throttles
+        ├── GatewayFailedError          EC2 could not make the NAT gateway
         ├── LaunchUnclearError          RunJobFlow got no answer and no cluster of this launch can be found
         ├── StepFailedError             EMR ended a step other than COMPLETED
         └── ReapingFailedError          some of the clusters that were to be reaped could not be
@@ -52,6 +53,7 @@ __all__ = [
     "CorruptRecordError",
     "ElasticIpError",
     "FirewallRuleConflictError",
+    "GatewayFailedError",
     "InvalidInputError",
     "KilledError",
     "LaunchUnclearError",
@@ -369,6 +371,19 @@ class AzureUnavailableError(TransientError):
 
     def __init__(self, doing: str, *, problem: str) -> None:
         super().__init__(doing, problem=problem, remedy="a retry goes on where this try stopped")
+
+
+class GatewayFailedError(TransientError):
+    """EC2 could not make the NAT gateway that was to carry the address; it is deleted again."""
+
+    def __init__(self, gateway_id: str, *, allocation_id: str, code: str, problem: str) -> None:
+        super().__init__(
+            f"making NAT gateway '{gateway_id}' for Elastic IP '{allocation_id}'",
+            problem=f"it failed: {code} {problem}".rstrip(),
+            remedy="mend the cause that EC2 names; a retry makes another one",
+        )
+        self.gateway_id = gateway_id
+        self.allocation_id = allocation_id
 
 
 class LaunchUnclearError(TransientError):

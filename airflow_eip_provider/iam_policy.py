@@ -16,7 +16,7 @@ import boto3
 from botocore.exceptions import UnknownRegionError
 
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.hooks.emr import ALLOCATION_TAG, TRY_TAG
+from airflow_eip_provider.hooks.tags import ALLOCATION_TAG, TRY_TAG
 from airflow_eip_provider.operators.preflight import check_allocation_id
 from airflow_eip_provider.stores.uri import parse_uri
 
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 Statement = dict[str, Any]
 
-BINDINGS = ("primary",)  # where an address is put: on the network interface of the primary node
+BINDINGS = ("primary", "nat-gateway")  # where an address is put
 _ACCOUNT = re.compile(r"\d{12}")
 _ROLE = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+")
+_SUBNET, _TABLE = re.compile(r"subnet-[0-9a-f]{8,17}"), re.compile(r"rtb-[0-9a-f]{8,17}")
 _SERVICE_SUFFIX = {"aws-cn": "amazonaws.com.cn"}
 
 
@@ -47,7 +48,10 @@ class Configuration:
     :param execution_roles: ARNs of the runtime roles that steps may name; empty: they may name any.
     :param lock_store: its URI; ``None`` without one.
     :param log_uri: the clusters' LogUri, of which failed steps are shown; ``None`` without one.
-    :param binding: where an address is put; only "primary", the primary node.
+    :param binding: where an address is put: "primary", the primary node, or "nat-gateway".
+    :param public_subnets: with "nat-gateway", where gateways are made for tenancies; empty: none are made, because each
+        address is on a gateway for good.
+    :param route_tables: with ``public_subnets``, those whose default routes are led to the gateways.
     """
 
     allocation_ids: Sequence[str]
@@ -60,6 +64,8 @@ class Configuration:
     lock_store: str | None = None
     log_uri: str | None = None
     binding: str = "primary"
+    public_subnets: Sequence[str] = ()
+    route_tables: Sequence[str] = ()
 
 
 def policy_document(configuration: Configuration) -> dict[str, Any]:
@@ -99,7 +105,11 @@ class _Writer:
 
     def statements(self) -> Iterator[Statement]:
         yield from self._look()
-        yield from self._move_address()
+        if self._given.binding == "primary":
+            yield from self._move_address()
+        elif self._given.public_subnets:
+            yield from self._make_gateways()
+            yield from self._remove_gateways()
         yield from self._launch()
         yield from self._own_clusters()
         if self._given.lock_store:
@@ -114,7 +124,7 @@ class _Writer:
 
         The Describe calls of EC2 and these of EMR know no resources.
         """
-        ec2 = ("Addresses", "Instances", "NetworkInterfaces", "RouteTables", "SecurityGroups", "Subnets")
+        ec2 = ("Addresses", "Instances", "NatGateways", "NetworkInterfaces", "RouteTables", "SecurityGroups", "Subnets")
         emr = ("GetBlockPublicAccessConfiguration", "ListClusters")
         actions = [*(f"ec2:Describe{kind}" for kind in ec2), *(f"elasticmapreduce:{name}" for name in emr)]
         yield _allow("Look", actions, "*", StringEquals=self._in_region)
@@ -130,6 +140,23 @@ class _Writer:
         interfaces, instances = self._arn("ec2", "network-interface/*"), self._arn("ec2", "instance/*")
         yield _allow("Associate", ["ec2:AssociateAddress"], [*self._addresses, interfaces, instances])
         yield _allow("Disassociate", ["ec2:DisassociateAddress"], [*self._addresses, interfaces])
+
+    def _make_gateways(self) -> Iterator[Statement]:
+        """Allow NAT gateways that carry an address's tag from their start, with these addresses, in these subnets."""
+        gateways = self._arn("ec2", "natgateway/*")
+        subnets = [self._arn("ec2", f"subnet/{name}") for name in self._given.public_subnets]
+        marked = {f"aws:RequestTag/{ALLOCATION_TAG}": list(self._given.allocation_ids)}
+        yield _allow("MakeGateway", ["ec2:CreateNatGateway"], gateways, StringEquals=marked)
+        yield _allow("PlaceGateway", ["ec2:CreateNatGateway"], [*self._addresses, *subnets])
+        creating = {**marked, "ec2:CreateAction": "CreateNatGateway"}
+        yield _allow("TagGateway", ["ec2:CreateTags"], gateways, StringEquals=creating)
+
+    def _remove_gateways(self) -> Iterator[Statement]:
+        """Allow deleting gateways that carry the tag of one of these addresses, and leading routes there and back."""
+        ours = {f"aws:ResourceTag/{ALLOCATION_TAG}": list(self._given.allocation_ids)}
+        yield _allow("DeleteGateway", ["ec2:DeleteNatGateway"], self._arn("ec2", "natgateway/*"), StringEquals=ours)
+        tables = [self._arn("ec2", f"route-table/{name}") for name in self._given.route_tables]
+        yield _allow("LeadRoutes", [f"ec2:{change}Route" for change in ("Create", "Delete", "Replace")], tables)
 
     def _launch(self) -> Iterator[Statement]:
         """
@@ -223,11 +250,23 @@ def _check(given: Configuration) -> None:
         raise _wrong(f"account {given.account!r}", "it is no account ID", "give its 12 digits")
     if given.binding not in BINDINGS:
         raise _wrong(f"binding {given.binding!r}", "unknown choice", f"use one of {BINDINGS}")
+    _check_gateways(given)
     _check_roles(given)
     if given.log_uri:
         parts = urlsplit(given.log_uri)
         if parts.scheme not in {"s3", "s3n", "s3a"} or not parts.netloc:
             raise _wrong(f"log_uri {given.log_uri!r}", "it is no place in S3", "give the clusters' LogUri")
+
+
+def _check_gateways(given: Configuration) -> None:
+    if given.binding == "primary" and (given.public_subnets or given.route_tables):
+        raise _wrong("public_subnets", "the primary node needs none", "leave them out, or use binding nat-gateway")
+    if bool(given.public_subnets) != bool(given.route_tables):
+        raise _wrong("public_subnets and route_tables", "one is missing", "give both, or neither for lasting gateways")
+    for names, form in ((given.public_subnets, _SUBNET), (given.route_tables, _TABLE)):
+        for name in names:
+            if not form.fullmatch(name):
+                raise _wrong(repr(name), "it is no such id", "give subnet-… and rtb-…")
 
 
 def _check_roles(given: Configuration) -> None:

@@ -53,7 +53,7 @@ class Database:
             raise _wrong(text, f"{port!r} is no port", "write HOST:PORT, e.g. server.database.windows.net:1433")
         networks: tuple[Network, ...]
         try:
-            networks: tuple[Network, ...] = (ipaddress.ip_network(host, strict=False),)
+            networks = (ipaddress.ip_network(host, strict=False),)
         except ValueError:
             networks = _resolved(text, host)
         return cls(text, networks, int(port))

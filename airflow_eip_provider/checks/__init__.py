@@ -21,7 +21,7 @@ from airflow_eip_provider.checks.setup import Setup
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["CHECKS", "TARGET_CHECKS", "Check", "Finding", "Outcome", "Setup", "examine"]
+__all__ = ["CHECKS", "GATEWAY_CHECKS", "TARGET_CHECKS", "Check", "Finding", "Outcome", "Setup", "examine"]
 
 # In this order they are made and shown. A binding is where an address is put.
 CHECKS: dict[str, tuple[Check, ...]] = {
@@ -40,6 +40,8 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         lock_store.LOCK_STORE,
     ),
 }
+# What a NAT gateway that carries the address has in common with a primary node that does.
+GATEWAY_CHECKS = (address.USABLE, job_flow.SHAPE, job_flow.LIFETIME)
 # For an address on a cluster or an instance that was made elsewhere.
 TARGET_CHECKS = (address.USABLE, address.PERMISSION)
 

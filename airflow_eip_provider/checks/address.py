@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.calls import perform
 from airflow_eip_provider.checks.finding import Check, Finding, error, warning
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, LockStoreError, NotPermittedError
-from airflow_eip_provider.hooks.emr import ALLOCATION_TAG
 from airflow_eip_provider.hooks.lock import mark_of_tags
+from airflow_eip_provider.hooks.tags import ALLOCATION_TAG
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _usable(setup: Setup) -> Iterator[Finding]:
         )
     if not address.is_free and not address.instance_id:
         holder = setup.eip.get_holder(address)
-        if holder.permanent:
+        if holder.permanent and (holder.gateway is None or holder.gateway.gateway_id != setup.kept_by):
             yield error(
                 subject,
                 what=f"it belongs to {holder.description}, which keeps it as long as it exists",

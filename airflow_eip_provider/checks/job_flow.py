@@ -100,8 +100,8 @@ def _topology(setup: Setup) -> Iterator[Finding]:
         _SUBJECT,
         what=f"they ask for {others} core or task nodes besides the primary",
         why="Spark reads on executors there, which leave from other addresses than the Elastic IP",
-        mend="use a single-node cluster (one MASTER, nothing else), or pass on_multi_node='allow' when only the "
-        "driver reads",
+        mend="use a single-node cluster (one MASTER, nothing else); or pass on_multi_node='allow' when only the driver "
+        "reads; or binding=NatGateway(...), with which every node leaves from the Elastic IP",
     )
 
 

@@ -25,6 +25,7 @@ class Setup:
     :param subnets_named: instead of those in ``job_flow``.
     :param on_multi_node: "fail", "warn" or "allow", as in ``EmrCreateWithStaticIpOperator``; ``bind_at`` and
         ``accept_self_termination``, too.
+    :param kept_by: the NAT gateway that may keep the address for good; ``None`` for none.
     :param vpc_id: in which the subnets are expected; ``None`` for any.
     :param lock_store: its URI; ``None`` without one.
     :param store_client: makes the client of a lock store, by service and region.
@@ -39,6 +40,7 @@ class Setup:
     on_multi_node: str = "fail"
     bind_at: str = "primary_running"
     accept_self_termination: bool = False
+    kept_by: str | None = None
     vpc_id: str | None = None
     lock_store: str | None = None
     store_client: Callable[[str, str | None], Any] | None = None

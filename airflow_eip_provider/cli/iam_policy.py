@@ -35,7 +35,21 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--binding",
         default="primary",
-        help="where an address is put: the network interface of the primary node (default and only choice)",
+        help="where an address is put: 'primary', the primary node (default), or 'nat-gateway'",
+    )
+    parser.add_argument(
+        "--public-subnet",
+        action="append",
+        default=[],
+        metavar="ID",
+        help=f"where NAT gateways are made for tenancies; none: each address has a gateway of its own for good{again}",
+    )
+    parser.add_argument(
+        "--route-table",
+        action="append",
+        default=[],
+        metavar="ID",
+        help=f"a route table of the clusters' subnets, which is led to those gateways{again}",
     )
     for flag, what in _ROLES.items():
         required = flag in {"--service-role", "--instance-role"}
@@ -76,6 +90,8 @@ def run(options: argparse.Namespace) -> int:
                 lock_store=options.lock_store or configured_lock_store(),
                 log_uri=options.log_uri,
                 binding=options.binding,
+                public_subnets=options.public_subnet,
+                route_tables=options.route_table,
             )
         )
     print_json(document)

@@ -27,7 +27,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 DESCRIPTION = """\
 List the live EMR clusters that were launched for an Elastic IP, and end those whose owner is over, with their lease and
-their association. A dry run unless --yes is given.
+their association; and NAT gateways that outlived the cluster which they were made for. A dry run unless --yes is given.
 
 An owner is over when its DAG run has ended (known for this environment's own runs), or when its environment is declared
 gone. A cluster of which nothing is known is listed and left alone. That another DAG still uses the cluster is not seen:
@@ -102,16 +102,18 @@ def run(options: argparse.Namespace) -> int:
         note(outcome)
     if any(outcome.failed for outcome in outcomes):
         return FAILED
-    return FOUND if survey.to_reap and not options.yes else OK
+    return FOUND if (survey.to_reap or survey.gateways) and not options.yes else OK
 
 
 def _print(survey: Survey, *, dry_run: bool) -> None:
     header = ("DECISION", "CLUSTER", "STATE", "AGE", "ADDRESS", "OWNER", "REASON")
     print_table(header, [_row(found) for found in survey.clusters])
-    for finding in survey.findings:
+    for finding in (*survey.findings, *survey.gateways):
         note(finding)
     for job_flow_id in survey.absent:
         note(f"{job_flow_id} is no live cluster that was launched for an Elastic IP (any more)")
+    if dry_run and survey.gateways:
+        note(f"A dry run: {len(survey.gateways)} NAT gateways would be removed with --yes")
     if dry_run and survey.to_reap:
         note(f"A dry run: {len(survey.to_reap)} of {len(survey.clusters)} would be reaped with --yes")
 

@@ -17,16 +17,15 @@ from airflow_eip_provider.exceptions import (
     NotKnownYetError,
     NotPermittedError,
 )
+from airflow_eip_provider.hooks.nat import read_carrying_gateway
+from airflow_eip_provider.hooks.tags import CLUSTER_TAG, OWNER_TAG, tags_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+
+    from airflow_eip_provider.hooks.nat import Gateway
 
 T = TypeVar("T")
-
-CLUSTER_TAG = "aws:elasticmapreduce:job-flow-id"  # EMR puts it on every instance of a cluster
-OWNER_TAG = "airflow-eip:owner-name"  # ours, readable; see operators.owner. EMR gives a cluster's tags to its instances
-OWNER_DIGEST_TAG = "airflow-eip:owner"  # ours, the same for every try of a task instance
-TOKEN_TAG = "airflow-eip:token"  # noqa: S105 - ours, with a lock store: the lease that the cluster was launched under
 
 # The interfaces that AWS services keep an address on for as long as they live.
 _PERMANENT_INTERFACES = frozenset({"nat_gateway", "network_load_balancer", "global_accelerator_managed"})
@@ -87,18 +86,15 @@ class Holder:
 
     :param description: for people.
     :param permanent: it never gives the address back by itself.
-    :param tags: of its instance.
+    :param tags: of its instance, or of a tenancy's NAT gateway.
+    :param gateway: the NAT gateway that it is; ``permanent`` unless it was made for a tenancy.
     """
 
     description: str
     job_flow_id: str | None = None
     permanent: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
-
-
-def tags_of(items: Iterable[Mapping[str, str]] | None) -> dict[str, str]:
-    """Turn AWS's list of Key/Value pairs into a dict."""
-    return {item["Key"]: item.get("Value", "") for item in items or ()}
+    gateway: Gateway | None = None
 
 
 def _address(item: Mapping[str, Any]) -> Address:
@@ -181,7 +177,7 @@ def read_holder(address: Address) -> Reading[Holder]:
         instance = yield from read_instance(address.instance_id)
         tags = instance.tags if instance else {}
         job_flow_id = tags.get(CLUSTER_TAG)
-        owner = f"'{tags[OWNER_TAG]}' on " if OWNER_TAG in tags else ""
+        owner = _owner(tags)
         place = f"cluster '{job_flow_id}' (instance '{address.instance_id}')"
         described = owner + (place if job_flow_id else f"instance '{address.instance_id}'")
         return Holder(described, job_flow_id, tags=tags)
@@ -195,10 +191,24 @@ def read_holder(address: Address) -> Reading[Holder]:
             raise
         interface = {}
     kind = interface.get("InterfaceType", "interface")
+    if kind == "nat_gateway" and (gateway := (yield from read_carrying_gateway(address.allocation_id))):
+        return _gateway_holder(gateway)
     permanent = kind in _PERMANENT_INTERFACES
     what = f"{kind.replace('_', ' ')} " if permanent else ""
     detail = f" ({interface['Description']})" if interface.get("Description") else ""
     return Holder(f"{what}interface '{address.network_interface_id}'{detail}", permanent=permanent)
+
+
+def _owner(tags: Mapping[str, str]) -> str:
+    return f"'{tags[OWNER_TAG]}' on " if OWNER_TAG in tags else ""
+
+
+def _gateway_holder(gateway: Gateway) -> Holder:
+    name = f"NAT gateway '{gateway.gateway_id}'"
+    if gateway.job_flow_id is None:
+        return Holder(name, permanent=True, gateway=gateway)
+    described = f"{_owner(gateway.tags)}cluster '{gateway.job_flow_id}' ({name})"
+    return Holder(described, gateway.job_flow_id, tags=gateway.tags, gateway=gateway)
 
 
 class StrictConnectionMixin:

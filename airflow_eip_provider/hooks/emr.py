@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
 from airflow_eip_provider.calls import Call, Reading, error_code, is_transient, perform
-from airflow_eip_provider.hooks.eip import OWNER_DIGEST_TAG, StrictConnectionMixin, tags_of
+from airflow_eip_provider.hooks.eip import StrictConnectionMixin
+from airflow_eip_provider.hooks.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TRY_TAG, tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +26,6 @@ ENDED_STATES = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
 READY_STATES = frozenset({"RUNNING", "WAITING"})
 LIVE_STATES = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 ACTIVE_STEP_STATES = ("PENDING", "RUNNING", "CANCEL_PENDING")
-ALLOCATION_TAG = "airflow-eip:allocation-id"  # ours, on every cluster that is launched for an address
-TRY_TAG = "airflow-eip:try"  # ours, the newest try that speaks for the cluster
 GUARD_MARK = "[eip "  # in the name of every fenced step, before the nonce of the task that submitted it
 _STEP_IDS_PER_CALL = 10  # ListSteps takes no more (EMR API reference, ListSteps)
 # EMR's reads are eventually consistent; for how long after RunJobFlow is not documented.
@@ -41,6 +40,7 @@ class Cluster:
     A job flow, as DescribeCluster shows it.
 
     :param age: by AWS's own clock, when the answer was given.
+    :param subnet_id: where its instances are; ``None`` while EMR has not chosen it.
     """
 
     job_flow_id: str
@@ -52,6 +52,7 @@ class Cluster:
     log_uri: str | None = None
     created_at: datetime | None = None
     age: timedelta | None = None
+    subnet_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -106,6 +107,7 @@ def _cluster(response: Mapping[str, Any]) -> Cluster:
         log_uri=item.get("LogUri"),
         created_at=created_at,
         age=parsedate_to_datetime(date) - created_at if date and created_at else None,
+        subnet_id=item.get("Ec2InstanceAttributes", {}).get("Ec2SubnetId") or None,
         tags=tags_of(item.get("Tags")),
     )
 

@@ -6,21 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
-from airflow_eip_provider.hooks.eip import (
-    CLUSTER_TAG,
-    OWNER_DIGEST_TAG,
-    TOKEN_TAG,
-    StrictConnectionMixin,
-    read_address,
-    read_instance,
-)
-from airflow_eip_provider.hooks.emr import (
-    ALLOCATION_TAG,
-    GUARD_MARK,
-    read_active_steps,
-    read_cluster,
-    read_tagged_clusters,
-)
+from airflow_eip_provider.hooks.eip import StrictConnectionMixin, read_address, read_holder, read_instance
+from airflow_eip_provider.hooks.emr import GUARD_MARK, read_active_steps, read_cluster, read_tagged_clusters
+from airflow_eip_provider.hooks.tags import ALLOCATION_TAG, CLUSTER_TAG, OWNER_DIGEST_TAG, TOKEN_TAG
 from airflow_eip_provider.lock.requests import (
     Carrier,
     FindCarriers,
@@ -36,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_eip_provider.calls import Reading
+    from airflow_eip_provider.hooks.eip import Address
     from airflow_eip_provider.hooks.emr import Cluster
     from airflow_eip_provider.lock.requests import Program
     from airflow_eip_provider.lock.store import LockStore
@@ -99,12 +88,31 @@ def _place(allocation_id: str) -> Reading[Place]:
         return Place()
     association_id = address.association_id or "unknown"
     if not address.instance_id:
-        return Place(association_id, (str(address.network_interface_id),), live=True)
+        return (yield from _place_on_interface(address))
     instance = yield from read_instance(address.instance_id)
     cluster = instance.tags.get(CLUSTER_TAG) if instance else None
     carriers = (address.instance_id, cluster) if cluster else (address.instance_id,)
     live = instance is not None and instance.state not in _GONE_INSTANCE
     return Place(association_id, carriers, live, mark_of_tags(instance.tags if instance else {}, allocation_id))
+
+
+def _place_on_interface(address: Address) -> Reading[Place]:
+    """
+    Look at an address that is on no instance.
+
+    A tenancy's NAT gateway keeps its address until it is deleted, so its own id names the association. One that is no
+    tenancy's has the address for good: whose turn it is to use it is then all that the lock decides.
+    """
+    holder = yield from read_holder(address)
+    gateway, job_flow_id = holder.gateway, holder.job_flow_id
+    if gateway is None:
+        return Place(address.association_id or "unknown", (str(address.network_interface_id),), live=True)
+    if job_flow_id is None:
+        return Place()
+    cluster = yield from read_cluster(job_flow_id)
+    left = gateway.is_ending or (cluster is not None and cluster.has_ended)
+    mark = mark_of_tags(gateway.tags, address.allocation_id)
+    return Place(gateway.gateway_id, (job_flow_id,), live=not left, mark=mark, left=left)
 
 
 def _carrier(carrier: str, allocation_id: str) -> Reading[Carrier]:

@@ -6,6 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.hooks.emr import read_steps
+from airflow_eip_provider.hooks.nat import remove_gateway, remove_gateways
+from airflow_eip_provider.hooks.tags import BINDING_TAG, TENANCY_GATEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +19,11 @@ log = logging.getLogger(__name__)
 
 
 def address_on_cluster(eip: ElasticIpHook, *, allocation_id: str, job_flow_id: str) -> Address | None:
-    """Return the address if an instance of this cluster carries it, by EMR's own tag on the instance; else ``None``."""
+    """
+    Return the address if an instance of this cluster carries it, or a NAT gateway that was made for it; else ``None``.
+
+    By EMR's own tag on the instance, and by ours on the gateway.
+    """
     address = eip.get_address(allocation_id)
     if address is None or address.is_free or eip.get_holder(address).job_flow_id != job_flow_id:
         return None
@@ -28,17 +34,55 @@ def free_address(eip: ElasticIpHook, *, allocation_id: str, job_flow_id: str) ->
     """
     Take the address off this cluster, and off nothing else.
 
-    An AssociationId names one association for ever: if another took the address meanwhile, this undoes nothing of
-    theirs.
+    An AssociationId names one association for ever, and so does a NAT gateway's id: if another took the address
+    meanwhile, this undoes nothing of theirs. A gateway keeps the address for about a minute while it is deleted.
 
     :return: whether there was something to undo.
     """
-    address = address_on_cluster(eip, allocation_id=allocation_id, job_flow_id=job_flow_id)
+    address = eip.get_address(allocation_id)
     if address is None or address.association_id is None:
         return False
-    freed = eip.disassociate(address.association_id)
+    holder = eip.get_holder(address)
+    if holder.job_flow_id != job_flow_id:
+        return False
+    if holder.gateway is not None:
+        remove_gateway(eip.conn, holder.gateway)
+        freed = not holder.gateway.is_ending
+    else:
+        freed = eip.disassociate(address.association_id)
     log.info("Elastic IP %s (%s) is off cluster %s", allocation_id, address.public_ip, job_flow_id)
     return freed
+
+
+def free_left_behind(emr: EmrClusterHook, eip: ElasticIpHook, *, allocation_id: str) -> bool:
+    """
+    Take the address off a NAT gateway whose cluster has ended: it serves nobody, and would keep the address for ever.
+
+    :return: whether there was such a gateway.
+    """
+    address = eip.get_address(allocation_id)
+    holder = eip.get_holder(address) if address and not address.is_free else None
+    if holder is None or holder.gateway is None or holder.job_flow_id is None:
+        return False
+    cluster = emr.get_cluster(holder.job_flow_id)
+    if cluster is None or not cluster.has_ended:
+        return False
+    log.info("Cluster %s has ended; Elastic IP %s comes off its NAT gateway", holder.job_flow_id, allocation_id)
+    remove_gateway(eip.conn, holder.gateway)
+    return True
+
+
+def remove_gateways_of_ending(
+    emr: EmrClusterHook, eip: ElasticIpHook, *, allocation_id: str, job_flow_id: str | None
+) -> None:
+    """
+    Remove what was made for a cluster, if that is on its way out: a gateway that failed, or does not show the address.
+
+    :param job_flow_id: ``None`` for no cluster.
+    """
+    cluster = emr.get_cluster(job_flow_id) if job_flow_id else None
+    if cluster is not None and cluster.is_ending and cluster.tags.get(BINDING_TAG) == TENANCY_GATEWAY:
+        remove_gateways(eip.conn, cluster.job_flow_id, allocation_id=allocation_id)
 
 
 def end_cluster(
@@ -63,6 +107,8 @@ def end_cluster(
     if terminate:
         emr.end(job_flow_id)
     free_address(eip, allocation_id=allocation_id, job_flow_id=job_flow_id)
+    if terminate:
+        remove_gateways_of_ending(emr, eip, allocation_id=allocation_id, job_flow_id=job_flow_id)
 
 
 def cancel_steps(emr: EmrClusterHook, *, job_flow_id: str, step_ids: Sequence[str]) -> None:

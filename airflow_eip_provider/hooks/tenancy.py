@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import LaunchUnclearError
 from airflow_eip_provider.hooks.lock import is_cluster, reading_of
+from airflow_eip_provider.hooks.nat import is_gateway, read_gateway, remove_gateway
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.requests import (
     Disassociate,
@@ -117,7 +118,7 @@ class Tenancy:
             case Terminate(carrier):
                 return self._terminate(carrier)
             case Disassociate(association_id):
-                return self._eip.disassociate(association_id)
+                return self._disassociate(association_id)
         raise TypeError(type(request).__name__)
 
     def _launch(self, token: int, announced_at: float, launch: Callable[[int], str] | None) -> str | TooLate | Unclear:
@@ -130,6 +131,14 @@ class Tenancy:
         except LaunchUnclearError as error:
             log.warning("%s", error)
             return Unclear()
+
+    def _disassociate(self, association_id: str) -> bool:
+        if not is_gateway(association_id):
+            return self._eip.disassociate(association_id)
+        gateway = self._eip.read(read_gateway(association_id))
+        if gateway is not None:
+            remove_gateway(self._eip.conn, gateway)
+        return gateway is not None
 
     def _now(self) -> float:
         """Return the store's time, never too early: its last answer, and what has passed here since it was asked."""

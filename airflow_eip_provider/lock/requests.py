@@ -38,12 +38,15 @@ class Place:
     :param carriers: the ids of what carries it: its instance, and that one's cluster.
     :param live: whether that instance is pending or running.
     :param mark: of the lease that its cluster was launched under.
+    :param left: what carries it serves nobody any more, and stays until the next to have the lease takes it off; or it
+        is on its way out.
     """
 
     association_id: str | None = None
     carriers: tuple[str, ...] = ()
     live: bool = False
     mark: Mark | None = None
+    left: bool = False
 
     @property
     def is_free(self) -> bool:

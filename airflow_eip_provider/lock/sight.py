@@ -205,7 +205,7 @@ def _judge_free(sight: Sight, speaker: Speaker, limits: Limits) -> Action:
     record = sight.seen.record
     turn = turn_at(record, speaker.owner, limits)
     if turn is not None and sight.seen.now >= turn:
-        if _place(sight).is_free:
+        if _place(sight).is_free or _place(sight).left:
             return Action.TAKE
         mark = _place(sight).mark
         if _place(sight).live and any(Mark(left.token, left.owner) == mark for left in record.suspects):

@@ -15,13 +15,13 @@ from airflow_eip_provider.checks import TARGET_CHECKS, Setup
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import GUARD_MARK
-from airflow_eip_provider.hooks.teardown import free_address
+from airflow_eip_provider.hooks.teardown import free_address, free_left_behind
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.programs import close, release
 from airflow_eip_provider.lock.store import Seen
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.binding import Binder, bound_facts
+from airflow_eip_provider.operators.binder import Binder, bound_facts
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
 from airflow_eip_provider.operators.tenancy import UNSET
@@ -128,7 +128,8 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         preflight.check_allocation_id(self.allocation_id)
         # Nothing is said of the target's cluster: it exists already.
         setup = Setup(allocation_id=self.allocation_id, eip=self.eip, emr=self.emr)
-        preflight.require(setup, TARGET_CHECKS, log=self.log)
+        for warning in preflight.require(setup, TARGET_CHECKS):
+            self.log.warning("%s", warning)
         self.link_address(context)
         now = time.time()
         state = AssociateState(
@@ -163,6 +164,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         bound = binder.bind(network_interface_id=interface, instance_id=target.data["instance_id"])
         if bound is None:
             state.waiting_for = "address"
+            free_left_behind(self.emr, self.eip, allocation_id=self.allocation_id)
             self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())
             shared = self.watch(state, deadline=state.lock_deadline)
             return binder.watch_free(job_flow_id=self.job_flow_id, **shared)

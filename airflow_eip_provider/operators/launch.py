@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.calls import is_transient, was_refused
 from airflow_eip_provider.exceptions import LaunchUnclearError
-from airflow_eip_provider.hooks.eip import OWNER_DIGEST_TAG, TOKEN_TAG
-from airflow_eip_provider.hooks.emr import ALLOCATION_TAG, TRY_TAG, Cluster, read_tagged_clusters
+from airflow_eip_provider.hooks.emr import Cluster, read_tagged_clusters
+from airflow_eip_provider.hooks.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TOKEN_TAG, TRY_TAG, as_items
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +28,7 @@ class Launcher:
     One owner's cluster.
 
     :param config: what RunJobFlow is to be sent, before tags and the net of an idle timeout are added.
+    :param tags: of the cluster, besides its owner's.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class Launcher:
         owner: Owner,
         allocation_id: str,
         idle_timeout: timedelta,
+        tags: Mapping[str, str],
     ) -> None:
         self._emr = emr
         self._owner = owner
         self._allocation_id = allocation_id
+        self._tags = dict(tags)
         self.config = dict(config)
         self.config.setdefault("Name", f"{owner.dag_id}.{owner.task_id}")
         self.config.setdefault("AutoTerminationPolicy", {"IdleTimeout": int(idle_timeout.total_seconds())})
@@ -53,12 +56,11 @@ class Launcher:
         :param token: of the lease that it is launched under.
         :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
         """
-        tags = {**self._owner.tags(allocation_id=self._allocation_id), TRY_TAG: str(try_number)}
+        tags = {**self._owner.tags(allocation_id=self._allocation_id), **self._tags, TRY_TAG: str(try_number)}
         if token is not None:
             tags[TOKEN_TAG] = str(token)
-        ours = [{"Key": key, "Value": value} for key, value in tags.items()]
         try:
-            return self._emr.run_job_flow({**self.config, "Tags": [*self.config.get("Tags", []), *ours]})
+            return self._emr.run_job_flow({**self.config, "Tags": [*self.config.get("Tags", []), *as_items(tags)]})
         except Exception as error:
             if not is_transient(error) or was_refused(error):
                 raise

@@ -37,19 +37,18 @@ def check_allocation_id(allocation_id: object) -> None:
         )
 
 
-def require(setup: Setup, checks: Sequence[Check], *, log: Any) -> None:
+def require(setup: Setup, checks: Sequence[Check]) -> list[str]:
     """
-    Make the checks that a launch depends on, and log their warnings.
+    Make the checks that a launch depends on.
 
+    :return: warnings.
     :raises PreflightError: naming everything that is wrong.
     """
     outcomes = examine(setup, [check for check in checks if check.at_launch])
     findings = [finding for outcome in outcomes for finding in outcome.findings]
-    for finding in findings:
-        if finding.severity == "warning":
-            log.warning("%s", finding)
     if errors := [str(finding) for finding in findings if finding.severity == "error"]:
         raise PreflightError(setup.allocation_id, errors)
+    return [str(finding) for finding in findings]
 
 
 def checked_mapping(value: object, *, parameter: str) -> dict[str, Any]:

@@ -15,16 +15,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.hooks.eip import (
+from airflow_eip_provider.hooks.eip import read_all_addresses, read_tagged_instances
+from airflow_eip_provider.hooks.emr import read_active_steps, read_clusters_of_any_owner
+from airflow_eip_provider.hooks.lock import is_cluster, mark_of_tags
+from airflow_eip_provider.hooks.nat import read_all_tenancy_gateways, remove_gateways
+from airflow_eip_provider.hooks.tags import (
+    ALLOCATION_TAG,
+    BINDING_TAG,
     CLUSTER_TAG,
     OWNER_DIGEST_TAG,
     OWNER_TAG,
+    TENANCY_GATEWAY,
     TOKEN_TAG,
-    read_all_addresses,
-    read_tagged_instances,
 )
-from airflow_eip_provider.hooks.emr import ALLOCATION_TAG, read_active_steps, read_clusters_of_any_owner
-from airflow_eip_provider.hooks.lock import is_cluster, mark_of_tags
 from airflow_eip_provider.hooks.teardown import address_on_cluster, free_address
 from airflow_eip_provider.hooks.tenancy import Tenancy
 from airflow_eip_provider.lock.model import Lease, Record
@@ -32,7 +35,7 @@ from airflow_eip_provider.lock.programs import mark_of, release, undo
 from airflow_eip_provider.lock.requests import ReadRecord
 from airflow_eip_provider.lock.words import utc
 from airflow_eip_provider.operators.owner import Owner
-from airflow_eip_provider.reaper.survey import Decision, Evidence, Finding, Found, Survey, decide
+from airflow_eip_provider.reaper.survey import Decision, Evidence, Finding, Found, LeftGateway, Survey, decide
 from airflow_eip_provider.stores.uri import parse_uri
 
 if TYPE_CHECKING:
@@ -80,13 +83,14 @@ class _Look:
 
 class Reaper:
     """
-    Finds and ends clusters of ours whose owner is over, in one account and region.
+    Finds and ends clusters of ours whose owner is over, in one account and region, and NAT gateways without a cluster.
 
     Only looks until :meth:`reap` is called. Safe to run twice, late, and beside a live Airflow.
 
-    IAM: ec2:DescribeAddresses, ec2:DescribeInstances, elasticmapreduce:ListClusters, …:DescribeCluster, …:ListSteps; to
-    reap also ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress, elasticmapreduce:SetTerminationProtection,
-    …:TerminateJobFlows; the lock store's, see ``stores``.
+    IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNatGateways, elasticmapreduce:ListClusters,
+    …:DescribeCluster, …:ListSteps; to reap also ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress,
+    elasticmapreduce:SetTerminationProtection, …:TerminateJobFlows; for NAT gateways that were made for tenancies
+    ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute; the lock store's, see ``stores``.
 
     :param hooks: for the account and region.
     :param lock_store: the URI of the lock store; without one no lease is seen, and those of reaped clusters are left to
@@ -128,11 +132,11 @@ class Reaper:
         look = _Look(self._owners, self._record)
         found = [self._judge(cluster, look) for cluster in clusters]
         live = {cluster.job_flow_id for cluster in clusters}
-        return Survey(found, self._findings(live), absent=sorted(self._named - live))
+        return Survey(found, self._findings(live), self._left_gateways(live), absent=sorted(self._named - live))
 
     def reap_all(self, survey: Survey) -> list[Outcome]:
-        """Reap what a survey found; an error with one cluster does not spare the others."""
-        outcomes = []
+        """Reap what a survey found; an error with one cluster or gateway does not spare the others."""
+        outcomes = [self._remove(gateway) for gateway in survey.gateways]
         for found in survey.to_reap:
             job_flow_id = found.cluster.job_flow_id
             try:
@@ -141,6 +145,15 @@ class Reaper:
                 log.warning("Reaping cluster %s failed: %s", job_flow_id, error)
                 outcomes.append(Outcome(job_flow_id, reaped=False, message=str(error), failed=True))
         return outcomes
+
+    def _remove(self, gateway: LeftGateway) -> Outcome:
+        job_flow_id = gateway.job_flow_id
+        try:
+            remove_gateways(self._eip.conn, job_flow_id, allocation_id=gateway.allocation_id)
+        except Exception as error:
+            log.warning("Removing NAT gateway %s failed: %s", gateway.nat_gateway_id, error)
+            return Outcome(job_flow_id, reaped=False, message=str(error), failed=True)
+        return Outcome(job_flow_id, reaped=True, message=f"NAT gateway {gateway.nat_gateway_id} is removed")
 
     def reap(self, job_flow_id: str) -> Outcome:
         """
@@ -161,6 +174,8 @@ class Reaper:
             self._end(cluster, again.allocation_id)
         else:
             self._end_with_lease(cluster, again.allocation_id, look.record(again.allocation_id))
+        if cluster.tags.get(BINDING_TAG) == TENANCY_GATEWAY and not self._steps(cluster):
+            remove_gateways(self._eip.conn, job_flow_id, allocation_id=again.allocation_id)
         return self._outcome(cluster, again.allocation_id)
 
     def _judge(self, cluster: Cluster, look: _Look) -> Found:
@@ -223,6 +238,15 @@ class Reaper:
         if self._lock_store is None and TOKEN_TAG in cluster.tags:
             message += "; no lock store was named, its lease is left to the next owner"
         return Outcome(job_flow_id, reaped=True, message=message)
+
+    def _left_gateways(self, live: Collection[str]) -> list[LeftGateway]:
+        left = []
+        for gateway in self._eip.read(read_all_tenancy_gateways()):
+            job_flow_id = str(gateway.job_flow_id)
+            cluster = None if job_flow_id in live else self._emr.get_cluster(job_flow_id)
+            if cluster is not None and cluster.has_ended:
+                left.append(LeftGateway(gateway.tags[ALLOCATION_TAG], gateway.gateway_id, job_flow_id))
+        return left
 
     def _findings(self, live: Collection[str]) -> list[Finding]:
         """Look for addresses on instances whose cluster has ended."""

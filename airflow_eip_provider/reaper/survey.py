@@ -80,15 +80,36 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftGateway:
+    """A NAT gateway whose cluster has ended: nobody needs it, and it is paid for by the hour."""
+
+    allocation_id: str
+    nat_gateway_id: str
+    job_flow_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"NAT gateway {self.nat_gateway_id} for Elastic IP {self.allocation_id} is there although its cluster "
+            f"{self.job_flow_id} has ended"
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return the same as plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """
     Every live cluster of ours in a region, and what was found besides.
 
+    :param gateways: those that are to be removed.
     :param absent: ids that were asked for and are no such clusters (any more).
     """
 
     clusters: Sequence[Found]
     findings: Sequence[Finding]
+    gateways: Sequence[LeftGateway] = ()
     absent: Sequence[str] = ()
 
     @property
@@ -101,6 +122,7 @@ class Survey:
         return {
             "clusters": [found.facts() for found in self.clusters],
             "findings": [finding.facts() for finding in self.findings],
+            "gateways": [gateway.facts() for gateway in self.gateways],
             "absent": list(self.absent),
         }
 

@@ -52,7 +52,7 @@ def reap(
     survey = reaper.survey()
     for found in survey.clusters:
         log.info("%s", found)
-    for finding in survey.findings:
+    for finding in (*survey.findings, *survey.gateways):
         log.warning("%s", finding)
     outcomes = [] if dry_run else reaper.reap_all(survey)
     for outcome in outcomes:

@@ -56,8 +56,8 @@ class StaticIpCluster(TaskGroup):
     :param kwargs: any parameter of ``TaskGroup``; ``default_args``, with ``retries`` and the like, are for every task.
         ``aws_conn_id``, ``region_name``, ``verify``, ``botocore_config``, ``deferrable``, ``lock_store`` and
         ``waiter_delay`` (not templated here) are for every task that takes them. All others, such as
-        ``job_flow_overrides``, ``emr_conn_id``, ``idle_timeout``, ``lock_timeout`` and ``waiter_max_attempts``, are
-        for ``EmrCreateWithStaticIpOperator``.
+        ``job_flow_overrides``, ``binding``, ``emr_conn_id``, ``idle_timeout``, ``lock_timeout`` and
+        ``waiter_max_attempts``, are for ``EmrCreateWithStaticIpOperator``; the other tasks find in AWS what is bound.
     """
 
     def __init__(self, group_id: str, *, allocation_id: str, **kwargs: Any) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_eip_provider.hooks.eip import CLUSTER_TAG, read_address, read_holder, read_instance
+from airflow_eip_provider.hooks.egress import is_bound_by_gateway
+from airflow_eip_provider.hooks.eip import read_address, read_holder, read_instance
 from airflow_eip_provider.hooks.emr import read_cluster
+from airflow_eip_provider.hooks.tags import CLUSTER_TAG
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ def read_association(
     instance_id: str | None = None,
     like: Mapping[str, str] | None = None,
     expect: Literal["associated", "free"],
+    or_left: bool = False,
 ) -> Reading[Verdict]:
     """
     Judge where the address is.
@@ -28,7 +31,10 @@ def read_association(
     It fails at once, with EMR's own reason, when the cluster that it is about can never carry the address any more. A
     cluster that waits for the address to be free is done, too, when it carries the address itself, or another one that
     is ``like`` it does.
+
+    :param or_left: with "free", it is enough that a NAT gateway has it whose cluster has ended.
     """
+    cluster = None
     address = yield from read_address(allocation_id)
     if address is None:
         return Verdict("failed", f"Elastic IP '{allocation_id}' does not exist any more", {"gone": "address"})
@@ -47,13 +53,18 @@ def read_association(
     holder = yield from read_holder(address)
     place = f"Elastic IP {allocation_id} ({address.public_ip}) is on {holder.description}"
     facts = {**address.facts(job_flow_id=holder.job_flow_id), "holder": holder.description}
-    there = (job_flow_id is None or holder.job_flow_id == job_flow_id) and (
-        instance_id is None or address.instance_id == instance_id
+    of_cluster = job_flow_id is not None and (
+        holder.job_flow_id == job_flow_id
+        or (cluster is not None and is_bound_by_gateway(holder, job_flow_id=job_flow_id, tags=cluster.tags))
     )
+    there = (job_flow_id is None or of_cluster) and (instance_id is None or address.instance_id == instance_id)
     same = job_flow_id is not None and (
         holder.job_flow_id == job_flow_id or (like is not None and like.items() <= holder.tags.items())
     )
     decided = there if expect == "associated" else same
+    if or_left and not decided and holder.gateway is not None and holder.job_flow_id is not None:
+        carrying = yield from read_cluster(holder.job_flow_id)
+        decided = carrying is not None and carrying.has_ended and not holder.gateway.is_ending
     return Verdict("done" if decided else "pending", place, facts)
 
 
@@ -64,9 +75,10 @@ class EipAssociationTrigger(WatchTrigger):
     :param expect: "associated" or "free". With "free" and a ``job_flow_id``, the cluster is the one that waits for the
         address: the watch fails when it ends.
     :param like: tags of this cluster; another that has them will do.
+    :param or_left: with "free", it is enough that a NAT gateway has it whose cluster has ended.
     """
 
-    own_fields = ("allocation_id", "job_flow_id", "instance_id", "like", "expect")
+    own_fields = ("allocation_id", "job_flow_id", "instance_id", "like", "expect", "or_left")
 
     def __init__(
         self,
@@ -76,6 +88,7 @@ class EipAssociationTrigger(WatchTrigger):
         instance_id: str | None = None,
         like: dict[str, str] | None = None,
         expect: Literal["associated", "free"] = "associated",
+        or_left: bool = False,
         **watch: Any,
     ) -> None:
         super().__init__(**watch)
@@ -84,6 +97,7 @@ class EipAssociationTrigger(WatchTrigger):
         self.instance_id = instance_id
         self.like = like
         self.expect = expect
+        self.or_left = or_left
 
     def look(self) -> Reading[Verdict]:
         """Look where the address is."""
@@ -93,6 +107,7 @@ class EipAssociationTrigger(WatchTrigger):
             instance_id=self.instance_id,
             like=self.like,
             expect=self.expect,
+            or_left=self.or_left,
         )
 
 

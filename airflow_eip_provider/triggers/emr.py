@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_eip_provider.hooks.egress import Egress, read_astray
 from airflow_eip_provider.hooks.eip import read_address, read_holder
 from airflow_eip_provider.hooks.emr import (
     ENDED_STATES,
@@ -150,9 +151,7 @@ class EmrStepsEndedTrigger(WatchTrigger):
         return read_no_step_runs(self.job_flow_id, name_contains=self.name_contains)
 
 
-def read_fenced_steps(
-    *, allocation_id: str, association_id: str, job_flow_id: str, step_ids: list[str]
-) -> Reading[Verdict]:
+def read_fenced_steps(*, allocation_id: str, egress: Egress, job_flow_id: str, step_ids: list[str]) -> Reading[Verdict]:
     """
     Judge steps and the binding that they need, in one look.
 
@@ -160,16 +159,17 @@ def read_fenced_steps(
     fence, whereas a step that ended first and an address that was freed then are the normal end.
     """
     address = yield from read_address(allocation_id)
-    bound = address is not None and address.association_id == association_id
+    bound = address is not None and address.association_id == egress.association_id
+    astray = (yield from read_astray(egress)) if bound else None
     steps = yield from read_steps(job_flow_id, step_ids=step_ids)
     ended = {step.step_id for step in steps if not step.is_active}
     # What EMR does not show (yet) may run.
     active = [step_id for step_id in step_ids if step_id not in ended]
-    data: dict[str, Any] = {"bound": bound, "active": active}
+    data: dict[str, Any] = {"bound": bound and astray is None, "active": active}
     states = ", ".join(f"{step.step_id} {step.state}" for step in steps)
     if not active:
         return Verdict("done", f"Steps of cluster {job_flow_id}: {states}", data)
-    if bound:
+    if bound and astray is None:
         return Verdict("pending", f"Steps of cluster {job_flow_id}: {states}", data)
     cluster = yield from read_cluster(job_flow_id)
     if cluster is None or cluster.is_ending:
@@ -177,6 +177,7 @@ def read_fenced_steps(
     place = "released" if address is None else "not associated"
     if address is not None and not address.is_free:
         place = f"on {(yield from read_holder(address)).description}"
+        place += f", but {astray}" if astray else ""
     return Verdict("failed", f"Elastic IP '{allocation_id}' is {place}", {**data, "gone": "address", "place": place})
 
 
@@ -184,17 +185,24 @@ class EmrFencedStepsTrigger(WatchTrigger):
     """
     Wait for steps, and fail as soon as the Elastic IP leaves their cluster.
 
-    :param association_id: the association under which the steps were submitted.
+    :param egress: the way out for which the steps were submitted: the fields of
+        :class:`~airflow_eip_provider.hooks.egress.Egress`.
     """
 
-    own_fields = ("allocation_id", "association_id", "job_flow_id", "step_ids")
+    own_fields = ("allocation_id", "egress", "job_flow_id", "step_ids")
 
     def __init__(
-        self, *, allocation_id: str, association_id: str, job_flow_id: str, step_ids: list[str], **watch: Any
+        self,
+        *,
+        allocation_id: str,
+        egress: dict[str, str | None],
+        job_flow_id: str,
+        step_ids: list[str],
+        **watch: Any,
     ) -> None:
         super().__init__(**watch)
         self.allocation_id = allocation_id
-        self.association_id = association_id
+        self.egress = egress
         self.job_flow_id = job_flow_id
         self.step_ids = step_ids
 
@@ -202,7 +210,7 @@ class EmrFencedStepsTrigger(WatchTrigger):
         """Look at the address, then at the steps."""
         return read_fenced_steps(
             allocation_id=self.allocation_id,
-            association_id=self.association_id,
+            egress=Egress(**self.egress),  # type: ignore[arg-type]
             job_flow_id=self.job_flow_id,
             step_ids=self.step_ids,
         )

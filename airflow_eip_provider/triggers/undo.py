@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock import LockStoreHook
-from airflow_eip_provider.hooks.teardown import address_on_cluster, cancel_steps, end_cluster
+from airflow_eip_provider.hooks.teardown import address_on_cluster, cancel_steps, end_cluster, remove_gateways_of_ending
 from airflow_eip_provider.hooks.tenancy import Tenancy
 from airflow_eip_provider.lock.model import Phase, Speaker
 from airflow_eip_provider.lock.programs import undo
@@ -53,11 +53,12 @@ def _tenancy(what: Mapping[str, Any], connection: dict[str, Any], *, spare_hande
         here = {"region_name": region_name} if region_name else {}
         return LockStoreHook(client_type=service, **{**connection, **here}).conn
 
+    eip, emr = ElasticIpHook(**connection), EmrClusterHook(**connection, emr_conn_id=None)
     tenancy = Tenancy(
         what["lock_store"],
         allocation_id=what["allocation_id"],
-        eip=ElasticIpHook(**connection),
-        emr=EmrClusterHook(**connection, emr_conn_id=None),
+        eip=eip,
+        emr=emr,
         client_for=client,
         check_alive=lambda: None,
     )
@@ -68,6 +69,8 @@ def _tenancy(what: Mapping[str, Any], connection: dict[str, Any], *, spare_hande
         return
     program = undo(speaker, launched=what["launched"], token=what["token"], terminate=what["terminate"])
     tenancy.perform(program, undoing=True)
+    allocation_id, launched = what["allocation_id"], what["launched"]
+    remove_gateways_of_ending(emr, eip, allocation_id=allocation_id, job_flow_id=launched)
 
 
 def _cluster(what: Mapping[str, Any], connection: dict[str, Any], *, spare_handed_over: bool) -> None:

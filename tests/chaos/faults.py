@@ -36,6 +36,10 @@ KINDS = {
 # After a read these are the same as before it: it has had no effect.
 _OF_CHANGES = frozenset({"killed after", "answer lost"})
 _EXPIRED = {"ec2": ("RequestExpired", 400), "s3": ("ExpiredToken", 400)}
+_EC2 = (
+    *("Address", "Addresses", "Instances", "Interfaces", "Subnets"),
+    *("NatGateway", "NatGateways", "Route", "RouteTables"),
+)
 _NEW_CLUSTER = {"DescribeCluster", "ListInstances", "ListSteps", "AddJobFlowSteps", "AddTags"}
 _NEW_INSTANCE = {"DescribeInstances", "DescribeNetworkInterfaces", "AssociateAddress"}
 _DEATHS = {
@@ -192,7 +196,7 @@ class Chaos(Faults):
             self._victim = None
 
     def _expiry(self, operation: str) -> Fault:
-        service = "ec2" if operation.endswith(("Address", "Addresses", "Instances", "Interfaces", "Subnets")) else ""
+        service = "ec2" if operation.endswith(_EC2) else ""
         service = "s3" if operation.endswith(("Object", "Bucket")) else service
         code, status = _EXPIRED.get(service, ("ExpiredTokenException", 400))
         message = "The security token included in the request is expired"

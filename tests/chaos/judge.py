@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.hooks.tags import JOB_FLOW_TAG
 from tests.stress.judge import Place
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tests.chaos.scheduler import Tries
 
 Event = dict[str, Any]
+_GATEWAY_ENDED = frozenset({"deleted", "failed"})
 _ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
 # After these a run may fail, as long as nothing stays behind: its cluster is gone, or lost its address.
 _FATAL = frozenset({"cluster dies", "primary replaced"})
@@ -39,9 +41,11 @@ class Evidence:
 
 def problems(evidence: Evidence) -> list[str]:
     """Return what is wrong; nothing is, when the fault was survived."""
+    evidence = replace(evidence, events=_with_clusters(evidence.events))
     return [
         *_clusters(evidence.events),
         *_address(evidence.events, evidence.kind),
+        *_gateways(evidence.events, evidence.kind),
         *(_theft(evidence.events) if evidence.forbids_theft else ()),
         *_outcome(evidence),
         *_lease(evidence),
@@ -72,6 +76,52 @@ def _address(events: Sequence[Event], kind: str | None) -> list[str]:
     # What the fault itself did to a step is not the judge's business.
     blamed = [] if kind in _FATAL else place.problems
     return blamed + ([f"the address is left on {place.holder}"] if place.holder else [])
+
+
+def _clusters_of_gateways(events: Sequence[Event]) -> dict[str, str]:
+    """Return the cluster that each NAT gateway was made for, by the tags that it was asked for with."""
+    asked = {}
+    for event in events:
+        if event["kind"] == "call" and event["operation"] == "CreateNatGateway" and "DryRun" not in event["request"]:
+            given = event["request"]
+            keys = {given[name]: given.get(f"{name.removesuffix('Key')}Value") for name in given if ".Key" in name}
+            asked[given["ClientToken"]] = str(keys[JOB_FLOW_TAG])
+    made = [event for event in events if event["kind"] == "nat_gateway"]
+    return {event["nat_gateway_id"]: asked[event["client_token"]] for event in made if event["client_token"] in asked}
+
+
+def _with_clusters(events: Sequence[Event]) -> list[Event]:
+    """Name the cluster in what befell an address on a NAT gateway that was made for one."""
+    clusters = _clusters_of_gateways(events)
+    told = []
+    for event in events:
+        gateway = str(event.get("cause")).rpartition(" ")[2] if event["kind"] == "address" else ""
+        told.append({**event, "job_flow_id": clusters[gateway]} if gateway in clusters else event)
+    return told
+
+
+def _gateways(events: Sequence[Event], kind: str | None) -> list[str]:
+    """Every NAT gateway is gone, its routes were there under every step that ran, and are gone, too."""
+    clusters = _clusters_of_gateways(events)
+    states: dict[str, str] = {}
+    routes: dict[str, str | None] = {}
+    running: dict[str, str] = {}
+    found = []
+    for event in events:
+        if event["kind"] == "nat_gateway":
+            states[event["nat_gateway_id"]] = event["state"]
+        elif event["kind"] == "route":
+            routes[event["route_table_id"]] = event["target"] if event["change"] != "deleted" else None
+        elif event["kind"] == "step":
+            running[event["step_id"]] = event["job_flow_id"]
+            if event["state"] != "RUNNING":
+                del running[event["step_id"]]
+        for step, cluster in running.items():
+            if clusters and cluster not in {clusters.get(str(target)) for target in routes.values()}:
+                found.append(f"{step} ran on {cluster} while no route led to its NAT gateway")
+    blamed = [] if kind in _FATAL else sorted(set(found))
+    blamed += [f"NAT gateway {name} is left {state}" for name, state in states.items() if state not in _GATEWAY_ENDED]
+    return blamed + [f"{table} is left to lead to {target}" for table, target in routes.items() if target]
 
 
 def _theft(events: Sequence[Event]) -> list[str]:

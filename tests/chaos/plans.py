@@ -16,6 +16,7 @@ from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
 
+from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
@@ -37,15 +38,18 @@ class Plan:
 
     :param operators: "ours" or "stock".
     :param store: of the lock: "none", "DynamoDB" or "S3".
+    :param binding: where ours put the address: "primary node" or "NAT gateway".
     """
 
     operators: str
     store: str
     deferrable: bool
+    binding: str = "primary node"
 
     def __str__(self) -> str:
         mode = "deferrable" if self.deferrable else "blocking"
-        return f"{self.store}, {mode}" if self.operators == "ours" else f"stock, {mode}"
+        ours = f"{self.store}, {mode}" if self.binding == "primary node" else f"{self.store}, {mode}, {self.binding}"
+        return ours if self.operators == "ours" else f"stock, {mode}"
 
     @property
     def lock_store(self) -> str | None:
@@ -53,16 +57,26 @@ class Plan:
         return _STORES[self.store]
 
 
-OURS = tuple(Plan("ours", store, deferrable) for store in _STORES for deferrable in (False, True))
+OURS = (
+    *(Plan("ours", store, deferrable) for store in _STORES for deferrable in (False, True)),
+    Plan("ours", "DynamoDB", deferrable=False, binding="NAT gateway"),
+)
 STOCK = tuple(Plan("stock", "none", deferrable) for deferrable in (False, True))
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where a tenancy takes place."""
+    """
+    Where a tenancy takes place.
+
+    :param subnet_id: the public one.
+    :param private_id: the one behind a NAT gateway, with a route table of its own.
+    """
 
     allocation_id: str
     subnet_id: str
+    private_id: str
+    route_table_id: str
 
 
 def build(plan: Plan, stage: Stage) -> DAG:
@@ -79,10 +93,12 @@ def _ours(plan: Plan, stage: Stage) -> None:
         "lock_store": plan.lock_store,
         "deferrable": plan.deferrable,
     }
+    behind = plan.binding == "NAT gateway"
     create = EmrCreateWithStaticIpOperator(
         task_id="create",
         emr_conn_id=None,
-        job_flow_overrides=_cluster(stage),
+        job_flow_overrides=_cluster(stage.private_id if behind else stage.subnet_id),
+        binding=_behind(stage) if behind else None,
         lock_timeout=timedelta(hours=4),
         **shared,
     )
@@ -91,12 +107,16 @@ def _ours(plan: Plan, stage: Stage) -> None:
     EmrTerminateWithStaticIpOperator(task_id="terminate", job_flow_id=create.output, **shared)
 
 
+def _behind(stage: Stage) -> NatGateway:
+    return NatGateway(public_subnet_id=stage.subnet_id, route_table_ids=[stage.route_table_id])
+
+
 def _stock(plan: Plan, stage: Stage) -> None:
     shared = {**_shared(plan), "deferrable": plan.deferrable}
     create = EmrCreateJobFlowOperator(
         task_id="create",
         emr_conn_id=None,
-        job_flow_overrides=_cluster(stage),
+        job_flow_overrides=_cluster(stage.subnet_id),
         wait_policy=WaitPolicy.WAIT_FOR_COMPLETION,
         **shared,
     )
@@ -135,7 +155,7 @@ _STEP = {
 }
 
 
-def _cluster(stage: Stage) -> dict[str, Any]:
+def _cluster(subnet_id: str) -> dict[str, Any]:
     return {
         "Name": "chaos",
         "ReleaseLabel": "emr-7.5.0",
@@ -144,6 +164,6 @@ def _cluster(stage: Stage) -> dict[str, Any]:
         "Instances": {
             "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
             "KeepJobFlowAliveWhenNoSteps": True,
-            "Ec2SubnetId": stage.subnet_id,
+            "Ec2SubnetId": subnet_id,
         },
     }

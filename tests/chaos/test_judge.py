@@ -107,3 +107,59 @@ def test_faults_meet_the_calls_that_they_can_meet():
     assert ("cluster dies", "AssociateAddress") in found
     assert ("unknown id", "DescribeCluster") in found
     assert ("unknown id", "DescribeAddresses") not in found
+
+
+def asked(token, cluster):
+    request = {
+        "ClientToken": token,
+        "TagSpecification.1.Tag.1.Key": "airflow-eip:job-flow-id",
+        "TagSpecification.1.Tag.1.Value": cluster,
+    }
+    return {"seq": 0, "kind": "call", "operation": "CreateNatGateway", "request": request}
+
+
+def gateway(name, state, token="t"):
+    return {"seq": 0, "kind": "nat_gateway", "nat_gateway_id": name, "client_token": token, "state": state}
+
+
+def carried(name, change, call):
+    return {**address(None, change), "instance_id": None, "cause": f"{call} {name}"}
+
+
+def route(change, target=None):
+    return {"seq": 0, "kind": "route", "route_table_id": "rtb-1", "change": change, "target": target}
+
+
+BEHIND = (
+    cluster("j-1", "STARTING"),
+    asked("t", "j-1"),
+    gateway("nat-1", "available"),
+    carried("nat-1", "associated", "CreateNatGateway"),
+    associate(AllowReassociation=False),
+    route("created", "nat-1"),
+    step("j-1", "RUNNING"),
+    step("j-1", "COMPLETED"),
+    route("deleted"),
+    carried("nat-1", "disassociated", "DeleteNatGateway"),
+    gateway("nat-1", "deleted"),
+    cluster("j-1", "TERMINATING", "Terminated by user request"),
+    cluster("j-1", "TERMINATED"),
+)
+
+
+def test_a_good_tenancy_behind_a_gateway_is_good():
+    record = Record(issued=1, history=(Tenancy(1, "A", "j-1", 0.0, 1.0, "terminated"),))
+    assert judged(*BEHIND, record=record) == ""
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ((*BEHIND[:10], *BEHIND[11:]), "nat-1 is left available"),
+        ((*BEHIND[:8], *BEHIND[9:]), "rtb-1 is left to lead to nat-1"),
+        ((*BEHIND[:5], *BEHIND[6:]), "no route led to its NAT gateway"),
+        ((*BEHIND[:9], *BEHIND[10:]), "the address is left on j-1"),
+    ],
+)
+def test_what_is_wrong_with_a_gateway_is_said(events, said):
+    assert said in judged(*events)

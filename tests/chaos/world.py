@@ -19,6 +19,7 @@ from tests.chaos import plans
 from tests.chaos.faults import Boundary, Chaos, Point
 from tests.chaos.judge import Evidence, problems
 from tests.chaos.scheduler import Run, StuckError
+from tests.network import private_subnet
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lock.model import Record
@@ -120,7 +121,9 @@ class World:
             Bucket=plans.BUCKET, CreateBucketConfiguration={"LocationConstraint": self._aws.region}
         )
         address = ec2.allocate_address(Domain="vpc")["AllocationId"]
-        return plans.Stage(address, ec2.describe_subnets()["Subnets"][0]["SubnetId"])
+        public = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+        private = private_subnet(ec2)
+        return plans.Stage(address, public, private.subnet_id, private.route_table_id)
 
     def _record(self, plan: Plan, stage: Stage) -> Record | None:
         if plan.lock_store is None:

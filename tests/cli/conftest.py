@@ -16,6 +16,7 @@ from tests.operators.conftest import (
     allocation_id,
     create_operator,
     lock_store,
+    network,
     overrides,
     record,
     step,
@@ -29,6 +30,7 @@ __all__ = [
     "allocation_id",
     "create_operator",
     "lock_store",
+    "network",
     "overrides",
     "record",
     "step",
@@ -43,6 +45,7 @@ LOOKS = {
     "ListSteps",
     "DescribeAddresses",
     "DescribeInstances",
+    "DescribeNatGateways",
     "GetItem",
     "GetObject",
 }

@@ -39,6 +39,16 @@ def test_what_it_prints_is_the_policy_for_the_options(printed):
     assert printed(*PLACE, *options) == expected(lock_store=store, log_uri=logs, execution_roles=[RUNTIME])
 
 
+def test_a_nat_gateways_policy_names_its_subnets_and_route_tables(printed):
+    subnet, table = "subnet-0123456789abcdef0", "rtb-0123456789abcdef0"
+    options = ["--binding", "nat-gateway", "--public-subnet", subnet, "--route-table", table]
+    document = printed(*PLACE, *options)
+    assert document == expected(binding="nat-gateway", public_subnets=[subnet], route_tables=[table])
+    routes = next(s for s in document["Statement"] if s["Sid"] == "LeadRoutes")
+    assert [arn.rpartition("/")[2] for arn in routes["Resource"]] == [table]
+    assert not {s["Sid"] for s in document["Statement"]} & {"Associate", "Disassociate"}
+
+
 def test_several_addresses_share_a_policy(printed):
     other = "eipalloc-0123456789abcdef1"
     associate = next(s for s in printed(*PLACE, "--allocation-id", other)["Statement"] if s["Sid"] == "Associate")

@@ -12,13 +12,15 @@ from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import StepFailedError
-from airflow_eip_provider.hooks.emr import ALLOCATION_TAG
+from airflow_eip_provider.hooks.tags import ALLOCATION_TAG
 from airflow_eip_provider.lock.requests import Launch
+from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.reaper.task import reap
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from tests.iam.stage import DYNAMODB, EXECUTION_ROLE, S3
 from tests.life import Task
+from tests.network import ANYWHERE, default_route, private_subnet
 from tests.operators.leases import vanish
 
 if TYPE_CHECKING:
@@ -152,7 +154,7 @@ def nat_gateway(stage: Stage) -> None:
     stage.enforce(None)
     stage.client("ec2").create_nat_gateway(SubnetId=stage.subnet_id, AllocationId=stage.allocation_id)
     stage.aws.clock.advance(stage.aws.durations.nat_gateway_association)
-    with pytest.raises(AirflowFailException, match="nat gateway"):
+    with pytest.raises(AirflowFailException, match="NAT gateway"):
         stage.create().run()
 
 
@@ -168,6 +170,25 @@ def exposed_primary(stage: Stage) -> None:
     task = stage.create(job_flow_overrides=overrides)
     task.start()
     assert "block public access" in str(task.error)
+
+
+def behind_a_gateway(stage: Stage) -> None:
+    """Cluster and NAT gateway, a step, terminate; a route that led nowhere, and one that led to the internet."""
+    ec2 = stage.client("ec2")
+    nowhere, internet = private_subnet(ec2), private_subnet(ec2)
+    out = ec2.describe_internet_gateways()["InternetGateways"][0]["InternetGatewayId"]
+    ec2.create_route(RouteTableId=internet.route_table_id, DestinationCidrBlock=ANYWHERE, GatewayId=out)
+    tables = [nowhere.route_table_id, internet.route_table_id]
+    stage.enforce(None, binding="nat-gateway", public_subnets=[stage.subnet_id], route_tables=tables)
+    job_flow_id = stage.create(
+        binding=NatGateway(public_subnet_id=stage.subnet_id, route_table_ids=tables),
+        job_flow_overrides=stage.overrides(Instances={"Ec2SubnetId": nowhere.subnet_id}),
+    ).run()
+    stage.steps(job_flow_id).run()
+    stage.terminate(job_flow_id).run()
+    assert default_route(ec2, nowhere.route_table_id) is None
+    assert default_route(ec2, internet.route_table_id)["GatewayId"] == out
+    assert stage.is_free()
 
 
 def cluster_made_elsewhere(stage: Stage) -> None:
@@ -223,6 +244,7 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     **_each(automatic_scaling),
     **_each(nat_gateway),
     **_each(exposed_primary),
+    **_each(behind_a_gateway),
     **_each(cluster_made_elsewhere),
     **_each(reaping),
 }

@@ -55,6 +55,13 @@ def configuration(allocation_id: str, **given: Any) -> Configuration:
     )
 
 
+BEHIND_GATEWAYS: dict[str, Any] = {
+    "binding": "nat-gateway",
+    "public_subnets": ["subnet-0123456789abcdef0"],
+    "route_tables": ["rtb-0123456789abcdef0"],
+}
+
+
 def without(document: dict[str, Any], sid: str, action: str) -> dict[str, Any]:
     """Return the document without one action of one statement."""
     statements = [
@@ -102,9 +109,9 @@ class Stage:
         self._clients.callback(client.close)
         return client
 
-    def enforce(self, lock_store: str | None) -> None:
+    def enforce(self, lock_store: str | None, **given: Any) -> None:
         """Put the policy of a configuration in force, less what is taken away."""
-        document = policy_document(configuration(self.allocation_id, lock_store=lock_store))
+        document = policy_document(configuration(self.allocation_id, lock_store=lock_store, **given))
         if self.taken_away:
             document = without(document, *self.taken_away)
         self.aws.enforce(document, access_key_id=AIRFLOW)

@@ -6,13 +6,13 @@ import pytest
 
 from airflow_eip_provider.iam_policy import policy_document
 from tests.iam.scenarios import SCENARIOS
-from tests.iam.stage import S3, configuration, staged
+from tests.iam.stage import BEHIND_GATEWAYS, S3, configuration, staged
 
 PERMISSIONS = sorted(
     {
         (statement["Sid"], action)
-        for document in (policy_document(configuration("eipalloc-0123456789abcdef0", lock_store=s)) for s in (None, S3))
-        for statement in (*document["Statement"], *policy_document(configuration("eipalloc-12345678"))["Statement"])
+        for given in ({}, {"lock_store": S3}, BEHIND_GATEWAYS)
+        for statement in policy_document(configuration("eipalloc-0123456789abcdef0", **given))["Statement"]
         for action in statement["Action"]
     }
 )

@@ -21,7 +21,7 @@ from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
 from airflow_eip_provider.stores.s3 import S3Store
 from tests.iam.scenarios import SCENARIOS
-from tests.iam.stage import DYNAMODB, S3, configuration
+from tests.iam.stage import BEHIND_GATEWAYS, DYNAMODB, S3, configuration
 
 ADDRESS = "eipalloc-0123456789abcdef0"
 OPERATORS = (
@@ -37,7 +37,8 @@ GLOBAL_KEYS = {"aws:requestedregion"}
 
 
 def documents() -> list[dict[str, Any]]:
-    return [policy_document(configuration(ADDRESS, lock_store=store)) for store in (DYNAMODB, S3)]
+    given = ({"lock_store": DYNAMODB}, {"lock_store": S3}, BEHIND_GATEWAYS)
+    return [policy_document(configuration(ADDRESS, **each)) for each in given]
 
 
 STATEMENTS = {
@@ -126,6 +127,9 @@ def test_a_lock_store_in_another_region_is_allowed_there():
         ({"lock_store": "redis://leases"}, "redis"),
         ({"log_uri": "/tmp/logs"}, "/tmp/logs"),
         ({"binding": "loadbalancer"}, "loadbalancer"),
+        ({**BEHIND_GATEWAYS, "route_tables": []}, "route_tables"),
+        ({**BEHIND_GATEWAYS, "binding": "primary"}, "public_subnets"),
+        ({**BEHIND_GATEWAYS, "public_subnets": ["public"]}, "public"),
     ],
 )
 def test_a_wrong_configuration_is_an_error_that_names_it(given, in_message):

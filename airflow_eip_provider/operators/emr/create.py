@@ -11,7 +11,7 @@ from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom, remember, remembered
-from airflow_eip_provider.checks import CHECKS, Setup
+from airflow_eip_provider.checks import Setup
 from airflow_eip_provider.exceptions import (
     InvalidInputError,
     LaunchUnclearError,
@@ -20,22 +20,26 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock import mark_tags
-from airflow_eip_provider.hooks.teardown import end_cluster
+from airflow_eip_provider.hooks.tags import TOKEN_TAG
+from airflow_eip_provider.hooks.teardown import end_cluster, free_left_behind, remove_gateways_of_ending
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.programs import Lost, launch, relocate
 from airflow_eip_provider.lock.requests import Mark, Unclear
 from airflow_eip_provider.lock.store import Seen
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.binding import Binder, bound_facts
+from airflow_eip_provider.operators.binder import Binder, bound_facts
+from airflow_eip_provider.operators.bindings import Binding, checked_binding
+from airflow_eip_provider.operators.bindings.interface import Bound, Site
 from airflow_eip_provider.operators.launch import Launcher
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.tenancy import UNSET, speaker_of
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, read_target
+from airflow_eip_provider.triggers.nat import NatGatewayTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.hooks.tenancy import Tenancy
@@ -79,7 +83,9 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
     IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
     ec2:DescribeNetworkInterfaces, ec2:DescribeSubnets, ec2:DescribeRouteTables, elasticmapreduce:RunJobFlow, …:AddTags,
     …:DescribeCluster, …:ListClusters, …:ListInstances, …:ListSteps, …:PutAutoTerminationPolicy,
-    …:SetTerminationProtection, …:TerminateJobFlows, iam:PassRole; the lock store's, see ``stores``. Without
+    …:SetTerminationProtection, …:TerminateJobFlows, iam:PassRole; the lock store's, see ``stores``. For a NAT gateway
+    also ec2:DescribeNatGateways, and to make one ec2:CreateNatGateway, ec2:CreateTags, ec2:DeleteNatGateway,
+    ec2:CreateRoute, ec2:ReplaceRoute, ec2:DeleteRoute. ``airflow-eip iam-policy`` prints all of it. Without
     ec2:DescribeSecurityGroups and elasticmapreduce:GetBlockPublicAccessConfiguration it warns that it could not check
     whether the primary node is open to the internet.
 
@@ -92,8 +98,10 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
     :param prewarm: ``True``: the first of the queue starts its cluster while the holder still works, so that it binds
         seconds after the release. A number: so many first places do, for clusters that take longer to start than the
         jobs before them to work. Needs a lock store.
-    :param on_multi_node: "fail", "warn" or "allow" core and task nodes: Spark reads on executors, which leave from
-        other addresses than the primary's.
+    :param binding: where the address is put: ``PrimaryNode()`` (default), or ``NatGateway(...)`` for clusters of any
+        size; the latter's parameters may be given as a mapping, too. (templated, ``.json``)
+    :param on_multi_node: "fail", "warn" or "allow" core and task nodes when the address is on the primary node: Spark
+        reads on executors, which leave from other addresses than the primary's.
     :param waiter_delay: seconds between two looks at AWS; at least 10 when deferred. (templated)
     :param waiter_max_attempts: with ``waiter_delay``, how long the cluster may take to start. (templated)
     :param lock_timeout: how long to wait for the address at most.
@@ -105,7 +113,7 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
     state_class = CreateState
     aws_hook_class = EmrClusterHook
     template_fields: Sequence[str] = aws_template_fields(
-        "allocation_id", "emr_conn_id", "job_flow_overrides", "waiter_delay", "waiter_max_attempts"
+        "allocation_id", "binding", "emr_conn_id", "job_flow_overrides", "waiter_delay", "waiter_max_attempts"
     )
     operator_extra_links = CLUSTER_LINKS  # type: ignore[assignment]
 
@@ -117,6 +125,7 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         bind_at: str = "primary_running",
         prewarm: bool | int = False,
         on_multi_node: str = "fail",
+        binding: Binding | Mapping[str, Any] | None = None,
         waiter_delay: int = 15,
         waiter_max_attempts: int = 240,
         lock_timeout: timedelta = timedelta(hours=6),
@@ -133,6 +142,7 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         self.bind_at = bind_at
         self.prewarm = prewarm
         self.on_multi_node = on_multi_node
+        self.binding = binding
         self.lock_timeout = lock_timeout
         self.accept_self_termination = accept_self_termination
         self.idle_timeout = idle_timeout
@@ -155,29 +165,20 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
             and (adopted := launcher.adopt(self.eip, try_number=state.try_number, remembered=self.remembered_cluster()))
         ):
             self._publish(context, state, adopted, log_uri=launcher.config.get("LogUri"))
-        setup = Setup(
-            allocation_id=self.allocation_id,
-            eip=self.eip,
-            emr=self.emr,
-            job_flow=launcher.config,
-            on_multi_node=self.on_multi_node,
-            bind_at=self.bind_at,
-            accept_self_termination=self.accept_self_termination,
-        )
-        preflight.require(setup, CHECKS["primary"], log=self.log)
+        for warning in self._binding.check(self._setup(launcher.config)):
+            self.log.warning("%s", warning)
         self.link_address(context)
         return state
 
     def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """Address free → cluster launched → primary running → bound → (waited for) → handed over."""
+        """Address free → cluster launched → bound → (waited for) → handed over."""
         if event is not None and event["status"] == "timeout":
             raise self._timed_out(state, event)
-        binder = Binder(self.eip, self.allocation_id)
         if state.job_flow_id is None:
             launching = self._launch if self.tenancy is None else self._launch_in_turn
             if (waiting := launching(context, state, event)) is not None:
                 return waiting
-        if not state.bound and (waiting := self._bind(context, state, binder)) is not None:
+        if not state.bound and (waiting := self._bind(context, state)) is not None:
             return waiting
         if self.wait_policy is not None:
             target = _WAIT_TARGETS[self.wait_policy.name]
@@ -187,9 +188,8 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
 
     def _launch(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | None:
         """Launch the cluster if the address is free; return the wait that is needed first, else ``None``."""
-        binder = Binder(self.eip, self.allocation_id)
-        if not binder.is_free():
-            return self._wait_for_address(state, binder)
+        if not Binder(self.eip, self.allocation_id).is_free():
+            return self._wait_for_address(state)
         self.check_not_killed()
         launcher = self._launcher(context)
         launched = launcher.launch(try_number=state.try_number)
@@ -225,44 +225,43 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         self._publish(context, state, launched, log_uri=launcher.config.get("LogUri"))
         return None
 
-    def _bind(self, context: Context, state: CreateState, binder: Binder) -> WatchTrigger | None:
+    def _bind(self, context: Context, state: CreateState) -> WatchTrigger | None:
         """Bind the address if that is possible now; return the wait that is needed first, else ``None``."""
         job_flow_id = str(state.job_flow_id)
         if self.bind_at == "cluster_ready" and self._look_at_cluster(state, "cluster_ready").status != "done":
             return self._wait_for_cluster(state, "cluster_ready")
-        primary = self._look_at_cluster(state, "primary_running")
-        if primary.status != "done":
-            return self._wait_for_cluster(state, "primary_running")
-        self.check_not_killed()
-        bound = binder.bind(
-            network_interface_id=primary.data["network_interface_id"], instance_id=primary.data["instance_id"]
-        )
+        bound = self._binding.bind(self._site(context, state))
         if bound is None:
-            return self._relocate(context, state, binder)
+            return self._relocate(context, state)
+        if not isinstance(bound, Bound):
+            return bound
         self.record_carrier(context, state, job_flow_id)
-        facts = bound_facts(bound, job_flow_id=job_flow_id, token=state.token)
-        self.log.info("Elastic IP %s (%s) is on cluster %s", self.allocation_id, bound.public_ip, job_flow_id)
+        address, gateway_id = bound.address, bound.gateway_id
+        facts = bound_facts(address, job_flow_id=job_flow_id, token=state.token, gateway_id=gateway_id)
+        self.log.info("Elastic IP %s (%s) is on cluster %s", self.allocation_id, address.public_ip, job_flow_id)
         context["ti"].xcom_push(key="static_ip", value=facts)
         state.bound = True
         return None
 
-    def _relocate(self, context: Context, state: CreateState, binder: Binder) -> WatchTrigger | None:
+    def _relocate(self, context: Context, state: CreateState) -> WatchTrigger | None:
         """Go on with the cluster of an earlier try that has the address already; else wait for the address."""
         if self.tenancy is None or state.token is None:
-            return self._wait_for_address(state, binder)
+            return self._wait_for_address(state)
         mark = Mark(state.token, Owner.of(context).digest)
         kept = self.tenancy.perform(relocate(mark, carrier=str(state.job_flow_id)))
         if kept == state.job_flow_id:
             like = mark_tags(mark, allocation_id=self.allocation_id)
-            return self._wait_for_address(state, binder, like=like)
+            return self._wait_for_address(state, like=like)
         self._publish(context, state, kept, log_uri=self._launcher(context).config.get("LogUri"))
-        return self._bind(context, state, binder)
+        return self._bind(context, state)
 
     def undo(self, context: Context, state: CreateState | None) -> None:
         """Terminate this try's cluster and free the address; a newer try's is left alone."""
         job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
         if self.tenancy is not None:
             self.give_back(context, state, carrier=job_flow_id, terminate=self._terminates)
+            if job_flow_id and self._binding.makes_gateway:
+                remove_gateways_of_ending(self.emr, self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
             return
         if job_flow_id is None:
             return
@@ -335,6 +334,36 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
             owner=Owner.of(context),
             allocation_id=self.allocation_id,
             idle_timeout=self.idle_timeout,
+            tags=self._binding.cluster_tags,
+        )
+
+    @property
+    def _binding(self) -> Binding:
+        return checked_binding(self.binding)
+
+    def _setup(self, job_flow: Mapping[str, Any]) -> Setup:
+        return Setup(
+            allocation_id=self.allocation_id,
+            eip=self.eip,
+            emr=self.emr,
+            job_flow=job_flow,
+            on_multi_node=self.on_multi_node,
+            bind_at=self.bind_at,
+            accept_self_termination=self.accept_self_termination,
+            lock_store=self.tenancy.uri if self.tenancy else None,
+        )
+
+    def _site(self, context: Context, state: CreateState) -> Site:
+        token = {} if state.token is None else {TOKEN_TAG: str(state.token)}
+        return Site(
+            eip=self.eip,
+            allocation_id=self.allocation_id,
+            job_flow_id=str(state.job_flow_id),
+            tags={**Owner.of(context).tags(allocation_id=self.allocation_id), **token},
+            look=lambda target: self._look_at_cluster(state, target),
+            wait_for_cluster=lambda target: self._wait_for_cluster(state, target),
+            wait_for_gateway=lambda gateway_id: self._wait_for_gateway(state, gateway_id),
+            check_alive=self.check_not_killed,
         )
 
     def _publish(self, context: Context, state: CreateState, job_flow_id: str, *, log_uri: str | None) -> None:
@@ -346,10 +375,11 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         self.log.info("The cluster is %s", job_flow_id)
         self.link_cluster(context, job_flow_id, log_uri=log_uri)
 
-    def _wait_for_address(
-        self, state: CreateState, binder: Binder, *, like: dict[str, str] | None = None
-    ) -> WatchTrigger:
+    def _wait_for_address(self, state: CreateState, *, like: dict[str, str] | None = None) -> WatchTrigger:
         state.waiting_for = "address"
+        self.check_not_killed()
+        free_left_behind(self.emr, self.eip, allocation_id=self.allocation_id)
+        binder = Binder(self.eip, self.allocation_id)
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())
         return binder.watch_free(
             job_flow_id=state.job_flow_id, like=like, **self.watch(state, deadline=state.lock_deadline)
@@ -365,6 +395,10 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         return EmrClusterTrigger(
             job_flow_id=str(state.job_flow_id), target=target, appears_by=state.appears_by, **shared
         )
+
+    def _wait_for_gateway(self, state: CreateState, gateway_id: str) -> WatchTrigger:
+        state.waiting_for = f"behind NAT gateway '{gateway_id}'"
+        return NatGatewayTrigger(gateway_id=gateway_id, **self.watch(state, deadline=state.start_deadline))
 
     def _timed_out(self, state: CreateState, event: dict[str, Any]) -> Exception:
         if state.waiting_for == "lease":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +24,10 @@ from airflow_eip_provider.exceptions import (
     StepFailedError,
     WaitTimeoutError,
 )
+from airflow_eip_provider.hooks.egress import read_egress
 from airflow_eip_provider.hooks.emr import GUARD_MARK, EmrClusterHook, read_active_steps, read_all_steps, read_steps
 from airflow_eip_provider.hooks.step_logs import StepLogHook, StepLogs, read_logs_written
-from airflow_eip_provider.hooks.teardown import address_on_cluster, cancel_steps
+from airflow_eip_provider.hooks.teardown import cancel_steps
 from airflow_eip_provider.lock.programs import guard
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.owner import Owner
@@ -77,10 +78,14 @@ class _Mark:
 
 @dataclass(slots=True)
 class StepsState(State):
-    """The steps that were submitted, and under which association."""
+    """
+    The steps that were submitted.
+
+    :param egress: the way out that they were submitted for: the fields of ``Egress``.
+    """
 
     job_flow_id: str
-    association_id: str
+    egress: dict[str, str | None]
     deadline: float
     step_ids: list[str] = field(default_factory=list)
     logs_deadline: float | None = None
@@ -91,8 +96,8 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
     Run steps on a cluster that carries the Elastic IP, watched together with the address.
 
     A drop-in for ``EmrAddStepsOperator`` that always waits for its steps: they are submitted only while the address is
-    on this cluster, and cancelled when it leaves. When a step fails, the task log shows EMR's reason and the tail of
-    the step's stdout and stderr from the log bucket.
+    on this cluster, or on its NAT gateway with the route to it, and cancelled when it leaves. When a step fails, the
+    task log shows EMR's reason and the tail of the step's stdout and stderr from the log bucket.
 
     Returns the step ids, and pushes them as ``step_ids`` when they are submitted. Steps still running after a crash are
     found again by the retry, by a nonce in their names. On failure, kill or timeout the steps are cancelled; the
@@ -100,7 +105,8 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, elasticmapreduce:AddJobFlowSteps,
     …:CancelSteps, …:DescribeCluster, …:ListSteps; s3:GetObject and s3:ListBucket on the log bucket; reading
-    the lock store, see ``stores``.
+    the lock store, see ``stores``. For a NAT gateway also ec2:DescribeNatGateways, …:DescribeRouteTables,
+    …:DescribeSubnets.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: the cluster, e.g. ``create.output``. (templated)
@@ -148,10 +154,9 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
         if cluster is None or cluster.is_ending:
             found, reason = (cluster.state, cluster.reason) if cluster else ("unknown", "EMR does not know it")
             raise ClusterEndedError(job_flow_id, state=found, reason=reason)
-        address = address_on_cluster(self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
-        if address is None or address.association_id is None:
-            place = self.eip.describe_place(self.allocation_id)
-            raise NotBoundError(self.allocation_id, job_flow_id=job_flow_id, place=place)
+        egress = self.eip.read(read_egress(self.allocation_id, cluster))
+        if isinstance(egress, str):
+            raise NotBoundError(self.allocation_id, job_flow_id=job_flow_id, place=egress)
         if self.tenancy is not None and (standing := self.tenancy.perform(guard(job_flow_id))) is not None:
             raise NotLeasedError(self.allocation_id, job_flow_id=job_flow_id, standing=standing)
         self.link_cluster(context, job_flow_id, log_uri=cluster.log_uri)
@@ -159,7 +164,7 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
         state = StepsState(
             try_number=context["ti"].try_number,
             job_flow_id=job_flow_id,
-            association_id=address.association_id,
+            egress=asdict(egress),
             deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
         )
         mark = _Mark.of(context)
@@ -281,7 +286,7 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
     def _watch_steps(self, state: StepsState) -> WatchTrigger:
         return EmrFencedStepsTrigger(
             allocation_id=self.allocation_id,
-            association_id=state.association_id,
+            egress=state.egress,
             job_flow_id=state.job_flow_id,
             step_ids=state.step_ids,
             **self.watch(state, deadline=state.deadline),

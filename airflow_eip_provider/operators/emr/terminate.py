@@ -12,6 +12,8 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.exceptions import LockStoreUnavailableError, WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.hooks.nat import remove_gateways
+from airflow_eip_provider.hooks.tags import BINDING_TAG, TENANCY_GATEWAY
 from airflow_eip_provider.hooks.teardown import free_address
 from airflow_eip_provider.lock.programs import release
 from airflow_eip_provider.operators import preflight
@@ -28,9 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class TerminateState(State):
-    """How far the teardown has come."""
+    """
+    How far the teardown has come.
+
+    :param has_gateway: a NAT gateway was made for the cluster.
+    """
 
     deadline: float
+    has_gateway: bool = False
     freed: bool = False
     released: bool = False
 
@@ -48,6 +55,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     whose only last task it is succeeds although the steps before it failed. Give the run another last task, an
     ``EmptyOperator`` after the steps, or use ``StaticIpCluster``, which does.
 
+    A NAT gateway that was made for the tenancy is removed with the address, and the routes to it are put back.
+
     Returns nothing. Safe to run twice or late. When it fails or is killed, a retry goes on where it stopped.
 
     With a lock store it ends the lease, and terminates what crashed tries may have left. A store that gives no answer
@@ -55,7 +64,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress,
     elasticmapreduce:DescribeCluster, …:ListClusters, …:ListSteps, …:SetTerminationProtection, …:TerminateJobFlows;
-    the lock store's, see ``stores``.
+    the lock store's, see ``stores``. With a NAT gateway that was made for the tenancy also ec2:DescribeNatGateways,
+    ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: the cluster, e.g. ``create.output``. (templated)
@@ -97,6 +107,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
             self.log.warning("There is no cluster to terminate: the creating task published no job_flow_id")
             return state
         cluster = self.emr.get_cluster(self.job_flow_id)
+        state.has_gateway = cluster is not None and cluster.tags.get(BINDING_TAG) == TENANCY_GATEWAY
         self.link_cluster(context, self.job_flow_id, log_uri=cluster.log_uri if cluster else None)
         self.emr.end(self.job_flow_id)
         return state
@@ -116,6 +127,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
             if ended.status != "done" and self.look(read_no_step_runs(self.job_flow_id)).status != "done":
                 return EmrStepsEndedTrigger(job_flow_id=self.job_flow_id, **self.watch(state, deadline=state.deadline))
             free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id)
+            if state.has_gateway:
+                remove_gateways(self.eip.conn, self.job_flow_id, allocation_id=self.allocation_id)
             state.freed = True
         self._release(state)
         if ended.status != "done" or not state.released:

@@ -82,6 +82,7 @@ resource "aws_iam_policy" "airflow" {
         Action = [
           "ec2:DescribeAddresses",
           "ec2:DescribeInstances",
+          "ec2:DescribeNatGateways",
           "ec2:DescribeNetworkInterfaces",
           "ec2:DescribeRouteTables",
           "ec2:DescribeSecurityGroups",

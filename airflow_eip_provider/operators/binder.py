@@ -12,9 +12,17 @@ if TYPE_CHECKING:
     from airflow_eip_provider.hooks.eip import Address, ElasticIpHook
 
 
-def bound_facts(address: Address, *, job_flow_id: str | None, token: int | None = None) -> dict[str, Any]:
-    """Return the ``static_ip`` XCom. ``token`` is the lease's, ``None`` without a lock store."""
-    return {**address.facts(job_flow_id=job_flow_id), "token": token}
+def bound_facts(
+    address: Address, *, job_flow_id: str | None, token: int | None = None, gateway_id: str | None = None
+) -> dict[str, Any]:
+    """
+    Return the ``static_ip`` XCom.
+
+    :param token: the lease's, ``None`` without a lock store.
+    :param gateway_id: the NAT gateway that carries the address, if one does.
+    """
+    on = {} if gateway_id is None else {"nat_gateway_id": gateway_id}
+    return {**address.facts(job_flow_id=job_flow_id), "token": token, **on}
 
 
 class Binder:
@@ -82,11 +90,16 @@ class Binder:
         self, *, job_flow_id: str | None, like: dict[str, str] | None = None, **watch: Any
     ) -> EipAssociationTrigger:
         """
-        Return the wait for the address.
+        Return the wait for the address, or for a NAT gateway with it whose cluster has ended.
 
         :param job_flow_id: a cluster that waits for it; the wait fails when that one ends.
         :param like: tags of that cluster; another that has them will do.
         """
         return EipAssociationTrigger(
-            allocation_id=self._allocation_id, job_flow_id=job_flow_id, like=like, expect="free", **watch
+            allocation_id=self._allocation_id,
+            job_flow_id=job_flow_id,
+            like=like,
+            expect="free",
+            or_left=True,
+            **watch,
         )

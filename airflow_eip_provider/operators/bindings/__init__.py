@@ -1,0 +1,34 @@
+"""
+Where the Elastic IP is put for a tenancy: on the primary node, or on a NAT gateway for every node of the cluster.
+
+Give one of these to an operator: ``binding=NatGateway(public_subnet_id="subnet-…", route_table_ids=["rtb-…"])``.
+"""
+
+from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.operators.bindings.interface import Binding
+from airflow_eip_provider.operators.bindings.nat_gateway import NatGateway
+from airflow_eip_provider.operators.bindings.primary_node import PrimaryNode
+from airflow_eip_provider.operators.preflight import parse_literal
+
+__all__ = ["Binding", "NatGateway", "PrimaryNode", "checked_binding"]
+
+
+def checked_binding(value: object) -> Binding:
+    """
+    Return an operator's ``binding``; a mapping, or a string that spells one, holds a NAT gateway's parameters.
+
+    :raises InvalidInputError: for anything else.
+    """
+    given = parse_literal(value)
+    if isinstance(given, Binding):
+        return given
+    if given in (None, "", "None"):
+        return PrimaryNode()
+    try:
+        return NatGateway(**given)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise InvalidInputError(
+            f"checking binding {value!r}",
+            problem=f"it is no binding: {error}",
+            remedy="give PrimaryNode(), NatGateway(...), or a mapping with NatGateway's parameters",
+        ) from error

@@ -1,0 +1,53 @@
+"""The Elastic IP on the network interface of the cluster's primary node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.checks import CHECKS
+from airflow_eip_provider.operators import preflight
+from airflow_eip_provider.operators.binder import Binder
+from airflow_eip_provider.operators.bindings.interface import Binding, Bound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_eip_provider.checks import Setup
+    from airflow_eip_provider.operators.bindings.interface import Site
+    from airflow_eip_provider.triggers.watch import WatchTrigger
+
+
+@dataclass(frozen=True)
+class PrimaryNode(Binding):
+    """
+    Put the address on the primary node's network interface, in a public subnet.
+
+    Costs nothing and is bound as soon as that node runs. Only what runs on the primary node leaves from the address: a
+    single-node cluster, or a driver in client mode.
+    """
+
+    @property
+    def cluster_tags(self) -> Mapping[str, str]:
+        """None: the instance that carries the address has EMR's own tag."""
+        return {}
+
+    @property
+    def makes_gateway(self) -> bool:
+        """Nothing is made."""
+        return False
+
+    def check(self, setup: Setup) -> list[str]:
+        """Check the address, the topology, the subnets and who can reach the primary node."""
+        return preflight.require(setup, CHECKS["primary"])
+
+    def bind(self, site: Site) -> Bound | WatchTrigger | None:
+        """Primary node running → bound."""
+        primary = site.look("primary_running")
+        if primary.status != "done":
+            return site.wait_for_cluster("primary_running")
+        site.check_alive()
+        address = Binder(site.eip, site.allocation_id).bind(
+            network_interface_id=primary.data["network_interface_id"], instance_id=primary.data["instance_id"]
+        )
+        return Bound(address) if address else None

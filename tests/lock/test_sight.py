@@ -1,0 +1,28 @@
+"""What a free lease is judged by: where the address is."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_eip_provider.lock.model import Record, Speaker
+from airflow_eip_provider.lock.requests import Mark, Place
+from airflow_eip_provider.lock.sight import Action, Arrival, Sight, judge
+from airflow_eip_provider.lock.store import Seen
+
+ARRIVAL = Arrival(Speaker("A", "A", 1, "A1"), "daily", handover_seconds=60)
+MARK = Mark(7, "B")
+
+
+@pytest.mark.parametrize(
+    ("place", "action"),
+    [
+        (Place(), Action.TAKE),
+        (Place("eipassoc-1", ("i-1", "j-1"), live=True, mark=MARK), Action.QUEUE),
+        (Place("eipassoc-1", ("i-1", "j-1"), mark=MARK), Action.QUEUE),
+        (Place("nat-1", ("j-1",), live=True, mark=MARK), Action.QUEUE),
+        (Place("nat-1", ("j-1",), mark=MARK, left=True), Action.TAKE),
+    ],
+    ids=["nowhere", "instance", "ended instance", "gateway", "gateway left behind"],
+)
+def test_an_address_is_taken_where_nothing_has_it_or_where_only_the_next_holder_takes_it_off(place, action):
+    assert judge(Sight(Seen(Record(), None, 0.0), place=place), ARRIVAL) is action
