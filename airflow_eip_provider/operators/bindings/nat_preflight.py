@@ -98,8 +98,6 @@ def check_tenancy_gateway(binding: NatGateway, setup: Setup) -> list[str]:
     _check_permissions(eip, binding, setup.allocation_id)
     found = (_warnings(table, subnets, set(used.values())) for table in tables.values())
     return [*warnings, *(warning for of_table in found for warning in of_table)]
-        warning for table in tables.values() for warning in _warnings(table, subnets, set(used.values()))
-    ]
 
 
 def check_existing_gateway(gateway_id: str, setup: Setup) -> list[str]:
