@@ -143,9 +143,10 @@ def test_an_address_in_the_classic_domain(examine, clocked):
     assert "EC2-Classic" in examine(address=clocked.add_classic_address()).found("address")["what"]
 
 
-def test_an_address_that_a_nat_gateway_keeps(examine, ec2, subnet_id, allocation_id):
+def test_an_address_that_a_nat_gateway_keeps(examine, clocked, ec2, subnet_id, allocation_id):
     ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=allocation_id)
-    assert "nat gateway" in examine().found("address")["what"]
+    clocked.clock.advance(clocked.durations.nat_gateway_association)
+    assert "NAT gateway" in examine().found("address")["what"]
 
 
 def test_an_address_that_a_stranger_carries(examine, clocked, allocation_id):

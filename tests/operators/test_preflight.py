@@ -15,11 +15,12 @@ def refused(clocked: Any, create_operator: Any, assert_nothing_changed: Any) -> 
     """Expect a task with these parameters to fail for good, with this in its error, and AWS unchanged."""
 
     def check(*in_message: str, **parameters: Any) -> None:
+        before = len(clocked.events.read())
         with pytest.raises(AirflowFailException) as error:
             Task(create_operator(**parameters)).run()
         for text in in_message:
             assert text in str(error.value)
-        assert_nothing_changed()
+        assert_nothing_changed(after=before)
 
     return check
 
