@@ -228,7 +228,7 @@ class ReleaseState(State):
 
 class EipReleaseOperator(_TargetOperator):
     """
-    Take the Elastic IP off a cluster or an instance, and off nothing else.
+    Take the Elastic IP off a cluster or an instance, and off nothing else; its tenancy's NAT gateway is removed.
 
     For a cluster that goes on working after its last step that reads through the address: the next job need not wait
     for its end. It waits for fenced steps that are still pending or running; with a lock store none is submitted any
@@ -237,7 +237,8 @@ class EipReleaseOperator(_TargetOperator):
     Returns whether the address was there. Safe to run twice or late; as a teardown of ``EipAssociateOperator`` too.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress; for a
-    cluster elasticmapreduce:ListSteps; the lock store's, see ``stores``.
+    cluster elasticmapreduce:ListSteps; the lock store's, see ``stores``. With a NAT gateway that was made for the cluster
+    also ec2:DescribeNatGateways, ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: the cluster; or else (templated)

@@ -44,7 +44,8 @@ class EipAssociationSensor(AwsBaseSensor[ElasticIpHook]):
     Returns {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id} as found. Fails
     at once, with EMR's own reason, when the cluster that it waits for has ended, and when the address does not exist.
 
-    IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, elasticmapreduce:DescribeCluster.
+    IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, elasticmapreduce:DescribeCluster;
+    for an address on a NAT gateway also ec2:DescribeNatGateways.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: with expect="associated", the cluster that is to carry it. (templated)

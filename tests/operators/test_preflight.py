@@ -53,6 +53,7 @@ def test_address_in_the_classic_domain(refused, clocked):
 def test_address_that_a_nat_gateway_keeps(refused, ec2, allocation_id, subnet_id, clocked):
     ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=allocation_id)
     clocked.clock.advance(clocked.durations.nat_gateway_association)
+    clocked.events.clear()
     refused(allocation_id, "NAT gateway", allocation_id=allocation_id)
 
 
