@@ -41,7 +41,7 @@ REASONS = {
     47073: "the server's public network access is disabled",
 }
 CLIENT = re.compile(r"Client with IP address '([0-9.]+)'")
-HEADER = struct.Struct(">BBHHBB")
+HEADER, HEADER_BYTES = ">BBHHBB", 8  # type, status, length, and what nobody here needs
 RESPONSE, LOGIN7, PRELOGIN = 0x04, 0x10, 0x12
 LAST = 0x01
 ENCRYPT_ON, ENCRYPT_NOT_SUPPORTED, END = 0x01, 0x02, 0xFF
@@ -70,14 +70,14 @@ class Connection:
 
     def send(self, kind: int, data: bytes) -> None:
         """Send one message that fits into a packet."""
-        self.write(HEADER.pack(kind, LAST, len(data) + HEADER.size, 0, 1, 0) + data)
+        self.write(struct.pack(HEADER, kind, LAST, len(data) + HEADER_BYTES, 0, 1, 0) + data)
 
     def receive(self) -> bytes:
         """Return the data of one message."""
         data = b""
         while True:
-            _, status, length, *_ = HEADER.unpack(self.read(HEADER.size))
-            data += self.read(length - HEADER.size)
+            _, status, length, *_ = struct.unpack(HEADER, self.read(HEADER_BYTES))
+            data += self.read(length - HEADER_BYTES)
             if status & LAST:
                 return data
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote
 
 from werkzeug.wrappers import Request, Response
 
@@ -133,7 +132,7 @@ class AzureResourceManager:
                 "not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix"
             )
             raise AwsError("ResourceNotFound", text, status=404)
-        return sql, unquote(found["rule"]) if found["rule"] else None
+        return sql, found["rule"]
 
     def _read(self, sql: AzureSqlServer, name: str | None) -> dict[str, Any]:
         rules = {rule.name: _view(sql, rule) for rule in sql.firewall.rules()}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark import cloudpickle
 
 from airflow_eip_provider import egress_probe
 from airflow_eip_provider.egress_probe import egress_probe_step
@@ -32,6 +33,14 @@ def test_the_script_comes_along_whole_and_the_same_at_every_parse():
 def test_the_script_is_written_in_the_python_of_the_oldest_emr():
     script = Path(egress_probe.__file__).with_name("on_node.py").read_text(encoding="utf-8")
     ast.parse(script, feature_version=(3, 7))
+
+
+def test_what_spark_ships_to_its_executors_can_be_shipped():
+    script = Path(egress_probe.__file__).with_name("on_node.py").read_text(encoding="utf-8")
+    main = {"__name__": "__main__"}
+    exec(compile(script.split('if __name__ == "__main__":')[0], "egress_probe.py", "exec"), main)
+    options = {"echo": None, "servers": [], "expect": "203.0.113.9", "timeout": 1, "wait": 0}
+    assert cloudpickle.loads(cloudpickle.dumps(main["probe"]))(options)[1:] == ([], [])
 
 
 def test_there_is_room_for_many_servers_within_emrs_limit_and_no_more():
