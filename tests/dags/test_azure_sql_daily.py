@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -120,7 +121,14 @@ def test_step_is_a_command_line_that_the_job_takes(
 @pytest.mark.parametrize(
     ("variable", "problem"),
     [
-        (None, "Airflow Variable 'azure_sql' is missing; "),
+        pytest.param(
+            None,
+            "Airflow Variable 'azure_sql' is missing; ",
+            marks=pytest.mark.skipif(
+                version("apache-airflow").startswith("3.0."),
+                reason="Airflow 3.0 asks for a Variable in a task's process only",
+            ),
+        ),
         ({**SETTINGS, "subnet_id": None}, "Airflow Variable 'azure_sql' has no 'subnet_id'; "),
     ],
 )
