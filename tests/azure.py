@@ -19,6 +19,7 @@ SERVER_ID = server_id("sales")
 @pytest.fixture
 def azure(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureSqlServer]:
     """The stand-in ``sales``; azure-core's waits turn the local AWS's clock."""
+    pytest.importorskip("airflow.providers.microsoft.azure", reason="the extra azure is not installed")
     from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415 - slow
 
     server = AzureSqlServer(

@@ -7,6 +7,7 @@ import os
 import runpy
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,8 @@ from tests.migration.commands import ALLOCATION, ALONE, ASSOCIATING_SCRIPT, COMM
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+pytestmark = pytest.mark.skipif(find_spec("awscli") is None, reason="the extra import is not installed")
 
 PARSE = """
 import json, sys

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from tests.migration.commands import ALONE, COMMANDS, SIGNALS, START
 
 if TYPE_CHECKING:
     from airflow_eip_provider.local_aws import LocalAws
+
+pytestmark = pytest.mark.skipif(find_spec("awscli") is None, reason="the extra import is not installed")
 
 CONFIG = """\
 [default]

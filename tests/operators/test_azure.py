@@ -17,6 +17,8 @@ from airflow_eip_provider.operators.azure import AzureSqlFirewallRuleOperator
 from tests.azure import SERVER_ID, arm_calls, azure, connection
 from tests.life import Task
 
+pytest.importorskip("airflow.providers.microsoft.azure", reason="the extra azure is not installed")
+
 __all__ = ["arm_calls", "azure"]
 
 IP = "203.0.113.99"

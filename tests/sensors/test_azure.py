@@ -12,6 +12,8 @@ from airflow_eip_provider.sensors.azure import AzureSqlFirewallRuleSensor
 from tests.azure import SERVER_ID, arm_calls, azure
 from tests.life import Task
 
+pytest.importorskip("airflow.providers.microsoft.azure", reason="the extra azure is not installed")
+
 __all__ = ["arm_calls", "azure"]
 
 IP = "203.0.113.99"
