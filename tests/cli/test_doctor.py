@@ -20,6 +20,7 @@ LOOKS = {
     "GetCallerIdentity",
     "DescribeAddresses",
     "DescribeInstances",
+    "DescribeNatGateways",
     "DescribeNetworkInterfaces",
     "DescribeSubnets",
     "DescribeRouteTables",

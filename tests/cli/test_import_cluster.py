@@ -16,7 +16,17 @@ from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.migration.aws_cli import run_job_flow_of
 from airflow_eip_provider.migration.shell import arguments_of
 from tests.life import Task
-from tests.migration.commands import ALLOCATION, ALONE, ASSOCIATING_SCRIPT, COMMANDS, PARAMETERS, SIGNALS, START
+from tests.migration.commands import (
+    ALLOCATION,
+    ALONE,
+    ASSOCIATING_SCRIPT,
+    COMMANDS,
+    GROUPS,
+    PARAMETERS,
+    SIGNALS,
+    START,
+    SUBNET,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +59,8 @@ def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     (tmp_path / "parametersValues.json").write_text(json.dumps(PARAMETERS))
     (tmp_path / "bootstrap.sh").write_text(ASSOCIATING_SCRIPT)
 
-    def run(*arguments: str, command: Any = SIGNALS, subnet_id: str = "subnet-0123456789abcdef0") -> Any:
-        command.write(tmp_path, subnet_id=subnet_id)
+    def run(*arguments: str, command: Any = SIGNALS, ids: dict[str, str] | None = None) -> Any:
+        command.write(tmp_path, ids=ids)
         capsys.readouterr()
         status = main(["import-cluster", *arguments])
         said = capsys.readouterr()
@@ -141,12 +151,16 @@ def run_dag(clocked: Any) -> Callable[[Path], Any]:
 def test_dag_runs_and_sends_what_the_command_did(
     name: str, imported: Any, run_dag: Any, clocked: Any, ec2: Any, emr: Any, tmp_path: Path
 ) -> None:
-    subnet_id = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    subnet = ec2.describe_subnets()["Subnets"][0]
+    about = {"Description": "of EMR", "VpcId": subnet["VpcId"]}
+    groups = {known: ec2.create_security_group(GroupName=known, **about)["GroupId"] for known in GROUPS}
     allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
     emr.create_security_configuration(Name="Secure EMR S3 Access", SecurityConfiguration="{}")
     (tmp_path / "parametersValues.json").write_text(json.dumps({**PARAMETERS, "allocationID": allocation_id}))
     options = ["--dag", "--file", "launch.sh", "--parameters", "parametersValues.json", "--output", "dag.py"]
-    status, _, err = imported(*options, "--script", "bootstrap.sh", command=COMMANDS[name], subnet_id=subnet_id)
+    status, _, err = imported(
+        *options, "--script", "bootstrap.sh", command=COMMANDS[name], ids={SUBNET: subnet["SubnetId"], **groups}
+    )
     assert status == 0, err
     expected = run_job_flow_of(arguments_of((tmp_path / "launch.sh").read_text())).request
     if name == "signals":
@@ -212,7 +226,7 @@ def test_dag_is_named_and_scheduled_as_told(imported: Any) -> None:
                 "--instance-groups",
                 "InstanceGroupType=MASTER,InstanceType=m5.xlarge,InstanceCount=3",
             ],
-            "they ask for 3 primary nodes",
+            "the command asks for 3 primary nodes",
         ),
     ],
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 SUBNET = "subnet-0123456789abcdef0"
+GROUPS = ("sg-0123456789abcdef0", "sg-0123456789abcdef1", "sg-0123456789abcdef2")
 ALLOCATION = "eipalloc-0123456789abcdef0"
 PARAMETERS = {
     "clusterFunctionTagValue": "Signals",
@@ -35,13 +38,17 @@ class Command:
     text: str
     files: dict[str, Any] = field(default_factory=dict)
 
-    def write(self, directory: Path, *, subnet_id: str = SUBNET) -> Path:
-        """Write the command and its files into a directory; return where the command is."""
-        for name, content in self.files.items():
-            (directory / name).write_text(json.dumps(content, indent=2).replace(SUBNET, subnet_id))
-        path = directory / "launch.sh"
-        path.write_text(self.text.replace(SUBNET, subnet_id))
-        return path
+    def write(self, directory: Path, *, ids: Mapping[str, str] | None = None) -> Path:
+        """
+        Write the command and its files into a directory; return where the command is.
+
+        :param ids: what to write instead of ids that do not exist.
+        """
+        texts = {name: json.dumps(content, indent=2) for name, content in self.files.items()}
+        for name, text in {**texts, "launch.sh": self.text}.items():
+            written = functools.reduce(lambda said, pair: said.replace(*pair), (ids or {}).items(), text)
+            (directory / name).write_text(written)
+        return directory / "launch.sh"
 
 
 PRIMARY = {"InstanceGroupType": "MASTER", "Name": "Primary", "InstanceType": "m5.xlarge", "InstanceCount": 1}
@@ -73,9 +80,9 @@ aws emr create-cluster \
             "KeyName": "signals",
             "InstanceProfile": "EMR_EC2_DefaultRole",
             "SubnetId": SUBNET,
-            "EmrManagedMasterSecurityGroup": "sg-0123456789abcdef0",
-            "EmrManagedSlaveSecurityGroup": "sg-0123456789abcdef1",
-            "AdditionalMasterSecurityGroups": ["sg-0123456789abcdef2"],
+            "EmrManagedMasterSecurityGroup": GROUPS[0],
+            "EmrManagedSlaveSecurityGroup": GROUPS[1],
+            "AdditionalMasterSecurityGroups": [GROUPS[2]],
         },
         "bootstrap.json": [{"Path": "s3://signals/bootstrap.sh", "Name": "Bootstrap Actions", "Args": []}],
         "instancegroups.json": [
