@@ -233,7 +233,7 @@ class EipReleaseOperator(_TargetOperator):
     Returns whether the address was there. Safe to run twice or late; as a teardown of ``EipAssociateOperator`` too.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress; for a
-    cluster elasticmapreduce:ListSteps; the lock store's, see ``stores``. With a NAT gateway that was made for the cluster
+    cluster elasticmapreduce:ListSteps; the lock store's, see ``stores``. With a NAT gateway made for the cluster
     also ec2:DescribeNatGateways, ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
