@@ -27,6 +27,9 @@ EXAMPLES = [
     exceptions.ClusterEndedError("j-1", state="TERMINATED", reason="no capacity"),
     exceptions.NotKnownYetError("eni-1"),
     exceptions.KilledError("eipalloc-1"),
+    exceptions.GatewayFailedError(
+        "nat-1", allocation_id="eipalloc-1", code="Gateway.NotAttached", problem="no gateway"
+    ),
     exceptions.LaunchUnclearError("daily", owner="prod/dag", problem="timeout"),
     exceptions.NotLeasedError("eipalloc-1", job_flow_id="j-1", standing="leased to nobody"),
     exceptions.LockStoreError("s3://leases", problem="it does not exist", remedy="create it"),
