@@ -38,7 +38,6 @@ EXAMPLES = [
     exceptions.CorruptRecordError("s3://leases", problem="no JSON"),
     exceptions.LeaseLostError("eipalloc-1", problem="token 1 is not current"),
     exceptions.SupersededError("eipalloc-1", problem="a newer try of this task is at work"),
-    exceptions.GatewayFailedError("nat-1", allocation_id="eipalloc-1", code="Gateway.NotAttached", problem="no way"),
     exceptions.StepFailedError("j-1", step_id="s-1", name="read", state="FAILED", reason="exit 1"),
     exceptions.ReapingFailedError(["cluster j-1: AccessDenied"]),
 ]
