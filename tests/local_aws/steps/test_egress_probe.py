@@ -138,9 +138,9 @@ def test_another_address_is_seen_by_the_page_as_well(cluster):
 
 def test_a_node_without_a_way_out_says_so(cluster, azure):
     cluster.leave_the_internet()
-    ended = cluster.probe(azure)
+    ended = cluster.probe(azure, timeout_seconds=2)
     assert ended.state == "FAILED"
-    assert f"no way out to {cluster.aws.endpoint_url}/my-ip: HTTP Error 504" in ended.stderr
+    assert f"no way out to {cluster.aws.endpoint_url}/my-ip: timed out after 2 s" in ended.stderr
     assert f"no way out to 127.0.0.1:{azure.port}" in ended.stderr
     assert "needs a route to an internet gateway" in ended.stderr
 
