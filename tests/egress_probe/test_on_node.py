@@ -39,7 +39,10 @@ class TlsSide:
                 self.tls.do_handshake()
             except ssl.SSLWantReadError:
                 self._flush_handshake()
-                self.incoming.write((tds.receive(connection) or (0, b""))[1])
+                message = tds.receive(connection)
+                if message is None:
+                    raise ConnectionError("the client is gone") from None
+                self.incoming.write(message[1])
             else:
                 break
         self._flush_handshake()
@@ -53,7 +56,10 @@ class TlsSide:
             try:
                 return self.tls.read(count)
             except ssl.SSLWantReadError:
-                self.incoming.write(self.connection.recv(4096))
+                more = self.connection.recv(4096)
+                if not more:
+                    return b""
+                self.incoming.write(more)
 
     def sendall(self, data: bytes) -> None:
         self.tls.write(data)
