@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_eip_provider.exceptions import NotKnownYetError
 from airflow_eip_provider.hooks import emr as emr_hooks
 from tests.life import Task
 
@@ -49,6 +50,17 @@ def test_a_failure_ends_a_cluster_that_is_unknown_at_first(clocked, create_opera
     unknown_at_first(clocked, "DescribeCluster", times=2)
     task.fail_deferral()
     assert emr.describe_cluster(ClusterId=launched(clocked)[0])["Cluster"]["Status"]["State"] == "TERMINATING"
+
+
+def test_steps_may_find_their_cluster_unknown_at_first(clocked, create_operator, steps_operator):
+    job_flow_id = Task(create_operator(deferrable=True)).run()
+    unknown_at_first(clocked, "DescribeCluster", times=2)
+    assert len(Task(steps_operator(job_flow_id, deferrable=True)).run()) == 1
+
+
+def test_steps_say_that_their_cluster_is_none(clocked, steps_operator):
+    with pytest.raises(NotKnownYetError, match="j-0123456789ABC"):
+        Task(steps_operator("j-0123456789ABC")).run()
 
 
 def test_a_new_interface_may_be_unknown_at_first(clocked, create_operator):

@@ -19,6 +19,7 @@ from airflow_eip_provider.exceptions import (
     ClusterEndedError,
     InvalidInputError,
     NotBoundError,
+    NotKnownYetError,
     NotLeasedError,
     PermanentError,
     StepFailedError,
@@ -151,9 +152,10 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
         steps = self._checked_steps()
         job_flow_id = self._job_flow_id()
         cluster = self.emr.get_cluster(job_flow_id)
-        if cluster is None or cluster.is_ending:
-            found, reason = (cluster.state, cluster.reason) if cluster else ("unknown", "EMR does not know it")
-            raise ClusterEndedError(job_flow_id, state=found, reason=reason)
+        if cluster is None:
+            raise NotKnownYetError(job_flow_id)
+        if cluster.is_ending:
+            raise ClusterEndedError(job_flow_id, state=cluster.state, reason=cluster.reason)
         egress = self.eip.read(read_egress(self.allocation_id, cluster))
         if isinstance(egress, str):
             raise NotBoundError(self.allocation_id, job_flow_id=job_flow_id, place=egress)
