@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,6 +17,7 @@ from tests.real_airflow import Rest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 _PAGE = 100
 _PATIENCE = 6
@@ -121,6 +123,16 @@ class SoakRest(Rest):
 
 class _ExistsError(DemoError):
     """What was to be created is there already."""
+
+
+def without_heartbeat(scheduler_log: Path) -> frozenset[str]:
+    """
+    Return the ids of the tries that Airflow itself gave up, as its scheduler's log has them.
+
+    A task's supervisor sends the heartbeats; one that is alive and sends none has no part of the processor.
+    """
+    said = scheduler_log.read_text(encoding="utf-8", errors="replace") if scheduler_log.exists() else ""
+    return frozenset(re.findall(r"Detected a task instance without a heartbeat: .*?\bid=UUID\('([0-9a-f-]+)'\)", said))
 
 
 def family(pid: int) -> Sequence[psutil.Process]:

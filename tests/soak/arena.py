@@ -19,7 +19,7 @@ from demo.airflow import FINAL_RUN_STATES
 from demo.aws import CREDENTIALS
 from tests.real_airflow import real_airflow
 from tests.soak import plan, weather
-from tests.soak.airflow import Run, SoakRest
+from tests.soak.airflow import Run, SoakRest, without_heartbeat
 from tests.soak.gauge import Gauge
 from tests.soak.harm import Harm
 from tests.stress.weather import Weather
@@ -50,6 +50,7 @@ class Outcome:
     :param runs: every run as it ended, or not.
     :param tries: the tries of all their tasks, with simulated times.
     :param readings: the triggerers', as long as the load was the same.
+    :param lost: the ids of the tries that Airflow gave up for want of a heartbeat.
     :param last: the run after all others, in fine weather.
     """
 
@@ -58,6 +59,7 @@ class Outcome:
     runs: list[Run]
     tries: list[Try]
     readings: list[Reading]
+    lost: frozenset[str]
     last: Run | None
     wall_seconds: float
     simulated_seconds: float
@@ -116,6 +118,7 @@ class Arena:
             runs=runs,
             tries=tries,
             readings=readings,
+            lost=without_heartbeat(self._directory / "logs" / "airflow-scheduler.log"),
             last=last,
             wall_seconds=wall,
             simulated_seconds=wall * self._options.time_scale,

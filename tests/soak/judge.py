@@ -17,7 +17,7 @@ from tests.stress.traces import Stored, seconds
 from tests.stress.weather import CLUSTER_REASON
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from tests.soak.airflow import Run, Try
     from tests.soak.gauge import Reading
@@ -216,10 +216,14 @@ class Causes:
     What was done to a run, for the tries of its tasks that failed.
 
     A call belongs to a DAG, not to a run, so a fault of a call explains a try of any run of its DAG at that time.
+
+    :param lost: the ids of the tries that Airflow gave up by itself.
     """
 
-    def __init__(self, events: Sequence[Event], *, dag_ids: Sequence[str], slack: timedelta) -> None:
-        self._slack = slack
+    def __init__(
+        self, events: Sequence[Event], *, dag_ids: Sequence[str], slack: timedelta, lost: Collection[str] = ()
+    ) -> None:
+        self._slack, self._lost = slack, lost
         self._harm: dict[tuple[str, str], list[datetime]] = defaultdict(list)
         self._ended: dict[tuple[str, str], list[datetime]] = defaultdict(list)
         self._calls: dict[str, list[datetime]] = defaultdict(list)
@@ -243,6 +247,8 @@ class Causes:
             return "killed or cleared"
         if self._any(self._calls[one.dag_id] + self._calls[TRIGGERER], since=one.started, until=one.ended):
             return "a call failed"
+        if one.id in self._lost:
+            return "Airflow missed its heartbeat"
         return ""
 
     def _any(self, moments: Iterable[datetime], *, since: datetime | None, until: datetime | None) -> bool:

@@ -28,7 +28,7 @@ def verdicts(outcome: Outcome, options: Options) -> list[Check]:
     """Judge a soak."""
     events, stored = outcome.events, judge.writes(outcome.events)
     slack = timedelta(seconds=_SLACK_SECONDS * options.time_scale)
-    causes = judge.Causes(events, dag_ids=options.dag_ids, slack=slack)
+    causes = judge.Causes(events, dag_ids=options.dag_ids, slack=slack, lost=outcome.lost)
     checks = [
         stress.exclusion(events, stored, least=int(len(outcome.runs) * (1 - _ALLOWANCE))),
         judge.one_owner(events),

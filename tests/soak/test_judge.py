@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from demo.timeline import OWNER_TAG
 from tests.soak import judge
-from tests.soak.airflow import Run, Try
+from tests.soak.airflow import Run, Try, without_heartbeat
 from tests.soak.gauge import Reading
 from tests.stress import logs
 
@@ -233,6 +234,20 @@ def test_a_failed_call_of_another_dag_and_a_late_answer_explain_nothing():
     ).passed
     late = Log().wait(30).add("fault", operation="ListSteps", fault="delay")
     assert not explained(late.add("call", operation="ListSteps", user_agent=_agent(DAG), status=200), [a_try()]).passed
+
+
+def test_a_try_that_airflow_gave_up_is_explained_and_no_other(tmp_path):
+    (log := tmp_path / "scheduler.log").write_text(
+        "Failing 1 TIs\nDetected a task instance without a heartbeat: bundle_name='dags-folder' "
+        "ti=TaskInstance(id=UUID('01a1fe3b-77ce-726f-abdc-95055b1747ee'), task_id='azure.create')\n"
+        "Something else about id=UUID('01a1fe3c-0000-7000-8000-000000000000')\n"
+    )
+    lost = without_heartbeat(log)
+    assert lost == {"01a1fe3b-77ce-726f-abdc-95055b1747ee"}
+    causes = judge.Causes(Log().events, dag_ids=[DAG], slack=timedelta(seconds=10), lost=lost)
+    assert causes.of(replace(a_try(), id="01a1fe3b-77ce-726f-abdc-95055b1747ee"))
+    assert not causes.of(replace(a_try(), id="01a1fe3c-0000-7000-8000-000000000000"))
+    assert without_heartbeat(tmp_path / "none.log") == frozenset()
 
 
 def _agent(dag_id: str) -> str:
