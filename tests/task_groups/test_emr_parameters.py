@@ -10,6 +10,7 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import BaseOperator
 from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from airflow_eip_provider.task_groups.emr import StaticIpCluster
 from tests.task_groups.conftest import STEP, cluster_of, make_dag, upstream
@@ -51,6 +52,7 @@ OF_CREATE = {
     "job_flow_overrides": {"Name": "daily"},
     "emr_conn_id": "emr_defaults",
     "bind_at": "cluster_ready",
+    "binding": NatGateway(nat_gateway_id="nat-0123456789abcdef0"),
     "prewarm": True,
     "on_multi_node": "allow",
     "waiter_max_attempts": 7,
