@@ -89,13 +89,14 @@ def cluster(
     s3: Any,
     subnet_id: str,
     start_cluster: Any,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Cluster]:
     ec2.modify_subnet_attribute(SubnetId=subnet_id, MapPublicIpOnLaunch={"Value": False})
-    monkeypatch.setattr(clocked, "step_runner", runner)
-    monkeypatch.setattr(clocked.emr.life.queue, "_runner", runner)
-    yield Cluster(clocked, {"emr": emr, "ec2": ec2, "s3": s3}, start_cluster)
-    runner.close()
+    # Undone before the AWS is made as good as new, which gives the next test the runner that it has then.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clocked, "step_runner", runner)
+        patch.setattr(clocked.emr.life.queue, "_runner", runner)
+        yield Cluster(clocked, {"emr": emr, "ec2": ec2, "s3": s3}, start_cluster)
+        runner.close()
 
 
 def test_a_registered_address_passes_and_the_log_says_what_was_seen(cluster, azure):
