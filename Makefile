@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: setup demo test compose-test chaos exits soak stress model bench mwaa matrix check format pins clean
+.PHONY: setup demo test coverage compose-test chaos exits soak stress model bench mwaa matrix check format pins clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,10 @@ demo: $(STAMP)
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
 test: $(STAMP)
+	@$(BIN)/python -m pytest --numprocesses logical $(ARGS)
+
+# The same in one process, and what of the package it runs through.
+coverage: $(STAMP)
 	@$(BIN)/python -m coverage run -m pytest $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
