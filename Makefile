@@ -22,9 +22,9 @@ demo: $(STAMP)
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest --numprocesses logical $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
-# The same in one process, and what of the package it runs through.
+# The same, and what of the package it runs through; slower.
 coverage: $(STAMP)
 	@$(BIN)/python -m coverage run -m pytest $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
