@@ -32,7 +32,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "operators": [_modules("operators", "emr", "eip", "azure")],
         "sensors": [_modules("sensors", "eip", "azure")],
-        "hooks": [_modules("hooks", "azure", "eip", "emr", "lock", "step_logs")],
+        "hooks": [_modules("hooks", "azure", "eip", "emr", "lock_store", "step_logs")],
         "triggers": [_modules("triggers", "azure", "eip", "emr", "lock")],
         "extra-links": ["airflow_eip_provider.links.eip.ElasticIpLink"],
         "cli": ["airflow_eip_provider.cli.definition.get_eip_cli_commands"],

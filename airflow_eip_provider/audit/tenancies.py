@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.audit.flow_logs import Flow, Period
-from airflow_eip_provider.hooks.lock import is_cluster
+from airflow_eip_provider.readings.lock import is_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

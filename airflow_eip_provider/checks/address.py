@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.calls import perform
 from airflow_eip_provider.checks.finding import Check, Finding, error, warning
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, LockStoreError, NotPermittedError
-from airflow_eip_provider.hooks.lock import mark_of_tags
-from airflow_eip_provider.hooks.tags import ALLOCATION_TAG
+from airflow_eip_provider.readings.lock import mark_of_tags
+from airflow_eip_provider.readings.tags import ALLOCATION_TAG
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 
 if TYPE_CHECKING:

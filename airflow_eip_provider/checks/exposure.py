@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider.calls import perform
 from airflow_eip_provider.checks.finding import Check, Finding, error, warning
-from airflow_eip_provider.hooks.network import (
+from airflow_eip_provider.readings.network import (
     SecurityGroup,
     read_block_public_access,
     read_named_security_group,
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from airflow_eip_provider.checks.setup import Setup
-    from airflow_eip_provider.hooks.network import BlockPublicAccess, Ports
+    from airflow_eip_provider.readings.network import BlockPublicAccess, Ports
 
 # What EMR makes in a VPC, once, for clusters that name none.
 _DEFAULTS = {"Master": "ElasticMapReduce-master", "Slave": "ElasticMapReduce-slave"}

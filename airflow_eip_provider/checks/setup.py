@@ -6,13 +6,14 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.hooks.network import Subnet, read_subnet
+from airflow_eip_provider.readings.network import Subnet, read_subnet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from airflow_eip_provider.hooks.eip import Address, ElasticIpHook
+    from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
+    from airflow_eip_provider.readings.addresses import Address
 
 
 @dataclass(kw_only=True)

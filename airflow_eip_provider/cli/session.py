@@ -12,7 +12,7 @@ from airflow_eip_provider.airflow_compat import AirflowNotFoundException
 from airflow_eip_provider.exceptions import InvalidInputError, MissingConnectionError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.lock import LockStoreHook
+from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.reaper.hooks import Hooks
 
 if TYPE_CHECKING:

@@ -1,15 +1,14 @@
-"""Elastic IP addresses: the EC2 calls, typed; what is absent is ``None``."""
+"""The hook for Elastic IP addresses: bind, take off, and what is read of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
-from airflow_eip_provider.calls import Call, Reading, error_code, is_denied, perform
+from airflow_eip_provider.calls import Reading, error_code, is_denied, perform
 from airflow_eip_provider.exceptions import (
     AddressBusyError,
     AddressNotFoundError,
@@ -17,198 +16,14 @@ from airflow_eip_provider.exceptions import (
     NotKnownYetError,
     NotPermittedError,
 )
-from airflow_eip_provider.hooks.nat import read_carrying_gateway
-from airflow_eip_provider.hooks.tags import CLUSTER_TAG, OWNER_TAG, tags_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from airflow_eip_provider.hooks.nat import Gateway
+from airflow_eip_provider.readings.addresses import Address, Holder, Instance, read_address, read_holder, read_instance
 
 T = TypeVar("T")
 
-# The interfaces that AWS services keep an address on for as long as they live.
-_PERMANENT_INTERFACES = frozenset({"nat_gateway", "network_load_balancer", "global_accelerator_managed"})
 # EC2's reads are eventually consistent (EC2 API, "Eventual consistency").
 _NOT_KNOWN = frozenset({"InvalidNetworkInterfaceID.NotFound", "InvalidInstanceID.NotFound", "InvalidInstanceID"})
 # DryRun wants a well-formed request; the interface need not exist for IAM to answer.
 _NO_INTERFACE = "eni-00000000000000000"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where an Elastic IP is now."""
-
-    allocation_id: str
-    public_ip: str
-    domain: str
-    network_border_group: str | None = None
-    association_id: str | None = None
-    network_interface_id: str | None = None
-    instance_id: str | None = None
-
-    @property
-    def is_free(self) -> bool:
-        """Whether nothing carries the address."""
-        return self.association_id is None and self.network_interface_id is None and self.instance_id is None
-
-    def facts(self, *, job_flow_id: str | None) -> dict[str, Any]:
-        """
-        Return where the address is as plain JSON, for XComs and events.
-
-        :param job_flow_id: the cluster whose instance carries it.
-        """
-        return {
-            "allocation_id": self.allocation_id,
-            "public_ip": self.public_ip,
-            "association_id": self.association_id,
-            "network_interface_id": self.network_interface_id,
-            "instance_id": self.instance_id,
-            "job_flow_id": job_flow_id,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """An EC2 instance and its primary network interface (DeviceIndex 0)."""
-
-    instance_id: str
-    state: str
-    subnet_id: str | None
-    network_interface_id: str | None
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """
-    Who carries an address.
-
-    :param description: for people.
-    :param permanent: it never gives the address back by itself.
-    :param tags: of its instance, or of a tenancy's NAT gateway.
-    :param gateway: the NAT gateway that it is; ``permanent`` unless it was made for a tenancy.
-    """
-
-    description: str
-    job_flow_id: str | None = None
-    permanent: bool = False
-    tags: Mapping[str, str] = field(default_factory=dict)
-    gateway: Gateway | None = None
-
-
-def _address(item: Mapping[str, Any]) -> Address:
-    return Address(
-        allocation_id=item.get("AllocationId", ""),
-        public_ip=item["PublicIp"],
-        domain=item.get("Domain", "standard"),
-        network_border_group=item.get("NetworkBorderGroup"),
-        association_id=item.get("AssociationId") or None,
-        network_interface_id=item.get("NetworkInterfaceId") or None,
-        instance_id=item.get("InstanceId") or None,
-    )
-
-
-def read_address(allocation_id: str) -> Reading[Address | None]:
-    """Read one address; ``None`` when this account and region have none of that ID."""
-    try:
-        response = yield Call("ec2", "describe_addresses", {"AllocationIds": [allocation_id]})
-    except ClientError as error:
-        if error_code(error) == "InvalidAllocationID.NotFound":
-            return None
-        raise
-    return next((_address(item) for item in response["Addresses"]), None)
-
-
-def read_instance(instance_id: str) -> Reading[Instance | None]:
-    """Read one instance; ``None`` while EC2's reads do not know it (for seconds after its start) or no longer do."""
-    try:
-        response = yield Call("ec2", "describe_instances", {"InstanceIds": [instance_id]})
-    except ClientError as error:
-        if error_code(error) == "InvalidInstanceID.NotFound":
-            return None
-        raise
-    return next((_instance(item) for group in response["Reservations"] for item in group["Instances"]), None)
-
-
-def _instance(item: Mapping[str, Any]) -> Instance:
-    primary = next(
-        (
-            interface["NetworkInterfaceId"]
-            for interface in item.get("NetworkInterfaces", ())
-            if interface.get("Attachment", {}).get("DeviceIndex") == 0
-        ),
-        None,
-    )
-    return Instance(
-        instance_id=item["InstanceId"],
-        state=item["State"]["Name"],
-        subnet_id=item.get("SubnetId"),
-        network_interface_id=primary,
-        tags=tags_of(item.get("Tags")),
-    )
-
-
-def read_all_addresses() -> Reading[list[Address]]:
-    """Read every address of this account and region."""
-    response = yield Call("ec2", "describe_addresses")
-    return [_address(item) for item in response["Addresses"]]
-
-
-def read_tagged_instances(tag: str) -> Reading[list[Instance]]:
-    """Read the instances that carry a tag, whatever its value; those that were terminated are left out."""
-    live = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped", "shutting-down"]}
-    found: list[Instance] = []
-    token: dict[str, str] = {}
-    while True:
-        filters = [{"Name": "tag-key", "Values": [tag]}, live]
-        response = yield Call("ec2", "describe_instances", {"Filters": filters, **token})
-        found.extend(_instance(item) for group in response["Reservations"] for item in group["Instances"])
-        if not response.get("NextToken"):
-            return found
-        token = {"NextToken": response["NextToken"]}
-
-
-def read_holder(address: Address) -> Reading[Holder]:
-    """Find out who carries an address that is not free."""
-    if address.is_free:
-        return Holder("nobody")
-    if address.instance_id:
-        instance = yield from read_instance(address.instance_id)
-        tags = instance.tags if instance else {}
-        job_flow_id = tags.get(CLUSTER_TAG)
-        owner = _owner(tags)
-        place = f"cluster '{job_flow_id}' (instance '{address.instance_id}')"
-        described = owner + (place if job_flow_id else f"instance '{address.instance_id}'")
-        return Holder(described, job_flow_id, tags=tags)
-    try:
-        response = yield Call(
-            "ec2", "describe_network_interfaces", {"NetworkInterfaceIds": [address.network_interface_id]}
-        )
-        interface: dict[str, Any] = next(iter(response["NetworkInterfaces"]), {})
-    except ClientError as error:
-        if error_code(error) != "InvalidNetworkInterfaceID.NotFound":
-            raise
-        interface = {}
-    kind = interface.get("InterfaceType", "interface")
-    if kind == "nat_gateway" and (gateway := (yield from read_carrying_gateway(address.allocation_id))):
-        return _gateway_holder(gateway)
-    permanent = kind in _PERMANENT_INTERFACES
-    what = f"{kind.replace('_', ' ')} " if permanent else ""
-    detail = f" ({interface['Description']})" if interface.get("Description") else ""
-    return Holder(f"{what}interface '{address.network_interface_id}'{detail}", permanent=permanent)
-
-
-def _owner(tags: Mapping[str, str]) -> str:
-    return f"'{tags[OWNER_TAG]}' on " if OWNER_TAG in tags else ""
-
-
-def _gateway_holder(gateway: Gateway) -> Holder:
-    name = f"NAT gateway '{gateway.gateway_id}'"
-    if gateway.job_flow_id is None:
-        return Holder(name, permanent=True, gateway=gateway)
-    described = f"{_owner(gateway.tags)}cluster '{gateway.job_flow_id}' ({name})"
-    return Holder(described, gateway.job_flow_id, tags=gateway.tags, gateway=gateway)
 
 
 class StrictConnectionMixin:

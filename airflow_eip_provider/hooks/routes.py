@@ -1,107 +1,16 @@
-"""Default routes of a VPC's route tables: the EC2 calls, typed."""
+"""Default routes of a VPC's route tables: led elsewhere, and put back."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import Call, Reading, error_code, perform
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from airflow_eip_provider.calls import error_code, perform
+from airflow_eip_provider.readings.routes import ANYWHERE, NO_ROUTE, NO_SUCH_TABLE, ROUTE_PARAMETERS, read_table
 
 log = logging.getLogger(__name__)
-
-ANYWHERE = "0.0.0.0/0"
-NO_ROUTE = "none"
-
-# Where a route may lead to, by the prefix of the id: the parameter of CreateRoute and ReplaceRoute, which the answer of
-# DescribeRouteTables calls the same (botocore's EC2 service model). Gateway Load Balancer endpoints show as GatewayId.
-_PARAMETERS = {
-    "igw": "GatewayId",
-    "vgw": "GatewayId",
-    "nat": "NatGatewayId",
-    "tgw": "TransitGatewayId",
-    "eni": "NetworkInterfaceId",
-    "pcx": "VpcPeeringConnectionId",
-    "vpce": "VpcEndpointId",
-    "lgw": "LocalGatewayId",
-    "cagw": "CarrierGatewayId",
-    "arn:aws": "CoreNetworkArn",
-}
-_NO_SUCH_TABLE = "InvalidRouteTableID.NotFound"
-
-
-@dataclass(frozen=True, slots=True)
-class RouteTable:
-    """
-    A route table.
-
-    :param default_route: the id of what 0.0.0.0/0 leads to, or :data:`NO_ROUTE`.
-    :param subnet_ids: the subnets that are associated with it by name.
-    :param is_main: it is its VPC's for every subnet that is associated with none.
-    :param leads_out: it has any route to outside the VPC, be it only a gateway endpoint's.
-    """
-
-    table_id: str
-    vpc_id: str
-    default_route: str
-    subnet_ids: tuple[str, ...]
-    is_main: bool
-    leads_out: bool
-
-
-def _target(route: Mapping[str, Any]) -> str:
-    # An instance's route shows its interface, too, which is enough to restore it.
-    names = dict.fromkeys([*_PARAMETERS.values(), "InstanceId"])
-    return next((str(route[name]) for name in names if route.get(name)), NO_ROUTE)
-
-
-def _table(item: Mapping[str, Any]) -> RouteTable:
-    routes = item.get("Routes", ())
-    defaults = [_target(route) for route in routes if route.get("DestinationCidrBlock") == ANYWHERE]
-    associations = item.get("Associations", ())
-    return RouteTable(
-        table_id=item["RouteTableId"],
-        vpc_id=item["VpcId"],
-        default_route=next(iter(defaults), NO_ROUTE),
-        subnet_ids=tuple(link["SubnetId"] for link in associations if link.get("SubnetId")),
-        is_main=any(link.get("Main") for link in associations),
-        leads_out=any(_target(route) not in {NO_ROUTE, "local"} for route in routes),
-    )
-
-
-def read_table(table_id: str) -> Reading[RouteTable | None]:
-    """Read one route table; ``None`` when there is no such."""
-    try:
-        response = yield Call("ec2", "describe_route_tables", {"RouteTableIds": [table_id]})
-    except ClientError as error:
-        if error_code(error) in {_NO_SUCH_TABLE, "InvalidRouteTableId.Malformed"}:
-            return None
-        raise
-    return next((_table(item) for item in response["RouteTables"]), None)
-
-
-def read_table_of_subnet(subnet_id: str, *, vpc_id: str | None = None) -> Reading[RouteTable | None]:
-    """
-    Read the route table that decides for a subnet; ``None`` when there is no such subnet.
-
-    A subnet without a route table of its own uses the VPC's main one (EC2 User Guide, "Subnet route tables").
-
-    :param vpc_id: the subnet's, if it is known.
-    """
-    own = [{"Name": "association.subnet-id", "Values": [subnet_id]}]
-    response = yield Call("ec2", "describe_route_tables", {"Filters": own})
-    if not response["RouteTables"]:
-        if vpc_id is None:
-            found = yield Call("ec2", "describe_subnets", {"SubnetIds": [subnet_id]})
-            vpc_id = str(found["Subnets"][0]["VpcId"])
-        main = [{"Name": "association.main", "Values": ["true"]}, {"Name": "vpc-id", "Values": [vpc_id]}]
-        response = yield Call("ec2", "describe_route_tables", {"Filters": main})
-    return next((_table(item) for item in response["RouteTables"]), None)
 
 
 def lead(conn: Any, table_id: str, *, target: str) -> None:
@@ -150,10 +59,10 @@ def restore(conn: Any, table_id: str, *, before: str, instead_of: str) -> None:
     try:
         conn.delete_route(RouteTableId=table_id, DestinationCidrBlock=ANYWHERE)
     except ClientError as error:
-        if error_code(error) not in {"InvalidRoute.NotFound", _NO_SUCH_TABLE}:
+        if error_code(error) not in {"InvalidRoute.NotFound", NO_SUCH_TABLE}:
             raise
 
 
 def _parameter(target: str) -> dict[str, str]:
-    prefix = next(prefix for prefix in sorted(_PARAMETERS, key=len, reverse=True) if target.startswith(prefix))
-    return {_PARAMETERS[prefix]: target}
+    prefix = next(prefix for prefix in sorted(ROUTE_PARAMETERS, key=len, reverse=True) if target.startswith(prefix))
+    return {ROUTE_PARAMETERS[prefix]: target}

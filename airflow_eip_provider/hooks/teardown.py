@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.hooks.emr import read_steps
 from airflow_eip_provider.hooks.nat import remove_gateway, remove_gateways
-from airflow_eip_provider.hooks.tags import BINDING_TAG, TENANCY_GATEWAY
+from airflow_eip_provider.readings.clusters import read_steps
+from airflow_eip_provider.readings.tags import BINDING_TAG, TENANCY_GATEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_eip_provider.hooks.eip import Address, ElasticIpHook
+    from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
+    from airflow_eip_provider.readings.addresses import Address
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import LaunchUnclearError
-from airflow_eip_provider.hooks.lock import is_cluster, reading_of
-from airflow_eip_provider.hooks.nat import is_gateway, read_gateway, remove_gateway
+from airflow_eip_provider.hooks.nat import remove_gateway
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.requests import (
     Disassociate,
@@ -22,6 +21,8 @@ from airflow_eip_provider.lock.requests import (
     WriteRecord,
 )
 from airflow_eip_provider.lock.store import Seen
+from airflow_eip_provider.readings.gateways import is_gateway, read_gateway
+from airflow_eip_provider.readings.lock import is_cluster, reading_of
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from airflow_eip_provider.exceptions import AddressBusyError, AddressNotFoundErr
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.hooks.eip import Address, ElasticIpHook
+    from airflow_eip_provider.hooks.eip import ElasticIpHook
+    from airflow_eip_provider.readings.addresses import Address
 
 
 def bound_facts(

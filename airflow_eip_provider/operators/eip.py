@@ -14,7 +14,6 @@ from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.checks import TARGET_CHECKS, Setup
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.hooks.emr import GUARD_MARK
 from airflow_eip_provider.hooks.teardown import free_address, free_left_behind
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.lock.model import LIMITS
@@ -25,6 +24,7 @@ from airflow_eip_provider.operators.binder import Binder, bound_facts
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
 from airflow_eip_provider.operators.tenancy import UNSET
+from airflow_eip_provider.readings.clusters import GUARD_MARK
 from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, read_instance_running
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs, read_target
 

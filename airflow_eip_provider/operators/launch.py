@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.calls import is_transient, was_refused
 from airflow_eip_provider.exceptions import LaunchUnclearError
-from airflow_eip_provider.hooks.emr import Cluster, read_tagged_clusters
-from airflow_eip_provider.hooks.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TOKEN_TAG, TRY_TAG, as_items
+from airflow_eip_provider.readings.clusters import Cluster, read_tagged_clusters
+from airflow_eip_provider.readings.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TOKEN_TAG, TRY_TAG, as_items
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

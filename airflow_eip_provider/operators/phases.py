@@ -26,7 +26,7 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.lock import LockStoreHook
+from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.hooks.tenancy import Tenancy
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.operators.tenancy import lock_store_uri

@@ -9,7 +9,7 @@ from botocore.config import Config
 
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.lock import LockStoreHook
+from airflow_eip_provider.hooks.lock_store import LockStoreHook
 
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 

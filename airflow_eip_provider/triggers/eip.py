@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_eip_provider.hooks.egress import is_bound_by_gateway
-from airflow_eip_provider.hooks.eip import read_address, read_holder, read_instance
-from airflow_eip_provider.hooks.emr import read_cluster
-from airflow_eip_provider.hooks.tags import CLUSTER_TAG
+from airflow_eip_provider.readings.addresses import read_address, read_holder, read_instance
+from airflow_eip_provider.readings.clusters import read_cluster
+from airflow_eip_provider.readings.egress import is_bound_by_gateway
+from airflow_eip_provider.readings.tags import CLUSTER_TAG
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:

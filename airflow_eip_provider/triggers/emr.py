@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_eip_provider.hooks.egress import Egress, read_astray
-from airflow_eip_provider.hooks.eip import read_address, read_holder
-from airflow_eip_provider.hooks.emr import (
+from airflow_eip_provider.readings.addresses import read_address, read_holder
+from airflow_eip_provider.readings.clusters import (
     ENDED_STATES,
     READY_STATES,
     Cluster,
@@ -16,7 +15,8 @@ from airflow_eip_provider.hooks.emr import (
     read_primary_instance_id,
     read_steps,
 )
-from airflow_eip_provider.hooks.step_logs import StepLogs, read_logs_written
+from airflow_eip_provider.readings.egress import Egress, read_astray
+from airflow_eip_provider.readings.step_logs import StepLogs, read_logs_written
 from airflow_eip_provider.triggers.eip import read_instance_running
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
@@ -186,7 +186,7 @@ class EmrFencedStepsTrigger(WatchTrigger):
     Wait for steps, and fail as soon as the Elastic IP leaves their cluster.
 
     :param egress: the way out for which the steps were submitted: the fields of
-        :class:`~airflow_eip_provider.hooks.egress.Egress`.
+        :class:`~airflow_eip_provider.readings.egress.Egress`.
     """
 
     own_fields = ("allocation_id", "egress", "job_flow_id", "step_ids")

@@ -7,10 +7,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.airflow_compat import TriggerEvent
-from airflow_eip_provider.hooks.lock import LockStoreHook, performed
+from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.lock.model import LIMITS, Speaker
 from airflow_eip_provider.lock.sight import Action, Arrival, Sight, judge, look, needs_others
 from airflow_eip_provider.lock.words import standing_of
+from airflow_eip_provider.readings.lock import performed
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 from airflow_eip_provider.triggers.poller import Poller
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.lock import LockStoreHook
+from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.hooks.teardown import address_on_cluster, cancel_steps, end_cluster, remove_gateways_of_ending
 from airflow_eip_provider.hooks.tenancy import Tenancy
 from airflow_eip_provider.lock.model import Phase, Speaker

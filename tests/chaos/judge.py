@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.hooks.tags import JOB_FLOW_TAG
+from airflow_eip_provider.readings.tags import JOB_FLOW_TAG
 from tests.stress.judge import Place
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import StepFailedError
-from airflow_eip_provider.hooks.tags import ALLOCATION_TAG
 from airflow_eip_provider.lock.requests import Launch
 from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
+from airflow_eip_provider.readings.tags import ALLOCATION_TAG
 from airflow_eip_provider.reaper.task import reap
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from tests.iam.stage import DYNAMODB, EXECUTION_ROLE, S3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_eip_provider.exceptions import NotKnownYetError
-from airflow_eip_provider.hooks import emr as emr_hooks
+from airflow_eip_provider.readings import clusters
 from tests.life import Task
 
 
@@ -17,7 +17,7 @@ def lists_no_clusters(monkeypatch):
         yield from ()
         return []
 
-    monkeypatch.setattr(emr_hooks, "_list_clusters", nothing)
+    monkeypatch.setattr(clusters, "_list_clusters", nothing)
 
 
 def launched(aws):

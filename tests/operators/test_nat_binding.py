@@ -8,10 +8,10 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import GatewayFailedError
-from airflow_eip_provider.hooks.emr import LIVE_STATES
 from airflow_eip_provider.operators.bindings import nat_gateway, nat_preflight
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.emr import create
+from airflow_eip_provider.readings.clusters import LIVE_STATES
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.triggers.undo import perform_undo
 from tests.life import Task

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_eip_provider.checks import Setup
-    from airflow_eip_provider.hooks.eip import Address, ElasticIpHook
+    from airflow_eip_provider.hooks.eip import ElasticIpHook
+    from airflow_eip_provider.readings.addresses import Address
     from airflow_eip_provider.triggers.emr import Target
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 

@@ -7,31 +7,27 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.exceptions import GatewayFailedError, InvalidInputError
-from airflow_eip_provider.hooks.nat import (
-    ALREADY_ASSOCIATED,
-    create_gateway,
-    read_tenancy_gateways,
-    remove_gateway,
-)
+from airflow_eip_provider.hooks.nat import ALREADY_ASSOCIATED, create_gateway, remove_gateway
 from airflow_eip_provider.hooks.routes import lead
-from airflow_eip_provider.hooks.tags import (
+from airflow_eip_provider.operators.binder import Binder
+from airflow_eip_provider.operators.bindings import nat_preflight
+from airflow_eip_provider.operators.bindings.interface import Binding, Bound
+from airflow_eip_provider.readings.gateways import read_tenancy_gateways
+from airflow_eip_provider.readings.tags import (
     ALLOCATION_TAG,
     BINDING_TAG,
     JOB_FLOW_TAG,
     ROUTE_TAG,
     TENANCY_GATEWAY,
 )
-from airflow_eip_provider.operators.binder import Binder
-from airflow_eip_provider.operators.bindings import nat_preflight
-from airflow_eip_provider.operators.bindings.interface import Binding, Bound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.checks import Setup
-    from airflow_eip_provider.hooks.eip import Address
-    from airflow_eip_provider.hooks.nat import Gateway
     from airflow_eip_provider.operators.bindings.interface import Site
+    from airflow_eip_provider.readings.addresses import Address
+    from airflow_eip_provider.readings.gateways import Gateway
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _MOST_GATEWAYS = 8  # that EC2 may show as ended for one cluster, before something else must be wrong

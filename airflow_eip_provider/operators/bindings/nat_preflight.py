@@ -12,18 +12,18 @@ from botocore.exceptions import ClientError
 from airflow_eip_provider.calls import error_code
 from airflow_eip_provider.checks import GATEWAY_CHECKS
 from airflow_eip_provider.exceptions import InvalidInputError, NotPermittedError
-from airflow_eip_provider.hooks.nat import is_gateway, read_gateway
-from airflow_eip_provider.hooks.network import read_subnet
-from airflow_eip_provider.hooks.routes import ANYWHERE, NO_ROUTE, RouteTable, read_table, read_table_of_subnet
-from airflow_eip_provider.hooks.tags import ALLOCATION_TAG, as_items
 from airflow_eip_provider.operators import preflight
+from airflow_eip_provider.readings.gateways import is_gateway, read_gateway
+from airflow_eip_provider.readings.network import read_subnet
+from airflow_eip_provider.readings.routes import ANYWHERE, NO_ROUTE, RouteTable, read_table, read_table_of_subnet
+from airflow_eip_provider.readings.tags import ALLOCATION_TAG, as_items
 
 if TYPE_CHECKING:
     from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.checks import Setup
     from airflow_eip_provider.hooks.eip import ElasticIpHook
-    from airflow_eip_provider.hooks.network import Subnet
     from airflow_eip_provider.operators.bindings.nat_gateway import NatGateway
+    from airflow_eip_provider.readings.network import Subnet
 
 _ID = re.compile(r"(subnet|rtb|nat)-([0-9a-f]{8}|[0-9a-f]{17})")
 _MOST_TABLES = 40  # each is remembered in a tag of the gateway, and EC2 takes 50 (EC2 User Guide, "Tag restrictions")

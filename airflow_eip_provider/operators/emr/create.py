@@ -19,8 +19,6 @@ from airflow_eip_provider.exceptions import (
     WaitTimeoutError,
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.lock import mark_tags
-from airflow_eip_provider.hooks.tags import TOKEN_TAG
 from airflow_eip_provider.hooks.teardown import end_cluster, free_left_behind, remove_gateways_of_ending
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.programs import Lost, launch, relocate
@@ -35,6 +33,8 @@ from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.tenancy import UNSET, speaker_of
+from airflow_eip_provider.readings.lock import mark_tags
+from airflow_eip_provider.readings.tags import TOKEN_TAG
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, read_target
 from airflow_eip_provider.triggers.nat import NatGatewayTrigger
 

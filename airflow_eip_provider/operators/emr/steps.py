@@ -25,9 +25,8 @@ from airflow_eip_provider.exceptions import (
     StepFailedError,
     WaitTimeoutError,
 )
-from airflow_eip_provider.hooks.egress import read_egress
-from airflow_eip_provider.hooks.emr import GUARD_MARK, EmrClusterHook, read_active_steps, read_all_steps, read_steps
-from airflow_eip_provider.hooks.step_logs import StepLogHook, StepLogs, read_logs_written
+from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.hooks.step_logs import StepLogHook
 from airflow_eip_provider.hooks.teardown import cancel_steps
 from airflow_eip_provider.lock.programs import guard
 from airflow_eip_provider.operators import preflight
@@ -40,13 +39,16 @@ from airflow_eip_provider.operators.phases import (
     raise_if_cluster_gone,
 )
 from airflow_eip_provider.operators.tenancy import UNSET
+from airflow_eip_provider.readings.clusters import GUARD_MARK, read_active_steps, read_all_steps, read_steps
+from airflow_eip_provider.readings.egress import read_egress
+from airflow_eip_provider.readings.step_logs import StepLogs, read_logs_written
 from airflow_eip_provider.triggers.emr import EmrFencedStepsTrigger, EmrStepLogsTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.hooks.emr import Step
+    from airflow_eip_provider.readings.clusters import Step
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _LOGS_TAKE = timedelta(minutes=6)  # EMR archives logs every five minutes (EMR Management Guide, "View log files")

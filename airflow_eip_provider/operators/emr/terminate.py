@@ -13,12 +13,12 @@ from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.exceptions import LockStoreUnavailableError, WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.nat import remove_gateways
-from airflow_eip_provider.hooks.tags import BINDING_TAG, TENANCY_GATEWAY
 from airflow_eip_provider.hooks.teardown import free_address
 from airflow_eip_provider.lock.programs import release
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator, Result, State
 from airflow_eip_provider.operators.tenancy import UNSET
+from airflow_eip_provider.readings.tags import BINDING_TAG, TENANCY_GATEWAY
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs, read_target
 
 if TYPE_CHECKING:

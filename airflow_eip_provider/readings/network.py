@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.calls import Call, Reading, error_code
+from airflow_eip_provider.readings.routes import read_table_of_subnet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-ANYWHERE = frozenset({"0.0.0.0/0", "::/0"})
+_EVERYBODY = frozenset({"0.0.0.0/0", "::/0"})
 _NO_SUBNET = frozenset({"InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed", "InvalidSubnetId.Malformed"})
 _NO_GROUP = frozenset({"InvalidGroup.NotFound", "InvalidGroupId.Malformed", "InvalidGroupId.NotFound"})
 _HIGHEST_PORT = 65535
@@ -84,33 +85,15 @@ def read_subnet(subnet_id: str) -> Reading[Subnet | None]:
             return None
         raise
     for item in response["Subnets"]:
-        routes = yield from _read_routes(subnet_id=subnet_id, vpc_id=item["VpcId"])
-        gateways = [(route.get("DestinationCidrBlock"), str(route.get("GatewayId", ""))) for route in routes]
+        table = yield from read_table_of_subnet(subnet_id, vpc_id=item["VpcId"])
         return Subnet(
             subnet_id,
             vpc_id=item["VpcId"],
             assigns_public_ip=bool(item.get("MapPublicIpOnLaunch")),
-            has_internet_gateway=any(to == "0.0.0.0/0" and by.startswith("igw-") for to, by in gateways),
-            has_gateway_endpoint=any(by.startswith("vpce-") for _, by in gateways),
+            has_internet_gateway=table is not None and table.leads_to_internet_gateway,
+            has_gateway_endpoint=table is not None and table.has_gateway_endpoint,
         )
     return None
-
-
-def _read_routes(*, subnet_id: str, vpc_id: str) -> Reading[list[Mapping[str, Any]]]:
-    """
-    Read the active routes of a subnet.
-
-    A subnet without a route table of its own uses the VPC's main one (EC2 User Guide, "Subnet route tables").
-    """
-    for filters in (
-        [{"Name": "association.subnet-id", "Values": [subnet_id]}],
-        [{"Name": "association.main", "Values": ["true"]}, {"Name": "vpc-id", "Values": [vpc_id]}],
-    ):
-        response = yield Call("ec2", "describe_route_tables", {"Filters": filters})
-        if response["RouteTables"]:
-            routes = [route for table in response["RouteTables"] for route in table.get("Routes", ())]
-            return [route for route in routes if route.get("State", "active") == "active"]
-    return []
 
 
 def read_security_group(group_id: str) -> Reading[SecurityGroup | None]:
@@ -139,7 +122,7 @@ def _open_to_all(rules: Iterable[Mapping[str, Any]]) -> Iterable[Ports]:
     for rule in rules:
         sources = {r.get("CidrIp") for r in rule.get("IpRanges", ())}
         sources |= {r.get("CidrIpv6") for r in rule.get("Ipv6Ranges", ())}
-        if not sources & ANYWHERE:
+        if not sources & _EVERYBODY:
             continue
         if rule["IpProtocol"] in {"tcp", "udp", "6", "17"}:
             yield Ports(rule["FromPort"], rule["ToPort"])

@@ -1,14 +1,9 @@
-"""The lock's look at the world: its read requests as readings of AWS, and the connection of a lock store."""
+"""The lock's look at the world: its read requests as readings of AWS."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-
-from airflow_eip_provider.hooks.eip import StrictConnectionMixin, read_address, read_holder, read_instance
-from airflow_eip_provider.hooks.emr import GUARD_MARK, read_active_steps, read_cluster, read_tagged_clusters
-from airflow_eip_provider.hooks.tags import ALLOCATION_TAG, CLUSTER_TAG, OWNER_DIGEST_TAG, TOKEN_TAG
 from airflow_eip_provider.lock.requests import (
     Carrier,
     FindCarriers,
@@ -19,27 +14,22 @@ from airflow_eip_provider.lock.requests import (
     ReadRecord,
     ReadSteps,
 )
+from airflow_eip_provider.readings.addresses import read_address, read_holder, read_instance
+from airflow_eip_provider.readings.clusters import GUARD_MARK, read_active_steps, read_cluster, read_tagged_clusters
+from airflow_eip_provider.readings.tags import ALLOCATION_TAG, CLUSTER_TAG, OWNER_DIGEST_TAG, TOKEN_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_eip_provider.calls import Reading
-    from airflow_eip_provider.hooks.eip import Address
-    from airflow_eip_provider.hooks.emr import Cluster
     from airflow_eip_provider.lock.requests import Program
     from airflow_eip_provider.lock.store import LockStore
+    from airflow_eip_provider.readings.addresses import Address
+    from airflow_eip_provider.readings.clusters import Cluster
 
 T = TypeVar("T")
 
 _GONE_INSTANCE = {"shutting-down": "ending", "terminated": "ended"}
-
-
-class LockStoreHook(StrictConnectionMixin, AwsBaseHook):
-    """
-    The connection of a lock store.
-
-    :param client_type: "dynamodb" or "s3".
-    """
 
 
 def is_cluster(carrier: str) -> bool:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.hooks.eip import read_address, read_holder
-from airflow_eip_provider.hooks.routes import NO_ROUTE, read_table_of_subnet
-from airflow_eip_provider.hooks.tags import BINDING_TAG
+from airflow_eip_provider.readings.addresses import read_address, read_holder
+from airflow_eip_provider.readings.routes import NO_ROUTE, read_table_of_subnet
+from airflow_eip_provider.readings.tags import BINDING_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_eip_provider.calls import Reading
-    from airflow_eip_provider.hooks.eip import Holder
-    from airflow_eip_provider.hooks.emr import Cluster
+    from airflow_eip_provider.readings.addresses import Holder
+    from airflow_eip_provider.readings.clusters import Cluster
 
 
 @dataclass(frozen=True, slots=True)

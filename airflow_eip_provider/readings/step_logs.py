@@ -1,0 +1,46 @@
+"""Where EMR writes the logs of a step, and whether it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlparse
+
+from botocore.exceptions import ClientError
+
+from airflow_eip_provider.calls import Call, Reading, error_code
+
+STREAMS = ("stdout", "stderr")  # the cause of a failed PySpark step is as often in one as in the other
+
+
+@dataclass(frozen=True, slots=True)
+class StepLogs:
+    """
+    Where one step's logs are, or will be.
+
+    EMR writes ``LogUri/CLUSTER/steps/STEP/{controller,stdout,stderr,syslog}.gz``, some minutes after the step's end
+    (EMR Management Guide, "View log files").
+    """
+
+    bucket: str
+    prefix: str
+
+    @classmethod
+    def of(cls, *, log_uri: str, job_flow_id: str, step_id: str) -> StepLogs:
+        """Locate the logs below a cluster's LogUri (``s3://``, ``s3n://`` or ``s3a://``)."""
+        parsed = urlparse(log_uri)
+        base = parsed.path.strip("/")
+        return cls(parsed.netloc, f"{base}/" * bool(base) + f"{job_flow_id}/steps/{step_id}/")
+
+    def key(self, stream: str) -> str:
+        """Return the object key of one stream."""
+        return f"{self.prefix}{stream}.gz"
+
+
+def read_logs_written(logs: StepLogs) -> Reading[bool]:
+    """Tell whether EMR has written both streams; a bucket that may not be read counts as written."""
+    for stream in STREAMS:
+        try:
+            yield Call("s3", "head_object", {"Bucket": logs.bucket, "Key": logs.key(stream)})
+        except ClientError as error:
+            return error_code(error) not in {"404", "NoSuchKey", "NotFound"}
+    return True
