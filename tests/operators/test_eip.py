@@ -55,8 +55,8 @@ def test_the_primary_of_a_cluster_made_elsewhere_is_bound_the_same_way_in_both_m
 
 
 def test_an_instance_is_bound_once_it_runs(clocked, associate, deferrable, ec2):
-    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-    instance_id = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    launched = ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)
+    instance_id = launched["Instances"][0]["InstanceId"]
     assert Task(associate(instance_id=instance_id, deferrable=deferrable)).run()["instance_id"] == instance_id
 
 

@@ -18,8 +18,7 @@ def allocation_id(ec2: Any) -> str:
 
 @pytest.fixture
 def instance_id(ec2: Any, clocked: Any) -> str:
-    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-    return str(ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"])
+    return str(ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"])
 
 
 def sensor(allocation_id: str, **parameters: Any) -> EipAssociationSensor:
