@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# A process for each core; one file's tests stay together, as they share what is slow to start.
+PARALLEL := --numprocesses auto --dist loadfile
 PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .PHONY: setup demo test coverage compose-test chaos exits soak stress model bench mwaa matrix check format pins clean
@@ -22,7 +24,7 @@ demo: $(STAMP)
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 # The same, and what of the package it runs through; slower.
 coverage: $(STAMP)

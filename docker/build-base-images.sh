@@ -15,6 +15,14 @@ postgres_image=airflow-eip-base/postgres:15-$suite
 work=$(mktemp --directory)
 trap 'rm -rf "$work"' EXIT
 
+# debootstrap would say of a full disk that files exist already.
+needed=3
+free=$(($(df --output=avail --block-size=1M "$work" | tail --lines=1) / 1024))
+if ((free < needed)); then
+    echo "building in $work needs $needed GiB and $free are free there: make room, or set TMPDIR to another place" >&2
+    exit 1
+fi
+
 # import NAME IMAGE PACKAGES [docker import's options]: a minimal Debian with packages, and the files of $work/NAME-files.
 import() {
     local root=$work/$1 files=$work/$1-files image=$2 packages=$3

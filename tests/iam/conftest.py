@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.local_aws import LocalAws
 
-_NEEDED = pytest.StashKey[list[tuple[str, str, str, str]]]()
+_NEEDED = "needed permission"  # a property of a test's report, which another process may have written
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,13 @@ def play(served_aws: LocalAws) -> Callable[[str], Played]:
 @pytest.fixture
 def is_needed(request: pytest.FixtureRequest) -> Callable[[str, str, str, str], None]:
     """Note a permission, the call that was refused without it, and the scenario that failed, for the table."""
-    return lambda *row: request.config.stash.setdefault(_NEEDED, []).append(row)
+    return lambda *row: request.node.user_properties.append((_NEEDED, row))
 
 
-def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """Print why each action is in the policy."""
-    if rows := sorted(set(config.stash.get(_NEEDED, []))):
+    passed = terminalreporter.getreports("passed")
+    if rows := sorted({tuple(row) for report in passed for name, row in report.user_properties if name == _NEEDED}):
         terminalreporter.section("why each action is in the policy")
         header = (
             "statement",

@@ -26,6 +26,7 @@ _TOOLS = (
     "pymssql",
     "pytest",
     "pytest-randomly",
+    "pytest-xdist",
     "python-tds",
 )
 

@@ -64,6 +64,8 @@ def run_tests(venv: Path, *, strict: bool, folder: Path, only: str = "") -> Outc
         "-m",
         "pytest",
         "-q",
+        "--numprocesses=auto",
+        "--dist=loadfile",
         f"--junitxml={report}",
         "-o",
         f"cache_dir={folder / 'cache'}",
