@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.local_aws.azure_sql import AzureSqlServer
     from airflow_eip_provider.local_aws.clock import Clock, RootClock
-    from airflow_eip_provider.local_aws.emr.steps import StepSpec
     from airflow_eip_provider.local_aws.saved import SavedState
 
 _POLL_SECONDS = 0.05
@@ -92,7 +91,7 @@ class LocalAws:
         )
         runner = step_runner(self) if callable(step_runner) else step_runner
         self.step_runner: StepRunner = runner or TimedStepRunner(self.clock)
-        self.outside = Outside(roots=self._step_roots, locate=self.locate)
+        self.outside = Outside(runner=lambda: self.step_runner, locate=self.locate)
         self.azure_sql = azure_sql(self) if azure_sql else None
         self.events.listeners.append(self._break_connections)
         self._begin()
@@ -272,9 +271,6 @@ class LocalAws:
                 self.azure_sql.firewall.put(Rule(**rule))
             if own["upstream"] is not None and self.azure_sql.upstream is None:
                 self.azure_sql.upstream = tuple(own["upstream"])
-
-    def _step_roots(self) -> Mapping[int, StepSpec]:
-        return getattr(self.step_runner, "processes", {})
 
     def _begin(self) -> None:
         moto_api_backend.reset()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import psutil
+
     from airflow_eip_provider.local_aws.clock import Clock, Timer
 
 
@@ -58,6 +60,9 @@ class StepRunner(Protocol):
     def close(self) -> None:
         """End every step and return when nothing of them is left."""
 
+    def step_of(self, process: psutil.Process) -> StepSpec | None:
+        """Return the running step of this runner that a process of this machine is of."""
+
 
 CANCELLED = StepResult(succeeded=False, exit_code=None, reason="Cancelled by user")
 
@@ -93,6 +98,9 @@ class TimedStepRunner:
         """End every step now."""
         for step_id in tuple(self._running):
             self.cancel(step_id)
+
+    def step_of(self, process: psutil.Process) -> None:
+        """Return None: these steps have no processes."""
 
     def _end(self, step_id: str, result: StepResult) -> None:
         with self._lock:

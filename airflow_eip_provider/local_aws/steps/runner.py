@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from airflow_eip_provider.local_aws.emr.steps import CANCELLED, StepResult
 from airflow_eip_provider.local_aws.steps.command import S3Location, StepRefusedError, command_of
 from airflow_eip_provider.local_aws.steps.logs import StepLogs, log_address
-from airflow_eip_provider.local_aws.steps.processes import STEP_ID_VARIABLE, end_processes
+from airflow_eip_provider.local_aws.steps.processes import MARK_VARIABLE, end_processes, mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +70,7 @@ class ProcessStepRunner:
         self.endpoint_url = endpoint_url
         self.state_dir = state_dir.resolve()
         self.grace_seconds = grace_seconds
+        self._mark = secrets.token_hex(8)
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -110,6 +112,20 @@ class ProcessStepRunner:
         """The first process of every running step, and the step."""
         with self._lock:
             return {run.process.pid: run.step for run in self._runs.values() if run.process is not None}
+
+    def mark(self, step_id: str) -> str:
+        """Return what every process of a step carries in ``LOCAL_AWS_MARK``, and no other runner's process."""
+        return f"{self._mark}/{step_id}"
+
+    def step_of(self, process: psutil.Process) -> StepSpec | None:
+        """Return the running step that a process is of, by its mark or as the step's first process."""
+        mark = mark_of(process)
+        with self._lock:
+            for run in self._runs.values():
+                is_first = run.process is not None and run.process.pid == process.pid
+                if is_first or mark == self.mark(run.step.step_id):
+                    return run.step
+        return None
 
     def _live(self, run: _Run) -> None:
         result = StepResult(succeeded=False, exit_code=None, reason="Unknown Error.")
@@ -163,7 +179,7 @@ class ProcessStepRunner:
         run.logs.note(f"Child process {process.pid} of step {run.step.step_id}")
         while process.poll() is None and not run.cancelled.wait(_POLL_SECONDS):
             pass
-        if not end_processes(run.step.step_id, root=root, grace_seconds=self.grace_seconds):
+        if not end_processes(self.mark(run.step.step_id), root=root, grace_seconds=self.grace_seconds):
             run.logs.note("Some processes of the step could not be killed")
         return process.wait()
 
@@ -184,7 +200,8 @@ class ProcessStepRunner:
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_EC2_METADATA_DISABLED": "true",
             "LOCAL_AWS_STEP_DIR": str(run.logs.directory),
-            STEP_ID_VARIABLE: run.step.step_id,
+            "LOCAL_AWS_STEP_ID": run.step.step_id,
+            MARK_VARIABLE: self.mark(run.step.step_id),
         }
         if java_home := os.environ.get("JAVA_HOME"):
             variables["JAVA_HOME"] = java_home
