@@ -126,9 +126,10 @@ def metadata_of(instance: Any) -> dict[str, str]:
 
 def _read(metadata: dict[str, str], path: str) -> str | None:
     """Return what is at a path: a value, or the names below it, with a slash for those that have more below them."""
+    path = path.rstrip("/")  # AWS's SDKs ask for the availability zone with a slash
     if path in metadata:
         return metadata[path]
-    directory = f"{path.rstrip('/')}/"
+    directory = f"{path}/"
     below = (name.removeprefix(directory).partition("/") for name in metadata if name.startswith(directory))
     names = sorted({f"{head}{slash}" for head, slash, _ in below})
     return "\n".join(names) or None
