@@ -86,6 +86,11 @@ def test_a_directory_lists_what_is_below_it(service: Service) -> None:
     assert service.get("meta-data/network/interfaces/macs/") == f"{mac}/"
 
 
+def test_slashes_do_not_matter_where_clients_put_them_differently(service: Service, instance_id: str) -> None:
+    service.url += "/"
+    assert service.get("meta-data/instance-id/") == instance_id
+
+
 @pytest.mark.parametrize("headers", [{}, {TOKEN: "made-up"}], ids=["none", "wrong"])
 def test_without_a_token_it_says_nothing(service: Service, headers: dict[str, str]) -> None:
     assert service.ask("GET", "meta-data/instance-id", **headers).status == 401

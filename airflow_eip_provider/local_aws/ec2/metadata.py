@@ -53,6 +53,8 @@ class InstanceMetadata:
         """Answer in plain text."""
         request = Request(environ)
         instance_id, _, path = request.path.removeprefix(PREFIX).partition("/")
+        # The endpoint may end with a slash, and SDKs ask for the availability zone with one at the end.
+        path = path.strip("/")
         with self._services.lock:
             found = self._services.ec2(self._services.region).instances.find([instance_id])
             if not found:
@@ -126,7 +128,6 @@ def metadata_of(instance: Any) -> dict[str, str]:
 
 def _read(metadata: dict[str, str], path: str) -> str | None:
     """Return what is at a path: a value, or the names below it, with a slash for those that have more below them."""
-    path = path.rstrip("/")  # AWS's SDKs ask for the availability zone with a slash
     if path in metadata:
         return metadata[path]
     directory = f"{path}/"
