@@ -1,4 +1,4 @@
-"""The outside world's view of a connection: which step is behind it, and from which public address it comes."""
+"""The outside world's view of a connection: which node is behind it, and from which public address it comes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
-    from airflow_eip_provider.local_aws.emr.steps import StepRunner
+    from airflow_eip_provider.local_aws.emr.steps import NodeWork, StepRunner
 
-LAPTOP_IP = "198.51.100.7"  # what is not a step is the laptop itself, in a range for documentation (RFC 5737)
+LAPTOP_IP = "198.51.100.7"  # what is not of a node is the laptop itself, in a range for documentation (RFC 5737)
 DROPPED_SECONDS = 127.0  # Linux gives a connection up after about as long without an answer
 _LOOKS = 5
 _LOOK_SECONDS = 0.02
@@ -42,18 +42,18 @@ class Outside:
     """
     Finds out who connected.
 
-    A step's processes are found by the mark in their environment, or as descendants of a process that has it.
+    The processes of steps and bootstrap actions are found by the mark in their environment, or as descendants of one.
 
-    :param runner: knows which running step of this local AWS a process is of.
-    :param locate: a step and the number of its Spark executor, ``None`` for all else of the step → what the internet
-        sees of that node at this moment.
+    :param runner: knows which step or bootstrap action of this local AWS a process is of.
+    :param locate: a step or bootstrap action and the number of the Spark executor, ``None`` for all else of it → what
+        the internet sees of that node at this moment.
     """
 
     def __init__(
         self,
         *,
         runner: Callable[[], StepRunner],
-        locate: Callable[[str, int | None], Caller],
+        locate: Callable[[NodeWork, int | None], Caller],
     ) -> None:
         self._runner = runner
         self._locate = locate
@@ -68,8 +68,8 @@ class Outside:
         process = _process_at(peer[1], remote_port=local_port)
         line = list(_line_of(process)) if process else []
         runner = self._runner()
-        step = next((step for ancestor in line if (step := runner.step_of(ancestor)) is not None), None)
-        return Caller(LAPTOP_IP) if step is None else self._locate(step.step_id, _executor_of(line))
+        work = next((work for ancestor in line if (work := runner.work_of(ancestor)) is not None), None)
+        return Caller(LAPTOP_IP) if work is None else self._locate(work, _executor_of(line))
 
 
 def drop_packets(connection: socket.socket, *, seconds: float = DROPPED_SECONDS) -> None:

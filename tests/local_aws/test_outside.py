@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import psutil
 
-    from airflow_eip_provider.local_aws.emr.steps import StepSpec
+    from airflow_eip_provider.local_aws.emr.steps import NodeWork
 
 CONNECT = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[-1]))); s.recv(1)"
 
@@ -39,13 +39,13 @@ MARK = "runner-1/s-1"
 
 
 def outside(*, root: int | None = None, ip: str | None = "203.0.113.5") -> Outside:
-    def locate(step_id: str, executor: int | None) -> Caller:
-        return Caller(ip, step_id, f"cluster of {step_id}", "primary" if executor is None else f"core {executor}")
+    def locate(work: NodeWork, executor: int | None) -> Caller:
+        return Caller(ip, work.id, f"cluster of {work.id}", "primary" if executor is None else f"core {executor}")
 
-    def step_of(process: psutil.Process) -> StepSpec | None:
+    def work_of(process: psutil.Process) -> NodeWork | None:
         return spec() if mark_of(process) == MARK or process.pid == root else None
 
-    runner: Any = SimpleNamespace(step_of=step_of)
+    runner: Any = SimpleNamespace(work_of=work_of)
     return Outside(runner=lambda: runner, locate=locate)
 
 

@@ -1,4 +1,4 @@
-"""The processes of one step, wherever they went: children, other sessions, orphans."""
+"""The processes of one step or bootstrap action, wherever they went: children, other sessions, orphans."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MARK_VARIABLE = "LOCAL_AWS_MARK"
-"""Environment variable that marks every process of a step; it survives ``setsid`` and the death of a parent.
+"""Environment variable that marks every process of a step or a bootstrap action.
 
-A mark names the runner too: step ids may be the same in two local AWSs on one machine.
+It survives ``setsid`` and the death of a parent. It names the runner too: step ids may be the same in two local AWSs on
+one machine.
 """
 
 DEPLOY_MODE_VARIABLE = "LOCAL_AWS_DEPLOY_MODE"
@@ -52,9 +53,9 @@ def is_in_cluster_mode(process: psutil.Process) -> bool:
 
 
 def processes_of(mark: str, *, root: psutil.Process | None = None) -> set[psutil.Process]:
-    """Return the live processes of a step: those that carry the mark, and the root's descendants.
+    """Return the live processes of a step or a bootstrap action: those that carry the mark, and the root's descendants.
 
-    :param root: The step's first process, for descendants that dropped their environment.
+    :param root: Its first process, for descendants that dropped their environment.
     """
     found = {process for process in psutil.process_iter() if mark_of(process) == mark}
     if root is not None:
@@ -65,7 +66,7 @@ def processes_of(mark: str, *, root: psutil.Process | None = None) -> set[psutil
 def end_processes(
     mark: str, *, root: psutil.Process, grace_seconds: float, give_up_after_seconds: float = 30.0
 ) -> bool:
-    """Ask a step's processes to end, kill those that are left after the grace, and say whether none is left.
+    """Ask everything with a mark to end, kill what is left after the grace, and say whether none is left.
 
     Looks again after each round, for what was forked meanwhile.
     """

@@ -150,8 +150,8 @@ def test_two_runners_leave_each_others_processes_alone_though_their_steps_have_t
     assert run(runner, spec("true")).succeeded
 
     assert theirs.is_running()
-    assert runner.step_of(theirs) is None
-    assert neighbour.step_of(theirs) == spec("sleep", "600")
+    assert runner.work_of(theirs) is None
+    assert neighbour.work_of(theirs) == spec("sleep", "600")
     neighbour.close()
     assert not ended.wait().succeeded
 
