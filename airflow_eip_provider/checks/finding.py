@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_eip_provider.checks.setup import Setup
+    from airflow_eip_provider.exceptions import NotPermittedError
 
 Severity: TypeAlias = Literal["error", "warning"]
 
@@ -47,6 +48,16 @@ def error(subject: str, *, what: str, why: str, mend: str) -> Finding:
 def warning(subject: str, *, what: str, why: str, mend: str) -> Finding:
     """Make a finding that does not."""
     return Finding("warning", subject, what, why, mend)
+
+
+def not_permitted(refused: NotPermittedError) -> Finding:
+    """Make the finding of an action that a DryRun said is not allowed."""
+    return error(
+        f"permission '{refused.action}' on '{refused.resource}'",
+        what=f"{refused.problem} (EC2 was asked with DryRun)",
+        why="the cluster would run, and never get its address",
+        mend=f"{refused.remedy}; airflow-eip iam-policy prints the whole of it",
+    )
 
 
 @dataclass(frozen=True, slots=True)
