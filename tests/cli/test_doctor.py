@@ -11,7 +11,6 @@ from airflow_eip_provider.cli.__main__ import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 ANYWHERE = [{"CidrIp": "0.0.0.0/0"}]
 
