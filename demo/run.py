@@ -16,7 +16,7 @@ from demo.timeline import moment
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from demo.airflow import Airflow, TaskState
+    from demo.airflow import Airflow
     from demo.console import Console
     from demo.local import LocalAws
     from demo.observe import Sample
