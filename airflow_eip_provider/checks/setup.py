@@ -85,10 +85,10 @@ class Setup:
     @functools.cached_property
     def public_subnet(self) -> Subnet | None:
         """Where the NAT gateway is to be made."""
-        if self.public_subnet_id is None:
-            return None
-        found = self.subnets.get(self.public_subnet_id)
-        return found or self.eip.read(read_subnet(self.public_subnet_id))
+        name = self.public_subnet_id
+        if name is None or name in self.subnets:
+            return self.subnets.get(str(name))
+        return self.eip.read(read_subnet(name))
 
     @functools.cached_property
     def route_tables(self) -> dict[str, RouteTable | None]:
