@@ -138,11 +138,15 @@ class Demo:
             aws=self.aws,
             allocation_id=self.seed.allocation_id,
         )
+        self.console.lines(
+            f"{nodes.PRIMARY} accepts (on_multi_node='allow') that its executors have other addresses than its driver, and",
+            f"fails for it. {nodes.GATEWAY} puts the address on a NAT gateway, through which all its nodes leave.",
+        )
         act.play()
         events = self.aws.events()
         clusters = {dag_id: act.cluster(dag_id) for dag_id in (nodes.PRIMARY, nodes.GATEWAY)}
         self.console.heading(f"What the database saw of them; its firewall admits {self.seed.public_ip}")
-        header = ("", "from", "", "nodes", "connections")
+        header = ("", "from", "answer", "nodes", "connections")
         self.console.lines(*table(nodes.rows(events, clusters), header=header, right=frozenset({3, 4})))
         (read,) = (each for each in TABLES if each.name == nodes.TABLE)
         seen = {"public_ip": self.seed.public_ip}

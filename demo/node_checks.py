@@ -32,9 +32,7 @@ def executors_refused(events: Sequence[Event], *, job_flow_id: str, public_ip: s
         )
         if wrong
     ]
-    detail = (
-        f"{len(admitted)} connections of the driver admitted, {len(refused)} of {len(strangers)} core nodes refused"
-    )
+    detail = f"the driver was admitted; {len(strangers)} core nodes were refused, {len(refused)} times"
     return Check(name=name, passed=not problems, detail="; ".join(problems) or detail)
 
 

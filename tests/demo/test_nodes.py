@@ -49,7 +49,7 @@ def as_before(log: Log, *, after: Network = BEFORE, clusters: dict[str, str] = C
 
 def test_refused_executors_beside_an_admitted_driver_pass(log: Log):
     assert refused(log).passed
-    assert "1 connections of the driver admitted, 2 of 2 core nodes refused" in refused(log).detail
+    assert "2 core nodes were refused, 2 times" in refused(log).detail
 
 
 @pytest.mark.parametrize("changes", [{"state": "success"}, {"state": ""}, {"job_flow_id": "j-2"}, {"job_flow_id": ""}])
