@@ -139,8 +139,8 @@ class Demo:
             allocation_id=self.seed.allocation_id,
         )
         self.console.lines(
-            f"{nodes.PRIMARY} accepts (on_multi_node='allow') that its executors have other addresses than its driver, and",
-            f"fails for it. {nodes.GATEWAY} puts the address on a NAT gateway, through which all its nodes leave.",
+            f"{nodes.PRIMARY} has on_multi_node='allow': its executors leave from other addresses, and it fails for that.",
+            f"{nodes.GATEWAY} puts the address on a NAT gateway, through which all its nodes leave.",
         )
         act.play()
         events = self.aws.events()
