@@ -139,7 +139,7 @@ class Demo:
             allocation_id=self.seed.allocation_id,
         )
         self.console.lines(
-            f"{nodes.PRIMARY} has on_multi_node='allow': its executors leave from other addresses, and it fails for that.",
+            f"{nodes.PRIMARY} has on_multi_node='allow': its executors have other addresses, and it fails for that.",
             f"{nodes.GATEWAY} puts the address on a NAT gateway, through which all its nodes leave.",
         )
         act.play()
