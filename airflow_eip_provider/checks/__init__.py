@@ -90,6 +90,9 @@ def examine(setup: Setup, checks: Sequence[Check]) -> Iterator[Outcome]:
         if skipped and (check.needs_job_flow or check is job_flow.SHAPE):
             yield Outcome(check, skipped=skipped)
             continue
+        if missing := check.missing(setup):
+            yield Outcome(check, skipped=missing)
+            continue
         outcome = _made(check, setup, denied)
         if check is job_flow.SHAPE and outcome.findings:
             # What has another type than it should cannot be read any further.

@@ -70,6 +70,7 @@ class Check:
     :param essential: without an answer there is no launch; of another check it is said that it could not be made.
     :param at_launch: an operator makes it, too; else only ``airflow-eip doctor`` does.
     :param needs_job_flow: it reads RunJobFlow's parameters, and these must have the right names and types.
+    :param missing: says what there must be to look at, and is not; ``None`` when all is there. It does not call AWS.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Check:
     essential: bool = True
     at_launch: bool = True
     needs_job_flow: bool = False
+    missing: Callable[[Setup], str | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)

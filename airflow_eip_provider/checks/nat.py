@@ -130,7 +130,16 @@ def _table_id(subnet: Subnet) -> str:
     return subnet.table.table_id if subnet.table else NO_ROUTE
 
 
-CLUSTER_SUBNETS = Check("cluster-subnets", "every node of the cluster will leave through the gateway", _cluster_subnets)
+def _missing(setup: Setup) -> str | None:
+    return None if setup.subnet_ids or setup.job_flow is not None else "no subnet is given"
+
+
+CLUSTER_SUBNETS = Check(
+    "cluster-subnets",
+    "every node of the cluster will leave through the gateway",
+    _cluster_subnets,
+    missing=_missing,
+)
 
 
 def _neighbours(setup: Setup) -> Iterator[Finding]:
@@ -246,4 +255,4 @@ def _ways_out(setup: Setup) -> Iterator[Finding]:
             )
 
 
-WAYS_OUT = Check("cluster-subnets", "every node of the cluster leaves through the gateway", _ways_out)
+WAYS_OUT = Check("cluster-subnets", "every node of the cluster leaves through the gateway", _ways_out, missing=_missing)

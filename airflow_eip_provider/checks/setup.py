@@ -65,6 +65,12 @@ class Setup:
         given = (self.job_flow or {}).get("Instances")
         return given if isinstance(given, dict) else {}
 
+    @property
+    def subnet_ids(self) -> Sequence[str]:
+        """Of the subnets that the cluster may be put into."""
+        one, several = self.instances.get("Ec2SubnetId"), self.instances.get("Ec2SubnetIds", ())
+        return self.subnets_named or ([one] if one else several)
+
     @functools.cached_property
     def address(self) -> Address | None:
         """Where the address is (ec2:DescribeAddresses)."""
@@ -73,9 +79,7 @@ class Setup:
     @functools.cached_property
     def subnets(self) -> dict[str, Subnet | None]:
         """Every subnet that the cluster may be put into, by its id (ec2:DescribeSubnets, ec2:DescribeRouteTables)."""
-        one, several = self.instances.get("Ec2SubnetId"), self.instances.get("Ec2SubnetIds", ())
-        named = self.subnets_named or ([one] if one else several)
-        return {subnet_id: self.eip.read(read_subnet(subnet_id)) for subnet_id in named}
+        return {subnet_id: self.eip.read(read_subnet(subnet_id)) for subnet_id in self.subnet_ids}
 
     @property
     def public_subnets(self) -> list[Subnet]:

@@ -69,7 +69,7 @@ def test_a_sound_setup_for_a_gateway_of_the_tenancy_has_no_findings(made):
     assert said.all_found == {}
     assert said.status == 0
     assert [c["check"] for c in said.result["checks"]] == [check.name for check in TENANCY_GATEWAY_CHECKS]
-    assert [c["check"] for c in said.result["checks"] if c["skipped"]] == []
+    assert [c["check"] for c in said.result["checks"] if c["skipped"]] == ["lock-store"]
     assert "ec2:DeleteNatGateway" in said.result["unanswered"]
     assert "ec2:DisassociateAddress" not in said.result["unanswered"]
 
@@ -96,7 +96,14 @@ def test_with_a_subnet_alone_what_concerns_the_cluster_is_skipped(made, network)
     said = made("--subnet-id", network.private, file=False)
     assert said.status == 0
     assert said.all_found == {}
-    assert {c["check"] for c in said.result["checks"] if c["skipped"]} == {"job-flow", "lifetime"}
+    assert {c["check"] for c in said.result["checks"] if c["skipped"]} == {"job-flow", "lifetime", "lock-store"}
+
+
+def test_without_any_subnet_of_the_cluster_what_concerns_it_is_skipped(made):
+    said = made(file=False)
+    assert said.status == 0
+    skipped = {c["check"]: c["skipped"] for c in said.result["checks"] if c["skipped"]}
+    assert skipped["subnet"] == skipped["cluster-subnets"] == "no subnet is given"
 
 
 def test_a_public_subnet_that_does_not_exist(made):
