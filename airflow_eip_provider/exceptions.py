@@ -154,6 +154,7 @@ class NotPermittedError(PermanentError):
             remedy=f"allow {action} in the policy of the role behind aws_conn_id",
         )
         self.action = action
+        self.resource = resource
 
 
 class MissingConnectionError(PermanentError):

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo import checks
+from demo import checks, node_checks, nodes
 from demo.airflow import LOCAL_ONLY, Airflow
 from demo.aws import ACTIVE_STATES, REGION, AwsError
 from demo.calls import call_rows, count_calls
@@ -88,6 +88,7 @@ class Demo:
         settings = {
             "AIRFLOW_CONN_AWS_DEFAULT": self.aws.connection,
             "AIRFLOW_VAR_AZURE_SQL": json.dumps(self.seed.variable),
+            "AIRFLOW_VAR_PRIVATE_NETWORK": json.dumps(nodes.private_network(self.aws.client("ec2"))),
             "AIRFLOW__EIP__ENVIRONMENT": "demo",
             "AIRFLOW__EIP__LOCK_STORE": f"dynamodb://{TABLE}?region={REGION}&create=true",
         }
@@ -97,14 +98,14 @@ class Demo:
         self.console.step("starting Airflow: api-server, scheduler, dag-processor and triggerer")
         self.airflow.migrate()
         self.airflow.start()
-        self.airflow.wait_for_dags({*DAG_IDS, KILLED})
+        self.airflow.wait_for_dags({*DAG_IDS, KILLED, nodes.PRIMARY, nodes.GATEWAY})
         self.console.step(f"Airflow runs at {self.airflow.url}")
 
     def _dags(self) -> Path:
         """Put the example DAGs and the demo's own into one folder."""
         folder = self.state / "dags"
         folder.mkdir()
-        for file in (ROOT / "dags" / "azure_sql_daily.py", ROOT / "demo" / "dags" / "killed_daily.py"):
+        for file in (ROOT / "dags" / "azure_sql_daily.py", *(ROOT / "demo" / "dags").glob("*.py")):
             shutil.copy(file, folder)
         return folder
 
@@ -123,7 +124,46 @@ class Demo:
         found = tenancies(events)
         self.console.step("all runs have ended")
         self._show(events, found, story)
-        return self._checks(events, found, story)
+        verdicts = self._checks(events, found, story)
+        most = max((sample.step_processes for sample in story.samples), default=0)
+        return [*verdicts, *self._many_nodes(), self._nothing_left(most)]
+
+    def _many_nodes(self) -> list[Check]:
+        """Play the second act, print what the database saw of it, and return its verdicts."""
+        self.console.heading("The same step on three nodes: the address on the primary node, then on a NAT gateway")
+        act = nodes.ManyNodes(
+            console=self.console,
+            children=self.children,
+            airflow=self.airflow,
+            aws=self.aws,
+            allocation_id=self.seed.allocation_id,
+        )
+        self.console.lines(
+            f"{nodes.PRIMARY} has on_multi_node='allow': its executors have other addresses, and it fails for that.",
+            f"{nodes.GATEWAY} puts the address on a NAT gateway, through which all its nodes leave.",
+        )
+        act.play()
+        events = self.aws.events()
+        clusters = {dag_id: act.cluster(dag_id) for dag_id in (nodes.PRIMARY, nodes.GATEWAY)}
+        self.console.heading(f"What the database saw of them; its firewall admits {self.seed.public_ip}")
+        header = ("", "from", "answer", "nodes", "connections")
+        self.console.lines(*table(nodes.rows(events, clusters), header=header, right=frozenset({3, 4})))
+        (read,) = (each for each in TABLES if each.name == nodes.TABLE)
+        seen = {"public_ip": self.seed.public_ip}
+        return [
+            node_checks.executors_refused(
+                events, job_flow_id=clusters[nodes.PRIMARY], state=act.states.get(nodes.PRIMARY, ""), **seen
+            ),
+            node_checks.every_node_admitted(
+                events, job_flow_id=clusters[nodes.GATEWAY], state=act.states.get(nodes.GATEWAY, ""), **seen
+            ),
+            checks.rows_equal(
+                nodes.GATEWAY,
+                expected=database_rows(self.aws, read),
+                found=parquet_rows(self.aws, read, folder=self.state / "results", prefix=nodes.GATEWAY),
+            ),
+            node_checks.as_before(act.before, act.after, events=events, clusters=clusters),
+        ]
 
     def _show(self, events: list[Event], found: list[Tenancy], story: Story) -> None:
         start = min(story.wanted_since.values())
@@ -168,7 +208,6 @@ class Demo:
             checks.never_steals(events, tenancies_seen=len(everyone)),
             *(checks.create_takes_no_worker(samples, tenancy=tenancy, task_id="azure.create") for tenancy in found),
             checks.waits_take_no_worker(samples),
-            self._nothing_left(max((sample.step_processes for sample in samples), default=0)),
             checks.calls_bounded(count_calls(events, dag_ids=DAG_IDS), waited_seconds=waited),
         ]
 

@@ -28,7 +28,7 @@ TASK_CALLS = 60
 # The costliest look of a trigger: record, address, steps, cluster, holder.
 CALLS_A_LOOK = 5
 SHORTEST_WAIT_SECONDS = 10.0
-_REFUSED = 40615
+REFUSED = 40615
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +80,14 @@ def refused_without_address(events: Sequence[Event], *, job_flow_id: str, step_s
     refused = [
         event
         for event in _database_connections(events)
-        if event["job_flow_id"] == job_flow_id and not event["admitted"] and event["error_code"] == _REFUSED
+        if event["job_flow_id"] == job_flow_id and not event["admitted"] and event["error_code"] == REFUSED
     ]
     had_address = any(event["kind"] == "address" and event.get("job_flow_id") == job_flow_id for event in events)
     problems = [
         text
         for wrong, text in (
             (step_state != "FAILED", f"the step is {step_state}"),
-            (str(_REFUSED) not in log, "the step's log does not say 40615"),
+            (str(REFUSED) not in log, "the step's log does not say 40615"),
             (not refused, "the database refused no connection of it"),
             (had_address, f"cluster {job_flow_id} had an Elastic IP"),
         )

@@ -17,17 +17,19 @@ if TYPE_CHECKING:
     from demo.tables import Table
 
 
-def parquet_rows(aws: AwsClient, table: Table, *, folder: Path) -> list[Row]:
+def parquet_rows(aws: AwsClient, table: Table, *, folder: Path, prefix: str | None = None) -> list[Row]:
     """
     Fetch the files of a table and read their rows.
 
-    :param folder: where the files are copied to; a folder of the table's own is made in it.
+    :param folder: where the files are copied to; a folder of their own is made in it.
+    :param prefix: where they are in the bucket, by default under the table's name.
     :return: no rows when there are no files.
     """
-    target = folder / table.name
+    prefix = prefix or table.name
+    target = folder / prefix
     target.mkdir(parents=True)
     s3 = aws.client("s3")
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{table.name}/")
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/")
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", []) if entry["Key"].endswith(".parquet")]
     for number, key in enumerate(keys):
         s3.download_file(BUCKET, key, str(target / f"{number}.parquet"))

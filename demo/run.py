@@ -1,22 +1,22 @@
-"""The three DAG runs, from the trigger of the first to the end of all, watched all the way."""
+"""The first act: three DAG runs, from the trigger of the first to the end of all, watched all the way."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from demo.airflow import FINAL_RUN_STATES
 from demo.assassin import Assassin
 from demo.observe import Observer
 from demo.processes import DemoError
 from demo.queue import standings
+from demo.runs import Runs
 from demo.stranger import Stranger
 from demo.timeline import moment
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from demo.airflow import Airflow, TaskState
+    from demo.airflow import Airflow
     from demo.console import Console
     from demo.local import LocalAws
     from demo.observe import Sample
@@ -47,20 +47,16 @@ class Story:
     ) -> None:
         self._console = console
         self._children = children
-        self._airflow = airflow
         self._aws = aws
         self._killed = killed
         self._waiting = dag_ids
         self._assassin = Assassin(aws=aws, scheduler_pid=airflow.scheduler_pid, dag_id=killed, task_id="azure.create")
         self._standing = ""
+        self._runs = Runs(console=console, airflow=airflow, aws=aws)
         self._observer = Observer(
-            tasks=self._tasks, aws_time=aws.time, scheduler_pid=airflow.scheduler_pid, local_aws_pid=aws.pid
+            tasks=self._runs.tasks, aws_time=aws.time, scheduler_pid=airflow.scheduler_pid, local_aws_pid=aws.pid
         )
-        self._told: dict[str, str | None] = {}
-        self._run_ids: dict[str, str] = {}
         self.stranger = Stranger(emr=aws.client("emr"), s3=aws.client("s3"))
-        self.wanted_since: dict[str, datetime] = {}
-        self.states: dict[str, str] = {}
 
     @property
     def samples(self) -> list[Sample]:
@@ -70,7 +66,17 @@ class Story:
     @property
     def tries(self) -> dict[str, int]:
         """How many tries the most tried task of each DAG has needed."""
-        return {dag_id: max(task.try_number for task in self._tasks_of(dag_id)) for dag_id in self._run_ids}
+        return self._runs.tries
+
+    @property
+    def states(self) -> dict[str, str]:
+        """How the runs ended."""
+        return self._runs.states
+
+    @property
+    def wanted_since(self) -> dict[str, datetime]:
+        """Since when each DAG has wanted the address."""
+        return self._runs.wanted_since
 
     def play(self) -> None:
         """
@@ -79,7 +85,7 @@ class Story:
         :raises DemoError: when a process ends, or the whole takes too long.
         """
         self._assassin.lie_in_wait()
-        self._trigger(self._killed)
+        self._runs.start(self._killed)
         deadline = time.monotonic() + _RUNS_SECONDS
         while not self._is_over():
             if time.monotonic() > deadline:
@@ -92,19 +98,19 @@ class Story:
     def _advance(self) -> None:
         events = self._aws.events()
         self._tell_queue(events)
-        if self._assassin.strike(events, self._tasks_of(self._killed)):
+        if self._assassin.strike(events, self._runs.tasks_of(self._killed)):
             self._console.step(f"the demo kills process {self._assassin.struck}, the creating task of {self._killed}")
             for dag_id in self._waiting:
-                self._trigger(dag_id)
+                self._runs.start(dag_id)
         if not self.stranger.launched and self.stranger.launch(events, owners=self._waiting):
             self._console.step(
                 f"the demo launches cluster {self.stranger.job_flow_id}, with the same step and no address"
             )
         self.stranger.tick()
-        self.states = {dag_id: self._airflow.rest.run_state(dag_id, run) for dag_id, run in self._run_ids.items()}
+        self._runs.look()
 
     def _is_over(self) -> bool:
-        ended = all(self.states.get(dag_id) in FINAL_RUN_STATES for dag_id in (self._killed, *self._waiting))
+        ended = self._runs.have_ended(self._killed, *self._waiting)
         failed = self.states.get(self._killed) == "failed" and not self._assassin.struck
         return failed or (ended and (self.stranger.ended or not self.stranger.launched))
 
@@ -116,23 +122,5 @@ class Story:
             self._standing = now
             self._console.step(now)
 
-    def _trigger(self, dag_id: str) -> None:
-        self._run_ids[dag_id] = self._airflow.rest.trigger(dag_id)
-        self.wanted_since[dag_id] = self._aws.time()
-        self._console.step(f"{dag_id}: started")
-
-    def _tasks_of(self, dag_id: str) -> list[TaskState]:
-        return self._airflow.rest.tasks(dag_id, self._run_ids[dag_id])
-
-    def _tasks(self) -> list[TaskState]:
-        """Read the task instances of all runs, and tell those that changed."""
-        found = [task for dag_id in self._run_ids for task in self._tasks_of(dag_id)]
-        for task in found:
-            if task.state != self._told.get(task.id) and task.state not in {None, "scheduled", "queued"}:
-                self._told[task.id] = task.state
-                self._console.step(f"{task.dag_id}.{task.task_id}: {task.state}")
-        return found
-
     def _where(self) -> str:
-        states = [f"{task.dag_id}.{task.task_id} {task.state or 'not scheduled'}" for task in self._tasks()]
-        return ", ".join([*states, f"the cluster without the address: step {self.stranger.step_state}"])
+        return f"{self._runs.where()}, the cluster without the address: step {self.stranger.step_state}"

@@ -49,6 +49,8 @@ class Flow:
     :param source: the address of whoever sent the packets, which may not be the interface's: "pkt-srcaddr".
     :param instance_id: ``None`` when the logs do not have the field, and for interfaces of no instance.
     :param opened: a connection was opened in it (SYN); else one went on that was opened before.
+    :param forwarded: the interface is only a stop on the packets' way, as a NAT gateway's is for what its subnets send;
+        known where the logs have both "dstaddr" and "pkt-dstaddr".
     """
 
     interface_id: str
@@ -59,6 +61,7 @@ class Flow:
     period: Period
     opened: bool
     rejected: bool
+    forwarded: bool = False
 
 
 class FlowLogs:
@@ -169,6 +172,7 @@ def _flow(row: Mapping[str, str], destination: str) -> Flow:
         # Flags of one record are of one direction, or'ed together: SYN with ACK is a server's answer.
         opened=bool(flags & _SYN) and flags & (_SYN | _ACK) != _SYN | _ACK,
         rejected=row["action"] == "REJECT",
+        forwarded=len({row[name] for name in _DESTINATION if name in row}) > 1,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -115,12 +115,11 @@ class Connections:
 
 def judge(flows: Iterable[Flow], databases: Sequence[Database], tenancies: Sequence[Tenancy]) -> list[Connections]:
     """Return who connected to the databases, strangers first."""
+    served = [(flow, database) for flow in flows for database in _serving(flow, databases)]
+    judging = _Judge([flow for flow, _ in served], tenancies)
     found: dict[tuple[Any, ...], Connections] = {}
-    for flow in flows:
-        database = next((database for database in databases if database.serves(flow)), None)
-        if database is None:
-            continue
-        verdict, why, tenancy = _verdict(flow, tenancies)
+    for flow, database in served:
+        verdict, why, tenancy = judging.verdict(flow)
         key = (verdict, why, flow.interface_id, flow.source, flow.destination, tenancy and tenancy.name)
         if key not in found:
             found[key] = Connections(
@@ -140,18 +139,74 @@ def judge(flows: Iterable[Flow], databases: Sequence[Database], tenancies: Seque
     return sorted(found.values(), key=lambda connections: (connections.verdict, connections.first))
 
 
-def _verdict(flow: Flow, tenancies: Sequence[Tenancy]) -> tuple[str, str, Tenancy | None]:
-    then = [tenancy for tenancy in tenancies if tenancy.period.overlaps(flow.period)]
-    for tenancy in then:
-        if tenancy.has(flow):
-            return "tenancy", "it had the address then", tenancy
-    for tenancy in then:
-        if tenancy.has_beside(flow):
-            return "stranger", "a node of the same cluster without the address", tenancy
-    for tenancy in tenancies:
-        if tenancy.has(flow):
-            return "stranger", f"its tenancy was {_words(tenancy)}", tenancy
-    return "stranger", "not of any tenancy's cluster" if then else "nobody had the address then", None
+def _serving(flow: Flow, databases: Sequence[Database]) -> list[Database]:
+    return [database for database in databases if database.serves(flow)][:1]
+
+
+class _Judge:
+    """
+    Judges flows by the tenancies, and by what other flows show of their way.
+
+    The same packets are in the records of the node that sent them, and of the NAT gateway's interface: there with the
+    node's address as ``pkt-srcaddr``, and once more with the gateway's own (Amazon VPC User Guide, "Flow log record
+    examples").
+
+    :param flows: all to the databases.
+    """
+
+    def __init__(self, flows: Sequence[Flow], tenancies: Sequence[Tenancy]) -> None:
+        self._guessed: set[str] = set()
+        self._tenancies = [self._with_gateway(tenancy, flows) for tenancy in tenancies]
+        self._passed = [
+            {(flow.source, flow.destination) for flow in flows if _then(tenancy, flow) and tenancy.has(flow)}
+            for tenancy in self._tenancies
+        ]
+
+    def _with_gateway(self, tenancy: Tenancy, flows: Sequence[Flow]) -> Tenancy:
+        """Find the interface of a gateway that EC2 has forgotten: it forwarded the packets of the cluster's nodes."""
+        if not tenancy.behind_gateway or tenancy.carriers:
+            return tenancy
+        seen = {f.interface_id for f in flows if _then(tenancy, f) and f.forwarded and f.source in tenancy.others}
+        self._guessed |= seen
+        return replace(tenancy, carriers=frozenset(seen))
+
+    def verdict(self, flow: Flow) -> tuple[str, str, Tenancy | None]:
+        """Return "tenancy" or "stranger", why, and which tenancy it is about."""
+        then = [(t, passed) for t, passed in zip(self._tenancies, self._passed, strict=True) if _then(t, flow)]
+        through = [t for t, passed in then if t.has(flow) or (flow.source, flow.destination) in passed]
+        for tenancy in through:
+            if not _is_anothers(tenancy, flow):
+                return "tenancy", self._how(tenancy, flow), tenancy
+        if through:
+            return "stranger", "it left through the tenancy's NAT gateway, and is no node of its cluster", through[0]
+        for tenancy, _ in then:
+            if tenancy.has_beside(flow):
+                past = "which was not seen at its NAT gateway" if tenancy.behind_gateway else "without the address"
+                return "stranger", f"a node of the same cluster {past}", tenancy
+        for tenancy in self._tenancies:
+            if tenancy.has(flow):
+                return "stranger", f"its tenancy was {_words(tenancy)}", tenancy
+        return "stranger", "not of any tenancy's cluster" if then else "nobody had the address then", None
+
+    def _how(self, tenancy: Tenancy, flow: Flow) -> str:
+        if not tenancy.has(flow):
+            return "on its way to the interface that had the address then"
+        if not tenancy.behind_gateway:
+            return "it had the address then"
+        if flow.interface_id in self._guessed:
+            return "it forwarded the cluster's packets then, as a NAT gateway does that EC2 has forgotten"
+        return "the NAT gateway that had the address then"
+
+
+def _then(tenancy: Tenancy, flow: Flow) -> bool:
+    return tenancy.period.overlaps(flow.period)
+
+
+def _is_anothers(tenancy: Tenancy, flow: Flow) -> bool:
+    """Whether a NAT gateway forwards what no node of the tenancy's cluster has sent."""
+    if not tenancy.behind_gateway or not tenancy.others or flow.source in tenancy.others:
+        return False
+    return flow.forwarded or not tenancy.has(flow)
 
 
 def _words(tenancy: Tenancy) -> str:

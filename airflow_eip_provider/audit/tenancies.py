@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.audit.flow_logs import Flow, Period
+from airflow_eip_provider.readings.gateways import read_gateway, read_tenancy_gateways
 from airflow_eip_provider.readings.lock import is_cluster
+from airflow_eip_provider.readings.tags import BINDING_TAG, TENANCY_GATEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
     from airflow_eip_provider.lock.store import Seen
 
@@ -21,9 +24,11 @@ class Tenancy:
     A time in which the address was somebody's.
 
     :param name: for people.
-    :param carriers: instance ids, private addresses and interface ids that the address was on.
+    :param carriers: instance ids, private addresses and interface ids that the address was on; none when that was a
+        NAT gateway that EC2 no longer shows.
     :param others: instance ids and private addresses of the same cluster that it was not on.
     :param token: the lease's; ``None`` without a lock store.
+    :param behind_gateway: the address was on a NAT gateway, through which all nodes of the cluster leave.
     """
 
     name: str
@@ -31,6 +36,7 @@ class Tenancy:
     carriers: frozenset[str]
     others: frozenset[str] = field(default=frozenset())
     token: int | None = None
+    behind_gateway: bool = False
 
     def has(self, flow: Flow) -> bool:
         """Whether whoever had the address sent this flow."""
@@ -50,44 +56,50 @@ def _senders(flow: Flow) -> set[str | None]:
     return {flow.interface_id, flow.instance_id or flow.source}
 
 
-def tenancies_of(seen: Seen, emr: EmrClusterHook, period: Period | None) -> list[Tenancy]:
+def tenancies_of(
+    seen: Seen, *, allocation_id: str, emr: EmrClusterHook, eip: ElasticIpHook, period: Period | None
+) -> list[Tenancy]:
     """
     Return the tenancies that a lock store remembers, oldest first: the newest 50, and the one that is not over.
 
-    :param period: only those of that time; EMR is asked for the instances of each.
+    :param period: only those of that time; EMR is asked for the instances of each, and EC2 for its NAT gateway.
     """
     kept = [(t.token, t.owner, t.carrier, Period(t.taken_at, t.ended_at)) for t in seen.record.history]
     if lease := seen.record.lease:
         kept.append((lease.token, lease.speaker.name, lease.carrier, Period(lease.taken_at, seen.now)))
-    return [
-        _tenancy(token, owner, carrier, when, emr)
-        for token, owner, carrier, when in kept
-        if period is None or when.overlaps(period)
-    ]
+    found = []
+    for token, owner, carrier, when in kept:
+        if period is None or when.overlaps(period):
+            had: Mapping[str, Any] = {"carriers": frozenset({carrier} if carrier else ())}
+            if carrier is not None and is_cluster(carrier):
+                had = _of_cluster(carrier, allocation_id=allocation_id, emr=emr, eip=eip)
+            found.append(Tenancy(f"{owner} on {carrier or 'no cluster'}", when, token=token, **had))
+    return found
 
 
-def _tenancy(token: int, owner: str, carrier: str | None, period: Period, emr: EmrClusterHook) -> Tenancy:
-    name = f"{owner} on {carrier or 'no cluster'}"
-    if carrier is None or not is_cluster(carrier):
-        return Tenancy(name, period, frozenset({carrier} if carrier else ()), token=token)
-    primaries, others = _nodes(carrier, emr)
-    return Tenancy(name, period, primaries, others, token)
-
-
-def _nodes(job_flow_id: str, emr: EmrClusterHook) -> tuple[frozenset[str], frozenset[str]]:
+def _of_cluster(job_flow_id: str, *, allocation_id: str, emr: EmrClusterHook, eip: ElasticIpHook) -> Mapping[str, Any]:
     """
-    Read by what a cluster's nodes are known: the primary's, and those of the others.
+    Read by what the nodes of a tenancy's cluster are known, and what of them had the address.
 
-    EMR remembers a cluster for two months after its end, EC2 forgets its instances within the hour.
-    (elasticmapreduce:DescribeCluster, …:ListInstances)
+    EMR remembers a cluster, with the tag that says where the address was put, for two months after its end. EC2 forgets
+    its instances, and a NAT gateway that was made for it, within the hour.
+    (elasticmapreduce:DescribeCluster, …:ListInstances; ec2:DescribeNatGateways)
     """
     cluster = emr.get_cluster(job_flow_id)
     if cluster is None:
-        return frozenset(), frozenset()
-    fleets = cluster.collection_type == "INSTANCE_FLEET"
-    which: Mapping[str, Any] = {"InstanceFleetType": "MASTER"} if fleets else {"InstanceGroupTypes": ["MASTER"]}
-    primaries = _listed(emr, ClusterId=job_flow_id, **which)
-    return primaries, _listed(emr, ClusterId=job_flow_id) - primaries
+        return {"carriers": frozenset()}
+    nodes = _listed(emr, ClusterId=job_flow_id)
+    if (binding := cluster.tags.get(BINDING_TAG)) is None:
+        fleets = cluster.collection_type == "INSTANCE_FLEET"
+        which: Mapping[str, Any] = {"InstanceFleetType": "MASTER"} if fleets else {"InstanceGroupTypes": ["MASTER"]}
+        primaries = _listed(emr, ClusterId=job_flow_id, **which)
+        return {"carriers": primaries, "others": nodes - primaries}
+    if binding == TENANCY_GATEWAY:
+        gateways = eip.read(read_tenancy_gateways(job_flow_id, allocation_id=allocation_id))
+    else:
+        gateways = [gateway for gateway in [eip.read(read_gateway(binding))] if gateway]
+    interfaces = frozenset(gateway.network_interface_id for gateway in gateways if gateway.network_interface_id)
+    return {"carriers": interfaces, "others": nodes, "behind_gateway": True}
 
 
 def _listed(emr: EmrClusterHook, **which: Any) -> frozenset[str]:

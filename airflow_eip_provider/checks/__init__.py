@@ -14,34 +14,66 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_eip_provider.calls import error_code, is_denied
-from airflow_eip_provider.checks import address, exposure, job_flow, lock_store, network
+from airflow_eip_provider.checks import address, exposure, job_flow, lock_store, nat, network
 from airflow_eip_provider.checks.finding import Check, Finding, Outcome, error, warning
 from airflow_eip_provider.checks.setup import Setup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["CHECKS", "GATEWAY_CHECKS", "TARGET_CHECKS", "Check", "Finding", "Outcome", "Setup", "examine"]
+__all__ = [
+    "GATEWAY_CHECKS",
+    "PRIMARY_CHECKS",
+    "TARGET_CHECKS",
+    "TENANCY_GATEWAY_CHECKS",
+    "Check",
+    "Finding",
+    "Outcome",
+    "Setup",
+    "examine",
+]
 
-# In this order they are made and shown. A binding is where an address is put.
-CHECKS: dict[str, tuple[Check, ...]] = {
-    "primary": (
-        address.USABLE,
-        address.HOLDER,
-        address.PERMISSION,
-        job_flow.SHAPE,
-        job_flow.LIFETIME,
-        job_flow.ONE_PRIMARY,
-        job_flow.TOPOLOGY,
-        network.SUBNETS,
-        network.INTERNET_GATEWAY,
-        network.PUBLIC_ADDRESSES,
-        exposure.SECURITY_GROUPS,
-        lock_store.LOCK_STORE,
-    ),
-}
-# What a NAT gateway that carries the address has in common with a primary node that does.
-GATEWAY_CHECKS = (address.USABLE, job_flow.SHAPE, job_flow.LIFETIME)
+# In this order they are made and shown. For an address on the primary node:
+PRIMARY_CHECKS = (
+    address.USABLE,
+    address.HOLDER,
+    address.PERMISSION,
+    job_flow.SHAPE,
+    job_flow.LIFETIME,
+    job_flow.ONE_PRIMARY,
+    job_flow.TOPOLOGY,
+    network.SUBNETS,
+    network.INTERNET_GATEWAY,
+    network.PUBLIC_ADDRESSES,
+    exposure.SECURITY_GROUPS,
+    lock_store.LOCK_STORE,
+)
+# On a NAT gateway that is made for the tenancy:
+TENANCY_GATEWAY_CHECKS = (
+    address.USABLE,
+    address.HOLDER,
+    nat.PERMISSIONS,
+    job_flow.SHAPE,
+    job_flow.LIFETIME,
+    nat.PUBLIC_SUBNET,
+    nat.ROUTE_TABLES,
+    nat.OTHER_TENANCIES,
+    network.SUBNETS,
+    nat.CLUSTER_SUBNETS,
+    nat.NEIGHBOURS,
+    lock_store.LOCK_STORE,
+)
+# On a NAT gateway that has it for good:
+GATEWAY_CHECKS = (
+    address.USABLE,
+    job_flow.SHAPE,
+    job_flow.LIFETIME,
+    nat.GATEWAY,
+    nat.TURNS,
+    network.SUBNETS,
+    nat.WAYS_OUT,
+    lock_store.LOCK_STORE,
+)
 # For an address on a cluster or an instance that was made elsewhere.
 TARGET_CHECKS = (address.USABLE, address.PERMISSION)
 
@@ -57,6 +89,9 @@ def examine(setup: Setup, checks: Sequence[Check]) -> Iterator[Outcome]:
     for check in checks:
         if skipped and (check.needs_job_flow or check is job_flow.SHAPE):
             yield Outcome(check, skipped=skipped)
+            continue
+        if missing := check.missing(setup):
+            yield Outcome(check, skipped=missing)
             continue
         outcome = _made(check, setup, denied)
         if check is job_flow.SHAPE and outcome.findings:

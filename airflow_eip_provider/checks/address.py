@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.calls import perform
-from airflow_eip_provider.checks.finding import Check, Finding, error, warning
+from airflow_eip_provider.checks.finding import Check, Finding, error, not_permitted, warning
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, LockStoreError, NotPermittedError
 from airflow_eip_provider.readings.lock import mark_of_tags
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG
@@ -40,7 +40,7 @@ def _usable(setup: Setup) -> Iterator[Finding]:
         )
     if not address.is_free and not address.instance_id:
         holder = setup.eip.get_holder(address)
-        if holder.permanent and (holder.gateway is None or holder.gateway.gateway_id != setup.kept_by):
+        if holder.permanent and (holder.gateway is None or holder.gateway.gateway_id != setup.nat_gateway_id):
             yield error(
                 subject,
                 what=f"it belongs to {holder.description}, which keeps it as long as it exists",
@@ -102,12 +102,7 @@ def _permission(setup: Setup) -> Iterator[Finding]:
     try:
         setup.eip.check_permission(setup.allocation_id)
     except NotPermittedError as refused:
-        yield error(
-            f"permission '{refused.action}' on '{setup.allocation_id}'",
-            what=f"{refused.problem} (EC2 was asked with DryRun)",
-            why="the cluster would run, and never get its address",
-            mend=f"{refused.remedy}; airflow-eip iam-policy prints the whole of it",
-        )
+        yield not_permitted(refused)
 
 
 PERMISSION = Check("permission", "ec2:AssociateAddress is allowed, says a DryRun", _permission)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_eip_provider.checks.setup import Setup
+    from airflow_eip_provider.exceptions import NotPermittedError
 
 Severity: TypeAlias = Literal["error", "warning"]
 
@@ -49,6 +50,16 @@ def warning(subject: str, *, what: str, why: str, mend: str) -> Finding:
     return Finding("warning", subject, what, why, mend)
 
 
+def not_permitted(refused: NotPermittedError) -> Finding:
+    """Make the finding of an action that a DryRun said is not allowed."""
+    return error(
+        f"permission '{refused.action}' on '{refused.resource}'",
+        what=f"{refused.problem} (EC2 was asked with DryRun)",
+        why="the cluster would run, and never get its address",
+        mend=f"{refused.remedy}; airflow-eip iam-policy prints the whole of it",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """
@@ -59,6 +70,7 @@ class Check:
     :param essential: without an answer there is no launch; of another check it is said that it could not be made.
     :param at_launch: an operator makes it, too; else only ``airflow-eip doctor`` does.
     :param needs_job_flow: it reads RunJobFlow's parameters, and these must have the right names and types.
+    :param missing: says what there must be to look at, and is not; ``None`` when all is there. It does not call AWS.
     """
 
     name: str
@@ -67,6 +79,7 @@ class Check:
     essential: bool = True
     at_launch: bool = True
     needs_job_flow: bool = False
+    missing: Callable[[Setup], str | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)

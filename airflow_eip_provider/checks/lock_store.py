@@ -43,6 +43,14 @@ def _finding(subject: str, wrong: ElasticIpError) -> Finding:
     return error(subject, what=wrong.problem, why=why, mend=wrong.remedy)
 
 
+def _missing(setup: Setup) -> str | None:
+    return None if setup.lock_store else "no lock store is given"
+
+
 LOCK_STORE = Check(
-    "lock-store", "the lock store answers, and has a readable record or none", _lock_store, at_launch=False
+    "lock-store",
+    "the lock store answers, and has a readable record or none",
+    _lock_store,
+    at_launch=False,
+    missing=_missing,
 )

@@ -32,7 +32,11 @@ def _subnets(setup: Setup) -> Iterator[Finding]:
             )
 
 
-SUBNETS = Check("subnet", "the subnet exists, in the expected VPC", _subnets)
+def _missing(setup: Setup) -> str | None:
+    return None if setup.subnet_ids else "no subnet is given"
+
+
+SUBNETS = Check("subnet", "the subnet exists, in the expected VPC", _subnets, missing=_missing)
 
 
 def _internet_gateway(setup: Setup) -> Iterator[Finding]:
@@ -46,7 +50,7 @@ def _internet_gateway(setup: Setup) -> Iterator[Finding]:
             )
 
 
-INTERNET_GATEWAY = Check("route", "the subnet routes to an internet gateway", _internet_gateway)
+INTERNET_GATEWAY = Check("route", "the subnet routes to an internet gateway", _internet_gateway, missing=_missing)
 
 
 def _public_addresses(setup: Setup) -> Iterator[Finding]:
@@ -96,4 +100,4 @@ def _public_addresses(setup: Setup) -> Iterator[Finding]:
             )
 
 
-PUBLIC_ADDRESSES = Check("auto-assign", "nothing bites between launch and binding", _public_addresses)
+PUBLIC_ADDRESSES = Check("auto-assign", "nothing bites between launch and binding", _public_addresses, missing=_missing)

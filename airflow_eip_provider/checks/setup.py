@@ -6,7 +6,9 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.readings.gateways import read_gateway
 from airflow_eip_provider.readings.network import Subnet, read_subnet
+from airflow_eip_provider.readings.routes import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
     from airflow_eip_provider.readings.addresses import Address
+    from airflow_eip_provider.readings.gateways import Gateway
+    from airflow_eip_provider.readings.routes import RouteTable
 
 
 @dataclass(kw_only=True)
@@ -26,7 +30,8 @@ class Setup:
     :param subnets_named: instead of those in ``job_flow``.
     :param on_multi_node: "fail", "warn" or "allow", as in ``EmrCreateWithStaticIpOperator``; ``bind_at`` and
         ``accept_self_termination``, too.
-    :param kept_by: the NAT gateway that may keep the address for good; ``None`` for none.
+    :param public_subnet_id: where a NAT gateway is to be made for the tenancy; ``route_table_ids``, too, and instead of
+        both ``nat_gateway_id``, as in ``NatGateway``.
     :param vpc_id: in which the subnets are expected; ``None`` for any.
     :param lock_store: its URI; ``None`` without one.
     :param store_client: makes the client of a lock store, by service and region.
@@ -41,7 +46,9 @@ class Setup:
     on_multi_node: str = "fail"
     bind_at: str = "primary_running"
     accept_self_termination: bool = False
-    kept_by: str | None = None
+    public_subnet_id: str | None = None
+    route_table_ids: Sequence[str] = ()
+    nat_gateway_id: str | None = None
     vpc_id: str | None = None
     lock_store: str | None = None
     store_client: Callable[[str, str | None], Any] | None = None
@@ -58,6 +65,12 @@ class Setup:
         given = (self.job_flow or {}).get("Instances")
         return given if isinstance(given, dict) else {}
 
+    @property
+    def subnet_ids(self) -> Sequence[str]:
+        """Of the subnets that the cluster may be put into."""
+        one, several = self.instances.get("Ec2SubnetId"), self.instances.get("Ec2SubnetIds", ())
+        return self.subnets_named or ([one] if one else several)
+
     @functools.cached_property
     def address(self) -> Address | None:
         """Where the address is (ec2:DescribeAddresses)."""
@@ -66,11 +79,29 @@ class Setup:
     @functools.cached_property
     def subnets(self) -> dict[str, Subnet | None]:
         """Every subnet that the cluster may be put into, by its id (ec2:DescribeSubnets, ec2:DescribeRouteTables)."""
-        one, several = self.instances.get("Ec2SubnetId"), self.instances.get("Ec2SubnetIds", ())
-        named = self.subnets_named or ([one] if one else several)
-        return {subnet_id: self.eip.read(read_subnet(subnet_id)) for subnet_id in named}
+        return {subnet_id: self.eip.read(read_subnet(subnet_id)) for subnet_id in self.subnet_ids}
 
     @property
     def public_subnets(self) -> list[Subnet]:
         """Those in which an Elastic IP is of use."""
         return [subnet for subnet in self.subnets.values() if subnet and subnet.has_internet_gateway]
+
+    @functools.cached_property
+    def public_subnet(self) -> Subnet | None:
+        """Where the NAT gateway is to be made."""
+        name = self.public_subnet_id
+        if name is None or name in self.subnets:
+            return self.subnets.get(str(name))
+        return self.eip.read(read_subnet(name))
+
+    @functools.cached_property
+    def route_tables(self) -> dict[str, RouteTable | None]:
+        """The route tables that are to lead to the NAT gateway, by their ids (ec2:DescribeRouteTables)."""
+        tables = [subnet.table for subnet in (*self.subnets.values(), self.public_subnet) if subnet and subnet.table]
+        known = {table.table_id: table for table in tables}
+        return {name: known.get(name) or self.eip.read(read_table(name)) for name in self.route_table_ids}
+
+    @functools.cached_property
+    def gateway(self) -> Gateway | None:
+        """The NAT gateway that has the address for good (ec2:DescribeNatGateways)."""
+        return self.eip.read(read_gateway(self.nat_gateway_id)) if self.nat_gateway_id else None

@@ -24,8 +24,9 @@ Read VPC Flow Logs from S3, and report which network interfaces connected to a d
 belonged to. A connection by anything but what had the Elastic IP at that time is a stranger's. Nothing is changed.
 
 Who had the address when is what the lock store remembers: the last 50 tenancies. Without a lock store, name the
-interfaces that may connect, or the interface that has the address now is taken. Flow logs prove the interface, not the
-public address that the database saw.
+interfaces that may connect, or the interface that has the address now is taken. Behind a NAT gateway, the nodes of the
+cluster are the tenancy's where their packets are seen at the gateway's interface. Flow logs prove the interface, not
+the public address that the database saw.
 
 The flow log must have, as text, the fields interface-id, pkt-srcaddr, pkt-dstaddr or dstaddr, dstport, tcp-flags,
 action, start and end; with instance-id it tells instances apart that had one private address after the other.
@@ -147,10 +148,15 @@ def _remembered(options: argparse.Namespace, session: Session, lock_store: str) 
     where = parse_uri(lock_store)
     clients: dict[str, Any] = {where.kind: session.hooks.store_client(where.kind, where.region)}
     seen = perform(open_store(lock_store, None).reading(options.allocation_id), clients)
+    where_from: dict[str, Any] = {
+        "allocation_id": options.allocation_id,
+        "emr": session.hooks.emr,
+        "eip": session.hooks.eip,
+    }
     if options.begins_at is not None:
         asked = Period(options.begins_at, options.ends_at or seen.now)
-        return asked, tenancies_of(seen, session.hooks.emr, asked)
-    known = tenancies_of(seen, session.hooks.emr, None)
+        return asked, tenancies_of(seen, **where_from, period=asked)
+    known = tenancies_of(seen, **where_from, period=None)
     chosen = [tenancy for tenancy in known if options.tenancy in {None, tenancy.token}]
     if not chosen:
         what = "no tenancy" if options.tenancy is None else f"no tenancy {options.tenancy}"

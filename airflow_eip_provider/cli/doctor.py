@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.cli.command import FOUND, OK, Command, Parser, add_aws_arguments, add_json_argument
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
-from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.exceptions import InvalidInputError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.checks import Outcome
     from airflow_eip_provider.cli.session import Session
+    from airflow_eip_provider.operators.bindings import Binding
+
+PRIMARY, NAT_GATEWAY = "primary", "nat-gateway"
 
 DESCRIPTION = """\
 Check what a cluster with an Elastic IP depends on: the address, its permissions, the subnet, the shape of the cluster,
-what its security groups let in, and the lock store. Nothing is changed, and nothing launched.
+what its security groups let in, and the lock store; for a NAT gateway, what it takes to make one or the one there is,
+and the routes that lead to it. Nothing is changed, and nothing launched.
 EmrCreateWithStaticIpOperator makes the same checks before it launches a cluster.
 
 Each finding says what is wrong, why that matters, and how to mend it. With an error the launch is refused, or the
@@ -28,9 +32,9 @@ and what a template would fill in, is not seen.
 
 Exit status: 0 no error found; 1 the checks could not be made; 2 wrong arguments; 3 an error found."""
 
-# EC2 alone has DryRun; for DisassociateAddress it would need an association that exists.
+# EC2 alone has DryRun; for these it would need an association or a gateway that exists.
+_UNANSWERED_OF_BINDINGS = {PRIMARY: ("ec2:DisassociateAddress",), NAT_GATEWAY: ("ec2:DeleteNatGateway",)}
 _UNANSWERED = (
-    "ec2:DisassociateAddress",
     "elasticmapreduce:RunJobFlow",
     "elasticmapreduce:AddTags",
     "elasticmapreduce:AddJobFlowSteps",
@@ -53,10 +57,19 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--vpc-id", metavar="ID", help="the VPC that the subnet is expected in")
     parser.add_argument(
         "--binding",
-        default="primary",
-        choices=["primary"],
-        help="where the address is put: the network interface of the primary node (default and only choice)",
+        default=PRIMARY,
+        choices=[PRIMARY, NAT_GATEWAY],
+        help="where the address is put: the network interface of the primary node (default), or a NAT gateway",
     )
+    parser.add_argument("--public-subnet-id", metavar="ID", help="the subnet in which a NAT gateway is made")
+    parser.add_argument(
+        "--route-table-id",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="a route table of the cluster's subnets, which is led to that gateway; may be given again",
+    )
+    parser.add_argument("--nat-gateway-id", metavar="ID", help="or else: the NAT gateway that has the address for good")
     parser.add_argument(
         "--on-multi-node", default="fail", choices=["fail", "warn", "allow"], help="as in the operator (default: fail)"
     )
@@ -79,13 +92,14 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make every check."""
     with only_the_result():
-        from airflow_eip_provider.checks import CHECKS, Setup, examine
+        from airflow_eip_provider.checks import Setup, examine
         from airflow_eip_provider.cli.session import open_session
         from airflow_eip_provider.operators.owner import own_environment
         from airflow_eip_provider.operators.preflight import check_allocation_id, checked_mapping
         from airflow_eip_provider.operators.tenancy import configured_lock_store
 
         check_allocation_id(options.allocation_id)
+        binding = _binding(options)
         given = _read(options.job_flow_overrides) if options.job_flow_overrides else None
         session = open_session(options)
         note(session)
@@ -103,10 +117,10 @@ def run(options: argparse.Namespace) -> int:
             store_client=session.hooks.store_client,
             environment=own_environment(),
         )
-        outcomes = list(examine(setup, CHECKS[options.binding]))
+        outcomes = list(examine(binding.examined(setup), binding.checks))
     findings = [finding for outcome in outcomes for finding in outcome.findings]
     errors = [finding for finding in findings if finding.severity == "error"]
-    unanswered = _unanswered(setup.lock_store)
+    unanswered = _unanswered(options, setup.lock_store)
     if options.json:
         print_json(_facts(session, setup.allocation_id, outcomes, unanswered))
     else:
@@ -125,9 +139,35 @@ def _read(path: str) -> str:
         ) from error
 
 
-def _unanswered(lock_store: str | None) -> list[str]:
+def _binding(options: argparse.Namespace) -> Binding:
+    """
+    Return the binding that is asked about.
+
+    :raises UsageError: when the primary node is given a gateway's parameters.
+    """
+    from airflow_eip_provider.operators.bindings import NatGateway, PrimaryNode
+
+    given = {
+        "public_subnet_id": options.public_subnet_id,
+        "route_table_ids": options.route_table_id,
+        "nat_gateway_id": options.nat_gateway_id,
+    }
+    if options.binding == NAT_GATEWAY:
+        return NatGateway(**given)
+    if any(given.values()):
+        raise UsageError(
+            "checking --binding primary",
+            problem="a NAT gateway's subnet, route table or id is given with it",
+            remedy="leave these out, or ask for --binding nat-gateway",
+        )
+    return PrimaryNode()
+
+
+def _unanswered(options: argparse.Namespace, lock_store: str | None) -> list[str]:
+    """Name the permissions that the launch needs, and of which no call says beforehand whether they are given."""
+    binding = () if options.nat_gateway_id else _UNANSWERED_OF_BINDINGS[options.binding]
     kind = lock_store.partition(":")[0] if lock_store else ""
-    return [*_UNANSWERED, *_UNANSWERED_OF_STORES.get(kind, ())]
+    return [*binding, *_UNANSWERED, *_UNANSWERED_OF_STORES.get(kind, ())]
 
 
 def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:

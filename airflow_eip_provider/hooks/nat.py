@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import error_code, perform
-from airflow_eip_provider.exceptions import AddressNotFoundError, NotKnownYetError
+from airflow_eip_provider.calls import error_code, is_denied, perform
+from airflow_eip_provider.exceptions import AddressNotFoundError, NotKnownYetError, NotPermittedError
 from airflow_eip_provider.hooks.routes import restore
 from airflow_eip_provider.readings.gateways import NO_SUCH_GATEWAY, Gateway, gateway_of, read_tenancy_gateways
-from airflow_eip_provider.readings.tags import as_items
+from airflow_eip_provider.readings.routes import ANYWHERE
+from airflow_eip_provider.readings.tags import ALLOCATION_TAG, as_items
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 log = logging.getLogger(__name__)
 
 ALREADY_ASSOCIATED = "Resource.AlreadyAssociated"
+# DryRun wants a well-formed request; the gateway need not exist for IAM to answer.
+_NO_GATEWAY = "nat-00000000000000000"
 
 
 def create_gateway(
@@ -89,3 +92,32 @@ def remove_gateways(conn: Any, job_flow_id: str, *, allocation_id: str) -> bool:
     for gateway in found:
         remove_gateway(conn, gateway)
     return any(not gateway.is_ending for gateway in found)
+
+
+def ask_permissions(
+    conn: Any, *, subnet_id: str, allocation_id: str, table_ids: Sequence[str]
+) -> Iterator[NotPermittedError]:
+    """
+    Ask IAM, with DryRun, whether this role may make a gateway and lead routes to it; nothing is changed.
+
+    Any answer but UnauthorizedOperation means that IAM let the request through. DeleteNatGateway cannot be asked for:
+    policies allow it for the tags of a gateway, and there is none yet.
+
+    :param conn: a boto3 client of EC2.
+    :return: what it may not.
+    """
+    tags = [{"ResourceType": "natgateway", "Tags": as_items({ALLOCATION_TAG: allocation_id})}]
+    made = {"SubnetId": subnet_id, "AllocationId": allocation_id, "TagSpecifications": tags}
+    asked: list[tuple[str, str, dict[str, Any]]] = [("create_nat_gateway", subnet_id, made)]
+    for table_id in table_ids:
+        route = {"RouteTableId": table_id, "DestinationCidrBlock": ANYWHERE}
+        led = {**route, "NatGatewayId": _NO_GATEWAY}
+        asked += [("create_route", table_id, led), ("replace_route", table_id, led), ("delete_route", table_id, route)]
+    for operation, resource, parameters in asked:
+        try:
+            getattr(conn, operation)(**parameters, DryRun=True)
+        except ClientError as error:
+            if not is_denied(error):
+                continue
+            action = conn.meta.method_to_api_mapping[operation]
+            yield NotPermittedError(f"ec2:{action}", resource=resource)

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.calls import Call, Reading, error_code
+from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.readings.routes import NO_ROUTE
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG, JOB_FLOW_TAG, ROUTE_TAG, tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from airflow_eip_provider.readings.routes import RouteTable
 
 NO_SUCH_GATEWAY = frozenset({"NatGatewayNotFound", "InvalidNatGatewayID.NotFound"})
 _ENDING = frozenset({"deleting", "deleted"})
@@ -95,6 +99,28 @@ def read_gateway(gateway_id: str) -> Reading[Gateway | None]:
             return None
         raise
     return next((gateway_of(item) for item in response["NatGateways"]), None)
+
+
+def read_origin(table: RouteTable, *, allocation_id: str) -> Reading[str]:
+    """
+    Read what a default route leads to when no tenancy has led it elsewhere: an id, or :data:`NO_ROUTE`.
+
+    A route that a tenancy of this address has left behind leads where that one's gateway says that it came from.
+
+    :raises InvalidInputError: when it leads to a tenancy of another address.
+    """
+    target = table.default_route
+    gateway = (yield from read_gateway(target)) if is_gateway(target) else None
+    if gateway is None or gateway.job_flow_id is None:
+        return target
+    if allocation_id not in gateway.associations and not gateway.is_ending:
+        raise InvalidInputError(
+            f"leading the default route of '{table.table_id}' elsewhere",
+            problem=f"it leads to NAT gateway '{target}' of cluster '{gateway.job_flow_id}', a tenancy of another "
+            "Elastic IP",
+            remedy="give each Elastic IP route tables of its own",
+        )
+    return gateway.routes_before.get(table.table_id, NO_ROUTE)
 
 
 def read_carrying_gateway(allocation_id: str) -> Reading[Gateway | None]:

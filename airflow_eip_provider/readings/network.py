@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.calls import Call, Reading, error_code
-from airflow_eip_provider.readings.routes import read_table_of_subnet
+from airflow_eip_provider.readings.routes import RouteTable, read_table_of_subnet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,18 +22,26 @@ _HIGHEST_PORT = 65535
 @dataclass(frozen=True, slots=True)
 class Subnet:
     """
-    A subnet and where its default route leads.
+    A subnet and where its routes lead.
 
     :param assigns_public_ip: EC2 gives each instance a public address of its own at launch.
-    :param has_internet_gateway: its default route leads to one, without which an Elastic IP is useless in it.
-    :param has_gateway_endpoint: S3 or DynamoDB is reached without the internet.
+    :param table: the route table that decides for it.
     """
 
     subnet_id: str
     vpc_id: str
     assigns_public_ip: bool
-    has_internet_gateway: bool
-    has_gateway_endpoint: bool
+    table: RouteTable | None
+
+    @property
+    def has_internet_gateway(self) -> bool:
+        """Whether its default route leads to one, without which an Elastic IP is useless in it."""
+        return self.table is not None and self.table.leads_to_internet_gateway
+
+    @property
+    def has_gateway_endpoint(self) -> bool:
+        """Whether S3 or DynamoDB is reached without the internet."""
+        return self.table is not None and self.table.has_gateway_endpoint
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -86,13 +94,7 @@ def read_subnet(subnet_id: str) -> Reading[Subnet | None]:
         raise
     for item in response["Subnets"]:
         table = yield from read_table_of_subnet(subnet_id, vpc_id=item["VpcId"])
-        return Subnet(
-            subnet_id,
-            vpc_id=item["VpcId"],
-            assigns_public_ip=bool(item.get("MapPublicIpOnLaunch")),
-            has_internet_gateway=table is not None and table.leads_to_internet_gateway,
-            has_gateway_endpoint=table is not None and table.has_gateway_endpoint,
-        )
+        return Subnet(subnet_id, item["VpcId"], assigns_public_ip=bool(item.get("MapPublicIpOnLaunch")), table=table)
     return None
 
 

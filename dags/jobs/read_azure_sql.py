@@ -75,6 +75,7 @@ class Database:
     user: str
     password: str
     encrypt: bool
+    login_timeout_seconds: int = LOGIN_TIMEOUT_SECONDS
 
     def __repr__(self) -> str:
         return f"database {self.name!r} on {self.server}:{self.port}"
@@ -94,7 +95,7 @@ class Database:
                 user=self.user,
                 password=self.password,
                 cafile=certificates,
-                login_timeout=LOGIN_TIMEOUT_SECONDS,
+                login_timeout=self.login_timeout_seconds,
                 autocommit=True,
             )
         except TimeoutError as error:
@@ -241,6 +242,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--table", required=True, help="like sales.orders")
     parser.add_argument("--partition-column", required=True, help="numbers, dates or times, best an indexed column")
     parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--login-timeout-seconds", type=int, default=LOGIN_TIMEOUT_SECONDS, help="default: %(default)s")
     parser.add_argument("--output", required=True, help="like s3://bucket/orders/; what is there is replaced")
     options = parser.parse_args(arguments)
     if options.partitions < 1:
@@ -258,6 +260,7 @@ def run(options: argparse.Namespace) -> None:
         user=user,
         password=password,
         encrypt=options.encrypt == "yes",
+        login_timeout_seconds=options.login_timeout_seconds,
     )
     try:
         schema, queries = plan(

@@ -25,6 +25,7 @@ from tests.operators.conftest import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 __all__ = [
     "allocation_id",
@@ -51,6 +52,24 @@ LOOKS = {
 }
 
 
+# The same for the doctor, but for what it asks with DryRun.
+DOCTOR_LOOKS = {
+    "GetCallerIdentity",
+    "DescribeAddresses",
+    "DescribeInstances",
+    "DescribeNatGateways",
+    "DescribeNetworkInterfaces",
+    "DescribeSubnets",
+    "DescribeRouteTables",
+    "DescribeSecurityGroups",
+    "GetBlockPublicAccessConfiguration",
+    "DescribeTable",
+    "HeadBucket",
+    "GetItem",
+    "GetObject",
+}
+
+
 @dataclass(frozen=True)
 class Said:
     """What the command said, and how it ended."""
@@ -70,6 +89,45 @@ class Said:
     @property
     def reasons(self) -> dict[str, str]:
         return {found["job_flow_id"]: found["reason"] for found in self.result["clusters"]}
+
+
+class Examined(Said):
+    """What the doctor said as JSON."""
+
+    def found(self, check: str) -> dict[str, Any]:
+        """Return the only finding of a check; there is no other error but of this check."""
+        (findings,) = [c["findings"] for c in self.result["checks"] if c["check"] == check]
+        (finding,) = findings
+        assert self.status == (3 if finding["severity"] == "error" else 0), self.out
+        assert all(finding[part] for part in ("subject", "what", "why", "mend"))
+        return finding
+
+    @property
+    def all_found(self) -> dict[str, list[str]]:
+        return {c["check"]: [f["what"] for f in c["findings"]] for c in self.result["checks"] if c["findings"]}
+
+
+@pytest.fixture
+def examine(
+    clocked: Any, allocation_id: str, overrides: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Examined]:
+    """Carry the command out for the address and the overrides, as they are then; nothing may be changed."""
+
+    def run(*arguments: str, file: bool = True, address: str = allocation_id) -> Examined:
+        given = ["doctor", "--allocation-id", address, "--json", *arguments]
+        if file:
+            path = tmp_path / "cluster.json"
+            path.write_text(json.dumps(overrides))
+            given += ["--job-flow-overrides", str(path)]
+        capsys.readouterr()
+        before = clocked.events.read()[-1]["seq"]
+        status = main(given)
+        for event in clocked.events.read(after=before, kind="call"):
+            asked = str(event["request"].get("DryRun")).lower() == "true"
+            assert asked or event["operation"] in DOCTOR_LOOKS, event
+        return Examined(status, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

@@ -41,13 +41,18 @@ class Logs:
         s3.create_bucket(Bucket="flow-logs", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
 
     def flow(self, node: dict[str, str], at: float, **given: Any) -> None:
-        """Note what a node sends to the database in the minute from a time on, and the answer."""
+        """
+        Note what a node sends to the database in the minute from a time on, and the answer.
+
+        :param hop: where the interface's own part of the way ends, if that is not the database.
+        """
         to, port = given.get("to", DATABASE), given.get("port", 1433)
+        hop = given.get("hop", to)
         flags, action = given.get("flags", 3), given.get("action", "ACCEPT")
         who = f"5 {ACCOUNT} {node['interface']} {node['instance']}"
         when = f"{int(at)} {int(at) + 59} {action}"
-        out = f"{node['ip']} {to} 49152 {port} {node['ip']} {to} 6 20 4249"
-        back = f"{to} {node['ip']} {port} 49152 {to} {node['ip']} 6 18 4100"
+        out = f"{node['ip']} {hop} 49152 {port} {node['ip']} {to} 6 20 4249"
+        back = f"{hop} {node['ip']} {port} 49152 {to} {node['ip']} 6 18 4100"
         self._lines += [f"{who} {out} {when} {flags} egress OK", f"{who} {back} {when} 19 ingress OK"]
 
     def write(self, at: float, *, where: str = PLAIN, prefix: str = "", fields: str = FIELDS, name: str = "") -> None:

@@ -145,14 +145,18 @@ def test_refusal_of_the_firewall_ends_the_job_in_the_words_of_azure(
     error = pytds.LoginError("Client with IP address '198.51.100.7' is not allowed to access the server.")
     error.number = 40615
 
-    def refuse(**_: Any) -> None:
+    asked: dict[str, Any] = {}
+
+    def refuse(**given: Any) -> None:
+        asked.update(given)
         raise error
 
     monkeypatch.setattr(job, "pytds", SimpleNamespace(connect=refuse, Error=pytds.Error))
 
     with pytest.raises(SystemExit) as ended:
-        job.main([*OPTIONS.split(), "--encrypt", "no"])
+        job.main([*OPTIONS.split(), "--encrypt", "no", "--login-timeout-seconds", "5"])
 
+    assert asked["login_timeout"] == 5
     assert ended.value.code == (
         "read_azure_sql: database 'sales' on host:1433 refused with error 40615: "
         "Client with IP address '198.51.100.7' is not allowed to access the server."

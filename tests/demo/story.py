@@ -41,8 +41,17 @@ class Log:
     def address(self, minute: float, job_flow_id: str, change: str) -> None:
         self.add(minute, "address", job_flow_id=job_flow_id, change=change, association_id="eipassoc-1")
 
-    def connection(self, minute: float, job_flow_id: str, *, from_ip: str = EIP, error_code: int | None = None) -> None:
-        fields = {"from_ip": from_ip, "admitted": error_code is None, "error_code": error_code}
+    def connection(
+        self,
+        minute: float,
+        job_flow_id: str,
+        *,
+        from_ip: str = EIP,
+        error_code: int | None = None,
+        instance_id: str = "i-1",
+    ) -> None:
+        answer = {"admitted": error_code is None, "error_code": error_code}
+        fields = {"from_ip": from_ip, "instance_id": instance_id, **answer}
         self.add(minute, "connection", service="azure_sql", job_flow_id=job_flow_id, **fields)
 
     def tenancy(self, minute: float, dag_id: str, job_flow_id: str) -> None:

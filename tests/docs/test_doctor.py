@@ -22,10 +22,12 @@ ADDRESS, PRIVATE, PUBLIC, GROUP, STRANGER, ASSOCIATION = (
     "i-05f6a7b8c9d0e1f23",
     "eipassoc-0d1e2f3a4b5c6d7e8",
 )
+NEIGHBOUR, FORGOTTEN = "subnet-0a1a2a3a4a5a6a7a8", "subnet-0b1b2b3b4b5b6b7b8"
+TABLE, MAIN_TABLE, FORGOTTEN_TABLE = "rtb-0c1c2c3c4c5c6c7c8", "rtb-0d1d2d3d4d5d6d7d8", "rtb-0e1e2e3e4e5e6e7e8"
 
 
 @pytest.fixture
-def broken(clocked: Any, ec2: Any) -> dict[str, str]:
+def much_is_wrong(clocked: Any, ec2: Any) -> dict[str, str]:
     """An account in which much is wrong; its ids, by those of the page."""
     allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
     stranger = clocked.steal(allocation_id)
@@ -54,10 +56,40 @@ def broken(clocked: Any, ec2: Any) -> dict[str, str]:
     }
 
 
-def test_the_output_on_the_page_is_what_the_command_prints(broken, capsys, monkeypatch, tmp_path):
-    page = PAGE.read_text()
-    (cluster,) = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
-    ((command, shown),) = re.findall(r"\$ airflow-eip (doctor.*?)\n\n(.*?)```", page, flags=re.DOTALL)
+@pytest.fixture
+def wrong_network(clocked: Any, ec2: Any) -> dict[str, str]:
+    """A network that was not made for a NAT gateway; its ids, by those of the page."""
+    allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    clocked.deny("CreateNatGateway")
+    vpc_id = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    public, private, neighbour, forgotten = (
+        ec2.create_subnet(VpcId=vpc_id, CidrBlock=f"10.9.{k}.0/24")["Subnet"]["SubnetId"] for k in range(4)
+    )
+    (main,) = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc_id]}])["RouteTables"]
+    table, other = (ec2.create_route_table(VpcId=vpc_id)["RouteTable"]["RouteTableId"] for _ in range(2))
+    for subnet, its in ((private, table), (neighbour, table), (forgotten, other)):
+        ec2.associate_route_table(RouteTableId=its, SubnetId=subnet)
+    return {
+        ADDRESS: allocation_id,
+        PUBLIC: public,
+        PRIVATE: private,
+        NEIGHBOUR: neighbour,
+        FORGOTTEN: forgotten,
+        TABLE: table,
+        MAIN_TABLE: main["RouteTableId"],
+        FORGOTTEN_TABLE: other,
+    }
+
+
+@pytest.mark.parametrize(
+    ("heading", "account"),
+    [("An account in which much is wrong", "much_is_wrong"), ("A network that no NAT gateway fits", "wrong_network")],
+)
+def test_the_output_on_the_page_is_what_the_command_prints(heading, account, request, capsys, monkeypatch, tmp_path):
+    broken = request.getfixturevalue(account)
+    (section,) = [part for part in PAGE.read_text().split("\n## ") if part.startswith(heading)]
+    (cluster,) = re.findall(r"```json\n(.*?)```", section, flags=re.DOTALL)
+    ((command, shown),) = re.findall(r"\$ airflow-eip (doctor.*?)\n\n(.*?)```", section, flags=re.DOTALL)
     for ours, theirs in broken.items():
         cluster, command = cluster.replace(ours, theirs), command.replace(ours, theirs)
     monkeypatch.chdir(tmp_path)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.checks import nat as nat_checks
 from airflow_eip_provider.exceptions import GatewayFailedError
-from airflow_eip_provider.operators.bindings import nat_gateway, nat_preflight
+from airflow_eip_provider.operators.bindings import nat_gateway
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.emr import create
 from airflow_eip_provider.readings.clusters import LIVE_STATES
@@ -278,7 +279,7 @@ def test_a_teardown_that_vanished_goes_on_where_it_stopped(
 
 
 def test_lost_answers_make_no_second_gateway(clocked, network, nat, deferrable, monkeypatch):
-    monkeypatch.setattr(nat_preflight, "_check_permissions", lambda *_: None)  # its calls would meet the faults
+    monkeypatch.setattr(nat_checks, "ask_permissions", lambda *_, **__: ())  # its calls would meet the faults
     clocked.faults.add(operation="CreateNatGateway", kind="lost_response", times=2)
     clocked.faults.add(operation="CreateRoute", kind="lost_response", times=1)
     Task(nat(deferrable=deferrable)).run()

@@ -113,6 +113,19 @@ def test_a_missing_permission(refused, clocked, operation):
     refused(f"ec2:{operation}")
 
 
+def test_everything_that_is_wrong_is_said_at_once(refused, clocked, network):
+    clocked.deny("ReplaceRoute")
+    tables = [network.table, UNKNOWN_TABLE]
+    refused(
+        "4 things are wrong",
+        f"(1) permission 'ec2:ReplaceRoute' on '{network.table}'",
+        f"(3) public subnet '{UNKNOWN_SUBNET}'",
+        f"(4) route table '{UNKNOWN_TABLE}'",
+        "airflow-eip doctor",
+        binding=behind(network, public_subnet_id=UNKNOWN_SUBNET, route_table_ids=tables),
+    )
+
+
 def test_what_others_notice_is_warned_of(clocked, nat, network, ec2, logged):
     vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]["VpcId"]
     other = ec2.create_subnet(VpcId=vpc, CidrBlock="172.31.250.0/24")["Subnet"]["SubnetId"]

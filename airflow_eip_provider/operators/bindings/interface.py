@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from airflow_eip_provider.checks import Setup
+    from airflow_eip_provider.checks import Check, Setup
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.readings.addresses import Address
     from airflow_eip_provider.triggers.emr import Target
@@ -67,14 +67,18 @@ class Binding(ABC):
     def makes_gateway(self) -> bool:
         """Whether something is made for the tenancy that must be removed after it."""
 
+    @property
     @abstractmethod
-    def check(self, setup: Setup) -> list[str]:
-        """
-        Check whether this binding can do what is expected of it, before anything is changed.
+    def checks(self) -> Sequence[Check]:
+        """What must be true for it before a launch, in the order in which it is looked at."""
 
-        :return: warnings.
-        :raises PermanentError: naming what is wrong.
+    def examined(self, setup: Setup) -> Setup:
         """
+        Return what its checks look at.
+
+        :raises InvalidInputError: when its parameters are wrong in themselves.
+        """
+        return setup
 
     @abstractmethod
     def bind(self, site: Site) -> Bound | WatchTrigger | None:

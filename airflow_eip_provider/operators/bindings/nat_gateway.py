@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider.checks import GATEWAY_CHECKS, TENANCY_GATEWAY_CHECKS
 from airflow_eip_provider.exceptions import GatewayFailedError, InvalidInputError
 from airflow_eip_provider.hooks.nat import ALREADY_ASSOCIATED, create_gateway, remove_gateway
 from airflow_eip_provider.hooks.routes import lead
 from airflow_eip_provider.operators.binder import Binder
-from airflow_eip_provider.operators.bindings import nat_preflight
 from airflow_eip_provider.operators.bindings.interface import Binding, Bound
-from airflow_eip_provider.readings.gateways import read_tenancy_gateways
+from airflow_eip_provider.readings.gateways import read_origin, read_tenancy_gateways
+from airflow_eip_provider.readings.routes import NO_ROUTE, read_table
 from airflow_eip_provider.readings.tags import (
     ALLOCATION_TAG,
     BINDING_TAG,
@@ -22,14 +25,17 @@ from airflow_eip_provider.readings.tags import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from airflow_eip_provider.checks import Setup
+    from airflow_eip_provider.calls import Reading
+    from airflow_eip_provider.checks import Check, Setup
     from airflow_eip_provider.operators.bindings.interface import Site
     from airflow_eip_provider.readings.addresses import Address
     from airflow_eip_provider.readings.gateways import Gateway
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
+_ID = re.compile(r"(subnet|rtb|nat)-([0-9a-f]{8}|[0-9a-f]{17})")
+_MOST_TABLES = 40  # each is remembered in a tag of the gateway, and EC2 takes 50 (EC2 User Guide, "Tag restrictions")
 _MOST_GATEWAYS = 8  # that EC2 may show as ended for one cluster, before something else must be wrong
 
 
@@ -62,12 +68,48 @@ class NatGateway(Binding):
         """Whether the gateway is made for the tenancy."""
         return self.nat_gateway_id is None
 
-    def check(self, setup: Setup) -> list[str]:
-        """Check the address, the gateway or what it takes to make one, and the routes of the cluster's subnets."""
-        nat_preflight.check_parameters(self)
-        if self.nat_gateway_id is None:
-            return nat_preflight.check_tenancy_gateway(self, setup)
-        return nat_preflight.check_existing_gateway(self.nat_gateway_id, setup)
+    @property
+    def checks(self) -> Sequence[Check]:
+        """The address, the gateway or what it takes to make one, and the routes of the cluster's subnets."""
+        return TENANCY_GATEWAY_CHECKS if self.nat_gateway_id is None else GATEWAY_CHECKS
+
+    def examined(self, setup: Setup) -> Setup:
+        """
+        Tell the checks of the gateway.
+
+        :raises InvalidInputError: when the parameters are not of one of the two forms, or an id is none.
+        """
+        self._check_parameters()
+        return replace(
+            setup,
+            public_subnet_id=self.public_subnet_id,
+            route_table_ids=self.route_table_ids,
+            nat_gateway_id=self.nat_gateway_id,
+        )
+
+    def _check_parameters(self) -> None:
+        tables = self.route_table_ids
+        made = bool(self.public_subnet_id) or bool(tables)
+        if made == bool(self.nat_gateway_id):
+            raise _wrong(
+                "its parameters",
+                "it names both a gateway and what to make one of" if made else "it is empty",
+                "give public_subnet_id and route_table_ids, or else nat_gateway_id",
+            )
+        if self.nat_gateway_id:
+            _check_id("nat_gateway_id", self.nat_gateway_id, "nat")
+            return
+        _check_id("public_subnet_id", self.public_subnet_id, "subnet")
+        if isinstance(tables, str) or not isinstance(tables, Sequence) or not 0 < len(tables) <= _MOST_TABLES:
+            raise _wrong(
+                f"route_table_ids {tables!r}",
+                "this is no list of route tables",
+                f"give a list of 1 to {_MOST_TABLES} ids",
+            )
+        for table_id in tables:
+            _check_id("route_table_ids", table_id, "rtb")
+        if len(set(tables)) < len(tables):
+            raise _wrong(f"route_table_ids {tables!r}", "one is named twice", "name each once")
 
     def bind(self, site: Site) -> Bound | WatchTrigger | None:
         """Gateway made → available → routes led to it → bound."""
@@ -123,7 +165,7 @@ class NatGateway(Binding):
         :param attempt: how many gateways of this cluster have ended: EC2 answers a token that it knows with the gateway
             that was made for it, ended or not.
         """
-        before = site.eip.read(nat_preflight.read_origins(self.route_table_ids, allocation_id=site.allocation_id))
+        before = site.eip.read(_read_origins(self.route_table_ids, allocation_id=site.allocation_id))
         tags = {
             **site.tags,
             ALLOCATION_TAG: site.allocation_id,
@@ -142,6 +184,24 @@ class NatGateway(Binding):
             if gateway is None or not (gateway.is_ending or gateway.state == "failed"):
                 return gateway
         return None
+
+
+def _wrong(what: str, problem: str, remedy: str) -> InvalidInputError:
+    return InvalidInputError(f"checking binding NatGateway, {what}", problem=problem, remedy=remedy)
+
+
+def _check_id(parameter: str, value: object, prefix: str) -> None:
+    if not isinstance(value, str) or not (found := _ID.fullmatch(value)) or found[1] != prefix:
+        raise _wrong(f"{parameter} {value!r}", "this is no such id", f"give what EC2 shows as {prefix}-…")
+
+
+def _read_origins(route_table_ids: Sequence[str], *, allocation_id: str) -> Reading[dict[str, str]]:
+    """Read what the default routes lead to when no tenancy has led them elsewhere, by route table."""
+    origins: dict[str, str] = {}
+    for table_id in route_table_ids:
+        table = yield from read_table(table_id)
+        origins[table_id] = (yield from read_origin(table, allocation_id=allocation_id)) if table else NO_ROUTE
+    return origins
 
 
 def _raise_unless_busy(gateway: Gateway, allocation_id: str) -> None:

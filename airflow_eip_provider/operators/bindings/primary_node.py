@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.checks import CHECKS
-from airflow_eip_provider.operators import preflight
+from airflow_eip_provider.checks import PRIMARY_CHECKS
 from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.bindings.interface import Binding, Bound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from airflow_eip_provider.checks import Setup
+    from airflow_eip_provider.checks import Check
     from airflow_eip_provider.operators.bindings.interface import Site
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
@@ -37,9 +36,10 @@ class PrimaryNode(Binding):
         """Nothing is made."""
         return False
 
-    def check(self, setup: Setup) -> list[str]:
-        """Check the address, the topology, the subnets and who can reach the primary node."""
-        return preflight.require(setup, CHECKS["primary"])
+    @property
+    def checks(self) -> Sequence[Check]:
+        """The address, the topology, the subnets and who can reach the primary node."""
+        return PRIMARY_CHECKS
 
     def bind(self, site: Site) -> Bound | WatchTrigger | None:
         """Primary node running → bound."""

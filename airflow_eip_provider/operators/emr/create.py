@@ -165,7 +165,8 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
             and (adopted := launcher.adopt(self.eip, try_number=state.try_number, remembered=self.remembered_cluster()))
         ):
             self._publish(context, state, adopted, log_uri=launcher.config.get("LogUri"))
-        for warning in self._binding.check(self._setup(launcher.config)):
+        binding = self._binding
+        for warning in preflight.require(binding.examined(self._setup(launcher.config)), binding.checks):
             self.log.warning("%s", warning)
         self.link_address(context)
         return state

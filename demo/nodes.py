@@ -1,0 +1,146 @@
+"""The second act: a cluster with core nodes reads beside a primary node with the address, and behind a NAT gateway."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any
+
+from demo.processes import DemoError
+from demo.runs import Runs
+from demo.timeline import tenancies
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from demo.airflow import Airflow
+    from demo.console import Console
+    from demo.local import LocalAws
+    from demo.processes import Children
+    from demo.timeline import Event
+
+PRIMARY = "three_nodes_primary"
+GATEWAY = "three_nodes_gateway"
+TABLE = "sales.customers"
+_LOOK_SECONDS = 1.5
+_ACT_SECONDS = 600.0
+
+
+def private_network(ec2: Any) -> dict[str, str]:
+    """Make what a cluster behind a NAT gateway needs: a private subnet whose route table leads to S3 and no further."""
+    public = ec2.describe_subnets()["Subnets"]
+    vpc_id = public[0]["VpcId"]
+    (vpc,) = ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"]
+    taken = [ip_network(subnet["CidrBlock"]) for subnet in public]
+    blocks = ip_network(vpc["CidrBlock"]).subnets(new_prefix=24)
+    free = next(block for block in blocks if not any(block.overlaps(other) for other in taken))
+    subnet_id = ec2.create_subnet(VpcId=vpc_id, CidrBlock=str(free))["Subnet"]["SubnetId"]
+    table_id = ec2.create_route_table(VpcId=vpc_id)["RouteTable"]["RouteTableId"]
+    ec2.associate_route_table(RouteTableId=table_id, SubnetId=subnet_id)
+    endpoint = {"VpcEndpointType": "Gateway", "ServiceName": f"com.amazonaws.{ec2.meta.region_name}.s3"}
+    ec2.create_vpc_endpoint(VpcId=vpc_id, RouteTableIds=[table_id], **endpoint)
+    return {"public_subnet_id": public[0]["SubnetId"], "subnet_id": subnet_id, "route_table_id": table_id}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """
+    What a tenancy behind a NAT gateway changes, and puts back.
+
+    :param routes: each route table with what each of its routes leads to.
+    :param gateways: the NAT gateways that are not deleted.
+    :param association_id: of the address.
+    """
+
+    routes: dict[str, dict[str, str]]
+    gateways: tuple[str, ...]
+    association_id: str | None
+
+    @classmethod
+    def read(cls, ec2: Any, *, allocation_id: str) -> Network:
+        """Read it as it is now."""
+        tables = ec2.describe_route_tables()["RouteTables"]
+        (address,) = ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"]
+        gateways = ec2.describe_nat_gateways()["NatGateways"]
+        return cls(
+            routes={table["RouteTableId"]: dict(_route(route) for route in table["Routes"]) for table in tables},
+            gateways=tuple(gateway["NatGatewayId"] for gateway in gateways if gateway["State"] != "deleted"),
+            association_id=address.get("AssociationId"),
+        )
+
+
+def _route(route: dict[str, Any]) -> tuple[str, str]:
+    destination = route.get("DestinationCidrBlock") or route.get("DestinationPrefixListId", "")
+    return destination, route.get("NatGatewayId") or route.get("GatewayId", "")
+
+
+class ManyNodes:
+    """Runs the same step on two clusters of three nodes; the second is launched while the first has the address."""
+
+    def __init__(
+        self, *, console: Console, children: Children, airflow: Airflow, aws: LocalAws, allocation_id: str
+    ) -> None:
+        self._children = children
+        self._aws = aws
+        self._ec2 = aws.client("ec2")
+        self._allocation_id = allocation_id
+        self._runs = Runs(console=console, airflow=airflow, aws=aws)
+        self.before = self._network()
+        self.after = self.before
+
+    def _network(self) -> Network:
+        return Network.read(self._ec2, allocation_id=self._allocation_id)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """How the runs ended."""
+        return self._runs.states
+
+    def cluster(self, dag_id: str) -> str:
+        """Return the cluster that a DAG launched; empty when it launched none."""
+        return next((tenancy.job_flow_id for tenancy in self._tenancies() if tenancy.owner == dag_id), "")
+
+    def _tenancies(self) -> list[Any]:
+        return tenancies(self._aws.events())
+
+    def play(self) -> None:
+        """
+        Run both to the end, and until EC2 has deleted the gateway.
+
+        :raises DemoError: when a process ends, or the whole takes too long.
+        """
+        self._runs.start(PRIMARY)
+        deadline = time.monotonic() + _ACT_SECONDS
+        follows = True
+        while not (self._runs.have_ended(PRIMARY, GATEWAY) and not self.after.gateways):
+            if time.monotonic() > deadline:
+                raise DemoError(f"the clusters of three nodes have not ended: {self._runs.where()}")
+            self._children.check()
+            time.sleep(_LOOK_SECONDS)
+            self._runs.tasks()
+            self._runs.look()
+            if follows and (self.cluster(PRIMARY) or self._runs.have_ended(PRIMARY)):
+                self._runs.start(GATEWAY)
+                follows = False
+            self.after = self._network()
+
+
+def connections(events: Sequence[Event], job_flow_id: str) -> list[Event]:
+    """Return what the database saw of a cluster."""
+    return [
+        event
+        for event in events
+        if event["kind"] == "connection" and event["service"] == "azure_sql" and event["job_flow_id"] == job_flow_id
+    ]
+
+
+def rows(events: Sequence[Event], clusters: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Return a row for each address from which each cluster's nodes were seen."""
+    found: dict[tuple[str, str, str], tuple[set[str], int]] = {}
+    for name, job_flow_id in clusters.items():
+        for event in connections(events, job_flow_id):
+            answer = "admitted" if event["admitted"] else f"refused ({event['error_code']})"
+            nodes, count = found.get((name, str(event["from_ip"]), answer), (set(), 0))
+            found[name, str(event["from_ip"]), answer] = ({*nodes, event["instance_id"]}, count + 1)
+    return [(*key, str(len(nodes)), str(count)) for key, (nodes, count) in found.items()]
