@@ -198,9 +198,7 @@ class _Association:
         from airflow_eip_provider.readings.tags import CLUSTER_TAG
 
         job_flow_id = instance.tags[CLUSTER_TAG]
-        claim = Claim(
-            tenancy, speaker, self._allocation_id, who=f"'{speaker.name}'", handover_seconds=LIMITS.surface
-        )
+        claim = Claim(tenancy, speaker, self._allocation_id, who=f"'{speaker.name}'", handover_seconds=LIMITS.surface)
         token: int | None = None
         made: str | None = None
         try:
