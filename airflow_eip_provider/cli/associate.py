@@ -116,7 +116,7 @@ def _tagged_cluster(session: Session, parameters: Parameters) -> str:
         raise InvalidInputError(
             doing,
             problem="no primary node of an EMR cluster runs there",
-            remedy="launch the cluster first, check clusterVPCID and clusterFunctionTagValue, or name it: --job-flow-id",
+            remedy="launch it first, check clusterVPCID and clusterFunctionTagValue, or name it: --job-flow-id",
         )
     which = ", ".join(f"instance '{i.instance_id}' of cluster '{i.tags.get(CLUSTER_TAG)}'" for i in found)
     raise InvalidInputError(

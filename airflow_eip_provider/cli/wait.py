@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from airflow_eip_provider.cli.command import (
     FAILED,
@@ -82,7 +82,7 @@ def _look(allocation_id: str, job_flow_id: str | None, lock_store: str | None) -
     from airflow_eip_provider.stores.uri import open_store
     from airflow_eip_provider.triggers.eip import read_association
 
-    expect = "associated" if job_flow_id else "free"
+    expect: Literal["associated", "free"] = "associated" if job_flow_id else "free"
     verdict = yield from read_association(allocation_id, job_flow_id=job_flow_id, expect=expect)
     if lock_store is None or verdict.status != "done":
         return verdict

@@ -1,4 +1,4 @@
-"""Waiting in the foreground: a look at AWS again and again, a bound, and an end by a signal that leaves nothing behind."""
+"""Waiting in the foreground: looks at AWS, a bound, and an end by a signal that undoes what was begun."""
 
 from __future__ import annotations
 
