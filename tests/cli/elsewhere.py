@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_eip_provider.cli import waiting
 from airflow_eip_provider.cli.__main__ import main
 from tests.cli.conftest import Said
+from tests.life import clock_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 @dataclass
@@ -25,6 +31,21 @@ class Elsewhere:
     overrides: dict[str, Any]
     directory: Path
     capsys: pytest.CaptureFixture[str]
+    planned: list[tuple[float, Callable[[], Any]]] = field(default_factory=list)
+
+    def meanwhile(self, seconds: float, action: Callable[[], Any]) -> None:
+        """Do something later, while a command waits."""
+        self.planned.append((self.aws.clock.now().timestamp() + seconds, action))
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass for a command that waits, and do what was planned."""
+        self.aws.clock.advance(seconds)
+        now = self.aws.clock.now().timestamp()
+        due = [action for at, action in self.planned if at <= now]
+        self.planned = [(at, action) for at, action in self.planned if at > now]
+        for action in due:
+            with contextlib.redirect_stdout(io.StringIO()):
+                action()
 
     @property
     def vpc_id(self) -> str:
@@ -96,9 +117,10 @@ def elsewhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Elsewhere:
     """The command line, on the local AWS's clock, in no environment and without a lock store."""
-    from tests.life import clock_of  # noqa: PLC0415
-
     for name in ("ENVIRONMENT", "LOCK_STORE"):
         monkeypatch.delenv(f"AIRFLOW__EIP__{name}", raising=False)
-    monkeypatch.setattr(waiting, "time", clock_of(clocked))
-    return Elsewhere(clocked, ec2, emr, allocation_id, overrides, tmp_path, capsys)
+    made = Elsewhere(clocked, ec2, emr, allocation_id, overrides, tmp_path, capsys)
+    clock = clock_of(clocked)
+    clock.sleep = made.sleep
+    monkeypatch.setattr(waiting, "time", clock)
+    return made

@@ -98,7 +98,7 @@ def test_an_address_that_another_has_is_waited_for_and_never_taken(elsewhere: El
     assert "after 300 s of waiting" in said.err
     assert elsewhere.cluster_of_address() == holding
     end = lambda: elsewhere.emr.terminate_job_flows(JobFlowIds=[holding])  # noqa: E731
-    elsewhere.aws.clock.call_later(100, end, name="the other ends")
+    elsewhere.meanwhile(100, end)
     assert elsewhere.associate("--wait", "1h").result["job_flow_id"] == waiting
 
 

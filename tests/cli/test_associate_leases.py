@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.lock.model import Phase
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
 from tests.cli.elsewhere import elsewhere
@@ -72,7 +73,7 @@ def test_an_airflow_job_and_a_cluster_by_hand_queue_behind_each_other(
 ) -> None:
     first = Task(create_operator(), dag_id="first").run()
     by_hand = elsewhere.launch()
-    elsewhere.aws.clock.call_later(600, lambda: teardown(first), name="the first job ends")
+    elsewhere.meanwhile(600, lambda: teardown(first))
     said = elsewhere.associate("--wait", "1h")
     assert said.status == 0, said.err
     assert "waiting: Elastic IP" in said.err
@@ -145,7 +146,7 @@ def test_release_closes_waits_for_steps_and_frees(elsewhere: Elsewhere, record: 
     cancel = lambda: elsewhere.emr.cancel_steps(  # noqa: E731
         ClusterId=job_flow_id, StepIds=[step_id], StepCancellationOption="TERMINATE_PROCESS"
     )
-    elsewhere.aws.clock.call_later(100, cancel, name="the step ends")
+    elsewhere.meanwhile(100, cancel)
     assert elsewhere.about("release", "--wait", "1h").result["released"] is True
     assert record().lease is None
     assert record().history[-1].why == "released by hand"
@@ -230,5 +231,5 @@ def test_wait_for_a_free_address_waits_for_the_lease_too(elsewhere: Elsewhere, e
     said = elsewhere.about("wait", "--free", "--timeout", "5m")
     assert said.status == 1
     assert "is free, and its lease is held by 'testing/cluster/" in said.err
-    elsewhere.aws.clock.call_later(100, lambda: elsewhere.about("release"), name="it is released")
+    elsewhere.meanwhile(100, lambda: main(["release", "--parameters", elsewhere.parameters()]))
     assert elsewhere.about("wait", "--free").status == 0

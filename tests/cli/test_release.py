@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.cli.__main__ import main
 from tests.cli.elsewhere import elsewhere
 from tests.life import Task
 
@@ -85,7 +86,7 @@ def test_status_shows_a_free_address_and_one_that_does_not_exist(elsewhere: Else
 
 def test_wait_ends_when_the_address_is_on_the_cluster(elsewhere: Elsewhere) -> None:
     job_flow_id = elsewhere.launch()
-    elsewhere.aws.clock.call_later(100, lambda: elsewhere.associate(), name="somebody associates it")
+    elsewhere.meanwhile(100, lambda: main(["associate", "--parameters", elsewhere.parameters()]))
     said = elsewhere.about("wait", "--job-flow-id", job_flow_id)
     assert said.status == 0
     assert said.result["job_flow_id"] == job_flow_id
