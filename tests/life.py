@@ -18,8 +18,7 @@ from airflow_eip_provider.hooks import emr as emr_hooks
 from airflow_eip_provider.operators import eip as eip_operators
 from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import create, steps, terminate
-from airflow_eip_provider.sensors import azure as azure_sensors
-from airflow_eip_provider.sensors import eip as eip_sensors
+from airflow_eip_provider.sensors import watching as sensors
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.triggers import emr as emr_triggers
 from airflow_eip_provider.triggers import lock as lock_triggers
@@ -28,7 +27,7 @@ from airflow_eip_provider.triggers import poller, watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TIMED = (phases, create, steps, terminate, eip_operators, azure_sensors, eip_sensors, launch, emr_hooks, emr_triggers)
+_TIMED = (phases, create, steps, terminate, eip_operators, sensors, launch, emr_hooks, emr_triggers)
 
 
 class TaskInstance:
