@@ -30,10 +30,17 @@ def test_running_primary_with_the_tag_gets_the_address(elsewhere: Elsewhere) -> 
     assert str(sent["AllowReassociation"]).lower() == "false"
 
 
-def test_account_and_region_are_said_before_anything_is_changed(elsewhere: Elsewhere) -> None:
-    said = elsewhere.associate()
-    assert said.status == 1
-    assert said.err.startswith(f"AWS account 123456789012, region {elsewhere.aws.region}\n")
+def test_account_and_region_are_said_before_anything_is_changed(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.launch()
+    said_first: list[str] = []
+    bind = associate._Association._bind
+    monkeypatch.setattr(
+        associate._Association, "_bind", lambda *a: said_first.append(elsewhere.capsys.readouterr().err) or bind(*a)
+    )
+    where = elsewhere.associate().result
+    assert f"AWS account {where['account']}, region {elsewhere.aws.region}\n" in said_first[0]
 
 
 def test_an_address_that_is_there_already_is_a_success_and_nothing_is_changed(elsewhere: Elsewhere) -> None:
@@ -102,28 +109,27 @@ def test_an_address_that_another_has_is_waited_for_and_never_taken(elsewhere: El
     assert elsewhere.associate("--wait", "1h").result["job_flow_id"] == waiting
 
 
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ("{'allocationID'", "it is not JSON"),
-        ({"allocationID": ...}, "key 'allocationID' is missing"),
-        ({"clusterVPCID": ...}, "key 'clusterVPCID' is missing"),
-        ({"allocationId": "eipalloc-0123456789abcdef0"}, "unknown key 'allocationId'"),
-        ({"allocationID": 7}, "key 'allocationID' is a number, not a string"),
-        ({"clusterFunctionTagValue": ["Signals"]}, "key 'clusterFunctionTagValue' is a list, not a string"),
-    ],
-)
+BAD = [
+    ("{'allocationID'", "it is not JSON"),
+    ({"allocationID": ...}, "key 'allocationID' is missing"),
+    ({"clusterVPCID": ...}, "key 'clusterVPCID' is missing"),
+    ({"allocationId": "eipalloc-0123456789abcdef0"}, "unknown key 'allocationId'"),
+    ({"allocationID": 7}, "key 'allocationID' is a number, not a string"),
+    ({"clusterFunctionTagValue": ["Signals"]}, "key 'clusterFunctionTagValue' is a list, not a string"),
+]
+
+
 @pytest.mark.parametrize("command", [["associate"], ["status"], ["wait", "--free"], ["release"]])
-def test_bad_parameters_end_with_status_2_and_change_nothing(
-    command: list[str], changed: Any, said: str, elsewhere: Elsewhere
-) -> None:
+def test_bad_parameters_end_with_status_2_and_change_nothing(command: list[str], elsewhere: Elsewhere) -> None:
     elsewhere.launch()
-    path = elsewhere.parameters(changed) if isinstance(changed, str) else elsewhere.parameters(**changed)
-    before = elsewhere.mark()
-    ended = elsewhere.run(*command, "--parameters", path)
-    assert (ended.status, ended.out) == (2, "")
-    assert said in ended.err
-    assert elsewhere.aws.events.read(after=before, kind="call") == []
+    for changed, said in BAD:
+        path = elsewhere.parameters(changed) if isinstance(changed, str) else elsewhere.parameters(**changed)
+        before = elsewhere.mark()
+        ended = elsewhere.run(*command, "--parameters", path)
+        assert (ended.status, ended.out) == (2, "")
+        assert f"parametersValues.json': {said}" in ended.err
+        # No call at all, so none that changes anything.
+        assert elsewhere.aws.events.read(after=before, kind="call") == []
 
 
 def test_missing_file_ends_with_status_2(elsewhere: Elsewhere) -> None:

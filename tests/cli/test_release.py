@@ -115,7 +115,7 @@ def test_wait_for_a_cluster_that_has_ended_fails_at_once(elsewhere: Elsewhere) -
         (["wait"], "nothing is waited for; give either --job-flow-id or --free"),
         (["wait", "--free", "--job-flow-id", "j-1ABC"], "two things are waited for"),
         (["release", "--job-flow-id", "j-lower"], "'j-lower' is no cluster"),
-        (["status", "--lock-store", "dynamodb://t/path"], "reading --lock-store: a table has no path"),
+        (["status", "--lock-store", "dynamodb://table/path"], "reading --lock-store: a table has no path"),
     ],
 )
 def test_wrong_arguments_end_with_status_2(arguments: list[str], said: str, elsewhere: Elsewhere) -> None:
