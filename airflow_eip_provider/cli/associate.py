@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from airflow_eip_provider.readings.addresses import Address, Instance
     from airflow_eip_provider.triggers.watch import Verdict
 
+BY_HAND = "by-hand"  # the owner's environment where none is named, as that of the bootstrap action
+
 DESCRIPTION = """\
 Put an Elastic IP on the primary node of a running EMR cluster that was launched by hand or by another scheduler. The
 cluster is the one in the VPC clusterVPCID whose tag ClusterFunction is clusterFunctionTagValue, if the file has that
@@ -66,7 +68,7 @@ def add_arguments(parser: Parser) -> None:
         "--environment",
         metavar="NAME",
         help="the first part of the name in the lock store (default: the option environment of section eip of "
-        "airflow.cfg, or default)",
+        "airflow.cfg, else by-hand)",
     )
     add_lock_store_argument(parser)
     add_aws_arguments(parser)
@@ -76,15 +78,16 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Find the cluster, wait, and associate."""
     with only_the_result():
-        from airflow_eip_provider.cli.parameters import checked_job_flow_id, read_parameters
+        from airflow_eip_provider.cli.address import checked_job_flow_id
+        from airflow_eip_provider.cli.parameters import read_parameters
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.cli.waiting import deadline_after, stopped_by_sigterm
-        from airflow_eip_provider.operators.owner import UNNAMED_ENVIRONMENT, own_environment
+        from airflow_eip_provider.operators.owner import own_environment
 
         parameters = read_parameters(options.parameters)
         job_flow_id = checked_job_flow_id(options.job_flow_id)
         lock_store = lock_store_of(options)
-        environment = options.environment or own_environment() or UNNAMED_ENVIRONMENT
+        environment = options.environment or own_environment() or BY_HAND
         session = open_session(options)
         note(session)
         work = _Association(session, parameters, lock_store, wait=options.wait, deadline=deadline_after(options.wait))

@@ -146,7 +146,7 @@ def _command(options: argparse.Namespace) -> list[str]:
 
 def _allocation_id(options: argparse.Namespace) -> str:
     """Return the address that is named; an empty string when none is needed."""
-    from airflow_eip_provider.cli.parameters import allocation_id_of
+    from airflow_eip_provider.cli.address import allocation_id_of
     from airflow_eip_provider.exceptions import UsageError
 
     named = allocation_id_of(options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.cli.address import add_address_arguments
 from airflow_eip_provider.cli.command import (
     OK,
     Command,
@@ -14,7 +15,6 @@ from airflow_eip_provider.cli.command import (
     add_lock_store_argument,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
-from airflow_eip_provider.cli.parameters import add_address_arguments
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +46,7 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Look, and show."""
     with only_the_result():
-        from airflow_eip_provider.cli.parameters import required_allocation_id
+        from airflow_eip_provider.cli.address import required_allocation_id
         from airflow_eip_provider.cli.session import lock_store_of, open_session
 
         allocation_id = required_allocation_id(options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from airflow_eip_provider.cli.address import add_address_arguments
 from airflow_eip_provider.cli.command import (
     FAILED,
     OK,
@@ -15,7 +16,6 @@ from airflow_eip_provider.cli.command import (
     span,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
-from airflow_eip_provider.cli.parameters import add_address_arguments
 
 if TYPE_CHECKING:
     import argparse
@@ -47,7 +47,7 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Wait, and say what was seen last."""
     with only_the_result():
-        from airflow_eip_provider.cli.parameters import checked_job_flow_id, required_allocation_id
+        from airflow_eip_provider.cli.address import checked_job_flow_id, required_allocation_id
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.cli.waiting import deadline_after, wait_until
         from airflow_eip_provider.exceptions import UsageError
