@@ -209,8 +209,8 @@ class _Association:
             token = lease.token
             note(f"the lease is that of {claim.who}, token {token}")
             was_there = self._binder.address().network_interface_id == instance.network_interface_id
+            made = None if was_there else job_flow_id  # from now on: a signal may come before the answer
             address = self._bind(job_flow_id, instance)
-            made = None if was_there else job_flow_id
             claim.hand_over(seen, token=token, carrier=job_flow_id)
         except BaseException:
             claim.undo(carrier=made, token=token, terminate=False)

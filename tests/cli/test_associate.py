@@ -169,3 +169,4 @@ def test_sigterm_while_it_binds_leaves_nothing_behind(
     assert end.value.code == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
     assert record().lease is None
+    assert elsewhere.cluster_of_address() is None
