@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,8 +43,16 @@ COMMAND = Command(
 
 
 @pytest.fixture
-def aws(tmp_path: Path) -> Iterator[LocalAws]:
-    with LocalAws(clock=ScaledClock(TIME_SCALE), region=REGION, state_dir=tmp_path / "aws") as served:
+def state() -> Iterator[Path]:
+    """Return a directory that PostgreSQL, which is never root, can reach into; pytest's own are private."""
+    with tempfile.TemporaryDirectory(prefix="airflow-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.fixture
+def aws(state: Path) -> Iterator[LocalAws]:
+    with LocalAws(clock=ScaledClock(TIME_SCALE), region=REGION, state_dir=state / "aws") as served:
         yield served
 
 
@@ -57,10 +66,10 @@ def client(aws: LocalAws) -> Any:
 
 
 @pytest.fixture
-def airflow(aws: LocalAws, tmp_path: Path) -> Iterator[RealAirflow]:
+def airflow(aws: LocalAws, state: Path) -> Iterator[RealAirflow]:
     """An Airflow of this environment, made and not yet started."""
-    children = Children(directory=tmp_path / "children")
-    dags = tmp_path / "dags"
+    children = Children(directory=state / "children")
+    dags = state / "dags"
     dags.mkdir()
     connection = {
         "conn_type": "aws",
@@ -75,7 +84,7 @@ def airflow(aws: LocalAws, tmp_path: Path) -> Iterator[RealAirflow]:
         "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
     }
     try:
-        made = real_airflow(children, venv=Path(sys.prefix), state=tmp_path, dags=dags, extra=extra)
+        made = real_airflow(children, venv=Path(sys.prefix), state=state, dags=dags, extra=extra)
     except DemoError as missing:
         pytest.skip(str(missing))
     try:
@@ -99,12 +108,12 @@ def imported(directory: Path, client: Any, *, allocation_id: str, to: Path) -> N
 
 
 def test_imported_dag_runs_green(
-    aws: LocalAws, client: Any, airflow: RealAirflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    aws: LocalAws, client: Any, airflow: RealAirflow, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(state)
     ec2 = client("ec2")
     allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
-    imported(tmp_path, client, allocation_id=allocation_id, to=tmp_path / "dags" / "signals.py")
+    imported(state, client, allocation_id=allocation_id, to=state / "dags" / "signals.py")
     airflow.migrate()
     airflow.start()
     airflow.wait_for_dags({"signals"})
