@@ -57,12 +57,17 @@ def aws(state: Path) -> Iterator[LocalAws]:
 
 
 @pytest.fixture
-def client(aws: LocalAws) -> Any:
+def client(aws: LocalAws) -> Iterator[Any]:
+    made: list[Any] = []
+
     def make(service: str) -> Any:
         where = {"endpoint_url": aws.endpoint_url, "region_name": REGION}
-        return boto3.client(service, **where, aws_access_key_id="testing", aws_secret_access_key="testing")
+        made.append(boto3.client(service, **where, aws_access_key_id="testing", aws_secret_access_key="testing"))
+        return made[-1]
 
-    return make
+    yield make
+    for each in made:
+        each.close()
 
 
 @pytest.fixture
@@ -90,6 +95,7 @@ def airflow(aws: LocalAws, state: Path) -> Iterator[RealAirflow]:
     try:
         yield made
     finally:
+        made.rest.close()
         children.stop()
 
 
