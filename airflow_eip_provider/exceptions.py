@@ -296,11 +296,11 @@ class NotKnownYetError(TransientError):
 class LeaseLostError(TransientError):
     """The lease went to another owner while this one was not looking; everything that this one did is undone."""
 
-    def __init__(self, allocation_id: str, *, problem: str) -> None:
+    def __init__(self, allocation_id: str, *, who: str = "this task", problem: str) -> None:
         super().__init__(
             f"handing over Elastic IP '{allocation_id}'",
-            problem=f"the lease is no longer this task's: {problem}",
-            remedy="a retry queues again; find out what held this task up for so long",
+            problem=f"the lease is no longer {who}'s: {problem}",
+            remedy=f"a retry queues again; find out what held {who} up for so long",
         )
         self.allocation_id = allocation_id
 
@@ -326,7 +326,8 @@ class AddressBusyError(TransientError):
         super().__init__(
             f"associating Elastic IP '{allocation_id}'",
             problem=f"held by {holder}{waited}",
-            remedy="wait for that job, raise lock_timeout, or free the address with EipReleaseOperator",
+            remedy="wait for that job, raise lock_timeout or --wait, or free the address with EipReleaseOperator or "
+            "airflow-eip release",
         )
         self.allocation_id = allocation_id
         self.holder = holder

@@ -187,6 +187,10 @@ class AirflowRest:
         self._http = httpx.Client(base_url=url, timeout=timeout_seconds, trust_env=False)
         self._authorised = False
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
     @property
     def _health_path(self) -> str:
         return f"{self.api}/monitor/health"

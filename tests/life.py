@@ -18,8 +18,7 @@ from airflow_eip_provider.hooks import emr as emr_hooks
 from airflow_eip_provider.operators import eip as eip_operators
 from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import create, steps, terminate
-from airflow_eip_provider.sensors import azure as azure_sensors
-from airflow_eip_provider.sensors import eip as eip_sensors
+from airflow_eip_provider.sensors import watching as sensors
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.triggers import emr as emr_triggers
 from airflow_eip_provider.triggers import lock as lock_triggers
@@ -28,7 +27,7 @@ from airflow_eip_provider.triggers import poller, watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TIMED = (phases, create, steps, terminate, eip_operators, azure_sensors, eip_sensors, launch, emr_hooks, emr_triggers)
+_TIMED = (phases, create, steps, terminate, eip_operators, sensors, launch, emr_hooks, emr_triggers)
 
 
 class TaskInstance:
@@ -144,19 +143,22 @@ async def _first_event(trigger: Any) -> dict[str, Any]:
     raise AssertionError("the trigger ended without an event")
 
 
-def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the operators and triggers sleep on the local AWS's clock: a sleep turns it."""
-
-    def sleep(seconds: float) -> None:
-        local_aws.clock.advance(seconds)
-
-    async def sleep_async(seconds: float) -> None:
-        await asyncio.to_thread(local_aws.clock.advance, seconds)
+def clock_of(local_aws: Any) -> SimpleNamespace:
+    """Return what stands for the module ``time`` on the local AWS's clock: a sleep turns it."""
 
     def now() -> float:
         return float(local_aws.clock.now().timestamp())
 
-    clock = SimpleNamespace(time=now, monotonic=now, sleep=sleep)
+    return SimpleNamespace(time=now, monotonic=now, sleep=local_aws.clock.advance)
+
+
+def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the operators and triggers sleep on the local AWS's clock: a sleep turns it."""
+
+    async def sleep_async(seconds: float) -> None:
+        await asyncio.to_thread(local_aws.clock.advance, seconds)
+
+    clock = clock_of(local_aws)
     airflows_sensor = next(cls for cls in EipAssociationSensor.__mro__ if cls.__name__ == "BaseSensorOperator")
     monkeypatch.setattr(sys.modules[airflows_sensor.__module__], "time", clock)
     for module in _TIMED:

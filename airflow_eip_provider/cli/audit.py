@@ -7,7 +7,15 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.cli.command import FOUND, OK, Command, Parser, add_aws_arguments, add_json_argument
+from airflow_eip_provider.cli.command import (
+    FOUND,
+    OK,
+    Command,
+    Parser,
+    add_aws_arguments,
+    add_json_argument,
+    add_lock_store_argument,
+)
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError
 
@@ -70,11 +78,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="ID",
         help="without a lock store: a network interface that may connect; may be given again",
     )
-    parser.add_argument(
-        "--lock-store",
-        metavar="URI",
-        help="the lock store (default: the option lock_store of section eip of airflow.cfg)",
-    )
+    add_lock_store_argument(parser)
     add_aws_arguments(parser)
     add_json_argument(parser)
 
@@ -106,9 +110,9 @@ def run(options: argparse.Namespace) -> int:
 def _tenancies(options: argparse.Namespace, session: Session) -> tuple[Period, list[Tenancy]]:
     """Return the time to look at, and who had the address then."""
     from airflow_eip_provider.audit.flow_logs import Period
-    from airflow_eip_provider.operators.tenancy import configured_lock_store
+    from airflow_eip_provider.cli.session import lock_store_of
 
-    lock_store = options.lock_store or configured_lock_store()
+    lock_store = lock_store_of(options)
     if lock_store and not options.interface:
         return _remembered(options, session, lock_store)
     if options.begins_at is None:
@@ -142,12 +146,8 @@ def _remembered(options: argparse.Namespace, session: Session, lock_store: str) 
     """Read the tenancies of the time, of the token, or the newest."""
     from airflow_eip_provider.audit.flow_logs import Period
     from airflow_eip_provider.audit.tenancies import tenancies_of
-    from airflow_eip_provider.calls import perform
-    from airflow_eip_provider.stores.uri import open_store, parse_uri
 
-    where = parse_uri(lock_store)
-    clients: dict[str, Any] = {where.kind: session.hooks.store_client(where.kind, where.region)}
-    seen = perform(open_store(lock_store, None).reading(options.allocation_id), clients)
+    seen = session.hooks.tenancy(lock_store, options.allocation_id).read()
     where_from: dict[str, Any] = {
         "allocation_id": options.allocation_id,
         "emr": session.hooks.emr,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable
 
 # Exit statuses; argparse itself ends with WRONG.
 OK, FAILED, WRONG, FOUND = 0, 1, 2, 3
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Parser(Protocol):
@@ -46,6 +49,27 @@ def add_aws_arguments(parser: Parser) -> None:
     parser.add_argument("--region", metavar="REGION", help="the AWS region (default: the connection's, or boto3's own)")
 
 
+def add_lock_store_argument(parser: Parser) -> None:
+    """Declare which lock store a command uses; ``session.lock_store_of`` resolves it."""
+    parser.add_argument(
+        "--lock-store",
+        metavar="URI",
+        help="the lock store, or none (default: the option lock_store of section eip of airflow.cfg)",
+    )
+
+
 def add_json_argument(parser: Parser) -> None:
     """Declare the other form of a command's result."""
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def span(text: str) -> timedelta:
+    """
+    Read a time span: 90, 90s, 45m, 2h or 1d.
+
+    :raises argparse.ArgumentTypeError: for anything else.
+    """
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
+    if not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no time span such as 90m, 2h or 1d")
+    return timedelta(seconds=int(number) * _UNITS[unit])

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli import audit, doctor, iam_policy, import_cluster, reap
+from airflow_eip_provider.cli import (
+    associate,
+    audit,
+    doctor,
+    iam_policy,
+    import_cluster,
+    reap,
+    release,
+    status,
+    wait,
+)
 from airflow_eip_provider.cli.command import FAILED, WRONG
 from airflow_eip_provider.cli.output import note
 from airflow_eip_provider.exceptions import ElasticIpError, UsageError
@@ -15,11 +25,15 @@ if TYPE_CHECKING:
     from airflow_eip_provider.cli.command import Command
 
 COMMANDS: tuple[Command, ...] = (
+    associate.COMMAND,
     audit.COMMAND,
     doctor.COMMAND,
     iam_policy.COMMAND,
     import_cluster.COMMAND,
     reap.COMMAND,
+    release.COMMAND,
+    status.COMMAND,
+    wait.COMMAND,
 )
 
 

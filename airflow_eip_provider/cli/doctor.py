@@ -6,7 +6,15 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.cli.command import FOUND, OK, Command, Parser, add_aws_arguments, add_json_argument
+from airflow_eip_provider.cli.command import (
+    FOUND,
+    OK,
+    Command,
+    Parser,
+    add_aws_arguments,
+    add_json_argument,
+    add_lock_store_argument,
+)
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
 from airflow_eip_provider.exceptions import InvalidInputError, UsageError
 
@@ -80,11 +88,7 @@ def add_arguments(parser: Parser) -> None:
         help="as in the operator (default: primary_running)",
     )
     parser.add_argument("--accept-self-termination", action="store_true", help="as in the operator")
-    parser.add_argument(
-        "--lock-store",
-        metavar="URI",
-        help="the lock store (default: the option lock_store of section eip of airflow.cfg)",
-    )
+    add_lock_store_argument(parser)
     add_aws_arguments(parser)
     add_json_argument(parser)
 
@@ -93,10 +97,9 @@ def run(options: argparse.Namespace) -> int:
     """Make every check."""
     with only_the_result():
         from airflow_eip_provider.checks import Setup, examine
-        from airflow_eip_provider.cli.session import open_session
+        from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.operators.owner import own_environment
         from airflow_eip_provider.operators.preflight import check_allocation_id, checked_mapping
-        from airflow_eip_provider.operators.tenancy import configured_lock_store
 
         check_allocation_id(options.allocation_id)
         binding = _binding(options)
@@ -113,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
             bind_at=options.bind_at,
             accept_self_termination=options.accept_self_termination,
             vpc_id=options.vpc_id,
-            lock_store=options.lock_store or configured_lock_store(),
+            lock_store=lock_store_of(options),
             store_client=session.hooks.store_client,
             environment=own_environment(),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli.command import OK, Command, Parser, add_aws_arguments
+from airflow_eip_provider.cli.command import OK, Command, Parser, add_aws_arguments, add_lock_store_argument
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
 
 if TYPE_CHECKING:
@@ -56,11 +56,7 @@ def add_arguments(parser: Parser) -> None:
         parser.add_argument(
             flag, action="append", default=None if required else [], required=required, metavar="ARN", help=what + again
         )
-    parser.add_argument(
-        "--lock-store",
-        metavar="URI",
-        help="the lock store (default: the option lock_store of section eip of airflow.cfg)",
-    )
+    add_lock_store_argument(parser)
     parser.add_argument("--log-uri", metavar="URI", help="LogUri of the clusters, from which failed steps are shown")
     parser.add_argument("--account", metavar="NUMBER", help="the AWS account (default: the connection's)")
     add_aws_arguments(parser)
@@ -69,9 +65,8 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the document."""
     with only_the_result():
-        from airflow_eip_provider.cli.session import open_session
+        from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.iam_policy import Configuration, policy_document
-        from airflow_eip_provider.operators.tenancy import configured_lock_store
 
         account, region = options.account, options.region
         if not (account and region):
@@ -87,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
                 instance_roles=options.instance_role,
                 autoscaling_roles=options.autoscaling_role,
                 execution_roles=options.execution_role,
-                lock_store=options.lock_store or configured_lock_store(),
+                lock_store=lock_store_of(options),
                 log_uri=options.log_uri,
                 binding=options.binding,
                 public_subnets=options.public_subnet,

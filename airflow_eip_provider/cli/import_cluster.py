@@ -146,30 +146,15 @@ def _command(options: argparse.Namespace) -> list[str]:
 
 def _allocation_id(options: argparse.Namespace) -> str:
     """Return the address that is named; an empty string when none is needed."""
-    from airflow_eip_provider.cli.parameters import read_parameters
-    from airflow_eip_provider.exceptions import InvalidInputError, UsageError
-    from airflow_eip_provider.operators.preflight import check_allocation_id
+    from airflow_eip_provider.cli.address import allocation_id_of
+    from airflow_eip_provider.exceptions import UsageError
 
-    given = options.allocation_id
-    if options.parameters:
-        named = read_parameters(options.parameters).allocation_id
-        if given not in {None, named}:
-            raise UsageError(
-                "making a DAG",
-                problem=f"--allocation-id is {given!r}, allocationID of --parameters {named!r}",
-                remedy="give one",
-            )
-        return named
-    if given:
-        try:
-            check_allocation_id(given)
-        except InvalidInputError as error:
-            raise UsageError("reading --allocation-id", problem=str(error), remedy="correct it") from error
-    elif options.dag:
+    named = allocation_id_of(options)
+    if options.dag and named is None:
         raise UsageError(
             "making a DAG", problem="no Elastic IP is named", remedy="give --parameters or --allocation-id"
         )
-    return given or ""
+    return named or ""
 
 
 def _text(path: Path) -> str:

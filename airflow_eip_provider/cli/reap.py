@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,16 +13,17 @@ from airflow_eip_provider.cli.command import (
     Parser,
     add_aws_arguments,
     add_json_argument,
+    add_lock_store_argument,
+    span,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from airflow_eip_provider.cli.session import Session
     from airflow_eip_provider.reaper import Found, Outcome, Survey
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 DESCRIPTION = """\
 List the live EMR clusters that were launched for an Elastic IP, and end those whose owner is over, with their lease and
@@ -34,13 +34,6 @@ gone. A cluster of which nothing is known is listed and left alone. That another
 reap only where clusters live no longer than the DAG run that created them.
 
 Exit status: 0 nothing to do, or done; 1 an error; 2 wrong arguments; 3 a dry run that would reap something."""
-
-
-def _span(text: str) -> timedelta:
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
-    if not number.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no time span such as 90m, 2h or 1d")
-    return timedelta(seconds=int(number) * _UNITS[unit])
 
 
 def add_arguments(parser: Parser) -> None:
@@ -61,13 +54,9 @@ def add_arguments(parser: Parser) -> None:
         help="a cluster to reap although nothing is known of its owner, if it runs no step; may be given again",
     )
     parser.add_argument(
-        "--min-age", type=_span, default="1h", metavar="SPAN", help="keep younger clusters, e.g. 90m (default: 1h)"
+        "--min-age", type=span, default="1h", metavar="SPAN", help="keep younger clusters, e.g. 90m (default: 1h)"
     )
-    parser.add_argument(
-        "--lock-store",
-        metavar="URI",
-        help="the lock store (default: the option lock_store of section eip of airflow.cfg)",
-    )
+    add_lock_store_argument(parser)
     add_aws_arguments(parser)
     add_json_argument(parser)
 
@@ -76,9 +65,8 @@ def run(options: argparse.Namespace) -> int:
     """Survey, say so, and reap when told to."""
     with only_the_result():
         from airflow_eip_provider.airflow_compat import dag_run_state
-        from airflow_eip_provider.cli.session import open_session
+        from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.operators.owner import own_environment
-        from airflow_eip_provider.operators.tenancy import configured_lock_store
         from airflow_eip_provider.reaper import Owners, Reaper
 
         owners = Owners(environment=own_environment(), gone=options.environment, run_state=dag_run_state)
@@ -87,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         reaper = Reaper(
             hooks=session.hooks,
             owners=owners,
-            lock_store=options.lock_store or configured_lock_store(),
+            lock_store=lock_store_of(options),
             min_age=options.min_age,
             job_flow_ids=options.job_flow_id,
         )

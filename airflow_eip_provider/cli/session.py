@@ -9,11 +9,13 @@ from airflow.models import Connection
 from botocore.exceptions import NoRegionError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
-from airflow_eip_provider.exceptions import InvalidInputError, MissingConnectionError
+from airflow_eip_provider.exceptions import InvalidInputError, MissingConnectionError, UsageError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
+from airflow_eip_provider.operators.tenancy import configured_lock_store
 from airflow_eip_provider.reaper.hooks import Hooks
+from airflow_eip_provider.stores.uri import parse_uri
 
 if TYPE_CHECKING:
     import argparse
@@ -85,3 +87,21 @@ def open_session(options: argparse.Namespace) -> Session:
     except NoRegionError as error:
         raise InvalidInputError("connecting to AWS", problem="no region is set", remedy="name one: --region") from error
     return Session(hooks, str(hooks.eip.account_id), region)
+
+
+def lock_store_of(options: argparse.Namespace) -> str | None:
+    """
+    Return the lock store that is named, else that of airflow.cfg; ``None`` for none.
+
+    :param options: with that of ``add_lock_store_argument``.
+    :raises UsageError: when the one that is named is malformed.
+    """
+    if options.lock_store is None:
+        return configured_lock_store()
+    if options.lock_store == "none":
+        return None
+    try:
+        parse_uri(options.lock_store)
+    except InvalidInputError as error:
+        raise UsageError("reading --lock-store", problem=error.problem, remedy=error.remedy) from error
+    return str(options.lock_store)

@@ -15,6 +15,7 @@ from airflow_eip_provider.lock.requests import (
     FindCarriers,
     Launch,
     ReadCarrier,
+    ReadRecord,
     Terminate,
     TooLate,
     Unclear,
@@ -68,6 +69,11 @@ class Tenancy:
         self._check_alive = check_alive
         self._remembered = remembered
         self._clock: tuple[float, float] | None = None
+
+    def read(self) -> Seen:
+        """Return the record as it is now."""
+        seen: Seen = self._read(ReadRecord())
+        return seen
 
     def perform(self, program: Program[T], *, launch: Callable[[int], str] | None = None, undoing: bool = False) -> T:
         """

@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_eip_provider.airflow_compat import own_xcom
-from airflow_eip_provider.exceptions import AddressBusyError, LeaseLostError, SupersededError
-from airflow_eip_provider.lock.programs import Lost, Waiting, Yielded, enter, hand_over, undo
-from airflow_eip_provider.lock.sight import Arrival
+from airflow_eip_provider.exceptions import AddressBusyError
+from airflow_eip_provider.lock.programs import Waiting
 from airflow_eip_provider.lock.words import standing_of
+from airflow_eip_provider.operators.claim import Claim
 from airflow_eip_provider.operators.phases import PhasedOperator, State
 from airflow_eip_provider.operators.tenancy import seen_as_hint, seen_of_hint, speaker_of
-from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,14 +72,13 @@ class LeasingOperator(PhasedOperator):
 
         :raises SupersededError: when a newer try is at work.
         """
-        tenancy = cast("Tenancy", self.tenancy)
-        arrival = Arrival(speaker_of(context, state.nonce), cluster_name, handover_seconds, prewarm)
+        claim = self._claim(
+            context, state.nonce, cluster_name=cluster_name, handover_seconds=handover_seconds, prewarm=prewarm
+        )
         waited = event["data"].get("dead_seconds", 0.0) if event else 0.0
-        entered = tenancy.perform(enter(arrival, dead_seconds=waited), launch=launch)
-        if isinstance(entered, Yielded):
-            raise SupersededError(self.allocation_id, problem="a newer try of this task is at work")
+        entered = claim.enter(dead_seconds=waited, launch=launch)
         if isinstance(entered, Waiting):
-            return self._wait_for_lease(context, state, arrival, entered)
+            return self._wait_for_lease(context, state, claim, entered)
         lease = cast("Lease", entered.seen.record.lease)
         self.log.info("The lease of Elastic IP %s is this task's, token %s", self.allocation_id, lease.token)
         state.token, state.seen = lease.token, seen_as_hint(entered.seen)
@@ -92,22 +90,16 @@ class LeasingOperator(PhasedOperator):
         """Keep what a clean-up needs when the deferral's hint is lost; an XCom lives as long as its try."""
         context["ti"].xcom_push(key="tenancy", value={"nonce": state.nonce, "token": state.token})
 
-    def _wait_for_lease(
-        self, context: Context, state: LeasingState, arrival: Arrival, waiting: Waiting
-    ) -> WatchTrigger:
+    def _claim(self, context: Context, nonce: str | None, **arrival: Any) -> Claim:
+        speaker = speaker_of(context, nonce)
+        return Claim(cast("Tenancy", self.tenancy), speaker, self.allocation_id, who="this task", **arrival)
+
+    def _wait_for_lease(self, context: Context, state: LeasingState, claim: Claim, waiting: Waiting) -> WatchTrigger:
         state.waiting_for = "lease"
-        standing = standing_of(waiting.sight, arrival.speaker.owner)
+        standing = standing_of(waiting.sight, claim.speaker.owner)
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, standing)
         context["ti"].xcom_push(key="queue", value=standing.facts())
-        return EipLeaseTrigger(
-            allocation_id=self.allocation_id,
-            lock_store=cast("Tenancy", self.tenancy).uri,
-            speaker=asdict(arrival.speaker),
-            cluster_name=arrival.cluster_name,
-            handover_seconds=arrival.handover_seconds,
-            prewarm=arrival.prewarm,
-            **self.watch(state, deadline=state.lock_deadline),
-        )
+        return claim.watch(**self.watch(state, deadline=state.lock_deadline))
 
     def record_carrier(self, context: Context, state: LeasingState, carrier: str) -> None:
         """
@@ -118,10 +110,7 @@ class LeasingOperator(PhasedOperator):
         if self.tenancy is None:
             return
         known, token = seen_of_hint(cast("dict[str, Any]", state.seen)), cast("int", state.token)
-        handing = hand_over(known, speaker_of(context, state.nonce), token=token, carrier=carrier)
-        handed = self.tenancy.perform(handing)
-        if isinstance(handed, Lost):
-            raise LeaseLostError(self.allocation_id, problem=handed.why)
+        self._claim(context, state.nonce).hand_over(known, token=token, carrier=carrier)
         state.seen = None
 
     def give_back(self, context: Context, state: LeasingState | None, *, carrier: str | None, terminate: bool) -> None:
@@ -136,9 +125,7 @@ class LeasingOperator(PhasedOperator):
         nonce = known.get("nonce")
         if self.tenancy is None or (nonce is None and context["ti"].try_number == 1):
             return  # refused before anything was done; a later try may have an earlier one's work to undo
-        speaker = speaker_of(context, nonce)
-        undoing = undo(speaker, launched=carrier, token=known.get("token"), terminate=terminate)
-        self.tenancy.perform(undoing, undoing=True)
+        self._claim(context, nonce).undo(carrier=carrier, token=known.get("token"), terminate=terminate)
 
     def undo_of_tenancy(self, state: Any, *, launched: str | None, terminate: bool) -> tuple[str, dict[str, Any]]:
         """

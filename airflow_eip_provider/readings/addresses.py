@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.calls import Call, Reading, error_code
 from airflow_eip_provider.readings.gateways import read_carrying_gateway
-from airflow_eip_provider.readings.tags import CLUSTER_TAG, OWNER_TAG, tags_of
+from airflow_eip_provider.readings.tags import CLUSTER_TAG, OWNER_TAG, ROLE_TAG, tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +61,7 @@ class Instance:
     state: str
     subnet_id: str | None
     network_interface_id: str | None
+    vpc_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -130,6 +131,7 @@ def _instance(item: Mapping[str, Any]) -> Instance:
         state=item["State"]["Name"],
         subnet_id=item.get("SubnetId"),
         network_interface_id=primary,
+        vpc_id=item.get("VpcId"),
         tags=tags_of(item.get("Tags")),
     )
 
@@ -142,11 +144,29 @@ def read_all_addresses() -> Reading[list[Address]]:
 
 def read_tagged_instances(tag: str) -> Reading[list[Instance]]:
     """Read the instances that carry a tag, whatever its value; those that were terminated are left out."""
-    live = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped", "shutting-down"]}
+    live = ["pending", "running", "stopping", "stopped", "shutting-down"]
+    return _read_instances([_filter("tag-key", tag), _filter("instance-state-name", *live)])
+
+
+def read_running_primaries(vpc_id: str, *, tags: Mapping[str, str]) -> Reading[list[Instance]]:
+    """
+    Read the running primary instances of EMR clusters in a VPC.
+
+    :param tags: those of their clusters, which EMR gives to the instances, too.
+    """
+    wanted = {ROLE_TAG: "MASTER", **tags}
+    filters = [_filter("vpc-id", vpc_id), _filter("instance-state-name", "running")]
+    return _read_instances([*filters, *(_filter(f"tag:{key}", value) for key, value in wanted.items())])
+
+
+def _filter(name: str, *values: str) -> dict[str, Any]:
+    return {"Name": name, "Values": list(values)}
+
+
+def _read_instances(filters: list[dict[str, Any]]) -> Reading[list[Instance]]:
     found: list[Instance] = []
     token: dict[str, str] = {}
     while True:
-        filters = [{"Name": "tag-key", "Values": [tag]}, live]
         response = yield Call("ec2", "describe_instances", {"Filters": filters, **token})
         found.extend(_instance(item) for group in response["Reservations"] for item in group["Instances"])
         if not response.get("NextToken"):

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 CLUSTER_TAG = "aws:elasticmapreduce:job-flow-id"  # EMR puts it on every instance of a cluster
+ROLE_TAG = "aws:elasticmapreduce:instance-group-role"  # EMR's too: MASTER, CORE or TASK
+FUNCTION_TAG = "ClusterFunction"  # a custom of those who associate an address from the cluster: what it works for
 OWNER_TAG = "airflow-eip:owner-name"  # ours, readable; see operators.owner. EMR gives a cluster's tags to its instances
 OWNER_DIGEST_TAG = "airflow-eip:owner"  # ours, the same for every try of a task instance
 TOKEN_TAG = "airflow-eip:token"  # noqa: S105 - ours, with a lock store: the lease that the cluster was launched under

@@ -10,6 +10,8 @@ from botocore.config import Config
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
+from airflow_eip_provider.hooks.tenancy import Tenancy
+from airflow_eip_provider.stores.uri import parse_uri
 
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 
@@ -44,3 +46,22 @@ class Hooks:
         """Return the boto3 client of a lock store; ``None`` is the connection's own region."""
         here = {"region_name": region_name} if region_name else {}
         return self.store_class(client_type=service, **{**self._shared, **here}).conn
+
+    def clients(self, lock_store: str | None) -> dict[str, Any]:
+        """Return what readings are performed with; those of the lock among them when there is a store."""
+        clients: dict[str, Any] = {"ec2": self.eip.conn, "emr": self.emr.conn}
+        if lock_store:
+            where = parse_uri(lock_store)
+            clients[where.kind] = self.store_client(where.kind, where.region)
+        return clients
+
+    def tenancy(self, lock_store: str, allocation_id: str) -> Tenancy:
+        """Return the lock of an address, for a process that is no task."""
+        return Tenancy(
+            lock_store,
+            allocation_id=allocation_id,
+            eip=self.eip,
+            emr=self.emr,
+            client_for=self.store_client,
+            check_alive=lambda: None,
+        )

@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.hooks.nat import remove_gateways
 from airflow_eip_provider.hooks.teardown import address_on_cluster, free_address
-from airflow_eip_provider.hooks.tenancy import Tenancy
 from airflow_eip_provider.lock.model import Lease, Record
 from airflow_eip_provider.lock.programs import mark_of, release, undo
-from airflow_eip_provider.lock.requests import ReadRecord
 from airflow_eip_provider.lock.words import utc
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.readings.addresses import read_all_addresses, read_tagged_instances
@@ -42,9 +40,8 @@ from airflow_eip_provider.stores.uri import parse_uri
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from airflow_eip_provider.hooks.tenancy import Tenancy
     from airflow_eip_provider.lock.model import Entry
-    from airflow_eip_provider.lock.requests import Program
-    from airflow_eip_provider.lock.store import Seen
     from airflow_eip_provider.readings.clusters import Cluster
     from airflow_eip_provider.reaper.hooks import Hooks
     from airflow_eip_provider.reaper.owners import Judgement, Owners
@@ -199,17 +196,10 @@ class Reaper:
         return Found(cluster, allocation_id, named, decision, reason)
 
     def _record(self, allocation_id: str) -> Record:
-        return self._tenancy(allocation_id).perform(_read()).record if self._lock_store else Record()
+        return self._tenancy(allocation_id).read().record if self._lock_store else Record()
 
     def _tenancy(self, allocation_id: str) -> Tenancy:
-        return Tenancy(
-            str(self._lock_store),
-            allocation_id=allocation_id,
-            eip=self._eip,
-            emr=self._emr,
-            client_for=self._hooks.store_client,
-            check_alive=lambda: None,
-        )
+        return self._hooks.tenancy(str(self._lock_store), allocation_id)
 
     def _steps(self, cluster: Cluster) -> list[str]:
         return [f"step {step.step_id}" for step in self._emr.read(read_active_steps(cluster.job_flow_id))]
@@ -269,11 +259,6 @@ class Reaper:
                     Finding(address.allocation_id, address.public_ip, instance.instance_id, instance.state, job_flow_id)
                 )
         return findings
-
-
-def _read() -> Program[Seen]:
-    seen: Seen = yield ReadRecord()
-    return seen
 
 
 def _part(record: Record, cluster: Cluster) -> Lease | Entry | None:

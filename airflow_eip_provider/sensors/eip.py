@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_eip_provider.airflow_compat import (
-    DEFAULT_DEFERRABLE,
-    AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-)
-from airflow_eip_provider.calls import is_transient, perform
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, AirflowFailException, AirflowSkipException
+from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import (
     AddressNotFoundError,
     ClusterEndedError,
@@ -23,21 +15,19 @@ from airflow_eip_provider.exceptions import (
     InvalidInputError,
     PermanentError,
 )
-from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.links.eip import ElasticIpLink
+from airflow_eip_provider.sensors.watching import WatchingSensor
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger, read_association
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.airflow_compat import Context
-
-_SHORTEST_DEFERRAL_SECONDS = 10
-_DEFERRAL_MARGIN = timedelta(minutes=2)
+    from airflow_eip_provider.triggers.watch import Verdict
 
 
-class EipAssociationSensor(AwsBaseSensor[ElasticIpHook]):
+class EipAssociationSensor(WatchingSensor):
     """
     Wait until an Elastic IP is on a cluster or an instance, or until it is free.
 
@@ -54,7 +44,7 @@ class EipAssociationSensor(AwsBaseSensor[ElasticIpHook]):
     :param deferrable: wait in the triggerer, looking every ``poke_interval`` seconds (at least 10).
     """
 
-    aws_hook_class = ElasticIpHook
+    no_answer = "AWS gave no answer this time: %s"
     template_fields: Sequence[str] = aws_template_fields("allocation_id", "instance_id", "job_flow_id")
     operator_extra_links = (ElasticIpLink(),)
 
@@ -84,73 +74,41 @@ class EipAssociationSensor(AwsBaseSensor[ElasticIpHook]):
             aws_partition=self.hook.conn_partition,
             allocation_id=self.allocation_id,
         )
-        if self.deferrable and not self.poke(context):
-            self._defer()
-        if not self.deferrable:
-            super().execute(context)
-        return self._found
+        return super().execute(context)
 
-    def _defer(self) -> None:
-        self.defer(
-            trigger=EipAssociationTrigger(
-                allocation_id=self.allocation_id,
-                job_flow_id=self.job_flow_id,
-                instance_id=self.instance_id,
-                expect=self.expect,
-                waiter_delay=max(float(self.poke_interval), _SHORTEST_DEFERRAL_SECONDS),
-                deadline=time.time() + float(self.timeout),
-                aws_conn_id=self.aws_conn_id,
-                region_name=self.region_name,
-                verify=self.verify,
-                botocore_config=self.botocore_config,
-            ),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=float(self.timeout)) + _DEFERRAL_MARGIN,
-        )
-
-    def poke(self, context: Context) -> bool:
-        """
-        Look once.
-
-        :raises AirflowFailException: when what is waited for cannot happen any more.
-        """
+    def look(self) -> Verdict:
+        """Look where the address is."""
         self._check_parameters()
         emr = EmrClusterHook(emr_conn_id=None, **self._hook_parameters)
         reading = read_association(
             self.allocation_id, job_flow_id=self.job_flow_id, instance_id=self.instance_id, expect=self.expect
         )
-        try:
-            verdict = perform(reading, {"ec2": self.hook.conn, "emr": emr.conn})
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            self.log.warning("AWS gave no answer this time: %s", error)
-            return False
-        self.log.info("%s", verdict.message)
-        return self._judge({"status": verdict.status, "data": verdict.data})
+        return perform(reading, {"ec2": self.hook.conn, "emr": emr.conn})
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Judge what the triggerer saw."""
-        if event["status"] == "timeout":
-            message = f"Sensor has timed out; last seen: {event['message']}"
-            if self.soft_fail:
-                raise AirflowSkipException(message)
-            raise AirflowSensorTimeout(message)
-        self._judge(event)
-        return self._found
+    def trigger(self, *, waiter_delay: float, deadline: float) -> EipAssociationTrigger:
+        """Return the wait in the triggerer."""
+        return EipAssociationTrigger(
+            allocation_id=self.allocation_id,
+            job_flow_id=self.job_flow_id,
+            instance_id=self.instance_id,
+            expect=self.expect,
+            waiter_delay=waiter_delay,
+            deadline=deadline,
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+            botocore_config=self.botocore_config,
+        )
 
-    def _judge(self, event: dict[str, Any]) -> bool:
-        if event["status"] == "failed":
-            facts = event["data"]
-            error: ElasticIpError = (
-                ClusterEndedError(facts["job_flow_id"], state=facts["state"], reason=facts["reason"])
-                if facts["gone"] == "cluster"
+    def judge(self, status: str, data: dict[str, Any]) -> bool:
+        """Fail when the cluster or the address is gone."""
+        if status == "failed":
+            self._fail(
+                ClusterEndedError(data["job_flow_id"], state=data["state"], reason=data["reason"])
+                if data["gone"] == "cluster"
                 else AddressNotFoundError(self.allocation_id, region=self.hook.conn_region_name)
             )
-            self._fail(error)
-            self._fail(error)
-        self._found = event["data"]
-        return bool(event["status"] == "done")
+        return super().judge(status, data)
 
     def _check_parameters(self) -> None:
         if self.expect not in {"associated", "free"}:

@@ -1,0 +1,290 @@
+"""``airflow-eip associate``: put the address on a cluster that no task launched."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.cli.command import (
+    OK,
+    Command,
+    Parser,
+    add_aws_arguments,
+    add_json_argument,
+    add_lock_store_argument,
+    span,
+)
+from airflow_eip_provider.cli.output import note, only_the_result, print_json
+from airflow_eip_provider.exceptions import AddressBusyError, InvalidInputError, WaitTimeoutError
+
+if TYPE_CHECKING:
+    import argparse
+    from datetime import timedelta
+
+    from airflow_eip_provider.calls import Reading
+    from airflow_eip_provider.cli.parameters import Parameters
+    from airflow_eip_provider.cli.session import Session
+    from airflow_eip_provider.hooks.tenancy import Tenancy
+    from airflow_eip_provider.lock.model import Lease, Record, Speaker
+    from airflow_eip_provider.lock.store import Seen
+    from airflow_eip_provider.operators.claim import Claim
+    from airflow_eip_provider.readings.addresses import Address, Instance
+    from airflow_eip_provider.triggers.watch import Verdict
+
+BY_HAND = "by-hand"  # the owner's environment where none is named, as that of the bootstrap action
+
+DESCRIPTION = """\
+Put an Elastic IP on the primary node of a running EMR cluster that was launched by hand or by another scheduler. The
+cluster is the one in the VPC clusterVPCID whose tag ClusterFunction is clusterFunctionTagValue, if the file has that
+value; or the one that --job-flow-id names. With two that match, nothing is done.
+
+The address is never taken from another: the command waits for it. With a lock store it queues there, behind and before
+the tasks of Airflow, in the name ENVIRONMENT/cluster/ID. It ends when the address is on the cluster, which it then
+keeps until "airflow-eip release", or until the cluster ends. When it fails or is stopped, what it did is undone. Given
+again for the same cluster, it goes on for an earlier one, which ends.
+
+Exit status: 0 the address is on the cluster; 1 an error, or no address in time; 2 wrong arguments."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--parameters",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the parametersValues.json: allocationID, clusterVPCID and, if there is one, clusterFunctionTagValue",
+    )
+    parser.add_argument("--job-flow-id", metavar="ID", help="the cluster, instead of its tag; the VPC is still checked")
+    parser.add_argument(
+        "--wait",
+        type=span,
+        default="30m",
+        metavar="SPAN",
+        help="how long to wait for the cluster's primary node and for the address, e.g. 2h or 0 (default: 30m)",
+    )
+    parser.add_argument(
+        "--environment",
+        metavar="NAME",
+        help="the first part of the name in the lock store (default: the option environment of section eip of "
+        "airflow.cfg, else by-hand)",
+    )
+    add_lock_store_argument(parser)
+    add_aws_arguments(parser)
+    add_json_argument(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Find the cluster, wait, and associate."""
+    with only_the_result():
+        from airflow_eip_provider.cli.address import checked_job_flow_id
+        from airflow_eip_provider.cli.parameters import read_parameters
+        from airflow_eip_provider.cli.session import lock_store_of, open_session
+        from airflow_eip_provider.cli.waiting import deadline_after, stopped_by_sigterm
+        from airflow_eip_provider.operators.owner import own_environment
+
+        parameters = read_parameters(options.parameters)
+        job_flow_id = checked_job_flow_id(options.job_flow_id)
+        lock_store = lock_store_of(options)
+        environment = options.environment or own_environment() or BY_HAND
+        session = open_session(options)
+        note(session)
+        work = _Association(session, parameters, lock_store, wait=options.wait, deadline=deadline_after(options.wait))
+        with stopped_by_sigterm():
+            facts = work.perform(job_flow_id or _tagged_cluster(session, parameters), environment)
+    if options.json:
+        print_json({"account": session.account, "region": session.region, **facts})
+    else:
+        print(
+            f"Elastic IP {facts['allocation_id']} ({facts['public_ip']}) is on cluster {facts['job_flow_id']} "
+            f"(instance {facts['instance_id']})"
+        )
+    return OK
+
+
+def _tagged_cluster(session: Session, parameters: Parameters) -> str:
+    """Find the one running cluster that the parameters describe."""
+    from airflow_eip_provider.readings.addresses import read_running_primaries
+    from airflow_eip_provider.readings.tags import CLUSTER_TAG, FUNCTION_TAG
+
+    value = parameters.tag_value
+    tags = {} if value is None else {FUNCTION_TAG: value}
+    found = session.hooks.eip.read(read_running_primaries(parameters.vpc_id, tags=tags))
+    if len(found) == 1:
+        return found[0].tags[CLUSTER_TAG]
+    tagged = "" if value is None else f" with tag {FUNCTION_TAG}={value}"
+    doing = f"looking for the cluster in VPC '{parameters.vpc_id}'{tagged}"
+    if not found:
+        raise InvalidInputError(
+            doing,
+            problem="no primary node of an EMR cluster runs there",
+            remedy="launch it first, check clusterVPCID and clusterFunctionTagValue, or name it: --job-flow-id",
+        )
+    which = ", ".join(f"instance '{i.instance_id}' of cluster '{i.tags.get(CLUSTER_TAG)}'" for i in found)
+    raise InvalidInputError(
+        doing,
+        problem=f"{len(found)} primary nodes match: {which}",
+        remedy="name the cluster: --job-flow-id; a cluster with three primaries cannot carry an address",
+    )
+
+
+class _Association:
+    """The way of one address to one cluster."""
+
+    def __init__(
+        self, session: Session, parameters: Parameters, lock_store: str | None, *, wait: timedelta, deadline: float
+    ) -> None:
+        from airflow_eip_provider.operators.binder import Binder
+
+        self._hooks = session.hooks
+        self._allocation_id = parameters.allocation_id
+        self._vpc_id = parameters.vpc_id
+        self._lock_store = lock_store
+        self._wait = wait
+        self._deadline = deadline
+        self._clients = session.hooks.clients(lock_store)
+        self._binder = Binder(session.hooks.eip, parameters.allocation_id)
+
+    def perform(self, job_flow_id: str, environment: str) -> dict[str, Any]:
+        """Primary running → lease → address free → bound → handed over; return where the address is."""
+        from airflow_eip_provider.operators.binder import bound_facts
+
+        self._preflight()
+        instance = self._primary(job_flow_id)
+        tenancy = self._hooks.tenancy(self._lock_store, self._allocation_id) if self._lock_store else None
+        token: int | None = None
+        if tenancy is None:
+            address = self._bind(job_flow_id, instance)
+        else:
+            tenancy.store.check()
+            record = tenancy.read().record
+            address = self._binder.address()
+            lease = record.lease
+            if address.network_interface_id != instance.network_interface_id or _is_unsettled(record, job_flow_id):
+                address, token = self._bind_leased(tenancy, _speaker(record, environment, job_flow_id), instance)
+            elif lease is None or lease.carrier != job_flow_id:
+                who = f"'{lease.speaker.name}' has its lease" if lease else "nobody has its lease"
+                note(f"the address is on cluster {job_flow_id} already, but {who} in {self._lock_store}")
+            else:
+                token = lease.token
+        return bound_facts(address, job_flow_id=job_flow_id, token=token)
+
+    def _preflight(self) -> None:
+        from airflow_eip_provider.checks import TARGET_CHECKS, Setup
+        from airflow_eip_provider.operators.preflight import require
+
+        setup = Setup(allocation_id=self._allocation_id, eip=self._hooks.eip, emr=self._hooks.emr)
+        for warning in require(setup, TARGET_CHECKS):
+            note(f"warning: {warning}")
+
+    def _primary(self, job_flow_id: str) -> Instance:
+        """Wait until the primary instance can carry the address, and check where it is."""
+        from airflow_eip_provider.triggers.emr import read_primary_running
+
+        seen = self._until(lambda: read_primary_running(job_flow_id))
+        if seen.status == "pending":
+            raise WaitTimeoutError(f"cluster '{job_flow_id}' to run", last_seen=seen.message, bound="--wait")
+        instance = self._hooks.eip.get_instance(seen.data["instance_id"])
+        if instance is None or instance.vpc_id != self._vpc_id:
+            where = f"in VPC '{instance.vpc_id}'" if instance else "gone"
+            raise InvalidInputError(
+                f"associating Elastic IP '{self._allocation_id}' with cluster '{job_flow_id}'",
+                problem=f"its primary instance '{seen.data['instance_id']}' is {where}, not in VPC '{self._vpc_id}'",
+                remedy="correct clusterVPCID, or name the right cluster",
+            )
+        return instance
+
+    def _bind_leased(self, tenancy: Tenancy, speaker: Speaker, instance: Instance) -> tuple[Address, int]:
+        from airflow_eip_provider.lock.model import LIMITS
+        from airflow_eip_provider.operators.claim import Claim
+        from airflow_eip_provider.readings.tags import CLUSTER_TAG
+
+        job_flow_id = instance.tags[CLUSTER_TAG]
+        claim = Claim(tenancy, speaker, self._allocation_id, who=f"'{speaker.name}'", handover_seconds=LIMITS.surface)
+        token: int | None = None
+        made: str | None = None
+        try:
+            seen, lease = self._lease(claim)
+            token = lease.token
+            note(f"the lease is that of {claim.who}, token {token}")
+            was_there = self._binder.address().network_interface_id == instance.network_interface_id
+            made = None if was_there else job_flow_id  # from now on: a signal may come before the answer
+            address = self._bind(job_flow_id, instance)
+            claim.hand_over(seen, token=token, carrier=job_flow_id)
+        except BaseException:
+            claim.undo(carrier=made, token=token, terminate=False)
+            raise
+        return address, token
+
+    def _lease(self, claim: Claim) -> tuple[Seen, Lease]:
+        """Queue until the lease is this speaker's."""
+        from airflow_eip_provider.cli.waiting import POLL_SECONDS
+        from airflow_eip_provider.lock.programs import Waiting
+        from airflow_eip_provider.lock.words import holder_of
+
+        watch = claim.watch(waiter_delay=POLL_SECONDS, deadline=self._deadline)
+        dead_seconds = 0.0
+        while isinstance(entered := claim.enter(dead_seconds=dead_seconds), Waiting):
+            seen = self._until(watch.look)
+            if seen.status == "pending":
+                holder = seen.data.get("queue", {}).get("holder", holder_of(entered.sight)).removeprefix("held by ")
+                raise self._busy(holder)
+            dead_seconds = seen.data["dead_seconds"]
+        lease = entered.seen.record.lease
+        assert lease is not None  # noqa: S101 - it is held
+        return entered.seen, lease
+
+    def _bind(self, job_flow_id: str, instance: Instance) -> Address:
+        """Wait until nothing carries the address, and bind it."""
+        from airflow_eip_provider.hooks.teardown import free_left_behind
+        from airflow_eip_provider.triggers.eip import read_association
+
+        def free() -> Reading[Verdict]:
+            return read_association(self._allocation_id, job_flow_id=job_flow_id, expect="free", or_left=True)
+
+        interface = str(instance.network_interface_id)
+        while True:
+            bound = self._binder.bind(network_interface_id=interface, instance_id=instance.instance_id)
+            if bound is not None:
+                return bound
+            free_left_behind(self._hooks.emr, self._hooks.eip, allocation_id=self._allocation_id)
+            if self._until(free).status == "pending":
+                raise self._busy(self._binder.place().removeprefix("on "))
+
+    def _until(self, look: Any) -> Verdict:
+        from airflow_eip_provider.cli.waiting import wait_until
+
+        return wait_until(look, self._clients, deadline=self._deadline)
+
+    def _busy(self, holder: str) -> AddressBusyError:
+        return AddressBusyError(self._allocation_id, holder=holder, waited_seconds=self._wait.total_seconds())
+
+
+def _is_unsettled(record: Record, job_flow_id: str) -> bool:
+    """Whether an earlier command for this cluster did not hand over, or the address is about to leave it."""
+    from airflow_eip_provider.lock.model import Phase
+    from airflow_eip_provider.lock.owners import is_cluster_owner
+
+    lease = record.lease
+    if lease is None:
+        return False
+    own = is_cluster_owner(lease.speaker.name, job_flow_id)
+    return lease.phase is not Phase.HELD and (own or lease.carrier == job_flow_id)
+
+
+def _speaker(record: Record, environment: str, job_flow_id: str) -> Speaker:
+    """Speak for the cluster from now on: a newer try than those that are known."""
+    from airflow_eip_provider.lock.model import Speaker
+    from airflow_eip_provider.lock.owners import cluster_owner, digest_of
+
+    name = cluster_owner(environment, job_flow_id)
+    owner = digest_of(name)
+    known = [record.lease, *record.queue]
+    tries = [part.speaker.try_number for part in known if part is not None and part.speaker.owner == owner]
+    return Speaker(owner, name, max(tries, default=0) + 1, secrets.token_hex(8))
+
+
+COMMAND = Command(
+    "associate", "put the address on a cluster that was launched elsewhere", DESCRIPTION, add_arguments, run
+)

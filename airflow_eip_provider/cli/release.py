@@ -1,0 +1,195 @@
+"""``airflow-eip release``: give the address back that a cluster does not need any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.cli.address import add_address_arguments
+from airflow_eip_provider.cli.command import (
+    OK,
+    Command,
+    Parser,
+    add_aws_arguments,
+    add_json_argument,
+    add_lock_store_argument,
+    span,
+)
+from airflow_eip_provider.cli.output import note, only_the_result, print_json
+from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, WaitTimeoutError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from airflow_eip_provider.cli.session import Session
+    from airflow_eip_provider.hooks.tenancy import Tenancy
+    from airflow_eip_provider.lock.model import Lease
+    from airflow_eip_provider.readings.addresses import Holder
+
+DESCRIPTION = """\
+Take an Elastic IP off the cluster that has it, and end that cluster's lease in the lock store: the next in the queue
+need not wait for the cluster's end. While steps of the cluster run, nothing is done, unless --wait says how long to
+wait for their end. What "airflow-eip associate" or a bootstrap action put there is released as it is; what a task of
+Airflow put there only when --job-flow-id names the cluster. What is on a NAT gateway of your own, or on anything else
+that is no cluster, is left alone.
+
+Safe to give twice, or late. Without a lock store, clusters that tasks launched are known by their tags.
+
+Exit status: 0 the address is not on the cluster any more; 1 an error, or steps that run; 2 wrong arguments."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    add_address_arguments(parser)
+    parser.add_argument("--job-flow-id", metavar="ID", help="the cluster (default: the one that has the address)")
+    parser.add_argument(
+        "--wait",
+        type=span,
+        default="0",
+        metavar="SPAN",
+        help="how long to wait for running steps, e.g. 2h (default: 0)",
+    )
+    add_lock_store_argument(parser)
+    add_aws_arguments(parser)
+    add_json_argument(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Find the cluster, close the lease, wait for the steps, and release."""
+    with only_the_result():
+        from airflow_eip_provider.cli.address import checked_job_flow_id, required_allocation_id
+        from airflow_eip_provider.cli.session import lock_store_of, open_session
+        from airflow_eip_provider.cli.waiting import deadline_after
+
+        allocation_id = required_allocation_id(options)
+        named = checked_job_flow_id(options.job_flow_id)
+        lock_store = lock_store_of(options)
+        session = open_session(options)
+        note(session)
+        work = _Release(session, allocation_id, lock_store, deadline=deadline_after(options.wait))
+        job_flow_id = named or work.find()
+        released = work.perform(job_flow_id) if job_flow_id else False
+    if options.json:
+        where = {"account": session.account, "region": session.region}
+        print_json({**where, "allocation_id": allocation_id, "job_flow_id": job_flow_id, "released": released})
+    elif released:
+        print(f"Elastic IP {allocation_id} is off cluster {job_flow_id}")
+    else:
+        print(f"Elastic IP {allocation_id} is not on {f'cluster {named}' if named else 'any cluster'}: nothing to do")
+    return OK
+
+
+class _Release:
+    """The way of one address from one cluster."""
+
+    def __init__(self, session: Session, allocation_id: str, lock_store: str | None, *, deadline: float) -> None:
+        self._session = session
+        self._hooks = session.hooks
+        self._allocation_id = allocation_id
+        self._deadline = deadline
+        self._tenancy: Tenancy | None = session.hooks.tenancy(lock_store, allocation_id) if lock_store else None
+
+    def find(self) -> str | None:
+        """
+        Return the cluster that has the address, or its lease, if it may be released without being named.
+
+        :raises InvalidInputError: for what is no cluster's, and for what a task of Airflow put there.
+        """
+        holder = self._holder()
+        lease = self._tenancy.read().record.lease if self._tenancy else None
+        if holder is None:
+            return self._of_lease(lease)
+        if holder.job_flow_id is None:
+            raise self._refusal(
+                f"it is on {holder.description}, which is no EMR cluster",
+                "nothing was changed; what keeps the address there gives it back",
+            )
+        if lease is not None and lease.carrier == holder.job_flow_id:
+            self._check_by_hand(lease)
+        elif lease is not None:
+            raise self._refusal(
+                f"it is on {holder.description}, and '{lease.speaker.name}' has its lease",
+                f"if it is to leave that cluster, name it: --job-flow-id {holder.job_flow_id}",
+            )
+        elif _is_tasks(holder):
+            raise self._of_a_task(holder.description, holder.job_flow_id)
+        return holder.job_flow_id
+
+    def _of_lease(self, lease: Lease | None) -> str | None:
+        """Return the cluster of a lease whose address is off already: an earlier release did not come to its end."""
+        from airflow_eip_provider.readings.lock import is_cluster
+
+        if lease is None or lease.carrier is None or not is_cluster(lease.carrier):
+            return None
+        self._check_by_hand(lease)
+        return lease.carrier
+
+    def _check_by_hand(self, lease: Lease) -> None:
+        from airflow_eip_provider.lock.owners import is_cluster_owner
+
+        job_flow_id = str(lease.carrier)
+        if not is_cluster_owner(lease.speaker.name, job_flow_id):
+            raise self._of_a_task(f"'{lease.speaker.name}' on cluster '{job_flow_id}'", job_flow_id)
+
+    def _of_a_task(self, whose: str, job_flow_id: str) -> InvalidInputError:
+        return self._refusal(
+            f"it is leased to {whose}, a task of Airflow",
+            f"its teardown gives it back; to do so before, name the cluster: --job-flow-id {job_flow_id}",
+        )
+
+    def _refusal(self, problem: str, remedy: str) -> InvalidInputError:
+        return InvalidInputError(f"releasing Elastic IP '{self._allocation_id}'", problem=problem, remedy=remedy)
+
+    def _holder(self) -> Holder | None:
+        address = self._hooks.eip.get_address(self._allocation_id)
+        if address is None:
+            raise AddressNotFoundError(self._allocation_id, region=self._session.region)
+        return None if address.is_free else self._hooks.eip.get_holder(address)
+
+    def perform(self, job_flow_id: str) -> bool:
+        """
+        No further step → no step left → address free → lease released.
+
+        :return: whether there was something to release.
+        """
+        from airflow_eip_provider.hooks.teardown import free_address
+        from airflow_eip_provider.lock.programs import close, release
+
+        holder = self._holder()
+        there = holder is not None and holder.job_flow_id == job_flow_id
+        lease = self._tenancy.read().record.lease if self._tenancy else None
+        if not there and (lease is None or lease.carrier != job_flow_id):
+            return False
+        self._wait_for_steps(job_flow_id, closed=False)
+        if self._tenancy is not None and self._tenancy.perform(close(job_flow_id)):
+            self._wait_for_steps(job_flow_id, closed=True)
+        free_address(self._hooks.eip, allocation_id=self._allocation_id, job_flow_id=job_flow_id)
+        if self._tenancy is not None:
+            self._tenancy.perform(release(job_flow_id, why="released by hand"))
+        return True
+
+    def _wait_for_steps(self, job_flow_id: str, *, closed: bool) -> None:
+        """
+        Wait until no step runs: first before anything is changed, then for what started meanwhile.
+
+        :raises WaitTimeoutError: naming the steps.
+        """
+        from airflow_eip_provider.cli.waiting import wait_until
+        from airflow_eip_provider.triggers.emr import read_no_step_runs
+
+        clients = self._hooks.clients(None)
+        seen = wait_until(lambda: read_no_step_runs(job_flow_id), clients, deadline=self._deadline)
+        if seen.status == "pending":
+            state = "its lease is closed, so no fenced step starts any more" if closed else "nothing was changed"
+            raise WaitTimeoutError(
+                f"the steps of cluster '{job_flow_id}' to end", last_seen=f"{seen.message} ({state})", bound="--wait"
+            )
+
+
+def _is_tasks(holder: Holder) -> bool:
+    """Whether a task launched the cluster, by its tags."""
+    from airflow_eip_provider.readings.tags import OWNER_DIGEST_TAG
+
+    return OWNER_DIGEST_TAG in holder.tags
+
+
+COMMAND = Command("release", "give an address back from a cluster", DESCRIPTION, add_arguments, run)

@@ -1,0 +1,196 @@
+"""``airflow-eip status``: where the address is, whose turn it is, and who had it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.cli.address import add_address_arguments
+from airflow_eip_provider.cli.command import (
+    OK,
+    Command,
+    Parser,
+    add_aws_arguments,
+    add_json_argument,
+    add_lock_store_argument,
+)
+from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from airflow_eip_provider.cli.session import Session
+    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lock.sight import Sight
+    from airflow_eip_provider.readings.addresses import Address, Holder
+    from airflow_eip_provider.readings.clusters import Cluster, Step
+
+DESCRIPTION = """\
+Show where an Elastic IP is: what carries it, and the state and the steps of that cluster. With a lock store also who
+has its lease since when, who queues for it, and who had it last. Nothing is changed.
+
+Exit status: 0 shown; 1 an error; 2 wrong arguments."""
+
+_LAST = 5
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    add_address_arguments(parser)
+    add_lock_store_argument(parser)
+    add_aws_arguments(parser)
+    add_json_argument(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Look, and show."""
+    with only_the_result():
+        from airflow_eip_provider.cli.address import required_allocation_id
+        from airflow_eip_provider.cli.session import lock_store_of, open_session
+
+        allocation_id = required_allocation_id(options)
+        lock_store = lock_store_of(options)
+        session = open_session(options)
+        note(session)
+        status = _look(session, allocation_id, lock_store)
+    if options.json:
+        print_json({"account": session.account, "region": session.region, **_facts(status)})
+    else:
+        _print(status)
+    return OK
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    """What one look found; without a lock store there is no ``sight``."""
+
+    address: Address
+    holder: Holder | None
+    cluster: Cluster | None
+    steps: list[Step]
+    lock_store: str | None
+    sight: Sight | None
+
+    @property
+    def record(self) -> Record | None:
+        return self.sight.seen.record if self.sight else None
+
+
+def _look(session: Session, allocation_id: str, lock_store: str | None) -> _Status:
+    from airflow_eip_provider.exceptions import AddressNotFoundError
+    from airflow_eip_provider.lock.sight import look
+    from airflow_eip_provider.readings.clusters import read_active_steps
+
+    eip, emr = session.hooks.eip, session.hooks.emr
+    sight = session.hooks.tenancy(lock_store, allocation_id).perform(look()) if lock_store else None
+    address = eip.get_address(allocation_id)
+    if address is None:
+        raise AddressNotFoundError(allocation_id, region=session.region)
+    holder = None if address.is_free else eip.get_holder(address)
+    job_flow_id = holder.job_flow_id if holder else None
+    return _Status(
+        address=address,
+        holder=holder,
+        cluster=emr.get_cluster(job_flow_id) if job_flow_id else None,
+        steps=emr.read(read_active_steps(job_flow_id)) if job_flow_id else [],
+        lock_store=lock_store,
+        sight=sight,
+    )
+
+
+def _print(status: _Status) -> None:
+    for name, text in _lines(status):
+        print(f"{name:<12}{text}")
+    record = status.record
+    if record is not None and record.queue:
+        from airflow_eip_provider.lock.words import utc
+
+        rows = [(str(k), utc(e.arrived_at), e.speaker.name) for k, e in enumerate(record.queue, 1)]
+        print()
+        print_table(("QUEUE", "SINCE", "OWNER"), rows)
+    if record is not None and record.history:
+        from airflow_eip_provider.lock.words import utc
+
+        last = [
+            (str(t.token), t.carrier or "-", utc(t.taken_at), utc(t.ended_at), f"{t.owner}: {t.why}")
+            for t in reversed(record.history[-_LAST:])
+        ]
+        print()
+        print_table(("TOKEN", "LAST ON", "FROM", "TO", "OWNER AND END"), last)
+
+
+def _lines(status: _Status) -> Iterator[tuple[str, str]]:
+    address, cluster = status.address, status.cluster
+    yield "address", f"{address.allocation_id} ({address.public_ip})"
+    yield "on", status.holder.description if status.holder else "nothing: it is free"
+    if cluster is not None:
+        steps = ", ".join(f"{step.step_id} {step.state} ({step.name})" for step in reversed(status.steps))
+        yield "cluster", f"{cluster.job_flow_id} ({cluster.name}) is {cluster.state}"
+        yield "steps", steps or "none is running or pending"
+    yield "lock store", status.lock_store or "none"
+    if status.sight is not None:
+        yield "lease", _lease_in_words(status.sight)
+
+
+def _lease_in_words(sight: Sight) -> str:
+    from airflow_eip_provider.lock.sight import Standing, standing
+    from airflow_eip_provider.lock.words import holder_of
+
+    lease = sight.seen.record.lease
+    if lease is None:
+        return holder_of(sight)
+    over = {
+        Standing.DEAD: "; what it was for has ended, so the next owner takes over at once",
+        Standing.LATE: "; it was never handed over, so the next owner closes it",
+    }
+    return f"{holder_of(sight)}, token {lease.token}{over.get(standing(sight), '')}"
+
+
+def _facts(status: _Status) -> dict[str, Any]:
+    cluster, holder = status.cluster, status.holder
+    return {
+        **status.address.facts(job_flow_id=holder.job_flow_id if holder else None),
+        "free": status.address.is_free,
+        "holder": holder.description if holder else None,
+        "permanent": bool(holder and holder.permanent),
+        "cluster": cluster and {"name": cluster.name, "state": cluster.state, "reason": cluster.reason},
+        "steps": [{"step_id": step.step_id, "name": step.name, "state": step.state} for step in status.steps],
+        "lock_store": status.lock_store,
+        **_facts_of_lock(status),
+    }
+
+
+def _facts_of_lock(status: _Status) -> dict[str, Any]:
+    from airflow_eip_provider.lock.sight import standing
+    from airflow_eip_provider.lock.words import utc
+
+    if status.sight is None or status.record is None:
+        return {"lease": None, "queue": [], "history": []}
+    record, lease = status.record, status.record.lease
+    return {
+        "lease": lease
+        and {
+            "token": lease.token,
+            "owner": lease.speaker.name,
+            "phase": lease.phase.value,
+            "standing": standing(status.sight).name.lower(),
+            "carrier": lease.carrier,
+            "since": utc(lease.taken_at),
+        },
+        "queue": [{"owner": entry.speaker.name, "since": utc(entry.arrived_at)} for entry in record.queue],
+        "history": [
+            {
+                "token": tenancy.token,
+                "owner": tenancy.owner,
+                "carrier": tenancy.carrier,
+                "from": utc(tenancy.taken_at),
+                "to": utc(tenancy.ended_at),
+                "why": tenancy.why,
+            }
+            for tenancy in reversed(record.history)
+        ],
+    }
+
+
+COMMAND = Command("status", "show where an address is and who queues for it", DESCRIPTION, add_arguments, run)

@@ -1,0 +1,104 @@
+"""``airflow-eip wait``: until the address is on a cluster, or is free."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from airflow_eip_provider.cli.address import add_address_arguments
+from airflow_eip_provider.cli.command import (
+    FAILED,
+    OK,
+    Command,
+    Parser,
+    add_aws_arguments,
+    add_json_argument,
+    add_lock_store_argument,
+    span,
+)
+from airflow_eip_provider.cli.output import note, only_the_result, print_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from airflow_eip_provider.calls import Reading
+    from airflow_eip_provider.lock.sight import Sight
+    from airflow_eip_provider.triggers.watch import Verdict
+
+DESCRIPTION = """\
+Wait until an Elastic IP is on a cluster, or until it is free; with a lock store free means that nobody has its lease
+either. Nothing is changed, and no place in the queue is taken: who wants the address uses "airflow-eip associate".
+
+Exit status: 0 it is; 1 an error, or not in time, with what was seen last; 2 wrong arguments."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    add_address_arguments(parser)
+    parser.add_argument("--job-flow-id", metavar="ID", help="wait until the address is on this cluster; or else")
+    parser.add_argument("--free", action="store_true", help="wait until the address is free")
+    parser.add_argument(
+        "--timeout", type=span, default="30m", metavar="SPAN", help="for how long, e.g. 2h (default: 30m)"
+    )
+    add_lock_store_argument(parser)
+    add_aws_arguments(parser)
+    add_json_argument(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Wait, and say what was seen last."""
+    with only_the_result():
+        from airflow_eip_provider.cli.address import checked_job_flow_id, required_allocation_id
+        from airflow_eip_provider.cli.session import lock_store_of, open_session
+        from airflow_eip_provider.cli.waiting import deadline_after, wait_until
+        from airflow_eip_provider.exceptions import UsageError
+
+        allocation_id = required_allocation_id(options)
+        job_flow_id = checked_job_flow_id(options.job_flow_id)
+        if bool(job_flow_id) == options.free:
+            problem = "two things are" if options.free else "nothing is"
+            raise UsageError("waiting", problem=f"{problem} waited for", remedy="give either --job-flow-id or --free")
+        lock_store = lock_store_of(options) if options.free else None
+        session = open_session(options)
+        note(session)
+        verdict = wait_until(
+            lambda: _look(allocation_id, job_flow_id, lock_store),
+            session.hooks.clients(lock_store),
+            deadline=deadline_after(options.timeout),
+        )
+    done = verdict.status == "done"
+    if options.json:
+        where = {"account": session.account, "region": session.region}
+        print_json({**where, "done": done, "last_seen": verdict.message, **verdict.data})
+    elif done:
+        print(verdict.message)
+    if not done:
+        note(f"error: not in time; last seen: {verdict.message}")
+    return OK if done else FAILED
+
+
+def _look(allocation_id: str, job_flow_id: str | None, lock_store: str | None) -> Reading[Verdict]:
+    from airflow_eip_provider.lock.sight import look
+    from airflow_eip_provider.readings.lock import performed
+    from airflow_eip_provider.stores.uri import open_store
+    from airflow_eip_provider.triggers.eip import read_association
+
+    expect: Literal["associated", "free"] = "associated" if job_flow_id else "free"
+    verdict = yield from read_association(allocation_id, job_flow_id=job_flow_id, expect=expect)
+    if lock_store is None or verdict.status != "done":
+        return verdict
+    sight = yield from performed(look(), store=open_store(lock_store, None), allocation_id=allocation_id)
+    return _unless_leased(verdict, sight)
+
+
+def _unless_leased(verdict: Verdict, sight: Sight) -> Verdict:
+    """Judge a free address by its lease; one that has ended by fact is nobody's, although it is still written down."""
+    from airflow_eip_provider.lock.sight import Standing, standing
+    from airflow_eip_provider.lock.words import holder_of
+    from airflow_eip_provider.triggers.watch import Verdict as Seen
+
+    if sight.seen.record.lease is None or standing(sight) is Standing.DEAD:
+        return verdict
+    return Seen("pending", f"{verdict.message}, and its lease is {holder_of(sight)}", verdict.data)
+
+
+COMMAND = Command("wait", "wait until an address is on a cluster or free", DESCRIPTION, add_arguments, run)

@@ -1,0 +1,88 @@
+"""How a sensor lives: it looks once, and then waits in its worker or in the triggerer, to the same end."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
+
+from airflow_eip_provider.airflow_compat import AirflowSensorTimeout, AirflowSkipException
+from airflow_eip_provider.calls import is_transient
+from airflow_eip_provider.hooks.eip import ElasticIpHook
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+
+_SHORTEST_DEFERRAL_SECONDS = 10
+_DEFERRAL_MARGIN = timedelta(minutes=2)
+
+
+class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
+    """
+    Look until something is decided; returns what was found.
+
+    Subclasses give ``look``, ``trigger``, and ``judge`` when a look can also show that there is nothing to wait for.
+    """
+
+    aws_hook_class = ElasticIpHook
+    no_answer: ClassVar[str] = "No answer this time: %s"
+
+    deferrable: bool
+    _found: Any
+
+    def look(self) -> Verdict:
+        """Look once."""
+        raise NotImplementedError
+
+    def trigger(self, *, waiter_delay: float, deadline: float) -> WatchTrigger:
+        """Return the wait in the triggerer."""
+        raise NotImplementedError
+
+    def judge(self, status: str, data: dict[str, Any]) -> bool:
+        """Keep what was found, and say whether that is the end."""
+        self._found = data
+        return status == "done"
+
+    def execute(self, context: Context) -> Any:
+        """Look once, then wait in the way that was chosen; the same result either way."""
+        if not self.deferrable:
+            super().execute(context)
+        elif not self.poke(context):
+            self.defer(
+                trigger=self.trigger(
+                    waiter_delay=max(float(self.poke_interval), _SHORTEST_DEFERRAL_SECONDS),
+                    deadline=time.time() + float(self.timeout),
+                ),
+                method_name="execute_complete",
+                timeout=timedelta(seconds=float(self.timeout)) + _DEFERRAL_MARGIN,
+            )
+        return self._found
+
+    def poke(self, context: Context) -> bool:
+        """
+        Look once.
+
+        :raises AirflowFailException: when what is waited for cannot happen any more, or not without somebody's doing.
+        """
+        try:
+            verdict = self.look()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            self.log.warning(self.no_answer, error)
+            return False
+        self.log.info("%s", verdict.message)
+        return self.judge(verdict.status, verdict.data)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Judge what the triggerer saw."""
+        if event["status"] == "timeout":
+            message = f"Sensor has timed out; last seen: {event['message']}"
+            if self.soft_fail:
+                raise AirflowSkipException(message)
+            raise AirflowSensorTimeout(message)
+        self.judge(event["status"], event["data"])
+        return self._found

@@ -1,0 +1,172 @@
+"""``airflow-eip associate``: a cluster that no task launched gets the address, in its turn."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.cli import associate
+from tests.cli.elsewhere import elsewhere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.elsewhere import Elsewhere
+
+__all__ = ["elsewhere"]
+
+
+def test_running_primary_with_the_tag_gets_the_address(elsewhere: Elsewhere) -> None:
+    elsewhere.launch("Other")
+    job_flow_id = elsewhere.launch()
+    said = elsewhere.associate(json=False)
+    assert said.status == 0
+    assert f"is on cluster {job_flow_id} (instance i-" in said.out
+    assert elsewhere.cluster_of_address() == job_flow_id
+    (sent,) = [c["request"] for c in elsewhere.aws.events.calls("AssociateAddress") if "DryRun" not in c["request"]]
+    assert str(sent["AllowReassociation"]).lower() == "false"
+
+
+def test_account_and_region_are_said_before_anything_is_changed(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.launch()
+    said_first: list[str] = []
+    bind = associate._Association._bind
+    monkeypatch.setattr(
+        associate._Association, "_bind", lambda *a: said_first.append(elsewhere.capsys.readouterr().err) or bind(*a)
+    )
+    where = elsewhere.associate().result
+    assert f"AWS account {where['account']}, region {elsewhere.aws.region}\n" in said_first[0]
+
+
+def test_an_address_that_is_there_already_is_a_success_and_nothing_is_changed(elsewhere: Elsewhere) -> None:
+    elsewhere.launch()
+    first = elsewhere.associate()
+    before = elsewhere.mark()
+    assert elsewhere.associate().result == first.result
+    assert elsewhere.changes(before) == []
+
+
+def test_two_that_match_are_refused_and_both_are_named(elsewhere: Elsewhere) -> None:
+    ids = [elsewhere.launch(), elsewhere.launch()]
+    before = elsewhere.mark()
+    said = elsewhere.associate()
+    assert said.status == 1
+    assert all(f"of cluster '{job_flow_id}'" in said.err for job_flow_id in ids)
+    assert "name the cluster: --job-flow-id" in said.err
+    assert elsewhere.changes(before) == []
+    assert elsewhere.associate("--job-flow-id", ids[0]).result["job_flow_id"] == ids[0]
+
+
+def test_without_a_tag_value_the_vpc_alone_decides(elsewhere: Elsewhere) -> None:
+    job_flow_id = elsewhere.launch(None)
+    assert elsewhere.associate().status == 1
+    said = elsewhere.run("associate", "--parameters", elsewhere.parameters(clusterFunctionTagValue=...))
+    assert said.result["job_flow_id"] == job_flow_id
+
+
+def test_core_nodes_and_clusters_that_have_ended_do_not_match(elsewhere: Elsewhere) -> None:
+    ended = elsewhere.launch()
+    elsewhere.emr.terminate_job_flows(JobFlowIds=[ended])
+    elsewhere.aws.clock.advance(900)
+    groups = elsewhere.overrides["Instances"]["InstanceGroups"]
+    groups.append({"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2})
+    job_flow_id = elsewhere.launch()
+    assert elsewhere.associate().result["job_flow_id"] == job_flow_id
+
+
+def test_no_match_says_what_to_do(elsewhere: Elsewhere) -> None:
+    said = elsewhere.associate()
+    assert said.status == 1
+    assert "no primary node of an EMR cluster runs there; launch it first" in said.err
+
+
+def test_a_named_cluster_is_waited_for_and_its_vpc_is_checked(elsewhere: Elsewhere) -> None:
+    job_flow_id = elsewhere.launch(None, running=False)
+    assert elsewhere.associate("--job-flow-id", job_flow_id).result["job_flow_id"] == job_flow_id
+    wrong = elsewhere.parameters(clusterVPCID="vpc-0123456789abcdef0")
+    before = elsewhere.mark()
+    said = elsewhere.run("associate", "--parameters", wrong, "--job-flow-id", job_flow_id)
+    assert said.status == 1
+    assert f"is in VPC '{elsewhere.vpc_id}', not in VPC 'vpc-0123456789abcdef0'" in said.err
+    assert elsewhere.changes(before) == []
+
+
+def test_an_address_that_another_has_is_waited_for_and_never_taken(elsewhere: Elsewhere) -> None:
+    holding, waiting = elsewhere.launch("Other"), elsewhere.launch()
+    assert elsewhere.associate("--job-flow-id", holding).status == 0
+    said = elsewhere.associate("--wait", "5m")
+    assert said.status == 1
+    assert f"held by cluster '{holding}'" in said.err
+    assert "after 300 s of waiting" in said.err
+    assert elsewhere.cluster_of_address() == holding
+    end = lambda: elsewhere.emr.terminate_job_flows(JobFlowIds=[holding])  # noqa: E731
+    elsewhere.meanwhile(100, end)
+    assert elsewhere.associate("--wait", "1h").result["job_flow_id"] == waiting
+
+
+BAD = [
+    ("{'allocationID'", "it is not JSON"),
+    ({"allocationID": ...}, "key 'allocationID' is missing"),
+    ({"clusterVPCID": ...}, "key 'clusterVPCID' is missing"),
+    ({"allocationId": "eipalloc-0123456789abcdef0"}, "unknown key 'allocationId'"),
+    ({"allocationID": 7}, "key 'allocationID' is a number, not a string"),
+    ({"clusterFunctionTagValue": ["Signals"]}, "key 'clusterFunctionTagValue' is a list, not a string"),
+]
+
+
+@pytest.mark.parametrize("command", [["associate"], ["status"], ["wait", "--free"], ["release"]])
+def test_bad_parameters_end_with_status_2_and_change_nothing(command: list[str], elsewhere: Elsewhere) -> None:
+    elsewhere.launch()
+    for changed, said in BAD:
+        path = elsewhere.parameters(changed) if isinstance(changed, str) else elsewhere.parameters(**changed)
+        before = elsewhere.mark()
+        ended = elsewhere.run(*command, "--parameters", path)
+        assert (ended.status, ended.out) == (2, "")
+        assert f"parametersValues.json': {said}" in ended.err
+        # No call at all, so none that changes anything.
+        assert elsewhere.aws.events.read(after=before, kind="call") == []
+
+
+def test_missing_file_ends_with_status_2(elsewhere: Elsewhere) -> None:
+    said = elsewhere.run("associate", "--parameters", str(elsewhere.directory / "none.json"))
+    assert said.status == 2
+    assert "none.json': it cannot be read" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--job-flow-id", "i-0123"], "reading --job-flow-id: 'i-0123' is no cluster"),
+        (["--lock-store", "redis://x"], "reading --lock-store: its scheme is 'redis'"),
+    ],
+)
+def test_wrong_arguments_end_with_status_2(arguments: list[str], said: str, elsewhere: Elsewhere) -> None:
+    ended = elsewhere.associate(*arguments)
+    assert ended.status == 2
+    assert said in ended.err
+    assert elsewhere.changes() == ["AllocateAddress"]
+
+
+def test_sigterm_while_it_binds_leaves_nothing_behind(
+    elsewhere: Elsewhere, record: Callable[[], Any], lock_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.launch()
+    bind = associate._Association._bind
+
+    def killed(*arguments: Any) -> Any:
+        bind(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(associate._Association, "_bind", killed)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        elsewhere.associate("--lock-store", lock_store)
+    assert end.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert record().lease is None
+    assert elsewhere.cluster_of_address() is None
