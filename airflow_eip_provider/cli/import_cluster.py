@@ -146,9 +146,9 @@ def _command(options: argparse.Namespace) -> list[str]:
 
 def _allocation_id(options: argparse.Namespace) -> str:
     """Return the address that is named; an empty string when none is needed."""
-    from airflow_eip_provider.cli.parameters import read_parameters
     from airflow_eip_provider.exceptions import InvalidInputError, UsageError
     from airflow_eip_provider.operators.preflight import check_allocation_id
+    from airflow_eip_provider.parameters_file import read_parameters
 
     given = options.allocation_id
     if options.parameters:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.airflow_compat import conf
-from airflow_eip_provider.readings.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, OWNER_TAG
+from airflow_eip_provider.readings.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, OWNER_TAG, digest_of
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
@@ -73,7 +72,7 @@ class Owner:
     @property
     def digest(self) -> str:
         """A fixed-length form that any id fits into: 32 hexadecimal digits."""
-        return hashlib.sha256(str(self).encode()).hexdigest()[:32]
+        return digest_of(str(self))
 
     def tags(self, *, allocation_id: str) -> dict[str, str]:
         """Return the tags by which a retry recognises the cluster, and a person its owner."""
