@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable
 
 # Exit statuses; argparse itself ends with WRONG.
 OK, FAILED, WRONG, FOUND = 0, 1, 2, 3
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Parser(Protocol):
@@ -44,6 +47,14 @@ def add_aws_arguments(parser: Parser) -> None:
         "--aws-conn-id", metavar="ID", help="the Airflow connection (default: boto3's own chain of credentials)"
     )
     parser.add_argument("--region", metavar="REGION", help="the AWS region (default: the connection's, or boto3's own)")
+
+
+def time_span(text: str) -> timedelta:
+    """Read an argument such as 90m; a bare number is seconds."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
+    if not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no time span such as 90m, 2h or 1d")
+    return timedelta(seconds=int(number) * _UNITS[unit])
 
 
 def add_json_argument(parser: Parser) -> None:

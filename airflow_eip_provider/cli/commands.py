@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli import audit, doctor, iam_policy, import_cluster, reap
+from airflow_eip_provider.cli import audit, bootstrap_script, doctor, iam_policy, import_cluster, reap
 from airflow_eip_provider.cli.command import FAILED, WRONG
 from airflow_eip_provider.cli.output import note
 from airflow_eip_provider.exceptions import ElasticIpError, UsageError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 COMMANDS: tuple[Command, ...] = (
     audit.COMMAND,
+    bootstrap_script.COMMAND,
     doctor.COMMAND,
     iam_policy.COMMAND,
     import_cluster.COMMAND,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,16 +13,16 @@ from airflow_eip_provider.cli.command import (
     Parser,
     add_aws_arguments,
     add_json_argument,
+    time_span,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from airflow_eip_provider.cli.session import Session
     from airflow_eip_provider.reaper import Found, Outcome, Survey
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 DESCRIPTION = """\
 List the live EMR clusters that were launched for an Elastic IP, and end those whose owner is over, with their lease and
@@ -34,13 +33,6 @@ gone. A cluster of which nothing is known is listed and left alone. That another
 reap only where clusters live no longer than the DAG run that created them.
 
 Exit status: 0 nothing to do, or done; 1 an error; 2 wrong arguments; 3 a dry run that would reap something."""
-
-
-def _span(text: str) -> timedelta:
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
-    if not number.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no time span such as 90m, 2h or 1d")
-    return timedelta(seconds=int(number) * _UNITS[unit])
 
 
 def add_arguments(parser: Parser) -> None:
@@ -61,7 +53,7 @@ def add_arguments(parser: Parser) -> None:
         help="a cluster to reap although nothing is known of its owner, if it runs no step; may be given again",
     )
     parser.add_argument(
-        "--min-age", type=_span, default="1h", metavar="SPAN", help="keep younger clusters, e.g. 90m (default: 1h)"
+        "--min-age", type=time_span, default="1h", metavar="SPAN", help="keep younger clusters, e.g. 90m (default: 1h)"
     )
     parser.add_argument(
         "--lock-store",
