@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli.command import OK, Command, Parser, time_span
+from airflow_eip_provider.cli.command import OK, Command, Parser, span
 from airflow_eip_provider.cli.output import note, only_the_result
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the script (default: print it)")
     parser.add_argument(
-        "--wait", type=time_span, default="30m", metavar="SPAN", help="how long it waits for the address (default: 30m)"
+        "--wait", type=span, default="30m", metavar="SPAN", help="how long it waits for the address (default: 30m)"
     )
     parser.add_argument(
         "--when-busy",

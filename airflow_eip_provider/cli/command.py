@@ -49,14 +49,18 @@ def add_aws_arguments(parser: Parser) -> None:
     parser.add_argument("--region", metavar="REGION", help="the AWS region (default: the connection's, or boto3's own)")
 
 
-def time_span(text: str) -> timedelta:
-    """Read an argument such as 90m; a bare number is seconds."""
+def add_json_argument(parser: Parser) -> None:
+    """Declare the other form of a command's result."""
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def span(text: str) -> timedelta:
+    """
+    Read a time span: 90, 90s, 45m, 2h or 1d.
+
+    :raises argparse.ArgumentTypeError: for anything else.
+    """
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
     if not number.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no time span such as 90m, 2h or 1d")
     return timedelta(seconds=int(number) * _UNITS[unit])
-
-
-def add_json_argument(parser: Parser) -> None:
-    """Declare the other form of a command's result."""
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")

@@ -13,7 +13,7 @@ from airflow_eip_provider.cli.command import (
     Parser,
     add_aws_arguments,
     add_json_argument,
-    time_span,
+    span,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
 
@@ -53,7 +53,7 @@ def add_arguments(parser: Parser) -> None:
         help="a cluster to reap although nothing is known of its owner, if it runs no step; may be given again",
     )
     parser.add_argument(
-        "--min-age", type=time_span, default="1h", metavar="SPAN", help="keep younger clusters, e.g. 90m (default: 1h)"
+        "--min-age", type=span, default="1h", metavar="SPAN", help="keep younger clusters, e.g. 90m (default: 1h)"
     )
     parser.add_argument(
         "--lock-store",

@@ -108,11 +108,13 @@ def _error(log: str, *, doing: str) -> Exception:
     if refusals:
         said = refusals[-1]
         error = {"Code": said["code"], "Message": said["message"]}
-        return ClientError({"Error": error, "ResponseMetadata": _metadata(log)}, said["operation"])
+        refused: Exception = ClientError({"Error": error, "ResponseMetadata": _metadata(log)}, said["operation"])
+        return refused
     problem = next((line for line in reversed(log.splitlines()) if line.strip()), "it said nothing")
-    if _SENT.search(log):
-        return HTTPClientError(error=problem)
-    return PermanentError(doing, problem=problem, remedy="nothing was sent; mend what it names")
+    if not _SENT.search(log):
+        return PermanentError(doing, problem=problem, remedy="nothing was sent; mend what it names")
+    unanswered: Exception = HTTPClientError(error=problem)
+    return unanswered
 
 
 def _metadata(log: str) -> dict[str, Any]:

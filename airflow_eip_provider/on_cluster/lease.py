@@ -1,10 +1,10 @@
 """
 The lock, for a cluster that takes part in it from its own primary node: ``enter``, ``hand-over``, ``undo``.
 
-Its owner is the cluster itself, ``ENVIRONMENT/cluster/j-…``, so a bootstrap action that is run again on the same cluster
-is the same owner, and of two processes the later one speaks. It does what ``EipAssociateOperator`` does for a cluster
-that was made elsewhere; there is nothing to launch and nothing to adopt. No step ends the lease: a lease is dead when its
-cluster has ended, and whoever wants the address next ends it.
+Its owner is the cluster itself, ``ENVIRONMENT/cluster/j-…``, so a bootstrap action that is run again on the same
+cluster is the same owner, and of two processes the later one speaks. It does what ``EipAssociateOperator`` does for a
+cluster that was made elsewhere; there is nothing to launch and nothing to adopt. No program here ends the lease: it is
+dead when its cluster has ended, and whoever wants the address next ends it.
 
 Exit status: 0 done; 1 an error; 3 (``enter``) the address was not this cluster's in time.
 """
@@ -27,12 +27,12 @@ from airflow_eip_provider.exceptions import ElasticIpError, LeaseLostError, Supe
 from airflow_eip_provider.hooks import endings
 from airflow_eip_provider.hooks.tenancy import Tenancy
 from airflow_eip_provider.lock.model import LIMITS, Speaker
+from airflow_eip_provider.lock.owners import cluster_owner, digest_of
 from airflow_eip_provider.lock.programs import Held, Lost, Yielded, enter, hand_over, undo
 from airflow_eip_provider.lock.requests import ReadRecord
 from airflow_eip_provider.lock.sight import Arrival, needs_others
 from airflow_eip_provider.lock.words import standing_of
 from airflow_eip_provider.on_cluster.aws_cli import AwsCli
-from airflow_eip_provider.readings.tags import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,7 +72,7 @@ class Lease:
     """
 
     def __init__(self, options: argparse.Namespace, *, nonce: str, keep: Callable[[int], None]) -> None:
-        owner = f"{options.environment}/cluster/{options.cluster_id}"
+        owner = cluster_owner(options.environment, options.cluster_id)
         self._options = options
         self._keep = keep
         # The number does not tell runs apart: EMR runs a bootstrap action once.

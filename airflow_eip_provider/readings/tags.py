@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,11 +19,6 @@ BINDING_TAG = "airflow-eip:binding"
 TENANCY_GATEWAY = "nat-gateway"  # one that is made for the tenancy
 JOB_FLOW_TAG = "airflow-eip:job-flow-id"  # ours, on a NAT gateway: the cluster that it was made for
 ROUTE_TAG = "airflow-eip:route:"  # ours, on a NAT gateway, before a route table's id: what its default route was
-
-
-def digest_of(owner: str) -> str:
-    """Return a fixed-length form of an owner's name that any id fits into: 32 hexadecimal digits."""
-    return hashlib.sha256(owner.encode()).hexdigest()[:32]
 
 
 def tags_of(items: Iterable[Mapping[str, str]] | None) -> dict[str, str]:

@@ -1,0 +1,20 @@
+"""What owners are called that are no tasks, and the digest by which every owner is compared."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def digest_of(name: str) -> str:
+    """Return a fixed-length form that any owner's name fits into: 32 hexadecimal digits."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def cluster_owner(environment: str, job_flow_id: str) -> str:
+    """Return the name of the owner that a cluster is for itself, when no task launched it."""
+    return f"{environment}/cluster/{job_flow_id}"
+
+
+def is_cluster_owner(name: str, job_flow_id: str) -> bool:
+    """Whether a name is the owner of that cluster, in whichever environment; a task's name ends with a number."""
+    return name.endswith(f"/cluster/{job_flow_id}")
