@@ -12,7 +12,8 @@ class Durations:
     :param fulfilment: EC2 gives a cluster its instances after this long; until then they have no EC2 id.
     :param instance_boot: An EC2 instance is ``pending`` for this long.
     :param starting: A cluster is STARTING for this long, its instances' boot included.
-    :param bootstrapping: Then BOOTSTRAPPING.
+    :param bootstrapping: Then BOOTSTRAPPING, or until its bootstrap actions have ended, if that is later.
+    :param bootstrap_action_limit: A bootstrap action that takes longer has failed; real seconds if it is a process.
     :param terminating: A cluster is TERMINATING for this long.
     :param instance_shutdown: Its instances are ``shutting-down`` for this long meanwhile.
     :param address_drop: EC2 takes an Elastic IP off a terminated instance this long after.
@@ -28,6 +29,7 @@ class Durations:
     instance_boot: float = 35
     starting: float = 120
     bootstrapping: float = 90
+    bootstrap_action_limit: float = 3600
     terminating: float = 60
     instance_shutdown: float = 30
     address_drop: float = 5

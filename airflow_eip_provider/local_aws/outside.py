@@ -1,4 +1,4 @@
-"""The outside world's view of a connection: which step is behind it, and from which public address it comes."""
+"""The outside world's view of a connection: which node is behind it, and from which public address it comes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from airflow_eip_provider.local_aws.steps.processes import executor_of, is_in_cluster_mode, step_id_of
+from airflow_eip_provider.local_aws.steps.processes import executor_of, is_in_cluster_mode
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-    from airflow_eip_provider.local_aws.emr.steps import StepSpec
+    from airflow_eip_provider.local_aws.emr.steps import NodeWork, StepRunner
 
-LAPTOP_IP = "198.51.100.7"  # what is not a step is the laptop itself, in a range for documentation (RFC 5737)
+LAPTOP_IP = "198.51.100.7"  # what is not of a node is the laptop itself, in a range for documentation (RFC 5737)
 DROPPED_SECONDS = 127.0  # Linux gives a connection up after about as long without an answer
 _LOOKS = 5
 _LOOK_SECONDS = 0.02
@@ -42,20 +42,20 @@ class Outside:
     """
     Finds out who connected.
 
-    A step's processes are found by the mark in their environment, or as descendants of the step's first process.
+    The processes of steps and bootstrap actions are found by the mark in their environment, or as descendants of one.
 
-    :param roots: each running step's first process id → the step.
-    :param locate: a step and the number of its Spark executor, ``None`` for all else of the step → what the internet
-        sees of that node at this moment.
+    :param runner: knows which step or bootstrap action of this local AWS a process is of.
+    :param locate: a step or bootstrap action and the number of the Spark executor, ``None`` for all else of it → what
+        the internet sees of that node at this moment.
     """
 
     def __init__(
         self,
         *,
-        roots: Callable[[], Mapping[int, StepSpec]],
-        locate: Callable[[str, int | None], Caller],
+        runner: Callable[[], StepRunner],
+        locate: Callable[[NodeWork, int | None], Caller],
     ) -> None:
-        self._roots = roots
+        self._runner = runner
         self._locate = locate
 
     def caller(self, peer: tuple[str, int], *, local_port: int) -> Caller:
@@ -67,17 +67,9 @@ class Outside:
         """
         process = _process_at(peer[1], remote_port=local_port)
         line = list(_line_of(process)) if process else []
-        step_id = self._step_of(line)
-        return Caller(LAPTOP_IP) if step_id is None else self._locate(step_id, _executor_of(line))
-
-    def _step_of(self, line: list[psutil.Process]) -> str | None:
-        roots = self._roots()
-        for ancestor in line:
-            if ancestor.pid in roots:
-                return roots[ancestor.pid].step_id
-            if (step_id := step_id_of(ancestor)) is not None:
-                return step_id
-        return None
+        runner = self._runner()
+        work = next((work for ancestor in line if (work := runner.work_of(ancestor)) is not None), None)
+        return Caller(LAPTOP_IP) if work is None else self._locate(work, _executor_of(line))
 
 
 def drop_packets(connection: socket.socket, *, seconds: float = DROPPED_SECONDS) -> None:

@@ -18,10 +18,11 @@ from airflow_eip_provider.local_aws.clock import GuardedClock, ManualClock
 from airflow_eip_provider.local_aws.control import ControlApi
 from airflow_eip_provider.local_aws.durations import Durations
 from airflow_eip_provider.local_aws.ec2.api import Ec2
+from airflow_eip_provider.local_aws.ec2.metadata import InstanceMetadata
 from airflow_eip_provider.local_aws.emr.api import Emr
 from airflow_eip_provider.local_aws.emr.cluster import ENDED, Cluster, Reason
 from airflow_eip_provider.local_aws.emr.life import ClusterLife
-from airflow_eip_provider.local_aws.emr.steps import StepRunner, TimedStepRunner
+from airflow_eip_provider.local_aws.emr.steps import NodeWork, StepRunner, StepSpec, TimedStepRunner
 from airflow_eip_provider.local_aws.events import Event, EventLog
 from airflow_eip_provider.local_aws.faults import ClusterFault, Faults
 from airflow_eip_provider.local_aws.gateway import Gateway
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.local_aws.azure_sql import AzureSqlServer
     from airflow_eip_provider.local_aws.clock import Clock, RootClock
-    from airflow_eip_provider.local_aws.emr.steps import StepSpec
     from airflow_eip_provider.local_aws.saved import SavedState
 
 _POLL_SECONDS = 0.05
@@ -48,8 +48,8 @@ class LocalAws:
 
     :param port: 0 takes any free one; ``endpoint_url`` tells.
     :param clock: A :class:`ManualClock` unless given; ``aws.clock.advance(seconds)`` turns it.
-    :param step_runner: Runs the steps, made for this local AWS (it may ask for ``endpoint_url``); steps that only take
-        time unless given.
+    :param step_runner: Runs the steps and bootstrap actions, made for this local AWS (it may ask for ``endpoint_url``); unless
+        given, they only take time.
     :param azure_sql: Makes the Azure SQL stand-in for this local AWS; there is none unless given.
     :param state_dir: Where the event log is written as ``events.jsonl``; nowhere unless given.
     :param saved: Read at the start and written at the end; nothing outlives the process unless given.
@@ -83,7 +83,7 @@ class LocalAws:
         self._server: BaseWSGIServer = make_server(
             host,
             port,
-            Gateway(self, ControlApi(self), AzureResourceManager(self)),
+            Gateway(self, ControlApi(self), AzureResourceManager(self), InstanceMetadata(self)),
             threaded=True,
             request_handler=_handler(self.clock),
         )
@@ -92,7 +92,7 @@ class LocalAws:
         )
         runner = step_runner(self) if callable(step_runner) else step_runner
         self.step_runner: StepRunner = runner or TimedStepRunner(self.clock)
-        self.outside = Outside(roots=self._step_roots, locate=self.locate)
+        self.outside = Outside(runner=lambda: self.step_runner, locate=self._locate)
         self.azure_sql = azure_sql(self) if azure_sql else None
         self.events.listeners.append(self._break_connections)
         self._begin()
@@ -111,7 +111,7 @@ class LocalAws:
             self.azure_sql.start()
 
     def stop(self) -> None:
-        """End every step, stop serving, and save what is to be saved."""
+        """End every step and bootstrap action, stop serving, and save what is to be saved."""
         self.step_runner.close()
         if self._thread.is_alive():
             self._server.shutdown()
@@ -231,6 +231,14 @@ class LocalAws:
             instance = workers[executor % len(workers)] if workers and executor is not None else cluster.primary
             return Caller(self.ec2(self.region).public_ip(instance.id), step_id, cluster.id, instance.id)
 
+    def _locate(self, work: NodeWork, executor: int | None) -> Caller:
+        """Return what the internet sees now of the node that runs a step or a bootstrap action."""
+        if isinstance(work, StepSpec):
+            return self.locate(work.step_id, executor)
+        with self.lock:
+            public_ip = self.ec2(self.region).public_ip(work.instance_id)
+        return Caller(public_ip, None, work.job_flow_id, work.instance_id)
+
     def public_ip_of_step(self, step_id: str) -> str | None:
         """Return the address that the internet sees behind a step now, or None if its primary node cannot get out."""
         return self.locate(step_id).ip
@@ -272,9 +280,6 @@ class LocalAws:
                 self.azure_sql.firewall.put(Rule(**rule))
             if own["upstream"] is not None and self.azure_sql.upstream is None:
                 self.azure_sql.upstream = tuple(own["upstream"])
-
-    def _step_roots(self) -> Mapping[int, StepSpec]:
-        return getattr(self.step_runner, "processes", {})
 
     def _begin(self) -> None:
         moto_api_backend.reset()

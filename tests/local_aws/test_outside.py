@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.local_aws.outside import LAPTOP_IP, Caller, Outside, drop_packets
-from airflow_eip_provider.local_aws.steps.processes import DEPLOY_MODE_VARIABLE, STEP_ID_VARIABLE
+from airflow_eip_provider.local_aws.steps.processes import DEPLOY_MODE_VARIABLE, MARK_VARIABLE, mark_of
+from tests.local_aws.steps.stage import spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import psutil
+
+    from airflow_eip_provider.local_aws.emr.steps import NodeWork
 
 CONNECT = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[-1]))); s.recv(1)"
 
@@ -30,17 +35,24 @@ def listener() -> Iterator[socket.socket]:
         yield made
 
 
-def outside(roots: dict[int, Any] | None = None, *, ip: str | None = "203.0.113.5") -> Outside:
-    def locate(step_id: str, executor: int | None) -> Caller:
-        return Caller(ip, step_id, f"cluster of {step_id}", "primary" if executor is None else f"core {executor}")
+MARK = "runner-1/s-1"
 
-    return Outside(roots=lambda: roots or {}, locate=locate)
+
+def outside(*, root: int | None = None, ip: str | None = "203.0.113.5") -> Outside:
+    def locate(work: NodeWork, executor: int | None) -> Caller:
+        return Caller(ip, work.id, f"cluster of {work.id}", "primary" if executor is None else f"core {executor}")
+
+    def work_of(process: psutil.Process) -> NodeWork | None:
+        return spec() if mark_of(process) == MARK or process.pid == root else None
+
+    runner: Any = SimpleNamespace(work_of=work_of)
+    return Outside(runner=lambda: runner, locate=locate)
 
 
 def connect(listener: socket.socket, world: Any, command: list[str], *, marked: bool, **variables: str) -> Caller:
     """Start a command that connects, and say who the outside world takes it for."""
     port = listener.getsockname()[1]
-    environment = {**os.environ, **({STEP_ID_VARIABLE: "s-1"} if marked else {}), **variables}
+    environment = {**os.environ, **({MARK_VARIABLE: MARK} if marked else {}), **variables}
     child = subprocess.Popen([*command, str(port)], env=environment)
     connection, peer = listener.accept()
     with connection:
@@ -55,10 +67,8 @@ def test_a_process_that_carries_the_mark_is_its_step(listener):
 
 
 def test_a_process_below_a_steps_first_process_is_its_step_even_without_the_mark(listener):
-    def world(pid: int) -> Outside:
-        return outside({pid: SimpleNamespace(step_id="s-2")})
-
-    assert connect(listener, world, [sys.executable, "-c", CONNECT], marked=False).step_id == "s-2"
+    command = [sys.executable, "-c", CONNECT]
+    assert connect(listener, lambda pid: outside(root=pid), command, marked=False).step_id == "s-1"
 
 
 def test_an_orphan_in_a_session_of_its_own_is_still_its_step(listener):

@@ -42,6 +42,7 @@ class Emr:
             "ListInstances": self.list_instances,
             "ListInstanceGroups": self.list_instance_groups,
             "ListInstanceFleets": self.list_instance_fleets,
+            "ListBootstrapActions": self.list_bootstrap_actions,
             "AddJobFlowSteps": self.add_job_flow_steps,
             "ListSteps": self.list_steps,
             "DescribeStep": self.describe_step,
@@ -125,6 +126,10 @@ class Emr:
         """Show a cluster's instance fleets."""
         cluster = self._cluster(params, collection="INSTANCE_FLEET")
         return _page([views.instance_fleet(cluster, pool) for pool in cluster.pools], params, "InstanceFleets")
+
+    def list_bootstrap_actions(self, params: Params) -> Params:
+        """Show a cluster's bootstrap actions, in order; there are never so many that they would not fit."""
+        return {"BootstrapActions": list(map(views.bootstrap_action, self._cluster(params).bootstrap_actions))}
 
     def add_job_flow_steps(self, params: Params) -> Params:
         """Queue steps on a cluster that is not ending."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_eip_provider.local_aws.clock import Timer
-    from airflow_eip_provider.local_aws.emr.steps import StepResult
+    from airflow_eip_provider.local_aws.emr.steps import BootstrapActionSpec, StepResult
 
 READY = frozenset({"RUNNING", "WAITING"})
 ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
@@ -37,7 +37,12 @@ class Reason:
 
 @dataclass(kw_only=True)
 class Node:
-    """One instance as EMR sees it; its EC2 instance comes later."""
+    """One instance as EMR sees it; its EC2 instance comes later.
+
+    :param action: The bootstrap action that runs there now.
+    :param actions_done: How many have succeeded there.
+    :param failure: How the one after those failed.
+    """
 
     id: str = field(default_factory=lambda: new_id("ci-"))
     created: datetime
@@ -45,6 +50,9 @@ class Node:
     instance: Any = None
     ready: datetime | None = None
     ended: datetime | None = None
+    action: BootstrapActionSpec | None = None
+    actions_done: int = 0
+    failure: StepResult | None = None
 
 
 @dataclass(kw_only=True)
@@ -91,7 +99,10 @@ class Step:
 
 @dataclass(kw_only=True)
 class Cluster:
-    """One job flow; ``request`` is what RunJobFlow was given."""
+    """One job flow; ``request`` is what RunJobFlow was given.
+
+    :param bootstrap_time_is_over: It has been BOOTSTRAPPING for as long as it takes without bootstrap actions.
+    """
 
     id: str = field(default_factory=lambda: new_id("j-"))
     request: dict[str, Any]
@@ -108,21 +119,36 @@ class Cluster:
     state: str = "STARTING"
     reason: Reason = field(default_factory=Reason)
     fails: bool = False
+    bootstrap_time_is_over: bool = False
     ready: datetime | None = None
     ended: datetime | None = None
     steps: list[Step] = field(default_factory=list)
     idle_timer: Timer | None = None
 
+    def members(self) -> Iterator[tuple[Pool, Node]]:
+        """Yield every node, with its pool."""
+        for pool in self.pools:
+            for node in pool.nodes:
+                yield pool, node
+
     def nodes(self) -> Iterator[Node]:
         """Yield the nodes of every pool."""
-        for pool in self.pools:
-            yield from pool.nodes
+        return (node for _, node in self.members())
+
+    @property
+    def bootstrap_actions(self) -> list[dict[str, Any]]:
+        """The request's BootstrapActionConfigs, in order."""
+        return list(self.request.get("BootstrapActions", ()))
+
+    @property
+    def primary_pool(self) -> Pool:
+        """The pool of the primary node or nodes."""
+        return next(pool for pool in self.pools if pool.role == "MASTER")
 
     @property
     def primary(self) -> Any | None:
         """The EC2 instance of the (first) primary node, once there is one."""
-        pool = next(pool for pool in self.pools if pool.role == "MASTER")
-        return pool.nodes[0].instance
+        return self.primary_pool.nodes[0].instance
 
     @property
     def workers(self) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.local_aws.ec2.addresses import JOB_FLOW_TAG
+from airflow_eip_provider.local_aws.emr.bootstrap import Bootstrap
 from airflow_eip_provider.local_aws.emr.cluster import ENDED, OPEN, READY, UNFINISHED_STEP, Cluster, Pool, Reason
 from airflow_eip_provider.local_aws.emr.queue import StepQueue
 
@@ -47,6 +48,14 @@ class ClusterLife:
         self._ec2 = ec2
         self._clusters: dict[str, Cluster] = {}
         self.queue = StepQueue(region=region, clock=clock, events=events, runner=runner, lock=lock, life=self)
+        self._actions = Bootstrap(
+            region=region,
+            events=events,
+            runner=runner,
+            lock=lock,
+            life=self,
+            time_limit_seconds=durations.bootstrap_action_limit,
+        )
         ec2.instances.on_terminated.append(self._user_ended)
 
     @property
@@ -59,8 +68,9 @@ class ClusterLife:
         return self._clusters.get(job_flow_id)
 
     def close(self) -> None:
-        """Leave clusters as they are, with no step running."""
+        """Leave clusters as they are, with no step or bootstrap action running."""
         self.queue.close(self.clusters)
+        self._actions.close(self.clusters)
 
     def find_step(self, step_id: str) -> Cluster | None:
         """Return the cluster of a step."""
@@ -75,7 +85,7 @@ class ClusterLife:
         self._maybe_fail(cluster)
 
     def terminate(self, cluster: Cluster, reason: Reason, *, fails: bool = False) -> None:
-        """Begin to end a cluster: its steps are cancelled, its instances shut down; a second time changes nothing.
+        """Begin to end a cluster: what runs is cancelled, its instances shut down; a second time changes nothing.
 
         :param fails: End as TERMINATED_WITH_ERRORS.
         """
@@ -84,6 +94,7 @@ class ClusterLife:
         cluster.fails = fails
         self.enter(cluster, "TERMINATING", reason)
         self.queue.cancel_all(cluster)
+        self._actions.cancel_all(cluster)
         self._ec2.instances.shut_down(node.instance for node in cluster.nodes() if node.instance is not None)
         self._later(cluster, "TERMINATING", self._durations.terminating, self._end, "ends")
 
@@ -96,12 +107,24 @@ class ClusterLife:
 
     def replace_primary(self, cluster: Cluster) -> None:
         """Give a cluster another primary instance, as EMR does with one that failed; the first one shuts down."""
-        pool = next(pool for pool in cluster.pools if pool.role == "MASTER")
+        pool = cluster.primary_pool
         node = next((node for node in pool.nodes if node.instance is not None), None)
         if cluster.state not in OPEN or node is None:
             return
         self._ec2.instances.shut_down([node.instance])
         node.instance = self._instance(cluster, pool)
+        if cluster.state != "STARTING" and cluster.bootstrap_actions:
+            self._actions.forget(node)
+            self.clock.call_later(
+                self._durations.instance_boot,
+                lambda: self._actions.begin_again(cluster, node),
+                name=f"{node.instance.id} bootstraps",
+            )
+
+    def bootstrapped(self, cluster: Cluster) -> None:
+        """Bring a cluster to RUNNING once its time for it has come and every bootstrap action has succeeded."""
+        if cluster.state == "BOOTSTRAPPING" and cluster.bootstrap_time_is_over and self._actions.is_done(cluster):
+            self._become_ready(cluster)
 
     def settle(self, cluster: Cluster) -> None:
         """Bring a ready cluster's state in line with its queue: RUNNING, WAITING, or at its end."""
@@ -165,8 +188,13 @@ class ClusterLife:
     def _bootstrap(self, cluster: Cluster) -> None:
         for node in cluster.nodes():
             node.state = "BOOTSTRAPPING"
-        self._later(cluster, "BOOTSTRAPPING", self._durations.bootstrapping, self._become_ready, "is ready")
+        self._later(cluster, "BOOTSTRAPPING", self._durations.bootstrapping, self._bootstrap_time_is_over, "is ready")
         self.enter(cluster, "BOOTSTRAPPING", Reason())
+        self._actions.begin(cluster)
+
+    def _bootstrap_time_is_over(self, cluster: Cluster) -> None:
+        cluster.bootstrap_time_is_over = True
+        self.bootstrapped(cluster)
 
     def _become_ready(self, cluster: Cluster) -> None:
         cluster.ready = self.clock.now()

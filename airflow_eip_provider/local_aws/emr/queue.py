@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_eip_provider.local_aws.emr import views
 from airflow_eip_provider.local_aws.emr.cluster import READY, Reason
 from airflow_eip_provider.local_aws.emr.steps import StepSpec
 
@@ -95,11 +96,10 @@ class StepQueue:
             name=step.name,
             jar=jar["Jar"],
             args=tuple(jar.get("Args", ())),
-            main_class=jar.get("MainClass"),
-            properties={item["Key"]: item.get("Value", "") for item in jar.get("Properties", ())},
             log_uri=cluster.request.get("LogUri"),
             instance_id=cluster.primary.id if cluster.primary else "",
             region=self._region,
+            node_info=views.node_info(cluster, cluster.primary_pool),
         )
         self._runner.start(spec, lambda result: self._ended(cluster, step, result))
 

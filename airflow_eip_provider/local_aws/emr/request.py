@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.local_aws.emr.cluster import Cluster, Node, Pool, Step, new_id
 from airflow_eip_provider.local_aws.emr.validation import (
+    check_bootstrap_action_count,
     check_idle_timeout,
     check_instances,
     check_step_count,
@@ -30,6 +31,7 @@ def cluster_of(params: dict[str, Any], *, now: datetime, instances: Instances) -
     wanted = params["Instances"]
     check_instances(wanted)
     check_step_count(len(params.get("Steps", [])))
+    check_bootstrap_action_count(len(params.get("BootstrapActions", [])))
     tags = tags_of(params)
     idle_timeout = params.get("AutoTerminationPolicy", {}).get("IdleTimeout")
     check_idle_timeout(idle_timeout)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_STEPS = 256
+MAX_BOOTSTRAP_ACTIONS = 16
 IDLE_TIMEOUT = range(60, 604_800 + 1)
 _PRIMARY_COUNTS = {1, 3}
 
@@ -87,3 +88,12 @@ def check_step_count(count: int) -> None:
     """
     if count > MAX_STEPS:
         raise invalid(f"Maximum number of steps for job flow exceeded: {count} of {MAX_STEPS}.")
+
+
+def check_bootstrap_action_count(count: int) -> None:
+    """Refuse more bootstrap actions than a cluster takes (docs: EMR, "Create bootstrap actions": "up to 16").
+
+    :raises AwsError: ``ValidationException``.
+    """
+    if count > MAX_BOOTSTRAP_ACTIONS:
+        raise invalid(f"Maximum number of bootstrap actions for job flow exceeded: {count} of {MAX_BOOTSTRAP_ACTIONS}.")

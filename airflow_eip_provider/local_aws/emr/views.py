@@ -122,6 +122,53 @@ def instance_fleet(cluster: Cluster, pool: Pool) -> View:
     }
 
 
+def bootstrap_action(request: View) -> View:
+    """Show a bootstrap action as ListBootstrapActions does."""
+    script = request["ScriptBootstrapAction"]
+    return {"Name": request["Name"], "ScriptPath": script["Path"], "Args": list(script.get("Args", ()))}
+
+
+def node_info(cluster: Cluster, pool: Pool) -> View:
+    """Show what a node of a pool finds in ``/mnt/var/lib/info``: file name → content."""
+    is_master = pool.role == "MASTER"
+    single = sum(1 for _ in cluster.nodes()) == 1
+    fleet = cluster.collection == "INSTANCE_FLEET"
+    workers = [other for other in cluster.pools if other.role != "MASTER"]
+    primary = cluster.primary
+    return {
+        "instance.json": {
+            "instanceFleetId" if fleet else "instanceGroupId": pool.id,
+            "isMaster": is_master,
+            "isRunningNameNode": is_master,
+            "isRunningDataNode": pool.role == "CORE" or single,
+            "isRunningJobTracker": is_master,
+            "isRunningTaskTracker": not is_master or single,
+            "isRunningResourceManager": is_master,
+            "isRunningNodeManager": not is_master or single,
+        },
+        "job-flow.json": {
+            "jobFlowId": cluster.id,
+            "jobFlowCreationInstant": int(cluster.created.timestamp() * 1000),
+            "instanceCount": sum(len(other.nodes) for other in cluster.pools),
+            "masterInstanceId": primary.id if primary else None,
+            "masterPrivateDnsName": primary.private_dns_name if primary else None,
+            "masterInstanceType": cluster.primary_pool.instance_type,
+            **({"slaveInstanceType": workers[0].instance_type} if workers else {}),
+            "instanceGroups": [
+                {
+                    "instanceGroupId": other.id,
+                    "instanceGroupName": other.name,
+                    "instanceRole": other.role.title(),
+                    "marketType": "Spot" if other.market == "SPOT" else "OnDemand",
+                    "instanceType": other.instance_type,
+                    "requestedInstanceCount": len(other.nodes),
+                }
+                for other in cluster.pools
+            ],
+        },
+    }
+
+
 def step_summary(step: Step) -> View:
     """Show a step as ListSteps does."""
     jar = step.request["HadoopJarStep"]

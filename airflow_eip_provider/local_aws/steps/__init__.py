@@ -1,4 +1,4 @@
-"""Runs the steps of local EMR clusters as real processes."""
+"""Runs the steps and bootstrap actions of local EMR clusters as real processes."""
 
 from airflow_eip_provider.local_aws.steps.runner import ProcessStepRunner
 

@@ -1,4 +1,4 @@
-"""From an EMR step's jar and arguments to the command that runs on the primary node."""
+"""From the jar and arguments of a step or a bootstrap action to the command that runs on the node."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from airflow_eip_provider.local_aws.emr.steps import SCRIPT_NOT_FOUND
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from airflow_eip_provider.local_aws.emr.steps import StepSpec
+    from airflow_eip_provider.local_aws.emr.steps import NodeWork
 
 S3_SCHEMES = ("s3", "s3a", "s3n")
 
 
 class StepRefusedError(Exception):
-    """A step that cannot run; its reason and message become EMR's ``FailureDetails``."""
+    """A step or a bootstrap action that cannot run; a step's reason and message become EMR's ``FailureDetails``."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -45,8 +47,8 @@ class S3Location:
         return f"s3://{self.bucket}/{self.key}"
 
 
-def command_of(step: StepSpec, *, fetch: Callable[[S3Location, Path], None], work_dir: Path) -> list[str]:
-    """Return the command of a step.
+def command_of(work: NodeWork, *, fetch: Callable[[S3Location, Path], None], work_dir: Path) -> list[str]:
+    """Return the command of a step or a bootstrap action.
 
     ``command-runner.jar`` runs its arguments, and ``script-runner.jar`` fetches the script named first and runs it with
     the rest, as in https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-commandrunner.html.
@@ -54,20 +56,20 @@ def command_of(step: StepSpec, *, fetch: Callable[[S3Location, Path], None], wor
     :param fetch: Copies an object of the local S3 to a file.
     :raises StepRefusedError: For what cannot run here.
     """
-    jar = step.jar.rsplit("/", 1)[-1]
+    jar = work.jar.rsplit("/", 1)[-1]
     if jar not in ("command-runner.jar", "script-runner.jar"):
         raise StepRefusedError(
             "Jar not supported.",
-            f"{step.jar} cannot run on a local cluster without Hadoop: use command-runner.jar or script-runner.jar",
+            f"{work.jar} cannot run on a local cluster without Hadoop: use command-runner.jar or script-runner.jar",
         )
-    if not step.args:
+    if not work.args:
         raise StepRefusedError(
             "Unknown Error.", f"{jar} needs arguments: the command to run, or the script and its own"
         )
     if jar == "command-runner.jar":
         # One argument may hold a whole command line, as the console writes it.
-        return list(step.args) if len(step.args) > 1 else shlex.split(step.args[0])
-    script, *args = step.args
+        return list(work.args) if len(work.args) > 1 else shlex.split(work.args[0])
+    script, *args = work.args
     return [str(_script(script, fetch=fetch, work_dir=work_dir)), *args]
 
 
@@ -75,7 +77,7 @@ def _script(address: str, *, fetch: Callable[[S3Location, Path], None], work_dir
     try:
         location = S3Location.parse(address)
     except ValueError as error:
-        raise StepRefusedError("Script not found.", f"script-runner.jar: {error}") from error
+        raise StepRefusedError(SCRIPT_NOT_FOUND, f"script-runner.jar: {error}") from error
     script = work_dir / location.key.rsplit("/", 1)[-1]
     fetch(location, script)
     script.chmod(0o755)

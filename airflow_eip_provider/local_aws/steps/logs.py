@@ -1,4 +1,4 @@
-"""A step's log files: written beside it, kept in the cluster's log bucket, read for the cause of a failure."""
+"""The log files of a step or a bootstrap action: written beside it, kept in the log bucket, read for a failure's cause."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from airflow_eip_provider.local_aws.steps.command import S3Location
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflow_eip_provider.local_aws.emr.steps import StepSpec
-
-LOG_NAMES = ("controller", "stdout", "stderr", "syslog")
+    from airflow_eip_provider.local_aws.emr.steps import NodeWork
 
 _LOG_LINE = re.compile(r"^(\d\d/\d\d/\d\d \d\d:\d\d:\d\d [A-Z]+ |WARNING: )")  # of Spark and of the JVM
 _JVM_CAUSE = re.compile(r"^Exception in thread .*")
@@ -24,8 +22,8 @@ _MESSAGE_LENGTH = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepLogs:
-    """The four log files of one step in a directory of its own."""
+class NodeLogs:
+    """The log files of one step or bootstrap action in a directory of its own."""
 
     directory: Path
 
@@ -34,21 +32,21 @@ class StepLogs:
         return self.directory / name
 
     def note(self, text: str) -> None:
-        """Add a line to the controller log, EMR's own account of the step."""
+        """Add a line to the controller log, EMR's own account."""
         with self.path("controller").open("a", encoding="utf-8") as controller:
             controller.write(f"{datetime.now(tz=UTC).isoformat(timespec='milliseconds')} INFO {text}\n")
 
-    def upload(self, s3: Any, step: StepSpec) -> None:
-        """Put the files where EMR does: ``LogUri/CLUSTER/steps/STEP/NAME.gz``."""
-        for name in LOG_NAMES:
-            address = log_address(step, name)
+    def upload(self, s3: Any, work: NodeWork) -> None:
+        """Put the files where EMR does: ``LogUri/CLUSTER/PLACE/NAME.gz``."""
+        for name in work.log_names:
+            address = log_address(work, name)
             path = self.path(name)
             if address is not None:
                 content = path.read_bytes() if path.exists() else b""
                 s3.put_object(Bucket=address.bucket, Key=address.key, Body=gzip.compress(content))
 
     def failure_message(self, *, exit_code: int) -> str:
-        """Return the line that says why the step failed: the JVM's, else the last error, else the last line.
+        """Return the line that says why it failed: the JVM's, else the last error, else the last line.
 
         Errors are looked for in standard output too: Spark sends those of a Python driver there.
         """
@@ -65,13 +63,13 @@ class StepLogs:
         return [line.strip() for line in lines if line.strip() and not _LOG_LINE.match(line)]
 
 
-def log_address(step: StepSpec, name: str) -> S3Location | None:
-    """Return where a log of the step is kept, or None when the cluster keeps none or names no S3 address."""
-    if not step.log_uri:
+def log_address(work: NodeWork, name: str) -> S3Location | None:
+    """Return where a log is kept, or None when the cluster keeps none or names no S3 address."""
+    if not work.log_uri:
         return None
     try:
-        root = S3Location.parse(step.log_uri)
+        root = S3Location.parse(work.log_uri)
     except ValueError:
         return None
     prefix = f"{root.key.rstrip('/')}/" if root.key.strip("/") else ""
-    return S3Location(bucket=root.bucket, key=f"{prefix}{step.job_flow_id}/steps/{step.step_id}/{name}.gz")
+    return S3Location(bucket=root.bucket, key=f"{prefix}{work.job_flow_id}/{work.place}/{name}.gz")

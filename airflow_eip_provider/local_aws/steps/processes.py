@@ -1,4 +1,4 @@
-"""The processes of one step, wherever they went: children, other sessions, orphans."""
+"""The processes of one step or bootstrap action, wherever they went: children, other sessions, orphans."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STEP_ID_VARIABLE = "LOCAL_AWS_STEP_ID"
-"""Environment variable that marks every process of a step; it survives ``setsid`` and the death of a parent."""
+MARK_VARIABLE = "LOCAL_AWS_MARK"
+"""Environment variable that marks every process of a step or a bootstrap action.
+
+It survives ``setsid`` and the death of a parent. A mark names the runner too: step ids may be the same in two local AWSs on one machine.
+"""
 
 DEPLOY_MODE_VARIABLE = "LOCAL_AWS_DEPLOY_MODE"
 """Environment variable that says where YARN would run a Spark application's driver: ``client`` or ``cluster``."""
@@ -20,10 +23,10 @@ _EXECUTOR = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
 _EXECUTOR_ID = "--executor-id"
 
 
-def step_id_of(process: psutil.Process) -> str | None:
-    """Return the step that the process carries the mark of, or None."""
+def mark_of(process: psutil.Process) -> str | None:
+    """Return the mark that the process carries, or None."""
     try:
-        return process.environ().get(STEP_ID_VARIABLE)
+        return process.environ().get(MARK_VARIABLE)
     except (psutil.Error, OSError):
         return None
 
@@ -48,31 +51,31 @@ def is_in_cluster_mode(process: psutil.Process) -> bool:
         return False
 
 
-def processes_of(step_id: str, *, root: psutil.Process | None = None) -> set[psutil.Process]:
-    """Return the live processes of a step: those that carry its mark, and the root's descendants.
+def processes_of(mark: str, *, root: psutil.Process | None = None) -> set[psutil.Process]:
+    """Return the live processes of a step or a bootstrap action: those that carry the mark, and the root's descendants.
 
-    :param root: The step's first process, for descendants that dropped their environment.
+    :param root: Its first process, for descendants that dropped their environment.
     """
-    found = {process for process in psutil.process_iter() if step_id_of(process) == step_id}
+    found = {process for process in psutil.process_iter() if mark_of(process) == mark}
     if root is not None:
         found.update(_family(root))
     return {process for process in found if _is_alive(process)}
 
 
 def end_processes(
-    step_id: str, *, root: psutil.Process, grace_seconds: float, give_up_after_seconds: float = 30.0
+    mark: str, *, root: psutil.Process, grace_seconds: float, give_up_after_seconds: float = 30.0
 ) -> bool:
-    """Ask a step's processes to end, kill those that are left after the grace, and say whether none is left.
+    """Ask the processes of what has this mark to end, kill those that are left after the grace, and say whether none is left.
 
     Looks again after each round, for what was forked meanwhile.
     """
-    asked = processes_of(step_id, root=root)
+    asked = processes_of(mark, root=root)
     for process in asked:
         _signal(process, kill=False)
     psutil.wait_procs(asked, timeout=grace_seconds)
     deadline = time.monotonic() + give_up_after_seconds
     # Descendants that dropped their mark are no longer the root's children once it is dead: remember them.
-    while left := {*filter(_is_alive, asked), *processes_of(step_id, root=root)}:
+    while left := {*filter(_is_alive, asked), *processes_of(mark, root=root)}:
         if time.monotonic() > deadline:
             return False
         for process in left:

@@ -1,8 +1,10 @@
-"""The step runner of the local EMR: every step is a real process with a life of its own."""
+"""The runner of the local EMR: every step and bootstrap action is a real process with a life of its own."""
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -18,44 +20,59 @@ import psutil
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow_eip_provider.local_aws.emr.steps import CANCELLED, StepResult
+from airflow_eip_provider.local_aws.ec2.metadata import PREFIX as METADATA_PREFIX
+from airflow_eip_provider.local_aws.emr.steps import CANCELLED, SCRIPT_NOT_FOUND, TIMED_OUT, StepResult, StepSpec
 from airflow_eip_provider.local_aws.steps.command import S3Location, StepRefusedError, command_of
-from airflow_eip_provider.local_aws.steps.logs import StepLogs, log_address
-from airflow_eip_provider.local_aws.steps.processes import STEP_ID_VARIABLE, end_processes
+from airflow_eip_provider.local_aws.steps.logs import NodeLogs, log_address
+from airflow_eip_provider.local_aws.steps.processes import MARK_VARIABLE, end_processes, mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.local_aws.emr.steps import StepSpec
+    from airflow_eip_provider.local_aws.emr.steps import NodeWork
 
 USER_AGENT = "local-aws-step-runner"
 """Marks the runner's own S3 calls, so that they can be told from the calls of the code under test."""
 
 _POLL_SECONDS = 0.1
+_SUDO = """#!/bin/sh
+# A node's user may do everything. Here it does it as itself: nothing on this machine is root's to change.
+while :; do
+    case "$1" in
+        -u | -g) shift 2 ;;
+        --) shift && break ;;
+        -*) shift ;;
+        *) break ;;
+    esac
+done
+exec env "$@"
+"""
 
 
 @dataclass(kw_only=True)
 class _Run:
-    """A step that has not ended."""
+    """A step or a bootstrap action that has not ended."""
 
-    step: StepSpec
+    work: NodeWork
     on_end: Callable[[StepResult], None]
-    logs: StepLogs
+    logs: NodeLogs
     work_dir: Path
     cancelled: threading.Event = field(default_factory=threading.Event)
+    timed_out: bool = False
     process: subprocess.Popen[bytes] | None = None
     thread: threading.Thread | None = None
 
 
 class ProcessStepRunner:
-    """Runs steps as processes of this machine, which stands for every node of a cluster.
+    """Runs steps and bootstrap actions as processes of this machine, which stands for every node of a cluster.
 
-    ``spark-submit`` is the one of the installed PySpark (see ``spark_submit``); any other command runs as it is. A step
-    has a directory, a session and a minimal environment of its own, and ends with everything that it started: what it
-    left in the background is killed with it.
+    ``spark-submit`` is the one of the installed PySpark (see ``spark_submit``), and ``sudo`` changes no user; any other
+    command runs as it is. Each step and bootstrap action has a directory, a session and a minimal environment of its
+    own, and ends with everything that it started: what it left in the background is killed with it.
 
     :param endpoint_url: Returns the URL of the local AWS, once it is known.
-    :param state_dir: Where steps keep their files: ``STATE/steps/STEP/{controller,stdout,stderr,syslog,work/}``.
+    :param state_dir: Where they keep their files: a step ``STATE/steps/STEP/{controller,stdout,stderr,syslog,info/,work/}``,
+        a bootstrap action the same (but no syslog) in ``STATE/node/INSTANCE/bootstrap-actions/NUMBER/``.
     :param grace_seconds: How long a cancelled process may take to end before it is killed.
     """
 
@@ -69,30 +86,31 @@ class ProcessStepRunner:
         self.endpoint_url = endpoint_url
         self.state_dir = state_dir.resolve()
         self.grace_seconds = grace_seconds
+        self._mark = secrets.token_hex(8)
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()
         self._closed = False
 
-    def start(self, step: StepSpec, on_end: Callable[[StepResult], None]) -> None:
-        """Start the step on a thread of its own and return at once."""
-        directory = self.state_dir / "steps" / step.step_id
-        run = _Run(step=step, on_end=on_end, logs=StepLogs(directory=directory), work_dir=directory / "work")
-        run.thread = threading.Thread(target=self._live, args=(run,), name=f"step-{step.step_id}", daemon=True)
+    def start(self, work: NodeWork, on_end: Callable[[StepResult], None]) -> None:
+        """Start a step or a bootstrap action on a thread of its own and return at once."""
+        directory = self.state_dir / work.place
+        run = _Run(work=work, on_end=on_end, logs=NodeLogs(directory=directory), work_dir=directory / "work")
+        run.thread = threading.Thread(target=self._live, args=(run,), name=work.place, daemon=True)
         with self._lock:
-            self._runs[step.step_id] = run
+            self._runs[work.id] = run
             if self._closed:
                 run.cancelled.set()
         run.thread.start()
 
-    def cancel(self, step_id: str) -> None:
-        """Tell a step to end, with everything that it started, and return at once."""
+    def cancel(self, work_id: str) -> None:
+        """Tell a step or a bootstrap action to end, with everything that it started, and return at once."""
         with self._lock:
-            run = self._runs.get(step_id)
+            run = self._runs.get(work_id)
         if run is not None:
             run.cancelled.set()
 
     def close(self) -> None:
-        """End every step and return when nothing of them is left; logs are no longer kept.
+        """End everything and return when nothing of them is left; logs are no longer kept.
 
         ``on_end`` is called from other threads meanwhile: do not hold a lock that it needs.
         """
@@ -106,10 +124,24 @@ class ProcessStepRunner:
                 run.thread.join()
 
     @property
-    def processes(self) -> dict[int, StepSpec]:
-        """The first process of every running step, and the step."""
+    def processes(self) -> dict[int, NodeWork]:
+        """The first process of every running step and bootstrap action."""
         with self._lock:
-            return {run.process.pid: run.step for run in self._runs.values() if run.process is not None}
+            return {run.process.pid: run.work for run in self._runs.values() if run.process is not None}
+
+    def mark(self, work_id: str) -> str:
+        """Return the value of ``LOCAL_AWS_MARK`` in the processes of a step or bootstrap action of this runner."""
+        return f"{self._mark}/{work_id}"
+
+    def work_of(self, process: psutil.Process) -> NodeWork | None:
+        """Return the running step or bootstrap action that a process is of, by its mark or as the first one."""
+        mark = mark_of(process)
+        with self._lock:
+            for run in self._runs.values():
+                is_first = run.process is not None and run.process.pid == process.pid
+                if is_first or mark == self.mark(run.work.id):
+                    return run.work
+        return None
 
     def _live(self, run: _Run) -> None:
         result = StepResult(succeeded=False, exit_code=None, reason="Unknown Error.")
@@ -118,14 +150,14 @@ class ProcessStepRunner:
             self._keep_logs(run)
         finally:
             with self._lock:
-                del self._runs[run.step.step_id]
+                del self._runs[run.work.id]
             run.on_end(result)
 
     def _run(self, run: _Run) -> StepResult:
-        step, started = run.step, time.monotonic()
+        started = time.monotonic()
         try:
             run.work_dir.mkdir(parents=True, exist_ok=True)
-            command = command_of(step, fetch=self._fetch, work_dir=run.work_dir)
+            command = command_of(run.work, fetch=self._fetch, work_dir=run.work_dir)
             exit_code = self._run_process(run, command)
         except StepRefusedError as error:
             return self._refused(run, reason=error.reason, message=error.message)
@@ -133,10 +165,13 @@ class ProcessStepRunner:
             return self._refused(run, reason="Unknown Error.", message=str(error))
         finally:
             shutil.rmtree(run.work_dir, ignore_errors=True)
-        outcome = "cancelled" if run.cancelled.is_set() else f"exit code {exit_code}"
-        run.logs.note(f"Step ended: {outcome}, after {time.monotonic() - started:.0f} seconds")
+        outcome = "cancelled" if run.cancelled.is_set() else TIMED_OUT if run.timed_out else f"exit code {exit_code}"
+        lasted = f"after {time.monotonic() - started:.0f} seconds"
+        run.logs.note(f"Ended: {outcome}, {lasted}")
         if run.cancelled.is_set():
             return CANCELLED
+        if run.timed_out:
+            return self._failed(run, exit_code=None, message=f"Ended {lasted}", reason=TIMED_OUT)
         if exit_code == 0:
             return StepResult(succeeded=True, exit_code=0)
         return self._failed(run, exit_code=exit_code, message=run.logs.failure_message(exit_code=exit_code))
@@ -149,7 +184,7 @@ class ProcessStepRunner:
             raise StepRefusedError("Unknown Error.", f'Cannot run program "{command[0]}": No such file or directory')
         run.logs.note(f"startExec {shlex.join(command)}")
         with run.logs.path("stdout").open("wb") as stdout, run.logs.path("stderr").open("wb") as stderr:
-            process = subprocess.Popen(  # noqa: S603 - running commands is what a step is
+            process = subprocess.Popen(  # noqa: S603 - running commands is what a node is for
                 [program, *command[1:]],
                 cwd=run.work_dir,
                 env=environment,
@@ -160,17 +195,25 @@ class ProcessStepRunner:
             )
         root = psutil.Process(process.pid)
         run.process = process
-        run.logs.note(f"Child process {process.pid} of step {run.step.step_id}")
+        run.logs.note(f"Child process {process.pid} of {run.work.place}")
+        limit = run.work.time_limit_seconds
+        deadline = None if limit is None else time.monotonic() + limit
         while process.poll() is None and not run.cancelled.wait(_POLL_SECONDS):
-            pass
-        if not end_processes(run.step.step_id, root=root, grace_seconds=self.grace_seconds):
-            run.logs.note("Some processes of the step could not be killed")
+            if deadline is not None and time.monotonic() > deadline:
+                run.timed_out = True
+                break
+        if not end_processes(self.mark(run.work.id), root=root, grace_seconds=self.grace_seconds):
+            run.logs.note("Some of its processes could not be killed")
         return process.wait()
 
     def _environment(self, run: _Run) -> dict[str, str]:
-        """Return the variables of a step, none of them inherited but where Java is."""
+        """Return the variables of a process on a node, none of them inherited but where Java is."""
         temporary = run.work_dir / "tmp"
         temporary.mkdir(exist_ok=True)
+        info = run.logs.directory / "info"
+        info.mkdir(exist_ok=True)
+        for name, content in run.work.node_info.items():
+            (info / name).write_text(json.dumps(content), encoding="utf-8")
         path = [self._programs(), Path(sys.executable).parent, *os.defpath.split(os.pathsep), "/usr/local/bin"]
         variables = {
             "PATH": os.pathsep.join(dict.fromkeys(str(directory) for directory in path if directory)),
@@ -178,44 +221,48 @@ class ProcessStepRunner:
             "TMPDIR": str(temporary),
             "LANG": "C.UTF-8",
             "AWS_ENDPOINT_URL": self.endpoint_url(),
-            "AWS_REGION": run.step.region,
-            "AWS_DEFAULT_REGION": run.step.region,
+            "AWS_REGION": run.work.region,
+            "AWS_DEFAULT_REGION": run.work.region,
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{self.endpoint_url()}{METADATA_PREFIX}{run.work.instance_id}/",
+            "EMR_NODE_INFO": str(info),
             "LOCAL_AWS_STEP_DIR": str(run.logs.directory),
-            STEP_ID_VARIABLE: run.step.step_id,
+            MARK_VARIABLE: self.mark(run.work.id),
         }
+        if isinstance(run.work, StepSpec):
+            variables["LOCAL_AWS_STEP_ID"] = run.work.step_id
         if java_home := os.environ.get("JAVA_HOME"):
             variables["JAVA_HOME"] = java_home
         return variables
 
     def _programs(self) -> Path:
-        """Return the directory of the programs that a cluster has and this machine lacks: ``spark-submit``."""
+        """Return the directory of the programs that a cluster has and this machine has not, or not as harmless."""
         directory = self.state_dir / "bin"
         directory.mkdir(parents=True, exist_ok=True)
-        program = directory / "spark-submit"
         module = "airflow_eip_provider.local_aws.steps.spark_submit"
-        text = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {module} "$@"\n'
+        spark_submit = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {module} "$@"\n'
         with self._lock:
-            if not program.exists() or program.read_text(encoding="utf-8") != text:
-                program.write_text(text, encoding="utf-8")
-                program.chmod(0o755)
+            for name, text in (("spark-submit", spark_submit), ("sudo", _SUDO)):
+                program = directory / name
+                if not program.exists() or program.read_text(encoding="utf-8") != text:
+                    program.write_text(text, encoding="utf-8")
+                    program.chmod(0o755)
         return directory
 
     def _fetch(self, location: S3Location, path: Path) -> None:
         try:
             self._s3().download_file(location.bucket, location.key, str(path))
         except (ClientError, BotoCoreError) as error:
-            raise StepRefusedError("Script not found.", f"cannot fetch {location}: {error}") from error
+            raise StepRefusedError(SCRIPT_NOT_FOUND, f"cannot fetch {location}: {error}") from error
 
     def _keep_logs(self, run: _Run) -> None:
-        if self._closed or log_address(run.step, "stderr") is None:
+        if self._closed or log_address(run.work, "stderr") is None:
             return
         try:
-            run.logs.upload(self._s3(), run.step)
+            run.logs.upload(self._s3(), run.work)
         except (ClientError, BotoCoreError) as error:
-            run.logs.note(f"Logs are not in {run.step.log_uri}: {error}")
+            run.logs.note(f"Logs are not in {run.work.log_uri}: {error}")
 
     def _s3(self) -> Any:
         session = boto3.session.Session()  # one a thread: the default session is not thread-safe
@@ -229,7 +276,7 @@ class ProcessStepRunner:
         )
 
     def _refused(self, run: _Run, *, reason: str, message: str) -> StepResult:
-        """Fail a step that never ran; the logs say why, as those of a step that did."""
+        """Fail what never ran; the logs say why, as those of what did."""
         run.logs.note(message)
         run.logs.path("stderr").write_text(f"{message}\n", encoding="utf-8")
         return (
@@ -238,6 +285,6 @@ class ProcessStepRunner:
 
     @staticmethod
     def _failed(run: _Run, *, exit_code: int | None, message: str, reason: str = "Unknown Error.") -> StepResult:
-        address = log_address(run.step, "stderr")
+        address = log_address(run.work, "stderr")
         log_file = str(address) if address else None
         return StepResult(succeeded=False, exit_code=exit_code, reason=reason, message=message, log_file=log_file)

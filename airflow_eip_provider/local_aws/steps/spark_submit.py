@@ -20,7 +20,7 @@ import boto3
 from botocore.config import Config
 
 from airflow_eip_provider.local_aws.steps.command import S3_SCHEMES, S3Location
-from airflow_eip_provider.local_aws.steps.logs import StepLogs
+from airflow_eip_provider.local_aws.steps.logs import NodeLogs
 from airflow_eip_provider.local_aws.steps.mirror import BucketMirror
 from airflow_eip_provider.local_aws.steps.processes import DEPLOY_MODE_VARIABLE
 
@@ -132,7 +132,7 @@ def settings(buckets: Iterable[str], *, mirror: Path) -> dict[str, str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Run ``spark-submit`` and return its exit code."""
-    logs = StepLogs(directory=Path(os.environ["LOCAL_AWS_STEP_DIR"]))
+    logs = NodeLogs(directory=Path(os.environ["LOCAL_AWS_STEP_DIR"]))
     local = localize(arguments)
     for change in local.changes:
         logs.note(f"spark-submit: {change}")

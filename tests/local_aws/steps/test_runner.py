@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from airflow_eip_provider.local_aws.emr.steps import StepResult, StepSpec
+from airflow_eip_provider.local_aws.steps import ProcessStepRunner
 from airflow_eip_provider.local_aws.steps.processes import processes_of
 from tests.local_aws.steps.stage import Ended, log, run, spec, wait_until
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_eip_provider.local_aws import LocalAws
-    from airflow_eip_provider.local_aws.steps import ProcessStepRunner
 
 
 def test_command_that_exits_with_zero_succeeds(runner: ProcessStepRunner, s3: Any) -> None:
@@ -119,7 +119,7 @@ def test_cancel_ends_the_whole_tree_also_what_left_its_session_and_ignores_reque
     stubborn = "trap '' TERM; while :; do sleep 1; done"
     ended = Ended()
     runner.start(spec("bash", "-c", f'sleep 600 & setsid bash -c "{stubborn}" & env -i setsid sleep 600 & wait'), ended)
-    wait_until(lambda: len(processes_of("s-1")) >= 4)
+    wait_until(lambda: len(processes_of(runner.mark("s-1"))) >= 4)
     (root,) = runner.processes
     everything = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
 
@@ -128,14 +128,32 @@ def test_cancel_ends_the_whole_tree_also_what_left_its_session_and_ignores_reque
 
     assert (result.succeeded, result.exit_code) == (False, None)
     assert not [process for process in everything if process.is_running() and process.status() != "zombie"]
-    assert not processes_of("s-1")
+    assert not processes_of(runner.mark("s-1"))
     assert not psutil.pid_exists(root)
 
 
 def test_background_processes_end_with_their_step(runner: ProcessStepRunner, s3: Any) -> None:
     assert run(runner, spec("bash", "-c", "setsid sleep 600 & exit 0")).succeeded
 
-    assert not processes_of("s-1")
+    assert not processes_of(runner.mark("s-1"))
+
+
+def test_two_runners_leave_each_others_processes_alone_though_their_steps_have_the_same_id(
+    runner: ProcessStepRunner, s3: Any, tmp_path: Path
+) -> None:
+    neighbour = ProcessStepRunner(endpoint_url=runner.endpoint_url, state_dir=tmp_path / "neighbour")
+    ended = Ended()
+    neighbour.start(spec("sleep", "600"), ended)
+    wait_until(lambda: bool(neighbour.processes))
+    (theirs,) = map(psutil.Process, neighbour.processes)
+
+    assert run(runner, spec("true")).succeeded
+
+    assert theirs.is_running()
+    assert runner.work_of(theirs) is None
+    assert neighbour.work_of(theirs) == spec("sleep", "600")
+    neighbour.close()
+    assert not ended.wait().succeeded
 
 
 def test_end_is_reported_once_however_often_a_step_is_cancelled(runner: ProcessStepRunner, s3: Any) -> None:
@@ -160,7 +178,7 @@ def test_close_ends_every_step_and_leaves_nothing(runner: ProcessStepRunner, s3:
 
     assert [len(on_end.results) for on_end in ended.values()] == [1, 1]
     assert runner.processes == {}
-    assert not [step_id for step_id in ended if processes_of(step_id)]
+    assert not [step_id for step_id in ended if processes_of(runner.mark(step_id))]
 
 
 def test_processes_lead_from_the_first_process_to_its_step(runner: ProcessStepRunner, s3: Any) -> None:

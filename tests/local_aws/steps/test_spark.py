@@ -63,7 +63,7 @@ def test_job_for_yarn_reads_and_writes_s3_on_executors_of_its_own(runner: Proces
         "out/parquet/part",
     }
     assert "--executor-memory 16g is left out" in log(s3, "controller")
-    assert not processes_of("s-1")
+    assert not processes_of(runner.mark("s-1"))
 
 
 def test_job_that_is_not_there_fails_at_once_and_names_it(runner: ProcessStepRunner, s3: Any) -> None:
@@ -85,9 +85,9 @@ SparkSession.builder.getOrCreate().sparkContext.parallelize(range(2), 2).foreach
     ended = Ended()
     runner.start(spec("spark-submit", "s3://data/jobs/names.py"), ended)
     # pyspark.daemon is the last to start, below an executor
-    wait_until(lambda: any("pyspark.daemon" in " ".join(found.cmdline()) for found in processes_of("s-1")))
+    wait_until(lambda: any("pyspark.daemon" in " ".join(found.cmdline()) for found in processes_of(runner.mark("s-1"))))
 
     runner.cancel("s-1")
     ended.wait()
 
-    assert not processes_of("s-1")
+    assert not processes_of(runner.mark("s-1"))
