@@ -27,7 +27,8 @@ say() {
 
 # fail STATUS MESSAGE
 fail() {
-    say "error: ${*:2}" >&2
+    local message="${*:2}"
+    say "error: ${message//$'\n'/ }" >&2
     exit "$1"
 }
 
@@ -57,7 +58,7 @@ main() {
     fi
     until associate; do
         ((SECONDS < deadline)) || busy
-        say "waiting: $allocation_id is on $carrier"
+        say "waiting: $allocation_id is $place"
         sleep "$poll_seconds"
     done
     if [[ -n $lock_store ]]; then
@@ -148,7 +149,7 @@ read_parameters() {
     local said
     say "reading $parameters"
     said=$(aws s3 cp --only-show-errors "$parameters" "$work/parametersValues.json" --region "$region" 2>&1) ||
-        fail $WRONG "reading $parameters:" $said
+        fail $WRONG "reading $parameters: $said"
     said=$(cd "$work" && "$python" -I -S programs.pyz parameters parametersValues.json 2>&1) ||
         fail $WRONG "$parameters: $said"
     read -r allocation_id vpc_wanted <<<"$said"
@@ -156,26 +157,23 @@ read_parameters() {
         fail $WRONG "$parameters: clusterVPCID is $vpc_wanted, and this cluster is in $vpc"
 }
 
-# Put the address on this node's interface if it is free; nonzero, and its carrier, while it is elsewhere.
+# Put the address on this node's interface if it is free; nonzero, and its place, while it is elsewhere.
 associate() {
-    local place said
-    place=$(ec2 describe-addresses --allocation-ids "$allocation_id" \
-        --query 'Addresses[0].[PublicIp,NetworkInterfaceId,InstanceId]' --output text) || address_failed "$place"
-    read -r public_ip carrier holder <<<"$place"
+    local said carrier holder
+    said=$(ec2 describe-addresses --allocation-ids "$allocation_id" \
+        --query 'Addresses[0].[PublicIp,NetworkInterfaceId,InstanceId]' --output text) || address_failed "$said"
+    read -r public_ip carrier holder <<<"$said"
     [[ $carrier == "$interface" ]] && return
-    if [[ $carrier != None ]]; then
-        [[ $holder == None ]] || carrier="$holder ($carrier)"
-        return 1
-    fi
+    place="on $carrier"
+    [[ $holder == None ]] || place="on $holder ($carrier)"
+    [[ $carrier == None ]] || return
     associated=yes
     # Without --no-allow-reassociation EC2 takes the address from whoever has got it meanwhile.
     said=$(ec2 associate-address --allocation-id "$allocation_id" --network-interface-id "$interface" \
-        --no-allow-reassociation --query AssociationId --output text)  && return
-    case $said in
-        # Also the answer to the AWS CLI's own retry after a lost response: the next look will show it.
-        *"(Resource.AlreadyAssociated)"*) carrier="something that was faster" ;;
-        *) fail $FAILED "associating $allocation_id with $interface:" $said ;;
-    esac
+        --no-allow-reassociation --query AssociationId --output text) && return
+    # The first is also the answer to the AWS CLI's own retry after a lost response: the next look will show it.
+    [[ $said == *"(Resource.AlreadyAssociated)"* ]] || fail $FAILED "associating $allocation_id with $interface: $said"
+    place="on something that was faster"
     return 1
 }
 
@@ -186,7 +184,7 @@ ec2() {
 address_failed() {
     case $1 in
         *"(InvalidAllocationID.NotFound)"*) fail $WRONG "$parameters: there is no $allocation_id in $region" ;;
-        *) fail $FAILED "looking for $allocation_id:" $1 ;;
+        *) fail $FAILED "looking for $allocation_id: $1" ;;
     esac
 }
 
@@ -201,16 +199,16 @@ lease() {
 
 lease_failed() {
     (($1 == BUSY)) || exit $FAILED
-    carrier="leased to another"
+    place="leased to another"
     busy
 }
 
 busy() {
     if [[ $when_busy == continue ]]; then
-        say "WARNING: $allocation_id is not free after $wait ($carrier); this cluster goes on WITHOUT it" | tee /dev/stderr
+        say "WARNING: $allocation_id is not free after $wait ($place); this cluster goes on WITHOUT it" | tee /dev/stderr
         exit 0
     fi
-    fail $FAILED "$allocation_id is not free after $wait ($carrier)"
+    fail $FAILED "$allocation_id is not free after $wait ($place)"
 }
 
 leave() {
