@@ -48,8 +48,8 @@ class LocalAws:
 
     :param port: 0 takes any free one; ``endpoint_url`` tells.
     :param clock: A :class:`ManualClock` unless given; ``aws.clock.advance(seconds)`` turns it.
-    :param step_runner: Runs the steps and bootstrap actions, made for this local AWS (it may ask for ``endpoint_url``); unless
-        given, they only take time.
+    :param step_runner: Runs the steps and bootstrap actions, made for this local AWS (it may ask for ``endpoint_url``);
+        unless given, they only take time.
     :param azure_sql: Makes the Azure SQL stand-in for this local AWS; there is none unless given.
     :param state_dir: Where the event log is written as ``events.jsonl``; nowhere unless given.
     :param saved: Read at the start and written at the end; nothing outlives the process unless given.

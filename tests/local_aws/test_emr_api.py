@@ -153,6 +153,20 @@ def test_counts_alone_make_a_primary_and_core_nodes(emr, start_cluster, local_aw
     assert [(g["InstanceGroupType"], g["RequestedInstanceCount"]) for g in groups] == [("MASTER", 1), ("CORE", 2)]
 
 
+def test_bootstrap_actions_are_listed_in_order_and_are_16_at_most(emr, start_cluster, refused):
+    """[docs: EMR API, ListBootstrapActions; EMR, "Create bootstrap actions"]."""
+    actions = [
+        {"Name": f"action {number}", "ScriptBootstrapAction": {"Path": f"s3://b/{number}.sh", "Args": ["--exit", "0"]}}
+        for number in range(17)
+    ]
+    job_flow_id = start_cluster(BootstrapActions=actions[:16])
+    listed = emr.list_bootstrap_actions(ClusterId=job_flow_id)["BootstrapActions"]
+    assert [action["Name"] for action in listed] == [f"action {number}" for number in range(16)]
+    assert listed[0] == {"Name": "action 0", "ScriptPath": "s3://b/0.sh", "Args": ["--exit", "0"]}
+    with refused("ValidationException"):
+        start_cluster(BootstrapActions=actions)
+
+
 def test_three_primaries_are_protected_from_termination(emr, start_cluster, local_aws):
     """[docs: EMR, Multiple primary nodes: termination protection is enabled]."""
     job_flow_id = start_cluster(instances={"InstanceGroups": [group("MASTER", 3)]})

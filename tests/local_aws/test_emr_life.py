@@ -34,6 +34,26 @@ def test_the_reason_and_the_timeline_say_what_happened(emr, start_cluster, local
     assert timeline["CreationDateTime"] < timeline["ReadyDateTime"] < timeline["EndDateTime"]
 
 
+def test_bootstrap_actions_that_only_take_time_take_none_beyond_the_clusters_unless_told(
+    start_cluster, state_of, local_aws
+):
+    """Actions of tests without processes, on the simulated clock: ``--sleep`` and ``--exit``, as for steps."""
+
+    def actions(*args):
+        script = {"Path": "s3://b/install.sh", "Args": list(args)}
+        return [{"Name": "install", "ScriptBootstrapAction": script}] * 2
+
+    quick, slow = start_cluster(BootstrapActions=actions()), start_cluster(BootstrapActions=actions("--sleep", "100"))
+    failing = start_cluster(BootstrapActions=actions("--exit", "1"))
+    local_aws.clock.advance(210)
+    assert [state_of(job_flow_id) for job_flow_id in (quick, slow)] == ["WAITING", "BOOTSTRAPPING"]
+    assert state_of(failing) == "TERMINATED_WITH_ERRORS"
+    local_aws.clock.advance(109)
+    assert state_of(slow) == "BOOTSTRAPPING"
+    local_aws.clock.advance(1)
+    assert state_of(slow) == "WAITING"
+
+
 def test_instances_are_in_the_subnet_carry_emrs_tags_and_boot(ec2, start_cluster, primary_of, local_aws, subnet_id):
     """``aws:elasticmapreduce:job-flow-id`` and ``…:instance-group-role`` [docs: EMR, Tag clusters]."""
     job_flow_id = start_cluster(Tags=[{"Key": "team", "Value": "data"}])

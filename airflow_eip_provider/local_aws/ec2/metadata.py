@@ -53,6 +53,8 @@ class InstanceMetadata:
         """Answer in plain text."""
         request = Request(environ)
         instance_id, _, path = request.path.removeprefix(PREFIX).partition("/")
+        # The endpoint may end with a slash, and SDKs ask for the availability zone with one at the end.
+        path = path.strip("/")
         with self._services.lock:
             found = self._services.ec2(self._services.region).instances.find([instance_id])
             if not found:
@@ -128,7 +130,7 @@ def _read(metadata: dict[str, str], path: str) -> str | None:
     """Return what is at a path: a value, or the names below it, with a slash for those that have more below them."""
     if path in metadata:
         return metadata[path]
-    directory = f"{path.rstrip('/')}/"
+    directory = f"{path}/"
     below = (name.removeprefix(directory).partition("/") for name in metadata if name.startswith(directory))
     names = sorted({f"{head}{slash}" for head, slash, _ in below})
     return "\n".join(names) or None

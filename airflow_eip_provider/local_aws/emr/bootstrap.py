@@ -1,4 +1,4 @@
-"""The bootstrap actions that run on every node before it is one of its cluster's."""
+"""The bootstrap actions that run on every node before its cluster is ready."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Bootstrap:
         primaries = [node for pool, node in failed if pool.role == "MASTER"]
         workers = [node for pool, node in failed if pool.role != "MASTER"]
         if primaries:
-            self._fail(cluster, f"master instance ({primaries[0].instance.id})", primaries[0])
+            self._fail(cluster, f"the master instance ({primaries[0].instance.id})", primaries[0])
         elif workers and not any(node.action for pool, node in cluster.members() if pool.role != "MASTER"):
             first = workers[0]
             alike = [node.instance.id for node in workers if _kind(node) == _kind(first)]
@@ -137,15 +137,13 @@ class Bootstrap:
     def _fail(self, cluster: Cluster, nodes: str, node: Node) -> None:
         """End the cluster, in EMR's own words."""
         number, reason = _kind(node)
-        on = f"On the {nodes}" if nodes.startswith("master") else f"On {nodes}"
         if reason == SCRIPT_NOT_FOUND:
-            message = (
-                f"{nodes[0].upper()}{nodes[1:]} failed attempting to download bootstrap action {number} file from S3"
-            )
+            subject = nodes.removeprefix("the ").replace("master", "Master")
+            message = f"{subject} failed attempting to download bootstrap action {number} file from S3"
         elif reason == TIMED_OUT:
-            message = f"{on}, bootstrap action {number} timed out executing"
+            message = f"On {nodes}, bootstrap action {number} timed out executing"
         else:
-            message = f"{on}, bootstrap action {number} returned a non-zero return code"
+            message = f"On {nodes}, bootstrap action {number} returned a non-zero return code"
         self._life.terminate(cluster, Reason(CODE, message), fails=True)
 
     def _record(self, action: BootstrapActionSpec, state: str, **fields: Any) -> None:

@@ -1,4 +1,4 @@
-"""The log files of a step or a bootstrap action: written beside it, kept in the log bucket, read for a failure's cause."""
+"""The log files of a step or a bootstrap action: written there, kept in the log bucket, read for a failure's cause."""
 
 from __future__ import annotations
 

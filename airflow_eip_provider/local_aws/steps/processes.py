@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 MARK_VARIABLE = "LOCAL_AWS_MARK"
 """Environment variable that marks every process of a step or a bootstrap action.
 
-It survives ``setsid`` and the death of a parent. A mark names the runner too: step ids may be the same in two local AWSs on one machine.
+It survives ``setsid`` and the death of a parent. It names the runner too: step ids may be the same in two local AWSs on
+one machine.
 """
 
 DEPLOY_MODE_VARIABLE = "LOCAL_AWS_DEPLOY_MODE"
@@ -65,7 +66,7 @@ def processes_of(mark: str, *, root: psutil.Process | None = None) -> set[psutil
 def end_processes(
     mark: str, *, root: psutil.Process, grace_seconds: float, give_up_after_seconds: float = 30.0
 ) -> bool:
-    """Ask the processes of what has this mark to end, kill those that are left after the grace, and say whether none is left.
+    """Ask everything with a mark to end, kill what is left after the grace, and say whether none is left.
 
     Looks again after each round, for what was forked meanwhile.
     """

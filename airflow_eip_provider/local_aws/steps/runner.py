@@ -71,8 +71,8 @@ class ProcessStepRunner:
     own, and ends with everything that it started: what it left in the background is killed with it.
 
     :param endpoint_url: Returns the URL of the local AWS, once it is known.
-    :param state_dir: Where they keep their files: a step ``STATE/steps/STEP/{controller,stdout,stderr,syslog,info/,work/}``,
-        a bootstrap action the same (but no syslog) in ``STATE/node/INSTANCE/bootstrap-actions/NUMBER/``.
+    :param state_dir: Where they keep their files: a step ``STATE/steps/STEP/{controller,stdout,stderr,syslog}``, a
+        bootstrap action ``STATE/node/INSTANCE/bootstrap-actions/NUMBER/{controller,stdout,stderr}``.
     :param grace_seconds: How long a cancelled process may take to end before it is killed.
     """
 

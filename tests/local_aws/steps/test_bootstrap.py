@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-from airflow_eip_provider.local_aws import Durations
 from airflow_eip_provider.local_aws.emr.steps import TIMED_OUT, BootstrapActionSpec
 from airflow_eip_provider.local_aws.steps.processes import processes_of
 from tests.local_aws.steps.stage import LOGS, run, wait_until
@@ -26,6 +26,8 @@ THREE_NODES = {
         {"InstanceRole": "CORE", "InstanceType": "m5.large", "InstanceCount": 2},
     ]
 }
+JOBS = Path(__file__).parents[3] / "dags/jobs"
+ONE_NODE: dict[str, Any] = {}
 SECONDS_TO_BOOTSTRAPPING, SECONDS_TO_READY = 120, 90
 
 
@@ -37,7 +39,7 @@ class Stage:
         self.s3 = s3
         self._start_cluster = start_cluster
 
-    def start(self, *scripts: str | None, instances: dict[str, Any] | None = None, **options: Any) -> str:
+    def start(self, *scripts: str | None, instances: dict[str, Any] = THREE_NODES, **options: Any) -> str:
         """Launch a cluster with a bootstrap action for each script; ``None`` is one that is not there."""
         actions = []
         for number, script in enumerate(scripts, 1):
@@ -46,9 +48,7 @@ class Stage:
                 self.s3.put_object(Bucket="data", Key=key, Body=f"#!/bin/bash\nset -eu\n{script}\n".encode())
             script_action = {"Path": f"s3://data/{key}", "Args": [f"argument {number}"]}
             actions.append({"Name": f"action {number}", "ScriptBootstrapAction": script_action})
-        job_flow_id = self._start_cluster(
-            instances=instances or THREE_NODES, BootstrapActions=actions, LogUri=LOGS, **options
-        )
+        job_flow_id = self._start_cluster(instances=instances, BootstrapActions=actions, LogUri=LOGS, **options)
         self.aws.clock.advance(SECONDS_TO_BOOTSTRAPPING)
         return job_flow_id
 
@@ -126,7 +126,11 @@ def test_each_node_is_told_who_it_is_and_one_is_the_primary(stage: Stage) -> Non
     assert {node for node, info in infos.items() if info["isMaster"]} == {primary}
     assert infos[primary]["isRunningNameNode"] is True
     assert infos[workers[0]]["isRunningDataNode"] is True
-    assert infos[workers[0]]["instanceGroupId"] == infos[workers[1]]["instanceGroupId"].replace("", "")
+    assert (
+        infos[workers[0]]["instanceGroupId"]
+        == infos[workers[1]]["instanceGroupId"]
+        != infos[primary]["instanceGroupId"]
+    )
     cluster = json.loads(stage.log(job_flow_id, workers[1], "stdout", number=2))
     assert (cluster["jobFlowId"], cluster["masterInstanceId"]) == (job_flow_id, primary)
     assert (cluster["instanceCount"], cluster["slaveInstanceType"]) == (3, "m5.large")
@@ -151,16 +155,22 @@ def test_each_node_leaves_from_its_own_address_the_primary_from_its_elastic_ip(s
     assert {(event["job_flow_id"], event["step_id"]) for event in asked} == {(job_flow_id, None)}
 
 
+ASK = """
+ask() {
+    token=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' "$SERVICE/latest/api/token")
+    curl -sf -H "X-aws-ec2-metadata-token: $token" "$SERVICE/latest/meta-data/$1"
+}
+SERVICE=${AWS_EC2_METADATA_SERVICE_ENDPOINT%/}
+"""
+
+
 def test_an_action_that_fails_on_one_core_node_ends_the_cluster(stage: Stage, emr: Any) -> None:
-    job_flow_id = stage.start('grep -q \'"isMaster": true\' "$EMR_NODE_INFO/instance.json" || mkdir "$0.lock"; true',
-                              'token=$(curl -sfX PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60" '
-                              '"${AWS_EC2_METADATA_SERVICE_ENDPOINT}latest/api/token")\n'
-                              'id=$(curl -sf -H "X-aws-ec2-metadata-token: $token" '
-                              '"${AWS_EC2_METADATA_SERVICE_ENDPOINT}latest/meta-data/instance-id")\n'
-                              'echo "I am $id" >&2; [ "$id" != "$(cat "$LOCAL_AWS_STEP_DIR/../../../bad")" ]')  # fmt: skip
+    failing = (
+        f'{ASK}id=$(ask instance-id); echo "I am $id" >&2; [ "$id" != "$(cat "$LOCAL_AWS_STEP_DIR/../../../bad")" ]'
+    )
+    job_flow_id = stage.start("sleep 1", failing)
     runner: Any = stage.aws.step_runner
     bad = stage.instance_ids(job_flow_id)[2]
-    (runner.state_dir / "node").mkdir(exist_ok=True)
     (runner.state_dir / "node" / "bad").write_text(bad)
 
     code, message = stage.reason(job_flow_id)
@@ -192,7 +202,7 @@ def test_a_failure_on_the_primary_ends_the_cluster_and_everything_on_the_other_n
 
 
 def test_a_script_that_is_not_there_ends_the_cluster(stage: Stage) -> None:
-    job_flow_id = stage.start(None, instances={})
+    job_flow_id = stage.start(None, instances=ONE_NODE)
     [primary] = stage.instance_ids(job_flow_id)
     code, message = stage.reason(job_flow_id)
     assert code == "BOOTSTRAP_FAILURE"
@@ -216,14 +226,12 @@ def test_an_action_that_takes_too_long_is_ended(runner: ProcessStepRunner, s3: A
 def test_the_cluster_ends_an_action_that_takes_too_long(
     local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch, start_cluster: Any, primary_of: Any
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(local_aws, "durations", Durations(bootstrap_action_limit=1000))
-        local_aws.reset()
-        script = {"Path": "s3://data/slow.sh", "Args": ["--sleep", "1001"]}
-        job_flow_id = start_cluster(BootstrapActions=[{"Name": "slow", "ScriptBootstrapAction": script}])
-        local_aws.clock.advance(SECONDS_TO_BOOTSTRAPPING + 999)
-        assert local_aws.cluster(job_flow_id).state == "BOOTSTRAPPING"
-        local_aws.clock.advance(1)
+    monkeypatch.setattr(local_aws.emr.life._actions, "_time_limit_seconds", 1000)
+    script = {"Path": "s3://data/slow.sh", "Args": ["--sleep", "1001"]}
+    job_flow_id = start_cluster(BootstrapActions=[{"Name": "slow", "ScriptBootstrapAction": script}])
+    local_aws.clock.advance(SECONDS_TO_BOOTSTRAPPING + 999)
+    assert local_aws.cluster(job_flow_id).state == "BOOTSTRAPPING"
+    local_aws.clock.advance(1)
     assert local_aws.cluster(job_flow_id).reason.message == (
         f"On the master instance ({primary_of(job_flow_id).id}), bootstrap action 1 timed out executing"
     )
@@ -249,7 +257,7 @@ def test_actions_end_with_their_cluster_and_leave_nothing(stage: Stage, emr: Any
 def test_an_instance_that_replaces_the_primary_runs_them_too(
     stage: Stage, state_of: Callable[[str], str], primary_of: Callable[[str], Any]
 ) -> None:
-    job_flow_id = stage.start("true", instances={})
+    job_flow_id = stage.start("true", instances=ONE_NODE)
     wait_until(lambda: len(stage.ended()) == 1)
     stage.aws.clock.advance(SECONDS_TO_READY)
     stage.aws.replace_primary(job_flow_id)
@@ -260,8 +268,19 @@ def test_an_instance_that_replaces_the_primary_runs_them_too(
 
 
 def test_sudo_changes_no_user_and_aws_is_there(stage: Stage) -> None:
-    job_flow_id = stage.start('sudo -H -u root GREETING=hello sh -c \'echo "$GREETING $(id -u)"\'; '
-                              "aws s3 cp --quiet s3://data/actions/1.sh copy && test -s copy", instances={})  # fmt: skip
-    wait_until(lambda: len(stage.ended()) == 1)
+    sudo = "sudo -H -u root GREETING=hello sh -c 'echo \"$GREETING $(id -u)\"'"
+    job_flow_id = stage.start(sudo, "aws s3 cp --quiet s3://data/actions/1.sh copy && cat copy", instances=ONE_NODE)
+    wait_until(lambda: len(stage.ended()) == 2)
     [primary] = stage.instance_ids(job_flow_id)
     assert stage.log(job_flow_id, primary, "stdout") == f"hello {psutil.Process().uids().effective}\n"
+    assert "sudo -H" in stage.log(job_flow_id, primary, "stdout", number=2)
+
+
+def test_the_example_dags_own_action_works_here_and_installs_nothing(
+    stage: Stage, state_of: Callable[[str], str]
+) -> None:
+    script = (JOBS / "install_python_packages.sh").read_text()
+    job_flow_id = stage.start(f"sudo() {{ exit 1; }}\n{script}", instances=ONE_NODE)
+    wait_until(lambda: bool(stage.ended("COMPLETED") + stage.ended("FAILED")))
+    stage.aws.clock.advance(SECONDS_TO_READY)
+    assert state_of(job_flow_id) == "WAITING"
