@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Print a bootstrap action that puts an Elastic IP on the primary node of the cluster that runs it: for clusters that are
-launched outside Airflow. Put it into S3, and name it with a parametersValues.json, whose allocationID and clusterVPCID
-it reads:
-
-  --bootstrap-actions Path=s3://BUCKET/associate.sh,Args=[s3://BUCKET/parametersValues.json]
+launched outside Airflow. Put it into S3, and name it as a bootstrap action; its argument is a parametersValues.json,
+s3://BUCKET/PATH/parametersValues.json, of which it reads allocationID and clusterVPCID.
 
 It never takes the address from another; while it is busy, it waits. With --lock-store it queues behind the jobs of
 Airflow and they behind it; that needs EMR 7. What the role of the nodes must be allowed: docs/bootstrap-action.md.

@@ -94,7 +94,8 @@ class AwsCli:
                 env={**os.environ, "AWS_PAGER": "", **once},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=_LONGEST_SECONDS,
                 check=False,
             )

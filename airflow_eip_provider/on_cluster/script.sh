@@ -36,7 +36,8 @@ main() {
     read_arguments "$@"
     info="${EMR_NODE_INFO:-/mnt/var/lib/info}"
     python=$(command -v python3) || fail $FAILED "this node has no python3"
-    if [[ $(node_info instance.json isMaster) != True ]]; then
+    primary=$(node_info instance.json isMaster) || exit
+    if [[ $primary != True ]]; then
         say "not the primary node: nothing to do"
         exit 0
     fi
@@ -205,7 +206,8 @@ lease_failed() {
 
 busy() {
     if [[ $when_busy == continue ]]; then
-        say "WARNING: $allocation_id is not free after $wait ($place); this cluster goes on WITHOUT it" | tee /dev/stderr
+        say "WARNING: $allocation_id is not free after $wait ($place); this cluster goes on WITHOUT it"
+        say "WARNING: this cluster goes on WITHOUT $allocation_id" >&2
         exit 0
     fi
     fail $FAILED "$allocation_id is not free after $wait ($place)"

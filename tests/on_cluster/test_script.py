@@ -113,6 +113,13 @@ def test_the_lock_on_an_older_python_is_refused_before_anything_is_done(nodes, b
     assert local_aws.events.calls("GetObject") == []
 
 
+def test_a_machine_that_is_no_node_of_emr_fails(nodes, by_hand, tmp_path, nothing_changed):
+    done = nodes.run(by_hand(), "s3://ours/p.json", EMR_NODE_INFO=str(tmp_path / "none"))
+    assert done.returncode == 1
+    assert "instance.json does not say isMaster: this is no node of an EMR cluster" in done.stderr
+    assert nothing_changed()
+
+
 def test_without_the_lock_an_old_python_will_do(nodes, by_hand, parameters, carrier_of):
     if (older := interpreter("3.7")) is None:
         pytest.skip("there is no Python 3.7 here, which EMR 6 has")
