@@ -7,8 +7,11 @@ What happened is judged by the local AWS's own log of events.
 from __future__ import annotations
 
 import gzip
+import json
+import re
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,8 +25,8 @@ from tests.operators.leases import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "bootstrap-action.md"
 REAL_SECONDS = 240
 
 
@@ -82,6 +85,16 @@ def field(
         runner.close()
 
 
+@pytest.fixture
+def policy_of_nodes(clocked: Any, allocation_id: str) -> None:
+    """Let nodes do what the page says that they must be allowed, and no more."""
+    (policy,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    values = {"BUCKET": "ours", "REGION": clocked.region, "ACCOUNT": "123456789012", "TABLE": "leases"}
+    for name, value in {**values, "ALLOCATION_ID": allocation_id}.items():
+        policy = re.sub(rf"\b{name}\b", value, policy)
+    clocked.enforce(json.loads(policy), access_key_id="local")  # the access key of every node
+
+
 def in_time(happened: Callable[[], bool]) -> None:
     """Wait for real processes."""
     deadline = time.monotonic() + REAL_SECONDS
@@ -90,7 +103,7 @@ def in_time(happened: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def test_of_three_nodes_the_primary_alone_gets_the_address_and_a_second_cluster_waits_for_it(field, allocation_id):
+def test_of_three_nodes_the_primary_alone_gets_the_address_and_a_second_cluster_waits_for_it(field, policy_of_nodes):
     first = field.launch()
     in_time(lambda: len(field.ended_actions(first)) == 3)
     primary, *others = [node.instance.id for node in field.aws.cluster(first).nodes()]

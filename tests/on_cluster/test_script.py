@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +10,6 @@ import pytest
 from tests.on_cluster.conftest import STORE
 from tests.pythons import interpreter
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "bootstrap-action.md"
 CHANGES = {"AssociateAddress", "DisassociateAddress", "PutItem"}
 
 
@@ -138,44 +135,18 @@ def test_a_node_without_the_metadata_service_fails_with_its_name(nodes, by_hand,
     assert nothing_changed()
 
 
-@pytest.fixture
-def as_a_node(local_aws: Any, allocation_id: str) -> dict[str, str]:
-    """Credentials that may do what the page says that nodes must be allowed, and no more."""
-    (policy,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    values = {"BUCKET": "ours", "REGION": local_aws.region, "ACCOUNT": "123456789012", "TABLE": "leases"}
-    for name, value in {**values, "ALLOCATION_ID": allocation_id}.items():
-        policy = re.sub(rf"\b{name}\b", value, policy)
-    local_aws.enforce(json.loads(policy), access_key_id="node")
-    return {"AWS_ACCESS_KEY_ID": "node"}
-
-
-def test_two_clusters_queue_for_the_lease_and_the_end_of_one_lets_the_other_in(
-    nodes, by_hand, parameters, local_aws, carrier_of, record, as_a_node
-):
-    first, second = by_hand(), by_hand()
-    done = nodes.run(first, parameters, lock_store=STORE, **as_a_node)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (record().lease.phase.value, record().lease.carrier) == ("held", first)
-    assert record().lease.speaker.name == f"by-hand/cluster/{first}"
-
-    refused = nodes.run(second, parameters, lock_store=STORE, **as_a_node)
-    assert refused.returncode == 1
-    assert f"place 1 of 1 in the queue; held by 'by-hand/cluster/{first}' on {first}" in refused.stdout
-    assert record().queue == (), "whoever gives up does not stay in the queue"
-    assert carrier_of() == local_aws.cluster(first).primary.id
-
-    local_aws.end_cluster(first, state="TERMINATED", message="done")
-    local_aws.clock.advance(300)
-    done = nodes.run(second, parameters, lock_store=STORE, **as_a_node)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert carrier_of() == local_aws.cluster(second).primary.id
-    assert [(ended.carrier, ended.why) for ended in record().history] == [(first, f"taken over: {first} has ended")]
-
-
 def test_a_lease_whose_association_fails_is_given_back(nodes, by_hand, parameters, local_aws, record):
+    job_flow_id = by_hand()
     local_aws.deny("AssociateAddress")
-    done = nodes.run(by_hand(), parameters, lock_store=STORE)
-    assert done.returncode == 1
-    assert "(UnauthorizedOperation)" in done.stderr
+    refused = nodes.run(job_flow_id, parameters, lock_store=STORE)
+    assert refused.returncode == 1
+    assert "(UnauthorizedOperation)" in refused.stderr
     assert record().lease is None
     assert [ended.why for ended in record().history] == ["undone"]
+
+    local_aws.faults.clear()
+    done = nodes.run(job_flow_id, parameters, lock_store=STORE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lease = record().lease
+    assert (lease.phase.value, lease.carrier, lease.token) == ("held", job_flow_id, 2)
+    assert lease.speaker.name == f"by-hand/cluster/{job_flow_id}"
