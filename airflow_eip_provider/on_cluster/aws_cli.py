@@ -35,6 +35,7 @@ _READS = ("describe_", "get_", "list_")
 
 # What the AWS CLI writes with --debug; each line of botocore's log begins with a time.
 _LOG = r"^\d{4}-\d\d-\d\d \S+ - \S+ - \S+ - DEBUG - "
+_LOGGED = re.compile(_LOG)
 _SENT = re.compile(_LOG + "Sending http request", re.MULTILINE)
 _HEADERS = re.compile(_LOG + "Response headers: (.*)$", re.MULTILINE)
 _DATE = re.compile(r"""['"]date['"]: ['"]([^'"]+)['"]""", re.IGNORECASE)
@@ -44,6 +45,7 @@ _ERROR = re.compile(
     r"(?: \([^)]*\))?: (?P<message>.*)$",
     re.MULTILINE,
 )
+_OWN_STATUSES = frozenset({1, 2, 252, 253, 254, 255})  # AWS CLI User Guide, "Command line return codes"
 _LONGEST_SECONDS = 180
 
 
@@ -78,7 +80,7 @@ class AwsCli:
                 words = [operation.replace("_", "-"), "--cli-input-json", f"file://{document.name}"]
             done = self._run(words, changes=not operation.startswith(_READS))
         if done.returncode != 0:
-            raise _error(done.stderr, doing=f"calling aws {self._service} {words[0]}")
+            raise _error(done.returncode, done.stderr, doing=f"calling aws {self._service} {words[0]}")
         answer: dict[str, Any] = json.loads(done.stdout or "{}", object_hook=_with_times)
         return {**answer, "ResponseMetadata": _metadata(done.stderr)}
 
@@ -109,7 +111,7 @@ class AwsCli:
         return ["--endpoint-url", url] if url else []
 
 
-def _error(log: str, *, doing: str) -> Exception:
+def _error(status: int, log: str, *, doing: str) -> Exception:
     """Return what a call that failed has come to."""
     refusals = list(_ERROR.finditer(log))
     if refusals:
@@ -117,7 +119,11 @@ def _error(log: str, *, doing: str) -> Exception:
         error = {"Code": said["code"], "Message": said["message"]}
         refused: Exception = ClientError({"Error": error, "ResponseMetadata": _metadata(log)}, said["operation"])
         return refused
-    problem = next((line for line in reversed(log.splitlines()) if line.strip()), "it said nothing")
+    # Its own words are its last; those of a process that was killed are anything, secrets included.
+    problem = f"it ended with status {status}"
+    if status in _OWN_STATUSES:
+        last = next((line for line in reversed(log.splitlines()) if line.strip()), problem)
+        problem = problem if _LOGGED.match(last) else last
     if not _SENT.search(log):
         return PermanentError(doing, problem=problem, remedy="nothing was sent; mend what it names")
     unanswered: Exception = HTTPClientError(error=problem)

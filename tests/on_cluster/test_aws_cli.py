@@ -107,7 +107,19 @@ def test_the_date_is_read_from_the_headers_line_alone(log, date):
     ],
 )
 def test_refusals_are_read_as_each_version_of_the_cli_writes_them(line):
-    error = aws_cli._error(f"2026-11-21 15:55:09,292 - MainThread - x - DEBUG - y\n\n{line}\n", doing="")
+    error = aws_cli._error(254, f"2026-11-21 15:55:09,292 - MainThread - x - DEBUG - y\n\n{line}\n", doing="")
     assert isinstance(error, ClientError)
     assert error.response["Error"] == {"Code": "Throttling", "Message": "Rate exceeded"}
     assert is_transient(error)
+
+
+@pytest.mark.parametrize("status", [-9, 137, 255])
+def test_nothing_of_the_log_of_a_call_that_was_killed_is_shown_and_it_may_have_taken_effect(status):
+    log = "2026-11-21 15:55:09,292 - MainThread - botocore.endpoint - DEBUG - "
+    sent = f"{log}Sending http request: <AWSPreparedRequest headers={{'X-Amz-Security-Token': b'sesame'}}>\n"
+    error = aws_cli._error(status, sent, doing="calling")
+    assert isinstance(error, HTTPClientError)
+    assert "sesame" not in str(error)
+    if status != 255:
+        killed = aws_cli._error(status, "x-amz-security-token:sesame\n", doing="calling")
+        assert "sesame" not in str(killed)
