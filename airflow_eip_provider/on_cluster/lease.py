@@ -2,7 +2,7 @@
 The lock, for a cluster that takes part in it from its own primary node: ``enter``, ``hand-over``, ``undo``.
 
 Its owner is the cluster itself, ``ENVIRONMENT/cluster/j-…``, so a bootstrap action that is run again on the same
-cluster is the same owner, and of two processes the later one speaks. It does what ``EipAssociateOperator`` does for a
+cluster is the same owner, and a later run speaks for it. It does what ``EipAssociateOperator`` does for a
 cluster that was made elsewhere; there is nothing to launch and nothing to adopt. No program here ends the lease: it is
 dead when its cluster has ended, and whoever wants the address next ends it.
 
@@ -63,20 +63,39 @@ class _Clusters:
         endings.end(self.conn, job_flow_id)
 
 
+class State:
+    """
+    What the programs of one run tell each other, in a file.
+
+    ``try_number`` is 0 before the run has looked at the record; ``token`` is ``None`` before the lease is its own.
+    """
+
+    def __init__(self, path: Path) -> None:
+        known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        self._path = path
+        self.nonce: str = known.get("nonce") or secrets.token_hex(8)
+        self.try_number: int = known.get("try_number", 0)
+        self.token: int | None = known.get("token")
+
+    def keep(self, *, try_number: int | None = None, token: int | None = None) -> None:
+        """Remember what has become known."""
+        self.try_number = try_number or self.try_number
+        self.token = token or self.token
+        known = {"nonce": self.nonce, "try_number": self.try_number, "token": self.token}
+        self._path.write_text(json.dumps(known), encoding="utf-8")
+
+
 class Lease:
     """
     One cluster's part in the lock of one address.
 
-    :param nonce: of this run of the bootstrap action.
-    :param keep: remembers the token of the lease for the programs that follow.
+    :param state: of this run of the bootstrap action, for the programs that follow.
     """
 
-    def __init__(self, options: argparse.Namespace, *, nonce: str, keep: Callable[[int], None]) -> None:
-        owner = cluster_owner(options.environment, options.cluster_id)
+    def __init__(self, options: argparse.Namespace, state: State) -> None:
         self._options = options
-        self._keep = keep
-        # The number does not tell runs apart: EMR runs a bootstrap action once.
-        self._speaker = Speaker(digest_of(owner), owner, try_number=1, nonce=nonce)
+        self._state = state
+        self._owner = cluster_owner(options.environment, options.cluster_id)
         self._tenancy = Tenancy(
             options.lock_store,
             allocation_id=options.allocation_id,
@@ -87,13 +106,15 @@ class Lease:
         )
         self._due: tuple[int, float] | None = None
 
-    def enter(self, token: int | None) -> int:
+    def enter(self) -> int:
         """Take the lease, or wait for it in the queue until the time is up."""
-        arrival = Arrival(self._speaker, cluster_name="", handover_seconds=LIMITS.surface)
         deadline = time.monotonic() + self._options.wait
         dead_seconds = 0.0
         while True:
             try:
+                if not self._state.try_number:
+                    self._state.keep(try_number=1 + self._tenancy.perform(self._newest_try()))
+                arrival = Arrival(self._speaker, cluster_name="", handover_seconds=LIMITS.surface)
                 entered = self._tenancy.perform(enter(arrival, dead_seconds=dead_seconds))
             except Exception as error:
                 if not is_transient(error):
@@ -107,14 +128,15 @@ class Lease:
                         self._options.allocation_id, problem="a later run of this bootstrap action is at work"
                     )
                 dead_seconds = self._dead_seconds(entered.sight)
-                log.info("waiting: %s", standing_of(entered.sight, self._speaker.owner))
+                log.info("waiting: %s", standing_of(entered.sight, arrival.speaker.owner))
             left = deadline - time.monotonic()
             if left <= 0:
                 return BUSY
             time.sleep(min(left, self._options.poll))
 
-    def hand_over(self, token: int | None) -> int:
+    def hand_over(self) -> int:
         """Record that this cluster carries the address: the last look whether the lease is still its own."""
+        token = self._state.token
         if token is None:
             raise LeaseLostError(self._options.allocation_id, problem="it was never taken")
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -133,9 +155,9 @@ class Lease:
         log.info("the lease with token %s is handed over to %s", token, self._options.cluster_id)
         return DONE
 
-    def undo(self, token: int | None) -> int:
+    def undo(self) -> int:
         """Give the lease or the place in the queue back, and an association that was made under it."""
-        launched = self._options.cluster_id if self._options.associated else None
+        token, launched = self._state.token, self._options.cluster_id if self._options.associated else None
         self._tenancy.perform(undo(self._speaker, launched=launched, token=token, terminate=False), undoing=True)
         log.info("the lease, or the place in the queue, is given back")
         return DONE
@@ -143,9 +165,20 @@ class Lease:
     def _hold(self, held: Held) -> int:
         lease = held.seen.record.lease
         assert lease is not None  # noqa: S101 - that is what "held" says
-        self._keep(lease.token)
+        self._state.keep(token=lease.token)
         log.info("the lease of %s is this cluster's, token %s", self._options.allocation_id, lease.token)
         return DONE
+
+    @property
+    def _speaker(self) -> Speaker:
+        return Speaker(digest_of(self._owner), self._owner, self._state.try_number, self._state.nonce)
+
+    def _newest_try(self) -> Program[int]:
+        """Find the newest run on this cluster that the record knows; this one is newer."""
+        seen: Seen = yield ReadRecord()
+        lease = seen.record.lease
+        speakers = [entry.speaker for entry in seen.record.queue] + ([lease.speaker] if lease else [])
+        return max((other.try_number for other in speakers if other.owner == digest_of(self._owner)), default=0)
 
     def _handing_over(self, token: int) -> Program[Seen | Lost]:
         seen: Seen = yield ReadRecord()
@@ -169,16 +202,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    state = _read(options.state)
-
-    def keep(token: int) -> None:
-        _write(options.state, {**state, "token": token})
-
-    _write(options.state, state)
-    lease = Lease(options, nonce=state["nonce"], keep=keep)
-    program: Callable[[int | None], int] = getattr(lease, options.program.replace("-", "_"))
+    lease = Lease(options, State(options.state))
+    program: Callable[[], int] = getattr(lease, options.program.replace("-", "_"))
     try:
-        return program(state["token"])
+        return program()
     except (ElasticIpError, ClientError) as error:
         log.error("error: %s", error)
         return FAILED
@@ -194,14 +221,3 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--poll", type=float, default=15.0, help="seconds between two looks")
     parser.add_argument("--associated", action="store_true", help="undo: this run has associated the address")
     return parser.parse_args(arguments)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if path.exists():
-        state: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return state
-    return {"nonce": secrets.token_hex(8), "token": None}
-
-
-def _write(path: Path, state: dict[str, Any]) -> None:
-    path.write_text(json.dumps(state), encoding="utf-8")

@@ -87,7 +87,7 @@ def field(
 
 @pytest.fixture
 def policy_of_nodes(clocked: Any, allocation_id: str) -> None:
-    """Let nodes do what the page says that they must be allowed, and no more."""
+    """Let nodes do what the page says that they must be allowed, and no more; the local AWS writes their logs as they do."""
     (policy,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     values = {"BUCKET": "ours", "REGION": clocked.region, "ACCOUNT": "123456789012", "TABLE": "leases"}
     for name, value in {**values, "ALLOCATION_ID": allocation_id}.items():
@@ -103,7 +103,7 @@ def in_time(happened: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def test_of_three_nodes_the_primary_alone_gets_the_address_and_a_second_cluster_waits_for_it(field, policy_of_nodes):
+def test_of_three_nodes_the_primary_alone_gets_the_address_and_a_second_cluster_waits_for_it(field):
     first = field.launch()
     in_time(lambda: len(field.ended_actions(first)) == 3)
     primary, *others = [node.instance.id for node in field.aws.cluster(first).nodes()]
