@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.config import Config
 
 from airflow_eip_provider.on_cluster import lease
 from tests.on_cluster.conftest import STORE
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+ONCE = Config(retries={"total_max_attempts": 1})  # as the AWS CLI sends what changes something
 DONE, FAILED, BUSY = 0, 1, 3
-GRACE_SECONDS, SURFACE_SECONDS = 60, 900
+SURFACE_SECONDS = 900
 
 
 class Run:
@@ -36,7 +38,7 @@ def run_on(
     boto: Any, table: Any, local_aws: Any, allocation_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Run]:
     clients: dict[str, Any] = {}
-    monkeypatch.setattr(lease, "AwsCli", lambda service, **_: clients.setdefault(service, boto(service)))
+    monkeypatch.setattr(lease, "AwsCli", lambda service, **_: clients.setdefault(service, boto(service, config=ONCE)))
     count = iter(range(100))
     return lambda job_flow_id: Run(job_flow_id, tmp_path / f"{next(count)}.json", allocation_id, local_aws.region)
 

@@ -87,7 +87,7 @@ def field(
 
 @pytest.fixture
 def policy_of_nodes(clocked: Any, allocation_id: str) -> None:
-    """Let nodes do what the page says that they must be allowed, and no more; the local AWS writes their logs as they do."""
+    """Let nodes do what the page says that they must be allowed, and no more; their logs are not written then."""
     (policy,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     values = {"BUCKET": "ours", "REGION": clocked.region, "ACCOUNT": "123456789012", "TABLE": "leases"}
     for name, value in {**values, "ALLOCATION_ID": allocation_id}.items():
