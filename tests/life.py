@@ -14,7 +14,7 @@ import botocore.endpoint
 import pytest
 
 from airflow_eip_provider.airflow_compat import TaskDeferred
-from airflow_eip_provider.hooks import emr as emr_hooks
+from airflow_eip_provider.hooks import endings
 from airflow_eip_provider.operators import eip as eip_operators
 from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import create, steps, terminate
@@ -27,7 +27,7 @@ from airflow_eip_provider.triggers import poller, watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TIMED = (phases, create, steps, terminate, eip_operators, sensors, launch, emr_hooks, emr_triggers)
+_TIMED = (phases, create, steps, terminate, eip_operators, sensors, launch, endings, emr_triggers)
 
 
 class TaskInstance:

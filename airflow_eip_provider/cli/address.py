@@ -29,8 +29,8 @@ def allocation_id_of(options: argparse.Namespace) -> str | None:
     :param options: with those of ``add_address_arguments``.
     :raises UsageError: for what is wrong in the file, what is no allocation ID, and two that differ.
     """
-    from airflow_eip_provider.cli.parameters import read_parameters
     from airflow_eip_provider.operators.preflight import check_allocation_id
+    from airflow_eip_provider.parameters_file import read_parameters
 
     given: str | None = options.allocation_id
     if options.parameters:

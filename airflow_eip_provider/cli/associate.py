@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from airflow_eip_provider.calls import Reading
-    from airflow_eip_provider.cli.parameters import Parameters
     from airflow_eip_provider.cli.session import Session
     from airflow_eip_provider.hooks.tenancy import Tenancy
     from airflow_eip_provider.lock.model import Lease, Record, Speaker
     from airflow_eip_provider.lock.store import Seen
     from airflow_eip_provider.operators.claim import Claim
+    from airflow_eip_provider.parameters_file import Parameters
     from airflow_eip_provider.readings.addresses import Address, Instance
     from airflow_eip_provider.triggers.watch import Verdict
 
@@ -79,10 +79,10 @@ def run(options: argparse.Namespace) -> int:
     """Find the cluster, wait, and associate."""
     with only_the_result():
         from airflow_eip_provider.cli.address import checked_job_flow_id
-        from airflow_eip_provider.cli.parameters import read_parameters
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.cli.waiting import deadline_after, stopped_by_sigterm
         from airflow_eip_provider.operators.owner import own_environment
+        from airflow_eip_provider.parameters_file import read_parameters
 
         parameters = read_parameters(options.parameters)
         job_flow_id = checked_job_flow_id(options.job_flow_id)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.cli import (
     associate,
     audit,
+    bootstrap_script,
     doctor,
     iam_policy,
     import_cluster,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 COMMANDS: tuple[Command, ...] = (
     associate.COMMAND,
     audit.COMMAND,
+    bootstrap_script.COMMAND,
     doctor.COMMAND,
     iam_policy.COMMAND,
     import_cluster.COMMAND,

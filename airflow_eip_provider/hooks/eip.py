@@ -16,6 +16,7 @@ from airflow_eip_provider.exceptions import (
     NotKnownYetError,
     NotPermittedError,
 )
+from airflow_eip_provider.hooks.endings import disassociate
 from airflow_eip_provider.readings.addresses import Address, Holder, Instance, read_address, read_holder, read_instance
 
 T = TypeVar("T")
@@ -111,13 +112,7 @@ class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
 
         :return: ``False`` when it no longer exists.
         """
-        try:
-            self.conn.disassociate_address(AssociationId=association_id)
-        except ClientError as error:
-            if error_code(error) == "InvalidAssociationID.NotFound":
-                return False
-            raise
-        return True
+        return disassociate(self.conn, association_id)
 
     def check_permission(self, allocation_id: str) -> None:
         """

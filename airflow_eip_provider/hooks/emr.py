@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.amazon.aws.hooks.emr import EmrHook
@@ -10,7 +9,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
-from airflow_eip_provider.calls import Reading, error_code, is_transient, perform
+from airflow_eip_provider.calls import Reading, error_code, perform
+from airflow_eip_provider.hooks import endings
 from airflow_eip_provider.hooks.eip import StrictConnectionMixin
 from airflow_eip_provider.readings.clusters import UNKNOWN_CLUSTER, Cluster, read_cluster
 
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 T = TypeVar("T")
-
-# EMR's reads are eventually consistent; for how long after RunJobFlow is not documented.
-_UNKNOWN_LOOKS = 4
-_UNKNOWN_DELAY_SECONDS = 5
 
 
 class EmrClusterHook(StrictConnectionMixin, EmrHook):
@@ -83,43 +79,9 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
             self.log.info("Cluster %s takes no cancellation any more: %s", job_flow_id, error)
 
     def end(self, job_flow_id: str) -> None:
-        """
-        Terminate a cluster by its id, be it so new that EMR does not know it everywhere yet, or gone already.
-
-        (elasticmapreduce:DescribeCluster, …:SetTerminationProtection, …:TerminateJobFlows)
-        """
-        for _ in range(_UNKNOWN_LOOKS):
-            cluster = self.get_cluster(job_flow_id)
-            if cluster is not None:
-                self.terminate(cluster)
-                return
-            if self._terminate_unseen(job_flow_id):
-                return
-            time.sleep(_UNKNOWN_DELAY_SECONDS)
-        self.log.warning("EMR does not know cluster %s: there is nothing to terminate", job_flow_id)
-
-    def _terminate_unseen(self, job_flow_id: str) -> bool:
-        """Terminate a cluster that DescribeCluster does not show; return whether EMR took the order."""
-        try:
-            self.conn.terminate_job_flows(JobFlowIds=[job_flow_id])
-        except ClientError as error:
-            if is_transient(error):
-                raise
-            self.log.info("EMR does not know cluster %s, or does not terminate it: %s", job_flow_id, error)
-            return False
-        self.log.info("Terminating cluster %s, which EMR does not show yet", job_flow_id)
-        return True
+        """Terminate a cluster by its id, whatever has become of it; see :func:`~.endings.end`."""
+        endings.end(self.conn, job_flow_id)
 
     def terminate(self, cluster: Cluster) -> None:
-        """
-        Terminate a cluster, protected or not (elasticmapreduce:SetTerminationProtection, …:TerminateJobFlows).
-
-        TerminateJobFlows refuses protected clusters; terminating one that is ending already changes nothing.
-        """
-        if cluster.is_ending:
-            return
-        if cluster.termination_protected:
-            self.log.info("Lifting termination protection of cluster %s", cluster.job_flow_id)
-            self.conn.set_termination_protection(JobFlowIds=[cluster.job_flow_id], TerminationProtected=False)
-        self.log.info("Terminating cluster %s", cluster.job_flow_id)
-        self.conn.terminate_job_flows(JobFlowIds=[cluster.job_flow_id])
+        """Terminate a cluster, protected or not; see :func:`~.endings.terminate`."""
+        endings.terminate(self.conn, cluster)

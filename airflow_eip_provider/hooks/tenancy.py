@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import LaunchUnclearError
@@ -29,12 +29,34 @@ from airflow_eip_provider.stores.uri import open_store, parse_uri
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.hooks.eip import ElasticIpHook
-    from airflow_eip_provider.hooks.emr import EmrClusterHook
     from airflow_eip_provider.lock.requests import Carrier, Mark, Program
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+_CHANGES = (WriteRecord, Launch, Terminate, Disassociate)
+
+
+class Addresses(Protocol):
+    """What a tenancy needs of EC2, such as :class:`~airflow_eip_provider.hooks.eip.ElasticIpHook`."""
+
+    @property
+    def conn(self) -> Any:
+        """A boto3 client of EC2, or what is like one."""
+
+    def disassociate(self, association_id: str) -> bool:
+        """Undo one association; ``False`` when it no longer exists."""
+
+
+class Clusters(Protocol):
+    """What a tenancy needs of EMR, such as :class:`~airflow_eip_provider.hooks.emr.EmrClusterHook`."""
+
+    @property
+    def conn(self) -> Any:
+        """A boto3 client of EMR, or what is like one."""
+
+    def end(self, job_flow_id: str) -> None:
+        """Terminate a cluster, whatever has become of it."""
 
 
 class Tenancy:
@@ -52,8 +74,8 @@ class Tenancy:
         uri: str,
         *,
         allocation_id: str,
-        eip: ElasticIpHook,
-        emr: EmrClusterHook,
+        eip: Addresses,
+        emr: Clusters,
         client_for: Callable[[str, str | None], Any],
         check_alive: Callable[[], None],
         remembered: Callable[[], str | None] = lambda: None,
@@ -91,15 +113,14 @@ class Tenancy:
 
     def _answer(self, request: Any, launch: Callable[[int], str] | None, *, undoing: bool) -> Any:
         started = time.monotonic()
-        match request:
-            case WriteRecord() | Launch() | Terminate() | Disassociate():
-                if not undoing:
-                    self._check_alive()
-                answer = self._change(request, launch)
-            case FindCarriers(mark):
-                answer = self._with_remembered(self._read(request), mark)
-            case _:
-                answer = self._read(request)
+        if isinstance(request, _CHANGES):
+            if not undoing:
+                self._check_alive()
+            answer = self._change(request, launch)
+        elif isinstance(request, FindCarriers):
+            answer = self._with_remembered(self._read(request), request.mark)
+        else:
+            answer = self._read(request)
         if isinstance(answer, Seen):
             self._clock = (answer.now, started)
         return answer
@@ -117,16 +138,13 @@ class Tenancy:
         return (*found, there) if there.mark == mark and there.state != "ended" else found
 
     def _change(self, request: Any, launch: Callable[[int], str] | None) -> Any:
-        match request:
-            case WriteRecord(record, version):
-                return self.store.write(self._allocation_id, record, expected_version=version)
-            case Launch(token, announced_at):
-                return self._launch(token, announced_at, launch)
-            case Terminate(carrier):
-                return self._terminate(carrier)
-            case Disassociate(association_id):
-                return self._disassociate(association_id)
-        raise TypeError(type(request).__name__)
+        if isinstance(request, WriteRecord):
+            return self.store.write(self._allocation_id, request.record, expected_version=request.version)
+        if isinstance(request, Launch):
+            return self._launch(request.token, request.announced_at, launch)
+        if isinstance(request, Terminate):
+            return self._terminate(request.carrier)
+        return self._disassociate(request.association_id)
 
     def _launch(self, token: int, announced_at: float, launch: Callable[[int], str] | None) -> str | TooLate | Unclear:
         if launch is None:
@@ -142,7 +160,7 @@ class Tenancy:
     def _disassociate(self, association_id: str) -> bool:
         if not is_gateway(association_id):
             return self._eip.disassociate(association_id)
-        gateway = self._eip.read(read_gateway(association_id))
+        gateway = perform(read_gateway(association_id), {"ec2": self._eip.conn})
         if gateway is not None:
             remove_gateway(self._eip.conn, gateway)
         return gateway is not None

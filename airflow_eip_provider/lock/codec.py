@@ -6,8 +6,7 @@ from dataclasses import asdict, is_dataclass
 from enum import Enum
 from functools import cache
 from math import isfinite
-from types import UnionType
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from airflow_eip_provider.exceptions import CorruptRecordError, NewerRecordError
 from airflow_eip_provider.lock.model import Record
@@ -57,7 +56,7 @@ def _typed(kind: Any, plain: Any) -> Any:
     """
     if is_dataclass(kind):
         return _object(kind, plain)
-    if isinstance(kind, UnionType):  # "X | None"
+    if get_origin(kind) is Union:  # Optional[X]
         return None if plain is None else _typed(get_args(kind)[0], plain)
     if get_origin(kind) is tuple and isinstance(plain, (list, tuple)):
         return tuple(_typed(get_args(kind)[0], item) for item in plain)

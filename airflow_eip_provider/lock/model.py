@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Optional
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Lease:
     written_at: float
     handover_by: float
     cluster_name: str
-    carrier: str | None = None
+    carrier: Optional[str] = None
     doubtful: bool = False
     doomed: bool = False
 
@@ -87,8 +88,8 @@ class Entry:
     arrived_at: float
     cluster_name: str
     handover_seconds: float
-    prewarmed_at: float | None = None
-    carrier: str | None = None
+    prewarmed_at: Optional[float] = None
+    carrier: Optional[str] = None
     doubtful: bool = False
 
 
@@ -98,7 +99,7 @@ class Tenancy:
 
     token: int
     owner: str
-    carrier: str | None
+    carrier: Optional[str]
     taken_at: float
     ended_at: float
     why: str
@@ -117,7 +118,7 @@ class Suspect:
     token: int
     owner: str
     cluster_name: str
-    keep: str | None
+    keep: Optional[str]
     until: float
 
 
@@ -132,7 +133,7 @@ class Record:
     """
 
     issued: int = 0
-    lease: Lease | None = None
+    lease: Optional[Lease] = None
     free_since: float = 0.0
     queue: tuple[Entry, ...] = ()
     suspects: tuple[Suspect, ...] = ()

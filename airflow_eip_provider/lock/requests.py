@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from airflow_eip_provider.lock.model import Record
 
 T = TypeVar("T")
@@ -154,7 +156,7 @@ class Disassociate:
     association_id: str
 
 
-Request: TypeAlias = (
-    ReadRecord | WriteRecord | ReadPlace | ReadCarrier | FindCarriers | ReadSteps | Launch | Terminate | Disassociate
-)
+Request: TypeAlias = Union[
+    ReadRecord, WriteRecord, ReadPlace, ReadCarrier, FindCarriers, ReadSteps, Launch, Terminate, Disassociate
+]
 Program: TypeAlias = Generator[Request, Any, T]

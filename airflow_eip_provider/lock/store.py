@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Union
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.lock.model import Record
 
@@ -48,7 +50,7 @@ class Unknown:
 
 
 # A write is answered by what was written, as it would be read now.
-Outcome: TypeAlias = Seen | Conflict | Unknown
+Outcome: TypeAlias = Union[Seen, Conflict, Unknown]
 
 
 class LockStore(ABC):

@@ -12,12 +12,13 @@ may start any more). Time enters as a number and decides about one thing only: w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Union
 
 from airflow_eip_provider.lock.model import LIMITS, Entry, Lease, Limits, Phase, Record, Speaker, Suspect, Tenancy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ FREE, SAME = "free", "same"
 _LEASED = ("taken", "held", "closing")
 _ANY = (FREE, *_LEASED)
 
-Event: TypeAlias = Take | Queue | Reenter | Prewarm | Prewarmed | HandOver | Close | Release | Leave
+Event: TypeAlias = Union[Take, Queue, Reenter, Prewarm, Prewarmed, HandOver, Close, Release, Leave]
 
 
 @dataclass(frozen=True, slots=True)

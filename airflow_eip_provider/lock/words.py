@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lock.model import Phase
@@ -38,7 +38,7 @@ class QueuePlace:
 
 def utc(seconds: float) -> str:
     """Return a time of the record as people write it."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def standing_of(sight: Sight, owner: str) -> QueuePlace:

@@ -58,17 +58,16 @@ def reading_of(request: Any, *, store: LockStore, allocation_id: str) -> Reading
 
     :raises TypeError: for a request that changes something.
     """
-    match request:
-        case ReadRecord():
-            return store.reading(allocation_id)
-        case ReadPlace():
-            return _place(allocation_id)
-        case ReadCarrier(carrier):
-            return _carrier(carrier, allocation_id)
-        case FindCarriers(mark, cluster_name):
-            return _carriers(mark, cluster_name, allocation_id)
-        case ReadSteps(carrier, guarded):
-            return _steps(carrier, mark=GUARD_MARK if guarded else "")
+    if isinstance(request, ReadRecord):
+        return store.reading(allocation_id)
+    if isinstance(request, ReadPlace):
+        return _place(allocation_id)
+    if isinstance(request, ReadCarrier):
+        return _carrier(request.carrier, allocation_id)
+    if isinstance(request, FindCarriers):
+        return _carriers(request.mark, request.cluster_name, allocation_id)
+    if isinstance(request, ReadSteps):
+        return _steps(request.carrier, mark=GUARD_MARK if request.guarded else "")
     raise TypeError(f"{type(request).__name__} is no read")
 
 

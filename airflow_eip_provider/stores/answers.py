@@ -27,7 +27,7 @@ def server_time(answer: Mapping[str, Any], *, uri: str) -> float:
     date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
     try:
         return parsedate_to_datetime(date).timestamp()
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # before Python 3.10 the first
         raise LockStoreError(
             uri,
             problem=f"its answer tells no time: its Date header is {date!r}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from airflow_eip_provider.exceptions import InvalidInputError
@@ -13,6 +13,7 @@ from airflow_eip_provider.stores.s3 import S3Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
     from airflow_eip_provider.lock.store import LockStore
 

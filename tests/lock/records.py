@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import is_dataclass
 from enum import Enum
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
@@ -23,7 +22,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     """Return every value of a type that the model uses."""
     if is_dataclass(kind):
         return st.builds(kind, **{name: values(hint) for name, hint in get_type_hints(kind).items()})
-    if isinstance(kind, UnionType):
+    if get_origin(kind) is Union:
         return st.none() | values(get_args(kind)[0])
     if get_origin(kind) is tuple:
         return st.lists(values(get_args(kind)[0]), max_size=3).map(tuple)

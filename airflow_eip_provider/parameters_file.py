@@ -1,4 +1,8 @@
-"""``parametersValues.json``: which address, for which clusters; the file of those who associate it from the cluster."""
+"""
+``parametersValues.json``: which address, for which clusters; the file of those who associate it from the cluster.
+
+Read on the cluster, too: by Python 3.7, and with the standard library alone.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +45,8 @@ def read_parameters(path: Path) -> Parameters:
     :raises UsageError: naming the key that is missing, unknown, given twice or of the wrong type or form.
     """
     values = _read(path)
-    if unknown := [key for key in values if key not in _KEYS]:
+    unknown = [key for key in values if key not in _KEYS]
+    if unknown:
         raise _wrong(path, f"unknown key {', '.join(map(repr, unknown))}", f"it may hold {', '.join(_KEYS)}")
     for key, (compulsory, form, what) in _KEYS.items():
         if key not in values:

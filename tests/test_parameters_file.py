@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.cli.parameters import Parameters, read_parameters
 from airflow_eip_provider.exceptions import UsageError
+from airflow_eip_provider.parameters_file import Parameters, read_parameters
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,80 @@
+"""``airflow-eip bootstrap-script``: a bootstrap action for clusters that Airflow does not launch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.cli.command import OK, Command, Parser, span
+from airflow_eip_provider.cli.output import note, only_the_result
+
+if TYPE_CHECKING:
+    import argparse
+
+DESCRIPTION = """\
+Print a bootstrap action that puts an Elastic IP on the primary node of the cluster that runs it: for clusters that are
+launched outside Airflow. Put it into S3, and name it as a bootstrap action; its argument is a parametersValues.json,
+s3://BUCKET/PATH/parametersValues.json, of which it reads allocationID and clusterVPCID.
+
+It never takes the address from another; while it is busy, it waits. With --lock-store it queues behind the jobs of
+Airflow and they behind it; that needs EMR 7. What the role of the nodes must be allowed: docs/bootstrap-action.md.
+
+AWS is not asked. Exit status: 0 printed; 1 an error; 2 wrong arguments."""
+
+_ENVIRONMENT = re.compile(r"[\w.@+=-]{1,64}", re.ASCII)
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the script (default: print it)")
+    parser.add_argument(
+        "--wait", type=span, default="30m", metavar="SPAN", help="how long it waits for the address (default: 30m)"
+    )
+    parser.add_argument(
+        "--when-busy",
+        choices=["fail", "continue"],
+        default="fail",
+        help="what becomes of a cluster that has waited in vain: 'fail' (default), or 'continue' without the address",
+    )
+    parser.add_argument(
+        "--lock-store", metavar="URI", help="take part in the lock: the dynamodb:// lock store that all others use"
+    )
+    parser.add_argument(
+        "--environment",
+        default="by-hand",
+        metavar="NAME",
+        help="what the names of these owners begin with, before /cluster/j-... (default: by-hand)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make the script."""
+    with only_the_result():
+        from airflow_eip_provider.exceptions import InvalidInputError, UsageError
+        from airflow_eip_provider.on_cluster.bundle import Options, bootstrap_script
+
+        if not _ENVIRONMENT.fullmatch(options.environment):
+            problem = f"{options.environment!r} is no plain name of 1 to 64 characters"
+            raise UsageError("reading --environment", problem=problem, remedy="use letters, digits and . _ - @ + =")
+        given = Options(
+            wait_seconds=int(options.wait.total_seconds()),
+            goes_on=options.when_busy == "continue",
+            lock_store=options.lock_store,
+            environment=options.environment,
+        )
+        try:
+            script = bootstrap_script(given)
+        except InvalidInputError as error:
+            raise UsageError("reading --lock-store", problem=error.problem, remedy=error.remedy) from error
+    if options.output:
+        options.output.write_text(script, encoding="utf-8", newline="\n")
+        note(f"written to {options.output}: {len(script) / 1024:.0f} KiB")
+    else:
+        print(script, end="")
+    return OK
+
+
+COMMAND = Command(
+    "bootstrap-script", "make a bootstrap action for clusters launched outside Airflow", DESCRIPTION, add_arguments, run
+)
