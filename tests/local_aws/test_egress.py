@@ -157,6 +157,11 @@ def public_subnet_id(world: World) -> str:
     return str(world.ec2.describe_subnets()["Subnets"][0]["SubnetId"])
 
 
+def printed(told: str) -> Any:
+    """Return what a job printed last; python-tds may have printed that a login took long."""
+    return json.loads(told.splitlines()[-1])
+
+
 @pytest.mark.spark
 def test_executors_on_core_nodes_are_refused_beside_a_primary_with_the_address_and_read_behind_a_nat_gateway(
     world: World, address: dict[str, str], public_subnet_id: str
@@ -172,7 +177,7 @@ def test_executors_on_core_nodes_are_refused_beside_a_primary_with_the_address_a
     state, told = world.run(bare, "spark-submit", "--master", "yarn", "s3://data/job.py")
 
     assert state == "COMPLETED"
-    read = json.loads(told)
+    read = printed(told)
     assert read["driver"] == [NAMES[0]]
     texts = [text for part in read["executors"] for text in part]
     assert len(texts) == len(NAMES)
@@ -199,7 +204,7 @@ def test_executors_on_core_nodes_are_refused_beside_a_primary_with_the_address_a
     state, told = world.run(behind, "spark-submit", "--master", "yarn", "s3://data/job.py")
 
     assert state == "COMPLETED"
-    assert json.loads(told) == {"driver": [NAMES[0]], "executors": [[name] for name in NAMES]}
+    assert printed(told) == {"driver": [NAMES[0]], "executors": [[name] for name in NAMES]}
     seen = world.connections(behind)
     assert {(event["from_ip"], event["admitted"]) for event in seen} == {(address["PublicIp"], True)}
     assert {event["instance_id"] for event in seen} > set(world.instances(behind, "MASTER"))
