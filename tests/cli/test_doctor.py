@@ -283,7 +283,9 @@ def test_a_lock_store_that_does_not_exist(examine, monkeypatch):
     assert "does not exist" in found["what"]
     assert "create=true" in found["mend"]
     assert "does not exist" in examine("--lock-store", "s3://nothing/eip").found("lock-store")["what"]
-    assert "scheme" in examine("--lock-store", "redis://leases").found("lock-store")["what"]
+    said = examine("--lock-store", "redis://leases")
+    assert (said.status, said.out) == (2, "")
+    assert "its scheme is 'redis'" in said.err
 
 
 def test_a_table_that_the_first_task_creates_is_no_finding(examine, monkeypatch, boto):
