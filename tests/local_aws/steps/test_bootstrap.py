@@ -18,7 +18,6 @@ from tests.local_aws.steps.stage import LOGS, run, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from airflow_eip_provider.local_aws import LocalAws
     from airflow_eip_provider.local_aws.steps import ProcessStepRunner
