@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -35,6 +36,7 @@ USER_AGENT = "local-aws-step-runner"
 """Marks the runner's own S3 calls, so that they can be told from the calls of the code under test."""
 
 _POLL_SECONDS = 0.1
+_BUSY_SECONDS = 30.0
 _SUDO = """#!/bin/sh
 # A node's user may do everything. Here it does it as itself: nothing on this machine is root's to change.
 while :; do
@@ -184,7 +186,7 @@ class ProcessStepRunner:
             raise StepRefusedError("Unknown Error.", f'Cannot run program "{command[0]}": No such file or directory')
         run.logs.note(f"startExec {shlex.join(command)}")
         with run.logs.path("stdout").open("wb") as stdout, run.logs.path("stderr").open("wb") as stderr:
-            process = subprocess.Popen(  # noqa: S603 - running commands is what a node is for
+            process = _started(
                 [program, *command[1:]],
                 cwd=run.work_dir,
                 env=environment,
@@ -288,3 +290,20 @@ class ProcessStepRunner:
         address = log_address(run.work, "stderr")
         log_file = str(address) if address else None
         return StepResult(succeeded=False, exit_code=exit_code, reason=reason, message=message, log_file=log_file)
+
+
+def _started(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """
+    Start a process, once nobody has its script open for writing any more.
+
+    That may be a child of another thread, which was forked while this thread wrote the script, and has not executed its
+    own program yet.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            return subprocess.Popen(command, **options)  # noqa: S603 - running commands is what a node is for
+        except OSError as error:
+            if error.errno != errno.ETXTBSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)

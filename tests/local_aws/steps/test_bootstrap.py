@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from airflow_eip_provider.local_aws.emr.steps import TIMED_OUT, BootstrapActionSpec
 from airflow_eip_provider.local_aws.steps.processes import processes_of
+from airflow_eip_provider.local_aws.steps.runner import _started
 from tests.local_aws.steps.stage import LOGS, run, wait_until
 
 if TYPE_CHECKING:
@@ -284,3 +286,13 @@ def test_the_example_dags_own_action_works_here_and_installs_nothing(
     wait_until(lambda: bool(stage.ended("COMPLETED") + stage.ended("FAILED")))
     stage.aws.clock.advance(SECONDS_TO_READY)
     assert state_of(job_flow_id) == "WAITING"
+
+
+def test_a_script_that_a_forked_process_still_has_open_is_started_a_moment_later(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    with script.open("w", encoding="utf-8") as writing:
+        script.chmod(0o755)
+        writing.write("#!/bin/bash\nexit 7\n")
+        writing.flush()
+        threading.Timer(0.3, writing.close).start()
+        assert _started([str(script)]).wait() == 7
