@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -275,6 +274,8 @@ def _is_unsettled(record: Record, job_flow_id: str) -> bool:
 
 def _speaker(record: Record, environment: str, job_flow_id: str) -> Speaker:
     """Speak for the cluster from now on: a newer try than those that are known."""
+    import secrets
+
     from airflow_eip_provider.lock.model import Speaker
     from airflow_eip_provider.lock.owners import cluster_owner, digest_of
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -238,8 +239,9 @@ def test_the_killed_run_has_one_cluster_and_it_is_bound(log: Log):
     assert not checks.killed_was_adopted([*found, found[0]], killed=DAGS[0]).passed
 
 
-def standing(holder: str, queue: tuple[str, ...] = (), *, ended: tuple[int, ...] = ()) -> Standing:
-    return Standing(time=START, holder=holder, token=1, phase="held", carrier="j-1", queue=queue, ended=ended)
+def standing(holder: str, queue: tuple[str, ...] = (), *, ended: tuple[int, ...] = (), after: float = 0.0) -> Standing:
+    time = START + timedelta(seconds=after)
+    return Standing(time=time, holder=holder, token=1, phase="held", carrier="j-1", queue=queue, ended=ended)
 
 
 def test_those_who_queue_have_the_address_in_their_order(log: Log):
@@ -248,6 +250,26 @@ def test_those_who_queue_have_the_address_in_their_order(log: Log):
     turned = [standing("zeroth_daily", DAGS[::-1])]
     assert not checks.first_come_first_served(turned, found=tenancies(log.events)).passed
     assert not checks.first_come_first_served([], found=tenancies(log.events)).passed
+
+
+@pytest.mark.parametrize(("after", "lawful"), [(58, False), (60, True)])
+def test_who_does_not_come_may_be_passed_over_after_a_grace(log: Log, after: float, lawful: bool):  # noqa: FBT001
+    first, second = DAGS
+    states = [
+        standing("zeroth_daily", DAGS),
+        standing("", DAGS, ended=(1,)),
+        standing(second, ended=(1,), after=after),
+        *[standing(second, (first,), ended=(1,))] * 2,
+        standing("", (first,), ended=(1, 3)),
+        *[standing(first, ended=(1, 3))] * 5,
+        standing("", ended=(1, 3, 4)),
+    ]
+    assert checks.first_come_first_served(states, found=tenancies(log.events)).passed is lawful
+    assert len(states) == 3 * 3 + 2 + 1
+    assert not checks.three_writes_a_tenancy(states).passed
+    assert checks.three_writes_a_tenancy([states[0], *states]).passed
+    assert checks.lease_is_free(states).passed
+    assert not checks.lease_is_free([*states, standing("", ended=(1, 3, 4, 6))]).passed
 
 
 def test_a_cluster_that_was_launched_before_the_address_was_free_fails(log: Log):
