@@ -19,7 +19,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-# Three DAGs queue for one Elastic IP on a real Airflow and a local AWS, and the task of one is killed. KEEP=1 leaves it running and prints the URLs.
+# Three DAGs queue for one Elastic IP on a real Airflow and a local AWS, and the task of one is killed; then three nodes read, without and with a
+# NAT gateway. KEEP=1 leaves it running and prints the URLs.
 demo: $(STAMP)
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
