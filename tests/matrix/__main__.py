@@ -1,7 +1,8 @@
 """
 Run the tests in every supported environment: ``python -m tests.matrix``; exit code 0 when nothing failed.
 
-Environments are made in ``.matrix`` and kept; one whose pins have changed is made anew with ``--fresh``.
+Environments are made in ``.matrix`` and kept; one whose pins have changed is made anew with ``--fresh``. Results are
+kept, too: the table that ``--readme`` writes has those of environments that were run earlier with the same code.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from demo.console import Console
 from tests.matrix.cells import CELLS, ROOT, SkippedError, installed
+from tests.matrix.kept import code, keep, kept
 from tests.matrix.report import Row, into_readme, on_screen
 from tests.matrix.suites import play_day, run_tests
 
@@ -30,7 +32,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=names, help="one environment; may be repeated")
     parser.add_argument("--fresh", action="store_true", help="make the environments anew")
     parser.add_argument("-k", dest="select", default="", metavar="EXPRESSION", help="some tests only, as pytest's -k")
-    parser.add_argument("--readme", action="store_true", help="write the table into the README, if nothing failed")
+    parser.add_argument(
+        "--readme", action="store_true", help="write the table into the README, if all were run and nothing failed"
+    )
     return parser.parse_args(arguments)
 
 
@@ -62,15 +66,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     console = Console()
     cells = [cell for cell in CELLS if not options.only or cell.name in options.only]
-    rows = []
+    tested, rows = code(), []
     for cell in cells:
-        rows.append(run(cell, fresh=options.fresh, select=options.select, console=console))
-        console.lines(*on_screen(rows[-1:])[1:])
+        row = run(cell, fresh=options.fresh, select=options.select, console=console)
+        if not row.skipped and not options.select:
+            keep(row, _STATE / cell.name, of=tested)
+        rows.append(row)
+        console.lines(*on_screen([row])[1:])
     console.lines(*on_screen(rows))
-    failed = any(row.failed for row in rows)
     if options.readme:
-        into_readme(rows, ROOT / "README.md")
-    return 1 if failed else 0
+        into_readme([kept(cell, _STATE / cell.name, of=tested) for cell in CELLS], ROOT / "README.md")
+    return 1 if any(row.failed for row in rows) else 0
 
 
 if __name__ == "__main__":

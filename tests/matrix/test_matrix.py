@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.matrix.cells import CELLS
+from tests.matrix.kept import code, keep, kept
 from tests.matrix.report import Row, into_readme, on_screen
 from tests.matrix.suites import TOOLS, Outcome, counted
 
@@ -80,3 +81,26 @@ def test_the_readme_shows_only_what_was_shown(tmp_path, bad):
 
 def test_only_folders_that_exist_are_left_out():
     assert [name for name in TOOLS if not (Path(__file__).parents[1] / name).is_dir()] == []
+
+
+def test_a_result_is_kept_for_the_code_that_it_was_found_with(tmp_path):
+    found = row(tests=outcome(skipped=Counter({"no Java": 2})), day=outcome(passed=1))
+    keep(found, tmp_path, of="this code")
+
+    assert kept(found.cell, tmp_path, of="this code") == found
+    assert kept(found.cell, tmp_path, of="other code").skipped
+    assert kept(found.cell, tmp_path / "never", of="this code").skipped
+
+
+def test_the_code_is_what_is_released(tmp_path):
+    (tmp_path / "airflow_eip_provider" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text("")
+    module = tmp_path / "airflow_eip_provider" / "a.py"
+    module.write_text("1")
+    before = code(tmp_path)
+
+    (tmp_path / "README.md").write_text("2")
+    (tmp_path / "airflow_eip_provider" / "__pycache__" / "a.pyc").write_text("2")
+    assert code(tmp_path) == before
+    module.write_text("2")
+    assert code(tmp_path) != before
