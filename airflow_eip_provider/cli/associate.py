@@ -9,9 +9,7 @@ from airflow_eip_provider.cli.command import (
     OK,
     Command,
     Parser,
-    add_aws_arguments,
-    add_json_argument,
-    add_lock_store_argument,
+    add_common_arguments,
     span,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
@@ -69,9 +67,7 @@ def add_arguments(parser: Parser) -> None:
         help="the first part of the name in the lock store (default: the option environment of section eip of "
         "airflow.cfg, else by-hand)",
     )
-    add_lock_store_argument(parser)
-    add_aws_arguments(parser)
-    add_json_argument(parser)
+    add_common_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:

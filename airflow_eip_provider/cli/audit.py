@@ -12,9 +12,7 @@ from airflow_eip_provider.cli.command import (
     OK,
     Command,
     Parser,
-    add_aws_arguments,
-    add_json_argument,
-    add_lock_store_argument,
+    add_common_arguments,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError
@@ -78,9 +76,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="ID",
         help="without a lock store: a network interface that may connect; may be given again",
     )
-    add_lock_store_argument(parser)
-    add_aws_arguments(parser)
-    add_json_argument(parser)
+    add_common_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:

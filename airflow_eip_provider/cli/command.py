@@ -58,8 +58,10 @@ def add_lock_store_argument(parser: Parser) -> None:
     )
 
 
-def add_json_argument(parser: Parser) -> None:
-    """Declare the other form of a command's result."""
+def add_common_arguments(parser: Parser) -> None:
+    """Declare what every command takes that looks at addresses: lock store, account, region and the result's form."""
+    add_lock_store_argument(parser)
+    add_aws_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 

@@ -11,9 +11,7 @@ from airflow_eip_provider.cli.command import (
     OK,
     Command,
     Parser,
-    add_aws_arguments,
-    add_json_argument,
-    add_lock_store_argument,
+    add_common_arguments,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
 from airflow_eip_provider.exceptions import InvalidInputError, UsageError
@@ -88,9 +86,7 @@ def add_arguments(parser: Parser) -> None:
         help="as in the operator (default: primary_running)",
     )
     parser.add_argument("--accept-self-termination", action="store_true", help="as in the operator")
-    add_lock_store_argument(parser)
-    add_aws_arguments(parser)
-    add_json_argument(parser)
+    add_common_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -11,9 +11,7 @@ from airflow_eip_provider.cli.command import (
     OK,
     Command,
     Parser,
-    add_aws_arguments,
-    add_json_argument,
-    add_lock_store_argument,
+    add_common_arguments,
     span,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
@@ -56,9 +54,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--min-age", type=span, default="1h", metavar="SPAN", help="keep younger clusters, e.g. 90m (default: 1h)"
     )
-    add_lock_store_argument(parser)
-    add_aws_arguments(parser)
-    add_json_argument(parser)
+    add_common_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -9,9 +9,7 @@ from airflow_eip_provider.cli.command import (
     OK,
     Command,
     Parser,
-    add_aws_arguments,
-    add_json_argument,
-    add_lock_store_argument,
+    add_common_arguments,
     span,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
@@ -48,9 +46,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="SPAN",
         help="how long to wait for running steps, e.g. 2h (default: 0)",
     )
-    add_lock_store_argument(parser)
-    add_aws_arguments(parser)
-    add_json_argument(parser)
+    add_common_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:

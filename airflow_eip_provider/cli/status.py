@@ -10,9 +10,7 @@ from airflow_eip_provider.cli.command import (
     OK,
     Command,
     Parser,
-    add_aws_arguments,
-    add_json_argument,
-    add_lock_store_argument,
+    add_common_arguments,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
 
@@ -38,9 +36,7 @@ _LAST = 5
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     add_address_arguments(parser)
-    add_lock_store_argument(parser)
-    add_aws_arguments(parser)
-    add_json_argument(parser)
+    add_common_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,9 +10,7 @@ from airflow_eip_provider.cli.command import (
     OK,
     Command,
     Parser,
-    add_aws_arguments,
-    add_json_argument,
-    add_lock_store_argument,
+    add_common_arguments,
     span,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
@@ -39,9 +37,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--timeout", type=span, default="30m", metavar="SPAN", help="for how long, e.g. 2h (default: 30m)"
     )
-    add_lock_store_argument(parser)
-    add_aws_arguments(parser)
-    add_json_argument(parser)
+    add_common_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
