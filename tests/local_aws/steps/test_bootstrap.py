@@ -55,6 +55,13 @@ class Stage:
         self.aws.clock.advance(SECONDS_TO_BOOTSTRAPPING)
         return job_flow_id
 
+    def tell(self, name: str, text: str = "") -> None:
+        """Write a file that actions find as ``$LOCAL_AWS_STEP_DIR/../../../NAME``, whether one has begun or not."""
+        runner: Any = self.aws.step_runner
+        path = runner.state_dir / "node" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
     def instance_ids(self, job_flow_id: str) -> list[str]:
         """The nodes' EC2 ids, the primary's first."""
         return [node.instance.id for node in self.aws.cluster(job_flow_id).nodes()]
@@ -145,8 +152,7 @@ def test_each_node_leaves_from_its_own_address_the_primary_from_its_elastic_ip(s
     cluster = stage.aws.cluster(job_flow_id)
     made = ec2.allocate_address(Domain="vpc")
     ec2.associate_address(AllocationId=made["AllocationId"], NetworkInterfaceId=cluster.primary.nics[0].id)
-    runner: Any = stage.aws.step_runner
-    (runner.state_dir / "node" / "go").touch()
+    stage.tell("go")
     wait_until(lambda: len(stage.ended()) == 6)
 
     seen = {node: stage.log(job_flow_id, node, "stdout", number=2).strip() for node in stage.instance_ids(job_flow_id)}
@@ -172,9 +178,8 @@ def test_an_action_that_fails_on_one_core_node_ends_the_cluster(stage: Stage, em
         f'{ASK}id=$(ask instance-id); echo "I am $id" >&2; [ "$id" != "$(cat "$LOCAL_AWS_STEP_DIR/../../../bad")" ]'
     )
     job_flow_id = stage.start("sleep 1", failing)
-    runner: Any = stage.aws.step_runner
     bad = stage.instance_ids(job_flow_id)[2]
-    (runner.state_dir / "node" / "bad").write_text(bad)
+    stage.tell("bad", bad)
 
     code, message = stage.reason(job_flow_id)
 
