@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.cli.session import Session
+    from airflow_eip_provider.hooks.claim import Claim
     from airflow_eip_provider.hooks.tenancy import Tenancy
     from airflow_eip_provider.lock.model import Lease, Record, Speaker
     from airflow_eip_provider.lock.store import Seen
-    from airflow_eip_provider.operators.claim import Claim
     from airflow_eip_provider.parameters_file import Parameters
     from airflow_eip_provider.readings.addresses import Address, Instance
     from airflow_eip_provider.triggers.watch import Verdict
@@ -191,12 +191,20 @@ class _Association:
         return instance
 
     def _bind_leased(self, tenancy: Tenancy, speaker: Speaker, instance: Instance) -> tuple[Address, int]:
+        from airflow_eip_provider.hooks.claim import Claim
         from airflow_eip_provider.lock.model import LIMITS
-        from airflow_eip_provider.operators.claim import Claim
         from airflow_eip_provider.readings.tags import CLUSTER_TAG
 
         job_flow_id = instance.tags[CLUSTER_TAG]
-        claim = Claim(tenancy, speaker, self._allocation_id, who=f"'{speaker.name}'", handover_seconds=LIMITS.surface)
+        who = f"'{speaker.name}'"
+        claim = Claim(
+            tenancy,
+            speaker,
+            self._allocation_id,
+            newer=f"a newer try of {who}",
+            who=who,
+            handover_seconds=LIMITS.surface,
+        )
         token: int | None = None
         made: str | None = None
         try:
@@ -217,8 +225,9 @@ class _Association:
         from airflow_eip_provider.cli.waiting import POLL_SECONDS
         from airflow_eip_provider.lock.programs import Waiting
         from airflow_eip_provider.lock.words import holder_of
+        from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 
-        watch = claim.watch(waiter_delay=POLL_SECONDS, deadline=self._deadline)
+        watch = EipLeaseTrigger.of(claim, waiter_delay=POLL_SECONDS, deadline=self._deadline)
         dead_seconds = 0.0
         while isinstance(entered := claim.enter(dead_seconds=dead_seconds), Waiting):
             seen = self._until(watch.look)
@@ -272,14 +281,10 @@ def _speaker(record: Record, environment: str, job_flow_id: str) -> Speaker:
     """Speak for the cluster from now on: a newer try than those that are known."""
     import secrets
 
-    from airflow_eip_provider.lock.model import Speaker
-    from airflow_eip_provider.lock.owners import cluster_owner, digest_of
+    from airflow_eip_provider.lock.owners import cluster_owner, newest_try, speaker_for
 
     name = cluster_owner(environment, job_flow_id)
-    owner = digest_of(name)
-    known = [record.lease, *record.queue]
-    tries = [part.speaker.try_number for part in known if part is not None and part.speaker.owner == owner]
-    return Speaker(owner, name, max(tries, default=0) + 1, secrets.token_hex(8))
+    return speaker_for(name, try_number=1 + newest_try(record, name), nonce=secrets.token_hex(8))
 
 
 COMMAND = Command(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import LaunchUnclearError
+from airflow_eip_provider.hooks.endings import disassociate, end
 from airflow_eip_provider.hooks.nat import remove_gateway
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.requests import (
@@ -37,33 +38,12 @@ log = logging.getLogger(__name__)
 _CHANGES = (WriteRecord, Launch, Terminate, Disassociate)
 
 
-class Addresses(Protocol):
-    """What a tenancy needs of EC2, such as :class:`~airflow_eip_provider.hooks.eip.ElasticIpHook`."""
-
-    @property
-    def conn(self) -> Any:
-        """A boto3 client of EC2, or what is like one."""
-
-    def disassociate(self, association_id: str) -> bool:
-        """Undo one association; ``False`` when it no longer exists."""
-
-
-class Clusters(Protocol):
-    """What a tenancy needs of EMR, such as :class:`~airflow_eip_provider.hooks.emr.EmrClusterHook`."""
-
-    @property
-    def conn(self) -> Any:
-        """A boto3 client of EMR, or what is like one."""
-
-    def end(self, job_flow_id: str) -> None:
-        """Terminate a cluster, whatever has become of it."""
-
-
 class Tenancy:
     """
     The lock of one address, for one task in one process.
 
     :param uri: the lock store's.
+    :param ec2: a boto3 client, or what is like one; ``emr`` too.
     :param client_for: makes the boto3 client of a lock store, by service and region.
     :param check_alive: raises after a kill; asked before every change, but for those that undo.
     :param remembered: names a cluster that may be the lease's, whatever ListClusters says.
@@ -74,8 +54,8 @@ class Tenancy:
         uri: str,
         *,
         allocation_id: str,
-        eip: Addresses,
-        emr: Clusters,
+        ec2: Any,
+        emr: Any,
         client_for: Callable[[str, str | None], Any],
         check_alive: Callable[[], None],
         remembered: Callable[[], str | None] = lambda: None,
@@ -85,9 +65,9 @@ class Tenancy:
         self.uri = uri
         self.store = open_store(uri, lambda *_: client)
         self._allocation_id = allocation_id
-        self._eip = eip
+        self._ec2 = ec2
         self._emr = emr
-        self._store_client: dict[str, Any] = {where.kind: client}
+        self._clients: dict[str, Any] = {"ec2": ec2, "emr": emr, where.kind: client}
         self._check_alive = check_alive
         self._remembered = remembered
         self._clock: tuple[float, float] | None = None
@@ -127,7 +107,7 @@ class Tenancy:
 
     def _read(self, request: Any) -> Any:
         reading = reading_of(request, store=self.store, allocation_id=self._allocation_id)
-        return perform(reading, {"ec2": self._eip.conn, "emr": self._emr.conn, **self._store_client})
+        return perform(reading, self._clients)
 
     def _with_remembered(self, found: tuple[Carrier, ...], mark: Mark) -> tuple[Carrier, ...]:
         """Add the cluster that an earlier try remembers, if it is of the same lease: ListClusters may lag behind."""
@@ -159,10 +139,10 @@ class Tenancy:
 
     def _disassociate(self, association_id: str) -> bool:
         if not is_gateway(association_id):
-            return self._eip.disassociate(association_id)
-        gateway = perform(read_gateway(association_id), {"ec2": self._eip.conn})
+            return disassociate(self._ec2, association_id)
+        gateway = perform(read_gateway(association_id), self._clients)
         if gateway is not None:
-            remove_gateway(self._eip.conn, gateway)
+            remove_gateway(self._ec2, gateway)
         return gateway is not None
 
     def _now(self) -> float:
@@ -174,4 +154,4 @@ class Tenancy:
 
     def _terminate(self, carrier: str) -> None:
         if is_cluster(carrier):
-            self._emr.end(carrier)
+            end(self._emr, carrier)

@@ -233,6 +233,23 @@ def _may_prewarm(sight: Sight, entry: Entry, place: int, depth: int) -> bool:
     return record.lease.phase is not Phase.TAKEN and started < depth
 
 
+class Due:
+    """For how long those who wait have seen that something is to be done about the same lease."""
+
+    def __init__(self) -> None:
+        self._since: tuple[int, float] | None = None
+
+    def seconds(self, sight: Sight, limits: Limits = LIMITS) -> float:
+        """Take notice of what is seen now."""
+        lease, now = sight.seen.record.lease, sight.seen.now
+        if lease is None or not needs_others(sight, limits):
+            self._since = None
+            return 0.0
+        if self._since is None or self._since[0] != lease.token:
+            self._since = (lease.token, now)
+        return now - self._since[1]
+
+
 def needs_others(sight: Sight, limits: Limits = LIMITS) -> bool:
     """Whether something is to be done about the lease by those who wait for it."""
     return sight.seen.record.lease is not None and standing(sight, limits) in _FOR_OTHERS

@@ -23,44 +23,24 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.calls import is_transient
-from airflow_eip_provider.exceptions import ElasticIpError, LeaseLostError, SupersededError
-from airflow_eip_provider.hooks import endings
+from airflow_eip_provider.exceptions import ElasticIpError, LeaseLostError
+from airflow_eip_provider.hooks.claim import Claim
 from airflow_eip_provider.hooks.tenancy import Tenancy
-from airflow_eip_provider.lock.model import LIMITS, Speaker
-from airflow_eip_provider.lock.owners import cluster_owner, digest_of
-from airflow_eip_provider.lock.programs import Held, Lost, Yielded, enter, hand_over, undo
-from airflow_eip_provider.lock.requests import ReadRecord
-from airflow_eip_provider.lock.sight import Arrival, needs_others
+from airflow_eip_provider.lock.model import LIMITS
+from airflow_eip_provider.lock.owners import cluster_owner, digest_of, newest_try, speaker_for
+from airflow_eip_provider.lock.programs import Held
+from airflow_eip_provider.lock.sight import Due
 from airflow_eip_provider.lock.words import standing_of
 from airflow_eip_provider.on_cluster.aws_cli import AwsCli
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from airflow_eip_provider.lock.requests import Program
-    from airflow_eip_provider.lock.sight import Sight
-    from airflow_eip_provider.lock.store import Seen
 
 log = logging.getLogger(__name__)
 
 DONE, FAILED, BUSY = 0, 1, 3
 _PATIENCE_SECONDS = 300  # for a hand-over while the store gives no answer: the address is here already
-
-
-class _Addresses:
-    def __init__(self, conn: AwsCli) -> None:
-        self.conn = conn
-
-    def disassociate(self, association_id: str) -> bool:
-        return endings.disassociate(self.conn, association_id)
-
-
-class _Clusters:
-    def __init__(self, conn: AwsCli) -> None:
-        self.conn = conn
-
-    def end(self, job_flow_id: str) -> None:
-        endings.end(self.conn, job_flow_id)
 
 
 class State:
@@ -99,23 +79,21 @@ class Lease:
         self._tenancy = Tenancy(
             options.lock_store,
             allocation_id=options.allocation_id,
-            eip=_Addresses(AwsCli("ec2", region=options.region)),
-            emr=_Clusters(AwsCli("emr", region=options.region)),
+            ec2=AwsCli("ec2", region=options.region),
+            emr=AwsCli("emr", region=options.region),
             client_for=lambda service, region: AwsCli(service, region=region or options.region),
             check_alive=lambda: None,
         )
-        self._due: tuple[int, float] | None = None
 
     def enter(self) -> int:
         """Take the lease, or wait for it in the queue until the time is up."""
         deadline = time.monotonic() + self._options.wait
-        dead_seconds = 0.0
+        due, dead_seconds = Due(), 0.0
         while True:
             try:
                 if not self._state.try_number:
-                    self._state.keep(try_number=1 + self._tenancy.perform(self._newest_try()))
-                arrival = Arrival(self._speaker, cluster_name="", handover_seconds=LIMITS.surface)
-                entered = self._tenancy.perform(enter(arrival, dead_seconds=dead_seconds))
+                    self._state.keep(try_number=1 + newest_try(self._tenancy.read().record, self._owner))
+                entered = self._claim.enter(dead_seconds=dead_seconds)
             except Exception as error:
                 if not is_transient(error):
                     raise
@@ -123,12 +101,8 @@ class Lease:
             else:
                 if isinstance(entered, Held):
                     return self._hold(entered)
-                if isinstance(entered, Yielded):
-                    raise SupersededError(
-                        self._options.allocation_id, problem="a later run of this bootstrap action is at work"
-                    )
-                dead_seconds = self._dead_seconds(entered.sight)
-                log.info("waiting: %s", standing_of(entered.sight, arrival.speaker.owner))
+                dead_seconds = due.seconds(entered.sight)
+                log.info("waiting: %s", standing_of(entered.sight, digest_of(self._owner)))
             left = deadline - time.monotonic()
             if left <= 0:
                 return BUSY
@@ -142,7 +116,7 @@ class Lease:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                handed = self._tenancy.perform(self._handing_over(token))
+                self._claim.hand_over(self._tenancy.read(), token=token, carrier=self._options.cluster_id)
             except Exception as error:
                 if not is_transient(error) or time.monotonic() > deadline:
                     raise
@@ -150,15 +124,13 @@ class Lease:
                 time.sleep(self._options.poll)
             else:
                 break
-        if isinstance(handed, Lost):
-            raise LeaseLostError(self._options.allocation_id, problem=handed.why)
         log.info("the lease with token %s is handed over to %s", token, self._options.cluster_id)
         return DONE
 
     def undo(self) -> int:
         """Give the lease or the place in the queue back, and an association that was made under it."""
-        token, launched = self._state.token, self._options.cluster_id if self._options.associated else None
-        self._tenancy.perform(undo(self._speaker, launched=launched, token=token, terminate=False), undoing=True)
+        carrier = self._options.cluster_id if self._options.associated else None
+        self._claim.undo(carrier=carrier, token=self._state.token, terminate=False)
         log.info("the lease, or the place in the queue, is given back")
         return DONE
 
@@ -170,28 +142,15 @@ class Lease:
         return DONE
 
     @property
-    def _speaker(self) -> Speaker:
-        return Speaker(digest_of(self._owner), self._owner, self._state.try_number, self._state.nonce)
-
-    def _newest_try(self) -> Program[int]:
-        """Find the newest run on this cluster that the record knows; this one is newer."""
-        seen: Seen = yield ReadRecord()
-        lease = seen.record.lease
-        speakers = [entry.speaker for entry in seen.record.queue] + ([lease.speaker] if lease else [])
-        return max((other.try_number for other in speakers if other.owner == digest_of(self._owner)), default=0)
-
-    def _handing_over(self, token: int) -> Program[Seen | Lost]:
-        seen: Seen = yield ReadRecord()
-        return (yield from hand_over(seen, self._speaker, token=token, carrier=self._options.cluster_id))
-
-    def _dead_seconds(self, sight: Sight) -> float:
-        """Return for how long it has been seen that something is to be done about the same lease."""
-        lease, now = sight.seen.record.lease, sight.seen.now
-        if lease is None or not needs_others(sight):
-            self._due = None
-        elif self._due is None or self._due[0] != lease.token:
-            self._due = (lease.token, now)
-        return now - self._due[1] if self._due else 0.0
+    def _claim(self) -> Claim:
+        speaker = speaker_for(self._owner, try_number=self._state.try_number, nonce=self._state.nonce)
+        return Claim(
+            self._tenancy,
+            speaker,
+            self._options.allocation_id,
+            newer="a later run of this bootstrap action",
+            handover_seconds=LIMITS.surface,
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow_eip_provider.airflow_compat import own_xcom
 from airflow_eip_provider.exceptions import AddressBusyError
+from airflow_eip_provider.hooks.claim import Claim
 from airflow_eip_provider.lock.programs import Waiting
 from airflow_eip_provider.lock.words import standing_of
-from airflow_eip_provider.operators.claim import Claim
 from airflow_eip_provider.operators.phases import PhasedOperator, State
 from airflow_eip_provider.operators.tenancy import seen_as_hint, seen_of_hint, speaker_of
+from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,14 +93,16 @@ class LeasingOperator(PhasedOperator):
 
     def _claim(self, context: Context, nonce: str | None, **arrival: Any) -> Claim:
         speaker = speaker_of(context, nonce)
-        return Claim(cast("Tenancy", self.tenancy), speaker, self.allocation_id, who="this task", **arrival)
+        return Claim(
+            cast("Tenancy", self.tenancy), speaker, self.allocation_id, newer="a newer try of this task", **arrival
+        )
 
     def _wait_for_lease(self, context: Context, state: LeasingState, claim: Claim, waiting: Waiting) -> WatchTrigger:
         state.waiting_for = "lease"
         standing = standing_of(waiting.sight, claim.speaker.owner)
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, standing)
         context["ti"].xcom_push(key="queue", value=standing.facts())
-        return claim.watch(**self.watch(state, deadline=state.lock_deadline))
+        return EipLeaseTrigger.of(claim, **self.watch(state, deadline=state.lock_deadline))
 
     def record_carrier(self, context: Context, state: LeasingState, carrier: str) -> None:
         """

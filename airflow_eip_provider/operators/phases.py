@@ -292,8 +292,8 @@ class PhasedOperator:
             self.__dict__["_tenancy"] = uri and Tenancy(
                 uri,
                 allocation_id=self.allocation_id,
-                eip=self.eip,
-                emr=self.emr,
+                ec2=self.eip.conn,
+                emr=self.emr.conn,
                 client_for=self._store_client,
                 check_alive=self.check_not_killed,
                 remembered=self.remembered_cluster,

@@ -60,8 +60,8 @@ class Hooks:
         return Tenancy(
             lock_store,
             allocation_id=allocation_id,
-            eip=self.eip,
-            emr=self.emr,
+            ec2=self.eip.conn,
+            emr=self.emr.conn,
             client_for=self.store_client,
             check_alive=lambda: None,
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.airflow_compat import TriggerEvent
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.lock.model import LIMITS, Speaker
-from airflow_eip_provider.lock.sight import Action, Arrival, Sight, judge, look, needs_others
+from airflow_eip_provider.lock.sight import Action, Arrival, Due, Sight, judge, look
 from airflow_eip_provider.lock.words import standing_of
 from airflow_eip_provider.readings.lock import performed
 from airflow_eip_provider.stores.uri import open_store, parse_uri
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
     from airflow_eip_provider.calls import Reading
+    from airflow_eip_provider.hooks.claim import Claim
 
 SHORTEST_POLL_SECONDS = 15
 
@@ -61,8 +63,21 @@ class EipLeaseTrigger(WatchTrigger):
         self.prewarm = prewarm
         self.waiter_delay = max(self.waiter_delay, SHORTEST_POLL_SECONDS)
         self._arrival = Arrival(Speaker(**speaker), cluster_name, handover_seconds, prewarm)
-        self._due: tuple[int, float] | None = None
+        self._due = Due()
         self._store = parse_uri(lock_store)
+
+    @classmethod
+    def of(cls, claim: Claim, **watch: Any) -> EipLeaseTrigger:
+        """Return the wait of a claim."""
+        return cls(
+            allocation_id=claim.allocation_id,
+            lock_store=claim.tenancy.uri,
+            speaker=asdict(claim.speaker),
+            cluster_name=claim.cluster_name,
+            handover_seconds=claim.handover_seconds,
+            prewarm=claim.prewarm,
+            **watch,
+        )
 
     @property
     def services(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -92,12 +107,7 @@ class EipLeaseTrigger(WatchTrigger):
 
     def judge(self, sight: Sight) -> Verdict:
         """Decide whether there is something to do for this owner."""
-        lease, now = sight.seen.record.lease, sight.seen.now
-        if lease is None or not needs_others(sight, LIMITS):
-            self._due = None
-        elif self._due is None or self._due[0] != lease.token:
-            self._due = (lease.token, now)
-        dead_seconds = now - self._due[1] if self._due else 0.0
+        dead_seconds = self._due.seconds(sight, LIMITS)
         action = judge(sight, self._arrival, dead_seconds=dead_seconds, limits=LIMITS)
         standing = standing_of(sight, self._arrival.speaker.owner)
         message = f"Elastic IP {self.allocation_id}: {standing}"

@@ -12,13 +12,10 @@ from airflow_eip_provider.hooks.teardown import address_on_cluster, cancel_steps
 from airflow_eip_provider.hooks.tenancy import Tenancy
 from airflow_eip_provider.lock.model import Phase, Speaker
 from airflow_eip_provider.lock.programs import undo
-from airflow_eip_provider.lock.requests import ReadRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_eip_provider.lock.requests import Program
-    from airflow_eip_provider.lock.store import Seen
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +40,6 @@ def perform_undo(
     _KINDS[kind](what, bounded, spare_handed_over=spare_handed_over)
 
 
-def _record() -> Program[Seen]:
-    seen: Seen = yield ReadRecord()
-    return seen
-
-
 def _tenancy(what: Mapping[str, Any], connection: dict[str, Any], *, spare_handed_over: bool) -> None:
     def client(service: str, region_name: str | None) -> Any:
         here = {"region_name": region_name} if region_name else {}
@@ -57,13 +49,13 @@ def _tenancy(what: Mapping[str, Any], connection: dict[str, Any], *, spare_hande
     tenancy = Tenancy(
         what["lock_store"],
         allocation_id=what["allocation_id"],
-        eip=eip,
-        emr=emr,
+        ec2=eip.conn,
+        emr=emr.conn,
         client_for=client,
         check_alive=lambda: None,
     )
     speaker = Speaker(**what["speaker"])
-    lease = tenancy.perform(_record()).record.lease if spare_handed_over else None
+    lease = tenancy.read().record.lease if spare_handed_over else None
     if lease is not None and lease.speaker == speaker and lease.phase is Phase.HELD:
         log.info("%s was handed over, and is left alone", lease.carrier)
         return

@@ -119,7 +119,7 @@ def test_no_turn_in_time_leaves_the_queue(elsewhere: Elsewhere, record: Any, cre
 def test_a_later_command_for_the_cluster_goes_on_for_one_that_was_lost(
     elsewhere: Elsewhere, record: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_eip_provider.operators.claim import Claim  # noqa: PLC0415
+    from airflow_eip_provider.hooks.claim import Claim  # noqa: PLC0415
 
     job_flow_id = elsewhere.launch()
     with monkeypatch.context() as patch:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow_eip_provider.exceptions import LeaseLostError, SupersededError
-from airflow_eip_provider.lock.programs import Held, Lost, Waiting, Yielded, enter, hand_over, undo
+from airflow_eip_provider.lock.programs import Lost, Yielded, enter, hand_over, undo
 from airflow_eip_provider.lock.sight import Arrival
-from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_eip_provider.hooks.tenancy import Tenancy
     from airflow_eip_provider.lock.model import Speaker
+    from airflow_eip_provider.lock.programs import Held, Waiting
     from airflow_eip_provider.lock.store import Seen
 
 
@@ -23,7 +23,7 @@ class Claim:
     """
     What one speaker does with the lock of one address; knows nothing of tasks.
 
-    :param who: the speaker's owner in words, for errors.
+    :param newer: who speaks for the owner once this one must not any more, in words for errors; ``who``: the owner.
     :param cluster_name: of the clusters that the owner launches; empty for something that was made elsewhere.
     :param handover_seconds: how long it may take from getting the lease to handing over.
     :param prewarm: among how many first places of the queue it starts its cluster early; 0 is never.
@@ -32,7 +32,8 @@ class Claim:
     tenancy: Tenancy
     speaker: Speaker
     allocation_id: str
-    who: str
+    newer: str
+    who: str = "this task"
     cluster_name: str = ""
     handover_seconds: float = 0.0
     prewarm: int = 0
@@ -43,25 +44,13 @@ class Claim:
 
         :param dead_seconds: for how long the watch of the queue has seen that the lease is dead or late.
         :param launch: launches a cluster that carries a token, for a start that is early.
-        :raises SupersededError: when a newer try is at work.
+        :raises SupersededError: when it must not speak for its owner any more.
         """
         arrival = Arrival(self.speaker, self.cluster_name, self.handover_seconds, self.prewarm)
         entered = self.tenancy.perform(enter(arrival, dead_seconds=dead_seconds), launch=launch)
         if isinstance(entered, Yielded):
-            raise SupersededError(self.allocation_id, problem=f"a newer try of {self.who} is at work")
+            raise SupersededError(self.allocation_id, problem=f"{self.newer} is at work")
         return entered
-
-    def watch(self, **watch: Any) -> EipLeaseTrigger:
-        """Return the wait for something to do in the queue."""
-        return EipLeaseTrigger(
-            allocation_id=self.allocation_id,
-            lock_store=self.tenancy.uri,
-            speaker=asdict(self.speaker),
-            cluster_name=self.cluster_name,
-            handover_seconds=self.handover_seconds,
-            prewarm=self.prewarm,
-            **watch,
-        )
 
     def hand_over(self, seen: Seen, *, token: int, carrier: str) -> None:
         """
