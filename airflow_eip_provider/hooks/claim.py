@@ -27,6 +27,7 @@ class Claim:
     :param cluster_name: of the clusters that the owner launches; empty for something that was made elsewhere.
     :param handover_seconds: how long it may take from getting the lease to handing over.
     :param prewarm: among how many first places of the queue it starts its cluster early; 0 is never.
+    :param wants: the cluster or instance that was made elsewhere and is to have the address; empty for a launch.
     """
 
     tenancy: Tenancy
@@ -37,6 +38,7 @@ class Claim:
     cluster_name: str = ""
     handover_seconds: float = 0.0
     prewarm: int = 0
+    wants: str = ""
 
     def enter(self, *, dead_seconds: float = 0.0, launch: Callable[[int], str] | None = None) -> Held | Waiting:
         """
@@ -46,7 +48,7 @@ class Claim:
         :param launch: launches a cluster that carries a token, for a start that is early.
         :raises SupersededError: when it must not speak for its owner any more.
         """
-        arrival = Arrival(self.speaker, self.cluster_name, self.handover_seconds, self.prewarm)
+        arrival = Arrival(self.speaker, self.cluster_name, self.handover_seconds, self.prewarm, self.wants)
         entered = self.tenancy.perform(enter(arrival, dead_seconds=dead_seconds), launch=launch)
         if isinstance(entered, Yielded):
             raise SupersededError(self.allocation_id, problem=f"{self.newer} is at work")

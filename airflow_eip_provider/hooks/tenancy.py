@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_eip_provider.calls import perform
-from airflow_eip_provider.exceptions import LaunchUnclearError
+from airflow_eip_provider.exceptions import LaunchUnclearError, LockStoreUnavailableError
 from airflow_eip_provider.hooks.endings import disassociate, end
 from airflow_eip_provider.hooks.nat import remove_gateway
 from airflow_eip_provider.lock.model import LIMITS
@@ -22,7 +22,7 @@ from airflow_eip_provider.lock.requests import (
     Unclear,
     WriteRecord,
 )
-from airflow_eip_provider.lock.store import Seen
+from airflow_eip_provider.lock.store import Seen, Unknown
 from airflow_eip_provider.readings.gateways import is_gateway, read_gateway
 from airflow_eip_provider.readings.lock import is_cluster, reading_of
 from airflow_eip_provider.stores.uri import open_store, parse_uri
@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_eip_provider.lock.requests import Carrier, Mark, Program
+    from airflow_eip_provider.lock.store import Outcome
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _CHANGES = (WriteRecord, Launch, Terminate, Disassociate)
+# So many writes in a row without an answer, each sent by botocore more than once, are no accident any more.
+_MOST_UNANSWERED = 4
 
 
 class Tenancy:
@@ -71,6 +74,7 @@ class Tenancy:
         self._check_alive = check_alive
         self._remembered = remembered
         self._clock: tuple[float, float] | None = None
+        self._unanswered = 0
 
     def read(self) -> Seen:
         """Return the record as it is now."""
@@ -83,7 +87,9 @@ class Tenancy:
 
         :param launch: launches a cluster that carries a token, and returns its id.
         :param undoing: go on after a kill.
+        :raises LockStoreUnavailableError: when the store does not answer, or leaves one write after the other open.
         """
+        self._unanswered = 0
         try:
             request = next(program)
             while True:
@@ -119,12 +125,22 @@ class Tenancy:
 
     def _change(self, request: Any, launch: Callable[[int], str] | None) -> Any:
         if isinstance(request, WriteRecord):
-            return self.store.write(self._allocation_id, request.record, expected_version=request.version)
+            return self._write(request)
         if isinstance(request, Launch):
             return self._launch(request.token, request.announced_at, launch)
         if isinstance(request, Terminate):
             return self._terminate(request.carrier)
         return self._disassociate(request.association_id)
+
+    def _write(self, request: WriteRecord) -> Outcome:
+        outcome = self.store.write(self._allocation_id, request.record, expected_version=request.version)
+        if not isinstance(outcome, Unknown):
+            self._unanswered = 0
+            return outcome
+        self._unanswered += 1
+        if self._unanswered == _MOST_UNANSWERED:
+            raise LockStoreUnavailableError(self.uri, problem=outcome.problem)
+        return outcome
 
     def _launch(self, token: int, announced_at: float, launch: Callable[[int], str] | None) -> str | TooLate | Unclear:
         if launch is None:

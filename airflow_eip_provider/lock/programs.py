@@ -329,7 +329,8 @@ def _undo_lease(token: int, carrier: str | None, *, terminate: bool, limits: Lim
             found: tuple[Carrier, ...] = yield FindCarriers(mark_of(lease), lease.cluster_name)
             yield from _terminate_live(found)
         if carrier is not None:
-            if (yield ReadSteps(carrier)):
+            # A cluster that lives on runs whatever else it was made for.
+            if (yield ReadSteps(carrier, guarded=not terminate)):
                 return
             yield from _take_off(carrier)
         yield from _sweep(seen.record)
@@ -402,8 +403,9 @@ def _reenter(sight: Sight, arrival: Arrival, limits: Limits) -> Program[Held | N
     return Held(again) if again and ours else None
 
 
-def _sweep_only(sight: Sight, arrival: Arrival, limits: Limits) -> Program[None]:
+def _sweep_only(sight: Sight, arrival: Arrival, limits: Limits) -> Program[Waiting]:
     yield from _sweep(sight.seen.record)
+    return Waiting(sight)  # its instance keeps the address for some time yet
 
 
 def _take(sight: Sight, arrival: Arrival, limits: Limits) -> Program[Held | None]:
@@ -429,7 +431,8 @@ def _evict(sight: Sight, arrival: Arrival, limits: Limits) -> Program[None]:
         return
     yield from _sweep(sight.seen.record)
     ended = ", ".join(carrier.carrier for carrier in sight.carriers)
-    why = f"taken over: {ended} has ended" if ended else "taken over: no cluster was launched"
+    never = "no cluster was launched" if lease.cluster_name else "it was never handed over"
+    why = f"taken over: {ended} has ended" if ended else f"taken over: {never}"
     yield from _change(sight.seen, Release(lease.token, lease.carrier, why), limits)
 
 

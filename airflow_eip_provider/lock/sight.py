@@ -79,12 +79,14 @@ class Arrival:
 
     :param handover_seconds: how long it may take from getting the lease to handing over.
     :param prewarm: among how many first places of the queue it starts its cluster early; 0 is never.
+    :param wants: the cluster or instance that was made elsewhere and is to have the address; empty for a launch.
     """
 
     speaker: Speaker
     cluster_name: str
     handover_seconds: float
     prewarm: int = 0
+    wants: str = ""
 
 
 def look(limits: Limits = LIMITS) -> Program[Sight]:
@@ -192,7 +194,7 @@ def judge(sight: Sight, arrival: Arrival, *, dead_seconds: float = 0.0, limits: 
     if entry is not None and entry.speaker != speaker:
         return Action.YIELD if speaker.yields_to(entry.speaker) else Action.REENTER
     if lease is None:
-        return _judge_free(sight, speaker, limits)
+        return _judge_free(sight, arrival, limits)
     found = _FOR_OTHERS.get(standing(sight, limits))
     if found is not None and (not record.queue if place is None else dead_seconds >= place * limits.grace):
         return found
@@ -201,16 +203,17 @@ def judge(sight: Sight, arrival: Arrival, *, dead_seconds: float = 0.0, limits: 
     return Action.PREWARM if _may_prewarm(sight, entry, place, arrival.prewarm) else Action.WAIT
 
 
-def _judge_free(sight: Sight, speaker: Speaker, limits: Limits) -> Action:
-    record = sight.seen.record
-    turn = turn_at(record, speaker.owner, limits)
-    if turn is not None and sight.seen.now >= turn:
-        if _place(sight).is_free or _place(sight).left:
-            return Action.TAKE
-        mark = _place(sight).mark
-        if _place(sight).live and any(Mark(left.token, left.owner) == mark for left in record.suspects):
-            return Action.SWEEP
-    return Action.QUEUE if record.place(speaker.owner) is None else Action.WAIT
+def _judge_free(sight: Sight, arrival: Arrival, limits: Limits) -> Action:
+    record, place = sight.seen.record, _place(sight)
+    turn = turn_at(record, arrival.speaker.owner, limits)
+    is_turn = turn is not None and sight.seen.now >= turn
+    # What has the address already waits for nobody: nobody else could have it before.
+    if is_turn and (place.is_free or place.left or arrival.wants in place.carriers):
+        return Action.TAKE
+    if record.place(arrival.speaker.owner) is None:
+        return Action.QUEUE
+    left_behind = any(Mark(left.token, left.owner) == place.mark for left in record.suspects)
+    return Action.SWEEP if is_turn and place.live and left_behind else Action.WAIT
 
 
 def _judge_own(sight: Sight, lease: Lease, speaker: Speaker, limits: Limits) -> Action:

@@ -150,6 +150,7 @@ class Lease:
             self._options.allocation_id,
             newer="a later run of this bootstrap action",
             handover_seconds=LIMITS.surface,
+            wants=self._options.cluster_id,
         )
 
 

@@ -86,11 +86,18 @@ class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
 
 @dataclass(slots=True)
 class AssociateState(LeasingState):
-    """How far an association has come."""
+    """
+    How far an association has come.
+
+    :param was_there: the address was on the target already when this try came.
+    :param binding: the interface on which this try puts it, from before EC2 is asked.
+    :param association_id: what this try made, once EC2 has said so.
+    """
 
     start_deadline: float = 0.0
-    association_id: str | None = None
     was_there: bool | None = None
+    binding: str | None = None
+    association_id: str | None = None
 
 
 class EipAssociateOperator(LeasingOperator, _TargetOperator):
@@ -154,15 +161,17 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
             state.waiting_for = "target"
             return self._watch_target(state)
         if self.tenancy is not None and state.token is None:
-            entered = self.enter_queue(context, state, event, handover_seconds=LIMITS.surface)
+            entered = self.enter_queue(context, state, event, handover_seconds=LIMITS.surface, wants=self._carrier)
             if not isinstance(entered, Seen):
                 return entered
         self.check_not_killed()
         interface = target.data["network_interface_id"]
         if state.was_there is None:
             state.was_there = binder.address().network_interface_id == interface
+        state.binding = None if state.was_there else interface
         bound = binder.bind(network_interface_id=interface, instance_id=target.data["instance_id"])
         if bound is None:
+            state.binding = None
             state.waiting_for = "address"
             free_left_behind(self.emr, self.eip, allocation_id=self.allocation_id)
             self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())
@@ -176,12 +185,15 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         return Result(facts)
 
     def undo(self, context: Context, state: AssociateState | None) -> None:
-        """Undo the association that this try made; an AssociationId names no other."""
-        made = state is not None and state.association_id is not None
+        """Undo the association that this try made, also one of which EC2's answer was lost; and no other's."""
+        binding = state.binding if state is not None else None
         if self.tenancy is not None:
-            self.give_back(context, state, carrier=self._carrier if made else None, terminate=False)
-        elif state is not None and state.association_id is not None:
-            self.eip.disassociate(state.association_id)
+            self.give_back(context, state, carrier=self._carrier if binding else None, terminate=False)
+        elif state is not None and binding is not None:
+            address = self.eip.get_address(self.allocation_id)
+            there = address.association_id if address and address.network_interface_id == binding else None
+            if made := state.association_id or there:
+                self.eip.disassociate(made)
 
     def undo_when_killed(self, state: AssociateState) -> tuple[str, dict[str, Any]] | None:
         """The lease or the place in the queue; while this task is deferred, nothing is bound."""

@@ -66,6 +66,7 @@ class LeasingOperator(PhasedOperator):
         cluster_name: str = "",
         handover_seconds: float,
         prewarm: int = 0,
+        wants: str = "",
         launch: Callable[[int], str] | None = None,
     ) -> Seen | WatchTrigger:
         """
@@ -74,7 +75,12 @@ class LeasingOperator(PhasedOperator):
         :raises SupersededError: when a newer try is at work.
         """
         claim = self._claim(
-            context, state.nonce, cluster_name=cluster_name, handover_seconds=handover_seconds, prewarm=prewarm
+            context,
+            state.nonce,
+            cluster_name=cluster_name,
+            handover_seconds=handover_seconds,
+            prewarm=prewarm,
+            wants=wants,
         )
         waited = event["data"].get("dead_seconds", 0.0) if event else 0.0
         entered = claim.enter(dead_seconds=waited, launch=launch)

@@ -39,9 +39,10 @@ class EipLeaseTrigger(WatchTrigger):
     :param lock_store: the store's URI.
     :param speaker: who waits: the fields of :class:`~airflow_eip_provider.lock.model.Speaker`.
     :param prewarm: among how many first places of the queue it starts its cluster early.
+    :param wants: the cluster or instance that is to have the address; empty for one that will be launched.
     """
 
-    own_fields = ("allocation_id", "lock_store", "speaker", "cluster_name", "handover_seconds", "prewarm")
+    own_fields = ("allocation_id", "lock_store", "speaker", "cluster_name", "handover_seconds", "prewarm", "wants")
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class EipLeaseTrigger(WatchTrigger):
         cluster_name: str,
         handover_seconds: float,
         prewarm: int = 0,
+        wants: str = "",
         **watch: Any,
     ) -> None:
         super().__init__(**watch)
@@ -61,8 +63,9 @@ class EipLeaseTrigger(WatchTrigger):
         self.cluster_name = cluster_name
         self.handover_seconds = handover_seconds
         self.prewarm = prewarm
+        self.wants = wants
         self.waiter_delay = max(self.waiter_delay, SHORTEST_POLL_SECONDS)
-        self._arrival = Arrival(Speaker(**speaker), cluster_name, handover_seconds, prewarm)
+        self._arrival = Arrival(Speaker(**speaker), cluster_name, handover_seconds, prewarm, wants)
         self._due = Due()
         self._store = parse_uri(lock_store)
 
@@ -76,6 +79,7 @@ class EipLeaseTrigger(WatchTrigger):
             cluster_name=claim.cluster_name,
             handover_seconds=claim.handover_seconds,
             prewarm=claim.prewarm,
+            wants=claim.wants,
             **watch,
         )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from airflow_eip_provider.lock.model import Record, Speaker
+from airflow_eip_provider.lock.model import Entry, Record, Speaker
 from airflow_eip_provider.lock.requests import Mark, Place
 from airflow_eip_provider.lock.sight import Action, Arrival, Sight, judge
 from airflow_eip_provider.lock.store import Seen
@@ -26,3 +28,22 @@ MARK = Mark(7, "B")
 )
 def test_an_address_is_taken_where_nothing_has_it_or_where_only_the_next_holder_takes_it_off(place, action):
     assert judge(Sight(Seen(Record(), None, 0.0), place=place), ARRIVAL) is action
+
+
+OWN = replace(ARRIVAL, cluster_name="", wants="j-1")
+HELD_BY_ITS_OWN = Place("eipassoc-1", ("i-1", "j-1"), live=True)
+QUEUED = Record(issued=1, queue=(Entry(1, Speaker("B", "B", 1, "B1"), 0.0, "weekly", 60.0),))
+
+
+@pytest.mark.parametrize(
+    ("record", "arrival", "action"),
+    [
+        (Record(), OWN, Action.TAKE),
+        (Record(), replace(OWN, wants="j-2"), Action.QUEUE),
+        (Record(), ARRIVAL, Action.QUEUE),
+        (QUEUED, OWN, Action.QUEUE),
+    ],
+    ids=["its own", "another's", "a launch", "others queue"],
+)
+def test_what_has_the_address_already_takes_the_lease_in_its_turn(record, arrival, action):
+    assert judge(Sight(Seen(record, None, 0.0), place=HELD_BY_ITS_OWN), arrival) is action

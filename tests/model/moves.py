@@ -236,11 +236,11 @@ class Moves:
                     yield f"{name} {process.owner}{process.try_number}'s {process.task}{label}", after
 
     def _idle(self, state: State) -> Iterator[tuple[str, State]]:
-        """Nothing else can happen: EMR ends what idles and no task will end any more, or time passes."""
+        """Nothing else can happen: EMR ends what idles and no task will end, at last whatever idles, or time passes."""
         world = self.world(state)
         known = {self.processes.things[number].carrier for number in state.processes}
         for cluster in world.clusters:
-            forgotten = cluster.handed_over or not state.processes
+            forgotten = cluster.handed_over or not state.processes or world.now >= _LAST_TICK
             if cluster.state == "live" and forgotten and cluster.carrier not in known:
                 after = self.worlds.of(end_cluster(world, cluster.carrier))
                 yield f"{cluster.carrier} idles out", state._replace(world=after)

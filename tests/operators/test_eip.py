@@ -9,8 +9,13 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError
+from airflow_eip_provider.hooks.claim import Claim
+from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.lock.model import LIMITS
+from airflow_eip_provider.lock.requests import WriteRecord
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from tests.life import Task
+from tests.operators.leases import vanish
 
 
 @pytest.fixture
@@ -113,3 +118,84 @@ def test_exactly_one_target(clocked, associate, release, target, assert_nothing_
         with pytest.raises(AirflowFailException, match="exactly one"):
             Task(operator).run()
     assert_nothing_changed()
+
+
+@pytest.fixture
+def primary_interface(clocked: Any, job_flow_id: str, emr: Any) -> str:
+    """The network interface of that cluster's primary node."""
+    clocked.clock.advance(900)
+    return str(clocked.cluster(job_flow_id).primary.nics[0].id)
+
+
+class SignalledError(Exception):
+    """What Airflow 2 raises in a task that gets a SIGTERM."""
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "with a lock store"])
+def test_a_signal_before_the_answer_of_associate_address_leaves_no_association(
+    clocked, job_flow_id, associate, lock_store, record, shared, ec2, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    ask, made = ElasticIpHook.associate, []
+
+    def signalled(self: Any, **parameters: Any) -> None:
+        made.append(ask(self, **parameters))
+        raise SignalledError
+
+    monkeypatch.setattr(ElasticIpHook, "associate", signalled)
+    with pytest.raises(SignalledError):
+        Task(associate(job_flow_id=job_flow_id, lock_store=lock_store if shared else None)).run()
+    assert len(made) == 1
+    assert carrier(ec2) is None
+    assert not shared or record().lease is None
+
+
+def test_an_address_that_the_target_has_already_is_leased_in_its_turn(
+    clocked, job_flow_id, primary_interface, associate, allocation_id, leased, queue, record, lock_store, ec2
+):
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=primary_interface, AllowReassociation=False)
+    other, task = leased("other"), Task(associate(job_flow_id=job_flow_id, lock_store=lock_store, deferrable=True))
+    other.start()
+    task.start()
+    assert "nobody has the lease, but the address is on" in other.ti.xcoms["queue"]["holder"]
+    waited = queue.until(lambda: task.ended, other, task)
+    assert task.error is None
+    assert waited <= 2 * LIMITS.grace
+    assert record().lease.carrier == job_flow_id
+    queue.pass_time(60, other)
+    assert [entry.speaker.name.split("/")[1] for entry in record().queue] == ["other"], "passed over, it queues again"
+
+
+def test_a_try_after_one_that_vanished_between_binding_and_the_hand_over_goes_on_even_if_the_lease_is_gone(
+    clocked, job_flow_id, primary_interface, associate, leased, queue, record, lock_store, monkeypatch
+):
+    operator = associate(job_flow_id=job_flow_id, lock_store=lock_store, deferrable=True)
+    vanish(monkeypatch, Task(operator), WriteRecord, after=False, nth=2)
+    other = leased("other")
+    other.start()
+    queue.pass_time(2 * LIMITS.surface, other)
+    assert record().lease is None
+    assert record().history[-1].why == "taken over: it was never handed over"
+    again = Task(associate(job_flow_id=job_flow_id, lock_store=lock_store, deferrable=True), try_number=2)
+    again.start()
+    queue.until(lambda: again.ended, other, again)
+    assert again.error is None
+    assert record().lease.carrier == job_flow_id
+    assert not other.ended
+
+
+def test_what_fails_before_the_hand_over_takes_its_address_off_a_cluster_that_works_on_something_else(
+    clocked, job_flow_id, primary_interface, associate, record, lock_store, step, emr, ec2, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    emr.add_job_flow_steps(JobFlowId=job_flow_id, Steps=[step("--sleep", "100000")])
+    clocked.clock.advance(60)
+
+    def signalled(*_: Any, **__: Any) -> None:
+        raise SignalledError
+
+    monkeypatch.setattr(Claim, "hand_over", signalled)
+    with pytest.raises(SignalledError):
+        Task(associate(job_flow_id=job_flow_id, lock_store=lock_store)).run()
+    assert carrier(ec2) is None
+    assert record().lease is None

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from airflow_eip_provider.exceptions import LockStoreUnavailableError
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from tests.life import Task
 
@@ -145,6 +146,30 @@ def test_a_store_that_fails_for_a_while_is_waited_out_in_the_queue(
     waiting.go_on()
     assert waiting.error is None
     assert record().lease.carrier == waiting.result
+
+
+def test_a_store_that_takes_no_write_at_the_hand_over_is_waited_out_and_costs_no_cluster(
+    clocked, leased, queue, record, lock_store
+):
+    put = "PutItem" if lock_store.startswith("dynamodb") else "PutObject"
+    task = leased("daily")
+    task.start()
+    clocked.faults.add(operation=put, kind="error", times=40, status=503)
+    queue.until(lambda: task.ended, task)
+    assert task.error is None
+    assert len(clocked.events.calls("RunJobFlow")) == 1
+    assert record().lease.carrier == task.result
+
+
+def test_a_store_that_never_takes_a_write_is_named_with_its_reason(clocked, leased, lock_store):
+    put = "PutItem" if lock_store.startswith("dynamodb") else "PutObject"
+    clocked.faults.add(operation=put, kind="error", times=1000, status=503)
+    task = leased("daily")
+    task.start()
+    assert isinstance(task.error, LockStoreUnavailableError)
+    assert lock_store.split("?")[0] in str(task.error)
+    assert put in str(task.error)
+    assert clocked.events.calls("RunJobFlow") == []
 
 
 def test_a_store_that_is_down_while_a_tenancy_runs_concerns_no_step_and_delays_the_release(
