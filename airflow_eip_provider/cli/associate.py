@@ -217,13 +217,14 @@ class _Association:
             token = lease.token
             note(f"the lease is that of {claim.who}, token {token}")
             there = persist(self._binder.address, deadline=self._deadline)
-            self._refuse_elsewhere_on_cluster(there, instance)
             was_there = there.network_interface_id == instance.network_interface_id
             made = None if was_there else job_flow_id  # from now on: a signal may come before the answer
             address = self._bind(job_flow_id, instance)
             hand_over = functools.partial(claim.hand_over, seen, token=token, carrier=job_flow_id)
             persist(hand_over, deadline=deadline_after(HANDOVER_PATIENCE))
-        except BaseException:
+        except BaseException as failed:
+            if isinstance(failed, InvalidInputError):
+                made = None  # it was refused: what the cluster carries by now, something else put there
             try:
                 claim.undo(carrier=made, token=token, terminate=False)
             except Exception as error:

@@ -72,14 +72,37 @@ def core_node(elsewhere: Elsewhere, job_flow_id: str) -> dict[str, Any]:
     return described["Reservations"][0]["Instances"][0]
 
 
-@pytest.mark.parametrize("wait", ["0", "5m"])
-def test_an_address_on_a_core_node_of_the_cluster_is_refused_at_once(
-    elsewhere: Elsewhere, attempts: Any, arguments: list[str], wait: str
-) -> None:
+@pytest.fixture
+def with_core(elsewhere: Elsewhere) -> tuple[str, dict[str, Any]]:
+    """A cluster and its core node."""
     groups = elsewhere.overrides["Instances"]["InstanceGroups"]
     groups.append({"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 1})
     job_flow_id = elsewhere.launch()
-    core = core_node(elsewhere, job_flow_id)
+    return job_flow_id, core_node(elsewhere, job_flow_id)
+
+
+def test_what_a_core_node_took_meanwhile_is_left_there(
+    elsewhere: Elsewhere, attempts: Any, with_core: Any, lock_store: str, record: Any
+) -> None:
+    job_flow_id, core = with_core
+
+    def taken() -> None:
+        interface = core["NetworkInterfaces"][0]["NetworkInterfaceId"]
+        elsewhere.ec2.associate_address(AllocationId=elsewhere.allocation_id, NetworkInterfaceId=interface)
+
+    attempts(Binder, "bind", taken)
+    said = elsewhere.associate("--lock-store", lock_store)
+    assert said.status == 1
+    assert f"(instance '{core['InstanceId']}') has it" in said.err
+    assert elsewhere.cluster_of_address() == job_flow_id
+    assert record().lease is None
+
+
+@pytest.mark.parametrize("wait", ["0", "5m"])
+def test_an_address_on_a_core_node_of_the_cluster_is_refused_at_once(
+    elsewhere: Elsewhere, attempts: Any, with_core: Any, arguments: list[str], wait: str
+) -> None:
+    job_flow_id, core = with_core
     interface = core["NetworkInterfaces"][0]["NetworkInterfaceId"]
     elsewhere.ec2.associate_address(AllocationId=elsewhere.allocation_id, NetworkInterfaceId=interface)
     attempts(Binder, "bind")
