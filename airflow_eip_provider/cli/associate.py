@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,10 @@ from airflow_eip_provider.cli.command import (
     span,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
-from airflow_eip_provider.exceptions import AddressBusyError, InvalidInputError, WaitTimeoutError
+from airflow_eip_provider.exceptions import AddressBusyError, InvalidInputError, NotKnownYetError, WaitTimeoutError
 
 if TYPE_CHECKING:
     import argparse
-    from datetime import timedelta
 
     from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.cli.session import Session
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from airflow_eip_provider.readings.addresses import Address, Instance
     from airflow_eip_provider.triggers.watch import Verdict
 
+# For a hand-over while the store gives no answer: the address is on the cluster already.
+HANDOVER_PATIENCE = timedelta(minutes=5)
 BY_HAND = "by-hand"  # the owner's environment where none is named, as that of the bootstrap action
 
 DESCRIPTION = """\
@@ -75,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     with only_the_result():
         from airflow_eip_provider.cli.address import checked_job_flow_id
         from airflow_eip_provider.cli.session import lock_store_of, open_session
-        from airflow_eip_provider.cli.waiting import deadline_after, stopped_by_sigterm
+        from airflow_eip_provider.cli.waiting import deadline_after, stopped_by_signals
         from airflow_eip_provider.operators.owner import own_environment
         from airflow_eip_provider.parameters_file import read_parameters
 
@@ -86,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
         session = open_session(options)
         note(session)
         work = _Association(session, parameters, lock_store, wait=options.wait, deadline=deadline_after(options.wait))
-        with stopped_by_sigterm():
+        with stopped_by_signals():
             facts = work.perform(job_flow_id or _tagged_cluster(session, parameters), environment)
     if options.json:
         print_json({"account": session.account, "region": session.region, **facts})
@@ -147,6 +150,7 @@ class _Association:
 
         self._preflight()
         instance = self._primary(job_flow_id)
+        self._refuse_elsewhere_on_cluster(self._binder.address(), instance)
         tenancy = self._hooks.tenancy(self._lock_store, self._allocation_id) if self._lock_store else None
         token: int | None = None
         if tenancy is None:
@@ -191,6 +195,7 @@ class _Association:
         return instance
 
     def _bind_leased(self, tenancy: Tenancy, speaker: Speaker, instance: Instance) -> tuple[Address, int]:
+        from airflow_eip_provider.cli.waiting import deadline_after, persist
         from airflow_eip_provider.hooks.claim import Claim
         from airflow_eip_provider.lock.model import LIMITS
         from airflow_eip_provider.readings.tags import CLUSTER_TAG
@@ -211,57 +216,110 @@ class _Association:
             seen, lease = self._lease(claim)
             token = lease.token
             note(f"the lease is that of {claim.who}, token {token}")
-            was_there = self._binder.address().network_interface_id == instance.network_interface_id
+            there = persist(self._binder.address, deadline=self._deadline)
+            was_there = there.network_interface_id == instance.network_interface_id
             made = None if was_there else job_flow_id  # from now on: a signal may come before the answer
             address = self._bind(job_flow_id, instance)
-            claim.hand_over(seen, token=token, carrier=job_flow_id)
-        except BaseException:
-            claim.undo(carrier=made, token=token, terminate=False)
+            hand_over = functools.partial(claim.hand_over, seen, token=token, carrier=job_flow_id)
+            persist(hand_over, deadline=deadline_after(HANDOVER_PATIENCE))
+        except BaseException as failed:
+            if isinstance(failed, InvalidInputError):
+                made = None  # it was refused: what the cluster carries by now, something else put there
+            try:
+                claim.undo(carrier=made, token=token, terminate=False)
+            except Exception as error:
+                note(f"undoing it failed, too: {error}")
+                note(f"what is left is cluster {job_flow_id}'s: the same command again goes on from there")
             raise
         return address, token
 
     def _lease(self, claim: Claim) -> tuple[Seen, Lease]:
         """Queue until the lease is this speaker's."""
-        from airflow_eip_provider.cli.waiting import POLL_SECONDS
+        from airflow_eip_provider.cli.waiting import POLL_SECONDS, persist, rest
         from airflow_eip_provider.lock.programs import Waiting
         from airflow_eip_provider.lock.words import holder_of
         from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 
         watch = EipLeaseTrigger.of(claim, waiter_delay=POLL_SECONDS, deadline=self._deadline)
-        dead_seconds = 0.0
-        while isinstance(entered := claim.enter(dead_seconds=dead_seconds), Waiting):
+        entered = persist(claim.enter, deadline=self._deadline)
+        while isinstance(entered, Waiting):
             seen = self._until(watch.look)
             if seen.status == "pending":
-                holder = seen.data.get("queue", {}).get("holder", holder_of(entered.sight)).removeprefix("held by ")
-                raise self._busy(holder)
-            dead_seconds = seen.data["dead_seconds"]
+                raise self._busy(seen.data.get("queue", {}).get("holder", holder_of(entered.sight)))
+            enter = functools.partial(claim.enter, dead_seconds=seen.data["dead_seconds"])
+            entered = persist(enter, deadline=self._deadline)
+            if isinstance(entered, Waiting) and not rest(self._deadline):
+                held = holder_of(entered.sight)
+                raise self._busy(f"{held}, and the lease could not be taken in {self._lock_store}")
         lease = entered.seen.record.lease
         assert lease is not None  # noqa: S101 - it is held
         return entered.seen, lease
 
     def _bind(self, job_flow_id: str, instance: Instance) -> Address:
         """Wait until nothing carries the address, and bind it."""
-        from airflow_eip_provider.hooks.teardown import free_left_behind
+        from airflow_eip_provider.cli.waiting import persist, rest
         from airflow_eip_provider.triggers.eip import read_association
 
         def free() -> Reading[Verdict]:
             return read_association(self._allocation_id, job_flow_id=job_flow_id, expect="free", or_left=True)
 
-        interface = str(instance.network_interface_id)
-        while True:
-            bound = self._binder.bind(network_interface_id=interface, instance_id=instance.instance_id)
-            if bound is not None:
-                return bound
-            free_left_behind(self._hooks.emr, self._hooks.eip, allocation_id=self._allocation_id)
+        attempt = functools.partial(self._try_to_bind, job_flow_id, instance)
+        bound = persist(attempt, deadline=self._deadline)
+        while bound is None:
             if self._until(free).status == "pending":
-                raise self._busy(self._binder.place().removeprefix("on "))
+                raise self._busy(self._binder.place())
+            bound = persist(attempt, deadline=self._deadline)
+            if bound is None and not rest(self._deadline):
+                raise self._busy(self._binder.place())
+        return bound
+
+    def _try_to_bind(self, job_flow_id: str, instance: Instance) -> Address | None:
+        """Bind the address if it is free; else see to it that it can become so."""
+        from airflow_eip_provider.hooks.teardown import free_left_behind
+
+        interface = str(instance.network_interface_id)
+        try:
+            bound = self._binder.bind(network_interface_id=interface, instance_id=instance.instance_id)
+        except NotKnownYetError:
+            self._primary(job_flow_id)  # or else it is not known any more
+            raise
+        if bound is None:
+            self._refuse_elsewhere_on_cluster(self._binder.address(), instance)
+            free_left_behind(self._hooks.emr, self._hooks.eip, allocation_id=self._allocation_id)
+        return bound
+
+    def _refuse_elsewhere_on_cluster(self, address: Address, instance: Instance) -> None:
+        """
+        Refuse an address that the cluster has, but not on its primary node: as long as the cluster lives, it stays.
+
+        :raises InvalidInputError: naming what has it.
+        """
+        from airflow_eip_provider.readings.tags import CLUSTER_TAG
+
+        if address.is_free or address.network_interface_id == instance.network_interface_id:
+            return
+        job_flow_id = instance.tags[CLUSTER_TAG]
+        holder = self._hooks.eip.get_holder(address)
+        if holder.job_flow_id != job_flow_id or (holder.gateway is not None and holder.gateway.is_ending):
+            return
+        raise InvalidInputError(
+            f"associating Elastic IP '{self._allocation_id}' with cluster '{job_flow_id}'",
+            problem=f"interface '{address.network_interface_id}' of {holder.description} has it, not "
+            f"'{instance.network_interface_id}' of the primary instance '{instance.instance_id}'",
+            remedy=f"take it off there first: airflow-eip release --allocation-id {self._allocation_id} "
+            f"--job-flow-id {job_flow_id}",
+        )
 
     def _until(self, look: Any) -> Verdict:
         from airflow_eip_provider.cli.waiting import wait_until
 
         return wait_until(look, self._clients, deadline=self._deadline)
 
-    def _busy(self, holder: str) -> AddressBusyError:
+    def _busy(self, place: str) -> AddressBusyError:
+        """Return the error of a wait that has ended, for a place or a lease in words."""
+        holder = place.removeprefix("on ").removeprefix("held by ")
+        for free in ("not associated", "nobody has the lease"):
+            holder = holder.replace(free, "nobody now", 1)
         return AddressBusyError(self._allocation_id, holder=holder, waited_seconds=self._wait.total_seconds())
 
 

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_eip_provider.calls import is_transient, perform
 from airflow_eip_provider.cli.output import note
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.calls import Reading
 
+T = TypeVar("T")
+
 POLL_SECONDS = 15.0
+_STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def deadline_after(wait: timedelta) -> float:
@@ -55,18 +58,61 @@ def wait_until(look: Callable[[], Reading[Verdict]], clients: Mapping[str, Any],
         time.sleep(min(pause.seconds(), left))
 
 
+def persist(attempt: Callable[[], T], *, deadline: float) -> T:
+    """
+    Attempt something until it is answered: once, and again after transient errors until the deadline.
+
+    :param attempt: may be made again after an error that came halfway.
+    """
+    pause, said = Backoff(POLL_SECONDS), ""
+    while True:
+        try:
+            return attempt()
+        except Exception as error:
+            left = deadline - time.time()
+            if not is_transient(error) or left <= 0:
+                raise
+            if str(error) != said:
+                said = str(error)
+                note(f"trying again: {said}")
+        pause.missed()
+        time.sleep(min(pause.seconds(), left))
+
+
+def rest(deadline: float) -> bool:
+    """
+    Let the time between two looks pass.
+
+    :return: ``False``, at once, when the deadline has passed.
+    """
+    left = deadline - time.time()
+    if left > 0:
+        time.sleep(min(POLL_SECONDS, left))
+    return left > 0
+
+
 @contextlib.contextmanager
-def stopped_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end what runs here as an exception does, so that it undoes what it began."""
+def stopped_by_signals() -> Iterator[None]:
+    """
+    Let SIGTERM, or SIGHUP of a lost terminal, end what runs here as an exception does, so that it undoes what it began.
+
+    A second one does not disturb that: when a terminal is lost, both the kernel and the shell send SIGHUP. What is
+    ignored from the start, as under nohup, stays so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    heeded = [number for number in _STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+
     def stop(number: int, _frame: object) -> None:
+        for heard in heeded:
+            signal.signal(heard, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in heeded}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

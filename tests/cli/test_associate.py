@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.cli import associate
+from airflow_eip_provider.cli.waiting import stopped_by_signals
+from airflow_eip_provider.hooks.claim import Claim
 from tests.cli.elsewhere import elsewhere
 
 if TYPE_CHECKING:
@@ -152,21 +154,41 @@ def test_wrong_arguments_end_with_status_2(arguments: list[str], said: str, else
     assert elsewhere.changes() == ["AllocateAddress"]
 
 
-def test_sigterm_while_it_binds_leaves_nothing_behind(
-    elsewhere: Elsewhere, record: Callable[[], Any], lock_store: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_it_binds_leaves_nothing_behind(
+    elsewhere: Elsewhere,
+    record: Callable[[], Any],
+    lock_store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
 ) -> None:
     elsewhere.launch()
-    bind = associate._Association._bind
+    bind, undo = associate._Association._bind, Claim.undo
 
     def killed(*arguments: Any) -> Any:
         bind(*arguments)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
+
+    def killed_again(*arguments: Any, **more: Any) -> None:
+        os.kill(os.getpid(), number)
+        undo(*arguments, **more)
 
     monkeypatch.setattr(associate._Association, "_bind", killed)
-    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(Claim, "undo", killed_again)
+    before = signal.getsignal(number)
     with pytest.raises(SystemExit) as end:
         elsewhere.associate("--lock-store", lock_store)
-    assert end.value.code == 128 + signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert end.value.code == 128 + number
+    assert signal.getsignal(number) is before
     assert record().lease is None
     assert elsewhere.cluster_of_address() is None
+
+
+def test_a_signal_that_is_ignored_from_the_start_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopped_by_signals():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
