@@ -32,7 +32,9 @@ def role(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def events_of(*waits: Any) -> list[dict[str, Any]]:
     async def event_of(wait: Any) -> dict[str, Any]:
-        return [event.payload async for event in wait.run()][0]
+        async for event in wait.run():
+            return event.payload
+        raise AssertionError("no event")
 
     async def story() -> Any:
         return await asyncio.wait_for(asyncio.gather(*map(event_of, waits)), GENEROUS_SECONDS)
