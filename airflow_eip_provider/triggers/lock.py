@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from dataclasses import asdict
@@ -18,8 +19,7 @@ from airflow_eip_provider.triggers.poller import Poller
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-    from contextlib import AsyncExitStack
+    from collections.abc import AsyncIterator
 
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
@@ -122,11 +122,14 @@ class EipLeaseTrigger(WatchTrigger):
         """Wait in the triggerer, with the others that wait for the same."""
         last = Verdict("pending", "not looked at yet")
         async with Poller.shared(self._key, self._poller) as poller:
-            while time.time() < self.deadline:
+            while (left := self.deadline - time.time()) > 0:
                 try:
-                    last = self._report(self.judge(await poller.next()))
+                    async with asyncio.timeout(left) as wait:
+                        sight = await poller.next()
+                    last = self._report(self.judge(sight))
                 except Exception as error:
-                    last = self._tolerate(error)
+                    if not wait.expired():
+                        last = self._tolerate(error)
                 if last.status != "pending":
                     yield TriggerEvent(self._payload(last))  # type: ignore[no-untyped-call]
                     return
@@ -134,9 +137,6 @@ class EipLeaseTrigger(WatchTrigger):
 
     def _poller(self) -> Poller[Sight]:
         return Poller(self._connect_all, self._see, delay=self.waiter_delay)
-
-    async def _connect_all(self, stack: AsyncExitStack) -> Mapping[str, Any]:
-        return {service: await stack.enter_async_context(await self._connect(service)) for service in self.services}
 
     @property
     def _key(self) -> tuple[Any, ...]:

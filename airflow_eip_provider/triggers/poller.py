@@ -12,7 +12,7 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_eip_provider.calls import perform_async
+from airflow_eip_provider.calls import is_transient, perform_async
 from airflow_eip_provider.triggers.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ class Poller(Generic[T]):
     """
     Look every so often, and hand what was seen to everyone who waits for it.
 
-    :param connect: connects to AWS: an asynchronous context of service name → client.
+    No answer from AWS, to a look or while connecting, is handed to them too and costs one look; any other error is the
+    last that they are handed.
+
+    :param connect: connects to AWS: service name → client, closed with the stack.
     :param look: makes one look.
     :param delay: seconds between two looks that AWS answers.
     """
@@ -59,15 +62,19 @@ class Poller(Generic[T]):
     async def _run(self, key: Hashable) -> None:
         try:
             async with AsyncExitStack() as stack:
-                clients, pause = await self._connect(stack), Backoff(self._delay)
+                clients, pause = None, Backoff(self._delay)
                 while True:
                     await asyncio.sleep(pause.seconds())
                     if not self._waiting:
                         return
                     try:
+                        if clients is None:
+                            clients = await self._connect(stack)
                         self._tell(await perform_async(self._look(), clients))
                         pause.answered()
                     except Exception as error:
+                        if not is_transient(error):
+                            raise
                         self._tell(error)
                         pause.missed()
         except Exception as error:

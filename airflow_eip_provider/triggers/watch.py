@@ -116,12 +116,12 @@ class WatchTrigger(BaseTrigger):
         """Watch from the triggerer."""
         last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
         async with AsyncExitStack() as stack:
-            clients = {
-                service: await stack.enter_async_context(await self._connect(service)) for service in self.services
-            }
+            clients = None
             while time.time() < self.deadline:
                 await asyncio.sleep(pause.seconds())
                 try:
+                    if clients is None:
+                        clients = await self._connect_all(stack)
                     last = self._report(await perform_async(self.look(), clients))
                     pause.answered()
                 except Exception as error:
@@ -131,6 +131,13 @@ class WatchTrigger(BaseTrigger):
                     yield TriggerEvent(self._payload(last))  # type: ignore[no-untyped-call]
                     return
         yield TriggerEvent(self._timeout(last))  # type: ignore[no-untyped-call]
+
+    async def _connect_all(self, stack: AsyncExitStack) -> Mapping[str, Any]:
+        """Connect to every service, or to none: an assumed role asks STS here, which may not answer."""
+        async with AsyncExitStack() as opened:
+            clients = {s: await opened.enter_async_context(await self._connect(s)) for s in self.services}
+            stack.push_async_exit(opened.pop_all())
+        return clients
 
     async def _connect(self, service: str) -> Any:
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from typing import Any
 
 import pytest
@@ -63,6 +64,22 @@ def test_a_thief_has_the_steps_cancelled_and_the_task_fails_naming_the_new_place
     assert allocation_id in str(error.value)
     clocked.clock.advance(60)
     assert step_states(emr, job_flow_id) == ["CANCELLED"]
+
+
+def test_steps_run_on_while_the_triggerer_cannot_assume_the_role_for_a_while(
+    clocked, job_flow_id, steps_operator, step, emr, monkeypatch
+):
+    extra = {
+        "role_arn": "arn:aws:iam::123456789012:role/airflow",
+        "config_kwargs": {"retries": {"total_max_attempts": 1}},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_ROLE", json.dumps({"conn_type": "aws", "extra": extra}))
+    task = Task(steps_operator(job_flow_id, steps=[step()], deferrable=True, aws_conn_id="aws_role"))
+    task.start()
+    clocked.faults.add(operation="AssumeRole", kind="throttle", times=3)
+    task.go_on()
+    assert task.error is None
+    assert step_states(emr, job_flow_id) == ["COMPLETED"]
 
 
 def test_a_failed_step_shows_emrs_reason_and_the_tail_of_both_streams(

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import LockStoreUnavailableError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 WAITERS = 200
 NOW = 1_800_000_000.0
+GENEROUS_SECONDS = 60
 
 
 def speaker(number: int) -> Speaker:
@@ -128,7 +130,13 @@ def test_who_is_not_in_the_queue_any_more_is_woken():
 def ticks(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A clock that the waits' own sleeps turn, and looks that find what they are told to."""
     clock = SimpleNamespace(
-        now=NOW, looks=0, connections=0, found=[], seen=lambda: sight(holder=lease(), waiting=WAITERS)
+        now=NOW,
+        looks=0,
+        connections=0,
+        open=0,
+        unconnected=[],
+        found=[],
+        seen=lambda: sight(holder=lease(), waiting=WAITERS),
     )
 
     async def sleep(seconds: float) -> None:
@@ -147,9 +155,15 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> Any:
     @asynccontextmanager
     async def client() -> AsyncIterator[None]:
         clock.connections += 1
-        yield
+        clock.open += 1
+        try:
+            yield
+        finally:
+            clock.open -= 1
 
-    async def connect(*_: Any) -> Any:
+    async def connect(_: Any, service: str) -> Any:
+        if service == "dynamodb" and clock.unconnected:
+            raise clock.unconnected.pop(0)
         return client()
 
     monkeypatch.setattr(lock_triggers, "time", SimpleNamespace(time=lambda: clock.now))
@@ -225,6 +239,65 @@ def test_a_broken_record_fails_every_wait(ticks):
         return await asyncio.gather(*(event_of(trigger(number)) for number in range(2)), return_exceptions=True)
 
     assert [str(error) for error in asyncio.run(story())] == ["no record", "no record"]
+
+
+NO_DNS = EndpointConnectionError(endpoint_url="https://sts.amazonaws.com")
+
+
+def test_a_connection_that_fails_for_once_costs_every_wait_one_look_only(ticks):
+    ticks.unconnected = [NO_DNS, NO_DNS]
+    ticks.seen = lambda: sight(holder=None, waiting=2, free_since=NOW - 600)
+    waits = [trigger(number) for number in range(2)]
+
+    async def story() -> Any:
+        return await asyncio.wait_for(asyncio.gather(*map(event_of, waits)), GENEROUS_SECONDS)
+
+    assert [event["status"] for event in asyncio.run(story())] == ["done", "done"]
+    assert ticks.looks == 1
+    assert 15 + 15 + 15 <= ticks.now - NOW <= 15 + 30 + 60 + 15, "as for looks without an answer"
+    assert (ticks.connections, ticks.open) == (2 + 2 + 3, 0), "what was connected before the failure is closed again"
+
+
+def test_a_connection_that_never_comes_ends_with_the_deadline(ticks):
+    ticks.unconnected = [NO_DNS] * 100
+    event = asyncio.run(asyncio.wait_for(event_of(trigger(1, deadline=NOW + 600)), GENEROUS_SECONDS))
+    assert event["status"] == "timeout"
+    assert "sts.amazonaws.com" in event["message"]
+
+
+def test_a_connection_that_cannot_be_made_fails_every_wait_and_ends_the_poller(ticks):
+    ticks.unconnected = [NO_DNS, ValueError("no such connection")]
+
+    async def story() -> Any:
+        waits = asyncio.gather(*(event_of(trigger(number)) for number in range(3)), return_exceptions=True)
+        errors = await asyncio.wait_for(waits, GENEROUS_SECONDS)
+        assert poller._pollers == {}
+        return errors
+
+    assert [str(error) for error in asyncio.run(story())] == ["no such connection"] * 3
+    assert ticks.open == 0
+
+
+def test_a_poller_that_hangs_keeps_no_wait_beyond_its_deadline_and_goes_on_for_the_others(ticks, monkeypatch):
+    async def story() -> None:
+        answer = asyncio.Event()
+        client = EipLeaseTrigger._connect
+
+        async def hang(wait: EipLeaseTrigger, service: str) -> Any:
+            await answer.wait()
+            return await client(wait, service)
+
+        monkeypatch.setattr(EipLeaseTrigger, "_connect", hang)
+        # The first look is due 15 s after NOW by the clock that is turned; the waits' patience is in real seconds.
+        patient = asyncio.ensure_future(event_of(trigger(0, deadline=NOW + 36_000)))
+        event = await asyncio.wait_for(event_of(trigger(1, deadline=NOW + 0.1)), GENEROUS_SECONDS)
+        assert event["status"] == "timeout"
+        assert not patient.done()
+        ticks.seen = lambda: sight(holder=None, waiting=2, free_since=NOW - 600)
+        answer.set()
+        assert (await asyncio.wait_for(patient, GENEROUS_SECONDS))["data"]["action"] == "take"
+
+    asyncio.run(story())
 
 
 def test_waits_with_other_connections_have_pollers_of_their_own(ticks):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.triggers import watch
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 START = 1000.0
 
@@ -89,3 +93,66 @@ def test_an_error_that_will_not_pass_comes_out_at_once(payload):
 def test_a_failure_is_reported_as_one(payload):
     event, _ = payload(Scripted(Verdict("failed", "gone")))
     assert event["status"] == "failed"
+
+
+class Connecting(Scripted):
+    """Connects to two services, to the second as it is told to."""
+
+    services = ("ec2", "emr")
+
+    def __init__(self, *connecting: Exception, found: Verdict = DONE, **parameters: Any) -> None:
+        super().__init__(found, **parameters)
+        self.connecting = list(connecting)
+        self.opened = self.closed = 0
+
+    async def _connect(self, service: str) -> Any:
+        if service == "emr" and self.connecting:
+            raise self.connecting.pop(0)
+        return self._client()
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[None]:
+        self.opened += 1
+        try:
+            yield
+        finally:
+            self.closed += 1
+
+
+deferred = pytest.mark.parametrize("payload", ["deferred"], indirect=True)
+
+
+@deferred
+def test_a_connection_that_fails_for_once_costs_one_look_and_what_it_opened_is_closed(payload):
+    watched = Connecting(THROTTLED)
+    event, slept = payload(watched)
+    assert event["status"] == "done"
+    assert slept[0] == 15
+    assert 15 <= slept[1] <= 30
+    assert len(slept) == 2
+    assert (watched.opened, watched.closed) == (3, 3)
+
+
+@deferred
+def test_a_connection_that_never_comes_ends_with_the_deadline(payload):
+    watched = Connecting(*[THROTTLED] * 100)
+    event, slept = payload(watched)
+    assert event["status"] == "timeout"
+    assert "RequestLimitExceeded" in event["message"]
+    assert sum(slept) >= 100
+    assert watched.opened == watched.closed == len(slept)
+
+
+@deferred
+def test_a_connection_that_cannot_be_made_comes_out_at_once(payload):
+    watched = Connecting(ValueError("no such connection"))
+    with pytest.raises(ValueError, match="no such connection"):
+        payload(watched)
+    assert (watched.opened, watched.closed) == (1, 1)
+
+
+@deferred
+def test_a_watch_connects_once_and_closes_its_clients(payload):
+    watched = Connecting(found=PENDING)
+    assert payload(watched)[0]["status"] == "timeout"
+    assert (watched.opened, watched.closed) == (2, 2)

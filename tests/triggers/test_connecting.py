@@ -1,0 +1,80 @@
+"""A watch that assumes a role, while STS does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from airflow_eip_provider.lock.model import Record, Speaker
+from airflow_eip_provider.stores.uri import open_store
+from airflow_eip_provider.triggers.eip import EipAssociationTrigger
+from airflow_eip_provider.triggers.lock import EipLeaseTrigger
+
+GENEROUS_SECONDS = 60
+
+
+@pytest.fixture
+def role(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a watch needs to assume a role, with the time that it has."""
+    extra = {
+        "role_arn": "arn:aws:iam::123456789012:role/airflow",
+        "region_name": clocked.region,
+        "config_kwargs": {"retries": {"total_max_attempts": 1}},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_ROLE", json.dumps({"conn_type": "aws", "extra": extra}))
+    return {"aws_conn_id": "aws_role", "waiter_delay": 15, "deadline": clocked.clock.now().timestamp() + 3600}
+
+
+def events_of(*waits: Any) -> list[dict[str, Any]]:
+    async def event_of(wait: Any) -> dict[str, Any]:
+        async for event in wait.run():
+            return event.payload
+        raise AssertionError("no event")
+
+    async def story() -> Any:
+        return await asyncio.wait_for(asyncio.gather(*map(event_of, waits)), GENEROUS_SECONDS)
+
+    return asyncio.run(story())
+
+
+def test_a_watch_goes_on_when_sts_answers_again(clocked, role, ec2):
+    allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    clocked.faults.add(operation="AssumeRole", kind="throttle", times=2)
+    (event,) = events_of(EipAssociationTrigger(allocation_id=allocation_id, expect="free", **role))
+    assert event["status"] == "done"
+    refused, calls = 2, clocked.events.calls("AssumeRole")
+    assert len(calls) == refused + len(EipAssociationTrigger.services)
+
+
+def test_waits_in_a_queue_go_on_when_sts_answers_again(clocked, role, ec2, boto):
+    client = boto("dynamodb")
+    store = open_store("dynamodb://leases?create=true", lambda *_: client)
+    store.check()
+    allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    store.write(allocation_id, Record(issued=1), expected_version=None)
+    clocked.faults.add(operation="AssumeRole", kind="throttle", times=2)
+    waits = [
+        EipLeaseTrigger(
+            allocation_id=allocation_id,
+            lock_store="dynamodb://leases",
+            speaker=asdict(Speaker(f"owner-{number}", f"test/dag-{number}/run/create/-1", 1, f"nonce-{number}")),
+            cluster_name="daily",
+            handover_seconds=3600,
+            **role,
+        )
+        for number in range(3)
+    ]
+    assert {event["status"] for event in events_of(*waits)} == {"done"}
+    assert len(clocked.events.calls("GetItem")) == 1, "one look for all"
+
+
+def test_a_role_that_may_not_be_assumed_fails_the_watch(clocked, role, ec2):
+    allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    clocked.faults.deny("AssumeRole")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        events_of(EipAssociationTrigger(allocation_id=allocation_id, expect="free", **role))
