@@ -150,7 +150,7 @@ class _Association:
 
         self._preflight()
         instance = self._primary(job_flow_id)
-        self._refuse_elsewhere_on_cluster(self._binder.address(), instance)
+        self._check_not_beside(instance)
         tenancy = self._hooks.tenancy(self._lock_store, self._allocation_id) if self._lock_store else None
         token: int | None = None
         if tenancy is None:
@@ -209,6 +209,7 @@ class _Association:
             newer=f"a newer try of {who}",
             who=who,
             handover_seconds=LIMITS.surface,
+            wants=job_flow_id,
         )
         token: int | None = None
         made: str | None = None
@@ -284,30 +285,17 @@ class _Association:
             self._primary(job_flow_id)  # or else it is not known any more
             raise
         if bound is None:
-            self._refuse_elsewhere_on_cluster(self._binder.address(), instance)
+            self._check_not_beside(instance)
             free_left_behind(self._hooks.emr, self._hooks.eip, allocation_id=self._allocation_id)
         return bound
 
-    def _refuse_elsewhere_on_cluster(self, address: Address, instance: Instance) -> None:
-        """
-        Refuse an address that the cluster has, but not on its primary node: as long as the cluster lives, it stays.
-
-        :raises InvalidInputError: naming what has it.
-        """
+    def _check_not_beside(self, instance: Instance) -> None:
         from airflow_eip_provider.readings.tags import CLUSTER_TAG
 
-        if address.is_free or address.network_interface_id == instance.network_interface_id:
-            return
-        job_flow_id = instance.tags[CLUSTER_TAG]
-        holder = self._hooks.eip.get_holder(address)
-        if holder.job_flow_id != job_flow_id or (holder.gateway is not None and holder.gateway.is_ending):
-            return
-        raise InvalidInputError(
-            f"associating Elastic IP '{self._allocation_id}' with cluster '{job_flow_id}'",
-            problem=f"interface '{address.network_interface_id}' of {holder.description} has it, not "
-            f"'{instance.network_interface_id}' of the primary instance '{instance.instance_id}'",
-            remedy=f"take it off there first: airflow-eip release --allocation-id {self._allocation_id} "
-            f"--job-flow-id {job_flow_id}",
+        self._binder.check_not_beside(
+            network_interface_id=str(instance.network_interface_id),
+            instance_id=instance.instance_id,
+            job_flow_id=instance.tags[CLUSTER_TAG],
         )
 
     def _until(self, look: Any) -> Verdict:

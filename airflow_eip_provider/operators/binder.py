@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.exceptions import AddressBusyError, AddressNotFoundError
+from airflow_eip_provider.exceptions import AddressBusyError, AddressNotFoundError, InvalidInputError
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 
 if TYPE_CHECKING:
@@ -81,6 +81,29 @@ class Binder:
                     instance_id=instance_id,
                 )
         return address if address.network_interface_id == network_interface_id else None
+
+    def check_not_beside(self, *, network_interface_id: str, instance_id: str, job_flow_id: str | None) -> None:
+        """
+        Check that the target has the address nowhere else: as long as the target lives, it would stay there.
+
+        :param job_flow_id: the cluster, if the target is one's primary node.
+        :raises InvalidInputError: naming what has it.
+        """
+        address = self.address()
+        if address.is_free or address.network_interface_id == network_interface_id:
+            return
+        holder = self._hook.get_holder(address)
+        on_target = holder.job_flow_id == job_flow_id if job_flow_id else address.instance_id == instance_id
+        if not on_target or (holder.gateway is not None and holder.gateway.is_ending):
+            return
+        target = f"cluster '{job_flow_id}'" if job_flow_id else f"instance '{instance_id}'"
+        command = f"airflow-eip release --allocation-id {self._allocation_id} --job-flow-id {job_flow_id}"
+        raise InvalidInputError(
+            f"associating Elastic IP '{self._allocation_id}' with {target}",
+            problem=f"interface '{address.network_interface_id}' of {holder.description} has it, not "
+            f"'{network_interface_id}' of instance '{instance_id}'",
+            remedy=f"take it off there first: {command}" if job_flow_id else "disassociate it there first",
+        )
 
     def busy(self, *, waited_seconds: float) -> AddressBusyError:
         """Return the error of a wait for the address that has ended."""

@@ -173,6 +173,9 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         if bound is None:
             state.binding = None
             state.waiting_for = "address"
+            binder.check_not_beside(
+                network_interface_id=interface, instance_id=target.data["instance_id"], job_flow_id=self.job_flow_id
+            )
             free_left_behind(self.emr, self.eip, allocation_id=self.allocation_id)
             self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())
             shared = self.watch(state, deadline=state.lock_deadline)

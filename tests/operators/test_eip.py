@@ -166,6 +166,21 @@ def test_an_address_that_the_target_has_already_is_leased_in_its_turn(
     assert [entry.speaker.name.split("/")[1] for entry in record().queue] == ["other"], "passed over, it queues again"
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "with a lock store"])
+def test_an_address_on_another_interface_of_the_target_is_refused_and_stays_there(
+    clocked, job_flow_id, primary_interface, associate, allocation_id, record, lock_store, shared, ec2, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    primary = clocked.cluster(job_flow_id).primary
+    interface = ec2.create_network_interface(SubnetId=primary.subnet_id)["NetworkInterface"]["NetworkInterfaceId"]
+    ec2.attach_network_interface(NetworkInterfaceId=interface, InstanceId=primary.id, DeviceIndex=1)
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface, AllowReassociation=False)
+    with pytest.raises(AirflowFailException, match=f"interface '{interface}' of .* has it.*airflow-eip release"):
+        Task(associate(job_flow_id=job_flow_id, lock_store=lock_store if shared else None)).run()
+    assert ec2.describe_addresses()["Addresses"][0]["NetworkInterfaceId"] == interface
+    assert not shared or record().lease is None
+
+
 def test_a_try_after_one_that_vanished_between_binding_and_the_hand_over_goes_on_even_if_the_lease_is_gone(
     clocked, job_flow_id, primary_interface, associate, leased, queue, record, lock_store, monkeypatch
 ):
