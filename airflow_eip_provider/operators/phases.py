@@ -234,7 +234,7 @@ class PhasedOperator:
                 method_name="resume",
                 timeout=timedelta(seconds=max(trigger.deadline - time.time(), 0)) + _DEFERRAL_MARGIN,
             )
-        return trigger.block({service: self._client(trigger, service) for service in trigger.services})
+        return trigger.block(lambda: {service: self._client(trigger, service) for service in trigger.services})
 
     def _undo_quietly(self, context: Context, state: Any | None) -> None:
         """Undo; while AWS does not answer, again, unless this process is about to be killed."""

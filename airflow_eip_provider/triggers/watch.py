@@ -30,7 +30,7 @@ from airflow_eip_provider.triggers.backoff import Backoff
 from airflow_eip_provider.triggers.undo import perform_undo
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
@@ -93,16 +93,19 @@ class WatchTrigger(BaseTrigger):
         """Look once."""
         raise NotImplementedError
 
-    def block(self, clients: Mapping[str, Any]) -> dict[str, Any]:
+    def block(self, connect: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """
         Watch from a worker, in the calling thread, and return the event's payload.
 
-        :param clients: service name → boto3 client, for the services of this class.
+        :param connect: returns service name → boto3 client, for the services of this class; called until it does.
         """
         last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
+        clients = None
         while time.time() < self.deadline:
             time.sleep(pause.seconds())
             try:
+                if clients is None:
+                    clients = connect()
                 last = self._report(perform(self.look(), clients))
                 pause.answered()
             except Exception as error:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_eip_provider.exceptions import LockStoreUnavailableError
 from airflow_eip_provider.operators.eip import EipReleaseOperator
+from airflow_eip_provider.operators.phases import PhasedOperator
 from tests.life import Task
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.triggers.watch import WatchTrigger
 
 ENVIRONMENT = "AIRFLOW__EIP__ENVIRONMENT"
 
@@ -170,6 +175,33 @@ def test_a_store_that_never_takes_a_write_is_named_with_its_reason(clocked, leas
     assert lock_store.split("?")[0] in str(task.error)
     assert put in str(task.error)
     assert clocked.events.calls("RunJobFlow") == []
+
+
+def test_a_role_that_cannot_be_assumed_for_a_while_is_waited_out_in_the_queue(
+    clocked, leased, queue, record, deferrable, monkeypatch
+):
+    extra = {
+        "role_arn": "arn:aws:iam::123456789012:role/airflow",
+        "config_kwargs": {"retries": {"total_max_attempts": 1}},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_ROLE", json.dumps({"conn_type": "aws", "extra": extra}))
+    holder, waiting = leased("holder"), leased("waiting", deferrable=deferrable, aws_conn_id="aws_role")
+    holder.start()
+    queue.until(lambda: holder.ended, holder)
+    wait = PhasedOperator._wait
+    faults = iter([3])
+
+    def wait_without_sts(operator: PhasedOperator, trigger: WatchTrigger) -> dict[str, Any]:
+        for times in faults:
+            clocked.faults.add(operation="AssumeRole", kind="throttle", times=times)
+        return wait(operator, trigger)
+
+    monkeypatch.setattr(PhasedOperator, "_wait", wait_without_sts)
+    clocked.clock.call_later(
+        300, lambda: clocked.end_cluster(holder.result, state="TERMINATED", message=""), name="end"
+    )
+    waiting.run()
+    assert record().lease.carrier == waiting.result
 
 
 def test_a_store_that_is_down_while_a_tenancy_runs_concerns_no_step_and_delays_the_release(
