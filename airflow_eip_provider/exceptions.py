@@ -119,7 +119,7 @@ class AddressNotFoundError(PermanentError):
         super().__init__(
             f"looking up Elastic IP '{allocation_id}'",
             problem=f"no such address in region '{region}': it was released, or belongs to another region or account",
-            remedy="check the allocation ID and region_name, or allocate and register a new address",
+            remedy="check the allocation ID and the region, or allocate and register a new address",
         )
         self.allocation_id = allocation_id
 
@@ -160,9 +160,7 @@ class NotPermittedError(PermanentError):
 class MissingConnectionError(PermanentError):
     """The Airflow connection does not exist; there is no silent fall back to default credentials."""
 
-    def __init__(
-        self, conn_id: str, *, otherwise: str = ", or pass aws_conn_id=None to use boto3's default credentials"
-    ) -> None:
+    def __init__(self, conn_id: str, *, otherwise: str = ", or name none to use boto3's default credentials") -> None:
         super().__init__(
             f"reading Airflow connection '{conn_id}'", problem="it does not exist", remedy=f"create it{otherwise}"
         )
@@ -351,7 +349,9 @@ class ClusterEndedError(TransientError):
         super().__init__(
             f"using cluster '{job_flow_id}'",
             problem=f"it is {state}: {reason}",
-            remedy="mend the cause that EMR names; a retry starts a new cluster",
+            remedy="check the id and the region"
+            if state == "unknown"
+            else "mend the cause that EMR names; a retry starts a new cluster",
         )
         self.job_flow_id = job_flow_id
         self.state = state

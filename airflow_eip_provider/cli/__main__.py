@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -31,5 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return execute(options.chosen, options)
 
 
-if __name__ == "__main__":
+def script() -> None:
+    """Be the console script: without what Airflow's hooks tell of every connection, unless somebody asks for that."""
+    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")  # read when Airflow is imported
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    script()

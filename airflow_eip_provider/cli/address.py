@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.cli.command import Parser
 
 _JOB_FLOW_ID = re.compile("j-[0-9A-Z]+")
+_ENVIRONMENT = re.compile(r"[\w.@+=-]{1,64}", re.ASCII)
 
 
 def add_address_arguments(parser: Parser) -> None:
@@ -57,6 +58,18 @@ def required_allocation_id(options: argparse.Namespace) -> str:
         problem = "no Elastic IP is named"
         raise UsageError("reading the arguments", problem=problem, remedy="give --allocation-id or --parameters")
     return named
+
+
+def checked_environment(given: str | None) -> str | None:
+    """
+    Return the environment that is named, if one is.
+
+    :raises UsageError: when it cannot be part of an owner's name.
+    """
+    if given is not None and not _ENVIRONMENT.fullmatch(given):
+        problem = f"{given!r} is no plain name of 1 to 64 characters"
+        raise UsageError("reading --environment", problem=problem, remedy="use letters, digits and . _ - @ + =")
+    return given
 
 
 def checked_job_flow_id(given: str | None) -> str | None:

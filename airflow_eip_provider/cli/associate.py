@@ -62,7 +62,7 @@ def add_arguments(parser: Parser) -> None:
         type=span,
         default="30m",
         metavar="SPAN",
-        help="how long to wait for the cluster's primary node and for the address, e.g. 2h or 0 (default: 30m)",
+        help="how long to wait for the primary node of --job-flow-id and for the address, e.g. 2h or 0 (default: 30m)",
     )
     parser.add_argument(
         "--environment",
@@ -76,7 +76,7 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Find the cluster, wait, and associate."""
     with only_the_result():
-        from airflow_eip_provider.cli.address import checked_job_flow_id
+        from airflow_eip_provider.cli.address import checked_environment, checked_job_flow_id
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.cli.waiting import deadline_after, stopped_by_signals
         from airflow_eip_provider.operators.owner import own_environment
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
         parameters = read_parameters(options.parameters)
         job_flow_id = checked_job_flow_id(options.job_flow_id)
         lock_store = lock_store_of(options)
-        environment = options.environment or own_environment() or BY_HAND
+        environment = checked_environment(options.environment) or own_environment() or BY_HAND
         session = open_session(options)
         note(session)
         work = _Association(session, parameters, lock_store, wait=options.wait, deadline=deadline_after(options.wait))
@@ -160,13 +160,14 @@ class _Association:
             record = tenancy.read().record
             address = self._binder.address()
             lease = record.lease
-            if address.network_interface_id != instance.network_interface_id or _is_unsettled(record, job_flow_id):
+            is_there = address.network_interface_id == instance.network_interface_id
+            if not is_there or lease is None or _is_unsettled(lease, job_flow_id):
                 address, token = self._bind_leased(tenancy, _speaker(record, environment, job_flow_id), instance)
-            elif lease is None or lease.carrier != job_flow_id:
-                who = f"'{lease.speaker.name}' has its lease" if lease else "nobody has its lease"
-                note(f"the address is on cluster {job_flow_id} already, but {who} in {self._lock_store}")
-            else:
+            elif lease.carrier == job_flow_id:
                 token = lease.token
+            else:
+                who = f"'{lease.speaker.name}' has its lease"
+                note(f"warning: the address is on cluster {job_flow_id} already, but {who} in {self._lock_store}")
         return bound_facts(address, job_flow_id=job_flow_id, token=token)
 
     def _preflight(self) -> None:
@@ -311,14 +312,11 @@ class _Association:
         return AddressBusyError(self._allocation_id, holder=holder, waited_seconds=self._wait.total_seconds())
 
 
-def _is_unsettled(record: Record, job_flow_id: str) -> bool:
+def _is_unsettled(lease: Lease, job_flow_id: str) -> bool:
     """Whether an earlier command for this cluster did not hand over, or the address is about to leave it."""
     from airflow_eip_provider.lock.model import Phase
     from airflow_eip_provider.lock.owners import is_cluster_owner
 
-    lease = record.lease
-    if lease is None:
-        return False
     own = is_cluster_owner(lease.speaker.name, job_flow_id)
     return lease.phase is not Phase.HELD and (own or lease.carrier == job_flow_id)
 

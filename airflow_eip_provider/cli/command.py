@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Exit statuses; argparse itself ends with WRONG.
 OK, FAILED, WRONG, FOUND = 0, 1, 2, 3
+# Stopped by Ctrl-C, as shells count signals.
+INTERRUPTED = 130
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

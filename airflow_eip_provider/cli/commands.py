@@ -16,7 +16,7 @@ from airflow_eip_provider.cli import (
     status,
     wait,
 )
-from airflow_eip_provider.cli.command import FAILED, WRONG
+from airflow_eip_provider.cli.command import FAILED, INTERRUPTED, WRONG
 from airflow_eip_provider.cli.output import note
 from airflow_eip_provider.exceptions import ElasticIpError, UsageError
 
@@ -43,6 +43,9 @@ def execute(command: Command, options: argparse.Namespace) -> int:
     """Carry a command out and return its exit status; an error that can be expected is said without a traceback."""
     try:
         return command.run(options)
+    except KeyboardInterrupt:
+        note("stopped")
+        return INTERRUPTED
     except Exception as error:
         if not _is_expected(error):
             raise
@@ -51,9 +54,11 @@ def execute(command: Command, options: argparse.Namespace) -> int:
 
 
 def _is_expected(error: Exception) -> bool:
-    """Whether the error is ours or AWS's."""
+    """Whether the error is ours, AWS's, or that of what stands between."""
     if isinstance(error, ElasticIpError):
         return True
     from botocore.exceptions import BotoCoreError, ClientError
 
-    return isinstance(error, (BotoCoreError, ClientError))
+    from airflow_eip_provider.calls import is_transient
+
+    return isinstance(error, (BotoCoreError, ClientError)) or is_transient(error)

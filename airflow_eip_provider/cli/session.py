@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.models import Connection
-from botocore.exceptions import NoRegionError
+from botocore.exceptions import CredentialRetrievalError, NoCredentialsError, NoRegionError, ProfileNotFound
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
 from airflow_eip_provider.exceptions import InvalidInputError, MissingConnectionError, UsageError
@@ -79,14 +79,16 @@ def open_session(options: argparse.Namespace) -> Session:
 
     :param options: with those of ``add_aws_arguments``.
     :raises MissingConnectionError: when the Airflow connection does not exist.
-    :raises InvalidInputError: when there is no region.
+    :raises InvalidInputError: when there is no region, or there are no credentials.
     """
     hooks = CommandHooks(aws_conn_id=options.aws_conn_id, region_name=options.region)
     try:
-        region = hooks.eip.conn_region_name
+        return Session(hooks, region=hooks.eip.conn_region_name, account=str(hooks.eip.account_id))
     except NoRegionError as error:
         raise InvalidInputError("connecting to AWS", problem="no region is set", remedy="name one: --region") from error
-    return Session(hooks, str(hooks.eip.account_id), region)
+    except (CredentialRetrievalError, NoCredentialsError, ProfileNotFound) as error:
+        remedy = "give credentials as to the AWS CLI, or name an Airflow connection: --aws-conn-id"
+        raise InvalidInputError("connecting to AWS", problem=str(error), remedy=remedy) from error
 
 
 def lock_store_of(options: argparse.Namespace) -> str | None:

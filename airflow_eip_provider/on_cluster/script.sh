@@ -51,6 +51,7 @@ main() {
     base64 -d <&3 >"$work/programs.pyz" || fail $FAILED "the programs in this script are damaged"
     find_self
     read_parameters
+    look
     deadline=$((SECONDS + wait_seconds))
     if [[ -n $lock_store ]]; then
         leasing=yes
@@ -158,15 +159,21 @@ read_parameters() {
         fail $WRONG "$parameters: clusterVPCID is $vpc_wanted, and this cluster is in $vpc"
 }
 
-# Put the address on this node's interface if it is free; nonzero, and its place, while it is elsewhere.
-associate() {
-    local said carrier holder
+# Where the address is.
+look() {
+    local said holder
     said=$(ec2 describe-addresses --allocation-ids "$allocation_id" \
         --query 'Addresses[0].[PublicIp,NetworkInterfaceId,InstanceId]' --output text) || address_failed "$said"
     read -r public_ip carrier holder <<<"$said"
-    [[ $carrier == "$interface" ]] && return
     place="on $carrier"
     [[ $holder == None ]] || place="on $holder ($carrier)"
+}
+
+# Put the address on this node's interface if it is free; nonzero, and its place, while it is elsewhere.
+associate() {
+    local said
+    look
+    [[ $carrier == "$interface" ]] && return
     [[ $carrier == None ]] || return
     associated=yes
     # Without --no-allow-reassociation EC2 takes the address from whoever has got it meanwhile.

@@ -7,8 +7,10 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.parsers import ResponseParserError
 
-from airflow_eip_provider.cli import associate
+from airflow_eip_provider.cli import associate, waiting
+from airflow_eip_provider.cli.command import INTERRUPTED
 from airflow_eip_provider.cli.waiting import stopped_by_signals
 from airflow_eip_provider.hooks.claim import Claim
 from tests.cli.elsewhere import elsewhere
@@ -192,3 +194,49 @@ def test_a_signal_that_is_ignored_from_the_start_stays_so() -> None:
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("environment", ["", "a b", "a/b"])
+def test_an_environment_that_is_no_part_of_a_name_is_refused_before_aws_is_asked(elsewhere, environment):
+    parameters = elsewhere.parameters()
+    before = elsewhere.aws.events.calls()
+    said = elsewhere.run("associate", "--parameters", parameters, "--environment", environment)
+    assert said.status == 2
+    assert f"{environment!r} is no plain name" in said.err
+    assert elsewhere.aws.events.calls() == before
+
+
+def test_ctrl_c_undoes_and_ends_without_a_traceback(elsewhere, monkeypatch):
+    elsewhere.launch()
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(waiting, "wait_until", interrupted)
+    said = elsewhere.associate(json=False)
+    assert said.status == INTERRUPTED
+    assert said.err.endswith("stopped\n")
+    assert said.out == ""
+
+
+def test_an_answer_that_is_not_aws_s_is_an_error_and_no_traceback(elsewhere, monkeypatch):
+    def answered(*_, **__):
+        raise ResponseParserError("Unable to parse response, invalid XML received: <html>proxy</html>")
+
+    monkeypatch.setattr(waiting, "wait_until", answered)
+    elsewhere.launch()
+    said = elsewhere.associate()
+    assert said.status == 1
+    assert said.err.endswith("error: Unable to parse response, invalid XML received: <html>proxy</html>\n")
+
+
+def test_missing_credentials_name_the_two_ways_to_give_them(elsewhere, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    said = elsewhere.associate()
+    assert said.status == 1
+    assert "connecting to AWS: Unable to locate credentials" in said.err
+    assert "--aws-conn-id" in said.err

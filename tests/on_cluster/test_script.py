@@ -89,10 +89,13 @@ def test_wrong_arguments_are_named(nodes, by_hand, nothing_changed, arguments, s
         ({"allocationID": "eipalloc-12345678", "clusterVPCID": "HERE"}, "there is no eipalloc-12345678 in eu-west-1"),
     ],
 )
-def test_wrong_parameters_are_named_and_change_nothing(nodes, by_hand, vpc_id, nothing_changed, values, said):
+@pytest.mark.parametrize("lock_store", [None, STORE], ids=["alone", "with a lock store"])
+def test_wrong_parameters_are_named_and_change_nothing(
+    nodes, by_hand, table, vpc_id, nothing_changed, values, said, lock_store
+):
     if values is not None:
         nodes.parameters(json.dumps(values).replace("HERE", vpc_id))
-    done = nodes.run(by_hand(), "s3://ours/parametersValues.json")
+    done = nodes.run(by_hand(), "s3://ours/parametersValues.json", lock_store=lock_store)
     assert done.returncode == 2, done.stdout + done.stderr
     assert said in done.stderr
     assert nothing_changed()
