@@ -10,6 +10,8 @@ from airflow_eip_provider.cli.command import OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_eip_provider.migration.aws_cli import RunJobFlow
     from airflow_eip_provider.migration.job_flow import Imported
 
@@ -29,7 +31,7 @@ Exit status: 0 printed; 1 an error; 2 wrong arguments, such as an option that th
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--file", type=Path, metavar="FILE", help="a file that holds the command")
+    parser.add_argument("--file", metavar="FILE", help="a file that holds the command")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the result (default: print it)")
     parser.add_argument("--dag", action="store_true", help="a DAG instead of JSON")
     parser.add_argument(
@@ -42,11 +44,11 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--script",
-        type=Path,
         action="append",
         default=[],
         metavar="FILE",
-        help="a copy of a bootstrap action's script, which shows whether it associates the address; may be given again",
+        help="a copy of a bootstrap action's script, under the same file name, which shows whether it associates the "
+        "address; may be given again",
     )
     parser.add_argument(
         "--python", metavar="PYTHON", help="a Python that has the package awscli (default: the one that runs this)"
@@ -77,7 +79,7 @@ def _result(options: argparse.Namespace) -> str:
 
     command = _command(options)
     allocation_id = _allocation_id(options)
-    scripts = {path.name: _text(path) for path in options.script}
+    scripts = _scripts(options.script)
     sent = run_job_flow_of(command, python=options.python)
     note(f"what the AWS CLI {sent.version} sends to region {sent.region}")
     if sent.ignored:
@@ -157,13 +159,29 @@ def _allocation_id(options: argparse.Namespace) -> str:
     return named or ""
 
 
-def _text(path: Path) -> str:
+def _scripts(files: Sequence[str]) -> dict[str, str]:
+    """Return the texts by file name."""
     from airflow_eip_provider.exceptions import UsageError
 
+    texts: dict[str, str] = {}
+    for file in files:
+        name = Path(file).name
+        if name in texts:
+            problem = f"another --script has the file name '{name}'"
+            raise UsageError(f"reading --script '{file}'", problem=problem, remedy="give one of them")
+        texts[name] = _text(file)
+    return texts
+
+
+def _text(file: str) -> str:
+    from airflow_eip_provider.exceptions import UsageError
+
+    if file.startswith("s3://"):
+        raise UsageError(f"reading '{file}'", problem="it is in S3", remedy=f"fetch it first: aws s3 cp {file} .")
     try:
-        return path.read_text("utf-8-sig")
+        return Path(file).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"reading '{path}'", problem=str(error), remedy="name a text file") from error
+        raise UsageError(f"reading '{file}'", problem=str(error), remedy="name a text file") from error
 
 
 COMMAND = Command(

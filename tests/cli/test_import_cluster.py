@@ -208,6 +208,15 @@ def test_dag_is_named_and_scheduled_as_told(imported: Any) -> None:
         (["--file", "launch.sh", "--", "aws"], "reading the command: it is given twice"),
         (["--file", "none.sh"], "none.sh"),
         (["--file", "launch.sh", "--script", "none.sh"], "none.sh"),
+        (["--file", "launch.sh", "--script", "launch.sh"], "their paths are: s3://signals/bootstrap.sh; give the copy"),
+        (
+            ["--file", "launch.sh", *["--script", "bootstrap.sh"] * 2],
+            "another --script has the file name 'bootstrap.sh'",
+        ),
+        (
+            ["--file", "launch.sh", "--script", "s3://b/x.sh"],
+            "reading 's3://b/x.sh': it is in S3; fetch it first: aws s3",
+        ),
         (["--dag", "--file", "launch.sh"], "no Elastic IP is named; give --parameters or --allocation-id"),
         (["--dag", "--file", "launch.sh", "--parameters", "none.json"], "none.json"),
         (["--dag", "--file", "launch.sh", "--allocation-id", "203.0.113.7"], "allocation_id '203.0.113.7'"),
