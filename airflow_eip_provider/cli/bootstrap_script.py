@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.cli.command import OK, Command, Parser, span
-from airflow_eip_provider.cli.output import note, only_the_result
+from airflow_eip_provider.cli.output import only_the_result, write_or_print
 
 if TYPE_CHECKING:
     import argparse
@@ -67,11 +67,7 @@ def run(options: argparse.Namespace) -> int:
             script = bootstrap_script(given)
         except InvalidInputError as error:
             raise UsageError("reading --lock-store", problem=error.problem, remedy=error.remedy) from error
-    if options.output:
-        options.output.write_text(script, encoding="utf-8", newline="\n")
-        note(f"written to {options.output}: {len(script) / 1024:.0f} KiB")
-    else:
-        print(script, end="")
+    write_or_print(script, options.output)
     return OK
 
 

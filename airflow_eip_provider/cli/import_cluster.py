@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.cli.command import OK, Command, Parser
-from airflow_eip_provider.cli.output import note, only_the_result
+from airflow_eip_provider.cli.output import note, only_the_result, write_or_print
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,8 @@ are not read. The AWS CLI's own code reads the command: it needs the package aws
 
 Exit status: 0 printed; 1 an error; 2 wrong arguments, such as an option that the AWS CLI does not know."""
 
+_FOR_A_DAG = ("parameters", "allocation_id", "dag_id", "schedule")
+
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
@@ -40,7 +42,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--allocation-id", metavar="ID", help="the Elastic IP of the DAG, instead of --parameters")
     parser.add_argument("--dag-id", metavar="ID", help="the id of the DAG (default: after the cluster's name)")
     parser.add_argument(
-        "--schedule", metavar="TEXT", help="the schedule of the DAG, such as @daily (default: by hand only)"
+        "--schedule",
+        metavar="TEXT",
+        help="the schedule of the DAG: a cron expression, or a preset such as @daily (default: by hand only)",
     )
     parser.add_argument(
         "--script",
@@ -65,11 +69,7 @@ def run(options: argparse.Namespace) -> int:
     """Translate, and say what was changed."""
     with only_the_result():
         result = _result(options)
-    if options.output:
-        options.output.write_text(result, encoding="utf-8")
-        note(f"written to {options.output}")
-    else:
-        print(result, end="")
+    write_or_print(result, options.output)
     return OK
 
 
@@ -77,6 +77,7 @@ def _result(options: argparse.Namespace) -> str:
     from airflow_eip_provider.migration.aws_cli import run_job_flow_of
     from airflow_eip_provider.migration.job_flow import without_association
 
+    _check_dag_options(options)
     command = _command(options)
     allocation_id = _allocation_id(options)
     scripts = _scripts(options.script)
@@ -131,6 +132,24 @@ def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argp
             multi_node=others > 0,
         ),
     )
+
+
+def _check_dag_options(options: argparse.Namespace) -> None:
+    from airflow_eip_provider.exceptions import UsageError
+    from airflow_eip_provider.migration.dag import is_dag_id, is_schedule
+
+    given = [name for name in _FOR_A_DAG if getattr(options, name) is not None]
+    if given and not options.dag:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"reading {flags}", problem="it is for a DAG", remedy="add --dag, or leave it out")
+    if options.dag_id is not None and not is_dag_id(options.dag_id):
+        problem = f"{options.dag_id!r} cannot be the id of a DAG"
+        remedy = "use 1 to 250 letters, digits, dashes, dots and underscores"
+        raise UsageError("reading --dag-id", problem=problem, remedy=remedy)
+    if options.schedule is not None and not is_schedule(options.schedule):
+        problem = f"{options.schedule!r} is neither a cron expression nor a preset of Airflow's"
+        remedy = "give 5 or 6 fields, as in '0 6 * * *', or @daily; leave it out for a DAG that is run by hand only"
+        raise UsageError("reading --schedule", problem=problem, remedy=remedy)
 
 
 def _command(options: argparse.Namespace) -> list[str]:

@@ -208,6 +208,22 @@ def test_dag_is_named_and_scheduled_as_told(imported: Any) -> None:
         (["--file", "launch.sh", "--", "aws"], "reading the command: it is given twice"),
         (["--file", "none.sh"], "none.sh"),
         (["--file", "launch.sh", "--script", "none.sh"], "none.sh"),
+        (
+            ["--file", "launch.sh", "--output", "none/x.json"],
+            "error: writing 'none/x.json': No such file or directory; name",
+        ),
+        (
+            ["--file", "launch.sh", "--schedule", "@daily", "--dag-id", "x"],
+            "reading --dag-id, --schedule: it is for a DAG",
+        ),
+        (
+            ["--file", "launch.sh", "--parameters", "parametersValues.json"],
+            "reading --parameters: it is for a DAG; add --dag",
+        ),
+        (["--file", "launch.sh", "--allocation-id", ALLOCATION], "reading --allocation-id: it is for a DAG"),
+        (["--dag", "--dag-id", "bad id!"], "reading --dag-id: 'bad id!' cannot be the id of a DAG"),
+        (["--dag", "--schedule", "0 0 * *"], "reading --schedule: '0 0 * *' is neither a cron expression nor a preset"),
+        (["--file", "launch.sh", "--output", "."], "error: writing '.': Is a directory; name a file"),
         (["--file", "launch.sh", "--script", "launch.sh"], "their paths are: s3://signals/bootstrap.sh; give the copy"),
         (
             ["--file", "launch.sh", *["--script", "bootstrap.sh"] * 2],

@@ -124,6 +124,7 @@ def test_a_client_error_reads_as_botocores_does() -> None:
         (["--lock-store", "dynamodb://leases?create=true"], "a node creates no tables; leave create=true out"),
         (["--lock-store", "leases"], "its scheme is ''"),
         (["--environment", "a/b"], "'a/b' is no plain name"),
+        (["--output", "/none/x.sh"], "error: writing '/none/x.sh': No such file or directory; name a file"),
         (["--wait", "soon"], "'soon' is no time span"),
         (["--when-busy", "steal"], "invalid choice: 'steal'"),
     ],
