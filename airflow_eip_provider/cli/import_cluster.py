@@ -28,6 +28,12 @@ are not read. The AWS CLI's own code reads the command: it needs the package aws
 
 Exit status: 0 printed; 1 an error; 2 wrong arguments, such as an option that the AWS CLI does not know."""
 
+_HOW_TO_CONNECT = "where to, and how, is said by the connection in Airflow"
+_WHY_IGNORED = {
+    "--profile": "credentials are those of the connection in Airflow",
+    "--endpoint-url": _HOW_TO_CONNECT,
+    "--ca-bundle": _HOW_TO_CONNECT,
+}
 _FOR_A_DAG = ("parameters", "allocation_id", "dag_id", "schedule")
 
 
@@ -83,8 +89,8 @@ def _result(options: argparse.Namespace) -> str:
     scripts = _scripts(options.script)
     sent = run_job_flow_of(command, python=options.python)
     note(f"what the AWS CLI {sent.version} sends to region {sent.region}")
-    if sent.ignored:
-        note(f"{', '.join(sent.ignored)}: not part of it; credentials are those of the connection in Airflow")
+    for option in sent.ignored:
+        note(f"{option}: not part of it; {_WHY_IGNORED.get(option, 'it says what the AWS CLI prints')}")
     imported = without_association(sent.request, scripts=scripts)
     return _dag(imported, sent, allocation_id, options) if options.dag else _json(imported)
 

@@ -91,6 +91,14 @@ def test_association_is_left_out_when_its_script_is_shown(imported: Any) -> None
     assert "is left out: its script names internetprotocol-jar-with-dependencies.jar" in err
 
 
+def test_what_is_not_part_of_it_is_said_with_its_own_reason(imported: Any) -> None:
+    options = "--profile mine --endpoint-url https://emr.example.com --output text"
+    _, _, err = imported("--", *START.split(), *ALONE.split(), *options.split())
+    assert "--profile: not part of it; credentials are those of the connection in Airflow" in err
+    assert "--endpoint-url: not part of it; where to, and how, is said by the connection in Airflow" in err
+    assert "--output: not part of it; it says what the AWS CLI prints" in err
+
+
 @pytest.mark.airflow
 def test_every_dag_parses_and_is_formatted(imported: Any, tmp_path: Path) -> None:
     dags = tmp_path / "dags"

@@ -123,7 +123,7 @@ def test_a_client_error_reads_as_botocores_does() -> None:
         (["--lock-store", "s3://leases/eip"], "conditional writes to S3 need a newer AWS CLI than EMR's images bring"),
         (
             ["--lock-store", "dynamodb://leases?create=true"],
-            "a node creates no tables; leave create=true out, and let Airflow create it or do it yourself: aws dynamodb create-table --table-name leases --billing",
+            "or do it yourself: aws dynamodb create-table --table-name leases --billing-mode",
         ),
         (["--lock-store", "leases"], "its scheme is ''"),
         (["--environment", "a/b"], "'a/b' is no plain name"),
