@@ -166,9 +166,9 @@ def test_dag_runs_and_sends_what_the_command_did(
     emr.create_security_configuration(Name="Secure EMR S3 Access", SecurityConfiguration="{}")
     (tmp_path / "parametersValues.json").write_text(json.dumps({**PARAMETERS, "allocationID": allocation_id}))
     options = ["--dag", "--file", "launch.sh", "--parameters", "parametersValues.json", "--output", "dag.py"]
-    status, _, err = imported(
-        *options, "--script", "bootstrap.sh", command=COMMANDS[name], ids={SUBNET: subnet["SubnetId"], **groups}
-    )
+    if name == "signals":
+        options += ["--script", "bootstrap.sh"]
+    status, _, err = imported(*options, command=COMMANDS[name], ids={SUBNET: subnet["SubnetId"], **groups})
     assert status == 0, err
     expected = run_job_flow_of(arguments_of((tmp_path / "launch.sh").read_text())).request
     if name == "signals":
