@@ -23,7 +23,7 @@ Airflow and they behind it; that needs EMR 7. What the role of the nodes must be
 
 AWS is not asked. Exit status: 0 printed; 1 an error; 2 wrong arguments."""
 
-_LIMIT = timedelta(hours=1)  # of EMR's, about, for all bootstrap actions of a cluster
+_LIMIT = timedelta(hours=1)  # EMR's for bootstrap actions, about
 _ENVIRONMENT = re.compile(r"[\w.@+=-]{1,64}", re.ASCII)
 
 
