@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Each key, whether it is compulsory, and the form of its value.
 _ID = "([0-9a-f]{8}|[0-9a-f]{17})"
+_IN_S3 = re.compile("s3:/+(?=.)")  # a Path has one slash left of s3://
 _KEYS = {
     "allocationID": (True, re.compile(f"eipalloc-{_ID}"), "the allocation ID of an Elastic IP, eipalloc-…"),
     "clusterVPCID": (True, re.compile(f"vpc-{_ID}"), "the ID of a VPC, vpc-…"),
@@ -67,6 +68,8 @@ def _read(path: Path) -> dict[str, Any]:
                 raise _wrong(path, f"key {name!r} is there {names.count(name)} times", "give it once")
         return dict(pairs)
 
+    if _IN_S3.match(str(path)):
+        raise _wrong(path, "it is in S3", f"fetch it first: aws s3 cp {_name(path)} .")
     try:
         values = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=once)
     except OSError as error:
@@ -86,4 +89,9 @@ def _kind(value: object) -> str:
 
 
 def _wrong(path: Path, problem: str, remedy: str) -> UsageError:
-    return UsageError(f"reading parameters file '{path}'", problem=problem, remedy=remedy)
+    return UsageError(f"reading parameters file '{_name(path)}'", problem=problem, remedy=remedy)
+
+
+def _name(path: Path) -> str:
+    """Return the path as it was given."""
+    return _IN_S3.sub("s3://", str(path), count=1) if _IN_S3.match(str(path)) else str(path)

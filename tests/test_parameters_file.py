@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_eip_provider.exceptions import UsageError
 from airflow_eip_provider.parameters_file import Parameters, read_parameters
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ALLOCATION, VPC = "eipalloc-0123456789abcdef0", "vpc-0123456789abcdef0"
 GOOD = {"clusterFunctionTagValue": "Signals", "clusterVPCID": VPC, "allocationID": ALLOCATION}
@@ -66,3 +65,9 @@ def test_what_is_wrong_is_named_with_its_key(values: Any, said: str, tmp_path: P
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.json': it cannot be read: No such file"):
         read_parameters(tmp_path / "none.json")
+
+
+def test_file_in_s3_is_named_as_given_and_how_to_fetch_it() -> None:
+    said = "reading parameters file 's3://b/p.json': it is in S3; fetch it first: aws s3 cp s3://b/p.json ."
+    with pytest.raises(UsageError, match=re.escape(said)):
+        read_parameters(Path("s3://b/p.json"))

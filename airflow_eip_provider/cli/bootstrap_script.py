@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.cli.command import OK, Command, Parser, span
-from airflow_eip_provider.cli.output import note, only_the_result
+from airflow_eip_provider.cli.output import only_the_result, write_or_print
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +23,7 @@ Airflow and they behind it; that needs EMR 7. What the role of the nodes must be
 
 AWS is not asked. Exit status: 0 printed; 1 an error; 2 wrong arguments."""
 
+_LIMIT = timedelta(hours=1)  # EMR's for bootstrap actions, about
 _ENVIRONMENT = re.compile(r"[\w.@+=-]{1,64}", re.ASCII)
 
 
@@ -29,7 +31,11 @@ def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the script (default: print it)")
     parser.add_argument(
-        "--wait", type=span, default="30m", metavar="SPAN", help="how long it waits for the address (default: 30m)"
+        "--wait",
+        type=span,
+        default="30m",
+        metavar="SPAN",
+        help="how long it waits for the address, less than an hour (default: 30m)",
     )
     parser.add_argument(
         "--when-busy",
@@ -38,7 +44,9 @@ def add_arguments(parser: Parser) -> None:
         help="what becomes of a cluster that has waited in vain: 'fail' (default), or 'continue' without the address",
     )
     parser.add_argument(
-        "--lock-store", metavar="URI", help="take part in the lock: the dynamodb:// lock store that all others use"
+        "--lock-store",
+        metavar="URI",
+        help="take part in the lock: the dynamodb:// lock store that all others use, or none (default: none)",
     )
     parser.add_argument(
         "--environment",
@@ -57,21 +65,21 @@ def run(options: argparse.Namespace) -> int:
         if not _ENVIRONMENT.fullmatch(options.environment):
             problem = f"{options.environment!r} is no plain name of 1 to 64 characters"
             raise UsageError("reading --environment", problem=problem, remedy="use letters, digits and . _ - @ + =")
+        if options.wait >= _LIMIT:
+            problem = f"{options.wait} is too long: EMR ends a cluster whose bootstrap actions take about an hour"
+            remedy = "give less, such as 45m; for a longer wait, run 'airflow-eip associate' elsewhere, or use a DAG"
+            raise UsageError("reading --wait", problem=problem, remedy=remedy)
         given = Options(
             wait_seconds=int(options.wait.total_seconds()),
             goes_on=options.when_busy == "continue",
-            lock_store=options.lock_store,
+            lock_store=None if options.lock_store == "none" else options.lock_store,
             environment=options.environment,
         )
         try:
             script = bootstrap_script(given)
         except InvalidInputError as error:
             raise UsageError("reading --lock-store", problem=error.problem, remedy=error.remedy) from error
-    if options.output:
-        options.output.write_text(script, encoding="utf-8", newline="\n")
-        note(f"written to {options.output}: {len(script) / 1024:.0f} KiB")
-    else:
-        print(script, end="")
+    write_or_print(script, options.output)
     return OK
 
 

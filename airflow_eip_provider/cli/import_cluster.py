@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.cli.command import OK, Command, Parser
-from airflow_eip_provider.cli.output import note, only_the_result
+from airflow_eip_provider.cli.output import note, only_the_result, write_or_print
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_eip_provider.migration.aws_cli import RunJobFlow
     from airflow_eip_provider.migration.job_flow import Imported
 
@@ -26,10 +28,18 @@ are not read. The AWS CLI's own code reads the command: it needs the package aws
 
 Exit status: 0 printed; 1 an error; 2 wrong arguments, such as an option that the AWS CLI does not know."""
 
+_HOW_TO_CONNECT = "where to, and how, is said by the connection in Airflow"
+_WHY_IGNORED = {
+    "--profile": "credentials are those of the connection in Airflow",
+    "--endpoint-url": _HOW_TO_CONNECT,
+    "--ca-bundle": _HOW_TO_CONNECT,
+}
+_FOR_A_DAG = ("parameters", "allocation_id", "dag_id", "schedule")
+
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--file", type=Path, metavar="FILE", help="a file that holds the command")
+    parser.add_argument("--file", metavar="FILE", help="a file that holds the command")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the result (default: print it)")
     parser.add_argument("--dag", action="store_true", help="a DAG instead of JSON")
     parser.add_argument(
@@ -38,15 +48,17 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--allocation-id", metavar="ID", help="the Elastic IP of the DAG, instead of --parameters")
     parser.add_argument("--dag-id", metavar="ID", help="the id of the DAG (default: after the cluster's name)")
     parser.add_argument(
-        "--schedule", metavar="TEXT", help="the schedule of the DAG, such as @daily (default: by hand only)"
+        "--schedule",
+        metavar="TEXT",
+        help="the schedule of the DAG: a cron expression, or a preset such as @daily (default: by hand only)",
     )
     parser.add_argument(
         "--script",
-        type=Path,
         action="append",
         default=[],
         metavar="FILE",
-        help="a copy of a bootstrap action's script, which shows whether it associates the address; may be given again",
+        help="a copy of a bootstrap action's script, under the same file name, which shows whether it associates the "
+        "address; may be given again",
     )
     parser.add_argument(
         "--python", metavar="PYTHON", help="a Python that has the package awscli (default: the one that runs this)"
@@ -63,11 +75,7 @@ def run(options: argparse.Namespace) -> int:
     """Translate, and say what was changed."""
     with only_the_result():
         result = _result(options)
-    if options.output:
-        options.output.write_text(result, encoding="utf-8")
-        note(f"written to {options.output}")
-    else:
-        print(result, end="")
+    write_or_print(result, options.output)
     return OK
 
 
@@ -75,13 +83,14 @@ def _result(options: argparse.Namespace) -> str:
     from airflow_eip_provider.migration.aws_cli import run_job_flow_of
     from airflow_eip_provider.migration.job_flow import without_association
 
+    _check_dag_options(options)
     command = _command(options)
     allocation_id = _allocation_id(options)
-    scripts = {path.name: _text(path) for path in options.script}
+    scripts = _scripts(options.script)
     sent = run_job_flow_of(command, python=options.python)
     note(f"what the AWS CLI {sent.version} sends to region {sent.region}")
-    if sent.ignored:
-        note(f"{', '.join(sent.ignored)}: not part of it; credentials are those of the connection in Airflow")
+    for option in sent.ignored:
+        note(f"{option}: not part of it; {_WHY_IGNORED.get(option, 'it says what the AWS CLI prints')}")
     imported = without_association(sent.request, scripts=scripts)
     return _dag(imported, sent, allocation_id, options) if options.dag else _json(imported)
 
@@ -131,6 +140,24 @@ def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argp
     )
 
 
+def _check_dag_options(options: argparse.Namespace) -> None:
+    from airflow_eip_provider.exceptions import UsageError
+    from airflow_eip_provider.migration.dag import is_dag_id, is_schedule
+
+    given = [name for name in _FOR_A_DAG if getattr(options, name) is not None]
+    if given and not options.dag:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"reading {flags}", problem="it is for a DAG", remedy="add --dag, or leave it out")
+    if options.dag_id is not None and not is_dag_id(options.dag_id):
+        problem = f"{options.dag_id!r} cannot be the id of a DAG"
+        remedy = "use 1 to 250 letters, digits, dashes, dots and underscores"
+        raise UsageError("reading --dag-id", problem=problem, remedy=remedy)
+    if options.schedule is not None and not is_schedule(options.schedule):
+        problem = f"{options.schedule!r} is neither a cron expression nor a preset of Airflow's"
+        remedy = "give 5 or 6 fields, as in '0 6 * * *', or @daily; leave it out for a DAG that is run by hand only"
+        raise UsageError("reading --schedule", problem=problem, remedy=remedy)
+
+
 def _command(options: argparse.Namespace) -> list[str]:
     from airflow_eip_provider.exceptions import UsageError
     from airflow_eip_provider.migration.shell import arguments_of
@@ -157,13 +184,29 @@ def _allocation_id(options: argparse.Namespace) -> str:
     return named or ""
 
 
-def _text(path: Path) -> str:
+def _scripts(files: Sequence[str]) -> dict[str, str]:
+    """Return the texts by file name."""
     from airflow_eip_provider.exceptions import UsageError
 
+    texts: dict[str, str] = {}
+    for file in files:
+        name = Path(file).name
+        if name in texts:
+            problem = f"another --script has the file name '{name}'"
+            raise UsageError(f"reading --script '{file}'", problem=problem, remedy="give one of them")
+        texts[name] = _text(file)
+    return texts
+
+
+def _text(file: str) -> str:
+    from airflow_eip_provider.exceptions import UsageError
+
+    if file.startswith("s3://"):
+        raise UsageError(f"reading '{file}'", problem="it is in S3", remedy=f"fetch it first: aws s3 cp {file} .")
     try:
-        return path.read_text("utf-8-sig")
+        return Path(file).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"reading '{path}'", problem=str(error), remedy="name a text file") from error
+        raise UsageError(f"reading '{file}'", problem=str(error), remedy="name a text file") from error
 
 
 COMMAND = Command(

@@ -8,13 +8,33 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.exceptions import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 
 def note(text: object) -> None:
     """Say something besides the result."""
     print(text, file=sys.stderr, flush=True)
+
+
+def write_or_print(text: str, path: Path | None) -> None:
+    """
+    Write the result into a file, and say so, or print it.
+
+    :raises UsageError: when the file cannot be written.
+    """
+    if path is None:
+        print(text, end="")
+        return
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        problem = error.strerror or str(error)
+        raise UsageError(f"writing '{path}'", problem=problem, remedy="name a file in a folder that exists") from error
+    note(f"written to {path}")
 
 
 def print_json(result: Any) -> None:

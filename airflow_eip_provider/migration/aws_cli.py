@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _SCRIPT = Path(__file__).with_name("capture.py")
 _DOING = "reading the create-cluster command"
+_ALONE = (
+    "give one aws emr create-cluster command, whole and alone: nothing before it, such as set, export or NAME=value"
+)
 # What the AWS CLI prints around an error: how it is used, and that there is a version 2.
 _USAGE = re.compile(r"\s*usage:.*?aws <command> <subcommand> help\s*", re.DOTALL)
 # Where the region comes from without --region, and how file:// is decoded; nothing else of the user's settings counts.
@@ -53,7 +56,7 @@ def run_job_flow_of(arguments: Sequence[str], *, python: str | None = None) -> R
     """
     if not arguments or Path(arguments[0]).name != "aws":
         found = f"it starts with {arguments[0]!r}" if arguments else "there is none"
-        raise UsageError(_DOING, problem=found, remedy="give all of it: aws emr create-cluster …")
+        raise UsageError(_DOING, problem=found, remedy=_ALONE)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") or name in _KEPT}
     environment |= {
         "AWS_CONFIG_FILE": os.devnull,
@@ -77,7 +80,7 @@ def run_job_flow_of(arguments: Sequence[str], *, python: str | None = None) -> R
     if done.returncode:
         raise _refusal(done.stderr, arguments)
     if not done.stdout:
-        raise UsageError(_DOING, problem="it sends nothing", remedy="give all of it: aws emr create-cluster …")
+        raise UsageError(_DOING, problem="it sends nothing", remedy=_ALONE)
     return RunJobFlow(**json.loads(done.stdout))
 
 
@@ -95,4 +98,10 @@ def _refusal(said: str, arguments: Sequence[str]) -> UsageError:
     named = [name for name, value in pairwise(arguments) if name.startswith("--") and repr(value) in message]
     if named and "--" not in message:
         message = f"{', '.join(named)}: {message}"
-    return UsageError(_DOING, problem=f"the AWS CLI refuses it: {message}", remedy="correct the command")
+    invisible = [repr(word) for word in arguments if not word.strip()]
+    if invisible:
+        message = f"{message} (among its words: {', '.join(invisible)})"
+    remedy = "correct the command"
+    if "file://" in message:
+        remedy = "run it in the folder that the command is run in, from which file:// counts, or correct the path"
+    return UsageError(_DOING, problem=f"the AWS CLI refuses it: {message}", remedy=remedy)

@@ -19,6 +19,12 @@ _INDENT = 4
 _TEMPLATE = re.compile(r"\{\{|\{%|\{#|\r|\n\Z|\.json\Z")
 _NEXT_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NOT_IN_A_DAG_ID = re.compile(r"[^\w.-]+", re.ASCII)
+# Airflow's rule for keys.
+_LONGEST_DAG_ID = 250
+_DAG_ID = re.compile(rf"[\w.-]{{1,{_LONGEST_DAG_ID}}}")
+# Airflow's presets that cron does not have; a cron expression has 5 fields, or 6 with seconds.
+_PRESETS = {"@once", "@continuous", "@quarterly"}
+_MOST_FIELDS = 6
 
 _FILE = '''\
 """{title}
@@ -80,7 +86,19 @@ class DagOptions:
 
 def dag_id_of(name: str) -> str:
     """Return a DAG's id for a cluster's name."""
-    return _NOT_IN_A_DAG_ID.sub("_", name.lower()).strip("_") or "emr_cluster"
+    return _NOT_IN_A_DAG_ID.sub("_", name.lower()).strip("_")[:_LONGEST_DAG_ID] or "emr_cluster"
+
+
+def is_dag_id(text: str) -> bool:
+    """Whether Airflow takes this for the id of a DAG."""
+    return _DAG_ID.fullmatch(text) is not None
+
+
+def is_schedule(text: str) -> bool:
+    """Whether Airflow takes this for a schedule: one of its presets, or a cron expression."""
+    from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 - Airflow brings it
+
+    return text in _PRESETS or (len(text.split()) <= _MOST_FIELDS and bool(croniter.is_valid(text)))
 
 
 def password_variable(dag_id: str, name: str) -> str:

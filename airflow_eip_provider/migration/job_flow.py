@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.exceptions import UsageError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 # What shows that a bootstrap action associates an Elastic IP: the parameters file, the program that is known to read
 # it (internetprotocol-….jar), EC2's call, and what people name a script of their own.
@@ -49,8 +51,10 @@ def without_association(request: Mapping[str, Any], *, scripts: Mapping[str, str
     an associating program.
 
     :param scripts: the text of scripts by file name, as far as the user has copies.
+    :raises UsageError: for a script that is not one action's: no action has its file name, or several do.
     """
     imported = Imported(copy.deepcopy(dict(request)))
+    _check_scripts(scripts, imported.overrides.get("BootstrapActions", []))
     kept = []
     for action in imported.overrides.pop("BootstrapActions", []):
         script = action["ScriptBootstrapAction"]
@@ -72,6 +76,24 @@ def without_association(request: Mapping[str, Any], *, scripts: Mapping[str, str
     if kept:
         imported.overrides["BootstrapActions"] = kept
     return imported
+
+
+def _check_scripts(names: Iterable[str], actions: Sequence[Mapping[str, Any]]) -> None:
+    paths = sorted({action["ScriptBootstrapAction"]["Path"] for action in actions})
+    for name in names:
+        matching = [path for path in paths if PurePosixPath(path).name == name]
+        if not matching:
+            raise UsageError(
+                f"reading --script '{name}'",
+                problem=f"no bootstrap action has that file name; their paths are: {', '.join(paths) or 'none'}",
+                remedy="give the copy the name of the script" if paths else "leave it out",
+            )
+        if len(matching) > 1:
+            raise UsageError(
+                f"reading --script '{name}'",
+                problem=f"several bootstrap actions have that file name: {', '.join(matching)}",
+                remedy="leave --script out, and the one that associates the address out of the command",
+            )
 
 
 def for_a_dag(imported: Imported) -> Imported:

@@ -18,6 +18,8 @@ _PARTS = re.compile(
 )
 # In double quotes shlex knows two of the four characters that a backslash escapes.
 _ESCAPED = re.compile(r"\\(?:(?P<unknown>[$`])|.)", re.DOTALL)
+# What ends a shell's command where one meant to continue it.
+_BLANK_AFTER_BACKSLASH = re.compile(r"\\[ \t]+\r?\n")
 _CONTINUATION = re.compile(r"\\\r?\n")
 _EXPANSION = re.compile(r"(?:\\.)|(?P<found>\$(?:[A-Za-z_]\w*|\{[^}]*\}?|\([^)]*\)?|[0-9@*#?])|`[^`]*`?)", re.DOTALL)
 
@@ -26,11 +28,16 @@ def arguments_of(text: str) -> list[str]:
     """
     Return the words of a command: quotes, comments and line continuations are a shell's; a line break is a blank.
 
-    :raises UsageError: for an open quote, and for what a shell would put a value in for: ``$NAME``, `` `…` ``.
+    :raises UsageError: for an open quote, a blank between a backslash and the end of its line, and what a shell would
+        put a value in for: ``$NAME``, `` `…` ``.
     """
     parts = []
     for part in _PARTS.finditer(text):
         kind, found = str(part.lastgroup), part[0]
+        if kind == "escaped" and _BLANK_AFTER_BACKSLASH.match(text, part.start()):
+            line = text.count("\n", 0, part.start()) + 1
+            problem = f"a blank follows the backslash at the end of line {line}, which so continues nothing"
+            raise UsageError("reading the command", problem=problem, remedy="let the line end with the backslash")
         if kind in {"double", "plain"}:
             _refuse_expansions(found)
         if kind in {"double", "escaped"}:

@@ -91,6 +91,14 @@ def test_association_is_left_out_when_its_script_is_shown(imported: Any) -> None
     assert "is left out: its script names internetprotocol-jar-with-dependencies.jar" in err
 
 
+def test_what_is_not_part_of_it_is_said_with_its_own_reason(imported: Any) -> None:
+    options = "--profile mine --endpoint-url https://emr.example.com --output text"
+    _, _, err = imported("--", *START.split(), *ALONE.split(), *options.split())
+    assert "--profile: not part of it; credentials are those of the connection in Airflow" in err
+    assert "--endpoint-url: not part of it; where to, and how, is said by the connection in Airflow" in err
+    assert "--output: not part of it; it says what the AWS CLI prints" in err
+
+
 @pytest.mark.airflow
 def test_every_dag_parses_and_is_formatted(imported: Any, tmp_path: Path) -> None:
     dags = tmp_path / "dags"
@@ -158,9 +166,9 @@ def test_dag_runs_and_sends_what_the_command_did(
     emr.create_security_configuration(Name="Secure EMR S3 Access", SecurityConfiguration="{}")
     (tmp_path / "parametersValues.json").write_text(json.dumps({**PARAMETERS, "allocationID": allocation_id}))
     options = ["--dag", "--file", "launch.sh", "--parameters", "parametersValues.json", "--output", "dag.py"]
-    status, _, err = imported(
-        *options, "--script", "bootstrap.sh", command=COMMANDS[name], ids={SUBNET: subnet["SubnetId"], **groups}
-    )
+    if name == "signals":
+        options += ["--script", "bootstrap.sh"]
+    status, _, err = imported(*options, command=COMMANDS[name], ids={SUBNET: subnet["SubnetId"], **groups})
     assert status == 0, err
     expected = run_job_flow_of(arguments_of((tmp_path / "launch.sh").read_text())).request
     if name == "signals":
@@ -208,6 +216,31 @@ def test_dag_is_named_and_scheduled_as_told(imported: Any) -> None:
         (["--file", "launch.sh", "--", "aws"], "reading the command: it is given twice"),
         (["--file", "none.sh"], "none.sh"),
         (["--file", "launch.sh", "--script", "none.sh"], "none.sh"),
+        (
+            ["--file", "launch.sh", "--output", "none/x.json"],
+            "error: writing 'none/x.json': No such file or directory; name",
+        ),
+        (
+            ["--file", "launch.sh", "--schedule", "@daily", "--dag-id", "x"],
+            "reading --dag-id, --schedule: it is for a DAG",
+        ),
+        (
+            ["--file", "launch.sh", "--parameters", "parametersValues.json"],
+            "reading --parameters: it is for a DAG; add --dag",
+        ),
+        (["--file", "launch.sh", "--allocation-id", ALLOCATION], "reading --allocation-id: it is for a DAG"),
+        (["--dag", "--dag-id", "bad id!"], "reading --dag-id: 'bad id!' cannot be the id of a DAG"),
+        (["--dag", "--schedule", "0 0 * *"], "reading --schedule: '0 0 * *' is neither a cron expression nor a preset"),
+        (["--file", "launch.sh", "--output", "."], "error: writing '.': Is a directory; name a file"),
+        (["--file", "launch.sh", "--script", "launch.sh"], "their paths are: s3://signals/bootstrap.sh; give the copy"),
+        (
+            ["--file", "launch.sh", *["--script", "bootstrap.sh"] * 2],
+            "another --script has the file name 'bootstrap.sh'",
+        ),
+        (
+            ["--file", "launch.sh", "--script", "s3://b/x.sh"],
+            "reading 's3://b/x.sh': it is in S3; fetch it first: aws s3",
+        ),
         (["--dag", "--file", "launch.sh"], "no Elastic IP is named; give --parameters or --allocation-id"),
         (["--dag", "--file", "launch.sh", "--parameters", "none.json"], "none.json"),
         (["--dag", "--file", "launch.sh", "--allocation-id", "203.0.113.7"], "allocation_id '203.0.113.7'"),

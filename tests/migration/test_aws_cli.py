@@ -118,6 +118,14 @@ def test_region_is_the_commands_or_that_of_the_environment(monkeypatch: pytest.M
     [
         ("", ["there is none"]),
         ("emr create-cluster", ["it starts with 'emr'"]),
+        (
+            "set -e\naws emr create-cluster",
+            ["it starts with 'set'", "whole and alone: nothing before it, such as set, export"],
+        ),
+        ("AWS_PROFILE=x aws emr create-cluster", ["it starts with 'AWS_PROFILE=x'", "NAME=value"]),
+        (f"{START} {ALONE} --steps file://none.json", ["none.json", "run it in the folder that the command is run in"]),
+        (f"{START} {ALONE} ' '", ["(among its words: ' ')"]),
+        (f"{START} --instance-type m5.xlarge ' '", ["Unknown options", "(among its words: ' ')"]),
         ("aws", ["command"]),
         ("aws --version", ["it sends nothing"]),
         ("aws help", ["aws help"]),

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from airflow_eip_provider.exceptions import UsageError
 from airflow_eip_provider.migration.job_flow import Imported, for_a_dag, without_association
 from tests.migration.commands import ASSOCIATING_SCRIPT
 
@@ -42,13 +44,32 @@ def test_association_is_left_out_and_what_shows_it_is_named(associating: dict[st
 def test_association_is_known_by_the_text_of_its_script() -> None:
     given = request(BootstrapActions=[action("s3://signals/bootstrap.sh")])
 
-    unknown = without_association(given, scripts={"other.sh": ASSOCIATING_SCRIPT})
+    unknown = without_association(given, scripts={"bootstrap.sh": "yum install htop"})
     known = without_association(given, scripts={"bootstrap.sh": ASSOCIATING_SCRIPT})
 
     assert unknown.overrides == given
     assert "stays" in unknown.notes[0]
     assert "BootstrapActions" not in known.overrides
     assert "is left out: its script names internetprotocol" in known.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [
+        ([], "no bootstrap action has that file name; their paths are: none; leave it out"),
+        (["s3://b/a.sh", "s3://b/b.sh"], "their paths are: s3://b/a.sh, s3://b/b.sh; give the copy the name of"),
+        (["s3://b/run.sh", "s3://c/run.sh"], "several bootstrap actions have that file name: s3://b/run.sh, s3://c/"),
+    ],
+)
+def test_script_that_is_not_one_actions_is_refused(paths: list[str], said: str) -> None:
+    given = request(BootstrapActions=[action(path) for path in paths])
+    with pytest.raises(UsageError, match=re.escape(said)):
+        without_association(given, scripts={"run.sh": ASSOCIATING_SCRIPT})
+
+
+def test_script_of_an_action_that_is_there_twice_is_known() -> None:
+    given = request(BootstrapActions=[action("s3://b/run.sh", "one"), action("s3://b/run.sh", "two")])
+    assert "BootstrapActions" not in without_association(given, scripts={"run.sh": ASSOCIATING_SCRIPT}).overrides
 
 
 @pytest.mark.parametrize("path", ["s3://b/install.sh", "s3://b/ip-ranges.json", "s3://b/disassociate.txt"])

@@ -60,6 +60,13 @@ def test_what_a_shell_would_fill_in_is_refused_by_name(text: str, named: str) ->
     assert f"a shell would put a value in for {named}" in str(refusal.value)
 
 
+@pytest.mark.parametrize("end", ["\\ \n", "\\\t \r\n"])
+def test_blank_after_the_backslash_of_a_continued_line_is_refused(end: str) -> None:
+    with pytest.raises(UsageError, match="a blank follows the backslash at the end of line 2"):
+        arguments_of(f"aws \\\nemr {end}create-cluster")
+    assert arguments_of(f"aws 'a{end}b' a\\ b") == ["aws", f"a{end}b", "a b"]
+
+
 def test_open_quote_is_refused() -> None:
     with pytest.raises(UsageError, match="No closing quotation"):
         arguments_of("aws --name 'daily")

@@ -121,9 +121,14 @@ def test_a_client_error_reads_as_botocores_does() -> None:
     ("arguments", "said"),
     [
         (["--lock-store", "s3://leases/eip"], "conditional writes to S3 need a newer AWS CLI than EMR's images bring"),
-        (["--lock-store", "dynamodb://leases?create=true"], "a node creates no tables; leave create=true out"),
+        (
+            ["--lock-store", "dynamodb://leases?create=true"],
+            "or do it yourself: aws dynamodb create-table --table-name leases --billing-mode",
+        ),
         (["--lock-store", "leases"], "its scheme is ''"),
         (["--environment", "a/b"], "'a/b' is no plain name"),
+        (["--output", "/none/x.sh"], "error: writing '/none/x.sh': No such file or directory; name a file"),
+        (["--wait", "1h"], "reading --wait: 1:00:00 is too long: EMR ends a cluster whose bootstrap actions take"),
         (["--wait", "soon"], "'soon' is no time span"),
         (["--when-busy", "steal"], "invalid choice: 'steal'"),
     ],
@@ -138,9 +143,12 @@ def test_what_a_node_cannot_use_is_refused_when_the_script_is_made(arguments, sa
 
 
 def test_the_command_prints_the_script_or_writes_it(tmp_path: Path, capsys) -> None:
-    assert main(["bootstrap-script", "--wait", "2h"]) == 0
+    assert main(["bootstrap-script", "--wait", "59m"]) == 0
     printed = capsys.readouterr().out
-    assert "wait=7200s" in printed
-    assert main(["bootstrap-script", "--wait", "2h", "--output", str(tmp_path / "associate.sh")]) == 0
+    assert "wait=3540s" in printed
+    assert (
+        main(["bootstrap-script", "--wait", "59m", "--lock-store", "none", "--output", str(tmp_path / "associate.sh")])
+        == 0
+    )
     assert (tmp_path / "associate.sh").read_text(encoding="utf-8") == printed
     assert "written to" in capsys.readouterr().err

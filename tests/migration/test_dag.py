@@ -1,0 +1,32 @@
+"""What Airflow takes for the id of a DAG, and for a schedule."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_eip_provider.migration.dag import dag_id_of, is_dag_id, is_schedule
+
+
+@pytest.mark.parametrize("text", ["a.b-c_1", "é" * 250])
+def test_ids_of_dags_are_airflows_keys(text: str) -> None:
+    assert is_dag_id(text)
+
+
+@pytest.mark.parametrize("text", ["", "x" * 251, "bad id!", "a/b", "daily\n", '"'])
+def test_nothing_else_is_an_id(text: str) -> None:
+    assert not is_dag_id(text)
+
+
+@pytest.mark.parametrize("name", ["Signals of the day", "x" * 256, "日本", "../../etc"])
+def test_id_after_the_name_of_a_cluster_is_one(name: str) -> None:
+    assert is_dag_id(dag_id_of(name))
+
+
+@pytest.mark.parametrize("text", ["@daily", "@quarterly", "@once", "@continuous", "0 6 * * 1-5", "30 0 6 * * *"])
+def test_presets_and_cron_expressions_are_schedules(text: str) -> None:
+    assert is_schedule(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", "nonsense", "0 0 * *", "0 25 * * *", "* * * * * * *", "@reboot", "None"])
+def test_nothing_else_is_a_schedule(text: str) -> None:
+    assert not is_schedule(text)
