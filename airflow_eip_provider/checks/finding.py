@@ -69,8 +69,8 @@ class Check:
     :param find: looks, and yields what is wrong. It changes nothing, and lets AWS's errors through.
     :param essential: without an answer there is no launch; of another check it is said that it could not be made.
     :param at_launch: an operator makes it, too; else only ``airflow-eip doctor`` does.
-    :param needs: checks before it that it depends on: when one of them found an error, or was skipped, this one is made,
-        but finding nothing is no success.
+    :param needs: checks before it that it depends on: when one of them found an error, or was skipped, finding nothing
+        is no success.
     :param missing: says what there must be to look at, and is not; ``None`` when all is there. It does not call AWS.
     """
 

@@ -105,8 +105,8 @@ def _topology(setup: Setup) -> Iterator[Finding]:
         what=f"they ask for {others} core or task nodes besides the primary",
         why="Spark reads on executors there, which leave from other addresses than the Elastic IP",
         mend="use a single-node cluster (one MASTER, nothing else); or on_multi_node='allow' (--on-multi-node allow) "
-        "when only the driver reads; or binding=NatGateway(...) (--binding nat-gateway), with which every node leaves from "
-        "the Elastic IP",
+        "when only the driver reads; or binding=NatGateway(...) (--binding nat-gateway), with which every node leaves "
+        "from the Elastic IP",
     )
 
 

@@ -91,8 +91,8 @@ def run(options: argparse.Namespace) -> int:
         with reading_arguments():
             check_allocation_id(options.allocation_id)
             place_of(options.logs)
-            lock_store = lock_store_of(options)
-            _check_time(options, lock_store)
+        lock_store = lock_store_of(options)
+        _check_time(options, lock_store)
         databases = [Database.parse(text) for text in options.database]
         session = open_session(options)
         note(session)

@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
             check_allocation_id(options.allocation_id)
             binding = _binding(options)
             job_flow = _job_flow(options)
-            lock_store = lock_store_of(options)
+        lock_store = lock_store_of(options)
         session = open_session(options)
         note(session)
         setup = Setup(
@@ -143,8 +143,6 @@ def _job_flow(options: argparse.Namespace) -> dict[str, Any] | None:
 
     :raises UsageError: when there is no such file, it is no JSON object, or a subnet is given besides it.
     """
-    from airflow_eip_provider.operators.preflight import checked_mapping
-
     if options.job_flow_overrides is None:
         return None
     doing = f"reading --job-flow-overrides '{options.job_flow_overrides}'"
@@ -160,7 +158,9 @@ def _job_flow(options: argparse.Namespace) -> dict[str, Any] | None:
         raise UsageError(doing, problem=str(error.strerror), remedy="name a JSON file") from error
     except ValueError as error:
         raise UsageError(doing, problem=f"it is not JSON: {error}", remedy="correct it there") from error
-    return checked_mapping(given, parameter=options.job_flow_overrides)
+    if not isinstance(given, dict):
+        raise UsageError(doing, problem="it is no JSON object", remedy="give RunJobFlow's parameters")
+    return given
 
 
 def _binding(options: argparse.Namespace) -> Binding:
