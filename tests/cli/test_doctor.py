@@ -192,7 +192,9 @@ def test_workers_beside_the_primary(examine, overrides):
 
 def test_a_subnet_that_does_not_exist(examine, overrides):
     overrides["Instances"]["Ec2SubnetId"] = "subnet-0123456789abcdef0"
-    assert "does not exist" in examine().found("subnet")["what"]
+    found = examine().found("subnet")
+    assert "does not exist" in found["what"]
+    assert found["mend"] == "name a subnet that exists there"
 
 
 def test_a_subnet_of_another_vpc(examine, ec2, subnet_id):
