@@ -74,7 +74,9 @@ def policy_document(configuration: Configuration) -> dict[str, Any]:
 
     :raises InvalidInputError: naming the part of the configuration that is wrong.
     """
-    _check(configuration)
+    if not (configuration.account and configuration.region):
+        raise _wrong("account and region", "one is missing", "give both")
+    check(configuration)
     writer = _Writer(configuration)
     return {"Version": "2012-10-17", "Statement": list(writer.statements())}
 
@@ -241,13 +243,20 @@ def _allow(sid: str, actions: list[str], resource: str | list[str], **conditions
     return {**statement, "Condition": conditions} if conditions else statement
 
 
-def _check(given: Configuration) -> None:
+def check(given: Configuration) -> None:
+    """
+    Check a configuration by itself; an empty account or region is one that is not known yet.
+
+    :raises InvalidInputError: naming the part that is wrong.
+    """
     if not given.allocation_ids:
         raise _wrong("allocation_ids", "there are none", "name at least one Elastic IP")
     for allocation_id in given.allocation_ids:
         check_allocation_id(allocation_id)
-    if not _ACCOUNT.fullmatch(given.account):
+    if given.account and not _ACCOUNT.fullmatch(given.account):
         raise _wrong(f"account {given.account!r}", "it is no account ID", "give its 12 digits")
+    if given.region:
+        partition_of(given.region)
     if given.binding not in BINDINGS:
         raise _wrong(f"binding {given.binding!r}", "unknown choice", f"use one of {BINDINGS}")
     _check_gateways(given)

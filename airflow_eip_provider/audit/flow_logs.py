@@ -64,6 +64,18 @@ class Flow:
     forwarded: bool = False
 
 
+def place_of(uri: str) -> tuple[str, str]:
+    """
+    Return the bucket and the prefix that flow logs are published to; the prefix ends in a slash, or is empty.
+
+    :raises InvalidInputError: when that is no place in S3.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise _wrong(uri, "it is no place in S3", "give the destination of the flow logs, s3://BUCKET/PREFIX")
+    return parts.netloc, f"{parts.path.strip('/')}/".lstrip("/")
+
+
 class FlowLogs:
     """
     The flow logs of one account and region in a bucket; what it cannot read it counts or refuses.
@@ -74,11 +86,8 @@ class FlowLogs:
     """
 
     def __init__(self, uri: str, *, account: str, region: str, client: Any) -> None:
-        parts = urlsplit(uri)
-        if parts.scheme != "s3" or not parts.netloc:
-            raise _wrong(uri, "it is no place in S3", "give the destination of the flow logs, s3://BUCKET/PREFIX")
-        self.uri, self._bucket = uri, parts.netloc
-        self._base = f"{parts.path.strip('/')}/".lstrip("/")
+        self.uri = uri
+        self._bucket, self._base = place_of(uri)
         self._account, self._region, self._client = account, region, client
         self.files = 0
         self.skipped = 0
@@ -88,8 +97,8 @@ class FlowLogs:
         """
         Read the flows of a period.
 
-        :raises InvalidInputError: when there are no files for it, for Parquet, and for a format without the needed
-            fields.
+        :raises InvalidInputError: when there is no such bucket, or no files for it, for Parquet, and for a format
+            without the needed fields.
         """
         for key in self._keys(period):
             self.files += 1
@@ -110,9 +119,13 @@ class FlowLogs:
         pages = self._client.get_paginator("list_objects_v2")
         for number in range((end.date() - begin.date()).days + 1):
             for prefix in self._prefixes(begin + timedelta(days=number)):
-                for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
-                    keys = (item["Key"] for item in page.get("Contents", ()))
-                    yield from (key for key in keys if self._concerns(key, begin, end))
+                try:
+                    for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
+                        keys = (item["Key"] for item in page.get("Contents", ()))
+                        yield from (key for key in keys if self._concerns(key, begin, end))
+                except self._client.exceptions.NoSuchBucket as error:
+                    remedy = "name the bucket that the flow log publishes to"
+                    raise _wrong(self.uri, f"there is no bucket '{self._bucket}'", remedy) from error
 
     def _prefixes(self, day: datetime) -> tuple[str, str]:
         """Return where a day's files are; hourly partitions are below these."""

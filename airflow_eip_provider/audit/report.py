@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.exceptions import InvalidInputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,7 +41,8 @@ class Database:
         """
         Read ``HOST``, an address or a CIDR block, each with ``:PORT`` or without; IPv6 with one is ``[ADDRESS]:PORT``.
 
-        :raises InvalidInputError: for a port that is none, and for a host that does not resolve.
+        :raises UsageError: for a port or a block that is none.
+        :raises InvalidInputError: for a host that does not resolve.
         """
         host, port = text, str(_TDS)
         if text.startswith("["):
@@ -50,11 +51,18 @@ class Database:
         elif text.count(":") == 1:
             host, _, port = text.partition(":")
         if not port.isdecimal() or not 0 < int(port) <= _HIGHEST_PORT:
-            raise _wrong(text, f"{port!r} is no port", "write HOST:PORT, e.g. server.database.windows.net:1433")
+            raise UsageError(
+                f"reading --database '{text}'",
+                problem=f"{port!r} is no port",
+                remedy="write HOST:PORT, e.g. server.database.windows.net:1433",
+            )
         networks: tuple[Network, ...]
         try:
             networks = (ipaddress.ip_network(host, strict=False),)
-        except ValueError:
+        except ValueError as error:
+            if "/" in host or not host:
+                remedy = "give a host, an address or a block like 203.0.113.0/24"
+                raise UsageError(f"reading --database '{text}'", problem=str(error), remedy=remedy) from error
             networks = _resolved(text, host)
         return cls(text, networks, int(port))
 

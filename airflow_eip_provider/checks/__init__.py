@@ -84,19 +84,20 @@ def examine(setup: Setup, checks: Sequence[Check]) -> Iterator[Outcome]:
 
     :raises ClientError: and others of botocore, when AWS gives an essential check no answer that can be explained.
     """
-    skipped = "no parameters of a cluster are given" if setup.job_flow is None else None
     denied: set[str] = set()
+    unsound: dict[Check, str] = {}
     for check in checks:
-        if skipped and (check.needs_job_flow or check is job_flow.SHAPE):
-            yield Outcome(check, skipped=skipped)
-            continue
-        if missing := check.missing(setup):
-            yield Outcome(check, skipped=missing)
-            continue
-        outcome = _made(check, setup, denied)
+        missing = check.missing(setup)
+        outcome = Outcome(check, skipped=missing) if missing else _made(check, setup, denied)
+        doubts = [unsound[needed] for needed in check.needs if needed in unsound]
+        if doubts and not outcome.findings:
+            outcome = Outcome(check, skipped=doubts[0])
+        if outcome.skipped:
+            unsound[check] = outcome.skipped
+        elif any(finding.severity == "error" for finding in outcome.findings):
+            unsound[check] = f"it depends on '{check.name}', see above"
         if check is job_flow.SHAPE and outcome.findings:
             # What has another type than it should cannot be read any further.
-            skipped = "the parameters of the cluster are wrong, see above"
             setup = replace(setup, job_flow=None)
         yield outcome
 

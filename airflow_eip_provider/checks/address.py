@@ -95,7 +95,13 @@ def _record(setup: Setup) -> Record | None:
         return None
 
 
-HOLDER = Check("holder", "the address is free, or on a cluster that has the right to it", _holder, at_launch=False)
+HOLDER = Check(
+    "holder",
+    "the address is free, or on a cluster that has the right to it",
+    _holder,
+    at_launch=False,
+    needs=(USABLE,),
+)
 
 
 def _permission(setup: Setup) -> Iterator[Finding]:
@@ -105,4 +111,4 @@ def _permission(setup: Setup) -> Iterator[Finding]:
         yield not_permitted(refused)
 
 
-PERMISSION = Check("permission", "ec2:AssociateAddress is allowed, says a DryRun", _permission)
+PERMISSION = Check("permission", "ec2:AssociateAddress is allowed, says a DryRun", _permission, needs=(USABLE,))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider.calls import perform
 from airflow_eip_provider.checks.finding import Check, Finding, error, warning
+from airflow_eip_provider.checks.network import INTERNET_GATEWAY, SUBNETS
 from airflow_eip_provider.readings.network import (
     SecurityGroup,
     read_block_public_access,
@@ -100,4 +101,5 @@ SECURITY_GROUPS = Check(
     "no security group of the primary node lets in the whole internet",
     _security_groups,
     essential=False,
+    needs=(SUBNETS, INTERNET_GATEWAY),
 )

@@ -69,7 +69,8 @@ class Check:
     :param find: looks, and yields what is wrong. It changes nothing, and lets AWS's errors through.
     :param essential: without an answer there is no launch; of another check it is said that it could not be made.
     :param at_launch: an operator makes it, too; else only ``airflow-eip doctor`` does.
-    :param needs_job_flow: it reads RunJobFlow's parameters, and these must have the right names and types.
+    :param needs: checks before it that it depends on: when one of them found an error, or was skipped, finding nothing
+        is no success.
     :param missing: says what there must be to look at, and is not; ``None`` when all is there. It does not call AWS.
     """
 
@@ -78,7 +79,7 @@ class Check:
     find: Callable[[Setup], Iterator[Finding]]
     essential: bool = True
     at_launch: bool = True
-    needs_job_flow: bool = False
+    needs: tuple[Check, ...] = ()
     missing: Callable[[Setup], str | None] = lambda _: None
 
 
@@ -87,7 +88,7 @@ class Outcome:
     """
     What came of a check.
 
-    :param skipped: why it was not made, or not to its end; ``None`` when it was.
+    :param skipped: why it was not made, not to its end, or in vain; ``None`` when it was.
     """
 
     check: Check

@@ -39,7 +39,11 @@ def _shape(setup: Setup) -> Iterator[Finding]:
         )
 
 
-SHAPE = Check("job-flow", "the cluster's parameters have the names and types of RunJobFlow", _shape)
+def _missing(setup: Setup) -> str | None:
+    return "no parameters of a cluster are given" if setup.job_flow is None else None
+
+
+SHAPE = Check("job-flow", "the cluster's parameters have the names and types of RunJobFlow", _shape, missing=_missing)
 
 
 def _lifetime(setup: Setup) -> Iterator[Finding]:
@@ -55,11 +59,11 @@ def _lifetime(setup: Setup) -> Iterator[Finding]:
             _SUBJECT,
             what="Instances.KeepJobFlowAliveWhenNoSteps is not true (EMR's default is false)",
             why="the cluster may end before its first step arrives",
-            mend="set it to true, or pass accept_self_termination=True",
+            mend="set it to true, or accept that: accept_self_termination=True (--accept-self-termination)",
         )
 
 
-LIFETIME = Check("lifetime", "the cluster waits for its steps", _lifetime, needs_job_flow=True)
+LIFETIME = Check("lifetime", "the cluster waits for its steps", _lifetime, needs=(SHAPE,), missing=_missing)
 
 
 def node_counts(instances: Mapping[str, Any]) -> tuple[int, int]:
@@ -88,7 +92,7 @@ def _one_primary(setup: Setup) -> Iterator[Finding]:
         )
 
 
-ONE_PRIMARY = Check("primary", "there is one primary node", _one_primary, needs_job_flow=True)
+ONE_PRIMARY = Check("primary", "there is one primary node", _one_primary, needs=(SHAPE,), missing=_missing)
 
 
 def _topology(setup: Setup) -> Iterator[Finding]:
@@ -100,9 +104,10 @@ def _topology(setup: Setup) -> Iterator[Finding]:
         _SUBJECT,
         what=f"they ask for {others} core or task nodes besides the primary",
         why="Spark reads on executors there, which leave from other addresses than the Elastic IP",
-        mend="use a single-node cluster (one MASTER, nothing else); or pass on_multi_node='allow' when only the driver "
-        "reads; or binding=NatGateway(...), with which every node leaves from the Elastic IP",
+        mend="use a single-node cluster (one MASTER, nothing else); or on_multi_node='allow' (--on-multi-node allow) "
+        "when only the driver reads; or binding=NatGateway(...) (--binding nat-gateway), with which every node leaves "
+        "from the Elastic IP",
     )
 
 
-TOPOLOGY = Check("topology", "every node that reads has the address", _topology, needs_job_flow=True)
+TOPOLOGY = Check("topology", "every node that reads has the address", _topology, needs=(SHAPE,), missing=_missing)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider.checks.address import USABLE
 from airflow_eip_provider.checks.finding import Check, Finding, error, not_permitted, warning
+from airflow_eip_provider.checks.network import SUBNETS
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.hooks.nat import ask_permissions
 from airflow_eip_provider.readings.gateways import read_origin
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.checks.setup import Setup
     from airflow_eip_provider.readings.network import Subnet
     from airflow_eip_provider.readings.routes import RouteTable
-
-_NAME_SUBNETS = "correct Instances.Ec2SubnetId in job_flow_overrides"
 
 
 def _public_subnet(setup: Setup) -> Iterator[Finding]:
@@ -68,7 +68,7 @@ def _route_tables(setup: Setup) -> Iterator[Finding]:
             )
 
 
-ROUTE_TABLES = Check("route-tables", "the route tables can lead to the gateway", _route_tables)
+ROUTE_TABLES = Check("route-tables", "the route tables can lead to the gateway", _route_tables, needs=(PUBLIC_SUBNET,))
 
 
 def _other_tenancies(setup: Setup) -> Iterator[Finding]:
@@ -85,7 +85,9 @@ def _other_tenancies(setup: Setup) -> Iterator[Finding]:
             )
 
 
-OTHER_TENANCIES = Check("tenancies", "no tenancy of another address has the route tables", _other_tenancies)
+OTHER_TENANCIES = Check(
+    "tenancies", "no tenancy of another address has the route tables", _other_tenancies, needs=(ROUTE_TABLES,)
+)
 
 
 def _cluster_subnets(setup: Setup) -> Iterator[Finding]:
@@ -105,7 +107,7 @@ def _cluster_subnets(setup: Setup) -> Iterator[Finding]:
                 f"subnet '{subnet_id}'",
                 what=f"it is in VPC '{subnet.vpc_id}', the public subnet in '{public.vpc_id}'",
                 why="its nodes cannot reach the gateway",
-                mend=_NAME_SUBNETS,
+                mend="put the cluster into a subnet of the gateway's VPC",
             )
         elif subnet and _table_id(subnet) not in setup.route_tables:
             yield error(
@@ -131,13 +133,14 @@ def _table_id(subnet: Subnet) -> str:
 
 
 def _missing(setup: Setup) -> str | None:
-    return None if setup.subnet_ids or setup.job_flow is not None else "no subnet is given"
+    return None if setup.subnet_ids or setup.job_flow is not None else "no subnet is known"
 
 
 CLUSTER_SUBNETS = Check(
     "cluster-subnets",
     "every node of the cluster will leave through the gateway",
     _cluster_subnets,
+    needs=(SUBNETS, PUBLIC_SUBNET, ROUTE_TABLES),
     missing=_missing,
 )
 
@@ -184,7 +187,12 @@ def _who_else(table: RouteTable, setup: Setup) -> Iterator[Finding]:
         )
 
 
-NEIGHBOURS = Check("neighbours", "the route tables are the cluster's alone, and suffice EMR", _neighbours)
+NEIGHBOURS = Check(
+    "neighbours",
+    "the route tables are the cluster's alone, and suffice EMR",
+    _neighbours,
+    needs=(SUBNETS, ROUTE_TABLES),
+)
 
 
 def _permissions(setup: Setup) -> Iterator[Finding]:
@@ -197,7 +205,9 @@ def _permissions(setup: Setup) -> Iterator[Finding]:
         yield not_permitted(refused)
 
 
-PERMISSIONS = Check("permission", "making the gateway and its routes is allowed, says a DryRun", _permissions)
+PERMISSIONS = Check(
+    "permission", "making the gateway and its routes is allowed, says a DryRun", _permissions, needs=(USABLE,)
+)
 
 
 def _gateway(setup: Setup) -> Iterator[Finding]:
@@ -255,4 +265,10 @@ def _ways_out(setup: Setup) -> Iterator[Finding]:
             )
 
 
-WAYS_OUT = Check("cluster-subnets", "every node of the cluster leaves through the gateway", _ways_out, missing=_missing)
+WAYS_OUT = Check(
+    "cluster-subnets",
+    "every node of the cluster leaves through the gateway",
+    _ways_out,
+    needs=(SUBNETS,),
+    missing=_missing,
+)

@@ -21,7 +21,7 @@ def _subnets(setup: Setup) -> Iterator[Finding]:
                 subject,
                 what=f"it does not exist in region '{setup.region}'",
                 why="no cluster can be put into it",
-                mend="correct Instances.Ec2SubnetId in job_flow_overrides",
+                mend="name a subnet that exists there",
             )
         elif setup.vpc_id and subnet.vpc_id != setup.vpc_id:
             yield error(
@@ -33,7 +33,7 @@ def _subnets(setup: Setup) -> Iterator[Finding]:
 
 
 def _missing(setup: Setup) -> str | None:
-    return None if setup.subnet_ids else "no subnet is given"
+    return None if setup.subnet_ids else "no subnet is known"
 
 
 SUBNETS = Check("subnet", "the subnet exists, in the expected VPC", _subnets, missing=_missing)
@@ -50,7 +50,9 @@ def _internet_gateway(setup: Setup) -> Iterator[Finding]:
             )
 
 
-INTERNET_GATEWAY = Check("route", "the subnet routes to an internet gateway", _internet_gateway, missing=_missing)
+INTERNET_GATEWAY = Check(
+    "route", "the subnet routes to an internet gateway", _internet_gateway, needs=(SUBNETS,), missing=_missing
+)
 
 
 def _public_addresses(setup: Setup) -> Iterator[Finding]:
@@ -100,4 +102,10 @@ def _public_addresses(setup: Setup) -> Iterator[Finding]:
             )
 
 
-PUBLIC_ADDRESSES = Check("auto-assign", "nothing bites between launch and binding", _public_addresses, missing=_missing)
+PUBLIC_ADDRESSES = Check(
+    "auto-assign",
+    "nothing bites between launch and binding",
+    _public_addresses,
+    needs=(SUBNETS, INTERNET_GATEWAY),
+    missing=_missing,
+)

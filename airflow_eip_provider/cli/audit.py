@@ -15,7 +15,8 @@ from airflow_eip_provider.cli.command import (
     add_common_arguments,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
-from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError
+from airflow_eip_provider.cli.usage import reading_arguments
+from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,16 +83,20 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read, judge, and say so."""
     with only_the_result():
-        from airflow_eip_provider.audit.flow_logs import FlowLogs
+        from airflow_eip_provider.audit.flow_logs import FlowLogs, place_of
         from airflow_eip_provider.audit.report import Database, judge
-        from airflow_eip_provider.cli.session import open_session
+        from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.operators.preflight import check_allocation_id
 
-        check_allocation_id(options.allocation_id)
+        with reading_arguments():
+            check_allocation_id(options.allocation_id)
+            place_of(options.logs)
+        lock_store = lock_store_of(options)
+        _check_time(options, lock_store)
         databases = [Database.parse(text) for text in options.database]
         session = open_session(options)
         note(session)
-        period, tenancies = _tenancies(options, session)
+        period, tenancies = _tenancies(options, session, lock_store)
         client = session.hooks.store_client("s3", None)
         logs = FlowLogs(options.logs, account=session.account, region=session.region, client=client)
         found = judge(logs.flows(period), databases, tenancies)
@@ -103,18 +108,26 @@ def run(options: argparse.Namespace) -> int:
     return FOUND if strangers else OK
 
 
-def _tenancies(options: argparse.Namespace, session: Session) -> tuple[Period, list[Tenancy]]:
+def _check_time(options: argparse.Namespace, lock_store: str | None) -> None:
+    """
+    Check that it is known which time to look at.
+
+    :raises UsageError: when it is not, and when it ends before it begins.
+    """
+    begins_at, ends_at = options.begins_at, options.ends_at
+    if begins_at is None and (options.interface or not lock_store):
+        doing = "auditing with --interface" if options.interface else "auditing without a lock store"
+        raise UsageError(doing, problem="the time is not known", remedy="name it: --from and --to")
+    if begins_at is not None and ends_at is not None and begins_at > ends_at:
+        raise UsageError("reading --from and --to", problem="the time ends before it begins", remedy="swap them")
+
+
+def _tenancies(options: argparse.Namespace, session: Session, lock_store: str | None) -> tuple[Period, list[Tenancy]]:
     """Return the time to look at, and who had the address then."""
     from airflow_eip_provider.audit.flow_logs import Period
-    from airflow_eip_provider.cli.session import lock_store_of
 
-    lock_store = lock_store_of(options)
     if lock_store and not options.interface:
         return _remembered(options, session, lock_store)
-    if options.begins_at is None:
-        raise InvalidInputError(
-            "auditing without a lock store", problem="the time is not known", remedy="name it: --from and --to"
-        )
     asked = Period(options.begins_at, options.ends_at or time.time())
     return asked, [_named(options, session, asked)]
 

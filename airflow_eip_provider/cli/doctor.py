@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from airflow_eip_provider.cli.command import (
     add_common_arguments,
 )
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
-from airflow_eip_provider.exceptions import InvalidInputError, UsageError
+from airflow_eip_provider.cli.usage import reading_arguments
+from airflow_eip_provider.exceptions import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -58,7 +60,11 @@ def add_arguments(parser: Parser) -> None:
         "--job-flow-overrides", metavar="FILE", help="the cluster: RunJobFlow's parameters as a JSON file"
     )
     parser.add_argument(
-        "--subnet-id", action="append", default=[], metavar="ID", help="without such a file: the subnet of the cluster"
+        "--subnet-id",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="without such a file: a subnet of the cluster; may be given again",
     )
     parser.add_argument("--vpc-id", metavar="ID", help="the VPC that the subnet is expected in")
     parser.add_argument(
@@ -95,24 +101,26 @@ def run(options: argparse.Namespace) -> int:
         from airflow_eip_provider.checks import Setup, examine
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.operators.owner import own_environment
-        from airflow_eip_provider.operators.preflight import check_allocation_id, checked_mapping
+        from airflow_eip_provider.operators.preflight import check_allocation_id
 
-        check_allocation_id(options.allocation_id)
-        binding = _binding(options)
-        given = _read(options.job_flow_overrides) if options.job_flow_overrides else None
+        with reading_arguments():
+            check_allocation_id(options.allocation_id)
+            binding = _binding(options)
+            job_flow = _job_flow(options)
+        lock_store = lock_store_of(options)
         session = open_session(options)
         note(session)
         setup = Setup(
             allocation_id=options.allocation_id,
             eip=session.hooks.eip,
             emr=session.hooks.emr,
-            job_flow=checked_mapping(given, parameter=options.job_flow_overrides) if given is not None else None,
+            job_flow=job_flow,
             subnets_named=options.subnet_id,
             on_multi_node=options.on_multi_node,
             bind_at=options.bind_at,
             accept_self_termination=options.accept_self_termination,
             vpc_id=options.vpc_id,
-            lock_store=lock_store_of(options),
+            lock_store=lock_store,
             store_client=session.hooks.store_client,
             environment=own_environment(),
         )
@@ -129,13 +137,30 @@ def run(options: argparse.Namespace) -> int:
     return FOUND if errors else OK
 
 
-def _read(path: str) -> str:
+def _job_flow(options: argparse.Namespace) -> dict[str, Any] | None:
+    """
+    Read the cluster; ``None`` when no file is given.
+
+    :raises UsageError: when there is no such file, it is no JSON object, or a subnet is given besides it.
+    """
+    if options.job_flow_overrides is None:
+        return None
+    doing = f"reading --job-flow-overrides '{options.job_flow_overrides}'"
+    if options.subnet_id:
+        raise UsageError(
+            doing,
+            problem="--subnet-id is given, too",
+            remedy="give one: the cluster's subnets are those of the file when there is one",
+        )
     try:
-        return Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(
-            f"reading --job-flow-overrides '{path}'", problem=str(error), remedy="name a JSON file"
-        ) from error
+        given = json.loads(Path(options.job_flow_overrides).read_text("utf-8-sig"))
+    except OSError as error:
+        raise UsageError(doing, problem=str(error.strerror), remedy="name a JSON file") from error
+    except ValueError as error:
+        raise UsageError(doing, problem=f"it is not JSON: {error}", remedy="correct it there") from error
+    if not isinstance(given, dict):
+        raise UsageError(doing, problem="it is no JSON object", remedy="give RunJobFlow's parameters")
+    return given
 
 
 def _binding(options: argparse.Namespace) -> Binding:
@@ -143,6 +168,7 @@ def _binding(options: argparse.Namespace) -> Binding:
     Return the binding that is asked about.
 
     :raises UsageError: when the primary node is given a gateway's parameters.
+    :raises InvalidInputError: when those of a gateway are wrong by themselves.
     """
     from airflow_eip_provider.operators.bindings import NatGateway, PrimaryNode
 
@@ -152,7 +178,9 @@ def _binding(options: argparse.Namespace) -> Binding:
         "nat_gateway_id": options.nat_gateway_id,
     }
     if options.binding == NAT_GATEWAY:
-        return NatGateway(**given)
+        gateway = NatGateway(**given)
+        gateway.check_parameters()
+        return gateway
     if any(given.values()):
         raise UsageError(
             "checking --binding primary",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.cli.command import OK, Command, Parser, add_aws_arguments, add_lock_store_argument
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
+from airflow_eip_provider.cli.usage import reading_arguments
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +37,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--binding",
         default="primary",
-        help="where an address is put: 'primary', the primary node (default), or 'nat-gateway'",
+        choices=["primary", "nat-gateway"],
+        help="where an address is put: the primary node (default), or a NAT gateway",
     )
     parser.add_argument(
         "--public-subnet",
@@ -66,29 +69,29 @@ def run(options: argparse.Namespace) -> int:
     """Print the document."""
     with only_the_result():
         from airflow_eip_provider.cli.session import lock_store_of, open_session
-        from airflow_eip_provider.iam_policy import Configuration, policy_document
+        from airflow_eip_provider.iam_policy import Configuration, check, policy_document
 
-        account, region = options.account, options.region
-        if not (account and region):
+        given = Configuration(
+            allocation_ids=options.allocation_id,
+            region=options.region or "",
+            account=options.account or "",
+            service_roles=options.service_role,
+            instance_roles=options.instance_role,
+            autoscaling_roles=options.autoscaling_role,
+            execution_roles=options.execution_role,
+            lock_store=lock_store_of(options),
+            log_uri=options.log_uri,
+            binding=options.binding,
+            public_subnets=options.public_subnet,
+            route_tables=options.route_table,
+        )
+        with reading_arguments():
+            check(given)
+        if not (given.account and given.region):
             session = open_session(options)
             note(session)
-            account, region = account or session.account, session.region
-        document = policy_document(
-            Configuration(
-                allocation_ids=options.allocation_id,
-                region=region,
-                account=account,
-                service_roles=options.service_role,
-                instance_roles=options.instance_role,
-                autoscaling_roles=options.autoscaling_role,
-                execution_roles=options.execution_role,
-                lock_store=lock_store_of(options),
-                log_uri=options.log_uri,
-                binding=options.binding,
-                public_subnets=options.public_subnet,
-                route_tables=options.route_table,
-            )
-        )
+            given = replace(given, account=given.account or session.account, region=session.region)
+        document = policy_document(given)
     print_json(document)
     return OK
 

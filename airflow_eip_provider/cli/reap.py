@@ -61,10 +61,13 @@ def run(options: argparse.Namespace) -> int:
     """Survey, say so, and reap when told to."""
     with only_the_result():
         from airflow_eip_provider.airflow_compat import dag_run_state
+        from airflow_eip_provider.cli.address import checked_job_flow_id
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.operators.owner import own_environment
         from airflow_eip_provider.reaper import Owners, Reaper
 
+        for job_flow_id in options.job_flow_id:
+            checked_job_flow_id(job_flow_id)
         owners = Owners(environment=own_environment(), gone=options.environment, run_state=dag_run_state)
         session = open_session(options)
         note(session)

@@ -103,6 +103,10 @@ class Examined(Said):
         return finding
 
     @property
+    def skipped(self) -> dict[str, str]:
+        return {c["check"]: c["skipped"] for c in self.result["checks"] if c["skipped"]}
+
+    @property
     def all_found(self) -> dict[str, list[str]]:
         return {c["check"]: [f["what"] for f in c["findings"]] for c in self.result["checks"] if c["findings"]}
 

@@ -212,7 +212,6 @@ def test_without_a_lock_store_the_interface_that_has_the_address_now_is_the_tena
     assert verdicts == {address["NetworkInterfaceId"]: "tenancy", STRANGER["interface"]: "stranger"}
     named = audit(*begin, *end, "--interface", STRANGER["interface"], "--interface", address["NetworkInterfaceId"])
     assert {m["verdict"] for m in named.result["connections"]} == {"tenancy"}
-    assert audit().status == 1
 
 
 @ONE_STORE
@@ -273,6 +272,31 @@ def test_a_database_is_a_host_an_address_or_a_block(monkeypatch, text, networks,
     database = Database.parse(text)
     assert [str(network) for network in database.networks] == networks
     assert database.port == port
+
+
+@pytest.mark.parametrize(
+    ("arguments", "in_message"),
+    [
+        (["--from", "2026-11-20", "--allocation-id", "foo"], "allocation_id 'foo'"),
+        (["--from", "2026-11-20", "--logs", "/tmp"], "/tmp: it is no place in S3"),
+        (["--from", "2026-11-20", "--database", "10.0.0.1:abc"], "'abc' is no port"),
+        (["--from", "2026-11-20", "--database", "10.0.0.1/99"], "reading --database '10.0.0.1/99'"),
+        (["--from", "2026-11-20", "--to", "2026-11-19"], "the time ends before it begins"),
+        ([], "auditing without a lock store: the time is not known"),
+        (["--interface", "eni-1", "--lock-store", "dynamodb://leases"], "auditing with --interface: the time is not"),
+    ],
+)
+def test_wrong_arguments_end_with_2_and_aws_is_not_asked(clocked, allocation_id, audit, arguments, in_message):
+    said = audit(*arguments)
+    assert (said.status, said.out) == (2, "")
+    assert in_message in said.err
+    assert clocked.events.calls("GetCallerIdentity") == []
+
+
+def test_a_bucket_that_does_not_exist_is_named(audit, clocked):
+    said = audit("--from", "2026-11-20", "--interface", "eni-1", uri="s3://nothing/vpc")
+    assert said.status == 1
+    assert "reading flow logs from s3://nothing/vpc: there is no bucket 'nothing'; name the bucket" in said.err
 
 
 @pytest.mark.parametrize("text", ["203.0.113.10:port", "203.0.113.10:0", "203.0.113.10:70000", "no such host"])

@@ -77,7 +77,7 @@ def test_with_a_subnet_alone_what_concerns_the_cluster_is_skipped(examine, subne
 def test_what_there_is_nothing_to_look_at_for_is_no_success(examine):
     said = examine(file=False)
     skipped = {c["check"]: c["skipped"] for c in said.result["checks"] if c["skipped"]}
-    assert {skipped[name] for name in ("subnet", "route", "auto-assign")} == {"no subnet is given"}
+    assert {skipped[name] for name in ("subnet", "route", "auto-assign", "exposure")} == {"no subnet is known"}
     assert skipped["lock-store"] == "no lock store is given"
 
 
@@ -133,11 +133,38 @@ def test_a_missing_permission_to_associate(examine, clocked):
     assert "DryRun" in examine().found("permission")["what"]
 
 
+def test_what_depends_on_what_is_wrong_is_no_success(examine, clocked, ec2, overrides, subnet_id, allocation_id):
+    unknown = "eipalloc-0123456789abcdef0"
+    said = examine(address=unknown)
+    assert said.skipped["holder"] == said.skipped["permission"] == "it depends on 'address', see above"
+
+    overrides["Instances"]["Ec2SubnetId"] = "subnet-0123456789abcdef0"
+    said = examine()
+    assert [said.skipped[name] for name in ("route", "auto-assign", "exposure")] == [
+        "it depends on 'subnet', see above"
+    ] * 3
+
+    ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=allocation_id)
+    clocked.clock.advance(clocked.durations.nat_gateway_association)
+    assert examine().skipped["holder"] == "it depends on 'address', see above"
+
+
+def test_what_is_wrong_besides_is_found_although_another_check_has_an_error(examine, overrides, ec2):
+    private = subnet(ec2, public=False)
+    del overrides["Instances"]["Ec2SubnetId"]
+    overrides["Instances"]["Ec2SubnetIds"] = ["subnet-0123456789abcdef0", private]
+    said = examine()
+    assert len(said.all_found["subnet"]) == len(said.all_found["route"]) == 1
+    assert "route" not in said.skipped
+
+
 def test_overrides_that_run_job_flow_does_not_take(examine, overrides):
     overrides["ReleaseLable"] = "emr-7.5.0"
     said = examine()
     assert "ReleaseLable" in said.found("job-flow")["what"]
-    assert [c["check"] for c in said.result["checks"] if c["skipped"]][:3] == ["lifetime", "primary", "topology"]
+    assert {said.skipped[name] for name in ("lifetime", "primary", "topology")} == {
+        "it depends on 'job-flow', see above"
+    }
 
 
 def test_steps_in_the_overrides(examine, overrides, step):
@@ -165,7 +192,9 @@ def test_workers_beside_the_primary(examine, overrides):
 
 def test_a_subnet_that_does_not_exist(examine, overrides):
     overrides["Instances"]["Ec2SubnetId"] = "subnet-0123456789abcdef0"
-    assert "does not exist" in examine().found("subnet")["what"]
+    found = examine().found("subnet")
+    assert "does not exist" in found["what"]
+    assert found["mend"] == "name a subnet that exists there"
 
 
 def test_a_subnet_of_another_vpc(examine, ec2, subnet_id):
@@ -321,17 +350,49 @@ def test_an_environment_without_a_name(examine, lock_store, left, monkeypatch):
     assert "environment is not set" in found["what"]
 
 
+@pytest.fixture
+def refused(local_aws: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Expect wrong arguments to end with 2, and AWS not to be asked; return what is said."""
+
+    def run(*arguments: str) -> str:
+        assert main(["doctor", "--allocation-id", "eipalloc-0123456789abcdef0", *arguments]) == 2
+        assert local_aws.events.calls() == []
+        said = capsys.readouterr()
+        assert said.out == ""
+        return said.err
+
+    return run
+
+
+def test_an_allocation_id_that_is_none(refused):
+    assert "allocation_id '203.0.113.7': this is not the allocation ID" in refused("--allocation-id", "203.0.113.7")
+
+
+def test_overrides_that_are_not_there(refused):
+    said = refused("--job-flow-overrides", "/nowhere.json")
+    assert "reading --job-flow-overrides '/nowhere.json': No such file or directory; name a JSON file" in said
+
+
 @pytest.mark.parametrize(
-    ("arguments", "in_message"),
-    [(["--allocation-id", "203.0.113.7"], "203.0.113.7"), (["--job-flow-overrides", "/nowhere.json"], "/nowhere.json")],
+    ("text", "in_message"),
+    [
+        (
+            '{\n  "Name": "x",\n  "Instances": {]\n}',
+            "it is not JSON: Expecting property name enclosed in double quotes: line 3",
+        ),
+        ("[1, 2]", "it is no JSON object"),
+        ("\xff", "it is not JSON: 'utf-8' codec"),
+    ],
 )
-def test_what_cannot_be_checked_at_all(local_aws, capsys, arguments, in_message):
-    assert main(["doctor", "--allocation-id", "eipalloc-0123456789abcdef0", *arguments]) == 1
-    assert in_message in capsys.readouterr().err
+def test_overrides_that_are_no_mapping(refused, tmp_path, text, in_message):
+    path = tmp_path / "bad.json"
+    path.write_bytes(text.encode("latin-1"))
+    said = refused("--job-flow-overrides", str(path))
+    assert in_message in said
+    assert str(path) in said
 
 
-def test_overrides_that_are_no_mapping(local_aws, capsys, tmp_path):
-    (tmp_path / "x.json").write_text("[1, 2]")
-    arguments = ["--allocation-id", "eipalloc-0123456789abcdef0", "--job-flow-overrides", str(tmp_path / "x.json")]
-    assert main(["doctor", *arguments]) == 1
-    assert "not a mapping" in capsys.readouterr().err
+def test_a_subnet_besides_that_of_the_file(refused, tmp_path):
+    (tmp_path / "x.json").write_text('{"Instances": {"Ec2SubnetId": "subnet-0123456789abcdef0"}}')
+    said = refused("--job-flow-overrides", str(tmp_path / "x.json"), "--subnet-id", "subnet-0123456789abcdef1")
+    assert "--subnet-id is given, too; give one" in said

@@ -102,8 +102,13 @@ def test_with_a_subnet_alone_what_concerns_the_cluster_is_skipped(made, network)
 def test_without_any_subnet_of_the_cluster_what_concerns_it_is_skipped(made):
     said = made(file=False)
     assert said.status == 0
-    skipped = {c["check"]: c["skipped"] for c in said.result["checks"] if c["skipped"]}
-    assert skipped["subnet"] == skipped["cluster-subnets"] == "no subnet is given"
+    names = ("subnet", "cluster-subnets", "neighbours")
+    assert [said.skipped[name] for name in names] == ["no subnet is known"] * 3
+
+
+def test_what_depends_on_an_unknown_route_table_is_no_success(made):
+    said = made(tables=(UNKNOWN_TABLE,))
+    assert said.skipped["tenancies"] == said.skipped["neighbours"] == "it depends on 'route-tables', see above"
 
 
 def test_a_public_subnet_that_does_not_exist(made):
@@ -280,14 +285,15 @@ def test_a_cluster_subnet_that_does_not_lead_to_the_gateway(lasting, existing, n
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "in_message"),
+    ("arguments", "in_message"),
     [
-        (["--binding", "nat-gateway"], 1, "it is empty"),
-        (["--binding", "nat-gateway", "--public-subnet-id", UNKNOWN_SUBNET], 1, "no list of route tables"),
-        (["--binding", "nat-gateway", "--nat-gateway-id", "gateway"], 1, "nat-…"),
-        (["--nat-gateway-id", UNKNOWN_GATEWAY], 2, "--binding nat-gateway"),
+        (["--binding", "nat-gateway"], "it is empty"),
+        (["--binding", "nat-gateway", "--public-subnet-id", UNKNOWN_SUBNET], "no list of route tables"),
+        (["--binding", "nat-gateway", "--nat-gateway-id", "gateway"], "nat-…"),
+        (["--nat-gateway-id", UNKNOWN_GATEWAY], "--binding nat-gateway"),
     ],
 )
-def test_parameters_that_are_no_binding(local_aws, capsys, arguments, status, in_message):
-    assert main(["doctor", "--allocation-id", "eipalloc-0123456789abcdef0", *arguments]) == status
+def test_parameters_that_are_no_binding(local_aws, capsys, arguments, in_message):
+    assert main(["doctor", "--allocation-id", "eipalloc-0123456789abcdef0", *arguments]) == 2
+    assert local_aws.events.calls("GetCallerIdentity") == []
     assert in_message in capsys.readouterr().err

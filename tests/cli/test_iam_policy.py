@@ -65,8 +65,28 @@ def test_account_and_region_are_the_connections_unless_they_are_named(local_aws,
     assert [event["operation"] for event in local_aws.events.calls()] == ["GetCallerIdentity"]
 
 
-def test_a_wrong_option_is_an_error_that_names_it(capsys):
-    assert main([*NEEDED, *PLACE, "--log-uri", "hdfs:///logs"]) == 1
+@pytest.mark.parametrize(
+    ("arguments", "in_message"),
+    [
+        (["--log-uri", "/tmp"], "/tmp"),
+        (["--service-role", "EMR_DefaultRole"], "service_roles 'EMR_DefaultRole': it is no ARN of a role"),
+        (["--allocation-id", "foo"], "allocation_id 'foo'"),
+        (["--account", "12"], "account '12'"),
+        (["--region", "nowhere"], "region 'nowhere'"),
+        (["--binding", "nat-gateway", "--public-subnet", "subnet-0123456789abcdef0"], "one is missing"),
+        (["--public-subnet", "subnet-0123456789abcdef0"], "the primary node needs none"),
+    ],
+)
+def test_a_wrong_option_is_named_and_aws_is_not_asked(local_aws, capsys, arguments, in_message):
+    assert main([*NEEDED, *arguments]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert "hdfs:///logs" in said.err
+    assert in_message in said.err
+    assert local_aws.events.calls() == []
+
+
+def test_a_binding_that_is_none_is_wrong_usage(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*NEEDED, "--binding", "foo"])
+    assert ended.value.code == 2
+    assert "nat-gateway" in capsys.readouterr().err

@@ -201,7 +201,7 @@ def test_people_see_a_table(left, reap, emr):
     [
         (["--aws-conn-id", "nowhere"], "reading Airflow connection 'nowhere': it does not exist"),
         (["--environment", "production"], "it is the one that this command runs in"),
-        (["--job-flow-id", "i-1"], "that is no job flow id"),
+        (["--job-flow-id", "i-1"], "'i-1' is no cluster"),
         (["--lock-store", "redis://x"], "its scheme is 'redis'"),
         (["--lock-store", "dynamodb://missing?create=true"], "it does not exist"),
     ],
@@ -212,7 +212,7 @@ def test_what_is_wrong_is_an_error_before_anything_is_changed(clocked, left, rea
     said = reap("--yes", "--environment", "gone", *arguments)
     if clocked.events.read(after=before, kind="call"):
         only_looked(before)
-    assert said.status == (2 if "redis" in arguments[1] else 1)
+    assert said.status == (2 if arguments[1] in {"i-1", "redis://x"} else 1)
     assert said.out == ""
     of_airflow, _, of_ours = said.err.rpartition("error: ")
     assert problem in of_ours

@@ -79,7 +79,7 @@ class NatGateway(Binding):
 
         :raises InvalidInputError: when the parameters are not of one of the two forms, or an id is none.
         """
-        self._check_parameters()
+        self.check_parameters()
         return replace(
             setup,
             public_subnet_id=self.public_subnet_id,
@@ -87,7 +87,12 @@ class NatGateway(Binding):
             nat_gateway_id=self.nat_gateway_id,
         )
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
+        """
+        Check the parameters by themselves, without AWS.
+
+        :raises InvalidInputError: when they are not of one of the two forms, or an id is none.
+        """
         tables = self.route_table_ids
         made = bool(self.public_subnet_id) or bool(tables)
         if made == bool(self.nat_gateway_id):
