@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +23,6 @@ Airflow and they behind it; that needs EMR 7. What the role of the nodes must be
 AWS is not asked. Exit status: 0 printed; 1 an error; 2 wrong arguments."""
 
 _LIMIT = timedelta(hours=1)  # EMR's for bootstrap actions, about
-_ENVIRONMENT = re.compile(r"[\w.@+=-]{1,64}", re.ASCII)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -59,12 +57,11 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make the script."""
     with only_the_result():
+        from airflow_eip_provider.cli.address import checked_environment
         from airflow_eip_provider.exceptions import InvalidInputError, UsageError
         from airflow_eip_provider.on_cluster.bundle import Options, bootstrap_script
 
-        if not _ENVIRONMENT.fullmatch(options.environment):
-            problem = f"{options.environment!r} is no plain name of 1 to 64 characters"
-            raise UsageError("reading --environment", problem=problem, remedy="use letters, digits and . _ - @ + =")
+        checked_environment(options.environment)
         if options.wait >= _LIMIT:
             problem = f"{options.wait} is too long: EMR ends a cluster whose bootstrap actions take about an hour"
             remedy = "give less, such as 45m; for a longer wait, run 'airflow-eip associate' elsewhere, or use a DAG"

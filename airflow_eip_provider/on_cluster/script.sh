@@ -93,7 +93,7 @@ read_arguments() {
     done
     [[ -n $parameters ]] || fail $WRONG "no parameters file is named: give s3://BUCKET/PATH/parametersValues.json"
     [[ $when_busy == fail || $when_busy == continue ]] || fail $WRONG "--when-busy is '$when_busy', neither fail nor continue"
-    wait_seconds=$(seconds "$wait") || fail $WRONG "--wait is '$wait', no time span such as 90s, 30m or 2h"
+    wait_seconds=$(seconds "$wait") || fail $WRONG "--wait is '$wait', no time span such as 90s or 30m"
     poll_seconds=$(seconds "$poll") || fail $WRONG "--poll is '$poll', no time span such as 15s"
     ((poll_seconds)) || fail $WRONG "--poll is 0"
 }
