@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -23,6 +26,17 @@ __all__ = ["clocked", "deferrable"]
 def service_models_parsed_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JSONFileLoader, "load_file", load_once)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def one_spark_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let tests of Spark wait for each other: the JVMs of two are more than a small machine does in time."""
+    if request.node.get_closest_marker("spark") is None:
+        yield
+        return
+    with (Path(tempfile.gettempdir()) / "airflow-eip-provider-spark.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
