@@ -53,7 +53,8 @@ def _told(tests: Outcome | None) -> str:
         return _UNTRIED
     failed = f", {tests.failed} FAILED" if tests.failed else ""
     skipped = f", {tests.skipped.total()} skipped" if tests.skipped else ""
-    return f"{tests.passed:,} pass{failed}{skipped}"
+    again = f" ({tests.again} of them when run again)" if tests.again else ""
+    return f"{tests.passed:,} pass{again}{failed}{skipped}"
 
 
 def on_screen(rows: list[Row]) -> list[str]:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -42,37 +42,44 @@ class Outcome:
 
     :param skipped: how many tests, by the reason.
     :param log: where its output is.
+    :param again: how many of those that passed did so when they were run once more.
     """
 
     passed: int
     failed: int
     log: Path
     skipped: Counter[str] = field(default_factory=Counter)
+    again: int = 0
+
+    def after(self, more: Outcome) -> Outcome:
+        """Return what it comes to when those that failed were run once more: all of them must pass."""
+        if more.failed or more.passed != self.failed:
+            return self
+        return replace(self, passed=self.passed + more.passed, failed=0, again=more.passed)
 
 
 def run_tests(venv: Path, *, strict: bool, folder: Path, only: str = "") -> Outcome:
     """
-    Run the package's tests.
+    Run the package's tests; those that fail once more, one at a time: beside others, a busy machine may be late.
 
     :param strict: a warning fails a test.
     :param only: as pytest's ``-k``.
     """
-    report, log = folder / "tests.xml", folder / "tests.log"
+    options = [f"--ignore=tests/{name}" for name in TOOLS]
+    options += [] if strict else ["-W", "default"]
+    options += ["-k", only] if only else []
+    first = _pytest(venv, folder, "tests", "--numprocesses=auto", "--dist=loadfile", *options)
+    if not first.failed:
+        return first
+    failed = ("--last-failed", "--last-failed-no-failures=none", "--numprocesses=0")
+    return first.after(_pytest(venv, folder, "tests-again", *failed, *options))
+
+
+def _pytest(venv: Path, folder: Path, name: str, *options: str) -> Outcome:
+    report, log = folder / f"{name}.xml", folder / f"{name}.log"
     report.unlink(missing_ok=True)
-    command = [
-        venv / "bin" / "python",
-        "-m",
-        "pytest",
-        "-q",
-        "--numprocesses=auto",
-        "--dist=loadfile",
-        f"--junitxml={report}",
-        "-o",
-        f"cache_dir={folder / 'cache'}",
-    ]
-    command += [f"--ignore=tests/{name}" for name in TOOLS]
-    command += [] if strict else ["-W", "default"]
-    command += ["-k", only] if only else []
+    cache = f"cache_dir={folder / 'cache'}"
+    command = [venv / "bin" / "python", "-m", "pytest", "-q", f"--junitxml={report}", "-o", cache, *options]
     ended = _run(command, venv, log)
     if not report.exists():
         return Outcome(passed=0, failed=1, log=log)

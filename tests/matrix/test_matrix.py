@@ -43,6 +43,18 @@ def test_an_exit_code_that_no_test_explains_is_a_failure():
     assert counted(passing, exit_code=0, log=LOG).failed == 0
 
 
+@pytest.mark.parametrize(
+    ("more", "passed", "failed"),
+    [(outcome(passed=2), 5, 0), (outcome(passed=1, failed=1), 3, 2), (outcome(passed=1), 3, 2)],
+    ids=["all", "one fails again", "one is not run"],
+)
+def test_what_failed_counts_as_passed_only_when_all_of_it_passes_once_more(more, passed, failed):
+    after = outcome(failed=2).after(more)
+
+    assert (after.passed, after.failed, after.again) == (passed, failed, 2 if not failed else 0)
+    assert ("(2 of them when run again)" in "".join(row(tests=after).words())) == (not failed)
+
+
 def test_every_reason_for_a_skip_is_told():
     told = "\n".join(
         on_screen([row(tests=outcome(skipped=Counter({"no Java": 2}))), Row(cell=CELLS[1], skipped="no Python")])
