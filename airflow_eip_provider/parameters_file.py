@@ -9,16 +9,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from airflow_eip_provider.exceptions import UsageError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 # Each key, whether it is compulsory, and the form of its value.
 _ID = "([0-9a-f]{8}|[0-9a-f]{17})"
-_IN_S3 = re.compile("s3:/+(?=.)")  # a Path has one slash left of s3://
 _KEYS = {
     "allocationID": (True, re.compile(f"eipalloc-{_ID}"), "the allocation ID of an Elastic IP, eipalloc-…"),
     "clusterVPCID": (True, re.compile(f"vpc-{_ID}"), "the ID of a VPC, vpc-…"),
@@ -39,7 +36,7 @@ class Parameters:
     tag_value: str | None
 
 
-def read_parameters(path: Path) -> Parameters:
+def read_parameters(path: str | Path) -> Parameters:
     """
     Read the file.
 
@@ -60,7 +57,7 @@ def read_parameters(path: Path) -> Parameters:
     return Parameters(values["allocationID"], values["clusterVPCID"], values.get("clusterFunctionTagValue"))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: str | Path) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         for name in names:
@@ -68,10 +65,10 @@ def _read(path: Path) -> dict[str, Any]:
                 raise _wrong(path, f"key {name!r} is there {names.count(name)} times", "give it once")
         return dict(pairs)
 
-    if _IN_S3.match(str(path)):
-        raise _wrong(path, "it is in S3", f"fetch it first: aws s3 cp {_name(path)} .")
+    if str(path).startswith("s3://"):
+        raise _wrong(path, "it is in S3", f"fetch it first: aws s3 cp {path} .")
     try:
-        values = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=once)
+        values = json.loads(Path(path).read_text("utf-8-sig"), object_pairs_hook=once)
     except OSError as error:
         raise _wrong(path, f"it cannot be read: {error.strerror}", "name the file that holds allocationID") from error
     except ValueError as error:
@@ -88,10 +85,5 @@ def _kind(value: object) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _wrong(path: Path, problem: str, remedy: str) -> UsageError:
-    return UsageError(f"reading parameters file '{_name(path)}'", problem=problem, remedy=remedy)
-
-
-def _name(path: Path) -> str:
-    """Return the path as it was given."""
-    return _IN_S3.sub("s3://", str(path), count=1) if _IN_S3.match(str(path)) else str(path)
+def _wrong(path: str | Path, problem: str, remedy: str) -> UsageError:
+    return UsageError(f"reading parameters file '{path}'", problem=problem, remedy=remedy)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_eip_provider.exceptions import UsageError
 from airflow_eip_provider.parameters_file import Parameters, read_parameters
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ALLOCATION, VPC = "eipalloc-0123456789abcdef0", "vpc-0123456789abcdef0"
 GOOD = {"clusterFunctionTagValue": "Signals", "clusterVPCID": VPC, "allocationID": ALLOCATION}
@@ -70,4 +72,4 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 def test_file_in_s3_is_named_as_given_and_how_to_fetch_it() -> None:
     said = "reading parameters file 's3://b/p.json': it is in S3; fetch it first: aws s3 cp s3://b/p.json ."
     with pytest.raises(UsageError, match=re.escape(said)):
-        read_parameters(Path("s3://b/p.json"))
+        read_parameters("s3://b/p.json")

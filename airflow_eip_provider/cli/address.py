@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.exceptions import InvalidInputError, UsageError
@@ -20,7 +19,7 @@ _ENVIRONMENT = re.compile(r"[\w.@+=-]{1,64}", re.ASCII)
 def add_address_arguments(parser: Parser) -> None:
     """Declare the two ways to name an Elastic IP."""
     parser.add_argument("--allocation-id", metavar="ID", help="the Elastic IP, eipalloc-...; or else")
-    parser.add_argument("--parameters", type=Path, metavar="FILE", help="a parametersValues.json, which names it")
+    parser.add_argument("--parameters", metavar="FILE", help="a parametersValues.json, which names it")
 
 
 def allocation_id_of(options: argparse.Namespace) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.cli.command import (
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.readings.addresses import Address, Instance
     from airflow_eip_provider.triggers.watch import Verdict
 
-# For a hand-over while the store gives no answer: the address is on the cluster already.
-HANDOVER_PATIENCE = timedelta(minutes=5)
 BY_HAND = "by-hand"  # the owner's environment where none is named, as that of the bootstrap action
 
 DESCRIPTION = """\
@@ -51,7 +48,6 @@ def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     parser.add_argument(
         "--parameters",
-        type=Path,
         required=True,
         metavar="FILE",
         help="the parametersValues.json: allocationID, clusterVPCID and, if there is one, clusterFunctionTagValue",
@@ -197,21 +193,15 @@ class _Association:
 
     def _bind_leased(self, tenancy: Tenancy, speaker: Speaker, instance: Instance) -> tuple[Address, int]:
         from airflow_eip_provider.cli.waiting import deadline_after, persist
-        from airflow_eip_provider.hooks.claim import Claim
+        from airflow_eip_provider.hooks.claim import HANDOVER_PATIENCE_SECONDS, Claim
         from airflow_eip_provider.lock.model import LIMITS
+        from airflow_eip_provider.lock.sight import Arrival
         from airflow_eip_provider.readings.tags import CLUSTER_TAG
 
         job_flow_id = instance.tags[CLUSTER_TAG]
         who = f"'{speaker.name}'"
-        claim = Claim(
-            tenancy,
-            speaker,
-            self._allocation_id,
-            newer=f"a newer try of {who}",
-            who=who,
-            handover_seconds=LIMITS.surface,
-            wants=job_flow_id,
-        )
+        arrival = Arrival(speaker, handover_seconds=LIMITS.surface, wants=job_flow_id)
+        claim = Claim(tenancy, arrival, self._allocation_id, newer=f"a newer try of {who}", who=who)
         token: int | None = None
         made: str | None = None
         try:
@@ -223,7 +213,7 @@ class _Association:
             made = None if was_there else job_flow_id  # from now on: a signal may come before the answer
             address = self._bind(job_flow_id, instance)
             hand_over = functools.partial(claim.hand_over, seen, token=token, carrier=job_flow_id)
-            persist(hand_over, deadline=deadline_after(HANDOVER_PATIENCE))
+            persist(hand_over, deadline=deadline_after(timedelta(seconds=HANDOVER_PATIENCE_SECONDS)))
         except BaseException as failed:
             if isinstance(failed, InvalidInputError):
                 made = None  # it was refused: what the cluster carries by now, something else put there

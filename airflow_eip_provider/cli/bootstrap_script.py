@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider.cli.command import OK, Command, Parser, span
 from airflow_eip_provider.cli.output import only_the_result, write_or_print
+from airflow_eip_provider.cli.usage import reading_arguments
 
 if TYPE_CHECKING:
     import argparse
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     """Make the script."""
     with only_the_result():
         from airflow_eip_provider.cli.address import checked_environment
-        from airflow_eip_provider.exceptions import InvalidInputError, UsageError
+        from airflow_eip_provider.exceptions import UsageError
         from airflow_eip_provider.on_cluster.bundle import Options, bootstrap_script
 
         checked_environment(options.environment)
@@ -72,10 +73,8 @@ def run(options: argparse.Namespace) -> int:
             lock_store=None if options.lock_store == "none" else options.lock_store,
             environment=options.environment,
         )
-        try:
+        with reading_arguments("--lock-store"):
             script = bootstrap_script(given)
-        except InvalidInputError as error:
-            raise UsageError("reading --lock-store", problem=error.problem, remedy=error.remedy) from error
     write_or_print(script, options.output)
     return OK
 

@@ -43,7 +43,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the result (default: print it)")
     parser.add_argument("--dag", action="store_true", help="a DAG instead of JSON")
     parser.add_argument(
-        "--parameters", type=Path, metavar="FILE", help="a parametersValues.json, which names the Elastic IP of the DAG"
+        "--parameters", metavar="FILE", help="a parametersValues.json, which names the Elastic IP of the DAG"
     )
     parser.add_argument("--allocation-id", metavar="ID", help="the Elastic IP of the DAG, instead of --parameters")
     parser.add_argument("--dag-id", metavar="ID", help="the id of the DAG (default: after the cluster's name)")

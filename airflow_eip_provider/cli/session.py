@@ -9,7 +9,8 @@ from airflow.models import Connection
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError, NoRegionError, ProfileNotFound
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
-from airflow_eip_provider.exceptions import InvalidInputError, MissingConnectionError, UsageError
+from airflow_eip_provider.cli.usage import reading_arguments
+from airflow_eip_provider.exceptions import InvalidInputError, MissingConnectionError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
@@ -102,8 +103,6 @@ def lock_store_of(options: argparse.Namespace) -> str | None:
         return configured_lock_store()
     if options.lock_store == "none":
         return None
-    try:
+    with reading_arguments("--lock-store"):
         parse_uri(options.lock_store)
-    except InvalidInputError as error:
-        raise UsageError("reading --lock-store", problem=error.problem, remedy=error.remedy) from error
     return str(options.lock_store)

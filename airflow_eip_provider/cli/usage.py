@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def reading_arguments() -> Iterator[None]:
+def reading_arguments(option: str = "") -> Iterator[None]:
     """
     Say of input that is refused here that the arguments are wrong; AWS is not asked meanwhile.
 
+    :param option: the one that is read, where the error says no more than that.
     :raises UsageError: in place of any ``InvalidInputError``.
     """
     try:
@@ -23,5 +24,5 @@ def reading_arguments() -> Iterator[None]:
     except UsageError:
         raise
     except InvalidInputError as error:
-        problem = str(error).removesuffix(f"; {error.remedy}")
-        raise UsageError("reading the arguments", problem=problem, remedy=error.remedy) from error
+        problem = error.problem if option else str(error).removesuffix(f"; {error.remedy}")
+        raise UsageError(f"reading {option or 'the arguments'}", problem=problem, remedy=error.remedy) from error

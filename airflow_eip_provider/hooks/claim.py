@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider.exceptions import LeaseLostError, SupersededError
 from airflow_eip_provider.lock.programs import Lost, Yielded, enter, hand_over, undo
-from airflow_eip_provider.lock.sight import Arrival
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_eip_provider.hooks.tenancy import Tenancy
-    from airflow_eip_provider.lock.model import Speaker
     from airflow_eip_provider.lock.programs import Held, Waiting
+    from airflow_eip_provider.lock.sight import Arrival
     from airflow_eip_provider.lock.store import Seen
+
+
+# For how long a hand-over is tried while the store gives no answer: the address is there already.
+HANDOVER_PATIENCE_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +26,15 @@ class Claim:
     """
     What one speaker does with the lock of one address; knows nothing of tasks.
 
+    :param arrival: who speaks, and what it wants; to hand over and to undo, who speaks is enough.
     :param newer: who speaks for the owner once this one must not any more, in words for errors; ``who``: the owner.
-    :param cluster_name: of the clusters that the owner launches; empty for something that was made elsewhere.
-    :param handover_seconds: how long it may take from getting the lease to handing over.
-    :param prewarm: among how many first places of the queue it starts its cluster early; 0 is never.
-    :param wants: the cluster or instance that was made elsewhere and is to have the address; empty for a launch.
     """
 
     tenancy: Tenancy
-    speaker: Speaker
+    arrival: Arrival
     allocation_id: str
     newer: str
     who: str = "this task"
-    cluster_name: str = ""
-    handover_seconds: float = 0.0
-    prewarm: int = 0
-    wants: str = ""
 
     def enter(self, *, dead_seconds: float = 0.0, launch: Callable[[int], str] | None = None) -> Held | Waiting:
         """
@@ -48,8 +44,7 @@ class Claim:
         :param launch: launches a cluster that carries a token, for a start that is early.
         :raises SupersededError: when it must not speak for its owner any more.
         """
-        arrival = Arrival(self.speaker, self.cluster_name, self.handover_seconds, self.prewarm, self.wants)
-        entered = self.tenancy.perform(enter(arrival, dead_seconds=dead_seconds), launch=launch)
+        entered = self.tenancy.perform(enter(self.arrival, dead_seconds=dead_seconds), launch=launch)
         if isinstance(entered, Yielded):
             raise SupersededError(self.allocation_id, problem=f"{self.newer} is at work")
         return entered
@@ -61,7 +56,7 @@ class Claim:
         :param seen: the record as it was when the lease was taken or found.
         :raises LeaseLostError: when it is not.
         """
-        handed = self.tenancy.perform(hand_over(seen, self.speaker, token=token, carrier=carrier))
+        handed = self.tenancy.perform(hand_over(seen, self.arrival.speaker, token=token, carrier=carrier))
         if isinstance(handed, Lost):
             raise LeaseLostError(self.allocation_id, who=self.who, problem=handed.why)
 
@@ -72,4 +67,5 @@ class Claim:
         :param carrier: what it bound the address to, or launched for it.
         :param terminate: end that cluster, too.
         """
-        self.tenancy.perform(undo(self.speaker, launched=carrier, token=token, terminate=terminate), undoing=True)
+        program = undo(self.arrival.speaker, launched=carrier, token=token, terminate=terminate)
+        self.tenancy.perform(program, undoing=True)

@@ -77,14 +77,15 @@ class Arrival:
     """
     An owner that wants the address.
 
+    :param cluster_name: of the clusters that it launches; empty for something that was made elsewhere.
     :param handover_seconds: how long it may take from getting the lease to handing over.
     :param prewarm: among how many first places of the queue it starts its cluster early; 0 is never.
     :param wants: the cluster or instance that was made elsewhere and is to have the address; empty for a launch.
     """
 
     speaker: Speaker
-    cluster_name: str
-    handover_seconds: float
+    cluster_name: str = ""
+    handover_seconds: float = 0.0
     prewarm: int = 0
     wants: str = ""
 
@@ -245,14 +246,9 @@ class Due:
     def seconds(self, sight: Sight, limits: Limits = LIMITS) -> float:
         """Take notice of what is seen now."""
         lease, now = sight.seen.record.lease, sight.seen.now
-        if lease is None or not needs_others(sight, limits):
+        if lease is None or standing(sight, limits) not in _FOR_OTHERS:
             self._since = None
             return 0.0
         if self._since is None or self._since[0] != lease.token:
             self._since = (lease.token, now)
         return now - self._since[1]
-
-
-def needs_others(sight: Sight, limits: Limits = LIMITS) -> bool:
-    """Whether something is to be done about the lease by those who wait for it."""
-    return sight.seen.record.lease is not None and standing(sight, limits) in _FOR_OTHERS

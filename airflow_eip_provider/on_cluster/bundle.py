@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider import __version__
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.stores.dynamodb import KEY
+from airflow_eip_provider.stores.dynamodb import create_command
 from airflow_eip_provider.stores.uri import parse_uri
 
 if TYPE_CHECKING:
@@ -154,7 +154,5 @@ def _check_store(uri: str) -> None:
         raise InvalidInputError(
             f"using lock store '{uri}' from a node",
             problem="a node creates no tables",
-            remedy="leave create=true out, and let Airflow create it or do it yourself: aws dynamodb create-table"
-            f" --table-name {where.name} --billing-mode PAY_PER_REQUEST --key-schema AttributeName={KEY},KeyType=HASH"
-            f" --attribute-definitions AttributeName={KEY},AttributeType=S",
+            remedy="leave create=true out, and let Airflow create it or do it yourself: " + create_command(where.name),
         )

@@ -24,23 +24,21 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.calls import is_transient
 from airflow_eip_provider.exceptions import ElasticIpError, LeaseLostError
-from airflow_eip_provider.hooks.claim import Claim
+from airflow_eip_provider.hooks.claim import HANDOVER_PATIENCE_SECONDS, Claim
 from airflow_eip_provider.hooks.tenancy import Tenancy
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.owners import cluster_owner, digest_of, newest_try, speaker_for
 from airflow_eip_provider.lock.programs import Held
-from airflow_eip_provider.lock.sight import Due
+from airflow_eip_provider.lock.sight import Arrival, Due
 from airflow_eip_provider.lock.words import standing_of
 from airflow_eip_provider.on_cluster.aws_cli import AwsCli
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-
 log = logging.getLogger(__name__)
 
 DONE, FAILED, BUSY = 0, 1, 3
-_PATIENCE_SECONDS = 300  # for a hand-over while the store gives no answer: the address is here already
 
 
 class State:
@@ -113,7 +111,7 @@ class Lease:
         token = self._state.token
         if token is None:
             raise LeaseLostError(self._options.allocation_id, problem="it was never taken")
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + HANDOVER_PATIENCE_SECONDS
         while True:
             try:
                 self._claim.hand_over(self._tenancy.read(), token=token, carrier=self._options.cluster_id)
@@ -144,14 +142,8 @@ class Lease:
     @property
     def _claim(self) -> Claim:
         speaker = speaker_for(self._owner, try_number=self._state.try_number, nonce=self._state.nonce)
-        return Claim(
-            self._tenancy,
-            speaker,
-            self._options.allocation_id,
-            newer="a later run of this bootstrap action",
-            handover_seconds=LIMITS.surface,
-            wants=self._options.cluster_id,
-        )
+        arrival = Arrival(speaker, handover_seconds=LIMITS.surface, wants=self._options.cluster_id)
+        return Claim(self._tenancy, arrival, self._options.allocation_id, newer="a later run of this bootstrap action")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

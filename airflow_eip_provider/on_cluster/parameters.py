@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from airflow_eip_provider.exceptions import UsageError
 from airflow_eip_provider.parameters_file import read_parameters
@@ -14,7 +13,7 @@ WRONG = 2
 def main() -> int:
     """Print what the file says; exit status 2 when it is wrong."""
     try:
-        parameters = read_parameters(Path(sys.argv[1]))
+        parameters = read_parameters(sys.argv[1])
     except UsageError as error:
         print(error, file=sys.stderr)
         return WRONG

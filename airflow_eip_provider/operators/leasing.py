@@ -9,6 +9,7 @@ from airflow_eip_provider.airflow_compat import own_xcom
 from airflow_eip_provider.exceptions import AddressBusyError
 from airflow_eip_provider.hooks.claim import Claim
 from airflow_eip_provider.lock.programs import Waiting
+from airflow_eip_provider.lock.sight import Arrival
 from airflow_eip_provider.lock.words import standing_of
 from airflow_eip_provider.operators.phases import PhasedOperator, State
 from airflow_eip_provider.operators.tenancy import seen_as_hint, seen_of_hint, speaker_of
@@ -63,25 +64,16 @@ class LeasingOperator(PhasedOperator):
         state: LeasingState,
         event: dict[str, Any] | None,
         *,
-        cluster_name: str = "",
-        handover_seconds: float,
-        prewarm: int = 0,
-        wants: str = "",
         launch: Callable[[int], str] | None = None,
+        **arrival: Any,
     ) -> Seen | WatchTrigger:
         """
         Take the lease, or a place in the queue and what to wait for.
 
+        :param arrival: the fields of :class:`~airflow_eip_provider.lock.sight.Arrival` besides who speaks.
         :raises SupersededError: when a newer try is at work.
         """
-        claim = self._claim(
-            context,
-            state.nonce,
-            cluster_name=cluster_name,
-            handover_seconds=handover_seconds,
-            prewarm=prewarm,
-            wants=wants,
-        )
+        claim = self._claim(context, state.nonce, **arrival)
         waited = event["data"].get("dead_seconds", 0.0) if event else 0.0
         entered = claim.enter(dead_seconds=waited, launch=launch)
         if isinstance(entered, Waiting):
@@ -98,14 +90,12 @@ class LeasingOperator(PhasedOperator):
         context["ti"].xcom_push(key="tenancy", value={"nonce": state.nonce, "token": state.token})
 
     def _claim(self, context: Context, nonce: str | None, **arrival: Any) -> Claim:
-        speaker = speaker_of(context, nonce)
-        return Claim(
-            cast("Tenancy", self.tenancy), speaker, self.allocation_id, newer="a newer try of this task", **arrival
-        )
+        arrived = Arrival(speaker_of(context, nonce), **arrival)
+        return Claim(cast("Tenancy", self.tenancy), arrived, self.allocation_id, newer="a newer try of this task")
 
     def _wait_for_lease(self, context: Context, state: LeasingState, claim: Claim, waiting: Waiting) -> WatchTrigger:
         state.waiting_for = "lease"
-        standing = standing_of(waiting.sight, claim.speaker.owner)
+        standing = standing_of(waiting.sight, claim.arrival.speaker.owner)
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, standing)
         context["ti"].xcom_push(key="queue", value=standing.facts())
         return EipLeaseTrigger.of(claim, **self.watch(state, deadline=state.lock_deadline))

@@ -34,6 +34,14 @@ _ATTRIBUTES = [{"AttributeName": KEY, "AttributeType": "S"}]
 _CREATION = {"Delay": 2, "MaxAttempts": 60}  # a table takes some seconds
 
 
+def create_command(table: str) -> str:
+    """Return the command that creates a table for leases."""
+    return (
+        f"aws dynamodb create-table --table-name {table} --billing-mode PAY_PER_REQUEST"
+        f" --key-schema AttributeName={KEY},KeyType=HASH --attribute-definitions AttributeName={KEY},AttributeType=S"
+    )
+
+
 class DynamoDbStore(LockStore):
     """
     Keep each record in an item of its own, replaced by conditional PutItem and read consistently.
@@ -183,11 +191,7 @@ class DynamoDbStore(LockStore):
 
     @property
     def _how_to_create(self) -> str:
-        return (
-            "add create=true to the URI of the lock store, or create it: aws dynamodb create-table"
-            f" --table-name {self._table} --billing-mode PAY_PER_REQUEST --key-schema AttributeName={KEY},KeyType=HASH"
-            f" --attribute-definitions AttributeName={KEY},AttributeType=S"
-        )
+        return f"add create=true to the URI of the lock store, or create it: {create_command(self._table)}"
 
     def _explained(self, action: str) -> AbstractContextManager[None]:
         return explained(uri=self.uri, action=action, missing=self._how_to_create)

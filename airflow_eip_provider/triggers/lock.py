@@ -75,11 +75,7 @@ class EipLeaseTrigger(WatchTrigger):
         return cls(
             allocation_id=claim.allocation_id,
             lock_store=claim.tenancy.uri,
-            speaker=asdict(claim.speaker),
-            cluster_name=claim.cluster_name,
-            handover_seconds=claim.handover_seconds,
-            prewarm=claim.prewarm,
-            wants=claim.wants,
+            **asdict(claim.arrival),
             **watch,
         )
 

@@ -16,7 +16,6 @@ from airflow_eip_provider.lock.programs import undo
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-
 log = logging.getLogger(__name__)
 
 # Airflow gives a trigger's on_kill 30 seconds ([triggerer] on_kill_timeout).
