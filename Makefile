@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Compiled modules are kept, whatever the environment says: every Airflow process would compile thousands anew.
+export PYTHONDONTWRITEBYTECODE :=
 # A process for each core; one file's tests stay together, as they share what is slow to start.
 PARALLEL := --numprocesses auto --dist loadfile
 PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import JSONFileLoader, Loader
 
 from airflow_eip_provider.local_aws import LocalAws, ManualClock
 from tests.life import clocked, deferrable
-from tests.service_models import load_once
+from tests.service_models import list_once, load_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +27,7 @@ __all__ = ["clocked", "deferrable"]
 def service_models_parsed_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JSONFileLoader, "load_file", load_once)
+        patch.setattr(Loader, "list_available_services", list_once)
         yield
 
 
