@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # Compiled modules are kept, whatever the environment says: every Airflow process would compile thousands anew.
 export PYTHONDONTWRITEBYTECODE :=
-# A process for each core; one file's tests stay together, as they share what is slow to start.
-PARALLEL := --numprocesses auto --dist loadfile
+# A process for each core; one file's tests stay together, as they share what is slow to start, and slow files come first.
+PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .PHONY: setup demo test coverage compose-test chaos exits soak stress model bench mwaa matrix check format pins clean

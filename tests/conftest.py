@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 
 
 __all__ = ["clocked", "deferrable"]
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-randomly has shuffled
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Start the slow files first, or the last of them would keep one process busy while the others have nothing to do.
+
+    Those with Spark and those with Airflow processes alternate, because tests of Spark wait for each other.
+    """
+    slow = [
+        list(dict.fromkeys(item.path for item in items if item.get_closest_marker(name)))
+        for name in ("spark", "airflow")
+    ]
+    rank = {path: place for place, path in enumerate(filter(None, itertools.chain(*itertools.zip_longest(*slow))))}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session", autouse=True)
