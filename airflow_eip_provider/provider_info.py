@@ -56,6 +56,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "dynamodb://airflow-eip-leases?create=true",
                         "default": None,
                     },
+                    "grace": {
+                        "description": "For how many seconds a free address is kept for the task whose turn it is, the "
+                        "first time that its turn comes; each time that the task is passed over doubles it. It must be "
+                        "longer than Airflow usually takes to resume a deferred task: workers of MWAA take minutes to "
+                        "scale up, hence 120. ?grace= of the lock store's URI overrides it. It is stored with the "
+                        "lease and then holds for every environment that shares the address.",
+                        "type": "float",
+                        "version_added": "0.2.0",
+                        "example": "120",
+                        "default": None,
+                    },
                 },
             }
         },

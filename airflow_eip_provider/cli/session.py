@@ -14,7 +14,7 @@ from airflow_eip_provider.exceptions import InvalidInputError, MissingConnection
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
-from airflow_eip_provider.operators.tenancy import configured_lock_store
+from airflow_eip_provider.operators.tenancy import configured_lock_store, with_configured_grace
 from airflow_eip_provider.reaper.hooks import Hooks
 from airflow_eip_provider.stores.uri import parse_uri
 
@@ -105,4 +105,4 @@ def lock_store_of(options: argparse.Namespace) -> str | None:
         return None
     with reading_arguments("--lock-store"):
         parse_uri(options.lock_store)
-    return str(options.lock_store)
+    return with_configured_grace(str(options.lock_store))

@@ -102,9 +102,9 @@ def _print(status: _Status) -> None:
     if record is not None and record.queue:
         from airflow_eip_provider.lock.words import utc
 
-        rows = [(str(k), utc(e.arrived_at), e.speaker.name) for k, e in enumerate(record.queue, 1)]
+        rows = [(str(k), utc(e.arrived_at), str(e.passed), e.speaker.name) for k, e in enumerate(record.queue, 1)]
         print()
-        print_table(("QUEUE", "SINCE", "OWNER"), rows)
+        print_table(("QUEUE", "SINCE", "PASSED OVER", "OWNER"), rows)
     if record is not None and record.history:
         from airflow_eip_provider.lock.words import utc
 
@@ -127,6 +127,7 @@ def _lines(status: _Status) -> Iterator[tuple[str, str]]:
     yield "lock store", status.lock_store or "none"
     if status.sight is not None:
         yield "lease", _lease_in_words(status.sight)
+        yield "grace", f"{status.sight.seen.record.grace:g} s, doubled for who was passed over"
 
 
 def _lease_in_words(sight: Sight) -> str:
@@ -162,7 +163,7 @@ def _facts_of_lock(status: _Status) -> dict[str, Any]:
     from airflow_eip_provider.lock.words import utc
 
     if status.sight is None or status.record is None:
-        return {"lease": None, "queue": [], "history": []}
+        return {"lease": None, "grace": None, "queue": [], "history": []}
     record, lease = status.record, status.record.lease
     return {
         "lease": lease
@@ -174,7 +175,11 @@ def _facts_of_lock(status: _Status) -> dict[str, Any]:
             "carrier": lease.carrier,
             "since": utc(lease.taken_at),
         },
-        "queue": [{"owner": entry.speaker.name, "since": utc(entry.arrived_at)} for entry in record.queue],
+        "grace": record.grace,
+        "queue": [
+            {"owner": entry.speaker.name, "since": utc(entry.arrived_at), "passed": entry.passed}
+            for entry in record.queue
+        ],
         "history": [
             {
                 "token": tenancy.token,

@@ -44,7 +44,8 @@ class Claim:
         :param launch: launches a cluster that carries a token, for a start that is early.
         :raises SupersededError: when it must not speak for its owner any more.
         """
-        entered = self.tenancy.perform(enter(self.arrival, dead_seconds=dead_seconds), launch=launch)
+        program = enter(self.arrival, dead_seconds=dead_seconds, limits=self.tenancy.limits)
+        entered = self.tenancy.perform(program, launch=launch)
         if isinstance(entered, Yielded):
             raise SupersededError(self.allocation_id, problem=f"{self.newer} is at work")
         return entered

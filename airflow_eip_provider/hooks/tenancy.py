@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_eip_provider.calls import perform
@@ -66,6 +67,7 @@ class Tenancy:
         where = parse_uri(uri)
         client = client_for(where.kind, where.region)
         self.uri = uri
+        self.limits = replace(LIMITS, grace=where.grace or LIMITS.grace)
         self.store = open_store(uri, lambda *_: client)
         self._allocation_id = allocation_id
         self._ec2 = ec2

@@ -1,28 +1,36 @@
-"""A record as plain JSON, the same in every store."""
+"""
+A record as plain JSON, the same in every store.
+
+Schema 1 is the format of version 0.1.0. Schema 2 has the fields of :data:`_ADDED` besides, or is packed
+(:mod:`airflow_eip_provider.stores.records`). A field that has the value that its absence means is left out, and a
+record without any is written as schema 1. So environments that still run 0.1.0 read what they can understand, and
+refuse everything else as :class:`~airflow_eip_provider.exceptions.NewerRecordError` instead of losing a part of it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from airflow_eip_provider.exceptions import CorruptRecordError, NewerRecordError
-from airflow_eip_provider.lock.model import Record
+from airflow_eip_provider.lock.model import Entry, Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEMA = 1
+SCHEMA = 2
+_FIRST_SCHEMA = 1
+# The fields that schema 1 does not have; each has a default, which its absence means.
+_ADDED: dict[type, frozenset[str]] = {Record: frozenset({"grace"}), Entry: frozenset({"passed"})}
 
 
 def encode(record: Record) -> dict[str, Any]:
-    """Return the record as plain JSON."""
-    plain = asdict(record)
-    if record.lease is not None:
-        plain["lease"]["phase"] = record.lease.phase.value
-    return {"schema": SCHEMA, **plain}
+    """Return the record as plain JSON, of the oldest schema that can say it."""
+    plain, added = _plain(record)
+    return {"schema": SCHEMA if added else _FIRST_SCHEMA, **plain}
 
 
 def decode(plain: Mapping[str, Any], *, where: str) -> Record:
@@ -38,13 +46,43 @@ def decode(plain: Mapping[str, Any], *, where: str) -> Record:
     schema = plain.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
         raise NewerRecordError(where, schema=schema, known=SCHEMA)
-    if schema != SCHEMA:
+    if type(schema) is not int or schema < _FIRST_SCHEMA:
         raise CorruptRecordError(where, problem=f"its schema is {schema!r}, not {SCHEMA}")
     try:
         record: Record = _typed(Record, {name: value for name, value in plain.items() if name != "schema"})
     except (TypeError, ValueError, OverflowError) as error:
         raise CorruptRecordError(where, problem=str(error)) from error
     return record
+
+
+def _plain(value: Any) -> tuple[Any, bool]:
+    """Return a part of a record as plain JSON, and whether a field in it is one that schema 1 does not have."""
+    if isinstance(value, Enum):
+        return value.value, False
+    if isinstance(value, tuple):
+        parts = [_plain(part) for part in value]
+        return [part for part, _ in parts], any(added for _, added in parts)
+    if not is_dataclass(value):
+        return value, False
+    kind: Any = type(value)
+    added = False
+    plain: dict[str, Any] = {}
+    optional = _ADDED.get(kind, frozenset())
+    for name, default in _fields(kind):
+        part = getattr(value, name)
+        if name in optional:
+            if part == default:
+                continue
+            added = True
+        plain[name], inside = _plain(part)
+        added = added or inside
+    return plain, added
+
+
+@cache
+def _fields(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """Return the stored fields of a class, and their defaults."""
+    return tuple((field.name, field.default) for field in fields(kind) if field.init)
 
 
 def _typed(kind: Any, plain: Any) -> Any:
@@ -75,11 +113,13 @@ def _object(kind: Any, plain: Any) -> Any:
     types = _types(kind)
     if not isinstance(plain, dict):
         raise TypeError(f"a {kind.__name__} was expected, not {str(plain)[:60]!r}")
-    if wrong := sorted(str(name) for name in plain.keys() ^ types.keys()):
+    missing = types.keys() - plain.keys() - _ADDED.get(kind, frozenset())
+    if wrong := sorted(map(str, missing | (plain.keys() - types.keys()))):
         raise ValueError(f"a {kind.__name__} lacks, or does not have, the fields {', '.join(wrong)}")
     return kind(**{name: _typed(types[name], value) for name, value in plain.items()})
 
 
 @cache
 def _types(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+    hints = get_type_hints(kind)
+    return {name: hints[name] for name, _ in _fields(kind)}

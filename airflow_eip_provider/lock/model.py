@@ -7,7 +7,7 @@ seconds since the epoch by the lock store's own clock, never by a worker's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Optional
 
@@ -50,8 +50,8 @@ class Lease:
     """
     One owner's right to the address.
 
-    :param token: grows with every lease of this address and is never reused; given at arrival, so it is the queue's
-        order, too.
+    :param token: given at arrival, and never again: it grows with every arrival, which is the queue's order, and names
+        this lease. An entry that was passed over has a smaller one than the lease that came before its own.
     :param written_at: when the speaker last wrote it; RunJobFlow is sent soon after that or not at all.
     :param handover_by: when a lease that is still TAKEN may be closed by the next owner, if its cluster runs no step.
     :param cluster_name: what the cluster is called, by which it can be found when its id is not recorded.
@@ -81,6 +81,7 @@ class Entry:
     :param prewarmed_at: when it announced that it starts its cluster early; at most once.
     :param carrier: that cluster, once its id is known.
     :param doubtful: an earlier try may have launched a cluster that is recorded nowhere.
+    :param passed: how often somebody behind it in the queue has taken the address.
     """
 
     token: int
@@ -91,6 +92,7 @@ class Entry:
     prewarmed_at: Optional[float] = None
     carrier: Optional[str] = None
     doubtful: bool = False
+    passed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +124,20 @@ class Suspect:
     until: float
 
 
+# The grace of a record that names none: the one that version 0.1.0 had built in.
+FIRST_GRACE = 60.0
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """
     Everything that the lock knows of one address.
 
     :param issued: the last token given.
-    :param free_since: when the last lease ended; places in the queue count from there.
+    :param free_since: when the last lease ended; the turns of the queue count from there.
     :param history: the newest last, at most ``Limits.history``.
+    :param grace: seconds for which a free address is kept for a queue entry whose turn it is, the first time. Everybody
+        follows it, whatever they have configured; a writer that finds neither lease nor queue sets it anew.
     """
 
     issued: int = 0
@@ -138,24 +146,54 @@ class Record:
     queue: tuple[Entry, ...] = ()
     suspects: tuple[Suspect, ...] = ()
     history: tuple[Tenancy, ...] = ()
+    grace: float = FIRST_GRACE
+    # Made when it is first asked for: a triggerer asks one record for the places of all who wait for it.
+    _turns: Optional[dict[str, tuple[int, float]]] = field(default=None, init=False, repr=False, compare=False)
 
     def place(self, owner: str) -> int | None:
         """Return an owner's place in the queue, from 0; ``None`` when it is not in it."""
-        return next((k for k, entry in enumerate(self.queue) if entry.speaker.owner == owner), None)
+        turn = self._turn_of(owner)
+        return None if turn is None else turn[0]
+
+    def seconds_before(self, owner: str) -> float | None:
+        """
+        Return for how long a free address is kept for those before an owner: the sum of their windows.
+
+        :return: ``None`` when it is not in the queue.
+        """
+        turn = self._turn_of(owner)
+        return None if turn is None else turn[1]
+
+    def window(self, entry: Entry) -> float:
+        """Return for how long a free address is kept for an entry when its turn comes: longer after each pass."""
+        return float(self.grace * 2**entry.passed)
+
+    def _turn_of(self, owner: str) -> tuple[int, float] | None:
+        if self._turns is None:
+            turns: dict[str, tuple[int, float]] = {}
+            seconds = 0.0
+            for place, entry in enumerate(self.queue):
+                turns[entry.speaker.owner] = (place, seconds)
+                seconds += self.window(entry)
+            object.__setattr__(self, "_turns", turns)
+            return turns.get(owner)
+        return self._turns.get(owner)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """
-    The lock's times, in seconds; every environment that shares an address needs the same.
+    The lock's times, in seconds; every environment that shares an address needs the same, but for the grace.
 
-    :param grace: place *k* of the queue may take a free address from ``free_since + k * grace`` on.
+    :param grace: what a writer that finds neither lease nor queue makes the record's grace.
+    :param turns: how often a queue entry may be passed over and keep its place; the next time it leaves the queue.
     :param send: RunJobFlow is sent within this after the speaker's last write, or after another write.
     :param surface: how long after that write a RunJobFlow can still take effect and stay invisible to ListClusters.
     :param history: how many ended tenancies are kept.
     """
 
-    grace: float = 60.0
+    grace: float = 120.0
+    turns: int = 3
     send: float = 300.0
     surface: float = 900.0
     history: int = 50

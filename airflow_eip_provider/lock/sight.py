@@ -184,7 +184,7 @@ def judge(sight: Sight, arrival: Arrival, *, dead_seconds: float = 0.0, limits: 
     Decide what an owner does about what was seen.
 
     :param dead_seconds: for how long it has seen that something is to be done about the lease; those behind the first
-        of the queue leave it to those before them for one grace each.
+        of the queue leave it to those before them for the window of each.
     """
     record = sight.seen.record
     lease, speaker = record.lease, arrival.speaker
@@ -195,26 +195,29 @@ def judge(sight: Sight, arrival: Arrival, *, dead_seconds: float = 0.0, limits: 
     if entry is not None and entry.speaker != speaker:
         return Action.YIELD if speaker.yields_to(entry.speaker) else Action.REENTER
     if lease is None:
-        return _judge_free(sight, arrival, limits)
+        return _judge_free(sight, arrival)
     found = _FOR_OTHERS.get(standing(sight, limits))
-    if found is not None and (not record.queue if place is None else dead_seconds >= place * limits.grace):
+    before = record.seconds_before(speaker.owner)
+    if found is not None and (not record.queue if before is None else dead_seconds >= before):
         return found
     if entry is None or place is None:
         return Action.QUEUE
     return Action.PREWARM if _may_prewarm(sight, entry, place, arrival.prewarm) else Action.WAIT
 
 
-def _judge_free(sight: Sight, arrival: Arrival, limits: Limits) -> Action:
+def _judge_free(sight: Sight, arrival: Arrival) -> Action:
     record, place = sight.seen.record, _place(sight)
-    turn = turn_at(record, arrival.speaker.owner, limits)
+    turn = turn_at(record, arrival.speaker.owner)
     is_turn = turn is not None and sight.seen.now >= turn
     # What has the address already waits for nobody: nobody else could have it before.
     if is_turn and (place.is_free or place.left or arrival.wants in place.carriers):
         return Action.TAKE
     if record.place(arrival.speaker.owner) is None:
         return Action.QUEUE
+    if not (is_turn and place.live):
+        return Action.WAIT
     left_behind = any(Mark(left.token, left.owner) == place.mark for left in record.suspects)
-    return Action.SWEEP if is_turn and place.live and left_behind else Action.WAIT
+    return Action.SWEEP if left_behind else Action.WAIT
 
 
 def _judge_own(sight: Sight, lease: Lease, speaker: Speaker, limits: Limits) -> Action:

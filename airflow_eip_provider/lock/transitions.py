@@ -7,6 +7,14 @@ it had taken effect, nothing changes.
 
 A lease is FREE (there is none), TAKEN (its owner launches and binds a cluster), HELD (handed over) or CLOSING (no step
 may start any more). Time enters as a number and decides about one thing only: whose turn it is at a free address.
+
+Fairness. A free address is kept for the first entry of the queue for its *window*, then also for the second for its
+window, and so on. The window of an entry that was passed over k times (an entry behind it took the address) is
+``grace * 2**k`` seconds, and the entry keeps its place. So a waiter whose task takes the address within
+``grace * 2**k`` seconds of its turn is passed over at most k times. After ``Limits.turns`` passes the next one removes
+the entry, so an entry of a task that is gone costs the others ``grace * (2**(turns + 1) - 1)`` seconds in all, spread
+over as many leases, and not more. With a grace of 120 s and 3 turns the windows are 2, 4, 8 and 16 minutes: longer than
+Airflow takes to resume a deferred task even while its workers scale up.
 """
 
 from __future__ import annotations
@@ -172,12 +180,12 @@ def step(record: Record, event: Event, now: float, limits: Limits = LIMITS) -> R
     return after
 
 
-def turn_at(record: Record, owner: str, limits: Limits = LIMITS) -> float | None:
+def turn_at(record: Record, owner: str) -> float | None:
     """Return from when on an owner may take a free address; ``None`` when it must queue first."""
-    place = record.place(owner)
-    if place is None:
+    before = record.seconds_before(owner)
+    if before is None:
         return None if record.queue else record.free_since
-    return record.free_since + place * limits.grace
+    return record.free_since + before
 
 
 def _superseded(speaker: Speaker, by: Speaker) -> Refused:
@@ -202,15 +210,15 @@ def _take(record: Record, event: Take, now: float, limits: Limits) -> Record | R
         handover_by=now + event.handover_seconds,
         cluster_name=event.cluster_name,
     )
-    return replace(record, issued=lease.token, lease=lease, suspects=_open(record, now))
+    return replace(record, issued=lease.token, lease=lease, suspects=_open(record, now), grace=limits.grace)
 
 
 def _take_in_turn(record: Record, event: Take, place: int, now: float, limits: Limits) -> Record | Refused:
     entry = record.queue[place]
     if entry.speaker != event.speaker:
         return _superseded(event.speaker, entry.speaker)
-    turn = record.free_since + place * limits.grace
-    if now < turn:
+    turn = turn_at(record, event.speaker.owner)
+    if turn is not None and now < turn:
         return Refused(f"place {place} of the queue has its turn in {turn - now:.0f} s")
     lease = Lease(
         token=entry.token,
@@ -223,10 +231,13 @@ def _take_in_turn(record: Record, event: Take, place: int, now: float, limits: L
         carrier=entry.carrier,
         doubtful=entry.doubtful or (entry.prewarmed_at is not None and entry.carrier is None),
     )
-    # Those before it did not come when it was their turn. Alive, they queue again; what they started is swept.
-    skipped = [_left_by(before, now, limits) for before in record.queue[:place] if before.prewarmed_at is not None]
-    suspects = (*_open(record, now), *skipped)
-    return replace(record, lease=lease, queue=record.queue[place + 1 :], suspects=suspects)
+    # Those before it did not take the address in their window. They keep their places, and what they started early,
+    # until they have had all their turns: then the entry leaves, and what it started is swept.
+    passed, behind = record.queue[:place], record.queue[place + 1 :]
+    kept = tuple(replace(before, passed=before.passed + 1) for before in passed if before.passed < limits.turns)
+    gone = [before for before in passed if before.passed >= limits.turns]
+    left = [_left_by(before, now, limits) for before in gone if before.prewarmed_at is not None]
+    return replace(record, lease=lease, queue=(*kept, *behind), suspects=(*_open(record, now), *left))
 
 
 def _queue(record: Record, event: Queue, now: float, limits: Limits) -> Record | Refused:
@@ -244,7 +255,8 @@ def _queue(record: Record, event: Queue, now: float, limits: Limits) -> Record |
         cluster_name=event.cluster_name,
         handover_seconds=event.handover_seconds,
     )
-    return replace(record, issued=entry.token, queue=(*record.queue, entry))
+    grace = record.grace if record.lease or record.queue else limits.grace
+    return replace(record, issued=entry.token, queue=(*record.queue, entry), grace=grace)
 
 
 def _reenter(record: Record, event: Reenter, now: float, limits: Limits) -> Record | Refused:
@@ -367,7 +379,14 @@ def _with_entry(record: Record, place: int, entry: Entry) -> Record:
 
 
 TABLE: tuple[Row, ...] = (
-    Row(Take, _take, (FREE,), "taken", "anyone", "nobody queues, or it is this place's turn: free_since + k * grace"),
+    Row(
+        Take,
+        _take,
+        (FREE,),
+        "taken",
+        "anyone",
+        "nobody queues, or free_since + the windows before it have passed",
+    ),
     Row(Queue, _queue, _ANY, SAME, "anyone", "neither holds nor queues"),
     Row(Reenter, _reenter, _ANY, SAME, "a try of the holder or of a queue entry", "no newer try speaks; not closing"),
     Row(Prewarm, _prewarm, _LEASED, SAME, "a queue entry", "among the first places; no more at a time than places"),

@@ -77,6 +77,8 @@ class LeasingOperator(PhasedOperator):
         waited = event["data"].get("dead_seconds", 0.0) if event else 0.0
         entered = claim.enter(dead_seconds=waited, launch=launch)
         if isinstance(entered, Waiting):
+            if event is None:
+                self._note_grace(claim, entered)
             return self._wait_for_lease(context, state, claim, entered)
         lease = cast("Lease", entered.seen.record.lease)
         self.log.info("The lease of Elastic IP %s is this task's, token %s", self.allocation_id, lease.token)
@@ -92,6 +94,18 @@ class LeasingOperator(PhasedOperator):
     def _claim(self, context: Context, nonce: str | None, **arrival: Any) -> Claim:
         arrived = Arrival(speaker_of(context, nonce), **arrival)
         return Claim(cast("Tenancy", self.tenancy), arrived, self.allocation_id, newer="a newer try of this task")
+
+    def _note_grace(self, claim: Claim, waiting: Waiting) -> None:
+        """Log that the record's grace is not the one that is configured here: the record's holds for everybody."""
+        configured, agreed = claim.tenancy.limits.grace, waiting.sight.seen.record.grace
+        if configured != agreed:
+            self.log.info(
+                "A free Elastic IP %s is kept %.0f s for whose turn it is, as its record says; %.0f s, which are "
+                "configured here, apply when the queue has been empty",
+                self.allocation_id,
+                agreed,
+                configured,
+            )
 
     def _wait_for_lease(self, context: Context, state: LeasingState, claim: Claim, waiting: Waiting) -> WatchTrigger:
         state.waiting_for = "lease"

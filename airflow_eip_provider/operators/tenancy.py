@@ -12,7 +12,7 @@ from airflow_eip_provider.lock.codec import decode, encode
 from airflow_eip_provider.lock.model import Speaker
 from airflow_eip_provider.lock.store import Seen
 from airflow_eip_provider.operators.owner import Owner
-from airflow_eip_provider.stores.uri import parse_uri
+from airflow_eip_provider.stores.uri import parse_uri, with_grace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +30,23 @@ UNSET: Any = Unset.UNSET
 
 
 def configured_lock_store() -> str | None:
-    """Return ``[eip] lock_store``; ``None`` when it is not set."""
-    return conf.get("eip", "lock_store", fallback=None) or None
+    """
+    Return ``[eip] lock_store``, with the grace of ``[eip] grace``; ``None`` when it is not set.
+
+    :raises InvalidInputError: for a malformed URI or grace.
+    """
+    uri = conf.get("eip", "lock_store", fallback=None)
+    return with_configured_grace(uri) if uri else None
+
+
+def with_configured_grace(uri: str) -> str:
+    """
+    Return the URI of a lock store with the grace of ``[eip] grace``, unless it names one or that is not set.
+
+    :raises InvalidInputError: for a malformed URI or grace.
+    """
+    grace = conf.get("eip", "grace", fallback=None)
+    return with_grace(uri, str(grace)) if grace else uri
 
 
 def lock_store_uri(given: Any) -> str | None:
@@ -43,6 +58,7 @@ def lock_store_uri(given: Any) -> str | None:
     uri = configured_lock_store() if given is UNSET else given
     if not uri:
         return None
+    uri = with_configured_grace(str(uri))
     parse_uri(uri)
     if not conf.get("eip", "environment", fallback=None):
         raise InvalidInputError(
@@ -50,7 +66,7 @@ def lock_store_uri(given: Any) -> str | None:
             problem="[eip] environment is not set, and two environments with the same DAGs would be taken for one",
             remedy="set it in airflow.cfg (AIRFLOW__EIP__ENVIRONMENT) to a name that no other environment has",
         )
-    return str(uri)
+    return uri
 
 
 def speaker_of(context: Context, nonce: str | None = None) -> Speaker:

@@ -24,10 +24,11 @@ _NAMES = {
     "dynamodb": ("table", re.compile(r"[A-Za-z0-9_.-]{3,255}")),
     "s3": ("bucket", re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")),
 }
-_OPTIONS = {"dynamodb": ("region", "create"), "s3": ("region",)}
+_OPTIONS = {"dynamodb": ("region", "create", "grace"), "s3": ("region", "grace")}
+_LONGEST_GRACE = 86_400
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
 _FORMS = (
-    "write dynamodb://TABLE?region=eu-west-1&create=true or s3://BUCKET/PREFIX?region=eu-west-1;"
+    "write dynamodb://TABLE?region=eu-west-1&create=true&grace=120 or s3://BUCKET/PREFIX?region=eu-west-1&grace=120;"
     " the options and the prefix may be left out"
 )
 
@@ -42,6 +43,7 @@ class StoreUri:
     :param prefix: what the keys in the bucket begin with; empty for a table.
     :param region: ``None`` for the connection's own.
     :param create: whether a missing table is created.
+    :param grace: the grace in seconds of records that this environment starts; ``None`` when the URI names none.
     """
 
     kind: Kind
@@ -49,6 +51,7 @@ class StoreUri:
     prefix: str = ""
     region: str | None = None
     create: bool = False
+    grace: float | None = None
 
 
 def parse_uri(uri: str) -> StoreUri:
@@ -78,7 +81,32 @@ def parse_uri(uri: str) -> StoreUri:
     if parts.fragment:
         raise _wrong(uri, f"it has a fragment, '#{parts.fragment}'")
     options = _options(uri, kind, given)
-    return StoreUri(kind, parts.netloc, prefix, options.get("region"), options.get("create") == "true")
+    grace = parse_grace(uri, options["grace"]) if "grace" in options else None
+    return StoreUri(kind, parts.netloc, prefix, options.get("region"), options.get("create") == "true", grace)
+
+
+def parse_grace(uri: str, text: str) -> float:
+    """
+    Read a grace.
+
+    :param uri: of the lock store that it is for.
+    :raises InvalidInputError: when it is no number of seconds from 1 to a day.
+    """
+    if not re.fullmatch(r"\d{1,5}(\.\d+)?", text) or not 1 <= float(text) <= _LONGEST_GRACE:
+        raise _wrong(uri, f"grace is {text!r}, not a number of seconds from 1 to {_LONGEST_GRACE}")
+    return float(text)
+
+
+def with_grace(uri: str, text: str) -> str:
+    """
+    Return the URI of a lock store with this grace, or as it is when it names one.
+
+    :raises InvalidInputError: for a malformed URI or grace.
+    """
+    if parse_uri(uri).grace is not None:
+        return uri
+    parse_grace(uri, text)
+    return f"{uri}{'&' if '?' in uri else '?'}grace={text}"
 
 
 def open_store(uri: str, client_for: Callable[[Kind, str | None], Any] | None) -> LockStore:

@@ -207,12 +207,14 @@ def test_status_shows_holder_queue_and_history(elsewhere: Elsewhere, queue: Queu
     facts = elsewhere.about("status").result
     assert (facts["job_flow_id"], facts["free"], facts["cluster"]["state"]) == (job_flow_id, False, "WAITING")
     assert facts["lease"].items() >= {"owner": owner, "phase": "held", "standing": "alive", "token": 2}.items()
-    assert [entry["owner"] for entry in facts["queue"]] == ["testing/daily/run-1/create/-1"]
+    assert [(entry["owner"], entry["passed"]) for entry in facts["queue"]] == [("testing/daily/run-1/create/-1", 0)]
+    assert facts["grace"] == 120
     assert [(t["token"], t["owner"], t["why"]) for t in facts["history"]] == [(1, owner, "released by hand")]
     said = elsewhere.about("status", json=False)
     assert said.status == 0
     lines = said.out.splitlines()
     assert f"cluster     {job_flow_id} (daily) is WAITING" in lines
+    assert "grace       120 s, doubled for who was passed over" in lines
     assert "steps       none is running or pending" in lines
     assert any(line.startswith(f"lease       held by '{owner}' on {job_flow_id} since ") for line in lines)
     assert any(line.startswith("1      20") and line.endswith("testing/daily/run-1/create/-1") for line in lines)

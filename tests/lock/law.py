@@ -18,7 +18,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.owners: dict[int, str] = {}
-        self.last_leased = 0
+        self.leased: set[int] = set()
 
     def enter(self, before: Record, after: Record) -> None:
         """Check one change, and remember it."""
@@ -39,17 +39,21 @@ class Ledger:
         if after.lease is None:
             return
         if before.lease is None:
-            assert after.lease.token > self.last_leased, "tokens grow with the leases"
-            self.last_leased = after.lease.token
+            assert after.lease.token not in self.leased, "a token is leased once"
+            passed = {entry.token for entry in before.queue if entry.passed}
+            assert after.lease.token > max(self.leased, default=0) or after.lease.token in passed, "in order of arrival"
+            self.leased.add(after.lease.token)
         else:
             assert after.lease.token == before.lease.token, "a lease ends before the next begins"
 
 
 def check_order(record: Record) -> None:
-    """Check that the queue is in the order of its tokens, behind the lease and before what is still to be issued."""
+    """Check that the queue is in the order of its tokens: behind the lease, but for those that were passed over."""
     leased = [record.lease.token] if record.lease else []
-    tokens = [*leased, *(entry.token for entry in record.queue)]
+    tokens = [*leased, *(entry.token for entry in record.queue if not entry.passed)]
+    assert all(left < right for left, right in pairwise(tokens)), "nobody is before who came earlier"
+    tokens = [entry.token for entry in record.queue]
     assert all(left < right for left, right in pairwise(tokens)), "the queue is in the order of its tokens"
-    assert all(token <= record.issued for token in tokens), "no token is in use before it is issued"
-    ended = [tenancy.token for tenancy in record.history]
-    assert all(left < right for left, right in pairwise(ended)), "history is in the order of the leases"
+    assert all(token <= record.issued for token in [*leased, *tokens]), "no token is in use before it is issued"
+    ended = [(tenancy.ended_at, tenancy.taken_at) for tenancy in record.history]
+    assert all(left <= right for left, right in pairwise(ended)), "history is in the order of the leases"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -21,7 +21,8 @@ _PLAIN = {
 def values(kind: Any) -> st.SearchStrategy[Any]:
     """Return every value of a type that the model uses."""
     if is_dataclass(kind):
-        return st.builds(kind, **{name: values(hint) for name, hint in get_type_hints(kind).items()})
+        hints = get_type_hints(kind)
+        return st.builds(kind, **{field.name: values(hints[field.name]) for field in fields(kind) if field.init})
     if get_origin(kind) is Union:
         return st.none() | values(get_args(kind)[0])
     if get_origin(kind) is tuple:
@@ -38,7 +39,8 @@ FULL = Record(
     issued=4,
     lease=Lease(2, SPEAKER, Phase.HELD, 10.5, 11.0, 20.0, "daily", carrier="j-1"),
     free_since=9.0,
-    queue=(Entry(4, SPEAKER, 12.0, "other", 600.0, prewarmed_at=13.0, carrier="j-2"),),
+    queue=(Entry(4, SPEAKER, 12.0, "other", 600.0, prewarmed_at=13.0, carrier="j-2", passed=1),),
     suspects=(Suspect(1, "0af1", "daily", keep="j-0", until=100.0),),
     history=(Tenancy(1, "dag.task", "j-0", 1.0, 9.0, "released"),),
+    grace=90.0,
 )

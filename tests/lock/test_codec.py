@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,6 +43,7 @@ def spoilt(path: Path, value: Any) -> dict[str, Any]:
     return there
 
 
+ADDED = ("grace", "passed")
 ALL_PATHS = [path for path in paths(plain()) if path != ("schema",)]
 OBJECTS = [path for path in ALL_PATHS if path[-1] in {"lease", "speaker", 0}]
 TIMES = ["taken_at", "written_at", "handover_by", "arrived_at", "ended_at", "until", "free_since"]
@@ -69,7 +71,7 @@ def test_a_missing_and_an_unknown_field_are_errors(path):
     inner = there
     for name in path:
         inner = inner[name]
-    for field in [name for name in inner if name != "schema"]:
+    for field in [name for name in inner if name not in {"schema", *ADDED}]:
         whole = copy.deepcopy(inner)
         del inner[field]
         with pytest.raises(CorruptRecordError, match=field):
@@ -120,3 +122,33 @@ def test_no_schema_is_no_record(schema):
 
 def test_what_is_stored_shows_a_phase_as_a_word():
     assert plain()["lease"]["phase"] == "held"
+
+
+FIRST_SCHEMA = """{"schema": 1, "issued": 3, "lease": {"token": 2, "speaker": {"owner": "a1b2", "name": "dag.task",
+"try_number": 2, "nonce": "n"}, "phase": "taken", "taken_at": 10.5, "written_at": 11.0, "handover_by": 20.0,
+"cluster_name": "daily", "carrier": null, "doubtful": true, "doomed": false}, "free_since": 9.0, "queue":
+[{"token": 3, "speaker": {"owner": "c3d4", "name": "dag.other", "try_number": 1, "nonce": "m"}, "arrived_at":
+12.0, "cluster_name": "other", "handover_seconds": 600.0, "prewarmed_at": 13.0, "carrier": null, "doubtful":
+false}], "suspects": [{"token": 1, "owner": "0af1", "cluster_name": "daily", "keep": "j-0", "until": 100.0}],
+"history": [{"token": 1, "owner": "dag.task", "carrier": "j-0", "taken_at": 1.0, "ended_at": 9.0, "why":
+"released"}]}"""
+
+
+def test_a_record_of_the_previous_version_is_read_and_written_back_as_it_was():
+    stored = json.loads(FIRST_SCHEMA)
+    record = decode(stored, where=WHERE)
+    assert (record.grace, record.queue[0].passed) == (60, 0), "what the previous version had built in"
+    assert encode(record) == stored, "the previous version can read it again"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        replace(decode(json.loads(FIRST_SCHEMA), where=WHERE), grace=120.0),
+        replace(FULL, grace=60.0),
+    ],
+    ids=["another grace", "an entry that was passed over"],
+)
+def test_what_the_previous_version_cannot_say_is_of_a_schema_that_it_refuses_by_name(record):
+    assert encode(record)["schema"] == 2
+    assert decode(encode(record), where=WHERE) == record

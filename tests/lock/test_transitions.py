@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lock.transitions import Event
 
 NOW = 1_000_000.0
-LIMITS = Limits(grace=60, surface=900, history=2)
+LIMITS = Limits(grace=60, turns=2, surface=900, history=2)
 
 
 def speaker(owner: str, try_number: int = 1, nonce: str = "n") -> Speaker:
@@ -152,7 +152,7 @@ def test_a_place_has_its_turn_at_one_moment_and_not_before(place):
     waiting = [speaker(name) for name in "bcde"]
     record = after(*map(queue, waiting), Release(1, None, "done"), start=HELD)
     turn = record.free_since + place * LIMITS.grace
-    assert turn_at(record, waiting[place].owner, LIMITS) == turn
+    assert turn_at(record, waiting[place].owner) == turn
     if place:
         early = step(record, take(waiting[place]), math.nextafter(turn, 0), LIMITS)
         assert isinstance(early, Refused)
@@ -160,12 +160,64 @@ def test_a_place_has_its_turn_at_one_moment_and_not_before(place):
     taken = after(take(waiting[place]), start=record, now=turn)
     assert taken.lease
     assert taken.lease.token == 2 + place
-    assert [entry.speaker for entry in taken.queue] == waiting[place + 1 :]
+    assert [entry.speaker for entry in taken.queue] == waiting[:place] + waiting[place + 1 :]
+    assert [entry.passed for entry in taken.queue] == [1] * place + [0] * (3 - place)
+
+
+def passed_over(times: int) -> Record:
+    """Return a free record in which B was passed over so often, by as many owners that came later."""
+    record = FREE_QUEUED
+    for number in range(times):
+        late = speaker(f"late{number}")
+        record = after(queue(late), start=record)
+        record = after(take(late), start=record, now=turn_at(record, late.owner))
+        record = after(Release(record.lease.token, None, "done"), start=record)
+    return record
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_an_entry_that_is_passed_over_keeps_its_place_and_has_twice_the_time_at_its_next_turn(times):
+    record = after(queue(C), start=passed_over(times))
+    assert [(entry.speaker, entry.passed) for entry in record.queue] == [(B, times), (C, 0)]
+    assert turn_at(record, C.owner) == record.free_since + LIMITS.grace * 2**times
+    early = step(record, take(C), math.nextafter(turn_at(record, C.owner), 0), LIMITS)
+    assert isinstance(early, Refused)
+    taken = after(take(B), start=record)
+    assert (taken.lease.token, [entry.speaker for entry in taken.queue]) == (2, [C])
+
+
+def test_after_its_last_turn_an_entry_that_is_passed_over_leaves():
+    record = after(queue(C), start=passed_over(LIMITS.turns))
+    taken = after(take(C), start=record, now=turn_at(record, C.owner))
+    assert taken.place(B.owner) is None
+    assert after(queue(B), start=taken).place(B.owner) == 0, "and may come again, as the last"
+
+
+def test_an_entry_that_is_passed_over_keeps_the_cluster_that_it_started_early():
+    record = after(Prewarmed(B, "j-2"), queue(C), Release(1, None, "done"), start=WARMING)
+    record = after(take(C), start=record, now=NOW + LIMITS.grace)
+    assert record.suspects == ()
+    record = after(Release(3, None, "done"), take(B), start=record)
+    assert (record.lease.token, record.lease.carrier, record.lease.doubtful) == (2, "j-2", False)
+
+
+def test_the_grace_of_a_record_is_what_its_first_writer_has_configured_and_holds_until_nobody_is_left():
+    other = replace(LIMITS, grace=10)
+    assert EMPTY.grace == 60, "a record of the previous version names none, and had 60 built in"
+    assert step(EMPTY, take(), NOW, other).grace == 10
+    assert step(EMPTY, queue(), NOW, other).grace == 10
+    leased = step(HELD, queue(), NOW, other)
+    assert leased.grace == LIMITS.grace, "the holder's holds"
+    queued = step(FREE_QUEUED, queue(C), NOW, other)
+    assert queued.grace == LIMITS.grace, "that of those who wait holds"
+    assert turn_at(queued, C.owner) == queued.free_since + LIMITS.grace
+    assert step(queued, take(B), NOW, other).grace == LIMITS.grace
+    assert step(FREED, take(C), NOW, other).grace == 10
 
 
 def test_who_does_not_queue_has_a_turn_only_where_nobody_does():
-    assert turn_at(FREED, "z", LIMITS) == FREED.free_since
-    assert turn_at(FREE_QUEUED, "z", LIMITS) is None
+    assert turn_at(FREED, "z") == FREED.free_since
+    assert turn_at(FREE_QUEUED, "z") is None
 
 
 def test_a_lease_takes_over_what_its_queue_entry_had():
@@ -189,9 +241,11 @@ def test_a_retry_makes_a_launch_doubtful_and_the_same_process_does_not():
     assert after(Reenter(B2), start=QUEUED).queue[0].doubtful
 
 
-def test_who_is_skipped_leaves_what_it_started_to_be_swept():
+def test_who_leaves_after_its_last_turn_leaves_what_it_started_to_be_swept():
     record = after(queue(C), Release(1, None, "done"), start=WARMING)
-    late = NOW + LIMITS.grace
+    [entry, last] = record.queue
+    record = replace(record, queue=(replace(entry, passed=LIMITS.turns), last))
+    late = NOW + LIMITS.grace * 2**LIMITS.turns
     taken = after(take(C), start=record, now=late)
     assert taken.suspects == (Suspect(2, B.owner, "daily", keep=None, until=late + LIMITS.surface),)
 

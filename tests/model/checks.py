@@ -8,7 +8,7 @@ from airflow_eip_provider.lock.model import Phase
 from tests.model.world import LIMITS, ViolationError
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lock.model import Lease, Record, Speaker
+    from airflow_eip_provider.lock.model import Entry, Lease, Record, Speaker
     from airflow_eip_provider.lock.requests import Launch
     from airflow_eip_provider.lock.store import Seen
     from tests.model.world import Actor, Cluster, World
@@ -44,7 +44,7 @@ def check_write(world: World, actor: Actor, after: Record) -> None:
     before, lease = world.record.lease, after.lease
     if before is None:
         if lease is not None:
-            _check_take(world, lease)
+            _check_take(world, lease, after)
     elif lease is None:
         if before.speaker.owner != actor.owner:
             _check_takeover(world, before)
@@ -54,7 +54,7 @@ def check_write(world: World, actor: Actor, after: Record) -> None:
         _check_try(actor, before)
 
 
-def _check_take(world: World, lease: Lease) -> None:
+def _check_take(world: World, lease: Lease, after: Record) -> None:
     record, owner = world.record, lease.speaker.owner
     last = record.queue[0].token - 1 if record.queue else record.issued
     if lease.token <= last:
@@ -62,8 +62,29 @@ def _check_take(world: World, lease: Lease) -> None:
     place = record.place(owner)
     if place is None and record.queue:
         raise ViolationError(f"order: {owner} takes the lease past the queue")
-    if place and world.now < record.free_since + place * LIMITS.grace:
+    if place is None:
+        return
+    before = record.queue[:place]
+    if world.now < record.free_since + sum(record.grace * 2**entry.passed for entry in before):
         raise ViolationError(f"order: {owner} takes the lease before its turn")
+    _check_passed(before, after)
+
+
+def _check_passed(before: tuple[Entry, ...], after: Record) -> None:
+    """Check that who is passed over keeps its place, its cluster and a count of it, and not for ever."""
+    for entry in before:
+        still = next((e for e in after.queue if e.token == entry.token), None)
+        if still is None and entry.passed < LIMITS.turns:
+            raise ViolationError(f"fairness: {entry.speaker.owner} was passed over and lost its place")
+        if still is None:
+            continue
+        if still.passed != entry.passed + 1 or still.passed > LIMITS.turns:
+            raise ViolationError(f"fairness: passing over {entry.speaker.owner} is not counted, or has no end")
+        if (still.prewarmed_at, still.carrier) != (entry.prewarmed_at, entry.carrier):
+            raise ViolationError(f"fairness: {entry.speaker.owner} was passed over and lost its cluster")
+    kept = [e.token for e in after.queue]
+    if kept != sorted(kept):
+        raise ViolationError("fairness: the queue is no longer in the order of arrival")
 
 
 def _check_takeover(world: World, lease: Lease) -> None:

@@ -213,12 +213,12 @@ def token_again(record: Any, event: Any, now: float, limits: Any) -> Any:
     return replace(after, lease=replace(after.lease, token=1))
 
 
-def only_the_first(record: Any, owner: str, limits: Any = LIMITS) -> float | None:
+def only_the_first(record: Any, owner: str) -> float | None:
     place = record.place(owner)
     return (None if record.queue else record.free_since) if place is None else record.free_since + 1e6 * bool(place)
 
 
-def no_grace(record: Any, owner: str, limits: Any = LIMITS) -> float | None:
+def no_grace(record: Any, owner: str) -> float | None:
     return None if record.place(owner) is None and record.queue else record.free_since
 
 

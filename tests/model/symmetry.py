@@ -104,7 +104,8 @@ def renamed(thing: Any, names: Mapping[str, str]) -> Any:
     if isinstance(thing, tuple):
         return tuple(renamed(part, names) for part in thing)
     if is_dataclass(thing) and not isinstance(thing, type):
-        return type(thing)(**{field.name: renamed(getattr(thing, field.name), names) for field in fields(thing)})
+        stored = [field.name for field in fields(thing) if field.init]
+        return type(thing)(**{name: renamed(getattr(thing, name), names) for name in stored})
     return thing
 
 

@@ -13,9 +13,9 @@ from airflow_eip_provider.lock.model import Limits, Record
 from airflow_eip_provider.lock.requests import Carrier, Mark, Place
 from airflow_eip_provider.lock.store import Seen
 
-LIMITS = Limits(grace=1, send=1, surface=2, history=1)
+LIMITS = Limits(grace=1, turns=1, send=1, surface=2, history=1)
 HANDOVER_TICKS = 3
-NO_RECORD = Record()
+NO_RECORD = Record(grace=1)
 
 
 class ViolationError(Exception):

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+from airflow_eip_provider.lock.model import LIMITS
 from tests.life import Task
 
 READS = ("GetItem", "GetObject")
@@ -14,6 +15,11 @@ WRITES = ("PutItem", "PutObject")
 
 def store_calls(aws: Any) -> Counter[str]:
     return Counter(event["operation"] for event in aws.events.calls() if event["operation"] in READS + WRITES)
+
+
+def waiting(entry: Any) -> str:
+    """Return the DAG that a queue entry is of."""
+    return str(entry.speaker.name.split("/")[1])
 
 
 def test_an_uncontended_tenancy_costs_three_writes_and_a_read_a_task(
@@ -77,7 +83,9 @@ def test_blocking_and_deferred_waits_share_one_queue(clocked, leased, create_ope
     assert blocking.ti.xcoms["static_ip"]["token"] == 2
 
 
-def test_a_dead_waiter_costs_those_behind_it_one_grace(clocked, leased, ended, queue, record):
+def test_a_dead_waiter_costs_those_behind_it_one_grace_and_keeps_its_place_for_now(
+    clocked, leased, ended, queue, record
+):
     holder, dead, alive = leased("holder"), leased("dead"), leased("alive")
     holder.start()
     queue.until(lambda: holder.ended, holder)
@@ -86,23 +94,56 @@ def test_a_dead_waiter_costs_those_behind_it_one_grace(clocked, leased, ended, q
     ended(holder.result)
     freed = record().free_since
     queue.until(lambda: alive.ti.xcoms.get("job_flow_id") is not None, alive)
-    assert 60 <= record().lease.taken_at - freed <= 60 + 2 * 15
-    assert record().queue == ()
+    assert LIMITS.grace <= record().lease.taken_at - freed <= LIMITS.grace + 2 * 15
+    assert [(waiting(entry), entry.passed) for entry in record().queue] == [("dead", 1)]
 
 
-def test_a_waiter_that_was_passed_over_queues_again(clocked, leased, ended, queue, record):
-    holder, slow, quick = leased("holder"), leased("slow"), leased("quick")
+def test_a_waiter_that_was_passed_over_keeps_its_place_before_those_that_come_later(
+    clocked, leased, ended, queue, record
+):
+    holder, slow, quick, later = leased("holder"), leased("slow"), leased("quick"), leased("later")
     holder.start()
     queue.until(lambda: holder.ended, holder)
     slow.start()
     quick.start()
     ended(holder.result)
     queue.until(lambda: quick.ended, quick)
-    queue.pass_time(30, slow)
-    assert [entry.speaker.name.split("/")[1] for entry in record().queue] == ["slow"]
+    later.start()
+    assert [waiting(entry) for entry in record().queue] == ["slow", "later"]
     ended(quick.result)
-    queue.until(lambda: slow.ended, slow)
+    window = 2 * LIMITS.grace  # twice as long as the first time
+    queue.pass_time(record().free_since + window - 30 - clocked.clock.now().timestamp(), later)
+    assert not later.ti.xcoms.get("job_flow_id")
+    queue.until(lambda: slow.ended, slow, later)
     assert slow.error is None
+    assert slow.ti.xcoms["static_ip"]["token"] == 2
+    assert [waiting(entry) for entry in record().queue] == ["later"]
+
+
+def test_the_first_writer_decides_on_the_grace_and_others_say_that_theirs_does_not_count(
+    leased, lock_store, queue, record, monkeypatch, logged
+):
+    holder = leased("holder", lock_store=f"{lock_store}{'&' if '?' in lock_store else '?'}grace=300")
+    holder.start()
+    queue.until(lambda: holder.ended, holder)
+    assert record().grace == 300
+    monkeypatch.setenv("AIRFLOW__EIP__GRACE", "45")
+    waits = leased("waits")
+    waits.start()
+    queue.pass_time(120, waits)
+    assert record().grace == 300
+    said = "is kept 300 s for whose turn it is, as its record says; 45 s, which are configured here"
+    assert logged().count(said) == 1
+
+
+def test_a_grace_that_is_no_number_of_seconds_is_refused_before_anything_changes(
+    leased, assert_nothing_changed, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__EIP__GRACE", "two minutes")
+    task = leased("first")
+    task.start()
+    assert "grace is 'two minutes', not a number of seconds from 1 to 86400" in str(task.error)
+    assert_nothing_changed()
 
 
 def test_a_wait_that_is_too_long_leaves_the_queue_and_names_the_holder(leased, queue, record):

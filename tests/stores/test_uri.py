@@ -8,7 +8,7 @@ from airflow_eip_provider.calls import Call
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
 from airflow_eip_provider.stores.s3 import S3Store
-from airflow_eip_provider.stores.uri import StoreUri, open_store, parse_uri
+from airflow_eip_provider.stores.uri import StoreUri, open_store, parse_uri, with_grace
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,8 @@ from airflow_eip_provider.stores.uri import StoreUri, open_store, parse_uri
         ),
         ("dynamodb://locks?create=false", StoreUri("dynamodb", "locks")),
         ("dynamodb://locks?region=us-gov-west-1", StoreUri("dynamodb", "locks", region="us-gov-west-1")),
+        ("dynamodb://locks?grace=90", StoreUri("dynamodb", "locks", grace=90.0)),
+        ("s3://lock-records/a?grace=2.5", StoreUri("s3", "lock-records", "a", grace=2.5)),
         ("s3://lock-records", StoreUri("s3", "lock-records")),
         ("s3://lock-records/", StoreUri("s3", "lock-records")),
         ("s3://lock.records/a/b/?region=eu-west-1", StoreUri("s3", "lock.records", "a/b", "eu-west-1")),
@@ -50,6 +52,12 @@ def test_both_forms(uri, parts):
         ("dynamodb://locks?region=Ireland", "'Ireland' is no region"),
         ("dynamodb://locks?create=yes", "create is 'yes'"),
         ("dynamodb://locks?create", "it is no URI"),
+        ("dynamodb://locks?grace=", "grace is ''"),
+        ("dynamodb://locks?grace=2m", "grace is '2m'"),
+        ("dynamodb://locks?grace=-1", "grace is '-1'"),
+        ("dynamodb://locks?grace=0.5", "grace is '0.5'"),
+        ("dynamodb://locks?grace=86401", "grace is '86401'"),
+        ("dynamodb://locks?grace=nan", "grace is 'nan'"),
         ("s3:///prefix", "'' is no name of a bucket"),
         ("s3://Lock_Records", "'Lock_Records' is no name of a bucket"),
         ("s3://lock-records/a?create=true", "s3:// has no option 'create'"),
@@ -63,6 +71,18 @@ def test_anything_else_is_refused_by_its_part_and_with_both_forms(uri, wrong):
     assert wrong in str(refused.value)
     assert "dynamodb://TABLE?region=eu-west-1&create=true" in str(refused.value)
     assert "s3://BUCKET/PREFIX?region=eu-west-1" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "with_it"),
+    [
+        ("dynamodb://locks", "dynamodb://locks?grace=90"),
+        ("s3://lock-records/a?region=eu-west-1", "s3://lock-records/a?region=eu-west-1&grace=90"),
+        ("dynamodb://locks?grace=30", "dynamodb://locks?grace=30"),
+    ],
+)
+def test_the_configured_grace_is_for_a_uri_that_names_none(uri, with_it):
+    assert with_grace(uri, "90") == with_it
 
 
 @pytest.mark.parametrize(

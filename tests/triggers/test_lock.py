@@ -14,7 +14,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import LockStoreUnavailableError
-from airflow_eip_provider.lock.model import Entry, Lease, Limits, Phase, Record, Speaker
+from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker
 from airflow_eip_provider.lock.requests import Carrier, Place
 from airflow_eip_provider.lock.sight import Sight
 from airflow_eip_provider.lock.store import Seen
@@ -96,7 +96,7 @@ def test_while_the_holder_lives_everyone_waits_and_is_told_place_and_holder():
 
 
 def test_a_dead_lease_is_for_the_first_at_once_and_for_the_others_a_grace_later_each():
-    grace = Limits().grace
+    grace = 60
     first, third = trigger(0), trigger(2)
     dead = sight(holder=lease(), waiting=3, state="ended")
     assert first.judge(dead).data["action"] == "evict"
