@@ -12,6 +12,7 @@ try:  # Airflow >= 3.1
         AirflowNotFoundException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
         TaskDeferred,
     )
 except ImportError:  # Airflow 2.11 and 3.0
@@ -20,6 +21,7 @@ except ImportError:  # Airflow 2.11 and 3.0
         AirflowNotFoundException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
         TaskDeferred,
     )
 
@@ -28,11 +30,16 @@ try:  # Airflow >= 3.1
 except ImportError:  # Airflow 2.11 and 3.0
     from airflow.hooks.base import BaseHook  # type: ignore[no-redef,attr-defined]
 
+# Airflow 2 counts execution_timeout from the task's first start. A task that is resumed when it is over runs no code
+# of its operator any more, but on_kill. So a wait ends this much earlier there, or a quarter of the timeout earlier.
+_RESUME_SECONDS = 0.0
 try:  # Airflow >= 3.0
     from airflow.sdk import BaseOperator, TaskGroup
 except ImportError:  # Airflow 2.11
     from airflow.models.baseoperator import BaseOperator  # type: ignore[no-redef]
     from airflow.utils.task_group import TaskGroup  # type: ignore[no-redef]
+
+    _RESUME_SECONDS = 30.0
 
 try:  # Airflow >= 3.0
     from airflow.providers.standard.operators.empty import EmptyOperator
@@ -55,6 +62,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "BaseHook",
     "BaseOperator",
     "BaseTrigger",
@@ -65,6 +73,8 @@ __all__ = [
     "TriggerEvent",
     "conf",
     "dag_run_state",
+    "earliest_start",
+    "execution_seconds",
     "own_xcom",
     "remember",
     "remembered",
@@ -79,6 +89,35 @@ _NOT_FOUND = 404
 TASK_IS_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 DEFAULT_DEFERRABLE: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
+
+
+# The scheduler's clock, which dates runs and tries, may differ from AWS's.
+_CLOCK_SKEW_SECONDS = 900
+
+
+def execution_seconds(operator: Any) -> float | None:
+    """
+    Return for how long a task may run and wait by its ``execution_timeout``; ``None`` without one.
+
+    Airflow 3 applies it to each resumed part of a deferred task alone, and to no wait.
+    """
+    if operator.execution_timeout is None:
+        return None
+    seconds = float(operator.execution_timeout.total_seconds())
+    return seconds - min(_RESUME_SECONDS, seconds / 4)
+
+
+def earliest_start(context: Context) -> float:
+    """
+    Return a time before which no try of this task instance has run, in seconds since the epoch; 0 when unknown.
+
+    The oldest of what Airflow's versions say of a DAG run: a clear renews some of it, and a run that was triggered by
+    hand or by an asset lacks some.
+    """
+    run, ti = context.get("dag_run"), context["ti"]
+    known = [getattr(run, name, None) for name in ("run_after", "data_interval_end", "start_date")]
+    moments = [moment.timestamp() for moment in (*known, getattr(ti, "start_date", None)) if moment is not None]
+    return max(min(moments) - _CLOCK_SKEW_SECONDS, 0.0) if moments else 0.0
 
 
 def own_xcom(context: Context, key: str) -> Any:

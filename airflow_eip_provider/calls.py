@@ -37,6 +37,9 @@ THROTTLING_CODES = frozenset(
 )
 # EC2, then everybody else; S3 refuses a HEAD request by its status alone (S3 API Reference, HeadBucket).
 DENIED_CODES = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403"})
+# The credentials were valid once: EC2 says RequestExpired, S3 and STS ExpiredToken, others ExpiredTokenException.
+# InvalidClientTokenId is not among them: such a key was deactivated, deleted, or never existed.
+EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _NO_WHOLE_ANSWER = (HTTPClientError, BotoConnectionError, IncompleteReadError, ResponseParserError)
 _SERVER_ERROR = 500
 
@@ -74,6 +77,11 @@ def is_transient(error: Exception) -> bool:
 def is_denied(error: Exception) -> bool:
     """Tell whether IAM refused the request."""
     return isinstance(error, ClientError) and error_code(error) in DENIED_CODES
+
+
+def is_expired(error: Exception) -> bool:
+    """Tell whether AWS refused the request because the session token has expired; a new client may have a new one."""
+    return isinstance(error, ClientError) and error_code(error) in EXPIRED_CODES
 
 
 def was_refused(error: Exception) -> bool:

@@ -25,6 +25,7 @@ Every error that this package raises.
         ├── WaitTimeoutError            a bounded wait ended
         ├── ClusterEndedError           the cluster is in a terminal state, or unknown
         ├── NotKnownYetError            AWS does not know what it has just made
+        ├── CredentialsExpiredError     the session token has expired, and a new client has no newer one
         ├── KilledError                 the task was killed; nothing further is changed
         ├── LockStoreUnavailableError   the lock store gives no answer
         ├── LeaseLostError              the lease went to another owner while this one was not looking
@@ -51,6 +52,7 @@ __all__ = [
     "AzureUnavailableError",
     "ClusterEndedError",
     "CorruptRecordError",
+    "CredentialsExpiredError",
     "ElasticIpError",
     "FirewallRuleConflictError",
     "GatewayFailedError",
@@ -160,7 +162,9 @@ class NotPermittedError(PermanentError):
 class MissingConnectionError(PermanentError):
     """The Airflow connection does not exist; there is no silent fall back to default credentials."""
 
-    def __init__(self, conn_id: str, *, otherwise: str = ", or name none to use boto3's default credentials") -> None:
+    def __init__(
+        self, conn_id: str, *, otherwise: str = ", or set aws_conn_id=None to use boto3's default credentials"
+    ) -> None:
         super().__init__(
             f"reading Airflow connection '{conn_id}'", problem="it does not exist", remedy=f"create it{otherwise}"
         )
@@ -355,6 +359,19 @@ class ClusterEndedError(TransientError):
         )
         self.job_flow_id = job_flow_id
         self.state = state
+
+
+class CredentialsExpiredError(TransientError):
+    """The session token has expired; the connection was read anew, and had no newer one."""
+
+    def __init__(self, conn_id: str | None, *, problem: str) -> None:
+        source = f"Airflow connection '{conn_id}'" if conn_id else "boto3's default credentials"
+        super().__init__(
+            f"calling AWS with {source}",
+            problem=f"the session token has expired, and reading the credentials again gave no newer one: {problem}",
+            remedy="renew the token, or use a role that boto3 renews by itself",
+        )
+        self.conn_id = conn_id
 
 
 class KilledError(TransientError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.endpoint
 import pytest
 
-from airflow_eip_provider.airflow_compat import TaskDeferred
+from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
 from airflow_eip_provider.hooks import endings
 from airflow_eip_provider.operators import eip as eip_operators
 from airflow_eip_provider.operators import launch, phases
@@ -133,7 +133,7 @@ class Task:
         except TaskDeferred as deferral:
             self.deferral = deferral
             self.deferrals.append(type(deferral.trigger).__name__)
-        except Exception as error:  # the task failed, as Airflow would note
+        except (Exception, AirflowTaskTimeout) as error:  # the task failed, as Airflow would note
             self.error = error
 
 

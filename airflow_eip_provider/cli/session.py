@@ -35,7 +35,8 @@ class _StoredConnection:
         try:
             return Connection.get_connection_from_secrets(conn_id)  # noqa: AIR311 - the one that sees the database
         except AirflowNotFoundException as error:
-            raise MissingConnectionError(conn_id) from error
+            otherwise = ", or leave --aws-conn-id out to use boto3's default credentials"
+            raise MissingConnectionError(conn_id, otherwise=otherwise) from error
 
 
 class _StoredElasticIpHook(_StoredConnection, ElasticIpHook):

@@ -78,10 +78,6 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
                 raise
             self.log.info("Cluster %s takes no cancellation any more: %s", job_flow_id, error)
 
-    def end(self, job_flow_id: str) -> None:
-        """Terminate a cluster by its id, whatever has become of it; see :func:`~.endings.end`."""
-        endings.end(self.conn, job_flow_id)
-
-    def terminate(self, cluster: Cluster) -> None:
-        """Terminate a cluster, protected or not; see :func:`~.endings.terminate`."""
-        endings.terminate(self.conn, cluster)
+    def end(self, job_flow_id: str) -> bool:
+        """Terminate a cluster by its id, protected or not; ``False`` when EMR does not know it. See ``endings.end``."""
+        return endings.end(self.conn, job_flow_id)

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import error_code, is_transient, perform
+from airflow_eip_provider.calls import error_code, is_denied, is_expired, is_transient, perform
 from airflow_eip_provider.readings.clusters import read_cluster
-
-if TYPE_CHECKING:
-    from airflow_eip_provider.readings.clusters import Cluster
 
 log = logging.getLogger(__name__)
 
 # EMR's reads are eventually consistent; for how long after RunJobFlow is not documented.
-_UNKNOWN_LOOKS = 4
-_UNKNOWN_DELAY_SECONDS = 5
+_ATTEMPTS = 4
+_DELAY_SECONDS = 5
 
 
 def disassociate(conn: Any, association_id: str) -> bool:
@@ -37,50 +34,60 @@ def disassociate(conn: Any, association_id: str) -> bool:
     return True
 
 
-def end(conn: Any, job_flow_id: str) -> None:
+def end(conn: Any, job_flow_id: str) -> bool:
     """
-    Terminate a cluster by its id, be it so new that EMR does not know it everywhere yet, or gone already.
+    Terminate a cluster by its id, protected or not; nothing is read unless EMR refuses.
 
-    (elasticmapreduce:DescribeCluster, …:SetTerminationProtection, …:TerminateJobFlows)
+    (elasticmapreduce:TerminateJobFlows, …:SetTerminationProtection, …:DescribeCluster)
+
+    TerminateJobFlows comes first, so that no throttled read keeps a paid cluster alive. EMR accepts it for a cluster
+    that is ending or has ended, and refuses it for a protected or unknown one with the same error code
+    (ValidationException), so after a refusal the protection is lifted and the request is sent again. Only then a look
+    tells an unknown cluster from one that cannot be terminated. A cluster that is only seconds old may be unknown.
 
     :param conn: a boto3 client of EMR.
+    :return: ``False`` when EMR does not know the cluster.
+    :raises ClientError: EMR's refusal, when the cluster exists and is not ending.
     """
-    for _ in range(_UNKNOWN_LOOKS):
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(_DELAY_SECONDS)
+        refusal = _terminate(conn, job_flow_id)
+        if refusal is None:
+            return True
         cluster = perform(read_cluster(job_flow_id), {"emr": conn})
-        if cluster is not None:
-            terminate(conn, cluster)
-            return
-        if _terminate_unseen(conn, job_flow_id):
-            return
-        time.sleep(_UNKNOWN_DELAY_SECONDS)
+        if cluster is not None and cluster.is_ending:
+            log.info("Cluster %s is %s already", job_flow_id, cluster.state)
+            return True
+        if cluster is not None and (is_denied(refusal) or attempt == _ATTEMPTS - 1):
+            raise refusal
     log.warning("EMR does not know cluster %s: there is nothing to terminate", job_flow_id)
+    return False
 
 
-def terminate(conn: Any, cluster: Cluster) -> None:
+def _terminate(conn: Any, job_flow_id: str) -> ClientError | None:
     """
-    Terminate a cluster, protected or not (elasticmapreduce:SetTerminationProtection, …:TerminateJobFlows).
+    Send TerminateJobFlows, and again with the protection lifted when EMR refuses it.
 
-    TerminateJobFlows refuses protected clusters; terminating one that is ending already changes nothing.
-
-    :param conn: a boto3 client of EMR.
+    :return: EMR's last refusal; ``None`` when it accepted the request.
     """
-    if cluster.is_ending:
-        return
-    if cluster.termination_protected:
-        log.info("Lifting termination protection of cluster %s", cluster.job_flow_id)
-        conn.set_termination_protection(JobFlowIds=[cluster.job_flow_id], TerminationProtected=False)
-    log.info("Terminating cluster %s", cluster.job_flow_id)
-    conn.terminate_job_flows(JobFlowIds=[cluster.job_flow_id])
-
-
-def _terminate_unseen(conn: Any, job_flow_id: str) -> bool:
-    """Terminate a cluster that DescribeCluster does not show; return whether EMR took the order."""
     try:
         conn.terminate_job_flows(JobFlowIds=[job_flow_id])
-    except ClientError as error:
-        if is_transient(error):
+    except ClientError as refused:
+        if is_transient(refused) or is_expired(refused):
             raise
-        log.info("EMR does not know cluster %s, or does not terminate it: %s", job_flow_id, error)
-        return False
-    log.info("Terminating cluster %s, which EMR does not show yet", job_flow_id)
-    return True
+        if is_denied(refused):
+            return refused
+        log.info("EMR refuses to terminate cluster %s, lifting its termination protection: %s", job_flow_id, refused)
+    else:
+        log.info("Terminating cluster %s", job_flow_id)
+        return None
+    try:
+        conn.set_termination_protection(JobFlowIds=[job_flow_id], TerminationProtected=False)
+        conn.terminate_job_flows(JobFlowIds=[job_flow_id])
+    except ClientError as refused:
+        if is_transient(refused) or is_expired(refused):
+            raise
+        return refused
+    log.info("Terminating cluster %s", job_flow_id)
+    return None

@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.hooks.nat import remove_gateway, remove_gateways
-from airflow_eip_provider.readings.clusters import read_steps
-from airflow_eip_provider.readings.tags import BINDING_TAG, TENANCY_GATEWAY
+from airflow_eip_provider.readings.clusters import read_steps, read_tagged_clusters
+from airflow_eip_provider.readings.tags import ALLOCATION_TAG, BINDING_TAG, OWNER_DIGEST_TAG, TENANCY_GATEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,8 +108,29 @@ def end_cluster(
     if terminate:
         emr.end(job_flow_id)
     free_address(eip, allocation_id=allocation_id, job_flow_id=job_flow_id)
-    if terminate:
-        remove_gateways_of_ending(emr, eip, allocation_id=allocation_id, job_flow_id=job_flow_id)
+    if terminate and cluster is not None and cluster.tags.get(BINDING_TAG) == TENANCY_GATEWAY:
+        remove_gateways(eip.conn, job_flow_id, allocation_id=allocation_id)
+
+
+def end_surplus(
+    emr: EmrClusterHook, *, allocation_id: str, owner: str, keep: str | None, try_number: int, created_after: float
+) -> None:
+    """
+    Terminate clusters of one owner besides the one that has the address; those of a newer try are left alone.
+
+    An earlier try may have launched one that EMR did not show yet when the next try looked for it: RunJobFlow has no
+    client token, and ListClusters and tags lag behind it. Only without a lock store; with one, the lease knows them.
+
+    :param owner: the owner's digest.
+    :param keep: the cluster that has the address; ``None`` to end every one.
+    :param try_number: of the try that speaks for the owner.
+    :param created_after: seconds since the epoch, before which no try of the owner launched anything.
+    """
+    tags = {OWNER_DIGEST_TAG: owner, ALLOCATION_TAG: allocation_id}
+    for cluster in emr.read(read_tagged_clusters(tags=tags, created_after=created_after)):
+        if cluster.job_flow_id != keep and cluster.newest_try <= try_number:
+            log.warning("Terminating cluster %s: an earlier try of the same task launched it", cluster.job_flow_id)
+            emr.end(cluster.job_flow_id)
 
 
 def cancel_steps(emr: EmrClusterHook, *, job_flow_id: str, step_ids: Sequence[str]) -> None:

@@ -75,7 +75,7 @@ class AwsCli:
             if own:
                 words = own(sent)
             else:
-                json.dump(sent, document)
+                json.dump(sent, document, default=datetime.isoformat)
                 document.flush()
                 words = [operation.replace("_", "-"), "--cli-input-json", f"file://{document.name}"]
             done = self._run(words, changes=not operation.startswith(_READS))

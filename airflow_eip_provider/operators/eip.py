@@ -23,6 +23,7 @@ from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import Binder, bound_facts
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
+from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id, check_nothing_left
 from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.readings.clusters import GUARD_MARK
 from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, read_instance_running
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
 
 def check_one_target(job_flow_id: str | None, instance_id: str | None) -> None:
     """
-    Check that exactly one of a cluster and an instance is named.
+    Check that exactly one of a cluster and an instance is named, by its id.
 
-    :raises InvalidInputError: when both are, or neither.
+    :raises InvalidInputError: when both are, or neither, and when the id cannot be one.
     """
     if bool(job_flow_id) == bool(instance_id):
         raise InvalidInputError(
@@ -48,6 +49,10 @@ def check_one_target(job_flow_id: str | None, instance_id: str | None) -> None:
             problem=f"job_flow_id is {job_flow_id!r} and instance_id is {instance_id!r}",
             remedy="give exactly one of them",
         )
+    if job_flow_id:
+        check_job_flow_id(job_flow_id)
+    else:
+        check_instance_id(instance_id)
 
 
 class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
@@ -252,8 +257,9 @@ class EipReleaseOperator(_TargetOperator):
     Returns whether the address was there. Safe to run twice or late; as a teardown of ``EipAssociateOperator`` too.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress; for a
-    cluster elasticmapreduce:ListSteps; the lock store's, see ``stores``. With a NAT gateway made for the cluster also
-    ec2:DescribeNatGateways, ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute.
+    cluster elasticmapreduce:ListSteps, and for an id that has no address also …:DescribeCluster and …:ListClusters; the
+    lock store's, see ``stores``. With a NAT gateway made for the cluster also ec2:DescribeNatGateways,
+    ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: the cluster; or else (templated)
@@ -298,6 +304,8 @@ class EipReleaseOperator(_TargetOperator):
                 return EmrStepsEndedTrigger(job_flow_id=self.job_flow_id, name_contains=GUARD_MARK, **shared)
         self.check_not_killed()
         was_there = self._free()
+        if not was_there and self.job_flow_id and self.emr.get_cluster(self.job_flow_id) is None:
+            check_nothing_left(self, context, job_flow_id=self.job_flow_id)
         if self.tenancy is not None:
             self.tenancy.perform(release(self._carrier, why="released early"))
         return Result(was_there)

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from airflow_eip_provider.hooks.emr import EmrClusterHook
     from airflow_eip_provider.operators.owner import Owner
 
-# ListClusters may lag behind a RunJobFlow whose answer was lost; how long is not documented.
-_UNCLEAR_LOOKS = 3
-_UNCLEAR_DELAY_SECONDS = 5
+# ListClusters and tags may lag behind a RunJobFlow whose answer was lost; for how long is not documented. Two minutes.
+_UNCLEAR_DELAYS = (0, 5, 10, 15, 30, 60)
 
 
 class Launcher:
@@ -29,6 +28,7 @@ class Launcher:
 
     :param config: what RunJobFlow is to be sent, before tags and the net of an idle timeout are added.
     :param tags: of the cluster, besides its owner's.
+    :param created_after: seconds since the epoch, before which no try of the owner launched anything.
     """
 
     def __init__(
@@ -40,11 +40,13 @@ class Launcher:
         allocation_id: str,
         idle_timeout: timedelta,
         tags: Mapping[str, str],
+        created_after: float = 0.0,
     ) -> None:
         self._emr = emr
         self._owner = owner
         self._allocation_id = allocation_id
         self._tags = dict(tags)
+        self._created_after = created_after
         self.config = dict(config)
         self.config.setdefault("Name", f"{owner.dag_id}.{owner.task_id}")
         self.config.setdefault("AutoTerminationPolicy", {"IdleTimeout": int(idle_timeout.total_seconds())})
@@ -66,14 +68,14 @@ class Launcher:
                 raise
             self._emr.log.warning("RunJobFlow gave no clear answer, looking for its cluster: %s", error)
             problem = f"{type(error).__name__}: {error}"
-            for _ in range(_UNCLEAR_LOOKS):
+            for delay in _UNCLEAR_DELAYS:
+                time.sleep(delay)
                 try:
                     if found := self._find(token):
                         return found[0].job_flow_id
                 except Exception as unanswered:
                     if not is_transient(unanswered):
                         raise
-                time.sleep(_UNCLEAR_DELAY_SECONDS)
             raise LaunchUnclearError(self.config["Name"], owner=str(self._owner), problem=problem) from error
 
     def adopt(self, eip: ElasticIpHook, *, try_number: int, remembered: str | None = None) -> str | None:
@@ -98,14 +100,14 @@ class Launcher:
         self._emr.log.info("Adopting cluster %s of an earlier try", kept.job_flow_id)
         for surplus in found.values():
             if surplus is not kept:
-                self._emr.terminate(surplus)
+                self._emr.end(surplus.job_flow_id)
         return kept.job_flow_id
 
     def _find(self, token: int | None = None) -> list[Cluster]:
         tags = {OWNER_DIGEST_TAG: self._owner.digest, ALLOCATION_TAG: self._allocation_id}
         if token is not None:
             tags[TOKEN_TAG] = str(token)
-        return self._emr.read(read_tagged_clusters(name=self.config["Name"], tags=tags))
+        return self._emr.read(read_tagged_clusters(tags=tags, created_after=self._created_after))
 
     def _carrier(self, eip: ElasticIpHook) -> Cluster | None:
         address = eip.get_address(self._allocation_id)

@@ -79,6 +79,25 @@ class Owner:
         """Return the tags by which a retry recognises the cluster, and a person its owner."""
         return {
             OWNER_DIGEST_TAG: self.digest,
-            OWNER_TAG: _NOT_IN_TAGS.sub("_", str(self))[:_TAG_VALUE_LENGTH],
+            OWNER_TAG: _as_tag(str(self)),
             ALLOCATION_TAG: allocation_id,
         }
+
+
+def run_name(context: Context) -> str:
+    """Return what the names of all owners of a task's DAG run begin with."""
+    owner = Owner.of(context)
+    return f"{owner.environment}/{owner.dag_id}/{owner.run_id}/"
+
+
+def tag_names_run(value: str, context: Context) -> bool:
+    """
+    Tell whether the readable owner's tag of a cluster names a task of this DAG run.
+
+    A tag is cut and loses some characters, so the run's name is treated the same before they are compared.
+    """
+    return value.startswith(_as_tag(run_name(context)))
+
+
+def _as_tag(name: str) -> str:
+    return _NOT_IN_TAGS.sub("_", name)[:_TAG_VALUE_LENGTH]

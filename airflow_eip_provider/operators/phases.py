@@ -10,16 +10,23 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink, EmrLogsLink
 
-from airflow_eip_provider.airflow_compat import TRIGGER_FAIL_REPR, AirflowFailException, TaskDeferred
-from airflow_eip_provider.calls import Reading, is_transient, perform
+from airflow_eip_provider.airflow_compat import (
+    TRIGGER_FAIL_REPR,
+    AirflowFailException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+    execution_seconds,
+)
+from airflow_eip_provider.calls import Reading, is_expired, is_transient, perform
 from airflow_eip_provider.exceptions import (
     ClusterEndedError,
+    CredentialsExpiredError,
     ElasticIpError,
     KilledError,
     PermanentError,
@@ -33,6 +40,8 @@ from airflow_eip_provider.operators.tenancy import lock_store_uri
 from airflow_eip_provider.triggers.backoff import Backoff
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
@@ -50,9 +59,16 @@ CLUSTER_LINKS = (EmrClusterLink(), EmrLogsLink(), ElasticIpLink())
 
 @dataclass(slots=True)
 class State:
-    """What an operator knows between two phases; plain JSON once ``asdict`` has seen it."""
+    """
+    What an operator knows between two phases; plain JSON once ``asdict`` has seen it.
+
+    :param execution_deadline: when ``execution_timeout`` is over, in seconds since the epoch.
+    :param capped: the wait that comes now ends then, before its own deadline.
+    """
 
     try_number: int
+    execution_deadline: float | None = field(default=None, kw_only=True)
+    capped: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +89,24 @@ def raise_if_cluster_gone(facts: dict[str, Any]) -> None:
 
 
 class _Patience:
-    """How long a call without an answer is made again: some minutes. After that it is Airflow's turn to retry."""
+    """
+    How long a call without an answer is made again: some minutes. After that it is Airflow's turn to retry.
 
-    def __init__(self) -> None:
+    :param renew: makes new clients; called once for expired credentials, after which the call is made again at once.
+    """
+
+    def __init__(self, renew: Callable[[Exception], None]) -> None:
+        self._renew = renew
+        self._renewed = False
         self._backoff = Backoff(_PAUSE_SECONDS, most=_LONGEST_PAUSE_SECONDS)
         self._misses = 0
 
     def pause_after(self, error: Exception) -> float | None:
         """Return for how many seconds to pause before the next attempt; ``None`` when there is none."""
+        if is_expired(error) and not self._renewed:
+            self._renewed = True
+            self._renew(error)
+            return 0
         self._misses += 1
         self._backoff.missed()
         return self._backoff.seconds() if self._misses <= _MOST_MISSES and is_transient(error) else None
@@ -109,6 +135,7 @@ class PhasedOperator:
     _context: Context | None = None
     _state: Any = None
     _killed = False
+    _undone = False
     _finished = False
 
     def begin(self, context: Context) -> Any:
@@ -165,7 +192,7 @@ class PhasedOperator:
         :raises KilledError: when ``execute`` has checked the flag for the last time; a kill is never a success.
         """
         self._killed = True
-        if self._context is None:
+        if self._context is None or self._undone:  # Airflow also calls this after a timeout that was cleaned up after
             return
         undoing = threading.Thread(target=self._undo_quietly, args=(self._context, self._state), daemon=True)
         undoing.start()
@@ -189,22 +216,11 @@ class PhasedOperator:
             raise KilledError(self.allocation_id)
 
     def _live(self, context: Context, state: Any, event: dict[str, Any] | None) -> Any:
-        self._context = context
-        patience = _Patience()
+        self._context, self._state = context, state
+        resumed, started = state is not None, time.time()
         try:
             while True:
-                try:
-                    if state is None:
-                        state = self.begin(context)
-                    self._state = state
-                    outcome = self.advance(context, state, event)
-                except Exception as error:
-                    pause = patience.pause_after(error)
-                    if pause is None:
-                        raise
-                    self._sleep(pause, error)
-                    continue
-                patience = _Patience()
+                outcome = self._advance_patiently(context, event, started=started)
                 self._finished = isinstance(outcome, Result)  # before the last check, or a kill may slip in between
                 self.check_not_killed()
                 if isinstance(outcome, Result):
@@ -214,35 +230,91 @@ class PhasedOperator:
         except TaskDeferred:
             raise
         except self.permanent_errors as error:
-            self._undo_quietly(context, state)
+            self._undo_quietly(context, self._state, after=None if resumed else error)
             raise AirflowFailException(str(error)) from error
-        except BaseException:
-            self._undo_quietly(context, state)
+        except BaseException as error:
+            self._undo_quietly(context, self._state, after=None if resumed else error)
             raise
 
+    def _advance_patiently(self, context: Context, event: dict[str, Any] | None, *, started: float) -> Any:
+        """
+        Advance, again while AWS gives no answer; every phase may be gone through again.
+
+        :param started: when this part of the task's life began.
+        """
+        patience = _Patience(self._renew)
+        while True:
+            try:
+                if self._state is None:
+                    state = self.begin(context)
+                    if (seconds := execution_seconds(self)) is not None:
+                        state.execution_deadline = started + seconds
+                    self._state = state
+                if event is not None and event["status"] == "timeout" and self._state.capped:
+                    self._fail_out_of_time(event["message"])
+                return self.advance(context, self._state, event)
+            except Exception as error:
+                pause = patience.pause_after(error)
+                if pause is None and is_expired(error):
+                    raise CredentialsExpiredError(self.aws_conn_id, problem=str(error)) from error
+                if pause is None:
+                    raise
+                self._sleep(pause, error)
+
+    def _fail_out_of_time(self, last_seen: str) -> NoReturn:
+        """Raise what Airflow raises when ``execution_timeout`` is over; Airflow 3 ignores it in a deferral."""
+        limit = self.execution_timeout  # type: ignore[attr-defined]
+        raise AirflowTaskTimeout(
+            f"execution_timeout ({limit}) is over, what this task did is undone; last seen: {last_seen}"
+        )
+
+    def _renew(self, error: Exception) -> None:
+        self.log.warning("The credentials have expired, reading them anew: %s", error)
+        self._forget_clients()
+
+    def _forget_clients(self) -> None:
+        """Drop every hook and client, so that the next call reads the credentials again."""
+        for kept in ("_eip", "_emr", "_tenancy", "hook"):
+            self.__dict__.pop(kept, None)
+
     def _sleep(self, seconds: float, error: Exception) -> None:
-        """Let some time pass after a call without an answer; every phase may be gone through again."""
+        """Let some time pass after a call without an answer."""
         self.check_not_killed()
-        self.log.warning("AWS gave no answer, trying again in %.0f s: %s", seconds, error)
-        time.sleep(seconds)
-        self.check_not_killed()
+        if seconds:
+            self.log.warning("AWS gave no answer, trying again in %.0f s: %s", seconds, error)
+            time.sleep(seconds)
+            self.check_not_killed()
 
     def _wait(self, trigger: WatchTrigger) -> dict[str, Any]:
         if self.deferrable:
+            deadline = self._state.execution_deadline
+            if deadline is not None and time.time() >= deadline:
+                self._fail_out_of_time("it would have begun another wait")
             raise TaskDeferred(
                 trigger=trigger,
                 method_name="resume",
                 timeout=timedelta(seconds=max(trigger.deadline - time.time(), 0)) + _DEFERRAL_MARGIN,
             )
-        return trigger.block(lambda: {service: self._client(trigger, service) for service in trigger.services})
+        return trigger.block(
+            lambda: {service: self._client(trigger, service) for service in trigger.services},
+            renew=self._forget_clients,
+        )
 
-    def _undo_quietly(self, context: Context, state: Any | None) -> None:
-        """Undo; while AWS does not answer, again, unless this process is about to be killed."""
-        patience = _Patience()
+    def _undo_quietly(self, context: Context, state: Any | None, *, after: BaseException | None = None) -> None:
+        """
+        Undo; while AWS does not answer, again, unless this process is about to be killed.
+
+        :param after: what the first phase failed with. If undoing fails with the very same, before there is a state,
+            the first phase did not come so far as to change anything.
+        """
+        patience = _Patience(self._renew)
         while True:
             try:
                 self.undo(context, state)
             except Exception as error:
+                if state is None and after is not None and repr(error) == repr(after):
+                    self.log.info("There is nothing to clean up: this try failed before it changed anything")
+                    return
                 pause = None if self._killed else patience.pause_after(error)
                 if pause is None:
                     self.log.exception("Cleaning up after the failure above failed as well; see what is left behind")
@@ -250,11 +322,16 @@ class PhasedOperator:
                 self.log.warning("AWS gave no answer, cleaning up again in %.0f s: %s", pause, error)
                 time.sleep(pause)
             else:
+                self._undone = True
                 return
 
     def watch(self, state: State, *, deadline: float) -> dict[str, Any]:
         """Return the parameters that every watch of this operator shares."""
         delay = float(self.waiter_delay)
+        if self.deferrable and state.execution_deadline is not None:
+            state.capped = state.execution_deadline < deadline
+            if state.capped:
+                deadline = max(state.execution_deadline, time.time() + SHORTEST_DEFERRAL_SECONDS)
         return {
             "waiter_delay": max(delay, SHORTEST_DEFERRAL_SECONDS) if self.deferrable else delay,
             "deadline": deadline,

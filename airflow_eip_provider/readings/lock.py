@@ -116,7 +116,7 @@ def _carriers(mark: Mark, cluster_name: str, allocation_id: str) -> Reading[tupl
     if not cluster_name:
         return ()  # the lease of something that was made elsewhere
     tags = mark_tags(mark, allocation_id=allocation_id)
-    found = yield from read_tagged_clusters(name=cluster_name, tags=tags, ending=True)
+    found = yield from read_tagged_clusters(tags=tags, ending=True)
     return tuple(_as_carrier(cluster, allocation_id) for cluster in found)
 
 

@@ -205,7 +205,7 @@ class Reaper:
         return [f"step {step.step_id}" for step in self._emr.read(read_active_steps(cluster.job_flow_id))]
 
     def _end(self, cluster: Cluster, allocation_id: str) -> None:
-        self._emr.terminate(cluster)
+        self._emr.end(cluster.job_flow_id)
         if not self._steps(cluster):
             free_address(self._eip, allocation_id=allocation_id, job_flow_id=cluster.job_flow_id)
 
@@ -214,7 +214,7 @@ class Reaper:
         if part is not None:
             tenancy.perform(undo(part.speaker, launched=cluster.job_flow_id, token=part.token))
             return
-        self._emr.terminate(cluster)
+        self._emr.end(cluster.job_flow_id)
         if not self._steps(cluster):
             tenancy.perform(release(cluster.job_flow_id, why="reaped"))
 

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 
-from airflow_eip_provider.airflow_compat import AirflowSensorTimeout, AirflowSkipException
-from airflow_eip_provider.calls import is_transient
+from airflow_eip_provider.airflow_compat import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    execution_seconds,
+)
+from airflow_eip_provider.calls import is_expired, is_transient
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 
 if TYPE_CHECKING:
@@ -54,12 +59,18 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
             self.defer(
                 trigger=self.trigger(
                     waiter_delay=max(float(self.poke_interval), _SHORTEST_DEFERRAL_SECONDS),
-                    deadline=time.time() + float(self.timeout),
+                    deadline=time.time() + self._seconds,
                 ),
                 method_name="execute_complete",
-                timeout=timedelta(seconds=float(self.timeout)) + _DEFERRAL_MARGIN,
+                timeout=timedelta(seconds=self._seconds) + _DEFERRAL_MARGIN,
             )
         return self._found
+
+    @property
+    def _seconds(self) -> float:
+        """For how long it waits in the triggerer: Airflow 3 does not apply ``execution_timeout`` there."""
+        capped = execution_seconds(self)
+        return float(self.timeout) if capped is None else min(float(self.timeout), capped)
 
     def poke(self, context: Context) -> bool:
         """
@@ -68,7 +79,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         :raises AirflowFailException: when what is waited for cannot happen any more, or not without somebody's doing.
         """
         try:
-            verdict = self.look()
+            verdict = self._look_with_fresh_credentials()
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -77,9 +88,24 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         self.log.info("%s", verdict.message)
         return self.judge(verdict.status, verdict.data)
 
+    def _look_with_fresh_credentials(self) -> Verdict:
+        """Look, and once more with new clients when the session token has expired meanwhile."""
+        try:
+            return self.look()
+        except Exception as error:
+            if not is_expired(error):
+                raise
+            self.log.warning("The credentials have expired, reading them anew: %s", error)
+        self.__dict__.pop("hook", None)  # the stock mixin keeps one
+        return self.look()
+
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Judge what the triggerer saw."""
         if event["status"] == "timeout":
+            if self._seconds < float(self.timeout):
+                raise AirflowTaskTimeout(
+                    f"execution_timeout ({self.execution_timeout}) is over; last seen: {event['message']}"
+                )
             message = f"Sensor has timed out; last seen: {event['message']}"
             if self.soft_fail:
                 raise AirflowSkipException(message)

@@ -125,7 +125,7 @@ class EipLeaseTrigger(WatchTrigger):
                     last = self._report(self.judge(sight))
                 except Exception as error:
                     if not wait.expired():
-                        last = self._tolerate(error)
+                        last = self._tolerate(error, renewed=True)  # the poller has read them anew
                 if last.status != "pending":
                     yield TriggerEvent(self._payload(last))  # type: ignore[no-untyped-call]
                     return

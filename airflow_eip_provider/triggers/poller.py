@@ -12,7 +12,7 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_eip_provider.calls import is_transient, perform_async
+from airflow_eip_provider.calls import is_expired, is_transient, perform_async
 from airflow_eip_provider.triggers.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class Poller(Generic[T]):
     """
     Look every so often, and hand what was seen to everyone who waits for it.
 
-    No answer from AWS, to a look or while connecting, is handed to them too and costs one look; any other error is the
-    last that they are handed.
+    No answer from AWS, to a look or while connecting, is handed to them too and costs one look; expired credentials are
+    read anew once, before anybody is told; any other error is the last that they are handed.
 
     :param connect: connects to AWS: service name → client, closed with the stack.
     :param look: makes one look.
@@ -62,7 +62,7 @@ class Poller(Generic[T]):
     async def _run(self, key: Hashable) -> None:
         try:
             async with AsyncExitStack() as stack:
-                clients, pause = None, Backoff(self._delay)
+                clients, pause, renewed = None, Backoff(self._delay), False
                 while True:
                     await asyncio.sleep(pause.seconds())
                     if not self._waiting:
@@ -72,7 +72,12 @@ class Poller(Generic[T]):
                             clients = await self._connect(stack)
                         self._tell(await perform_async(self._look(), clients))
                         pause.answered()
+                        renewed = False
                     except Exception as error:
+                        if is_expired(error) and not renewed:
+                            await stack.aclose()
+                            clients, renewed = None, True
+                            continue
                         if not is_transient(error):
                             raise
                         self._tell(error)

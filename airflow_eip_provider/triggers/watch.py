@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from asgiref.sync import sync_to_async
 
 from airflow_eip_provider.airflow_compat import TASK_IS_OVER, BaseTrigger, TriggerEvent, task_state
-from airflow_eip_provider.calls import Reading, is_transient, perform, perform_async
+from airflow_eip_provider.calls import Reading, is_expired, is_transient, perform, perform_async
+from airflow_eip_provider.exceptions import CredentialsExpiredError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.step_logs import StepLogHook
@@ -93,43 +94,60 @@ class WatchTrigger(BaseTrigger):
         """Look once."""
         raise NotImplementedError
 
-    def block(self, connect: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    def block(
+        self, connect: Callable[[], Mapping[str, Any]], *, renew: Callable[[], None] = lambda: None
+    ) -> dict[str, Any]:
         """
         Watch from a worker, in the calling thread, and return the event's payload.
 
-        :param connect: returns service name → boto3 client, for the services of this class; called until it does.
+        :param connect: returns service name → boto3 client, for the services of this class; called until it does, and
+            once more when the credentials have expired.
+        :param renew: drops what ``connect`` keeps, so that it reads the credentials again.
+        :raises CredentialsExpiredError: when those have expired, too.
         """
         last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
-        clients = None
-        while time.time() < self.deadline:
-            time.sleep(pause.seconds())
+        clients, renewed = None, False
+        while (left := self.deadline - time.time()) > 0:
+            time.sleep(min(pause.seconds(), left))
             try:
                 if clients is None:
                     clients = connect()
                 last = self._report(perform(self.look(), clients))
                 pause.answered()
+                renewed = False
             except Exception as error:
-                last = self._tolerate(error)
+                last = self._tolerate(error, renewed=renewed)
                 pause.missed()
+                if is_expired(error):
+                    renew()
+                    clients, renewed = None, True
             if last.status != "pending":
                 return self._payload(last)
         return self._timeout(last)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch from the triggerer."""
+        """
+        Watch from the triggerer.
+
+        :raises CredentialsExpiredError: when they have expired, and those that were read anew, too.
+        """
         last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
         async with AsyncExitStack() as stack:
-            clients = None
-            while time.time() < self.deadline:
-                await asyncio.sleep(pause.seconds())
+            clients, renewed = None, False
+            while (left := self.deadline - time.time()) > 0:
+                await asyncio.sleep(min(pause.seconds(), left))
                 try:
                     if clients is None:
                         clients = await self._connect_all(stack)
                     last = self._report(await perform_async(self.look(), clients))
                     pause.answered()
+                    renewed = False
                 except Exception as error:
-                    last = self._tolerate(error)
+                    last = self._tolerate(error, renewed=renewed)
                     pause.missed()
+                    if is_expired(error):
+                        await stack.aclose()
+                        clients, renewed = None, True
                 if last.status != "pending":
                     yield TriggerEvent(self._payload(last))  # type: ignore[no-untyped-call]
                     return
@@ -188,10 +206,20 @@ class WatchTrigger(BaseTrigger):
         self.log.info("%s", verdict.message)
         return verdict
 
-    def _tolerate(self, error: Exception) -> Verdict:
-        if not is_transient(error):
+    def _tolerate(self, error: Exception, *, renewed: bool = False) -> Verdict:
+        """
+        Take an error for a look without an answer, if the next look may have one.
+
+        :param renewed: the credentials were read anew since the last answer.
+        """
+        if is_expired(error):
+            if renewed:
+                raise CredentialsExpiredError(self.aws_conn_id, problem=str(error)) from error
+            self.log.warning("The credentials have expired, reading them anew: %s", error)
+        elif not is_transient(error):
             raise error
-        self.log.warning("AWS gave no answer this time, looking again later: %s", error)
+        else:
+            self.log.warning("AWS gave no answer this time, looking again later: %s", error)
         return Verdict("pending", f"no answer from AWS: {error}")
 
     def _payload(self, verdict: Verdict) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom, remember, remembered
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remember, remembered
 from airflow_eip_provider.checks import Setup
 from airflow_eip_provider.exceptions import (
     InvalidInputError,
@@ -19,7 +19,12 @@ from airflow_eip_provider.exceptions import (
     WaitTimeoutError,
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.teardown import end_cluster, free_left_behind, remove_gateways_of_ending
+from airflow_eip_provider.hooks.teardown import (
+    end_cluster,
+    end_surplus,
+    free_left_behind,
+    remove_gateways_of_ending,
+)
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.programs import Lost, launch, relocate
 from airflow_eip_provider.lock.requests import Mark, Unclear
@@ -237,6 +242,9 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         if not isinstance(bound, Bound):
             return bound
         self.record_carrier(context, state, job_flow_id)
+        if self.tenancy is None and state.try_number > 1:
+            # An earlier try may have launched a cluster that EMR did not show when this try began, minutes ago.
+            self._end_surplus(context, keep=job_flow_id)
         address, gateway_id = bound.address, bound.gateway_id
         facts = bound_facts(address, job_flow_id=job_flow_id, token=state.token, gateway_id=gateway_id)
         self.log.info("Elastic IP %s (%s) is on cluster %s", self.allocation_id, address.public_ip, job_flow_id)
@@ -264,15 +272,28 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
             if job_flow_id and self._binding.makes_gateway:
                 remove_gateways_of_ending(self.emr, self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
             return
-        if job_flow_id is None:
-            return
-        end_cluster(
+        try_number = context["ti"].try_number
+        if job_flow_id is not None:
+            end_cluster(
+                self.emr,
+                self.eip,
+                allocation_id=self.allocation_id,
+                job_flow_id=job_flow_id,
+                try_number=try_number,
+                terminate=self._terminates,
+            )
+        if try_number > 1 and self._terminates:
+            self._end_surplus(context, keep=job_flow_id)
+
+    def _end_surplus(self, context: Context, *, keep: str | None) -> None:
+        """Terminate what earlier tries launched besides this cluster."""
+        end_surplus(
             self.emr,
-            self.eip,
             allocation_id=self.allocation_id,
-            job_flow_id=job_flow_id,
+            owner=Owner.of(context).digest,
+            keep=keep,
             try_number=context["ti"].try_number,
-            terminate=self._terminates,
+            created_after=earliest_start(context),
         )
 
     def undo_when_killed(self, state: CreateState) -> tuple[str, dict[str, Any]] | None:
@@ -336,6 +357,7 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
             allocation_id=self.allocation_id,
             idle_timeout=self.idle_timeout,
             tags=self._binding.cluster_tags,
+            created_after=earliest_start(context),
         )
 
     @property

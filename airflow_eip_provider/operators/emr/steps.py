@@ -38,6 +38,7 @@ from airflow_eip_provider.operators.phases import (
     State,
     raise_if_cluster_gone,
 )
+from airflow_eip_provider.operators.targets import check_job_flow_id
 from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.readings.clusters import GUARD_MARK, read_active_steps, read_all_steps, read_steps
 from airflow_eip_provider.readings.egress import read_egress
@@ -247,6 +248,7 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
                 problem=f"no cluster: job_flow_id is {self.job_flow_id!r}, job_flow_name is {self.job_flow_name!r}",
                 remedy="pass the output of the creating task as job_flow_id",
             )
+        check_job_flow_id(job_flow_id)
         return str(job_flow_id)
 
     def _first_try(self, context: Context) -> int:

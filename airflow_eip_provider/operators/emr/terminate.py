@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.operators.emr import EmrTerminateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
-from airflow_eip_provider.exceptions import LockStoreUnavailableError, WaitTimeoutError
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start
+from airflow_eip_provider.calls import is_transient
+from airflow_eip_provider.exceptions import WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.nat import remove_gateways
-from airflow_eip_provider.hooks.teardown import free_address
-from airflow_eip_provider.lock.programs import release
+from airflow_eip_provider.hooks.teardown import end_surplus, free_address
+from airflow_eip_provider.lock.programs import close, release
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator, Result, State
+from airflow_eip_provider.operators.targets import check_job_flow_id, check_nothing_left
 from airflow_eip_provider.operators.tenancy import UNSET
-from airflow_eip_provider.readings.tags import BINDING_TAG, TENANCY_GATEWAY
-from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs, read_target
+from airflow_eip_provider.readings.tags import BINDING_TAG, OWNER_DIGEST_TAG, TENANCY_GATEWAY
+from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.triggers.watch import WatchTrigger
@@ -31,15 +33,22 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class TerminateState(State):
     """
-    How far the teardown has come.
+    How far the teardown has come. TerminateJobFlows was accepted before there is one.
 
-    :param has_gateway: a NAT gateway was made for the cluster.
+    :param has_gateway: a NAT gateway was made for the cluster, and is still to be removed; ``None`` while EMR has not
+        shown the cluster's tags.
+    :param waiting_for: what the wait that comes now waits for: "steps" or "end".
+    :param no_steps: no step of the cluster runs, and none can start.
+    :param ended: the cluster is in a terminal state, or unknown.
     """
 
     deadline: float
-    has_gateway: bool = False
+    has_gateway: bool | None = None
     freed: bool = False
     released: bool = False
+    waiting_for: str = ""
+    no_steps: bool = False
+    ended: bool = False
 
 
 class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperator):
@@ -47,9 +56,13 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     Terminate a cluster, and free the Elastic IP as soon as no step of it runs any more.
 
     A drop-in for ``EmrTerminateJobFlowOperator``, meant as the teardown:
-    ``terminate.as_teardown(setups=create, on_failure_fail_dagrun=True)``. It lifts termination protection, takes both
-    terminal states and a cluster that is gone already as success, and waits for the end. The address is freed before
-    that, so the next job does not wait for a shutdown.
+    ``terminate.as_teardown(setups=create, on_failure_fail_dagrun=True)``. It sends TerminateJobFlows before it reads
+    anything, lifts termination protection, takes both terminal states and a cluster that is gone already as success,
+    and waits for the end. The address is freed before that, so the next job does not wait for a shutdown. A read that
+    AWS throttles is made again until the time is up.
+
+    A text that is no cluster's id fails at once. So does an id that EMR does not know, or none at all, while a cluster
+    of the same DAG run has the address; with an unknown id also while one is alive or has the lease.
 
     Airflow judges a DAG run by its last tasks, and with ``on_failure_fail_dagrun`` a teardown counts as one: a run
     whose only last task it is succeeds although the steps before it failed. Give the run another last task, an
@@ -60,7 +73,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     Returns nothing. Safe to run twice or late. When it fails or is killed, a retry goes on where it stopped.
 
     With a lock store it ends the lease, and terminates what crashed tries may have left. A store that gives no answer
-    is asked again at every look, when the address is free already, until the time is up.
+    is asked again at every look, when the address is free already, until the time is up. Without one it terminates
+    what earlier tries of the creating task launched, when that task was retried.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress,
     elasticmapreduce:DescribeCluster, …:ListClusters, …:ListSteps, …:SetTerminationProtection, …:TerminateJobFlows;
@@ -96,62 +110,126 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         self.lock_store = lock_store
 
     def begin(self, context: Context) -> TerminateState:
-        """Check the parameters and terminate the cluster."""
+        """
+        Check the parameters and terminate the cluster, before anything is read.
+
+        :raises InvalidInputError: when the id is none, or names nothing while a cluster of this DAG run is there.
+        """
         preflight.check_allocation_id(self.allocation_id)
+        if self._has_cluster:
+            check_job_flow_id(self.job_flow_id)
+            self.check_not_killed()
+            if not self.emr.end(self.job_flow_id):
+                check_nothing_left(self, context, job_flow_id=self.job_flow_id)
+            self.link_cluster(context, self.job_flow_id, log_uri=None)
+        else:
+            check_nothing_left(self, context, job_flow_id=None)
+            self.log.warning("There is no cluster to terminate: the creating task published no job_flow_id")
         self.link_address(context)
-        state = TerminateState(
+        return TerminateState(
             try_number=context["ti"].try_number,
             deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
         )
-        if not self._has_cluster:
-            self.log.warning("There is no cluster to terminate: the creating task published no job_flow_id")
-            return state
-        cluster = self.emr.get_cluster(self.job_flow_id)
-        state.has_gateway = cluster is not None and cluster.tags.get(BINDING_TAG) == TENANCY_GATEWAY
-        self.link_cluster(context, self.job_flow_id, log_uri=cluster.log_uri if cluster else None)
-        self.emr.end(self.job_flow_id)
-        return state
 
     def advance(self, context: Context, state: TerminateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """No step runs → address free → cluster at its end."""
+        """No step runs → address free → lease released → cluster at its end; what is done is not done again."""
         if not self._has_cluster:
             return Result(None)
-        if event is not None and event["status"] == "timeout":
+        if event is not None:
+            self._note(state, event)
+        self._attempt(state, lambda: self._examine(context, state))
+        if not state.freed:
+            self._attempt(state, lambda: self._free(state))
+        if state.freed and state.has_gateway:
+            self._attempt(state, lambda: self._remove_gateways(state))
+        if state.freed and not state.released:
+            self._attempt(state, lambda: self._release(state))
+        if state.ended and state.freed and state.released and state.has_gateway is False:
+            self.log.info("Cluster %s has ended", self.job_flow_id)
+            return Result(None)
+        state.waiting_for = "end" if state.freed else "steps"
+        shared = self.watch(state, deadline=state.deadline)
+        if not state.freed:
+            return EmrStepsEndedTrigger(job_flow_id=self.job_flow_id, **shared)
+        return EmrClusterTrigger(job_flow_id=self.job_flow_id, target="cluster_ended", **shared)
+
+    def _note(self, state: TerminateState, event: dict[str, Any]) -> None:
+        """
+        Keep what a wait has found: neither is ever undone.
+
+        :raises WaitTimeoutError: when it has not found it in time.
+        """
+        if event["status"] == "timeout":
             raise WaitTimeoutError(
                 f"cluster '{self.job_flow_id}' to end",
                 last_seen=event["message"],
                 bound="waiter_delay or waiter_max_attempts",
             )
-        ended = self.look(read_target(self.job_flow_id, target="cluster_ended"))
-        if not state.freed:
-            if ended.status != "done" and self.look(read_no_step_runs(self.job_flow_id)).status != "done":
-                return EmrStepsEndedTrigger(job_flow_id=self.job_flow_id, **self.watch(state, deadline=state.deadline))
-            free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id)
-            if state.has_gateway:
-                remove_gateways(self.eip.conn, self.job_flow_id, allocation_id=self.allocation_id)
-            state.freed = True
-        self._release(state)
-        if ended.status != "done" or not state.released:
-            shared = self.watch(state, deadline=state.deadline)
-            return EmrClusterTrigger(job_flow_id=self.job_flow_id, target="cluster_ended", **shared)
-        self.log.info("%s", ended.message)
-        return Result(None)
+        if event["status"] == "done":
+            state.no_steps = state.no_steps or state.waiting_for == "steps"
+            state.ended = state.ended or state.waiting_for == "end"
+
+    def _attempt(self, state: TerminateState, act: Callable[[], None]) -> None:
+        """Do one part of the teardown; without an answer from AWS or the lock store it is tried again after a wait."""
+        try:
+            act()
+        except Exception as error:
+            if not is_transient(error) or time.time() >= state.deadline:
+                raise
+            self.log.warning("No answer this time, the teardown goes on and asks again: %s", error)
+
+    def _examine(self, context: Context, state: TerminateState) -> None:
+        """Learn from the cluster itself what else was made for it."""
+        if state.has_gateway is not None:
+            return
+        cluster = self.emr.get_cluster(self.job_flow_id)
+        if cluster is None:
+            check_nothing_left(self, context, job_flow_id=self.job_flow_id)
+            state.ended, state.has_gateway = True, False
+            return
+        self.link_cluster(context, self.job_flow_id, log_uri=cluster.log_uri)
+        if self.tenancy is None and cluster.newest_try > 1 and OWNER_DIGEST_TAG in cluster.tags:
+            # Its creating task was retried, and the cluster of an earlier try may have shown up late.
+            end_surplus(
+                self.emr,
+                allocation_id=self.allocation_id,
+                owner=cluster.tags[OWNER_DIGEST_TAG],
+                keep=self.job_flow_id,
+                try_number=cluster.newest_try,
+                created_after=earliest_start(context),
+            )
+        state.ended = cluster.has_ended
+        state.has_gateway = cluster.tags.get(BINDING_TAG) == TENANCY_GATEWAY
+
+    def _free(self, state: TerminateState) -> None:
+        """
+        Free the address if no step of the cluster runs.
+
+        EMR takes no step for a cluster that is terminating, and TerminateJobFlows was sent before this looks. So the
+        lease, too, is closed only when there are steps to wait for; that spares the usual teardown a write.
+        """
+        if not (state.ended or state.no_steps):
+            left = self.look(read_no_step_runs(self.job_flow_id))
+            if left.status != "done":
+                self.log.info("%s; the address stays until they end", left.message)
+                if self.tenancy is not None:
+                    self.tenancy.perform(close(self.job_flow_id))
+                return
+            state.no_steps = True
+        free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id)
+        state.freed = True
+
+    def _remove_gateways(self, state: TerminateState) -> None:
+        remove_gateways(self.eip.conn, self.job_flow_id, allocation_id=self.allocation_id)
+        state.has_gateway = False
 
     def _release(self, state: TerminateState) -> None:
         """End the lease; while the lock store gives no answer, at every look until the deadline."""
-        if state.released:
-            return
-        try:
-            if self.tenancy is not None and self.tenancy.perform(release(self.job_flow_id, why="terminated")):
-                self.log.info("The lease of Elastic IP %s has ended", self.allocation_id)
-        except LockStoreUnavailableError as error:
-            if time.time() >= state.deadline:
-                raise
-            self.log.warning("The address is free, but the lease is not released yet: %s", error)
-        else:
-            state.released = True
+        if self.tenancy is not None and self.tenancy.perform(release(self.job_flow_id, why="terminated")):
+            self.log.info("The lease of Elastic IP %s has ended", self.allocation_id)
+        state.released = True
 
     @property
     def _has_cluster(self) -> bool:
         """Whether there is an id; a template renders a missing XCom as the text "None"."""
-        return self.job_flow_id not in {None, "", "None"}
+        return self.job_flow_id is not None and str(self.job_flow_id) not in {"", "None"}
