@@ -133,6 +133,8 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         """Refuse what is wrong before anything is changed."""
         check_one_target(self.job_flow_id, self.instance_id)
         preflight.check_allocation_id(self.allocation_id)
+        preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
+        preflight.check_duration("lock_timeout", self.lock_timeout)
         # Nothing is said of the target's cluster: it exists already.
         setup = Setup(allocation_id=self.allocation_id, eip=self.eip, emr=self.emr)
         for warning in preflight.require(setup, TARGET_CHECKS):
@@ -272,6 +274,7 @@ class EipReleaseOperator(_TargetOperator):
         """Refuse what is wrong before anything is changed."""
         check_one_target(self.job_flow_id, self.instance_id)
         preflight.check_allocation_id(self.allocation_id)
+        preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         self.link_address(context)
         return ReleaseState(
             try_number=context["ti"].try_number,
