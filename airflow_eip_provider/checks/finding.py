@@ -71,8 +71,8 @@ class Check:
     :param at_launch: an operator makes it, too; else only ``airflow-eip doctor`` does.
     :param needs: checks before it that it depends on: when one of them found an error, or was skipped, finding nothing
         is no success.
-    :param reads: the places of RunJobFlow's parameters on which it depends; while a template stands in one of them, there
-        is nothing to look at.
+    :param reads: the places of RunJobFlow's parameters on which it depends; while a template stands in one of them,
+        there is nothing to look at.
     :param missing: says what there must be to look at, and is not; ``None`` when all is there. It does not call AWS.
     """
 

@@ -126,8 +126,8 @@ def _idle_termination(setup: Setup) -> Iterator[Finding]:
         yield warning(
             _SUBJECT,
             what=f"{release} has no AutoTerminationPolicy, so none is sent",
-            why="after a crash without a retry EMR does not end the idle cluster; what remains is the teardown, the next "
-            "owner in the queue of a lock store, and 'airflow-eip reap'",
+            why="after a crash without a retry EMR does not end the idle cluster; what remains is the teardown, the "
+            "next owner in the queue of a lock store, and 'airflow-eip reap'",
             mend=f"run the reaper (dags/eip_reaper.py) or {newer}; idle_timeout=None says that this is known",
         )
     elif support == "yarn only":
@@ -196,7 +196,9 @@ def _one_primary(setup: Setup) -> Iterator[Finding]:
         )
 
 
-ONE_PRIMARY = Check("primary", "there is one primary node", _one_primary, needs=(SHAPE,), reads=_SIZES, missing=_missing)
+ONE_PRIMARY = Check(
+    "primary", "there is one primary node", _one_primary, needs=(SHAPE,), reads=_SIZES, missing=_missing
+)
 
 
 def _topology(setup: Setup) -> Iterator[Finding]:

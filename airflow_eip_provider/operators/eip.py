@@ -179,6 +179,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
                 network_interface_id=interface, instance_id=target.data["instance_id"], job_flow_id=self.job_flow_id
             )
             free_left_behind(self.emr, self.eip, allocation_id=self.allocation_id)
+            self.warn_of_a_held_worker()
             self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())
             shared = self.watch(state, deadline=state.lock_deadline)
             return binder.watch_free(job_flow_id=self.job_flow_id, **shared)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.checks import examine
 from airflow_eip_provider.exceptions import InvalidInputError, PreflightError
 from airflow_eip_provider.literals import parse_literal
-from airflow_eip_provider.operators.step_list import check_unrendered, checked_steps
+from airflow_eip_provider.operators.step_list import checked_steps, known_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +22,10 @@ __all__ = [
     "check_allocation_id",
     "check_duration",
     "check_idle_timeout",
-    "check_unrendered",
     "check_waits",
     "checked_mapping",
     "checked_steps",
+    "known_steps",
     "parse_literal",
     "require",
 ]

@@ -46,29 +46,35 @@ def checked_steps(value: object, *, task_id: str | None = None) -> list[dict[str
     return checked
 
 
-def check_unrendered(value: object, *, task_id: str) -> None:
+def known_steps(value: object) -> list[Any] | None:
     """
-    Check what is known of a list of steps before its templates are rendered, so before their cluster is launched.
+    Return what is known of a list of steps before its templates are rendered, so before their cluster is launched.
 
-    :raises InvalidInputError: naming the step and the argument that is wrong.
+    Something harmless is in the place of what a template, a file or the output of a task will be; ``None`` if all is
+    unknown.
     """
-    known = _known_steps(value)
-    if known is not None:
-        checked_steps(known, task_id=task_id)
+    given = parse_literal(value)
+    if isinstance(given, str):
+        return None if is_template(given) or given.endswith(".json") else [given]
+    if not isinstance(given, (list, tuple)):
+        return None if _is_unknown_object(given) else [given]
+    return [_known_step(parse_literal(step)) for step in given]
 
 
 def _entries(value: object, checking: str) -> list[Any]:
     given = parse_literal(value)
     if isinstance(given, str) and given:
         lazy = " It is the text of a lazy sequence: pass the task's output itself." if given.startswith("Lazy") else ""
-        raise _refused(checking, problem=f"they are a text that spells no list: {given[:80]!r}.{lazy}", remedy=_AS_BOTO3)
+        raise _refused(
+            checking, problem=f"they are a text that spells no list: {given[:80]!r}.{lazy}", remedy=_AS_BOTO3
+        )
     if isinstance(given, Mapping):
         raise _refused(checking, problem="they are a single mapping, not a list", remedy="put it into a list")
     if given is not None and not isinstance(given, (Sequence, set, frozenset)):
         raise _refused(
             checking, problem=f"the step list is not a list of mappings but {type(given).__name__}", remedy=_AS_BOTO3
         )
-    steps = [parse_literal(entry) for entry in given or ()]  # type: ignore[union-attr]
+    steps = [parse_literal(entry) for entry in given or ()]
     if not steps:
         raise _refused(checking, problem="the step list is empty", remedy=_AS_BOTO3)
     return steps
@@ -157,16 +163,6 @@ def _request_shape() -> Any:
 @functools.cache
 def _actions() -> frozenset[str]:
     return frozenset(_request_shape().members["Steps"].member.members["ActionOnFailure"].enum)
-
-
-def _known_steps(value: object) -> list[Any] | None:
-    """Return the steps with something harmless in the place of what is not known yet; ``None`` if all is unknown."""
-    given = parse_literal(value)
-    if isinstance(given, str):
-        return None if is_template(given) or given.endswith(".json") else [given]
-    if not isinstance(given, (list, tuple)):
-        return None
-    return [_known_step(parse_literal(step)) for step in given]
 
 
 def _known_step(step: object) -> Any:

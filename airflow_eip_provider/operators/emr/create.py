@@ -75,7 +75,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
 
     Returns the job flow id. Pushes ``job_flow_id`` the moment RunJobFlow returns, and once bound ``static_ip`` =
     {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id, token}, and each of these
-    under its own name, too: ``create.output["public_ip"]``. While it queues, the log and ``queue`` = {place, waiting, holder} say where it stands.
+    under its own name, too: ``create.output["public_ip"]``. While it queues, the log and ``queue`` =
+    {place, waiting, holder} say where it stands.
 
     On failure, kill or timeout the cluster is terminated and the address freed. After a crash, which runs no code, the
     retry adopts the cluster by its tags. The kill of a deferred task runs code since Airflow 3.3; before, and when no
@@ -148,8 +149,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         self.lock_timeout = lock_timeout
         self.accept_self_termination = accept_self_termination
         self.idle_timeout = idle_timeout
-        # The steps of the tasks that follow, by task id and not rendered: they are checked before the launch.
-        self.planned_steps: dict[str, Any] = {}
+        # What is known of the steps of the tasks that follow, by task id: it is checked before the launch.
+        self.planned_steps: dict[str, list[Any]] = {}
 
     def begin(self, context: Context) -> CreateState:
         """
@@ -312,7 +313,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         preflight.check_duration("lock_timeout", self.lock_timeout)
         preflight.check_idle_timeout(self.idle_timeout)
         for task_id, steps in self.planned_steps.items():
-            preflight.check_unrendered(steps, task_id=task_id)
+            preflight.checked_steps(steps, task_id=task_id)
         if self.bind_at not in {"primary_running", "cluster_ready"}:
             raise InvalidInputError(
                 f"checking bind_at {self.bind_at!r}",
@@ -389,6 +390,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         self.link_cluster(context, job_flow_id, log_uri=log_uri)
 
     def _wait_for_address(self, state: CreateState, *, like: dict[str, str] | None = None) -> WatchTrigger:
+        self.warn_of_a_held_worker()
         state.waiting_for = "address"
         self.check_not_killed()
         free_left_behind(self.emr, self.eip, allocation_id=self.allocation_id)

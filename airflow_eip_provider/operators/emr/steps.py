@@ -114,8 +114,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: the cluster, e.g. ``create.output``. (templated)
-    :param steps: as in the stock operator: any sequence of mappings, or a text that spells one. Arguments are text, also
-        with ``render_template_as_native_obj``; one that ends in ".json" is no template file. (templated, ``.json``)
+    :param steps: as in the stock operator: any sequence of mappings, or a text that spells one. Arguments are text,
+        also with ``render_template_as_native_obj``; one that ends in ".json" is no template file. (templated,
+        ``.json``)
     :param execution_role_arn: the runtime role of the steps. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
     :param wait_for_completion: only ``True``; a step that nobody watches is not fenced.
