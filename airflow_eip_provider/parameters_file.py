@@ -71,7 +71,7 @@ def _read(path: str | Path) -> dict[str, Any]:
         values = json.loads(Path(path).read_text("utf-8-sig"), object_pairs_hook=once)
     except OSError as error:
         raise _wrong(path, f"it cannot be read: {error.strerror}", "name the file that holds allocationID") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _wrong(
             path, f"it is not JSON: {error}", 'write {"clusterVPCID": "vpc-…", "allocationID": "…"}'
         ) from error

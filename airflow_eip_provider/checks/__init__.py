@@ -17,6 +17,7 @@ from airflow_eip_provider.calls import error_code, is_denied
 from airflow_eip_provider.checks import address, exposure, job_flow, lock_store, nat, network
 from airflow_eip_provider.checks.finding import Check, Finding, Outcome, error, warning
 from airflow_eip_provider.checks.setup import Setup
+from airflow_eip_provider.checks.templates import without_templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ __all__ = [
     "Outcome",
     "Setup",
     "examine",
+    "without_templates",
 ]
 
 # In this order they are made and shown. For an address on the primary node:
@@ -40,6 +42,8 @@ PRIMARY_CHECKS = (
     address.PERMISSION,
     job_flow.SHAPE,
     job_flow.LIFETIME,
+    job_flow.IDLE_TERMINATION,
+    job_flow.TAGS,
     job_flow.ONE_PRIMARY,
     job_flow.TOPOLOGY,
     network.SUBNETS,
@@ -55,6 +59,8 @@ TENANCY_GATEWAY_CHECKS = (
     nat.PERMISSIONS,
     job_flow.SHAPE,
     job_flow.LIFETIME,
+    job_flow.IDLE_TERMINATION,
+    job_flow.TAGS,
     nat.PUBLIC_SUBNET,
     nat.ROUTE_TABLES,
     nat.OTHER_TENANCIES,
@@ -68,6 +74,8 @@ GATEWAY_CHECKS = (
     address.USABLE,
     job_flow.SHAPE,
     job_flow.LIFETIME,
+    job_flow.IDLE_TERMINATION,
+    job_flow.TAGS,
     nat.GATEWAY,
     nat.TURNS,
     network.SUBNETS,
@@ -87,7 +95,7 @@ def examine(setup: Setup, checks: Sequence[Check]) -> Iterator[Outcome]:
     denied: set[str] = set()
     unsound: dict[Check, str] = {}
     for check in checks:
-        missing = check.missing(setup)
+        missing = setup.template_at(*check.reads) or check.missing(setup)
         outcome = Outcome(check, skipped=missing) if missing else _made(check, setup, denied)
         doubts = [unsound[needed] for needed in check.needs if needed in unsound]
         if doubts and not outcome.findings:

@@ -102,4 +102,9 @@ SECURITY_GROUPS = Check(
     _security_groups,
     essential=False,
     needs=(SUBNETS, INTERNET_GATEWAY),
+    reads=tuple(
+        f"Instances.{name}"
+        for role in ("Master", "Slave")
+        for name in (f"EmrManaged{role}SecurityGroup", f"Additional{role}SecurityGroups")
+    ),
 )

@@ -71,6 +71,8 @@ class Check:
     :param at_launch: an operator makes it, too; else only ``airflow-eip doctor`` does.
     :param needs: checks before it that it depends on: when one of them found an error, or was skipped, finding nothing
         is no success.
+    :param reads: the places of RunJobFlow's parameters on which it depends; while a template stands in one of them,
+        there is nothing to look at.
     :param missing: says what there must be to look at, and is not; ``None`` when all is there. It does not call AWS.
     """
 
@@ -80,6 +82,7 @@ class Check:
     essential: bool = True
     at_launch: bool = True
     needs: tuple[Check, ...] = ()
+    reads: tuple[str, ...] = ()
     missing: Callable[[Setup], str | None] = lambda _: None
 
 

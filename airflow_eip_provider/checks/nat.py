@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider.checks.address import USABLE
 from airflow_eip_provider.checks.finding import Check, Finding, error, not_permitted, warning
-from airflow_eip_provider.checks.network import SUBNETS
+from airflow_eip_provider.checks.network import SUBNET_PLACES, SUBNETS
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.hooks.nat import ask_permissions
 from airflow_eip_provider.readings.gateways import read_origin
@@ -141,6 +141,7 @@ CLUSTER_SUBNETS = Check(
     "every node of the cluster will leave through the gateway",
     _cluster_subnets,
     needs=(SUBNETS, PUBLIC_SUBNET, ROUTE_TABLES),
+    reads=SUBNET_PLACES,
     missing=_missing,
 )
 
@@ -270,5 +271,6 @@ WAYS_OUT = Check(
     "every node of the cluster leaves through the gateway",
     _ways_out,
     needs=(SUBNETS,),
+    reads=SUBNET_PLACES,
     missing=_missing,
 )

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.checks.setup import Setup
 
+SUBNET_PLACES = ("Instances.Ec2SubnetId", "Instances.Ec2SubnetIds")
+
 
 def _subnets(setup: Setup) -> Iterator[Finding]:
     for subnet_id, subnet in setup.subnets.items():
@@ -36,7 +38,7 @@ def _missing(setup: Setup) -> str | None:
     return None if setup.subnet_ids else "no subnet is known"
 
 
-SUBNETS = Check("subnet", "the subnet exists, in the expected VPC", _subnets, missing=_missing)
+SUBNETS = Check("subnet", "the subnet exists, in the expected VPC", _subnets, reads=SUBNET_PLACES, missing=_missing)
 
 
 def _internet_gateway(setup: Setup) -> Iterator[Finding]:

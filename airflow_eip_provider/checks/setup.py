@@ -30,6 +30,9 @@ class Setup:
     :param subnets_named: instead of those in ``job_flow``.
     :param on_multi_node: "fail", "warn" or "allow", as in ``EmrCreateWithStaticIpOperator``; ``bind_at`` and
         ``accept_self_termination``, too.
+    :param ends_idle: EMR is to end the cluster when it is idle.
+    :param templated: the places in ``job_flow`` that a template fills when the task runs, such as
+        "Instances.Ec2SubnetId"; what stands there now says nothing.
     :param public_subnet_id: where a NAT gateway is to be made for the tenancy; ``route_table_ids``, too, and instead of
         both ``nat_gateway_id``, as in ``NatGateway``.
     :param vpc_id: in which the subnets are expected; ``None`` for any.
@@ -46,6 +49,8 @@ class Setup:
     on_multi_node: str = "fail"
     bind_at: str = "primary_running"
     accept_self_termination: bool = False
+    ends_idle: bool = True
+    templated: frozenset[str] = frozenset()
     public_subnet_id: str | None = None
     route_table_ids: Sequence[str] = ()
     nat_gateway_id: str | None = None
@@ -64,6 +69,11 @@ class Setup:
         """RunJobFlow's ``Instances``."""
         given = (self.job_flow or {}).get("Instances")
         return given if isinstance(given, dict) else {}
+
+    def template_at(self, *places: str) -> str | None:
+        """Say that what a check reads is a template, when one of its places or something inside of it is."""
+        found = [path for path in sorted(self.templated) if any(_is_inside(path, place) for place in places)]
+        return f"{', '.join(found)}: a template, which is known when the task runs" if found else None
 
     @property
     def subnet_ids(self) -> Sequence[str]:
@@ -105,3 +115,8 @@ class Setup:
     def gateway(self) -> Gateway | None:
         """The NAT gateway that has the address for good (ec2:DescribeNatGateways)."""
         return self.eip.read(read_gateway(self.nat_gateway_id)) if self.nat_gateway_id else None
+
+
+def _is_inside(path: str, place: str) -> bool:
+    """Whether a path leads to a place, through it, or to what is around it."""
+    return f"{path}.".startswith(f"{place}.") or place.startswith(f"{path}.")

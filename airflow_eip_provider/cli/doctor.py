@@ -17,6 +17,7 @@ from airflow_eip_provider.cli.command import (
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
 from airflow_eip_provider.cli.usage import reading_arguments
 from airflow_eip_provider.exceptions import UsageError
+from airflow_eip_provider.literals import is_template
 
 if TYPE_CHECKING:
     import argparse
@@ -35,8 +36,8 @@ and the routes that lead to it. Nothing is changed, and nothing launched.
 EmrCreateWithStaticIpOperator makes the same checks before it launches a cluster.
 
 Each finding says what is wrong, why that matters, and how to mend it. With an error the launch is refused, or the
-address cannot serve; a warning may bite. The overrides are checked as the file has them: what the EMR connection adds,
-and what a template would fill in, is not seen.
+address cannot serve; a warning may bite. The overrides are checked as the file has them: what the EMR connection adds
+is not seen, and checks that depend on a template are skipped.
 
 Exit status: 0 no error found; 1 the checks could not be made; 2 wrong arguments; 3 an error found."""
 
@@ -98,7 +99,7 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make every check."""
     with only_the_result():
-        from airflow_eip_provider.checks import Setup, examine
+        from airflow_eip_provider.checks import Setup, examine, without_templates
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.operators.owner import own_environment
         from airflow_eip_provider.operators.preflight import check_allocation_id
@@ -110,11 +111,16 @@ def run(options: argparse.Namespace) -> int:
         lock_store = lock_store_of(options)
         session = open_session(options)
         note(session)
+        templated: frozenset[str] = frozenset()
+        if job_flow is not None:
+            run_job_flow = session.hooks.emr.conn.meta.service_model.operation_model("RunJobFlow")
+            job_flow, templated = without_templates(job_flow, run_job_flow.input_shape)
         setup = Setup(
             allocation_id=options.allocation_id,
             eip=session.hooks.eip,
             emr=session.hooks.emr,
             job_flow=job_flow,
+            templated=templated,
             subnets_named=options.subnet_id,
             on_multi_node=options.on_multi_node,
             bind_at=options.bind_at,
@@ -129,10 +135,12 @@ def run(options: argparse.Namespace) -> int:
     errors = [finding for finding in findings if finding.severity == "error"]
     unanswered = _unanswered(options, setup.lock_store)
     if options.json:
-        print_json(_facts(session, setup.allocation_id, outcomes, unanswered))
+        print_json({**_facts(session, setup.allocation_id, outcomes, unanswered), "templates": sorted(templated)})
     else:
         print_table(("RESULT", "CHECK", "FINDING"), [row for outcome in outcomes for row in _rows(outcome)])
         note(f"errors: {len(errors)}, warnings: {len(findings) - len(errors)}")
+        if templated:
+            note(f"templates, which are known when the task runs: {', '.join(sorted(templated))}")
         note(f"AWS does not say beforehand whether these are allowed: {', '.join(unanswered)}")
     return FOUND if errors else OK
 
@@ -152,12 +160,17 @@ def _job_flow(options: argparse.Namespace) -> dict[str, Any] | None:
             problem="--subnet-id is given, too",
             remedy="give one: the cluster's subnets are those of the file when there is one",
         )
+    text = ""
     try:
-        given = json.loads(Path(options.job_flow_overrides).read_text("utf-8-sig"))
+        text = Path(options.job_flow_overrides).read_text("utf-8-sig")
+        given = json.loads(text)
     except OSError as error:
         raise UsageError(doing, problem=str(error.strerror), remedy="name a JSON file") from error
-    except ValueError as error:
-        raise UsageError(doing, problem=f"it is not JSON: {error}", remedy="correct it there") from error
+    except (ValueError, RecursionError) as error:
+        remedy = "correct it there"
+        if is_template(text):
+            remedy = "it holds templates: put each into a string, or render the file first"
+        raise UsageError(doing, problem=f"it is not JSON: {error}", remedy=remedy) from error
     if not isinstance(given, dict):
         raise UsageError(doing, problem="it is no JSON object", remedy="give RunJobFlow's parameters")
     return given

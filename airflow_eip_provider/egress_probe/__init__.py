@@ -7,13 +7,12 @@ import functools
 import gzip
 import ipaddress
 import re
+from collections.abc import Sequence
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from airflow_eip_provider.exceptions import InvalidInputError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from airflow_eip_provider.literals import is_template
 
 ECHO_URL = "https://checkip.amazonaws.com"
 
@@ -48,6 +47,9 @@ def egress_probe_step(
     It needs nothing but the cluster: no file in S3, no package, no credential. For each node it writes the address that
     was seen from outside and what each server answered; problems go to stderr, which shows up in the task's log.
 
+    Whatever is a template, or the output of a task, is put into the arguments as it is, and not checked here.
+    ``StaticIpCluster.probe_egress`` checks it once it is rendered, before anything is submitted.
+
     :param public_ip: the Elastic IP that is to be seen, or a template of it.
     :param servers: Azure SQL servers to knock at: ``HOST[:PORT][/DATABASE]``, by default port 1433 and ``master``. Each
         sees one failed login of ``airflow-eip-probe``, who does not exist.
@@ -60,15 +62,22 @@ def egress_probe_step(
     :raises InvalidInputError: for an address, server or page that cannot be one, or when there is nobody to ask.
     """
     _check(public_ip, servers, echo_url)
-    if executors < 0 or wait_seconds < 0 or timeout_seconds <= 0:
+    for parameter, number in {
+        "executors": executors,
+        "wait_seconds": wait_seconds,
+        "timeout_seconds": timeout_seconds,
+    }.items():
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            _refuse(f"{parameter} {number!r}", problem="this is no number")
+    if not (executors >= 0 and wait_seconds >= 0 and timeout_seconds > 0):
         _refuse("executors, wait_seconds and timeout_seconds", problem="one is negative, or the timeout is 0")
-    options = ["--expect", public_ip, "--wait", str(wait_seconds), "--timeout", str(timeout_seconds)]
+    options: list[Any] = ["--expect", public_ip, "--wait", str(wait_seconds), "--timeout", str(timeout_seconds)]
     options += [part for server in servers for part in ("--server", server)]
     options += ["--echo", echo_url] if echo_url else []
     options += ["--executors", str(executors)] if executors else []
     run = _SPARK.format(executors=executors) if executors else "python3"
     arguments = ["bash", "-c", _UNPACK.format(run=run), _packed_script(), *options]
-    if (length := sum(map(len, arguments))) > _ARGUMENTS_LENGTH:
+    if (length := sum(len(text) for text in arguments if isinstance(text, str))) > _ARGUMENTS_LENGTH:
         _refuse(
             f"{len(servers)} servers", problem=f"the arguments have {length} characters, EMR takes {_ARGUMENTS_LENGTH}"
         )
@@ -86,18 +95,23 @@ def _packed_script() -> str:
     return base64.b64encode(gzip.compress(script, mtime=0)).decode()
 
 
-def _check(public_ip: str, servers: Sequence[str], echo_url: str | None) -> None:
-    if "{{" not in public_ip:
+def is_known(value: object) -> bool:
+    """Whether a parameter says what it is now; a template, and the output of a task, are known when the task runs."""
+    return not is_template(value) if isinstance(value, str) else not hasattr(value, "resolve")
+
+
+def _check(public_ip: object, servers: object, echo_url: object) -> None:
+    if is_known(public_ip):
         try:
-            ipaddress.IPv4Address(public_ip)
+            ipaddress.IPv4Address(str(public_ip))
         except ValueError:
             _refuse(f"public_ip {public_ip!r}", problem="this is no IPv4 address")
-    if isinstance(servers, str):
+    if isinstance(servers, str) or not isinstance(servers, Sequence):
         _refuse(f"servers {servers!r}", problem="this is no list")
     for server in servers:
-        if not _SERVER.fullmatch(server):
+        if is_known(server) and not (isinstance(server, str) and _SERVER.fullmatch(server)):
             _refuse(f"server {server!r}", problem="this is not HOST[:PORT][/DATABASE]")
-    if echo_url and not echo_url.startswith(("https://", "http://")):
+    if echo_url and is_known(echo_url) and not str(echo_url).startswith(("https://", "http://")):
         _refuse(f"echo_url {echo_url!r}", problem="this is no URL")
     if not servers and not echo_url:
         _refuse("servers", problem="there is neither a server nor an echo_url to ask")

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.releases import auto_termination, release_name
+
 if TYPE_CHECKING:
     from datetime import date
 
@@ -122,6 +124,11 @@ def dag_source(imported: Imported, options: DagOptions) -> str:
     lines = [f"        {name}={_literal(value)}," for name, value in arguments.items()]
     lines.insert(1, "        job_flow_overrides=JOB_FLOW_OVERRIDES,")
     lines[2] += "  # nothing is added from an EMR connection"
+    if auto_termination(imported.overrides) == "none":
+        lines += [
+            f"        # EMR cannot end an idle cluster of {_escaped(release_name(imported.overrides))}: run the reaper.",
+            "        idle_timeout=None,",
+        ]
     if options.multi_node:
         lines += [
             "        # The address is the primary's: executors on core and task nodes leave from others.",

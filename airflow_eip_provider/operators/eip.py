@@ -138,6 +138,8 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         """Refuse what is wrong before anything is changed."""
         check_one_target(self.job_flow_id, self.instance_id)
         preflight.check_allocation_id(self.allocation_id)
+        preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
+        preflight.check_duration("lock_timeout", self.lock_timeout)
         # Nothing is said of the target's cluster: it exists already.
         setup = Setup(allocation_id=self.allocation_id, eip=self.eip, emr=self.emr)
         for warning in preflight.require(setup, TARGET_CHECKS):
@@ -182,6 +184,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
                 network_interface_id=interface, instance_id=target.data["instance_id"], job_flow_id=self.job_flow_id
             )
             free_left_behind(self.emr, self.eip, allocation_id=self.allocation_id)
+            self.warn_of_a_held_worker()
             self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())
             shared = self.watch(state, deadline=state.lock_deadline)
             return binder.watch_free(job_flow_id=self.job_flow_id, **shared)
@@ -278,6 +281,7 @@ class EipReleaseOperator(_TargetOperator):
         """Refuse what is wrong before anything is changed."""
         check_one_target(self.job_flow_id, self.instance_id)
         preflight.check_allocation_id(self.allocation_id)
+        preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         self.link_address(context)
         return ReleaseState(
             try_number=context["ti"].try_number,

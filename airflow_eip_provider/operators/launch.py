@@ -9,6 +9,7 @@ from airflow_eip_provider.calls import is_transient, was_refused
 from airflow_eip_provider.exceptions import LaunchUnclearError
 from airflow_eip_provider.readings.clusters import Cluster, read_tagged_clusters
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TOKEN_TAG, TRY_TAG, as_items
+from airflow_eip_provider.releases import auto_termination
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,7 @@ class Launcher:
     One owner's cluster.
 
     :param config: what RunJobFlow is to be sent, before tags and the net of an idle timeout are added.
+    :param idle_timeout: left out for a release that has no such thing; ``None`` asks for none.
     :param tags: of the cluster, besides its owner's.
     :param created_after: seconds since the epoch, before which no try of the owner launched anything.
     """
@@ -38,7 +40,7 @@ class Launcher:
         config: Mapping[str, Any],
         owner: Owner,
         allocation_id: str,
-        idle_timeout: timedelta,
+        idle_timeout: timedelta | None,
         tags: Mapping[str, str],
         created_after: float = 0.0,
     ) -> None:
@@ -49,7 +51,8 @@ class Launcher:
         self._created_after = created_after
         self.config = dict(config)
         self.config.setdefault("Name", f"{owner.dag_id}.{owner.task_id}")
-        self.config.setdefault("AutoTerminationPolicy", {"IdleTimeout": int(idle_timeout.total_seconds())})
+        if idle_timeout is not None and auto_termination(self.config) != "none":
+            self.config.setdefault("AutoTerminationPolicy", {"IdleTimeout": int(idle_timeout.total_seconds())})
 
     def launch(self, *, try_number: int, token: int | None = None) -> str:
         """

@@ -46,6 +46,7 @@ class LeasingOperator(PhasedOperator):
     """The lease of an address, for operators that bind it; all of this needs a lock store."""
 
     lock_timeout: timedelta
+    _warned = False
 
     def open_tenancy(self, context: Context, state: LeasingState) -> None:
         """
@@ -108,11 +109,24 @@ class LeasingOperator(PhasedOperator):
             )
 
     def _wait_for_lease(self, context: Context, state: LeasingState, claim: Claim, waiting: Waiting) -> WatchTrigger:
+        self.warn_of_a_held_worker()
         state.waiting_for = "lease"
         standing = standing_of(waiting.sight, claim.arrival.speaker.owner)
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, standing)
         context["ti"].xcom_push(key="queue", value=standing.facts())
         return EipLeaseTrigger.of(claim, **self.watch(state, deadline=state.lock_deadline))
+
+    def warn_of_a_held_worker(self) -> None:
+        """Say once, when a wait for the address begins in a worker, what that worker may be needed for."""
+        if not self.deferrable and not self._warned:
+            self._warned = True
+            self.log.warning(
+                "This task waits in a worker for Elastic IP %s, and keeps its slot meanwhile. When no slot is left for "
+                "the tasks that free the address, neither goes on until lock_timeout (%s): set deferrable=True, which "
+                "needs a triggerer",
+                self.allocation_id,
+                self.lock_timeout,
+            )
 
     def record_carrier(self, context: Context, state: LeasingState, carrier: str) -> None:
         """

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-import ast
-import json
+import math
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.checks import examine
 from airflow_eip_provider.exceptions import InvalidInputError, PreflightError
+from airflow_eip_provider.literals import parse_literal
+from airflow_eip_provider.operators.step_list import checked_steps, known_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.checks import Check, Setup
 
+__all__ = [
+    "MULTI_NODE_CHOICES",
+    "check_allocation_id",
+    "check_duration",
+    "check_idle_timeout",
+    "check_waits",
+    "checked_mapping",
+    "checked_steps",
+    "known_steps",
+    "parse_literal",
+    "require",
+]
+
 _ALLOCATION_ID = re.compile(r"eipalloc-([0-9a-f]{8}|[0-9a-f]{17})")
 MULTI_NODE_CHOICES = ("fail", "warn", "allow")
+# EMR API Reference, AutoTerminationPolicy.
+_IDLE_TIMEOUT = (timedelta(minutes=1), timedelta(days=7))
+# Nobody waits longer; Airflow's own timeout, a point in time, must not overflow.
+_LONGEST_WAIT = timedelta(days=3650)
 
 
 def _invalid(what: str, *, problem: str, remedy: str) -> InvalidInputError:
@@ -67,37 +86,70 @@ def checked_mapping(value: object, *, parameter: str) -> dict[str, Any]:
     return parsed
 
 
-def parse_literal(value: object) -> object:
-    """Read a string as JSON or as a Python literal; return what is neither as it is."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        pass
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return value
-
-
-def checked_steps(value: object) -> list[dict[str, Any]]:
+def check_waits(waiter_delay: object, waiter_max_attempts: object) -> None:
     """
-    Return a step list that EMR can be sent.
+    Check how often and how long an operator is to look: numbers, or texts of them, as a template renders to.
 
-    :raises InvalidInputError: when it is empty or no list of mappings.
+    :raises InvalidInputError: when one is none, or the wait would never end.
     """
-    steps = parse_literal(value)
-    if not isinstance(steps, list) or not steps or not all(isinstance(step, dict) for step in steps):
-        found = "empty" if steps in ([], "", None) else f"not a list of mappings but {type(steps).__name__}"
+    delay = _number(waiter_delay)
+    if delay is None or delay <= 0:
         raise _invalid(
-            "steps", problem=f"the step list is {found}", remedy="give at least one step, as boto3's add_job_flow_steps"
+            f"waiter_delay {waiter_delay!r}",
+            problem="this is no number of seconds above 0",
+            remedy="give a number, such as 15; a template must render to one",
         )
-    for step in steps:
-        if not step.get("Name") or not isinstance(step.get("HadoopJarStep"), dict):
-            raise _invalid(
-                "steps",
-                problem=f"step {step.get('Name')!r} has no Name or no HadoopJarStep",
-                remedy="give both, as boto3's add_job_flow_steps",
-            )
-    return steps
+    attempts = _number(waiter_max_attempts)
+    whole = attempts is not None and attempts >= 1 and attempts == int(attempts)
+    if attempts is None or not whole or (isinstance(waiter_max_attempts, str) and "." in waiter_max_attempts):
+        raise _invalid(
+            f"waiter_max_attempts {waiter_max_attempts!r}",
+            problem="this is no whole number of attempts above 0",
+            remedy="give a whole number, such as 240; a template must render to one",
+        )
+    if delay * attempts > _LONGEST_WAIT.total_seconds():
+        raise _invalid(
+            f"waiter_delay {waiter_delay!r} and waiter_max_attempts {waiter_max_attempts!r}",
+            problem=f"together they are {delay * attempts:.0f} seconds",
+            remedy=f"wait for {_LONGEST_WAIT.days} days at most",
+        )
+
+
+def check_duration(parameter: str, value: object) -> None:
+    """
+    Check a parameter that says how long.
+
+    :raises InvalidInputError: when it is no ``timedelta``, or a negative or endless one.
+    """
+    if not isinstance(value, timedelta) or not timedelta(0) <= value <= _LONGEST_WAIT:
+        raise _invalid(
+            f"{parameter} {value!r}",
+            problem=f"this is no timedelta from 0 to {_LONGEST_WAIT.days} days",
+            remedy=f"write {parameter}=timedelta(...), such as timedelta(hours=1)",
+        )
+
+
+def check_idle_timeout(value: object) -> None:
+    """
+    Check ``idle_timeout``; ``None`` asks EMR for no termination of its own.
+
+    :raises InvalidInputError: when it is nothing that EMR takes.
+    """
+    least, most = _IDLE_TIMEOUT
+    if value is not None and (not isinstance(value, timedelta) or not least <= value <= most):
+        raise _invalid(
+            f"idle_timeout {value!r}",
+            problem="this is no timedelta from 60 seconds to 7 days",
+            remedy="write idle_timeout=timedelta(hours=1), or None to leave an idle cluster alone",
+        )
+
+
+def _number(value: object) -> float | None:
+    """Read a number, or a text that spells one; ``None`` for all else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 
 from airflow_eip_provider.airflow_compat import (
+    AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
@@ -54,7 +55,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
     def execute(self, context: Context) -> Any:
         """Look once, then wait in the way that was chosen; the same result either way."""
         if not self.deferrable:
-            super().execute(context)
+            self._poke_until_decided(context)
         elif not self.poke(context):
             self.defer(
                 trigger=self.trigger(
@@ -71,6 +72,20 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         """For how long it waits in the triggerer: Airflow 3 does not apply ``execution_timeout`` there."""
         capped = execution_seconds(self)
         return float(self.timeout) if capped is None else min(float(self.timeout), capped)
+
+    def _poke_until_decided(self, context: Context) -> None:
+        """
+        Wait in the worker.
+
+        :raises AirflowFailException: also with ``soft_fail``, of which Airflow makes a skip: a wrong parameter is wrong
+            every day, and a skipped task would hide it. Deferred, it fails as well.
+        """
+        try:
+            super().execute(context)
+        except AirflowSkipException as skip:
+            if self.soft_fail and isinstance(skip.__cause__, AirflowFailException):
+                raise skip.__cause__ from skip.__cause__.__cause__
+            raise
 
     def poke(self, context: Context) -> bool:
         """

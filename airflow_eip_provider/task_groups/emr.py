@@ -6,7 +6,6 @@ import inspect
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_eip_provider.airflow_compat import BaseOperator, EmptyOperator, TaskGroup
-from airflow_eip_provider.egress_probe import egress_probe_step
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.emr import (
@@ -14,10 +13,13 @@ from airflow_eip_provider.operators.emr import (
     EmrCreateWithStaticIpOperator,
     EmrTerminateWithStaticIpOperator,
 )
+from airflow_eip_provider.operators.emr.probe import EgressProbeOperator
+from airflow_eip_provider.operators.preflight import check_waits, known_steps
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
+from airflow_eip_provider.task_groups.past import wait_for_the_past_before
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 # Which of Airflow's parameters are a group's and which are every task's differs between its versions.
@@ -27,6 +29,18 @@ _SHARED = frozenset(
     {"aws_conn_id", "region_name", "verify", "botocore_config", "deferrable", "lock_store", "waiter_delay"}
 )
 
+
+# What default_args must not do to the tasks that follow a launch: these would wait while the cluster is paid, or not
+# run. ``create`` has all of it: it comes before.
+_AFTER_LAUNCH: dict[str, Any] = {"trigger_rule": "all_success"}
+# For the group's own tasks besides the user's steps: no limit that other runs use up keeps them from running.
+_ALWAYS: dict[str, Any] = {
+    **_AFTER_LAUNCH,
+    "depends_on_past": False,  # see ``wait_for_the_past_before``
+    "wait_for_downstream": False,
+    "max_active_tis_per_dag": None,
+    "max_active_tis_per_dagrun": None,
+}
 
 _LAUNCHED = "{{ ti.xcom_pull(task_ids='%s', key='job_flow_id', map_indexes=ti.map_index) }}"
 _PUBLIC_IP = "{{ ti.xcom_pull(task_ids='%s', key='static_ip', map_indexes=ti.map_index)['public_ip'] }}"
@@ -51,6 +65,17 @@ class StaticIpCluster(TaskGroup):
       block, and the DAG run with it: Airflow judges a run by its last tasks, and a teardown that counts as one would
       hide the failures before it.
 
+    A task that waits here holds no worker: ``deferrable`` is ``True`` unless it is given, here or in ``default_args``,
+    whatever ``[operators] default_deferrable`` says. A creating task that queues in a worker for an address can keep
+    the very tasks that would free it from getting one. Where no triggerer runs, give ``deferrable=False``.
+
+    ``default_args`` reach every task of the group, with these exceptions, so that nothing stops between launch and
+    teardown. ``depends_on_past`` and ``wait_for_downstream``, whichever task has them, are moved to ``create``, which
+    then waits until all these tasks of the run before have succeeded or were skipped. ``trigger_rule`` is for
+    ``create``; ``max_active_tis_per_dag`` and ``max_active_tis_per_dagrun`` are for ``create`` and the steps.
+    ``do_xcom_push=False`` is fine: what the tasks need of each other they push themselves. ``pool``, ``queue`` and
+    ``priority_weight`` are for all: a pool that counts deferred tasks must have room for more than those that queue.
+
     :param group_id: the group's id, and the prefix of its tasks' ids.
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param kwargs: any parameter of ``TaskGroup``; ``default_args``, with ``retries`` and the like, are for every task.
@@ -73,6 +98,8 @@ class StaticIpCluster(TaskGroup):
         self._steps: list[EmrAddStepsWithStaticIpOperator] = []
         self._unnamed_steps = 0
         shared = {name: kwargs.pop(name) for name in _SHARED & kwargs.keys()}
+        if "deferrable" not in {**(getattr(self.dag, "default_args", None) or {}), **(self.default_args or {})}:
+            shared.setdefault("deferrable", True)
         here: dict[str, Any] = {"dag": self.dag, "task_group": self}
         self.create = EmrCreateWithStaticIpOperator(
             task_id="create", allocation_id=allocation_id, **here, **shared, **kwargs
@@ -90,20 +117,23 @@ class StaticIpCluster(TaskGroup):
             task_id="bound",
             task_group=self,
             expect="associated",
+            soft_fail=False,  # a run without its address is no success
+            **_ALWAYS,
             **{**_as_of_a_sensor(self._shared), "job_flow_id": launched},
         )
         self.terminate = EmrTerminateWithStaticIpOperator(
-            task_id="terminate", task_group=self, **{**self._shared, "job_flow_id": launched}
+            task_id="terminate", task_group=self, **_ALWAYS, **{**self._shared, "job_flow_id": launched}
         )
         self.create.set_downstream(self.bound)
-        self.done = EmptyOperator(task_id="done", **here)
+        self.done = EmptyOperator(task_id="done", **_ALWAYS, **here)
         # Both are setups, so that a task of the block that is cleared runs again after both.
         self.terminate.as_teardown(setups=[self.create, self.bound], on_failure_fail_dagrun=True)
 
     @property
     def job_flow_id(self) -> Any:
         """The cluster's id, for parameters and templates of other operators: an ``XComArg``."""
-        return self.create.output
+        output: Any = self.create.output
+        return output["job_flow_id"]  # pushed whatever do_xcom_push says, unlike what a task returns
 
     @property
     def static_ip(self) -> Any:
@@ -111,13 +141,22 @@ class StaticIpCluster(TaskGroup):
         output: Any = self.create.output
         return output["static_ip"]
 
+    @property
+    def public_ip(self) -> Any:
+        """The bound address as text, such as "203.0.113.9", for parameters and templates: an ``XComArg``."""
+        output: Any = self.create.output
+        return output["public_ip"]
+
     def steps(
-        self, steps: list[dict[str, Any]] | str, *, task_id: str | None = None, **kwargs: Any
+        self, steps: Sequence[Mapping[str, Any] | str] | str, *, task_id: str | None = None, **kwargs: Any
     ) -> EmrAddStepsWithStaticIpOperator:
         """
         Add a task that runs steps on the cluster while it carries the address.
 
-        :param steps: as in ``EmrAddStepsOperator``. (templated, ``.json``)
+        What is known of the steps now, ``create`` checks before it launches the cluster.
+
+        :param steps: any sequence of mappings as in ``EmrAddStepsOperator``, or a text that spells one; also the output
+            of a task. (templated, ``.json``)
         :param task_id: by default "steps", then "steps_2" and so on.
         :param kwargs: any further parameter of ``EmrAddStepsWithStaticIpOperator``.
         :raises InvalidInputError: outside the ``with`` block.
@@ -126,9 +165,7 @@ class StaticIpCluster(TaskGroup):
         if task_id is None:
             self._unnamed_steps += 1
             task_id = "steps" if self._unnamed_steps == 1 else f"steps_{self._unnamed_steps}"
-        added = EmrAddStepsWithStaticIpOperator(task_id=task_id, steps=steps, **{**self._shared, **kwargs})
-        self._steps.append(added)
-        return added
+        return self._add(EmrAddStepsWithStaticIpOperator, task_id, steps=steps, **kwargs)
 
     def probe_egress(
         self, servers: Sequence[str] = (), *, task_id: str = "probe_egress", **kwargs: Any
@@ -136,16 +173,17 @@ class StaticIpCluster(TaskGroup):
         """
         Add a task that fails unless the cluster leaves from the address, and each Azure SQL server admits it.
 
-        :param servers: as of ``egress_probe_step``: ``HOST[:PORT][/DATABASE]``.
-        :param kwargs: any further parameter of ``egress_probe_step``.
+        :param servers: as of ``egress_probe_step``: ``HOST[:PORT][/DATABASE]``; also a template or the output of a task
+            that becomes such a list. (templated)
+        :param kwargs: any further parameter of ``egress_probe_step``. ``public_ip`` is the bound address unless it is
+            given. (templated)
         :raises InvalidInputError: outside the ``with`` block, and for what cannot be a server.
         """
-        step = egress_probe_step(
-            public_ip=_PUBLIC_IP % self.create.task_id,
-            servers=servers,
-            **{"action_on_failure": "CONTINUE", **kwargs},  # Airflow starts nothing that depends on it
-        )
-        return self.steps([step], task_id=task_id)
+        self._check_open("probe_egress")
+        public_ip = kwargs.pop("public_ip", None) or _PUBLIC_IP % self.create.task_id
+        # Airflow starts nothing that depends on a step that failed.
+        probe = {"public_ip": public_ip, "servers": servers, "action_on_failure": "CONTINUE", **kwargs}
+        return self._add(EgressProbeOperator, task_id, probe=probe)
 
     def release_address(self, *, task_id: str = "release", **kwargs: Any) -> EipReleaseOperator:
         """
@@ -157,7 +195,36 @@ class StaticIpCluster(TaskGroup):
         :raises InvalidInputError: outside the ``with`` block.
         """
         self._check_open("release_address")
-        return EipReleaseOperator(task_id=task_id, **{**self._shared, **kwargs})
+        release = EipReleaseOperator(task_id=task_id, **{**_AFTER_LAUNCH, **self._shared, **kwargs})
+        self._check_waits(release)
+        return release
+
+    def _add(
+        self, operator: type[EmrAddStepsWithStaticIpOperator], task_id: str, **kwargs: Any
+    ) -> EmrAddStepsWithStaticIpOperator:
+        added = operator(task_id=task_id, **{**_AFTER_LAUNCH, **self._shared, **kwargs})
+        self._check_waits(added)
+        if not added.wait_for_completion:
+            raise InvalidInputError(
+                f"making task '{added.task_id}'",
+                problem="wait_for_completion is False; a step that nobody watches would run on after the address left",
+                remedy="leave it out; if default_args say so for the DAG, give the group default_args of its own",
+            )
+        self._steps.append(added)
+        known = None if isinstance(added, EgressProbeOperator) and not added.steps else known_steps(added.steps)
+        if known is not None:
+            self.create.planned_steps[added.task_id] = known
+        return added
+
+    @staticmethod
+    def _check_waits(task: Any) -> None:
+        """Refuse now, while nothing is launched, what the task would refuse when it runs; it is not templated."""
+        try:
+            check_waits(task.waiter_delay, task.waiter_max_attempts)
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"making task '{task.task_id}'", problem=str(error), remedy="see default_args, too"
+            ) from error
 
     def _check_open(self, method: str) -> None:
         if not self._open:
@@ -184,11 +251,14 @@ class StaticIpCluster(TaskGroup):
 
     def _wire(self) -> None:
         own = {task.task_id for task in (self.create, self.bound, self.terminate, self.done)}
+        wait_for_the_past_before(self.create, self)
         block = {task.task_id: task for task in self if task.task_id not in own}
         for task in block.values():
             if block.keys().isdisjoint(task.upstream_task_ids):
                 early = isinstance(task, EipReleaseOperator) and self._steps
                 task.set_upstream(self._steps if early else self.bound)
+                if not early:
+                    _check_follows_setup(task)
         for task in block.values():
             following = [block[task_id] for task_id in block.keys() & task.downstream_task_ids]
             if not following:
@@ -202,6 +272,18 @@ class StaticIpCluster(TaskGroup):
             self.done.trigger_rule = "none_failed_min_one_success"  # type: ignore[assignment]
         else:
             self.done.set_upstream(self.bound)
+
+
+def _check_follows_setup(task: Any) -> None:
+    """Refuse, with the task's name, what Airflow refuses of a DAG: another trigger rule right after a setup."""
+    rule = str(getattr(task.trigger_rule, "value", task.trigger_rule))
+    if rule != "all_success" and not task.is_teardown:
+        raise InvalidInputError(
+            f"adding task '{task.task_id}' to a cluster's block",
+            problem=f"its trigger_rule is '{rule}', and it is the first to run once the cluster is bound",
+            remedy="set its trigger_rule to 'all_success', or let it follow another task of the block; "
+            "default_args reach it, too",
+        )
 
 
 def _as_of_a_sensor(shared: dict[str, Any]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def test_with_a_subnet_alone_what_concerns_the_cluster_is_skipped(examine, subne
     said = examine("--subnet-id", subnet_id, file=False)
     skipped = {c["check"] for c in said.result["checks"] if c["skipped"]}
     assert said.status == 0
-    assert skipped == {"job-flow", "lifetime", "primary", "topology", "lock-store"}
+    assert skipped == {"job-flow", "lifetime", "idle", "tags", "primary", "topology", "lock-store"}
 
 
 def test_what_there_is_nothing_to_look_at_for_is_no_success(examine):
@@ -162,7 +162,7 @@ def test_overrides_that_run_job_flow_does_not_take(examine, overrides):
     overrides["ReleaseLable"] = "emr-7.5.0"
     said = examine()
     assert "ReleaseLable" in said.found("job-flow")["what"]
-    assert {said.skipped[name] for name in ("lifetime", "primary", "topology")} == {
+    assert {said.skipped[name] for name in ("lifetime", "idle", "tags", "primary", "topology")} == {
         "it depends on 'job-flow', see above"
     }
 

@@ -11,7 +11,13 @@ from airflow_eip_provider.local_aws.emr import views
 from airflow_eip_provider.local_aws.emr.cluster import ENDED, OPEN, Cluster, Step
 from airflow_eip_provider.local_aws.emr.life import USER_REQUEST, ClusterLife
 from airflow_eip_provider.local_aws.emr.request import cluster_of, steps_of, tags_of
-from airflow_eip_provider.local_aws.emr.validation import check_idle_timeout, check_shape, check_step_count, invalid
+from airflow_eip_provider.local_aws.emr.validation import (
+    check_auto_termination,
+    check_idle_timeout,
+    check_shape,
+    check_step_count,
+    invalid,
+)
 from airflow_eip_provider.local_aws.errors import AwsError
 
 if TYPE_CHECKING:
@@ -199,7 +205,7 @@ class Emr:
     def add_tags(self, params: Params) -> Params:
         """Tag a cluster and its instances."""
         cluster = self._tagged(params)
-        tags = tags_of(params)
+        tags = tags_of(params, present=cluster.tags)
         cluster.tags.update(tags)
         for node in cluster.nodes():
             if node.instance is not None:
@@ -226,6 +232,8 @@ class Emr:
         cluster = self._cluster(params)
         timeout = params.get("AutoTerminationPolicy", {}).get("IdleTimeout")
         check_idle_timeout(timeout)
+        if timeout is not None:
+            check_auto_termination(cluster.request.get("ReleaseLabel"), cluster.request.get("AmiVersion"))
         cluster.idle_timeout = timeout
         self.life.watch_idleness(cluster)
         return {}

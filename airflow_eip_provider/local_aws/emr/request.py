@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.local_aws.emr.cluster import Cluster, Node, Pool, Step, new_id
 from airflow_eip_provider.local_aws.emr.validation import (
+    check_auto_termination,
     check_bootstrap_action_count,
     check_idle_timeout,
     check_instances,
@@ -16,6 +17,7 @@ from airflow_eip_provider.local_aws.emr.validation import (
 from airflow_eip_provider.local_aws.errors import AwsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from airflow_eip_provider.local_aws.ec2.instances import Instances
@@ -35,6 +37,8 @@ def cluster_of(params: dict[str, Any], *, now: datetime, instances: Instances) -
     tags = tags_of(params)
     idle_timeout = params.get("AutoTerminationPolicy", {}).get("IdleTimeout")
     check_idle_timeout(idle_timeout)
+    if idle_timeout is not None:
+        check_auto_termination(params.get("ReleaseLabel"), params.get("AmiVersion"))
     pools = _pools(wanted, now)
     primaries = len(next(pool for pool in pools if pool.role == "MASTER").nodes)
     return Cluster(
@@ -52,13 +56,14 @@ def cluster_of(params: dict[str, Any], *, now: datetime, instances: Instances) -
     )
 
 
-def tags_of(params: dict[str, Any]) -> dict[str, str]:
+def tags_of(params: dict[str, Any], *, present: Iterable[str] = ()) -> dict[str, str]:
     """Read a request's tags.
 
+    :param present: the keys of those that the cluster has already.
     :raises AwsError: ``ValidationException``.
     """
     tags = {tag["Key"]: tag.get("Value", "") for tag in params.get("Tags", [])}
-    check_tags(tags)
+    check_tags(tags, present=present)
     return tags
 
 

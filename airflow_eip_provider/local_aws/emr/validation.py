@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_STEPS = 256
 MAX_BOOTSTRAP_ACTIONS = 16
+MAX_TAGS = 50
 IDLE_TIMEOUT = range(60, 604_800 + 1)
 _PRIMARY_COUNTS = {1, 3}
 
@@ -62,11 +64,16 @@ def check_instances(instances: dict[str, Any]) -> None:
         raise invalid("Multiple subnets are supported with instance fleets only.")
 
 
-def check_tags(keys: Iterable[str]) -> None:
-    """Refuse tags that are AWS's own.
+def check_tags(keys: Iterable[str], *, present: Iterable[str] = ()) -> None:
+    """Refuse tags that are AWS's own, and more than a cluster takes (docs: EMR, "Tag restrictions").
 
+    :param present: the keys of those that the cluster has; AWS's own do not count.
     :raises AwsError: ``ValidationException``.
     """
+    keys = list(keys)
+    own = {key for key in (*keys, *present) if not key.lower().startswith("aws:")}
+    if len(own) > MAX_TAGS:
+        raise invalid(f"The number of tags exceeds the limit: {len(own)} of {MAX_TAGS}.")
     for key in keys:
         if key.lower().startswith("aws:"):
             raise invalid(f"Tag keys must not start with 'aws:': {key!r}.")
@@ -79,6 +86,20 @@ def check_idle_timeout(seconds: int | None) -> None:
     """
     if seconds is not None and seconds not in IDLE_TIMEOUT:
         raise invalid(f"IdleTimeout must be from 60 to 604800 seconds, and is {seconds}.")
+
+
+def check_auto_termination(release: str | None, ami_version: str | None) -> None:
+    """Refuse an auto-termination policy where there is none (docs: EMR, "Using an auto-termination policy").
+
+    :raises AwsError: ``ValidationException``.
+    """
+    found = re.match(r"emr-(\d+)\.(\d+)", release or "")
+    number = (int(found[1]), int(found[2])) if found else None
+    if ami_version or (number and (number < (5, 30) or number == (6, 0))):
+        raise invalid(
+            f"Auto-termination is not supported for {release or f'AMI version {ami_version}'}: it needs release 5.30.0 or "
+            "later, or 6.1.0 or later."
+        )
 
 
 def check_step_count(count: int) -> None:

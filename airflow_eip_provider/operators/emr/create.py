@@ -37,6 +37,7 @@ from airflow_eip_provider.operators.launch import Launcher
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
+from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.tenancy import UNSET, speaker_of
 from airflow_eip_provider.readings.lock import mark_tags
 from airflow_eip_provider.readings.tags import TOKEN_TAG
@@ -69,7 +70,7 @@ class CreateState(LeasingState):
     bound: bool = False
 
 
-class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
+class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreateJobFlowOperator):
     """
     Create an EMR cluster that carries an Elastic IP, and never take the address from another job.
 
@@ -78,8 +79,9 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
     says that the node is running, and returns: steps queue inside EMR and start when the cluster is ready.
 
     Returns the job flow id. Pushes ``job_flow_id`` the moment RunJobFlow returns, and once bound ``static_ip`` =
-    {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id, token}. While it
-    queues, the log and ``queue`` = {place, waiting, holder} say where it stands.
+    {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id, token}, and each of these
+    under its own name, too: ``create.output["public_ip"]``. While it queues, the log and ``queue`` =
+    {place, waiting, holder} say where it stands.
 
     On failure, kill or timeout the cluster is terminated and the address freed. After a crash, which runs no code, the
     retry adopts the cluster by its tags. The kill of a deferred task runs code since Airflow 3.3; before, and when no
@@ -111,8 +113,9 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
     :param waiter_max_attempts: with ``waiter_delay``, how long the cluster may take to start. (templated)
     :param lock_timeout: how long to wait for the address at most.
     :param accept_self_termination: accept a cluster that ends when it has no steps.
-    :param idle_timeout: EMR ends the cluster by itself after being idle this long, unless the overrides say otherwise;
-        the net under everything else (60 seconds to 7 days).
+    :param idle_timeout: EMR ends the cluster by itself after being idle this long, unless the overrides say otherwise
+        (60 seconds to 7 days); the fallback when everything else fails. ``None`` asks for none. Releases before 5.30.0
+        and 6.0.x do not have it: there it is left out, with a warning that names what remains.
     """
 
     state_class = CreateState
@@ -135,7 +138,7 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         waiter_max_attempts: int = 240,
         lock_timeout: timedelta = timedelta(hours=6),
         accept_self_termination: bool = False,
-        idle_timeout: timedelta = timedelta(hours=1),
+        idle_timeout: timedelta | None = timedelta(hours=1),
         deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
@@ -151,6 +154,8 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         self.lock_timeout = lock_timeout
         self.accept_self_termination = accept_self_termination
         self.idle_timeout = idle_timeout
+        # What is known of the steps of the tasks that follow, by task id: it is checked before the launch.
+        self.planned_steps: dict[str, list[Any]] = {}
 
     def begin(self, context: Context) -> CreateState:
         """
@@ -249,6 +254,8 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         facts = bound_facts(address, job_flow_id=job_flow_id, token=state.token, gateway_id=gateway_id)
         self.log.info("Elastic IP %s (%s) is on cluster %s", self.allocation_id, address.public_ip, job_flow_id)
         context["ti"].xcom_push(key="static_ip", value=facts)
+        for name in facts.keys() - {"job_flow_id"}:  # an XComArg takes a key, not a part of a value
+            context["ti"].xcom_push(key=name, value=facts[name])
         state.bound = True
         return None
 
@@ -323,6 +330,11 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
 
     def _check_parameters(self) -> None:
         preflight.check_allocation_id(self.allocation_id)
+        preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
+        preflight.check_duration("lock_timeout", self.lock_timeout)
+        preflight.check_idle_timeout(self.idle_timeout)
+        for task_id, steps in self.planned_steps.items():
+            preflight.checked_steps(steps, task_id=task_id)
         if self.bind_at not in {"primary_running", "cluster_ready"}:
             raise InvalidInputError(
                 f"checking bind_at {self.bind_at!r}",
@@ -373,6 +385,7 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
             on_multi_node=self.on_multi_node,
             bind_at=self.bind_at,
             accept_self_termination=self.accept_self_termination,
+            ends_idle=self.idle_timeout is not None,
             lock_store=self.tenancy.uri if self.tenancy else None,
         )
 
@@ -399,6 +412,7 @@ class EmrCreateWithStaticIpOperator(LeasingOperator, EmrCreateJobFlowOperator):
         self.link_cluster(context, job_flow_id, log_uri=log_uri)
 
     def _wait_for_address(self, state: CreateState, *, like: dict[str, str] | None = None) -> WatchTrigger:
+        self.warn_of_a_held_worker()
         state.waiting_for = "address"
         self.check_not_killed()
         free_left_behind(self.emr, self.eip, allocation_id=self.allocation_id)

@@ -38,6 +38,7 @@ from airflow_eip_provider.operators.phases import (
     State,
     raise_if_cluster_gone,
 )
+from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.targets import check_job_flow_id
 from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.readings.clusters import GUARD_MARK, read_active_steps, read_all_steps, read_steps
@@ -95,7 +96,7 @@ class StepsState(State):
     logs_deadline: float | None = None
 
 
-class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
+class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddStepsOperator):
     """
     Run steps on a cluster that carries the Elastic IP, watched together with the address.
 
@@ -114,7 +115,9 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: the cluster, e.g. ``create.output``. (templated)
-    :param steps: as in the stock operator. (templated, ``.json``)
+    :param steps: as in the stock operator: any sequence of mappings, or a text that spells one. Arguments are text,
+        also with ``render_template_as_native_obj``; one that ends in ".json" is no template file. (templated,
+        ``.json``)
     :param execution_role_arn: the runtime role of the steps. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
     :param wait_for_completion: only ``True``; a step that nobody watches is not fenced.
@@ -123,6 +126,7 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
     """
 
     state_class = StepsState
+    text_only = True
     permanent_errors = (PermanentError, ClusterEndedError)  # a retry would find the same cluster gone
     aws_hook_class = EmrClusterHook
     template_fields: Sequence[str] = aws_template_fields(
@@ -228,6 +232,7 @@ class EmrAddStepsWithStaticIpOperator(PhasedOperator, EmrAddStepsOperator):
 
     def _checked_steps(self) -> list[dict[str, Any]]:
         preflight.check_allocation_id(self.allocation_id)
+        preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         if not self.wait_for_completion:
             raise InvalidInputError(
                 "checking wait_for_completion=False",

@@ -106,6 +106,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         super().__init__(
             waiter_delay=waiter_delay, waiter_max_attempts=waiter_max_attempts, deferrable=deferrable, **kwargs
         )
+        preflight.check_waits(waiter_delay, waiter_max_attempts)  # here: a teardown is not to fail for it later
         self.allocation_id = allocation_id
         self.lock_store = lock_store
 

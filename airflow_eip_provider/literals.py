@@ -1,0 +1,26 @@
+"""Texts that stand for something else: the literal of a value, or a template."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+
+_TEMPLATE = re.compile(r"\{\{|\{%|\{#")
+
+
+def parse_literal(value: object) -> object:
+    """Read a string as JSON or as a Python literal; return what is neither as it is."""
+    if not isinstance(value, str):
+        return value
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(value)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+    return value
+
+
+def is_template(text: str) -> bool:
+    """Whether Jinja would change a text."""
+    return _TEMPLATE.search(text) is not None

@@ -1,0 +1,51 @@
+"""
+What Amazon EMR releases differ in, as far as it matters to this package.
+
+Source: Amazon EMR Management Guide, "Using an auto-termination policy": available in 5.30.0 and later and in 6.1.0 and
+later; in 5.30 to 5.33 and 6.1 to 6.3 a cluster counts as active only while a YARN application or a Spark job is.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TypeAlias
+
+AutoTermination: TypeAlias = Literal["none", "yarn only", "full"]
+
+# From which release on EMR can end an idle cluster, and by what it tells that the cluster is idle.
+_AUTO_TERMINATION: tuple[tuple[tuple[int, int], AutoTermination], ...] = (
+    ((0, 0), "none"),
+    ((5, 30), "yarn only"),
+    ((5, 34), "full"),
+    ((6, 0), "none"),
+    ((6, 1), "yarn only"),
+    ((6, 4), "full"),
+)
+_RELEASE = re.compile(r"emr-(\d{1,4})\.(\d{1,4})(\.\d{1,4})?")
+
+
+def release_name(job_flow: Mapping[str, Any]) -> str:
+    """Return the release that RunJobFlow's parameters name, for messages."""
+    if label := job_flow.get("ReleaseLabel"):
+        return f"release {label}"
+    return f"AMI version {job_flow.get('AmiVersion')}"
+
+
+def auto_termination(job_flow: Mapping[str, Any]) -> AutoTermination:
+    """
+    Return what the release of a cluster can do by itself when the cluster is idle.
+
+    A label that is no release of the known form counts as a new one: EMR judges it.
+    """
+    label = job_flow.get("ReleaseLabel")
+    if label is None:
+        return "none" if job_flow.get("AmiVersion") else "full"
+    found = _RELEASE.fullmatch(str(label))
+    if found is None:
+        return "full"
+    release = (int(found[1]), int(found[2]))
+    return [support for since, support in _AUTO_TERMINATION if since <= release][-1]
