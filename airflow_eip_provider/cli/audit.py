@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.cli.command import (
     FOUND,
+    INCOMPLETE,
     OK,
     Command,
     Parser,
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from airflow_eip_provider.audit.tenancies import Tenancy
     from airflow_eip_provider.cli.session import Session
 
+_SHOWN = 10
+
 DESCRIPTION = """\
 Read VPC Flow Logs from S3, and report which network interfaces connected to a database, each with the tenancy that it
 belonged to. A connection by anything but what had the Elastic IP at that time is a stranger's. Nothing is changed.
@@ -38,7 +42,11 @@ the public address that the database saw.
 The flow log must have, as text, the fields interface-id, pkt-srcaddr, pkt-dstaddr or dstaddr, dstport, tcp-flags,
 action, start and end; with instance-id it tells instances apart that had one private address after the other.
 
-Exit status: 0 no stranger connected; 1 an error, or no logs; 2 wrong arguments; 3 a stranger connected."""
+Records and files that cannot be read are counted and named. What the service itself could not capture (SKIPDATA) is
+counted, too, and does not change the exit status.
+
+Exit status: 0 no stranger connected; 1 an error, no logs, or none that can be read; 2 wrong arguments; 3 a stranger
+connected; 4 no stranger connected as far as the logs could be read: some records or files could not."""
 
 
 def _time(text: str) -> float:
@@ -105,7 +113,9 @@ def run(options: argparse.Namespace) -> int:
         print_json(_facts(session, period, tenancies, logs, found))
     else:
         _print(period, tenancies, logs, found)
-    return FOUND if strangers else OK
+    if strangers:
+        return FOUND
+    return INCOMPLETE if logs.unreadable else OK
 
 
 def _check_time(options: argparse.Namespace, lock_store: str | None) -> None:
@@ -203,6 +213,13 @@ def _print(period: Period, tenancies: Sequence[Tenancy], logs: FlowLogs, found: 
         note("Nothing connected to the database, as far as these logs say")
     if logs.skipped:
         note(f"The logs are not complete: {logs.skipped} records say SKIPDATA")
+    if logs.unreadable:
+        files = len({unreadable.file for unreadable in logs.unreadable})
+        note(f"Not everything could be read: {logs.unreadable_records} records could not, in {files} files:")
+        for unreadable in logs.unreadable[:_SHOWN]:
+            note(f"  {unreadable}")
+        if len(logs.unreadable) > _SHOWN:
+            note(f"  and {len(logs.unreadable) - _SHOWN} more: --json has all")
 
 
 def _facts(
@@ -227,6 +244,8 @@ def _facts(
         "connections": [connections.facts() for connections in found],
         "files": logs.files,
         "skipped_records": logs.skipped,
+        "unreadable_records": logs.unreadable_records,
+        "unreadable": [asdict(unreadable) for unreadable in logs.unreadable],
     }
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Exit statuses; argparse itself ends with WRONG.
 OK, FAILED, WRONG, FOUND = 0, 1, 2, 3
+# Nothing was found, in what could be read.
+INCOMPLETE = 4
 # Stopped by Ctrl-C, as shells count signals.
 INTERRUPTED = 130
 

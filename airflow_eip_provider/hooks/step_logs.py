@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_eip_provider.hooks.eip import StrictConnectionMixin
+from airflow_eip_provider.readings.gzipped import GzipText
+from airflow_eip_provider.readings.step_logs import CONTROLLER, STREAMS, StepLogs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-from airflow_eip_provider.readings.step_logs import STREAMS, StepLogs
+_CUT_LINE_LENGTH = 1000  # what follows damage in a file may be one endless line
 
 
 class StepLogHook(StrictConnectionMixin, AwsBaseHook):
@@ -24,15 +26,34 @@ class StepLogHook(StrictConnectionMixin, AwsBaseHook):
 
     def tail(self, logs: StepLogs, *, lines: int) -> Iterator[tuple[str, list[str]]]:
         """
-        Yield the last lines of stdout and of stderr, as far as they can be read.
+        Yield the last lines of stdout and of stderr, as far as they can be read; of EMR's controller log without any.
+
+        A log that cannot be read is no error: why the step failed is what matters.
 
         :param lines: how many of each.
-        :return: pairs of the stream's name and its lines; the reason in one line where it cannot be read.
+        :return: pairs of the stream's name and its lines, which end with the reason where not everything could be read.
         """
-        for stream in STREAMS:
-            try:
-                body = self.conn.get_object(Bucket=logs.bucket, Key=logs.key(stream))["Body"].read()
-                text = gzip.decompress(body).decode(errors="replace")
-                yield stream, text.splitlines()[-lines:]
-            except (ClientError, OSError) as error:
-                yield stream, [f"(s3://{logs.bucket}/{logs.key(stream)} cannot be read: {error})"]
+        shown = False
+        reasons: dict[str, None] = {}
+        for stream in (*STREAMS, CONTROLLER):
+            if stream == CONTROLLER and shown:
+                break
+            found, reason = self._tail(logs, stream, lines=lines)
+            shown = shown or bool(found)
+            if reason is not None and reason not in reasons:
+                reasons[reason] = None
+                found = [*found, f"(s3://{logs.bucket}/{logs.key(stream)} cannot be read to its end: {reason})"]
+            if found:
+                yield stream, found
+
+    def _tail(self, logs: StepLogs, stream: str, *, lines: int) -> tuple[list[str], str | None]:
+        """Return the last lines of one stream, and why not everything could be read."""
+        tail: deque[str] = deque(maxlen=lines)
+        try:
+            text = GzipText(self.conn.get_object(Bucket=logs.bucket, Key=logs.key(stream))["Body"])
+            tail.extend(text.lines())
+        except (ClientError, BotoCoreError, OSError) as error:
+            return list(tail), str(error)
+        if text.cut_line is not None:
+            tail.append(text.cut_line[:_CUT_LINE_LENGTH])
+        return list(tail), text.problem

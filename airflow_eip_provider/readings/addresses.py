@@ -186,6 +186,9 @@ def read_holder(address: Address) -> Reading[Holder]:
         place = f"cluster '{job_flow_id}' (instance '{address.instance_id}')"
         described = owner + (place if job_flow_id else f"instance '{address.instance_id}'")
         return Holder(described, job_flow_id, tags=tags)
+    if address.network_interface_id is None:  # as of a regional NAT gateway, which is in no subnet
+        carrying = yield from read_carrying_gateway(address.allocation_id)
+        return _gateway_holder(carrying) if carrying else Holder(f"association '{address.association_id}'")
     try:
         response = yield Call(
             "ec2", "describe_network_interfaces", {"NetworkInterfaceIds": [address.network_interface_id]}

@@ -78,7 +78,8 @@ class Step:
 
 
 def _sentence(*parts: str | None) -> str:
-    return " ".join(part for part in parts if part) or "EMR gives no reason"
+    """Put together what EMR says, each thing once: a step's state change often repeats its failure details."""
+    return " ".join(dict.fromkeys(part for part in parts if part)) or "EMR gives no reason"
 
 
 def _cluster(response: Mapping[str, Any]) -> Cluster:

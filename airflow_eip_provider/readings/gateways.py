@@ -33,8 +33,6 @@ class Gateway:
 
     gateway_id: str
     state: str
-    subnet_id: str
-    vpc_id: str
     network_interface_id: str | None = None
     failure: str = ""
     problem: str = ""
@@ -63,13 +61,11 @@ def is_gateway(name: str) -> bool:
 
 
 def gateway_of(item: Mapping[str, Any]) -> Gateway:
-    """Return a gateway as an answer of EC2 shows it."""
-    addresses = item.get("NatGatewayAddresses", ())
+    """Return a gateway as an answer of EC2 shows it; a regional one is in no subnet, and may have no interface."""
+    addresses = item.get("NatGatewayAddresses") or ()
     return Gateway(
         gateway_id=item["NatGatewayId"],
         state=item["State"],
-        subnet_id=item["SubnetId"],
-        vpc_id=item["VpcId"],
         network_interface_id=next((a["NetworkInterfaceId"] for a in addresses if a.get("NetworkInterfaceId")), None),
         failure=item.get("FailureCode") or "",
         problem=item.get("FailureMessage") or "",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlparse
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow_eip_provider.calls import Call, Reading, error_code
+from airflow_eip_provider.calls import Call, Reading, error_code, is_transient
 
 STREAMS = ("stdout", "stderr")  # the cause of a failed PySpark step is as often in one as in the other
+CONTROLLER = "controller"  # EMR's own account of the step, which says why a step failed that never ran
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,15 @@ class StepLogs:
 
 
 def read_logs_written(logs: StepLogs) -> Reading[bool]:
-    """Tell whether EMR has written both streams; a bucket that may not be read counts as written."""
+    """
+    Tell whether EMR has written both streams; a bucket that may not be read counts as written.
+
+    It raises no error of S3's: the step's own failure is what matters.
+    """
     for stream in STREAMS:
         try:
             yield Call("s3", "head_object", {"Bucket": logs.bucket, "Key": logs.key(stream)})
-        except ClientError as error:
-            return error_code(error) not in {"404", "NoSuchKey", "NotFound"}
+        except (ClientError, BotoCoreError) as error:
+            missing = isinstance(error, ClientError) and error_code(error) in {"404", "NoSuchKey", "NotFound"}
+            return not missing and not is_transient(error)
     return True

@@ -248,7 +248,8 @@ def test_formats_that_cannot_be_read_are_refused_by_name(audit, logs, tenancy, l
     said = audit("--lock-store", lock_store)
     assert said.status == 1
     assert "no pkt-srcaddr, tcp-flags" in said.err
-    name = "123456789012_vpcflowlogs_eu-west-1_fl-0123456789abcdef0_20261120T0000Z_1a2b3c4d.log.parquet"
+    end = datetime.fromtimestamp(at + 300, UTC)
+    name = f"123456789012_vpcflowlogs_eu-west-1_fl-0123456789abcdef0_{end:%Y%m%dT%H%MZ}_1a2b3c4d.log.parquet"
     logs.write(at, prefix="parquet/", name=name)
     said = audit("--lock-store", lock_store, uri="s3://flow-logs/parquet")
     assert said.status == 1

@@ -1,0 +1,84 @@
+"""A regional NAT gateway, which is in no subnet, anywhere in the region: no reading breaks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.calls import perform
+from airflow_eip_provider.readings.addresses import Address, read_holder
+from airflow_eip_provider.readings.gateways import (
+    read_all_tenancy_gateways,
+    read_carrying_gateway,
+    read_gateway,
+    read_tenancy_gateways,
+)
+from airflow_eip_provider.readings.tags import ALLOCATION_TAG, JOB_FLOW_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# As DescribeNatGateways shows one (EC2 API Reference, NatGateway: AvailabilityMode).
+REGIONAL = {
+    "NatGatewayId": "nat-regional",
+    "State": "available",
+    "VpcId": "vpc-1",
+    "ConnectivityType": "public",
+    "AvailabilityMode": "regional",
+    "AutoProvisionZones": "enabled",
+}
+ZONAL_ADDRESS = {"AllocationId": "eipalloc-1", "AssociationId": "eipassoc-1", "NetworkInterfaceId": "eni-1"}
+ZONAL = {"NatGatewayId": "nat-zonal", "State": "available", "VpcId": "vpc-1", "SubnetId": "subnet-1"}
+OF_TENANCY = {"Tags": [{"Key": JOB_FLOW_TAG, "Value": "j-1"}, {"Key": ALLOCATION_TAG, "Value": "eipalloc-1"}]}
+
+
+class Ec2:
+    """Answers DescribeNatGateways."""
+
+    def __init__(self, *gateways: dict[str, Any]) -> None:
+        self._gateways = gateways
+
+    def describe_nat_gateways(self, **asked: Any) -> dict[str, Any]:
+        ids = asked.get("NatGatewayIds")
+        return {"NatGateways": [each for each in self._gateways if not ids or each["NatGatewayId"] in ids]}
+
+    def describe_network_interfaces(self, **asked: Any) -> dict[str, Any]:
+        assert None not in asked["NetworkInterfaceIds"]
+        return {"NetworkInterfaces": [{"InterfaceType": "nat_gateway"}]}
+
+
+@pytest.fixture(params=[[], None, [{"AvailabilityZone": "eu-west-1a", "PublicIp": "203.0.113.9"}]])
+def elsewhere(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """A regional gateway before, between and with addresses of its own."""
+    return {**REGIONAL, "NatGatewayAddresses": request.param}
+
+
+@pytest.mark.parametrize(
+    ("reading", "found"),
+    [
+        (lambda: read_carrying_gateway("eipalloc-1"), "nat-zonal"),
+        (lambda: read_tenancy_gateways("j-1", allocation_id="eipalloc-1"), "nat-zonal"),
+        (read_all_tenancy_gateways, "nat-zonal"),
+        (lambda: read_gateway("nat-regional"), "nat-regional"),
+    ],
+)
+def test_what_is_asked_for_is_found_beside_it(elsewhere: Any, reading: Callable[[], Any], found: str) -> None:
+    zonal = {**ZONAL, **OF_TENANCY, "NatGatewayAddresses": [ZONAL_ADDRESS]}
+    result = perform(reading(), {"ec2": Ec2(elsewhere, zonal)})
+    gateways = result if isinstance(result, list) else [result]
+    assert [gateway.gateway_id for gateway in gateways] == [found]
+
+
+@pytest.mark.parametrize("interface", [None, "eni-1"])
+def test_an_address_that_a_regional_gateway_has_is_said_to_be_there(interface: str | None) -> None:
+    """It is on no interface of the VPC."""
+    carried = {key: value for key, value in ZONAL_ADDRESS.items() if key != "NetworkInterfaceId"}
+    address = Address("eipalloc-1", "203.0.113.1", "vpc", association_id="eipassoc-1", network_interface_id=interface)
+    holder = perform(read_holder(address), {"ec2": Ec2({**REGIONAL, "NatGatewayAddresses": [carried]})})
+    assert (holder.description, holder.permanent) == ("NAT gateway 'nat-regional'", True)
+
+
+def test_an_association_that_shows_neither_instance_nor_interface_is_named() -> None:
+    address = Address("eipalloc-1", "203.0.113.1", "vpc", association_id="eipassoc-1")
+    assert perform(read_holder(address), {"ec2": Ec2()}).description == "association 'eipassoc-1'"
