@@ -105,7 +105,7 @@ class Launcher:
         tags = {OWNER_DIGEST_TAG: self._owner.digest, ALLOCATION_TAG: self._allocation_id}
         if token is not None:
             tags[TOKEN_TAG] = str(token)
-        return self._emr.read(read_tagged_clusters(name=self.config["Name"], tags=tags))
+        return self._emr.read(read_tagged_clusters(tags=tags))
 
     def _carrier(self, eip: ElasticIpHook) -> Cluster | None:
         address = eip.get_address(self._allocation_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from airflow_eip_provider.readings.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG,
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
 ENDED_STATES = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
 READY_STATES = frozenset({"RUNNING", "WAITING"})
@@ -186,22 +187,24 @@ def read_all_steps(job_flow_id: str, *, states: Sequence[str] = ()) -> Reading[l
         marker = {"Marker": response["Marker"]}
 
 
-def read_tagged_clusters(*, name: str, tags: Mapping[str, str], ending: bool = False) -> Reading[list[Cluster]]:
+def read_tagged_clusters(
+    *, tags: Mapping[str, str], created_after: float = 0.0, ending: bool = False
+) -> Reading[list[Cluster]]:
     """
-    Find live clusters by name and tags.
+    Find live clusters by their tags.
 
-    EMR cannot filter by tag, and ListClusters shows none; so state and name narrow, and DescribeCluster decides.
+    EMR cannot filter by tag, and ListClusters shows none; so state and time narrow, and DescribeCluster decides.
 
+    :param created_after: seconds since the epoch; 0 for clusters of any age.
     :param ending: those that are on their way to a terminal state, too.
     """
     states = [*LIVE_STATES, "TERMINATING"] if ending else list(LIVE_STATES)
     found: list[Cluster] = []
-    for item in (yield from _list_clusters(states)):
-        if item["Name"] == name:
-            cluster = yield from read_cluster(item["Id"])
-            wanted = cluster and not (cluster.has_ended if ending else cluster.is_ending)
-            if cluster and wanted and tags.items() <= cluster.tags.items():
-                found.append(cluster)
+    for item in (yield from _list_clusters(states, created_after=created_after)):
+        cluster = yield from read_cluster(item["Id"])
+        wanted = cluster and not (cluster.has_ended if ending else cluster.is_ending)
+        if cluster and wanted and tags.items() <= cluster.tags.items():
+            found.append(cluster)
     return found
 
 
@@ -215,11 +218,12 @@ def read_clusters_of_any_owner() -> Reading[list[Cluster]]:
     return found
 
 
-def _list_clusters(states: Sequence[str]) -> Reading[list[dict[str, Any]]]:
+def _list_clusters(states: Sequence[str], *, created_after: float = 0.0) -> Reading[list[dict[str, Any]]]:
     items: list[dict[str, Any]] = []
+    narrowed = {"CreatedAfter": datetime.fromtimestamp(created_after, timezone.utc)} if created_after else {}
     marker: dict[str, str] = {}
     while True:
-        response = yield Call("emr", "list_clusters", {"ClusterStates": list(states), **marker})
+        response = yield Call("emr", "list_clusters", {"ClusterStates": list(states), **narrowed, **marker})
         items.extend(response["Clusters"])
         if not response.get("Marker"):
             return items
