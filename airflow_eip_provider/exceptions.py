@@ -28,6 +28,8 @@ Every error that this package raises.
         ├── CredentialsExpiredError     the session token has expired, and a new client has no newer one
         ├── KilledError                 the task was killed; nothing further is changed
         ├── LockStoreUnavailableError   the lock store gives no answer
+        │   └── RecordContendedError    others changed the record before each write, for minutes
+        ├── QueueFullError              the record of the address has no room for another queue entry
         ├── LeaseLostError              the lease went to another owner while this one was not looking
         ├── SupersededError             a newer try of the same task is at work
         ├── AzureUnavailableError       Azure gives no answer, or throttles
@@ -71,7 +73,9 @@ __all__ = [
     "NotPermittedError",
     "PermanentError",
     "PreflightError",
+    "QueueFullError",
     "ReapingFailedError",
+    "RecordContendedError",
     "StepFailedError",
     "SupersededError",
     "TransientError",
@@ -281,6 +285,32 @@ class LockStoreUnavailableError(TransientError):
             remedy="a retry goes on where this try stopped; running steps are not concerned",
         )
         self.uri = uri
+
+
+class RecordContendedError(LockStoreUnavailableError):
+    """Others changed the record before each write of this task, for minutes."""
+
+    def __init__(self, uri: str, *, writes: int, seconds: float) -> None:
+        TransientError.__init__(
+            self,
+            f"writing to lock store '{uri}'",
+            problem=f"others changed the record before each of {writes} writes in {seconds:.0f} s: it changes too fast",
+            remedy="a retry goes on where this try stopped; if it stays so, let fewer tasks start at the same moment",
+        )
+        self.uri = uri
+
+
+class QueueFullError(TransientError):
+    """The record of the address has no room for another queue entry; nothing was changed."""
+
+    def __init__(self, uri: str, *, waiting: int, size: int, most: int) -> None:
+        super().__init__(
+            f"queueing in lock store '{uri}'",
+            problem=f"{waiting} owners wait for this address already, and with another one the record would have"
+            f" {size:,} bytes, more than the {most:,} up to which the queue may grow",
+            remedy="a retry finds room when some of them have had their turn; start fewer runs at a time"
+            " (max_active_runs), or share them among more addresses",
+        )
 
 
 class NotKnownYetError(TransientError):

@@ -34,6 +34,8 @@ EXAMPLES = [
     exceptions.NotLeasedError("eipalloc-1", job_flow_id="j-1", standing="leased to nobody"),
     exceptions.LockStoreError("s3://leases", problem="it does not exist", remedy="create it"),
     exceptions.LockStoreUnavailableError("s3://leases", problem="503"),
+    exceptions.RecordContendedError("s3://leases", writes=40, seconds=300.0),
+    exceptions.QueueFullError("s3://leases", waiting=4000, size=300_001, most=300_000),
     exceptions.NewerRecordError("s3://leases", schema=2, known=1),
     exceptions.CorruptRecordError("s3://leases", problem="no JSON"),
     exceptions.LeaseLostError("eipalloc-1", problem="token 1 is not current"),

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.hooks.claim import Claim
     from airflow_eip_provider.hooks.tenancy import Tenancy
     from airflow_eip_provider.lock.model import Lease, Record, Speaker
-    from airflow_eip_provider.lock.store import Seen
     from airflow_eip_provider.parameters_file import Parameters
     from airflow_eip_provider.readings.addresses import Address, Instance
     from airflow_eip_provider.triggers.watch import Verdict
@@ -205,14 +204,13 @@ class _Association:
         token: int | None = None
         made: str | None = None
         try:
-            seen, lease = self._lease(claim)
-            token = lease.token
+            token = self._lease(claim).token
             note(f"the lease is that of {claim.who}, token {token}")
             there = persist(self._binder.address, deadline=self._deadline)
             was_there = there.network_interface_id == instance.network_interface_id
             made = None if was_there else job_flow_id  # from now on: a signal may come before the answer
             address = self._bind(job_flow_id, instance)
-            hand_over = functools.partial(claim.hand_over, seen, token=token, carrier=job_flow_id)
+            hand_over = functools.partial(claim.hand_over, token=token, carrier=job_flow_id)
             persist(hand_over, deadline=deadline_after(timedelta(seconds=HANDOVER_PATIENCE_SECONDS)))
         except BaseException as failed:
             if isinstance(failed, InvalidInputError):
@@ -225,7 +223,7 @@ class _Association:
             raise
         return address, token
 
-    def _lease(self, claim: Claim) -> tuple[Seen, Lease]:
+    def _lease(self, claim: Claim) -> Lease:
         """Queue until the lease is this speaker's."""
         from airflow_eip_provider.cli.waiting import POLL_SECONDS, persist, rest
         from airflow_eip_provider.lock.programs import Waiting
@@ -245,7 +243,7 @@ class _Association:
                 raise self._busy(f"{held}, and the lease could not be taken in {self._lock_store}")
         lease = entered.seen.record.lease
         assert lease is not None  # noqa: S101 - it is held
-        return entered.seen, lease
+        return lease
 
     def _bind(self, job_flow_id: str, instance: Instance) -> Address:
         """Wait until nothing carries the address, and bind it."""

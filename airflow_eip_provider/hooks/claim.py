@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.hooks.tenancy import Tenancy
     from airflow_eip_provider.lock.programs import Held, Waiting
     from airflow_eip_provider.lock.sight import Arrival
-    from airflow_eip_provider.lock.store import Seen
 
 
 # For how long a hand-over is tried while the store gives no answer: the address is there already.
@@ -50,14 +49,13 @@ class Claim:
             raise SupersededError(self.allocation_id, problem=f"{self.newer} is at work")
         return entered
 
-    def hand_over(self, seen: Seen, *, token: int, carrier: str) -> None:
+    def hand_over(self, *, token: int, carrier: str) -> None:
         """
         Hand the lease over to what carries the address: the last look whether it is still this speaker's.
 
-        :param seen: the record as it was when the lease was taken or found.
         :raises LeaseLostError: when it is not.
         """
-        handed = self.tenancy.perform(hand_over(seen, self.arrival.speaker, token=token, carrier=carrier))
+        handed = self.tenancy.perform(hand_over(self.arrival.speaker, token=token, carrier=carrier))
         if isinstance(handed, Lost):
             raise LeaseLostError(self.allocation_id, who=self.who, problem=handed.why)
 

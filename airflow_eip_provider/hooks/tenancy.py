@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_eip_provider.calls import perform
-from airflow_eip_provider.exceptions import LaunchUnclearError, LockStoreUnavailableError
+from airflow_eip_provider.exceptions import (
+    LaunchUnclearError,
+    LockStoreUnavailableError,
+    QueueFullError,
+    RecordContendedError,
+)
 from airflow_eip_provider.hooks.endings import disassociate, end
 from airflow_eip_provider.hooks.nat import remove_gateway
 from airflow_eip_provider.lock.model import LIMITS
@@ -16,6 +22,7 @@ from airflow_eip_provider.lock.requests import (
     Disassociate,
     FindCarriers,
     Launch,
+    Pause,
     ReadCarrier,
     ReadRecord,
     Terminate,
@@ -26,11 +33,13 @@ from airflow_eip_provider.lock.requests import (
 from airflow_eip_provider.lock.store import Seen, Unknown
 from airflow_eip_provider.readings.gateways import is_gateway, read_gateway
 from airflow_eip_provider.readings.lock import is_cluster, reading_of
+from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_eip_provider.lock.model import Record
     from airflow_eip_provider.lock.requests import Carrier, Mark, Program
     from airflow_eip_provider.lock.store import Outcome
 
@@ -40,6 +49,25 @@ log = logging.getLogger(__name__)
 _CHANGES = (WriteRecord, Launch, Terminate, Disassociate)
 # So many writes in a row without an answer, each sent by botocore more than once, are no accident any more.
 _MOST_UNANSWERED = 4
+# Nobody joins the queue of a record that this would make larger. DynamoDB keeps 400 KB in an item ("Quotas in Amazon
+# DynamoDB"); the rest is for the writes of those who are in the record already, which are never refused: a hand-over, a
+# release, and what they add to history and suspects. S3 has no such limit; one rule is enough.
+MOST_BYTES_TO_JOIN = 300_000
+# The pauses after a write that met another: random, on average doubling from a twentieth of a second to five seconds,
+# five minutes in all. Fifty writers at a time need seconds.
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 10.0
+_MOST_PAUSES_SECONDS = 300.0
+
+
+def pause_seconds(number: int, chance: float) -> float:
+    """
+    Return the pause before the next look at a record that others change.
+
+    :param number: how many there were before.
+    :param chance: random, from 0 to 1: of many writers, each pauses for another time.
+    """
+    return chance * min(_FIRST_PAUSE_SECONDS * float(2 ** min(number, 16)), _LONGEST_PAUSE_SECONDS)
 
 
 class Tenancy:
@@ -77,6 +105,7 @@ class Tenancy:
         self._remembered = remembered
         self._clock: tuple[float, float] | None = None
         self._unanswered = 0
+        self._pauses, self._paused = 0, 0.0
 
     def read(self) -> Seen:
         """Return the record as it is now."""
@@ -90,8 +119,10 @@ class Tenancy:
         :param launch: launches a cluster that carries a token, and returns its id.
         :param undoing: go on after a kill.
         :raises LockStoreUnavailableError: when the store does not answer, or leaves one write after the other open.
+        :raises QueueFullError: when the queue is too long for one more.
+        :raises RecordContendedError: when others change the record before each write of this task, for minutes.
         """
-        self._unanswered = 0
+        self._unanswered, self._pauses, self._paused = 0, 0, 0.0
         try:
             request = next(program)
             while True:
@@ -101,6 +132,8 @@ class Tenancy:
 
     def _answer(self, request: Any, launch: Callable[[int], str] | None, *, undoing: bool) -> Any:
         started = time.monotonic()
+        if isinstance(request, Pause):
+            return self._pause()
         if isinstance(request, _CHANGES):
             if not undoing:
                 self._check_alive()
@@ -135,6 +168,8 @@ class Tenancy:
         return self._disassociate(request.association_id)
 
     def _write(self, request: WriteRecord) -> Outcome:
+        if request.joins:
+            self._check_room(request.record)
         outcome = self.store.write(self._allocation_id, request.record, expected_version=request.version)
         if not isinstance(outcome, Unknown):
             self._unanswered = 0
@@ -143,6 +178,20 @@ class Tenancy:
         if self._unanswered == _MOST_UNANSWERED:
             raise LockStoreUnavailableError(self.uri, problem=outcome.problem)
         return outcome
+
+    def _check_room(self, record: Record) -> None:
+        size = len(to_text(record))
+        if size > MOST_BYTES_TO_JOIN:
+            raise QueueFullError(self.uri, waiting=len(record.queue) - 1, size=size, most=MOST_BYTES_TO_JOIN)
+
+    def _pause(self) -> None:
+        """Pause, longer each time and not as long as others do: of many writers one is always the first."""
+        if self._paused >= _MOST_PAUSES_SECONDS:
+            raise RecordContendedError(self.uri, writes=self._pauses, seconds=self._paused)
+        seconds = pause_seconds(self._pauses, random.random())  # noqa: S311 - not a secret
+        self._pauses += 1
+        self._paused += seconds
+        time.sleep(seconds)
 
     def _launch(self, token: int, announced_at: float, launch: Callable[[int], str] | None) -> str | TooLate | Unclear:
         if launch is None:

@@ -16,15 +16,21 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from airflow_eip_provider.exceptions import CorruptRecordError, NewerRecordError
-from airflow_eip_provider.lock.model import Entry, Record
+from airflow_eip_provider.lock.model import Entry, Lease, Record, Suspect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMA = 2
+_AS_THEY_ARE = frozenset({str, int, bool})
 _FIRST_SCHEMA = 1
 # The fields that schema 1 does not have; each has a default, which its absence means.
-_ADDED: dict[type, frozenset[str]] = {Record: frozenset({"grace"}), Entry: frozenset({"passed"})}
+_ADDED: dict[type, frozenset[str]] = {
+    Record: frozenset({"grace"}),
+    Lease: frozenset({"since"}),
+    Entry: frozenset({"passed"}),
+    Suspect: frozenset({"since"}),
+}
 
 
 def encode(record: Record) -> dict[str, Any]:
@@ -116,7 +122,13 @@ def _object(kind: Any, plain: Any) -> Any:
     missing = types.keys() - plain.keys() - _ADDED.get(kind, frozenset())
     if wrong := sorted(map(str, missing | (plain.keys() - types.keys()))):
         raise ValueError(f"a {kind.__name__} lacks, or does not have, the fields {', '.join(wrong)}")
-    return kind(**{name: _typed(types[name], value) for name, value in plain.items()})
+    # Nearly all are of these: a record of a thousand owners is read every fifteen seconds.
+    return kind(
+        **{
+            name: value if type(value) is types[name] and types[name] in _AS_THEY_ARE else _typed(types[name], value)
+            for name, value in plain.items()
+        }
+    )
 
 
 @cache

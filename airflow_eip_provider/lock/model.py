@@ -58,6 +58,8 @@ class Lease:
     :param carrier: the cluster ("j-…") or instance ("i-…") that was handed over; before that a prewarmed cluster.
     :param doubtful: an earlier try may have launched a cluster that is recorded nowhere.
     :param doomed: it was closed without having been handed over, or is being undone: whoever sees its cluster ends it.
+    :param since: when its cluster was announced while it queued, if it was; else no cluster of it is older than
+        ``taken_at``.
     """
 
     token: int
@@ -70,6 +72,7 @@ class Lease:
     carrier: Optional[str] = None
     doubtful: bool = False
     doomed: bool = False
+    since: Optional[float] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ class Suspect:
     :param owner: the digest of whose they are.
     :param keep: the one that was handed over, which its own teardown ends.
     :param until: after this nothing of it can surface any more.
+    :param since: no cluster of it is older; 0 when that is not known.
     """
 
     token: int
@@ -122,6 +126,7 @@ class Suspect:
     cluster_name: str
     keep: Optional[str]
     until: float
+    since: float = 0.0
 
 
 # The grace of a record that names none: the one that version 0.1.0 had built in.

@@ -3,21 +3,23 @@ What tasks do with the lock, one program each.
 
 Every program starts from nothing, looks, and then changes one thing at a time. It may be cut off between any two
 requests and run again, by the same try or by a newer one: what it finds in the record and in AWS tells it how far it
-had come. A write that met another, or whose answer was lost, is followed by another look.
+had come. A write that met another, or whose answer was lost, is followed by a pause and another look: however many
+write the same record, nobody gives up because others were faster.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lock.model import LIMITS, Phase
 from airflow_eip_provider.lock.requests import (
     Carrier,
     Disassociate,
-    FindCarriers,
     Launch,
     Mark,
+    Pause,
     Place,
     Program,
     ReadCarrier,
@@ -29,8 +31,8 @@ from airflow_eip_provider.lock.requests import (
     Unclear,
     WriteRecord,
 )
-from airflow_eip_provider.lock.sight import Action, Arrival, Sight, judge, look
-from airflow_eip_provider.lock.store import Conflict, Seen
+from airflow_eip_provider.lock.sight import Action, Arrival, Sight, find_clusters, judge, look
+from airflow_eip_provider.lock.store import Seen
 from airflow_eip_provider.lock.transitions import (
     Close,
     Event,
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.lock.model import Entry, Lease, Limits, Record, Speaker
 
-# So often a program looks again because another writer was faster, or an answer was lost, before it gives up for now.
+# So often a program looks again at once because of what it has done itself; then it pauses, too.
 _ROUNDS = 12
 
 
@@ -92,15 +94,17 @@ def enter(arrival: Arrival, *, dead_seconds: float = 0.0, limits: Limits = LIMIT
 
     :param dead_seconds: for how long this owner has seen that the lease is dead or late.
     """
-    for _ in range(_ROUNDS):
+    for number in count(1):
         sight = yield from look(limits)
         action = judge(sight, arrival, dead_seconds=dead_seconds, limits=limits)
         if action is Action.WAIT:
-            break
+            return Waiting(sight)
         outcome: Held | Waiting | Yielded | None = yield from _DEEDS[action](sight, arrival, limits)
         if outcome is not None:
             return outcome
-    return Waiting(sight)
+        if number >= _ROUNDS:
+            yield Pause()
+    raise AssertionError("unreachable")
 
 
 def launch(held: Seen, speaker: Speaker, limits: Limits = LIMITS) -> Program[str | Lost | Unclear]:
@@ -114,26 +118,26 @@ def launch(held: Seen, speaker: Speaker, limits: Limits = LIMITS) -> Program[str
         return Lost("it is not this task's")
     if (adopted := (yield from _adopt(held))) is not None:
         return adopted
-    for _ in range(_ROUNDS):
+    while True:
         launched: str | TooLate | Unclear = yield Launch(lease.token, lease.written_at)
         if not isinstance(launched, TooLate):
             return launched
         renewed = yield from _renew(lease.token, speaker, limits)
         if renewed is None:
-            break
+            return Lost("it went to another while this task did nothing")
         lease = renewed
-    return Lost("it went to another while this task did nothing")
 
 
 def _renew(token: int, speaker: Speaker, limits: Limits) -> Program[Lease | None]:
-    for _ in range(_ROUNDS):
+    while True:
         seen: Seen = yield ReadRecord()
         lease = seen.record.lease
-        if lease is None or lease.token != token or lease.speaker != speaker:
+        if lease is None or lease.token != token or lease.speaker != speaker or lease.phase is Phase.CLOSING:
             return None
+        if lease.written_at == seen.now:
+            return lease  # there is nothing to write: an answer was lost a moment ago
         if written := (yield from _change(seen, Reenter(speaker), limits)):
             return written.record.lease
-    return None
 
 
 def _adopt(held: Seen) -> Program[str | None]:
@@ -150,7 +154,7 @@ def _adopt(held: Seen) -> Program[str | None]:
         live += [known.carrier] * known.is_live
     if not lease.doubtful or lease.phase is Phase.HELD:
         return next(iter(live), None)
-    found: tuple[Carrier, ...] = yield FindCarriers(mark_of(lease), lease.cluster_name)
+    found = yield from find_clusters(lease)
     live += [carrier.carrier for carrier in found if carrier.is_live]
     if not live:
         return (yield from relocate(mark_of(lease), carrier="")) or None
@@ -177,43 +181,27 @@ def relocate(mark: Mark, *, carrier: str) -> Program[str]:
     return carrier
 
 
-def hand_over(
-    seen: Seen, speaker: Speaker, *, token: int, carrier: str, limits: Limits = LIMITS
-) -> Program[Seen | Lost]:
-    """
-    Record what carries the address now, which is also the last look whether the lease is still current.
-
-    :param seen: the record as this task knows it; however old, a write that succeeds proves that it is current.
-    """
-    handed = yield from _handed_over(seen, HandOver(speaker, token, carrier), limits)
+def hand_over(speaker: Speaker, *, token: int, carrier: str, limits: Limits = LIMITS) -> Program[Seen | Lost]:
+    """Record what carries the address now, which is also the last look whether the lease is still current."""
+    handed = yield from _handed_over(HandOver(speaker, token, carrier), limits)
     lease = handed.record.lease if isinstance(handed, Seen) else None
     if lease is not None and lease.doubtful:
         # From now on no newer try keeps another cluster of this lease.
-        found: tuple[Carrier, ...] = yield FindCarriers(mark_of(lease), lease.cluster_name)
+        found = yield from find_clusters(lease)
         yield from _terminate_live(tuple(other for other in found if other.carrier != carrier))
     return handed
 
 
-def _handed_over(seen: Seen, event: HandOver, limits: Limits) -> Program[Seen | Lost]:
-    for _ in range(_ROUNDS):
+def _handed_over(event: HandOver, limits: Limits) -> Program[Seen | Lost]:
+    while True:
+        seen: Seen = yield ReadRecord()
         after = step(seen.record, event, seen.now, limits)
         if isinstance(after, Refused):
-            current: Seen = yield ReadRecord()
-            if current.version == seen.version:
-                return Lost(after.why)
-            seen = current
-            continue
+            return Lost(after.why)
         if after == seen.record:
-            current = yield ReadRecord()
-            if current.version == seen.version:
-                return current
-            seen = current
-            continue
-        outcome = yield WriteRecord(after, seen.version)
-        if isinstance(outcome, Seen):
-            return outcome
-        seen = outcome.seen if isinstance(outcome, Conflict) and outcome.seen else (yield ReadRecord())
-    return Lost("it cannot be written")
+            return seen
+        if written := (yield from _change(seen, event, limits)):
+            return written
 
 
 def guard(carrier: str) -> Program[str | None]:
@@ -237,14 +225,13 @@ def close(carrier: str, limits: Limits = LIMITS) -> Program[bool]:
 
     :return: whether the lease is its own; there is nothing to close otherwise.
     """
-    for _ in range(_ROUNDS):
+    while True:
         seen: Seen = yield ReadRecord()
         lease = seen.record.lease
         if lease is None or lease.carrier != carrier:
             return False
         if lease.phase is Phase.CLOSING or (yield from _change(seen, Close(lease.token), limits)):
             return True
-    raise RuntimeError("the record changes too fast")
 
 
 def release(carrier: str, *, why: str, limits: Limits = LIMITS) -> Program[bool]:
@@ -254,18 +241,17 @@ def release(carrier: str, *, why: str, limits: Limits = LIMITS) -> Program[bool]
     :return: whether the lease was its own.
     """
     yield from _take_off(carrier)
-    for _ in range(_ROUNDS):
+    while True:
         seen: Seen = yield ReadRecord()
         lease = seen.record.lease
         if lease is None or lease.carrier != carrier:
             return False
         yield from _sweep(seen.record)
         if lease.doubtful:
-            found: tuple[Carrier, ...] = yield FindCarriers(mark_of(lease), lease.cluster_name)
+            found = yield from find_clusters(lease)
             yield from _terminate_live(tuple(other for other in found if other.carrier != carrier))
         if (yield from _change(seen, Release(lease.token, carrier, why), limits)):
             return True
-    raise RuntimeError("the record changes too fast")
 
 
 def undo(
@@ -285,7 +271,7 @@ def undo(
     :param token: of the lease under which it did; ``None`` when it does not know.
     :param terminate: end the cluster; otherwise only the address is taken off it.
     """
-    for _ in range(_ROUNDS):
+    while True:
         seen: Seen = yield ReadRecord()
         record = seen.record
         lease = record.lease
@@ -308,17 +294,16 @@ def undo(
             return
         if (yield from _change(seen, Leave(speaker), limits)):
             if entry.prewarmed_at is not None:
-                found: tuple[Carrier, ...] = yield FindCarriers(mark_of(entry), entry.cluster_name)
+                found = yield from find_clusters(entry)
                 yield from _terminate_live(found)
             if entry.carrier is not None:
                 yield Terminate(entry.carrier)
             return
-    raise RuntimeError("the record changes too fast")
 
 
 def _undo_lease(token: int, carrier: str | None, *, terminate: bool, limits: Limits) -> Program[None]:
     """End a lease that is closing, as far as that is possible now; what remains ends by fact."""
-    for _ in range(_ROUNDS):
+    while True:
         seen: Seen = yield ReadRecord()
         lease = seen.record.lease
         if lease is None or lease.token != token:
@@ -326,7 +311,7 @@ def _undo_lease(token: int, carrier: str | None, *, terminate: bool, limits: Lim
         if carrier is not None and terminate:
             yield Terminate(carrier)
         if terminate and (lease.doubtful or carrier is None):
-            found: tuple[Carrier, ...] = yield FindCarriers(mark_of(lease), lease.cluster_name)
+            found = yield from find_clusters(lease)
             yield from _terminate_live(found)
         if carrier is not None:
             # A cluster that lives on runs whatever else it was made for.
@@ -360,12 +345,19 @@ def _take_off(carrier: str) -> Program[None]:
 
 
 def _change(seen: Seen, event: Event, limits: Limits) -> Program[Seen | None]:
-    """Write one transition; ``None`` when it was not (surely) written, or there was nothing to write: look again."""
+    """
+    Write one transition.
+
+    :return: ``None`` when it was not (surely) written, after a pause, or there was nothing to write: look again.
+    """
     after = step(seen.record, event, seen.now, limits)
     if isinstance(after, Refused) or after == seen.record:
         return None
-    outcome = yield WriteRecord(after, seen.version)
-    return outcome if isinstance(outcome, Seen) else None
+    outcome = yield WriteRecord(after, seen.version, joins=isinstance(event, Queue))
+    if isinstance(outcome, Seen):
+        return outcome
+    yield Pause()
+    return None
 
 
 def _terminate_live(carriers: tuple[Carrier, ...]) -> Program[None]:
@@ -377,7 +369,7 @@ def _terminate_live(carriers: tuple[Carrier, ...]) -> Program[None]:
 def _sweep(record: Record) -> Program[None]:
     """Terminate what ended leases and dropped entries left behind."""
     for suspect in record.suspects:
-        found: tuple[Carrier, ...] = yield FindCarriers(Mark(suspect.token, suspect.owner), suspect.cluster_name)
+        found = yield from find_clusters(suspect)
         yield from _terminate_live(tuple(carrier for carrier in found if carrier.carrier != suspect.keep))
 
 
@@ -447,7 +439,7 @@ def _prewarm(sight: Sight, arrival: Arrival, limits: Limits) -> Program[None]:
     launched: str | TooLate | Unclear = yield Launch(token, float(entry.prewarmed_at or 0))
     if not isinstance(launched, str):
         return  # whoever takes the lease looks for it
-    for _ in range(_ROUNDS):
+    while True:
         after = step(announced.record, Prewarmed(speaker, launched), announced.now, limits)
         if isinstance(after, Refused):
             lease = announced.record.lease

@@ -92,10 +92,15 @@ class ReadRecord:
 
 @dataclass(frozen=True, slots=True)
 class WriteRecord:
-    """Replace the record of this version: answered by :data:`~airflow_eip_provider.lock.store.Outcome`."""
+    """
+    Replace the record of this version: answered by :data:`~airflow_eip_provider.lock.store.Outcome`.
+
+    :param joins: it adds an entry to the queue, and may be refused where the record has grown too large.
+    """
 
     record: Record
     version: str | None
+    joins: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +117,14 @@ class ReadCarrier:
 
 @dataclass(frozen=True, slots=True)
 class FindCarriers:
-    """Look for clusters that carry this mark and have not ended: answered by a tuple of :class:`Carrier`."""
+    """
+    Look for clusters that carry this mark and have not ended: answered by a tuple of :class:`Carrier`.
+
+    :param since: by the store's clock; no cluster with this mark is older. 0 when that is not known.
+    """
 
     mark: Mark
-    cluster_name: str
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +165,16 @@ class Disassociate:
     association_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """
+    Wait a little before the next look: another writer was faster, or the answer to a write was lost.
+
+    Who performs it makes the pauses random and longer each time, and raises an error when they have come to minutes.
+    """
+
+
 Request: TypeAlias = Union[
-    ReadRecord, WriteRecord, ReadPlace, ReadCarrier, FindCarriers, ReadSteps, Launch, Terminate, Disassociate
+    ReadRecord, WriteRecord, Pause, ReadPlace, ReadCarrier, FindCarriers, ReadSteps, Launch, Terminate, Disassociate
 ]
 Program: TypeAlias = Generator[Request, Any, T]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.lock.model import LIMITS, Limits, Phase
+from airflow_eip_provider.lock.model import LIMITS, Entry, Lease, Limits, Phase, Suspect
 from airflow_eip_provider.lock.requests import (
     Carrier,
     FindCarriers,
@@ -26,7 +26,7 @@ from airflow_eip_provider.lock.requests import (
 from airflow_eip_provider.lock.transitions import turn_at
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lock.model import Entry, Lease, Speaker
+    from airflow_eip_provider.lock.model import Speaker
     from airflow_eip_provider.lock.store import Seen
 
 
@@ -118,8 +118,26 @@ def _carriers(lease: Lease) -> Program[tuple[Carrier, ...]]:
         known = ((yield ReadCarrier(lease.carrier)),)
     if not _is_searched(lease):
         return known
-    found: tuple[Carrier, ...] = yield FindCarriers(Mark(lease.token, lease.speaker.owner), lease.cluster_name)
+    found = yield from find_clusters(lease)
     return known + tuple(carrier for carrier in found if carrier.carrier != lease.carrier)
+
+
+def find_clusters(of: Lease | Entry | Suspect) -> Program[tuple[Carrier, ...]]:
+    """Look for the clusters of a lease, a queue entry or what one left behind: by tags, as names may differ by try."""
+    if not of.cluster_name:
+        return ()  # of something that was made elsewhere
+    owner = of.owner if isinstance(of, Suspect) else of.speaker.owner
+    found: tuple[Carrier, ...] = yield FindCarriers(Mark(of.token, owner), _since(of))
+    return found
+
+
+def _since(of: Lease | Entry | Suspect) -> float:
+    """Return a moment before which no cluster of it was launched."""
+    if isinstance(of, Suspect):
+        return of.since
+    if isinstance(of, Entry):
+        return of.prewarmed_at or of.arrived_at
+    return of.taken_at if of.since is None else of.since
 
 
 def _is_searched(lease: Lease) -> bool:

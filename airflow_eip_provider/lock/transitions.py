@@ -230,6 +230,7 @@ def _take_in_turn(record: Record, event: Take, place: int, now: float, limits: L
         cluster_name=entry.cluster_name,
         carrier=entry.carrier,
         doubtful=entry.doubtful or (entry.prewarmed_at is not None and entry.carrier is None),
+        since=entry.prewarmed_at,
     )
     # Those before it did not take the address in their window. They keep their places, and what they started early,
     # until they have had all their turns: then the entry leaves, and what it started is swept.
@@ -343,7 +344,9 @@ def _release(record: Record, event: Release, now: float, limits: Limits) -> Reco
     suspects = _open(record, now)
     until = lease.written_at + limits.surface
     if (event.doubtful or lease.doubtful) and now < until:
-        suspects = (*suspects, Suspect(lease.token, lease.speaker.owner, lease.cluster_name, keep=carrier, until=until))
+        since = lease.taken_at if lease.since is None else lease.since
+        left = Suspect(lease.token, lease.speaker.owner, lease.cluster_name, keep=carrier, until=until, since=since)
+        suspects = (*suspects, left)
     return replace(
         record,
         lease=None,
@@ -371,7 +374,8 @@ def _open(record: Record, now: float) -> tuple[Suspect, ...]:
 
 
 def _left_by(entry: Entry, now: float, limits: Limits) -> Suspect:
-    return Suspect(entry.token, entry.speaker.owner, entry.cluster_name, keep=None, until=now + limits.surface)
+    since, until = entry.prewarmed_at or 0.0, now + limits.surface
+    return Suspect(entry.token, entry.speaker.owner, entry.cluster_name, keep=None, until=until, since=since)
 
 
 def _with_entry(record: Record, place: int, entry: Entry) -> Record:

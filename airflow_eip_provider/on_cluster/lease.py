@@ -114,7 +114,7 @@ class Lease:
         deadline = time.monotonic() + HANDOVER_PATIENCE_SECONDS
         while True:
             try:
-                self._claim.hand_over(self._tenancy.read(), token=token, carrier=self._options.cluster_id)
+                self._claim.hand_over(token=token, carrier=self._options.cluster_id)
             except Exception as error:
                 if not is_transient(error) or time.monotonic() > deadline:
                     raise

@@ -12,7 +12,7 @@ from airflow_eip_provider.lock.programs import Waiting
 from airflow_eip_provider.lock.sight import Arrival
 from airflow_eip_provider.lock.words import standing_of
 from airflow_eip_provider.operators.phases import PhasedOperator, State
-from airflow_eip_provider.operators.tenancy import seen_as_hint, seen_of_hint, speaker_of
+from airflow_eip_provider.operators.tenancy import speaker_of
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class LeasingState(State):
     How far an owner has come with its lease.
 
     :param nonce: of the process that speaks for it.
-    :param seen: the record as it was when the lease was taken or found.
+    :param seen: not used any more; deferrals of version 0.1.0 carry it.
     """
 
     lock_deadline: float
@@ -83,7 +83,7 @@ class LeasingOperator(PhasedOperator):
             return self._wait_for_lease(context, state, claim, entered)
         lease = cast("Lease", entered.seen.record.lease)
         self.log.info("The lease of Elastic IP %s is this task's, token %s", self.allocation_id, lease.token)
-        state.token, state.seen = lease.token, seen_as_hint(entered.seen)
+        state.token = lease.token
         self._remember(context, state)
         return entered.seen
 
@@ -136,9 +136,7 @@ class LeasingOperator(PhasedOperator):
         """
         if self.tenancy is None:
             return
-        known, token = seen_of_hint(cast("dict[str, Any]", state.seen)), cast("int", state.token)
-        self._claim(context, state.nonce).hand_over(known, token=token, carrier=carrier)
-        state.seen = None
+        self._claim(context, state.nonce).hand_over(token=cast("int", state.token), carrier=carrier)
 
     def give_back(self, context: Context, state: LeasingState | None, *, carrier: str | None, terminate: bool) -> None:
         """

@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.airflow_compat import conf
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.lock.codec import decode, encode
 from airflow_eip_provider.lock.model import Speaker
-from airflow_eip_provider.lock.store import Seen
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.stores.uri import parse_uri, with_grace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from airflow_eip_provider.airflow_compat import Context
 
 
@@ -77,13 +73,3 @@ def speaker_of(context: Context, nonce: str | None = None) -> Speaker:
     """
     owner = Owner.of(context)
     return Speaker(owner.digest, str(owner), context["ti"].try_number, nonce or secrets.token_hex(8))
-
-
-def seen_as_hint(seen: Seen) -> dict[str, Any]:
-    """Return a record as it was seen, as plain JSON: it spares the next phase a read, and it may be out of date."""
-    return {"record": encode(seen.record), "version": seen.version, "now": seen.now}
-
-
-def seen_of_hint(hint: Mapping[str, Any]) -> Seen:
-    """Return what :func:`seen_as_hint` was given."""
-    return Seen(decode(hint["record"], where="a deferral's hint"), hint["version"], hint["now"])

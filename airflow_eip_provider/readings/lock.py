@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# The store's clock, which says when a launch was announced, and EMR's, which says when it took place.
+_CLOCKS_DIFFER_SECONDS = 600.0
 _GONE_INSTANCE = {"shutting-down": "ending", "terminated": "ended"}
 
 
@@ -65,7 +67,7 @@ def reading_of(request: Any, *, store: LockStore, allocation_id: str) -> Reading
     if isinstance(request, ReadCarrier):
         return _carrier(request.carrier, allocation_id)
     if isinstance(request, FindCarriers):
-        return _carriers(request.mark, request.cluster_name, allocation_id)
+        return _carriers(request, allocation_id)
     if isinstance(request, ReadSteps):
         return _steps(request.carrier, mark=GUARD_MARK if request.guarded else "")
     raise TypeError(f"{type(request).__name__} is no read")
@@ -112,11 +114,10 @@ def _carrier(carrier: str, allocation_id: str) -> Reading[Carrier]:
     return Carrier(carrier, _GONE_INSTANCE.get(instance.state, "live") if instance else "ended")
 
 
-def _carriers(mark: Mark, cluster_name: str, allocation_id: str) -> Reading[tuple[Carrier, ...]]:
-    if not cluster_name:
-        return ()  # the lease of something that was made elsewhere
-    tags = mark_tags(mark, allocation_id=allocation_id)
-    found = yield from read_tagged_clusters(tags=tags, ending=True)
+def _carriers(request: FindCarriers, allocation_id: str) -> Reading[tuple[Carrier, ...]]:
+    tags = mark_tags(request.mark, allocation_id=allocation_id)
+    after = max(0.0, request.since - _CLOCKS_DIFFER_SECONDS)
+    found = yield from read_tagged_clusters(tags=tags, created_after=after, ending=True)
     return tuple(_as_carrier(cluster, allocation_id) for cluster in found)
 
 

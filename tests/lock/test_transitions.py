@@ -247,12 +247,12 @@ def test_who_leaves_after_its_last_turn_leaves_what_it_started_to_be_swept():
     record = replace(record, queue=(replace(entry, passed=LIMITS.turns), last))
     late = NOW + LIMITS.grace * 2**LIMITS.turns
     taken = after(take(C), start=record, now=late)
-    assert taken.suspects == (Suspect(2, B.owner, "daily", keep=None, until=late + LIMITS.surface),)
+    assert taken.suspects == (Suspect(2, B.owner, "daily", keep=None, until=late + LIMITS.surface, since=NOW),)
 
 
 def test_who_leaves_leaves_what_it_started_to_be_swept():
     assert after(Leave(B), start=WARMING, now=LATER).suspects == (
-        Suspect(2, B.owner, "daily", keep=None, until=LATER + LIMITS.surface),
+        Suspect(2, B.owner, "daily", keep=None, until=LATER + LIMITS.surface, since=NOW),
     )
     assert after(Leave(B), start=QUEUED).suspects == ()
     assert step(EMPTY, Leave(A), NOW, LIMITS) == EMPTY
@@ -263,7 +263,7 @@ def test_a_doubtful_launch_is_suspected_until_it_can_surface_no_more():
     surfaced = TAKEN.lease.written_at + LIMITS.surface
     doubtful = Release(1, None, "undone", doubtful=True)
     before = after(doubtful, start=TAKEN, now=math.nextafter(surfaced, 0))
-    assert before.suspects == (Suspect(1, A.owner, "daily", keep=None, until=surfaced),)
+    assert before.suspects == (Suspect(1, A.owner, "daily", keep=None, until=surfaced, since=NOW),)
     assert after(doubtful, start=TAKEN, now=surfaced).suspects == ()
     assert after(take(B), start=before, now=surfaced).suspects == (), "and forgotten then"
     assert after(take(B), start=before, now=math.nextafter(surfaced, 0)).suspects == before.suspects

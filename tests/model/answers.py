@@ -49,7 +49,11 @@ def _read_carrier(world: World, actor: Actor, request: ReadCarrier) -> tuple[Wor
 
 
 def _find_carriers(world: World, actor: Actor, request: FindCarriers) -> tuple[World, Any]:
-    found = [c for c in world.clusters if c.mark == request.mark and c.visible and c.state != "ended"]
+    found = [
+        c
+        for c in world.clusters
+        if c.mark == request.mark and c.visible and c.state != "ended" and c.born >= request.since
+    ]
     return world, tuple(world.carrier(c.carrier) for c in found)
 
 
@@ -85,7 +89,8 @@ def _launch(world: World, actor: Actor, request: Launch) -> tuple[World, Any]:
     if world.store_keeps_its_word:
         check_launch(world, actor, request)
     by = int(request.announced_at + LIMITS.surface)
-    cluster = Cluster(f"j-{len(world.clusters) + 1}", request.token, actor.owner, visible=False, visible_by=by)
+    carrier = f"j-{len(world.clusters) + 1}"
+    cluster = Cluster(carrier, request.token, actor.owner, visible=False, visible_by=by, born=world.now)
     return replace(world, clusters=(*world.clusters, cluster)), cluster.carrier
 
 

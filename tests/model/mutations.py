@@ -22,6 +22,7 @@ from tests.model.scenarios import (
     LINGERING,
     LYING,
     OTHERS_TENANCY,
+    OUT_OF_TURNS,
     SUSPECT,
     scenario,
 )
@@ -200,7 +201,7 @@ MUTATIONS = (
         "who waits does not sweep",
         "rule 6, no owner waits for ever",
         scenario(1, start=BOUND_SUSPECT),
-        deed(Action.SWEEP, patches.nothing),
+        deed(Action.SWEEP, patches.waits),
     ),
     Mutation(
         "an unclear launch leaves no suspect",
@@ -215,9 +216,9 @@ MUTATIONS = (
         law(transitions.Leave, patches.changed("_leave", suspects=())),
     ),
     Mutation(
-        "a queue entry that started early leaves no suspect when it is passed over",
+        "a queue entry that started early leaves no suspect when it is removed",
         "rule 6",
-        scenario(1, prewarm=1, start=DEAD_ENTRY),
+        scenario(1, prewarm=1, start=OUT_OF_TURNS),
         law(transitions.Take, patches.skipped_without_trace),
     ),
     # Early starts.

@@ -100,9 +100,9 @@ def of_any_lease(record: Any, event: Any, now: float, limits: Any) -> Any:
     return replace(record, lease=replace(record.lease, phase=Phase.HELD, carrier=event.carrier))
 
 
-def never_handed_over(seen: Seen, speaker: Any, *, token: int, carrier: str, limits: Any) -> Any:
-    yield from ()
-    return seen
+def never_handed_over(speaker: Any, *, token: int, carrier: str, limits: Any) -> Any:
+    """Look, and write nothing."""
+    return (yield ReadRecord())
 
 
 def undone_at_once(
@@ -170,6 +170,12 @@ def nothing(*_: Any, **__: Any) -> Any:
     yield from ()
 
 
+def waits(seen: Any, *_: Any) -> Any:
+    """Do nothing, and wait on."""
+    yield from ()
+    return programs.Waiting(seen)
+
+
 def let_through(carrier: str) -> Any:
     """Let a step through after a look that decides nothing."""
     yield ReadRecord()
@@ -189,7 +195,8 @@ def written_in_any_case(seen: Seen, event: Any, limits: Any) -> Any:
 def handed_over_or_lost(who_wrote_last: bool) -> Any:  # noqa: FBT001 - one of two
     """Hand over; a lost answer means that it was not written, or is resolved by whether the last write is ours."""
 
-    def handed_over(seen: Seen, event: Any, limits: Any) -> Any:
+    def handed_over(event: Any, limits: Any) -> Any:
+        seen = yield ReadRecord()
         while True:
             after = transitions.step(seen.record, event, seen.now, limits)
             if isinstance(after, transitions.Refused):

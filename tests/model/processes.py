@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lock import programs
 from airflow_eip_provider.lock.model import Speaker
-from airflow_eip_provider.lock.requests import Mark, Terminate, Unclear
+from airflow_eip_provider.lock.requests import Mark, Pause, Terminate, Unclear
 from airflow_eip_provider.lock.sight import Arrival
 from airflow_eip_provider.lock.store import Seen
 from tests.model.checks import check_guarded
@@ -51,13 +51,21 @@ def _node(key: tuple[Any, ...], told: tuple[Any, ...] = ()) -> Node:
     name, *parameters = key
     program = _PROGRAMS[name](*parameters)
     try:
-        request = next(program)
+        request = _next(program, None)
         for response in told:
-            request = program.send(response)
+            request = _next(program, response)
         node.asks = request
     except StopIteration as stop:
         node.result = stop.value
     return node
+
+
+def _next(program: Any, response: Any) -> Any:
+    """Answer a program and return what it asks next; a pause is nothing here, as others may go on at any moment."""
+    request = program.send(response)
+    while isinstance(request, Pause):
+        request = program.send(None)
+    return request
 
 
 class Roots:
@@ -135,7 +143,7 @@ class Tasks:
             case "launch":
                 key = (process.seen, process.speaker)
             case "hand_over":
-                key = (process.seen, process.speaker, process.token, process.carrier)
+                key = (process.speaker, process.token, process.carrier)
             case "undo":
                 key = (process.speaker, process.carrier, process.token)
             case "relocate":
@@ -216,8 +224,8 @@ _AFTER_PROGRAM = {
 _PROGRAMS: Mapping[str, Callable[..., Any]] = {
     "enter": lambda arrival: programs.enter(arrival, dead_seconds=1e9, limits=LIMITS),
     "launch": lambda seen, speaker: programs.launch(seen, speaker, LIMITS),
-    "hand_over": lambda seen, speaker, token, carrier: programs.hand_over(
-        seen, speaker, token=token, carrier=carrier, limits=LIMITS
+    "hand_over": lambda speaker, token, carrier: programs.hand_over(
+        speaker, token=token, carrier=carrier, limits=LIMITS
     ),
     "undo": lambda speaker, carrier, token: programs.undo(speaker, launched=carrier, token=token, limits=LIMITS),
     "relocate": lambda mark, carrier: programs.relocate(mark, carrier=carrier),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker, Suspect
 from tests.model.moves import Scenario
-from tests.model.world import HANDOVER_TICKS, Cluster, World
+from tests.model.world import HANDOVER_TICKS, LIMITS, Cluster, World
 
 JOB = ("create", "steps", "terminate")
 EARLY = ("create", "steps+release", "terminate")
@@ -24,7 +24,7 @@ _ITS_CLUSTER = Cluster("j-1", 1, "Z")
 _ITS_LEASE = Lease(1, _OTHER, Phase.HELD, 0.0, 0.0, 0.0, "cluster", "j-1")
 _ITS_ENTRY = Entry(1, _OTHER, 0.0, "cluster", HANDOVER_TICKS, prewarmed_at=0.0)
 OTHERS_TENANCY = World(
-    record=Record(issued=1, lease=_ITS_LEASE),
+    record=Record(issued=1, lease=_ITS_LEASE, grace=1),
     version=1,
     at="j-1",
     association=1,
@@ -35,15 +35,17 @@ _ITS_ATTEMPT = replace(_ITS_LEASE, phase=Phase.TAKEN, handover_by=float(HANDOVER
 LATE_LEASE = replace(
     OTHERS_TENANCY,
     now=HANDOVER_TICKS,
-    record=Record(issued=1, lease=_ITS_ATTEMPT),
+    record=Record(issued=1, lease=_ITS_ATTEMPT, grace=1),
     clusters=(replace(_ITS_CLUSTER, step="early"),),
 )
 # It was never handed over, and its cluster has ended, but not its instance.
 LINGERING_LEASE = replace(LATE_LEASE, clusters=(_ITS_CLUSTER.ended(),), lingers=True)
 DEAD_LEASE = replace(OTHERS_TENANCY, at=None, clusters=(_ITS_CLUSTER.ended(),))
-DEAD_ENTRY = World(record=Record(issued=1, queue=(_ITS_ENTRY,)), version=1, clusters=(_ITS_CLUSTER,))
+DEAD_ENTRY = World(record=Record(issued=1, queue=(_ITS_ENTRY,), grace=1), version=1, clusters=(_ITS_CLUSTER,))
+# The same entry, after it was passed over as often as it may be.
+OUT_OF_TURNS = replace(DEAD_ENTRY, record=Record(issued=1, queue=(replace(_ITS_ENTRY, passed=LIMITS.turns),), grace=1))
 SUSPECT = World(
-    record=Record(issued=1, suspects=(Suspect(1, "Z", "cluster", keep=None, until=0.0),)),
+    record=Record(issued=1, grace=1, suspects=(Suspect(1, "Z", "cluster", keep=None, until=0.0),)),
     version=1,
     clusters=(_ITS_CLUSTER,),
 )
@@ -57,6 +59,7 @@ _SAID = {
     LYING: "a store that lies",
     LINGERING: "instances linger",
     DEAD_ENTRY: "a dead waiter",
+    OUT_OF_TURNS: "a dead waiter in its last turn",
     OTHERS_TENANCY: "another has the address",
     LATE_LEASE: "another's late lease",
     LINGERING_LEASE: "another's lease, its instance lingers",
@@ -122,6 +125,7 @@ COMPLETE = (
     scenario(1, "crash 1, slow 2", start=LATE_LEASE),
     scenario(1, "crash 1, slow 2", start=LINGERING_LEASE),
     scenario(1, "crash 1, slow 2", prewarm=1, start=DEAD_ENTRY),
+    scenario(1, "crash 1, slow 2", prewarm=1, start=OUT_OF_TURNS),
     scenario(1, "crash 1, slow 2", start=SUSPECT),
     scenario(1, "crash 1, slow 2", start=BOUND_SUSPECT),
 )

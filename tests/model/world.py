@@ -73,6 +73,7 @@ class Cluster:
         (the user's own, not fenced, begun before the handover deadline of a lease that is not handed over).
     :param handed_over: its creating task has returned it.
     :param adoptable: it could be seen when a newer try began to speak for its lease.
+    :param born: the tick at which it was launched.
     """
 
     carrier: str
@@ -84,6 +85,7 @@ class Cluster:
     step: str = "none"
     handed_over: bool = False
     adoptable: bool = False
+    born: int = 0
 
     @property
     def mark(self) -> Mark:
@@ -95,7 +97,7 @@ class Cluster:
 
     def ended(self) -> Cluster:
         """Return it in its terminal state; what was only asked of live clusters does not matter any more."""
-        return replace(self.shown(), state="ended", step="none", handed_over=False, adoptable=False)
+        return replace(self.shown(), state="ended", step="none", handed_over=False, adoptable=False, born=0)
 
 
 @dataclass(frozen=True, slots=True)

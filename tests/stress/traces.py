@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
+from base64 import b64decode
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,10 +78,18 @@ def worker_of_owner(name: str) -> str:
 def stored(events: Iterable[Event]) -> list[Stored]:
     """Return every state of the record, in the order of the writes."""
     return [
-        Stored(event["seq"], seconds(event), event["worker"], json.loads(event["record"]))
+        Stored(event["seq"], seconds(event), event["worker"], unpacked(event["record"]))
         for event in events
         if event["kind"] == "stored"
     ]
+
+
+def unpacked(text: str) -> dict[str, Any]:
+    """Return a stored record as plain JSON; a long one is compressed."""
+    record: dict[str, Any] = json.loads(text)
+    if "packed" in record:
+        record = json.loads(zlib.decompress(b64decode(record["packed"])))
+    return record
 
 
 def looks(events: Iterable[Event]) -> list[Look]:

@@ -1,0 +1,98 @@
+"""Owners queue for one address while Airflow takes minutes to resume each of them: who is passed over, how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.lock.programs import Held, close, enter, hand_over, release
+from airflow_eip_provider.lock.requests import Carrier, Place
+from airflow_eip_provider.lock.sight import Action, Arrival, Sight, judge
+from tests.stress.simulation import NEW_LIMITS, OLD_LIMITS, Simulation, speaker
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.lock.model import Limits
+    from tests.stress.simulation import Process
+
+POLL_SECONDS = 15.0
+_WORK_SECONDS = 1200.0
+_ARRIVAL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """
+    What came of one run.
+
+    :param order: the owners, by number in the order of arrival, as they had the address.
+    :param passed: how often each of them was passed over: somebody that arrived later had the address first.
+    """
+
+    order: tuple[int, ...]
+    passed: tuple[int, ...]
+
+    @property
+    def latest(self) -> int:
+        """By how many places the one that was served latest was behind its order of arrival."""
+        return max(place - number for place, number in enumerate(self.order))
+
+
+def served(owners: int, *, seed: int, limits: Limits, slowest_seconds: float = 300.0) -> Served:
+    """
+    Let owners queue, each a deferred task whose trigger looks every 15 s.
+
+    :param slowest_seconds: a task goes on at a random moment up to this after its trigger has fired.
+    """
+    simulation = Simulation(seed, limits=limits)
+    order: list[int] = []
+    passed = [0] * owners
+
+    def work(number: int) -> Process:
+        name = f"owner-{number}"
+        me = Arrival(speaker(name), "daily", 3600.0)
+        while True:
+            entered = yield from simulation.perform(name, enter(me, limits=limits))
+            if isinstance(entered, Held):
+                break
+            while _waits(simulation, me):
+                yield POLL_SECONDS
+            yield simulation.random.uniform(0, slowest_seconds)
+        for other in range(number):
+            passed[other] += other not in order
+        order.append(number)
+        lease = simulation.record.lease
+        assert lease is not None
+        yield from simulation.perform(name, hand_over(me.speaker, token=lease.token, carrier=f"j-{number}"))
+        yield _WORK_SECONDS
+        yield from simulation.perform(name, close(f"j-{number}"))
+        yield from simulation.perform(name, release(f"j-{number}", why="released"))
+
+    for number in range(owners):
+        simulation.start(work(number), after=number * _ARRIVAL_SECONDS)
+    simulation.run()
+    return Served(tuple(order), tuple(passed))
+
+
+def _waits(simulation: Simulation, arrival: Arrival) -> bool:
+    """Whether a trigger that looks now goes on waiting."""
+    seen = simulation.seen()
+    lease = seen.record.lease
+    carriers = (Carrier(lease.carrier, "live"),) if lease and lease.carrier else ()
+    return judge(Sight(seen, place=Place(), carriers=carriers), arrival, limits=simulation.limits) is Action.WAIT
+
+
+def rows(*, owners: int = 20, runs: int = 20) -> list[tuple[str, ...]]:
+    """Return a row for the old rule and for today's."""
+    rules: dict[str, Any] = {"0.1.0: 60 s, one turn": OLD_LIMITS, "today: 120 s, keeps its place": NEW_LIMITS}
+    found = []
+    for rule, limits in rules.items():
+        every = [served(owners, seed=seed, limits=limits) for seed in range(runs)]
+        in_order = sum(run.order == tuple(range(owners)) for run in every)
+        once = sum(sum(count > 0 for count in run.passed) for run in every) / runs
+        most = max(max(run.passed) for run in every)
+        latest = max(run.latest for run in every)
+        found.append((rule, f"{in_order} of {runs}", f"{once:.1f} of {owners}", str(most), str(latest)))
+    return found
+
+
+HEADER = ("rule", "all in order", "passed over at all", "most often", "most places late")

@@ -1,0 +1,131 @@
+"""
+Owners at one lock store in simulated time: the lock's own programs, in one process, in no time.
+
+A process is a generator that yields for how many seconds it does nothing. Calls of the store and of AWS take time, so
+other processes act between a read and the write that follows from it, as they do in reality.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.hooks.tenancy import pause_seconds
+from airflow_eip_provider.lock.model import LIMITS, Limits, Record, Speaker
+from airflow_eip_provider.lock.requests import (
+    Carrier,
+    FindCarriers,
+    Pause,
+    Place,
+    ReadCarrier,
+    ReadPlace,
+    ReadRecord,
+    ReadSteps,
+    WriteRecord,
+)
+from airflow_eip_provider.lock.store import Conflict, Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from airflow_eip_provider.lock.requests import Program
+
+    Process = Generator[float, None, Any]
+
+# A call of DynamoDB takes about ten milliseconds; a worker needs some more between two calls.
+_CALL_SECONDS = (0.005, 0.03)
+_BEFORE_IT_GIVES_UP = 12
+
+NEW_LIMITS = LIMITS
+# Version 0.1.0: who was passed over left the queue, and the grace was a minute.
+OLD_LIMITS = replace(LIMITS, grace=60.0, turns=0)
+
+
+class GaveUpError(Exception):
+    """A program of version 0.1.0 met another writer twelve times in a row, and stopped."""
+
+
+class Simulation:
+    """
+    One address: its record, who does something with it, and the time.
+
+    :param pauses: after a write that met another; without them, as in version 0.1.0, a program gives up after twelve.
+    """
+
+    def __init__(self, seed: int, *, limits: Limits = NEW_LIMITS, pauses: bool = True) -> None:
+        self.random = Random(seed)
+        self.limits = limits
+        self.now = 1_800_000_000.0
+        self.record, self.version = Record(), 0
+        self.writes: Counter[str] = Counter()
+        self._pauses = pauses
+        self._queue: list[tuple[float, int, Process]] = []
+        self._started = 0
+
+    def start(self, process: Process, *, after: float = 0.0) -> None:
+        """Start a process."""
+        self._started += 1
+        heapq.heappush(self._queue, (self.now + after, self._started, process))
+
+    def run(self) -> None:
+        """Let time pass until every process has ended."""
+        while self._queue:
+            self.now, _, process = heapq.heappop(self._queue)
+            with suppress(StopIteration):
+                self.start(process, after=next(process))
+
+    def perform(self, who: str, program: Program[Any]) -> Process:
+        """
+        Perform one of the lock's programs; its result is the process's.
+
+        :param who: whose writes are counted.
+        :raises GaveUpError: without pauses, after twelve writes in a row that met another.
+        """
+        met = 0
+        request = next(program)
+        while True:
+            if isinstance(request, Pause):
+                met += 1
+                if not self._pauses and met >= _BEFORE_IT_GIVES_UP:
+                    raise GaveUpError
+                yield pause_seconds(met - 1, self.random.random()) if self._pauses else 0.0
+                answer = None
+            else:
+                yield self.random.uniform(*_CALL_SECONDS)
+                answer = self._answer(who, request)
+                yield self.random.uniform(*_CALL_SECONDS)
+            try:
+                request = program.send(answer)
+            except StopIteration as stop:
+                return stop.value
+
+    def seen(self) -> Seen:
+        """Return the record as it is now."""
+        return Seen(self.record, str(self.version) if self.version else None, float(int(self.now)))
+
+    def _answer(self, who: str, request: Any) -> Any:
+        if isinstance(request, WriteRecord):
+            self.writes[who] += 1
+            if request.version != self.seen().version:
+                return Conflict(self.seen())
+            self.record, self.version = request.record, self.version + 1
+            return self.seen()
+        return _READS[type(request)](self, request)
+
+
+_READS: dict[type, Any] = {
+    ReadRecord: lambda simulation, _: simulation.seen(),
+    ReadPlace: lambda *_: Place(),
+    ReadCarrier: lambda _, request: Carrier(request.carrier, "live"),
+    FindCarriers: lambda *_: (),
+    ReadSteps: lambda *_: (),
+}
+
+
+def speaker(name: str) -> Speaker:
+    """Return who speaks for an owner of this name."""
+    return Speaker(name, f"test/{name}/scheduled__2026-11-28T00:00:00+00:00/create/-1", 1, f"{name}-1")
