@@ -186,7 +186,7 @@ def test_what_is_no_clusters_id_fails_and_is_named(clocked, terminate_operator, 
 @pytest.mark.parametrize("parameter", ["job_flow_id", "instance_id"])
 def test_so_it_does_where_the_address_is_bound_and_released(clocked, allocation_id, cls, parameter):
     given = {parameter: "daily", "allocation_id": allocation_id, "aws_conn_id": None}
-    with pytest.raises(AirflowFailException, match="'daily'.*not the id"):
+    with pytest.raises(AirflowFailException, match=r"'daily'.*not the id"):
         Task(cls(task_id="x", **given)).run()
 
 
@@ -238,9 +238,7 @@ def test_an_unknown_id_is_a_success_while_only_others_use_the_address(
 
 
 def test_a_release_of_an_unknown_id_fails_while_the_run_has_the_address(clocked, job_flow_id, allocation_id, ec2):
-    release = EipReleaseOperator(
-        task_id="release", allocation_id=allocation_id, job_flow_id=UNKNOWN, aws_conn_id=None
-    )
+    release = EipReleaseOperator(task_id="release", allocation_id=allocation_id, job_flow_id=UNKNOWN, aws_conn_id=None)
     with pytest.raises(AirflowFailException, match=job_flow_id):
         Task(release).run()
     assert bound(ec2)
