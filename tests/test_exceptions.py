@@ -14,6 +14,7 @@ EXAMPLES = [
     exceptions.PreflightError("eipalloc-1", ["subnet 'subnet-1': gone; no cluster; another", "quota: low; no; more"]),
     exceptions.NotPermittedError("ec2:AssociateAddress", resource="eipalloc-1"),
     exceptions.MissingConnectionError("aws_1"),
+    exceptions.CredentialsExpiredError("aws_1", problem="ExpiredToken"),
     exceptions.MissingExtraError("azure", doing="using Azure's API", module="azure.mgmt.sql"),
     exceptions.AzureRefusedError("reading rules", code="AuthorizationFailed", problem="no", remedy="grant it"),
     exceptions.AzureUnavailableError("reading rules", problem="429"),

@@ -1,4 +1,4 @@
-"""The id of a cluster or an instance that a task was given: is it one, and what is left when it names nothing?"""
+"""The id of a cluster or an instance that a task was given: is it one, and what is left if it names nothing."""
 
 from __future__ import annotations
 

@@ -1,0 +1,176 @@
+"""Without a lock store: clusters of earlier tries that EMR shows late, or under another name, are found and ended."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider.airflow_compat import earliest_start
+from airflow_eip_provider.exceptions import LaunchUnclearError
+from airflow_eip_provider.readings import clusters
+from airflow_eip_provider.readings.tags import TRY_TAG
+from tests.life import Task
+
+
+@pytest.fixture
+def lists_late(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let ListClusters omit every cluster that is younger than so many seconds."""
+    listed = clusters._list_clusters
+
+    def late_by(seconds: float) -> None:
+        def late(states: Any, **bounds: Any) -> Any:
+            items = yield from listed(states, **bounds)
+            now = clocked.clock.now()
+            made = [(item, item["Status"]["Timeline"]["CreationDateTime"]) for item in items]
+            return [item for item, created in made if (now - created).total_seconds() >= seconds]
+
+        monkeypatch.setattr(clusters, "_list_clusters", late)
+
+    return late_by
+
+
+def live(emr: Any) -> list[str]:
+    return [c["Id"] for c in emr.list_clusters(ClusterStates=list(clusters.LIVE_STATES))["Clusters"]]
+
+
+def launches(aws: Any) -> int:
+    return len(aws.events.calls("RunJobFlow"))
+
+
+@pytest.fixture
+def killed(clocked: Any, create_operator: Any) -> Task:
+    """Try 1, whose process was killed after RunJobFlow; nothing of it is remembered."""
+    task = Task(create_operator(deferrable=True))
+    task.start()
+    clocked.clock.advance(60)
+    return task
+
+
+def test_a_cluster_that_shows_up_before_the_bind_is_ended_then(
+    clocked, killed, create_operator, lists_late, deferrable, emr
+):
+    lists_late(90)
+    retry = Task(create_operator(deferrable=deferrable), try_number=2)
+    assert live(emr) == [retry.run()]
+    assert launches(clocked) == 2
+
+
+def test_a_cluster_that_shows_up_after_the_bind_is_ended_by_the_teardown(
+    clocked, killed, create_operator, terminate_operator, lists_late, deferrable, emr
+):
+    lists_late(300)
+    job_flow_id = Task(create_operator(), try_number=2).run()
+    assert len(live(emr)) == 2
+    clocked.clock.advance(300)
+    Task(terminate_operator(job_flow_id, deferrable=deferrable)).run()
+    assert live(emr) == []
+
+
+def test_a_lost_answer_finds_a_cluster_that_shows_up_within_two_minutes(clocked, create_operator, lists_late, emr):
+    lists_late(115)
+    clocked.faults.add(operation="RunJobFlow", kind="lost_response")
+    assert live(emr) == [Task(create_operator()).run()]
+    assert launches(clocked) == 1
+
+
+def test_a_lost_answer_and_a_later_cluster_leave_one_after_the_teardown(
+    clocked, create_operator, terminate_operator, lists_late, emr
+):
+    lists_late(600)
+    clocked.faults.add(operation="RunJobFlow", kind="lost_response")
+    with pytest.raises(LaunchUnclearError):
+        Task(create_operator()).run()
+    job_flow_id = Task(create_operator(), try_number=2).run()
+    assert launches(clocked) == 2
+    clocked.clock.advance(600)
+    Task(terminate_operator(job_flow_id)).run()
+    assert live(emr) == []
+
+
+def test_a_retry_that_fails_ends_what_shows_up_late(clocked, killed, create_operator, lists_late, emr):
+    lists_late(90)
+    retry = Task(create_operator(deferrable=True), try_number=2)
+    retry.start()
+    clocked.clock.advance(60)
+    retry.fail_deferral()
+    assert live(emr) == []
+
+
+def test_a_teardown_leaves_the_cluster_of_a_newer_try_alone(
+    clocked, killed, create_operator, terminate_operator, lists_late, emr
+):
+    lists_late(10_000)
+    job_flow_id = Task(create_operator(), try_number=2).run()
+    other = killed.ti.xcoms["job_flow_id"]
+    emr.add_tags(ResourceId=other, Tags=[{"Key": TRY_TAG, "Value": "3"}])
+    lists_late(0)
+    Task(terminate_operator(job_flow_id)).run()
+    assert live(emr) == [other]
+
+
+def test_a_chain_without_a_retry_lists_no_clusters(clocked, create_operator, terminate_operator):
+    clocked.events.clear()
+    Task(terminate_operator(Task(create_operator()).run())).run()
+    assert clocked.events.calls("ListClusters") == []
+
+
+def test_a_retry_adopts_a_cluster_of_another_name(clocked, killed, create_operator, overrides, deferrable):
+    overrides["Name"] = "daily 2026-11-28 08:05"
+    retry = Task(create_operator(job_flow_overrides=overrides, deferrable=deferrable), try_number=2)
+    assert retry.run() == killed.ti.xcoms["job_flow_id"]
+    assert launches(clocked) == 1
+
+
+class TaskOfRun(Task):
+    """A task whose context says since when its DAG run runs."""
+
+    @property
+    def context(self) -> dict[str, Any]:
+        return {**super().context, "dag_run": self.dag_run}
+
+    dag_run: Any = None
+
+
+def test_a_retry_looks_at_clusters_of_its_own_runs_time_only(clocked, create_operator, overrides, emr):
+    for number in range(3):
+        emr.run_job_flow(**{**overrides, "Name": f"older {number}"})
+    clocked.clock.advance(7200)
+    began = clocked.clock.now()
+    killed = Task(create_operator(deferrable=True))
+    killed.start()
+    clocked.events.clear()
+    retry = TaskOfRun(create_operator(deferrable=True), try_number=2)
+    retry.dag_run = SimpleNamespace(start_date=began, run_after=None)
+    retry.start()
+    looked = {call["request"]["ClusterId"] for call in clocked.events.calls("DescribeCluster")}
+    assert looked == {killed.ti.xcoms["job_flow_id"]}
+
+
+DAY = datetime(2026, 11, 28, 8, tzinfo=UTC)
+MARGIN = timedelta(minutes=15)
+
+
+@pytest.mark.parametrize(
+    ("run", "started"),
+    [
+        ({"start_date": DAY, "data_interval_end": DAY - timedelta(hours=8)}, DAY - timedelta(hours=8)),
+        (
+            {"start_date": DAY, "run_after": DAY - timedelta(hours=1), "data_interval_end": None},
+            DAY - timedelta(hours=1),
+        ),
+        ({"start_date": DAY, "run_after": DAY + timedelta(days=9)}, DAY),
+        ({}, DAY + timedelta(minutes=5)),
+    ],
+    ids=["Airflow 2", "by an asset", "later logical date", "nothing known but the try"],
+)
+def test_no_try_began_before_the_oldest_that_airflow_says_of_a_run(run, started):
+    ti = SimpleNamespace(start_date=DAY + timedelta(minutes=5))
+    found = earliest_start({"dag_run": SimpleNamespace(**run), "ti": ti})
+    assert found == (started - MARGIN).timestamp()
+
+
+def test_without_any_start_every_cluster_may_be_an_earlier_trys():
+    assert earliest_start({"ti": SimpleNamespace()}) == 0
