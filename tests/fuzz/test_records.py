@@ -57,7 +57,7 @@ def test_parameters_are_those_of_the_file_or_an_error(file: Path, data: bytes) -
         found = read_parameters(file)
     except UsageError as error:
         event("refused")
-        assert str(file) in str(error)
+        assert str(file) in str(error)  # noqa: PT017 - others are read
         return
     event("read")
     values = json.loads(data.decode("utf-8-sig"))
@@ -75,7 +75,7 @@ def test_a_record_is_read_whole_or_not_at_all(data: bytes) -> None:
         record = from_text(data, where="s3://b/k.json")
     except LockStoreError as error:
         event(type(error).__name__)
-        assert "s3://b/k.json" in str(error)
+        assert "s3://b/k.json" in str(error)  # noqa: PT017 - others are read
         return
     event("read")
     assert from_text(to_text(record), where="s3://b/k.json") == record

@@ -16,7 +16,6 @@ from tests.life import Task
 WRONG = [
     {"waiter_delay": "15s"},
     {"waiter_delay": "None"},
-    {"waiter_delay": None},
     {"waiter_delay": -1},
     {"waiter_delay": 0},
     {"waiter_delay": "inf"},
@@ -45,11 +44,16 @@ def test_nothing_is_launched(clocked, create_operator, deferrable, given, assert
 
 
 @pytest.mark.parametrize("given", [{"waiter_delay": "15s"}, {"lock_timeout": 3600}], ids=str)
-def test_nobody_queues_either(lock_store, record, create_operator, given):
+def test_nobody_queues_either(clocked, lock_store, create_operator, given, assert_nothing_changed):
     with pytest.raises(AirflowFailException, match=next(iter(given))):
         Task(create_operator(lock_store=lock_store, **given)).run()
-    assert record().lease is None
-    assert not record().queue
+    assert_nothing_changed()
+    written = {event["operation"] for event in clocked.events.read(kind="call")} & {
+        "PutItem",
+        "PutObject",
+        "CreateTable",
+    }
+    assert written == set()
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def rendered(*, native: Any = False, **given: Any) -> list[str]:
         cluster_of(allocation_id="eipalloc-0123456789abcdef0") as cluster,
     ):
         probe = cluster.probe_egress(**{"public_ip": IP, **given})
+    probe.job_flow_id = "j-1"
     context = {"one": "a.database.windows.net", "many": ["a.example", "b.example:1433/sales"], "n": 3, "bad": "a b"}
     probe.render_template_fields(context)
     return list(probe._checked_steps()[0]["HadoopJarStep"]["Args"][4:])
