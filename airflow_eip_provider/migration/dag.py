@@ -126,7 +126,7 @@ def dag_source(imported: Imported, options: DagOptions) -> str:
     lines[2] += "  # nothing is added from an EMR connection"
     if auto_termination(imported.overrides) == "none":
         lines += [
-            f"        # EMR cannot end an idle cluster of {_escaped(release_name(imported.overrides))}: run the reaper.",
+            f"        # {_escaped(release_name(imported.overrides))}: EMR does not end idle clusters; run the reaper.",
             "        idle_timeout=None,",
         ]
     if options.multi_node:

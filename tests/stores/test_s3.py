@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -117,3 +119,67 @@ def test_nobody_answers(boto):
     with pytest.raises(LockStoreUnavailableError):
         store.check()
     assert isinstance(store.write("k", Record(), expected_version=None), Unknown)
+
+
+# Buckets with settings of their own.
+
+
+def md5_of(body: bytes) -> str:
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+
+
+@pytest.mark.parametrize("mode", ["when_supported", "when_required"])
+def test_every_write_has_a_checksum_that_a_bucket_with_object_lock_demands(s3, boto, mode):
+    """[docs: S3 PutObject, "Content-MD5 … is required for … Object Lock"]; the local AWS takes writes without, too."""
+    configuration = {"LocationConstraint": "eu-west-1"}
+    s3.create_bucket(Bucket="locked", CreateBucketConfiguration=configuration, ObjectLockEnabledForBucket=True)
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}}
+    s3.put_object_lock_configuration(
+        Bucket="locked", ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+    client = boto("s3", config=Config(request_checksum_calculation=mode))
+    sent: list[tuple[dict[str, str], bytes]] = []
+
+    def note(request: Any, **_: Any) -> None:
+        body = request.body if isinstance(request.body, bytes) else request.body.getvalue()
+        sent.append(({name.lower(): str(value) for name, value in request.headers.items()}, body))
+
+    client.meta.events.register("before-send.s3.PutObject", note)
+    store = S3Store("locked", "eip", client)
+    first = store.write("k", Record(), expected_version=None)
+    second = store.write("k", first.record, expected_version=first.version)
+    assert store.write("k", second.record, expected_version=first.version) == Conflict(None)
+
+    stored = s3.get_object(Bucket="locked", Key="eip/k.json")["Body"].read()
+    headers = [headers.get("content-md5", "").removeprefix("b'").removesuffix("'") for headers, _ in sent]
+    assert len(headers) == 3
+    assert headers[1] == md5_of(stored)
+    assert all(headers)
+
+
+SETTINGS = {
+    "versioned": lambda s3: s3.put_bucket_versioning(
+        Bucket="lock-records", VersioningConfiguration={"Status": "Enabled"}
+    ),
+    "SSE-KMS": lambda s3: s3.put_bucket_encryption(
+        Bucket="lock-records",
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}, "BucketKeyEnabled": True}]
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_records_are_replaced_in_a_bucket_with_settings_of_its_own(s3, bucket, setting):
+    SETTINGS[setting](s3)
+    store = S3Store(bucket, "eip", s3)
+    written = store.write("k", Record(), expected_version=None)
+    for _ in range(3):
+        before, written = written, store.write("k", Record(), expected_version=written.version)
+        assert store.write("k", Record(), expected_version=before.version) == Conflict(None)
+        assert perform(store.reading("k"), {"s3": s3}).version == written.version
+    assert store.write("k", Record(), expected_version=None) == Conflict(None)
+    s3.delete_object(Bucket=bucket, Key="eip/k.json")
+    assert perform(store.reading("k"), {"s3": s3}).version is None
+    assert isinstance(store.write("k", Record(), expected_version=None), Seen)

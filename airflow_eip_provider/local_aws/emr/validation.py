@@ -96,10 +96,8 @@ def check_auto_termination(release: str | None, ami_version: str | None) -> None
     found = re.match(r"emr-(\d+)\.(\d+)", release or "")
     number = (int(found[1]), int(found[2])) if found else None
     if ami_version or (number and (number < (5, 30) or number == (6, 0))):
-        raise invalid(
-            f"Auto-termination is not supported for {release or f'AMI version {ami_version}'}: it needs release 5.30.0 or "
-            "later, or 6.1.0 or later."
-        )
+        named = release or f"AMI version {ami_version}"
+        raise invalid(f"Auto-termination needs release 5.30.0 or later, or 6.1.0 or later; this is {named}.")
 
 
 def check_step_count(count: int) -> None:

@@ -145,6 +145,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         super().__init__(
             waiter_delay=waiter_delay, waiter_max_attempts=waiter_max_attempts, deferrable=deferrable, **kwargs
         )
+        # The stock operator takes what is false for its default; here it is checked.
+        self.waiter_delay = 60 if waiter_delay is None else waiter_delay
+        self.waiter_max_attempts = 60 if waiter_max_attempts is None else waiter_max_attempts
         self.allocation_id = allocation_id
         self.lock_store = lock_store
         self.bind_at = bind_at

@@ -1,0 +1,104 @@
+"""``airflow-eip doctor`` on the file of a DAG: what is a template is skipped, and said; the rest is checked."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from airflow_eip_provider.cli.__main__ import main
+
+SUBNETS = ["auto-assign", "exposure", "route", "subnet"]
+SIZES = ["primary", "topology"]
+
+
+def skipped(said):
+    return {c["check"]: c["skipped"] for c in said.result["checks"] if c["skipped"] and c["check"] != "lock-store"}
+
+
+def group(**given):
+    return {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1, **given}
+
+
+@pytest.mark.parametrize(
+    ("given", "instances", "templates", "without"),
+    [
+        ({"Name": "daily-{{ ds }}", "ReleaseLabel": "{{ var.value.release }}"}, {}, ["Name", "ReleaseLabel"], ["idle"]),
+        ({}, {"Ec2SubnetId": "{{ var.value.subnet }}"}, ["Instances.Ec2SubnetId"], SUBNETS),
+        ({}, {"InstanceGroups": [group(InstanceCount="{{ n }}")]}, ["Instances.InstanceGroups.InstanceCount"], SIZES),
+        ({}, {"InstanceGroups": [group(InstanceType="{{ t }}")]}, ["Instances.InstanceGroups.InstanceType"], []),
+        ({}, {"InstanceGroups": "{{ groups }}"}, ["Instances.InstanceGroups"], SIZES),
+        ({}, {"KeepJobFlowAliveWhenNoSteps": "{% if x %}"}, ["Instances.KeepJobFlowAliveWhenNoSteps"], ["lifetime"]),
+        ({}, {"EmrManagedMasterSecurityGroup": "{{ g }}"}, ["Instances.EmrManagedMasterSecurityGroup"], ["exposure"]),
+        ({"Tags": "{{ tags }}"}, {}, ["Tags"], ["tags"]),
+        ({"Tags": [{"Key": "k", "Value": "{{ ds }}"}]}, {}, ["Tags.Value"], []),
+        ({"LogUri": "s3://{{ bucket }}/", "Applications": ["{{ a }}"]}, {}, ["Applications", "LogUri"], []),
+        ({"StepConcurrencyLevel": "{{ n }}"}, {}, ["StepConcurrencyLevel"], []),
+    ],
+    ids=lambda value: f"{value!s:.50}",
+)
+def test_only_what_depends_on_it_is_skipped(examine, overrides, given, instances, templates, without):
+    overrides.update(given)
+    overrides["Instances"].update(instances)
+    said = examine()
+    assert said.status == 0
+    assert said.all_found == {}
+    assert said.result["templates"] == templates
+    assert sorted(skipped(said)) == without
+    for reason in skipped(said).values():
+        assert "template" in reason or "it depends on" in reason
+
+
+def test_instances_as_a_template_leave_nothing_to_check(examine, overrides):
+    overrides["Instances"] = "{{ var.json.instances }}"
+    said = examine()
+    assert said.status == 0
+    assert skipped(said)["job-flow"] == "Instances: a template, which is known when the task runs"
+
+
+def test_what_is_wrong_beside_a_template_is_found(examine, overrides):
+    overrides["Name"] = "{{ ds }}"
+    overrides["ReleaseLable"] = "emr-7.5.0"
+    said = examine()
+    assert said.status == 3
+    assert "ReleaseLable" in str(said.all_found)
+
+
+def test_it_is_said_for_people_too(clocked, allocation_id, overrides, tmp_path, capsys):
+    overrides["Instances"]["Ec2SubnetId"] = "{{ var.value.subnet }}"
+    (tmp_path / "cluster.json").write_text(json.dumps(overrides), encoding="utf-8")
+    given = ["--allocation-id", allocation_id, "--job-flow-overrides", str(tmp_path / "cluster.json")]
+    assert main(["doctor", *given]) == 0
+    out, err = capsys.readouterr()
+    assert "templates, which are known when the task runs: Instances.Ec2SubnetId" in out + err
+    assert "does not exist" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [('{"Count": {{ n }}}', "it holds templates: put each into a string"), ("[" * 100_000, "it is not JSON")],
+    ids=["template", "deep"],
+)
+def test_a_file_that_is_no_json_says_why(clocked, allocation_id, tmp_path, capsys, text, said):
+    (tmp_path / "cluster.json").write_text(text, encoding="utf-8")
+    assert (
+        main(["doctor", "--allocation-id", allocation_id, "--job-flow-overrides", str(tmp_path / "cluster.json")]) == 2
+    )
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "severity"),
+    [
+        ({"ReleaseLabel": "emr-5.29.0"}, "warning"),
+        ({"ReleaseLabel": "emr-6.3.0"}, "warning"),
+        ({"ReleaseLabel": "emr-5.29.0", "AutoTerminationPolicy": {"IdleTimeout": 600}}, "error"),
+    ],
+    ids=str,
+)
+def test_what_a_release_lacks_is_found(examine, overrides, given, severity):
+    overrides.update(given)
+    findings = {c["check"]: c["findings"] for c in examine().result["checks"]}
+    (found,) = findings["idle"]
+    assert found["severity"] == severity
+    assert given["ReleaseLabel"] in found["what"]
