@@ -112,7 +112,7 @@ def run_job_flow_of(arguments: Sequence[str], *, python: str | None = None) -> R
     except ValueError as error:  # a NUL, or half a surrogate pair
         raise UsageError(_DOING, problem=f"a word of it is no text: {error}", remedy=_CORRECT) from error
     if done.returncode:
-        raise _refusal(done.stderr, arguments)
+        raise refusal(done.stderr, arguments)
     if not done.stdout:
         raise UsageError(_DOING, problem="it sends nothing", remedy=_ALONE)
     sent = RunJobFlow(**json.loads(done.stdout))
@@ -121,7 +121,12 @@ def run_job_flow_of(arguments: Sequence[str], *, python: str | None = None) -> R
     return sent
 
 
-def _refusal(said: str, arguments: Sequence[str]) -> UsageError:
+def refusal(said: str, arguments: Sequence[str]) -> UsageError:
+    """
+    Return the error for a command that the AWS CLI refuses.
+
+    :param said: what it prints.
+    """
     if "No module named 'awscli'" in said:
         return UsageError(
             "running the AWS CLI",

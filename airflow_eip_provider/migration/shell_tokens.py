@@ -12,6 +12,7 @@ a licence that does not fit. None of them knows a ``<PLACEHOLDER>`` or the line 
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import re
 from dataclasses import dataclass
@@ -333,7 +334,11 @@ def _names_files(value: str, mask: str) -> bool:
         glob.escape(character) if protects == _QUOTED else character
         for character, protects in zip(value, mask, strict=True)
     )
-    return bool(glob.glob(pattern.replace("[^", "[!")))  # noqa: PTH207 - as a shell does, absolute ones, too
+    pattern = pattern.replace("[^", "[!")
+    for part in pattern.split("/"):
+        if part.startswith(".") and any(fnmatch.fnmatchcase(name, part) for name in (".", "..")):
+            return True
+    return bool(glob.glob(pattern))  # noqa: PTH207 - as a shell does, absolute ones, too
 
 
 def shortened(text: str) -> str:

@@ -36,6 +36,7 @@ LOST_BACKSLASH = re.compile(r"line \d+: the command ends with line \d+, and '--[
 REFUSED = {
     "--configurations https://": "Unable to retrieve https://s3.amazonaws.com/",
     "--configurations file://configurations.json": "Invalid type for parameter Configurations",
+    "file://ec2_attributes.json": "Invalid JSON",
     "file://kerberos_attributes.json": "Invalid JSON",
     "ActionOnFailure=CONTINUE,ActionOnFailure=TERMINATE_CLUSTER": "Second instance of key",
     "m4.largeInstanceGroupType=CORE": "Second instance of key",
