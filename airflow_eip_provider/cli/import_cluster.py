@@ -84,10 +84,12 @@ def _result(options: argparse.Namespace) -> str:
     from airflow_eip_provider.migration.job_flow import without_association
 
     _check_dag_options(options)
-    command = _command(options)
+    command, left_out = _command(options)
     allocation_id = _allocation_id(options)
     scripts = _scripts(options.script)
     sent = run_job_flow_of(command, python=options.python)
+    for text in left_out:
+        note(text)
     note(f"what the AWS CLI {sent.version} sends to region {sent.region}")
     for option in sent.ignored:
         note(f"{option}: not part of it; {_WHY_IGNORED.get(option, 'it says what the AWS CLI prints')}")
@@ -158,9 +160,10 @@ def _check_dag_options(options: argparse.Namespace) -> None:
         raise UsageError("reading --schedule", problem=problem, remedy=remedy)
 
 
-def _command(options: argparse.Namespace) -> list[str]:
+def _command(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Return the command's words, and what is left out of its file."""
     from airflow_eip_provider.exceptions import UsageError
-    from airflow_eip_provider.migration.shell import arguments_of
+    from airflow_eip_provider.migration.shell import read_command
 
     words = list(options.create_cluster)
     if words[:1] == ["--"]:
@@ -168,7 +171,10 @@ def _command(options: argparse.Namespace) -> list[str]:
     if bool(words) == bool(options.file):
         problem = "it is given twice" if words else "it is missing"
         raise UsageError("reading the command", problem=problem, remedy="give it after --, or in a file with --file")
-    return words or arguments_of(_text(options.file))
+    if words:
+        return words, []
+    command = read_command(_text(options.file))
+    return command.arguments, command.notes
 
 
 def _allocation_id(options: argparse.Namespace) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -20,10 +21,38 @@ if TYPE_CHECKING:
 _SCRIPT = Path(__file__).with_name("capture.py")
 _DOING = "reading the create-cluster command"
 _ALONE = (
-    "give one aws emr create-cluster command, whole and alone: nothing before it, such as set, export or NAME=value"
+    "give one aws emr create-cluster command, whole and alone: nothing before it, such as sudo, export, NAME=value or "
+    "the prompt of a shell"
 )
 # What the AWS CLI prints around an error: how it is used, and that there is a version 2.
 _USAGE = re.compile(r"\s*usage:.*?aws <command> <subcommand> help\s*", re.DOTALL)
+_CORRECT = "correct the command"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_NO_REGION = re.compile(r"You must specify a region")
+# What to do about what the AWS CLI says; the first that matches. Its words are those of its version 1.
+_REMEDIES = [
+    (re.compile(pattern), remedy)
+    for pattern, remedy in {
+        r"Unknown options: .*--(cli-input-json|cli-input-yaml|generate-cli-skeleton)\b": (
+            r"create-cluster has no --\1, in no version of the AWS CLI; write options, or, if you have RunJobFlow's "
+            r"parameters as JSON, use them as job_flow_overrides: there is nothing to import"
+        ),
+        r"'--log-uri': Unable to retrieve": "write it as s3://BUCKET/PREFIX/",
+        r"Unable to retrieve (https?://[^\s:]*(?::(?!\s)[^\s:]*)*)": (
+            r"download it (curl --remote-name '\1'), and give the file: file://NAME, from the folder of the command"
+        ),
+        r"Unable to load paramfile (?P<uri>\S+?): .*No such file": (
+            "run it in the folder that the command is run in, from which file:// counts, or correct the path"
+        ),
+        r"Unable to load paramfile .*(?:could not be decoded|decode)": (
+            "save that file in UTF-8, or name its encoding in AWS_CLI_FILE_ENCODING"
+        ),
+        r"Unable to load paramfile": "name a file that can be read",
+        r"[Uu]nknown options?:": "leave out what it does not know, or correct its spelling",
+        r"(?i)json": "correct the JSON; in a shell it stands in single quotes, or in a file: file://NAME",
+        r"[Ee]xpected: '.*', received: '": "quote the whole value in single quotes, or correct it",
+    }.items()
+]
 # Where the region comes from without --region, and how file:// is decoded; nothing else of the user's settings counts.
 _KEPT = {"AWS_DEFAULT_REGION", "AWS_CLI_FILE_ENCODING"}
 
@@ -54,7 +83,7 @@ def run_job_flow_of(arguments: Sequence[str], *, python: str | None = None) -> R
     :param python: a Python that has the package awscli; this one by default.
     :raises UsageError: when there is no AWS CLI, and with its own words when that refuses the command.
     """
-    if not arguments or Path(arguments[0]).name != "aws":
+    if not arguments or Path(arguments[0]).name not in {"aws", "aws.exe"}:
         found = f"it starts with {arguments[0]!r}" if arguments else "there is none"
         raise UsageError(_DOING, problem=found, remedy=_ALONE)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") or name in _KEPT}
@@ -76,15 +105,28 @@ def run_job_flow_of(arguments: Sequence[str], *, python: str | None = None) -> R
             check=False,
         )
     except OSError as error:
-        raise UsageError("running the AWS CLI", problem=str(error), remedy="name another with --python") from error
+        remedy = "name another with --python"
+        if error.errno == errno.E2BIG:
+            remedy = "put the longest value into a file, and give it as file://NAME"
+        raise UsageError("running the AWS CLI", problem=str(error), remedy=remedy) from error
+    except ValueError as error:  # a NUL, or half a surrogate pair
+        raise UsageError(_DOING, problem=f"a word of it is no text: {error}", remedy=_CORRECT) from error
     if done.returncode:
-        raise _refusal(done.stderr, arguments)
+        raise refusal(done.stderr, arguments)
     if not done.stdout:
         raise UsageError(_DOING, problem="it sends nothing", remedy=_ALONE)
-    return RunJobFlow(**json.loads(done.stdout))
+    sent = RunJobFlow(**json.loads(done.stdout))
+    if _SURROGATE.search(json.dumps(sent.request, ensure_ascii=False)):
+        raise UsageError(_DOING, problem="a value has half a surrogate pair, which is no character", remedy=_CORRECT)
+    return sent
 
 
-def _refusal(said: str, arguments: Sequence[str]) -> UsageError:
+def refusal(said: str, arguments: Sequence[str]) -> UsageError:
+    """
+    Return the error for a command that the AWS CLI refuses.
+
+    :param said: what it prints.
+    """
     if "No module named 'awscli'" in said:
         return UsageError(
             "running the AWS CLI",
@@ -92,8 +134,9 @@ def _refusal(said: str, arguments: Sequence[str]) -> UsageError:
             remedy="pip install 'airflow-eip-provider[import]', or name a Python that has it with --python",
         )
     message = " ".join(_USAGE.sub("", said).split()).removeprefix("aws: error: ").rstrip(".")
-    if "region" in message and "--region" not in arguments:
+    if _NO_REGION.match(message) and not any(word.startswith("--region") for word in arguments):
         return UsageError(_DOING, problem="it names no region", remedy="add --region to it, or set AWS_DEFAULT_REGION")
+    remedy = _remedy(message)
     # Some errors name the value alone.
     named = [name for name, value in pairwise(arguments) if name.startswith("--") and repr(value) in message]
     if named and "--" not in message:
@@ -101,7 +144,12 @@ def _refusal(said: str, arguments: Sequence[str]) -> UsageError:
     invisible = [repr(word) for word in arguments if not word.strip()]
     if invisible:
         message = f"{message} (among its words: {', '.join(invisible)})"
-    remedy = "correct the command"
-    if "file://" in message:
-        remedy = "run it in the folder that the command is run in, from which file:// counts, or correct the path"
     return UsageError(_DOING, problem=f"the AWS CLI refuses it: {message}", remedy=remedy)
+
+
+def _remedy(message: str) -> str:
+    """Return what to do about an error of the AWS CLI."""
+    for pattern, remedy in _REMEDIES:
+        if found := pattern.search(message):
+            return found.expand(remedy)
+    return _CORRECT

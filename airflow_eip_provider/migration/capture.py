@@ -17,12 +17,50 @@ import sys
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-# Options that say how the AWS CLI itself connects and prints: here it does neither.
-_OWN = {"profile": None, "endpoint_url": None, "query": None, "output": None, "ca_bundle": None, "debug": False}
+# Options that say how the AWS CLI itself connects and prints, by where its parser keeps them: here it does neither.
+_OWN = {
+    "profile": ("--profile", None),
+    "endpoint_url": ("--endpoint-url", None),
+    "verify_ssl": ("--no-verify-ssl", True),
+    "paginate": ("--no-paginate", True),
+    "sign_request": ("--no-sign-request", True),
+    "query": ("--query", None),
+    "output": ("--output", None),
+    "color": ("--color", "auto"),
+    "ca_bundle": ("--ca-bundle", None),
+    "read_timeout": ("--cli-read-timeout", None),
+    "connect_timeout": ("--cli-connect-timeout", None),
+    "debug": ("--debug", False),
+    "v2_debug": ("--v2-debug", False),
+    "no_cli_pager": ("--no-cli-pager", False),
+    "cli_auto_prompt": ("--cli-auto-prompt", False),
+    "no_cli_auto_prompt": ("--no-cli-auto-prompt", False),
+    "cli_binary_format": ("--cli-binary-format", None),
+    "cli_error_format": ("--cli-error-format", None),
+}
+# What version 2 of the AWS CLI has beyond version 1: global options with their values, none for a flag; and formats of
+# its output. https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-options.html
+_FLAGS_OF_VERSION_2 = ("no-cli-pager", "cli-auto-prompt", "no-cli-auto-prompt")
+_OPTIONS_OF_VERSION_2 = {
+    "cli-binary-format": ["base64", "raw-in-base64-out"],
+    "cli-error-format": ["legacy", "json", "yaml", "text", "table", "enhanced"],
+}
+_OUTPUT_OF_VERSION_2 = ["json", "text", "table", "yaml", "yaml-stream", "off"]
 
 
 def _refuse_network(*_: Any, **__: Any) -> NoReturn:
     raise OSError("nothing is fetched from the network; save it to a file and name that with file://")
+
+
+def _add_version_2(argument_table: Any, **_: Any) -> None:
+    """Let the parser of version 1 know the options of version 2."""
+    from awscli.arguments import CustomArgument  # noqa: PLC0415 - as below
+
+    for name in _FLAGS_OF_VERSION_2:
+        argument_table[name] = CustomArgument(name, action="store_true", dest=name.replace("-", "_"), default=False)
+    for name, choices in _OPTIONS_OF_VERSION_2.items():
+        argument_table[name] = CustomArgument(name, choices=choices, dest=name.replace("-", "_"))
+    argument_table["output"] = CustomArgument("output", choices=_OUTPUT_OF_VERSION_2)
 
 
 def main(arguments: list[str]) -> int:
@@ -38,10 +76,13 @@ def main(arguments: list[str]) -> int:
     def read_own(parsed_args: Any, **_: Any) -> None:
         if parsed_args.command != "emr" or arguments[-1] == "help":
             raise ValueError(f"this is not 'aws emr create-cluster …': aws {' '.join(arguments)}")
-        for name, default in _OWN.items():
-            if getattr(parsed_args, name, default) != default:
-                ignored.append(f"--{name.replace('_', '-')}")
-                setattr(parsed_args, name, default)
+        ignored.extend(
+            option for name, (option, default) in _OWN.items() if getattr(parsed_args, name, default) != default
+        )
+
+    def reset_own(parsed_args: Any, **_: Any) -> None:
+        for name, (_option, default) in _OWN.items():
+            setattr(parsed_args, name, default)
 
     def only_create_cluster(command_table: dict[str, Any], **_: Any) -> None:
         for name in set(command_table) - {"create-cluster"}:
@@ -56,7 +97,10 @@ def main(arguments: list[str]) -> int:
     driver = create_clidriver()
     driver.alias_loader = AliasLoader(os.path.join(os.devnull, "none"))  # noqa: PTH118 - there is none
     events = driver.session.get_component("event_emitter")
+    events.register("building-top-level-params", _add_version_2)
     events.register_first("top-level-args-parsed", read_own)
+    # After the AWS CLI has read their values: what it refuses in them is refused here, too.
+    events.register_last("top-level-args-parsed", reset_own)
     events.register_last("building-command-table.emr", only_create_cluster)
     events.register("before-call.emr.RunJobFlow", capture)
     with contextlib.redirect_stdout(sys.stderr):

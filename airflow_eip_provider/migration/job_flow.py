@@ -43,12 +43,19 @@ class Imported:
     passwords: list[str] = field(default_factory=list)
 
 
+def _files_of(action: Mapping[str, Any]) -> set[str]:
+    """Return what a bootstrap action may run: its script, and what its arguments name, as those of ``run-if`` do."""
+    script = action["ScriptBootstrapAction"]
+    words = [word for argument in script.get("Args", []) for word in argument.split()]
+    return {script["Path"], *(word.strip("\"'") for word in words)}
+
+
 def without_association(request: Mapping[str, Any], *, scripts: Mapping[str, str]) -> Imported:
     """
     Leave out the bootstrap actions that associate an Elastic IP.
 
-    Such an action is known by its path, its arguments, or the text of its script: it names parametersValues.json, or
-    an associating program.
+    Such an action is known by its path, its arguments, or the text of a script that one of these names: it names
+    parametersValues.json, or an associating program.
 
     :param scripts: the text of scripts by file name, as far as the user has copies.
     :raises UsageError: for a script that is not one action's: no action has its file name, or several do.
@@ -59,7 +66,8 @@ def without_association(request: Mapping[str, Any], *, scripts: Mapping[str, str
     for action in imported.overrides.pop("BootstrapActions", []):
         script = action["ScriptBootstrapAction"]
         place = f"bootstrap action {action['Name']!r} ({script['Path']})"
-        text = scripts.get(PurePosixPath(script["Path"]).name, "")
+        names = {PurePosixPath(path).name for path in _files_of(action)}
+        text = "\n".join(text for name, text in scripts.items() if name in names)
         if named := _ASSOCIATES.search(" ".join([script["Path"], *script.get("Args", [])])):
             imported.notes.append(f"{place} is left out: it names {named[0]}")
         elif named := _ASSOCIATES.search(text):
@@ -79,13 +87,14 @@ def without_association(request: Mapping[str, Any], *, scripts: Mapping[str, str
 
 
 def _check_scripts(names: Iterable[str], actions: Sequence[Mapping[str, Any]]) -> None:
-    paths = sorted({action["ScriptBootstrapAction"]["Path"] for action in actions})
+    paths = ", ".join(sorted({action["ScriptBootstrapAction"]["Path"] for action in actions}))
     for name in names:
-        matching = [path for path in paths if PurePosixPath(path).name == name]
+        users = [action for action in actions if any(PurePosixPath(path).name == name for path in _files_of(action))]
+        matching = sorted({action["ScriptBootstrapAction"]["Path"] for action in users})
         if not matching:
             raise UsageError(
                 f"reading --script '{name}'",
-                problem=f"no bootstrap action has that file name; their paths are: {', '.join(paths) or 'none'}",
+                problem=f"no bootstrap action has that file name; their paths are: {paths or 'none'}",
                 remedy="give the copy the name of the script" if paths else "leave it out",
             )
         if len(matching) > 1:

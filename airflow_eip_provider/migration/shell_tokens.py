@@ -1,0 +1,347 @@
+r"""
+The tokens of a shell command: POSIX's rules for quoting and token recognition, and bash's expansions.
+
+Nothing is run and nothing is expanded. A word that a shell would expand carries that as its ``fault``, because a word
+of a command that is left out may have one. Compared with bash on generated text by ``tests/fuzz/test_shell.py``.
+
+A grammar library does not take the place of this: what is needed is the value of each word, and that a word is *not*
+expanded. tree-sitter-bash reads ``on\⏎ce`` as two words and takes a backslash with a blank behind it for a line
+continuation; shfmt's syntax tree leaves quote removal, tilde, brace and file name expansion to its reader; bashlex has
+a licence that does not fit. None of them knows a ``<PLACEHOLDER>`` or the line ends of cmd.exe and PowerShell.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.exceptions import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# id=$(aws …) at the start of a command: what runs is the command in it.
+_CAPTURE = re.compile(
+    r"(?:(?:export|local|readonly|declare|typeset)[ \t]+)?[A-Za-z_]\w*="
+    r"""(?P<quote>"?)(?P<opened>\$\(|`)(?=(?:\s|\\\n)*(?:[\w./~-]*/)?aws\s)"""
+)
+# The cases outside quotes, in the order in which they are tried.
+_CASES = {
+    # Both characters go, and the line goes on.
+    "continuation": r"\\\n",
+    "cmd_continuation": r"\^[ \t]*\n(?=\s*\S)",
+    "powershell_continuation": r"`[ \t]*\n(?=\s*\S)",
+    # The backslash makes a word of the blank, and the line ends.
+    "blank_after_backslash": r"\\[ \t]+(?=\n|\Z)",
+    "backslash_at_end": r"\\\Z",
+    "newline": r"\n",
+    "blank": r"[ \t]+",
+    "comment": r"\#[^\n]*",
+    "escaped": r"\\.",
+    "single": r"'[^']*'",
+    "double": r'"(?:\\.|[^"\\])*"',
+    "open_quote": r"['\"]",
+    "dollar_quote": r"\$(?:'(?:\\.|[^'\\])*'|(?=\"))",
+    "expansion": r"\$(?:[A-Za-z_]\w*|[0-9@*\#?$!-]|[{(\[])|`",
+    "placeholder": r"<[A-Za-z](?:[\w .:/-]*\w)?>",
+    "redirection": r"(?:[0-9]+|\{[A-Za-z_]\w*\})?(?:&>>?|<<[<-]?|<[>&(]?|>[>&|(]?)",
+    "operator": r"\|\||\|&|&&|;;|[|&;()]",
+    # A digit at a time: what is left may be the number of a redirection only at the start of a word.
+    "plain": r"[^\s\\'\"$`<>|&;()^{]+|.",
+}
+_CASE = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _CASES.items()), re.DOTALL)
+_TOKENS = {"newline", "redirection", "operator", "captured"}
+_BETWEEN_WORDS = _TOKENS | {"blank"}
+_ENDS_COMMAND = {"newline", "operator", "captured"}
+_NOTHING = {"blank", "comment", "continuation"}
+_IN_DOUBLE_QUOTES = re.compile(
+    r"(?P<continuation>\\\n)|\\(?P<escaped>[$`\"\\])|(?P<expansion>\$(?:[A-Za-z_]\w*|[0-9@*#?$!-]|[{(\[])|`)|.",
+    re.DOTALL,
+)
+_CLOSING = {"(": ")", "{": "}", "[": "]", "`": "`"}
+_SKIPPED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*"|.""", re.DOTALL)
+_TILDE = re.compile(r"~|[A-Za-z_]\w*\+?=(?:.*:)?~")
+_SEQUENCE = re.compile(r"[^{},]+\.\.[^{},]+")
+_QUOTED = "\0"  # in a mask: a character that quotes protect
+_LONGEST_SHOWN = 60
+
+_QUOTE_IT = "put it in single quotes if it is meant as it is written"
+_GIVE_IT_ALONE = "give the create-cluster command in it alone, without what stands around it"
+_WRITE_THE_VALUE = "write the value, or let your shell do it: give the command after -- instead"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """
+    A word, an operator or the end of a line.
+
+    :param kind: "word", "redirection", "operator", "newline", or "capture" and "captured" around ``id=$(aws …)``.
+    :param text: a word's value without its quotes; else the operator.
+    :param start: where it starts in the text.
+    :param fault: of a word: what a shell would make of it, as an error to raise.
+    """
+
+    kind: str
+    text: str
+    start: int
+    end: int
+    fault: UsageError | None = None
+
+
+@dataclass(slots=True)
+class _Word:
+    """
+    A word under construction.
+
+    :param mask: as long as the value; holds its characters where no quote protects them.
+    """
+
+    start: int
+    value: str = ""
+    mask: str = ""
+    fault: UsageError | None = None
+
+    def add(self, text: str, *, quoted: bool) -> None:
+        self.value += text
+        self.mask += _QUOTED * len(text) if quoted else text
+
+
+class Lexer:
+    """Splits a text into tokens."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.word: _Word | None = None
+        # No word of a command has been read.
+        self.between_commands = True
+        # What ends the command substitution around the command: ")" or "`", with the quote behind it.
+        self.closing = ""
+        self.actions: dict[str, Callable[[str], None]] = {
+            "cmd_continuation": self._cmd_continuation,
+            "powershell_continuation": self._powershell_continuation,
+            "blank_after_backslash": self._blank_after_backslash,
+            "backslash_at_end": self._backslash_at_end,
+            "escaped": self._escaped,
+            "single": self._single,
+            "double": self._double,
+            "open_quote": self._open_quote,
+            "dollar_quote": self._dollar_quote,
+            "expansion": self._expansion,
+            "placeholder": self._placeholder,
+        }
+
+    def line(self, at: int) -> int:
+        """Return the number of the line of a place."""
+        return self.text.count("\n", 0, at) + 1
+
+    def error(self, at: int, problem: str, remedy: str) -> UsageError:
+        """Return the error about a place."""
+        return UsageError("reading the command", problem=f"line {self.line(at)}: {problem}", remedy=remedy)
+
+    def tokens(self) -> Iterator[Token]:
+        """
+        Split the text.
+
+        :raises UsageError: for what cannot be read on: an open quote, a here-document, another shell's line end.
+        """
+        while self.at < len(self.text):
+            if capture := self._capture():
+                yield capture
+                continue
+            kind, found = self._case()
+            if kind in _BETWEEN_WORDS:
+                yield from self._finished()
+            if kind in _ENDS_COMMAND:
+                self.between_commands = True
+            if kind in _TOKENS:
+                yield self._operator(kind, found)
+            elif kind not in _NOTHING:
+                self.word = self.word or _Word(self.at)
+                self.between_commands = False
+                self.actions.get(kind, self._plain)(found)
+            self.at += len(found)
+        yield from self._finished()
+        if self.closing:
+            raise self.error(
+                len(self.text), f"{self.closing!r} is missing at the end", "close what starts with $( or `"
+            )
+
+    def _capture(self) -> Token | None:
+        """Read over what captures the command in a variable, where that starts here."""
+        match = _CAPTURE.match(self.text, self.at) if self.between_commands and not self.closing else None
+        if match is None:
+            return None
+        self.closing = (")" if match["opened"] == "$(" else "`") + match["quote"]
+        self.at = match.end()
+        return Token("capture", match[0], match.start(), match.end())
+
+    def _case(self) -> tuple[str, str]:
+        if self.closing and self.text.startswith(self.closing, self.at):
+            closing, self.closing = self.closing, ""
+            return "captured", closing
+        match = _CASE.match(self.text, self.at)
+        if match is None:  # unreachable: the last case takes any character
+            raise self.error(self.at, "it cannot be read", _QUOTE_IT)
+        kind, found = str(match.lastgroup), match[0]
+        if self.word is not None and kind == "comment":
+            return "plain", "#"
+        if self.word is not None and kind == "redirection" and found[0] not in "<>&":
+            return "plain", found[0]
+        return kind, found
+
+    def _operator(self, kind: str, found: str) -> Token:
+        if found.lstrip("0123456789").startswith("<<") and not found.endswith("<<<"):
+            problem, remedy = "a here-document follows '<<'", "save its text to a file, and name that with file://"
+            raise self.error(self.at, problem, remedy)
+        if found.endswith("("):
+            raise self.error(self.at, f"'{found}' starts a subshell or a process substitution", _QUOTE_IT)
+        return Token(kind, found, self.at, self.at + len(found))
+
+    def _finished(self) -> Iterator[Token]:
+        """Give the word that ends here, if there is one."""
+        word, self.word = self.word, None
+        if word is None:
+            return
+        fault = word.fault
+        if fault is None and (problem := _expanded(word.value, word.mask)):
+            written = shortened(self.text[word.start : self.at])
+            fault = self.error(word.start, f"a shell would {problem} {written}", _QUOTE_IT)
+        yield Token("word", word.value, word.start, self.at, fault)
+
+    def _add(self, text: str, *, quoted: bool) -> None:
+        if self.word is not None:
+            self.word.add(text, quoted=quoted)
+
+    def _blame(self, fault: UsageError) -> None:
+        if self.word is not None and self.word.fault is None:
+            self.word.fault = fault
+
+    def _plain(self, found: str) -> None:
+        self._add(found, quoted=False)
+
+    def _escaped(self, found: str) -> None:
+        if self.closing.startswith("`"):
+            self._blame(self.error(self.at, f"within `…` a shell reads {found} twice", "write $(…) instead of `…`"))
+        self._add(found[1:], quoted=True)
+
+    def _single(self, found: str) -> None:
+        if self.closing.startswith("`") and "\\" in found:
+            self._escaped(found[found.index("\\") :][:2])
+        self._add(found[1:-1], quoted=True)
+
+    def _double(self, found: str) -> None:
+        if self.closing.startswith("`") and re.search(r"\\[^\n]", found):
+            self._escaped(found[found.index("\\") :][:2])
+        for part in _IN_DOUBLE_QUOTES.finditer(found[1:-1]):
+            if part["expansion"]:
+                start = self.at + 1 + part.start()
+                written = shortened(self.text[start : self._end_of_expansion(start, within=self.at + len(found) - 1)])
+                self._blame(self.error(start, f"a shell would put a value in for {written}", _WRITE_THE_VALUE))
+            if not part["continuation"]:
+                self._add(part["escaped"] or part[0], quoted=True)
+
+    def _open_quote(self, found: str) -> None:
+        problem = f"the quote {found} is never closed (No closing quotation)"
+        raise self.error(self.at, problem, f"close it; as a part of a value write \\{found}")
+
+    def _dollar_quote(self, found: str) -> None:
+        written = shortened(found if len(found) > 1 else '$"…"')
+        self._blame(self.error(self.at, f"a shell would translate {written}", "write its text in single quotes"))
+
+    def _expansion(self, found: str) -> None:
+        end = self._end_of_expansion(self.at)
+        written = self.text[self.at : end]
+        problem = f"a shell would put a value in for {shortened(written)}"
+        remedy = _GIVE_IT_ALONE if "create-cluster" in written else _WRITE_THE_VALUE
+        self._blame(self.error(self.at, problem, remedy))
+        self._add(written, quoted=True)
+        self.at = end - len(found)
+
+    def _end_of_expansion(self, start: int, *, within: int | None = None) -> int:
+        """Return where the expansion that starts here ends; the end of the text when it is not closed."""
+        end = len(self.text) if within is None else within
+        match = re.compile(_CASES["expansion"]).match(self.text, start)
+        opened = match[0][-1] if match else ""
+        at = match.end() if match else start + 1
+        if opened not in _CLOSING or (opened != "`" and match and match[0][0] != "$"):
+            return at
+        depth = 1
+        while at < end and depth:
+            part = _SKIPPED.match(self.text, at, end)
+            taken = part[0] if part else self.text[at]
+            if taken == _CLOSING[opened]:
+                depth -= 1
+            elif taken == opened:
+                depth += 1
+            at += len(taken)
+        return at
+
+    def _placeholder(self, found: str) -> None:
+        problem, remedy = f"{found} is a placeholder", "write your value in its place, without < and >"
+        self._blame(self.error(self.at, problem, remedy))
+        self._add(found, quoted=True)
+
+    def _cmd_continuation(self, found: str) -> None:
+        self._of_windows("^", "cmd.exe", "; single quotes, % and ^ have another meaning there")
+
+    def _powershell_continuation(self, found: str) -> None:
+        self._of_windows("`", "PowerShell", "; double quotes, commas and @ have another meaning there")
+
+    def _of_windows(self, mark: str, shell: str, meaning: str) -> None:
+        problem = f"it ends with {mark}, with which {shell} continues a line"
+        remedy = rf"end each line with a backslash (\) instead, and quote values as for a POSIX shell{meaning}"
+        raise self.error(self.at, problem, remedy)
+
+    def _blank_after_backslash(self, found: str) -> None:
+        problem = "a blank follows the backslash at its end, which so continues nothing"
+        raise self.error(self.at, problem, "let the line end with the backslash")
+
+    def _backslash_at_end(self, found: str) -> None:
+        raise self.error(self.at, "the command ends with a backslash", "leave it out, or add the rest of the command")
+
+
+def _expanded(value: str, mask: str) -> str:
+    """Return what a shell would do with a word beyond removing its quotes; an empty string when nothing."""
+    if _TILDE.match(mask):
+        return "put a home directory in for ~ in"
+    if _has_braces(mask):
+        return "make several words of"
+    if any(mark in mask for mark in "*?[") and _names_files(value, mask):
+        return "put the names of files in this folder in for"
+    return ""
+
+
+def _has_braces(mask: str) -> bool:
+    """Whether bash makes several words of it: ``{a,b}``, ``{1..3}``."""
+    for opening in (at for at, mark in enumerate(mask) if mark == "{"):
+        depth, commas = 0, 0
+        for at in range(opening, len(mask)):
+            depth += {"{": 1, "}": -1}.get(mask[at], 0)
+            commas += mask[at] == "," and depth == 1
+            if depth == 0:
+                if commas or _SEQUENCE.fullmatch(mask[opening + 1 : at]):
+                    return True
+                break
+    return False
+
+
+def _names_files(value: str, mask: str) -> bool:
+    pattern = "".join(
+        glob.escape(character) if protects == _QUOTED else character
+        for character, protects in zip(value, mask, strict=True)
+    )
+    pattern = pattern.replace("[^", "[!")
+    for part in pattern.split("/"):
+        if part.startswith(".") and any(fnmatch.fnmatchcase(name, part) for name in (".", "..")):
+            return True
+    return bool(glob.glob(pattern))  # noqa: PTH207 - as a shell does, absolute ones, too
+
+
+def shortened(text: str) -> str:
+    """Return a text on one line, and its beginning when it is long."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _LONGEST_SHOWN else f"{flat[:_LONGEST_SHOWN]}…"

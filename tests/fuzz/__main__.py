@@ -1,0 +1,40 @@
+"""
+Try generated input for a while: the tests of this folder, again and again, each time from another seed.
+
+    python -m tests.fuzz --minutes 10 [arguments of pytest]
+
+It ends with the round in which the time is over, or with the first one that fails; hypothesis then shows the smallest
+input that does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def main() -> int:
+    """Run rounds until the time is over."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--minutes", type=float, default=10, help="how long new rounds begin (default: %(default)s)")
+    options, others = parser.parse_known_args()
+    end = time.monotonic() + options.minutes * 60
+    rounds = 0
+    while rounds == 0 or time.monotonic() < end:
+        seed = random.SystemRandom().randrange(2**32)
+        rounds += 1
+        print(f"round {rounds}, --hypothesis-seed {seed}", flush=True)
+        arguments = ["--quiet", "--hypothesis-profile=long", f"--hypothesis-seed={seed}", *others]
+        if status := pytest.main([str(Path(__file__).parent), *arguments]):
+            return int(status)
+    print(f"{rounds} rounds, nothing found")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
