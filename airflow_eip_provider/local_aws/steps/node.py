@@ -15,7 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,17 +35,22 @@ _NO_OVERLAY_PATH = frozenset(",:\\ \"'\n")  # separate and quote the options of 
 # As root, a mount namespace alone; else with a user namespace in which the user stays who it is.
 _AS_ROOT = ("unshare", "--mount")
 _AS_USER = ("unshare", "--user", "--map-current-user", "--keep-caps", "--mount")
+# The folders are reached through open files: their paths may be below a directory that is covered already.
 _ENTER = """
-state=$1 node=$2 options=$3 directories=$4
-shift 4
-exec 9<"$state"
-for name in $directories; do
+state=$1 options=$3 overlaid=$4 bound=$5
+exec 8<"$state" 9<"$2"
+shift 5
+node=/proc/self/fd/9
+for name in $overlaid; do
     layers="lowerdir=/$name,upperdir=$node/root/$name,workdir=$node/overlay/$name"
     mount -t overlay -o "$layers$options" node "/$name" || exit 125
 done
+for name in $bound; do
+    mount --no-canonicalize --bind "$node/root/$name" "/$name" || exit 125
+done
 # The state of the local AWS is no part of the view.
-mount --no-canonicalize --bind /proc/self/fd/9 "$state" || exit 125
-exec 9<&-
+mount --no-canonicalize --bind /proc/self/fd/8 "$state" || exit 125
+exec 8<&- 9<&-
 cd "$PWD" || exit 125
 exec "$@"
 """
@@ -58,13 +63,15 @@ class View:
 
     :param command: what makes the namespaces; empty where the system allows none.
     :param options: more options for an overlay.
-    :param directories: the directories of the root that are overlaid.
+    :param overlaid: the directories of the root in which the node sees the machine's, and its own changes.
+    :param bound: those in which it sees its own alone.
     :param reason: why there is no view.
     """
 
     command: tuple[str, ...] = ()
     options: str = ""
-    directories: tuple[str, ...] = ()
+    overlaid: tuple[str, ...] = ()
+    bound: tuple[str, ...] = ()
     reason: str = ""
 
     def __bool__(self) -> bool:
@@ -78,49 +85,62 @@ def find_view(state_dir: Path) -> View:
     if _NO_OVERLAY_PATH & set(str(state_dir)):
         return View(reason=f"an overlay cannot be in {str(state_dir)!r}")
     probe = Node(state_dir / "probe")
-    reason = ""
+    probe.make()
     try:
+        reason = ""
         for command, options in ((_AS_ROOT, ""), (_AS_USER, ",userxattr")):
             if command == _AS_ROOT and os.geteuid() != 0:
                 continue
-            view = View(command=command, options=options, directories=_directories())
-            probe.make()
-            entered = subprocess.run(  # noqa: S603 - our own command
-                probe.entered(["true"], view=view, state_dir=state_dir),
-                cwd=state_dir,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if entered.returncode == 0:
+            overlaid, bound = _directories()
+            view = View(command=command, options=options, overlaid=overlaid, bound=bound)
+            if probe.refused(view, state_dir):
+                view = _possible(probe, view, state_dir)
+            missing = sorted({"home", "mnt", "usr"} - {*view.overlaid, *view.bound})
+            reason = probe.refused(view, state_dir) or (f"/{missing[0]} cannot be covered" if missing else "")
+            if not reason:
                 return view
-            reason = (entered.stderr.strip() or f"{command[0]} ends with {entered.returncode}").splitlines()[-1]
+        return View(reason=reason)
     finally:
-        shutil.rmtree(probe.directory, ignore_errors=True)
-    return View(reason=reason)
+        _remove(probe.directory)
 
 
-def _directories() -> tuple[str, ...]:
+def _possible(probe: Node, view: View, state_dir: Path) -> View:
+    """Leave out what cannot be covered alone, which stays the machine's."""
+    nothing = replace(view, overlaid=(), bound=())
+    return replace(
+        view,
+        overlaid=tuple(n for n in view.overlaid if not probe.refused(replace(nothing, overlaid=(n,)), state_dir)),
+        bound=tuple(n for n in view.bound if not probe.refused(replace(nothing, bound=(n,)), state_dir)),
+    )
+
+
+def _remove(directory: Path) -> None:
+    """Remove a node's folder, in which the kernel leaves directories that even their owner cannot enter."""
+    for path in directory.glob("overlay/*/work"):
+        path.chmod(0o700)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _directories() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """
-    Return the directories of the root that can be overlaid.
+    Return the directories of the root to overlay, and those to cover.
 
-    In an overlay nothing is seen of what is mounted below: such a directory stays the machine's, but ``/mnt`` and
-    ``/home``, unless Python is there.
+    In an overlay nothing is seen of what is mounted below: such a directory stays the machine's. ``/mnt`` is the node's
+    own, and so is ``/home`` where it cannot be overlaid, unless Python is there.
     """
     mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
     python = [str(Path(path).resolve()) for path in (*sys.path, sys.prefix, sys.base_prefix) if path]
-    mounted = [
-        mount
-        for mount in mounted
-        if not mount.startswith(("/mnt/", "/home/")) or any(path.startswith(f"{mount}/") for path in python)
-    ]
-    found = []
+    overlaid, bound = [], []
     for path in sorted(Path("/").iterdir()):
         if path.name in _SHARED or path.is_symlink() or not path.is_dir() or set(path.name) & _NO_OVERLAY_PATH:
             continue
-        if not any(mount.startswith(f"{path}/") for mount in mounted):
-            found.append(path.name)
-    return tuple(found)
+        has_mounts = any(mount.startswith(f"{path}/") for mount in mounted)
+        has_python = any(each.startswith(f"{path}/") for each in python)
+        if (path.name == "mnt" or (path.name == "home" and has_mounts)) and not has_python:
+            bound.append(path.name)
+        elif not has_mounts:
+            overlaid.append(path.name)
+    return tuple(overlaid), tuple(bound)
 
 
 class Node:
@@ -161,7 +181,7 @@ class Node:
 
     def home(self, view: View) -> str:
         """Return the home directory of the node's user."""
-        return HOME if "home" in view.directories else str(self.root / HOME.lstrip("/"))
+        return HOME if view else str(self.root / HOME.lstrip("/"))
 
     def has(self, program: str) -> bool:
         """Whether a program's whole path is the node's own."""
@@ -169,11 +189,20 @@ class Node:
 
     def entered(self, command: list[str], *, view: View, state_dir: Path) -> list[str]:
         """Return the command that runs another one in the node's view."""
-        for name in view.directories:
+        for name in (*view.overlaid, *view.bound):
             (self.root / name).mkdir(exist_ok=True)
+        for name in view.overlaid:
             (self.directory / "overlay" / name).mkdir(parents=True, exist_ok=True)
-        arguments = [str(state_dir), str(self.directory), view.options, " ".join(view.directories)]
+        arguments = [str(state_dir), str(self.directory), view.options, " ".join(view.overlaid), " ".join(view.bound)]
         return [*view.command, "/bin/sh", "-c", _ENTER, "enter", *arguments, *command]
+
+    def refused(self, view: View, state_dir: Path) -> str:
+        """Return why a view is impossible; an empty string where it is possible."""
+        command = self.entered(["true"], view=view, state_dir=state_dir)
+        ended = subprocess.run(command, cwd=state_dir, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+        if ended.returncode == 0:
+            return ""
+        return (ended.stderr.strip() or f"{view.command[0]} ends with {ended.returncode}").splitlines()[0]
 
 
 def _make_environment(directory: Path) -> None:

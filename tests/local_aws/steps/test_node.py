@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.local_aws.emr.steps import BootstrapActionSpec, StepResult
-from airflow_eip_provider.local_aws.steps import ProcessStepRunner
+from airflow_eip_provider.local_aws.steps import ProcessStepRunner, node
 from airflow_eip_provider.local_aws.steps.node import View, find_view
 from tests.local_aws.steps.stage import log, run, spec
 
@@ -147,6 +147,15 @@ def test_the_state_of_the_local_aws_is_no_part_of_the_view(view: View, runner: P
     assert run(runner, spec("bash", "-c", "pwd; echo x > $LOCAL_AWS_STEP_DIR/said; ls $PWD")).succeeded
     assert (runner.state_dir / "steps/s-1/said").read_text() == "x\n"
     assert log(s3, "stdout").splitlines()[0] == str(runner.state_dir / "steps/s-1/work")
+
+
+def test_a_directory_that_cannot_be_covered_stays_the_machine_s(
+    view: View, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "_directories", lambda: ((*view.overlaid, "no-such-directory"), view.bound))
+    assert find_view(tmp_path) == view
+    monkeypatch.setattr(node, "_directories", lambda: (("home", "no-such-directory"), view.bound))
+    assert find_view(tmp_path).reason == "/usr cannot be covered"
 
 
 def test_a_state_in_a_directory_that_is_overlaid_works_too(view: View, local_aws: LocalAws, s3: Any) -> None:
