@@ -12,11 +12,13 @@ import json
 import secrets
 import threading
 import zipfile
+import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from moto.moto_api._internal import mock_random
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
@@ -29,19 +31,33 @@ _INDEX = "saved.json"
 _BYTES = "base64"
 
 
+class BrokenSavedStateError(Exception):
+    """The file of a local AWS cannot be read."""
+
+    def __init__(self, path: Path, reason: BaseException) -> None:
+        super().__init__(
+            f"reading the saved state '{path}': it is broken ({type(reason).__name__}: {reason}); "
+            "put back a copy, or move it away to begin with nothing"
+        )
+
+
 class SavedState:
     """
     The file of one local AWS: read at once, written as a whole.
 
     :param path: need not exist yet.
+    :raises BrokenSavedStateError: for a file that cannot be read; so does ``restore``.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._saved: dict[str, Any] = {}
         if path.exists():
-            with zipfile.ZipFile(path) as archive:
+            with self._reading(), zipfile.ZipFile(path) as archive:
                 self._saved = json.loads(archive.read(_INDEX), object_hook=_from_json)
+                datetime.fromisoformat(self._saved["time"]).astimezone(UTC)
+                if (damaged := archive.testzip()) is not None:
+                    raise zipfile.BadZipFile(damaged)
         self._seed: int = self._saved.get("seed") or secrets.randbits(64)
 
     @property
@@ -65,12 +81,30 @@ class SavedState:
         """
         if not self._saved:
             return
-        with _moto(region) as client, zipfile.ZipFile(self._path) as archive:
+        with self._reading(), _moto(region) as client, zipfile.ZipFile(self._path) as archive:
             _restore_s3(client("s3"), archive, self._saved["s3"])
             _restore_dynamodb(client("dynamodb"), self._saved["dynamodb"])
             for secret in self._saved["secrets"]:
                 client("secretsmanager").create_secret(**secret)
-        put_own(self._saved["own"])
+            put_own(self._saved["own"])
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turn whatever a broken file comes to into one error."""
+        try:
+            yield
+        except (
+            BotoCoreError,
+            ClientError,
+            EOFError,
+            LookupError,
+            NotImplementedError,
+            TypeError,
+            ValueError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            raise BrokenSavedStateError(self._path, error) from error
 
     def save(self, *, region: str, time: datetime, own: dict[str, Any]) -> None:
         """

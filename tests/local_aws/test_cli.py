@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
+import zipfile
 from typing import TYPE_CHECKING
 
 import boto3
@@ -15,6 +17,7 @@ import psutil
 import pytest
 
 from airflow_eip_provider.local_aws.__main__ import main, parse
+from airflow_eip_provider.local_aws.saved import BrokenSavedStateError, SavedState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +70,20 @@ def test_it_says_where_it_is_lives_in_scaled_time_and_ends_cleanly(command, url,
     assert {"call", "cluster", "instance", "step", "connection"} <= {event["kind"] for event in events}
 
 
-@pytest.mark.parametrize("arguments", [["--time-scale", "0"], ["--azure-sql-upstream", "nowhere"], ["--port", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--time-scale", "0"],
+        ["--time-scale", "nan"],
+        ["--time-scale", "inf"],
+        ["--azure-sql-upstream", "nowhere"],
+        ["--azure-sql-upstream", "db:99999"],
+        ["--port", "x"],
+        ["--port", "99999"],
+        ["--port", "-1"],
+        ["--azure-sql-port", "65536"],
+    ],
+)
 def test_options_that_make_no_sense_are_refused(arguments, capsys):
     with pytest.raises(SystemExit):
         main(arguments)
@@ -77,3 +93,53 @@ def test_options_that_make_no_sense_are_refused(arguments, capsys):
 def test_it_binds_to_this_machine_alone_unless_told_otherwise():
     assert parse([]).host == "127.0.0.1"
     assert parse([]).port == 5055
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("--region", "'nowhere' is no AWS region"), ("--host", "nowhere"), ("--port", "name another port"),
+     ("--azure-sql-port", "name another port"), ("--state", "saved.zip': it is broken (BadZipFile")],
+)  # fmt: skip
+def test_what_cannot_work_ends_with_one_line(tmp_path, option, said):
+    (tmp_path / "saved.zip").write_bytes(b"PK cut")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        value = {"--state": str(tmp_path), "--port": port, "--azure-sql-port": port}.get(option, "nowhere")
+        with pytest.raises(SystemExit) as ended:
+            main(["--port", "0", option, value])
+    assert "\n" not in str(ended.value)
+    assert str(ended.value).startswith("local AWS: ")
+    assert said in str(ended.value)
+
+
+@pytest.mark.parametrize(
+    ("saved", "reason"),
+    [
+        (b"", "BadZipFile"),
+        ({"saved.json": "{"}, "JSONDecodeError"),
+        ({"other": ""}, "KeyError"),
+        ({"saved.json": "{}"}, "KeyError"),
+        ({"saved.json": '{"time": "yesterday"}'}, "ValueError"),
+        ({"saved.json": "[]"}, "TypeError"),
+    ],
+)
+def test_a_saved_state_that_is_broken_is_named(tmp_path, saved, reason):
+    path = tmp_path / "saved.zip"
+    if isinstance(saved, bytes):
+        path.write_bytes(saved)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, text in saved.items():
+                archive.writestr(name, text)
+    with pytest.raises(BrokenSavedStateError, match=rf"{re.escape(str(path))}': it is broken \({reason}"):
+        SavedState(path)
+
+
+def test_a_saved_state_that_lacks_something_is_named(tmp_path, served_aws):
+    path = tmp_path / "saved.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("saved.json", '{"time": "2026-01-01T00:00:00+00:00", "s3": []}')
+    with pytest.raises(BrokenSavedStateError, match="KeyError: 'dynamodb'"):
+        SavedState(path).restore(region="eu-west-1", put_own=lambda own: None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 from botocore.validate import ParamValidator
 
+from airflow_eip_provider.local_aws.emr.refusals import refused_values
 from airflow_eip_provider.local_aws.errors import AwsError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def service_model() -> Any:
 
 
 def check_shape(operation: str, params: dict[str, Any]) -> None:
-    """Check parameters against botocore's model: names, types, required ones, lengths.
+    """Check parameters against botocore's model: names, types, required ones, lengths; and the values that EMR knows.
 
     :raises AwsError: ``ValidationException``.
     """
@@ -41,6 +42,8 @@ def check_shape(operation: str, params: dict[str, Any]) -> None:
     report = ParamValidator().validate(params, shape)
     if report.has_errors():
         raise invalid(report.generate_report())
+    if problems := list(refused_values(params, shape)):
+        raise invalid("; ".join(problems))
 
 
 def check_instances(instances: dict[str, Any]) -> None:

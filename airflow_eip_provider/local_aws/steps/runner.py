@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import json
+import logging
 import os
 import secrets
 import shlex
@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_eip_provider.local_aws.ec2.metadata import PREFIX as METADATA_PREFIX
 from airflow_eip_provider.local_aws.emr.steps import CANCELLED, SCRIPT_NOT_FOUND, TIMED_OUT, StepResult, StepSpec
-from airflow_eip_provider.local_aws.steps.command import S3Location, StepRefusedError, command_of
+from airflow_eip_provider.local_aws.steps.command import Command, S3Location, StepRefusedError, command_of
 from airflow_eip_provider.local_aws.steps.logs import NodeLogs, log_address
+from airflow_eip_provider.local_aws.steps.node import INFO, NODE_VARIABLE, Node, View, find_view
 from airflow_eip_provider.local_aws.steps.processes import MARK_VARIABLE, end_processes, mark_of
+from airflow_eip_provider.local_aws.steps.programs import by_name, program_texts, write_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,20 +38,10 @@ if TYPE_CHECKING:
 USER_AGENT = "local-aws-step-runner"
 """Marks the runner's own S3 calls, so that they can be told from the calls of the code under test."""
 
+logger = logging.getLogger(__name__)
+
 _POLL_SECONDS = 0.1
 _BUSY_SECONDS = 30.0
-_SUDO = """#!/bin/sh
-# A node's user may do everything. Here it does it as itself: nothing on this machine is root's to change.
-while :; do
-    case "$1" in
-        -u | -g) shift 2 ;;
-        --) shift && break ;;
-        -*) shift ;;
-        *) break ;;
-    esac
-done
-exec env "$@"
-"""
 
 
 @dataclass(kw_only=True)
@@ -70,12 +63,15 @@ class ProcessStepRunner:
 
     ``spark-submit`` is the one of the installed PySpark (see ``spark_submit``), and ``sudo`` changes no user; any other
     command runs as it is. Each step and bootstrap action has a directory, a session and a minimal environment of its
-    own, and ends with everything that it started: what it left in the background is killed with it.
+    own, and ends with everything that it started: what it left in the background is killed with it. Each node has a
+    Python environment and, where the system allows it, a view of the file system of its own (see ``node``).
 
     :param endpoint_url: Returns the URL of the local AWS, once it is known.
     :param state_dir: Where they keep their files: a step ``STATE/steps/STEP/{controller,stdout,stderr,syslog}``, a
-        bootstrap action ``STATE/node/INSTANCE/bootstrap-actions/NUMBER/{controller,stdout,stderr}``.
+        bootstrap action ``STATE/node/INSTANCE/bootstrap-actions/NUMBER/{controller,stdout,stderr}``; what a node has
+        of its own is in ``STATE/node/INSTANCE/{root,python}``.
     :param grace_seconds: How long a cancelled process may take to end before it is killed.
+    :param views: Give each node a view of the file system of its own, where the system allows it.
     """
 
     def __init__(
@@ -84,13 +80,16 @@ class ProcessStepRunner:
         endpoint_url: Callable[[], str],
         state_dir: Path,
         grace_seconds: float = 5.0,
+        views: bool = True,
     ) -> None:
         self.endpoint_url = endpoint_url
         self.state_dir = state_dir.resolve()
         self.grace_seconds = grace_seconds
+        self._views = views
         self._mark = secrets.token_hex(8)
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()
+        self._preparing = threading.Lock()
         self._closed = False
 
     def start(self, work: NodeWork, on_end: Callable[[StepResult], None]) -> None:
@@ -178,16 +177,28 @@ class ProcessStepRunner:
             return StepResult(succeeded=True, exit_code=0)
         return self._failed(run, exit_code=exit_code, message=run.logs.failure_message(exit_code=exit_code))
 
-    def _run_process(self, run: _Run, command: list[str]) -> int:
-        environment = self._environment(run)
-        # Looked up here because the step's PATH differs from ours.
-        program = shutil.which(command[0], path=environment["PATH"])
-        if program is None:
-            raise StepRefusedError("Unknown Error.", f'Cannot run program "{command[0]}": No such file or directory')
-        run.logs.note(f"startExec {shlex.join(command)}")
+    def _run_process(self, run: _Run, command: Command) -> int:
+        node = self._node(run)
+        environment = self._environment(run, node)
+        program, *arguments = command.arguments
+        found = self._found(program, node, path=environment["PATH"])
+        if found is None:
+            raise StepRefusedError("Unknown Error.", f'Cannot run program "{program}": No such file or directory')
+        run.logs.note(f"startExec {shlex.join(command.arguments)}")
+        for warning in command.warnings:
+            run.logs.note(f"Warning: {warning}")
+        if not self.view:
+            run.logs.note(
+                f"Warning: the node has no view of its own of /home/hadoop, /mnt and /usr: {self.view.reason}"
+            )
+        started = [found, *arguments]
+        if self.view:
+            started = node.entered(started, view=self.view, state_dir=self.state_dir)
         with run.logs.path("stdout").open("wb") as stdout, run.logs.path("stderr").open("wb") as stderr:
+            stderr.write("".join(f"{warning}\n" for warning in command.warnings).encode())
+            stderr.flush()
             process = _started(
-                [program, *command[1:]],
+                started,
                 cwd=run.work_dir,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -208,18 +219,61 @@ class ProcessStepRunner:
             run.logs.note("Some of its processes could not be killed")
         return process.wait()
 
-    def _environment(self, run: _Run) -> dict[str, str]:
+    @cached_property
+    def view(self) -> View:
+        """How processes get their node's view of the file system."""
+        if not self._views:
+            return View(reason="it is turned off")
+        view = find_view(self.state_dir)
+        if not view:
+            logger.warning(
+                "No node can have a view of its own of the file system (%s): scripts write to this machine's "
+                "/home/hadoop, /mnt and /usr, as far as they may",
+                view.reason,
+            )
+        return view
+
+    @cached_property
+    def _programs(self) -> Path:
+        """The directory of the programs that a cluster has and this machine has not, or not as harmless."""
+        directory = self.state_dir / "bin"
+        write_programs(directory, program_texts(path=os.defpath))
+        return directory
+
+    def _node(self, run: _Run) -> Node:
+        """Return the node, with everything that it has of its own."""
+        node = Node(self.state_dir / "node" / (run.work.instance_id or run.work.job_flow_id))
+        with self._preparing:
+            at_their_paths = ("sudo", "spark-submit", "run-example", "spark-example", "state-pusher-script")
+            node.make(programs={name: (self._programs / name).read_text(encoding="utf-8") for name in at_their_paths})
+            node.tell(run.work.node_info)
+            _ = self.view
+        return node
+
+    def _found(self, program: str, node: Node, *, path: str) -> str | None:
+        """Return the program to run, looked for where the node's PATH leads, which differs from ours."""
+        for directory in (node.programs, self._programs):
+            if (name := by_name(program, directory)) != program:
+                return str(directory / name)
+        if self.view and program.startswith("/") and node.has(program):
+            return program
+        return shutil.which(program, path=path)
+
+    def _environment(self, run: _Run, node: Node) -> dict[str, str]:
         """Return the variables of a process on a node, none of them inherited but where Java is."""
         temporary = run.work_dir / "tmp"
         temporary.mkdir(exist_ok=True)
-        info = run.logs.directory / "info"
-        info.mkdir(exist_ok=True)
-        for name, content in run.work.node_info.items():
-            (info / name).write_text(json.dumps(content), encoding="utf-8")
-        path = [self._programs(), Path(sys.executable).parent, *os.defpath.split(os.pathsep), "/usr/local/bin"]
+        path = [
+            node.programs,
+            self._programs,
+            Path(sys.executable).parent,
+            *os.defpath.split(os.pathsep),
+            "/usr/local/bin",
+        ]
         variables = {
             "PATH": os.pathsep.join(dict.fromkeys(str(directory) for directory in path if directory)),
-            "HOME": str(run.work_dir),
+            "HOME": node.home(self.view),
+            "PWD": str(run.work_dir),
             "TMPDIR": str(temporary),
             "LANG": "C.UTF-8",
             "AWS_ENDPOINT_URL": self.endpoint_url(),
@@ -228,8 +282,9 @@ class ProcessStepRunner:
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{self.endpoint_url()}{METADATA_PREFIX}{run.work.instance_id}/",
-            "EMR_NODE_INFO": str(info),
+            "EMR_NODE_INFO": str(node.root / INFO),
             "LOCAL_AWS_STEP_DIR": str(run.logs.directory),
+            NODE_VARIABLE: str(node.directory),
             MARK_VARIABLE: self.mark(run.work.id),
         }
         if isinstance(run.work, StepSpec):
@@ -237,20 +292,6 @@ class ProcessStepRunner:
         if java_home := os.environ.get("JAVA_HOME"):
             variables["JAVA_HOME"] = java_home
         return variables
-
-    def _programs(self) -> Path:
-        """Return the directory of the programs that a cluster has and this machine has not, or not as harmless."""
-        directory = self.state_dir / "bin"
-        directory.mkdir(parents=True, exist_ok=True)
-        module = "airflow_eip_provider.local_aws.steps.spark_submit"
-        spark_submit = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {module} "$@"\n'
-        with self._lock:
-            for name, text in (("spark-submit", spark_submit), ("sudo", _SUDO)):
-                program = directory / name
-                if not program.exists() or program.read_text(encoding="utf-8") != text:
-                    program.write_text(text, encoding="utf-8")
-                    program.chmod(0o755)
-        return directory
 
     def _fetch(self, location: S3Location, path: Path) -> None:
         try:

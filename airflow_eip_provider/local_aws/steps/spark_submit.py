@@ -8,6 +8,7 @@ https://hadoop.apache.org/docs/stable/hadoop-project-dist/hadoop-hdfs/ViewFsOver
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,11 @@ import boto3
 from botocore.config import Config
 
 from airflow_eip_provider.local_aws.steps.command import S3_SCHEMES, S3Location
+from airflow_eip_provider.local_aws.steps.distributed import Distributed, place, read_distributed
+from airflow_eip_provider.local_aws.steps.examples import example_arguments
 from airflow_eip_provider.local_aws.steps.logs import NodeLogs
 from airflow_eip_provider.local_aws.steps.mirror import BucketMirror
+from airflow_eip_provider.local_aws.steps.node import NODE_VARIABLE
 from airflow_eip_provider.local_aws.steps.processes import DEPLOY_MODE_VARIABLE
 
 if TYPE_CHECKING:
@@ -68,12 +72,14 @@ class LocalArguments:
     :param changes: What was changed, a line each.
     :param application: The application's file or class path, as given; None if there is none.
     :param deploy_mode: Where YARN would run the driver: ``client`` is the primary node, ``cluster`` a core node.
+    :param distributed: What YARN puts into the directories of its containers, the driver's in cluster mode, too.
     """
 
     arguments: list[str]
     application: str | None
     changes: list[str] = field(default_factory=list)
     deploy_mode: str = "client"
+    distributed: list[Distributed] = field(default_factory=list)
 
 
 def localize(arguments: Sequence[str]) -> LocalArguments:
@@ -81,6 +87,7 @@ def localize(arguments: Sequence[str]) -> LocalArguments:
     kept: list[str] = []
     changes: list[str] = []
     deploy_mode = "client"
+    distributed: list[Distributed] = []
     rest = list(arguments)
     while rest and rest[0].startswith("-"):
         option, equals, value = rest.pop(0).partition("=")
@@ -92,9 +99,15 @@ def localize(arguments: Sequence[str]) -> LocalArguments:
         if _sizes_a_cluster(option, value):
             changes.append(f"{' '.join(given)} is left out: the step runs on {LOCAL_MASTER}")
         else:
+            files, given = read_distributed(option, value, given)
+            distributed += files
             kept += given
     return LocalArguments(
-        arguments=kept + rest, application=rest[0] if rest else None, changes=changes, deploy_mode=deploy_mode
+        arguments=kept + rest,
+        application=rest[0] if rest else None,
+        changes=changes,
+        deploy_mode=deploy_mode,
+        distributed=distributed,
     )
 
 
@@ -131,7 +144,13 @@ def settings(buckets: Iterable[str], *, mirror: Path) -> dict[str, str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``spark-submit`` and return its exit code."""
+    """Run ``spark-submit``, or ``run-example`` if that is the first argument, and return its exit code."""
+    if arguments[:1] == ["run-example"]:
+        try:
+            arguments = example_arguments(arguments[1:], directory=_pyspark() / "examples/src/main/python")
+        except LookupError as error:
+            sys.stderr.write(f"run-example: {error}\n")
+            return 1
     logs = NodeLogs(directory=Path(os.environ["LOCAL_AWS_STEP_DIR"]))
     local = localize(arguments)
     for change in local.changes:
@@ -141,9 +160,18 @@ def main(arguments: Sequence[str]) -> int:
         s3 = boto3.client("s3", config=Config(s3={"addressing_style": "path"}, user_agent_extra="local-aws-spark"))
         mirror = BucketMirror(s3, root=root / "s3")
         buckets = mirror.fill()
-        if missing := _missing(local.application, mirror=mirror):
+        wanted = [local.application or "", *(each.source for each in local.distributed)]
+        if missing := next(filter(None, (_missing(address, mirror=mirror) for address in wanted)), None):
             sys.stderr.write(f"java.io.FileNotFoundException: {missing} does not exist in the local S3\n")
             return 1
+        if local.deploy_mode == "cluster" and local.distributed:
+            container = root / "container"
+            try:
+                place(local.distributed, container, path_of=lambda source: _path(source, mirror=mirror))
+            except (OSError, shutil.ReadError) as error:
+                sys.stderr.write(f"java.io.FileNotFoundException: {error}\n")
+                return 1
+            os.chdir(container)
         try:
             return _submit(local, root=root, defaults=settings(buckets, mirror=mirror.root))
         finally:
@@ -151,18 +179,29 @@ def main(arguments: Sequence[str]) -> int:
                 logs.note(f"spark-submit: {line}")
 
 
-def _missing(application: str | None, *, mirror: BucketMirror) -> S3Location | None:
+def _missing(address: str, *, mirror: BucketMirror) -> S3Location | None:
     try:
-        location = S3Location.parse(application or "")
+        location = S3Location.parse(address)
     except ValueError:
         return None
-    return None if mirror.path(location).is_file() else location
+    return None if mirror.path(location).exists() else location
+
+
+def _path(address: str, *, mirror: BucketMirror) -> Path:
+    try:
+        return mirror.path(S3Location.parse(address))
+    except ValueError:
+        return Path(address.removeprefix("local:").removeprefix("file:"))
 
 
 def _submit(local: LocalArguments, *, root: Path, defaults: dict[str, str]) -> int:
     home = _spark_home(root)
     configuration = root / "conf"
     configuration.mkdir()
+    node = Path(os.environ[NODE_VARIABLE])
+    jars = node / "root/usr/lib/spark/jars"
+    if any(jars.iterdir()):
+        defaults |= {f"spark.{where}.extraClassPath": f"{jars}/*" for where in ("driver", "executor")}
     lines = [f"{name} {value}\n" for name, value in defaults.items()]
     (configuration / "spark-defaults.conf").write_text("".join(lines), encoding="utf-8")
     (configuration / "log4j2.properties").write_text(_LOGGING, encoding="utf-8")
@@ -172,8 +211,9 @@ def _submit(local: LocalArguments, *, root: Path, defaults: dict[str, str]) -> i
         "SPARK_LOCAL_DIRS": str(root / "local"),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_SUBMIT_OPTS": f"-Djava.io.tmpdir={root}",
-        "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        # The node's, which has what a bootstrap action has installed.
+        "PYSPARK_PYTHON": str(node / "python/bin/python3"),
+        "PYSPARK_DRIVER_PYTHON": str(node / "python/bin/python3"),
         DEPLOY_MODE_VARIABLE: local.deploy_mode,
     }
     return subprocess.call([home / "bin" / "spark-submit", *local.arguments], env=environment)  # noqa: S603 - its whole purpose
@@ -181,14 +221,18 @@ def _submit(local: LocalArguments, *, root: Path, defaults: dict[str, str]) -> i
 
 def _spark_home(root: Path) -> Path:
     """Return a home with the installed PySpark inside: a local cluster writes into its home."""
+    home = root / "home"
+    home.mkdir()
+    for entry in _pyspark().iterdir():
+        (home / entry.name).symlink_to(entry)
+    return home
+
+
+def _pyspark() -> Path:
     spec = find_spec("pyspark")
     if spec is None or spec.origin is None:
         sys.exit("spark-submit: PySpark is not installed; pip install 'airflow-eip-provider[local]'")
-    home = root / "home"
-    home.mkdir()
-    for entry in Path(spec.origin).parent.iterdir():
-        (home / entry.name).symlink_to(entry)
-    return home
+    return Path(spec.origin).parent
 
 
 if __name__ == "__main__":
