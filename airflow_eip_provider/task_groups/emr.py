@@ -90,6 +90,7 @@ class StaticIpCluster(TaskGroup):
             task_id="bound",
             task_group=self,
             expect="associated",
+            was_bound=True,  # by create
             **{**_as_of_a_sensor(self._shared), "job_flow_id": launched},
         )
         self.terminate = EmrTerminateWithStaticIpOperator(
