@@ -35,6 +35,7 @@ Every error that this package raises.
         ├── AzureUnavailableError       Azure gives no answer, or throttles
         ├── GatewayFailedError          EC2 could not make the NAT gateway
         ├── LaunchUnclearError          RunJobFlow got no answer and no cluster of this launch can be found
+        ├── SubmissionCancelledError    the address left the cluster while steps were being submitted
         ├── StepFailedError             EMR ended a step other than COMPLETED
         └── ReapingFailedError          some of the clusters that were to be reaped could not be
 
@@ -44,7 +45,10 @@ each constructor here builds its own message, hence ``__reduce__``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "AddressBusyError",
@@ -77,6 +81,7 @@ __all__ = [
     "ReapingFailedError",
     "RecordContendedError",
     "StepFailedError",
+    "SubmissionCancelledError",
     "SupersededError",
     "TransientError",
     "UsageError",
@@ -233,12 +238,13 @@ class AddressLostError(PermanentError):
 
 
 class NotLeasedError(PermanentError):
-    """A step was to be submitted to a cluster whose tenancy has ended, or is ending."""
+    """A step was to run on a cluster whose lease has been released, or is being released."""
 
-    def __init__(self, allocation_id: str, *, job_flow_id: str, standing: str) -> None:
+    def __init__(self, allocation_id: str, *, job_flow_id: str, standing: str, consequence: str | None = None) -> None:
+        done = "" if consequence is None else f"; {consequence}"
         super().__init__(
             f"submitting steps to cluster '{job_flow_id}'",
-            problem=f"the lock store says that Elastic IP '{allocation_id}' is {standing}",
+            problem=f"the lock store says that Elastic IP '{allocation_id}' is {standing}{done}",
             remedy="submit every step that needs the address before it is released, or create a cluster for them",
         )
         self.allocation_id = allocation_id
@@ -444,6 +450,21 @@ class LaunchUnclearError(TransientError):
             problem=f"RunJobFlow gave no clear answer ({problem}) and no cluster with this launch's tags is visible",
             remedy="a retry looks for it again before it launches another",
         )
+
+
+class SubmissionCancelledError(TransientError):
+    """Right after steps were submitted, the address was not on their cluster any more; they were cancelled."""
+
+    def __init__(self, allocation_id: str, *, job_flow_id: str, place: str, step_ids: Sequence[str]) -> None:
+        super().__init__(
+            f"submitting steps to cluster '{job_flow_id}'",
+            problem=f"Elastic IP '{allocation_id}' was on it before and is now {place}; cancelled the steps that were "
+            f"submitted meanwhile: {', '.join(step_ids)}",
+            remedy="find out who released or moved it (CloudTrail: DisassociateAddress, AssociateAddress); a retry "
+            "submits the steps again if the address is on the cluster",
+        )
+        self.allocation_id = allocation_id
+        self.job_flow_id = job_flow_id
 
 
 class StepFailedError(TransientError):

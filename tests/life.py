@@ -17,9 +17,11 @@ from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
 from airflow_eip_provider.hooks import endings
 from airflow_eip_provider.operators import eip as eip_operators
 from airflow_eip_provider.operators import launch, phases
-from airflow_eip_provider.operators.emr import create, steps, terminate
+from airflow_eip_provider.operators.emr import create, fence, steps, terminate
+from airflow_eip_provider.sensors import eip as eip_sensors
 from airflow_eip_provider.sensors import watching as sensors
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
+from airflow_eip_provider.triggers import eip as eip_triggers
 from airflow_eip_provider.triggers import emr as emr_triggers
 from airflow_eip_provider.triggers import lock as lock_triggers
 from airflow_eip_provider.triggers import poller, watch
@@ -27,7 +29,20 @@ from airflow_eip_provider.triggers import poller, watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TIMED = (phases, create, steps, terminate, eip_operators, sensors, launch, endings, emr_triggers)
+_TIMED = (
+    phases,
+    create,
+    fence,
+    steps,
+    terminate,
+    eip_operators,
+    eip_sensors,
+    sensors,
+    launch,
+    endings,
+    eip_triggers,
+    emr_triggers,
+)
 
 
 class TaskInstance:

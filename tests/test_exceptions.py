@@ -42,6 +42,7 @@ EXAMPLES = [
     exceptions.LeaseLostError("eipalloc-1", problem="token 1 is not current"),
     exceptions.SupersededError("eipalloc-1", problem="a newer try of this task is at work"),
     exceptions.StepFailedError("j-1", step_id="s-1", name="read", state="FAILED", reason="exit 1"),
+    exceptions.SubmissionCancelledError("eipalloc-1", job_flow_id="j-1", place="not associated", step_ids=["s-1"]),
     exceptions.ReapingFailedError(["cluster j-1: AccessDenied"]),
 ]
 

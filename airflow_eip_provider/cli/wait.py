@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Literal
 
 from airflow_eip_provider.cli.address import add_address_arguments
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.lock.sight import Sight
+    from airflow_eip_provider.triggers.second_look import SecondLook
     from airflow_eip_provider.triggers.watch import Verdict
 
 DESCRIPTION = """\
-Wait until an Elastic IP is on a cluster, or until it is free; with a lock store free means that nobody has its lease
+Wait until an Elastic IP is on a cluster, so that its primary node leaves from it (or its private subnet, by a NAT
+gateway), or until it is free; with a lock store free means that nobody has its lease
 either. Nothing is changed, and no place in the queue is taken: who wants the address uses "airflow-eip associate".
 
 Exit status: 0 it is; 1 an error, or not in time, with what was seen last; 2 wrong arguments."""
@@ -47,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.cli.waiting import deadline_after, wait_until
         from airflow_eip_provider.exceptions import UsageError
+        from airflow_eip_provider.triggers.second_look import SecondLook
 
         allocation_id = required_allocation_id(options)
         job_flow_id = checked_job_flow_id(options.job_flow_id)
@@ -56,8 +60,9 @@ def run(options: argparse.Namespace) -> int:
         lock_store = lock_store_of(options) if options.free else None
         session = open_session(options)
         note(session)
+        second_look = SecondLook()
         verdict = wait_until(
-            lambda: _look(allocation_id, job_flow_id, lock_store),
+            lambda: _look(allocation_id, job_flow_id, lock_store, second_look),
             session.hooks.clients(lock_store),
             deadline=deadline_after(options.timeout),
         )
@@ -72,14 +77,17 @@ def run(options: argparse.Namespace) -> int:
     return OK if done else FAILED
 
 
-def _look(allocation_id: str, job_flow_id: str | None, lock_store: str | None) -> Reading[Verdict]:
+def _look(
+    allocation_id: str, job_flow_id: str | None, lock_store: str | None, second_look: SecondLook
+) -> Reading[Verdict]:
     from airflow_eip_provider.lock.sight import look
     from airflow_eip_provider.readings.lock import performed
     from airflow_eip_provider.stores.uri import open_store
     from airflow_eip_provider.triggers.eip import read_association
 
     expect: Literal["associated", "free"] = "associated" if job_flow_id else "free"
-    verdict = yield from read_association(allocation_id, job_flow_id=job_flow_id, expect=expect)
+    found = yield from read_association(allocation_id, job_flow_id=job_flow_id, expect=expect)
+    verdict = second_look.judge(found, now=time.time())
     if lock_store is None or verdict.status != "done":
         return verdict
     sight = yield from performed(look(), store=open_store(lock_store, None), allocation_id=allocation_id)

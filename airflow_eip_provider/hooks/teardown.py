@@ -134,8 +134,10 @@ def end_surplus(
 
 
 def cancel_steps(emr: EmrClusterHook, *, job_flow_id: str, step_ids: Sequence[str]) -> None:
-    """Cancel those of the steps that run or still may."""
-    active = [step.step_id for step in emr.read(read_steps(job_flow_id, step_ids=step_ids)) if step.is_active]
+    """Cancel those of the steps that run or still may: all but those of which EMR shows that they have ended."""
+    ended = {step.step_id for step in emr.read(read_steps(job_flow_id, step_ids=step_ids)) if not step.is_active}
+    # What ListSteps does not show (yet) may run.
+    active = [step_id for step_id in step_ids if step_id not in ended]
     if active:
         log.info("Cancelling steps %s of cluster %s", ", ".join(active), job_flow_id)
         emr.cancel_steps(job_flow_id, step_ids=active)

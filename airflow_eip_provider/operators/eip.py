@@ -26,6 +26,7 @@ from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id, check_nothing_left
 from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.readings.clusters import GUARD_MARK
+from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, read_instance_running
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs, read_target
 
@@ -35,24 +36,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
-
-
-def check_one_target(job_flow_id: str | None, instance_id: str | None) -> None:
-    """
-    Check that exactly one of a cluster and an instance is named, by its id.
-
-    :raises InvalidInputError: when both are, or neither, and when the id cannot be one.
-    """
-    if bool(job_flow_id) == bool(instance_id):
-        raise InvalidInputError(
-            "checking the target",
-            problem=f"job_flow_id is {job_flow_id!r} and instance_id is {instance_id!r}",
-            remedy="give exactly one of them",
-        )
-    if job_flow_id:
-        check_job_flow_id(job_flow_id)
-    else:
-        check_instance_id(instance_id)
 
 
 class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
@@ -82,6 +65,24 @@ class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
         self.waiter_delay = waiter_delay
         self.waiter_max_attempts = waiter_max_attempts
         self.deferrable = deferrable
+
+    def check_target(self) -> None:
+        """
+        Check that exactly one of a cluster and an instance is named; what rendered to nothing names none.
+
+        :raises InvalidInputError: when both are, or neither, or one is the text of a missing XCom or no such id.
+        """
+        targets = (self.job_flow_id, self.instance_id)
+        if sum(not is_nothing(target) for target in targets) != 1 or any(t and is_nothing(t) for t in targets):
+            raise InvalidInputError(
+                "checking the target",
+                problem=f"job_flow_id is {self.job_flow_id!r} and instance_id is {self.instance_id!r}",
+                remedy="give exactly one of them, and see that the task that it comes from has returned it",
+            )
+        if self.job_flow_id:
+            check_job_flow_id(self.job_flow_id)
+        else:
+            check_instance_id(self.instance_id)
 
     @property
     def _carrier(self) -> str:
@@ -136,7 +137,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
 
     def begin(self, context: Context) -> AssociateState:
         """Refuse what is wrong before anything is changed."""
-        check_one_target(self.job_flow_id, self.instance_id)
+        self.check_target()
         preflight.check_allocation_id(self.allocation_id)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         preflight.check_duration("lock_timeout", self.lock_timeout)
@@ -279,7 +280,7 @@ class EipReleaseOperator(_TargetOperator):
 
     def begin(self, context: Context) -> ReleaseState:
         """Refuse what is wrong before anything is changed."""
-        check_one_target(self.job_flow_id, self.instance_id)
+        self.check_target()
         preflight.check_allocation_id(self.allocation_id)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         self.link_address(context)

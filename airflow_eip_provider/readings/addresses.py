@@ -22,7 +22,11 @@ _PERMANENT_INTERFACES = frozenset({"nat_gateway", "network_load_balancer", "glob
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an Elastic IP is now."""
+    """
+    Where an Elastic IP is now.
+
+    :param private_ip: the private address of the interface that it is associated with.
+    """
 
     allocation_id: str
     public_ip: str
@@ -31,6 +35,7 @@ class Address:
     association_id: str | None = None
     network_interface_id: str | None = None
     instance_id: str | None = None
+    private_ip: str | None = None
 
     @property
     def is_free(self) -> bool:
@@ -55,7 +60,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """An EC2 instance and its primary network interface (DeviceIndex 0)."""
+    """
+    An EC2 instance and its primary network interface (DeviceIndex 0).
+
+    :param private_ip: the primary private address of that interface.
+    """
 
     instance_id: str
     state: str
@@ -63,6 +72,7 @@ class Instance:
     network_interface_id: str | None
     vpc_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    private_ip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,7 @@ class Holder:
     :param permanent: it never gives the address back by itself.
     :param tags: of its instance, or of a tenancy's NAT gateway.
     :param gateway: the NAT gateway that it is; ``permanent`` unless it was made for a tenancy.
+    :param instance: the instance that it is; ``None`` when EC2 does not show it.
     """
 
     description: str
@@ -81,6 +92,7 @@ class Holder:
     permanent: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
     gateway: Gateway | None = None
+    instance: Instance | None = None
 
 
 def _address(item: Mapping[str, Any]) -> Address:
@@ -92,6 +104,7 @@ def _address(item: Mapping[str, Any]) -> Address:
         association_id=item.get("AssociationId") or None,
         network_interface_id=item.get("NetworkInterfaceId") or None,
         instance_id=item.get("InstanceId") or None,
+        private_ip=item.get("PrivateIpAddress") or None,
     )
 
 
@@ -118,21 +131,22 @@ def read_instance(instance_id: str) -> Reading[Instance | None]:
 
 
 def _instance(item: Mapping[str, Any]) -> Instance:
-    primary = next(
+    primary: Mapping[str, Any] = next(
         (
-            interface["NetworkInterfaceId"]
+            interface
             for interface in item.get("NetworkInterfaces", ())
             if interface.get("Attachment", {}).get("DeviceIndex") == 0
         ),
-        None,
+        {},
     )
     return Instance(
         instance_id=item["InstanceId"],
         state=item["State"]["Name"],
         subnet_id=item.get("SubnetId"),
-        network_interface_id=primary,
+        network_interface_id=primary.get("NetworkInterfaceId"),
         vpc_id=item.get("VpcId"),
         tags=tags_of(item.get("Tags")),
+        private_ip=primary.get("PrivateIpAddress"),
     )
 
 
@@ -185,7 +199,7 @@ def read_holder(address: Address) -> Reading[Holder]:
         owner = _owner(tags)
         place = f"cluster '{job_flow_id}' (instance '{address.instance_id}')"
         described = owner + (place if job_flow_id else f"instance '{address.instance_id}'")
-        return Holder(described, job_flow_id, tags=tags)
+        return Holder(described, job_flow_id, tags=tags, instance=instance)
     if address.network_interface_id is None:  # as of a regional NAT gateway, which is in no subnet
         carrying = yield from read_carrying_gateway(address.allocation_id)
         return _gateway_holder(carrying) if carrying else Holder(f"association '{address.association_id}'")

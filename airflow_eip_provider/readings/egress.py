@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.readings.addresses import read_address, read_holder
+from airflow_eip_provider.readings.clusters import read_primary_instance_id
 from airflow_eip_provider.readings.routes import NO_ROUTE, read_table_of_subnet
-from airflow_eip_provider.readings.tags import BINDING_TAG
+from airflow_eip_provider.readings.tags import BINDING_TAG, ROLE_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_eip_provider.calls import Reading
-    from airflow_eip_provider.readings.addresses import Holder
+    from airflow_eip_provider.readings.addresses import Address, Holder, Instance
     from airflow_eip_provider.readings.clusters import Cluster
 
 
@@ -32,6 +33,21 @@ class Egress:
     subnet_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NotBound:
+    """
+    A cluster does not leave from the address.
+
+    :param place: where the address is, in words that follow "Elastic IP … is".
+    :param association_id: of the address with what has it; ``None`` when it is free.
+    :param exists: there is such an address.
+    """
+
+    place: str
+    association_id: str | None = None
+    exists: bool = True
+
+
 def is_bound_by_gateway(holder: Holder, *, job_flow_id: str, tags: Mapping[str, str]) -> bool:
     """
     Whether the address is on the NAT gateway of this cluster: one that was made for it, or one that it was told to use.
@@ -42,26 +58,60 @@ def is_bound_by_gateway(holder: Holder, *, job_flow_id: str, tags: Mapping[str, 
     return gateway is not None and (holder.job_flow_id == job_flow_id or tags.get(BINDING_TAG) == gateway.gateway_id)
 
 
-def read_egress(allocation_id: str, cluster: Cluster) -> Reading[Egress | str]:
+def read_unbound(address: Address, holder: Holder, cluster: Cluster) -> Reading[str | None]:
     """
-    Read whether a cluster leaves from the address.
+    Read why an address that is not free is not bound to a cluster; ``None`` when it is.
 
-    :return: why it does not, in words that follow "Elastic IP … is".
+    Bound means: on the primary private address of the primary network interface of the cluster's primary node, because
+    the node's own connections leave from there; or on the cluster's NAT gateway.
+
+    :return: where it is, in words that follow "Elastic IP … is".
     """
+    place = f"on {holder.description}"
+    if is_bound_by_gateway(holder, job_flow_id=cluster.job_flow_id, tags=cluster.tags):
+        return None
+    if holder.job_flow_id != cluster.job_flow_id or holder.instance is None:
+        return place
+    instance = holder.instance
+    if not (yield from _read_is_primary(instance, cluster)):
+        return f"{place}, which is not the primary node"
+    if address.network_interface_id != instance.network_interface_id:
+        primary = instance.network_interface_id or "not visible yet"
+        return f"{place}, but on its interface '{address.network_interface_id}'; the primary interface is '{primary}'"
+    # EC2 shows the private address of every association in a VPC; what it leaves out proves nothing.
+    if address.private_ip and instance.private_ip and address.private_ip != instance.private_ip:
+        return (
+            f"{place}, but on its secondary private address {address.private_ip}; the primary is {instance.private_ip}"
+        )
+    return None
+
+
+def _read_is_primary(instance: Instance, cluster: Cluster) -> Reading[bool]:
+    role = instance.tags.get(ROLE_TAG)
+    if role is not None:
+        return role == "MASTER"
+    return (yield from read_primary_instance_id(cluster)) == instance.instance_id
+
+
+def read_egress(allocation_id: str, cluster: Cluster) -> Reading[Egress | NotBound]:
+    """Read whether a cluster leaves from the address, and if not, where the address is."""
     address = yield from read_address(allocation_id)
     if address is None:
-        return "released"
+        return NotBound("released", exists=False)
     if address.is_free or address.association_id is None:
-        return "not associated"
+        return NotBound("not associated")
     holder = yield from read_holder(address)
+    unbound = yield from read_unbound(address, holder, cluster)
+    if unbound is not None:
+        return NotBound(unbound, address.association_id)
+    if holder.gateway is None:
+        return Egress(address.association_id)
     place = f"on {holder.description}"
-    if not is_bound_by_gateway(holder, job_flow_id=cluster.job_flow_id, tags=cluster.tags):
-        return Egress(address.association_id) if holder.job_flow_id == cluster.job_flow_id else place
-    if holder.gateway is None or cluster.subnet_id is None:
-        return place
+    if cluster.subnet_id is None:
+        return NotBound(f"{place}, but EMR does not show the cluster's subnet yet", address.association_id)
     egress = Egress(address.association_id, holder.gateway.gateway_id, cluster.subnet_id)
     astray = yield from read_astray(egress)
-    return f"{place}, but {astray}" if astray else egress
+    return NotBound(f"{place}, but {astray}", address.association_id) if astray else egress
 
 
 def read_astray(egress: Egress) -> Reading[str | None]:

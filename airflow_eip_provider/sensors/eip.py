@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
@@ -9,6 +10,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, AirflowFailException, AirflowSkipException
 from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import (
+    AddressLostError,
     AddressNotFoundError,
     ClusterEndedError,
     ElasticIpError,
@@ -17,8 +19,11 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.links.eip import ElasticIpLink
+from airflow_eip_provider.readings.lag import SECOND_LOOK_SECONDS
+from airflow_eip_provider.rendered import rendered
 from airflow_eip_provider.sensors.watching import WatchingSensor
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger, read_association
+from airflow_eip_provider.triggers.second_look import SecondLook
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,20 +32,33 @@ if TYPE_CHECKING:
     from airflow_eip_provider.triggers.watch import Verdict
 
 
+_NOT_GIVEN: Any = object()
+
+
 class EipAssociationSensor(WatchingSensor):
     """
     Wait until an Elastic IP is on a cluster or an instance, or until it is free.
 
+    A cluster carries the address when it leaves from it: the address is on the primary private address of the primary
+    network interface of its primary node, or on its NAT gateway. An instance carries it on any of its interfaces.
+
     Returns {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id} as found. Fails
-    at once, with EMR's own reason, when the cluster that it waits for has ended, and when the address does not exist.
+    at once, with EMR's own reason, when the cluster that it waits for has ended, and when the address does not exist;
+    and when EMR does not know the cluster, as soon as that cannot be a stale answer.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, elasticmapreduce:DescribeCluster;
-    for an address on a NAT gateway also ec2:DescribeNatGateways.
+    for an address on a NAT gateway also ec2:DescribeNatGateways; elasticmapreduce:ListInstances where EMR's tags on the
+    instances cannot be seen.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: with expect="associated", the cluster that is to carry it. (templated)
-    :param instance_id: with expect="associated", the instance that is to carry it; neither means anywhere. (templated)
+    :param instance_id: with expect="associated", the instance that is to carry it. Leave out both for anywhere; one
+        that is given and renders to nothing is an error. (templated)
     :param expect: "associated" or "free".
+    :param was_bound: the address was bound to this cluster before the sensor started, as the creating task does it. It
+        then fails, naming where the address is, when that has left, instead of waiting for somebody to bind it again:
+        after a minute, in which EC2 may not show the binding yet, and two looks that agree. Without it, an address
+        elsewhere is waited for until the timeout, e.g. when a bootstrap action binds it later.
     :param deferrable: wait in the triggerer, looking every ``poke_interval`` seconds (at least 10).
     """
 
@@ -52,17 +70,23 @@ class EipAssociationSensor(WatchingSensor):
         self,
         *,
         allocation_id: str,
-        job_flow_id: str | None = None,
-        instance_id: str | None = None,
+        job_flow_id: str | None = _NOT_GIVEN,
+        instance_id: str | None = _NOT_GIVEN,
         expect: Literal["associated", "free"] = "associated",
+        was_bound: bool = False,
         deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        targets = {"job_flow_id": job_flow_id, "instance_id": instance_id}
+        given = {name for name, value in targets.items() if value is not _NOT_GIVEN}
+        # None beside a target is an alternative that is left out; alone it would mean anywhere.
+        self._given = {name for name in given if targets[name] is not None} or given
         self.allocation_id = allocation_id
-        self.job_flow_id = job_flow_id
-        self.instance_id = instance_id
+        self.job_flow_id = None if job_flow_id is _NOT_GIVEN else job_flow_id
+        self.instance_id = None if instance_id is _NOT_GIVEN else instance_id
         self.expect = expect
+        self.was_bound = was_bound
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> Any:
@@ -77,13 +101,23 @@ class EipAssociationSensor(WatchingSensor):
         return super().execute(context)
 
     def look(self) -> Verdict:
-        """Look where the address is."""
+        """Look where the address is; in a worker that waits, as often as a failure needs to be confirmed."""
         self._check_parameters()
         emr = EmrClusterHook(emr_conn_id=None, **self._hook_parameters)
-        reading = read_association(
-            self.allocation_id, job_flow_id=self.job_flow_id, instance_id=self.instance_id, expect=self.expect
-        )
-        return perform(reading, {"ec2": self.hook.conn, "emr": emr.conn})
+        second_look = SecondLook(time.time())
+        while True:
+            reading = read_association(
+                self.allocation_id,
+                job_flow_id=self.job_flow_id,
+                instance_id=self.instance_id,
+                expect=self.expect,
+                was_bound=self.was_bound,
+            )
+            found = second_look.judge(perform(reading, {"ec2": self.hook.conn, "emr": emr.conn}), now=time.time())
+            if self.deferrable or not second_look.is_due:
+                return found
+            self.log.info("%s", found.message)
+            time.sleep(SECOND_LOOK_SECONDS)
 
     def trigger(self, *, waiter_delay: float, deadline: float) -> EipAssociationTrigger:
         """Return the wait in the triggerer."""
@@ -92,6 +126,8 @@ class EipAssociationSensor(WatchingSensor):
             job_flow_id=self.job_flow_id,
             instance_id=self.instance_id,
             expect=self.expect,
+            was_bound=self.was_bound,
+            since=time.time(),
             waiter_delay=waiter_delay,
             deadline=deadline,
             aws_conn_id=self.aws_conn_id,
@@ -101,20 +137,41 @@ class EipAssociationSensor(WatchingSensor):
         )
 
     def judge(self, status: str, data: dict[str, Any]) -> bool:
-        """Fail when the cluster or the address is gone."""
+        """Fail when the cluster, the address or its binding is gone."""
         if status == "failed":
-            self._fail(
-                ClusterEndedError(data["job_flow_id"], state=data["state"], reason=data["reason"])
-                if data["gone"] == "cluster"
-                else AddressNotFoundError(self.allocation_id, region=self.hook.conn_region_name)
-            )
+            self._fail(self._error(data))
         return super().judge(status, data)
+
+    def _error(self, data: dict[str, Any]) -> ElasticIpError:
+        if data["gone"] == "cluster":
+            return ClusterEndedError(data["job_flow_id"], state=data["state"], reason=data["reason"])
+        if data["gone"] == "address":
+            return AddressNotFoundError(self.allocation_id, region=self.hook.conn_region_name)
+        return AddressLostError(
+            self.allocation_id,
+            job_flow_id=str(self.job_flow_id),
+            place=data["place"],
+            consequence="nothing binds it again, so no step can run there; the teardown ends the cluster and its lease",
+        )
 
     def _check_parameters(self) -> None:
         if self.expect not in {"associated", "free"}:
             self._fail(
                 InvalidInputError(
                     f"checking expect {self.expect!r}", problem="unknown choice", remedy="use 'associated' or 'free'"
+                )
+            )
+        try:
+            for name in sorted(self._given):
+                rendered(getattr(self, name), name=name, doing=f"waiting for Elastic IP '{self.allocation_id}'")
+        except InvalidInputError as error:
+            self._fail(error)
+        if self.was_bound and (self.expect != "associated" or "job_flow_id" not in self._given):
+            self._fail(
+                InvalidInputError(
+                    "checking was_bound=True",
+                    problem="it is about a cluster that the address was bound to",
+                    remedy="give job_flow_id and expect='associated' with it, or leave it out",
                 )
             )
 

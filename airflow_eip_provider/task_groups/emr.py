@@ -118,6 +118,7 @@ class StaticIpCluster(TaskGroup):
             task_group=self,
             expect="associated",
             soft_fail=False,  # a run without its address is no success
+            was_bound=True,  # by create
             **_ALWAYS,
             **{**_as_of_a_sensor(self._shared), "job_flow_id": launched},
         )

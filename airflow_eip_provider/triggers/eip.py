@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_eip_provider.readings.addresses import read_address, read_holder, read_instance
 from airflow_eip_provider.readings.clusters import read_cluster
-from airflow_eip_provider.readings.egress import is_bound_by_gateway
+from airflow_eip_provider.readings.egress import read_unbound
 from airflow_eip_provider.readings.tags import CLUSTER_TAG
+from airflow_eip_provider.triggers.second_look import SecondLook
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_eip_provider.calls import Reading
+    from airflow_eip_provider.readings.clusters import Cluster
 
 
 def read_association(
@@ -24,15 +27,20 @@ def read_association(
     like: Mapping[str, str] | None = None,
     expect: Literal["associated", "free"],
     or_left: bool = False,
+    was_bound: bool = False,
 ) -> Reading[Verdict]:
     """
     Judge where the address is.
 
-    It fails at once, with EMR's own reason, when the cluster that it is about can never carry the address any more. A
-    cluster that waits for the address to be free is done, too, when it carries the address itself, or another one that
-    is ``like`` it does.
+    It fails, with EMR's own reason, when the cluster that it is about can never carry the address any more. A cluster
+    carries it when it leaves from it, see :func:`~airflow_eip_provider.readings.egress.read_unbound`; an instance does
+    on any of its interfaces. A cluster that waits for the address to be free is done, too, when any of its instances
+    has the address, or another cluster that is ``like`` it does: who waits looks closer then.
+
+    A failure that may be a stale answer is marked for a :class:`~airflow_eip_provider.triggers.second_look.SecondLook`.
 
     :param or_left: with "free", it is enough that a NAT gateway has it whose cluster has ended.
+    :param was_bound: with "associated", the address was bound to the cluster before: it fails when it is elsewhere.
     """
     cluster = None
     address = yield from read_address(allocation_id)
@@ -41,31 +49,44 @@ def read_association(
     if job_flow_id:
         cluster = yield from read_cluster(job_flow_id)
         if cluster is None or cluster.is_ending:
-            state, reason = (cluster.state, cluster.reason) if cluster else ("unknown", "EMR does not know it")
-            found = {"gone": "cluster", "job_flow_id": job_flow_id, "state": state, "reason": reason}
-            return Verdict("failed", f"Cluster '{job_flow_id}' is {state}: {reason}", found)
+            return _cluster_gone(job_flow_id, cluster)
+    lost: dict[str, Any] = {}
     if address.is_free:
+        if was_bound:
+            lost = {"gone": "binding", "place": "not associated", "unconfirmed": "not associated"}
         return Verdict(
-            "done" if expect == "free" else "pending",
+            "failed" if was_bound else "done" if expect == "free" else "pending",
             f"Elastic IP {allocation_id} ({address.public_ip}) is free",
-            address.facts(job_flow_id=None),
+            {**address.facts(job_flow_id=None), **lost},
         )
     holder = yield from read_holder(address)
-    place = f"Elastic IP {allocation_id} ({address.public_ip}) is on {holder.description}"
+    place, unbound = f"on {holder.description}", None
+    if cluster is not None and expect == "associated":
+        unbound = yield from read_unbound(address, holder, cluster)
+        place = unbound or place
+    message = f"Elastic IP {allocation_id} ({address.public_ip}) is {place}"
     facts = {**address.facts(job_flow_id=holder.job_flow_id), "holder": holder.description}
-    of_cluster = job_flow_id is not None and (
-        holder.job_flow_id == job_flow_id
-        or (cluster is not None and is_bound_by_gateway(holder, job_flow_id=job_flow_id, tags=cluster.tags))
-    )
-    there = (job_flow_id is None or of_cluster) and (instance_id is None or address.instance_id == instance_id)
+    if expect == "associated":
+        there = unbound is None and (instance_id is None or address.instance_id == instance_id)
+        if was_bound and not there:
+            lost = {"gone": "binding", "place": place, "unconfirmed": place}
+            return Verdict("failed", message, {**facts, **lost})
+        return Verdict("done" if there else "pending", message, facts)
     same = job_flow_id is not None and (
         holder.job_flow_id == job_flow_id or (like is not None and like.items() <= holder.tags.items())
     )
-    decided = there if expect == "associated" else same
-    if or_left and not decided and holder.gateway is not None and holder.job_flow_id is not None:
+    if or_left and not same and holder.gateway is not None and holder.job_flow_id is not None:
         carrying = yield from read_cluster(holder.job_flow_id)
-        decided = carrying is not None and carrying.has_ended and not holder.gateway.is_ending
-    return Verdict("done" if decided else "pending", place, facts)
+        same = carrying is not None and carrying.has_ended and not holder.gateway.is_ending
+    return Verdict("done" if same else "pending", message, facts)
+
+
+def _cluster_gone(job_flow_id: str, cluster: Cluster | None) -> Verdict:
+    state, reason = (cluster.state, cluster.reason) if cluster else ("unknown", "EMR does not know it")
+    found = {"gone": "cluster", "job_flow_id": job_flow_id, "state": state, "reason": reason}
+    if cluster is None:
+        found["unconfirmed"] = reason  # EMR may not know a new cluster everywhere
+    return Verdict("failed", f"Cluster '{job_flow_id}' is {state}: {reason}", found)
 
 
 class EipAssociationTrigger(WatchTrigger):
@@ -76,9 +97,11 @@ class EipAssociationTrigger(WatchTrigger):
         address: the watch fails when it ends.
     :param like: tags of this cluster; another that has them will do.
     :param or_left: with "free", it is enough that a NAT gateway has it whose cluster has ended.
+    :param was_bound: with "associated", the address was bound to the cluster before: the watch fails when it is not.
+    :param since: when the wait began, in seconds since the epoch; EC2 may not show yet what was bound just before.
     """
 
-    own_fields = ("allocation_id", "job_flow_id", "instance_id", "like", "expect", "or_left")
+    own_fields = ("allocation_id", "job_flow_id", "instance_id", "like", "expect", "or_left", "was_bound", "since")
 
     def __init__(
         self,
@@ -89,6 +112,8 @@ class EipAssociationTrigger(WatchTrigger):
         like: dict[str, str] | None = None,
         expect: Literal["associated", "free"] = "associated",
         or_left: bool = False,
+        was_bound: bool = False,
+        since: float = 0.0,
         **watch: Any,
     ) -> None:
         super().__init__(**watch)
@@ -98,17 +123,22 @@ class EipAssociationTrigger(WatchTrigger):
         self.like = like
         self.expect = expect
         self.or_left = or_left
+        self.was_bound = was_bound
+        self.since = since
+        self._second_look = SecondLook(since)
 
     def look(self) -> Reading[Verdict]:
         """Look where the address is."""
-        return read_association(
+        found = yield from read_association(
             self.allocation_id,
             job_flow_id=self.job_flow_id,
             instance_id=self.instance_id,
             like=self.like,
             expect=self.expect,
             or_left=self.or_left,
+            was_bound=self.was_bound,
         )
+        return self._second_look.judge(found, now=time.time())
 
 
 class InstanceRunningTrigger(WatchTrigger):

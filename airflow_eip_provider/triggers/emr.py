@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_eip_provider.readings.addresses import read_address, read_holder
@@ -18,6 +19,7 @@ from airflow_eip_provider.readings.clusters import (
 from airflow_eip_provider.readings.egress import Egress, read_astray
 from airflow_eip_provider.readings.step_logs import StepLogs, read_logs_written
 from airflow_eip_provider.triggers.eip import read_instance_running
+from airflow_eip_provider.triggers.second_look import SecondLook
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
@@ -156,40 +158,49 @@ def read_fenced_steps(*, allocation_id: str, egress: Egress, job_flow_id: str, s
     Judge steps and the binding that they need, in one look.
 
     The address is read before the steps: a step that is active after the address was seen elsewhere has outlived its
-    fence, whereas a step that ended first and an address that was freed then are the normal end.
+    fence, whereas a step that ended first and an address that was freed then are the normal end. One look alone does not
+    prove that the address left: see :class:`~airflow_eip_provider.triggers.second_look.SecondLook`.
     """
     address = yield from read_address(allocation_id)
-    bound = address is not None and address.association_id == egress.association_id
-    astray = (yield from read_astray(egress)) if bound else None
+    on_cluster = address is not None and address.association_id == egress.association_id
+    astray = (yield from read_astray(egress)) if on_cluster else None
     steps = yield from read_steps(job_flow_id, step_ids=step_ids)
     ended = {step.step_id for step in steps if not step.is_active}
     # What EMR does not show (yet) may run.
     active = [step_id for step_id in step_ids if step_id not in ended]
-    data: dict[str, Any] = {"bound": bound and astray is None, "active": active}
-    states = ", ".join(f"{step.step_id} {step.state}" for step in steps)
-    if not active:
-        return Verdict("done", f"Steps of cluster {job_flow_id}: {states}", data)
-    if bound and astray is None:
-        return Verdict("pending", f"Steps of cluster {job_flow_id}: {states}", data)
-    cluster = yield from read_cluster(job_flow_id)
-    if cluster is None or cluster.is_ending:
-        return _gone(job_flow_id, cluster)
+    bound = on_cluster and astray is None
+    data: dict[str, Any] = {"bound": bound, "active": active}
+    states = f"Steps of cluster {job_flow_id}: " + ", ".join(f"{step.step_id} {step.state}" for step in steps)
+    if bound:
+        return Verdict("pending" if active else "done", states, data)
     place = "released" if address is None else "not associated"
     if address is not None and not address.is_free:
         place = f"on {(yield from read_holder(address)).description}"
         place += f", but {astray}" if astray else ""
-    return Verdict("failed", f"Elastic IP '{allocation_id}' is {place}", {**data, "gone": "address", "place": place})
+    data["place"] = place
+    if not active:
+        return Verdict("done", states, data)
+    cluster = yield from read_cluster(job_flow_id)
+    if cluster is not None and cluster.is_ending:
+        return _gone(job_flow_id, cluster)
+    moved = address is not None and not address.is_free and not on_cluster
+    facts = {**data, "gone": "address", "moved": moved, "unconfirmed": place}
+    return Verdict("failed", f"Elastic IP '{allocation_id}' is {place}", facts)
 
 
 class EmrFencedStepsTrigger(WatchTrigger):
     """
-    Wait for steps, and fail as soon as the Elastic IP leaves their cluster.
+    Wait for steps, and fail when the Elastic IP leaves their cluster and another look confirms it.
+
+    The event's data names as ``unfenced`` those steps of which no look showed that they ended with the address on the
+    cluster.
 
     :param egress: the way out for which the steps were submitted: the fields of
         :class:`~airflow_eip_provider.readings.egress.Egress`.
+    :param submitted_at: seconds since the epoch; for a while after it EC2 may answer from before the binding.
     """
 
-    own_fields = ("allocation_id", "egress", "job_flow_id", "step_ids")
+    own_fields = ("allocation_id", "egress", "job_flow_id", "step_ids", "submitted_at")
 
     def __init__(
         self,
@@ -198,6 +209,7 @@ class EmrFencedStepsTrigger(WatchTrigger):
         egress: dict[str, str | None],
         job_flow_id: str,
         step_ids: list[str],
+        submitted_at: float = 0.0,
         **watch: Any,
     ) -> None:
         super().__init__(**watch)
@@ -205,15 +217,22 @@ class EmrFencedStepsTrigger(WatchTrigger):
         self.egress = egress
         self.job_flow_id = job_flow_id
         self.step_ids = step_ids
+        self.submitted_at = submitted_at
+        self._second_look = SecondLook(submitted_at)
+        self._unfenced = list(step_ids)
 
     def look(self) -> Reading[Verdict]:
         """Look at the address, then at the steps."""
-        return read_fenced_steps(
+        found = yield from read_fenced_steps(
             allocation_id=self.allocation_id,
             egress=Egress(**self.egress),  # type: ignore[arg-type]
             job_flow_id=self.job_flow_id,
             step_ids=self.step_ids,
         )
+        if found.data.get("bound"):
+            self._unfenced = found.data["active"]
+        found = replace(found, data={**found.data, "unfenced": self._unfenced})
+        return self._second_look.judge(found, now=time.time())
 
 
 class EmrStepLogsTrigger(WatchTrigger):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import re
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -13,13 +11,12 @@ from airflow.providers.amazon.aws.operators.emr import EmrAddStepsOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
-from airflow_eip_provider.calls import perform
+from airflow_eip_provider.calls import perform, was_refused
 from airflow_eip_provider.exceptions import (
     AddressLostError,
     ClusterEndedError,
     InvalidInputError,
     NotBoundError,
-    NotKnownYetError,
     NotLeasedError,
     PermanentError,
     StepFailedError,
@@ -28,9 +25,9 @@ from airflow_eip_provider.exceptions import (
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.step_logs import StepLogHook
 from airflow_eip_provider.hooks.teardown import cancel_steps
-from airflow_eip_provider.lock.programs import guard
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.owner import Owner
+from airflow_eip_provider.operators.emr.fence import Fence
+from airflow_eip_provider.operators.emr.submitted import StepMark, steps_to_adopt
 from airflow_eip_provider.operators.phases import (
     CLUSTER_LINKS,
     PhasedOperator,
@@ -41,44 +38,23 @@ from airflow_eip_provider.operators.phases import (
 from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.targets import check_job_flow_id
 from airflow_eip_provider.operators.tenancy import UNSET
-from airflow_eip_provider.readings.clusters import GUARD_MARK, read_active_steps, read_all_steps, read_steps
-from airflow_eip_provider.readings.egress import read_egress
+from airflow_eip_provider.readings.clusters import read_active_steps, read_all_steps, read_steps
+from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.readings.step_logs import StepLogs, read_logs_written
+from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.emr import EmrFencedStepsTrigger, EmrStepLogsTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.exceptions import ElasticIpError
     from airflow_eip_provider.readings.clusters import Step
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _LOGS_TAKE = timedelta(minutes=6)  # EMR archives logs every five minutes (EMR Management Guide, "View log files")
 _LOG_TAIL_LINES = 40
-_NONCE_DIGITS = 12
 _THROTTLED_DELAYS = (1, 2, 4, 8)  # seconds
-_NAME_LENGTH = 256  # StepConfig.Name (EMR API reference)
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """What the names of a try's steps end with, so that a later try finds them."""
-
-    owner: str
-    try_number: int
-
-    @classmethod
-    def of(cls, context: Context) -> _Mark:
-        """Return a task's mark in this try."""
-        return cls(Owner.of(context).digest[:_NONCE_DIGITS], context["ti"].try_number)
-
-    def __str__(self) -> str:
-        return f"{GUARD_MARK}{self.owner}.{self.try_number}]"
-
-    def try_of(self, name: str) -> int | None:
-        """Return the try of this owner that submitted a step; ``None`` for a step of others."""
-        found = re.search(rf"{re.escape(GUARD_MARK + self.owner)}\.(\d+)\]$", name)
-        return int(found[1]) if found else None
 
 
 @dataclass(slots=True)
@@ -87,6 +63,7 @@ class StepsState(State):
     The steps that were submitted.
 
     :param egress: the way out that they were submitted for: the fields of ``Egress``.
+    :param submitted_at: when this try submitted or found them, in seconds since the epoch.
     """
 
     job_flow_id: str
@@ -94,6 +71,7 @@ class StepsState(State):
     deadline: float
     step_ids: list[str] = field(default_factory=list)
     logs_deadline: float | None = None
+    submitted_at: float = 0.0
 
 
 class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddStepsOperator):
@@ -158,16 +136,14 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         """Refuse what is wrong and a cluster without the address; find the steps of an earlier try, else submit."""
         steps = self._checked_steps()
         job_flow_id = self._job_flow_id()
-        cluster = self.emr.get_cluster(job_flow_id)
-        if cluster is None:
-            raise NotKnownYetError(job_flow_id)
-        if cluster.is_ending:
-            raise ClusterEndedError(job_flow_id, state=cluster.state, reason=cluster.reason)
-        egress = self.eip.read(read_egress(self.allocation_id, cluster))
-        if isinstance(egress, str):
-            raise NotBoundError(self.allocation_id, job_flow_id=job_flow_id, place=egress)
-        if self.tenancy is not None and (standing := self.tenancy.perform(guard(job_flow_id))) is not None:
-            raise NotLeasedError(self.allocation_id, job_flow_id=job_flow_id, standing=standing)
+        mark, first_try = StepMark.of(context), self._first_try(context)
+        fence = self._fence(job_flow_id)
+        cluster = fence.cluster()
+        try:
+            egress = fence.check(cluster)
+        except (NotBoundError, NotLeasedError):
+            self._cancel_submitted(job_flow_id, mark, first_try=first_try)
+            raise
         self.link_cluster(context, job_flow_id, log_uri=cluster.log_uri)
         self.link_address(context)
         state = StepsState(
@@ -176,14 +152,14 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             egress=asdict(egress),
             deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
         )
-        mark = _Mark.of(context)
-        adopted = self._adopt(job_flow_id, mark, count=len(steps), first_try=self._first_try(context))
-        if not adopted:
-            self.check_not_killed()
-            self._submits = True
+        adopted = self._adopt(job_flow_id, mark, count=len(steps), first_try=first_try)
         state.step_ids = adopted or self._submit(job_flow_id, steps, mark)
+        state.submitted_at = time.time()
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
         context["ti"].xcom_push(key="step_ids", value=state.step_ids)
+        if (lost := fence.lost_since(egress, cluster=cluster, step_ids=state.step_ids)) is not None:
+            self.emr.cancel_steps(job_flow_id, step_ids=state.step_ids)
+            raise lost
         return state
 
     def advance(self, context: Context, state: StepsState, event: dict[str, Any] | None) -> WatchTrigger | Result:
@@ -195,12 +171,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             if facts["gone"] == "address":
                 self.check_not_killed()
                 self.emr.cancel_steps(state.job_flow_id, step_ids=facts["active"])
-                raise AddressLostError(
-                    self.allocation_id,
-                    job_flow_id=state.job_flow_id,
-                    place=facts["place"],
-                    consequence=f"cancelled the steps that still needed it: {', '.join(facts['active'])}",
-                )
+                raise self._address_lost(state, place=facts["place"], active=facts["active"])
             raise_if_cluster_gone(facts)
         steps = self.emr.read(read_steps(state.job_flow_id, step_ids=state.step_ids))
         if len(steps) < len(state.step_ids) or any(step.is_active for step in steps):
@@ -211,20 +182,24 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
                 last_seen=event["message"],
                 bound="waiter_delay or waiter_max_attempts",
             )
+        if event["status"] == "done" and facts.get("bound") is False:
+            self._warn_address_left(context, state, place=facts["place"], step_ids=facts["unfenced"])
         failed = next((step for step in steps if step.state != "COMPLETED"), None)
         return self._failed(state, failed) if failed else Result(state.step_ids)
 
     def undo(self, context: Context, state: StepsState | None) -> None:
         """Cancel what is still active of the steps that this task submitted."""
-        job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
-        step_ids = state.step_ids if state else own_xcom(context, "step_ids")
-        if state is None and self._submits:  # the answer may have been lost
-            job_flow_id, mark = self._job_flow_id(), _Mark.of(context)
-            active = self.emr.read(read_active_steps(job_flow_id))
-            step_ids = [step.step_id for step in active if mark.try_of(step.name) == mark.try_number]
-        if not job_flow_id or not step_ids:
+        if state is not None:
+            cancel_steps(self.emr, job_flow_id=state.job_flow_id, step_ids=state.step_ids)
             return
-        cancel_steps(self.emr, job_flow_id=job_flow_id, step_ids=step_ids)
+        job_flow_id = own_xcom(context, "job_flow_id")
+        step_ids = list(own_xcom(context, "step_ids") or ())
+        if self._submits:  # the answer may have been lost
+            job_flow_id, mark = self._job_flow_id(), StepMark.of(context)
+            active = self.emr.read(read_active_steps(job_flow_id))
+            step_ids += [step.step_id for step in active if mark.try_of(step.name) == mark.try_number]
+        if job_flow_id and step_ids:
+            cancel_steps(self.emr, job_flow_id=job_flow_id, step_ids=list(dict.fromkeys(step_ids)))
 
     def undo_when_killed(self, state: StepsState) -> tuple[str, dict[str, Any]] | None:
         """The same as :meth:`undo`, for the triggerer."""
@@ -242,57 +217,130 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         return preflight.checked_steps(self.steps)
 
     def _job_flow_id(self) -> str:
-        job_flow_id = self.job_flow_id or (
-            self.emr.get_cluster_id_by_name(str(self.job_flow_name), self.cluster_states)
-            if self.job_flow_name
-            else None
+        if not is_nothing(self.job_flow_id):
+            check_job_flow_id(self.job_flow_id)
+            return str(self.job_flow_id)
+        found = (
+            None
+            if is_nothing(self.job_flow_name)
+            else self.emr.get_cluster_id_by_name(str(self.job_flow_name), self.cluster_states)
         )
-        if not job_flow_id:
+        if not found:
             raise InvalidInputError(
                 "submitting steps",
                 problem=f"no cluster: job_flow_id is {self.job_flow_id!r}, job_flow_name is {self.job_flow_name!r}",
-                remedy="pass the output of the creating task as job_flow_id",
+                remedy="pass the output of the creating task as job_flow_id, and see that that task has returned it",
             )
-        check_job_flow_id(job_flow_id)
-        return str(job_flow_id)
+        return str(found)
 
     def _first_try(self, context: Context) -> int:
         """Return the first try since the task was last cleared: a clear allows as many retries again."""
         return max(1, int(context["ti"].max_tries) - int(self.retries or 0) + 1)
 
-    def _adopt(self, job_flow_id: str, mark: _Mark, *, count: int, first_try: int) -> list[str]:
-        """
-        Find the steps that were submitted already: those that are still active, or that all completed.
+    def _fence(self, job_flow_id: str) -> Fence:
+        return Fence(
+            self.allocation_id,
+            job_flow_id=job_flow_id,
+            eip=self.eip,
+            emr=self.emr,
+            tenancy=self.tenancy,
+            pause=self._pause,
+        )
 
-        A task that was cleared runs its steps again; one whose process or whose answer was lost does not.
-        """
-        may_be_done = mark.try_number > first_try or self._submits
-        reading = read_all_steps(job_flow_id) if may_be_done else read_active_steps(job_flow_id)
-        tries: dict[int, list[Step]] = {}
-        for step in reversed(self.emr.read(reading)):
-            if (number := mark.try_of(step.name)) is not None:
-                tries.setdefault(number, []).append(step)
-        newest = max(tries, default=0)
-        for number, steps in tries.items():
-            own = self._submits and number == mark.try_number
-            states = {step.state for step in steps}
-            completed = len(steps) == count and states == {"COMPLETED"} and number == newest >= first_try
-            active = bool(states & {"PENDING", "RUNNING"}) and "CANCEL_PENDING" not in states
-            if own or active or completed:
-                step_ids = [step.step_id for step in steps]
-                self.log.info("Going on with steps %s of try %s", ", ".join(step_ids), number)
-                return step_ids
-        return []
+    def _pause(self, seconds: float) -> None:
+        """Let some time pass in the worker, in either mode: it is short, and needed rarely."""
+        self.check_not_killed()
+        time.sleep(seconds)
+        self.check_not_killed()
 
-    def _submit(self, job_flow_id: str, steps: list[dict[str, Any]], mark: _Mark) -> list[str]:
-        """AddJobFlowSteps has no token either: the mark in the names lets a retry find what it submitted."""
-        marked = copy.deepcopy(steps)
-        for step in marked:
-            step["Name"] = f"{step['Name'][: _NAME_LENGTH - len(str(mark)) - 1]} {mark}"
+    def _adopt(self, job_flow_id: str, mark: StepMark, *, count: int, first_try: int) -> list[str]:
+        """
+        Find the steps that were submitted already, to go on with them instead of submitting them twice.
+
+        ListSteps may not show yet what an earlier try submitted, or what this one did when the answer was lost: then it
+        is asked again for as long as that can last.
+        """
+        is_retry = mark.try_number > first_try
+        may_be_done = is_retry or self._submits
+        own_try = mark.try_number if self._submits else None
+        deadline = time.time() + READS_LAG_SECONDS
+        while True:
+            reading = read_all_steps(job_flow_id) if may_be_done else read_active_steps(job_flow_id)
+            tries = mark.by_try(self.emr.read(reading))
+            found = steps_to_adopt(tries, count=count, first_try=first_try, own_try=own_try)
+            # Once the try before this one shows its steps, none of them can surface later.
+            missing = self._submits or (is_retry and len(tries.get(mark.try_number - 1, ())) < count)
+            if len(found) == count or not missing or time.time() >= deadline:
+                break
+            self.log.info("ListSteps may not show yet what was submitted before; looking again")
+            self._pause(SECOND_LOOK_SECONDS)
+        if found:
+            self.log.info("Going on with steps %s, which were submitted already", ", ".join(found))
+        return found
+
+    def _cancel_submitted(self, job_flow_id: str, mark: StepMark, *, first_try: int) -> None:
+        """Cancel what this task submitted before: it must not run without the fence."""
+        if mark.try_number == 1 and not self._submits:
+            return
+        deadline = time.time() + READS_LAG_SECONDS
+        while True:
+            active = self.emr.read(read_active_steps(job_flow_id))
+            tries = mark.by_try(active)
+            step_ids = [step.step_id for number in tries if number <= mark.try_number for step in tries[number]]
+            if step_ids:
+                self.log.info("Cancelling steps %s, which were submitted before", ", ".join(step_ids))
+                self.emr.cancel_steps(job_flow_id, step_ids=step_ids)
+            unclear = self._submits or mark.try_number > first_try
+            if step_ids or not unclear or time.time() >= deadline:
+                return
+            self._pause(SECOND_LOOK_SECONDS)
+
+    def _submit(self, job_flow_id: str, steps: list[dict[str, Any]], mark: StepMark) -> list[str]:
+        """AddJobFlowSteps has no token: the mark in the names lets a retry find what it submitted."""
+        self.check_not_killed()
         role = {"ExecutionRoleArn": self.execution_role_arn} if self.execution_role_arn else {}
-        step_ids = self.emr.submit_steps(job_flow_id, marked, **role)
+        self._submits = True
+        try:
+            step_ids = self.emr.submit_steps(job_flow_id, mark.on(steps), **role)
+        except Exception as error:
+            self._submits = not was_refused(error)
+            raise
         self.log.info("Submitted steps %s to cluster %s", ", ".join(step_ids), job_flow_id)
         return step_ids
+
+    def _address_lost(self, state: StepsState, *, place: str, active: list[str]) -> ElasticIpError:
+        """Return the error of an address that left while steps needed it: a lease that was released says so."""
+        consequence = f"cancelled the steps that still needed it: {', '.join(active)}"
+        standing = self._fence(state.job_flow_id).known_lease_standing()
+        if standing is not None:
+            return NotLeasedError(
+                self.allocation_id, job_flow_id=state.job_flow_id, standing=standing, consequence=consequence
+            )
+        return AddressLostError(self.allocation_id, job_flow_id=state.job_flow_id, place=place, consequence=consequence)
+
+    def _warn_address_left(self, context: Context, state: StepsState, *, place: str, step_ids: list[str]) -> None:
+        """Say that steps ended without the address, as far as it is known; not when its lease was released in order."""
+        address = self.eip.get_address(self.allocation_id)
+        if address is not None and address.association_id == state.egress["association_id"]:
+            return  # the answer was stale
+        if self._fence(state.job_flow_id).known_lease_standing() is not None:
+            self.log.info("Elastic IP %s was released when the steps had ended", self.allocation_id)
+            return
+        self.log.warning(
+            "Elastic IP %s is %s: it left cluster %s before these steps were seen to end: %s. Unless it was released "
+            "after their end, their last connections did not leave from it; check what they did",
+            self.allocation_id,
+            place,
+            state.job_flow_id,
+            ", ".join(step_ids),
+        )
+        left = {
+            "allocation_id": self.allocation_id,
+            "job_flow_id": state.job_flow_id,
+            "place": place,
+            "step_ids": step_ids,
+        }
+        context["ti"].xcom_push(key="address_left", value=left)
 
     def _watch_steps(self, state: StepsState) -> WatchTrigger:
         return EmrFencedStepsTrigger(
@@ -300,6 +348,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             egress=state.egress,
             job_flow_id=state.job_flow_id,
             step_ids=state.step_ids,
+            submitted_at=state.submitted_at,
             **self.watch(state, deadline=state.deadline),
         )
 

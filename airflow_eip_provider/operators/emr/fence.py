@@ -1,0 +1,163 @@
+"""The fence of a step: it runs only while its cluster leaves from the Elastic IP and has its lease."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.calls import perform
+from airflow_eip_provider.exceptions import (
+    ClusterEndedError,
+    LockStoreUnavailableError,
+    NotBoundError,
+    NotKnownYetError,
+    NotLeasedError,
+    SubmissionCancelledError,
+)
+from airflow_eip_provider.lock.programs import guard
+from airflow_eip_provider.lock.words import utc
+from airflow_eip_provider.readings.egress import Egress, read_egress
+from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow_eip_provider.exceptions import ElasticIpError
+    from airflow_eip_provider.hooks.eip import ElasticIpHook
+    from airflow_eip_provider.hooks.emr import EmrClusterHook
+    from airflow_eip_provider.hooks.tenancy import Tenancy
+    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.readings.clusters import Cluster
+    from airflow_eip_provider.readings.egress import NotBound
+
+log = logging.getLogger(__name__)
+
+
+class Fence:
+    """
+    Check, act, check again: the fence is checked before steps are submitted, and once more right after.
+
+    Whoever releases the address early first writes into the lease that it is being released, and only then looks for
+    steps. So either the releaser sees the step, or the second check sees the release.
+
+    :param tenancy: the lock; ``None`` without a lock store.
+    :param pause: lets seconds pass in the worker; raises when the task was killed.
+    """
+
+    def __init__(
+        self,
+        allocation_id: str,
+        *,
+        job_flow_id: str,
+        eip: ElasticIpHook,
+        emr: EmrClusterHook,
+        tenancy: Tenancy | None,
+        pause: Callable[[float], None],
+    ) -> None:
+        self._allocation_id = allocation_id
+        self._job_flow_id = job_flow_id
+        self._eip = eip
+        self._emr = emr
+        self._tenancy = tenancy
+        self._pause = pause
+
+    def cluster(self) -> Cluster:
+        """
+        Return the cluster.
+
+        :raises NotKnownYetError: while EMR does not know it.
+        :raises ClusterEndedError: when it has ended, or is ending.
+        """
+        cluster = self._emr.get_cluster(self._job_flow_id)
+        if cluster is None:
+            raise NotKnownYetError(self._job_flow_id)
+        if cluster.is_ending:
+            raise ClusterEndedError(self._job_flow_id, state=cluster.state, reason=cluster.reason)
+        return cluster
+
+    def check(self, cluster: Cluster) -> Egress:
+        """
+        Check before the submission, and return the cluster's way out.
+
+        EC2 may answer from before the binding; so as long as that is possible, a cluster without the address is looked
+        at again, in short pauses in the worker.
+
+        :raises NotLeasedError: when the lease is not this cluster's, or not active; the store's reads do not lag.
+        :raises NotBoundError: when the cluster does not leave from the address.
+        """
+        deadline = time.time() + READS_LAG_SECONDS
+        while True:
+            if (standing := self.lease_standing()) is not None:
+                raise NotLeasedError(self._allocation_id, job_flow_id=self._job_flow_id, standing=standing)
+            found = self._look(cluster)
+            if isinstance(found, Egress):
+                return found
+            if not found.exists or time.time() >= deadline:
+                raise NotBoundError(self._allocation_id, job_flow_id=self._job_flow_id, place=found.place)
+            log.info(
+                "Elastic IP %s is %s; EC2 may answer from the past, looking again", self._allocation_id, found.place
+            )
+            self._pause(SECOND_LOOK_SECONDS)
+            cluster = self.cluster()
+
+    def lost_since(self, egress: Egress, *, cluster: Cluster, step_ids: Sequence[str]) -> ElasticIpError | None:
+        """
+        Check once more, when the steps are submitted; return why they must not run, ``None`` when they may.
+
+        The lease decides at once. The address does when it is on something else and there is no lock store: whoever
+        has it may start steps now. Otherwise a second look has to confirm that it left. With the lease still active
+        nobody else can have it by right, so a free address is left to the watch, which knows more answers.
+
+        :param egress: what the first check found.
+        """
+        consequence = f"cancelled the steps that were submitted meanwhile: {', '.join(step_ids)}"
+        if (standing := self.lease_standing()) is not None:
+            return NotLeasedError(
+                self._allocation_id, job_flow_id=self._job_flow_id, standing=standing, consequence=consequence
+            )
+        found = self._changed(egress, cluster)
+        if found is None:
+            return None
+        moved = found.association_id not in {None, egress.association_id}
+        if self._tenancy is not None and not moved:
+            return None
+        if self._tenancy is not None or not moved:
+            self._pause(SECOND_LOOK_SECONDS)
+            found = self._changed(egress, cluster)
+            if found is None:
+                return None
+        return SubmissionCancelledError(
+            self._allocation_id, job_flow_id=self._job_flow_id, place=found.place, step_ids=step_ids
+        )
+
+    def lease_standing(self) -> str | None:
+        """Return why the lease does not allow a step, in words that follow "Elastic IP … is"; ``None`` if it does."""
+        if self._tenancy is None or (said := self._tenancy.perform(guard(self._job_flow_id))) is None:
+            return None
+        ended = _ended(self._tenancy.read().record, self._job_flow_id)
+        return said if ended is None else f"{said}; {ended}"
+
+    def known_lease_standing(self) -> str | None:
+        """The same, and ``None`` when the lock store gives no answer."""
+        try:
+            return self.lease_standing()
+        except LockStoreUnavailableError as error:
+            log.warning("%s", error)
+            return None
+
+    def _look(self, cluster: Cluster) -> Egress | NotBound:
+        return perform(read_egress(self._allocation_id, cluster), {"ec2": self._eip.conn, "emr": self._emr.conn})
+
+    def _changed(self, egress: Egress, cluster: Cluster) -> NotBound | None:
+        """Return where the address is now if the cluster does not leave from it any more."""
+        found = self._look(cluster)
+        return None if isinstance(found, Egress) else found
+
+
+def _ended(record: Record, carrier: str) -> str | None:
+    """Say when and why the lease of a cluster ended, if it has."""
+    if record.lease is not None and record.lease.carrier == carrier:
+        return None
+    ended = next((tenancy for tenancy in reversed(record.history) if tenancy.carrier == carrier), None)
+    return None if ended is None else f"the lease of this cluster ended at {utc(ended.ended_at)}: {ended.why}"

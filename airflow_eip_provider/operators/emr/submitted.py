@@ -1,0 +1,83 @@
+"""Steps that were submitted already: AddJobFlowSteps has no token, so their names say whose they are."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.operators.owner import Owner
+from airflow_eip_provider.readings.clusters import GUARD_MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.readings.clusters import Step
+
+_NONCE_DIGITS = 12
+_NAME_LENGTH = 256  # StepConfig.Name (EMR API reference)
+
+
+@dataclass(frozen=True, slots=True)
+class StepMark:
+    """What the names of a try's steps end with, so that a later try finds them."""
+
+    owner: str
+    try_number: int
+
+    @classmethod
+    def of(cls, context: Context) -> StepMark:
+        """Return a task's mark in this try."""
+        return cls(Owner.of(context).digest[:_NONCE_DIGITS], context["ti"].try_number)
+
+    def __str__(self) -> str:
+        return f"{GUARD_MARK}{self.owner}.{self.try_number}]"
+
+    def try_of(self, name: str) -> int | None:
+        """Return the try of this owner that submitted a step; ``None`` for a step of others."""
+        found = re.search(rf"{re.escape(GUARD_MARK + self.owner)}\.(\d+)\]$", name)
+        return int(found[1]) if found else None
+
+    def on(self, steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return the steps with this mark in their names."""
+        marked = [copy.deepcopy(dict(step)) for step in steps]
+        for step in marked:
+            step["Name"] = f"{step['Name'][: _NAME_LENGTH - len(str(self)) - 1]} {self}"
+        return marked
+
+    def by_try(self, steps: Sequence[Step]) -> dict[int, list[Step]]:
+        """
+        Return this owner's steps by the try that submitted them, oldest first.
+
+        :param steps: of the cluster, newest first.
+        """
+        tries: dict[int, list[Step]] = {}
+        for step in reversed(steps):
+            if (number := self.try_of(step.name)) is not None:
+                tries.setdefault(number, []).append(step)
+        return tries
+
+
+def steps_to_adopt(
+    tries: Mapping[int, Sequence[Step]], *, count: int, first_try: int, own_try: int | None
+) -> list[str]:
+    """
+    Return the steps to go on with: those that are still active, or that all completed.
+
+    A task that was cleared runs its steps again; one whose process or whose answer was lost does not.
+
+    :param tries: this owner's steps by try.
+    :param count: how many steps the task has.
+    :param first_try: the first try since the task was last cleared.
+    :param own_try: this try, if it may have submitted already: it goes on with those, whatever became of them.
+    """
+    newest = max(tries, default=0)
+    for number, steps in tries.items():
+        states = {step.state for step in steps}
+        completed = len(steps) == count and states == {"COMPLETED"} and number == newest >= first_try
+        active = bool(states & {"PENDING", "RUNNING"}) and "CANCEL_PENDING" not in states
+        if number == own_try or active or completed:
+            return [step.step_id for step in steps]
+    return []
