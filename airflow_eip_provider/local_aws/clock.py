@@ -192,11 +192,16 @@ class GuardedClock:
 
     What one life of the simulated AWS planned must not happen in the next one, so each life has a guarded clock of
     its own, and a reset closes it.
+
+    :param after: Called under the lock after each callback.
     """
 
-    def __init__(self, clock: Clock, lock: AbstractContextManager[object]) -> None:
+    def __init__(
+        self, clock: Clock, lock: AbstractContextManager[object], *, after: Callable[[], None] | None = None
+    ) -> None:
         self._clock = clock
         self._lock = lock
+        self._after = after
         self._closed = False
 
     def now(self) -> datetime:
@@ -210,6 +215,8 @@ class GuardedClock:
             with self._lock:
                 if not self._closed:
                     callback()
+                    if self._after is not None:
+                        self._after()
 
         return self._clock.call_later(seconds, guarded, name=name)
 

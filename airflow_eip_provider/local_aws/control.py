@@ -51,6 +51,7 @@ class ControlApi:
             ("POST", "clock/advance"): self._advance,
             ("POST", "faults"): self._add_fault,
             ("DELETE", "faults"): self._clear_faults,
+            ("POST", "remember"): self._remember,
             ("POST", "steal"): self._steal,
             ("POST", "deny"): self._deny,
             ("POST", "clusters/fail-next"): self._fail_next_cluster,
@@ -185,6 +186,8 @@ class ControlApi:
 
     def _add_fault(self, request: Request) -> Answer:
         fields = _fields(request)
+        if "during" in fields:
+            raise ControlError(400, "planning a fault: 'during' is a function and for Python only")
         try:
             self._aws.faults.add(**fields)
         except (TypeError, ValueError) as error:
@@ -193,6 +196,10 @@ class ControlApi:
 
     def _clear_faults(self, _: Request) -> Answer:
         self._aws.faults.clear()
+        return {}
+
+    def _remember(self, _: Request) -> Answer:
+        self._aws.remember()
         return {}
 
     def _steal(self, request: Request) -> Answer:

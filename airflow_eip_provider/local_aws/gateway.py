@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -16,18 +19,24 @@ from airflow_eip_provider.local_aws.errors import AwsError
 from airflow_eip_provider.local_aws.faults import DENIAL_CODES, THROTTLE_CODES, Fault, Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
     from threading import RLock
 
     from _typeshed.wsgi import StartResponse
 
     from airflow_eip_provider.local_aws.calls import Environ
+    from airflow_eip_provider.local_aws.clock import Clock
     from airflow_eip_provider.local_aws.ec2.api import Ec2
     from airflow_eip_provider.local_aws.emr.api import Emr
     from airflow_eip_provider.local_aws.events import EventLog
     from airflow_eip_provider.local_aws.iam.permissions import Grant, Permissions
+    from airflow_eip_provider.local_aws.past import Past
 
 _NOT_FOUND = 404
+_POLL_SECONDS = 0.05
+# What reads from a copy that may lag; S3 and DynamoDB answer from the present.
+_EVENTUAL = frozenset({"ec2", "elasticmapreduce"})
 _LOGGED_IDS = {"JobFlowId", "StepIds", "associationId", "allocationId", "publicIp", "natGatewayId"}
 
 
@@ -35,6 +44,8 @@ class Services(Protocol):
     """What the gateway speaks for."""
 
     region: str
+    clock: Clock
+    past: Past
     emr: Emr
     events: EventLog
     faults: Faults
@@ -74,8 +85,13 @@ class Gateway:
             time.sleep(fault.seconds)
         if fault is not None and fault.kind == "reset":
             _cut(environ)
-        with self._services.lock:
-            response = self._answer(call, environ, fault)
+        if fault is not None and fault.kind == "hold":
+            response = self._answer_later(call, environ, fault)
+        else:
+            with self._services.lock:
+                response = self._answer(call, environ, fault)
+        if fault is not None and fault.kind == "hold_answer":
+            self._hold(fault, environ, lambda: None)
         if fault is not None and fault.kind == "lost_response":
             _cut(environ)
         if fault is not None and fault.kind == "silence":
@@ -89,6 +105,44 @@ class Gateway:
             self._services.events.append("fault", operation=call.operation, fault=fault.kind, code=fault.code)
         return fault
 
+    def _answer_later(self, call: Call, environ: Environ, fault: Fault) -> Response:
+        """Let a call take effect when it has been in flight for long enough."""
+        answers: list[Response] = []
+
+        def answer() -> None:
+            with self._services.lock:
+                answers.append(self._answer(call, environ, fault))
+
+        self._hold(fault, environ, answer)
+        return answers[0]
+
+    def _hold(self, fault: Fault, environ: Environ, then: Callable[[], None]) -> None:
+        """Do something after a fault's seconds, at exactly that moment of simulated time, and return when it is done.
+
+        :raises ConnectionAbortedError: When the local AWS is reset or stopped meanwhile.
+        """
+        done = threading.Event()
+        failures: list[Exception] = []
+
+        def act() -> None:
+            try:
+                then()
+            except Exception as error:
+                failures.append(error)
+            done.set()
+
+        timer = self._services.clock.call_later(fault.seconds, act, name=f"a held {fault.operation} goes on")
+        if fault.during is not None:
+            fault.during()
+        if fault.seconds <= 0 and not done.is_set():
+            timer.cancel()
+            act()
+        while not done.wait(_POLL_SECONDS):
+            if timer.cancelled:
+                _cut(environ)
+        if failures:
+            raise failures[0]
+
     def _answer(self, call: Call, environ: Environ, fault: Fault | None) -> Response:
         """Answer a call and log it; under the lock."""
         ids: dict[str, Any] = {}
@@ -96,7 +150,7 @@ class Gateway:
         try:
             granted = self._services.permissions.check(call)
             self._refuse(call, fault)
-            response, fields = self._dispatch(call, environ)
+            response, fields = self._dispatch_at(call, environ)
             if response.status_code == _NOT_FOUND and granted:
                 granted += self._services.permissions.check_missing(call)
             ids = {name: value for name, value in fields.items() if name in _LOGGED_IDS}
@@ -124,11 +178,32 @@ class Gateway:
         if self._services.faults.is_denied(call.operation):
             code, status = DENIAL_CODES.get(call.protocol, ("AccessDeniedException", 400))
             raise AwsError(code, f"You are not authorized to perform this operation: {call.operation}.", status=status)
-        if fault is not None and fault.kind == "throttle":
+        throttled = self._services.faults.is_throttled(call.operation, self._services.clock.now())
+        if throttled or (fault is not None and fault.kind == "throttle"):
             code, status = THROTTLE_CODES.get(call.service, ("ThrottlingException", 400))
             raise AwsError(code, "Rate exceeded", status=status)
         if fault is not None and fault.kind == "error":
             raise AwsError(fault.code, fault.message, status=fault.status)
+
+    def _dispatch_at(self, call: Call, environ: Environ) -> tuple[Response, dict[str, Any]]:
+        """Answer a call from the present, or from the past when a fault wants that."""
+        stale = self._services.faults.take_stale(call.operation) if call.service in _EVENTUAL else None
+        if stale is None:
+            return self._dispatch(call, environ)
+        self._services.events.append("fault", operation=call.operation, fault="stale", seconds=stale.seconds)
+        moment = self._services.clock.now() - timedelta(seconds=stale.seconds)
+        if stale.field is not None:
+            return self._answer_with_old_tags(call, moment)
+        with self._services.past.as_of(moment):
+            return self._dispatch(call, environ)
+
+    def _answer_with_old_tags(self, call: Call, moment: datetime) -> tuple[Response, dict[str, Any]]:
+        """Describe a cluster as it is, with the tags that it had; before it was there it had none."""
+        _, fields = self._answer_emr(call)
+        tags: list[Any] = []
+        with self._services.past.as_of(moment), contextlib.suppress(AwsError):
+            tags = self._answer_emr(call)[1]["Cluster"]["Tags"]
+        return _emr_response({"Cluster": {**fields["Cluster"], "Tags": tags}})
 
     def _dispatch(self, call: Call, environ: Environ) -> tuple[Response, dict[str, Any]]:
         if call.service == "elasticmapreduce":
@@ -140,8 +215,7 @@ class Gateway:
     def _answer_emr(self, call: Call) -> tuple[Response, dict[str, Any]]:
         if call.region != self._services.region:
             raise AwsError("NotSimulated", f"EMR is simulated in {self._services.region} only, not in {call.region}.")
-        fields = self._services.emr.answer(call.operation, call.params)
-        return Response(json.dumps(fields), content_type="application/x-amz-json-1.1"), fields
+        return _emr_response(self._services.emr.answer(call.operation, call.params))
 
     def _answer_ec2(self, call: Call, environ: Environ) -> tuple[Response, dict[str, Any]]:
         ec2 = self._services.ec2(call.region)
@@ -155,6 +229,10 @@ class Gateway:
 
     def _ask_moto(self, environ: Environ) -> Response:
         return Response.from_app(self._moto, environ, buffered=True)
+
+
+def _emr_response(fields: dict[str, Any]) -> tuple[Response, dict[str, Any]]:
+    return Response(json.dumps(fields), content_type="application/x-amz-json-1.1"), fields
 
 
 def _cut(environ: Environ) -> None:

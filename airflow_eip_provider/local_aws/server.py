@@ -28,9 +28,10 @@ from airflow_eip_provider.local_aws.faults import ClusterFault, Faults
 from airflow_eip_provider.local_aws.gateway import Gateway
 from airflow_eip_provider.local_aws.iam.permissions import Permissions
 from airflow_eip_provider.local_aws.outside import Caller, Outside
+from airflow_eip_provider.local_aws.past import Past
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from airflow_eip_provider.local_aws.azure_sql import AzureSqlServer
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.local_aws.saved import SavedState
 
 _POLL_SECONDS = 0.05
+_CHANGES = frozenset({"call", "cluster", "step", "instance", "address", "nat_gateway", "route"})
 
 
 class LocalAws:
@@ -79,6 +81,7 @@ class LocalAws:
         self.state_dir = state_dir
         self.events = EventLog(self.clock, path=state_dir / "events.jsonl" if state_dir else None)
         self.faults = Faults()
+        self.faults.on_stale.append(self.remember)
         self.permissions = Permissions(self)
         self._server: BaseWSGIServer = make_server(
             host,
@@ -94,7 +97,7 @@ class LocalAws:
         self.step_runner: StepRunner = runner or TimedStepRunner(self.clock)
         self.outside = Outside(runner=lambda: self.step_runner, locate=self._locate)
         self.azure_sql = azure_sql(self) if azure_sql else None
-        self.events.listeners.append(self._break_connections)
+        self.events.listeners += [self._break_connections, self._record]
         self._begin()
 
     @property
@@ -194,6 +197,11 @@ class LocalAws:
             ClusterFault(state=state, code=code, message=message, after_seconds=after_seconds)
         )
 
+    def remember(self) -> None:
+        """Remember from now on what the state of EC2 and EMR is, so that a stale read can be answered with it."""
+        with self.lock:
+            self.past.remember()
+
     def deny(self, operation: str) -> None:
         """Take away the permission to call an operation, dry runs included."""
         self.faults.deny(operation)
@@ -260,6 +268,17 @@ class LocalAws:
         with self.lock:
             return caller.instance_id is not None and self.ec2(self.region).public_ip(caller.instance_id) != caller.ip
 
+    def _record(self, event: Event) -> None:
+        """Take down for stale reads what an event has changed; steps end on threads of their own, without a call."""
+        if event["kind"] in _CHANGES:
+            with self.lock:
+                self.past.record()
+
+    def _parts(self) -> Iterator[Any]:
+        yield from self.emr.life.parts()
+        for ec2 in self._ec2.values():
+            yield from ec2.parts()
+
     def _save(self) -> None:
         """Save, while nobody changes anything."""
         if self._saved is None:
@@ -283,7 +302,8 @@ class LocalAws:
 
     def _begin(self) -> None:
         moto_api_backend.reset()
-        self._guarded = GuardedClock(self.clock, self.lock)
+        self.past = Past(self.clock, self._parts)
+        self._guarded = GuardedClock(self.clock, self.lock, after=self.past.record)
         self._ec2: dict[str, Ec2] = {}
         with self._saved.same_ids() if self._saved is not None else contextlib.nullcontext():
             home = self.ec2(self.region)

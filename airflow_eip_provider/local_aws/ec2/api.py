@@ -16,6 +16,8 @@ from airflow_eip_provider.local_aws.ec2.wire import tags_of
 from airflow_eip_provider.local_aws.errors import AwsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_eip_provider.local_aws.clock import Clock
     from airflow_eip_provider.local_aws.durations import Durations
     from airflow_eip_provider.local_aws.events import EventLog
@@ -52,6 +54,20 @@ class Ec2:
             "DeleteNatGateway": self.nat_gateways.delete,
             "DescribeNatGateways": self.nat_gateways.describe,
         }
+
+    def parts(self) -> Iterator[Any]:
+        """Yield every object whose attributes are EC2's state."""
+        yield self.backend
+        yield from self.backend.addresses
+        yield from self.backend.enis.values()
+        yield from self.backend.nat_gateways.values()
+        for table in self.backend.route_tables.values():
+            yield table
+            yield from table.routes
+        for instance in self.backend.all_instances():
+            yield instance
+            yield instance._state  # noqa: SLF001 - moto has no accessor
+            yield from instance.nics.values()
 
     def answer(self, operation: str, params: Params) -> Params | None:
         """Answer a call, or return None for moto to answer it.

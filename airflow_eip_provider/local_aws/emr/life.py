@@ -10,6 +10,8 @@ from airflow_eip_provider.local_aws.emr.cluster import ENDED, OPEN, READY, UNFIN
 from airflow_eip_provider.local_aws.emr.queue import StepQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_eip_provider.local_aws.clock import Clock
     from airflow_eip_provider.local_aws.durations import Durations
     from airflow_eip_provider.local_aws.ec2.api import Ec2
@@ -57,6 +59,16 @@ class ClusterLife:
             time_limit_seconds=durations.bootstrap_action_limit,
         )
         ec2.instances.on_terminated.append(self._user_ended)
+
+    def parts(self) -> Iterator[Any]:
+        """Yield every object whose attributes are EMR's state."""
+        yield self
+        for cluster in self.clusters:
+            yield cluster
+            yield from cluster.steps
+            for pool in cluster.pools:
+                yield pool
+                yield from pool.nodes
 
     @property
     def clusters(self) -> list[Cluster]:
