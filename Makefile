@@ -52,6 +52,7 @@ soak: $(STAMP)
 	@$(BIN)/python -m tests.soak $(ARGS)
 
 # 16 processes live 3,200 tenancies on one Elastic IP while calls fail and processes are killed; about 20 minutes.
+# ARGS=--queue for figures of the queue instead: many arrivals at once, a slow Airflow, long queues; some minutes.
 stress: $(STAMP)
 	@$(BIN)/python -m tests.stress $(ARGS)
 

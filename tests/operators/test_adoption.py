@@ -13,7 +13,7 @@ from tests.life import Task
 def lists_no_clusters(monkeypatch):
     """ListClusters lags behind."""
 
-    def nothing(_states, **_bounds):
+    def nothing(*_, **__):
         yield from ()
         return []
 

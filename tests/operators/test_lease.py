@@ -22,7 +22,7 @@ def waiting(entry: Any) -> str:
     return str(entry.speaker.name.split("/")[1])
 
 
-def test_an_uncontended_tenancy_costs_three_writes_and_a_read_a_task(
+def test_an_uncontended_tenancy_costs_three_writes_and_four_reads(
     clocked,
     create_operator,
     steps_operator,
@@ -39,7 +39,7 @@ def test_an_uncontended_tenancy_costs_three_writes_and_a_read_a_task(
     Task(terminate_operator(job_flow_id, **common)).run()
     calls = store_calls(clocked)
     assert sum(calls[name] for name in WRITES) == 3
-    assert sum(calls[name] for name in READS) == 3
+    assert sum(calls[name] for name in READS) == 4
     after = record()
     assert after.lease is None
     assert after.queue == ()

@@ -24,14 +24,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--time-scale", type=float, default=300.0, help="simulated seconds a real one (default: %(default)s)"
     )
+    parser.add_argument("--queue", action="store_true", help="only the figures of the queue, some minutes")
+    parser.add_argument("--runs", type=int, default=20, help="of each size, with --queue (default: %(default)s)")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, report, and return the exit code."""
     given = parse(arguments)
-    options = Options(**vars(given), kills=max(1, given.processes * given.tenancies // _RUNS_A_KILL))
     console = Console()
+    if given.queue:
+        return _show_queue(console, runs=given.runs)
+    size = {name: value for name, value in vars(given).items() if name not in {"queue", "runs"}}
+    options = Options(**size, kills=max(1, given.processes * given.tenancies // _RUNS_A_KILL))
     with tempfile.TemporaryDirectory(prefix="stress-") as folder:
         os.environ["AIRFLOW_HOME"] = folder
         from tests.stress.arena import Arena  # noqa: PLC0415 - Airflow reads its home when it is imported
@@ -41,6 +46,16 @@ def main(arguments: list[str] | None = None) -> int:
         outcome = Arena(options, Path(folder), say=console.step).run()
     lines, passed = report(outcome, options)
     console.lines("", *lines, "", "PASS" if passed else "FAIL")
+    return 0 if passed else 1
+
+
+def _show_queue(console: Console, *, runs: int) -> int:
+    with tempfile.TemporaryDirectory(prefix="stress-") as folder:
+        os.environ["AIRFLOW_HOME"] = folder
+        from tests.stress import queueing  # noqa: PLC0415 - Airflow reads its home when it is imported
+
+        passed = queueing.show(console, runs=runs)
+    console.lines("", "PASS" if passed else "FAIL")
     return 0 if passed else 1
 
 

@@ -108,7 +108,7 @@ def real(uri: str, client: Any, key: str, *, owners: int, at_a_time: int) -> Arr
     """
 
     def opened() -> tuple[Tenancy, _Counting]:
-        known: dict[str, Any] = {"ec2": _NoAws(), "emr": _NoAws()}
+        known: dict[str, Any] = {"ec2": NoAws(), "emr": NoAws()}
         tenancy = Tenancy(uri, allocation_id=key, client_for=lambda *_: client, check_alive=lambda: None, **known)
         counting = _Counting(tenancy.store)
         tenancy.store = counting  # type: ignore[assignment]
@@ -145,7 +145,7 @@ def _given_back(holder: Tenancy, me: Any) -> bool:
     return bool(getattr(handed, "record", None)) and closed and released
 
 
-class _NoAws:
+class NoAws:
     """EC2 and EMR that have one running instance and an address that nothing carries."""
 
     def describe_addresses(self, **_: Any) -> dict[str, Any]:
@@ -180,4 +180,10 @@ def _row(who: str, owners: int, at_a_time: int, found: Sequence[Arrived]) -> tup
     )
 
 
+def are_well(found: Sequence[tuple[str, ...]]) -> bool:
+    """Whether no hand-over was lost, nobody was left outside, and an owner wrote six times at most, on average."""
+    return all(row[2].startswith("0 of") and row[3] == "0" and float(row[4]) <= _MOST_WRITES for row in found)
+
+
+_MOST_WRITES = 6
 HEADER = ("store, rule", "owners", "hand-over lost", "left outside", "writes an owner", "most")

@@ -95,4 +95,11 @@ def rows(*, owners: int = 20, runs: int = 20) -> list[tuple[str, ...]]:
     return found
 
 
+def is_well(row: tuple[str, ...]) -> bool:
+    """Whether nobody was passed over more often than a window of 480 s, the third, allows."""
+    return int(row[3]) <= _MOST_PASSES
+
+
+# A task is resumed at most 300 s after a look at most 15 s after its turn: within 120 s x 2^2.
+_MOST_PASSES = 2
 HEADER = ("rule", "all in order", "passed over at all", "most often", "most places late")
