@@ -403,6 +403,15 @@ SCENARIOS = [
         net=by(TEARDOWN),
     ),
     Scenario(
+        name="execution_timeout_stepping_deferred",
+        phase="steps are deferred",
+        act=wait_for(stepping("deferred")),
+        dag={"step_seconds": 600, "execution_timeout": {"eip.steps": 15}},
+        tasks={"steps": FAILED, "terminate": SUCCESS},
+        steps=range(1, 3),
+        net=by(TEARDOWN),
+    ),
+    Scenario(
         name="execution_timeout_launching",
         phase="create is deferred",
         act=wait_for(launched),

@@ -1,4 +1,4 @@
-"""execution_timeout of a deferred task, which Airflow 3 does not apply: every wait ends with it, and is cleaned up after."""
+"""execution_timeout of a deferred task, which Airflow 3 does not apply: every wait ends with it."""
 
 from __future__ import annotations
 

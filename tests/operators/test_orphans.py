@@ -54,7 +54,8 @@ def test_a_cluster_that_shows_up_before_the_bind_is_ended_then(
 ):
     lists_late(90)
     retry = Task(create_operator(deferrable=deferrable), try_number=2)
-    assert live(emr) == [retry.run()]
+    job_flow_id = retry.run()
+    assert live(emr) == [job_flow_id]
     assert launches(clocked) == 2
 
 
@@ -72,7 +73,8 @@ def test_a_cluster_that_shows_up_after_the_bind_is_ended_by_the_teardown(
 def test_a_lost_answer_finds_a_cluster_that_shows_up_within_two_minutes(clocked, create_operator, lists_late, emr):
     lists_late(115)
     clocked.faults.add(operation="RunJobFlow", kind="lost_response")
-    assert live(emr) == [Task(create_operator()).run()]
+    job_flow_id = Task(create_operator()).run()
+    assert live(emr) == [job_flow_id]
     assert launches(clocked) == 1
 
 
