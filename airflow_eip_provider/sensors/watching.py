@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,11 +20,28 @@ from airflow_eip_provider.calls import is_expired, is_transient
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 _SHORTEST_DEFERRAL_SECONDS = 10
 _DEFERRAL_MARGIN = timedelta(minutes=2)
+
+
+@contextmanager
+def _permanent_errors_fail() -> Iterator[None]:
+    """
+    Let a permanent error fail the task, also with ``soft_fail``, of which Airflow makes a skip.
+
+    A wrong parameter is wrong every day, and a skipped task would hide it.
+    """
+    try:
+        yield
+    except AirflowSkipException as skip:
+        if isinstance(skip.__cause__, AirflowFailException):
+            raise skip.__cause__ from skip.__cause__.__cause__
+        raise
 
 
 class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
@@ -55,7 +73,8 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
     def execute(self, context: Context) -> Any:
         """Look once, then wait in the way that was chosen; the same result either way."""
         if not self.deferrable:
-            self._poke_until_decided(context)
+            with _permanent_errors_fail():
+                super().execute(context)
         elif not self.poke(context):
             self.defer(
                 trigger=self.trigger(
@@ -72,20 +91,6 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         """For how long it waits in the triggerer: Airflow 3 does not apply ``execution_timeout`` there."""
         capped = execution_seconds(self)
         return float(self.timeout) if capped is None else min(float(self.timeout), capped)
-
-    def _poke_until_decided(self, context: Context) -> None:
-        """
-        Wait in the worker.
-
-        :raises AirflowFailException: also with ``soft_fail``, of which Airflow makes a skip: a wrong parameter is wrong
-            every day, and a skipped task would hide it. Deferred, it fails as well.
-        """
-        try:
-            super().execute(context)
-        except AirflowSkipException as skip:
-            if self.soft_fail and isinstance(skip.__cause__, AirflowFailException):
-                raise skip.__cause__ from skip.__cause__.__cause__
-            raise
 
     def poke(self, context: Context) -> bool:
         """
@@ -113,6 +118,11 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
             self.log.warning("The credentials have expired, reading them anew: %s", error)
         self.__dict__.pop("hook", None)  # the stock mixin keeps one
         return self.look()
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral."""
+        with _permanent_errors_fail():
+            return super().resume_execution(next_method, next_kwargs, context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Judge what the triggerer saw."""

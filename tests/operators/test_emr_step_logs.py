@@ -48,6 +48,8 @@ def tail(s3: Any, clocked: Any) -> Callable[..., dict[str, list[str]]]:
         (gzip.compress("naïve \N{SNOWMAN}\n".encode()), "naïve \N{SNOWMAN}", None),
         (gzip.compress(b"\xff\xfe not UTF-8"), "\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER} not UTF-8", None),
     ],
+    # named, because gzip writes the time into its header, and every process of a test run must see the same names
+    ids=["whole", "two parts", "cut", "damaged", "plain", "plain with CRLF", "not ASCII", "not UTF-8"],
 )
 def test_what_can_be_read_is_shown(tail, body, last, reason):
     shown = tail(stdout=body, stderr=gzip.compress(b""))["stdout"]
@@ -58,7 +60,7 @@ def test_what_can_be_read_is_shown(tail, body, last, reason):
         assert shown[-1].startswith(f"(s3://logs/emr/j-1/steps/s-1/stdout.gz cannot be read to its end: {reason}")
 
 
-@pytest.mark.parametrize("empty", [b"", gzip.compress(b"")])
+@pytest.mark.parametrize("empty", [b"", gzip.compress(b"")], ids=["plain", "compressed"])
 def test_the_controller_log_is_shown_when_the_streams_are_empty(tail, empty):
     controller = gzip.compress(b"INFO startExec\nERROR no such file\n")
     assert tail(stdout=empty, stderr=empty, controller=controller) == {

@@ -60,15 +60,20 @@ class Instances:
             region_name=self._backend.region_name,
             subnet_id=subnet_id,
             associate_public_ip=None,
-            tags={"instance": tags},
+            tags={"instance": {}},
         )
         instance = reservation.instances[0]
+        self.tag(instance, tags)
         self.tidy(instance)
         self._enter(instance, "pending")
         self._clock.call_later(
             self._durations.instance_boot, lambda: self._booted(instance), name=f"{instance.id} runs"
         )
         return instance
+
+    def tag(self, instance: Any, tags: dict[str, str]) -> None:
+        """Tag an instance for a service that has checked their number; AWS's own do not count, in moto they do."""
+        self._backend.tags[instance.id].update(tags)
 
     def shut_down(self, instances: Iterable[Any]) -> None:
         """End instances; each is terminated after ``Durations.instance_shutdown``."""

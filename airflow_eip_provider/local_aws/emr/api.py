@@ -209,7 +209,7 @@ class Emr:
         cluster.tags.update(tags)
         for node in cluster.nodes():
             if node.instance is not None:
-                node.instance.add_tags(tags)
+                self._instances.tag(node.instance, tags)
         return {}
 
     def remove_tags(self, params: Params) -> Params:
