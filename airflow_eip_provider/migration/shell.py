@@ -18,7 +18,22 @@ _SET_OPTIONS = re.compile(r"set( [-+][eEuxvo]+| pipefail| errexit| errtrace| nou
 # What may stand behind it. A part of a create-cluster command whose line has lost its backslash is none of these.
 _MAY_FOLLOW = _MAY_COME_BEFORE | {
     *("airflow-eip", "aws", "awk", "cat", "cut", "date", "exit", "false", "grep", "head", "jq", "less", "logger"),
-    *("more", "python", "python3", "read", "return", "sed", "set", "sort", "tail", "tee", "tr", "uniq", "wait", "xargs"),
+    *(
+        "more",
+        "python",
+        "python3",
+        "read",
+        "return",
+        "sed",
+        "set",
+        "sort",
+        "tail",
+        "tee",
+        "tr",
+        "uniq",
+        "wait",
+        "xargs",
+    ),
 }
 _LEAVE_OUT_OR_QUOTE = "leave it out, or put it in single quotes if it is part of a value"
 
@@ -128,7 +143,8 @@ class _Reader:
         if token.kind == "operator" and token.text in {"(", ")", ";;"}:
             problem = f"'{token.text}' is an operator of the shell"
             raise self.lexer.error(token.start, problem, _LEAVE_OUT_OR_QUOTE)
-        if self._keep(current) or (current.before is not None and current.before.kind == "captured"):
+        after_capture = current.before is not None and current.before.kind == "captured"
+        if self._keep(current) or after_capture or token.kind == "captured":
             return _Statement(token)
         if token.kind == "newline":
             return current

@@ -24,7 +24,24 @@ aws() { printf '%s\\0' "$#" "$@" >&9; }
 PIECES = [
     *("a", "x=y", "--name", "Args=[a,b]", "5", "$", "#", "!", "=", "~", ":", "é", "\u00a0", "%", "^", "@", "."),
     *("{", "}", "{a,b}", "{1..3}", "[ab]", "*", "?", ",", "..", "'", '"', "'a b'", '"a b"', "'{a,b}'", '"$"', "''"),
-    *("\\", "\\\n", "\\\n  ", "\\ \n", "\\ ", "\\\\", "\\'", '\\"', "\\$", "\n", "\n\n", " # c\n", " #c", "\t", " ", "  "),
+    *(
+        "\\",
+        "\\\n",
+        "\\\n  ",
+        "\\ \n",
+        "\\ ",
+        "\\\\",
+        "\\'",
+        '\\"',
+        "\\$",
+        "\n",
+        "\n\n",
+        " # c\n",
+        " #c",
+        "\t",
+        " ",
+        "  ",
+    ),
     *("$x", "${x}", "$(x)", "`", "`x`", "$'a\\tb'", '$"a"', "<KEY>", "<", ">", ">o", " >o", " 2>o", "2>&1", "&>o"),
     *("|", " | tee o", " || exit 1", "; exit", ";", "&", "&&", "(", ")", "<<E", "\r\n", "\\\r\n", "\r", "id=$(aws "),
 ]
@@ -34,7 +51,12 @@ TEXTS = st.lists(st.sampled_from(PIECES) | st.text("ab 'é\\\"\n{},", max_size=4
 def words_of_shell(shell: str, text: str, directory: Path) -> list[list[str]]:
     """Return the words of each time that a shell runs "aws"."""
     done = subprocess.run(
-        [str(shutil.which(shell)), "-c", SCRIPT + text], cwd=directory, env={"PATH": ""}, capture_output=True, check=False, timeout=60
+        [str(shutil.which(shell)), "-c", SCRIPT + text],
+        cwd=directory,
+        env={"PATH": ""},
+        capture_output=True,
+        check=False,
+        timeout=60,
     )
     words = done.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
     calls = []
