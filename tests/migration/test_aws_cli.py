@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(find_spec("awscli") is None, reason="the extra import is not installed")
 
+HALF_A_PAIR = r"""'[{"Classification":"x","Properties":{"x":"\ud800"}}]'"""
 CONFIG = """\
 [default]
 region = eu-central-1
@@ -164,11 +165,7 @@ def test_region_is_the_commands_or_that_of_the_environment(monkeypatch: pytest.M
         (f"{START} {ALONE} --endpoint-url local", ["--endpoint-url", "local"]),
         (f"{START} {ALONE} --name {'x' * 200_000}", ["too long", "put the longest value into a file"]),
         (f"{START} {ALONE} --name '\ud800'", ["a word of it is no text", "correct the command"]),
-        (
-            f"{START} {ALONE} --additional-info x --configurations "
-            """'[{"Classification":"x","Properties":{"x":"\\ud800"}}]'""",
-            ["half a surrogate pair"],
-        ),
+        (f"{START} {ALONE} --configurations {HALF_A_PAIR}", ["half a surrogate pair"]),
     ],
 )
 def test_what_cannot_be_imported_is_refused_by_name(command: str, names: list[str], local_aws: LocalAws) -> None:

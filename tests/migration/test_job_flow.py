@@ -79,7 +79,7 @@ def test_association_is_known_by_the_script_that_run_if_runs(script: str, argume
 
 def test_script_that_two_actions_run_in_their_arguments_is_refused() -> None:
     given = request(BootstrapActions=[action("s3://b/run-if", "x", "s3://b/a.sh"), action("s3://b/a.sh")])
-    with pytest.raises(UsageError, match="several bootstrap actions have that file name: s3://b/a.sh, s3://b/run-if"):
+    with pytest.raises(UsageError, match=r"several bootstrap actions have that file name: s3://b/a\.sh, s3://b/run-if"):
         without_association(given, scripts={"a.sh": ASSOCIATING_SCRIPT})
 
 
