@@ -33,6 +33,11 @@ _WHY_IGNORED = {
     "--profile": "credentials are those of the connection in Airflow",
     "--endpoint-url": _HOW_TO_CONNECT,
     "--ca-bundle": _HOW_TO_CONNECT,
+    "--no-verify-ssl": _HOW_TO_CONNECT,
+    "--no-sign-request": _HOW_TO_CONNECT,
+    "--cli-read-timeout": _HOW_TO_CONNECT,
+    "--cli-connect-timeout": _HOW_TO_CONNECT,
+    "--cli-binary-format": "it says how the AWS CLI reads binary values, and create-cluster has none",
 }
 _FOR_A_DAG = ("parameters", "allocation_id", "dag_id", "schedule")
 

@@ -143,7 +143,8 @@ class _Reader:
         if token.kind == "operator" and token.text in {"(", ")", ";;"}:
             problem = f"'{token.text}' is an operator of the shell"
             raise self.lexer.error(token.start, problem, _LEAVE_OUT_OR_QUOTE)
-        if self._keep(current) or (current.before is not None and current.before.kind == "captured"):
+        after_capture = current.before is not None and current.before.kind == "captured"
+        if self._keep(current) or after_capture or token.kind == "captured":
             return _Statement(token)
         if token.kind == "newline":
             return current

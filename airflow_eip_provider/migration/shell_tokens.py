@@ -197,8 +197,8 @@ class Lexer:
         if found.lstrip("0123456789").startswith("<<") and not found.endswith("<<<"):
             problem, remedy = "a here-document follows '<<'", "save its text to a file, and name that with file://"
             raise self.error(self.at, problem, remedy)
-        if found.endswith("("):
-            raise self.error(self.at, f"'{found}' starts a subshell or a process substitution", _QUOTE_IT)
+        if kind == "redirection" and found.endswith("("):
+            raise self.error(self.at, f"'{found}' starts a process substitution", _QUOTE_IT)
         return Token(kind, found, self.at, self.at + len(found))
 
     def _finished(self) -> Iterator[Token]:

@@ -26,6 +26,7 @@ from tests.migration.commands import (
     SIGNALS,
     START,
     SUBNET,
+    Command,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(find_spec("awscli") is None, reason="the extra import is not installed")
 
+LEAST = (
+    "aws emr create-cluster --name Daily --release-label emr-7.5.0 --use-default-roles --instance-type m5.xlarge "
+    "--region eu-west-1"
+)
 PARSE = """
 import json, sys
 try:
@@ -189,6 +194,123 @@ def test_dag_runs_and_sends_what_the_command_did(
     assert [request["AllocationId"] for request in associated if "DryRun" not in request] == [allocation_id]
     assert emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Status"]["State"] in {"TERMINATING", "TERMINATED"}
     assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]
+
+
+# Scripts as they are found, with the request's part that shows how they are read.
+CASES = {
+    "redirection": (
+        "aws emr create-cluster --name Daily --release-label emr-7.5.0 --use-default-roles \\\n"
+        "  --instance-type m5.xlarge --instance-count 1 --region eu-west-1 \\\n"
+        "  --tags Owner=team Purpose=etl > cluster.json\n",
+        {"Tags": [{"Key": "Owner", "Value": "team"}, {"Key": "Purpose", "Value": "etl"}]},
+        "line 3: '> cluster.json' is left out",
+    ),
+    "semicolon": (
+        "aws emr create-cluster --name Daily --use-default-roles --instance-type m5.xlarge \\\n"
+        "  --region eu-west-1 --release-label emr-7.5.0;\n",
+        {"ReleaseLabel": "emr-7.5.0"},
+        "line 2: ';' is left out",
+    ),
+    "pipe": (f"{LEAST} \\\n  | tee id.json\n", {"Name": "Daily"}, "line 2: '| tee id.json' is left out"),
+    "captured": (
+        f"#!/bin/bash\nid=$({LEAST} --query ClusterId --output text)\n",
+        {"Name": "Daily"},
+        "line 2: 'id=$(' is left out",
+    ),
+    "captured, sibling": (
+        f'readonly id="$({LEAST} --query ClusterId \\\n --output text)"\necho "$id"\n',
+        {"Name": "Daily"},
+        "line 3: 'echo \"$id\"' is left out",
+    ),
+    "version 2": (
+        LEAST.replace("aws emr", "aws --no-cli-pager emr"),
+        {"Name": "Daily"},
+        "--no-cli-pager: not part of it; it says what the AWS CLI prints",
+    ),
+    "version 2, sibling": (
+        f"{LEAST} --output yaml --cli-binary-format raw-in-base64-out --no-cli-auto-prompt",
+        {"Name": "Daily"},
+        "--cli-binary-format: not part of it; it says how the AWS CLI reads binary values",
+    ),
+    "version 1, siblings": (
+        f"{LEAST} --no-verify-ssl --cli-read-timeout 10",
+        {"Name": "Daily"},
+        "--no-verify-ssl: not part of it; where to, and how, is said by the connection in Airflow",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_scripts_as_they_are_found_are_read(case: str, imported: Any) -> None:
+    text, part, said = CASES[case]
+    status, out, err = imported("--file", "launch.sh", command=Command(text))
+    assert status == 0, err
+    request = json.loads(out)
+    assert {name: request[name] for name in part} == part
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            f"{START} --name Daily \\\n  --instance-groups {ALONE.split()[1]}\nInstanceGroupType=CORE,InstanceCount=2 \\\n"
+            "  --ec2-attributes KeyName=ops\n",
+            "line 3: the command ends with line 2, and 'InstanceGroupType=CORE,InstanceCount=2 \\ --ec2-attributes KeyN…' "
+            "would be a command of its own; end line 2 with a backslash",
+        ),
+        (
+            f"{LEAST} \\\n  --configurations https://s3.eu-west-1.amazonaws.com/bucket/spark.json\n",
+            "download it (curl --remote-name 'https://s3.eu-west-1.amazonaws.com/bucket/spark.json'), and give the file",
+        ),
+        (
+            "aws emr create-cluster --cli-input-json file://cluster.json --region eu-west-1\n",
+            "create-cluster has no --cli-input-json, in no version of the AWS CLI; write options, or, if you have "
+            "RunJobFlow's parameters as JSON, use them as job_flow_overrides",
+        ),
+        (
+            f"{LEAST} ^\r\n  --tags Owner=team ^\r\n  --use-default-roles\r\n",
+            "line 1: it ends with ^, with which cmd.exe continues a line; end each line with a backslash (\\) instead",
+        ),
+        (
+            f"{LEAST} `\n  --tags Owner=team `\n  --use-default-roles\n",
+            "line 1: it ends with `, with which PowerShell continues a line; end each line with a backslash (\\) instead",
+        ),
+        (
+            LEAST.replace("Daily", "$'Daily\\tjob'"),
+            "line 1: a shell would translate $'Daily\\tjob'; write its text in single quotes",
+        ),
+        (
+            f"{LEAST} --ec2-attributes KeyName=<YOUR_KEY>",
+            "line 1: <YOUR_KEY> is a placeholder; write your value in its place, without < and >",
+        ),
+        (f"{LEAST} \\\n --log-uri s3://$BUCKET/l", "line 2: a shell would put a value in for $BUCKET; write the value"),
+    ],
+)
+def test_scripts_that_are_refused_are_told_what_to_change(text: str, said: str, imported: Any) -> None:
+    status, out, err = imported("--file", "launch.sh", command=Command(text))
+    assert (status, out) == (2, "")
+    assert said in err
+
+
+def test_script_that_run_if_runs_shows_that_the_action_associates(imported: Any, tmp_path: Path) -> None:
+    (tmp_path / "address.sh").write_text(
+        '#!/bin/bash\naws ec2 associate-address --instance-id "$1" --allocation-id "$2"\n'
+    )
+    run_if = "Name=Address,Path=s3://elasticmapreduce/bootstrap-actions/run-if"
+    given = f'{run_if},Args=["instance.isMaster=true",s3://bucket/address.sh]'
+    command = Command(f"{LEAST} \\\n  --bootstrap-actions {given}\n")
+
+    _, out, err = imported("--file", "launch.sh", "--script", "address.sh", command=command)
+    assert "BootstrapActions" not in json.loads(out)
+    assert "is left out: its script names associate-address" in err
+
+    _, out, err = imported("--file", "launch.sh", command=command)
+    assert json.loads(out)["BootstrapActions"][0]["ScriptBootstrapAction"] == {
+        "Path": "s3://elasticmapreduce/bootstrap-actions/run-if",
+        "Args": ["instance.isMaster=true", "s3://bucket/address.sh"],
+    }
+    assert "bootstrap action 'Address' (s3://elasticmapreduce/bootstrap-actions/run-if) stays" in err
 
 
 def test_passwords_are_not_written_into_the_dag(imported: Any) -> None:

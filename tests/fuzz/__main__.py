@@ -28,11 +28,11 @@ def main() -> int:
     while rounds == 0 or time.monotonic() < end:
         seed = random.SystemRandom().randrange(2**32)
         rounds += 1
-        print(f"round {rounds}, --hypothesis-seed {seed}", flush=True)
+        print(f"round {rounds}, --hypothesis-seed {seed}", flush=True)  # noqa: T201
         arguments = ["--quiet", "--hypothesis-profile=long", f"--hypothesis-seed={seed}", *others]
         if status := pytest.main([str(Path(__file__).parent), *arguments]):
             return int(status)
-    print(f"{rounds} rounds, nothing found")
+    print(f"{rounds} rounds, nothing found")  # noqa: T201
     return 0
 
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from airflow_eip_provider.migration.aws_cli import refusal
@@ -66,6 +66,8 @@ def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsCli]:
     cli.close()
 
 
+# A command takes a tenth of a second, and each is read twice.
+@settings(max_examples=max(20, settings.default.max_examples // 10))
 @given(words=commands(), of_version_2=st.lists(st.sampled_from(OF_VERSION_2), max_size=2))
 def test_what_is_sent_is_what_the_aws_cli_sends_and_what_it_refuses_is_refused(
     words: list[str], of_version_2: list[list[str]], aws_cli: AwsCli

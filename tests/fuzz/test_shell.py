@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -67,6 +68,16 @@ def words_of_shell(shell: str, text: str, directory: Path) -> list[list[str]]:
     return calls
 
 
+def read(text: str) -> list[str] | None:
+    """Return the words of a command; nothing when it is refused, as it must be: with a line and a remedy."""
+    try:
+        return read_command(text).arguments
+    except UsageError as error:
+        if not re.match(r"line \d+: ", error.problem) or not error.remedy:
+            raise
+        return None
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("folder")
@@ -87,22 +98,16 @@ def test_words_are_those_that_shells_give_or_the_command_is_refused(
     monkeypatch.chdir(folder)
     for prefix, suffix in (("aws ", ""), ("id=$(aws ", ")")):
         command = f"{prefix}{text}{suffix}"
-        try:
-            ours = read_command(command)
-        except UsageError as error:
-            event("refused")
-            assert "line " in error.problem
+        ours = read(command)
+        event("refused" if ours is None else "read")
+        if ours is None:
             continue
-        event("read")
         unix = command.replace("\r\n", "\n")  # what was saved on Windows is read as if it was not
         expected = [words_of_shell(shell, unix, folder) for shell in ("bash", "dash")]
-        assert [calls[:1] for calls in expected if calls] == [[ours.arguments[1:]]] * len([c for c in expected if c])
+        assert [calls[:1] for calls in expected if calls] == [[ours[1:]]] * len([c for c in expected if c])
         assert expected[0] or ">" in command, "bash runs no command"  # it does not when a file cannot be written
 
 
 @given(text=st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
-        read_command(text)
-    except UsageError as error:
-        assert error.remedy
+    read(text)

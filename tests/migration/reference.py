@@ -9,6 +9,7 @@ Run as a file: for each line with a list of words (JSON) on standard input, one 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -71,6 +72,17 @@ def ours(arguments: list[str]) -> dict[str, Any]:
     return {"status": status, "request": request, "said": said.getvalue()}
 
 
+def parse_models_once() -> None:
+    """Keep what botocore reads of its models: each command has a session of its own."""
+    import awscli.clidriver  # noqa: PLC0415, F401 - it puts its own botocore in place
+    from botocore.loaders import JSONFileLoader, Loader  # noqa: PLC0415
+
+    parse = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
+    JSONFileLoader.load_file = lambda _, path: parse(path)
+    services = functools.cache(functools.partial(Loader.list_available_services, Loader()))
+    Loader.list_available_services = lambda _, type_name: services(type_name)
+
+
 class AwsCli:
     """That process, from a test."""
 
@@ -97,6 +109,7 @@ class AwsCli:
 
 if __name__ == "__main__":
     socket.getaddrinfo = refuse_network  # type: ignore[assignment]
+    parse_models_once()
     commands, answers = sys.stdin, os.fdopen(os.dup(1), "w")
     for line in commands:
         kind, words = json.loads(line)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(find_spec("awscli") is None, reason="the extra import is not installed")
 
+HALF_A_PAIR = r"""'[{"Classification":"x","Properties":{"x":"\ud800"}}]'"""
 CONFIG = """\
 [default]
 region = eu-central-1
@@ -120,8 +121,11 @@ def test_region_is_the_commands_or_that_of_the_environment(monkeypatch: pytest.M
         ("emr create-cluster", ["it starts with 'emr'"]),
         (
             "set -e\naws emr create-cluster",
-            ["it starts with 'set'", "whole and alone: nothing before it, such as set, export"],
+            ["the AWS CLI refuses it", "--instance-groups"],
         ),
+        ("set -n\naws emr create-cluster", ["line 1: 'set -n' stands before the command", "such as cd, export"]),
+        ("$ aws emr create-cluster", ["it starts with '$'", "or the prompt of a shell"]),
+        ("sudo aws emr create-cluster", ["it starts with 'sudo'", "nothing before it, such as sudo"]),
         ("AWS_PROFILE=x aws emr create-cluster", ["it starts with 'AWS_PROFILE=x'", "NAME=value"]),
         (f"{START} {ALONE} --steps file://none.json", ["none.json", "run it in the folder that the command is run in"]),
         (f"{START} {ALONE} ' '", ["(among its words: ' ')"]),
@@ -144,7 +148,24 @@ def test_region_is_the_commands_or_that_of_the_environment(monkeypatch: pytest.M
         (f"{START} {ALONE} --step-concurrency-level many", ["--step-concurrency-level", "many"]),
         (f"{START} {ALONE} --kerberos-attributes Realm=R", ["KdcAdminPassword"]),
         (f"{START} {ALONE} --steps Type=PRESTO,Args=[a]", ["presto"]),
-        (f"{START} {ALONE} --configurations https://example.com/c.json", ["--configurations", "example.com"]),
+        (
+            f"{START} {ALONE} --configurations https://example.com/c.json",
+            ["--configurations", "download it (curl --remote-name 'https://example.com/c.json')", "file://NAME"],
+        ),
+        (f"{START} {ALONE} --log-uri https://b.example.com/l", ["--log-uri", "write it as s3://BUCKET/PREFIX/"]),
+        (f"{START} {ALONE} --no-such file://x.json", ["--no-such", "leave out what it does not know"]),
+        (f"{START} {ALONE} --configurations '{{a'", ["--configurations", "correct the JSON"]),
+        (f"{START} {ALONE} --ec2-attributes file://.", ["--ec2-attributes", "name a file that can be read"]),
+        (f"{START} --cli-input-json file://cluster.json", ["create-cluster has no --cli-input-json", "job_flow_over"]),
+        (f"{START} --cli-input-json '{{}}'", ["create-cluster has no --cli-input-json", "there is nothing to import"]),
+        (f"{START} {ALONE} --generate-cli-skeleton", ["create-cluster has no --generate-cli-skeleton"]),
+        (f"{START} {ALONE} --output xml", ["--output", "yaml-stream"]),
+        (f"{START} {ALONE} --query a[", ["--query", "a["]),
+        (f"{START} {ALONE} --cli-binary-format hex", ["--cli-binary-format", "raw-in-base64-out"]),
+        (f"{START} {ALONE} --endpoint-url local", ["--endpoint-url", "local"]),
+        (f"{START} {ALONE} --name {'x' * 200_000}", ["too long", "put the longest value into a file"]),
+        (f"{START} {ALONE} --name '\ud800'", ["a word of it is no text", "correct the command"]),
+        (f"{START} {ALONE} --configurations {HALF_A_PAIR}", ["half a surrogate pair"]),
     ],
 )
 def test_what_cannot_be_imported_is_refused_by_name(command: str, names: list[str], local_aws: LocalAws) -> None:
@@ -154,6 +175,44 @@ def test_what_cannot_be_imported_is_refused_by_name(command: str, names: list[st
     assert [name for name in names if name not in str(refusal.value)] == []
     assert "Traceback" not in str(refusal.value)
     assert local_aws.events.calls() == []
+
+
+def test_remedy_for_a_file_is_that_of_its_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "latin.json").write_bytes(b'["\xe9"]')
+    (tmp_path / "cut.json").write_text("[{")
+    (tmp_path / "other.json").write_text('[{"Nope": 1}]')
+    refused = {}
+    for name in ("latin", "cut", "other", "none"):
+        with pytest.raises(UsageError) as refusal:
+            run_job_flow_of(arguments_of(f"{START} {ALONE} --bootstrap-actions file://{name}.json"))
+        refused[name] = refusal.value.remedy
+    assert refused["latin"].startswith("save that file in UTF-8")
+    assert refused["cut"].startswith("correct the JSON")
+    assert refused["other"] == "correct the command"
+    assert refused["none"].startswith("run it in the folder that the command is run in")
+
+
+@pytest.mark.parametrize(
+    ("options", "ignored"),
+    [
+        ("--no-cli-pager", ["--no-cli-pager"]),
+        ("--output yaml --cli-binary-format raw-in-base64-out", ["--cli-binary-format", "--output"]),
+        ("--output yaml-stream --cli-error-format=json", ["--cli-error-format", "--output"]),
+        ("--no-cli-auto-prompt --no-verify-ssl", ["--no-cli-auto-prompt", "--no-verify-ssl"]),
+        ("--color off --cli-read-timeout 0 --no-paginate", ["--cli-read-timeout", "--color", "--no-paginate"]),
+    ],
+)
+def test_options_that_change_nothing_are_named_wherever_they_stand(options: str, ignored: list[str]) -> None:
+    without = run_job_flow_of([*START.split(), *ALONE.split()])
+    name, *subcommand = START.split()
+    for command in (
+        [name, *options.split(), *subcommand, *ALONE.split()],
+        [*START.split(), *ALONE.split(), *options.split()],
+    ):
+        captured = run_job_flow_of(command)
+        assert sorted(captured.ignored) == ignored
+        assert captured.request == without.request
 
 
 def test_python_without_the_aws_cli_is_told_what_to_install(tmp_path: Path) -> None:

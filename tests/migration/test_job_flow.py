@@ -54,6 +54,36 @@ def test_association_is_known_by_the_text_of_its_script() -> None:
 
 
 @pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("address.sh", ["instance.isMaster=true", "s3://b/address.sh"]),
+        ("address.sh", ["instance.isMaster=true", "aws s3 cp s3://b/address.sh . && bash ./address.sh"]),
+        ("run-if", ["instance.isMaster=true", "s3://b/other.sh"]),
+        ("address.sh", ["--then", "'s3://b/address.sh'"]),
+    ],
+)
+def test_association_is_known_by_the_script_that_run_if_runs(script: str, arguments: list[str]) -> None:
+    run_if = action("s3://elasticmapreduce/bootstrap-actions/run-if", *arguments, name="Address")
+    packages = action("s3://b/install.sh", "pytds", name="Packages")
+
+    imported = without_association(
+        request(BootstrapActions=[run_if, packages]), scripts={script: 'aws ec2 associate-address --instance-id "$1"'}
+    )
+
+    assert imported.overrides["BootstrapActions"] == [packages]
+    assert (
+        "bootstrap action 'Address' (s3://elasticmapreduce/bootstrap-actions/run-if) is left out" in imported.notes[0]
+    )
+    assert "its script names associate-address" in imported.notes[0]
+
+
+def test_script_that_two_actions_run_in_their_arguments_is_refused() -> None:
+    given = request(BootstrapActions=[action("s3://b/run-if", "x", "s3://b/a.sh"), action("s3://b/a.sh")])
+    with pytest.raises(UsageError, match=r"several bootstrap actions have that file name: s3://b/a\.sh, s3://b/run-if"):
+        without_association(given, scripts={"a.sh": ASSOCIATING_SCRIPT})
+
+
+@pytest.mark.parametrize(
     ("paths", "said"),
     [
         ([], "no bootstrap action has that file name; their paths are: none; leave it out"),
