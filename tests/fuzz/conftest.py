@@ -1,0 +1,14 @@
+"""How long generated input is tried: profile "short" by default, "long" with ``--hypothesis-profile long``."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "short",
+    deadline=None,  # a noisy machine is not an error
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("long", settings.get_profile("short"), max_examples=2_000)
+if settings.get_current_profile_name() == "default":
+    settings.load_profile("short")
