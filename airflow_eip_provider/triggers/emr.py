@@ -158,8 +158,8 @@ def read_fenced_steps(*, allocation_id: str, egress: Egress, job_flow_id: str, s
     Judge steps and the binding that they need, in one look.
 
     The address is read before the steps: a step that is active after the address was seen elsewhere has outlived its
-    fence, whereas a step that ended first and an address that was freed then are the normal end. One look alone does not
-    prove that the address left: see :class:`~airflow_eip_provider.triggers.second_look.SecondLook`.
+    fence, whereas a step that ended first and an address that was freed then are the normal end. One look alone proves
+    no loss: see :class:`~airflow_eip_provider.triggers.second_look.SecondLook`.
     """
     address = yield from read_address(allocation_id)
     on_cluster = address is not None and address.association_id == egress.association_id

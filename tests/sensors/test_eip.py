@@ -81,3 +81,77 @@ def test_an_unknown_address_fails_naming_it(clocked, deferrable):
 def test_an_unknown_expectation_is_refused(clocked, allocation_id):
     with pytest.raises(AirflowFailException, match="'associated' or 'free'"):
         Task(sensor(allocation_id, expect="somewhere")).run()
+
+
+@pytest.fixture
+def cluster(emr: Any, clocked: Any) -> str:
+    instances = {"MasterInstanceType": "m5.xlarge", "InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True}
+    job_flow_id = str(emr.run_job_flow(Name="x", Instances=instances)["JobFlowId"])
+    clocked.clock.advance(600)
+    return job_flow_id
+
+
+@pytest.mark.parametrize("where", ["elsewhere", "free"])
+def test_a_binding_that_was_made_before_and_is_gone_fails_the_sensor_naming_the_place(
+    clocked, allocation_id, instance_id, cluster, deferrable, ec2, where
+):
+    if where == "elsewhere":
+        ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface_of(ec2, instance_id))
+    expected = f"instance '{instance_id}'" if where == "elsewhere" else "is now not associated"
+    start = clocked.clock.now()
+    with pytest.raises(AirflowFailException, match=expected):
+        Task(sensor(allocation_id, job_flow_id=cluster, was_bound=True, deferrable=deferrable)).run()
+    assert 60 <= (clocked.clock.now() - start).total_seconds() <= 120
+
+
+def test_a_binding_that_ec2_shows_late_is_no_failure(clocked, allocation_id, cluster, deferrable, emr, ec2):
+    found = emr.list_instances(ClusterId=cluster, InstanceGroupTypes=["MASTER"])["Instances"][0]["Ec2InstanceId"]
+
+    def show() -> None:
+        ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface_of(ec2, found))
+
+    clocked.clock.call_later(50, show, name="EC2 shows the binding")
+    task = Task(sensor(allocation_id, job_flow_id=cluster, was_bound=True, deferrable=deferrable))
+    assert task.run()["instance_id"] == found
+
+
+def test_a_sensor_of_a_binding_to_come_waits_while_another_has_the_address(
+    clocked, allocation_id, instance_id, cluster, deferrable, ec2
+):
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface_of(ec2, instance_id))
+    with pytest.raises(AirflowSensorTimeout):
+        Task(sensor(allocation_id, job_flow_id=cluster, timeout=300, deferrable=deferrable)).run()
+
+
+def test_a_new_cluster_that_emr_does_not_know_everywhere_yet_is_no_failure(clocked, allocation_id, deferrable, cluster):
+    unknown = {"code": "InvalidRequestException", "message": "Cluster id is not valid.", "status": 400}
+    clocked.faults.add(operation="DescribeCluster", kind="error", times=1, **unknown)
+    with pytest.raises(AirflowSensorTimeout):
+        Task(sensor(allocation_id, job_flow_id=cluster, timeout=30, deferrable=deferrable)).run()
+
+
+@pytest.mark.parametrize("nothing", [None, "", "None"], ids=repr)
+@pytest.mark.parametrize("name", ["job_flow_id", "instance_id"])
+def test_a_target_that_rendered_to_nothing_does_not_mean_anywhere(
+    clocked, allocation_id, instance_id, deferrable, ec2, name, nothing
+):
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface_of(ec2, instance_id))
+    given = sensor(allocation_id, deferrable=deferrable, **{name: "{{ of_a_task }}"})
+    setattr(given, name, nothing)  # as rendering does
+    with pytest.raises(AirflowFailException, match=f"{name} was given, and is {nothing!r} now"):
+        Task(given).run()
+    with pytest.raises(AirflowFailException, match=f"{name} was given"):
+        Task(sensor(allocation_id, deferrable=deferrable, **{name: nothing})).run()
+
+
+def test_without_a_target_anywhere_will_do(clocked, allocation_id, instance_id, deferrable, ec2):
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface_of(ec2, instance_id))
+    assert Task(sensor(allocation_id, deferrable=deferrable)).run()["instance_id"] == instance_id
+    beside = sensor(allocation_id, job_flow_id=None, instance_id=instance_id, deferrable=deferrable)
+    assert Task(beside).run()["instance_id"] == instance_id
+
+
+@pytest.mark.parametrize("wrong", [{}, {"job_flow_id": "j-1", "expect": "free"}])
+def test_a_binding_that_was_made_before_is_one_to_a_cluster(clocked, allocation_id, wrong):
+    with pytest.raises(AirflowFailException, match="was_bound"):
+        Task(sensor(allocation_id, was_bound=True, **wrong)).run()

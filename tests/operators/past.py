@@ -1,0 +1,69 @@
+"""Answers of AWS that come from the past, for the reads of the provider alone: what is true shows in the local AWS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.hooks import eip as eip_hook
+from airflow_eip_provider.operators.emr import steps
+from airflow_eip_provider.readings import egress
+from airflow_eip_provider.readings.addresses import Address, read_address
+from airflow_eip_provider.readings.clusters import read_active_steps, read_all_steps
+from airflow_eip_provider.triggers import eip as eip_triggers
+from airflow_eip_provider.triggers import emr as emr_triggers
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class Past:
+    """Reads that lag, by the local AWS's clock."""
+
+    def __init__(self, aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._aws = aws
+        self._addresses: list[tuple[float, float, Address | None]] = []
+        self._hidden_until = 0.0
+        self.stale_answers = 0
+        for module in (egress, eip_triggers, emr_triggers, eip_hook):
+            monkeypatch.setattr(module, "read_address", self._read_address)
+        monkeypatch.setattr(steps, "read_all_steps", self._read_all_steps)
+        monkeypatch.setattr(steps, "read_active_steps", self._read_active_steps)
+
+    def show_address(self, was: Address | None, *, seconds: float, after: float = 0.0) -> None:
+        """
+        Let DescribeAddresses answer from the past for some seconds.
+
+        :param was: where the address was then.
+        :param after: from so many seconds from now on.
+        """
+        start = self._now() + after
+        self._addresses.append((start, start + seconds, was))
+
+    def hide_steps(self, *, seconds: float) -> None:
+        """Let ListSteps show no step for some seconds."""
+        self._hidden_until = self._now() + seconds
+
+    def _now(self) -> float:
+        return float(self._aws.clock.now().timestamp())
+
+    def _read_address(self, allocation_id: str) -> Any:
+        true = yield from read_address(allocation_id)
+        for start, end, was in self._addresses:
+            if start <= self._now() < end:
+                self.stale_answers += 1
+                return was
+        return true
+
+    def _read_all_steps(self, job_flow_id: str) -> Any:
+        found = yield from read_all_steps(job_flow_id)
+        return self._unless_hidden(found)
+
+    def _read_active_steps(self, job_flow_id: str) -> Any:
+        found = yield from read_active_steps(job_flow_id)
+        return self._unless_hidden(found)
+
+    def _unless_hidden(self, found: Any) -> Any:
+        if self._now() >= self._hidden_until:
+            return found
+        self.stale_answers += 1
+        return []

@@ -1,0 +1,271 @@
+"""The fence of EmrAddStepsWithStaticIpOperator: check, submit, check again; and answers of AWS from the past."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.exceptions import SubmissionCancelledError
+from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.operators.eip import EipReleaseOperator
+from airflow_eip_provider.readings.addresses import Address
+from tests.life import Task
+from tests.operators.past import Past
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def job_flow_id(clocked: Any, create_operator: Any) -> str:
+    """A cluster that carries the address and is ready for steps; no lock store."""
+    created: str = Task(create_operator()).run()
+    clocked.clock.advance(600)
+    return created
+
+
+@pytest.fixture
+def leased_id(clocked: Any, create_operator: Any, lock_store: str) -> str:
+    """The same, with a lease."""
+    created: str = Task(create_operator(lock_store=lock_store)).run()
+    clocked.clock.advance(600)
+    return created
+
+
+@pytest.fixture
+def past(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> Past:
+    return Past(clocked, monkeypatch)
+
+
+@pytest.fixture
+def while_submitting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Let something happen once between the check of the fence and AddJobFlowSteps."""
+    submit = EmrClusterHook.submit_steps
+
+    def plan(happen: Callable[[], Any]) -> None:
+        left = [happen]
+
+        def submit_steps(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if left:
+                left.pop()()
+            return submit(self, *args, **kwargs)
+
+        monkeypatch.setattr(EmrClusterHook, "submit_steps", submit_steps)
+
+    return plan
+
+
+@pytest.fixture
+def release(allocation_id: str) -> Callable[..., Any]:
+    """Release the address early, to the end."""
+
+    def run(job_flow_id: str, **parameters: Any) -> Any:
+        given = {"allocation_id": allocation_id, "job_flow_id": job_flow_id, "aws_conn_id": None, **parameters}
+        return Task(EipReleaseOperator(task_id="release", **given), dag_id="release").run()
+
+    return run
+
+
+def free_address(ec2: Any) -> None:
+    ec2.disassociate_address(AssociationId=ec2.describe_addresses()["Addresses"][0]["AssociationId"])
+
+
+def free(allocation_id: str) -> Address:
+    return Address(allocation_id, "203.0.113.1", "vpc")
+
+
+def states(emr: Any, job_flow_id: str) -> list[str]:
+    return [step["Status"]["State"] for step in emr.list_steps(ClusterId=job_flow_id)["Steps"]]
+
+
+def test_an_early_release_while_steps_are_submitted_has_them_cancelled_at_once_and_the_error_says_so(
+    clocked, leased_id, lock_store, steps_operator, step, release, while_submitting, deferrable, emr
+):
+    while_submitting(lambda: release(leased_id, lock_store=lock_store))
+    operator = steps_operator(leased_id, steps=[step("--sleep", "900")], lock_store=lock_store, deferrable=deferrable)
+    task = Task(operator)
+    with pytest.raises(AirflowFailException) as error:
+        task.run()
+    assert "leased to nobody; the lease of this cluster ended at" in str(error.value)
+    assert "released early" in str(error.value)
+    assert "cancelled the steps that were submitted meanwhile" in str(error.value)
+    assert "who moved it" not in str(error.value), "nobody took the address away"
+    assert task.deferrals == []
+    submitted, cancelled = clocked.events.calls("AddJobFlowSteps")[0], clocked.events.calls("CancelSteps")[0]
+    assert cancelled["time"] == submitted["time"], "before any wait"
+    assert states(emr, leased_id) == ["CANCELLED"]
+
+
+def test_an_early_release_without_a_lock_store_has_the_steps_cancelled_after_a_second_look(
+    clocked, job_flow_id, steps_operator, step, release, while_submitting, deferrable, emr
+):
+    while_submitting(lambda: release(job_flow_id))
+    operator = steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=deferrable)
+    with pytest.raises(SubmissionCancelledError, match="was on it before and is now not associated; cancelled"):
+        Task(operator).run()
+    assert len(clocked.events.calls("CancelSteps")) == 1
+    clocked.clock.advance(60)
+    assert states(emr, job_flow_id) == ["CANCELLED"]
+
+
+def test_an_address_that_is_on_something_else_after_the_submission_has_the_steps_cancelled_at_once(
+    clocked, job_flow_id, allocation_id, steps_operator, step, while_submitting, deferrable
+):
+    while_submitting(lambda: clocked.steal(allocation_id))
+    operator = steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=deferrable)
+    with pytest.raises(SubmissionCancelledError, match="is now on instance"):
+        Task(operator).run()
+    submitted, cancelled = clocked.events.calls("AddJobFlowSteps")[0], clocked.events.calls("CancelSteps")[0]
+    assert cancelled["time"] == submitted["time"]
+
+
+def test_steps_of_an_earlier_try_are_cancelled_when_the_retry_finds_the_lease_released(
+    clocked, leased_id, lock_store, steps_operator, step, while_submitting, record, emr, ec2, boto
+):
+    given = {"steps": [step("--sleep", "900")], "lock_store": lock_store, "deferrable": True, "retries": 2}
+    Task(steps_operator(leased_id, **given)).start()
+    free_address(ec2)
+    _release_lease(lock_store, record, boto)
+    with pytest.raises(AirflowFailException, match="leased to nobody"):
+        Task(steps_operator(leased_id, **given), try_number=2).run()
+    clocked.clock.advance(60)
+    assert states(emr, leased_id) == ["CANCELLED"]
+
+
+def _release_lease(lock_store: str, record: Any, boto: Any) -> None:
+    """End the lease in the record, as one would by hand."""
+    from airflow_eip_provider.calls import perform
+    from airflow_eip_provider.stores.uri import open_store
+
+    kind = lock_store.split(":", maxsplit=1)[0]
+    store = open_store(lock_store, lambda *_: boto(kind))
+    allocation_id = boto("ec2").describe_addresses()["Addresses"][0]["AllocationId"]
+    seen = perform(store.reading(allocation_id), {kind: boto(kind)})
+    store.write(allocation_id, replace(seen.record, lease=None), expected_version=seen.version)
+
+
+def test_a_watch_that_finds_the_lease_released_does_not_speak_of_a_theft(
+    clocked, leased_id, lock_store, steps_operator, step, deferrable, record, boto, ec2
+):
+    def end() -> None:
+        _release_lease(lock_store, record, boto)
+        free_address(ec2)
+
+    clocked.clock.call_later(120, end, name="somebody releases it by hand")
+    operator = steps_operator(leased_id, steps=[step("--sleep", "900")], lock_store=lock_store, deferrable=deferrable)
+    with pytest.raises(AirflowFailException, match="leased to nobody; cancelled the steps that still needed it"):
+        Task(operator).run()
+
+
+def test_steps_are_submitted_once_ec2_shows_the_binding_that_was_made_just_before(
+    clocked, job_flow_id, allocation_id, steps_operator, past, deferrable, emr
+):
+    past.show_address(free(allocation_id), seconds=25)
+    assert len(Task(steps_operator(job_flow_id, deferrable=deferrable)).run()) == 1
+    assert past.stale_answers == 3
+    assert states(emr, job_flow_id) == ["COMPLETED"]
+
+
+def test_a_stale_answer_while_steps_run_cancels_nothing(
+    clocked, job_flow_id, allocation_id, steps_operator, step, past, deferrable, emr
+):
+    operator = steps_operator(job_flow_id, steps=[step("--sleep", "300")], deferrable=deferrable)
+    past.show_address(free(allocation_id), seconds=16, after=20)
+    past.show_address(free(allocation_id), seconds=10, after=150)
+    Task(operator).run()
+    assert past.stale_answers >= 2
+    assert states(emr, job_flow_id) == ["COMPLETED"]
+    assert clocked.events.calls("CancelSteps") == []
+
+
+def test_an_address_that_is_away_for_two_looks_has_the_steps_cancelled(
+    clocked, job_flow_id, steps_operator, step, deferrable, ec2, emr
+):
+    clocked.clock.call_later(120, lambda: free_address(ec2), name="somebody takes the address off")
+    operator = steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=deferrable)
+    start = clocked.clock.now()
+    with pytest.raises(AirflowFailException, match="is now not associated"):
+        Task(operator).run()
+    assert 120 + 10 <= (clocked.clock.now() - start).total_seconds() <= 120 + 60
+    clocked.clock.advance(60)
+    assert states(emr, job_flow_id) == ["CANCELLED"]
+
+
+def test_steps_whose_answer_was_lost_run_once_although_list_steps_shows_them_late(
+    clocked, job_flow_id, steps_operator, past, deferrable, emr
+):
+    clocked.faults.add(operation="AddJobFlowSteps", kind="lost_response")
+    past.hide_steps(seconds=55)
+    assert len(Task(steps_operator(job_flow_id, deferrable=deferrable)).run()) == 1
+    assert past.stale_answers > 1
+    assert states(emr, job_flow_id) == ["COMPLETED"]
+
+
+def test_a_retry_waits_for_steps_of_a_lost_try_that_list_steps_does_not_show_yet(
+    clocked, job_flow_id, steps_operator, step, past, deferrable
+):
+    given = {"steps": [step("--sleep", "900")], "retries": 2}
+    lost = Task(steps_operator(job_flow_id, deferrable=True, **given))
+    lost.start()
+    past.hide_steps(seconds=45)
+    retry = Task(steps_operator(job_flow_id, deferrable=deferrable, **given), try_number=2)
+    assert retry.run() == lost.ti.xcoms["step_ids"]
+    assert len(clocked.events.calls("AddJobFlowSteps")) == 1
+
+
+def test_a_retry_after_steps_that_failed_does_not_wait(clocked, job_flow_id, steps_operator, step):
+    Task(steps_operator(job_flow_id, steps=[step("--exit", "1")], retries=2)).start()
+    before = clocked.clock.now()
+    Task(steps_operator(job_flow_id, retries=2, deferrable=True), try_number=2).start()
+    assert clocked.clock.now() == before
+
+
+def test_a_refused_submission_is_repeated_without_the_wait_for_late_steps(clocked, job_flow_id, steps_operator):
+    clocked.faults.add(operation="AddJobFlowSteps", kind="throttle")
+    before = clocked.clock.now()
+    Task(steps_operator(job_flow_id, deferrable=True)).start()
+    assert (clocked.clock.now() - before).total_seconds() < 30
+    assert len(clocked.events.calls("AddJobFlowSteps")) == 2
+
+
+def test_a_step_that_is_found_ended_when_the_address_is_away_is_a_warning_in_the_log_and_in_an_xcom(
+    clocked, job_flow_id, allocation_id, steps_operator, step, deferrable, ec2, logged
+):
+    given = [step(name="before"), step("--sleep", "103")]
+    task = Task(steps_operator(job_flow_id, steps=given, deferrable=deferrable))
+    clocked.clock.call_later(109, lambda: free_address(ec2), name="somebody takes the address off")
+    step_ids = task.run()
+    left = task.ti.xcoms["address_left"]
+    assert left == {
+        "allocation_id": allocation_id,
+        "job_flow_id": job_flow_id,
+        "place": "not associated",
+        "step_ids": step_ids[1:],
+    }
+    assert json.loads(json.dumps(left)) == left
+    assert f"before these steps were seen to end: {step_ids[1]}" in logged()
+
+
+def test_steps_that_ended_before_their_lease_was_released_are_no_warning(
+    clocked, leased_id, lock_store, steps_operator, step, deferrable, release, logged
+):
+    given = {"steps": [step("--sleep", "103")], "lock_store": lock_store, "deferrable": deferrable}
+    task = Task(steps_operator(leased_id, **given))
+    clocked.clock.call_later(112, lambda: release(leased_id, lock_store=lock_store), name="an early release")
+    assert len(task.run()) == 1
+    assert "address_left" not in task.ti.xcoms
+
+
+def test_a_stale_answer_when_the_steps_have_ended_is_no_warning(
+    clocked, job_flow_id, allocation_id, steps_operator, step, past, deferrable
+):
+    task = Task(steps_operator(job_flow_id, steps=[step()], deferrable=True))
+    task.start()
+    past.show_address(free(allocation_id), seconds=16)
+    task.go_on()
+    assert task.error is None
+    assert "address_left" not in task.ti.xcoms

@@ -1,0 +1,56 @@
+"""A failure that one stale answer of AWS may have caused is confirmed before it counts."""
+
+from __future__ import annotations
+
+from airflow_eip_provider.triggers.second_look import SecondLook
+from airflow_eip_provider.triggers.watch import Verdict
+
+SUBMITTED = 1000.0
+
+
+def away(place: str = "not associated", *, moved: bool = False) -> Verdict:
+    return Verdict("failed", place, {"gone": "address", "place": place, "unconfirmed": place, "moved": moved})
+
+
+BOUND = Verdict("pending", "bound", {"bound": True})
+
+
+def statuses(since: float, *looks: tuple[float, Verdict]) -> list[str]:
+    second_look = SecondLook(since)
+    return [second_look.judge(verdict, now=SUBMITTED + at).status for at, verdict in looks]
+
+
+def test_within_the_first_minute_no_number_of_looks_shows_that_a_binding_is_gone():
+    looks = [(float(at), away()) for at in (0, 15, 30, 45, 59)]
+    assert statuses(SUBMITTED, *looks) == ["pending"] * 5
+    assert statuses(SUBMITTED, *looks, (60.0, away()))[-1] == "failed"
+
+
+def test_two_looks_count_when_they_are_ten_seconds_apart_and_agree():
+    assert statuses(0.0, (0.0, away()), (9.9, away())) == ["pending", "pending"]
+    assert statuses(0.0, (0.0, away()), (10.0, away())) == ["pending", "failed"]
+    assert statuses(0.0, (0.0, away("on i-1")), (15.0, away("on i-2"))) == ["pending", "pending"]
+
+
+def test_a_look_between_that_shows_the_binding_starts_it_over():
+    looks = [(0.0, away()), (15.0, BOUND), (30.0, away()), (45.0, away())]
+    assert statuses(0.0, *looks) == ["pending", "pending", "pending", "failed"]
+
+
+def test_one_look_is_enough_when_the_binding_was_seen_and_the_address_is_on_something_else_now():
+    assert statuses(SUBMITTED, (5.0, BOUND), (20.0, away("on i-1", moved=True))) == ["pending", "failed"]
+    assert statuses(SUBMITTED, (20.0, away("on i-1", moved=True))) == ["pending"]
+
+
+def test_once_the_binding_was_seen_a_free_address_takes_two_looks_and_not_a_minute():
+    looks = [(5.0, BOUND), (20.0, away()), (30.0, away())]
+    assert statuses(SUBMITTED, *looks) == ["pending", "pending", "failed"]
+
+
+def test_what_needs_no_confirmation_counts_at_once():
+    ended = Verdict("failed", "Cluster 'j-1' is TERMINATED", {"gone": "cluster"})
+    assert statuses(SUBMITTED, (0.0, ended)) == ["failed"]
+
+
+def test_an_unconfirmed_failure_does_not_say_that_anything_is_gone():
+    assert "gone" not in SecondLook(SUBMITTED).judge(away(), now=SUBMITTED).data
