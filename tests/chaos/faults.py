@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from dataclasses import dataclass, field
@@ -32,7 +33,32 @@ KINDS = {
     "unknown id": f"AWS does not know the new id yet, {_UNKNOWN_TIMES} times",
     "cluster dies": "the cluster ends with errors at this moment",
     "primary replaced": "EMR replaces the primary instance at this moment",
+    "stale": "this read, and the same ones after it, show what was a minute ago",
+    "answer lost, seen late": "the connection is cut after the effect, which reads show a minute later",
+    "killed after, seen late": "SIGKILL after the effect, which reads show a minute later",
+    "held": "the call is in flight for 80 seconds before it has an effect",
+    "throttled by rate": "one call of the operation in 20 seconds, from here on",
 }
+# After these a step starts once, and nothing but time is lost: no cluster and no address was taken away.
+LAGS = frozenset({"stale", "answer lost, seen late", "killed after, seen late", "held", "throttled by rate"})
+_LAG_SECONDS, _HELD_SECONDS = 60, 80
+_LAGGING = frozenset({"DescribeAddresses", "DescribeInstances", "ListClusters", "DescribeCluster", "ListSteps"})
+# Which reads show what a change has done.
+_SHOWN_BY = {
+    "RunJobFlow": ("ListClusters", "DescribeCluster"),
+    "AddJobFlowSteps": ("ListSteps",),
+    "AssociateAddress": ("DescribeAddresses",),
+}
+_HELD = frozenset({"RunJobFlow", "ListSteps", "AddJobFlowSteps", "AssociateAddress"})
+# Those kinds that happen at some operations only; what lasts begins at the first call of a task.
+_AT = {
+    "stale": _LAGGING,
+    "answer lost, seen late": frozenset(_SHOWN_BY),
+    "killed after, seen late": frozenset(_SHOWN_BY),
+    "held": _HELD,
+    "throttled by rate": frozenset({"DescribeCluster"}),
+}
+_LASTING_KINDS = frozenset({"stale", "throttled by rate"})
 # After a read these are the same as before it: it has had no effect.
 _OF_CHANGES = frozenset({"killed after", "answer lost"})
 _EXPIRED = {"ec2": ("RequestExpired", 400), "s3": ("ExpiredToken", 400)}
@@ -91,9 +117,14 @@ def points(boundaries: Sequence[Boundary], kinds: Sequence[str] = tuple(KINDS)) 
     operations = [boundary.operation for boundary in boundaries]
     launched = operations.index("RunJobFlow") if "RunJobFlow" in operations else len(operations)
     ended = operations.index("TerminateJobFlows") if "TerminateJobFlows" in operations else len(operations)
+    met: set[tuple[str, str]] = set()
     for index, boundary in enumerate(boundaries):
         lives = launched < index <= ended
+        first = (boundary.task, boundary.operation) not in met
+        met.add((boundary.task, boundary.operation))
         for kind in kinds:
+            if boundary.operation not in _AT.get(kind, {boundary.operation}) or (kind in _LASTING_KINDS and not first):
+                continue
             if kind in {"cluster dies", "primary replaced"} and not lives:
                 continue
             if kind in _OF_CHANGES and boundary.is_read:
@@ -102,6 +133,22 @@ def points(boundaries: Sequence[Boundary], kinds: Sequence[str] = tuple(KINDS)) 
             if kind == "unknown id" and not new:
                 continue
             yield Point(kind, boundary)
+
+
+def sample(found: Sequence[Point], every: int, *, begin: int = 0) -> list[Point]:
+    """
+    Return every n-th point of each kind, and at least one of each.
+
+    :param begin: where to begin to count, so that several plans take other points.
+    """
+    kinds: dict[str, list[Point]] = {}
+    for point in found:
+        kinds.setdefault(point.kind, []).append(point)
+    return [
+        point
+        for number, its in enumerate(kinds.values())
+        for point in its[(begin + number) % min(every, len(its)) :: every]
+    ]
 
 
 @dataclass(slots=True)
@@ -133,6 +180,7 @@ class Chaos(Faults):
     def watch(self, aws: LocalAws) -> None:
         """Take the place of a local AWS's faults."""
         self._aws = aws
+        self.on_stale = aws.faults.on_stale
         aws.faults = self
         aws.events.listeners.append(self._after)
 
@@ -141,6 +189,8 @@ class Chaos(Faults):
         self.clear()
         self.seen, self.problem = [], None
         self._point, self._victim, self._expired = point, None, None
+        if point is not None and point.kind in LAGS:
+            self._aws.remember()
 
     def on_process(self, pid: int, name: str) -> None:
         """Learn which process makes the calls from now on."""
@@ -160,6 +210,8 @@ class Chaos(Faults):
 
     def _happen(self, kind: str, operation: str) -> Fault | None:  # noqa: C901 - one case a kind
         times = _SENT_ONCE.get(operation, _LASTING)
+        if kind in LAGS:
+            return self._fall_behind(kind, operation)
         match kind:
             case "killed before":
                 self.kill(self._process.pid, signal.SIGKILL)
@@ -188,6 +240,27 @@ class Chaos(Faults):
                 for cluster in self._aws.emr.life.clusters:
                     self._aws.replace_primary(cluster.id)
         return Faults.take(self, operation)
+
+    def _fall_behind(self, kind: str, operation: str) -> Fault | None:
+        match kind:
+            case "stale":
+                self._lag(operation)
+            case "throttled by rate":
+                self.add(operation=operation, kind="rate", per_second=0.05, burst=1)
+            case "held":
+                turn = functools.partial(self._aws.clock.advance, _HELD_SECONDS)
+                return Fault(operation=operation, kind="hold", seconds=_HELD_SECONDS, during=turn)
+            case _:
+                for read in _SHOWN_BY[operation]:
+                    self._lag(read)
+                return self._happen(kind.removesuffix(", seen late"), operation)
+        return Faults.take(self, operation)
+
+    def _lag(self, operation: str) -> None:
+        # A new cluster is there to be described, and its tags are not yet.
+        tags_alone = operation == "DescribeCluster" and self._process.name.startswith("create")
+        field = "Tags" if tags_alone else None
+        self.add(operation=operation, kind="stale", seconds=_LAG_SECONDS, times=None, field=field)
 
     def _after(self, event: dict[str, Any]) -> None:
         """Kill once a call has had its effect."""

@@ -8,7 +8,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Self
 
-from tests.chaos.faults import Point, points
+from tests.chaos.faults import Point, points, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,9 +43,9 @@ class Fleet:
         yield from clean
         planned = [
             (outcome.plan, point)
-            for outcome in clean
+            for number, outcome in enumerate(clean)
             if not outcome.problems or outcome.plan.operators == "stock"
-            for point in list(points(outcome.boundaries, kinds))[::every]
+            for point in sample(list(points(outcome.boundaries, kinds)), every, begin=number)
         ]
         for future in as_completed([self._pool.submit(_live, plan, point) for plan, point in planned]):
             yield future.result()

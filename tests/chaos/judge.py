@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.readings.tags import JOB_FLOW_TAG
+from tests.chaos.faults import LAGS
 from tests.stress.judge import Place
 
 if TYPE_CHECKING:
@@ -133,11 +134,14 @@ def _theft(events: Sequence[Event]) -> list[str]:
 def _outcome(evidence: Evidence) -> list[str]:
     """The run succeeded if it could, its step ran once, and what did not succeed says so."""
     failed = [name for name, tries in evidence.tasks.items() if tries.state != "succeeded"]
-    done = Counter(e["state"] for e in evidence.events if e["kind"] == "step")["COMPLETED"]
+    states = Counter(e["state"] for e in evidence.events if e["kind"] == "step")
+    done, started = states["COMPLETED"], states["RUNNING"]
     if evidence.kind not in _FATAL and failed:
         return [f"{', '.join(failed)} did not succeed"]
     if evidence.kind not in _FATAL and done != 1:
         return [f"the step was completed {done} times"]
+    if evidence.kind in LAGS and started != 1:
+        return [f"the step was started {started} times"]
     if not failed and done != 1:
         return [f"the run succeeded, its step was completed {done} times"]
     last = list(evidence.tasks)[-1]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker, Tenancy
-from tests.chaos.faults import KINDS, Boundary, points
+from tests.chaos.faults import KINDS, Boundary, points, sample
 from tests.chaos.judge import Evidence, problems
 from tests.chaos.scheduler import Tries
 
@@ -96,6 +98,24 @@ def test_a_record_that_disagrees_with_ec2_is_noticed(record, said):
     assert said in judged(*GOOD, record=record)
 
 
+def test_a_step_that_was_started_twice_is_noticed_when_nothing_was_taken_away():
+    again = (*GOOD[:4], step("j-1", "CANCELLED"), *GOOD[3:])
+    assert "the step was started 2 times" in judged(*again, kind="held")
+    assert judged(*again, kind="throttled") == "", "it may have lost its address"
+
+
+def test_a_sample_has_points_of_every_kind_and_not_the_same_ones_of_each_plan():
+    calls = ("ListSteps", "AddJobFlowSteps", "PutItem") * 40
+    found = list(points([Boundary(number, "steps try 1", name) for number, name in enumerate(calls, start=1)]))
+    counts = Counter(point.kind for point in found)
+    samples = [sample(found, 8, begin=begin) for begin in range(8)]
+    for chosen in samples:
+        taken = Counter(point.kind for point in chosen)
+        assert taken.keys() == counts.keys()
+        assert all(abs(taken[kind] - counts[kind] / 8) <= 1 for kind in counts)
+    assert set().union(*samples) == set(found)
+
+
 def test_faults_meet_the_calls_that_they_can_meet():
     calls = ("DescribeAddresses", "RunJobFlow", "DescribeCluster", "AssociateAddress", "TerminateJobFlows", "PutItem")
     boundaries = [Boundary(number, "create try 1", name) for number, name in enumerate(calls, start=1)]
@@ -107,6 +127,10 @@ def test_faults_meet_the_calls_that_they_can_meet():
     assert ("cluster dies", "AssociateAddress") in found
     assert ("unknown id", "DescribeCluster") in found
     assert ("unknown id", "DescribeAddresses") not in found
+    assert ("stale", "DescribeAddresses") in found
+    assert ("stale", "PutItem") not in found
+    assert ("answer lost, seen late", "RunJobFlow") in found
+    assert ("throttled by rate", "DescribeAddresses") not in found
 
 
 def asked(token, cluster):

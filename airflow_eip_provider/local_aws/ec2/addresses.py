@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from moto.ec2.models.elastic_ip_addresses import ElasticAddress
-from moto.ec2.utils import random_eip_allocation_id, random_eip_association_id
+from moto.ec2.models.elastic_network_interfaces import NetworkInterface
+from moto.ec2.utils import generate_dns_from_ip, random_eip_allocation_id, random_eip_association_id
 
 from airflow_eip_provider.local_aws.ec2.network import (
     assign_public_ip,
@@ -28,6 +29,18 @@ class Address(ElasticAddress):
     """An Elastic IP that leaves out what it does not have, as AWS does; moto gives empty ids of a free one."""
 
     public_ipv4_pool = "amazon"
+    on_private_ip: str | None = None
+
+    @property
+    def private_ip_address(self) -> str | None:
+        """The private address that it is associated with: one of its interface's."""
+        return self.on_private_ip if self.eni else None
+
+    def get_filter_value(self, filter_name: str, method_name: str | None = None) -> Any:
+        """Return what a filter of DescribeAddresses looks at."""
+        if filter_name == "private-ip-address":
+            return self.private_ip_address
+        return super().get_filter_value(filter_name, method_name)
 
     @property
     def instance_id(self) -> str | None:  # type: ignore[override] # moto has "" for none
@@ -43,6 +56,19 @@ class Address(ElasticAddress):
     def network_border_group(self) -> str:
         """Where AWS announces it: in its region."""
         return str(self.ec2_backend.region_name)
+
+
+class Interface(NetworkInterface):
+    """A network interface that shows the public address of each of its private ones; moto knows the primary's alone."""
+
+    @property
+    def instance_private_ip_address_list(self) -> list[dict[str, Any]]:
+        """The private addresses in DescribeInstances."""
+        shown = super().instance_private_ip_address_list
+        for entry, own in zip(shown, self.private_ip_addresses, strict=True):
+            if "Association" in own:
+                entry["Association"] = own["Association"]
+        return shown
 
 
 class Addresses:
@@ -89,7 +115,8 @@ class Addresses:
 
         Re-association is allowed unless ``AllowReassociation`` is false (docs: EC2 API, AssociateAddress: "in a VPC …
         reassociation is automatic, therefore you can specify false to ensure the operation fails if the Elastic IP
-        address is already associated with another resource").
+        address is already associated with another resource"). ``PrivateIpAddress`` is the private address to associate
+        it with, "if no private IP address is specified, … the primary private IP address" (docs: as above).
 
         :raises AwsError: As EC2 refuses it.
         """
@@ -97,20 +124,29 @@ class Addresses:
         interface = self._target(params)
         _check_not_nat(interface)
         return self.attach(
-            address, interface, reassociate=params.get("AllowReassociation", True), cause="AssociateAddress"
+            address,
+            interface,
+            private_ip=params.get("PrivateIpAddress"),
+            reassociate=params.get("AllowReassociation", True),
+            cause="AssociateAddress",
         )
 
-    def attach(self, address: Any, interface: Any, *, reassociate: bool, cause: str) -> str:
-        """Put an address on an interface and return the association id; on the same interface, the one it has.
+    def attach(
+        self, address: Any, interface: Any, *, reassociate: bool, cause: str, private_ip: str | None = None
+    ) -> str:
+        """Put an address on an interface and return the association id; where it is already, the one it has.
 
+        :param private_ip: Which of the interface's private addresses; the primary one unless given.
         :param cause: What the event log says about why.
-        :raises AwsError: ``Resource.AlreadyAssociated``, ``Gateway.NotAttached``, or ``AuthFailure`` for one that a
-            NAT gateway keeps.
+        :raises AwsError: ``Resource.AlreadyAssociated``, ``Gateway.NotAttached``, ``InvalidParameterValue`` for a
+            private address that the interface does not have, or ``AuthFailure`` for one that a NAT gateway keeps.
         """
-        if address.eni is interface:
+        private_ip = private_ip or interface.private_ip_address
+        entry = _private_entry(interface, private_ip)
+        if address.eni is interface and address.on_private_ip == private_ip:
             return str(address.association_id)
         check_internet_gateway(self._backend, interface.subnet.vpc_id)
-        present = self.on_interface(interface)
+        present = self.on_interface(interface, private_ip)
         if not reassociate and address.eni is not None:
             raise _already_associated(address.allocation_id, address.association_id)
         _check_not_nat(address.eni)
@@ -120,8 +156,12 @@ class Addresses:
             if other is not None and other.eni is not None:
                 self.detach(other, cause=cause)
         address.eni, address.instance = interface, interface.instance
-        address.association_id = random_eip_association_id()
-        interface.public_ip = address.public_ip
+        address.association_id, address.on_private_ip = random_eip_association_id(), private_ip
+        interface.__class__ = Interface  # moto makes its own class
+        entry["Association"] = _association(address)
+        # What the instance sends leaves from its primary private address.
+        if private_ip == interface.private_ip_address:
+            interface.public_ip = address.public_ip
         self._record(address, "associated", cause)
         return str(address.association_id)
 
@@ -146,9 +186,14 @@ class Addresses:
         The instance then gets a new auto-assigned address if it had one at launch and has no second interface
         (docs: EC2 user guide, "Public IPv4 addresses").
         """
-        interface = address.eni
+        interface, private_ip = address.eni, address.on_private_ip
         self._record(address, "disassociated", cause)
-        address.eni = address.instance = address.association_id = None
+        address.eni = address.instance = address.association_id = address.on_private_ip = None
+        for entry in interface.private_ip_addresses:
+            if entry["PrivateIpAddress"] == private_ip:
+                entry.pop("Association", None)
+        if private_ip != interface.private_ip_address:
+            return
         interface.public_ip = None
         instance = interface.instance
         if instance and instance.state == "running" and interface.public_ip_auto_assign and len(instance.nics) == 1:
@@ -170,9 +215,11 @@ class Addresses:
         """Return the addresses on an instance's interfaces."""
         return [address for address in self._backend.addresses if address.eni and address.eni.instance is instance]
 
-    def on_interface(self, interface: Any) -> Any | None:
-        """Return the address on an interface."""
-        return next((address for address in self._backend.addresses if address.eni is interface), None)
+    def on_interface(self, interface: Any, private_ip: str | None = None) -> Any | None:
+        """Return the address on an interface's private address, the primary one unless given."""
+        private_ip = private_ip or interface.private_ip_address
+        here = (address for address in self._backend.addresses if address.eni is interface)
+        return next((address for address in here if address.on_private_ip == private_ip), None)
 
     def by_id(self, allocation_id: str) -> Any:
         """Return the address of an allocation id.
@@ -239,6 +286,7 @@ class Addresses:
             public_ip=address.public_ip,
             association_id=address.association_id,
             network_interface_id=address.eni.id,
+            private_ip_address=address.private_ip_address,
             instance_id=instance.id if instance else None,
             job_flow_id=job_flow_id_of(instance),
         )
@@ -258,6 +306,29 @@ def job_flow_id_of(instance: Any) -> str | None:
     if instance is None:
         return None
     return next((str(tag["value"]) for tag in instance.get_tags() if tag["key"] == JOB_FLOW_TAG), None)
+
+
+def _private_entry(interface: Any, private_ip: str) -> dict[str, Any]:
+    """Return what is known of one of an interface's private addresses.
+
+    :raises AwsError: ``InvalidParameterValue``.
+    """
+    for entry in interface.private_ip_addresses:
+        if entry["PrivateIpAddress"] == private_ip:
+            return cast("dict[str, Any]", entry)
+    raise AwsError(
+        "InvalidParameterValue", f"The private IP address '{private_ip}' is not assigned to interface '{interface.id}'."
+    )
+
+
+def _association(address: Any) -> dict[str, Any]:
+    return {
+        "allocationId": address.allocation_id,
+        "associationId": address.association_id,
+        "ipOwnerId": address.eni.owner_id,
+        "publicDnsName": generate_dns_from_ip(address.public_ip),
+        "publicIp": address.public_ip,
+    }
 
 
 def _already_associated(resource_id: str, association_id: str) -> AwsError:
