@@ -120,8 +120,7 @@ def tokens_grow(events: Sequence[Event], writes: Sequence[Stored]) -> Check:
     """
     See that tokens grow: those that are issued, those of leases, in the history, and of clusters that are bound.
 
-    An owner that was passed over has its lease, with the smaller token, after those that came later; it is one lease all
-    the same.
+    An owner that was passed over has its lease, with the smaller token, after those that came later.
     """
     problems = []
     late = {entry["token"] for write in writes for entry in write.record["queue"] if entry.get("passed")}
