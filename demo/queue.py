@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
-
-from airflow_eip_provider.lock.model import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
 TABLE = "airflow-eip-leases"
-_DATE_SECONDS = 1.0  # the store's clock is the Date header, in whole seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,43 +78,6 @@ def standings(events: Sequence[dict[str, Any]], *, at: Any) -> list[Standing]:
             continue
         if event["request"].get("TableName") == TABLE:
             found.append(read(json.loads(event["request"]["Item"]["record"]["S"]), time=at(event)))
-    return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class PassedOver:
-    """
-    A DAG that somebody behind it in the queue was faster than.
-
-    :param after_seconds: for how long the address had been free.
-    :param place: from 0, of who was faster: it may take the address after as many graces.
-    """
-
-    dag_id: str
-    by: str
-    place: int
-    after_seconds: float
-
-    @property
-    def is_lawful(self) -> bool:
-        """Whether it had the time that the lock gives: an owner that does not come may be dead."""
-        return self.after_seconds >= self.place * LIMITS.grace - _DATE_SECONDS
-
-
-def passed_over(states: Sequence[Standing]) -> list[PassedOver]:
-    """Return who lost a place in the queue to somebody behind."""
-    found: list[PassedOver] = []
-    freed = None
-    for before, after in pairwise(states):
-        if before.holder and not after.holder:
-            freed = after.time
-        if before.holder or after.holder not in before.queue[1:] or freed is None:
-            continue
-        place, seconds = before.queue.index(after.holder), (after.time - freed).total_seconds()
-        found += [
-            PassedOver(dag_id=slow, by=after.holder, place=place, after_seconds=seconds)
-            for slow in before.queue[:place]
-        ]
     return found
 
 

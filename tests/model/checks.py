@@ -159,6 +159,15 @@ def check_disassociate(actor: Actor, cluster: Cluster) -> None:
         raise ViolationError(f"I5: the address leaves {cluster.carrier} while its step runs")
 
 
+def check_step(world: World, cluster: Cluster) -> None:
+    """Check that a step runs only with the address, under a lease that is its cluster's and lets steps start."""
+    lease = world.record.lease
+    if lease is None or lease.carrier != cluster.carrier or lease.phase is not Phase.HELD:
+        raise ViolationError(f"I5: a step runs on {cluster.carrier}, whose lease has ended or is ending")
+    if world.at != cluster.carrier:
+        raise ViolationError(f"I5: a step runs on {cluster.carrier} without the address")
+
+
 def check_returned(world: World, seen: Seen | None, owner: str, carrier: str) -> None:
     """
     Check what must hold when a creating task returns.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_eip_provider.lock.requests import Mark, WriteRecord
 from airflow_eip_provider.lock.sight import Action, judge, look
-from tests.model.answers import answer
+from tests.model.answers import answer, started
 from tests.model.checks import check_gave_up, check_returned, check_state
 from tests.model.faults import FAULTS
 from tests.model.processes import Process, Tasks
@@ -147,6 +147,8 @@ class Moves:
             assert cluster is not None
             check_returned(world, process.seen, process.owner, cluster.carrier)
             world = world.with_cluster(replace(cluster, handed_over=True))
+        elif process.stage == "watch" and before.stage != "watch":
+            world = started(world, str(process.carrier))
         elif (before.stage, process.stage) == ("hand_over", "undo"):
             check_gave_up(world, process.speaker, process.token)
         return Move(label, self.worlds.of(world), self.processes.of(process))

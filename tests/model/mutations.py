@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from airflow_eip_provider.lock import programs, sight, transitions
-from airflow_eip_provider.lock.model import Phase, Speaker
+from airflow_eip_provider.lock.model import Phase, Record, Speaker
 from airflow_eip_provider.lock.sight import Action, Standing
-from tests.model import answers, patches
+from tests.model import answers, patches, processes
 from tests.model.explore import Explorer, Report
 from tests.model.moves import Moves
 from tests.model.patches import deed, judged, law, swap, together
@@ -90,6 +91,36 @@ MUTATIONS = (
         scenario(1, prewarm=1, start=DEAD_ENTRY),
         swap(sight, "turn_at", patches.only_the_first),
     ),
+    Mutation(
+        "who is passed over loses its place",
+        "fairness",
+        scenario(1, prewarm=1, start=DEAD_ENTRY),
+        law(transitions.Take, patches.passed_over(gone=True)),
+    ),
+    Mutation(
+        "who is passed over loses the cluster that it started early",
+        "fairness",
+        scenario(1, prewarm=1, start=DEAD_ENTRY),
+        law(transitions.Take, patches.passed_over(prewarmed_at=None)),
+    ),
+    Mutation(
+        "passing over is not counted",
+        "fairness",
+        scenario(1, prewarm=1, start=DEAD_ENTRY),
+        law(transitions.Take, patches.passed_over(passed=0)),
+    ),
+    Mutation(
+        "an entry keeps its place for ever",
+        "fairness, no owner waits for ever",
+        scenario(1, prewarm=1, start=OUT_OF_TURNS),
+        law(transitions.Take, patches.passed_over()),
+    ),
+    Mutation(
+        "an entry that was passed over has no longer a window than before",
+        "fairness",
+        scenario(1, prewarm=1, start=OUT_OF_TURNS),
+        swap(Record, "window", lambda record, entry: record.grace),
+    ),
     # Handing over.
     Mutation(
         "HandOver ignores token and speaker",
@@ -154,6 +185,12 @@ MUTATIONS = (
         "rule 8",
         scenario(1, "clear 1"),
         swap(programs, "relocate", patches.kept_here),
+    ),
+    Mutation(
+        "a cluster that was started early is looked for among younger ones only",
+        "I6, rule 8",
+        scenario(1, "crash 1, slow 1", prewarm=1, start=OTHERS_TENANCY),
+        swap(sight, "_since", patches.since_taken),
     ),
     # Taking over.
     Mutation(
@@ -244,6 +281,12 @@ MUTATIONS = (
         "I5",
         scenario(1, first=EARLY),
         swap(programs, "guard", patches.let_through),
+    ),
+    Mutation(
+        "a step is not looked after once it is submitted",
+        "I5, rule 10",
+        scenario(1, first=EARLY),
+        lambda: mock.patch.dict(processes._AFTER_REQUEST, {("add", "accepted"): "watch"}),
     ),
     Mutation("a step starts without a look", "I5", scenario(1), swap(programs, "guard", patches.nothing)),
     Mutation(

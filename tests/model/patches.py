@@ -240,6 +240,28 @@ def skipped_without_trace(record: Any, event: Any, now: float, limits: Any) -> A
     return replace(after, suspects=transitions._open(record, now))
 
 
+def passed_over(**changes: Any) -> Callable[..., Any]:
+    """Return a transition that does to those that are passed over what is said; ``gone``: they lose their places."""
+
+    def transition(record: Any, event: Any, now: float, limits: Any) -> Any:
+        after = transitions._take(record, event, now, limits)
+        place = record.place(event.speaker.owner)
+        if isinstance(after, transitions.Refused) or after.lease == record.lease or not place:
+            return after
+        behind = record.queue[place + 1 :]
+        if changes.get("gone"):
+            return replace(after, queue=behind)
+        kept = tuple(replace(e, **{"passed": e.passed + 1, **changes}) for e in record.queue[:place])
+        return replace(after, queue=(*kept, *behind))
+
+    return transition
+
+
+def since_taken(of: Any) -> float:
+    """Take the time at which a lease was taken for that of its launch."""
+    return float(getattr(of, "taken_at", 0.0))
+
+
 def early_for_all(record: Any, event: Any, now: float, limits: Any) -> Any:
     place = record.place(event.speaker.owner)
     if place is None:

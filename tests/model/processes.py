@@ -113,7 +113,7 @@ class Tasks:
 
     create: enter → (wait → enter)* → launch → bind → (relocate → wait_free → bind)* → hand_over → returned;
         any failure → undo → failed
-    steps: guard → add → watch → (cancel →) done
+    steps: guard → add → look_again → (watch →) (cancel →) done
     release: close → idle → release → done
     terminate: end → idle → release → done
     """
@@ -148,7 +148,7 @@ class Tasks:
                 key = (process.speaker, process.carrier, process.token)
             case "relocate":
                 key = (Mark(process.token, process.owner), process.carrier)
-            case "guard" | "close" | "release":
+            case "guard" | "look_again" | "close" | "release":
                 key = (process.carrier,)
         return key
 
@@ -180,7 +180,7 @@ class Tasks:
 
     def _ended(self, process: Process, result: Any) -> Process:
         stage = _AFTER_PROGRAM[process.stage, type(result)]
-        if stage == "add" and process.node is not None:
+        if stage in {"add", "watch"} and process.node is not None:
             check_guarded(process.node.told[-1] if process.node.told else None, str(process.carrier))
         if isinstance(result, programs.Held):
             lease = result.seen.record.lease
@@ -199,7 +199,7 @@ _AFTER_REQUEST = {
     ("bind", "bound"): "hand_over",
     ("bind", "busy"): "relocate",
     ("bind", "gone"): "undo",
-    ("add", "accepted"): "watch",
+    ("add", "accepted"): "look_again",
     ("add", "refused"): "done",
     ("cancel", None): "done",
     ("end", None): "idle",
@@ -217,6 +217,8 @@ _AFTER_PROGRAM = {
     ("undo", type(None)): "failed",
     ("guard", type(None)): "add",
     ("guard", str): "done",
+    ("look_again", type(None)): "watch",
+    ("look_again", str): "cancel",
     ("close", bool): "idle",
     ("release", bool): "done",
 }
@@ -230,6 +232,7 @@ _PROGRAMS: Mapping[str, Callable[..., Any]] = {
     "undo": lambda speaker, carrier, token: programs.undo(speaker, launched=carrier, token=token, limits=LIMITS),
     "relocate": lambda mark, carrier: programs.relocate(mark, carrier=carrier),
     "guard": lambda carrier: programs.guard(carrier),  # noqa: PLW0108
+    "look_again": lambda carrier: programs.guard(carrier),  # noqa: PLW0108
     "close": lambda carrier: programs.close(carrier, LIMITS),
     "release": lambda carrier: programs.release(carrier, why="released", limits=LIMITS),
 }

@@ -44,6 +44,12 @@ DEAD_LEASE = replace(OTHERS_TENANCY, at=None, clusters=(_ITS_CLUSTER.ended(),))
 DEAD_ENTRY = World(record=Record(issued=1, queue=(_ITS_ENTRY,), grace=1), version=1, clusters=(_ITS_CLUSTER,))
 # The same entry, after it was passed over as often as it may be.
 OUT_OF_TURNS = replace(DEAD_ENTRY, record=Record(issued=1, queue=(replace(_ITS_ENTRY, passed=LIMITS.turns),), grace=1))
+# Nobody ever comes for these, and nothing was started early: those behind them may be slow, and pass each other over.
+QUEUED_BEHIND = World(record=Record(issued=1, queue=(replace(_ITS_ENTRY, prewarmed_at=None),), grace=1), version=1)
+LAST_TURN = replace(
+    QUEUED_BEHIND,
+    record=Record(issued=1, queue=(replace(_ITS_ENTRY, prewarmed_at=None, passed=LIMITS.turns),), grace=1),
+)
 SUSPECT = World(
     record=Record(issued=1, grace=1, suspects=(Suspect(1, "Z", "cluster", keep=None, until=0.0),)),
     version=1,
@@ -60,6 +66,8 @@ _SAID = {
     LINGERING: "instances linger",
     DEAD_ENTRY: "a dead waiter",
     OUT_OF_TURNS: "a dead waiter in its last turn",
+    QUEUED_BEHIND: "a waiter that never comes",
+    LAST_TURN: "a waiter that never comes, in its last turn",
     OTHERS_TENANCY: "another has the address",
     LATE_LEASE: "another's late lease",
     LINGERING_LEASE: "another's lease, its instance lingers",
@@ -126,6 +134,8 @@ COMPLETE = (
     scenario(1, "crash 1, slow 2", start=LINGERING_LEASE),
     scenario(1, "crash 1, slow 2", prewarm=1, start=DEAD_ENTRY),
     scenario(1, "crash 1, slow 2", prewarm=1, start=OUT_OF_TURNS),
+    scenario(2, "slow 1", start=QUEUED_BEHIND),
+    scenario(2, "slow 1", start=LAST_TURN),
     scenario(1, "crash 1, slow 2", start=SUSPECT),
     scenario(1, "crash 1, slow 2", start=BOUND_SUSPECT),
 )
@@ -149,6 +159,8 @@ DEEP = (
     scenario(3, "clear 1"),
     scenario(3, "crash 1", prewarm=2),
     scenario(3, "crash 1", first=EARLY),
+    scenario(3, "slow 3", start=QUEUED_BEHIND),
+    scenario(2, "crash 1, slow 1", first=EARLY),
 )
 
 # Too large for every way; a way at a time, at random, to its end.

@@ -69,8 +69,9 @@ class Cluster:
     :param state: "live", "ending" or "ended".
     :param visible: ListClusters shows it.
     :param visible_by: the tick at which it does at the latest.
-    :param step: "none", "running" (with the address, when it started), "late" (submitted after a closing) or "early"
-        (the user's own, not fenced, begun before the handover deadline of a lease that is not handed over).
+    :param step: "none", "pending" (submitted, and its submitter has not looked again), "running" (with the address,
+        when it started), "late" (without, under a store that lies) or "early" (the user's own, not fenced, begun before
+        the handover deadline of a lease that is not handed over).
     :param handed_over: its creating task has returned it.
     :param adoptable: it could be seen when a newer try began to speak for its lease.
     :param born: the tick at which it was launched.
@@ -151,7 +152,7 @@ def moves_of(world: World) -> tuple[tuple[str, World], ...]:
             moves.append((f"{cluster.carrier} shows", world.with_cluster(cluster.shown())))
         if cluster.state == "ending":
             moves.append((f"{cluster.carrier} ends", end_cluster(world, cluster.carrier)))
-        if cluster.step != "none" and cluster.state != "ended":
+        if cluster.step not in {"none", "pending"} and cluster.state != "ended":
             moves.append((f"{cluster.carrier}'s step ends", world.with_cluster(replace(cluster, step="none"))))
         if cluster.state == "ended" and world.at == cluster.carrier:
             moves.append((f"{cluster.carrier}'s instance ends", replace(world, at=None)))

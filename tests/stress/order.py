@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from tests.stress.journal import Note
     from tests.stress.traces import Event, Stored
 
-GRACE = 60.0
+FIRST_GRACE = 60.0  # of a record that names none
+TIME_TO_ACT = 60.0  # simulated seconds in which a live worker acts on what it has seen
+
+
+def windows(record: dict[str, Any], entries: Sequence[dict[str, Any]]) -> float:
+    """Return for how long a free address is kept for these queue entries, one after the other."""
+    grace = record.get("grace", FIRST_GRACE)
+    return float(sum(grace * 2 ** entry.get("passed", 0) for entry in entries))
 
 
 class Lives:
@@ -75,22 +82,22 @@ def _any(times: list[float], since: float, until: float) -> bool:
 
 def in_order(writes: Sequence[Stored], lives: Lives, *, poll: float) -> Check:
     """
-    See that the queue was served in its order, within one grace.
+    See that the queue was served in its order, within the windows of its entries.
 
     A *taking* is a write after which the lease has a token that it had not before. Its *pairs* are the taker and each
     owner that was in the queue just before the write. A pair is in order when the taker's token is the smaller one. A
     taker with the greater one has overtaken, which is unfair in two cases; taking a lease that another has always is.
 
-    - *early*: its own place had no turn yet. Place k (from 0) has it k graces after the address became free, by the
-      looks on which the freeing and the taking were decided, give or take one poll.
+    - *early*: its own place had no turn yet. It has it when, after the address became free, the windows of all before
+      it have passed, by the looks on which the freeing and the taking were decided, give or take one poll.
     - *live*: the overtaken one was there. It had looked at the record in its own turn, after the write that freed it
-      and at least one grace before the taking. Since that look no try of its owner began, failed or was killed; no
+      and at least a minute before the taking. Since that look no try of its owner began, failed or was killed; no
       write of its was refused, then or next, because another's (or this very taking) was faster; and its process did
       not stand still, but made a call at least every one and a half polls.
 
-    As a live waiter looks once a poll, nobody who does nothing wrong is overtaken more than a grace and a poll after
-    its turn began. Whoever did not look in time, was killed, beaten or stood still, let its turn pass: it loses its
-    place, and is counted. More of these than one in fifty takings, and the run was too slow to show an order.
+    As a live waiter looks once a poll, nobody who does nothing wrong is overtaken after its turn began. Whoever did
+    not look in time, was killed, beaten or stood still, let its turn pass, and is counted. More of these than one in
+    fifty takings, and the run was too slow to show an order.
 
     :param poll: simulated seconds between two looks of a waiter.
     """
@@ -109,11 +116,11 @@ def in_order(writes: Sequence[Stored], lives: Lives, *, poll: float) -> Check:
             problems.append(f"{after.seq}: token {after.token} took the lease while token {before.token} had it")
         taken = lives.last_look(after.worker, before=after.time)
         since = taken if free is None else free
-        if (place is None and queue) or (place and taken - since < place * GRACE - poll):
+        if (place is None and queue) or (place and taken - since < windows(before.record, queue[:place]) - poll):
             problems.append(f"{after.seq}: token {after.token} took it early, {taken - since:.0f} s after it was free")
             continue
         for k, entry in enumerate(queue[:place] if place else ()):
-            turn = max(since + k * GRACE, freed)
+            turn = max(since + windows(before.record, queue[:k]), freed)
             passed = _passed(entry, lives, turn=turn, taken=after.time, poll=poll)
             counted[passed] += 1
             if passed == _UNFAIR:
@@ -144,13 +151,13 @@ _EXCUSED, _FEW = 1 / 50, 3
 def _passed(entry: dict[str, Any], lives: Lives, *, turn: float, taken: float, poll: float) -> str:
     """Return how a waiter let its turn pass, or that it did not."""
     worker = worker_of_owner(entry["speaker"]["name"])
-    look = lives.looked(worker, since=turn, until=taken - GRACE)
+    look = lives.looked(worker, since=turn, until=taken - TIME_TO_ACT)
     if lives.broke_off(worker, since=turn if look is None else look, until=taken):
         return _BROKEN
     if look is None:
         return _AWAY
     # Its next write is still about this turn if no other look comes before it.
-    again = lives.looked(worker, since=taken, until=taken + GRACE)
-    if lives.beaten(worker, since=look, until=taken + GRACE if again is None else again):
+    again = lives.looked(worker, since=taken, until=taken + TIME_TO_ACT)
+    if lives.beaten(worker, since=look, until=taken + TIME_TO_ACT if again is None else again):
         return _BEATEN
     return _STILL if lives.longest_silence(worker, since=look, until=taken) > 1.5 * poll else _UNFAIR

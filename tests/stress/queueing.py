@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import boto3
+from botocore.config import Config
 
 from airflow_eip_provider.local_aws import LocalAws
 from airflow_eip_provider.stores.uri import open_store
@@ -48,7 +49,9 @@ def _simulated(owners: int, at_a_time: int, runs: int, *, pauses: bool) -> Itera
 def _local(owners: int, at_a_time: int, runs: int) -> Iterator[Arrived]:
     known = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
     with LocalAws() as aws:
-        client = boto3.Session(**known, region_name=aws.region).client("dynamodb", endpoint_url=aws.endpoint_url)
+        config = Config(max_pool_connections=at_a_time + 1)
+        session = boto3.Session(**known, region_name=aws.region)
+        client = session.client("dynamodb", endpoint_url=aws.endpoint_url, config=config)
         open_store(_URI, lambda *_: client).check()
         for run in range(runs):
             yield arrivals.real(_URI, client, f"eipalloc-{run}", owners=owners, at_a_time=at_a_time)
