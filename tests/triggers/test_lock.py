@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from airflow_eip_provider.calls import perform
-from airflow_eip_provider.exceptions import LockStoreUnavailableError
+from airflow_eip_provider.exceptions import CredentialsExpiredError, LockStoreUnavailableError
 from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker
 from airflow_eip_provider.lock.requests import Carrier, Place
 from airflow_eip_provider.lock.sight import Sight
@@ -183,6 +183,29 @@ async def event_of(wait: EipLeaseTrigger) -> dict[str, Any]:
 async def looked(ticks: Any, times: int) -> None:
     while ticks.looks < times:  # noqa: ASYNC110 - what is waited for is what other tasks do
         await asyncio.sleep(0)
+
+
+def expired() -> ClientError:
+    return ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "is expired"}}, "GetItem")
+
+
+def test_expired_credentials_are_read_anew_for_all_before_anybody_is_told(ticks):
+    ticks.found = [expired(), sight(holder=None, waiting=2, free_since=NOW - 600)]
+
+    async def story() -> list[dict[str, Any]]:
+        return await asyncio.gather(event_of(trigger(0)), event_of(trigger(1)))
+
+    assert {event["status"] for event in asyncio.run(story())} == {"done"}
+    assert ticks.connections == 6, "EC2, EMR and the store, twice"
+
+
+def test_credentials_that_stay_expired_end_every_wait(ticks):
+    ticks.found = [expired(), expired()]
+
+    async def story() -> list[Any]:
+        return await asyncio.gather(event_of(trigger(0)), event_of(trigger(1)), return_exceptions=True)
+
+    assert [type(error) for error in asyncio.run(story())] == [CredentialsExpiredError] * 2
 
 
 def test_two_hundred_waits_cost_one_look_a_tick(ticks):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider.exceptions import CredentialsExpiredError
 from airflow_eip_provider.triggers import watch
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
@@ -64,6 +65,7 @@ def payload(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 PENDING = Verdict("pending", "not yet")
 DONE = Verdict("done", "there", {"found": 1})
+EXPIRED = ClientError({"Error": {"Code": "ExpiredToken", "Message": "is expired"}}, "DescribeAddresses")
 THROTTLED = ClientError({"Error": {"Code": "RequestLimitExceeded"}}, "DescribeAddresses")
 
 
@@ -91,6 +93,22 @@ def test_an_error_that_will_not_pass_comes_out_at_once(payload):
     denied = ClientError({"Error": {"Code": "UnauthorizedOperation"}}, "DescribeAddresses")
     with pytest.raises(ClientError):
         payload(Scripted(denied))
+
+
+def test_expired_credentials_are_read_anew_once_and_cost_one_look(payload):
+    event, slept = payload(Scripted(EXPIRED, PENDING, EXPIRED, DONE))
+    assert event["status"] == "done"
+    assert len(slept) == 4, "once since the last answer"
+
+
+def test_credentials_that_stay_expired_are_an_error_that_names_the_connection(payload):
+    with pytest.raises(CredentialsExpiredError, match=r"'aws_1'.*is expired"):
+        payload(Scripted(EXPIRED, aws_conn_id="aws_1"))
+
+
+def test_the_last_look_comes_at_the_deadline_not_after_it(payload):
+    _, slept = payload(Scripted(PENDING, waiter_delay=70))
+    assert sum(slept) == pytest.approx(100)
 
 
 def test_a_failure_is_reported_as_one(payload):
@@ -159,6 +177,14 @@ def test_a_connection_that_cannot_be_made_comes_out_at_once(payload):
     with pytest.raises(ValueError, match="no such connection"):
         payload(watched)
     assert watched.opened == watched.closed
+
+
+@deferred
+def test_expired_credentials_close_the_old_clients_before_new_ones_are_made(payload):
+    watched = Connecting()
+    watched.found = [EXPIRED, DONE]
+    payload(watched)
+    assert (watched.opened, watched.closed) == (4, 4)
 
 
 @deferred
