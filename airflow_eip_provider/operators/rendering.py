@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, ClassVar
 
 # With this in front, no text is a Python literal: native rendering then leaves it a text.
@@ -18,6 +19,8 @@ class StructuredFields:
     ``steps``, where it is an argument such as "s3://bucket/settings.json". Only the value of a field itself, or an
     entry of a list that Airflow has replaced by the file's content when it read the DAG, names a file here.
 
+    A dataclass, such as a binding, is rendered part by part; Airflow leaves it as it is.
+
     :cvar text_only: nothing but text belongs into the structures. Then ``render_template_as_native_obj`` does not turn
         "20260101", "0x1F" or '{"a": 1}' into a number or a mapping; the value of a field itself may still become one.
     """
@@ -31,6 +34,10 @@ class StructuredFields:
     ) -> Any:
         """Render a value, or what is inside of it."""
         render: Any = super().render_template  # type: ignore[misc]
+        if is_dataclass(content) and not isinstance(content, type) and not hasattr(content, "resolve"):
+            parts = {part.name: getattr(content, part.name) for part in fields(content)}
+            rendered_parts = {name: self.render_template(part, context, jinja_env) for name, part in parts.items()}
+            return replace(content, **rendered_parts)
         if not isinstance(content, str) or self._is_field(content):
             return render(content, context, jinja_env, seen_oids)
         before = _NO_LITERAL if self.text_only else ""

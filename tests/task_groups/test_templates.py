@@ -10,7 +10,7 @@ import pytest
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.egress_probe import egress_probe_step
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.operators.bindings import NatGateway
+from airflow_eip_provider.operators.bindings import NatGateway, checked_binding
 from airflow_eip_provider.operators.eip import EipAssociateOperator
 from tests.life import Task
 from tests.task_groups.conftest import STEP, cluster_of, make_dag
@@ -64,6 +64,20 @@ CLUSTERS = {
 @pytest.mark.parametrize("what", CLUSTERS)
 def test_a_cluster_takes_them_when_the_dag_is_read(dag: Any, output: Any, what: str) -> None:
     cluster_of(**CLUSTERS[what](output))
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("tables", ["{{ tables }}", ["{{ tables[0] }}"], ("{{ tables[0] }}",)], ids=str)
+def test_the_parts_of_a_binding_are_rendered(native: Any, tables: Any) -> None:
+    subnet_id, table_id = "subnet-0123456789abcdef0", "rtb-0123456789abcdef0"
+    with make_dag(render_template_as_native_obj=native):
+        given = NatGateway(public_subnet_id="{{ subnet }}", route_table_ids=tables)
+        create = cluster_of(binding=given).create
+    create.render_template_fields({"subnet": subnet_id, "tables": [table_id]})
+    found = checked_binding(create.binding)
+    found.check_parameters()
+    assert (found.public_subnet_id, list(found.route_table_ids)) == (subnet_id, [table_id])
+    assert given.public_subnet_id == "{{ subnet }}"
 
 
 def rendered(*, native: Any = False, **given: Any) -> list[str]:

@@ -106,7 +106,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         seconds after the release. A number: so many first places do, for clusters that take longer to start than the
         jobs before them to work. Needs a lock store.
     :param binding: where the address is put: ``PrimaryNode()`` (default), or ``NatGateway(...)`` for clusters of any
-        size; the latter's parameters may be given as a mapping, too. (templated, ``.json``)
+        size; the latter's parameters may be given as a mapping, and be templates. (templated, ``.json``)
     :param on_multi_node: "fail", "warn" or "allow" core and task nodes when the address is on the primary node: Spark
         reads on executors, which leave from other addresses than the primary's.
     :param waiter_delay: seconds between two looks at AWS; at least 10 when deferred. (templated)
