@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: setup demo test coverage compose-test chaos exits soak stress model bench mwaa matrix check format pins clean
+.PHONY: setup demo test fuzz coverage compose-test chaos exits soak stress model bench mwaa matrix check format pins clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,10 @@ coverage: $(STAMP)
 	@$(BIN)/python -m coverage run -m pytest $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
+
+# Generated commands and records beside their references, for ten minutes; ARGS="--minutes 60" for longer.
+fuzz: $(STAMP)
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 # docker-compose.yaml on a real engine, the example DAGs in it, and a restart; skipped where no engine can be started.
 compose-test: $(STAMP)

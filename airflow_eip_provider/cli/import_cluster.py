@@ -44,7 +44,9 @@ _FOR_A_DAG = ("parameters", "allocation_id", "dag_id", "schedule")
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--file", metavar="FILE", help="a file that holds the command")
+    parser.add_argument(
+        "--file", metavar="FILE", help="a file that holds the command, as for a POSIX shell; nothing in it is run"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the result (default: print it)")
     parser.add_argument("--dag", action="store_true", help="a DAG instead of JSON")
     parser.add_argument(
@@ -86,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _result(options: argparse.Namespace) -> str:
     from airflow_eip_provider.migration.aws_cli import run_job_flow_of
-    from airflow_eip_provider.migration.job_flow import without_association
+    from airflow_eip_provider.migration.job_flow import placeholders_in, without_association
 
     _check_dag_options(options)
     command, left_out = _command(options)
@@ -98,6 +100,8 @@ def _result(options: argparse.Namespace) -> str:
     note(f"what the AWS CLI {sent.version} sends to region {sent.region}")
     for option in sent.ignored:
         note(f"{option}: not part of it; {_WHY_IGNORED.get(option, 'it says what the AWS CLI prints')}")
+    for text in placeholders_in(sent.request):
+        note(f"{text} looks like a placeholder: write your value in its place")
     imported = without_association(sent.request, scripts=scripts)
     return _dag(imported, sent, allocation_id, options) if options.dag else _json(imported)
 

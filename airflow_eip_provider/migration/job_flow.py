@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -21,6 +22,8 @@ _ASSOCIATES = re.compile(
       | associate[-_]?(?:address|(?:an?[-_]?)?(?:elastic[-_]?ip|eip))""",
     re.IGNORECASE | re.VERBOSE,
 )
+# What the author of an example leaves to its reader: <YOUR_KEY>, <your-key>.
+_PLACEHOLDER = re.compile(r"<[A-Za-z0-9]+(?:[ _-][A-Za-z0-9]+)+>")
 _DEBUGGING = "Setup Hadoop Debugging"  # what --enable-debugging adds
 _PASSWORDS = ("KdcAdminPassword", "CrossRealmTrustPrincipalPassword", "ADDomainJoinPassword")
 
@@ -41,6 +44,11 @@ class Imported:
     steps: list[dict[str, Any]] = field(default_factory=list)
     execution_role_arn: str | None = None
     passwords: list[str] = field(default_factory=list)
+
+
+def placeholders_in(request: Mapping[str, Any]) -> list[str]:
+    """Return what looks like a placeholder in a request's values: quotes may hide one from the shell."""
+    return sorted(set(_PLACEHOLDER.findall(json.dumps(request, ensure_ascii=False))))
 
 
 def _files_of(action: Mapping[str, Any]) -> set[str]:

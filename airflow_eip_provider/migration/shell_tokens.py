@@ -194,7 +194,7 @@ class Lexer:
         return kind, found
 
     def _operator(self, kind: str, found: str) -> Token:
-        if found.lstrip("0123456789").startswith("<<") and not found.endswith("<<<"):
+        if "<<" in found and "<<<" not in found:
             problem, remedy = "a here-document follows '<<'", "save its text to a file, and name that with file://"
             raise self.error(self.at, problem, remedy)
         if kind == "redirection" and found.endswith("("):

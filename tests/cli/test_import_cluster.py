@@ -199,15 +199,19 @@ def test_dag_runs_and_sends_what_the_command_did(
 # Scripts as they are found, with the request's part that shows how they are read.
 CASES = {
     "redirection": (
-        "aws emr create-cluster --name Daily --release-label emr-7.5.0 --use-default-roles \\\n"
-        "  --instance-type m5.xlarge --instance-count 1 --region eu-west-1 \\\n"
-        "  --tags Owner=team Purpose=etl > cluster.json\n",
+        (
+            "aws emr create-cluster --name Daily --release-label emr-7.5.0 --use-default-roles \\\n"
+            "  --instance-type m5.xlarge --instance-count 1 --region eu-west-1 \\\n"
+            "  --tags Owner=team Purpose=etl > cluster.json\n"
+        ),
         {"Tags": [{"Key": "Owner", "Value": "team"}, {"Key": "Purpose", "Value": "etl"}]},
         "line 3: '> cluster.json' is left out",
     ),
     "semicolon": (
-        "aws emr create-cluster --name Daily --use-default-roles --instance-type m5.xlarge \\\n"
-        "  --region eu-west-1 --release-label emr-7.5.0;\n",
+        (
+            "aws emr create-cluster --name Daily --use-default-roles --instance-type m5.xlarge \\\n"
+            "  --region eu-west-1 --release-label emr-7.5.0;\n"
+        ),
         {"ReleaseLabel": "emr-7.5.0"},
         "line 2: ';' is left out",
     ),
@@ -254,19 +258,26 @@ def test_scripts_as_they_are_found_are_read(case: str, imported: Any) -> None:
     ("text", "said"),
     [
         (
-            f"{START} --name Daily \\\n  --instance-groups {ALONE.split()[1]}\nInstanceGroupType=CORE,InstanceCount=2 \\\n"
-            "  --ec2-attributes KeyName=ops\n",
-            "line 3: the command ends with line 2, and 'InstanceGroupType=CORE,InstanceCount=2 \\ --ec2-attributes KeyN…' "
-            "would be a command of its own; end line 2 with a backslash",
+            (
+                f"{START} --name Daily \\\n  --instance-groups {ALONE.split()[1]}\n"
+                "InstanceGroupType=CORE,InstanceCount=2 \\\n"
+                "  --ec2-attributes KeyName=ops\n"
+            ),
+            (
+                "line 3: the command ends with line 2, and 'InstanceGroupType=CORE,InstanceCount=2 \\ --ec2-attributes "
+                "KeyN…' would be a command of its own; end line 2 with a backslash"
+            ),
         ),
         (
-            f"{LEAST} \\\n  --configurations https://s3.eu-west-1.amazonaws.com/bucket/spark.json\n",
-            "download it (curl --remote-name 'https://s3.eu-west-1.amazonaws.com/bucket/spark.json'), and give the file",
+            f"{LEAST} \\\n  --configurations https://b.s3.eu-west-1.amazonaws.com/spark.json\n",
+            "download it (curl --remote-name 'https://b.s3.eu-west-1.amazonaws.com/spark.json'), and give the file",
         ),
         (
             "aws emr create-cluster --cli-input-json file://cluster.json --region eu-west-1\n",
-            "create-cluster has no --cli-input-json, in no version of the AWS CLI; write options, or, if you have "
-            "RunJobFlow's parameters as JSON, use them as job_flow_overrides",
+            (
+                "create-cluster has no --cli-input-json, in no version of the AWS CLI; write options, or, if you have "
+                "RunJobFlow's parameters as JSON, use them as job_flow_overrides"
+            ),
         ),
         (
             f"{LEAST} ^\r\n  --tags Owner=team ^\r\n  --use-default-roles\r\n",
@@ -274,7 +285,7 @@ def test_scripts_as_they_are_found_are_read(case: str, imported: Any) -> None:
         ),
         (
             f"{LEAST} `\n  --tags Owner=team `\n  --use-default-roles\n",
-            "line 1: it ends with `, with which PowerShell continues a line; end each line with a backslash (\\) instead",
+            "line 1: it ends with `, with which PowerShell continues a line; end each line with a backslash (\\)",
         ),
         (
             LEAST.replace("Daily", "$'Daily\\tjob'"),
@@ -291,6 +302,17 @@ def test_scripts_that_are_refused_are_told_what_to_change(text: str, said: str, 
     status, out, err = imported("--file", "launch.sh", command=Command(text))
     assert (status, out) == (2, "")
     assert said in err
+
+
+def test_placeholder_that_quotes_or_a_file_hide_is_named(imported: Any) -> None:
+    command = Command(
+        f"{LEAST} --ec2-attributes 'KeyName=<YOUR_KEY>' --tags file://tags.json", {"tags.json": ["Owner=<your-team>"]}
+    )
+    status, out, err = imported("--file", "launch.sh", command=command)
+    assert status == 0
+    assert json.loads(out)["Instances"]["Ec2KeyName"] == "<YOUR_KEY>"
+    assert "<YOUR_KEY> looks like a placeholder: write your value in its place" in err
+    assert "<your-team> looks like a placeholder: write your value in its place" in err
 
 
 def test_script_that_run_if_runs_shows_that_the_action_associates(imported: Any, tmp_path: Path) -> None:

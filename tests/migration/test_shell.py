@@ -124,6 +124,7 @@ def test_what_stands_around_the_command_is_left_out_with_a_note(text: str, words
         ("aws a \\\n> --b", "line 2: '> --b' redirects its output to what looks like an option", "leave out the '>'"),
         ("aws a < in", "line 1: '< in' redirects its input", "file://"),
         ("aws a <<EOF\nx\nEOF", "line 1: a here-document follows '<<'", "file://"),
+        ("aws a | tee {f}<<E\nb\nE", "line 1: a here-document follows", "file://"),
         ("aws a <(b)", "line 1: '<(' starts a process substitution", "single quotes"),
         ("aws a >", "line 1: no file follows '>'", "leave it out"),
         ("aws (a)", "line 1: '(' is an operator", "single quotes"),
