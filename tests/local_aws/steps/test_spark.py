@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,8 @@ from airflow_eip_provider.local_aws.steps.processes import processes_of
 from tests.local_aws.steps.stage import Ended, log, run, spec, wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow_eip_provider.local_aws.steps import ProcessStepRunner
 
 pytestmark = pytest.mark.spark
@@ -91,3 +94,31 @@ SparkSession.builder.getOrCreate().sparkContext.parallelize(range(2), 2).foreach
     ended.wait()
 
     assert not processes_of(runner.mark("s-1"))
+
+
+def test_files_and_archives_are_in_the_directory_of_a_driver_in_cluster_mode(
+    runner: ProcessStepRunner, s3: Any, tmp_path: Path
+) -> None:
+    """And the job runs in the node's own Python, with what was installed there."""
+    put_job(
+        s3,
+        script="""
+import sys
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+print(open("settings.yml").read(), open("env/etc/name").read())
+print(spark.sparkContext.parallelize([0], 1).map(lambda _: "/node/i-1/python" in sys.prefix).collect())
+spark.stop()
+""",
+    )
+    s3.put_object(Bucket="data", Key="conf/daily.yml", Body=b"rows: 3")
+    with zipfile.ZipFile(tmp_path / "env.zip", "w") as archive:
+        archive.writestr("etc/name", "daily")
+    s3.upload_file(str(tmp_path / "env.zip"), "data", "env.zip")
+    options = "--deploy-mode cluster --files s3://data/conf/daily.yml#settings.yml --archives s3://data/env.zip#env"
+
+    result = run(runner, spec("/usr/bin/spark-submit", *options.split(), "s3://data/jobs/names.py"))
+
+    assert result.succeeded, log(s3, "stderr")[-3000:]
+    assert log(s3, "stdout") == "rows: 3 daily\n[True]\n"
