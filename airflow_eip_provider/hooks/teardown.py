@@ -23,7 +23,8 @@ def address_on_cluster(eip: ElasticIpHook, *, allocation_id: str, job_flow_id: s
     """
     Return the address if an instance of this cluster carries it, or a NAT gateway that was made for it; else ``None``.
 
-    By EMR's own tag on the instance, and by ours on the gateway.
+    By EMR's own tag on the instance, and by ours on the gateway. Any instance and interface counts, not only where the
+    primary node leaves from: it is asked to spare or to end a cluster that has the address, not to run steps.
     """
     address = eip.get_address(allocation_id)
     if address is None or address.is_free or eip.get_holder(address).job_flow_id != job_flow_id:

@@ -1,4 +1,4 @@
-"""Bound means that the cluster's primary node leaves from the address, for the fence, the sensor and the command line."""
+"""Bound means that the primary node leaves from the address, for the fence, the sensor and the command line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def beside(request: pytest.FixtureRequest, clocked: Any, emr: Any, ec2: Any, ove
 
 
 def test_steps_refuse_an_address_that_the_primary_node_does_not_leave_from(clocked, beside, steps_operator, deferrable):
-    with pytest.raises(AirflowFailException, match="not the primary node|the primary interface is"):
+    with pytest.raises(AirflowFailException, match=r"not the primary node|the primary interface is"):
         Task(steps_operator(beside, deferrable=deferrable)).run()
     assert clocked.events.calls("AddJobFlowSteps") == []
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import SubmissionCancelledError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.operators.eip import EipReleaseOperator
+from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.readings.addresses import Address
+from airflow_eip_provider.stores.uri import open_store
 from tests.life import Task
 from tests.operators.past import Past
 
@@ -138,9 +140,6 @@ def test_steps_of_an_earlier_try_are_cancelled_when_the_retry_finds_the_lease_re
 
 def _release_lease(lock_store: str, record: Any, boto: Any) -> None:
     """End the lease in the record, as one would by hand."""
-    from airflow_eip_provider.calls import perform
-    from airflow_eip_provider.stores.uri import open_store
-
     kind = lock_store.split(":", maxsplit=1)[0]
     store = open_store(lock_store, lambda *_: boto(kind))
     allocation_id = boto("ec2").describe_addresses()["Addresses"][0]["AllocationId"]
@@ -236,7 +235,8 @@ def test_a_step_that_is_found_ended_when_the_address_is_away_is_a_warning_in_the
     clocked, job_flow_id, allocation_id, steps_operator, step, deferrable, ec2, logged
 ):
     given = [step(name="before"), step("--sleep", "103")]
-    task = Task(steps_operator(job_flow_id, steps=given, deferrable=deferrable))
+    # Looks at 100 s, when the second step runs, and at 200 s, when it has ended.
+    task = Task(steps_operator(job_flow_id, steps=given, waiter_delay=100, deferrable=deferrable))
     clocked.clock.call_later(109, lambda: free_address(ec2), name="somebody takes the address off")
     step_ids = task.run()
     left = task.ti.xcoms["address_left"]
@@ -254,10 +254,12 @@ def test_steps_that_ended_before_their_lease_was_released_are_no_warning(
     clocked, leased_id, lock_store, steps_operator, step, deferrable, release, logged
 ):
     given = {"steps": [step("--sleep", "103")], "lock_store": lock_store, "deferrable": deferrable}
-    task = Task(steps_operator(leased_id, **given))
-    clocked.clock.call_later(112, lambda: release(leased_id, lock_store=lock_store), name="an early release")
+    # Looks at 100 s, when the step runs, and at 200 s, when it has ended and the address was released.
+    task = Task(steps_operator(leased_id, waiter_delay=100, **given))
+    clocked.clock.call_later(170, lambda: release(leased_id, lock_store=lock_store), name="an early release")
     assert len(task.run()) == 1
     assert "address_left" not in task.ti.xcoms
+    assert "was released when the steps had ended" in logged()
 
 
 def test_a_stale_answer_when_the_steps_have_ended_is_no_warning(
@@ -269,3 +271,22 @@ def test_a_stale_answer_when_the_steps_have_ended_is_no_warning(
     task.go_on()
     assert task.error is None
     assert "address_left" not in task.ti.xcoms
+
+
+@pytest.mark.parametrize("nothing", [None, "", "None"], ids=repr)
+def test_steps_for_a_cluster_whose_id_rendered_to_nothing_are_refused(clocked, steps_operator, deferrable, nothing):
+    operator = steps_operator("{{ of_a_task }}", deferrable=deferrable)
+    operator.job_flow_id = nothing  # as rendering does
+    with pytest.raises(AirflowFailException, match=f"job_flow_id is {nothing!r}"):
+        Task(operator).run()
+    assert clocked.events.calls() == []
+
+
+@pytest.mark.parametrize("operator_class", [EipAssociateOperator, EipReleaseOperator])
+@pytest.mark.parametrize("nothing", [None, "", "None"], ids=repr)
+def test_a_target_that_rendered_to_nothing_is_refused(clocked, allocation_id, deferrable, nothing, operator_class):
+    given = {"allocation_id": allocation_id, "aws_conn_id": None, "deferrable": deferrable}
+    operator = operator_class(task_id="target", job_flow_id="{{ of_a_task }}", **given)
+    operator.job_flow_id = nothing
+    with pytest.raises(AirflowFailException, match=f"job_flow_id is {nothing!r} and instance_id is None"):
+        Task(operator).run()
