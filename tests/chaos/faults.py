@@ -208,7 +208,7 @@ class Chaos(Faults):
             self.problem = f"call {len(self.seen)} is {operation}, it was {point.boundary.operation}"
         return self._happen(point.kind, operation)
 
-    def _happen(self, kind: str, operation: str) -> Fault | None:  # noqa: C901 - one case a kind
+    def _happen(self, kind: str, operation: str) -> Fault | None:  # noqa: C901, PLR0911, PLR0912 - one case a kind
         times = _SENT_ONCE.get(operation, _LASTING)
         if kind in LAGS:
             return self._fall_behind(kind, operation)

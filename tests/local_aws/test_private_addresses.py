@@ -40,6 +40,7 @@ def test_an_address_is_on_the_primary_private_address_unless_told(ec2, local_aws
     ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface)
     seen, shown = address(ec2, allocation_id), described(ec2, instance)
     assert seen["PrivateIpAddress"] == shown["PrivateIpAddress"]
+    assert shown["NetworkInterfaces"][0]["NetworkInterfaceId"] == interface == seen["NetworkInterfaceId"]
     assert public_addresses(shown["NetworkInterfaces"][0]) == {shown["PrivateIpAddress"]: seen["PublicIp"]}
     assert local_aws.ec2(local_aws.region).public_ip(instance) == seen["PublicIp"]
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from moto.ec2.models.elastic_ip_addresses import ElasticAddress
-from moto.ec2.models.elastic_network_interfaces import NetworkInterface
+from moto.ec2.models.elastic_network_interfaces import NetworkInterface as MotoNetworkInterface
 from moto.ec2.utils import generate_dns_from_ip, random_eip_allocation_id, random_eip_association_id
 
 from airflow_eip_provider.local_aws.ec2.network import (
@@ -58,8 +58,11 @@ class Address(ElasticAddress):
         return str(self.ec2_backend.region_name)
 
 
-class Interface(NetworkInterface):
-    """A network interface that shows the public address of each of its private ones; moto knows the primary's alone."""
+class NetworkInterface(MotoNetworkInterface):
+    """A network interface that shows the public address of each of its private ones; moto knows the primary's alone.
+
+    It has moto's name: moto shows an ``id`` as ``NetworkInterfaceId`` because its class is called so.
+    """
 
     @property
     def instance_private_ip_address_list(self) -> list[dict[str, Any]]:
@@ -157,7 +160,7 @@ class Addresses:
                 self.detach(other, cause=cause)
         address.eni, address.instance = interface, interface.instance
         address.association_id, address.on_private_ip = random_eip_association_id(), private_ip
-        interface.__class__ = Interface  # moto makes its own class
+        interface.__class__ = NetworkInterface  # moto makes its own class
         entry["Association"] = _association(address)
         # What the instance sends leaves from its primary private address.
         if private_ip == interface.private_ip_address:

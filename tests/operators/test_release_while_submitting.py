@@ -1,0 +1,90 @@
+"""A step is being submitted while its address is released and goes to the next owner: the two never run together."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.operators.eip import EipReleaseOperator
+from tests.life import Task
+
+HELD_SECONDS = 80
+# What a submitter needs to look again and to cancel; without any wait in between it is nothing on this clock.
+MOST_SECONDS = 5
+
+
+def time_of(event):
+    return datetime.fromisoformat(event["time"])
+
+
+@pytest.fixture
+def release(allocation_id, clocked):
+    """Release the address early, as a task of the DAG does."""
+
+    def run(job_flow_id, **parameters):
+        given = {"allocation_id": allocation_id, "job_flow_id": job_flow_id, "aws_conn_id": None, **parameters}
+        Task(EipReleaseOperator(task_id="release", **given), dag_id="first").run()
+
+    return run
+
+
+def ran_seconds(clocked, job_flow_id):
+    """How long each step of a cluster ran, and how it ended."""
+    begun, ran = {}, {}
+    for event in clocked.events.read(kind="step"):
+        if event["job_flow_id"] != job_flow_id:
+            continue
+        if event["state"] == "RUNNING":
+            begun[event["step_id"]] = time_of(event)
+        elif event["state"] in {"CANCEL_PENDING", "CANCELLED", "COMPLETED", "FAILED"} and event["step_id"] in begun:
+            seconds = (time_of(event) - begun[event["step_id"]]).total_seconds()
+            ran.setdefault(event["step_id"], seconds)
+    return ran
+
+
+@pytest.mark.parametrize("held", ["ListSteps", "AddJobFlowSteps"])
+def test_a_step_whose_submission_outlasts_the_lease_is_cancelled_at_once(
+    clocked, leased, queue, lock_store, release, steps_operator, step, emr, held, deferrable
+):
+    first, second = leased("first"), leased("second", prewarm=True)
+    first.start()
+    queue.until(lambda: first.ended, first)
+    second.start()
+    queue.pass_time(900, second)
+
+    def meanwhile():
+        release(first.result, lock_store=lock_store)
+        queue.until(lambda: second.ended, second)
+        emr.add_job_flow_steps(JobFlowId=second.result, Steps=[step("--sleep", "120")])
+
+    clocked.faults.add(operation=held, kind="hold", seconds=HELD_SECONDS, during=meanwhile)
+    submit = steps_operator(
+        first.result, lock_store=lock_store, deferrable=deferrable, steps=[step("--sleep", "60", name="stray")]
+    )
+    with pytest.raises(AirflowFailException) as failed:
+        Task(submit, dag_id="first").run()
+    clocked.clock.advance(300)
+    assert all(seconds <= MOST_SECONDS for seconds in ran_seconds(clocked, first.result).values())
+    assert list(ran_seconds(clocked, second.result).values()) == [120]
+    assert "took" not in str(failed.value), "nobody took it: it was released"
+
+
+@pytest.mark.parametrize("held", ["ListSteps", "AddJobFlowSteps"])
+def test_without_a_lock_store_it_is_cancelled_when_the_address_is_gone(
+    clocked, create_operator, release, steps_operator, step, ec2, held, deferrable
+):
+    job_flow_id = Task(create_operator(), dag_id="first").run()
+    clocked.clock.advance(600)
+
+    def meanwhile():
+        release(job_flow_id)
+        clocked.clock.advance(HELD_SECONDS)
+
+    clocked.faults.add(operation=held, kind="hold", seconds=HELD_SECONDS, during=meanwhile)
+    submit = steps_operator(job_flow_id, deferrable=deferrable, steps=[step("--sleep", "60", name="stray")])
+    with pytest.raises(AirflowFailException):
+        Task(submit, dag_id="first").run()
+    clocked.clock.advance(300)
+    assert all(seconds <= MOST_SECONDS for seconds in ran_seconds(clocked, job_flow_id).values())
