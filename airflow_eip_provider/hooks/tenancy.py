@@ -79,6 +79,7 @@ class Tenancy:
     :param client_for: makes the boto3 client of a lock store, by service and region.
     :param check_alive: raises after a kill; asked before every change, but for those that undo.
     :param remembered: names a cluster that may be the lease's, whatever ListClusters says.
+    :ivar patience_seconds: for how long one program pauses, in all, because others change the record.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Tenancy:
         self._check_alive = check_alive
         self._remembered = remembered
         self._clock: tuple[float, float] | None = None
+        self.patience_seconds = _MOST_PAUSES_SECONDS
         self._unanswered = 0
         self._pauses, self._paused = 0, 0.0
 
@@ -186,7 +188,7 @@ class Tenancy:
 
     def _pause(self) -> None:
         """Pause, longer each time and not as long as others do: of many writers one is always the first."""
-        if self._paused >= _MOST_PAUSES_SECONDS:
+        if self._paused >= self.patience_seconds:
             raise RecordContendedError(self.uri, writes=self._pauses, seconds=self._paused)
         seconds = pause_seconds(self._pauses, random.random())  # noqa: S311 - not a secret
         self._pauses += 1
