@@ -53,10 +53,10 @@ _MOST_UNANSWERED = 4
 # DynamoDB"); the rest is for the writes of those who are in the record already, which are never refused: a hand-over, a
 # release, and what they add to history and suspects. S3 has no such limit; one rule is enough.
 MOST_BYTES_TO_JOIN = 300_000
-# The pauses after a write that met another: random, on average doubling from a twentieth of a second to five seconds,
-# five minutes in all. Fifty writers at a time need seconds.
-_FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 10.0
+# The pauses after a write that met another: random, on average doubling from half a second to ten seconds, five minutes
+# in all. Much longer than a call of the store takes: then fifty writers at a time need three writes each, not ten.
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 20.0
 _MOST_PAUSES_SECONDS = 300.0
 
 
