@@ -7,6 +7,7 @@ import copy
 import importlib
 import json
 import sys
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import botocore.endpoint
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
-from airflow_eip_provider.hooks import endings
+from airflow_eip_provider.hooks import endings, tenancy
 from airflow_eip_provider.operators import eip as eip_operators
 from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import create, fence, steps, terminate
@@ -180,6 +181,8 @@ def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "time", clock, raising=False)
     for module in (watch, lock_triggers, botocore.endpoint):
         monkeypatch.setattr(module, "time", clock)
+    # How much time has passed since the store's answer is real; its pauses are not.
+    monkeypatch.setattr(tenancy, "time", SimpleNamespace(monotonic=time.monotonic, sleep=clock.sleep))
     for module in (watch, poller):
         monkeypatch.setattr(
             module,

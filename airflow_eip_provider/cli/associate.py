@@ -225,13 +225,16 @@ class _Association:
 
     def _lease(self, claim: Claim) -> Lease:
         """Queue until the lease is this speaker's."""
-        from airflow_eip_provider.cli.waiting import POLL_SECONDS, persist, rest
+        from airflow_eip_provider.cli.waiting import POLL_SECONDS, persist, rest, seconds_left
         from airflow_eip_provider.lock.programs import Waiting
         from airflow_eip_provider.lock.words import holder_of
         from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 
         watch = EipLeaseTrigger.of(claim, waiter_delay=POLL_SECONDS, deadline=self._deadline)
+        patience = claim.tenancy.patience_seconds
+        claim.tenancy.patience_seconds = min(patience, seconds_left(self._deadline))
         entered = persist(claim.enter, deadline=self._deadline)
+        claim.tenancy.patience_seconds = patience
         while isinstance(entered, Waiting):
             seen = self._until(watch.look)
             if seen.status == "pending":

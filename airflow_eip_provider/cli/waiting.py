@@ -31,6 +31,11 @@ def deadline_after(wait: timedelta) -> float:
     return time.time() + wait.total_seconds()
 
 
+def seconds_left(deadline: float) -> float:
+    """Return the seconds until a deadline; 0 when it has passed."""
+    return max(0.0, deadline - time.time())
+
+
 def wait_until(look: Callable[[], Reading[Verdict]], clients: Mapping[str, Any], *, deadline: float) -> Verdict:
     """
     Look until something is decided, or the deadline has passed; at least once. What is waited for is said.

@@ -53,10 +53,10 @@ _MOST_UNANSWERED = 4
 # DynamoDB"); the rest is for the writes of those who are in the record already, which are never refused: a hand-over, a
 # release, and what they add to history and suspects. S3 has no such limit; one rule is enough.
 MOST_BYTES_TO_JOIN = 300_000
-# The pauses after a write that met another: random, on average doubling from a twentieth of a second to five seconds,
-# five minutes in all. Fifty writers at a time need seconds.
-_FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 10.0
+# The pauses after a write that met another: random, on average doubling from half a second to ten seconds, five minutes
+# in all. Much longer than a call of the store takes: then fifty writers at a time need three writes each, not ten.
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 20.0
 _MOST_PAUSES_SECONDS = 300.0
 
 
@@ -79,6 +79,7 @@ class Tenancy:
     :param client_for: makes the boto3 client of a lock store, by service and region.
     :param check_alive: raises after a kill; asked before every change, but for those that undo.
     :param remembered: names a cluster that may be the lease's, whatever ListClusters says.
+    :ivar patience_seconds: for how long one program pauses, in all, because others change the record.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Tenancy:
         self._check_alive = check_alive
         self._remembered = remembered
         self._clock: tuple[float, float] | None = None
+        self.patience_seconds = _MOST_PAUSES_SECONDS
         self._unanswered = 0
         self._pauses, self._paused = 0, 0.0
 
@@ -186,7 +188,7 @@ class Tenancy:
 
     def _pause(self) -> None:
         """Pause, longer each time and not as long as others do: of many writers one is always the first."""
-        if self._paused >= _MOST_PAUSES_SECONDS:
+        if self._paused >= self.patience_seconds:
             raise RecordContendedError(self.uri, writes=self._pauses, seconds=self._paused)
         seconds = pause_seconds(self._pauses, random.random())  # noqa: S311 - not a secret
         self._pauses += 1

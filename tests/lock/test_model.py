@@ -21,7 +21,7 @@ SMALL = (
     scenario(2, "slow 1"),
     scenario(2, first=EARLY),
     scenario(2, first=BESIDE),
-    scenario(2, "slow 1", start=LYING),
+    scenario(2, start=LYING),
 )
 
 

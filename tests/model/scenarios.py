@@ -126,8 +126,7 @@ COMPLETE = (
     scenario(2, "early 1, crash 1"),
     scenario(2, "slow 1", first=EARLY),
     scenario(2, "slow 1", first=BESIDE),
-    scenario(2, "slow 1", start=LYING),
-    scenario(2, "crash 1", start=LYING),
+    scenario(2, start=LYING),
     scenario(1, "crash 1, slow 2", start=OTHERS_TENANCY),
     scenario(1, "crash 1, slow 2", start=DEAD_LEASE),
     scenario(1, "crash 1, slow 2", start=LATE_LEASE),
@@ -159,6 +158,8 @@ DEEP = (
     scenario(3, "clear 1"),
     scenario(3, "crash 1", prewarm=2),
     scenario(3, "crash 1", first=EARLY),
+    scenario(2, "slow 1", start=LYING),
+    scenario(2, "crash 1", start=LYING),
     scenario(3, "slow 3", start=QUEUED_BEHIND),
     scenario(2, "crash 1, slow 1", first=EARLY),
 )

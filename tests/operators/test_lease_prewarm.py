@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from airflow_eip_provider.calls import perform
+from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.requests import Launch, WriteRecord
+from airflow_eip_provider.stores.uri import open_store
 from tests.life import Task
 from tests.operators.leases import vanish
 
@@ -125,13 +128,14 @@ def test_a_retry_finds_the_cluster_that_a_vanished_try_started_early(
     assert len(clocked.events.calls("RunJobFlow")) == 2
 
 
-def test_an_early_cluster_of_a_waiter_that_vanished_is_ended_by_who_passes_it_over(
-    leased, ended, queue, record, emr, holder
+def test_an_early_cluster_of_a_waiter_that_vanished_is_ended_by_who_passes_it_over_for_the_last_time(
+    leased, ended, queue, record, emr, holder, boto, lock_store, allocation_id
 ):
     gone, following = leased("gone", prewarm=True), leased("following")
     start(gone, queue, emr, 2)
     queue.pass_time(30, gone)
     following.start()
+    _pass_over(LIMITS.turns, boto, lock_store, allocation_id)
     ended(holder.result)
     queue.until(lambda: following.ended, following)
     ended(following.result)
@@ -139,6 +143,17 @@ def test_an_early_cluster_of_a_waiter_that_vanished_is_ended_by_who_passes_it_ov
     last.start()
     queue.until(lambda: last.ended, last)
     assert live_clusters(emr) == [last.result]
+
+
+def _pass_over(times, boto, lock_store, allocation_id):
+    """Say that the first of the queue was passed over so often."""
+    kind = lock_store.split(":", maxsplit=1)[0]
+    client = boto(kind)
+    store = open_store(lock_store, lambda *_: client)
+    seen = perform(store.reading(allocation_id), {kind: client})
+    first, *others = seen.record.queue
+    passed = replace(seen.record, queue=(replace(first, passed=times), *others))
+    store.write(allocation_id, passed, expected_version=seen.version)
 
 
 def _vanish_when_woken(monkeypatch, queue, task, kind, *, after, nth):
