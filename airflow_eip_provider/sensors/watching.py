@@ -17,6 +17,7 @@ from airflow_eip_provider.airflow_compat import (
     execution_seconds,
 )
 from airflow_eip_provider.calls import is_expired, is_transient
+from airflow_eip_provider.exceptions import CredentialsExpiredError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 
 if TYPE_CHECKING:
@@ -109,7 +110,11 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         return self.judge(verdict.status, verdict.data)
 
     def _look_with_fresh_credentials(self) -> Verdict:
-        """Look, and once more with new clients when the session token has expired meanwhile."""
+        """
+        Look, and once more with new clients when the session token has expired meanwhile.
+
+        :raises CredentialsExpiredError: when the connection has no newer one.
+        """
         try:
             return self.look()
         except Exception as error:
@@ -117,7 +122,12 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
                 raise
             self.log.warning("The credentials have expired, reading them anew: %s", error)
         self.__dict__.pop("hook", None)  # the stock mixin keeps one
-        return self.look()
+        try:
+            return self.look()
+        except Exception as error:
+            if is_expired(error):
+                raise CredentialsExpiredError(self.aws_conn_id, problem=str(error)) from error
+            raise
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral."""

@@ -111,6 +111,13 @@ def test_a_sensor_that_pokes_goes_on(clocked, allocation_id):
     assert Task(sensor).run()["association_id"] is None
 
 
+def test_a_sensor_whose_token_stays_expired_says_so(clocked, allocation_id):
+    expire(clocked, "DescribeAddresses", times=100)
+    sensor = EipAssociationSensor(task_id="sense", allocation_id=allocation_id, aws_conn_id=None, expect="free")
+    with pytest.raises(CredentialsExpiredError):
+        Task(sensor).run()
+
+
 def test_a_missing_connection_says_the_way_out_and_speaks_of_no_clean_up(clocked, create_operator, deferrable, logged):
     task = Task(create_operator(aws_conn_id="aws_nowhere", deferrable=deferrable))
     with pytest.raises(
