@@ -74,7 +74,7 @@ class StaticIpCluster(TaskGroup):
     teardown. ``depends_on_past`` and ``wait_for_downstream``, whichever task has them, are moved to ``create``, which
     then waits until all these tasks of the run before have succeeded or were skipped. ``trigger_rule`` is for
     ``create``; ``max_active_tis_per_dag`` and ``max_active_tis_per_dagrun`` are for ``create`` and the steps.
-    ``do_xcom_push=False`` is fine: what the tasks need of each other they push themselves. ``pool``, ``queue`` and
+    ``do_xcom_push=False`` is for all but ``create``, whose result the others need. ``pool``, ``queue`` and
     ``priority_weight`` are for all: a pool that counts deferred tasks must have room for more than those that queue.
 
     :param group_id: the group's id, and the prefix of its tasks' ids.
@@ -103,7 +103,12 @@ class StaticIpCluster(TaskGroup):
             shared.setdefault("deferrable", True)
         here: dict[str, Any] = {"dag": self.dag, "task_group": self}
         self.create = EmrCreateWithStaticIpOperator(
-            task_id="create", allocation_id=allocation_id, **here, **shared, **kwargs
+            task_id="create",
+            allocation_id=allocation_id,
+            do_xcom_push=True,  # the other tasks read what it returns
+            **here,
+            **shared,
+            **kwargs,
         )
         self._shared: dict[str, Any] = {
             "dag": self.dag,
@@ -134,8 +139,7 @@ class StaticIpCluster(TaskGroup):
     @property
     def job_flow_id(self) -> Any:
         """The cluster's id, for parameters and templates of other operators: an ``XComArg``."""
-        output: Any = self.create.output
-        return output["job_flow_id"]  # pushed whatever do_xcom_push says, unlike what a task returns
+        return self.create.output
 
     @property
     def static_ip(self) -> Any:

@@ -129,13 +129,12 @@ def test_pool_queue_and_priority_reach_every_task() -> None:
 
 def test_without_returned_xcoms_the_tasks_still_find_the_cluster() -> None:
     with make_dag(default_args={"do_xcom_push": False}) as dag, cluster_of() as cluster:
-        cluster.steps([STEP])
+        steps = cluster.steps([STEP])
 
-    assert not cluster.create.do_xcom_push
-    keys = {task.task_id: getattr(task.job_flow_id, "key", None) for task in dag.tasks if hasattr(task, "job_flow_id")}
-    assert keys["azure.steps"] == "job_flow_id"  # pushed by create itself
+    assert {task.task_id for task in dag.tasks if task.do_xcom_push} == {"azure.create"}
+    assert (steps.job_flow_id.operator, steps.job_flow_id.key) == (cluster.create, "return_value")
     for name in ("bound", "terminate"):
-        assert "key='job_flow_id'" in dag.get_task(f"azure.{name}").job_flow_id
+        assert "key='job_flow_id'" in dag.get_task(f"azure.{name}").job_flow_id  # pushed by create itself
 
 
 def test_a_run_without_its_address_is_no_skip() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Runs a DAG on two days. Its tasks do nothing, but the step fails on the days that are named. When a run has begun and
 # nothing of it may run, Airflow's dag.test pauses: that is its end here.
 RUNS = """
-import sys, time
+import os, sys, time
 from datetime import UTC, datetime
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator, EmrCreateWithStaticIpOperator, EmrTerminateWithStaticIpOperator
@@ -58,6 +58,7 @@ if __name__ == "__main__":
             dag.test(logical_date=datetime(2026, 1, day, tzinfo=UTC))
         except Blocked:
             print("BLOCKED", day, flush=True)
+    os._exit(0)  # threads of a run that was left in the middle would wait for ever
 """
 GROUP = ["azure.create", "azure.bound", "azure.steps", "azure.terminate"]
 
