@@ -126,10 +126,13 @@ class _Reader:
                 current = self._next(current, token)
         if redirection is not None:
             self._check_target(redirection, None)
-        if not self._keep(current) and current.before is not None and current.before.kind == "operator":
-            self._check_end(current.before)
+        self._end(current)
 
-    def _check_end(self, last: Token) -> None:
+    def _end(self, current: _Statement) -> None:
+        """Keep the last statement; without one, no operator but ``;`` and ``&`` may stand at the end."""
+        last = current.before
+        if self._keep(current) or last is None or last.kind != "operator":
+            return
         if last.text not in {";", "&"}:
             problem = f"no command follows '{last.text}'"
             raise self.lexer.error(last.start, problem, _LEAVE_OUT_OR_QUOTE)
@@ -143,8 +146,11 @@ class _Reader:
         if token.kind == "operator" and token.text in {"(", ")", ";;"}:
             problem = f"'{token.text}' is an operator of the shell"
             raise self.lexer.error(token.start, problem, _LEAVE_OUT_OR_QUOTE)
+        if token.kind == "captured":
+            self._end(current)
+            return _Statement(token)
         after_capture = current.before is not None and current.before.kind == "captured"
-        if self._keep(current) or after_capture or token.kind == "captured":
+        if self._keep(current) or after_capture:
             return _Statement(token)
         if token.kind == "newline":
             return current

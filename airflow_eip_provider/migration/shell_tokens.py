@@ -278,6 +278,8 @@ class Lexer:
             elif taken == opened:
                 depth += 1
             at += len(taken)
+        if depth and within is None:
+            raise self.error(start, f"{match[0] if match else opened} is never closed", _QUOTE_IT)
         return at
 
     def _placeholder(self, found: str) -> None:

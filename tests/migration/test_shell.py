@@ -131,7 +131,9 @@ def test_what_stands_around_the_command_is_left_out_with_a_note(text: str, words
         ("aws R&D --x", "line 1: 'D --x' behind '&' would be a command of its own", "single quotes"),
         ("aws a;b", "line 1: 'b' behind ';' would be a command of its own", "single quotes"),
         ("aws a | unknown", "line 1: 'unknown' behind '|' would be a command of its own", "leave it out"),
+        ("aws a | tee o`", "line 1: ` is never closed", "single quotes"),
         ("aws a |", "line 1: no command follows '|'", "leave it out"),
+        ("id=$(aws a |)", "line 1: no command follows '|'", "leave it out"),
         ("; aws a", "line 1: no command stands before ';'", "leave it out"),
         ("aws emr create-cluster\naws emr create-cluster", "line 2: a second create-cluster", "one at a time"),
         # Before the command.
