@@ -58,8 +58,8 @@ class StaticIpCluster(TaskGroup):
     Everything in the block, other operators and groups too, runs after ``bound`` and before ``terminate``. The tasks of
     the group are attributes of it:
 
-    - ``create``, an ``EmrCreateWithStaticIpOperator``, and ``bound``, an ``EipAssociationSensor``: the setups. ``bound``
-      fails when the address has left the cluster since ``create``, and the teardown ends the cluster and its lease.
+    - ``create``, an ``EmrCreateWithStaticIpOperator``, and ``bound``, an ``EipAssociationSensor``: the setups.
+      ``bound`` fails when the address has left the cluster since ``create``; the teardown ends cluster and lease.
     - ``terminate``, an ``EmrTerminateWithStaticIpOperator``: the teardown. It runs whether the block succeeds or not;
       when it fails, so does the DAG run.
     - ``done``, which needs no worker: the end of the block, for which tasks after the group wait. It fails with the

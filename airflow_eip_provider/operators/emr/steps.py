@@ -80,9 +80,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
     A drop-in for ``EmrAddStepsOperator`` that always waits for its steps: they are submitted only while the cluster
     leaves from the address and its lease is active, checked again right after the submission, watched, and cancelled
-    when the address leaves. A cluster leaves from the address when that is on the primary private address of the primary
-    network interface of its primary node, or on its NAT gateway with the route to it. When a step fails, the task log
-    shows EMR's reason and the tail of the step's stdout and stderr from the log bucket.
+    when the address leaves. A cluster leaves from the address when that is on the primary private address of the
+    primary network interface of its primary node, or on its NAT gateway with the route to it. When a step fails, the
+    task log shows EMR's reason and the tail of the step's stdout and stderr from the log bucket.
 
     AWS's answers may be up to a minute old. A cluster that seems to be without the address is looked at again for a
     minute before the task fails; running steps are cancelled only when two looks agree, or one that shows the address
@@ -90,10 +90,10 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
     asked again for a minute before anything is submitted. These waits are rare, and pass in the worker in either mode.
 
     Returns the step ids, and pushes them as ``step_ids`` when they are submitted. Steps still running after a crash are
-    found again by the retry, by a nonce in their names. When steps are found ended and the address is not on the cluster
-    although its lease was not released, it pushes ``address_left``, {allocation_id, job_flow_id, place, step_ids}, and
-    warns: the steps that it names may have worked without the address. On failure, kill or timeout the steps are
-    cancelled; the cluster is left to the teardown.
+    found again by the retry, by a nonce in their names. When steps are found ended while the address is away and their
+    lease was not released, it warns and pushes ``address_left``, {allocation_id, job_flow_id, place, step_ids}: the
+    steps that it names may have worked without the address. On failure, kill or timeout the steps are cancelled; the
+    cluster is left to the teardown.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, elasticmapreduce:AddJobFlowSteps,
     …:CancelSteps, …:DescribeCluster, …:ListSteps, and …:ListInstances where EMR's tags on the instances cannot be seen;
