@@ -279,7 +279,7 @@ def test_steps_for_a_cluster_whose_id_rendered_to_nothing_are_refused(clocked, s
     operator.job_flow_id = nothing  # as rendering does
     with pytest.raises(AirflowFailException, match=f"job_flow_id is {nothing!r}"):
         Task(operator).run()
-    assert clocked.events.calls() == []
+    assert clocked.events.calls("DescribeCluster") == clocked.events.calls("AddJobFlowSteps") == []
 
 
 @pytest.mark.parametrize("operator_class", [EipAssociateOperator, EipReleaseOperator])
