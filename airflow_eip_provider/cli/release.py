@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.cli.address import add_address_arguments
@@ -30,7 +31,9 @@ wait for their end. What "airflow-eip associate" or a bootstrap action put there
 Airflow put there only when --job-flow-id names the cluster. What is on a NAT gateway of your own, or on anything else
 that is no cluster, is left alone.
 
-Safe to give twice, or late. Without a lock store, clusters that tasks launched are known by their tags.
+With a lock store it takes at least a minute: the lease is closed first, so that no further fenced step is submitted,
+and EMR may show a step late that was submitted before. Without a lock store, clusters that tasks launched are known by
+their tags. Safe to give twice, or late.
 
 Exit status: 0 the address is not on the cluster any more; 1 an error, or steps that run; 2 wrong arguments."""
 
@@ -147,8 +150,10 @@ class _Release:
 
         :return: whether there was something to release.
         """
+        from airflow_eip_provider.cli.waiting import deadline_after
         from airflow_eip_provider.hooks.teardown import free_address
         from airflow_eip_provider.lock.programs import close, release
+        from airflow_eip_provider.readings.lag import READS_LAG_SECONDS
 
         holder = self._holder()
         there = holder is not None and holder.job_flow_id == job_flow_id
@@ -157,23 +162,27 @@ class _Release:
             return False
         self._wait_for_steps(job_flow_id, closed=False)
         if self._tenancy is not None and self._tenancy.perform(close(job_flow_id)):
-            self._wait_for_steps(job_flow_id, closed=True)
+            self._wait_for_steps(job_flow_id, closed=True, show_by=deadline_after(timedelta(seconds=READS_LAG_SECONDS)))
         free_address(self._hooks.eip, allocation_id=self._allocation_id, job_flow_id=job_flow_id)
         if self._tenancy is not None:
             self._tenancy.perform(release(job_flow_id, why="released by hand"))
         return True
 
-    def _wait_for_steps(self, job_flow_id: str, *, closed: bool) -> None:
+    def _wait_for_steps(self, job_flow_id: str, *, closed: bool, show_by: float = 0.0) -> None:
         """
         Wait until no step runs: first before anything is changed, then for what started meanwhile.
 
+        :param show_by: by when EMR shows every step that was submitted, in seconds since the epoch.
         :raises WaitTimeoutError: naming the steps.
         """
-        from airflow_eip_provider.cli.waiting import wait_until
+        from airflow_eip_provider.cli.waiting import seconds_left, wait_until
         from airflow_eip_provider.triggers.emr import read_no_step_runs
 
-        clients = self._hooks.clients(None)
-        seen = wait_until(lambda: read_no_step_runs(job_flow_id), clients, deadline=self._deadline)
+        seen = wait_until(
+            lambda: read_no_step_runs(job_flow_id, may_lag=seconds_left(show_by) > 0),
+            self._hooks.clients(None),
+            deadline=max(self._deadline, show_by),
+        )
         if seen.status == "pending":
             state = "its lease is closed, so no fenced step starts any more" if closed else "nothing was changed"
             raise WaitTimeoutError(

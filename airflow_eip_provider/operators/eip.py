@@ -26,6 +26,7 @@ from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id, check_nothing_left
 from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.readings.clusters import GUARD_MARK
+from airflow_eip_provider.readings.lag import READS_LAG_SECONDS
 from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, read_instance_running
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs, read_target
@@ -241,13 +242,15 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
 @dataclass(slots=True)
 class ReleaseState(State):
     """
-    Until when to wait for the guarded steps.
+    Until when to wait for the fenced steps.
 
     :param closed: the lease lets no further step start.
+    :param steps_show_by: by when EMR shows every step that was submitted before that, in seconds since the epoch.
     """
 
     deadline: float
     closed: bool = False
+    steps_show_by: float = 0.0
 
 
 class EipReleaseOperator(_TargetOperator):
@@ -255,8 +258,9 @@ class EipReleaseOperator(_TargetOperator):
     Take the Elastic IP off a cluster or an instance, and off nothing else; its tenancy's NAT gateway is removed.
 
     For a cluster that goes on working after its last step that reads through the address: the next job need not wait
-    for its end. It waits for fenced steps that are still pending or running; with a lock store none is submitted any
-    more from its start on, and the next in the queue comes when it is done.
+    for its end. It waits for fenced steps that are still pending or running. With a lock store none is submitted any
+    more from its start on; it looks for those that were submitted before for at least a minute, as ListSteps may show a
+    new step late, and the next in the queue comes when it is done.
 
     Returns whether the address was there. Safe to run twice or late; as a teardown of ``EipAssociateOperator`` too.
 
@@ -299,14 +303,15 @@ class EipReleaseOperator(_TargetOperator):
             )
         if self.tenancy is not None and not state.closed:
             self.check_not_killed()
-            self.tenancy.perform(close(self._carrier))
+            if self.tenancy.perform(close(self._carrier)):
+                state.steps_show_by = time.time() + READS_LAG_SECONDS
             state.closed = True
         if self.job_flow_id:
-            left = self.look(read_no_step_runs(self.job_flow_id, name_contains=GUARD_MARK))
+            may_lag = time.time() < state.steps_show_by
+            left = self.look(read_no_step_runs(self.job_flow_id, name_contains=GUARD_MARK, may_lag=may_lag))
             if left.status != "done":
-                self.log.info("%s; the address stays until they end", left.message)
-                shared = self.watch(state, deadline=state.deadline)
-                return EmrStepsEndedTrigger(job_flow_id=self.job_flow_id, name_contains=GUARD_MARK, **shared)
+                self.log.info("%s; the address stays for now", left.message)
+                return self._wait_for_steps(state)
         self.check_not_killed()
         was_there = self._free()
         if not was_there and self.job_flow_id and self.emr.get_cluster(self.job_flow_id) is None:
@@ -314,6 +319,12 @@ class EipReleaseOperator(_TargetOperator):
         if self.tenancy is not None:
             self.tenancy.perform(release(self._carrier, why="released early"))
         return Result(was_there)
+
+    def _wait_for_steps(self, state: ReleaseState) -> WatchTrigger:
+        shared = self.watch(state, deadline=max(state.deadline, state.steps_show_by + float(self.waiter_delay)))
+        return EmrStepsEndedTrigger(
+            job_flow_id=str(self.job_flow_id), name_contains=GUARD_MARK, not_before=state.steps_show_by, **shared
+        )
 
     def _free(self) -> bool:
         if self.job_flow_id:

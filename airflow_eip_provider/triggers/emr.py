@@ -121,16 +121,19 @@ class EmrClusterTrigger(WatchTrigger):
         return read_target(self.job_flow_id, target=self.target, is_new=time.time() < self.appears_by)
 
 
-def read_no_step_runs(job_flow_id: str, *, name_contains: str = "") -> Reading[Verdict]:
+def read_no_step_runs(job_flow_id: str, *, name_contains: str = "", may_lag: bool = False) -> Reading[Verdict]:
     """
     Judge whether no step of the cluster runs or still may.
 
     :param name_contains: only steps with this in their names count.
+    :param may_lag: a step may have been submitted that ListSteps does not show yet, so seeing none decides nothing.
     """
     active = [step for step in (yield from read_active_steps(job_flow_id)) if name_contains in step.name]
     names = ", ".join(f"{step.step_id} {step.state}" for step in active)
     message = f"Cluster {job_flow_id} " + (f"still has steps: {names}" if active else "has no step left")
-    return Verdict("pending" if active else "done", message, {"step_ids": [step.step_id for step in active]})
+    if may_lag and not active:
+        message += ", as far as EMR shows them yet"
+    return Verdict("pending" if active or may_lag else "done", message, {"step_ids": [step.step_id for step in active]})
 
 
 class EmrStepsEndedTrigger(WatchTrigger):
@@ -138,19 +141,22 @@ class EmrStepsEndedTrigger(WatchTrigger):
     Wait until no step of a cluster runs or still may.
 
     :param name_contains: only steps with this in their names count; all by default.
+    :param not_before: seconds since the epoch; until then a step that was submitted may not be shown.
     """
 
     services = ("emr",)
-    own_fields = ("job_flow_id", "name_contains")
+    own_fields = ("job_flow_id", "name_contains", "not_before")
 
-    def __init__(self, *, job_flow_id: str, name_contains: str = "", **watch: Any) -> None:
+    def __init__(self, *, job_flow_id: str, name_contains: str = "", not_before: float = 0.0, **watch: Any) -> None:
         super().__init__(**watch)
         self.job_flow_id = job_flow_id
         self.name_contains = name_contains
+        self.not_before = not_before
 
     def look(self) -> Reading[Verdict]:
         """Look at the cluster's steps."""
-        return read_no_step_runs(self.job_flow_id, name_contains=self.name_contains)
+        may_lag = time.time() < self.not_before
+        return read_no_step_runs(self.job_flow_id, name_contains=self.name_contains, may_lag=may_lag)
 
 
 def read_fenced_steps(*, allocation_id: str, egress: Egress, job_flow_id: str, step_ids: list[str]) -> Reading[Verdict]:

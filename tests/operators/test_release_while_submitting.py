@@ -8,6 +8,7 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.operators.eip import EipReleaseOperator
+from airflow_eip_provider.readings.clusters import GUARD_MARK
 from tests.life import Task
 
 HELD_SECONDS = 80
@@ -88,3 +89,21 @@ def test_without_a_lock_store_it_is_cancelled_when_the_address_is_gone(
         Task(submit, dag_id="first").run()
     clocked.clock.advance(300)
     assert all(seconds <= MOST_SECONDS for seconds in ran_seconds(clocked, job_flow_id).values())
+
+
+def test_a_step_that_emr_shows_late_is_waited_for(
+    clocked, leased, queue, lock_store, release, step, emr, allocation_id, deferrable
+):
+    """A step that was submitted right before the lease was closed keeps the address until it has ended."""
+    first = leased("first")
+    first.start()
+    queue.until(lambda: first.ended, first)
+    clocked.clock.advance(600)
+    clocked.faults.add(operation="ListSteps", kind="stale", seconds=50, times=None)
+    fenced = step("--sleep", "200", name=f"read {GUARD_MARK}0123456789ab.1]")
+    emr.add_job_flow_steps(JobFlowId=first.result, Steps=[fenced])
+    release(first.result, lock_store=lock_store, deferrable=deferrable)
+    ended = [time_of(event) for event in clocked.events.read(kind="step") if event["state"] == "COMPLETED"]
+    freed = [time_of(event) for event in clocked.events.read(kind="address") if event["change"] == "disassociated"]
+    assert len(ended) == len(freed) == 1
+    assert ended <= freed
