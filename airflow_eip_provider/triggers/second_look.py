@@ -17,9 +17,9 @@ class SecondLook:
 
     A verdict says in its data what the answer claims, as ``unconfirmed``: text that two looks can be compared by. Such
     a failure counts when two looks at least ``SECOND_LOOK_SECONDS`` apart say the same, the second of them not within
-    ``READS_LAG_SECONDS`` of the beginning. Two things shorten that. After a look that showed the binding (``bound``)
-    the answers are not older than the binding, so the beginning does not matter any more; and if then the address is
-    on something else (``moved``), one look is enough.
+    ``READS_LAG_SECONDS`` of the beginning: until then any answer may be from before it, also after one that was not,
+    because each may come from another replica. After that, one look is enough if an earlier one showed the binding
+    (``bound``) and this one shows the address on something else (``moved``).
 
     Kept in memory: a watch that is restarted begins to count again.
 
@@ -49,9 +49,9 @@ class SecondLook:
             return verdict
         if self._claim is None or self._claim[0] != claim:
             self._claim = (claim, now)
-        may_be_past = not self._seen_bound and now < self._since + READS_LAG_SECONDS
-        agreed = now - self._claim[1] >= SECOND_LOOK_SECONDS and not may_be_past
-        if agreed or (self._seen_bound and verdict.data.get("moved")):
+        may_be_past = now < self._since + READS_LAG_SECONDS
+        agreed = now - self._claim[1] >= SECOND_LOOK_SECONDS
+        if not may_be_past and (agreed or (self._seen_bound and verdict.data.get("moved"))):
             self._claim = None
             return verdict
         open_facts = {key: value for key, value in verdict.data.items() if key != "gone"}

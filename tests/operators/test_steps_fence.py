@@ -114,15 +114,54 @@ def test_an_early_release_without_a_lock_store_has_the_steps_cancelled_after_a_s
     assert states(emr, job_flow_id) == ["CANCELLED"]
 
 
-def test_an_address_that_is_on_something_else_after_the_submission_has_the_steps_cancelled_at_once(
+def elsewhere(allocation_id: str) -> Address:
+    """The previous owner's association."""
+    place = {"network_interface_id": "eni-0123", "instance_id": "i-0123456789abcdef0"}
+    return Address(allocation_id, "203.0.113.1", "vpc", association_id="eipassoc-0123", **place)
+
+
+def test_an_address_that_is_on_something_else_after_the_submission_has_the_steps_cancelled_after_a_second_look(
     clocked, job_flow_id, allocation_id, steps_operator, step, while_submitting, deferrable
 ):
     while_submitting(lambda: clocked.steal(allocation_id))
     operator = steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=deferrable)
+    before = clocked.clock.now()
     with pytest.raises(SubmissionCancelledError, match="is now on instance"):
         Task(operator).run()
-    submitted, cancelled = clocked.events.calls("AddJobFlowSteps")[0], clocked.events.calls("CancelSteps")[0]
-    assert cancelled["time"] == submitted["time"]
+    assert (clocked.clock.now() - before).total_seconds() < 15
+    assert len(clocked.events.calls("CancelSteps")) == 1
+
+
+def test_one_stale_answer_after_the_submission_that_shows_the_previous_owner_cancels_nothing(
+    clocked, job_flow_id, allocation_id, steps_operator, step, past, while_submitting, deferrable, emr
+):
+    while_submitting(lambda: past.show_address(elsewhere(allocation_id), seconds=5))
+    operator = steps_operator(job_flow_id, steps=[step("--sleep", "300")], deferrable=deferrable)
+    Task(operator).run()
+    assert past.stale_answers == 1
+    assert states(emr, job_flow_id) == ["COMPLETED"]
+
+
+@pytest.mark.parametrize("seconds", [8, 20], ids=["one look", "two looks"])
+def test_stale_answers_in_the_first_minute_that_show_the_previous_owner_cancel_nothing(
+    clocked, job_flow_id, allocation_id, steps_operator, step, past, deferrable, emr, seconds
+):
+    """The first look shows the binding, the next come from a replica that is behind."""
+    operator = steps_operator(job_flow_id, steps=[step("--sleep", "300")], deferrable=deferrable)
+    past.show_address(elsewhere(allocation_id), seconds=seconds, after=26)
+    Task(operator).run()
+    assert past.stale_answers >= 1
+    assert states(emr, job_flow_id) == ["COMPLETED"]
+
+
+def test_with_an_active_lease_stale_answers_after_the_submission_cancel_nothing(
+    clocked, leased_id, lock_store, allocation_id, steps_operator, step, past, while_submitting, deferrable, emr
+):
+    while_submitting(lambda: past.show_address(elsewhere(allocation_id), seconds=40))
+    given = {"steps": [step("--sleep", "300")], "lock_store": lock_store}
+    Task(steps_operator(leased_id, deferrable=deferrable, **given)).run()
+    assert past.stale_answers >= 1
+    assert states(emr, leased_id) == ["COMPLETED"]
 
 
 def test_steps_of_an_earlier_try_are_cancelled_when_the_retry_finds_the_lease_released(

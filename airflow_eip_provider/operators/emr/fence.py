@@ -61,6 +61,7 @@ class Fence:
         self._emr = emr
         self._tenancy = tenancy
         self._pause = pause
+        self._checked_at = 0.0
 
     def cluster(self) -> Cluster:
         """
@@ -92,6 +93,7 @@ class Fence:
                 raise NotLeasedError(self._allocation_id, job_flow_id=self._job_flow_id, standing=standing)
             found = self._look(cluster)
             if isinstance(found, Egress):
+                self._checked_at = time.time()
                 return found
             if not found.exists or time.time() >= deadline:
                 raise NotBoundError(self._allocation_id, job_flow_id=self._job_flow_id, place=found.place)
@@ -101,30 +103,27 @@ class Fence:
             self._pause(SECOND_LOOK_SECONDS)
             cluster = self.cluster()
 
-    def lost_since(self, egress: Egress, *, cluster: Cluster, step_ids: Sequence[str]) -> ElasticIpError | None:
+    def lost_since(self, *, cluster: Cluster, step_ids: Sequence[str]) -> ElasticIpError | None:
         """
         Check once more, when the steps are submitted; return why they must not run, ``None`` when they may.
 
-        The lease decides at once. The address does when it is on something else and there is no lock store: whoever
-        has it may start steps now. Otherwise a second look has to confirm that it left. With the lease still active
-        nobody else can have it by right, so a free address is left to the watch, which knows more answers.
-
-        :param egress: what the first check found.
+        With a lock store the lease decides: while it is active nobody else can have the address by right, so that is
+        left to the watch. Without one the address decides, when two looks agree that it left; one is enough once no
+        answer can be from before the first check, after a submission that took long.
         """
         consequence = f"cancelled the steps that were submitted meanwhile: {', '.join(step_ids)}"
         if (standing := self.lease_standing()) is not None:
             return NotLeasedError(
                 self._allocation_id, job_flow_id=self._job_flow_id, standing=standing, consequence=consequence
             )
-        found = self._changed(egress, cluster)
+        if self._tenancy is not None:
+            return None
+        found = self._changed(cluster)
         if found is None:
             return None
-        moved = found.association_id not in {None, egress.association_id}
-        if self._tenancy is not None and not moved:
-            return None
-        if self._tenancy is not None or not moved:
+        if time.time() < self._checked_at + READS_LAG_SECONDS:
             self._pause(SECOND_LOOK_SECONDS)
-            found = self._changed(egress, cluster)
+            found = self._changed(cluster)
             if found is None:
                 return None
         return SubmissionCancelledError(
@@ -149,7 +148,7 @@ class Fence:
     def _look(self, cluster: Cluster) -> Egress | NotBound:
         return perform(read_egress(self._allocation_id, cluster), {"ec2": self._eip.conn, "emr": self._emr.conn})
 
-    def _changed(self, egress: Egress, cluster: Cluster) -> NotBound | None:
+    def _changed(self, cluster: Cluster) -> NotBound | None:
         """Return where the address is now if the cluster does not leave from it any more."""
         found = self._look(cluster)
         return None if isinstance(found, Egress) else found

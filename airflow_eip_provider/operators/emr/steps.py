@@ -86,8 +86,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
     AWS's answers may be up to a minute old. A cluster that seems to be without the address is looked at again for a
     minute before the task fails; running steps are cancelled only when two looks agree, or one that shows the address
-    on something else. After an unclear submission, and in a retry that finds no step of the try before it, ListSteps is
-    asked again for a minute before anything is submitted. These waits are rare, and pass in the worker in either mode.
+    on something else, and not for an answer that may be from before their submission. After an unclear submission, and
+    in a retry that finds no step of the try before it, ListSteps is asked again for a minute before anything is
+    submitted. These waits are rare, and pass in the worker in either mode.
 
     Returns the step ids, and pushes them as ``step_ids`` when they are submitted. Steps still running after a crash are
     found again by the retry, by a nonce in their names. When steps are found ended while the address is away and their
@@ -166,7 +167,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         state.submitted_at = time.time()
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
         context["ti"].xcom_push(key="step_ids", value=state.step_ids)
-        if (lost := fence.lost_since(egress, cluster=cluster, step_ids=state.step_ids)) is not None:
+        if (lost := fence.lost_since(cluster=cluster, step_ids=state.step_ids)) is not None:
             self.emr.cancel_steps(job_flow_id, step_ids=state.step_ids)
             raise lost
         return state
