@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.hooks.nat import remove_gateway, remove_gateways
-from airflow_eip_provider.readings.clusters import read_steps, read_tagged_clusters
+from airflow_eip_provider.readings.clusters import read_tagged_clusters
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG, BINDING_TAG, OWNER_DIGEST_TAG, TENANCY_GATEWAY
 
 if TYPE_CHECKING:
@@ -135,10 +135,7 @@ def end_surplus(
 
 
 def cancel_steps(emr: EmrClusterHook, *, job_flow_id: str, step_ids: Sequence[str]) -> None:
-    """Cancel those of the steps that run or still may: all but those of which EMR shows that they have ended."""
-    ended = {step.step_id for step in emr.read(read_steps(job_flow_id, step_ids=step_ids)) if not step.is_active}
-    # What ListSteps does not show (yet) may run.
-    active = [step_id for step_id in step_ids if step_id not in ended]
-    if active:
-        log.info("Cancelling steps %s of cluster %s", ", ".join(active), job_flow_id)
-        emr.cancel_steps(job_flow_id, step_ids=active)
+    """Cancel steps. Nothing is read first: EMR leaves steps alone that have ended, and a read may fail or lag."""
+    if step_ids:
+        log.info("Cancelling steps %s of cluster %s, if they have not ended", ", ".join(step_ids), job_flow_id)
+        emr.cancel_steps(job_flow_id, step_ids=step_ids)

@@ -138,6 +138,11 @@ class PhasedOperator:
     _undone = False
     _finished = False
 
+    @property
+    def may_have_changed(self) -> bool:
+        """Whether the first phase may have changed AWS, although it failed."""
+        return False
+
     def begin(self, context: Context) -> Any:
         """Validate, and return the first state."""
         raise NotImplementedError
@@ -312,7 +317,8 @@ class PhasedOperator:
             try:
                 self.undo(context, state)
             except Exception as error:
-                if state is None and after is not None and repr(error) == repr(after):
+                unchanged = state is None and not self.may_have_changed
+                if unchanged and after is not None and repr(error) == repr(after):
                     self.log.info("There is nothing to clean up: this try failed before it changed anything")
                     return
                 pause = None if self._killed else patience.pause_after(error)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowTaskTimeout
 from airflow_eip_provider.exceptions import StepFailedError, WaitTimeoutError
 from tests.life import Task
 
@@ -182,6 +182,63 @@ def test_steps_that_take_too_long_are_cancelled(clocked, job_flow_id, steps_oper
     )
     with pytest.raises(WaitTimeoutError, match="waiter_max_attempts"):
         Task(operator).run()
+    clocked.clock.advance(60)
+    assert step_states(emr, job_flow_id) == ["CANCELLED"]
+
+
+def test_steps_are_cancelled_when_their_ids_cannot_be_pushed(
+    clocked, job_flow_id, steps_operator, step, deferrable, emr, monkeypatch
+):
+    task = Task(steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=deferrable))
+
+    def fail(**_: Any) -> None:
+        raise RuntimeError("the API server gives no answer")
+
+    push = task.ti.xcom_push
+    monkeypatch.setattr(
+        task.ti, "xcom_push", lambda key, value: fail() if key in {"job_flow_id", "step_ids"} else push(key, value)
+    )
+    monkeypatch.setattr(task.ti, "xcom_pull", fail)
+    with pytest.raises(RuntimeError, match="the API server"):
+        task.run()
+    clocked.clock.advance(60)
+    assert step_states(emr, job_flow_id) == ["CANCELLED"]
+
+
+def test_steps_whose_submission_got_no_answer_are_cancelled_by_a_timeout_although_list_steps_shows_them_late(
+    clocked, job_flow_id, steps_operator, step, deferrable, emr, monkeypatch
+):
+    def time_out(*_: Any) -> None:
+        raise AirflowTaskTimeout("execution_timeout")
+
+    operator = steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=deferrable)
+    monkeypatch.setattr(operator, "_sleep", time_out)
+    clocked.faults.add(operation="AddJobFlowSteps", kind="lost_response")
+    clocked.faults.add(operation="ListSteps", kind="stale", seconds=50, times=None)
+    with pytest.raises(AirflowTaskTimeout):
+        Task(operator).run()
+    clocked.faults.clear()
+    clocked.clock.advance(60)
+    assert step_states(emr, job_flow_id) == ["CANCELLED"]
+
+
+def test_steps_are_cancelled_while_list_steps_is_throttled(clocked, job_flow_id, steps_operator, step, emr):
+    task = Task(steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=True))
+    task.start()
+    clocked.faults.add(operation="ListSteps", kind="throttle", times=10_000)
+    task.fail_deferral()
+    clocked.faults.clear()
+    clocked.clock.advance(60)
+    assert step_states(emr, job_flow_id) == ["CANCELLED"]
+
+
+def test_a_retry_that_is_refused_cancels_the_steps_of_the_try_before_it(
+    clocked, job_flow_id, steps_operator, step, deferrable, emr
+):
+    Task(steps_operator(job_flow_id, steps=[step("--sleep", "3000")], deferrable=True, retries=1)).start()
+    retry = Task(steps_operator(job_flow_id, steps=[{"Name": "x"}], retries=1, deferrable=deferrable), try_number=2)
+    with pytest.raises(AirflowFailException, match="steps"):
+        retry.run()
     clocked.clock.advance(60)
     assert step_states(emr, job_flow_id) == ["CANCELLED"]
 

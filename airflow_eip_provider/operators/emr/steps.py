@@ -16,7 +16,6 @@ from airflow_eip_provider.exceptions import (
     AddressLostError,
     ClusterEndedError,
     InvalidInputError,
-    NotBoundError,
     NotLeasedError,
     PermanentError,
     StepFailedError,
@@ -122,7 +121,13 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
     )
     operator_extra_links = CLUSTER_LINKS  # type: ignore[assignment]
 
-    _submits = False
+    _submits = False  # AddJobFlowSteps was sent, and not refused
+    _submitted: tuple[str, list[str]] | None = None  # the cluster and its steps, once they are known
+
+    @property
+    def may_have_changed(self) -> bool:
+        """Whether steps may have been submitted."""
+        return self._submits
 
     def __init__(
         self,
@@ -149,11 +154,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         mark, first_try = StepMark.of(context), self._first_try(context)
         fence = self._fence(job_flow_id)
         cluster = fence.cluster()
-        try:
-            egress = fence.check(cluster)
-        except (NotBoundError, NotLeasedError):
-            self._cancel_submitted(job_flow_id, mark, first_try=first_try)
-            raise
+        egress = fence.check(cluster)
         self.link_cluster(context, job_flow_id, log_uri=cluster.log_uri)
         self.link_address(context)
         state = StepsState(
@@ -164,12 +165,12 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         )
         adopted = self._adopt(job_flow_id, mark, count=len(steps), first_try=first_try)
         state.step_ids = adopted or self._submit(job_flow_id, steps, mark)
+        self._submitted = (job_flow_id, state.step_ids)
         state.submitted_at = time.time()
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
         context["ti"].xcom_push(key="step_ids", value=state.step_ids)
         if (lost := fence.lost_since(cluster=cluster, step_ids=state.step_ids)) is not None:
-            self.emr.cancel_steps(job_flow_id, step_ids=state.step_ids)
-            raise lost
+            raise lost  # undo cancels the steps
         return state
 
     def advance(self, context: Context, state: StepsState, event: dict[str, Any] | None) -> WatchTrigger | Result:
@@ -180,7 +181,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         if event["status"] == "failed":
             if facts["gone"] == "address":
                 self.check_not_killed()
-                self.emr.cancel_steps(state.job_flow_id, step_ids=facts["active"])
+                cancel_steps(self.emr, job_flow_id=state.job_flow_id, step_ids=facts["active"])
                 raise self._address_lost(state, place=facts["place"], active=facts["active"])
             raise_if_cluster_gone(facts)
         steps = self.emr.read(read_steps(state.job_flow_id, step_ids=state.step_ids))
@@ -198,18 +199,20 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         return self._failed(state, failed) if failed else Result(state.step_ids)
 
     def undo(self, context: Context, state: StepsState | None) -> None:
-        """Cancel what is still active of the steps that this task submitted."""
+        """Cancel the steps that this task submitted: those that are known, else those that EMR shows with its mark."""
         if state is not None:
-            cancel_steps(self.emr, job_flow_id=state.job_flow_id, step_ids=state.step_ids)
-            return
-        job_flow_id = own_xcom(context, "job_flow_id")
-        step_ids = list(own_xcom(context, "step_ids") or ())
-        if self._submits:  # the answer may have been lost
-            job_flow_id, mark = self._job_flow_id(), StepMark.of(context)
-            active = self.emr.read(read_active_steps(job_flow_id))
-            step_ids += [step.step_id for step in active if mark.try_of(step.name) == mark.try_number]
-        if job_flow_id and step_ids:
-            cancel_steps(self.emr, job_flow_id=job_flow_id, step_ids=list(dict.fromkeys(step_ids)))
+            job_flow_id, step_ids = state.job_flow_id, state.step_ids
+        elif self._submitted is not None:
+            job_flow_id, step_ids = self._submitted
+        elif self._submits or not (step_ids := list(own_xcom(context, "step_ids") or ())):
+            mark = StepMark.of(context)
+            if not self._submits and mark.try_number == 1:
+                return
+            job_flow_id = self._job_flow_id()
+            step_ids = self._find_submitted(job_flow_id, mark)
+        else:
+            job_flow_id = own_xcom(context, "job_flow_id")
+        cancel_steps(self.emr, job_flow_id=job_flow_id, step_ids=step_ids)
 
     def undo_when_killed(self, state: StepsState) -> tuple[str, dict[str, Any]] | None:
         """The same as :meth:`undo`, for the triggerer."""
@@ -270,6 +273,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         ListSteps may not show yet what an earlier try submitted, or what this one did when the answer was lost: then it
         is asked again for as long as that can last.
         """
+        if self._submitted is not None:  # by this try, which began once more
+            return self._submitted[1]
         is_retry = mark.try_number > first_try
         may_be_done = is_retry or self._submits
         own_try = mark.try_number if self._submits else None
@@ -288,22 +293,21 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             self.log.info("Going on with steps %s, which were submitted already", ", ".join(found))
         return found
 
-    def _cancel_submitted(self, job_flow_id: str, mark: StepMark, *, first_try: int) -> None:
-        """Cancel what this task submitted before: it must not run without the fence."""
-        if mark.try_number == 1 and not self._submits:
-            return
+    def _find_submitted(self, job_flow_id: str, mark: StepMark) -> list[str]:
+        """
+        Find the active steps of this try and of earlier ones.
+
+        ListSteps may show them late, so it is asked again for as long as that can last; once only after a kill.
+        """
+        awaited = mark.try_number if self._submits else mark.try_number - 1
         deadline = time.time() + READS_LAG_SECONDS
         while True:
-            active = self.emr.read(read_active_steps(job_flow_id))
-            tries = mark.by_try(active)
-            step_ids = [step.step_id for number in tries if number <= mark.try_number for step in tries[number]]
-            if step_ids:
-                self.log.info("Cancelling steps %s, which were submitted before", ", ".join(step_ids))
-                self.emr.cancel_steps(job_flow_id, step_ids=step_ids)
-            unclear = self._submits or mark.try_number > first_try
-            if step_ids or not unclear or time.time() >= deadline:
-                return
-            self._pause(SECOND_LOOK_SECONDS)
+            tries = mark.by_try(self.emr.read(read_all_steps(job_flow_id)))
+            if awaited in tries or self._killed or time.time() >= deadline:
+                break
+            time.sleep(SECOND_LOOK_SECONDS)
+        own = [step for number, steps in tries.items() if number <= mark.try_number for step in steps]
+        return [step.step_id for step in own if step.is_active]
 
     def _submit(self, job_flow_id: str, steps: list[dict[str, Any]], mark: StepMark) -> list[str]:
         """AddJobFlowSteps has no token: the mark in the names lets a retry find what it submitted."""
@@ -315,6 +319,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         except Exception as error:
             self._submits = not was_refused(error)
             raise
+        self._submitted = (job_flow_id, step_ids)
         self.log.info("Submitted steps %s to cluster %s", ", ".join(step_ids), job_flow_id)
         return step_ids
 
