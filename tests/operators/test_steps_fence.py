@@ -255,6 +255,18 @@ def test_a_retry_waits_for_steps_of_a_lost_try_that_list_steps_does_not_show_yet
     assert len(clocked.events.calls("AddJobFlowSteps")) == 1
 
 
+def test_a_task_that_is_cleared_right_after_its_submission_goes_on_with_the_steps_although_they_show_late(
+    clocked, job_flow_id, steps_operator, step, past, deferrable
+):
+    given = {"steps": [step("--sleep", "900")], "retries": 2}
+    first = Task(steps_operator(job_flow_id, deferrable=True, **given))
+    first.start()
+    past.hide_steps(seconds=45)
+    cleared = Task(steps_operator(job_flow_id, deferrable=deferrable, **given), try_number=2, max_tries=3)
+    assert cleared.run() == first.ti.xcoms["step_ids"]
+    assert len(clocked.events.calls("AddJobFlowSteps")) == 1
+
+
 def test_a_retry_after_steps_that_failed_does_not_wait(clocked, job_flow_id, steps_operator, step):
     Task(steps_operator(job_flow_id, steps=[step("--exit", "1")], retries=2)).start()
     before = clocked.clock.now()

@@ -275,12 +275,11 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         """
         if self._submitted is not None:  # by this try, which began once more
             return self._submitted[1]
-        is_retry = mark.try_number > first_try
-        may_be_done = is_retry or self._submits
+        is_retry = mark.try_number > 1  # after a clear, too: the try before it may have submitted just now
         own_try = mark.try_number if self._submits else None
         deadline = time.time() + READS_LAG_SECONDS
         while True:
-            reading = read_all_steps(job_flow_id) if may_be_done else read_active_steps(job_flow_id)
+            reading = read_all_steps(job_flow_id) if is_retry or self._submits else read_active_steps(job_flow_id)
             tries = mark.by_try(self.emr.read(reading))
             found = steps_to_adopt(tries, count=count, first_try=first_try, own_try=own_try)
             # Once the try before this one shows its steps, none of them can surface later.
