@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -152,6 +153,24 @@ def test_stale_answers_in_the_first_minute_that_show_the_previous_owner_cancel_n
     Task(operator).run()
     assert past.stale_answers >= 1
     assert states(emr, job_flow_id) == ["COMPLETED"]
+
+
+@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+def test_a_store_that_fails_after_the_submission_leaves_the_decision_to_the_address(
+    clocked, leased_id, lock_store, steps_operator, step, release, while_submitting, leased, deferrable
+):
+    def go_to_another() -> None:
+        release(leased_id, lock_store=lock_store)
+        leased("other").run()
+        clocked.faults.add(operation="GetItem", kind="error", status=500, times=10_000)
+
+    while_submitting(go_to_another)
+    given = {"steps": [step("--sleep", "900")], "lock_store": lock_store, "deferrable": deferrable}
+    with pytest.raises(SubmissionCancelledError, match="is now on instance"):
+        Task(steps_operator(leased_id, **given)).run()
+    submitted, cancelled = clocked.events.calls("AddJobFlowSteps")[0], clocked.events.calls("CancelSteps")[0]
+    waited = datetime.fromisoformat(cancelled["time"]) - datetime.fromisoformat(submitted["time"])
+    assert waited.total_seconds() < 15
 
 
 def test_with_an_active_lease_stale_answers_after_the_submission_cancel_nothing(

@@ -108,15 +108,20 @@ class Fence:
         Check once more, when the steps are submitted; return why they must not run, ``None`` when they may.
 
         With a lock store the lease decides: while it is active nobody else can have the address by right, so that is
-        left to the watch. Without one the address decides, when two looks agree that it left; one is enough once no
-        answer can be from before the first check, after a submission that took long.
+        left to the watch. Without one, or when it gives no answer, the address decides, when two looks agree that it
+        left; one is enough once no answer can be from before the first check, after a submission that took long.
         """
         consequence = f"cancelled the steps that were submitted meanwhile: {', '.join(step_ids)}"
-        if (standing := self.lease_standing()) is not None:
+        try:
+            standing, is_known = self.lease_standing(), self._tenancy is not None
+        except LockStoreUnavailableError as error:
+            log.warning("%s", error)
+            standing, is_known = None, False
+        if standing is not None:
             return NotLeasedError(
                 self._allocation_id, job_flow_id=self._job_flow_id, standing=standing, consequence=consequence
             )
-        if self._tenancy is not None:
+        if is_known:
             return None
         found = self._changed(cluster)
         if found is None:
