@@ -286,6 +286,27 @@ def test_a_task_that_is_cleared_right_after_its_submission_goes_on_with_the_step
     assert len(clocked.events.calls("AddJobFlowSteps")) == 1
 
 
+@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+def test_a_retry_that_paused_checks_the_fence_again_before_it_submits(
+    clocked, leased_id, lock_store, steps_operator, step, release, deferrable, monkeypatch
+):
+    """The address is released while the retry waits for steps that ListSteps may show late."""
+    given = {"steps": [step("--sleep", "900")], "retries": 2, "lock_store": lock_store, "deferrable": deferrable}
+    operator = steps_operator(leased_id, **given)
+    pause, left = operator._pause, [True]
+
+    def pause_and_release(seconds: float) -> None:
+        if left:
+            left.pop()
+            release(leased_id, lock_store=lock_store)
+        pause(seconds)
+
+    monkeypatch.setattr(operator, "_pause", pause_and_release)
+    with pytest.raises(AirflowFailException, match="leased to nobody"):
+        Task(operator, try_number=2).run()
+    assert clocked.events.calls("AddJobFlowSteps") == []
+
+
 def test_a_retry_after_steps_that_failed_does_not_wait(clocked, job_flow_id, steps_operator, step):
     Task(steps_operator(job_flow_id, steps=[step("--exit", "1")], retries=2)).start()
     before = clocked.clock.now()

@@ -157,13 +157,17 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         egress = fence.check(cluster)
         self.link_cluster(context, job_flow_id, log_uri=cluster.log_uri)
         self.link_address(context)
+        looked_at = time.time()
+        adopted = self._adopt(job_flow_id, mark, count=len(steps), first_try=first_try)
+        if not adopted and time.time() - looked_at >= SECOND_LOOK_SECONDS:
+            cluster = fence.cluster()
+            egress = fence.check(cluster)
         state = StepsState(
             try_number=context["ti"].try_number,
             job_flow_id=job_flow_id,
             egress=asdict(egress),
             deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
         )
-        adopted = self._adopt(job_flow_id, mark, count=len(steps), first_try=first_try)
         state.step_ids = adopted or self._submit(job_flow_id, steps, mark)
         self._submitted = (job_flow_id, state.step_ids)
         state.submitted_at = time.time()
