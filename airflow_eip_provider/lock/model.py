@@ -60,7 +60,7 @@ class Lease:
     :param doubtful: an earlier try may have launched a cluster that is recorded nowhere.
     :param doomed: it was closed without having been handed over, or is being undone: whoever sees its cluster ends it.
     :param since: when its cluster was announced while it queued, if it was; else no cluster of it is older than
-        ``taken_at``.
+        ``taken_at``. 0 when that is not known.
     """
 
     token: int
