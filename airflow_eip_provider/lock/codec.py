@@ -5,18 +5,21 @@ Schema 1 is the format of version 0.1.0. Schema 2 has the fields of :data:`_ADDE
 (:mod:`airflow_eip_provider.stores.records`). A field that has the value that its absence means is left out, and a
 record without any is written as schema 1. So environments that still run 0.1.0 read what they can understand, and
 refuse everything else as :class:`~airflow_eip_provider.exceptions.NewerRecordError` instead of losing a part of it.
+
+A record whose grace is that of 0.1.0 leaves out ``since`` as well: it only narrows the search for clusters, and without
+it 0.1.0 reads the record. Where a cluster of the lease may be older than the lease, "not known" is read for it then.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from functools import cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from airflow_eip_provider.exceptions import CorruptRecordError, NewerRecordError
-from airflow_eip_provider.lock.model import Entry, Lease, Record, Suspect
+from airflow_eip_provider.lock.model import FIRST_GRACE, Entry, Lease, Record, Suspect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +38,7 @@ _ADDED: dict[type, frozenset[str]] = {
 
 def encode(record: Record) -> dict[str, Any]:
     """Return the record as plain JSON, of the oldest schema that can say it."""
-    plain, added = _plain(record)
+    plain, added = _plain(_without_since(record) if record.grace == FIRST_GRACE else record)
     return {"schema": SCHEMA if added else _FIRST_SCHEMA, **plain}
 
 
@@ -58,7 +61,20 @@ def decode(plain: Mapping[str, Any], *, where: str) -> Record:
         record: Record = _typed(Record, {name: value for name, value in plain.items() if name != "schema"})
     except (TypeError, ValueError, OverflowError) as error:
         raise CorruptRecordError(where, problem=str(error)) from error
-    return record
+    return _with_since_not_known(record) if record.grace == FIRST_GRACE else record
+
+
+def _without_since(record: Record) -> Record:
+    lease = None if record.lease is None else replace(record.lease, since=None)
+    return replace(record, lease=lease, suspects=tuple(replace(suspect, since=0.0) for suspect in record.suspects))
+
+
+def _with_since_not_known(record: Record) -> Record:
+    """Say that clusters of the lease may be older: only a doubtful lease can have one that the record does not name."""
+    lease = record.lease
+    if lease is None or not lease.doubtful or lease.since is not None:
+        return record
+    return replace(record, lease=replace(lease, since=0.0))
 
 
 def _plain(value: Any) -> tuple[Any, bool]:

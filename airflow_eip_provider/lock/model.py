@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import takewhile
 from typing import Optional
 
 
@@ -59,7 +60,7 @@ class Lease:
     :param doubtful: an earlier try may have launched a cluster that is recorded nowhere.
     :param doomed: it was closed without having been handed over, or is being undone: whoever sees its cluster ends it.
     :param since: when its cluster was announced while it queued, if it was; else no cluster of it is older than
-        ``taken_at``.
+        ``taken_at``. 0 when that is not known.
     """
 
     token: int
@@ -131,6 +132,8 @@ class Suspect:
 
 # The grace of a record that names none: the one that version 0.1.0 had built in.
 FIRST_GRACE = 60.0
+# How many graces the windows of all entries that were passed over add up to at most: the longest window of one entry.
+MOST_PASSED_GRACES = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,7 @@ class Record:
     grace: float = FIRST_GRACE
     # Made when it is first asked for: a triggerer asks one record for the places of all who wait for it.
     _turns: Optional[dict[str, tuple[int, float]]] = field(default=None, init=False, repr=False, compare=False)
+    _factor: Optional[float] = field(default=None, init=False, repr=False, compare=False)
 
     def place(self, owner: str) -> int | None:
         """Return an owner's place in the queue, from 0; ``None`` when it is not in it."""
@@ -170,8 +174,21 @@ class Record:
         return None if turn is None else turn[1]
 
     def window(self, entry: Entry) -> float:
-        """Return for how long a free address is kept for an entry when its turn comes: longer after each pass."""
-        return float(self.grace * 2**entry.passed)
+        """
+        Return for how long a free address is kept for an entry when its turn comes: longer after each pass.
+
+        The windows of all entries that were passed over add up to at most :data:`MOST_PASSED_GRACES`; otherwise each
+        of them is shortened by the same factor.
+        """
+        window = float(self.grace * 2**entry.passed)
+        return window * self._passed_factor() if entry.passed else window
+
+    def _passed_factor(self) -> float:
+        if self._factor is None:
+            # Who takes the address passes over all who are before it, so these entries are the first of the queue.
+            graces = sum(2**entry.passed for entry in takewhile(lambda entry: entry.passed > 0, self.queue))
+            object.__setattr__(self, "_factor", min(1.0, MOST_PASSED_GRACES / max(graces, 1)))
+        return self._factor or 1.0
 
     def _turn_of(self, owner: str) -> tuple[int, float] | None:
         if self._turns is None:

@@ -15,6 +15,10 @@ window, and so on. The window of an entry that was passed over k times (an entry
 the entry, so an entry of a task that is gone costs the others ``grace * (2**(turns + 1) - 1)`` seconds in all, spread
 over as many leases, and not more. With a grace of 120 s and 3 turns the windows are 2, 4, 8 and 16 minutes: longer than
 Airflow takes to resume a deferred task even while its workers scale up.
+
+Many entries of tasks that are gone must not add up: the windows of all entries that were passed over are together at
+most ``MOST_PASSED_GRACES`` graces long. If they would be longer, each is shortened by the same factor, and the sentence
+about ``grace * 2**k`` seconds holds for the shortened windows.
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ from hypothesis import given
 
 from airflow_eip_provider.exceptions import CorruptRecordError, LockStoreError, NewerRecordError
 from airflow_eip_provider.lock.codec import SCHEMA, decode, encode
-from airflow_eip_provider.lock.model import Record
+from airflow_eip_provider.lock.model import FIRST_GRACE, Limits, Record, Speaker
+from airflow_eip_provider.lock.sight import find_clusters
+from airflow_eip_provider.lock.transitions import Prewarm, Queue, Reenter, Release, Take, step
 from tests.lock.records import FULL, records
 
 if TYPE_CHECKING:
@@ -55,7 +57,14 @@ def show(path: Path) -> str:
 
 @given(records)
 def test_every_record_survives_the_way_through_json(record):
+    record = replace(record, grace=record.grace + (record.grace == FIRST_GRACE))
     assert decode(json.loads(json.dumps(encode(record))), where=WHERE) == record
+
+
+@given(records)
+def test_what_is_read_of_a_record_with_the_grace_of_the_previous_version_is_written_back_as_it_was(record):
+    stored = encode(replace(record, grace=FIRST_GRACE))
+    assert encode(decode(json.loads(json.dumps(stored)), where=WHERE)) == stored
 
 
 @pytest.mark.parametrize("path", ALL_PATHS, ids=show)
@@ -152,3 +161,41 @@ def test_a_record_of_the_previous_version_is_read_and_written_back_as_it_was():
 def test_what_the_previous_version_cannot_say_is_of_a_schema_that_it_refuses_by_name(record):
     assert encode(record)["schema"] == 2
     assert decode(encode(record), where=WHERE) == record
+
+
+def after_an_early_start(grace: float) -> tuple[Record, Record]:
+    """Return a record whose lease had announced an early launch while it queued, and the one after its undo."""
+    first, second = Speaker("a", "a", 1, "n"), Speaker("b", "b", 1, "n")
+    events = (
+        Take(first, "daily", 600.0),
+        Queue(second, "daily", 600.0),
+        Prewarm(second),
+        Release(1, "j-1", "done"),
+        Take(second, "daily", 600.0),
+        Release(2, None, "undone", doubtful=True),
+    )
+    records = [Record()]
+    for number, event in enumerate(events):
+        record = step(records[-1], event, 1000.0 + number, Limits(grace=grace))
+        assert isinstance(record, Record)
+        records.append(record)
+    return records[-2], records[-1]
+
+
+def test_the_previous_version_can_read_early_starts_and_unclear_launches_while_the_grace_is_its_own():
+    taken, undone = after_an_early_start(FIRST_GRACE)
+    assert undone.suspects, "something may be left behind"
+    for record in (taken, undone):
+        stored = encode(record)
+        assert stored["schema"] == 1
+        assert "since" not in json.dumps(stored).replace("free_since", "")
+    for record in after_an_early_start(120.0):
+        assert decode(encode(record), where=WHERE) == record
+
+
+def test_clusters_that_may_be_older_than_the_lease_are_found_also_where_the_record_does_not_say_since_when():
+    taken, undone = (decode(encode(record), where=WHERE) for record in after_an_early_start(FIRST_GRACE))
+    assert next(find_clusters(taken.lease)).since <= 1002
+    assert next(find_clusters(undone.suspects[0])).since <= 1002
+    retried = decode(encode(step(taken, Reenter(Speaker("b", "b", 2, "n")), 1310.0)), where=WHERE)
+    assert next(find_clusters(retried.lease)).since <= 1002

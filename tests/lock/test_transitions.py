@@ -193,6 +193,53 @@ def test_after_its_last_turn_an_entry_that_is_passed_over_leaves():
     assert after(queue(B), start=taken).place(B.owner) == 0, "and may come again, as the last"
 
 
+def queue_of(*passed: int) -> Record:
+    """Return a free record whose queue has been passed over so often, the entries in order, with C behind them."""
+    waiting = [speaker(f"w{number}") for number in range(len(passed))]
+    record = after(*map(queue, (*waiting, C)), Release(1, None, "done"), start=HELD)
+    entries = (*map(lambda entry, times: replace(entry, passed=times), record.queue, passed), record.queue[-1])
+    return replace(record, queue=entries)
+
+
+def graces(record: Record) -> list[float]:
+    """Return the windows of the queue's entries."""
+    return [record.window(entry) / record.grace for entry in record.queue]
+
+
+@pytest.mark.parametrize(
+    ("passed", "windows"),
+    [
+        ((1,), [2]),
+        ((3,), [8]),
+        ((1, 1), [2, 2]),
+        ((2, 1), [4, 2]),
+        ((2, 2, 0), [4, 4, 1]),
+        ((3, 3), [4, 4]),
+        ((3, 1, 0), [6.4, 1.6, 1]),
+    ],
+)
+def test_the_windows_of_all_that_were_passed_over_are_together_no_longer_than_the_longest_of_one(passed, windows):
+    record = queue_of(*passed)
+    assert graces(record) == pytest.approx([*windows, 1])
+    assert turn_at(record, C.owner) == pytest.approx(record.free_since + sum(windows) * record.grace)
+
+
+def test_fifty_entries_of_tasks_that_are_gone_cost_fifty_graces_once_and_then_eight_for_each_of_three_leases():
+    limits = Limits(grace=60)
+    gone = [speaker(f"gone{number}") for number in range(50)]
+    record = after(*map(queue, gone), start=HELD)
+    cost, now = [], NOW
+    for number in range(5):
+        late = speaker(f"late{number}")
+        record = after(queue(late), Release(record.lease.token, None, "done"), start=record, now=now)
+        turn = turn_at(record, late.owner)
+        cost.append((turn - now) / record.grace)
+        if number < 4:
+            assert isinstance(step(record, take(late), math.nextafter(turn, 0), limits), Refused)
+        record, now = step(record, take(late), turn, limits), turn
+    assert cost == pytest.approx([50, 8, 8, 8, 0])
+
+
 def test_an_entry_that_is_passed_over_keeps_the_cluster_that_it_started_early():
     record = after(Prewarmed(B, "j-2"), queue(C), Release(1, None, "done"), start=WARMING)
     record = after(take(C), start=record, now=NOW + LIMITS.grace)

@@ -65,9 +65,17 @@ def _check_take(world: World, lease: Lease, after: Record) -> None:
     if place is None:
         return
     before = record.queue[:place]
-    if world.now < record.free_since + sum(record.grace * 2**entry.passed for entry in before):
+    if world.now < record.free_since + _windows(record, len(before)):
         raise ViolationError(f"order: {owner} takes the lease before its turn")
     _check_passed(before, after)
+
+
+def _windows(record: Record, place: int) -> float:
+    """Return for how long a free address is kept for the first entries of a queue."""
+    graces = [2**entry.passed for entry in record.queue if entry.passed]
+    factor = min(1, 8 / sum(graces)) if graces else 1
+    windows = (2**entry.passed * factor if entry.passed else 1 for entry in record.queue[:place])
+    return record.grace * sum(windows)
 
 
 def _check_passed(before: tuple[Entry, ...], after: Record) -> None:

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from tests.stress.traces import Event, Stored
 
 FIRST_GRACE = 60.0  # of a record that names none
+MOST_PASSED_GRACES = 8.0  # the windows of all that were passed over, together
 TIME_TO_ACT = 60.0  # simulated seconds in which a live worker acts on what it has seen
 
 
-def windows(record: dict[str, Any], entries: Sequence[dict[str, Any]]) -> float:
-    """Return for how long a free address is kept for these queue entries, one after the other."""
-    grace = record.get("grace", FIRST_GRACE)
-    return float(sum(grace * 2 ** entry.get("passed", 0) for entry in entries))
+def windows(record: dict[str, Any], places: int) -> float:
+    """Return for how long a free address is kept for so many first entries of the queue, one after the other."""
+    passed = [entry.get("passed", 0) for entry in record["queue"]]
+    factor = min(1.0, MOST_PASSED_GRACES / max(sum(2**times for times in passed if times), 1))
+    graces = sum(2**times * factor if times else 1 for times in passed[:places])
+    return float(record.get("grace", FIRST_GRACE) * graces)
 
 
 class Lives:
@@ -116,11 +119,11 @@ def in_order(writes: Sequence[Stored], lives: Lives, *, poll: float) -> Check:
             problems.append(f"{after.seq}: token {after.token} took the lease while token {before.token} had it")
         taken = lives.last_look(after.worker, before=after.time)
         since = taken if free is None else free
-        if (place is None and queue) or (place and taken - since < windows(before.record, queue[:place]) - poll):
+        if (place is None and queue) or (place and taken - since < windows(before.record, place) - poll):
             problems.append(f"{after.seq}: token {after.token} took it early, {taken - since:.0f} s after it was free")
             continue
         for k, entry in enumerate(queue[:place] if place else ()):
-            turn = max(since + windows(before.record, queue[:k]), freed)
+            turn = max(since + windows(before.record, k), freed)
             passed = _passed(entry, lives, turn=turn, taken=after.time, poll=poll)
             counted[passed] += 1
             if passed == _UNFAIR:
