@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.calls import is_transient, was_refused
+from airflow_eip_provider.calls import is_expired, is_transient, was_refused
 from airflow_eip_provider.exceptions import LaunchUnclearError
 from airflow_eip_provider.readings.clusters import Cluster, read_tagged_clusters
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TOKEN_TAG, TRY_TAG, as_items
 from airflow_eip_provider.releases import auto_termination
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import timedelta
 
     from airflow_eip_provider.hooks.eip import ElasticIpHook
@@ -31,6 +31,8 @@ class Launcher:
     :param idle_timeout: left out for a release that has no such thing; ``None`` asks for none.
     :param tags: of the cluster, besides its owner's.
     :param created_after: seconds since the epoch, before which no try of the owner launched anything.
+    :param renew: returns a hook that reads the credentials again.
+    :ivar is_unclear: whether RunJobFlow was sent and neither its answer nor its cluster is known.
     """
 
     def __init__(
@@ -43,8 +45,11 @@ class Launcher:
         idle_timeout: timedelta | None,
         tags: Mapping[str, str],
         created_after: float = 0.0,
+        renew: Callable[[], EmrClusterHook] | None = None,
     ) -> None:
+        self.is_unclear = False
         self._emr = emr
+        self._renew = renew
         self._owner = owner
         self._allocation_id = allocation_id
         self._tags = dict(tags)
@@ -64,22 +69,39 @@ class Launcher:
         tags = {**self._owner.tags(allocation_id=self._allocation_id), **self._tags, TRY_TAG: str(try_number)}
         if token is not None:
             tags[TOKEN_TAG] = str(token)
+        config = {**self.config, "Tags": [*self.config.get("Tags", []), *as_items(tags)]}
+        self.is_unclear = True  # also when a timeout or a kill interrupts the request
         try:
-            return self._emr.run_job_flow({**self.config, "Tags": [*self.config.get("Tags", []), *as_items(tags)]})
+            launched = self._emr.run_job_flow(config)
         except Exception as error:
             if not is_transient(error) or was_refused(error):
+                self.is_unclear = False
                 raise
-            self._emr.log.warning("RunJobFlow gave no clear answer, looking for its cluster: %s", error)
-            problem = f"{type(error).__name__}: {error}"
-            for delay in _UNCLEAR_DELAYS:
-                time.sleep(delay)
-                try:
-                    if found := self._find(token):
-                        return found[0].job_flow_id
-                except Exception as unanswered:
-                    if not is_transient(unanswered):
-                        raise
-            raise LaunchUnclearError(self.config["Name"], owner=str(self._owner), problem=problem) from error
+            launched = self._search(token, unclear=error)
+        self.is_unclear = False
+        return launched
+
+    def _search(self, token: int | None, *, unclear: Exception) -> str:
+        """
+        Look for the cluster of a launch without an answer.
+
+        Whatever a look fails with counts as no answer. RunJobFlow was sent: the caller must not take the error for one
+        of a launch that never happened, and send it again.
+
+        :raises LaunchUnclearError: when the cluster does not show up.
+        """
+        self._emr.log.warning("RunJobFlow gave no clear answer, looking for its cluster: %s", unclear)
+        problem = f"{type(unclear).__name__}: {unclear}"
+        for delay in _UNCLEAR_DELAYS:
+            time.sleep(delay)
+            try:
+                if found := self._find(token):
+                    return found[0].job_flow_id
+            except Exception as unanswered:
+                self._emr.log.warning("Looking for the cluster failed, it may exist all the same: %s", unanswered)
+                if is_expired(unanswered) and self._renew is not None:
+                    self._emr = self._renew()
+        raise LaunchUnclearError(self.config["Name"], owner=str(self._owner), problem=problem) from unclear
 
     def adopt(self, eip: ElasticIpHook, *, try_number: int, remembered: str | None = None) -> str | None:
         """

@@ -176,3 +176,31 @@ def test_no_try_began_before_the_oldest_that_airflow_says_of_a_run(run, started)
 
 def test_without_any_start_every_cluster_may_be_an_earlier_trys():
     assert earliest_start({"ti": SimpleNamespace()}) == 0
+
+
+STORES = pytest.mark.parametrize("store", [None, "dynamodb://leases?create=true"], ids=["no store", "store"])
+
+
+@STORES
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "AccessDeniedException"])
+def test_an_error_of_the_search_does_not_launch_a_second_cluster(
+    clocked, monkeypatch, create_operator, terminate_operator, lists_late, deferrable, emr, store, code
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    lists_late(50)
+    clocked.faults.add(operation="RunJobFlow", kind="lost_response")
+    clocked.faults.add(operation="ListClusters", kind="error", code=code, status=400, message="no", times=1)
+    job_flow_id = Task(create_operator(deferrable=deferrable, lock_store=store)).run()
+    assert launches(clocked) == 1
+    clocked.clock.advance(120)
+    Task(terminate_operator(job_flow_id, lock_store=store)).run()
+    assert live(emr) == []
+
+
+def test_a_search_without_any_answer_is_an_unclear_launch(clocked, create_operator, deferrable):
+    clocked.faults.add(operation="RunJobFlow", kind="lost_response")
+    fault = {"code": "AccessDeniedException", "status": 400, "message": "no"}
+    clocked.faults.add(operation="ListClusters", kind="error", times=100, **fault)
+    with pytest.raises(LaunchUnclearError):
+        Task(create_operator(deferrable=deferrable)).run()
+    assert launches(clocked) == 1

@@ -373,7 +373,12 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
             idle_timeout=self.idle_timeout,
             tags=self._binding.cluster_tags,
             created_after=earliest_start(context),
+            renew=self._renewed_emr,
         )
+
+    def _renewed_emr(self) -> EmrClusterHook:
+        self._forget_clients()
+        return self.emr
 
     @property
     def _binding(self) -> Binding:
