@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from airflow_eip_provider.calls import is_expired, is_transient, was_refused
 from airflow_eip_provider.exceptions import LaunchUnclearError
 from airflow_eip_provider.readings.clusters import Cluster, read_tagged_clusters
+from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TOKEN_TAG, TRY_TAG, as_items
 from airflow_eip_provider.releases import auto_termination
 
@@ -75,7 +78,8 @@ class Launcher:
             launched = self._emr.run_job_flow(config)
         except Exception as error:
             if not is_transient(error) or was_refused(error):
-                self.is_unclear = False
+                # What is not of botocore came from a signal, and says nothing about the request.
+                self.is_unclear = not isinstance(error, (ClientError, BotoCoreError))
                 raise
             launched = self._search(token, unclear=error)
         self.is_unclear = False
@@ -103,6 +107,31 @@ class Launcher:
                     self._emr = self._renew()
         raise LaunchUnclearError(self.config["Name"], owner=str(self._owner), problem=problem) from unclear
 
+    def end_unclear(self, *, try_number: int) -> None:
+        """
+        Terminate the cluster of this try's launch whose answer was lost or not waited for.
+
+        Looks until it shows up, or until the reads of EMR must show it; one that a newer try has adopted is left alone.
+        """
+        deadline = time.time() + READS_LAG_SECONDS
+        tags = {**self._owner_tags, TRY_TAG: str(try_number)}
+        while True:
+            found = self._emr.read(read_tagged_clusters(tags=tags, created_after=self._created_after))
+            for cluster in found:
+                self._emr.log.warning("Terminating cluster %s: nothing waits for it any more", cluster.job_flow_id)
+                self._emr.end(cluster.job_flow_id)
+            if found:
+                self.is_unclear = False
+                return
+            if time.time() >= deadline:
+                self._emr.log.warning(
+                    "RunJobFlow was sent, and no cluster with %s shows up. If there is one, a retry of this task, "
+                    "'airflow-eip reap' or EMR's idle termination ends it",
+                    tags,
+                )
+                return
+            time.sleep(SECOND_LOOK_SECONDS)
+
     def adopt(self, eip: ElasticIpHook, *, try_number: int, remembered: str | None = None) -> str | None:
         """
         Find the cluster that an earlier try of this owner launched and no one ended, and speak for it from now on.
@@ -129,7 +158,7 @@ class Launcher:
         return kept.job_flow_id
 
     def _find(self, token: int | None = None) -> list[Cluster]:
-        tags = {OWNER_DIGEST_TAG: self._owner.digest, ALLOCATION_TAG: self._allocation_id}
+        tags = self._owner_tags
         if token is not None:
             tags[TOKEN_TAG] = str(token)
         return self._emr.read(read_tagged_clusters(tags=tags, created_after=self._created_after))
@@ -143,7 +172,10 @@ class Launcher:
 
     def _ours(self, job_flow_id: str) -> Cluster | None:
         cluster = self._emr.get_cluster(job_flow_id)
-        ours = {OWNER_DIGEST_TAG: self._owner.digest, ALLOCATION_TAG: self._allocation_id}
-        if cluster is None or cluster.is_ending or not ours.items() <= cluster.tags.items():
+        if cluster is None or cluster.is_ending or not self._owner_tags.items() <= cluster.tags.items():
             return None
         return cluster
+
+    @property
+    def _owner_tags(self) -> dict[str, str]:
+        return {OWNER_DIGEST_TAG: self._owner.digest, ALLOCATION_TAG: self._allocation_id}

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.airflow_compat import earliest_start
-from airflow_eip_provider.exceptions import LaunchUnclearError
+from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, earliest_start
+from airflow_eip_provider.exceptions import KilledError, LaunchUnclearError
+from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.readings import clusters
 from airflow_eip_provider.readings.tags import TRY_TAG
 from tests.life import Task
@@ -204,3 +205,46 @@ def test_a_search_without_any_answer_is_an_unclear_launch(clocked, create_operat
     with pytest.raises(LaunchUnclearError):
         Task(create_operator(deferrable=deferrable)).run()
     assert launches(clocked) == 1
+
+
+@pytest.mark.parametrize("shows_after", [0, 45])
+@pytest.mark.parametrize(
+    "stop", [AirflowTaskTimeout("execution_timeout"), KilledError("eipalloc-1")], ids=["timeout", "kill"]
+)
+def test_a_launch_that_is_stopped_before_its_answer_leaves_no_cluster(
+    clocked, create_operator, lists_late, monkeypatch, deferrable, emr, stop, shows_after
+):
+    lists_late(shows_after)
+    sent = EmrClusterHook.run_job_flow
+
+    def stopped(hook: Any, config: Any) -> str:
+        sent(hook, config)
+        raise stop
+
+    monkeypatch.setattr(EmrClusterHook, "run_job_flow", stopped)
+    task = Task(create_operator(deferrable=deferrable))
+    task.start()
+    assert task.error is stop
+    assert launches(clocked) == 1
+    assert live(emr) == []
+
+
+def test_a_launch_that_is_stopped_leaves_what_a_newer_try_has_adopted(
+    clocked, create_operator, monkeypatch, deferrable, emr
+):
+    sent = EmrClusterHook.run_job_flow
+
+    def adopted(hook: Any, config: Any) -> str:
+        job_flow_id = sent(hook, config)
+        emr.add_tags(ResourceId=job_flow_id, Tags=[{"Key": TRY_TAG, "Value": "2"}])
+        raise AirflowTaskTimeout("execution_timeout")
+
+    monkeypatch.setattr(EmrClusterHook, "run_job_flow", adopted)
+    Task(create_operator(deferrable=deferrable)).start()
+    assert len(live(emr)) == 1
+
+
+def test_a_refused_launch_is_not_searched_for(clocked, create_operator, deferrable):
+    clocked.faults.add(operation="RunJobFlow", kind="error", code="ValidationException", status=400, message="no")
+    Task(create_operator(deferrable=deferrable)).start()
+    assert clocked.events.calls("ListClusters") == []
