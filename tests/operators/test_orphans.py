@@ -248,3 +248,33 @@ def test_a_refused_launch_is_not_searched_for(clocked, create_operator, deferrab
     clocked.faults.add(operation="RunJobFlow", kind="error", code="ValidationException", status=400, message="no")
     Task(create_operator(deferrable=deferrable)).start()
     assert clocked.events.calls("ListClusters") == []
+
+
+@pytest.fixture
+def old_tags(clocked: Any) -> None:
+    """Let DescribeCluster show tags as they were thirty seconds ago."""
+    clocked.clock.advance(300)
+    clocked.faults.add(operation="DescribeCluster", kind="stale", seconds=30, times=None, field="Tags")
+
+
+def test_an_older_try_leaves_a_cluster_that_a_newer_one_has_just_adopted(old_tags, clocked, create_operator, emr):
+    older = Task(create_operator(deferrable=True, retries=1))
+    older.start()
+    clocked.clock.advance(60)
+    newer = Task(create_operator(deferrable=True, retries=1), try_number=2)
+    newer.start()
+    adopted = newer.ti.xcoms["job_flow_id"]
+    assert adopted == older.ti.xcoms["job_flow_id"]
+    older.fail_deferral()
+    assert live(emr) == [adopted]
+
+
+@pytest.mark.parametrize(("retries", "within"), [(0, 5), (1, 75)])
+def test_a_failed_try_ends_its_cluster(clocked, create_operator, emr, retries, within):
+    task = Task(create_operator(deferrable=True, retries=retries))
+    task.start()
+    clocked.clock.advance(30)
+    began = clocked.clock.now()
+    task.fail_deferral()
+    assert live(emr) == []
+    assert (clocked.clock.now() - began).total_seconds() < within

@@ -292,6 +292,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
                 job_flow_id=job_flow_id,
                 try_number=try_number,
                 terminate=self._terminates,
+                # A newer try begins beside this one only where Airflow retries a task whose process it has lost.
+                may_be_adopted=not self._killed and try_number <= context["ti"].max_tries,
             )
         if self._launching is not None and self._launching.is_unclear and self._terminates:
             self._launching.end_unclear(try_number=try_number)
