@@ -11,6 +11,7 @@ import pytest
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, earliest_start
 from airflow_eip_provider.exceptions import KilledError, LaunchUnclearError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from airflow_eip_provider.readings import clusters
 from airflow_eip_provider.readings.tags import TRY_TAG
 from tests.life import Task
@@ -278,3 +279,49 @@ def test_a_failed_try_ends_its_cluster(clocked, create_operator, emr, retries, w
     task.fail_deferral()
     assert live(emr) == []
     assert (clocked.clock.now() - began).total_seconds() < within
+
+
+@pytest.fixture
+def unknown_for(clocked: Any) -> Any:
+    """Let EMR not know any cluster for so many seconds."""
+
+    def unknown(seconds: float) -> None:
+        refused = {"kind": "error", "status": 400, "times": None, "message": "Cluster id is not valid."}
+        clocked.faults.add(operation="TerminateJobFlows", code="ValidationException", **refused)
+        clocked.faults.add(operation="SetTerminationProtection", code="ValidationException", **refused)
+        clocked.faults.add(operation="DescribeCluster", code="InvalidRequestException", **refused)
+        clocked.clock.call_later(seconds, clocked.faults.clear, name="EMR knows it")
+
+    return unknown
+
+
+def _killed(*_: Any) -> None:
+    raise KilledError("eipalloc-1")
+
+
+@STORES
+def test_a_cluster_that_emr_does_not_know_yet_is_ended_within_a_minute(
+    clocked, monkeypatch, unknown_for, create_operator, deferrable, emr, store
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    monkeypatch.setattr(EmrCreateWithStaticIpOperator, "_bind", _killed)
+    unknown_for(45)
+    Task(create_operator(deferrable=deferrable, lock_store=store)).start()
+    assert launches(clocked) == 1
+    assert live(emr) == []
+
+
+@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+def test_the_next_owner_ends_a_cluster_that_emr_shows_later(
+    clocked, monkeypatch, unknown_for, create_operator, deferrable, emr, lock_store, record, leased
+):
+    unknown_for(200)
+    with monkeypatch.context() as patched:
+        patched.setattr(EmrCreateWithStaticIpOperator, "_bind", _killed)
+        Task(create_operator(deferrable=deferrable, lock_store=lock_store)).start()
+    assert record().lease is None
+    assert [suspect.keep for suspect in record().suspects] == [None]
+    clocked.clock.advance(200)
+    assert len(live(emr)) == 1
+    following = leased("next").run()
+    assert live(emr) == [following]
