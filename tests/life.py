@@ -15,7 +15,7 @@ import botocore.endpoint
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
-from airflow_eip_provider.hooks import endings, tenancy
+from airflow_eip_provider.hooks import endings, teardown, tenancy
 from airflow_eip_provider.operators import eip as eip_operators
 from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import create, fence, steps, terminate
@@ -41,6 +41,7 @@ _TIMED = (
     sensors,
     launch,
     endings,
+    teardown,
     eip_triggers,
     emr_triggers,
 )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
+from itertools import count
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.calls import error_code, is_denied, is_expired, is_transient, perform
 from airflow_eip_provider.readings.clusters import read_cluster
+from airflow_eip_provider.readings.lag import READS_LAG_SECONDS
 
 log = logging.getLogger(__name__)
 
-# EMR's reads are eventually consistent; for how long after RunJobFlow is not documented.
+# A refusal that is not the protection's is sent again so often: the cluster's state may be in transition.
 _ATTEMPTS = 4
 _DELAY_SECONDS = 5
 
@@ -43,15 +45,15 @@ def end(conn: Any, job_flow_id: str) -> bool:
     TerminateJobFlows comes first, so that no throttled read keeps a paid cluster alive. EMR accepts it for a cluster
     that is ending or has ended, and refuses it for a protected or unknown one with the same error code
     (ValidationException), so after a refusal the protection is lifted and the request is sent again. Only then a look
-    tells an unknown cluster from one that cannot be terminated. A cluster that is only seconds old may be unknown.
+    tells an unknown cluster from one that cannot be terminated. A cluster that is only seconds old may be unknown, so
+    that is believed after ``READS_LAG_SECONDS``.
 
     :param conn: a boto3 client of EMR.
     :return: ``False`` when EMR does not know the cluster.
     :raises ClientError: EMR's refusal, when the cluster exists and is not ending.
     """
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            time.sleep(_DELAY_SECONDS)
+    deadline = time.time() + READS_LAG_SECONDS
+    for attempt in count(1):
         refusal = _terminate(conn, job_flow_id)
         if refusal is None:
             return True
@@ -59,8 +61,11 @@ def end(conn: Any, job_flow_id: str) -> bool:
         if cluster is not None and cluster.is_ending:
             log.info("Cluster %s is %s already", job_flow_id, cluster.state)
             return True
-        if cluster is not None and (is_denied(refusal) or attempt == _ATTEMPTS - 1):
+        if cluster is not None and (is_denied(refusal) or attempt >= _ATTEMPTS):
             raise refusal
+        if cluster is None and time.time() >= deadline:
+            break
+        time.sleep(_DELAY_SECONDS)
     log.warning("EMR does not know cluster %s: there is nothing to terminate", job_flow_id)
     return False
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.hooks.nat import remove_gateway, remove_gateways
 from airflow_eip_provider.readings.clusters import read_tagged_clusters
+from airflow_eip_provider.readings.lag import READS_LAG_SECONDS
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG, BINDING_TAG, OWNER_DIGEST_TAG, TENANCY_GATEWAY
 
 if TYPE_CHECKING:
@@ -95,14 +97,21 @@ def end_cluster(
     job_flow_id: str,
     try_number: int,
     terminate: bool = True,
+    may_be_adopted: bool = False,
 ) -> None:
     """
     Terminate a cluster on which no step was started, and free the address; a newer try's is left alone.
 
     :param try_number: of the try that launched or adopted it.
     :param terminate: end the cluster, too.
+    :param may_be_adopted: a newer try may be at work. The tags that name it may lag behind, so they are read again
+        after ``READS_LAG_SECONDS`` before the cluster is terminated.
     """
     cluster = emr.get_cluster(job_flow_id)
+    if may_be_adopted and cluster is not None and not cluster.is_ending and cluster.newest_try <= try_number:
+        log.info("Reading the tags of cluster %s again in %s s: is it a newer try's?", job_flow_id, READS_LAG_SECONDS)
+        time.sleep(READS_LAG_SECONDS)
+        cluster = emr.get_cluster(job_flow_id)
     if cluster is not None and cluster.newest_try > try_number:
         log.info("A newer try has adopted cluster %s; leaving it alone", job_flow_id)
         return

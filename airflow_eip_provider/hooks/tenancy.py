@@ -221,6 +221,5 @@ class Tenancy:
         said, asked = self._clock
         return said + time.monotonic() - asked
 
-    def _terminate(self, carrier: str) -> None:
-        if is_cluster(carrier):
-            end(self._emr, carrier)
+    def _terminate(self, carrier: str) -> bool:
+        return end(self._emr, carrier) if is_cluster(carrier) else True

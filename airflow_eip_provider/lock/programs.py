@@ -308,9 +308,9 @@ def _undo_lease(token: int, carrier: str | None, *, terminate: bool, limits: Lim
         lease = seen.record.lease
         if lease is None or lease.token != token:
             return
-        if carrier is not None and terminate:
-            yield Terminate(carrier)
-        if terminate and (lease.doubtful or carrier is None):
+        # EMR may show it later: then it is found by the lease's tags, and ended with what is doubtful.
+        unknown = carrier is None or (terminate and not (yield Terminate(carrier)))
+        if terminate and (lease.doubtful or unknown):
             found = yield from find_clusters(lease)
             yield from _terminate_live(found)
         if carrier is not None:
@@ -319,7 +319,8 @@ def _undo_lease(token: int, carrier: str | None, *, terminate: bool, limits: Lim
                 return
             yield from _take_off(carrier)
         yield from _sweep(seen.record)
-        if (yield from _change(seen, Release(token, carrier, "undone", doubtful=carrier is None), limits)):
+        ended = Release(token, None if unknown else carrier, "undone", doubtful=unknown)
+        if (yield from _change(seen, ended, limits)):
             return
 
 

@@ -153,7 +153,11 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Terminate:
-    """Terminate a cluster, whatever has become of it; an instance that somebody else made is left as it is."""
+    """
+    Terminate a cluster, whatever has become of it: answered by ``False`` when EMR does not know it (yet).
+
+    An instance that somebody else made is left as it is.
+    """
 
     carrier: str
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.calls import is_transient, was_refused
+from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_eip_provider.calls import is_expired, is_transient, was_refused
 from airflow_eip_provider.exceptions import LaunchUnclearError
 from airflow_eip_provider.readings.clusters import Cluster, read_tagged_clusters
+from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TOKEN_TAG, TRY_TAG, as_items
 from airflow_eip_provider.releases import auto_termination
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import timedelta
 
     from airflow_eip_provider.hooks.eip import ElasticIpHook
@@ -31,6 +34,8 @@ class Launcher:
     :param idle_timeout: left out for a release that has no such thing; ``None`` asks for none.
     :param tags: of the cluster, besides its owner's.
     :param created_after: seconds since the epoch, before which no try of the owner launched anything.
+    :param renew: returns a hook that reads the credentials again.
+    :ivar is_unclear: whether RunJobFlow was sent and neither its answer nor its cluster is known.
     """
 
     def __init__(
@@ -43,8 +48,11 @@ class Launcher:
         idle_timeout: timedelta | None,
         tags: Mapping[str, str],
         created_after: float = 0.0,
+        renew: Callable[[], EmrClusterHook] | None = None,
     ) -> None:
+        self.is_unclear = False
         self._emr = emr
+        self._renew = renew
         self._owner = owner
         self._allocation_id = allocation_id
         self._tags = dict(tags)
@@ -64,22 +72,65 @@ class Launcher:
         tags = {**self._owner.tags(allocation_id=self._allocation_id), **self._tags, TRY_TAG: str(try_number)}
         if token is not None:
             tags[TOKEN_TAG] = str(token)
+        config = {**self.config, "Tags": [*self.config.get("Tags", []), *as_items(tags)]}
+        self.is_unclear = True  # also when a timeout or a kill interrupts the request
         try:
-            return self._emr.run_job_flow({**self.config, "Tags": [*self.config.get("Tags", []), *as_items(tags)]})
+            launched = self._emr.run_job_flow(config)
         except Exception as error:
             if not is_transient(error) or was_refused(error):
+                # What is not of botocore came from a signal, and says nothing about the request.
+                self.is_unclear = not isinstance(error, (ClientError, BotoCoreError))
                 raise
-            self._emr.log.warning("RunJobFlow gave no clear answer, looking for its cluster: %s", error)
-            problem = f"{type(error).__name__}: {error}"
-            for delay in _UNCLEAR_DELAYS:
-                time.sleep(delay)
-                try:
-                    if found := self._find(token):
-                        return found[0].job_flow_id
-                except Exception as unanswered:
-                    if not is_transient(unanswered):
-                        raise
-            raise LaunchUnclearError(self.config["Name"], owner=str(self._owner), problem=problem) from error
+            launched = self._search(token, unclear=error)
+        self.is_unclear = False
+        return launched
+
+    def _search(self, token: int | None, *, unclear: Exception) -> str:
+        """
+        Look for the cluster of a launch without an answer.
+
+        Whatever a look fails with counts as no answer. RunJobFlow was sent: the caller must not take the error for one
+        of a launch that never happened, and send it again.
+
+        :raises LaunchUnclearError: when the cluster does not show up.
+        """
+        self._emr.log.warning("RunJobFlow gave no clear answer, looking for its cluster: %s", unclear)
+        problem = f"{type(unclear).__name__}: {unclear}"
+        for delay in _UNCLEAR_DELAYS:
+            time.sleep(delay)
+            try:
+                if found := self._find(token):
+                    return found[0].job_flow_id
+            except Exception as unanswered:
+                self._emr.log.warning("Looking for the cluster failed, it may exist all the same: %s", unanswered)
+                if is_expired(unanswered) and self._renew is not None:
+                    self._emr = self._renew()
+        raise LaunchUnclearError(self.config["Name"], owner=str(self._owner), problem=problem) from unclear
+
+    def end_unclear(self, *, try_number: int) -> None:
+        """
+        Terminate the cluster of this try's launch whose answer was lost or not waited for.
+
+        Looks until it shows up, or until the reads of EMR must show it; one that a newer try has adopted is left alone.
+        """
+        deadline = time.time() + READS_LAG_SECONDS
+        tags = {**self._owner_tags, TRY_TAG: str(try_number)}
+        while True:
+            found = self._emr.read(read_tagged_clusters(tags=tags, created_after=self._created_after))
+            for cluster in found:
+                self._emr.log.warning("Terminating cluster %s: nothing waits for it any more", cluster.job_flow_id)
+                self._emr.end(cluster.job_flow_id)
+            if found:
+                self.is_unclear = False
+                return
+            if time.time() >= deadline:
+                self._emr.log.warning(
+                    "RunJobFlow was sent, and no cluster with %s shows up. If there is one, a retry of this task, "
+                    "'airflow-eip reap' or EMR's idle termination ends it",
+                    tags,
+                )
+                return
+            time.sleep(SECOND_LOOK_SECONDS)
 
     def adopt(self, eip: ElasticIpHook, *, try_number: int, remembered: str | None = None) -> str | None:
         """
@@ -107,7 +158,7 @@ class Launcher:
         return kept.job_flow_id
 
     def _find(self, token: int | None = None) -> list[Cluster]:
-        tags = {OWNER_DIGEST_TAG: self._owner.digest, ALLOCATION_TAG: self._allocation_id}
+        tags = self._owner_tags
         if token is not None:
             tags[TOKEN_TAG] = str(token)
         return self._emr.read(read_tagged_clusters(tags=tags, created_after=self._created_after))
@@ -121,7 +172,10 @@ class Launcher:
 
     def _ours(self, job_flow_id: str) -> Cluster | None:
         cluster = self._emr.get_cluster(job_flow_id)
-        ours = {OWNER_DIGEST_TAG: self._owner.digest, ALLOCATION_TAG: self._allocation_id}
-        if cluster is None or cluster.is_ending or not ours.items() <= cluster.tags.items():
+        if cluster is None or cluster.is_ending or not self._owner_tags.items() <= cluster.tags.items():
             return None
         return cluster
+
+    @property
+    def _owner_tags(self) -> dict[str, str]:
+        return {OWNER_DIGEST_TAG: self._owner.digest, ALLOCATION_TAG: self._allocation_id}

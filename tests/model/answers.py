@@ -103,9 +103,9 @@ def _launch(world: World, actor: Actor, request: Launch) -> tuple[World, Any]:
 def _terminate(world: World, actor: Actor, request: Terminate) -> tuple[World, Any]:
     cluster = world.cluster(request.carrier)
     if cluster is None or cluster.state != "live":
-        return world, None
+        return world, cluster is not None
     check_terminate(world, actor, request.carrier)
-    return world.with_cluster(replace(cluster, state="ending")), None
+    return world.with_cluster(replace(cluster, state="ending")), True
 
 
 def _disassociate(world: World, actor: Actor, request: Disassociate) -> tuple[World, Any]:

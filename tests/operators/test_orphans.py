@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.airflow_compat import earliest_start
-from airflow_eip_provider.exceptions import LaunchUnclearError
+from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, earliest_start
+from airflow_eip_provider.exceptions import KilledError, LaunchUnclearError
+from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from airflow_eip_provider.readings import clusters
 from airflow_eip_provider.readings.tags import TRY_TAG
 from tests.life import Task
@@ -176,3 +178,150 @@ def test_no_try_began_before_the_oldest_that_airflow_says_of_a_run(run, started)
 
 def test_without_any_start_every_cluster_may_be_an_earlier_trys():
     assert earliest_start({"ti": SimpleNamespace()}) == 0
+
+
+STORES = pytest.mark.parametrize("store", [None, "dynamodb://leases?create=true"], ids=["no store", "store"])
+
+
+@STORES
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "AccessDeniedException"])
+def test_an_error_of_the_search_does_not_launch_a_second_cluster(
+    clocked, monkeypatch, create_operator, terminate_operator, lists_late, deferrable, emr, store, code
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    lists_late(50)
+    clocked.faults.add(operation="RunJobFlow", kind="lost_response")
+    clocked.faults.add(operation="ListClusters", kind="error", code=code, status=400, message="no", times=1)
+    job_flow_id = Task(create_operator(deferrable=deferrable, lock_store=store)).run()
+    assert launches(clocked) == 1
+    clocked.clock.advance(120)
+    Task(terminate_operator(job_flow_id, lock_store=store)).run()
+    assert live(emr) == []
+
+
+def test_a_search_without_any_answer_is_an_unclear_launch(clocked, create_operator, deferrable):
+    clocked.faults.add(operation="RunJobFlow", kind="lost_response")
+    fault = {"code": "AccessDeniedException", "status": 400, "message": "no"}
+    clocked.faults.add(operation="ListClusters", kind="error", times=100, **fault)
+    with pytest.raises(LaunchUnclearError):
+        Task(create_operator(deferrable=deferrable)).run()
+    assert launches(clocked) == 1
+
+
+@pytest.mark.parametrize("shows_after", [0, 45])
+@pytest.mark.parametrize(
+    "stop", [AirflowTaskTimeout("execution_timeout"), KilledError("eipalloc-1")], ids=["timeout", "kill"]
+)
+def test_a_launch_that_is_stopped_before_its_answer_leaves_no_cluster(
+    clocked, create_operator, lists_late, monkeypatch, deferrable, emr, stop, shows_after
+):
+    lists_late(shows_after)
+    sent = EmrClusterHook.run_job_flow
+
+    def stopped(hook: Any, config: Any) -> str:
+        sent(hook, config)
+        raise stop
+
+    monkeypatch.setattr(EmrClusterHook, "run_job_flow", stopped)
+    task = Task(create_operator(deferrable=deferrable))
+    task.start()
+    assert task.error is stop
+    assert launches(clocked) == 1
+    assert live(emr) == []
+
+
+def test_a_launch_that_is_stopped_leaves_what_a_newer_try_has_adopted(
+    clocked, create_operator, monkeypatch, deferrable, emr
+):
+    sent = EmrClusterHook.run_job_flow
+
+    def adopted(hook: Any, config: Any) -> str:
+        job_flow_id = sent(hook, config)
+        emr.add_tags(ResourceId=job_flow_id, Tags=[{"Key": TRY_TAG, "Value": "2"}])
+        raise AirflowTaskTimeout("execution_timeout")
+
+    monkeypatch.setattr(EmrClusterHook, "run_job_flow", adopted)
+    Task(create_operator(deferrable=deferrable)).start()
+    assert len(live(emr)) == 1
+
+
+def test_a_refused_launch_is_not_searched_for(clocked, create_operator, deferrable):
+    clocked.faults.add(operation="RunJobFlow", kind="error", code="ValidationException", status=400, message="no")
+    Task(create_operator(deferrable=deferrable)).start()
+    assert clocked.events.calls("ListClusters") == []
+
+
+@pytest.fixture
+def old_tags(clocked: Any) -> None:
+    """Let DescribeCluster show tags as they were thirty seconds ago."""
+    clocked.clock.advance(300)
+    clocked.faults.add(operation="DescribeCluster", kind="stale", seconds=30, times=None, field="Tags")
+
+
+def test_an_older_try_leaves_a_cluster_that_a_newer_one_has_just_adopted(old_tags, clocked, create_operator, emr):
+    older = Task(create_operator(deferrable=True, retries=1))
+    older.start()
+    clocked.clock.advance(60)
+    newer = Task(create_operator(deferrable=True, retries=1), try_number=2)
+    newer.start()
+    adopted = newer.ti.xcoms["job_flow_id"]
+    assert adopted == older.ti.xcoms["job_flow_id"]
+    older.fail_deferral()
+    assert live(emr) == [adopted]
+
+
+@pytest.mark.parametrize(("retries", "within"), [(0, 5), (1, 75)])
+def test_a_failed_try_ends_its_cluster(clocked, create_operator, emr, retries, within):
+    task = Task(create_operator(deferrable=True, retries=retries))
+    task.start()
+    clocked.clock.advance(30)
+    began = clocked.clock.now()
+    task.fail_deferral()
+    assert live(emr) == []
+    assert (clocked.clock.now() - began).total_seconds() < within
+
+
+@pytest.fixture
+def unknown_for(clocked: Any) -> Any:
+    """Let EMR not know any cluster for so many seconds."""
+
+    def unknown(seconds: float) -> None:
+        refused = {"kind": "error", "status": 400, "times": None, "message": "Cluster id is not valid."}
+        clocked.faults.add(operation="TerminateJobFlows", code="ValidationException", **refused)
+        clocked.faults.add(operation="SetTerminationProtection", code="ValidationException", **refused)
+        clocked.faults.add(operation="DescribeCluster", code="InvalidRequestException", **refused)
+        clocked.clock.call_later(seconds, clocked.faults.clear, name="EMR knows it")
+
+    return unknown
+
+
+def _killed(*_: Any) -> None:
+    raise KilledError("eipalloc-1")
+
+
+@STORES
+def test_a_cluster_that_emr_does_not_know_yet_is_ended_within_a_minute(
+    clocked, monkeypatch, unknown_for, create_operator, deferrable, emr, store
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    monkeypatch.setattr(EmrCreateWithStaticIpOperator, "_bind", _killed)
+    unknown_for(45)
+    Task(create_operator(deferrable=deferrable, lock_store=store)).start()
+    assert launches(clocked) == 1
+    assert live(emr) == []
+
+
+@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+def test_the_next_owner_ends_a_cluster_that_emr_shows_later(
+    clocked, monkeypatch, unknown_for, create_operator, deferrable, emr, lock_store, record, leased
+):
+    unknown_for(200)
+    with monkeypatch.context() as patched:
+        patched.setattr(EmrCreateWithStaticIpOperator, "_bind", _killed)
+        Task(create_operator(deferrable=deferrable, lock_store=lock_store)).start()
+    assert record().lease is None
+    assert [suspect.keep for suspect in record().suspects] == [None]
+    clocked.clock.advance(200)
+    assert len(live(emr)) == 1
+    following = leased("next").run()
+    assert live(emr) == [following]

@@ -119,6 +119,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
     """
 
     state_class = CreateState
+    _launching: Launcher | None = None
     aws_hook_class = EmrClusterHook
     template_fields: Sequence[str] = aws_template_fields(
         "allocation_id", "binding", "emr_conn_id", "job_flow_overrides", "waiter_delay", "waiter_max_attempts"
@@ -205,7 +206,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         if not Binder(self.eip, self.allocation_id).is_free():
             return self._wait_for_address(state)
         self.check_not_killed()
-        launcher = self._launcher(context)
+        launcher = self._launching = self._launcher(context)
         launched = launcher.launch(try_number=state.try_number)
         self._publish(context, state, launched, log_uri=launcher.config.get("LogUri"))
         return None
@@ -291,7 +292,11 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
                 job_flow_id=job_flow_id,
                 try_number=try_number,
                 terminate=self._terminates,
+                # A newer try begins beside this one only where Airflow retries a task whose process it has lost.
+                may_be_adopted=not self._killed and try_number <= context["ti"].max_tries,
             )
+        if self._launching is not None and self._launching.is_unclear and self._terminates:
+            self._launching.end_unclear(try_number=try_number)
         if try_number > 1 and self._terminates:
             self._end_surplus(context, keep=job_flow_id)
 
@@ -373,7 +378,12 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
             idle_timeout=self.idle_timeout,
             tags=self._binding.cluster_tags,
             created_after=earliest_start(context),
+            renew=self._renewed_emr,
         )
+
+    def _renewed_emr(self) -> EmrClusterHook:
+        self._forget_clients()
+        return self.emr
 
     @property
     def _binding(self) -> Binding:
