@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_eip_provider.exceptions import LockStoreError, LockStoreUnavailableError
+from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.readings.addresses import read_address, read_holder
 from airflow_eip_provider.readings.clusters import (
     ENDED_STATES,
@@ -18,12 +21,17 @@ from airflow_eip_provider.readings.clusters import (
 )
 from airflow_eip_provider.readings.egress import Egress, read_astray
 from airflow_eip_provider.readings.step_logs import StepLogs, read_logs_written
+from airflow_eip_provider.stores.uri import open_store, parse_uri
 from airflow_eip_provider.triggers.eip import read_instance_running
 from airflow_eip_provider.triggers.second_look import SecondLook
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
     from airflow_eip_provider.calls import Reading
+
+log = logging.getLogger(__name__)
 
 Target = Literal["primary_running", "cluster_ready", "cluster_waiting", "cluster_completed", "cluster_ended"]
 
@@ -159,14 +167,37 @@ class EmrStepsEndedTrigger(WatchTrigger):
         return read_no_step_runs(self.job_flow_id, name_contains=self.name_contains, may_lag=may_lag)
 
 
-def read_fenced_steps(*, allocation_id: str, egress: Egress, job_flow_id: str, step_ids: list[str]) -> Reading[Verdict]:
+def read_not_leased(allocation_id: str, *, job_flow_id: str, lock_store: str) -> Reading[str | None]:
+    """
+    Return to whom the address is leased, if not to this cluster; ``None`` too when the lock store gives no answer.
+
+    A lease that is being released is still the cluster's: an orderly release waits for the steps that run.
+    """
+    try:
+        seen = yield from open_store(lock_store, None).reading(allocation_id)
+    except (LockStoreUnavailableError, LockStoreError) as error:
+        log.warning("The address alone is watched this time: %s", error)
+        return None
+    lease = seen.record.lease
+    if lease is None:
+        return "leased to nobody"
+    return None if lease.carrier == job_flow_id else f"leased to {lease.speaker.name}"
+
+
+def read_fenced_steps(
+    *, allocation_id: str, egress: Egress, job_flow_id: str, step_ids: list[str], lock_store: str | None = None
+) -> Reading[Verdict]:
     """
     Judge steps and the binding that they need, in one look.
 
-    The address is read before the steps: a step that is active after the address was seen elsewhere has outlived its
-    fence, whereas a step that ended first and an address that was freed then are the normal end. One look alone proves
-    no loss: see :class:`~airflow_eip_provider.triggers.second_look.SecondLook`.
+    Lease and address are read before the steps: a step that is active after the address was seen elsewhere has outlived
+    its fence, whereas a step that ended first and an address that was freed then are the normal end. One look alone
+    proves no loss: see :class:`~airflow_eip_provider.triggers.second_look.SecondLook`. The lease matters where the
+    address stays in its place, on a permanent NAT gateway.
     """
+    not_leased = None
+    if lock_store is not None:
+        not_leased = yield from read_not_leased(allocation_id, job_flow_id=job_flow_id, lock_store=lock_store)
     address = yield from read_address(allocation_id)
     on_cluster = address is not None and address.association_id == egress.association_id
     astray = (yield from read_astray(egress)) if on_cluster else None
@@ -177,6 +208,9 @@ def read_fenced_steps(*, allocation_id: str, egress: Egress, job_flow_id: str, s
     bound = on_cluster and astray is None
     data: dict[str, Any] = {"bound": bound, "active": active}
     states = f"Steps of cluster {job_flow_id}: " + ", ".join(f"{step.step_id} {step.state}" for step in steps)
+    if bound and not_leased and active:
+        facts = {**data, "gone": "lease", "place": not_leased, "unconfirmed": not_leased}
+        return Verdict("failed", f"Elastic IP '{allocation_id}' is {not_leased}", facts)
     if bound:
         return Verdict("pending" if active else "done", states, data)
     place = "released" if address is None else "not associated"
@@ -204,9 +238,10 @@ class EmrFencedStepsTrigger(WatchTrigger):
     :param egress: the way out for which the steps were submitted: the fields of
         :class:`~airflow_eip_provider.readings.egress.Egress`.
     :param submitted_at: seconds since the epoch; for a while after it EC2 may answer from before the binding.
+    :param lock_store: the store's URI; the lease is watched, too.
     """
 
-    own_fields = ("allocation_id", "egress", "job_flow_id", "step_ids", "submitted_at")
+    own_fields = ("allocation_id", "egress", "job_flow_id", "step_ids", "submitted_at", "lock_store")
 
     def __init__(
         self,
@@ -216,6 +251,7 @@ class EmrFencedStepsTrigger(WatchTrigger):
         job_flow_id: str,
         step_ids: list[str],
         submitted_at: float = 0.0,
+        lock_store: str | None = None,
         **watch: Any,
     ) -> None:
         super().__init__(**watch)
@@ -224,16 +260,31 @@ class EmrFencedStepsTrigger(WatchTrigger):
         self.job_flow_id = job_flow_id
         self.step_ids = step_ids
         self.submitted_at = submitted_at
+        self.lock_store = lock_store
+        self._store = parse_uri(lock_store) if lock_store else None
         self._second_look = SecondLook(submitted_at)
         self._unfenced = list(step_ids)
 
+    @property
+    def services(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The services that a look may call."""
+        return ("ec2", "emr", self._store.kind) if self._store else ("ec2", "emr")
+
+    def hook(self, service: str) -> AwsBaseHook:
+        """Return a new hook; the lock store may be in a region of its own."""
+        if self._store is None or service != self._store.kind:
+            return super().hook(service)
+        here = {"region_name": self._store.region} if self._store.region else {}
+        return LockStoreHook(client_type=service, **{**self._connection, **here})
+
     def look(self) -> Reading[Verdict]:
-        """Look at the address, then at the steps."""
+        """Look at the lease and the address, then at the steps."""
         found = yield from read_fenced_steps(
             allocation_id=self.allocation_id,
             egress=Egress(**self.egress),  # type: ignore[arg-type]
             job_flow_id=self.job_flow_id,
             step_ids=self.step_ids,
+            lock_store=self.lock_store,
         )
         if found.data.get("bound"):
             self._unfenced = found.data["active"]

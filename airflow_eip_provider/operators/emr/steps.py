@@ -79,9 +79,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
     A drop-in for ``EmrAddStepsOperator`` that always waits for its steps: they are submitted only while the cluster
     leaves from the address and its lease is active, checked again right after the submission, watched, and cancelled
-    when the address leaves. A cluster leaves from the address when that is on the primary private address of the
-    primary network interface of its primary node, or on its NAT gateway with the route to it. When a step fails, the
-    task log shows EMR's reason and the tail of the step's stdout and stderr from the log bucket.
+    when the address leaves or the lease is gone. A cluster leaves from the address when that is on the primary private
+    address of the primary network interface of its primary node, or on its NAT gateway with the route to it. When a
+    step fails, the task log shows EMR's reason and the tail of the step's stdout and stderr from the log bucket.
 
     AWS's answers may be up to a minute old. A cluster that seems to be without the address is looked at again for a
     minute before the task fails; running steps are cancelled only when two looks agree, or one that shows the address
@@ -183,10 +183,12 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             return self._watch_steps(state)
         facts = event["data"]
         if event["status"] == "failed":
-            if facts["gone"] == "address":
+            if facts["gone"] in {"address", "lease"}:
                 self.check_not_killed()
                 cancel_steps(self.emr, job_flow_id=state.job_flow_id, step_ids=facts["active"])
-                raise self._address_lost(state, place=facts["place"], active=facts["active"])
+                raise self._address_lost(
+                    state, place=facts["place"], active=facts["active"], lease=facts["gone"] == "lease"
+                )
             raise_if_cluster_gone(facts)
         steps = self.emr.read(read_steps(state.job_flow_id, step_ids=state.step_ids))
         if len(steps) < len(state.step_ids) or any(step.is_active for step in steps):
@@ -326,10 +328,14 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         self.log.info("Submitted steps %s to cluster %s", ", ".join(step_ids), job_flow_id)
         return step_ids
 
-    def _address_lost(self, state: StepsState, *, place: str, active: list[str]) -> ElasticIpError:
-        """Return the error of an address that left while steps needed it: a lease that was released says so."""
+    def _address_lost(self, state: StepsState, *, place: str, active: list[str], lease: bool) -> ElasticIpError:
+        """
+        Return the error of an address or a lease that was lost while steps needed it.
+
+        :param lease: ``place`` says to whom the address is leased now, not where it is.
+        """
         consequence = f"cancelled the steps that still needed it: {', '.join(active)}"
-        standing = self._fence(state.job_flow_id).known_lease_standing()
+        standing = self._fence(state.job_flow_id).known_lease_standing() or (place if lease else None)
         if standing is not None:
             return NotLeasedError(
                 self.allocation_id, job_flow_id=state.job_flow_id, standing=standing, consequence=consequence
@@ -367,6 +373,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             job_flow_id=state.job_flow_id,
             step_ids=state.step_ids,
             submitted_at=state.submitted_at,
+            lock_store=self.tenancy.uri if self.tenancy else None,
             **self.watch(state, deadline=state.deadline),
         )
 
