@@ -59,12 +59,29 @@ class Claim:
         if isinstance(handed, Lost):
             raise LeaseLostError(self.allocation_id, who=self.who, problem=handed.why)
 
-    def undo(self, *, carrier: str | None, token: int | None, terminate: bool) -> None:
+    def undo(
+        self,
+        *,
+        carrier: str | None,
+        token: int | None,
+        terminate: bool,
+        association_id: str | None = None,
+        may_lag: bool = False,
+    ) -> None:
         """
         End this speaker's part in the lease or the queue, also after a kill; a newer try's is left alone.
 
         :param carrier: what it bound the address to, or launched for it.
         :param terminate: end that cluster, too.
+        :param association_id: what it made, if it knows.
+        :param may_lag: it may have bound the address a moment ago: look for that until EC2 must show it.
         """
-        program = undo(self.arrival.speaker, launched=carrier, token=token, terminate=terminate)
+        program = undo(
+            self.arrival.speaker,
+            launched=carrier,
+            token=token,
+            terminate=terminate,
+            association_id=association_id,
+            may_lag=may_lag,
+        )
         self.tenancy.perform(program, undoing=True)

@@ -24,6 +24,7 @@ from airflow_eip_provider.lock.requests import (
     Launch,
     Pause,
     ReadCarrier,
+    ReadPlace,
     ReadRecord,
     Terminate,
     TooLate,
@@ -32,6 +33,7 @@ from airflow_eip_provider.lock.requests import (
 )
 from airflow_eip_provider.lock.store import Seen, Unknown
 from airflow_eip_provider.readings.gateways import is_gateway, read_gateway
+from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.readings.lock import is_cluster, reading_of
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.stores.uri import open_store, parse_uri
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_eip_provider.lock.model import Record
-    from airflow_eip_provider.lock.requests import Carrier, Mark, Program
+    from airflow_eip_provider.lock.requests import Carrier, Mark, Place, Program
     from airflow_eip_provider.lock.store import Outcome
 
 T = TypeVar("T")
@@ -142,6 +144,8 @@ class Tenancy:
             answer = self._change(request, launch)
         elif isinstance(request, FindCarriers):
             answer = self._with_remembered(self._read(request), request.mark)
+        elif isinstance(request, ReadPlace) and request.expected is not None:
+            answer = self._settled_place(request)
         else:
             answer = self._read(request)
         if isinstance(answer, Seen):
@@ -151,6 +155,16 @@ class Tenancy:
     def _read(self, request: Any) -> Any:
         reading = reading_of(request, store=self.store, allocation_id=self._allocation_id)
         return perform(reading, self._clients)
+
+    def _settled_place(self, request: ReadPlace) -> Place:
+        """Look until the address is where it is expected, or EC2 would have to show it there: its answers may lag."""
+        for _ in range(READS_LAG_SECONDS // SECOND_LOOK_SECONDS):
+            place: Place = self._read(request)
+            if request.expected in place.carriers:
+                return place
+            time.sleep(SECOND_LOOK_SECONDS)
+        last: Place = self._read(request)
+        return last
 
     def _with_remembered(self, found: tuple[Carrier, ...], mark: Mark) -> tuple[Carrier, ...]:
         """Add the cluster that an earlier try remembers, if it is of the same lease: ListClusters may lag behind."""

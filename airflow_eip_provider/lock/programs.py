@@ -10,6 +10,7 @@ write the same record, nobody gives up because others were faster.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -260,6 +261,8 @@ def undo(
     launched: str | None = None,
     token: int | None = None,
     terminate: bool = True,
+    association_id: str | None = None,
+    may_lag: bool = False,
     limits: Limits = LIMITS,
 ) -> Program[None]:
     """
@@ -270,27 +273,31 @@ def undo(
     :param launched: the cluster that this try launched or adopted, if it knows.
     :param token: of the lease under which it did; ``None`` when it does not know.
     :param terminate: end the cluster; otherwise only the address is taken off it.
+    :param association_id: the association that this try made, if it knows: it is undone whatever EC2 shows.
+    :param may_lag: this try may have made one a moment ago: look for it until EC2 must show it.
     """
+    unbind = partial(_unbind, association_id=association_id, may_lag=may_lag)
     while True:
         seen: Seen = yield ReadRecord()
         record = seen.record
         lease = record.lease
         if lease is not None and lease.speaker.owner == speaker.owner:
             if speaker.yields_to(lease.speaker):
-                yield from _undo_other(lease.token, launched, token, terminate=terminate)
+                yield from _undo_other(lease.token, launched, token, unbind, terminate=terminate)
                 return
             doom = Close(lease.token, doomed=terminate)
             if lease.phase is not Phase.CLOSING and not (yield from _change(seen, doom, limits)):
                 continue
-            yield from _undo_lease(lease.token, launched or lease.carrier, terminate=terminate, limits=limits)
+            carrier = launched or lease.carrier
+            yield from _undo_lease(lease.token, carrier, unbind, terminate=terminate, limits=limits)
             return
         place = record.place(speaker.owner)
         if place is None:
-            yield from _undo_stray(launched, terminate=terminate)
+            yield from _undo_stray(launched, unbind, terminate=terminate)
             return
         entry = record.queue[place]
         if speaker.yields_to(entry.speaker):
-            yield from _undo_other(entry.token, launched, token, terminate=terminate)
+            yield from _undo_other(entry.token, launched, token, unbind, terminate=terminate)
             return
         if (yield from _change(seen, Leave(speaker), limits)):
             if entry.prewarmed_at is not None:
@@ -301,7 +308,9 @@ def undo(
             return
 
 
-def _undo_lease(token: int, carrier: str | None, *, terminate: bool, limits: Limits) -> Program[None]:
+def _undo_lease(
+    token: int, carrier: str | None, unbind: Callable[[str], Program[None]], *, terminate: bool, limits: Limits
+) -> Program[None]:
     """End a lease that is closing, as far as that is possible now; what remains ends by fact."""
     while True:
         seen: Seen = yield ReadRecord()
@@ -317,30 +326,44 @@ def _undo_lease(token: int, carrier: str | None, *, terminate: bool, limits: Lim
             # A cluster that lives on runs whatever else it was made for.
             if (yield ReadSteps(carrier, guarded=not terminate)):
                 return
-            yield from _take_off(carrier)
+            yield from unbind(carrier)
         yield from _sweep(seen.record)
         ended = Release(token, None if unknown else carrier, "undone", doubtful=unknown)
         if (yield from _change(seen, ended, limits)):
             return
 
 
-def _undo_other(current: int, carrier: str | None, token: int | None, *, terminate: bool) -> Program[None]:
+def _undo_other(
+    current: int,
+    carrier: str | None,
+    token: int | None,
+    unbind: Callable[[str], Program[None]],
+    *,
+    terminate: bool,
+) -> Program[None]:
     """Undo what was done under an earlier lease: a newer try may keep a cluster of its own lease only."""
     if token is not None and token != current:
-        yield from _undo_stray(carrier, terminate=terminate)
+        yield from _undo_stray(carrier, unbind, terminate=terminate)
 
 
-def _undo_stray(carrier: str | None, *, terminate: bool) -> Program[None]:
+def _undo_stray(carrier: str | None, unbind: Callable[[str], Program[None]], *, terminate: bool) -> Program[None]:
     """Undo what was done under a lease that is gone: it is recorded nowhere, and no other try can find it."""
     if carrier is None:
         return
     if terminate:
         yield Terminate(carrier)
-    yield from _take_off(carrier)
+    yield from unbind(carrier)
 
 
-def _take_off(carrier: str) -> Program[None]:
-    place: Place = yield ReadPlace()
+def _unbind(carrier: str, *, association_id: str | None = None, may_lag: bool = False) -> Program[None]:
+    if association_id is not None:
+        yield Disassociate(association_id)
+    else:
+        yield from _take_off(carrier, may_lag=may_lag)
+
+
+def _take_off(carrier: str, *, may_lag: bool = False) -> Program[None]:
+    place: Place = yield ReadPlace(expected=carrier if may_lag else None)
     if place.association_id is not None and carrier in place.carriers:
         yield Disassociate(place.association_id)
 

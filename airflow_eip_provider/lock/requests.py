@@ -105,7 +105,13 @@ class WriteRecord:
 
 @dataclass(frozen=True, slots=True)
 class ReadPlace:
-    """Look where the address is: answered by a :class:`Place`."""
+    """
+    Look where the address is: answered by a :class:`Place`.
+
+    :param expected: look until the address is there, or EC2 would have to show it there.
+    """
+
+    expected: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

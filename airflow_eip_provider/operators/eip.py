@@ -201,12 +201,19 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         """Undo the association that this try made, also one of which EC2's answer was lost; and no other's."""
         binding = state.binding if state is not None else None
         if self.tenancy is not None:
-            self.give_back(context, state, carrier=self._carrier if binding else None, terminate=False)
+            made = state.association_id if state is not None else None
+            self.give_back(
+                context,
+                state,
+                carrier=self._carrier if binding else None,
+                terminate=False,
+                association_id=made if binding else None,
+            )
         elif state is not None and binding is not None:
             address = self.eip.get_address(self.allocation_id)
             there = address.association_id if address and address.network_interface_id == binding else None
-            if made := state.association_id or there:
-                self.eip.disassociate(made)
+            if association_id := state.association_id or there:
+                self.eip.disassociate(association_id)
 
     def undo_when_killed(self, state: AssociateState) -> tuple[str, dict[str, Any]] | None:
         """The lease or the place in the queue; while this task is deferred, nothing is bound."""

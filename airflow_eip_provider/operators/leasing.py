@@ -138,19 +138,34 @@ class LeasingOperator(PhasedOperator):
             return
         self._claim(context, state.nonce).hand_over(token=cast("int", state.token), carrier=carrier)
 
-    def give_back(self, context: Context, state: LeasingState | None, *, carrier: str | None, terminate: bool) -> None:
+    def give_back(
+        self,
+        context: Context,
+        state: LeasingState | None,
+        *,
+        carrier: str | None,
+        terminate: bool,
+        association_id: str | None = None,
+    ) -> None:
         """
         End this try's part in the lease or the queue; a newer try's is left alone.
 
         :param carrier: what this try bound the address to, or launched for it.
-        :param terminate: end that cluster, too.
+        :param terminate: end that cluster, too; one that stays would keep the address that EC2 did not show on it yet.
+        :param association_id: what this try made, if it knows.
         """
         remembered = own_xcom(context, "tenancy") or {}
         known: dict[str, Any] = {"nonce": state.nonce, "token": state.token} if state else remembered
         nonce = known.get("nonce")
         if self.tenancy is None or (nonce is None and context["ti"].try_number == 1):
             return  # refused before anything was done; a later try may have an earlier one's work to undo
-        self._claim(context, nonce).undo(carrier=carrier, token=known.get("token"), terminate=terminate)
+        self._claim(context, nonce).undo(
+            carrier=carrier,
+            token=known.get("token"),
+            terminate=terminate,
+            association_id=association_id,
+            may_lag=not terminate,
+        )
 
     def undo_of_tenancy(self, state: Any, *, launched: str | None, terminate: bool) -> tuple[str, dict[str, Any]]:
         """

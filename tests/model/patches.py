@@ -112,7 +112,9 @@ def undone_at_once(
     lease = seen.record.lease
     if lease is None or lease.speaker.owner != speaker.owner or speaker.yields_to(lease.speaker):
         return
-    yield from programs._undo_lease(lease.token, launched or lease.carrier, terminate=terminate, limits=limits)
+    yield from programs._undo_lease(
+        lease.token, launched or lease.carrier, programs._unbind, terminate=terminate, limits=limits
+    )
 
 
 class Stubborn(Speaker):
@@ -160,7 +162,7 @@ def launched_anew(held: Seen) -> Any:
     return lease.carrier if known.is_live else None
 
 
-def off_whatever(carrier: str) -> Any:
+def off_whatever(carrier: str, **_: Any) -> Any:
     place = yield ReadPlace()
     if place.association_id is not None:
         yield Disassociate(place.association_id)

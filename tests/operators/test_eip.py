@@ -214,3 +214,28 @@ def test_what_fails_before_the_hand_over_takes_its_address_off_a_cluster_that_wo
         Task(associate(job_flow_id=job_flow_id, lock_store=lock_store)).run()
     assert carrier(ec2) is None
     assert record().lease is None
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["its id is known", "its answer was lost"])
+def test_an_association_that_ec2_does_not_show_yet_is_undone_before_the_lease_ends(
+    clocked, associate, lock_store, record, answered, ec2, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    instance = ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    clocked.clock.advance(120)
+    clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=30, times=None)
+    owner, name = (Claim, "hand_over") if answered else (ElasticIpHook, "associate")
+    ask = getattr(owner, name)
+
+    def signalled(self: Any, **parameters: Any) -> None:
+        if not answered:
+            ask(self, **parameters)
+        raise SignalledError
+
+    monkeypatch.setattr(owner, name, signalled)
+    with pytest.raises(SignalledError):
+        Task(associate(instance_id=instance, lock_store=lock_store)).run()
+    clocked.faults.clear()
+    clocked.clock.advance(60)
+    assert carrier(ec2) is None
+    assert record().lease is None
