@@ -90,13 +90,21 @@ def run_name(context: Context) -> str:
     return f"{owner.environment}/{owner.dag_id}/{owner.run_id}/"
 
 
-def tag_names_run(value: str, context: Context) -> bool:
+def task_of_run(value: str, context: Context) -> tuple[str, int | None] | None:
     """
-    Tell whether the readable owner's tag of a cluster names a task of this DAG run.
+    Return the task id and the map index that an owner's name has, if it is one of this DAG run; else ``None``.
 
     A tag is cut and loses some characters, so the run's name is treated the same before they are compared.
+
+    :param value: the readable owner's tag of a cluster, or an owner's name.
+    :return: with ``None`` for the map index when the name is cut: then the task id may be cut, too.
     """
-    return value.startswith(_as_tag(run_name(context)))
+    for run in (_as_tag(run_name(context)), run_name(context)):
+        if value.startswith(run):
+            task_id, _, map_index = value[len(run) :].rpartition("/")
+            whole = map_index.removeprefix("-").isdecimal() and len(value) < _TAG_VALUE_LENGTH
+            return (task_id, int(map_index)) if whole else (value[len(run) :], None)
+    return None
 
 
 def _as_tag(name: str) -> str:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.operators.owner import run_name, tag_names_run
+from airflow_eip_provider.operators.owner import task_of_run
 from airflow_eip_provider.readings.clusters import read_tagged_clusters
 from airflow_eip_provider.readings.lock import is_cluster
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG, OWNER_TAG
@@ -50,7 +50,9 @@ def check_instance_id(instance_id: object) -> None:
 
 def check_nothing_left(operator: PhasedOperator, context: Context, *, job_flow_id: str | None) -> None:
     """
-    Check that an id that names no cluster does not hide one of the same DAG run that is still there.
+    Check that an id that names no cluster does not hide one of its creating task that is still there.
+
+    A cluster of another task group, or of another pair of tasks, of the same DAG run is none of this task's business.
 
     Makes one call when there is no id and the address is free. For an id that EMR does not know it looks at the
     address, at EMR's live clusters and at the lease.
@@ -74,27 +76,49 @@ def check_nothing_left(operator: PhasedOperator, context: Context, *, job_flow_i
 
 
 def _carrier_of_run(operator: PhasedOperator, context: Context) -> list[str]:
-    """Return the live cluster that has the address, if a task of this DAG run launched it."""
+    """Return the live cluster that has the address, if the creating task may have launched it."""
     address = operator.eip.get_address(operator.allocation_id)
     if address is None or address.is_free:
         return []
     holder = operator.eip.get_holder(address)
-    if holder.job_flow_id is None or not tag_names_run(holder.tags.get(OWNER_TAG, ""), context):
+    if holder.job_flow_id is None or not _may_be_ours(operator, context, holder.tags.get(OWNER_TAG, "")):
         return []
     return _if_live(operator, holder.job_flow_id)
 
 
 def _clusters_of_run(operator: PhasedOperator, context: Context) -> list[str]:
     clusters = operator.emr.read(read_tagged_clusters(tags={ALLOCATION_TAG: operator.allocation_id}))
-    return [c.job_flow_id for c in clusters if tag_names_run(c.tags.get(OWNER_TAG, ""), context)]
+    return [c.job_flow_id for c in clusters if _may_be_ours(operator, context, c.tags.get(OWNER_TAG, ""))]
 
 
 def _leased_to_run(operator: PhasedOperator, context: Context) -> list[str]:
-    """Return what has the address by a lease of this DAG run: also what was made elsewhere, and has no tags of ours."""
+    """Return what has the address by the creating task's lease: also what was made elsewhere, without our tags."""
     lease = operator.tenancy.read().record.lease if operator.tenancy is not None else None
-    if lease is None or lease.carrier is None or not lease.speaker.name.startswith(run_name(context)):
+    if lease is None or lease.carrier is None or not _may_be_ours(operator, context, lease.speaker.name):
         return []
     return _if_live(operator, lease.carrier) if is_cluster(lease.carrier) else [lease.carrier]
+
+
+def _may_be_ours(operator: PhasedOperator, context: Context, owner: str) -> bool:
+    """
+    Tell whether an owner may be the task that created what this task is to end.
+
+    That is one that this task follows directly, or one of the same task group, or, outside of groups, an upstream one.
+    """
+    task = task_of_run(owner, context)
+    if task is None:
+        return False
+    task_id, map_index = task
+    if map_index is None:
+        return True
+    own_index = context["ti"].map_index
+    if map_index >= 0 and own_index is not None and 0 <= own_index != map_index:
+        return False
+    if task_id in operator.upstream_task_ids:  # type: ignore[attr-defined]
+        return True
+    upstream = operator.get_flat_relative_ids(upstream=True)  # type: ignore[attr-defined]
+    same_group = task_id.rpartition(".")[0] == operator.task_id.rpartition(".")[0]  # type: ignore[attr-defined]
+    return same_group and (not upstream or task_id in upstream)
 
 
 def _if_live(operator: PhasedOperator, job_flow_id: str) -> list[str]:

@@ -202,7 +202,7 @@ _AFTER_REQUEST = {
     ("add", "accepted"): "look_again",
     ("add", "refused"): "done",
     ("cancel", None): "done",
-    ("end", None): "idle",
+    ("end", True): "idle",
 }
 _AFTER_PROGRAM = {
     ("enter", programs.Held): "launch",

@@ -325,3 +325,15 @@ def test_the_next_owner_ends_a_cluster_that_emr_shows_later(
     assert len(live(emr)) == 1
     following = leased("next").run()
     assert live(emr) == [following]
+
+
+@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+def test_a_clean_up_without_the_lock_store_names_the_cluster_that_is_left(clocked, leased, logged, emr):
+    task = leased("daily")
+    task.start()
+    clocked.faults.add(operation="GetItem", kind="error", status=500, times=10_000)
+    task.fail_deferral()
+    (left,) = live(emr)
+    said = " ".join(logged().split())
+    assert f"Cluster {left} is not terminated" in said
+    assert f"aws emr terminate-clusters --cluster-ids {left}" in said

@@ -13,9 +13,10 @@ from airflow_eip_provider.hooks import endings
 from airflow_eip_provider.local_aws.faults import Fault
 from airflow_eip_provider.lock.model import Phase
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
-from airflow_eip_provider.operators.owner import Owner, tag_names_run
+from airflow_eip_provider.operators.owner import Owner, task_of_run
 from airflow_eip_provider.readings.tags import OWNER_TAG
 from tests.life import Task
+from tests.task_groups.conftest import make_dag
 
 UNKNOWN = "j-0123456789ABC"
 
@@ -265,6 +266,42 @@ def test_the_owners_tag_is_compared_as_it_is_cut_and_cleaned(run_id):
         return {"ti": SimpleNamespace(**task)}
 
     tag = Owner.of(context()).tags(allocation_id="eipalloc-1")[OWNER_TAG]
-    assert tag_names_run(tag, context(task_id="terminate"))
-    assert not tag_names_run(tag, context(run_id="another"))
-    assert not tag_names_run(tag, context(dag_id="dail"))
+    assert task_of_run(tag, context(task_id="terminate")) is not None
+    assert task_of_run(tag, context(run_id="another")) is None
+    assert task_of_run(tag, context(dag_id="dail")) is None
+
+
+def test_a_group_without_a_cluster_leaves_that_of_a_sibling_group_alone(
+    clocked, create_operator, terminate_operator, deferrable
+):
+    Task(create_operator(task_id="first.create")).run()
+    operator = terminate_operator(None, deferrable=deferrable)
+    operator.task_id = "second.terminate"
+    assert Task(operator).run() is None
+    assert clocked.events.calls("TerminateJobFlows") == []
+
+
+@pytest.mark.parametrize("job_flow_id", [None, "j-UNKNOWN"])
+def test_a_group_does_not_overlook_its_own_cluster(
+    clocked, create_operator, terminate_operator, deferrable, job_flow_id
+):
+    created = Task(create_operator(task_id="first.create")).run()
+    operator = terminate_operator(job_flow_id, deferrable=deferrable)
+    operator.task_id = "first.terminate"
+    with pytest.raises(AirflowFailException, match=created):
+        Task(operator).run()
+
+
+@pytest.mark.parametrize(("creating", "fails"), [("create", True), ("other", False)])
+def test_outside_of_groups_it_is_an_upstream_task_that_counts(
+    clocked, create_operator, terminate_operator, step, steps_operator, creating, fails
+):
+    with make_dag("azure_daily"):
+        tasks = {name: create_operator(task_id=name) for name in ("create", "other")}
+        steps, terminate = steps_operator("j-1"), terminate_operator(None)
+        tasks["create"].set_downstream(steps)
+        steps.set_downstream(terminate)
+    created = Task(tasks[creating]).run()
+    teardown = Task(terminate)
+    teardown.start()
+    assert (teardown.error is not None and created in str(teardown.error)) is fails

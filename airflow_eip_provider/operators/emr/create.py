@@ -16,6 +16,7 @@ from airflow_eip_provider.exceptions import (
     InvalidInputError,
     LaunchUnclearError,
     LeaseLostError,
+    LockStoreUnavailableError,
     WaitTimeoutError,
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
@@ -279,7 +280,12 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         """Terminate this try's cluster and free the address; a newer try's is left alone."""
         job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
         if self.tenancy is not None:
-            self.give_back(context, state, carrier=job_flow_id, terminate=self._terminates)
+            try:
+                self.give_back(context, state, carrier=job_flow_id, terminate=self._terminates)
+            except LockStoreUnavailableError:
+                if job_flow_id and self._terminates:
+                    self._say_what_is_left(job_flow_id)
+                raise
             if job_flow_id and self._binding.makes_gateway:
                 remove_gateways_of_ending(self.emr, self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
             return
@@ -299,6 +305,17 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
             self._launching.end_unclear(try_number=try_number)
         if try_number > 1 and self._terminates:
             self._end_surplus(context, keep=job_flow_id)
+
+    def _say_what_is_left(self, job_flow_id: str) -> None:
+        self.log.error(
+            "Cluster %s is not terminated: the lock store, which says whether a newer try has adopted it, does not "
+            "answer. A retry of this task or the next owner of Elastic IP %s ends it, or EMR when it has been idle "
+            "(idle_timeout: %s). To end it now: aws emr terminate-clusters --cluster-ids %s",
+            job_flow_id,
+            self.allocation_id,
+            self.idle_timeout,
+            job_flow_id,
+        )
 
     def _end_surplus(self, context: Context, *, keep: str | None) -> None:
         """Terminate what earlier tries launched besides this cluster."""
