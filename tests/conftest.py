@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["clocked", "deferrable"]
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes after their parameter: gzip writes the time into them, and all processes must see the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.hookimpl(trylast=True)  # after pytest-randomly has shuffled
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """

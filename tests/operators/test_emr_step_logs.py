@@ -48,7 +48,6 @@ def tail(s3: Any, clocked: Any) -> Callable[..., dict[str, list[str]]]:
         (gzip.compress("naïve \N{SNOWMAN}\n".encode()), "naïve \N{SNOWMAN}", None),
         (gzip.compress(b"\xff\xfe not UTF-8"), "\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER} not UTF-8", None),
     ],
-    # named, because gzip writes the time into its header, and every process of a test run must see the same names
     ids=["whole", "two parts", "cut", "damaged", "plain", "plain with CRLF", "not ASCII", "not UTF-8"],
 )
 def test_what_can_be_read_is_shown(tail, body, last, reason):
