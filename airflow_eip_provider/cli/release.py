@@ -176,10 +176,11 @@ class _Release:
         :raises WaitTimeoutError: naming the steps.
         """
         from airflow_eip_provider.cli.waiting import seconds_left, wait_until
+        from airflow_eip_provider.readings.lag import TOLERANCE_SECONDS
         from airflow_eip_provider.triggers.emr import read_no_step_runs
 
         seen = wait_until(
-            lambda: read_no_step_runs(job_flow_id, may_lag=seconds_left(show_by) > 0),
+            lambda: read_no_step_runs(job_flow_id, may_lag=seconds_left(show_by) > TOLERANCE_SECONDS),
             self._hooks.clients(None),
             deadline=max(self._deadline, show_by),
         )

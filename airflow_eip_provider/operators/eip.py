@@ -26,7 +26,7 @@ from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id, check_nothing_left
 from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.readings.clusters import GUARD_MARK
-from airflow_eip_provider.readings.lag import READS_LAG_SECONDS
+from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, may_be_hidden
 from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, read_instance_running
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs, read_target
@@ -314,8 +314,8 @@ class EipReleaseOperator(_TargetOperator):
                 state.steps_show_by = time.time() + READS_LAG_SECONDS
             state.closed = True
         if self.job_flow_id:
-            may_lag = time.time() < state.steps_show_by
-            left = self.look(read_no_step_runs(self.job_flow_id, name_contains=GUARD_MARK, may_lag=may_lag))
+            late = may_be_hidden(state.steps_show_by, now=time.time())
+            left = self.look(read_no_step_runs(self.job_flow_id, name_contains=GUARD_MARK, may_lag=late))
             if left.status != "done":
                 self.log.info("%s; the address stays for now", left.message)
                 return self._wait_for_steps(state)

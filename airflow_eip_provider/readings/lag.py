@@ -7,3 +7,14 @@ from __future__ import annotations
 READS_LAG_SECONDS = 60
 # Two answers that are at least this far apart, and say the same, count as more than one.
 SECOND_LOOK_SECONDS = 10
+# Looks that are made every so many seconds come at a moment give or take this, so none is made twice for milliseconds.
+TOLERANCE_SECONDS = 1
+
+
+def may_be_hidden(show_by: float, *, now: float) -> bool:
+    """
+    Tell whether a read may not show yet what it shows by a moment at the latest.
+
+    :param show_by: that moment, and ``now``, in seconds since the epoch.
+    """
+    return now < show_by - TOLERANCE_SECONDS

@@ -20,6 +20,7 @@ from airflow_eip_provider.readings.clusters import (
     read_steps,
 )
 from airflow_eip_provider.readings.egress import Egress, read_astray
+from airflow_eip_provider.readings.lag import may_be_hidden
 from airflow_eip_provider.readings.step_logs import StepLogs, read_logs_written
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 from airflow_eip_provider.triggers.eip import read_instance_running
@@ -163,8 +164,8 @@ class EmrStepsEndedTrigger(WatchTrigger):
 
     def look(self) -> Reading[Verdict]:
         """Look at the cluster's steps."""
-        may_lag = time.time() < self.not_before
-        return read_no_step_runs(self.job_flow_id, name_contains=self.name_contains, may_lag=may_lag)
+        late = may_be_hidden(self.not_before, now=time.time())
+        return read_no_step_runs(self.job_flow_id, name_contains=self.name_contains, may_lag=late)
 
 
 def read_not_leased(allocation_id: str, *, job_flow_id: str, lock_store: str) -> Reading[str | None]:
