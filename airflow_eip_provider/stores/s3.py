@@ -39,7 +39,7 @@ class S3Store(LockStore):
     - reading: s3:GetObject on the objects, and s3:ListBucket on the bucket, without which S3 answers 403 instead of
       404 for an object that is not there (S3 API Reference, GetObject)
     - writing: s3:PutObject on the objects
-    - a bucket with SSE-KMS and a key of your own: kms:GenerateDataKey to write and kms:Decrypt to read, on the key
+    - a bucket with SSE-KMS and a key of your own: permissions on that key, too; docs/lock.md names them
     - check: s3:ListBucket on the bucket, without a condition on s3:prefix (S3 API Reference, HeadBucket)
 
     :param prefix: what the keys begin with, without slashes at its ends; may be empty.
