@@ -7,11 +7,12 @@ from datetime import datetime
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.exceptions import SubmissionCancelledError
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.readings.clusters import GUARD_MARK
 from tests.life import Task
 
-HELD_SECONDS = 80
+HELD_SECONDS = 300
 # What a submitter needs to look again and to cancel; without any wait in between it is nothing on this clock.
 MOST_SECONDS = 5
 
@@ -56,9 +57,12 @@ def test_a_step_whose_submission_outlasts_the_lease_is_cancelled_at_once(
     queue.pass_time(900, second)
 
     def meanwhile():
+        began = clocked.clock.now()
         release(first.result, lock_store=lock_store)
         queue.until(lambda: second.ended, second)
         emr.add_job_flow_steps(JobFlowId=second.result, Steps=[step("--sleep", "120")])
+        passed = (clocked.clock.now() - began).total_seconds()
+        clocked.clock.advance(max(0, HELD_SECONDS - passed))  # the call is answered now, and no later
 
     clocked.faults.add(operation=held, kind="hold", seconds=HELD_SECONDS, during=meanwhile)
     submit = steps_operator(
@@ -67,7 +71,7 @@ def test_a_step_whose_submission_outlasts_the_lease_is_cancelled_at_once(
     with pytest.raises(AirflowFailException) as failed:
         Task(submit, dag_id="first").run()
     clocked.clock.advance(300)
-    assert all(seconds <= MOST_SECONDS for seconds in ran_seconds(clocked, first.result).values())
+    assert max(ran_seconds(clocked, first.result).values(), default=0) <= MOST_SECONDS
     assert list(ran_seconds(clocked, second.result).values()) == [120]
     assert "took" not in str(failed.value), "nobody took it: it was released"
 
@@ -85,10 +89,11 @@ def test_without_a_lock_store_it_is_cancelled_when_the_address_is_gone(
 
     clocked.faults.add(operation=held, kind="hold", seconds=HELD_SECONDS, during=meanwhile)
     submit = steps_operator(job_flow_id, deferrable=deferrable, steps=[step("--sleep", "60", name="stray")])
-    with pytest.raises(AirflowFailException):
+    # Held at ListSteps, the first check finds the address gone; held at AddJobFlowSteps, the second one does.
+    with pytest.raises((AirflowFailException, SubmissionCancelledError)):
         Task(submit, dag_id="first").run()
     clocked.clock.advance(300)
-    assert all(seconds <= MOST_SECONDS for seconds in ran_seconds(clocked, job_flow_id).values())
+    assert max(ran_seconds(clocked, job_flow_id).values(), default=0) <= MOST_SECONDS
 
 
 def test_a_step_that_emr_shows_late_is_waited_for(
