@@ -96,7 +96,13 @@ def test_with_a_subnet_alone_what_concerns_the_cluster_is_skipped(made, network)
     said = made("--subnet-id", network.private, file=False)
     assert said.status == 0
     assert said.all_found == {}
-    assert {c["check"] for c in said.result["checks"] if c["skipped"]} == {"idle", "job-flow", "lifetime", "lock-store", "tags"}
+    assert {c["check"] for c in said.result["checks"] if c["skipped"]} == {
+        "idle",
+        "job-flow",
+        "lifetime",
+        "lock-store",
+        "tags",
+    }
 
 
 def test_without_any_subnet_of_the_cluster_what_concerns_it_is_skipped(made):
