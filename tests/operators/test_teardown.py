@@ -14,11 +14,13 @@ from airflow_eip_provider.local_aws.faults import Fault
 from airflow_eip_provider.lock.model import Phase
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.operators.owner import Owner, task_of_run
+from airflow_eip_provider.readings.lag import READS_LAG_SECONDS
 from airflow_eip_provider.readings.tags import OWNER_TAG
 from tests.life import Task
 from tests.task_groups.conftest import make_dag
 
 UNKNOWN = "j-0123456789ABC"
+LOOKS = READS_LAG_SECONDS // 5 + 1  # every five seconds, until a new cluster must be known
 
 
 @pytest.fixture
@@ -145,8 +147,11 @@ class Emr:
 
 
 @pytest.fixture
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endings, "time", SimpleNamespace(sleep=lambda _seconds: None))
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let pauses pass at once, and list their lengths."""
+    pauses: list[float] = []
+    monkeypatch.setattr(endings, "time", SimpleNamespace(sleep=pauses.append, time=lambda: sum(pauses)))
+    return pauses
 
 
 @pytest.mark.parametrize(
@@ -157,18 +162,19 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         (Emr(state="TERMINATED"), True, ["terminate"]),
         (Emr(state="TERMINATED", refuses="ValidationException"), True, ["terminate", "unprotect", "describe"]),
         (Emr(state="TERMINATING", refuses="AccessDeniedException"), True, ["terminate", "describe"]),
-        (Emr(state=None), False, ["terminate", "unprotect", "describe"] * 4),
-        (Emr(state=None, refuses="AccessDeniedException"), False, ["terminate", "describe"] * 4),
+        (Emr(state=None), False, ["terminate", "unprotect", "describe"] * LOOKS),
+        (Emr(state=None, refuses="AccessDeniedException"), False, ["terminate", "describe"] * LOOKS),
     ],
     ids=["live", "protected", "ended", "ended, refused", "denied", "unknown", "unknown, denied"],
 )
-def test_whatever_emr_answers_the_cluster_is_ended_or_known_to_be_unknown(no_pauses, emr, known, calls):
+def test_whatever_emr_answers_the_cluster_is_ended_or_known_to_be_unknown(slept, emr, known, calls):
     assert endings.end(emr, "j-1") is known
     assert emr.calls == calls
+    assert sum(slept) == (0 if known else READS_LAG_SECONDS)
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ValidationException"])
-def test_a_live_cluster_that_cannot_be_terminated_is_an_error(no_pauses, code):
+def test_a_live_cluster_that_cannot_be_terminated_is_an_error(slept, code):
     with pytest.raises(ClientError, match=code):
         endings.end(Emr(refuses=code), "j-1")
 
