@@ -20,8 +20,7 @@ from airflow_eip_provider.operators.emr import (
     EmrTerminateWithStaticIpOperator,
     create,
 )
-from airflow_eip_provider.triggers import lock as lock_triggers
-from airflow_eip_provider.triggers import watch
+from airflow_eip_provider.triggers import poller, watch
 from bench.world import Address, clients, environment
 from tests.life import Task, put_on_clock
 from tests.operators.leases import Queue, vanish
@@ -36,7 +35,7 @@ _HOLD_SECONDS = 480
 _HOUR_SECONDS = 3600
 _WAITERS = 4
 TICKS_AN_HOUR = 240
-TIMED_MODULES = (phases, create, launch, watch, lock_triggers)  # where a create's life reads a clock
+TIMED_MODULES = (phases, create, launch, watch, poller)  # where a create's life reads a clock
 
 
 @dataclass(frozen=True, slots=True)

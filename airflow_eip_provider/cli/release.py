@@ -177,11 +177,11 @@ class _Release:
         """
         from airflow_eip_provider.cli.waiting import seconds_left, wait_until
         from airflow_eip_provider.readings.lag import TOLERANCE_SECONDS
-        from airflow_eip_provider.triggers.emr import read_no_step_runs
+        from airflow_eip_provider.triggers.emr import judge_no_step_runs
 
         seen = wait_until(
-            lambda: read_no_step_runs(job_flow_id, may_lag=seconds_left(show_by) > TOLERANCE_SECONDS),
-            self._hooks.clients(None),
+            lambda seen: judge_no_step_runs(seen, job_flow_id, may_lag=seconds_left(show_by) > TOLERANCE_SECONDS),
+            self._hooks.client_for,
             deadline=max(self._deadline, show_by),
         )
         if seen.status == "pending":

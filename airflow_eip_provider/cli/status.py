@@ -89,7 +89,7 @@ def _look(session: Session, allocation_id: str, lock_store: str | None) -> _Stat
         address=address,
         holder=holder,
         cluster=emr.get_cluster(job_flow_id) if job_flow_id else None,
-        steps=emr.read(read_active_steps(job_flow_id)) if job_flow_id else [],
+        steps=read_active_steps(emr.conn, job_flow_id) if job_flow_id else [],
         lock_store=lock_store,
         sight=sight,
     )

@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import (
     LaunchUnclearError,
     LockStoreUnavailableError,
@@ -34,7 +33,7 @@ from airflow_eip_provider.lock.requests import (
 from airflow_eip_provider.lock.store import Seen, Unknown
 from airflow_eip_provider.readings.gateways import is_gateway, read_gateway
 from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
-from airflow_eip_provider.readings.lock import is_cluster, reading_of
+from airflow_eip_provider.readings.lock import answer_to, is_cluster
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 
@@ -153,8 +152,7 @@ class Tenancy:
         return answer
 
     def _read(self, request: Any) -> Any:
-        reading = reading_of(request, store=self.store, allocation_id=self._allocation_id)
-        return perform(reading, self._clients)
+        return answer_to(request, store=self.store, allocation_id=self._allocation_id, clients=self._clients)
 
     def _settled_place(self, request: ReadPlace) -> Place:
         """Look until the address is where it is expected, or EC2 would have to show it there: its answers may lag."""
@@ -223,7 +221,7 @@ class Tenancy:
     def _disassociate(self, association_id: str) -> bool:
         if not is_gateway(association_id):
             return disassociate(self._ec2, association_id)
-        gateway = perform(read_gateway(association_id), self._clients)
+        gateway = read_gateway(self._clients["ec2"], association_id)
         if gateway is not None:
             remove_gateway(self._ec2, gateway)
         return gateway is not None

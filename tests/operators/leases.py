@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.hooks.tenancy import Tenancy
+from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ class Queue:
         if deferral is not task.deferral:
             trigger = task.trigger()
             self._triggers[id(task)] = (task.deferral, trigger)
-        verdict = perform(trigger.look(), {service: self._client_for(service) for service in trigger.services})
+        verdict = trigger.judge(Observed(lambda service, _: self._client_for(service)))
         if verdict.status != "pending":
             task.resume(trigger._payload(verdict))
 

@@ -12,6 +12,7 @@ from airflow_eip_provider.calls import perform
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.requests import Launch, WriteRecord
 from airflow_eip_provider.stores.uri import open_store
+from airflow_eip_provider.triggers.observed import Observed
 from tests.life import Task
 from tests.operators.leases import vanish
 
@@ -160,7 +161,7 @@ def _vanish_when_woken(monkeypatch, queue, task, kind, *, after, nth):
     """Let the process vanish in the phase in which the trigger tells it to start early."""
     trigger = task.trigger()
     queue._aws.clock.advance(15)
-    verdict = perform(trigger.look(), {service: queue._client_for(service) for service in trigger.services})
+    verdict = trigger.judge(Observed(lambda service, _: queue._client_for(service)))
     assert verdict.data["action"] == "prewarm"
     payload = trigger._payload(verdict)
     resume = task.resume

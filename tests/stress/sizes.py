@@ -48,7 +48,7 @@ def judging_seconds(waiting: int) -> float:
     sight = Sight(Seen(record_of(waiting), "v", NOW), carriers=(Carrier("j-1", "live"),))
     started = time.perf_counter()
     for wait in waits:
-        wait.judge(sight)
+        wait.judge_sight(sight)
     taken = time.perf_counter() - started
     logging.disable(logging.NOTSET)
     return taken

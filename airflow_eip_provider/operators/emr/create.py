@@ -42,7 +42,7 @@ from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.tenancy import UNSET, speaker_of
 from airflow_eip_provider.readings.lock import mark_tags
 from airflow_eip_provider.readings.tags import TOKEN_TAG
-from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, read_target
+from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, judge_target
 from airflow_eip_provider.triggers.nat import NatGatewayTrigger
 
 if TYPE_CHECKING:
@@ -454,7 +454,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
 
     def _look_at_cluster(self, state: CreateState, target: Target) -> Verdict:
         is_new = time.time() < state.appears_by
-        return self.look(read_target(str(state.job_flow_id), target=target, is_new=is_new))
+        return self.look(lambda seen: judge_target(seen, str(state.job_flow_id), target=target, is_new=is_new))
 
     def _wait_for_cluster(self, state: CreateState, target: Target) -> WatchTrigger:
         state.waiting_for = target

@@ -6,7 +6,6 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import (
     ClusterEndedError,
     LockStoreUnavailableError,
@@ -151,7 +150,7 @@ class Fence:
             return None
 
     def _look(self, cluster: Cluster) -> Egress | NotBound:
-        return perform(read_egress(self._allocation_id, cluster), {"ec2": self._eip.conn, "emr": self._emr.conn})
+        return read_egress(self._eip.conn, self._emr.conn, self._allocation_id, cluster)
 
     def _changed(self, cluster: Cluster) -> NotBound | None:
         """Return where the address is now if the cluster does not leave from it any more."""
