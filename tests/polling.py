@@ -28,6 +28,6 @@ def passing(pass_on: Callable[[float], Any]) -> Callable[[Poller, float | None],
         if seconds is None:
             await self._changed.wait()
         else:
-            await asyncio.to_thread(pass_on, max(0.0, seconds))
+            await asyncio.to_thread(pass_on, max(1e-6, seconds))  # what clocks are exact to
 
     return pause
