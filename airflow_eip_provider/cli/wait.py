@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import argparse
 
     from airflow_eip_provider.calls import Reading
+    from airflow_eip_provider.cli.session import Session
     from airflow_eip_provider.lock.sight import Sight
     from airflow_eip_provider.triggers.second_look import SecondLook
     from airflow_eip_provider.triggers.watch import Verdict
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         note(session)
         second_look = SecondLook()
         verdict = wait_until(
-            lambda: _look(allocation_id, job_flow_id, lock_store, second_look),
+            lambda: _look(session, allocation_id, job_flow_id, lock_store, second_look),
             session.hooks.clients(lock_store),
             deadline=deadline_after(options.timeout),
         )
@@ -78,10 +79,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _look(
-    allocation_id: str, job_flow_id: str | None, lock_store: str | None, second_look: SecondLook
+    session: Session, allocation_id: str, job_flow_id: str | None, lock_store: str | None, second_look: SecondLook
 ) -> Reading[Verdict]:
     from airflow_eip_provider.lock.sight import look
-    from airflow_eip_provider.readings.lock import performed
+    from airflow_eip_provider.readings.lock import LeaseReads
     from airflow_eip_provider.stores.uri import open_store
     from airflow_eip_provider.triggers.eip import read_association
 
@@ -90,7 +91,9 @@ def _look(
     verdict = second_look.judge(found, now=time.time())
     if lock_store is None or verdict.status != "done":
         return verdict
-    sight = yield from performed(look(), store=open_store(lock_store, None), allocation_id=allocation_id)
+    clients = session.hooks.clients(lock_store)
+    store = open_store(lock_store, lambda kind, _: clients[kind])
+    sight = look(LeaseReads(store, allocation_id=allocation_id, clients=clients))
     return _unless_leased(verdict, sight)
 
 

@@ -1,29 +1,21 @@
-"""The lock's look at the world: its read requests as readings of AWS."""
+"""What is seen of a lease in AWS: the read-only half of the lease protocol's world."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from airflow_eip_provider.lock.requests import (
-    Carrier,
-    FindCarriers,
-    Mark,
-    Place,
-    ReadCarrier,
-    ReadPlace,
-    ReadRecord,
-    ReadSteps,
-)
+from airflow_eip_provider.calls import Call, perform
+from airflow_eip_provider.lock.world import Carrier, Mark, Place
 from airflow_eip_provider.readings.addresses import read_address, read_holder, read_instance
 from airflow_eip_provider.readings.clusters import GUARD_MARK, read_active_steps, read_cluster, read_tagged_clusters
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG, CLUSTER_TAG, OWNER_DIGEST_TAG, TOKEN_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow_eip_provider.calls import Reading
-    from airflow_eip_provider.lock.requests import Program
-    from airflow_eip_provider.lock.store import LockStore
+    from airflow_eip_provider.lock.store import LockStore, Seen
     from airflow_eip_provider.readings.addresses import Address
     from airflow_eip_provider.readings.clusters import Cluster
 
@@ -44,33 +36,47 @@ def mark_tags(mark: Mark, *, allocation_id: str) -> dict[str, str]:
     return {ALLOCATION_TAG: allocation_id, TOKEN_TAG: str(mark.token), OWNER_DIGEST_TAG: mark.owner}
 
 
-def performed(program: Program[T], *, store: LockStore, allocation_id: str) -> Reading[T]:
-    """Perform a program that only reads, as a reading."""
-    try:
-        request = next(program)
-        while True:
-            request = program.send((yield from reading_of(request, store=store, allocation_id=allocation_id)))
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-
-
-def reading_of(request: Any, *, store: LockStore, allocation_id: str) -> Reading[Any]:
+class LeaseReads:
     """
-    Return the reading that answers one of the lock's read requests.
+    The reads of one lease, with boto3 clients: all that a trigger, or a command that changes nothing, needs.
 
-    :raises TypeError: for a request that changes something.
+    It keeps nothing between two calls, and boto3's clients may be shared by threads, so any thread may use it.
+
+    :param clients: service name → client; EC2's and EMR's.
     """
-    if isinstance(request, ReadRecord):
-        return store.reading(allocation_id)
-    if isinstance(request, ReadPlace):
-        return _place(allocation_id)
-    if isinstance(request, ReadCarrier):
-        return _carrier(request.carrier, allocation_id)
-    if isinstance(request, FindCarriers):
-        return _carriers(request, allocation_id)
-    if isinstance(request, ReadSteps):
-        return _steps(request.carrier, mark=GUARD_MARK if request.guarded else "")
-    raise TypeError(f"{type(request).__name__} is no read")
+
+    def __init__(self, store: LockStore, *, allocation_id: str, clients: Mapping[str, Any]) -> None:
+        self.store = store
+        self.allocation_id = allocation_id
+        self.clients = clients
+
+    def read_record(self) -> Seen:
+        """Return the record as the store has it now."""
+        return self.store.read(self.allocation_id)
+
+    def read_place(self) -> Place:
+        """Return where the address is."""
+        return perform(_place(self.allocation_id), self.clients)
+
+    def read_carrier(self, carrier: str) -> Carrier:
+        """Return the state of a cluster or an instance."""
+        return perform(_carrier(carrier, self.allocation_id), self.clients)
+
+    def find_clusters(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
+        """
+        Return the clusters that carry this mark and have not ended.
+
+        :param since: by the store's clock; no cluster with this mark is older. 0 when that is not known.
+        """
+        return perform(_carriers(mark, since, self.allocation_id), self.clients)
+
+    def active_steps(self, carrier: str, *, guarded: bool) -> tuple[str, ...]:
+        """
+        Return the ids of the steps that run or still may.
+
+        :param guarded: only those that need the address.
+        """
+        return perform(_steps(carrier, mark=GUARD_MARK if guarded else ""), self.clients)
 
 
 def _place(allocation_id: str) -> Reading[Place]:
@@ -114,9 +120,9 @@ def _carrier(carrier: str, allocation_id: str) -> Reading[Carrier]:
     return Carrier(carrier, _GONE_INSTANCE.get(instance.state, "live") if instance else "ended")
 
 
-def _carriers(request: FindCarriers, allocation_id: str) -> Reading[tuple[Carrier, ...]]:
-    tags = mark_tags(request.mark, allocation_id=allocation_id)
-    after = max(0.0, request.since - _CLOCKS_DIFFER_SECONDS)
+def _carriers(mark: Mark, since: float, allocation_id: str) -> Reading[tuple[Carrier, ...]]:
+    tags = mark_tags(mark, allocation_id=allocation_id)
+    after = max(0.0, since - _CLOCKS_DIFFER_SECONDS)
     found = yield from read_tagged_clusters(tags=tags, created_after=after, ending=True)
     return tuple(_as_carrier(cluster, allocation_id) for cluster in found)
 
@@ -137,3 +143,68 @@ def _steps(carrier: str, *, mark: str) -> Reading[tuple[str, ...]]:
         return ()
     steps = yield from read_active_steps(carrier)
     return tuple(step.step_id for step in steps if mark in step.name)
+
+
+def as_reading(function: Callable[[Mapping[str, Any]], T]) -> Reading[T]:
+    """
+    Turn a function that reads AWS with boto3 clients into a reading, for drivers that perform readings.
+
+    The function is run from its beginning after each answer, which it is given again; it must do nothing but read.
+
+    :param function: takes clients by service name.
+    """
+    told: list[Any] = []
+    while True:
+        answers = iter(told)
+        try:
+            return function(_ReplayingClients(answers))
+        except _WantedError as wanted:
+            call = wanted.call
+        try:
+            response = yield call
+        except Exception as error:
+            response = error
+        told.append(response)
+
+
+class _WantedError(BaseException):
+    """A call to which there is no answer yet; no error, so that no handler of errors keeps it."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call)
+        self.call = call
+
+
+class _ReplayingClients(dict[str, Any]):
+    def __init__(self, answers: Iterator[Any]) -> None:
+        super().__init__()
+        self._answers = answers
+
+    def __missing__(self, service: str) -> _ReplayingClient:
+        return _ReplayingClient(service, self._answers)
+
+
+class _ReplayingClient:
+    def __init__(self, service: str, answers: Iterator[Any]) -> None:
+        self._service = service
+        self._answers = answers
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def call(**params: Any) -> Any:
+            for answer in self._answers:
+                return _replayed(answer)
+            return _ask(Call(self._service, operation, params))
+
+        return call
+
+
+def _ask(call: Call) -> NoReturn:
+    raise _WantedError(call)
+
+
+def _replayed(answer: Any) -> Any:
+    if isinstance(answer, Exception):
+        raise answer
+    if isinstance(answer, dict) and isinstance(answer.get("Body"), bytes):
+        return {**answer, "Body": BytesIO(answer["Body"])}
+    return answer

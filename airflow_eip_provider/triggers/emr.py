@@ -21,6 +21,7 @@ from airflow_eip_provider.readings.clusters import (
 )
 from airflow_eip_provider.readings.egress import Egress, read_astray
 from airflow_eip_provider.readings.lag import may_be_hidden
+from airflow_eip_provider.readings.lock import as_reading
 from airflow_eip_provider.readings.step_logs import StepLogs, read_logs_written
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 from airflow_eip_provider.triggers.eip import read_instance_running
@@ -175,7 +176,9 @@ def read_not_leased(allocation_id: str, *, job_flow_id: str, lock_store: str) ->
     A lease that is being released is still the cluster's: an orderly release waits for the steps that run.
     """
     try:
-        seen = yield from open_store(lock_store, None).reading(allocation_id)
+        seen = yield from as_reading(
+            lambda clients: open_store(lock_store, lambda kind, _: clients[kind]).read(allocation_id)
+        )
     except (LockStoreUnavailableError, LockStoreError) as error:
         log.warning("The address alone is watched this time: %s", error)
         return None

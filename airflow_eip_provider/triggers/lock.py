@@ -13,13 +13,13 @@ from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.lock.model import LIMITS, Speaker
 from airflow_eip_provider.lock.sight import Action, Arrival, Due, Sight, judge, look
 from airflow_eip_provider.lock.words import standing_of
-from airflow_eip_provider.readings.lock import performed
+from airflow_eip_provider.readings.lock import LeaseReads, as_reading
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 from airflow_eip_provider.triggers.poller import Poller
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
@@ -102,8 +102,11 @@ class EipLeaseTrigger(WatchTrigger):
         return self.judge(sight)
 
     def _see(self) -> Reading[Sight]:
-        store = open_store(self.lock_store, None)
-        return performed(look(LIMITS), store=store, allocation_id=self.allocation_id)
+        return as_reading(self._look_with)
+
+    def _look_with(self, clients: Mapping[str, Any]) -> Sight:
+        store = open_store(self.lock_store, lambda kind, _: clients[kind])
+        return look(LeaseReads(store, allocation_id=self.allocation_id, clients=clients))
 
     def judge(self, sight: Sight) -> Verdict:
         """Decide whether there is something to do for this owner."""

@@ -22,6 +22,7 @@ from airflow_eip_provider.exceptions import (
 from airflow_eip_provider.lock.codec import SCHEMA, encode
 from airflow_eip_provider.lock.model import Record
 from airflow_eip_provider.lock.store import Conflict, Seen, Unknown
+from airflow_eip_provider.readings.lock import as_reading
 from tests.lock.records import FULL, records
 
 FIRST, SECOND, THIRD = Record(issued=1), Record(issued=2), Record(issued=3)
@@ -154,10 +155,18 @@ class RemoteContract(StoreContract):
         assert (outcome.now, kit.read().now, kit.read("never").now) == (now, now, now)
         assert conflict.seen is None or conflict.seen.now == now
 
-    def test_the_triggerer_reads_the_same(self, kit):
+    def test_threads_of_the_triggerer_read_the_same(self, kit):
+        async def read() -> list[Seen]:
+            return await asyncio.gather(*(asyncio.to_thread(kit.read, key) for key in ("k", "never")))
+
+        kit.write(FULL)
+        assert asyncio.run(read()) == [kit.read(), kit.read("never")]
+
+    def test_a_read_that_is_performed_as_a_reading_is_the_same(self, kit):
         async def read(key: str) -> Seen:
             async with get_session().create_client(kit.service) as client:
-                return await perform_async(kit.bare().reading(key), {kit.service: client})
+                reading = as_reading(lambda clients: kit.over(clients[kit.service]).read(key))
+                return await perform_async(reading, {kit.service: client})
 
         kit.write(FULL)
         assert asyncio.run(read("k")) == kit.read()
