@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.local_aws import LocalAws, ManualClock
-from airflow_eip_provider.lock.requests import WriteRecord
 from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
@@ -169,7 +168,7 @@ async def _for_an_hour(triggers: list[Any], now: Callable[[], Any]) -> None:
 
 def _after_crash() -> float:
     with _scene() as scene:
-        vanish(scene.patch, scene.owner("crashed"), WriteRecord, after=True)
+        vanish(scene.patch, scene.owner("crashed"), "write_record", after=True)
         return _taken_after(scene, scene.owner("next"))
 
 

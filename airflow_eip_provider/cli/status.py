@@ -79,7 +79,7 @@ def _look(session: Session, allocation_id: str, lock_store: str | None) -> _Stat
     from airflow_eip_provider.readings.clusters import read_active_steps
 
     eip, emr = session.hooks.eip, session.hooks.emr
-    sight = session.hooks.tenancy(lock_store, allocation_id).perform(look()) if lock_store else None
+    sight = look(session.hooks.tenancy(lock_store, allocation_id).world()) if lock_store else None
     address = eip.get_address(allocation_id)
     if address is None:
         raise AddressNotFoundError(allocation_id, region=session.region)

@@ -3,6 +3,15 @@ What can be seen of a lease, and what follows from it.
 
 Liveness is a fact, not a heartbeat: whether a lease may be ended by others is decided by the state of its cluster and
 the place of the address. Time alone ends nothing; it only says from when on the absence of a cluster is conclusive.
+So nobody renews a lease, and an outage of Airflow or of the lock store costs no holder the address (invariant I7).
+
+- "Its cluster has ended" is not enough: an instance outlives its cluster for some seconds, and keeps the address.
+- "No cluster to be seen" is not enough either: RunJobFlow may have been sent just before a crash, and ListClusters may
+  lag. Until ``Limits.surface`` has passed since the attempt's last write, its lease is alive whatever is seen (rule 5).
+- A lease that was never handed over may be closed once it is late, for its owner may be gone for good; but never while
+  a step runs on its cluster, and never a lease that was handed over.
+- A lease that is closing is dead as soon as the address is off and no fenced step runs: closing lets no step start any
+  more, so neither can come back (rule 3).
 """
 
 from __future__ import annotations
@@ -12,22 +21,13 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.lock.model import LIMITS, Entry, Lease, Limits, Phase, Suspect
-from airflow_eip_provider.lock.requests import (
-    Carrier,
-    FindCarriers,
-    Mark,
-    Place,
-    Program,
-    ReadCarrier,
-    ReadPlace,
-    ReadRecord,
-    ReadSteps,
-)
 from airflow_eip_provider.lock.transitions import turn_at
+from airflow_eip_provider.lock.world import Mark, Place
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lock.model import Speaker
     from airflow_eip_provider.lock.store import Seen
+    from airflow_eip_provider.lock.world import Carrier, ReadOnlyWorld
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,45 +90,46 @@ class Arrival:
     wants: str = ""
 
 
-def look(limits: Limits = LIMITS) -> Program[Sight]:
-    """Look at the record first, then at the world: what was seen there is at least as new as the record."""
-    seen: Seen = yield ReadRecord()
+def look(world: ReadOnlyWorld, limits: Limits = LIMITS) -> Sight:
+    """
+    Look at the record first, then at the world: what was seen there is at least as new as the record.
+
+    Whatever is written because of it is refused if the record has changed since (it names the record's version). So
+    nothing is decided about a lease by facts that are older than the lease.
+    """
+    seen = world.read_record()
     lease = seen.record.lease
     if lease is None:
-        return Sight(seen, place=(yield ReadPlace()))
+        return Sight(seen, place=world.read_place())
     if _may_surface(lease, seen.now, limits):
         return Sight(seen)
-    carriers = yield from _carriers(lease)
+    carriers = _carriers(world, lease)
     sight = Sight(seen, carriers=carriers)
     live = [carrier.carrier for carrier in carriers if carrier.state != "ended"]
     if not live:
-        return replace(sight, place=(yield ReadPlace()))
+        return replace(sight, place=world.read_place())
     if lease.phase is Phase.TAKEN and seen.now >= lease.handover_by:
-        return replace(sight, busy=(yield from _busy(live, guarded=False)))
+        return replace(sight, busy=_is_busy(world, live, guarded=False))
     if lease.phase is Phase.CLOSING and not lease.doomed:
-        place: Place = yield ReadPlace()
-        busy = yield from _busy(live, guarded=True)
-        return replace(sight, place=place, busy=busy)
+        place = world.read_place()
+        return replace(sight, place=place, busy=_is_busy(world, live, guarded=True))
     return sight
 
 
-def _carriers(lease: Lease) -> Program[tuple[Carrier, ...]]:
-    known: tuple[Carrier, ...] = ()
-    if lease.carrier is not None:
-        known = ((yield ReadCarrier(lease.carrier)),)
+def _carriers(world: ReadOnlyWorld, lease: Lease) -> tuple[Carrier, ...]:
+    known = () if lease.carrier is None else (world.read_carrier(lease.carrier),)
     if not _is_searched(lease):
         return known
-    found = yield from find_clusters(lease)
+    found = clusters_of(world, lease)
     return known + tuple(carrier for carrier in found if carrier.carrier != lease.carrier)
 
 
-def find_clusters(of: Lease | Entry | Suspect) -> Program[tuple[Carrier, ...]]:
+def clusters_of(world: ReadOnlyWorld, of: Lease | Entry | Suspect) -> tuple[Carrier, ...]:
     """Look for the clusters of a lease, a queue entry or what one left behind: by tags, as names may differ by try."""
     if not of.cluster_name:
         return ()  # of something that was made elsewhere
     owner = of.owner if isinstance(of, Suspect) else of.speaker.owner
-    found: tuple[Carrier, ...] = yield FindCarriers(Mark(of.token, owner), _since(of))
-    return found
+    return world.find_clusters(Mark(of.token, owner), _since(of))
 
 
 def _since(of: Lease | Entry | Suspect) -> float:
@@ -145,11 +146,8 @@ def _is_searched(lease: Lease) -> bool:
     return lease.phase is Phase.TAKEN or lease.carrier is None or lease.doomed
 
 
-def _busy(carriers: list[str], *, guarded: bool) -> Program[bool]:
-    for carrier in carriers:
-        if (yield ReadSteps(carrier, guarded=guarded)):
-            return True
-    return False
+def _is_busy(world: ReadOnlyWorld, carriers: list[str], *, guarded: bool) -> bool:
+    return any(world.active_steps(carrier, guarded=guarded) for carrier in carriers)
 
 
 def standing(sight: Sight, limits: Limits = LIMITS) -> Standing:

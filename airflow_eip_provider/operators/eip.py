@@ -311,7 +311,7 @@ class EipReleaseOperator(_TargetOperator):
             )
         if self.tenancy is not None and not state.closed:
             self.check_not_killed()
-            if self.tenancy.perform(close(self._carrier)):
+            if close(self.tenancy.world(), self._carrier):
                 state.steps_show_by = time.time() + READS_LAG_SECONDS
             state.closed = True
         if job_flow_id := self.job_flow_id:
@@ -325,7 +325,7 @@ class EipReleaseOperator(_TargetOperator):
         if not was_there and self.job_flow_id and self.emr.get_cluster(self.job_flow_id) is None:
             check_nothing_left(self, context, job_flow_id=self.job_flow_id)
         if self.tenancy is not None:
-            self.tenancy.perform(release(self._carrier, why="released early"))
+            release(self.tenancy.world(), self._carrier, why="released early")
         return Result(was_there)
 
     def _wait_for_steps(self, state: ReleaseState) -> WatchTrigger:

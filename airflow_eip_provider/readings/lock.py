@@ -1,20 +1,10 @@
-"""The lock's look at the world: its read requests as readings of AWS."""
+"""What is seen of a lease in AWS: the read-only half of the lease protocol's world."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.calls import perform
-from airflow_eip_provider.lock.requests import (
-    Carrier,
-    FindCarriers,
-    Mark,
-    Place,
-    ReadCarrier,
-    ReadPlace,
-    ReadRecord,
-    ReadSteps,
-)
+from airflow_eip_provider.lock.world import Carrier, Mark, Place
 from airflow_eip_provider.readings.addresses import read_address, read_holder, read_instance
 from airflow_eip_provider.readings.clusters import GUARD_MARK, read_active_steps, read_cluster, read_tagged_clusters
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG, CLUSTER_TAG, OWNER_DIGEST_TAG, TOKEN_TAG
@@ -22,12 +12,9 @@ from airflow_eip_provider.readings.tags import ALLOCATION_TAG, CLUSTER_TAG, OWNE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_eip_provider.lock.requests import Program
-    from airflow_eip_provider.lock.store import LockStore
+    from airflow_eip_provider.lock.store import LockStore, Seen
     from airflow_eip_provider.readings.addresses import Address
     from airflow_eip_provider.readings.clusters import Cluster
-
-T = TypeVar("T")
 
 # The store's clock, which says when a launch was announced, and EMR's, which says when it took place.
 _CLOCKS_DIFFER_SECONDS = 600.0
@@ -44,33 +31,47 @@ def mark_tags(mark: Mark, *, allocation_id: str) -> dict[str, str]:
     return {ALLOCATION_TAG: allocation_id, TOKEN_TAG: str(mark.token), OWNER_DIGEST_TAG: mark.owner}
 
 
-def performed(program: Program[T], *, store: LockStore, allocation_id: str, clients: Mapping[str, Any]) -> T:
-    """Perform a program that only reads."""
-    try:
-        request = next(program)
-        while True:
-            request = program.send(answer_to(request, store=store, allocation_id=allocation_id, clients=clients))
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-
-
-def answer_to(request: Any, *, store: LockStore, allocation_id: str, clients: Mapping[str, Any]) -> Any:
+class LeaseReads:
     """
-    Answer one of the lock's read requests.
+    The reads of one lease, with boto3 clients: all that a trigger, or a command that changes nothing, needs.
 
-    :raises TypeError: for a request that changes something.
+    It keeps nothing between two calls, and boto3's clients may be shared by threads, so any thread may use it.
+
+    :param clients: service name → client; EC2's and EMR's.
     """
-    if isinstance(request, ReadRecord):
-        return perform(store.reading(allocation_id), clients)
-    if isinstance(request, ReadPlace):
-        return _place(clients, allocation_id)
-    if isinstance(request, ReadCarrier):
-        return _carrier(clients, request.carrier, allocation_id)
-    if isinstance(request, FindCarriers):
-        return _carriers(clients, request, allocation_id)
-    if isinstance(request, ReadSteps):
-        return _steps(clients, request.carrier, mark=GUARD_MARK if request.guarded else "")
-    raise TypeError(f"{type(request).__name__} is no read")
+
+    def __init__(self, store: LockStore, *, allocation_id: str, clients: Mapping[str, Any]) -> None:
+        self.store = store
+        self.allocation_id = allocation_id
+        self.clients = clients
+
+    def read_record(self) -> Seen:
+        """Return the record as the store has it now."""
+        return self.store.read(self.allocation_id)
+
+    def read_place(self) -> Place:
+        """Return where the address is."""
+        return _place(self.clients, self.allocation_id)
+
+    def read_carrier(self, carrier: str) -> Carrier:
+        """Return the state of a cluster or an instance."""
+        return _carrier(self.clients, carrier, self.allocation_id)
+
+    def find_clusters(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
+        """
+        Return the clusters that carry this mark and have not ended.
+
+        :param since: by the store's clock; no cluster with this mark is older. 0 when that is not known.
+        """
+        return _carriers(self.clients, mark, since, self.allocation_id)
+
+    def active_steps(self, carrier: str, *, guarded: bool) -> tuple[str, ...]:
+        """
+        Return the ids of the steps that run or still may.
+
+        :param guarded: only those that need the address.
+        """
+        return _steps(self.clients, carrier, mark=GUARD_MARK if guarded else "")
 
 
 def _place(clients: Mapping[str, Any], allocation_id: str) -> Place:
@@ -114,9 +115,9 @@ def _carrier(clients: Mapping[str, Any], carrier: str, allocation_id: str) -> Ca
     return Carrier(carrier, _GONE_INSTANCE.get(instance.state, "live") if instance else "ended")
 
 
-def _carriers(clients: Mapping[str, Any], request: FindCarriers, allocation_id: str) -> tuple[Carrier, ...]:
-    tags = mark_tags(request.mark, allocation_id=allocation_id)
-    after = max(0.0, request.since - _CLOCKS_DIFFER_SECONDS)
+def _carriers(clients: Mapping[str, Any], mark: Mark, since: float, allocation_id: str) -> tuple[Carrier, ...]:
+    tags = mark_tags(mark, allocation_id=allocation_id)
+    after = max(0.0, since - _CLOCKS_DIFFER_SECONDS)
     found = read_tagged_clusters(clients["emr"], tags=tags, created_after=after, ending=True)
     return tuple(_as_carrier(cluster, allocation_id) for cluster in found)
 

@@ -212,11 +212,11 @@ class Reaper:
     def _end_with_lease(self, cluster: Cluster, allocation_id: str, record: Record) -> None:
         tenancy, part = self._tenancy(allocation_id), _part(record, cluster)
         if part is not None:
-            tenancy.perform(undo(part.speaker, launched=cluster.job_flow_id, token=part.token))
+            undo(tenancy.world(), part.speaker, launched=cluster.job_flow_id, token=part.token)
             return
         self._emr.end(cluster.job_flow_id)
         if not self._steps(cluster):
-            tenancy.perform(release(cluster.job_flow_id, why="reaped"))
+            release(tenancy.world(), cluster.job_flow_id, why="reaped")
 
     def _outcome(self, cluster: Cluster, allocation_id: str) -> Outcome:
         job_flow_id = cluster.job_flow_id

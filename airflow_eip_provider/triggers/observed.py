@@ -14,12 +14,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_eip_provider.calls import is_denied, perform
-from airflow_eip_provider.lock.model import LIMITS
+from airflow_eip_provider.calls import is_denied
 from airflow_eip_provider.lock.sight import look
 from airflow_eip_provider.readings import addresses, clusters, egress, gateways, step_logs
-from airflow_eip_provider.readings.lock import performed
-from airflow_eip_provider.stores.uri import open_store, parse_uri
+from airflow_eip_provider.readings.lock import LeaseReads
+from airflow_eip_provider.stores.uri import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable
@@ -240,16 +239,12 @@ class Observed:
         return self._once(("sight", lock_store, allocation_id), lambda: self._read_sight(lock_store, allocation_id))
 
     def _read_record(self, lock_store: str, allocation_id: str) -> Seen:
-        return perform(open_store(lock_store, None).reading(allocation_id), self._store_clients(lock_store))
+        return open_store(lock_store, self._client_for).read(allocation_id)
 
     def _read_sight(self, lock_store: str, allocation_id: str) -> Sight:
-        given = {"ec2": self.client("ec2"), "emr": self.client("emr"), **self._store_clients(lock_store)}
-        store = open_store(lock_store, None)
-        return performed(look(LIMITS), store=store, allocation_id=allocation_id, clients=given)
-
-    def _store_clients(self, lock_store: str) -> dict[str, Any]:
-        where = parse_uri(lock_store)
-        return {where.kind: self._client_for(where.kind, where.region)}
+        store = open_store(lock_store, self._client_for)
+        given = {"ec2": self.client("ec2"), "emr": self.client("emr")}
+        return look(LeaseReads(store, allocation_id=allocation_id, clients=given))
 
     def _once(self, key: Hashable, read: Callable[[], T]) -> T:
         with self._lock:

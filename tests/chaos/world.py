@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.local_aws import LocalAws, ManualClock
 from airflow_eip_provider.stores.uri import open_store
 from tests.chaos import plans
@@ -131,4 +130,4 @@ class World:
         service = plan.lock_store.split(":", maxsplit=1)[0]
         client = self._session.client(service)
         store = open_store(plan.lock_store, lambda *_: client)
-        return perform(store.reading(stage.allocation_id), {service: client}).record
+        return store.read(stage.allocation_id).record

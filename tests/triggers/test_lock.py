@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import CredentialsExpiredError, LockStoreUnavailableError
 from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker
-from airflow_eip_provider.lock.requests import Carrier, Place
 from airflow_eip_provider.lock.sight import Sight
 from airflow_eip_provider.lock.store import Seen
+from airflow_eip_provider.lock.world import Carrier, Place
 from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.triggers import lock as lock_triggers
 from airflow_eip_provider.triggers import poller
@@ -356,7 +355,7 @@ def test_the_poller_reads_the_real_store_with_its_own_connection(clocked, boto, 
     events = asyncio.run(story())
     assert {event["data"]["action"] for event in events} == {"take"}
     assert len(clocked.events.calls("GetItem")) == 1
-    assert perform(store.reading(allocation_id), {"dynamodb": client}).record.issued == 1
+    assert store.read(allocation_id).record.issued == 1
 
 
 def test_a_poller_that_nobody_asked_yet_keeps_its_error_for_none(ticks):

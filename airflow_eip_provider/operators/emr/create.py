@@ -28,8 +28,8 @@ from airflow_eip_provider.hooks.teardown import (
 )
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.programs import Lost, launch, relocate
-from airflow_eip_provider.lock.requests import Mark, Unclear
 from airflow_eip_provider.lock.store import Seen
+from airflow_eip_provider.lock.world import Mark, Unclear
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import Binder, bound_facts
 from airflow_eip_provider.operators.bindings import Binding, checked_binding
@@ -233,7 +233,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         if not isinstance(entered, Seen):
             return entered
         speaker = speaker_of(context, state.nonce)
-        launched = cast("Tenancy", self.tenancy).perform(launch(entered, speaker), launch=launch_one)
+        launched = launch(cast("Tenancy", self.tenancy).world(launch=launch_one), entered, speaker)
         if isinstance(launched, Lost):
             raise LeaseLostError(self.allocation_id, problem=launched.why)
         if isinstance(launched, Unclear):
@@ -269,7 +269,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         if self.tenancy is None or state.token is None:
             return self._wait_for_address(state)
         mark = Mark(state.token, Owner.of(context).digest)
-        kept = self.tenancy.perform(relocate(mark, carrier=str(state.job_flow_id)))
+        kept = relocate(self.tenancy.world(), mark, carrier=str(state.job_flow_id))
         if kept == state.job_flow_id:
             like = mark_tags(mark, allocation_id=self.allocation_id)
             return self._wait_for_address(state, like=like)

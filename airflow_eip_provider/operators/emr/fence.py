@@ -136,7 +136,7 @@ class Fence:
 
     def lease_standing(self) -> str | None:
         """Return why the lease does not allow a step, in words that follow "Elastic IP … is"; ``None`` if it does."""
-        if self._tenancy is None or (said := self._tenancy.perform(guard(self._job_flow_id))) is None:
+        if self._tenancy is None or (said := guard(self._tenancy.world(), self._job_flow_id)) is None:
             return None
         ended = _ended(self._tenancy.read().record, self._job_flow_id)
         return said if ended is None else f"{said}; {ended}"

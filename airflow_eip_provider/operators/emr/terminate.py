@@ -214,7 +214,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
             if left.status != "done":
                 self.log.info("%s; the address stays until they end", left.message)
                 if self.tenancy is not None:
-                    self.tenancy.perform(close(self.job_flow_id))
+                    close(self.tenancy.world(), self.job_flow_id)
                 return
             state.no_steps = True
         free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id)
@@ -226,7 +226,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
     def _release(self, state: TerminateState) -> None:
         """End the lease; while the lock store gives no answer, at every look until the deadline."""
-        if self.tenancy is not None and self.tenancy.perform(release(self.job_flow_id, why="terminated")):
+        if self.tenancy is not None and release(self.tenancy.world(), self.job_flow_id, why="terminated"):
             self.log.info("The lease of Elastic IP %s has ended", self.allocation_id)
         state.released = True
 
