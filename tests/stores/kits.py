@@ -49,7 +49,6 @@ class RemoteKit(Kit):
     """
     A store on the local AWS, which can be given a bad day.
 
-    :param over: makes the same store over another client.
     :param retry_tells: whether a write that botocore sent twice, the first time with effect, is known to have had it.
     """
 
@@ -59,7 +58,6 @@ class RemoteKit(Kit):
     write_operation: str
     check_operation: str
     actions: Mapping[str, str]
-    over: Callable[[Any], LockStore]
     retry_tells: bool
 
 
@@ -108,7 +106,6 @@ def dynamodb_kit(aws: LocalAws, boto: Callable[..., Any]) -> RemoteKit:
             "PutItem": "dynamodb:PutItem",
             "DescribeTable": "dynamodb:DescribeTable",
         },
-        over=lambda other: DynamoDbStore(TABLE, other),
         retry_tells=True,
     )
 
@@ -136,6 +133,5 @@ def s3_kit(aws: LocalAws, boto: Callable[..., Any]) -> RemoteKit:
         write_operation="PutObject",
         check_operation="HeadBucket",
         actions={"GetObject": "s3:GetObject", "PutObject": "s3:PutObject", "HeadBucket": "s3:ListBucket"},
-        over=lambda other: S3Store(BUCKET, PREFIX, other),
         retry_tells=False,
     )
