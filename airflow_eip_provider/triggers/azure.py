@@ -31,6 +31,10 @@ class AzureConnection:
 
     azure_conn_id: str
 
+    def content(self) -> object:
+        """Return what the Airflow connection says now."""
+        return AzureSqlFirewallHook.get_connection(self.azure_conn_id).get_uri()
+
     def client(self, service: str, region_name: str | None) -> AzureSqlFirewallHook:
         """Return a hook; there is one service, and nothing in it depends on the region."""
         if (service, region_name) != ("azure", None):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +23,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asgiref.sync import sync_to_async
+from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import is_expired
+from airflow_eip_provider.calls import is_transient
 from airflow_eip_provider.triggers.observed import Clients, Listing, Observed, Wants
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 # How many calls of AWS one poller makes at a time.
 THREADS = 6
+# A new wait looks through what its Airflow connection says now. Waits that come together cost one reading of it.
+_CONTENT_COUNTS_SECONDS = 10.0
 
 _pollers: dict[tuple[asyncio.AbstractEventLoop, Connection], Poller] = {}
 
@@ -55,12 +59,14 @@ class _Seat:
 
     :param due: when it is to be judged, by the monotonic clock.
     :param from_: from when on it may be judged together with others that are due.
+    :param is_new: the wait has not been judged before.
     :param context: of the task that waits: what the judgement logs belongs to it.
     """
 
     wait: Wait
     due: float
     from_: float
+    is_new: bool
     judged: asyncio.Future[Verdict]
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
@@ -78,8 +84,9 @@ class Poller:
     """
     Judge each wait when it is due, those together that can be.
 
-    An error of one judgement is told to that wait alone. When one says that the credentials have expired, the clients
-    are made anew for the next tick.
+    An error of one judgement is told to that wait alone. When AWS refuses what one asks for, as it does when the
+    credentials have expired, the next tick has new clients; so it has when there is a new wait and the Airflow
+    connection has changed.
 
     :ivar chance: random, from 0 to 1, and another with each tick; for pauses that are to end at the same time.
     """
@@ -89,9 +96,11 @@ class Poller:
         self._members = 0
         self._seats: set[_Seat] = set()
         self._changed = asyncio.Event()
-        self._ticks: dict[asyncio.Task[None], Clients] = {}
+        self._ticks: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="eip-poller")
         self._clients = Clients(connection.client)
+        self._content: object = None
+        self._content_read_at = -math.inf
         self._listing = Listing()
         self._task: asyncio.Task[None] | None = None
         self.chance = 1.0
@@ -116,16 +125,17 @@ class Poller:
                 del _pollers[key]  # it ends; who comes now starts another
                 poller._changed.set()
 
-    async def poll(self, wait: Wait, *, after: float, early: float = 0.0) -> Verdict:
+    async def poll(self, wait: Wait, *, after: float, early: float = 0.0, is_new: bool = False) -> Verdict:
         """
         Wait until it is time, and return the judgement.
 
         :param after: in so many seconds.
         :param early: it may come so many seconds earlier, to be made together with others.
+        :param is_new: the wait comes for the first time.
         :raises Exception: the one that the judgement ended with.
         """
         due = time.monotonic() + after
-        seat = _Seat(wait, due, due - early, asyncio.get_running_loop().create_future())
+        seat = _Seat(wait, due, due - early, is_new, asyncio.get_running_loop().create_future())
         self._seats.add(seat)
         self._changed.set()
         try:
@@ -156,20 +166,31 @@ class Poller:
         """Judge without waiting for the end: a call that AWS does not answer must not hold up the next tick."""
         self._seats.difference_update(seats)
         self.chance = random.random()  # noqa: S311 - not a secret
-        tick = asyncio.create_task(self._tick(seats, self._clients))
-        self._ticks[tick] = self._clients
-        tick.add_done_callback(self._ticks.pop)
+        tick = asyncio.create_task(self._tick(seats))
+        self._ticks.add(tick)
+        tick.add_done_callback(self._ticks.discard)
 
-    async def _tick(self, seats: list[_Seat], clients: Clients) -> None:
-        observed, queue = await self._in_thread(self._observed, seats, clients)
-        threads = min(THREADS, len(seats))
-        await asyncio.gather(*(self._in_thread(self._judge, queue, observed, clients) for _ in range(threads)))
-
-    def _observed(self, seats: list[_Seat], clients: Clients) -> tuple[Observed, Iterator[_Seat]]:
-        wants = Wants()
+    async def _tick(self, seats: list[_Seat]) -> None:
+        if any(seat.is_new for seat in seats) and time.monotonic() - self._content_read_at >= _CONTENT_COUNTS_SECONDS:
+            self._content_read_at = time.monotonic()
+            if await self._in_thread(self._has_changed):
+                self._clients = Clients(self._connection.client)
+        clients, wants = self._clients, Wants()
         for seat in seats:
             seat.wait.announce(wants)
-        return Observed(clients, wants=wants, listing=self._listing), iter(seats)
+        observed, queue = Observed(clients, wants=wants, listing=self._listing), iter(seats)
+        threads = min(THREADS, len(seats))
+        await asyncio.gather(*(self._in_thread(self._judge, queue, observed, clients) for _ in range(threads)))
+        if clients is not self._clients:
+            await self._in_thread(clients.close)
+
+    def _has_changed(self) -> bool:
+        try:
+            content = self._connection.content()
+        except Exception:
+            return False
+        before, self._content = self._content, content
+        return content != before
 
     def _judge(self, queue: Iterator[_Seat], observed: Observed, clients: Clients) -> None:
         """Judge one wait after the other, in a thread; several threads share the queue."""
@@ -183,10 +204,14 @@ class Poller:
             seat.judged.get_loop().call_soon_threadsafe(self._tell, seat, found, clients)
 
     def _tell(self, seat: _Seat, found: Verdict | Exception, clients: Clients) -> None:
-        if isinstance(found, Exception) and is_expired(found) and clients is self._clients:
+        if isinstance(found, Exception) and _is_refusal(found) and clients is self._clients:
             self._clients = Clients(self._connection.client)
         seat.tell(found)
 
     async def _in_thread(self, do: Any, *args: Any) -> Any:
         # asgiref's threads, because Airflow's own code for connections finds the event loop by them.
         return await sync_to_async(do, thread_sensitive=False, executor=self._threads)(*args)
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, ClientError) and not is_transient(error)

@@ -143,12 +143,12 @@ class WatchTrigger(BaseTrigger):
         """
         last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
         async with Poller.joined(self.connection) as poller:
-            renewed, early = False, 0.0
+            renewed, early, is_new = False, 0.0, True
             while (left := self.deadline - time.time()) > 0:
                 after = min(pause.seconds(poller.chance), left)
                 try:
                     async with asyncio.timeout(left + _LAST_ANSWER_SECONDS) as patience:
-                        last = self._report(await poller.poll(self, after=after, early=early))
+                        last = self._report(await poller.poll(self, after=after, early=early, is_new=is_new))
                     pause.answered()
                     renewed, early = False, _EARLY * self.waiter_delay
                 except Exception as error:
@@ -157,6 +157,7 @@ class WatchTrigger(BaseTrigger):
                     last = self._tolerate(error, renewed=renewed)
                     pause.missed()
                     renewed, early = is_expired(error), 0.0
+                is_new = False
                 if last.status != "pending":
                     yield TriggerEvent(self._payload(last))  # type: ignore[no-untyped-call]
                     return

@@ -39,6 +39,9 @@ class Scripted(WatchTrigger):
     def connection(self) -> Any:
         return self
 
+    def content(self) -> object:
+        return None
+
     def client(self, service: str, region_name: str | None) -> Any:
         self.connections += 1
         return SimpleNamespace(close=lambda: None)
@@ -50,7 +53,7 @@ def payload(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     slept: list[float] = []
     poll = Poller.poll
 
-    async def poll_at_once(self: Poller, wait: Any, *, after: float, early: float = 0.0) -> Verdict:
+    async def poll_at_once(self: Poller, wait: Any, *, after: float, **_: Any) -> Verdict:
         slept.append(after)
         return await poll(self, wait, after=0)
 
