@@ -85,7 +85,7 @@ async def _polled(waits: list[Any], looks: Counter[int], most: int) -> dict[str,
     await all_have_looked(1)
     found = {"looked_after": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
     await all_have_looked(most)
-    found |= {"memory_mb": (_memory() - memory) / 2**20, "longest_block": longest}
+    found |= {"memory_mb": (_memory() - memory) / 2**20, "longest_block": longest, "looks": looks.total() / len(waits)}
     for task in (*tasks, watching):
         task.cancel()
     await asyncio.gather(*tasks, watching, return_exceptions=True)

@@ -39,7 +39,7 @@ _TABLES = {
 }
 HEADER = ("Waits", "", "AWS calls a tick", "Memory", "Clients", "All have looked", "CPU till then", "Longest block")
 NOTES = (
-    f"Each wait looks {LOOKS} times, every {DELAY_SECONDS:g} s, first after that time; a tick is one look of all.",
+    f"Each wait looks {LOOKS} times at least, every {DELAY_SECONDS:g} s, first after that time; a tick is a look of all.",
     "Memory is above that of the process without waits; CPU is the triggerer's alone.",
 )
 _MOST_MB, _MOST_QUEUE_MB, _MOST_CLIENTS, _MOST_SECONDS, _MOST_CPU, _LONGEST_BLOCK = 40, 60, 4, 6, 2, 0.1
@@ -103,7 +103,8 @@ def _measured(kind: str, waits: int) -> Cost:
             raise RuntimeError(process.stderr[-2000:])
         found = json.loads(process.stdout.splitlines()[-1])
         calls = Counter(str(event["operation"]) for event in aws.events.calls())
-    return Cost(kind, waits, calls={name: round(n / LOOKS, 2) for name, n in calls.items()}, **found)
+    looks = found.pop("looks")
+    return Cost(kind, waits, calls={name: round(n / looks, 1) for name, n in calls.items()}, **found)
 
 
 def _clusters(aws: LocalAws, count: int) -> list[dict[str, Any]]:

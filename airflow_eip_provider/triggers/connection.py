@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.loaders import JSONFileLoader
 
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Hooks read connections one at a time: the triggerers of Airflow 3.0 and 3.1 have one channel to ask for them.
 _ONE_AT_A_TIME = threading.Lock()
@@ -24,16 +29,33 @@ class _ServiceModels(JSONFileLoader):  # type: ignore[misc]
     Loads botocore's descriptions of services without holding up the event loop.
 
     botocore parses EC2's in one go, for a quarter of a second in which no other thread of the process runs. A hook that
-    is a Python function lets them run in between, and plain dicts take a third less memory.
+    is a Python function lets them run in between, and plain dicts take a third less memory. So many new objects also
+    make Python look for garbage, at all that the triggerer has, for another quarter; there is none among them.
     """
+
+    _lock = threading.Lock()
 
     def load_file(self, file_path: str) -> Any:
         """Return the content of a file, of which the ending is not given; ``None`` if there is none."""
         for ending, opened in ((".json.gz", gzip.open), (".json", open)):
             if Path(file_path + ending).is_file():
                 with opened(file_path + ending, "rb") as file:
-                    return json.loads(file.read(), object_pairs_hook=_as_dict)
+                    content = file.read()
+                with self._lock, _no_garbage_collection():
+                    return json.loads(content, object_pairs_hook=_as_dict)
         return None
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

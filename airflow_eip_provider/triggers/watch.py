@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 # A judgement that is due at the deadline may still be under way then; what AWS does not answer within this is not
 # waited for. Airflow's own timeout of the deferral comes later.
 _LAST_ANSWER_SECONDS = 30.0
-# A wait that AWS answers may be judged this part of its delay earlier, together with others. With a half or more, all
-# waits with the same delay come to be judged together.
-_EARLY = 0.5
+# By what part of its delay a wait may be judged earlier, to be judged together with others. With a half or more, all
+# waits with the same delay come to be judged together; the first time, and after AWS gave no answer, that is too early.
+_EARLY, _EARLY_AT_FIRST = 0.5, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,20 +143,20 @@ class WatchTrigger(BaseTrigger):
         """
         last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
         async with Poller.joined(self.connection) as poller:
-            renewed, early, is_new = False, 0.0, True
+            renewed, early, is_new = False, _EARLY_AT_FIRST, True
             while (left := self.deadline - time.time()) > 0:
                 after = min(pause.seconds(poller.chance), left)
                 try:
                     async with asyncio.timeout(left + _LAST_ANSWER_SECONDS) as patience:
-                        last = self._report(await poller.poll(self, after=after, early=early, is_new=is_new))
+                        last = self._report(await poller.poll(self, after=after, early=early * after, is_new=is_new))
                     pause.answered()
-                    renewed, early = False, _EARLY * self.waiter_delay
+                    renewed, early = False, _EARLY
                 except Exception as error:
                     if patience.expired():
                         break
                     last = self._tolerate(error, renewed=renewed)
                     pause.missed()
-                    renewed, early = is_expired(error), 0.0
+                    renewed, early = is_expired(error), _EARLY_AT_FIRST
                 is_new = False
                 if last.status != "pending":
                     yield TriggerEvent(self._payload(last))  # type: ignore[no-untyped-call]
