@@ -105,6 +105,7 @@ def enter(
             return Waiting(sight)
         if action is Action.YIELD:
             return Yielded()
+        # After each change it looks again: others may have been faster, and what was judged is out of date.
         entered = _act(world, action, sight, arrival, limits)
         if entered is not None:
             return entered
@@ -156,6 +157,7 @@ def launch(world: World, held: Seen, speaker: Speaker, limits: Limits = LIMITS) 
     lease = held.record.lease
     if lease is None or lease.speaker != speaker:
         return Lost("it is not this task's")
+    # Also the first try of a lease looks: an entry that started early may have given it a cluster already.
     adopted = _adopt(world, lease)
     if adopted is not None:
         return adopted
@@ -195,9 +197,11 @@ def _adopt(world: ReadOnlyWorld, lease: Lease) -> str | None:
         known = world.read_carrier(lease.carrier)
         live += [known.carrier] * known.is_live
     if not lease.doubtful or lease.phase is Phase.HELD:
+        # No earlier try can have launched another; or the steps that follow know this one, so no other will do.
         return next(iter(live), None)
     live += [carrier.carrier for carrier in clusters_of(world, lease) if carrier.is_live]
     if not live:
+        # ListClusters may lag behind; an instance that has the address shows its cluster's tags.
         return relocate(world, mark_of(lease), carrier="") or None
     return relocate(world, mark_of(lease), carrier=live[0])
 
@@ -215,6 +219,7 @@ def relocate(world: ReadOnlyWorld, mark: Mark, *, carrier: str) -> str:
     place = world.read_place()
     if place.mark != mark or carrier in place.carriers:
         return carrier
+    # The mark is its instance's: of the carriers, the cluster is the one that has it, too, and it must still live.
     for name in place.carriers:
         there = world.read_carrier(name)
         if there.is_live and there.mark == mark:
@@ -237,7 +242,7 @@ def _handed_over(world: World, event: HandOver, limits: Limits) -> Seen | Lost:
         seen = world.read_record()
         after = step(seen.record, event, seen.now, limits)
         if isinstance(after, Refused):
-            return Lost(after.why)
+            return Lost(after.why)  # closed by others because it was late, or a newer try is at work (I4)
         if after == seen.record:
             return seen  # an earlier write took effect, and its answer was lost
         written = _change(world, seen, event, limits)
@@ -294,6 +299,7 @@ def release(world: World, carrier: str, *, why: str, limits: Limits = LIMITS) ->
             return False
         _sweep(world, seen.record)
         if lease.doubtful:
+            # What surfaced by now is ended by this; what may still surface is left as a suspect.
             _terminate_others(world, lease, keep=carrier)
         if _change(world, seen, Release(lease.token, carrier, why), limits) is not None:
             return True
@@ -342,6 +348,7 @@ def undo(
         elif place is not None:
             ended = _undo_waiter(world, seen, seen.record.queue[place], work, limits)
         else:
+            # Others took the lease over while this try was at work, or it never came to have one.
             _undo_stray(world, work)
             return
         if ended:
@@ -357,6 +364,7 @@ def _undo_holder(world: World, seen: Seen, lease: Lease, work: _Work, limits: Li
     if work.speaker.yields_to(lease.speaker):
         _undo_older(world, work, current=lease.token)
         return True
+    # Doomed: should this process die before it has terminated the cluster, whoever sees the lease does.
     closing = Close(lease.token, doomed=work.terminate)
     if lease.phase is not Phase.CLOSING and _change(world, seen, closing, limits) is None:
         return False
@@ -388,7 +396,7 @@ def _undo_lease(world: World, token: int, carrier: str | None, work: _Work, limi
         seen = world.read_record()
         lease = seen.record.lease
         if lease is None or lease.token != token:
-            return
+            return  # somebody else has ended it: a closing lease is for everybody who sees it
         # EMR may show it later: then it is found by the lease's tags, and ended with what is doubtful.
         unknown = carrier is None or (work.terminate and not world.terminate(carrier))
         if work.terminate and (lease.doubtful or unknown):
@@ -468,6 +476,7 @@ def _terminate_others(world: World, lease: Lease, *, keep: str) -> None:
 def _sweep(world: World, record: Record) -> None:
     """Terminate what ended leases and dropped entries left behind."""
     for suspect in record.suspects:
+        # By its own token: a cluster with the token of the lease, or of an entry, is never touched here.
         found = clusters_of(world, suspect)
         _terminate_live(world, tuple(carrier for carrier in found if carrier.carrier != suspect.keep))
 
@@ -480,6 +489,7 @@ def _queue(world: World, sight: Sight, arrival: Arrival, limits: Limits) -> Wait
 
 def _reenter(world: World, sight: Sight, arrival: Arrival, limits: Limits) -> Held | None:
     again = _change(world, sight.seen, Reenter(arrival.speaker), limits)
+    # It may have been the entry in the queue that this try speaks for now; then there is still to be waited.
     ours = again is not None and again.record.lease is not None and again.record.lease.speaker == arrival.speaker
     return Held(again) if again and ours else None
 
@@ -509,6 +519,7 @@ def _evict(world: World, sight: Sight, limits: Limits) -> None:
     lease = sight.seen.record.lease
     if lease is None:
         return
+    # Nothing is terminated besides: the lease is dead because its clusters have ended, or can never appear any more.
     _sweep(world, sight.seen.record)
     ended = ", ".join(carrier.carrier for carrier in sight.carriers)
     never = "no cluster was launched" if lease.cluster_name else "it was never handed over"
@@ -528,6 +539,7 @@ def _prewarm(world: World, sight: Sight, arrival: Arrival, limits: Limits) -> No
     launched = world.launch(token, float(entry.prewarmed_at or 0))
     if not isinstance(launched, str):
         return  # whoever takes the lease looks for it
+    # Meanwhile the entry may have become the lease, by another try of this owner, or have left the queue.
     while True:
         after = step(announced.record, Prewarmed(speaker, launched), announced.now, limits)
         if isinstance(after, Refused):

@@ -102,15 +102,17 @@ def look(world: ReadOnlyWorld, limits: Limits = LIMITS) -> Sight:
     if lease is None:
         return Sight(seen, place=world.read_place())
     if _may_surface(lease, seen.now, limits):
-        return Sight(seen)
+        return Sight(seen)  # it is alive whatever would be seen; so most looks cost one read
     carriers = _carriers(world, lease)
     sight = Sight(seen, carriers=carriers)
     live = [carrier.carrier for carrier in carriers if carrier.state != "ended"]
     if not live:
         return replace(sight, place=world.read_place())
     if lease.phase is Phase.TAKEN and seen.now >= lease.handover_by:
+        # Any step counts: before the hand-over those are its user's own, and nobody else may end them.
         return replace(sight, busy=_is_busy(world, live, guarded=False))
     if lease.phase is Phase.CLOSING and not lease.doomed:
+        # Its release may have stopped halfway: what that was waiting for decides now. The cluster may live on.
         place = world.read_place()
         return replace(sight, place=place, busy=_is_busy(world, live, guarded=True))
     return sight
@@ -158,8 +160,11 @@ def standing(sight: Sight, limits: Limits = LIMITS) -> Standing:
     if _may_surface(lease, now, limits):
         return Standing.ALIVE
     if all(carrier.state == "ended" for carrier in sight.carriers):
+        # With no carrier at all, too: the time in which one could still surface is over. The address on an instance
+        # that is shutting down is no reason to wait: EC2 takes it off, and refuses the next owner until then.
         return Standing.ENDING if _is_on(sight) and _place(sight).live else Standing.DEAD
     if lease.phase is Phase.TAKEN:
+        # Not DEAD: its cluster lives, so it is closed first, and terminated then.
         return Standing.LATE if now >= lease.handover_by and not sight.busy else Standing.ALIVE
     if lease.phase is Phase.CLOSING:
         if lease.doomed:
@@ -172,6 +177,7 @@ def standing(sight: Sight, limits: Limits = LIMITS) -> Standing:
 
 def _may_surface(lease: Lease, now: float, limits: Limits) -> bool:
     """Whether a cluster of this lease may exist that nobody can see yet."""
+    # While it is TAKEN a cluster that the record names may be one of two: a retry may have launched another.
     unknown = lease.phase is Phase.TAKEN or lease.carrier is None
     return unknown and now < lease.written_at + limits.surface
 
@@ -209,9 +215,11 @@ def judge(sight: Sight, arrival: Arrival, *, dead_seconds: float = 0.0, limits: 
     place = record.place(speaker.owner)
     entry = None if place is None else record.queue[place]
     if entry is not None and entry.speaker != speaker:
+        # The entry of an earlier try: its place is this one's now. Or of a newer one, which must not be disturbed.
         return Action.YIELD if speaker.yields_to(entry.speaker) else Action.REENTER
     if lease is None:
         return _judge_free(sight, arrival)
+    # To end a lease is idempotent, but everybody who waits would write at once; so it is done in the queue's order.
     found = _FOR_OTHERS.get(standing(sight, limits))
     before = record.seconds_before(speaker.owner)
     if found is not None and (not record.queue if before is None else dead_seconds >= before):
@@ -232,6 +240,8 @@ def _judge_free(sight: Sight, arrival: Arrival) -> Action:
         return Action.QUEUE
     if not (is_turn and place.live):
         return Action.WAIT
+    # An orphan that has the address blocks everybody, and nobody takes the lease, which would sweep it, before it is
+    # gone. So whoever has its turn ends it.
     left_behind = any(Mark(left.token, left.owner) == place.mark for left in record.suspects)
     return Action.SWEEP if left_behind else Action.WAIT
 
@@ -241,7 +251,7 @@ def _judge_own(sight: Sight, lease: Lease, speaker: Speaker, limits: Limits) -> 
         return Action.YIELD
     goes_on = Action.HOLD if lease.speaker == speaker else Action.REENTER
     if lease.phase is Phase.TAKEN:
-        return goes_on
+        return goes_on  # dead or late for others, but not for its owner, who can still launch
     found = standing(sight, limits)
     if found is Standing.ALIVE and lease.phase is Phase.HELD:
         return goes_on
