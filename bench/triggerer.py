@@ -39,7 +39,7 @@ _TABLES = {
 }
 HEADER = ("Waits", "", "AWS calls a tick", "Memory", "Clients", "All have looked", "CPU till then", "Longest block")
 NOTES = (
-    f"Each wait looks {LOOKS} times at least, every {DELAY_SECONDS:g} s, first after that time; a tick is a look of all.",
+    f"Each wait looks {LOOKS} times or more, every {DELAY_SECONDS:g} s, first after that; a tick is a look of all.",
     "Memory is above that of the process without waits; CPU is the triggerer's alone.",
 )
 _MOST_MB, _MOST_QUEUE_MB, _MOST_CLIENTS, _MOST_SECONDS, _MOST_CPU, _LONGEST_BLOCK = 40, 60, 4, 6, 2, 0.1

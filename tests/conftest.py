@@ -14,6 +14,7 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.loaders import JSONFileLoader, Loader
 
 from airflow_eip_provider.local_aws import LocalAws, ManualClock
+from airflow_eip_provider.triggers.connection import ServiceModels
 from tests.life import clocked, deferrable
 from tests.service_models import list_once, load_once
 
@@ -47,7 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def service_models_parsed_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JSONFileLoader, "load_file", load_once)
+        for loader in (JSONFileLoader, ServiceModels):
+            patch.setattr(loader, "load_file", load_once)
         patch.setattr(Loader, "list_available_services", list_once)
         yield
 

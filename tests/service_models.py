@@ -11,7 +11,10 @@ import functools
 import boto3
 from botocore.loaders import JSONFileLoader, Loader
 
+from airflow_eip_provider.triggers.connection import ServiceModels
+
 _list = functools.cache(Loader().list_available_services)
+load_lean = ServiceModels.load_file
 _parse = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
 
 
@@ -28,6 +31,7 @@ def list_once(_: Loader, type_name: str) -> object:
 def parse_now(*services: str) -> None:
     """Parse the models of some services, for all processes that this one forks."""
     JSONFileLoader.load_file = load_once
+    ServiceModels.load_file = load_once  # type: ignore[method-assign]
     Loader.list_available_services = list_once
     nobody = boto3.Session(aws_access_key_id="-", aws_secret_access_key="-", region_name="eu-west-1")
     for service in services:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ONE_AT_A_TIME = threading.Lock()
 
 
-class _ServiceModels(JSONFileLoader):  # type: ignore[misc]
+class ServiceModels(JSONFileLoader):  # type: ignore[misc]
     """
     Loads botocore's descriptions of services without holding up the event loop.
 
@@ -67,7 +67,7 @@ class _ForTriggerer:
 
     def get_session(self, *args: Any, **kwargs: Any) -> Any:
         session = super().get_session(*args, **kwargs)  # type: ignore[misc]
-        session._session.get_component("data_loader").file_loader = _ServiceModels()  # noqa: SLF001 - boto3 has no other way
+        session._session.get_component("data_loader").file_loader = ServiceModels()  # noqa: SLF001 - boto3 has no other way
         return session
 
 

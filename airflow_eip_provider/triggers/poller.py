@@ -171,6 +171,13 @@ class Poller:
         tick.add_done_callback(self._ticks.discard)
 
     async def _tick(self, seats: list[_Seat]) -> None:
+        try:
+            await self._judge_all(seats)
+        except Exception as error:
+            for seat in seats:  # nobody else would ever tell them
+                seat.tell(error)
+
+    async def _judge_all(self, seats: list[_Seat]) -> None:
         if any(seat.is_new for seat in seats) and time.monotonic() - self._content_read_at >= _CONTENT_COUNTS_SECONDS:
             self._content_read_at = time.monotonic()
             if await self._in_thread(self._has_changed):

@@ -1,0 +1,313 @@
+"""Waits that look through the same connection share clients and calls; each is judged, and fails, for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from airflow_eip_provider.triggers import poller, watch
+from airflow_eip_provider.triggers.connection import AwsConnection
+from airflow_eip_provider.triggers.eip import EipAssociationTrigger
+from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrFencedStepsTrigger
+from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.triggers.observed import Observed
+
+WAITS = 12
+GENEROUS_SECONDS = 60
+
+
+async def event_of(wait: WatchTrigger) -> dict[str, Any]:
+    async for event in wait.run():
+        return event.payload
+    raise AssertionError("no event")
+
+
+def events_of(*waits: WatchTrigger) -> list[Any]:
+    async def story() -> list[Any]:
+        events = asyncio.gather(*map(event_of, waits), return_exceptions=True)
+        return await asyncio.wait_for(events, GENEROUS_SECONDS)
+
+    return asyncio.run(story())
+
+
+@pytest.fixture
+def shared(clocked: Any) -> dict[str, Any]:
+    """The parameters of waits that look once, at their deadline."""
+    now = clocked.clock.now().timestamp()
+    return {"waiter_delay": 15, "deadline": now + 15, "aws_conn_id": None, "region_name": clocked.region}
+
+
+@pytest.fixture
+def clusters(clocked: Any, emr: Any, job_flow: dict[str, Any]) -> list[str]:
+    """Clusters that wait for steps."""
+    names = [emr.run_job_flow(**job_flow)["JobFlowId"] for _ in range(WAITS)]
+    clocked.clock.advance(3600)
+    return names
+
+
+@pytest.fixture
+def job_flow(ec2: Any) -> dict[str, Any]:
+    """What RunJobFlow is sent."""
+    return {
+        "Name": "daily",
+        "ReleaseLabel": "emr-7.5.0",
+        "JobFlowRole": "EMR_EC2_DefaultRole",
+        "ServiceRole": "EMR_DefaultRole",
+        "Instances": {
+            "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
+            "KeepJobFlowAliveWhenNoSteps": True,
+            "Ec2SubnetId": ec2.describe_subnets()["Subnets"][0]["SubnetId"],
+        },
+    }
+
+
+@pytest.fixture
+def calls(clocked: Any) -> Any:
+    """Count the calls from now on, by operation."""
+
+    def counted(*waits: WatchTrigger) -> tuple[list[Any], Counter[str]]:
+        clocked.events.clear()
+        events = events_of(*waits)
+        return events, Counter(event["operation"] for event in clocked.events.calls())
+
+    return counted
+
+
+def ends(names: list[str], shared: dict[str, Any]) -> list[WatchTrigger]:
+    return [EmrClusterTrigger(job_flow_id=name, target="cluster_ended", **shared) for name in names]
+
+
+def test_one_list_answers_for_all_clusters(clusters, shared, calls):
+    clusters_and_one_unknown = ends([*clusters[1:], "j-UNKNOWN"], shared)
+    events, called = calls(*clusters_and_one_unknown)
+    assert [event["status"] for event in events] == ["timeout"] * (WAITS - 1) + ["done"]
+    assert all("WAITING" in event["message"] for event in events[:-1])
+    assert called == {"ListClusters": 1, "DescribeCluster": 1}, "what is not in the list is asked for singly"
+
+
+def test_one_cluster_is_described(clusters, shared, calls):
+    assert calls(*ends(clusters[:1], shared))[1] == {"DescribeCluster": 1}
+
+
+def test_a_role_that_may_not_list_clusters_describes_them(clocked, clusters, shared, calls):
+    clocked.faults.deny("ListClusters")
+    shared["deadline"] += 15
+    events, called = calls(*ends(clusters, shared))
+    assert {event["status"] for event in events} == {"timeout"}
+    assert called == {"ListClusters": 1, "DescribeCluster": 2 * WAITS}, "it is tried once"
+
+
+def test_why_a_cluster_has_ended_is_said_as_fully_as_for_one_alone(clocked, clusters, shared):
+    clocked.end_cluster(clusters[0], state="TERMINATED_WITH_ERRORS", message="it broke")
+    wanted = {"target": "cluster_waiting", **shared}
+    alone = events_of(EmrClusterTrigger(job_flow_id=clusters[0], **wanted))
+    shared["deadline"] += 15
+    wanted = {"target": "cluster_waiting", **shared}
+    events = events_of(*(EmrClusterTrigger(job_flow_id=name, **wanted) for name in clusters))
+    assert events[0] == alone[0]
+    assert {event["status"] for event in events[1:]} == {"done"}
+
+
+def test_primary_instances_are_found_by_one_call(clusters, shared, calls):
+    waits = [EmrClusterTrigger(job_flow_id=name, target="primary_running", **shared) for name in clusters]
+    events, called = calls(*waits)
+    assert [event["data"]["job_flow_id"] for event in events] == clusters
+    assert all(event["data"]["network_interface_id"].startswith("eni-") for event in events)
+    assert called == {"ListClusters": 1, "DescribeInstances": 1}
+
+
+def test_a_primary_instance_without_tags_is_asked_of_emr(clocked, clusters, shared, calls, ec2, monkeypatch):
+    monkeypatch.setattr("airflow_eip_provider.readings.addresses.read_primaries", lambda *_: {})
+    waits = [EmrClusterTrigger(job_flow_id=name, target="primary_running", **shared) for name in clusters[:2]]
+    events, called = calls(*waits)
+    assert {event["status"] for event in events} == {"done"}
+    assert called["ListInstances"] == 2
+
+
+def test_addresses_and_what_carries_them_are_found_by_one_call_each(clusters, shared, calls, ec2):
+    described = ec2.describe_instances()["Reservations"]
+    instances = {
+        tag["Value"]: item["InstanceId"]
+        for group in described
+        for item in group["Instances"]
+        for tag in item["Tags"]
+        if tag["Key"] == "aws:elasticmapreduce:job-flow-id"
+    }
+    waits = []
+    for name in clusters:
+        allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
+        ec2.associate_address(AllocationId=allocation_id, InstanceId=instances[name], AllowReassociation=False)
+        waits.append(EipAssociationTrigger(allocation_id=allocation_id, expect="free", **shared))
+    gone = EipAssociationTrigger(allocation_id="eipalloc-00000000000000000", expect="free", **shared)
+    events, called = calls(*waits, gone)
+    assert {event["data"]["job_flow_id"] for event in events[:-1]} == set(clusters)
+    assert events[-1]["data"] == {"gone": "address"}, "one that is unknown does not fail the others"
+    assert called == {"DescribeAddresses": 1, "DescribeInstances": 1}
+
+
+def test_the_steps_of_a_cluster_are_read_once_for_all_who_watch_them(clusters, shared, calls, ec2, emr):
+    allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    step = {"Name": "a", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["sleep", "1"]}}
+    ids = emr.add_job_flow_steps(JobFlowId=clusters[0], Steps=[step] * 6)["StepIds"]
+    waits = [
+        EmrFencedStepsTrigger(
+            allocation_id=allocation_id,
+            egress={"association_id": "eipassoc-1"},
+            job_flow_id=clusters[0],
+            step_ids=[step_id],
+            submitted_at=shared["deadline"],
+            **shared,
+        )
+        for step_id in ids
+    ]
+    events, called = calls(*waits)
+    assert [event["data"]["active"] for event in events] == [[step_id] for step_id in ids]
+    assert called["ListSteps"] == 1
+    assert called["DescribeAddresses"] == 1
+
+
+def test_other_connections_share_nothing(clusters, shared, calls):
+    waits = ends(clusters, shared)
+    for wait in waits[: WAITS // 2]:
+        wait.botocore_config = {"retries": {"total_max_attempts": 3}}
+    _, called = calls(*waits)
+    assert called == {"ListClusters": 2}
+
+
+def test_a_call_without_an_answer_costs_those_that_it_concerns_one_look(clocked, clusters, shared, calls, ec2):
+    shared["deadline"] += 3600
+    allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    clocked.faults.add(operation="DescribeInstances", kind="error", status=503, times=5)
+    free = EipAssociationTrigger(allocation_id=allocation_id, expect="free", **shared)
+    waits = [EmrClusterTrigger(job_flow_id=name, target="primary_running", **shared) for name in clusters[:2]]
+    events, called = calls(free, *waits)
+    assert {event["status"] for event in events} == {"done"}
+    assert called["DescribeAddresses"] == 1, "the address was free at the first look"
+
+
+class Failing(WatchTrigger):
+    """Fails as it is told to."""
+
+    error: Exception = ValueError("a mistake")
+
+    def judge(self, observed: Observed) -> Verdict:
+        raise self.error
+
+
+def test_an_error_of_one_judgement_ends_that_wait_alone(clusters, shared):
+    events = events_of(*ends(clusters, shared), Failing(**shared))
+    assert str(events.pop()) == "a mistake"
+    assert {event["status"] for event in events} == {"timeout"}
+
+
+def test_what_aws_refuses_to_one_ends_that_wait_alone_and_makes_new_clients(clusters, shared, monkeypatch):
+    refused = Failing(**shared)
+    refused.error = ClientError({"Error": {"Code": "UnrecognizedClientException"}}, "DescribeCluster")
+    made = counted_clients(monkeypatch)
+    shared["deadline"] += 30
+    events = events_of(*ends(clusters, shared), refused)
+    assert isinstance(events.pop(), ClientError)
+    assert {event["status"] for event in events} == {"timeout"}
+    assert made == {"emr": 2}
+
+
+def counted_clients(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    made: Counter[str] = Counter()
+    client = AwsConnection.client
+
+    def count(connection: AwsConnection, service: str, region_name: str | None) -> Any:
+        made[service] += 1
+        return client(connection, service, region_name)
+
+    monkeypatch.setattr(AwsConnection, "client", count)
+    return made
+
+
+def test_credentials_that_have_expired_are_read_anew_once_for_all(clocked, clusters, shared, monkeypatch):
+    made = counted_clients(monkeypatch)
+    clocked.faults.add(operation="ListClusters", kind="error", code="ExpiredTokenException", status=400, times=1)
+    shared["deadline"] += 60
+    assert {event["status"] for event in events_of(*ends(clusters, shared))} == {"timeout"}
+    assert made == {"emr": 2}
+
+
+def test_a_new_wait_looks_through_what_the_connection_says_now(clocked, clusters, shared, monkeypatch):
+    def say(timeout: int) -> None:
+        extra = {"region_name": clocked.region, "config_kwargs": {"connect_timeout": timeout}}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_EDITED", json.dumps({"conn_type": "aws", "extra": extra}))
+
+    made = counted_clients(monkeypatch)
+    say(5)
+    shared |= {"aws_conn_id": "aws_edited", "region_name": None, "deadline": shared["deadline"] + 120}
+    (first, second, third) = ends(clusters[:3], shared)
+
+    async def story() -> None:
+        waits = [asyncio.ensure_future(event_of(first))]
+        await until_called(clocked, 1)
+        waits.append(asyncio.ensure_future(event_of(second)))
+        await until_called(clocked, 3)
+        assert made == {"emr": 1}
+        say(6)
+        waits.append(asyncio.ensure_future(event_of(third)))
+        await asyncio.gather(*waits)
+
+    asyncio.run(asyncio.wait_for(story(), GENEROUS_SECONDS))
+    assert made == {"emr": 2}
+
+
+async def until_called(aws: Any, times: int) -> None:
+    read = lambda: aws.events.calls("DescribeCluster") + aws.events.calls("ListClusters")  # noqa: E731
+    while len(read()) < times:  # noqa: ASYNC110 - what is waited for is what other tasks do
+        await asyncio.sleep(0.001)
+
+
+def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(clocked, clusters, shared):
+    shared["deadline"] += 36_000
+
+    async def story() -> None:
+        waits = [asyncio.ensure_future(event_of(wait)) for wait in ends(clusters[:3], shared)]
+        await until_called(clocked, 2)
+        waits[0].cancel()
+        clocked.end_cluster(clusters[1])
+        assert (await waits[1])["status"] == "done"
+        assert waits[0].cancelled()
+        waits[2].cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        assert poller._pollers == {}
+
+    asyncio.run(asyncio.wait_for(story(), GENEROUS_SECONDS))
+
+
+def test_waits_that_begin_at_different_times_come_to_be_judged_together(clocked, clusters, shared, monkeypatch):
+    """Seven seconds apart, with fifteen between two looks; nobody looks early at first."""
+    first_looks: dict[str, float] = {}
+    report = watch.WatchTrigger._report
+
+    def note(self: Any, verdict: Verdict) -> Verdict:
+        first_looks.setdefault(self.job_flow_id, clocked.clock.now().timestamp())
+        return report(self, verdict)
+
+    monkeypatch.setattr(watch.WatchTrigger, "_report", note)
+    began = clocked.clock.now().timestamp()
+    shared["deadline"] += 300
+
+    async def story() -> None:
+        waits = []
+        for wait in ends(clusters[:3], shared):
+            waits.append(asyncio.ensure_future(event_of(wait)))
+            await asyncio.sleep(0.01)
+            await asyncio.to_thread(clocked.clock.advance, 7)
+        await asyncio.gather(*waits)
+
+    clocked.events.clear()
+    asyncio.run(asyncio.wait_for(story(), GENEROUS_SECONDS))
+    ticks = {event["time"] for event in clocked.events.calls()}
+    assert len(ticks) <= 330 / 15 + 4
+    assert min(first_looks.values()) >= began + 0.9 * 15
