@@ -14,8 +14,9 @@ from botocore.loaders import JSONFileLoader, Loader
 from airflow_eip_provider.triggers.connection import ServiceModels
 
 _list = functools.cache(Loader().list_available_services)
-load_lean = ServiceModels.load_file
-_parse = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
+load_lean = functools.partial(ServiceModels.load_file, ServiceModels())
+load_anew = functools.partial(JSONFileLoader.load_file, JSONFileLoader())
+_parse = functools.cache(load_anew)
 
 
 def load_once(_: JSONFileLoader, file_path: str) -> object:
