@@ -67,6 +67,7 @@ model: $(STAMP)
 # What the lock costs beside other lock clients, and how long ten runs take that share an address; about 5 minutes.
 bench: $(STAMP)
 	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench.triggerer
 
 # dist/mwaa/, for an Amazon MWAA environment: docs/mwaa.md. CONSTRAINTS=FILE carries a constraints file along.
 mwaa: $(STAMP)

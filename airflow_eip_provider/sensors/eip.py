@@ -48,7 +48,8 @@ class EipAssociationSensor(WatchingSensor):
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, elasticmapreduce:DescribeCluster;
     for an address on a NAT gateway also ec2:DescribeNatGateways; elasticmapreduce:ListInstances where EMR's tags on the
-    instances cannot be seen.
+    instances cannot be seen. Where many wait in a triggerer, elasticmapreduce:ListClusters answers for all of them;
+    without it they are asked for one by one.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: with expect="associated", the cluster that is to carry it. (templated)
