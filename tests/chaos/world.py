@@ -53,6 +53,7 @@ class World:
     def __init__(self) -> None:
         multiprocessing.set_forkserver_preload(["tests.chaos.warm"])
         self._directory = Path(tempfile.mkdtemp(prefix="chaos-"))
+        os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # most of what a reset takes
         self._aws = LocalAws(clock=ManualClock())
         self._chaos = Chaos()
         self._chaos.watch(self._aws)
