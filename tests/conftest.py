@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from botocore.loaders import JSONFileLoader, Loader
 
 from airflow_eip_provider.local_aws import LocalAws, ManualClock
 from tests.life import clocked, deferrable
-from tests.service_models import list_once, load_once
+from tests.service_models import REPLACED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,10 +44,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def service_models_parsed_once() -> Iterator[None]:
+def sessions_made_fast() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JSONFileLoader, "load_file", load_once)
-        patch.setattr(Loader, "list_available_services", list_once)
+        for owner, name, replacement in REPLACED:
+            patch.setattr(owner, name, replacement)
         yield
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.endpoint
 import pytest
+from aiobotocore.endpoint import AioEndpoint
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
 from airflow_eip_provider.hooks import endings, teardown, tenancy
@@ -184,6 +185,11 @@ def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "time", clock)
     # How much time has passed since the store's answer is real; its pauses are not.
     monkeypatch.setattr(tenancy, "time", SimpleNamespace(monotonic=time.monotonic, sleep=clock.sleep))
+
+    async def sleep_between_retries(_: AioEndpoint, seconds: float) -> None:
+        await sleep_async(seconds)
+
+    monkeypatch.setattr(AioEndpoint, "_sleep", sleep_between_retries)
     for module in (watch, poller):
         monkeypatch.setattr(
             module,
