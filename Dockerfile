@@ -40,7 +40,7 @@ RUN mkdir -p /usr/share/man/man1 \
 COPY --from=local-aws-packages /opt/venv /opt/venv
 COPY . .
 USER airflow
-ENTRYPOINT ["python", "-m", "airflow_eip_provider.local_aws"]
+ENTRYPOINT ["python", "-m", "local_emr"]
 
 FROM runtime AS airflow
 ENV AIRFLOW_HOME=/opt/airflow

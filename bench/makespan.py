@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.calls import perform
-from airflow_eip_provider.local_aws import Durations, LocalAws, ManualClock
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
     EmrCreateWithStaticIpOperator,
@@ -22,6 +21,7 @@ from airflow_eip_provider.operators.emr import (
 )
 from bench import stock
 from bench.world import Address, clients, environment
+from local_emr import Durations, LocalAws, ManualClock
 from tests.life import Task, put_on_clock
 
 if TYPE_CHECKING:

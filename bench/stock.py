@@ -19,8 +19,8 @@ from tests.life import Task
 if TYPE_CHECKING:
     import pytest
 
-    from airflow_eip_provider.local_aws import LocalAws
     from bench.world import Address
+    from local_emr import LocalAws
 
 _POLL: dict[str, Any] = {"waiter_delay": 15, "waiter_max_attempts": 200}
 

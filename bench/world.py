@@ -16,7 +16,7 @@ from botocore.loaders import JSONFileLoader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflow_eip_provider.local_aws import LocalAws
+    from local_emr import LocalAws
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class LocalAws(AwsClient):
         :raises DemoError: when it does not in time.
         """
         self._state.mkdir(parents=True)
-        module = [sys.executable, "-m", "airflow_eip_provider.local_aws", "--port", str(self._port)]
+        module = [sys.executable, "-m", "local_emr", "--port", str(self._port)]
         options = ["--time-scale", str(self._time_scale), "--state", str(self._state)]
         self._child = self._children.start("local-aws", [*module, *options], env=clean_environment({}))
         deadline = time.monotonic() + _READY_SECONDS

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.local_aws.azure_arm import server_id
-from airflow_eip_provider.local_aws.azure_sql import AzureSqlServer
+from local_emr.azure_arm import server_id
+from local_emr.azure_sql import AzureSqlServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

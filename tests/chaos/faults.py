@@ -8,12 +8,12 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.local_aws.faults import Fault, Faults
+from local_emr.faults import Fault, Faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from airflow_eip_provider.local_aws import LocalAws
+    from local_emr import LocalAws
 
 # More often in a row than botocore tries by itself (5 times in its legacy mode); what is sent once meets it twice.
 _LASTING = 6

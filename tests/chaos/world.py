@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from airflow_eip_provider.calls import perform
-from airflow_eip_provider.local_aws import LocalAws, ManualClock
 from airflow_eip_provider.stores.uri import open_store
+from local_emr import LocalAws, ManualClock
+from local_emr.testing import private_subnet
 from tests.chaos import plans
 from tests.chaos.faults import Boundary, Chaos, Point
 from tests.chaos.judge import Evidence, problems
 from tests.chaos.scheduler import Run, StuckError
-from tests.network import private_subnet
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lock.model import Record

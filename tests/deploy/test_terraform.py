@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.local_aws.iam.policy import Policy
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
+from local_emr.iam.policy import Policy
 from tests.deploy.stacks import (
     CLUSTER_ALLOWED,
     CLUSTER_DENIED,

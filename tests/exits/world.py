@@ -17,11 +17,11 @@ import httpx
 import psutil
 
 from airflow_eip_provider.calls import perform
-from airflow_eip_provider.local_aws import LocalAws, ScaledClock
-from airflow_eip_provider.local_aws.durations import Durations
 from airflow_eip_provider.stores.uri import open_store
 from demo.observe import task_of_title
 from demo.processes import DemoError
+from local_emr import LocalAws, ScaledClock
+from local_emr.durations import Durations
 from tests.exits.evidence import Evidence
 from tests.real_airflow import real_airflow, version_of
 

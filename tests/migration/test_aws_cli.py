@@ -18,7 +18,7 @@ from airflow_eip_provider.migration.shell import arguments_of
 from tests.migration.commands import ALONE, COMMANDS, SIGNALS, START
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.local_aws import LocalAws
+    from local_emr import LocalAws
 
 pytestmark = pytest.mark.skipif(find_spec("awscli") is None, reason="the extra import is not installed")
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.local_aws.steps import ProcessStepRunner
 from airflow_eip_provider.on_cluster.bundle import Options, bootstrap_script
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator, EmrTerminateWithStaticIpOperator
+from local_emr.steps import ProcessStepRunner
 from tests.life import Task
 from tests.on_cluster.conftest import STORE
 from tests.operators.leases import Queue

@@ -11,9 +11,9 @@ import pytest
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import AzureUnavailableError
 from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook
-from airflow_eip_provider.local_aws.azure_arm import SUBSCRIPTION_ID
-from airflow_eip_provider.local_aws.azure_sql.firewall import Rule
 from airflow_eip_provider.operators.azure import AzureSqlFirewallRuleOperator
+from local_emr.azure_arm import SUBSCRIPTION_ID
+from local_emr.azure_sql.firewall import Rule
 from tests.azure import SERVER_ID, arm_calls, azure, connection
 from tests.life import Task
 

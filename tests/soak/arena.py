@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 
 import boto3
 
-from airflow_eip_provider.local_aws import LocalAws, ScaledClock
 from demo.airflow import FINAL_RUN_STATES
 from demo.aws import CREDENTIALS
+from local_emr import LocalAws, ScaledClock
 from tests.real_airflow import real_airflow
 from tests.soak import plan, weather
 from tests.soak.airflow import Run, SoakRest, without_heartbeat
@@ -27,8 +27,8 @@ from tests.stress.weather import Weather
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.local_aws.events import Event
     from demo.processes import Children
+    from local_emr.events import Event
     from tests.real_airflow import RealAirflow
     from tests.soak.airflow import Try
     from tests.soak.gauge import Reading

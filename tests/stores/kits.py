@@ -13,9 +13,9 @@ from airflow_eip_provider.stores.s3 import S3Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_eip_provider.local_aws import LocalAws
     from airflow_eip_provider.lock.model import Record
     from airflow_eip_provider.lock.store import LockStore, Outcome, Seen
+    from local_emr import LocalAws
 
 TABLE, BUCKET, PREFIX = "locks", "lock-records", "team/eip"
 

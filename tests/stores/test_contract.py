@@ -15,7 +15,7 @@ from tests.stores.kits import TABLE, Kit, RemoteKit, dynamodb_kit, hand_in_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflow_eip_provider.local_aws import LocalAws
+    from local_emr import LocalAws
 
 
 class TestMemory(StoreContract):

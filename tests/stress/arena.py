@@ -20,7 +20,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.s3.models import s3_backends
 
-from airflow_eip_provider.local_aws import LocalAws, ScaledClock
+from local_emr import LocalAws, ScaledClock
 from tests.stress import journal, plan, worker
 from tests.stress.traces import worker_of
 from tests.stress.weather import Weather
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from airflow_eip_provider.local_aws.events import Event
+    from local_emr.events import Event
     from tests.stress.journal import Note
     from tests.stress.plan import Job, Options
 

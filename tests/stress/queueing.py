@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
-from airflow_eip_provider.local_aws import LocalAws
 from airflow_eip_provider.stores.uri import open_store
 from demo.console import Console, table
+from local_emr import LocalAws
 from tests.stress import arrivals, fairness, sizes
 
 if TYPE_CHECKING:

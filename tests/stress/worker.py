@@ -95,7 +95,7 @@ def live_in_simulated_time(job: Job) -> Process:
     process = Process(lambda seconds: pause(seconds / scale))
     clock = SimpleNamespace(time=now, monotonic=now, sleep=process.sleep)
     for name, module in tuple(sys.modules.items()):
-        ours = name.startswith("airflow_eip_provider.") and not name.startswith("airflow_eip_provider.local_aws")
+        ours = name.startswith("airflow_eip_provider.")
         if (ours or module in {runs, botocore.endpoint}) and getattr(module, "time", None) is time:
             module.time = clock
     return process
