@@ -30,7 +30,7 @@ def azure(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureSqlSer
     server.start()
     monkeypatch.setattr(clocked, "azure_sql", server)
     monkeypatch.setattr(RequestsTransport, "sleep", lambda _, seconds: clocked.clock.advance(seconds))
-    monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", connection(arm_endpoint=clocked.endpoint_url))
+    monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", connection(arm_endpoint=clocked.endpoint_url, enforce_https=False))
     yield server
     server.stop()
 

@@ -11,14 +11,14 @@ import pytest
 from airflow_eip_provider.egress_probe import egress_probe_step
 from airflow_eip_provider.operators.azure import AzureSqlFirewallRuleOperator
 from local_emr.azure_sql.firewall import Rule
+from local_emr.steps import ProcessStepRunner
 from stage import LOGS, wait_until
 from tests.azure import SERVER_ID, azure
 from tests.life import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from local_emr.steps import ProcessStepRunner
+    from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["azure"]
 
@@ -34,10 +34,11 @@ class Ended(NamedTuple):
 class Cluster:
     """A single-node cluster that carries an Elastic IP, whose steps are real processes."""
 
-    def __init__(self, aws: Any, clients: dict[str, Any], start_cluster: Callable[..., str]) -> None:
+    def __init__(self, aws: Any, *, emr: Any, ec2: Any, s3: Any, subnet_id: str) -> None:
         self.aws = aws
-        self.emr, self.ec2, self.s3 = clients["emr"], clients["ec2"], clients["s3"]
-        self.id = start_cluster(LogUri=LOGS)
+        self.emr, self.ec2, self.s3 = emr, ec2, s3
+        instances = {"InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True, "Ec2SubnetId": subnet_id}
+        self.id = emr.run_job_flow(Name="daily", LogUri=LOGS, Instances=instances)["JobFlowId"]
         aws.clock.advance(SECONDS_TO_WAITING)
         made = self.ec2.allocate_address(Domain="vpc")
         self.public_ip = made["PublicIp"]
@@ -81,21 +82,16 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(
-    clocked: Any,
-    runner: ProcessStepRunner,
-    ec2: Any,
-    emr: Any,
-    s3: Any,
-    subnet_id: str,
-    start_cluster: Any,
-) -> Iterator[Cluster]:
+def cluster(clocked: Any, ec2: Any, emr: Any, s3: Any, tmp_path: Path) -> Iterator[Cluster]:
+    s3.create_bucket(Bucket="logs", CreateBucketConfiguration={"LocationConstraint": clocked.region})
+    subnet_id = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
     ec2.modify_subnet_attribute(SubnetId=subnet_id, MapPublicIpOnLaunch={"Value": False})
+    runner = ProcessStepRunner(endpoint_url=lambda: clocked.endpoint_url, state_dir=tmp_path, grace_seconds=1)
     # Undone before the AWS is made as good as new, which gives the next test the runner that it has then.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clocked, "step_runner", runner)
         patch.setattr(clocked.emr.life.queue, "_runner", runner)
-        yield Cluster(clocked, {"emr": emr, "ec2": ec2, "s3": s3}, start_cluster)
+        yield Cluster(clocked, emr=emr, ec2=ec2, s3=s3, subnet_id=subnet_id)
         runner.close()
 
 

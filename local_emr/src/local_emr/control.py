@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 PREFIX = "/_local/"
 MY_IP = "/my-ip"
 _RULES = "azure-sql/firewall-rules/"
+_TOKEN_SECONDS = 86400
 Answer = dict[str, Any]
 
 
@@ -56,6 +58,7 @@ class ControlApi:
             ("POST", "deny"): self._deny,
             ("POST", "clusters/fail-next"): self._fail_next_cluster,
             ("POST", "clusters/end"): self._end_cluster,
+            ("GET", "azure/token"): self._azure_token,
             ("GET", "azure-sql/firewall-rules"): self._firewall_rules,
             ("PUT", "azure-sql/firewall-rules/NAME"): self._put_firewall_rule,
             ("DELETE", "azure-sql/firewall-rules/NAME"): self._delete_firewall_rule,
@@ -126,6 +129,16 @@ class ControlApi:
         if self._aws.azure_sql is None:
             raise ControlError(409, "this local AWS was started without the Azure SQL stand-in")
         return self._aws.azure_sql
+
+    def _azure_token(self, request: Request) -> Answer:
+        """
+        Give the token of a managed identity, as Azure App Service does: IDENTITY_ENDPOINT names this page.
+
+        (Docs: Azure App Service, "REST endpoint reference" of managed identities.)
+        """
+        expires_on = str(int(time.time()) + _TOKEN_SECONDS)  # real time: azure-identity knows no other
+        resource = request.args.get("resource", "")
+        return {"access_token": "local", "token_type": "Bearer", "expires_on": expires_on, "resource": resource}
 
     def _firewall_rules(self, _: Request) -> Answer:
         return {"rules": [asdict(rule) for rule in self._azure_sql.firewall.rules()]}

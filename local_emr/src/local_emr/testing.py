@@ -13,7 +13,11 @@ ANYWHERE = "0.0.0.0/0"
 
 
 def client_environment(aws: LocalAws) -> dict[str, str]:
-    """Return the environment variables through which AWS's clients find a server, and nothing of this machine's."""
+    """
+    Return the environment variables through which clients find a server, and nothing of this machine's.
+
+    AWS's clients find its endpoint and some credentials, azure-identity the token of a managed identity.
+    """
     return {
         "AWS_ENDPOINT_URL": aws.endpoint_url,
         "AWS_DEFAULT_REGION": aws.region,
@@ -22,6 +26,8 @@ def client_environment(aws: LocalAws) -> dict[str, str]:
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "IDENTITY_ENDPOINT": f"{aws.endpoint_url}/_local/azure/token",
+        "IDENTITY_HEADER": "local",
     }
 
 
