@@ -231,7 +231,7 @@ def _spark_home(root: Path) -> Path:
 def _pyspark() -> Path:
     spec = find_spec("pyspark")
     if spec is None or spec.origin is None:
-        sys.exit("spark-submit: PySpark is not installed; pip install 'airflow-eip-provider[local]'")
+        sys.exit("spark-submit: PySpark is not installed; pip install 'local-emr[spark]'")
     return Path(spec.origin).parent
 
 
