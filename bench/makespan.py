@@ -1,7 +1,7 @@
 """
 How long ten runs take that share one address: the product with and without early starts, and what is done today.
 
-The operators are the real ones, on a local AWS whose clock is turned by hand: what is measured is simulated time, the
+The operators are the real ones, on a local EMR whose clock is turned by hand: what is measured is simulated time, the
 same on every machine. Between two tasks of a run no time passes; Airflow's own scheduling comes on top everywhere.
 """
 

@@ -77,7 +77,7 @@ def measure() -> Figures:
 
 @dataclass(slots=True)
 class _Scene:
-    """A local AWS, one address, and owners that want it."""
+    """A local EMR, one address, and owners that want it."""
 
     aws: LocalAws
     address: Address

@@ -26,7 +26,7 @@ _POLL: dict[str, Any] = {"waiter_delay": 15, "waiter_max_attempts": 200}
 
 
 def put_on_clock(aws: LocalAws, patch: pytest.MonkeyPatch) -> None:
-    """Let the stock waiters sleep on the local AWS's clock."""
+    """Let the stock waiters sleep on the local EMR's clock."""
     for module in (waiter_with_logging, botocore.waiter):
         patch.setattr(module, "time", SimpleNamespace(sleep=aws.clock.advance))
 

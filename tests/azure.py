@@ -1,4 +1,4 @@
-"""Azure for tests: the local AWS with the Azure SQL stand-in, its ARM endpoint, and an Airflow connection to it."""
+"""Azure for tests: the local EMR with the Azure SQL stand-in, its ARM endpoint, and an Airflow connection to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVER_ID = server_id("sales")
 
 @pytest.fixture
 def azure(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureSqlServer]:
-    """The stand-in ``sales``; azure-core's waits turn the local AWS's clock."""
+    """The stand-in ``sales``; azure-core's waits turn the local EMR's clock."""
     pytest.importorskip("airflow.providers.microsoft.azure", reason="the extra azure is not installed")
     from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415 - slow
 

@@ -1,4 +1,4 @@
-"""Owners in processes of their own, on one local AWS, in simulated time that moves only while all of them sleep."""
+"""Owners in processes of their own, on one local EMR, in simulated time that moves only while all of them sleep."""
 
 from __future__ import annotations
 

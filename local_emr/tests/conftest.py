@@ -73,7 +73,7 @@ def state_of(emr: Any) -> Callable[[str], str]:
 
 @pytest.fixture
 def primary_of(local_emr: LocalAws) -> Callable[[str], Any]:
-    """The EC2 instance of a cluster's primary node, as the local AWS holds it."""
+    """The EC2 instance of a cluster's primary node, as the local EMR holds it."""
     return lambda job_flow_id: local_emr.cluster(job_flow_id).primary
 
 

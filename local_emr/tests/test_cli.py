@@ -110,7 +110,7 @@ def test_what_cannot_work_ends_with_one_line(tmp_path, option, said):
         with pytest.raises(SystemExit) as ended:
             main(["--port", "0", option, value])
     assert "\n" not in str(ended.value)
-    assert str(ended.value).startswith("local AWS: ")
+    assert str(ended.value).startswith("local EMR: ")
     assert said in str(ended.value)
 
 

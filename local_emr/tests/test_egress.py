@@ -58,7 +58,7 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=1) as con
 
 @dataclass
 class World:
-    """A local AWS with its database, in a process of its own, where a second is ten minutes."""
+    """A local EMR with its database, in a process of its own, where a second is ten minutes."""
 
     url: str
     ec2: Any

@@ -160,7 +160,7 @@ class _Process:
 @dataclass(slots=True)
 class Chaos(Faults):
     """
-    The faults of a local AWS: it counts the calls, and lets the point's fault happen at its call.
+    The faults of a local EMR: it counts the calls, and lets the point's fault happen at its call.
 
     :param kill: sends a signal to a process.
     """
@@ -178,7 +178,7 @@ class Chaos(Faults):
         Faults.__init__(self)
 
     def watch(self, aws: LocalAws) -> None:
-        """Take the place of a local AWS's faults."""
+        """Take the place of a local EMR's faults."""
         self._aws = aws
         self.on_stale = aws.faults.on_stale
         aws.faults = self

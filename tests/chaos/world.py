@@ -1,4 +1,4 @@
-"""One local AWS, on which one tenancy after the other is lived."""
+"""One local EMR, on which one tenancy after the other is lived."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Outcome:
 
 
 class World:
-    """A local AWS and the processes that call it."""
+    """A local EMR and the processes that call it."""
 
     def __init__(self) -> None:
         multiprocessing.set_forkserver_preload(["tests.chaos.warm"])

@@ -37,7 +37,7 @@ def terraform(module: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def module(tmp_path: Path, local_aws: Any) -> Callable[[str], Path]:
-    """Prepare a copy of a module; its provider finds the local AWS through the environment, as every client does."""
+    """Prepare a copy of a module; its provider finds the local EMR through the environment, as every client does."""
 
     def prepare(name: str) -> Path:
         copy = Path(shutil.copytree(MODULES / name, tmp_path / name))

@@ -1,4 +1,4 @@
-"""One real Airflow and one local AWS, on which all scenarios of a version play side by side."""
+"""One real Airflow and one local EMR, on which all scenarios of a version play side by side."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class World:
         return f"aws://{login}@/?{extra}"
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client of the local AWS."""
+        """Return a boto3 client of the local EMR."""
         return boto3.client(service, endpoint_url=self.aws.endpoint_url, region_name=REGION, **_CREDENTIALS)
 
     def start(self) -> None:

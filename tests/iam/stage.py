@@ -1,4 +1,4 @@
-"""A local AWS that enforces the policy which this package asks for, on the credentials that its tasks have."""
+"""A local EMR that enforces the policy which this package asks for, on the credentials that its tasks have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is captured of a command, beside what the real AWS CLI sends to the local AWS."""
+"""What is captured of a command, beside what the real AWS CLI sends to the local EMR."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sent_by_the_real_one(directory: Path, local_aws: LocalAws) -> dict[str, Any]
     shim.write_text(f'#!/bin/sh\nexec {real} "$@" --endpoint-url {local_aws.endpoint_url}\n')
     shim.chmod(0o755)
     path = f"{shim.parent}{os.pathsep}{os.environ['PATH']}"
-    # The local AWS may refuse a cluster for what it has not: a subnet, three primaries.
+    # The local EMR may refuse a cluster for what it has not: a subnet, three primaries.
     subprocess.run(
         ["bash", "launch.sh"], cwd=directory, env={**os.environ, "PATH": path}, capture_output=True, check=False
     )

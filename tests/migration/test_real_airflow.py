@@ -1,4 +1,4 @@
-"""A DAG that was made from a command, on a real Airflow with the local AWS."""
+"""A DAG that was made from a command, on a real Airflow with the local EMR."""
 
 from __future__ import annotations
 

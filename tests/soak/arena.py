@@ -1,4 +1,4 @@
-"""Where a soak takes place: the local AWS with its weather, a real Airflow, and what is done to both."""
+"""Where a soak takes place: the local EMR with its weather, a real Airflow, and what is done to both."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Outcome:
     """
     What is left of a soak for the judge.
 
-    :param events: the local AWS's log; what was done to processes and tasks ("harm") is in it, too.
+    :param events: the local EMR's log; what was done to processes and tasks ("harm") is in it, too.
     :param wanted: how many runs there were to be.
     :param runs: every run as it ended, or not.
     :param tries: the tries of all their tasks, with simulated times.

@@ -48,7 +48,7 @@ class Kit:
 @dataclass(frozen=True, kw_only=True)
 class RemoteKit(Kit):
     """
-    A store on the local AWS, which can be given a bad day.
+    A store on the local EMR, which can be given a bad day.
 
     :param bare: makes the same store without a client.
     :param retry_tells: whether a write that botocore sent twice, the first time with effect, is known to have had it.

@@ -1,4 +1,4 @@
-"""Every store keeps the one contract: in memory, on the local AWS, and on an independent DynamoDB."""
+"""Every store keeps the one contract: in memory, on the local EMR, and on an independent DynamoDB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run takes place: the local AWS with its weather, and the worker processes, some of which are killed."""
+"""Where a run takes place: the local EMR with its weather, and the worker processes, some of which are killed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Outcome:
     """
     What is left of a run for the judge.
 
-    :param events: the local AWS's log; kills of worker processes ("kill") and what the lock store holds after each
+    :param events: the local EMR's log; kills of worker processes ("kill") and what the lock store holds after each
         write ("stored") are in it, too.
     :param notes: the journals of the workers.
     """

@@ -86,7 +86,7 @@ def main(job: Job) -> None:
 
 
 def live_in_simulated_time(job: Job) -> Process:
-    """Put the local AWS's clock in the place of ``time``, module by module, also for botocore's pauses."""
+    """Put the local EMR's clock in the place of ``time``, module by module, also for botocore's pauses."""
     scale, pause, monotonic = job.options.time_scale, time.sleep, time.monotonic
 
     def now() -> float:

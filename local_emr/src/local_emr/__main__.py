@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("botocore").setLevel(logging.WARNING)
     options = parse(arguments)
     if not _is_region(options.region):
-        sys.exit(f"local AWS: {options.region!r} is no AWS region such as eu-west-1")
+        sys.exit(f"local EMR: {options.region!r} is no AWS region such as eu-west-1")
     try:
         for port in (options.port, options.azure_sql_port):
             _check_free(options.host, port)
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory(prefix="local-aws-") as state:
             run(options, state=Path(state))
     except (OSError, BrokenSavedStateError) as error:
-        sys.exit(f"local AWS: {error}")
+        sys.exit(f"local EMR: {error}")
 
 
 if __name__ == "__main__":

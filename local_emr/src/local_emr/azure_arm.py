@@ -1,6 +1,6 @@
 """Azure Resource Manager, as far as the firewall rules of the Azure SQL stand-in go: real clients make and read them.
 
-It answers at the local AWS's own URL. Any bearer token will do, for it authenticates nobody; what a caller may not do
+It answers at the local EMR's own URL. Any bearer token will do, for it authenticates nobody; what a caller may not do
 is said with ``LocalAws.deny("Microsoft.Sql/servers/firewallRules/write")``. Faults of the kinds ``throttle`` and
 ``error`` are planned under the same names.
 """

@@ -1,4 +1,4 @@
-"""The local AWS's own HTTP API, beside AWS's: /_local/… turns its clock, plans faults and shows what happened."""
+"""The local EMR's own HTTP API, beside AWS's: /_local/… turns its clock, plans faults and shows what happened."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ControlError(Exception):
 
 
 class ControlApi:
-    """Routes control requests to the local AWS."""
+    """Routes control requests to the local EMR."""
 
     def __init__(self, aws: LocalAws) -> None:
         self._aws = aws
@@ -127,7 +127,7 @@ class ControlApi:
     @property
     def _azure_sql(self) -> AzureSqlServer:
         if self._aws.azure_sql is None:
-            raise ControlError(409, "this local AWS was started without the Azure SQL stand-in")
+            raise ControlError(409, "this local EMR was started without the Azure SQL stand-in")
         return self._aws.azure_sql
 
     def _azure_token(self, request: Request) -> Answer:
@@ -193,7 +193,7 @@ class ControlApi:
 
     def _advance(self, request: Request) -> Answer:
         if not isinstance(self._aws.clock, ManualClock):
-            raise ControlError(409, "this clock runs by itself; start the local AWS with a manual clock to turn it")
+            raise ControlError(409, "this clock runs by itself; start the local EMR with a manual clock to turn it")
         self._aws.clock.advance(float(_field(request, "seconds")))
         return self._clock(request)
 

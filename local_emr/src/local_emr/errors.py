@@ -1,4 +1,4 @@
-"""What the local AWS raises when it refuses a call, as AWS would."""
+"""What the local EMR raises when it refuses a call, as AWS would."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Fault:
         ``hold`` keeps the call in flight for ``seconds`` of simulated time before it takes effect;
         ``hold_answer`` lets it take effect at once and answers ``seconds`` of simulated time later;
         ``stale`` answers a read of EC2 or EMR with the state as it was ``seconds`` of simulated time ago, but no
-        older than the first moment that the local AWS remembers: when the fault was planned, or ``remember()``;
+        older than the first moment that the local EMR remembers: when the fault was planned, or ``remember()``;
         ``rate`` throttles calls beyond ``per_second`` (simulated seconds) and ``burst``: a token bucket.
     :param times: How many calls it happens to; ``None`` is all of them, until the faults are cleared. A rate has no
         such end.

@@ -1,4 +1,4 @@
-"""The door of the local AWS: one WSGI application in front of its own services and of moto's."""
+"""The door of the local EMR: one WSGI application in front of its own services and of moto's."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Gateway:
     def _hold(self, fault: Fault, environ: Environ, then: Callable[[], None]) -> None:
         """Do something after a fault's seconds, at exactly that moment of simulated time, and return when it is done.
 
-        :raises ConnectionAbortedError: When the local AWS is reset or stopped meanwhile.
+        :raises ConnectionAbortedError: When the local EMR is reset or stopped meanwhile.
         """
         done = threading.Event()
         failures: list[Exception] = []

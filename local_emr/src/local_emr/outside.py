@@ -44,7 +44,7 @@ class Outside:
 
     The processes of steps and bootstrap actions are found by the mark in their environment, or as descendants of one.
 
-    :param runner: knows which step or bootstrap action of this local AWS a process is of.
+    :param runner: knows which step or bootstrap action of this local EMR a process is of.
     :param locate: a step or bootstrap action and the number of the Spark executor, ``None`` for all else of it → what
         the internet sees of that node at this moment.
     """

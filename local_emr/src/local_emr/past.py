@@ -21,7 +21,7 @@ class Past:
     """
     Keeps the attributes that objects had, from the moment that it is told to remember.
 
-    A stale read swaps the old attributes in, under the lock of the local AWS, and lets the service answer as always.
+    A stale read swaps the old attributes in, under the lock of the local EMR, and lets the service answer as always.
     So a read that lags shows exactly what the same read would have shown then, filters and errors included.
 
     :param clock: says when a change was.

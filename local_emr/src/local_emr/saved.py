@@ -1,7 +1,7 @@
 """What outlives the process: S3, DynamoDB, Secrets Manager, Elastic IPs and the firewall, in a file while it is off.
 
 Clusters, instances and NAT gateways end with the process, and nothing knows them afterwards. Of S3 the current versions
-are kept, of DynamoDB the tables without their indexes, and of what is regional that of the local AWS's own region.
+are kept, of DynamoDB the tables without their indexes, and of what is regional that of the local EMR's own region.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BYTES = "base64"
 
 
 class BrokenSavedStateError(Exception):
-    """The file of a local AWS cannot be read."""
+    """The file of a local EMR cannot be read."""
 
     def __init__(self, path: Path, reason: BaseException) -> None:
         super().__init__(
@@ -43,7 +43,7 @@ class BrokenSavedStateError(Exception):
 
 class SavedState:
     """
-    The file of one local AWS: read at once, written as a whole.
+    The file of one local EMR: read at once, written as a whole.
 
     :param path: need not exist yet.
     :raises BrokenSavedStateError: for a file that cannot be read; so does ``restore``.
@@ -213,7 +213,7 @@ def _save_secrets(manager: Any) -> list[dict[str, Any]]:
 def _to_json(value: Any) -> dict[str, str]:
     if isinstance(value, bytes):
         return {_BYTES: base64.b64encode(value).decode()}
-    raise TypeError(f"saving the local AWS: {type(value).__name__} has no form in JSON")
+    raise TypeError(f"saving the local EMR: {type(value).__name__} has no form in JSON")
 
 
 def _from_json(value: dict[str, Any]) -> Any:

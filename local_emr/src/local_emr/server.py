@@ -1,4 +1,4 @@
-"""The local AWS as one object: its services, its clock, its event log and the server that they are reached through."""
+"""The local EMR as one object: its services, its clock, its event log and the server that they are reached through."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ _CHANGES = frozenset({"call", "cluster", "step", "instance", "address", "nat_gat
 class LocalAws:
     """AWS on one machine, as far as an EMR job with a fixed address depends on it.
 
-    Its state is in memory, and moto keeps it per process: at most one local AWS may run in a process. What ``saved``
+    Its state is in memory, and moto keeps it per process: at most one local EMR may run in a process. What ``saved``
     keeps is there again at the next start.
 
     :param port: 0 takes any free one; ``endpoint_url`` tells.
     :param clock: A :class:`ManualClock` unless given; ``aws.clock.advance(seconds)`` turns it.
-    :param step_runner: Runs the steps and bootstrap actions, made for this local AWS (it may ask for ``endpoint_url``);
+    :param step_runner: Runs the steps and bootstrap actions, made for this local EMR (it may ask for ``endpoint_url``);
         unless given, they only take time.
-    :param azure_sql: Makes the Azure SQL stand-in for this local AWS; there is none unless given.
+    :param azure_sql: Makes the Azure SQL stand-in for this local EMR; there is none unless given.
     :param state_dir: Where the event log is written as ``events.jsonl``; nowhere unless given.
     :param saved: Read at the start and written at the end; nothing outlives the process unless given.
     """

@@ -1,4 +1,4 @@
-"""Buckets of the local AWS, and a runner of steps beside it."""
+"""Buckets of the local EMR, and a runner of steps beside it."""
 
 from __future__ import annotations
 

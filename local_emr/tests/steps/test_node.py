@@ -85,7 +85,7 @@ def test_pip_installs_into_the_node_and_nowhere_else(
         request.getfixturevalue("view")
     before = installed()
     package = wheel(tmp_path, "eip_test_package", "1.0")
-    # One that the local AWS itself has, in another version.
+    # One that the local EMR itself has, in another version.
     other = wheel(tmp_path, "psutil", "0.0.1")
     script = f"#!/bin/bash\nset -e\n{command} install --quiet --no-index --no-deps {package} {other}\n"
     install = action(s3, script.encode())

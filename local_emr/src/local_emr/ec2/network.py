@@ -59,7 +59,7 @@ def assign_public_ip(backend: Any, interface: Any) -> None:
             interface.public_ip = address
             return
     raise AwsError(
-        "InsufficientFreeAddressesInSubnet", "The local AWS has no public address left; terminate instances."
+        "InsufficientFreeAddressesInSubnet", "The local EMR has no public address left; terminate instances."
     )
 
 

@@ -69,12 +69,12 @@ class Emr:
     def answer(self, operation: str, params: Params) -> Params:
         """Answer a call.
 
-        :raises AwsError: As EMR refuses it; ``NotSimulated`` for what the local AWS leaves out.
+        :raises AwsError: As EMR refuses it; ``NotSimulated`` for what the local EMR leaves out.
         """
         action = self._actions.get(operation)
         if action is None:
             raise AwsError(
-                "NotSimulated", f"The local AWS does not simulate EMR's {operation}; it knows {sorted(self._actions)}."
+                "NotSimulated", f"The local EMR does not simulate EMR's {operation}; it knows {sorted(self._actions)}."
             )
         check_shape(operation, params)
         return action(params)

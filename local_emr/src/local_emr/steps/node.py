@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NODE_VARIABLE = "LOCAL_AWS_NODE_DIR"
-"""Environment variable with a node's folder, for the programs of the local AWS."""
+"""Environment variable with a node's folder, for the programs of the local EMR."""
 
 HOME = "/home/hadoop"
 INFO = "mnt/var/lib/info"
@@ -48,7 +48,7 @@ done
 for name in $bound; do
     mount --no-canonicalize --bind "$node/root/$name" "/$name" || exit 125
 done
-# The state of the local AWS is no part of the view.
+# The state of the local EMR is no part of the view.
 mount --no-canonicalize --bind /proc/self/fd/8 "$state" || exit 125
 exec 8<&- 9<&-
 cd "$PWD" || exit 125
@@ -207,7 +207,7 @@ class Node:
 
 def _make_environment(directory: Path) -> None:
     """
-    Make a virtual environment (PEP 405) in which the packages of the local AWS can be imported, but not changed.
+    Make a virtual environment (PEP 405) in which the packages of the local EMR can be imported, but not changed.
 
     pip installs into it, and leaves alone what is outside of it.
     """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MARK_VARIABLE = "LOCAL_AWS_MARK"
 """Environment variable that marks every process of a step or a bootstrap action.
 
-It survives ``setsid`` and the death of a parent. It names the runner too: step ids may be the same in two local AWSs on
+It survives ``setsid`` and the death of a parent. It names the runner too: step ids may be the same in two local EMRs on
 one machine.
 """
 

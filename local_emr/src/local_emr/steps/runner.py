@@ -66,7 +66,7 @@ class ProcessStepRunner:
     own, and ends with everything that it started: what it left in the background is killed with it. Each node has a
     Python environment and, where the system allows it, a view of the file system of its own (see ``node``).
 
-    :param endpoint_url: Returns the URL of the local AWS, once it is known.
+    :param endpoint_url: Returns the URL of the local EMR, once it is known.
     :param state_dir: Where they keep their files: a step ``STATE/steps/STEP/{controller,stdout,stderr,syslog}``, a
         bootstrap action ``STATE/node/INSTANCE/bootstrap-actions/NUMBER/{controller,stdout,stderr}``; what a node has
         of its own is in ``STATE/node/INSTANCE/{root,python}``.
@@ -314,7 +314,7 @@ class ProcessStepRunner:
             endpoint_url=self.endpoint_url(),
             region_name="us-east-1",
             aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 - the local AWS looks at no secret
+            aws_secret_access_key="local",  # noqa: S106 - the local EMR looks at no secret
             config=Config(user_agent_extra=USER_AGENT, s3={"addressing_style": "path"}, retries={"max_attempts": 3}),
         )
 
