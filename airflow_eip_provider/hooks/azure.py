@@ -284,7 +284,7 @@ class AzureSqlFirewallHook(BaseHook):
         # azure-mgmt-sql takes azure-identity's credentials only, which AzureBaseHook hands out when it is asked to.
         wish = {**extra, "use_azure_identity_object": True}
         asking: Any = SimpleNamespace(login=connection.login, password=connection.password, extra_dejson=wish)
-        credential = AzureBaseHook(conn_id=self.azure_conn_id).get_credential(conn=asking)
+        credential: Any = AzureBaseHook(conn_id=self.azure_conn_id).get_credential(conn=asking)
         client = SqlManagementClient(
             credential, subscription_id, base_url=endpoint, credential_scopes=[f"{endpoint}/.default"]
         )
