@@ -50,7 +50,8 @@ def test_stock_operators_live_through(environment):
         operator = names[name]
         for field, value in rendered.items():
             setattr(operator, field, value)
-        return operator.execute({"ti": TaskInstance(task_id=name), "task": operator, "dag_run": None})
+        ti = TaskInstance(task_id=name)
+        return operator.execute({"ti": ti, "task_instance": ti, "task": operator})
 
     cluster = execute("create")
     [step] = execute("step", job_flow_id=cluster)
