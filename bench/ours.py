@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.local_aws import LocalAws, ManualClock
 from airflow_eip_provider.lock.requests import WriteRecord
 from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import (
@@ -23,6 +22,7 @@ from airflow_eip_provider.operators.emr import (
 from airflow_eip_provider.triggers import lock as lock_triggers
 from airflow_eip_provider.triggers import watch
 from bench.world import Address, clients, environment
+from local_emr import LocalAws, ManualClock
 from tests.life import Task, put_on_clock
 from tests.operators.leases import Queue, vanish
 
@@ -77,7 +77,7 @@ def measure() -> Figures:
 
 @dataclass(slots=True)
 class _Scene:
-    """A local AWS, one address, and owners that want it."""
+    """A local EMR, one address, and owners that want it."""
 
     aws: LocalAws
     address: Address

@@ -162,7 +162,7 @@ async def _first_event(trigger: Any) -> dict[str, Any]:
 
 
 def clock_of(local_aws: Any) -> SimpleNamespace:
-    """Return what stands for the module ``time`` on the local AWS's clock: a sleep turns it."""
+    """Return what stands for the module ``time`` on the local EMR's clock: a sleep turns it."""
 
     def now() -> float:
         return float(local_aws.clock.now().timestamp())
@@ -171,7 +171,7 @@ def clock_of(local_aws: Any) -> SimpleNamespace:
 
 
 def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the operators and triggers sleep on the local AWS's clock: a sleep turns it."""
+    """Let the operators and triggers sleep on the local EMR's clock: a sleep turns it."""
 
     async def sleep_async(seconds: float) -> None:
         await asyncio.to_thread(local_aws.clock.advance, seconds)
@@ -205,7 +205,7 @@ def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def clocked(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a local AWS on whose clock the operators and triggers sleep."""
+    """Return a local EMR on whose clock the operators and triggers sleep."""
     put_on_clock(local_aws, monkeypatch)
     return local_aws
 

@@ -128,7 +128,7 @@ def _live_in_simulated_time(parent: Parent) -> None:
     clock = _Module(time, time=now, monotonic=now, sleep=sleep)
     loop = _Module(asyncio, sleep=sleep_async)
     for name, module in tuple(sys.modules.items()):
-        if name.startswith(_ON_THE_CLOCK) and not name.startswith("airflow_eip_provider.local_aws"):
+        if name.startswith(_ON_THE_CLOCK):
             if getattr(module, "time", None) is time:
                 module.time = clock  # type: ignore[attr-defined]
             if getattr(module, "asyncio", None) is asyncio:

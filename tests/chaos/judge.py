@@ -1,4 +1,4 @@
-"""What must be true after a tenancy that met a fault, read from the local AWS's event log and from the record."""
+"""What must be true after a tenancy that met a fault, read from the local EMR's event log and from the record."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ import pytest
 
 from airflow_eip_provider.checks import GATEWAY_CHECKS, TENANCY_GATEWAY_CHECKS
 from airflow_eip_provider.cli.__main__ import main
+from local_emr.testing import ANYWHERE
 from tests.life import Task
-from tests.network import ANYWHERE
 from tests.operators.nat import Network
 
 if TYPE_CHECKING:

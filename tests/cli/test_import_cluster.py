@@ -1,4 +1,4 @@
-"""``airflow-eip import-cluster``: from a command to a DAG that runs on the local AWS."""
+"""``airflow-eip import-cluster``: from a command to a DAG that runs on the local EMR."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_every_dag_parses_and_is_formatted(imported: Any, tmp_path: Path) -> Non
 
 @pytest.fixture
 def run_dag(clocked: Any) -> Callable[[Path], Any]:
-    """Run the tasks of a DAG file in their order, on the local AWS; return the cluster's id."""
+    """Run the tasks of a DAG file in their order, on the local EMR; return the cluster's id."""
 
     def run(path: Path) -> str:
         module = runpy.run_path(str(path))

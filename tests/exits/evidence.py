@@ -1,4 +1,4 @@
-"""What the local AWS's event log says of one Elastic IP, and of the clusters that were launched for it."""
+"""What the local EMR's event log says of one Elastic IP, and of the clusters that were launched for it."""
 
 from __future__ import annotations
 

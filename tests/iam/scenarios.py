@@ -18,9 +18,9 @@ from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseO
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG
 from airflow_eip_provider.reaper.task import reap
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
+from local_emr.testing import ANYWHERE, default_route, private_subnet
 from tests.iam.stage import DYNAMODB, EXECUTION_ROLE, S3
 from tests.life import Task
-from tests.network import ANYWHERE, default_route, private_subnet
 from tests.operators.leases import vanish
 
 if TYPE_CHECKING:

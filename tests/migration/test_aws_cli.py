@@ -1,4 +1,4 @@
-"""What is captured of a command, beside what the real AWS CLI sends to the local AWS."""
+"""What is captured of a command, beside what the real AWS CLI sends to the local EMR."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_eip_provider.migration.shell import arguments_of
 from tests.migration.commands import ALONE, COMMANDS, SIGNALS, START
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.local_aws import LocalAws
+    from local_emr import LocalAws
 
 pytestmark = pytest.mark.skipif(find_spec("awscli") is None, reason="the extra import is not installed")
 
@@ -45,7 +45,7 @@ def sent_by_the_real_one(directory: Path, local_aws: LocalAws) -> dict[str, Any]
     shim.write_text(f'#!/bin/sh\nexec {real} "$@" --endpoint-url {local_aws.endpoint_url}\n')
     shim.chmod(0o755)
     path = f"{shim.parent}{os.pathsep}{os.environ['PATH']}"
-    # The local AWS may refuse a cluster for what it has not: a subnet, three primaries.
+    # The local EMR may refuse a cluster for what it has not: a subnet, three primaries.
     subprocess.run(
         ["bash", "launch.sh"], cwd=directory, env={**os.environ, "PATH": path}, capture_output=True, check=False
     )

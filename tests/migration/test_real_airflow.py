@@ -1,4 +1,4 @@
-"""A DAG that was made from a command, on a real Airflow with the local AWS."""
+"""A DAG that was made from a command, on a real Airflow with the local EMR."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import boto3
 import pytest
 
 from airflow_eip_provider.cli.__main__ import main
-from airflow_eip_provider.local_aws import LocalAws, ScaledClock
 from demo.airflow import FINAL_RUN_STATES
 from demo.processes import Children, DemoError
+from local_emr import LocalAws, ScaledClock
 from tests.migration.commands import ASSOCIATING_SCRIPT, GROUPS, PARAMETERS, SIGNALS, SUBNET, Command
 from tests.real_airflow import real_airflow
 

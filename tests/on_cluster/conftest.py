@@ -20,8 +20,8 @@ from tests.pythons import interpreter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.local_aws import LocalAws
     from airflow_eip_provider.lock.model import Record
+    from local_emr import LocalAws
 
 STORE = "dynamodb://leases"
 

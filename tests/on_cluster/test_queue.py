@@ -1,7 +1,7 @@
 """
-Clusters launched by hand and by Airflow, one Elastic IP: the local AWS runs the bootstrap action on every node.
+Clusters launched by hand and by Airflow, one Elastic IP: the local EMR runs the bootstrap action on every node.
 
-What happened is judged by the local AWS's own log of events.
+What happened is judged by the local EMR's own log of events.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.local_aws.steps import ProcessStepRunner
 from airflow_eip_provider.on_cluster.bundle import Options, bootstrap_script
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator, EmrTerminateWithStaticIpOperator
+from local_emr.steps import ProcessStepRunner
 from tests.life import Task
 from tests.on_cluster.conftest import STORE
 from tests.operators.leases import Queue
@@ -76,7 +76,7 @@ def field(
     clocked: Any, nodes: Any, emr: Any, s3: Any, by_hand: Any, parameters: str, tmp_path: Path
 ) -> Iterator[Field]:
     runner = ProcessStepRunner(endpoint_url=lambda: clocked.endpoint_url, state_dir=tmp_path, grace_seconds=1)
-    # Undone before the local AWS is made as good as new, which gives the next test the runner that it has then.
+    # Undone before the local EMR is made as good as new, which gives the next test the runner that it has then.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clocked, "step_runner", runner)
         patch.setattr(clocked.emr.life.queue, "_runner", runner)

@@ -146,7 +146,7 @@ def record(lock_store: str, allocation_id: str, boto: Any) -> Callable[[], Recor
 
 @pytest.fixture
 def queue(clocked: Any, boto: Any) -> Queue:
-    """The tasks that wait, on the local AWS's clock."""
+    """The tasks that wait, on the local EMR's clock."""
     return Queue(clocked, functools.cache(boto))
 
 

@@ -1,4 +1,4 @@
-"""Answers of AWS that come from the past, for the reads of the provider alone: what is true shows in the local AWS."""
+"""Answers of AWS that come from the past, for the reads of the provider alone: what is true shows in the local EMR."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Past:
-    """Reads that lag, by the local AWS's clock."""
+    """Reads that lag, by the local EMR's clock."""
 
     def __init__(self, aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self._aws = aws
