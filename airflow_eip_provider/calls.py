@@ -1,28 +1,12 @@
-"""
-Reads of AWS, written once for a worker (boto3) and for the triggerer (aiobotocore).
-
-A *reading* is a generator: it yields the :class:`Call` that it wants made, is sent the response or is thrown the error
-of the call, and returns what it found out. Two small drivers perform it. Readings never change anything in AWS.
-
-A response that streams its ``Body`` (S3's GetObject) reaches the reading with the body read to its end, as bytes.
-"""
+"""What the errors of AWS's calls mean; they are told apart by their codes, never by their texts."""
 
 from __future__ import annotations
-
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
 from airflow_eip_provider.exceptions import AzureUnavailableError, LockStoreUnavailableError, NotKnownYetError
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-T = TypeVar("T")
 
 # botocore names the codes that its own retries treat as throttling (botocore.retries.standard): EC2 and EMR use the
 # first three, DynamoDB the third and the fourth, S3 the last.
@@ -42,23 +26,6 @@ DENIED_CODES = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDenied
 EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _NO_WHOLE_ANSWER = (HTTPClientError, BotoConnectionError, IncompleteReadError, ResponseParserError)
 _SERVER_ERROR = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """
-    One request.
-
-    :param service: boto3's name of the service: "ec2", "emr", "s3" or "dynamodb"; or "azure".
-    :param operation: the client's method, e.g. "describe_addresses".
-    """
-
-    service: str
-    operation: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-
-
-Reading: TypeAlias = Generator[Call, Any, T]
 
 
 def error_code(error: ClientError) -> str:
@@ -87,49 +54,3 @@ def is_expired(error: Exception) -> bool:
 def was_refused(error: Exception) -> bool:
     """Tell whether AWS said that it did not act: a throttled request had no effect."""
     return isinstance(error, ClientError) and error_code(error) in THROTTLING_CODES
-
-
-def perform(reading: Reading[T], clients: Mapping[str, Any]) -> T:
-    """
-    Perform a reading with boto3 clients.
-
-    :param clients: service name → client.
-    """
-    try:
-        call = next(reading)
-        while True:
-            try:
-                response = getattr(clients[call.service], call.operation)(**call.params)
-                if _streams(response):
-                    response = {**response, "Body": response["Body"].read()}
-            except Exception as error:
-                call = reading.throw(error)
-            else:
-                call = reading.send(response)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-
-
-async def perform_async(reading: Reading[T], clients: Mapping[str, Any]) -> T:
-    """
-    Perform a reading with aiobotocore clients.
-
-    :param clients: service name → client.
-    """
-    try:
-        call = next(reading)
-        while True:
-            try:
-                response = await getattr(clients[call.service], call.operation)(**call.params)
-                if _streams(response):
-                    response = {**response, "Body": await response["Body"].read()}
-            except Exception as error:
-                call = reading.throw(error)
-            else:
-                call = reading.send(response)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-
-
-def _streams(response: Any) -> bool:
-    return isinstance(response, dict) and hasattr(response.get("Body"), "read")

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
     EmrCreateWithStaticIpOperator,
     EmrTerminateWithStaticIpOperator,
 )
+from airflow_eip_provider.triggers.observed import Observed
 from bench import stock
 from bench.world import Address, clients, environment
 from local_emr import Durations, LocalAws, ManualClock
@@ -191,7 +191,7 @@ def _fires(run: _Run, now: float, made: Callable[[str], Any]) -> bool:
     if now < run.due or run.task is None:
         return False
     run.due += run.trigger.waiter_delay
-    verdict = perform(run.trigger.look(), {service: made(service) for service in run.trigger.services})
+    verdict = run.trigger.judge(Observed(lambda service, _: made(service)))
     if verdict.status == "pending":
         return False
     payload = run.trigger._payload(verdict)  # noqa: SLF001 - what its run() would report

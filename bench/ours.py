@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.lock.requests import WriteRecord
 from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
@@ -19,8 +18,7 @@ from airflow_eip_provider.operators.emr import (
     EmrTerminateWithStaticIpOperator,
     create,
 )
-from airflow_eip_provider.triggers import lock as lock_triggers
-from airflow_eip_provider.triggers import watch
+from airflow_eip_provider.triggers import poller, watch
 from bench.world import Address, clients, environment
 from local_emr import LocalAws, ManualClock
 from tests.life import Task, put_on_clock
@@ -36,7 +34,7 @@ _HOLD_SECONDS = 480
 _HOUR_SECONDS = 3600
 _WAITERS = 4
 TICKS_AN_HOUR = 240
-TIMED_MODULES = (phases, create, launch, watch, lock_triggers)  # where a create's life reads a clock
+TIMED_MODULES = (phases, create, launch, watch, poller)  # where a create's life reads a clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,7 @@ async def _for_an_hour(triggers: list[Any], now: Callable[[], Any]) -> None:
 
 def _after_crash() -> float:
     with _scene() as scene:
-        vanish(scene.patch, scene.owner("crashed"), WriteRecord, after=True)
+        vanish(scene.patch, scene.owner("crashed"), "write_record", after=True)
         return _taken_after(scene, scene.owner("next"))
 
 

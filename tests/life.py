@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.endpoint
 import pytest
-from aiobotocore.endpoint import AioEndpoint
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
 from airflow_eip_provider.hooks import endings, teardown, tenancy
@@ -25,8 +24,8 @@ from airflow_eip_provider.sensors import watching as sensors
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.triggers import eip as eip_triggers
 from airflow_eip_provider.triggers import emr as emr_triggers
-from airflow_eip_provider.triggers import lock as lock_triggers
 from airflow_eip_provider.triggers import poller, watch
+from tests.polling import passing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,34 +172,16 @@ def clock_of(local_aws: Any) -> SimpleNamespace:
 def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the operators and triggers sleep on the local EMR's clock: a sleep turns it."""
 
-    async def sleep_async(seconds: float) -> None:
-        await asyncio.to_thread(local_aws.clock.advance, seconds)
-
     clock = clock_of(local_aws)
     airflows_sensor = next(cls for cls in EipAssociationSensor.__mro__ if cls.__name__ == "BaseSensorOperator")
     monkeypatch.setattr(sys.modules[airflows_sensor.__module__], "time", clock)
     for module in _TIMED:
         monkeypatch.setattr(module, "time", clock, raising=False)
-    for module in (watch, lock_triggers, botocore.endpoint):
+    for module in (watch, poller, botocore.endpoint):
         monkeypatch.setattr(module, "time", clock)
     # How much time has passed since the store's answer is real; its pauses are not.
     monkeypatch.setattr(tenancy, "time", SimpleNamespace(monotonic=time.monotonic, sleep=clock.sleep))
-
-    async def sleep_between_retries(_: AioEndpoint, seconds: float) -> None:
-        await sleep_async(seconds)
-
-    monkeypatch.setattr(AioEndpoint, "_sleep", sleep_between_retries)
-    for module in (watch, poller):
-        monkeypatch.setattr(
-            module,
-            "asyncio",
-            SimpleNamespace(
-                sleep=sleep_async,
-                shield=asyncio.shield,
-                ensure_future=asyncio.ensure_future,
-                get_running_loop=asyncio.get_running_loop,
-            ),
-        )
+    monkeypatch.setattr(poller.Poller, "_pause", passing(local_aws.clock.advance))
 
 
 @pytest.fixture

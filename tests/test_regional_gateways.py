@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.readings.addresses import Address, read_holder
 from airflow_eip_provider.readings.gateways import (
     read_all_tenancy_gateways,
@@ -55,17 +54,17 @@ def elsewhere(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("reading", "found"),
+    ("read", "found"),
     [
-        (lambda: read_carrying_gateway("eipalloc-1"), "nat-zonal"),
-        (lambda: read_tenancy_gateways("j-1", allocation_id="eipalloc-1"), "nat-zonal"),
+        (lambda ec2: read_carrying_gateway(ec2, "eipalloc-1"), "nat-zonal"),
+        (lambda ec2: read_tenancy_gateways(ec2, "j-1", allocation_id="eipalloc-1"), "nat-zonal"),
         (read_all_tenancy_gateways, "nat-zonal"),
-        (lambda: read_gateway("nat-regional"), "nat-regional"),
+        (lambda ec2: read_gateway(ec2, "nat-regional"), "nat-regional"),
     ],
 )
-def test_what_is_asked_for_is_found_beside_it(elsewhere: Any, reading: Callable[[], Any], found: str) -> None:
+def test_what_is_asked_for_is_found_beside_it(elsewhere: Any, read: Callable[[Any], Any], found: str) -> None:
     zonal = {**ZONAL, **OF_TENANCY, "NatGatewayAddresses": [ZONAL_ADDRESS]}
-    result = perform(reading(), {"ec2": Ec2(elsewhere, zonal)})
+    result = read(Ec2(elsewhere, zonal))
     gateways = result if isinstance(result, list) else [result]
     assert [gateway.gateway_id for gateway in gateways] == [found]
 
@@ -75,10 +74,10 @@ def test_an_address_that_a_regional_gateway_has_is_said_to_be_there(interface: s
     """It is on no interface of the VPC."""
     carried = {key: value for key, value in ZONAL_ADDRESS.items() if key != "NetworkInterfaceId"}
     address = Address("eipalloc-1", "203.0.113.1", "vpc", association_id="eipassoc-1", network_interface_id=interface)
-    holder = perform(read_holder(address), {"ec2": Ec2({**REGIONAL, "NatGatewayAddresses": [carried]})})
+    holder = read_holder(Ec2({**REGIONAL, "NatGatewayAddresses": [carried]}), address)
     assert (holder.description, holder.permanent) == ("NAT gateway 'nat-regional'", True)
 
 
 def test_an_association_that_shows_neither_instance_nor_interface_is_named() -> None:
     address = Address("eipalloc-1", "203.0.113.1", "vpc", association_id="eipassoc-1")
-    assert perform(read_holder(address), {"ec2": Ec2()}).description == "association 'eipassoc-1'"
+    assert read_holder(Ec2(), address).description == "association 'eipassoc-1'"

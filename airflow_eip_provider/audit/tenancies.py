@@ -95,9 +95,9 @@ def _of_cluster(job_flow_id: str, *, allocation_id: str, emr: EmrClusterHook, ei
         primaries = _listed(emr, ClusterId=job_flow_id, **which)
         return {"carriers": primaries, "others": nodes - primaries}
     if binding == TENANCY_GATEWAY:
-        gateways = eip.read(read_tenancy_gateways(job_flow_id, allocation_id=allocation_id))
+        gateways = read_tenancy_gateways(eip.conn, job_flow_id, allocation_id=allocation_id)
     else:
-        gateways = [gateway for gateway in [eip.read(read_gateway(binding))] if gateway]
+        gateways = [gateway for gateway in [read_gateway(eip.conn, binding)] if gateway]
     interfaces = frozenset(gateway.network_interface_id for gateway in gateways if gateway.network_interface_id)
     return {"carriers": interfaces, "others": nodes, "behind_gateway": True}
 

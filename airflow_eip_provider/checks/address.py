@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.checks.finding import Check, Finding, error, not_permitted, warning
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, LockStoreError, NotPermittedError
 from airflow_eip_provider.readings.lock import mark_of_tags
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG
-from airflow_eip_provider.stores.uri import open_store, parse_uri
+from airflow_eip_provider.stores.uri import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,9 +87,7 @@ def _record(setup: Setup) -> Record | None:
     if setup.lock_store is None or setup.store_client is None:
         return None
     try:
-        where = parse_uri(setup.lock_store)
-        client = setup.store_client(where.kind, where.region)
-        return perform(open_store(setup.lock_store, None).reading(setup.allocation_id), {where.kind: client}).record
+        return open_store(setup.lock_store, setup.store_client).read(setup.allocation_id).record
     except (InvalidInputError, LockStoreError):
         return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.checks.finding import Check, Finding, error, warning
 from airflow_eip_provider.checks.network import INTERNET_GATEWAY, SUBNETS
 from airflow_eip_provider.readings.network import (
@@ -49,7 +48,7 @@ def _blocked(exposed: Iterable[SecurityGroup], setup: Setup) -> Iterator[Finding
     """Compare with EMR's block public access, which concerns public subnets."""
     if not exposed or not setup.public_subnets:
         return
-    blocking: BlockPublicAccess = perform(read_block_public_access(), {"emr": setup.emr.conn})
+    blocking: BlockPublicAccess = read_block_public_access(setup.emr.conn)
     if not blocking.enabled:
         return
     for group in exposed:
@@ -74,10 +73,10 @@ def _groups(setup: Setup, role: str) -> dict[str, SecurityGroup | None]:
     named = list(setup.instances.get(f"Additional{role}SecurityGroups", ()))
     if managed := setup.instances.get(f"EmrManaged{role}SecurityGroup"):
         named.append(managed)
-    found = {name: setup.eip.read(read_security_group(name)) for name in named}
+    found = {name: read_security_group(setup.eip.conn, name) for name in named}
     if not managed:
         for vpc_id in sorted({subnet.vpc_id for subnet in setup.public_subnets}):
-            default = setup.eip.read(read_named_security_group(_DEFAULTS[role], vpc_id=vpc_id))
+            default = read_named_security_group(setup.eip.conn, _DEFAULTS[role], vpc_id=vpc_id)
             if default:
                 found[default.group_id] = default
     return found

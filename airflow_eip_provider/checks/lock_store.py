@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.checks.finding import Check, Finding, error, warning
 from airflow_eip_provider.exceptions import ElasticIpError, InvalidInputError, LockStoreError
 from airflow_eip_provider.stores.uri import open_store, parse_uri
@@ -26,7 +25,7 @@ def _lock_store(setup: Setup) -> Iterator[Finding]:
         store = open_store(setup.lock_store, lambda *_: client)
         if not store.would_create():
             store.check()
-            perform(store.reading(setup.allocation_id), {where.kind: client})
+            store.read(setup.allocation_id)
     except (InvalidInputError, LockStoreError) as wrong:
         yield _finding(subject, wrong)
     if not setup.environment:

@@ -75,7 +75,7 @@ def _other_tenancies(setup: Setup) -> Iterator[Finding]:
     for table_id, table in setup.route_tables.items():
         try:
             if table:
-                setup.eip.read(read_origin(table, allocation_id=setup.allocation_id))
+                read_origin(setup.eip.conn, table, allocation_id=setup.allocation_id)
         except InvalidInputError as taken:
             yield error(
                 f"route table '{table_id}'",

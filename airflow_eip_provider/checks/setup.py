@@ -89,7 +89,7 @@ class Setup:
     @functools.cached_property
     def subnets(self) -> dict[str, Subnet | None]:
         """Every subnet that the cluster may be put into, by its id (ec2:DescribeSubnets, ec2:DescribeRouteTables)."""
-        return {subnet_id: self.eip.read(read_subnet(subnet_id)) for subnet_id in self.subnet_ids}
+        return {subnet_id: read_subnet(self.eip.conn, subnet_id) for subnet_id in self.subnet_ids}
 
     @property
     def public_subnets(self) -> list[Subnet]:
@@ -102,19 +102,19 @@ class Setup:
         name = self.public_subnet_id
         if name is None or name in self.subnets:
             return self.subnets.get(str(name))
-        return self.eip.read(read_subnet(name))
+        return read_subnet(self.eip.conn, name)
 
     @functools.cached_property
     def route_tables(self) -> dict[str, RouteTable | None]:
         """The route tables that are to lead to the NAT gateway, by their ids (ec2:DescribeRouteTables)."""
         tables = [subnet.table for subnet in (*self.subnets.values(), self.public_subnet) if subnet and subnet.table]
         known = {table.table_id: table for table in tables}
-        return {name: known.get(name) or self.eip.read(read_table(name)) for name in self.route_table_ids}
+        return {name: known.get(name) or read_table(self.eip.conn, name) for name in self.route_table_ids}
 
     @functools.cached_property
     def gateway(self) -> Gateway | None:
         """The NAT gateway that has the address for good (ec2:DescribeNatGateways)."""
-        return self.eip.read(read_gateway(self.nat_gateway_id)) if self.nat_gateway_id else None
+        return read_gateway(self.eip.conn, self.nat_gateway_id) if self.nat_gateway_id else None
 
 
 def _is_inside(path: str, place: str) -> bool:

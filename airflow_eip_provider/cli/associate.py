@@ -18,14 +18,15 @@ from airflow_eip_provider.exceptions import AddressBusyError, InvalidInputError,
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
-    from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.cli.session import Session
     from airflow_eip_provider.hooks.claim import Claim
     from airflow_eip_provider.hooks.tenancy import Tenancy
     from airflow_eip_provider.lock.model import Lease, Record, Speaker
     from airflow_eip_provider.parameters_file import Parameters
     from airflow_eip_provider.readings.addresses import Address, Instance
+    from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.watch import Verdict
 
 BY_HAND = "by-hand"  # the owner's environment where none is named, as that of the bootstrap action
@@ -103,7 +104,7 @@ def _tagged_cluster(session: Session, parameters: Parameters) -> str:
 
     value = parameters.tag_value
     tags = {} if value is None else {FUNCTION_TAG: value}
-    found = session.hooks.eip.read(read_running_primaries(parameters.vpc_id, tags=tags))
+    found = read_running_primaries(session.hooks.eip.conn, parameters.vpc_id, tags=tags)
     if len(found) == 1:
         return found[0].tags[CLUSTER_TAG]
     tagged = "" if value is None else f" with tag {FUNCTION_TAG}={value}"
@@ -136,7 +137,6 @@ class _Association:
         self._lock_store = lock_store
         self._wait = wait
         self._deadline = deadline
-        self._clients = session.hooks.clients(lock_store)
         self._binder = Binder(session.hooks.eip, parameters.allocation_id)
 
     def perform(self, job_flow_id: str, environment: str) -> dict[str, Any]:
@@ -175,9 +175,9 @@ class _Association:
 
     def _primary(self, job_flow_id: str) -> Instance:
         """Wait until the primary instance can carry the address, and check where it is."""
-        from airflow_eip_provider.triggers.emr import read_primary_running
+        from airflow_eip_provider.triggers.emr import judge_primary_running
 
-        seen = self._until(lambda: read_primary_running(job_flow_id))
+        seen = self._until(lambda observed: judge_primary_running(observed, job_flow_id))
         if seen.status == "pending":
             raise WaitTimeoutError(f"cluster '{job_flow_id}' to run", last_seen=seen.message, bound="--wait")
         instance = self._hooks.eip.get_instance(seen.data["instance_id"])
@@ -236,7 +236,7 @@ class _Association:
         entered = persist(claim.enter, deadline=self._deadline)
         claim.tenancy.patience_seconds = patience
         while isinstance(entered, Waiting):
-            seen = self._until(watch.look)
+            seen = self._until(watch.judge)
             if seen.status == "pending":
                 raise self._busy(seen.data.get("queue", {}).get("holder", holder_of(entered.sight)))
             enter = functools.partial(claim.enter, dead_seconds=seen.data["dead_seconds"])
@@ -251,10 +251,10 @@ class _Association:
     def _bind(self, job_flow_id: str, instance: Instance) -> Address:
         """Wait until nothing carries the address, and bind it."""
         from airflow_eip_provider.cli.waiting import persist, rest
-        from airflow_eip_provider.triggers.eip import read_association
+        from airflow_eip_provider.triggers.eip import judge_association
 
-        def free() -> Reading[Verdict]:
-            return read_association(self._allocation_id, job_flow_id=job_flow_id, expect="free", or_left=True)
+        def free(seen: Observed) -> Verdict:
+            return judge_association(seen, self._allocation_id, job_flow_id=job_flow_id, expect="free", or_left=True)
 
         attempt = functools.partial(self._try_to_bind, job_flow_id, instance)
         bound = persist(attempt, deadline=self._deadline)
@@ -290,10 +290,10 @@ class _Association:
             job_flow_id=instance.tags[CLUSTER_TAG],
         )
 
-    def _until(self, look: Any) -> Verdict:
+    def _until(self, judge: Callable[[Observed], Verdict]) -> Verdict:
         from airflow_eip_provider.cli.waiting import wait_until
 
-        return wait_until(look, self._clients, deadline=self._deadline)
+        return wait_until(judge, self._hooks.client_for, deadline=self._deadline)
 
     def _busy(self, place: str) -> AddressBusyError:
         """Return the error of a wait that has ended, for a place or a lease in words."""

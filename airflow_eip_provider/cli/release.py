@@ -161,11 +161,11 @@ class _Release:
         if not there and (lease is None or lease.carrier != job_flow_id):
             return False
         self._wait_for_steps(job_flow_id, closed=False)
-        if self._tenancy is not None and self._tenancy.perform(close(job_flow_id)):
+        if self._tenancy is not None and close(self._tenancy.world(), job_flow_id):
             self._wait_for_steps(job_flow_id, closed=True, show_by=deadline_after(timedelta(seconds=READS_LAG_SECONDS)))
         free_address(self._hooks.eip, allocation_id=self._allocation_id, job_flow_id=job_flow_id)
         if self._tenancy is not None:
-            self._tenancy.perform(release(job_flow_id, why="released by hand"))
+            release(self._tenancy.world(), job_flow_id, why="released by hand")
         return True
 
     def _wait_for_steps(self, job_flow_id: str, *, closed: bool, show_by: float = 0.0) -> None:
@@ -177,11 +177,11 @@ class _Release:
         """
         from airflow_eip_provider.cli.waiting import seconds_left, wait_until
         from airflow_eip_provider.readings.lag import TOLERANCE_SECONDS
-        from airflow_eip_provider.triggers.emr import read_no_step_runs
+        from airflow_eip_provider.triggers.emr import judge_no_step_runs
 
         seen = wait_until(
-            lambda: read_no_step_runs(job_flow_id, may_lag=seconds_left(show_by) > TOLERANCE_SECONDS),
-            self._hooks.clients(None),
+            lambda seen: judge_no_step_runs(seen, job_flow_id, may_lag=seconds_left(show_by) > TOLERANCE_SECONDS),
+            self._hooks.client_for,
             deadline=max(self._deadline, show_by),
         )
         if seen.status == "pending":

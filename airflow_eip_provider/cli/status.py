@@ -79,7 +79,7 @@ def _look(session: Session, allocation_id: str, lock_store: str | None) -> _Stat
     from airflow_eip_provider.readings.clusters import read_active_steps
 
     eip, emr = session.hooks.eip, session.hooks.emr
-    sight = session.hooks.tenancy(lock_store, allocation_id).perform(look()) if lock_store else None
+    sight = look(session.hooks.tenancy(lock_store, allocation_id).world()) if lock_store else None
     address = eip.get_address(allocation_id)
     if address is None:
         raise AddressNotFoundError(allocation_id, region=session.region)
@@ -89,7 +89,7 @@ def _look(session: Session, allocation_id: str, lock_store: str | None) -> _Stat
         address=address,
         holder=holder,
         cluster=emr.get_cluster(job_flow_id) if job_flow_id else None,
-        steps=emr.read(read_active_steps(job_flow_id)) if job_flow_id else [],
+        steps=read_active_steps(emr.conn, job_flow_id) if job_flow_id else [],
         lock_store=lock_store,
         sight=sight,
     )

@@ -19,8 +19,8 @@ from airflow_eip_provider.cli.output import note, only_the_result, print_json
 if TYPE_CHECKING:
     import argparse
 
-    from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.lock.sight import Sight
+    from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.second_look import SecondLook
     from airflow_eip_provider.triggers.watch import Verdict
 
@@ -62,8 +62,8 @@ def run(options: argparse.Namespace) -> int:
         note(session)
         second_look = SecondLook()
         verdict = wait_until(
-            lambda: _look(allocation_id, job_flow_id, lock_store, second_look),
-            session.hooks.clients(lock_store),
+            lambda seen: _judge(seen, allocation_id, job_flow_id, lock_store, second_look),
+            session.hooks.client_for,
             deadline=deadline_after(options.timeout),
         )
     done = verdict.status == "done"
@@ -77,21 +77,21 @@ def run(options: argparse.Namespace) -> int:
     return OK if done else FAILED
 
 
-def _look(
-    allocation_id: str, job_flow_id: str | None, lock_store: str | None, second_look: SecondLook
-) -> Reading[Verdict]:
-    from airflow_eip_provider.lock.sight import look
-    from airflow_eip_provider.readings.lock import performed
-    from airflow_eip_provider.stores.uri import open_store
-    from airflow_eip_provider.triggers.eip import read_association
+def _judge(
+    observed: Observed,
+    allocation_id: str,
+    job_flow_id: str | None,
+    lock_store: str | None,
+    second_look: SecondLook,
+) -> Verdict:
+    from airflow_eip_provider.triggers.eip import judge_association
 
     expect: Literal["associated", "free"] = "associated" if job_flow_id else "free"
-    found = yield from read_association(allocation_id, job_flow_id=job_flow_id, expect=expect)
+    found = judge_association(observed, allocation_id, job_flow_id=job_flow_id, expect=expect)
     verdict = second_look.judge(found, now=time.time())
     if lock_store is None or verdict.status != "done":
         return verdict
-    sight = yield from performed(look(), store=open_store(lock_store, None), allocation_id=allocation_id)
-    return _unless_leased(verdict, sight)
+    return _unless_leased(verdict, observed.sight(lock_store, allocation_id))
 
 
 def _unless_leased(verdict: Verdict, sight: Sight) -> Verdict:

@@ -6,19 +6,20 @@ import contextlib
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from airflow_eip_provider.calls import is_transient, perform
+from airflow_eip_provider.calls import is_transient
 from airflow_eip_provider.cli.output import note
 from airflow_eip_provider.operators.phases import raise_if_cluster_gone
 from airflow_eip_provider.triggers.backoff import Backoff
+from airflow_eip_provider.triggers.observed import Observed
 from airflow_eip_provider.triggers.watch import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
 
-    from airflow_eip_provider.calls import Reading
+    from airflow_eip_provider.triggers.observed import ClientFor
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ def seconds_left(deadline: float) -> float:
     return max(0.0, deadline - time.time())
 
 
-def wait_until(look: Callable[[], Reading[Verdict]], clients: Mapping[str, Any], *, deadline: float) -> Verdict:
+def wait_until(judge: Callable[[Observed], Verdict], client_for: ClientFor, *, deadline: float) -> Verdict:
     """
     Look until something is decided, or the deadline has passed; at least once. What is waited for is said.
 
@@ -46,7 +47,7 @@ def wait_until(look: Callable[[], Reading[Verdict]], clients: Mapping[str, Any],
     pause, said = Backoff(POLL_SECONDS), ""
     while True:
         try:
-            verdict = perform(look(), clients)
+            verdict = judge(Observed(client_for))
             pause.answered()
         except Exception as error:
             if not is_transient(error) or time.time() >= deadline:

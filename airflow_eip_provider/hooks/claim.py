@@ -43,8 +43,8 @@ class Claim:
         :param launch: launches a cluster that carries a token, for a start that is early.
         :raises SupersededError: when it must not speak for its owner any more.
         """
-        program = enter(self.arrival, dead_seconds=dead_seconds, limits=self.tenancy.limits)
-        entered = self.tenancy.perform(program, launch=launch)
+        world = self.tenancy.world(launch=launch)
+        entered = enter(world, self.arrival, dead_seconds=dead_seconds, limits=self.tenancy.limits)
         if isinstance(entered, Yielded):
             raise SupersededError(self.allocation_id, problem=f"{self.newer} is at work")
         return entered
@@ -55,7 +55,7 @@ class Claim:
 
         :raises LeaseLostError: when it is not.
         """
-        handed = self.tenancy.perform(hand_over(self.arrival.speaker, token=token, carrier=carrier))
+        handed = hand_over(self.tenancy.world(), self.arrival.speaker, token=token, carrier=carrier)
         if isinstance(handed, Lost):
             raise LeaseLostError(self.allocation_id, who=self.who, problem=handed.why)
 
@@ -76,7 +76,8 @@ class Claim:
         :param association_id: what it made, if it knows.
         :param may_lag: it may have bound the address a moment ago: look for that until EC2 must show it.
         """
-        program = undo(
+        undo(
+            self.tenancy.world(undoing=True),
             self.arrival.speaker,
             launched=carrier,
             token=token,
@@ -84,4 +85,3 @@ class Claim:
             association_id=association_id,
             may_lag=may_lag,
         )
-        self.tenancy.perform(program, undoing=True)

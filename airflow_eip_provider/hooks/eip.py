@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
-from airflow_eip_provider.calls import Reading, error_code, is_denied, perform
+from airflow_eip_provider.calls import error_code, is_denied
 from airflow_eip_provider.exceptions import (
     AddressBusyError,
     AddressNotFoundError,
@@ -18,8 +18,6 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.hooks.endings import disassociate
 from airflow_eip_provider.readings.addresses import Address, Holder, Instance, read_address, read_holder, read_instance
-
-T = TypeVar("T")
 
 # EC2's reads are eventually consistent (EC2 API, "Eventual consistency").
 _NOT_KNOWN = frozenset({"InvalidNetworkInterfaceID.NotFound", "InvalidInstanceID.NotFound", "InvalidInstanceID"})
@@ -57,21 +55,17 @@ class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "client_type": "ec2"})
 
-    def read(self, reading: Reading[T]) -> T:
-        """Perform a reading that only calls EC2."""
-        return perform(reading, {"ec2": self.conn})
-
     def get_address(self, allocation_id: str) -> Address | None:
         """Return where the address is now; ``None`` when there is no such address here (ec2:DescribeAddresses)."""
-        return self.read(read_address(allocation_id))
+        return read_address(self.conn, allocation_id)
 
     def get_instance(self, instance_id: str) -> Instance | None:
         """Return an instance with its primary network interface (ec2:DescribeInstances)."""
-        return self.read(read_instance(instance_id))
+        return read_instance(self.conn, instance_id)
 
     def get_holder(self, address: Address) -> Holder:
         """Say who carries the address (ec2:DescribeInstances, ec2:DescribeNetworkInterfaces)."""
-        return self.read(read_holder(address))
+        return read_holder(self.conn, address)
 
     def describe_place(self, allocation_id: str) -> str:
         """Say in words where the address is now."""

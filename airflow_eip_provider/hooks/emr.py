@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.emr import EmrHook
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
-from airflow_eip_provider.calls import Reading, error_code, perform
+from airflow_eip_provider.calls import error_code
 from airflow_eip_provider.hooks import endings
 from airflow_eip_provider.hooks.eip import StrictConnectionMixin
 from airflow_eip_provider.readings.clusters import UNKNOWN_CLUSTER, Cluster, read_cluster
@@ -17,19 +17,13 @@ from airflow_eip_provider.readings.clusters import UNKNOWN_CLUSTER, Cluster, rea
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-T = TypeVar("T")
-
 
 class EmrClusterHook(StrictConnectionMixin, EmrHook):
     """The stock EMR hook, with clusters and steps typed and every change idempotent where EMR allows it."""
 
-    def read(self, reading: Reading[T]) -> T:
-        """Perform a reading that only calls EMR."""
-        return perform(reading, {"emr": self.conn})
-
     def get_cluster(self, job_flow_id: str) -> Cluster | None:
         """Return the cluster; ``None`` when EMR does not know it (elasticmapreduce:DescribeCluster)."""
-        return self.read(read_cluster(job_flow_id))
+        return read_cluster(self.conn, job_flow_id)
 
     def merged_overrides(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
         """

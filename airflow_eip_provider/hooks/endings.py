@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import error_code, is_denied, is_expired, is_transient, perform
+from airflow_eip_provider.calls import error_code, is_denied, is_expired, is_transient
 from airflow_eip_provider.readings.clusters import read_cluster
 from airflow_eip_provider.readings.lag import READS_LAG_SECONDS
 
@@ -57,7 +57,7 @@ def end(conn: Any, job_flow_id: str) -> bool:
         refusal = _terminate(conn, job_flow_id)
         if refusal is None:
             return True
-        cluster = perform(read_cluster(job_flow_id), {"emr": conn})
+        cluster = read_cluster(conn, job_flow_id)
         if cluster is not None and cluster.is_ending:
             log.info("Cluster %s is %s already", job_flow_id, cluster.state)
             return True

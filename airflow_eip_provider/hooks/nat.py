@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import error_code, is_denied, perform
+from airflow_eip_provider.calls import error_code, is_denied
 from airflow_eip_provider.exceptions import AddressNotFoundError, NotKnownYetError, NotPermittedError
 from airflow_eip_provider.hooks.routes import restore
 from airflow_eip_provider.readings.gateways import NO_SUCH_GATEWAY, Gateway, gateway_of, read_tenancy_gateways
@@ -88,7 +88,7 @@ def remove_gateways(conn: Any, job_flow_id: str, *, allocation_id: str) -> bool:
 
     :return: whether one carried the address still.
     """
-    found = perform(read_tenancy_gateways(job_flow_id, allocation_id=allocation_id), {"ec2": conn})
+    found = read_tenancy_gateways(conn, job_flow_id, allocation_id=allocation_id)
     for gateway in found:
         remove_gateway(conn, gateway)
     return any(not gateway.is_ending for gateway in found)

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import error_code, perform
+from airflow_eip_provider.calls import error_code
 from airflow_eip_provider.readings.routes import ANYWHERE, NO_ROUTE, NO_SUCH_TABLE, ROUTE_PARAMETERS, read_table
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ def lead(conn: Any, table_id: str, *, target: str) -> None:
     :param conn: a boto3 client of EC2.
     :param target: the id of what it leads to.
     """
-    table = perform(read_table(table_id), {"ec2": conn})
+    table = read_table(conn, table_id)
     if table is not None and table.default_route == target:
         return
     route = {"RouteTableId": table_id, "DestinationCidrBlock": ANYWHERE, **_parameter(target)}
@@ -43,7 +43,7 @@ def restore(conn: Any, table_id: str, *, before: str, instead_of: str) -> None:
     :param before: what it led to, or :data:`NO_ROUTE`. When that is gone, the route is deleted.
     :param instead_of: what it leads to now; a route that leads anywhere else is somebody else's doing, and left.
     """
-    table = perform(read_table(table_id), {"ec2": conn})
+    table = read_table(conn, table_id)
     if table is None or table.default_route != instead_of:
         return
     log.info("The default route of %s leads to %s again", table_id, before)

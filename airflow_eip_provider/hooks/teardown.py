@@ -137,7 +137,7 @@ def end_surplus(
     :param created_after: seconds since the epoch, before which no try of the owner launched anything.
     """
     tags = {OWNER_DIGEST_TAG: owner, ALLOCATION_TAG: allocation_id}
-    for cluster in emr.read(read_tagged_clusters(tags=tags, created_after=created_after)):
+    for cluster in read_tagged_clusters(emr.conn, tags=tags, created_after=created_after):
         if cluster.job_flow_id != keep and cluster.newest_try <= try_number:
             log.warning("Terminating cluster %s: an earlier try of the same task launched it", cluster.job_flow_id)
             emr.end(cluster.job_flow_id)

@@ -1,4 +1,4 @@
-"""The lock of one Elastic IP as a task uses it: the lock's programs, performed with AWS."""
+"""The lease of one Elastic IP as a task uses it: the world of the lease protocol, on AWS."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import logging
 import random
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import (
     LaunchUnclearError,
     LockStoreUnavailableError,
@@ -18,23 +17,11 @@ from airflow_eip_provider.exceptions import (
 from airflow_eip_provider.hooks.endings import disassociate, end
 from airflow_eip_provider.hooks.nat import remove_gateway
 from airflow_eip_provider.lock.model import LIMITS
-from airflow_eip_provider.lock.requests import (
-    Disassociate,
-    FindCarriers,
-    Launch,
-    Pause,
-    ReadCarrier,
-    ReadPlace,
-    ReadRecord,
-    Terminate,
-    TooLate,
-    Unclear,
-    WriteRecord,
-)
 from airflow_eip_provider.lock.store import Seen, Unknown
+from airflow_eip_provider.lock.world import TooLate, Unclear
 from airflow_eip_provider.readings.gateways import is_gateway, read_gateway
 from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
-from airflow_eip_provider.readings.lock import is_cluster, reading_of
+from airflow_eip_provider.readings.lock import LeaseReads, is_cluster
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 
@@ -42,13 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_eip_provider.lock.model import Record
-    from airflow_eip_provider.lock.requests import Carrier, Mark, Place, Program
     from airflow_eip_provider.lock.store import Outcome
+    from airflow_eip_provider.lock.world import Carrier, Mark, Place
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_CHANGES = (WriteRecord, Launch, Terminate, Disassociate)
 # So many writes in a row without an answer, each sent by botocore more than once, are no accident any more.
 _MOST_UNANSWERED = 4
 # Nobody joins the queue of a record that this would make larger. DynamoDB keeps 400 KB in an item ("Quotas in Amazon
@@ -74,14 +59,14 @@ def pause_seconds(number: int, chance: float) -> float:
 
 class Tenancy:
     """
-    The lock of one address, for one task in one process.
+    The lease of one address, for one task in one process; each operation on it gets a :class:`LeaseWorld` of its own.
 
     :param uri: the lock store's.
     :param ec2: a boto3 client, or what is like one; ``emr`` too.
     :param client_for: makes the boto3 client of a lock store, by service and region.
     :param check_alive: raises after a kill; asked before every change, but for those that undo.
     :param remembered: names a cluster that may be the lease's, whatever ListClusters says.
-    :ivar patience_seconds: for how long one program pauses, in all, because others change the record.
+    :ivar patience_seconds: for how long one operation pauses, in all, because others change the record.
     """
 
     def __init__(
@@ -96,144 +81,167 @@ class Tenancy:
         remembered: Callable[[], str | None] = lambda: None,
     ) -> None:
         where = parse_uri(uri)
-        client = client_for(where.kind, where.region)
         self.uri = uri
+        self.allocation_id = allocation_id
         self.limits = replace(LIMITS, grace=where.grace or LIMITS.grace)
-        self.store = open_store(uri, lambda *_: client)
-        self._allocation_id = allocation_id
-        self._ec2 = ec2
-        self._emr = emr
-        self._clients: dict[str, Any] = {"ec2": ec2, "emr": emr, where.kind: client}
-        self._check_alive = check_alive
-        self._remembered = remembered
-        self._clock: tuple[float, float] | None = None
+        self.store = open_store(uri, client_for)
+        self.clients: dict[str, Any] = {"ec2": ec2, "emr": emr}
+        self.check_alive = check_alive
+        self.remembered = remembered
         self.patience_seconds = _MOST_PAUSES_SECONDS
-        self._unanswered = 0
-        self._pauses, self._paused = 0, 0.0
+        self._clock: tuple[float, float] | None = None
 
     def read(self) -> Seen:
         """Return the record as it is now."""
-        seen: Seen = self._read(ReadRecord())
-        return seen
+        return self.store.read(self.allocation_id)
 
-    def perform(self, program: Program[T], *, launch: Callable[[int], str] | None = None, undoing: bool = False) -> T:
+    def world(self, *, launch: Callable[[int], str] | None = None, undoing: bool = False) -> LeaseWorld:
         """
-        Perform one of the lock's programs.
+        Return the world for one operation, whose patience begins now.
 
         :param launch: launches a cluster that carries a token, and returns its id.
         :param undoing: go on after a kill.
-        :raises LockStoreUnavailableError: when the store does not answer, or leaves one write after the other open.
-        :raises QueueFullError: when the queue is too long for one more.
-        :raises RecordContendedError: when others change the record before each write of this task, for minutes.
         """
-        self._unanswered, self._pauses, self._paused = 0, 0, 0.0
-        try:
-            request = next(program)
-            while True:
-                request = program.send(self._answer(request, launch, undoing=undoing))
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+        return LeaseWorld(self, launch=launch, undoing=undoing)
 
-    def _answer(self, request: Any, launch: Callable[[int], str] | None, *, undoing: bool) -> Any:
-        started = time.monotonic()
-        if isinstance(request, Pause):
-            return self._pause()
-        if isinstance(request, _CHANGES):
-            if not undoing:
-                self._check_alive()
-            answer = self._change(request, launch)
-        elif isinstance(request, FindCarriers):
-            answer = self._with_remembered(self._read(request), request.mark)
-        elif isinstance(request, ReadPlace) and request.expected is not None:
-            answer = self._settled_place(request)
-        else:
-            answer = self._read(request)
-        if isinstance(answer, Seen):
-            self._clock = (answer.now, started)
-        return answer
+    def set_clock(self, seen: Seen, *, asked_at: float) -> None:
+        """
+        Remember what the store's clock said.
 
-    def _read(self, request: Any) -> Any:
-        reading = reading_of(request, store=self.store, allocation_id=self._allocation_id)
-        return perform(reading, self._clients)
+        :param asked_at: by this process's monotonic clock, before the store was asked.
+        """
+        self._clock = (seen.now, asked_at)
 
-    def _settled_place(self, request: ReadPlace) -> Place:
-        """Look until the address is where it is expected, or EC2 would have to show it there: its answers may lag."""
-        for _ in range(READS_LAG_SECONDS // SECOND_LOOK_SECONDS):
-            place: Place = self._read(request)
-            if request.expected in place.carriers:
-                return place
-            time.sleep(SECOND_LOOK_SECONDS)
-        last: Place = self._read(request)
-        return last
+    def store_time(self) -> float | None:
+        """
+        Return the store's time, never too early: its last answer, and what has passed here since it was asked.
 
-    def _with_remembered(self, found: tuple[Carrier, ...], mark: Mark) -> tuple[Carrier, ...]:
-        """Add the cluster that an earlier try remembers, if it is of the same lease: ListClusters may lag behind."""
-        name = self._remembered()
-        if name is None or any(carrier.carrier == name for carrier in found):
-            return found
-        there: Carrier = self._read(ReadCarrier(name))
-        return (*found, there) if there.mark == mark and there.state != "ended" else found
+        :return: ``None`` when it has not answered yet.
+        """
+        if self._clock is None:
+            return None
+        said, asked = self._clock
+        return said + time.monotonic() - asked
 
-    def _change(self, request: Any, launch: Callable[[int], str] | None) -> Any:
-        if isinstance(request, WriteRecord):
-            return self._write(request)
-        if isinstance(request, Launch):
-            return self._launch(request.token, request.announced_at, launch)
-        if isinstance(request, Terminate):
-            return self._terminate(request.carrier)
-        return self._disassociate(request.association_id)
 
-    def _write(self, request: WriteRecord) -> Outcome:
-        if request.joins:
-            self._check_room(request.record)
-        outcome = self.store.write(self._allocation_id, request.record, expected_version=request.version)
-        if not isinstance(outcome, Unknown):
-            self._unanswered = 0
+class LeaseWorld(LeaseReads):
+    """
+    A :class:`~airflow_eip_provider.lock.world.World` on AWS, for one operation of one task.
+
+    Whatever calls of AWS and of the store raise is raised out of the operation. Besides, any method may raise:
+
+    - LockStoreUnavailableError when the store leaves one write after the other without an answer,
+    - QueueFullError when the queue is too long for one more,
+    - RecordContendedError when others change the record before each write of this task, for minutes,
+    - what ``check_alive`` raises, after a kill, before a change.
+    """
+
+    def __init__(self, tenancy: Tenancy, *, launch: Callable[[int], str] | None, undoing: bool) -> None:
+        super().__init__(tenancy.store, allocation_id=tenancy.allocation_id, clients=tenancy.clients)
+        self._tenancy = tenancy
+        self._launch = launch
+        self._undoing = undoing
+        self._unanswered = 0
+        self._pauses, self._paused = 0, 0.0
+
+    def read_record(self) -> Seen:
+        """Return the record as the store has it now."""
+        asked_at = time.monotonic()
+        seen = super().read_record()
+        self._tenancy.set_clock(seen, asked_at=asked_at)
+        return seen
+
+    def write_record(self, record: Record, version: str | None, *, joins: bool = False) -> Outcome:
+        """
+        Replace the record of this version.
+
+        :param joins: it adds an entry to the queue, and may be refused where the record has grown too large.
+        """
+        asked_at = time.monotonic()
+        self._check_alive()
+        if joins:
+            self._check_room(record)
+        outcome = self.store.write(self.allocation_id, record, expected_version=version)
+        if isinstance(outcome, Unknown):
+            self._unanswered += 1
+            if self._unanswered == _MOST_UNANSWERED:
+                raise LockStoreUnavailableError(self._tenancy.uri, problem=outcome.problem)
             return outcome
-        self._unanswered += 1
-        if self._unanswered == _MOST_UNANSWERED:
-            raise LockStoreUnavailableError(self.uri, problem=outcome.problem)
+        self._unanswered = 0
+        if isinstance(outcome, Seen):
+            self._tenancy.set_clock(outcome, asked_at=asked_at)
         return outcome
 
-    def _check_room(self, record: Record) -> None:
-        size = len(to_text(record))
-        if size > MOST_BYTES_TO_JOIN:
-            raise QueueFullError(self.uri, waiting=len(record.queue) - 1, size=size, most=MOST_BYTES_TO_JOIN)
-
-    def _pause(self) -> None:
+    def pause(self) -> None:
         """Pause, longer each time and not as long as others do: of many writers one is always the first."""
-        if self._paused >= self.patience_seconds:
-            raise RecordContendedError(self.uri, writes=self._pauses, seconds=self._paused)
+        if self._paused >= self._tenancy.patience_seconds:
+            raise RecordContendedError(self._tenancy.uri, writes=self._pauses, seconds=self._paused)
         seconds = pause_seconds(self._pauses, random.random())  # noqa: S311 - not a secret
         self._pauses += 1
         self._paused += seconds
         time.sleep(seconds)
 
-    def _launch(self, token: int, announced_at: float, launch: Callable[[int], str] | None) -> str | TooLate | Unclear:
-        if launch is None:
+    def settled_place(self, expected: str) -> Place:
+        """Look until the address is where it is expected, or EC2 would have to show it there: its answers may lag."""
+        for _ in range(READS_LAG_SECONDS // SECOND_LOOK_SECONDS):
+            place = self.read_place()
+            if expected in place.carriers:
+                return place
+            time.sleep(SECOND_LOOK_SECONDS)
+        return self.read_place()
+
+    def find_clusters(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
+        """Add the cluster that an earlier try remembers, if it is of the same lease: ListClusters may lag behind."""
+        found = super().find_clusters(mark, since)
+        name = self._tenancy.remembered()
+        if name is None or any(carrier.carrier == name for carrier in found):
+            return found
+        there = self.read_carrier(name)
+        return (*found, there) if there.mark == mark and there.state != "ended" else found
+
+    def launch(self, token: int, announced_at: float) -> str | TooLate | Unclear:
+        """
+        Launch a cluster that carries this token, and return its id.
+
+        :param announced_at: the store's time of the write that this launch relies on; ``Limits.send`` counts from it.
+        """
+        self._check_alive()
+        if self._launch is None:
             raise TypeError("this task launches nothing")
-        if self._clock is None or self._now() - announced_at > LIMITS.send:
+        now = self._tenancy.store_time()
+        if now is None or now - announced_at > LIMITS.send:
             return TooLate()
         try:
-            return launch(token)
+            return self._launch(token)
         except LaunchUnclearError as error:
             log.warning("%s", error)
             return Unclear()
 
-    def _disassociate(self, association_id: str) -> bool:
+    def terminate(self, carrier: str) -> bool:
+        """
+        Terminate a cluster, whatever has become of it; an instance that somebody else made is left as it is.
+
+        :return: ``False`` when EMR does not know it (yet).
+        """
+        self._check_alive()
+        return end(self.clients["emr"], carrier) if is_cluster(carrier) else True
+
+    def disassociate(self, association_id: str) -> None:
+        """Undo one association, if it still exists; that of a NAT gateway ends with the gateway."""
+        self._check_alive()
         if not is_gateway(association_id):
-            return disassociate(self._ec2, association_id)
-        gateway = perform(read_gateway(association_id), self._clients)
+            disassociate(self.clients["ec2"], association_id)
+            return
+        gateway = read_gateway(self.clients["ec2"], association_id)
         if gateway is not None:
-            remove_gateway(self._ec2, gateway)
-        return gateway is not None
+            remove_gateway(self.clients["ec2"], gateway)
 
-    def _now(self) -> float:
-        """Return the store's time, never too early: its last answer, and what has passed here since it was asked."""
-        if self._clock is None:
-            raise TypeError("the store has not answered yet")
-        said, asked = self._clock
-        return said + time.monotonic() - asked
+    def _check_alive(self) -> None:
+        """Before a change, not before a read: what undoes must go on after a kill, and what only looks may."""
+        if not self._undoing:
+            self._tenancy.check_alive()
 
-    def _terminate(self, carrier: str) -> bool:
-        return end(self._emr, carrier) if is_cluster(carrier) else True
+    def _check_room(self, record: Record) -> None:
+        size = len(to_text(record))
+        if size > MOST_BYTES_TO_JOIN:
+            raise QueueFullError(self._tenancy.uri, waiting=len(record.queue) - 1, size=size, most=MOST_BYTES_TO_JOIN)

@@ -124,6 +124,7 @@ def _typed(kind: Any, plain: Any) -> Any:
         return kind(plain)
     if kind is float and type(plain) is int:
         return float(plain)
+    # Exactly: True is no number here, and what would be converted silently could not be written back as it was.
     if type(plain) is not kind:
         raise TypeError(f"a {getattr(kind, '__name__', kind)} was expected, not {str(plain)[:60]!r}")
     if kind is float and not isfinite(plain):

@@ -3,6 +3,12 @@ What the lock knows of one Elastic IP: a single record, replaced as a whole by c
 
 All of it is frozen; only :mod:`airflow_eip_provider.lock.transitions` makes a new record from an old one. Times are
 seconds since the epoch by the lock store's own clock, never by a worker's.
+
+The lease, its queue and what ended leases may have left behind are one record on purpose: what moves from one to the
+other (an entry becomes the lease, a lease becomes a suspect) does so in one conditional write, or not at all.
+
+A lease has no expiry. It names the facts by which others can tell that it is over: the cluster, and the tags (token
+and owner) by which its clusters are found when the record names none.
 """
 
 from __future__ import annotations
@@ -31,6 +37,7 @@ class Speaker:
 
     def yields_to(self, other: Speaker) -> bool:
         """Whether ``other`` speaks for the same owner, and this one must not any more."""
+        # Of two processes of one try neither is newer; then the one that the record names, which wrote last, goes on.
         return other.owner == self.owner and other != self and other.try_number >= self.try_number
 
     def may_follow(self, other: Speaker) -> bool:
@@ -221,4 +228,5 @@ class Limits:
     history: int = 50
 
 
+# ``surface - send`` is for a request that leaves at the last moment: botocore's retries, and the lag of ListClusters.
 LIMITS = Limits()

@@ -3,6 +3,15 @@ What can be seen of a lease, and what follows from it.
 
 Liveness is a fact, not a heartbeat: whether a lease may be ended by others is decided by the state of its cluster and
 the place of the address. Time alone ends nothing; it only says from when on the absence of a cluster is conclusive.
+So nobody renews a lease, and an outage of Airflow or of the lock store costs no holder the address (invariant I7).
+
+- "Its cluster has ended" is not enough: an instance outlives its cluster for some seconds, and keeps the address.
+- "No cluster to be seen" is not enough either: RunJobFlow may have been sent just before a crash, and ListClusters may
+  lag. Until ``Limits.surface`` has passed since the attempt's last write, its lease is alive whatever is seen (rule 5).
+- A lease that was never handed over may be closed once it is late, for its owner may be gone for good; but never while
+  a step runs on its cluster, and never a lease that was handed over.
+- A lease that is closing is dead as soon as the address is off and no fenced step runs: closing lets no step start any
+  more, so neither can come back (rule 3).
 """
 
 from __future__ import annotations
@@ -12,22 +21,13 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.lock.model import LIMITS, Entry, Lease, Limits, Phase, Suspect
-from airflow_eip_provider.lock.requests import (
-    Carrier,
-    FindCarriers,
-    Mark,
-    Place,
-    Program,
-    ReadCarrier,
-    ReadPlace,
-    ReadRecord,
-    ReadSteps,
-)
 from airflow_eip_provider.lock.transitions import turn_at
+from airflow_eip_provider.lock.world import Mark, Place
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lock.model import Speaker
     from airflow_eip_provider.lock.store import Seen
+    from airflow_eip_provider.lock.world import Carrier, ReadOnlyWorld
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,45 +90,48 @@ class Arrival:
     wants: str = ""
 
 
-def look(limits: Limits = LIMITS) -> Program[Sight]:
-    """Look at the record first, then at the world: what was seen there is at least as new as the record."""
-    seen: Seen = yield ReadRecord()
+def look(world: ReadOnlyWorld, limits: Limits = LIMITS) -> Sight:
+    """
+    Look at the record first, then at the world: what was seen there is at least as new as the record.
+
+    Whatever is written because of it is refused if the record has changed since (it names the record's version). So
+    nothing is decided about a lease by facts that are older than the lease.
+    """
+    seen = world.read_record()
     lease = seen.record.lease
     if lease is None:
-        return Sight(seen, place=(yield ReadPlace()))
+        return Sight(seen, place=world.read_place())
     if _may_surface(lease, seen.now, limits):
-        return Sight(seen)
-    carriers = yield from _carriers(lease)
+        return Sight(seen)  # it is alive whatever would be seen; so most looks cost one read
+    carriers = _carriers(world, lease)
     sight = Sight(seen, carriers=carriers)
     live = [carrier.carrier for carrier in carriers if carrier.state != "ended"]
     if not live:
-        return replace(sight, place=(yield ReadPlace()))
+        return replace(sight, place=world.read_place())
     if lease.phase is Phase.TAKEN and seen.now >= lease.handover_by:
-        return replace(sight, busy=(yield from _busy(live, guarded=False)))
+        # Any step counts: before the hand-over those are its user's own, and nobody else may end them.
+        return replace(sight, busy=_is_busy(world, live, guarded=False))
     if lease.phase is Phase.CLOSING and not lease.doomed:
-        place: Place = yield ReadPlace()
-        busy = yield from _busy(live, guarded=True)
-        return replace(sight, place=place, busy=busy)
+        # Its release may have stopped halfway: what that was waiting for decides now. The cluster may live on.
+        place = world.read_place()
+        return replace(sight, place=place, busy=_is_busy(world, live, guarded=True))
     return sight
 
 
-def _carriers(lease: Lease) -> Program[tuple[Carrier, ...]]:
-    known: tuple[Carrier, ...] = ()
-    if lease.carrier is not None:
-        known = ((yield ReadCarrier(lease.carrier)),)
+def _carriers(world: ReadOnlyWorld, lease: Lease) -> tuple[Carrier, ...]:
+    known = () if lease.carrier is None else (world.read_carrier(lease.carrier),)
     if not _is_searched(lease):
         return known
-    found = yield from find_clusters(lease)
+    found = clusters_of(world, lease)
     return known + tuple(carrier for carrier in found if carrier.carrier != lease.carrier)
 
 
-def find_clusters(of: Lease | Entry | Suspect) -> Program[tuple[Carrier, ...]]:
+def clusters_of(world: ReadOnlyWorld, of: Lease | Entry | Suspect) -> tuple[Carrier, ...]:
     """Look for the clusters of a lease, a queue entry or what one left behind: by tags, as names may differ by try."""
     if not of.cluster_name:
         return ()  # of something that was made elsewhere
     owner = of.owner if isinstance(of, Suspect) else of.speaker.owner
-    found: tuple[Carrier, ...] = yield FindCarriers(Mark(of.token, owner), _since(of))
-    return found
+    return world.find_clusters(Mark(of.token, owner), _since(of))
 
 
 def _since(of: Lease | Entry | Suspect) -> float:
@@ -145,11 +148,8 @@ def _is_searched(lease: Lease) -> bool:
     return lease.phase is Phase.TAKEN or lease.carrier is None or lease.doomed
 
 
-def _busy(carriers: list[str], *, guarded: bool) -> Program[bool]:
-    for carrier in carriers:
-        if (yield ReadSteps(carrier, guarded=guarded)):
-            return True
-    return False
+def _is_busy(world: ReadOnlyWorld, carriers: list[str], *, guarded: bool) -> bool:
+    return any(world.active_steps(carrier, guarded=guarded) for carrier in carriers)
 
 
 def standing(sight: Sight, limits: Limits = LIMITS) -> Standing:
@@ -160,8 +160,11 @@ def standing(sight: Sight, limits: Limits = LIMITS) -> Standing:
     if _may_surface(lease, now, limits):
         return Standing.ALIVE
     if all(carrier.state == "ended" for carrier in sight.carriers):
+        # With no carrier at all, too: the time in which one could still surface is over. The address on an instance
+        # that is shutting down is no reason to wait: EC2 takes it off, and refuses the next owner until then.
         return Standing.ENDING if _is_on(sight) and _place(sight).live else Standing.DEAD
     if lease.phase is Phase.TAKEN:
+        # Not DEAD: its cluster lives, so it is closed first, and terminated then.
         return Standing.LATE if now >= lease.handover_by and not sight.busy else Standing.ALIVE
     if lease.phase is Phase.CLOSING:
         if lease.doomed:
@@ -174,6 +177,7 @@ def standing(sight: Sight, limits: Limits = LIMITS) -> Standing:
 
 def _may_surface(lease: Lease, now: float, limits: Limits) -> bool:
     """Whether a cluster of this lease may exist that nobody can see yet."""
+    # While it is TAKEN a cluster that the record names may be one of two: a retry may have launched another.
     unknown = lease.phase is Phase.TAKEN or lease.carrier is None
     return unknown and now < lease.written_at + limits.surface
 
@@ -211,9 +215,11 @@ def judge(sight: Sight, arrival: Arrival, *, dead_seconds: float = 0.0, limits: 
     place = record.place(speaker.owner)
     entry = None if place is None else record.queue[place]
     if entry is not None and entry.speaker != speaker:
+        # The entry of an earlier try: its place is this one's now. Or of a newer one, which must not be disturbed.
         return Action.YIELD if speaker.yields_to(entry.speaker) else Action.REENTER
     if lease is None:
         return _judge_free(sight, arrival)
+    # To end a lease is idempotent, but everybody who waits would write at once; so it is done in the queue's order.
     found = _FOR_OTHERS.get(standing(sight, limits))
     before = record.seconds_before(speaker.owner)
     if found is not None and (not record.queue if before is None else dead_seconds >= before):
@@ -234,6 +240,8 @@ def _judge_free(sight: Sight, arrival: Arrival) -> Action:
         return Action.QUEUE
     if not (is_turn and place.live):
         return Action.WAIT
+    # An orphan that has the address blocks everybody, and nobody takes the lease, which would sweep it, before it is
+    # gone. So whoever has its turn ends it.
     left_behind = any(Mark(left.token, left.owner) == place.mark for left in record.suspects)
     return Action.SWEEP if left_behind else Action.WAIT
 
@@ -243,7 +251,7 @@ def _judge_own(sight: Sight, lease: Lease, speaker: Speaker, limits: Limits) -> 
         return Action.YIELD
     goes_on = Action.HOLD if lease.speaker == speaker else Action.REENTER
     if lease.phase is Phase.TAKEN:
-        return goes_on
+        return goes_on  # dead or late for others, but not for its owner, who can still launch
     found = standing(sight, limits)
     if found is Standing.ALIVE and lease.phase is Phase.HELD:
         return goes_on

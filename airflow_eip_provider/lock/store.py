@@ -1,4 +1,10 @@
-"""The contract of a lock store: one record for each key, replaced as a whole, never by two at once."""
+"""
+The contract of a lock store: one record for each key, replaced as a whole, never by two at once.
+
+This is all that the lease needs of a database: a read that is not from the past, a write that is refused when the
+record has changed since it was read, and a clock. There are no sessions, no watches and no expiry of keys, so any
+store with conditional writes will do, and a store that is down delays everybody and loses nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,6 @@ from typing import TYPE_CHECKING, Union
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.lock.model import Record
 
 
@@ -17,6 +22,8 @@ if TYPE_CHECKING:
 class Seen:
     """
     A record as the store had it.
+
+    The clock that counts is the store's, because the workers' clocks differ and the store is what they all ask.
 
     :param version: the store's name for exactly this write; ``None`` when there is no record yet.
     :param now: the store's time of the answer, in seconds since the epoch.
@@ -84,9 +91,9 @@ class LockStore(ABC):
         return False
 
     @abstractmethod
-    def reading(self, key: str) -> Reading[Seen]:
+    def read(self, key: str) -> Seen:
         """
-        Return the reading of a record, to be performed by a worker or by the triggerer.
+        Return a record; a key that was never written has an empty one.
 
         :raises CorruptRecordError: for what is no record.
         :raises NewerRecordError: for a record that a newer version of this package wrote.

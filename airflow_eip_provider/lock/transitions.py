@@ -199,6 +199,7 @@ def _superseded(speaker: Speaker, by: Speaker) -> Refused:
 def _take(record: Record, event: Take, now: float, limits: Limits) -> Record | Refused:
     if record.lease is not None:
         held = record.lease.speaker
+        # Its own: the answer to its write was lost. The same holds for the other events that change nothing.
         return record if held == event.speaker else Refused(f"the address is leased to {held.name}")
     place = record.place(event.speaker.owner)
     if place is not None:
@@ -225,7 +226,7 @@ def _take_in_turn(record: Record, event: Take, place: int, now: float, limits: L
     if turn is not None and now < turn:
         return Refused(f"place {place} of the queue has its turn in {turn - now:.0f} s")
     lease = Lease(
-        token=entry.token,
+        token=entry.token,  # not a new one: a cluster that was started early carries it as a tag
         speaker=entry.speaker,
         phase=Phase.TAKEN,
         taken_at=now,
@@ -233,6 +234,7 @@ def _take_in_turn(record: Record, event: Take, place: int, now: float, limits: L
         handover_by=now + entry.handover_seconds,
         cluster_name=entry.cluster_name,
         carrier=entry.carrier,
+        # It was announced and not named: its process died in between, so there is a cluster, or there is none.
         doubtful=entry.doubtful or (entry.prewarmed_at is not None and entry.carrier is None),
         since=entry.prewarmed_at,
     )
@@ -260,6 +262,7 @@ def _queue(record: Record, event: Queue, now: float, limits: Limits) -> Record |
         cluster_name=event.cluster_name,
         handover_seconds=event.handover_seconds,
     )
+    # It is everybody's; it changes only while nobody counts on it.
     grace = record.grace if record.lease or record.queue else limits.grace
     return replace(record, issued=entry.token, queue=(*record.queue, entry), grace=grace)
 
@@ -272,6 +275,7 @@ def _reenter(record: Record, event: Reenter, now: float, limits: Limits) -> Reco
         if not speaker.may_follow(lease.speaker):
             return _superseded(speaker, lease.speaker)
         late = lease.handover_by - lease.written_at
+        # The attempt before may have sent RunJobFlow and died: this one must look before it launches.
         doubtful = lease.doubtful or lease.speaker != speaker
         renewed = replace(lease, speaker=speaker, written_at=now, handover_by=now + late, doubtful=doubtful)
         return replace(record, lease=renewed)
@@ -293,7 +297,8 @@ def _prewarm(record: Record, event: Prewarm, now: float, limits: Limits) -> Reco
     if entry.speaker != event.speaker:
         return _superseded(event.speaker, entry.speaker)
     if entry.prewarmed_at is not None:
-        return record
+        return record  # once an entry: RunJobFlow has no idempotency token
+    # Of the whole queue: the depth is each owner's own, so entries further back may have started, too.
     if place >= event.depth or sum(e.prewarmed_at is not None for e in record.queue) >= event.depth:
         return Refused(f"only the first {event.depth} of the queue may, and no more at a time")
     return _with_entry(record, place, replace(entry, prewarmed_at=now))
@@ -327,13 +332,14 @@ def _close(record: Record, event: Close, now: float, limits: Limits) -> Record |
     if lease is None or lease.token != event.token:
         return Refused(f"token {event.token} is not current")
     if lease.phase is Phase.CLOSING:
-        return record
+        return record  # whoever closed it first has said whether its cluster is to be terminated
     return replace(record, lease=replace(lease, phase=Phase.CLOSING, doomed=event.doomed))
 
 
 def _release(record: Record, event: Release, now: float, limits: Limits) -> Record | Refused:
     lease = record.lease
     if lease is None or lease.token != event.token:
+        # Tokens only grow: one that was given, and is neither the lease's nor an entry's, is over.
         has_ended = event.token <= record.issued and all(entry.token != event.token for entry in record.queue)
         return record if has_ended else Refused(f"token {event.token} is not current")
     carrier = event.carrier or lease.carrier
@@ -346,6 +352,7 @@ def _release(record: Record, event: Release, now: float, limits: Limits) -> Reco
         why=event.why,
     )
     suspects = _open(record, now)
+    # Only what may have been launched and is recorded nowhere is worth a search, and only as long as it can surface.
     until = lease.written_at + limits.surface
     if (event.doubtful or lease.doubtful) and now < until:
         since = lease.taken_at if lease.since is None else lease.since
@@ -365,6 +372,7 @@ def _leave(record: Record, event: Leave, now: float, limits: Limits) -> Record |
     if place is None:
         return record
     entry = record.queue[place]
+    # A newer try may give up the place of an older one, not the other way round.
     if entry.speaker.yields_to(event.speaker) or entry.speaker == event.speaker:
         queue = (*record.queue[:place], *record.queue[place + 1 :])
         left = () if entry.prewarmed_at is None else (_left_by(entry, now, limits),)

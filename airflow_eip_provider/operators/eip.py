@@ -28,14 +28,14 @@ from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.readings.clusters import GUARD_MARK
 from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, may_be_hidden
 from airflow_eip_provider.rendered import is_nothing
-from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, read_instance_running
-from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs, read_target
+from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, judge_instance
+from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, judge_no_step_runs, judge_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.calls import Reading
+    from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 
@@ -161,7 +161,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         binder = Binder(self.eip, self.allocation_id)
         if event is not None and event["status"] == "timeout":
             raise self._timed_out(state, binder, event)
-        target = self.look(self._read_target())
+        target = self.look(self._judge_target)
         if target.status == "failed":
             raise TransientError(
                 f"associating Elastic IP '{self.allocation_id}'", problem=target.message, remedy="name a running target"
@@ -223,10 +223,11 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
     def _start_seconds(self) -> float:
         return float(self.waiter_delay) * int(self.waiter_max_attempts)
 
-    def _read_target(self) -> Reading[Verdict]:
+    def _judge_target(self, observed: Observed) -> Verdict:
         if self.job_flow_id:
-            return read_target(self.job_flow_id, target="primary_running")
-        return read_instance_running(str(self.instance_id))
+            return judge_target(observed, self.job_flow_id, target="primary_running")
+        instance_id = str(self.instance_id)
+        return judge_instance(instance_id, observed.instance(instance_id))
 
     def _watch_target(self, state: AssociateState) -> WatchTrigger:
         shared = self.watch(state, deadline=state.start_deadline)
@@ -310,12 +311,12 @@ class EipReleaseOperator(_TargetOperator):
             )
         if self.tenancy is not None and not state.closed:
             self.check_not_killed()
-            if self.tenancy.perform(close(self._carrier)):
+            if close(self.tenancy.world(), self._carrier):
                 state.steps_show_by = time.time() + READS_LAG_SECONDS
             state.closed = True
-        if self.job_flow_id:
+        if job_flow_id := self.job_flow_id:
             late = may_be_hidden(state.steps_show_by, now=time.time())
-            left = self.look(read_no_step_runs(self.job_flow_id, name_contains=GUARD_MARK, may_lag=late))
+            left = self.look(lambda seen: judge_no_step_runs(seen, job_flow_id, name_contains=GUARD_MARK, may_lag=late))
             if left.status != "done":
                 self.log.info("%s; the address stays for now", left.message)
                 return self._wait_for_steps(state)
@@ -324,7 +325,7 @@ class EipReleaseOperator(_TargetOperator):
         if not was_there and self.job_flow_id and self.emr.get_cluster(self.job_flow_id) is None:
             check_nothing_left(self, context, job_flow_id=self.job_flow_id)
         if self.tenancy is not None:
-            self.tenancy.perform(release(self._carrier, why="released early"))
+            release(self.tenancy.world(), self._carrier, why="released early")
         return Result(was_there)
 
     def _wait_for_steps(self, state: ReleaseState) -> WatchTrigger:

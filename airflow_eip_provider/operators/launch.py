@@ -116,7 +116,7 @@ class Launcher:
         deadline = time.time() + READS_LAG_SECONDS
         tags = {**self._owner_tags, TRY_TAG: str(try_number)}
         while True:
-            found = self._emr.read(read_tagged_clusters(tags=tags, created_after=self._created_after))
+            found = read_tagged_clusters(self._emr.conn, tags=tags, created_after=self._created_after)
             for cluster in found:
                 self._emr.log.warning("Terminating cluster %s: nothing waits for it any more", cluster.job_flow_id)
                 self._emr.end(cluster.job_flow_id)
@@ -161,7 +161,7 @@ class Launcher:
         tags = self._owner_tags
         if token is not None:
             tags[TOKEN_TAG] = str(token)
-        return self._emr.read(read_tagged_clusters(tags=tags, created_after=self._created_after))
+        return read_tagged_clusters(self._emr.conn, tags=tags, created_after=self._created_after)
 
     def _carrier(self, eip: ElasticIpHook) -> Cluster | None:
         address = eip.get_address(self._allocation_id)

@@ -23,7 +23,7 @@ from airflow_eip_provider.airflow_compat import (
     TaskDeferred,
     execution_seconds,
 )
-from airflow_eip_provider.calls import Reading, is_expired, is_transient, perform
+from airflow_eip_provider.calls import is_expired, is_transient
 from airflow_eip_provider.exceptions import (
     ClusterEndedError,
     CredentialsExpiredError,
@@ -38,6 +38,7 @@ from airflow_eip_provider.hooks.tenancy import Tenancy
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.operators.tenancy import lock_store_uri
 from airflow_eip_provider.triggers.backoff import Backoff
+from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -300,10 +301,7 @@ class PhasedOperator:
                 method_name="resume",
                 timeout=timedelta(seconds=max(trigger.deadline - time.time(), 0)) + _DEFERRAL_MARGIN,
             )
-        return trigger.block(
-            lambda: {service: self._client(trigger, service) for service in trigger.services},
-            renew=self._forget_clients,
-        )
+        return trigger.block(self._client_for, renew=self._forget_clients)
 
     def _undo_quietly(self, context: Context, state: Any | None, *, after: BaseException | None = None) -> None:
         """
@@ -349,10 +347,10 @@ class PhasedOperator:
             "botocore_config": self.botocore_config,
         }
 
-    def _client(self, trigger: WatchTrigger, service: str) -> Any:
-        if service in {"ec2", "emr"}:
+    def _client_for(self, service: str, region_name: str | None) -> Any:
+        if service in {"ec2", "emr"} and region_name is None:
             return (self.eip if service == "ec2" else self.emr).conn
-        return trigger.hook(service).conn
+        return self._store_client(service, region_name)
 
     @property
     def _hook_kwargs(self) -> dict[str, Any]:
@@ -405,13 +403,13 @@ class PhasedOperator:
             self.__dict__["_emr"] = EmrClusterHook(**self._hook_kwargs, emr_conn_id=getattr(self, "emr_conn_id", None))
         return self.__dict__["_emr"]  # type: ignore[no-any-return]
 
-    def look(self, reading: Reading[Verdict]) -> Verdict:
+    def look(self, judge: Callable[[Observed], Verdict]) -> Verdict:
         """
         Look at AWS once, from the worker.
 
         :raises ClusterEndedError: when the verdict says that the cluster is gone.
         """
-        verdict = perform(reading, {"ec2": self.eip.conn, "emr": self.emr.conn})
+        verdict = judge(Observed(self._client_for))
         raise_if_cluster_gone(verdict.data)
         return verdict
 

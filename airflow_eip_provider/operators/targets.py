@@ -87,7 +87,7 @@ def _carrier_of_run(operator: PhasedOperator, context: Context) -> list[str]:
 
 
 def _clusters_of_run(operator: PhasedOperator, context: Context) -> list[str]:
-    clusters = operator.emr.read(read_tagged_clusters(tags={ALLOCATION_TAG: operator.allocation_id}))
+    clusters = read_tagged_clusters(operator.emr.conn, tags={ALLOCATION_TAG: operator.allocation_id})
     return [c.job_flow_id for c in clusters if _may_be_ours(operator, context, c.tags.get(OWNER_TAG, ""))]
 
 

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import Call, Reading, error_code
+from airflow_eip_provider.calls import error_code
 from airflow_eip_provider.readings.gateways import read_carrying_gateway
 from airflow_eip_provider.readings.tags import CLUSTER_TAG, OWNER_TAG, ROLE_TAG, tags_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from airflow_eip_provider.readings.gateways import Gateway
 
+_VALUES_PER_FILTER = 200  # EC2 API Reference, DescribeInstances: "up to 200 values for a filter"
+_NOT_TERMINATED = ("pending", "running", "stopping", "stopped", "shutting-down")
 # The interfaces that AWS services keep an address on for as long as they live.
 _PERMANENT_INTERFACES = frozenset({"nat_gateway", "network_load_balancer", "global_accelerator_managed"})
 
@@ -108,10 +110,10 @@ def _address(item: Mapping[str, Any]) -> Address:
     )
 
 
-def read_address(allocation_id: str) -> Reading[Address | None]:
+def read_address(ec2: Any, allocation_id: str) -> Address | None:
     """Read one address; ``None`` when this account and region have none of that ID."""
     try:
-        response = yield Call("ec2", "describe_addresses", {"AllocationIds": [allocation_id]})
+        response = ec2.describe_addresses(AllocationIds=[allocation_id])
     except ClientError as error:
         if error_code(error) == "InvalidAllocationID.NotFound":
             return None
@@ -119,15 +121,55 @@ def read_address(allocation_id: str) -> Reading[Address | None]:
     return next((_address(item) for item in response["Addresses"]), None)
 
 
-def read_instance(instance_id: str) -> Reading[Instance | None]:
+def read_addresses(ec2: Any, allocation_ids: Collection[str]) -> dict[str, Address]:
+    """Read many addresses, by their ids; those that do not exist are left out."""
+    found: dict[str, Address] = {}
+    # A filter, because one unknown id in AllocationIds fails the whole call.
+    for some in _in_chunks(allocation_ids):
+        response = ec2.describe_addresses(Filters=[_filter("allocation-id", *some)])
+        found.update({item["AllocationId"]: _address(item) for item in response["Addresses"]})
+    return found
+
+
+def read_instance(ec2: Any, instance_id: str) -> Instance | None:
     """Read one instance; ``None`` while EC2's reads do not know it (for seconds after its start) or no longer do."""
     try:
-        response = yield Call("ec2", "describe_instances", {"InstanceIds": [instance_id]})
+        response = ec2.describe_instances(InstanceIds=[instance_id])
     except ClientError as error:
         if error_code(error) == "InvalidInstanceID.NotFound":
             return None
         raise
     return next((_instance(item) for group in response["Reservations"] for item in group["Instances"]), None)
+
+
+def read_instances(ec2: Any, instance_ids: Collection[str]) -> dict[str, Instance]:
+    """Read many instances, by their ids; those that EC2 does not know are left out."""
+    chunks = _in_chunks(instance_ids)
+    found = [instance for some in chunks for instance in _read_instances(ec2, [_filter("instance-id", *some)])]
+    return {instance.instance_id: instance for instance in found}
+
+
+def read_primaries(ec2: Any, job_flow_ids: Collection[str]) -> dict[str, Instance]:
+    """
+    Read the primary instances of many clusters, by the clusters' ids, from the tags that EMR gives to its instances.
+
+    Left out are those whose tags EC2 does not show (yet), and terminated ones. Of a primary that is replaced, and the
+    one that replaces it, the latter is returned.
+    """
+    found: dict[str, Instance] = {}
+    for some in _in_chunks(job_flow_ids):
+        filters = [_filter(f"tag:{CLUSTER_TAG}", *some), _filter(f"tag:{ROLE_TAG}", "MASTER")]
+        states = _filter("instance-state-name", *_NOT_TERMINATED)
+        for instance in _read_instances(ec2, [*filters, states]):
+            name = instance.tags[CLUSTER_TAG]
+            if name not in found or found[name].state == "shutting-down":
+                found[name] = instance
+    return found
+
+
+def _in_chunks(ids: Collection[str]) -> list[list[str]]:
+    ordered = sorted(ids)
+    return [ordered[n : n + _VALUES_PER_FILTER] for n in range(0, len(ordered), _VALUES_PER_FILTER)]
 
 
 def _instance(item: Mapping[str, Any]) -> Instance:
@@ -150,19 +192,18 @@ def _instance(item: Mapping[str, Any]) -> Instance:
     )
 
 
-def read_all_addresses() -> Reading[list[Address]]:
+def read_all_addresses(ec2: Any) -> list[Address]:
     """Read every address of this account and region."""
-    response = yield Call("ec2", "describe_addresses")
+    response = ec2.describe_addresses()
     return [_address(item) for item in response["Addresses"]]
 
 
-def read_tagged_instances(tag: str) -> Reading[list[Instance]]:
+def read_tagged_instances(ec2: Any, tag: str) -> list[Instance]:
     """Read the instances that carry a tag, whatever its value; those that were terminated are left out."""
-    live = ["pending", "running", "stopping", "stopped", "shutting-down"]
-    return _read_instances([_filter("tag-key", tag), _filter("instance-state-name", *live)])
+    return _read_instances(ec2, [_filter("tag-key", tag), _filter("instance-state-name", *_NOT_TERMINATED)])
 
 
-def read_running_primaries(vpc_id: str, *, tags: Mapping[str, str]) -> Reading[list[Instance]]:
+def read_running_primaries(ec2: Any, vpc_id: str, *, tags: Mapping[str, str]) -> list[Instance]:
     """
     Read the running primary instances of EMR clusters in a VPC.
 
@@ -170,55 +211,60 @@ def read_running_primaries(vpc_id: str, *, tags: Mapping[str, str]) -> Reading[l
     """
     wanted = {ROLE_TAG: "MASTER", **tags}
     filters = [_filter("vpc-id", vpc_id), _filter("instance-state-name", "running")]
-    return _read_instances([*filters, *(_filter(f"tag:{key}", value) for key, value in wanted.items())])
+    return _read_instances(ec2, [*filters, *(_filter(f"tag:{key}", value) for key, value in wanted.items())])
 
 
 def _filter(name: str, *values: str) -> dict[str, Any]:
     return {"Name": name, "Values": list(values)}
 
 
-def _read_instances(filters: list[dict[str, Any]]) -> Reading[list[Instance]]:
+def _read_instances(ec2: Any, filters: list[dict[str, Any]]) -> list[Instance]:
     found: list[Instance] = []
     token: dict[str, str] = {}
     while True:
-        response = yield Call("ec2", "describe_instances", {"Filters": filters, **token})
+        response = ec2.describe_instances(Filters=filters, **token)
         found.extend(_instance(item) for group in response["Reservations"] for item in group["Instances"])
         if not response.get("NextToken"):
             return found
         token = {"NextToken": response["NextToken"]}
 
 
-def read_holder(address: Address) -> Reading[Holder]:
+def read_holder(ec2: Any, address: Address) -> Holder:
     """Find out who carries an address that is not free."""
     if address.is_free:
         return Holder("nobody")
     if address.instance_id:
-        instance = yield from read_instance(address.instance_id)
-        tags = instance.tags if instance else {}
-        job_flow_id = tags.get(CLUSTER_TAG)
-        owner = _owner(tags)
-        place = f"cluster '{job_flow_id}' (instance '{address.instance_id}')"
-        described = owner + (place if job_flow_id else f"instance '{address.instance_id}'")
-        return Holder(described, job_flow_id, tags=tags, instance=instance)
+        return holder_on_instance(address, read_instance(ec2, address.instance_id))
     if address.network_interface_id is None:  # as of a regional NAT gateway, which is in no subnet
-        carrying = yield from read_carrying_gateway(address.allocation_id)
+        carrying = read_carrying_gateway(ec2, address.allocation_id)
         return _gateway_holder(carrying) if carrying else Holder(f"association '{address.association_id}'")
     try:
-        response = yield Call(
-            "ec2", "describe_network_interfaces", {"NetworkInterfaceIds": [address.network_interface_id]}
-        )
+        response = ec2.describe_network_interfaces(NetworkInterfaceIds=[address.network_interface_id])
         interface: dict[str, Any] = next(iter(response["NetworkInterfaces"]), {})
     except ClientError as error:
         if error_code(error) != "InvalidNetworkInterfaceID.NotFound":
             raise
         interface = {}
     kind = interface.get("InterfaceType", "interface")
-    if kind == "nat_gateway" and (gateway := (yield from read_carrying_gateway(address.allocation_id))):
+    if kind == "nat_gateway" and (gateway := read_carrying_gateway(ec2, address.allocation_id)):
         return _gateway_holder(gateway)
     permanent = kind in _PERMANENT_INTERFACES
     what = f"{kind.replace('_', ' ')} " if permanent else ""
     detail = f" ({interface['Description']})" if interface.get("Description") else ""
     return Holder(f"{what}interface '{address.network_interface_id}'{detail}", permanent=permanent)
+
+
+def holder_on_instance(address: Address, instance: Instance | None) -> Holder:
+    """
+    Return who carries an address that is on an instance.
+
+    :param instance: that one; ``None`` when EC2 does not show it.
+    """
+    tags = instance.tags if instance else {}
+    job_flow_id = tags.get(CLUSTER_TAG)
+    place = f"cluster '{job_flow_id}' (instance '{address.instance_id}')"
+    described = _owner(tags) + (place if job_flow_id else f"instance '{address.instance_id}'")
+    return Holder(described, job_flow_id, tags=tags, instance=instance)
 
 
 def _owner(tags: Mapping[str, str]) -> str:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import Call, Reading, error_code
+from airflow_eip_provider.calls import error_code
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TRY_TAG, tags_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import timedelta
 
 ENDED_STATES = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
 READY_STATES = frozenset({"RUNNING", "WAITING"})
 LIVE_STATES = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
+NOT_ENDED_STATES = (*LIVE_STATES, "TERMINATING")
 ACTIVE_STEP_STATES = ("PENDING", "RUNNING", "CANCEL_PENDING")
 GUARD_MARK = "[eip "  # in the name of every fenced step, before the nonce of the task that submitted it
 _STEP_IDS_PER_CALL = 10  # ListSteps takes no more (EMR API reference, ListSteps)
@@ -26,7 +27,31 @@ UNKNOWN_CLUSTER = frozenset({"InvalidRequestException", "ClusterNotFound"})
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class ClusterStatus:
+    """
+    The state of a job flow, as DescribeCluster and ListClusters both show it.
+
+    :param reason: why it is in this state, in EMR's words, with the details of its errors.
+    """
+
+    job_flow_id: str
+    name: str
+    state: str
+    reason: str
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the cluster is in a terminal state: TERMINATED or TERMINATED_WITH_ERRORS."""
+        return self.state in ENDED_STATES
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the cluster has ended or is on its way there."""
+        return self.has_ended or self.state == "TERMINATING"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster(ClusterStatus):
     """
     A job flow, as DescribeCluster shows it.
 
@@ -34,10 +59,6 @@ class Cluster:
     :param subnet_id: where its instances are; ``None`` while EMR has not chosen it.
     """
 
-    job_flow_id: str
-    name: str
-    state: str
-    reason: str
     collection_type: str = "INSTANCE_GROUP"
     termination_protected: bool = False
     log_uri: str | None = None
@@ -47,19 +68,9 @@ class Cluster:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the cluster is in a terminal state: TERMINATED or TERMINATED_WITH_ERRORS."""
-        return self.state in ENDED_STATES
-
-    @property
     def newest_try(self) -> int:
         """The number of the try that speaks for the cluster; 0 for a cluster that is not ours."""
         return int(self.tags.get(TRY_TAG, 0))
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether the cluster has ended or is on its way there."""
-        return self.has_ended or self.state == "TERMINATING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +95,13 @@ def _sentence(*parts: str | None) -> str:
 
 def _cluster(response: Mapping[str, Any]) -> Cluster:
     item = response["Cluster"]
-    status = item["Status"]
-    created_at = status.get("Timeline", {}).get("CreationDateTime")
+    created_at = item["Status"].get("Timeline", {}).get("CreationDateTime")
     date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    change = status.get("StateChangeReason", {})
-    details = "; ".join(detail.get("ErrorMessage", "") for detail in status.get("ErrorDetails", ()))
     return Cluster(
         job_flow_id=item["Id"],
         name=item["Name"],
-        state=status["State"],
-        reason=_sentence(change.get("Code"), change.get("Message"), details),
+        state=item["Status"]["State"],
+        reason=_reason(item["Status"]),
         collection_type=item.get("InstanceCollectionType", "INSTANCE_GROUP"),
         termination_protected=item.get("TerminationProtected", False),
         log_uri=item.get("LogUri"),
@@ -102,6 +110,12 @@ def _cluster(response: Mapping[str, Any]) -> Cluster:
         subnet_id=item.get("Ec2InstanceAttributes", {}).get("Ec2SubnetId") or None,
         tags=tags_of(item.get("Tags")),
     )
+
+
+def _reason(status: Mapping[str, Any]) -> str:
+    change = status.get("StateChangeReason", {})
+    details = "; ".join(detail.get("ErrorMessage", "") for detail in status.get("ErrorDetails", ()))
+    return _sentence(change.get("Code"), change.get("Message"), details)
 
 
 def _step(item: Mapping[str, Any]) -> Step:
@@ -116,10 +130,10 @@ def _step(item: Mapping[str, Any]) -> Step:
     )
 
 
-def read_cluster(job_flow_id: str) -> Reading[Cluster | None]:
+def read_cluster(emr: Any, job_flow_id: str) -> Cluster | None:
     """Read one cluster; ``None`` when EMR does not know it."""
     try:
-        response = yield Call("emr", "describe_cluster", {"ClusterId": job_flow_id})
+        response = emr.describe_cluster(ClusterId=job_flow_id)
     except ClientError as error:
         if error_code(error) in UNKNOWN_CLUSTER:
             return None
@@ -127,7 +141,33 @@ def read_cluster(job_flow_id: str) -> Reading[Cluster | None]:
     return _cluster(response)
 
 
-def read_primary_instance_id(cluster: Cluster) -> Reading[str | None]:
+def read_listed_statuses(
+    emr: Any, job_flow_ids: Collection[str], *, most_pages: int
+) -> tuple[dict[str, ClusterStatus], int]:
+    """
+    Read the states of many clusters from the list of those that have not ended.
+
+    It reads page by page, and stops when all were found. A cluster that has ended or is new may not be in the list.
+
+    :param most_pages: where it stops at the latest.
+    :return: what was found, by id, and how many pages were read.
+    """
+    wanted = set(job_flow_ids)
+    found: dict[str, ClusterStatus] = {}
+    marker: dict[str, str] = {}
+    for page in range(1, most_pages + 1):
+        response = emr.list_clusters(ClusterStates=list(NOT_ENDED_STATES), **marker)
+        for item in response["Clusters"]:
+            if item["Id"] in wanted:
+                status = item["Status"]
+                found[item["Id"]] = ClusterStatus(item["Id"], item["Name"], status["State"], _reason(status))
+        if len(found) == len(wanted) or not response.get("Marker"):
+            return found, page
+        marker = {"Marker": response["Marker"]}
+    return found, most_pages
+
+
+def read_primary_instance_id(emr: Any, cluster: Cluster) -> str | None:
     """Read the EC2 id of the cluster's one primary instance; ``None`` while EMR does not show it yet."""
     which: dict[str, Any] = (
         {"InstanceFleetType": "MASTER"}
@@ -135,7 +175,7 @@ def read_primary_instance_id(cluster: Cluster) -> Reading[str | None]:
         else {"InstanceGroupTypes": ["MASTER"]}
     )
     try:
-        response = yield Call("emr", "list_instances", {"ClusterId": cluster.job_flow_id, **which})
+        response = emr.list_instances(ClusterId=cluster.job_flow_id, **which)
     except ClientError as error:
         if error_code(error) in UNKNOWN_CLUSTER:
             return None
@@ -150,22 +190,22 @@ def read_primary_instance_id(cluster: Cluster) -> Reading[str | None]:
     )
 
 
-def read_steps(job_flow_id: str, *, step_ids: Sequence[str]) -> Reading[list[Step]]:
+def read_steps(emr: Any, job_flow_id: str, *, step_ids: Sequence[str]) -> list[Step]:
     """Read the named steps, in the order of their ids given."""
     found: dict[str, Step] = {}
     for start in range(0, len(step_ids), _STEP_IDS_PER_CALL):
         chunk = list(step_ids[start : start + _STEP_IDS_PER_CALL])
-        response = yield Call("emr", "list_steps", {"ClusterId": job_flow_id, "StepIds": chunk})
+        response = emr.list_steps(ClusterId=job_flow_id, StepIds=chunk)
         found.update({item["Id"]: _step(item) for item in response["Steps"]})
     return [found[step_id] for step_id in step_ids if step_id in found]
 
 
-def read_active_steps(job_flow_id: str) -> Reading[list[Step]]:
+def read_active_steps(emr: Any, job_flow_id: str) -> list[Step]:
     """Read the steps that run or still may, newest first; none when EMR does not know the cluster."""
-    return read_all_steps(job_flow_id, states=ACTIVE_STEP_STATES)
+    return read_all_steps(emr, job_flow_id, states=ACTIVE_STEP_STATES)
 
 
-def read_all_steps(job_flow_id: str, *, states: Sequence[str] = ()) -> Reading[list[Step]]:
+def read_all_steps(emr: Any, job_flow_id: str, *, states: Sequence[str] = ()) -> list[Step]:
     """
     Read the steps of a cluster, newest first; none when EMR does not know it.
 
@@ -177,7 +217,7 @@ def read_all_steps(job_flow_id: str, *, states: Sequence[str] = ()) -> Reading[l
     while True:
         params = {"ClusterId": job_flow_id, **narrowed, **marker}
         try:
-            response = yield Call("emr", "list_steps", params)
+            response = emr.list_steps(**params)
         except ClientError as error:
             if error_code(error) in UNKNOWN_CLUSTER:
                 return []
@@ -189,8 +229,8 @@ def read_all_steps(job_flow_id: str, *, states: Sequence[str] = ()) -> Reading[l
 
 
 def read_tagged_clusters(
-    *, tags: Mapping[str, str], created_after: float = 0.0, ending: bool = False
-) -> Reading[list[Cluster]]:
+    emr: Any, *, tags: Mapping[str, str], created_after: float = 0.0, ending: bool = False
+) -> list[Cluster]:
     """
     Find live clusters by their tags.
 
@@ -200,32 +240,32 @@ def read_tagged_clusters(
     :param created_after: seconds since the epoch; older clusters are not looked at.
     :param ending: also those that are on their way to a terminal state.
     """
-    states = [*LIVE_STATES, "TERMINATING"] if ending else list(LIVE_STATES)
+    states = NOT_ENDED_STATES if ending else LIVE_STATES
     found: list[Cluster] = []
-    for item in (yield from _list_clusters(states, created_after=created_after)):
-        cluster = yield from read_cluster(item["Id"])
+    for item in _list_clusters(emr, states, created_after=created_after):
+        cluster = read_cluster(emr, item["Id"])
         wanted = cluster and not (cluster.has_ended if ending else cluster.is_ending)
         if cluster and wanted and tags.items() <= cluster.tags.items():
             found.append(cluster)
     return found
 
 
-def read_clusters_of_any_owner() -> Reading[list[Cluster]]:
+def read_clusters_of_any_owner(emr: Any) -> list[Cluster]:
     """Find the live clusters that were launched for an address, whoever launched them and for whichever address."""
     found: list[Cluster] = []
-    for item in (yield from _list_clusters(list(LIVE_STATES))):
-        cluster = yield from read_cluster(item["Id"])
+    for item in _list_clusters(emr, list(LIVE_STATES)):
+        cluster = read_cluster(emr, item["Id"])
         if cluster and not cluster.is_ending and ALLOCATION_TAG in cluster.tags and OWNER_DIGEST_TAG in cluster.tags:
             found.append(cluster)
     return found
 
 
-def _list_clusters(states: Sequence[str], *, created_after: float = 0.0) -> Reading[list[dict[str, Any]]]:
+def _list_clusters(emr: Any, states: Sequence[str], *, created_after: float = 0.0) -> list[dict[str, Any]]:
     since = {"CreatedAfter": datetime.fromtimestamp(created_after, timezone.utc)} if created_after > 0 else {}
     items: list[dict[str, Any]] = []
     marker: dict[str, str] = {}
     while True:
-        response = yield Call("emr", "list_clusters", {"ClusterStates": list(states), **since, **marker})
+        response = emr.list_clusters(ClusterStates=list(states), **since, **marker)
         items.extend(response["Clusters"])
         if not response.get("Marker"):
             return items

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.readings.addresses import read_address, read_holder
 from airflow_eip_provider.readings.clusters import read_primary_instance_id
@@ -13,7 +13,6 @@ from airflow_eip_provider.readings.tags import BINDING_TAG, ROLE_TAG
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.readings.addresses import Address, Holder, Instance
     from airflow_eip_provider.readings.clusters import Cluster
 
@@ -58,7 +57,7 @@ def is_bound_by_gateway(holder: Holder, *, job_flow_id: str, tags: Mapping[str, 
     return gateway is not None and (holder.job_flow_id == job_flow_id or tags.get(BINDING_TAG) == gateway.gateway_id)
 
 
-def read_unbound(address: Address, holder: Holder, cluster: Cluster) -> Reading[str | None]:
+def read_unbound(emr: Any, address: Address, holder: Holder, cluster: Cluster) -> str | None:
     """
     Read why an address that is not free is not bound to a cluster; ``None`` when it is.
 
@@ -73,7 +72,7 @@ def read_unbound(address: Address, holder: Holder, cluster: Cluster) -> Reading[
     if holder.job_flow_id != cluster.job_flow_id or holder.instance is None:
         return place
     instance = holder.instance
-    if not (yield from _read_is_primary(instance, cluster)):
+    if not _read_is_primary(emr, instance, cluster):
         return f"{place}, which is not the primary node"
     if address.network_interface_id != instance.network_interface_id:
         primary = instance.network_interface_id or "not visible yet"
@@ -86,22 +85,22 @@ def read_unbound(address: Address, holder: Holder, cluster: Cluster) -> Reading[
     return None
 
 
-def _read_is_primary(instance: Instance, cluster: Cluster) -> Reading[bool]:
+def _read_is_primary(emr: Any, instance: Instance, cluster: Cluster) -> bool:
     role = instance.tags.get(ROLE_TAG)
     if role is not None:
         return role == "MASTER"
-    return (yield from read_primary_instance_id(cluster)) == instance.instance_id
+    return read_primary_instance_id(emr, cluster) == instance.instance_id
 
 
-def read_egress(allocation_id: str, cluster: Cluster) -> Reading[Egress | NotBound]:
+def read_egress(ec2: Any, emr: Any, allocation_id: str, cluster: Cluster) -> Egress | NotBound:
     """Read whether a cluster leaves from the address, and if not, where the address is."""
-    address = yield from read_address(allocation_id)
+    address = read_address(ec2, allocation_id)
     if address is None:
         return NotBound("released", exists=False)
     if address.is_free or address.association_id is None:
         return NotBound("not associated")
-    holder = yield from read_holder(address)
-    unbound = yield from read_unbound(address, holder, cluster)
+    holder = read_holder(ec2, address)
+    unbound = read_unbound(emr, address, holder, cluster)
     if unbound is not None:
         return NotBound(unbound, address.association_id)
     if holder.gateway is None:
@@ -110,15 +109,15 @@ def read_egress(allocation_id: str, cluster: Cluster) -> Reading[Egress | NotBou
     if cluster.subnet_id is None:
         return NotBound(f"{place}, but EMR does not show the cluster's subnet yet", address.association_id)
     egress = Egress(address.association_id, holder.gateway.gateway_id, cluster.subnet_id)
-    astray = yield from read_astray(egress)
+    astray = read_astray(ec2, egress)
     return NotBound(f"{place}, but {astray}", address.association_id) if astray else egress
 
 
-def read_astray(egress: Egress) -> Reading[str | None]:
+def read_astray(ec2: Any, egress: Egress) -> str | None:
     """Read whether the route to a NAT gateway leads elsewhere now; ``None`` when all is well, else where to."""
     if egress.gateway_id is None or egress.subnet_id is None:
         return None
-    table = yield from read_table_of_subnet(egress.subnet_id)
+    table = read_table_of_subnet(ec2, egress.subnet_id)
     target = table.default_route if table else NO_ROUTE
     if target == egress.gateway_id:
         return None

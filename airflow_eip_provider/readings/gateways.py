@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import Call, Reading, error_code
+from airflow_eip_provider.calls import error_code
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.readings.routes import NO_ROUTE
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG, JOB_FLOW_TAG, ROUTE_TAG, tags_of
@@ -74,22 +74,22 @@ def gateway_of(item: Mapping[str, Any]) -> Gateway:
     )
 
 
-def _describe(filters: Mapping[str, list[str]]) -> Reading[list[Gateway]]:
+def _describe(ec2: Any, filters: Mapping[str, list[str]]) -> list[Gateway]:
     wanted = [{"Name": name, "Values": values} for name, values in filters.items()]
     found: list[Gateway] = []
     token: dict[str, str] = {}
     while True:
-        response = yield Call("ec2", "describe_nat_gateways", {"Filter": wanted, **token})
+        response = ec2.describe_nat_gateways(Filter=wanted, **token)
         found.extend(gateway_of(item) for item in response["NatGateways"])
         if not response.get("NextToken"):
             return found
         token = {"NextToken": response["NextToken"]}
 
 
-def read_gateway(gateway_id: str) -> Reading[Gateway | None]:
+def read_gateway(ec2: Any, gateway_id: str) -> Gateway | None:
     """Read one NAT gateway; ``None`` when EC2 does not know it (yet, or an hour after its end)."""
     try:
-        response = yield Call("ec2", "describe_nat_gateways", {"NatGatewayIds": [gateway_id]})
+        response = ec2.describe_nat_gateways(NatGatewayIds=[gateway_id])
     except ClientError as error:
         if error_code(error) in NO_SUCH_GATEWAY or error_code(error).endswith(".Malformed"):
             return None
@@ -97,7 +97,7 @@ def read_gateway(gateway_id: str) -> Reading[Gateway | None]:
     return next((gateway_of(item) for item in response["NatGateways"]), None)
 
 
-def read_origin(table: RouteTable, *, allocation_id: str) -> Reading[str]:
+def read_origin(ec2: Any, table: RouteTable, *, allocation_id: str) -> str:
     """
     Read what a default route leads to when no tenancy has led it elsewhere: an id, or :data:`NO_ROUTE`.
 
@@ -106,7 +106,7 @@ def read_origin(table: RouteTable, *, allocation_id: str) -> Reading[str]:
     :raises InvalidInputError: when it leads to a tenancy of another address.
     """
     target = table.default_route
-    gateway = (yield from read_gateway(target)) if is_gateway(target) else None
+    gateway = read_gateway(ec2, target) if is_gateway(target) else None
     if gateway is None or gateway.job_flow_id is None:
         return target
     if allocation_id not in gateway.associations and not gateway.is_ending:
@@ -119,20 +119,20 @@ def read_origin(table: RouteTable, *, allocation_id: str) -> Reading[str]:
     return gateway.routes_before.get(table.table_id, NO_ROUTE)
 
 
-def read_carrying_gateway(allocation_id: str) -> Reading[Gateway | None]:
+def read_carrying_gateway(ec2: Any, allocation_id: str) -> Gateway | None:
     """Read the NAT gateway that an address is on, whoever made it."""
-    found = yield from _describe({"state": ["pending", "available", "deleting"]})
+    found = _describe(ec2, {"state": ["pending", "available", "deleting"]})
     return next((gateway for gateway in found if allocation_id in gateway.associations), None)
 
 
-def read_tenancy_gateways(job_flow_id: str, *, allocation_id: str) -> Reading[list[Gateway]]:
+def read_tenancy_gateways(ec2: Any, job_flow_id: str, *, allocation_id: str) -> list[Gateway]:
     """Read the NAT gateways that were made for a cluster, in any state; EC2 shows deleted ones for about an hour."""
     tags = {JOB_FLOW_TAG: job_flow_id, ALLOCATION_TAG: allocation_id}
-    found = yield from _describe({f"tag:{key}": [value] for key, value in tags.items()})
+    found = _describe(ec2, {f"tag:{key}": [value] for key, value in tags.items()})
     return [gateway for gateway in found if tags.items() <= gateway.tags.items()]
 
 
-def read_all_tenancy_gateways() -> Reading[list[Gateway]]:
+def read_all_tenancy_gateways(ec2: Any) -> list[Gateway]:
     """Read the NAT gateways that were made for tenancies and are not ending, whatever the address."""
-    found = yield from _describe({"tag-key": [JOB_FLOW_TAG], "state": ["pending", "available", "failed"]})
+    found = _describe(ec2, {"tag-key": [JOB_FLOW_TAG], "state": ["pending", "available", "failed"]})
     return [gateway for gateway in found if gateway.job_flow_id is not None and not gateway.is_ending]

@@ -1,19 +1,10 @@
-"""The lock's look at the world: its read requests as readings of AWS."""
+"""What is seen of a lease in AWS: the read-only half of the lease protocol's world."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.lock.requests import (
-    Carrier,
-    FindCarriers,
-    Mark,
-    Place,
-    ReadCarrier,
-    ReadPlace,
-    ReadRecord,
-    ReadSteps,
-)
+from airflow_eip_provider.lock.world import Carrier, Mark, Place
 from airflow_eip_provider.readings.addresses import read_address, read_holder, read_instance
 from airflow_eip_provider.readings.clusters import GUARD_MARK, read_active_steps, read_cluster, read_tagged_clusters
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG, CLUSTER_TAG, OWNER_DIGEST_TAG, TOKEN_TAG
@@ -21,13 +12,9 @@ from airflow_eip_provider.readings.tags import ALLOCATION_TAG, CLUSTER_TAG, OWNE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_eip_provider.calls import Reading
-    from airflow_eip_provider.lock.requests import Program
-    from airflow_eip_provider.lock.store import LockStore
+    from airflow_eip_provider.lock.store import LockStore, Seen
     from airflow_eip_provider.readings.addresses import Address
     from airflow_eip_provider.readings.clusters import Cluster
-
-T = TypeVar("T")
 
 # The store's clock, which says when a launch was announced, and EMR's, which says when it took place.
 _CLOCKS_DIFFER_SECONDS = 600.0
@@ -44,80 +31,94 @@ def mark_tags(mark: Mark, *, allocation_id: str) -> dict[str, str]:
     return {ALLOCATION_TAG: allocation_id, TOKEN_TAG: str(mark.token), OWNER_DIGEST_TAG: mark.owner}
 
 
-def performed(program: Program[T], *, store: LockStore, allocation_id: str) -> Reading[T]:
-    """Perform a program that only reads, as a reading."""
-    try:
-        request = next(program)
-        while True:
-            request = program.send((yield from reading_of(request, store=store, allocation_id=allocation_id)))
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-
-
-def reading_of(request: Any, *, store: LockStore, allocation_id: str) -> Reading[Any]:
+class LeaseReads:
     """
-    Return the reading that answers one of the lock's read requests.
+    The reads of one lease, with boto3 clients: all that a trigger, or a command that changes nothing, needs.
 
-    :raises TypeError: for a request that changes something.
+    It keeps nothing between two calls, and boto3's clients may be shared by threads, so any thread may use it.
+
+    :param clients: service name → client; EC2's and EMR's.
     """
-    if isinstance(request, ReadRecord):
-        return store.reading(allocation_id)
-    if isinstance(request, ReadPlace):
-        return _place(allocation_id)
-    if isinstance(request, ReadCarrier):
-        return _carrier(request.carrier, allocation_id)
-    if isinstance(request, FindCarriers):
-        return _carriers(request, allocation_id)
-    if isinstance(request, ReadSteps):
-        return _steps(request.carrier, mark=GUARD_MARK if request.guarded else "")
-    raise TypeError(f"{type(request).__name__} is no read")
+
+    def __init__(self, store: LockStore, *, allocation_id: str, clients: Mapping[str, Any]) -> None:
+        self.store = store
+        self.allocation_id = allocation_id
+        self.clients = clients
+
+    def read_record(self) -> Seen:
+        """Return the record as the store has it now."""
+        return self.store.read(self.allocation_id)
+
+    def read_place(self) -> Place:
+        """Return where the address is."""
+        return _place(self.clients, self.allocation_id)
+
+    def read_carrier(self, carrier: str) -> Carrier:
+        """Return the state of a cluster or an instance."""
+        return _carrier(self.clients, carrier, self.allocation_id)
+
+    def find_clusters(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
+        """
+        Return the clusters that carry this mark and have not ended.
+
+        :param since: by the store's clock; no cluster with this mark is older. 0 when that is not known.
+        """
+        return _carriers(self.clients, mark, since, self.allocation_id)
+
+    def active_steps(self, carrier: str, *, guarded: bool) -> tuple[str, ...]:
+        """
+        Return the ids of the steps that run or still may.
+
+        :param guarded: only those that need the address.
+        """
+        return _steps(self.clients, carrier, mark=GUARD_MARK if guarded else "")
 
 
-def _place(allocation_id: str) -> Reading[Place]:
-    address = yield from read_address(allocation_id)
+def _place(clients: Mapping[str, Any], allocation_id: str) -> Place:
+    address = read_address(clients["ec2"], allocation_id)
     if address is None or address.is_free:
         return Place()
     association_id = address.association_id or "unknown"
     if not address.instance_id:
-        return (yield from _place_on_interface(address))
-    instance = yield from read_instance(address.instance_id)
+        return _place_on_interface(clients, address)
+    instance = read_instance(clients["ec2"], address.instance_id)
     cluster = instance.tags.get(CLUSTER_TAG) if instance else None
     carriers = (address.instance_id, cluster) if cluster else (address.instance_id,)
     live = instance is not None and instance.state not in _GONE_INSTANCE
     return Place(association_id, carriers, live, mark_of_tags(instance.tags if instance else {}, allocation_id))
 
 
-def _place_on_interface(address: Address) -> Reading[Place]:
+def _place_on_interface(clients: Mapping[str, Any], address: Address) -> Place:
     """
     Look at an address that is on no instance.
 
     A tenancy's NAT gateway keeps its address until it is deleted, so its own id names the association. One that is no
     tenancy's has the address for good: whose turn it is to use it is then all that the lock decides.
     """
-    holder = yield from read_holder(address)
+    holder = read_holder(clients["ec2"], address)
     gateway, job_flow_id = holder.gateway, holder.job_flow_id
     if gateway is None:
         return Place(address.association_id or "unknown", (str(address.network_interface_id),), live=True)
     if job_flow_id is None:
         return Place()
-    cluster = yield from read_cluster(job_flow_id)
+    cluster = read_cluster(clients["emr"], job_flow_id)
     left = gateway.is_ending or (cluster is not None and cluster.has_ended)
     mark = mark_of_tags(gateway.tags, address.allocation_id)
     return Place(gateway.gateway_id, (job_flow_id,), live=not left, mark=mark, left=left)
 
 
-def _carrier(carrier: str, allocation_id: str) -> Reading[Carrier]:
+def _carrier(clients: Mapping[str, Any], carrier: str, allocation_id: str) -> Carrier:
     if is_cluster(carrier):
-        cluster = yield from read_cluster(carrier)
+        cluster = read_cluster(clients["emr"], carrier)
         return _as_carrier(cluster, allocation_id) if cluster else Carrier(carrier, "ended")
-    instance = yield from read_instance(carrier)
+    instance = read_instance(clients["ec2"], carrier)
     return Carrier(carrier, _GONE_INSTANCE.get(instance.state, "live") if instance else "ended")
 
 
-def _carriers(request: FindCarriers, allocation_id: str) -> Reading[tuple[Carrier, ...]]:
-    tags = mark_tags(request.mark, allocation_id=allocation_id)
-    after = max(0.0, request.since - _CLOCKS_DIFFER_SECONDS)
-    found = yield from read_tagged_clusters(tags=tags, created_after=after, ending=True)
+def _carriers(clients: Mapping[str, Any], mark: Mark, since: float, allocation_id: str) -> tuple[Carrier, ...]:
+    tags = mark_tags(mark, allocation_id=allocation_id)
+    after = max(0.0, since - _CLOCKS_DIFFER_SECONDS)
+    found = read_tagged_clusters(clients["emr"], tags=tags, created_after=after, ending=True)
     return tuple(_as_carrier(cluster, allocation_id) for cluster in found)
 
 
@@ -132,8 +133,8 @@ def mark_of_tags(tags: Mapping[str, str], allocation_id: str) -> Mark | None:
     return Mark(int(token), tags.get(OWNER_DIGEST_TAG, "")) if token.isdigit() else None
 
 
-def _steps(carrier: str, *, mark: str) -> Reading[tuple[str, ...]]:
+def _steps(clients: Mapping[str, Any], carrier: str, *, mark: str) -> tuple[str, ...]:
     if not is_cluster(carrier):
         return ()
-    steps = yield from read_active_steps(carrier)
+    steps = read_active_steps(clients["emr"], carrier)
     return tuple(step.step_id for step in steps if mark in step.name)

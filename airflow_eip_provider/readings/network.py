@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import Call, Reading, error_code
+from airflow_eip_provider.calls import error_code
 from airflow_eip_provider.readings.routes import RouteTable, read_table_of_subnet
 
 if TYPE_CHECKING:
@@ -84,24 +84,24 @@ class BlockPublicAccess:
     exceptions: Sequence[Ports]
 
 
-def read_subnet(subnet_id: str) -> Reading[Subnet | None]:
+def read_subnet(ec2: Any, subnet_id: str) -> Subnet | None:
     """Read a subnet and its route table; ``None`` when there is no such subnet."""
     try:
-        response = yield Call("ec2", "describe_subnets", {"SubnetIds": [subnet_id]})
+        response = ec2.describe_subnets(SubnetIds=[subnet_id])
     except ClientError as error:
         if error_code(error) in _NO_SUBNET:
             return None
         raise
     for item in response["Subnets"]:
-        table = yield from read_table_of_subnet(subnet_id, vpc_id=item["VpcId"])
+        table = read_table_of_subnet(ec2, subnet_id, vpc_id=item["VpcId"])
         return Subnet(subnet_id, item["VpcId"], assigns_public_ip=bool(item.get("MapPublicIpOnLaunch")), table=table)
     return None
 
 
-def read_security_group(group_id: str) -> Reading[SecurityGroup | None]:
+def read_security_group(ec2: Any, group_id: str) -> SecurityGroup | None:
     """Read a security group; ``None`` when there is no such group."""
     try:
-        response = yield Call("ec2", "describe_security_groups", {"GroupIds": [group_id]})
+        response = ec2.describe_security_groups(GroupIds=[group_id])
     except ClientError as error:
         if error_code(error) in _NO_GROUP:
             return None
@@ -109,10 +109,10 @@ def read_security_group(group_id: str) -> Reading[SecurityGroup | None]:
     return next((_group(item) for item in response["SecurityGroups"]), None)
 
 
-def read_named_security_group(name: str, *, vpc_id: str) -> Reading[SecurityGroup | None]:
+def read_named_security_group(ec2: Any, name: str, *, vpc_id: str) -> SecurityGroup | None:
     """Read the security group of a name in a VPC; ``None`` when there is none."""
     filters = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc_id]}]
-    response = yield Call("ec2", "describe_security_groups", {"Filters": filters})
+    response = ec2.describe_security_groups(Filters=filters)
     return next((_group(item) for item in response["SecurityGroups"]), None)
 
 
@@ -132,9 +132,9 @@ def _open_to_all(rules: Iterable[Mapping[str, Any]]) -> Iterable[Ports]:
             yield Ports(0, _HIGHEST_PORT)
 
 
-def read_block_public_access() -> Reading[BlockPublicAccess]:
+def read_block_public_access(emr: Any) -> BlockPublicAccess:
     """Read EMR's block public access of this account and region."""
-    response = yield Call("emr", "get_block_public_access_configuration")
+    response = emr.get_block_public_access_configuration()
     given = response["BlockPublicAccessConfiguration"]
     ranges = given.get("PermittedPublicSecurityGroupRuleRanges", ())
     exceptions = [Ports(r["MinRange"], r.get("MaxRange", r["MinRange"])) for r in ranges]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import Call, Reading, error_code
+from airflow_eip_provider.calls import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,10 +86,10 @@ def _is_live_endpoint(route: Mapping[str, Any]) -> bool:
     return str(route.get("GatewayId", "")).startswith("vpce-") and route.get("State") != "blackhole"
 
 
-def read_table(table_id: str) -> Reading[RouteTable | None]:
+def read_table(ec2: Any, table_id: str) -> RouteTable | None:
     """Read one route table; ``None`` when there is no such."""
     try:
-        response = yield Call("ec2", "describe_route_tables", {"RouteTableIds": [table_id]})
+        response = ec2.describe_route_tables(RouteTableIds=[table_id])
     except ClientError as error:
         if error_code(error) in {NO_SUCH_TABLE, "InvalidRouteTableId.Malformed"}:
             return None
@@ -97,7 +97,7 @@ def read_table(table_id: str) -> Reading[RouteTable | None]:
     return next((_table(item) for item in response["RouteTables"]), None)
 
 
-def read_table_of_subnet(subnet_id: str, *, vpc_id: str | None = None) -> Reading[RouteTable | None]:
+def read_table_of_subnet(ec2: Any, subnet_id: str, *, vpc_id: str | None = None) -> RouteTable | None:
     """
     Read the route table that decides for a subnet; ``None`` when there is no such subnet.
 
@@ -106,11 +106,11 @@ def read_table_of_subnet(subnet_id: str, *, vpc_id: str | None = None) -> Readin
     :param vpc_id: the subnet's, if it is known.
     """
     own = [{"Name": "association.subnet-id", "Values": [subnet_id]}]
-    response = yield Call("ec2", "describe_route_tables", {"Filters": own})
+    response = ec2.describe_route_tables(Filters=own)
     if not response["RouteTables"]:
         if vpc_id is None:
-            found = yield Call("ec2", "describe_subnets", {"SubnetIds": [subnet_id]})
+            found = ec2.describe_subnets(SubnetIds=[subnet_id])
             vpc_id = str(found["Subnets"][0]["VpcId"])
         main = [{"Name": "association.main", "Values": ["true"]}, {"Name": "vpc-id", "Values": [vpc_id]}]
-        response = yield Call("ec2", "describe_route_tables", {"Filters": main})
+        response = ec2.describe_route_tables(Filters=main)
     return next((_table(item) for item in response["RouteTables"]), None)

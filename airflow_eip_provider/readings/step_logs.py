@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlparse
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow_eip_provider.calls import Call, Reading, error_code, is_transient
+from airflow_eip_provider.calls import error_code, is_transient
 
 STREAMS = ("stdout", "stderr")  # the cause of a failed PySpark step is as often in one as in the other
 CONTROLLER = "controller"  # EMR's own account of the step, which says why a step failed that never ran
@@ -37,7 +38,7 @@ class StepLogs:
         return f"{self.prefix}{stream}.gz"
 
 
-def read_logs_written(logs: StepLogs) -> Reading[bool]:
+def read_logs_written(s3: Any, logs: StepLogs) -> bool:
     """
     Tell whether EMR has written both streams; a bucket that may not be read counts as written.
 
@@ -45,7 +46,7 @@ def read_logs_written(logs: StepLogs) -> Reading[bool]:
     """
     for stream in STREAMS:
         try:
-            yield Call("s3", "head_object", {"Bucket": logs.bucket, "Key": logs.key(stream)})
+            s3.head_object(Bucket=logs.bucket, Key=logs.key(stream))
         except (ClientError, BotoCoreError) as error:
             missing = isinstance(error, ClientError) and error_code(error) in {"404", "NoSuchKey", "NotFound"}
             return not missing and not is_transient(error)

@@ -11,7 +11,6 @@ from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.hooks.tenancy import Tenancy
-from airflow_eip_provider.stores.uri import parse_uri
 
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 
@@ -47,13 +46,11 @@ class Hooks:
         here = {"region_name": region_name} if region_name else {}
         return self.store_class(client_type=service, **{**self._shared, **here}).conn
 
-    def clients(self, lock_store: str | None) -> dict[str, Any]:
-        """Return what readings are performed with; those of the lock among them when there is a store."""
-        clients: dict[str, Any] = {"ec2": self.eip.conn, "emr": self.emr.conn}
-        if lock_store:
-            where = parse_uri(lock_store)
-            clients[where.kind] = self.store_client(where.kind, where.region)
-        return clients
+    def client_for(self, service: str, region_name: str | None) -> Any:
+        """Return the boto3 client of a service; of a lock store's, in any region."""
+        if service in {"ec2", "emr"} and region_name is None:
+            return (self.eip if service == "ec2" else self.emr).conn
+        return self.store_client(service, region_name)
 
     def tenancy(self, lock_store: str, allocation_id: str) -> Tenancy:
         """Return the lock of an address, for a process that is no task."""

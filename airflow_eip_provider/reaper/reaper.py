@@ -126,7 +126,7 @@ class Reaper:
 
     def survey(self) -> Survey:
         """Look at every live cluster of ours, and judge it; nothing is changed."""
-        clusters = self._emr.read(read_clusters_of_any_owner())
+        clusters = read_clusters_of_any_owner(self._emr.conn)
         look = _Look(self._owners, self._record)
         found = [self._judge(cluster, look) for cluster in clusters]
         live = {cluster.job_flow_id for cluster in clusters}
@@ -202,7 +202,7 @@ class Reaper:
         return self._hooks.tenancy(str(self._lock_store), allocation_id)
 
     def _steps(self, cluster: Cluster) -> list[str]:
-        return [f"step {step.step_id}" for step in self._emr.read(read_active_steps(cluster.job_flow_id))]
+        return [f"step {step.step_id}" for step in read_active_steps(self._emr.conn, cluster.job_flow_id)]
 
     def _end(self, cluster: Cluster, allocation_id: str) -> None:
         self._emr.end(cluster.job_flow_id)
@@ -212,11 +212,11 @@ class Reaper:
     def _end_with_lease(self, cluster: Cluster, allocation_id: str, record: Record) -> None:
         tenancy, part = self._tenancy(allocation_id), _part(record, cluster)
         if part is not None:
-            tenancy.perform(undo(part.speaker, launched=cluster.job_flow_id, token=part.token))
+            undo(tenancy.world(), part.speaker, launched=cluster.job_flow_id, token=part.token)
             return
         self._emr.end(cluster.job_flow_id)
         if not self._steps(cluster):
-            tenancy.perform(release(cluster.job_flow_id, why="reaped"))
+            release(tenancy.world(), cluster.job_flow_id, why="reaped")
 
     def _outcome(self, cluster: Cluster, allocation_id: str) -> Outcome:
         job_flow_id = cluster.job_flow_id
@@ -232,7 +232,7 @@ class Reaper:
 
     def _left_gateways(self, live: Collection[str]) -> list[LeftGateway]:
         left = []
-        for gateway in self._eip.read(read_all_tenancy_gateways()):
+        for gateway in read_all_tenancy_gateways(self._eip.conn):
             job_flow_id = str(gateway.job_flow_id)
             cluster = None if job_flow_id in live else self._emr.get_cluster(job_flow_id)
             if cluster is not None and cluster.has_ended:
@@ -241,10 +241,10 @@ class Reaper:
 
     def _findings(self, live: Collection[str]) -> list[Finding]:
         """Look for addresses on instances whose cluster has ended."""
-        addresses = [address for address in self._eip.read(read_all_addresses()) if address.instance_id]
+        addresses = [address for address in read_all_addresses(self._eip.conn) if address.instance_id]
         if not addresses:
             return []
-        instances = {i.instance_id: i for i in self._eip.read(read_tagged_instances(ALLOCATION_TAG))}
+        instances = {i.instance_id: i for i in read_tagged_instances(self._eip.conn, ALLOCATION_TAG)}
         findings = []
         for address in addresses:
             instance = instances.get(str(address.instance_id))

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, AirflowFailException
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import PermanentError
 from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, checked_public_ip, checked_servers
 from airflow_eip_provider.sensors.watching import WatchingSensor
-from airflow_eip_provider.triggers.azure import AzureSqlFirewallRuleTrigger, read_admission
+from airflow_eip_provider.triggers.azure import AzureSqlFirewallRuleTrigger, judge_admission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +65,7 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
         try:
             servers, public_ip = self._checked()
             with AzureSqlFirewallHook(self.azure_conn_id) as azure:
-                return perform(read_admission(servers, public_ip), {"azure": azure})
+                return judge_admission(azure, servers, public_ip)
         except PermanentError as error:
             raise AirflowFailException(str(error)) from error
 

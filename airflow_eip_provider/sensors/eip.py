@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, AirflowFailException, AirflowSkipException
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import (
     AddressLostError,
     AddressNotFoundError,
@@ -22,7 +21,8 @@ from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.readings.lag import SECOND_LOOK_SECONDS
 from airflow_eip_provider.rendered import rendered
 from airflow_eip_provider.sensors.watching import WatchingSensor
-from airflow_eip_provider.triggers.eip import EipAssociationTrigger, read_association
+from airflow_eip_provider.triggers.eip import EipAssociationTrigger, judge_association
+from airflow_eip_provider.triggers.observed import Observed
 from airflow_eip_provider.triggers.second_look import SecondLook
 
 if TYPE_CHECKING:
@@ -103,21 +103,24 @@ class EipAssociationSensor(WatchingSensor):
     def look(self) -> Verdict:
         """Look where the address is; in a worker that waits, as often as a failure needs to be confirmed."""
         self._check_parameters()
-        emr = EmrClusterHook(emr_conn_id=None, **self._hook_parameters)
         second_look = SecondLook(time.time())
         while True:
-            reading = read_association(
+            found = judge_association(
+                Observed(self._client_for),
                 self.allocation_id,
                 job_flow_id=self.job_flow_id,
                 instance_id=self.instance_id,
                 expect=self.expect,
                 was_bound=self.was_bound,
             )
-            found = second_look.judge(perform(reading, {"ec2": self.hook.conn, "emr": emr.conn}), now=time.time())
+            found = second_look.judge(found, now=time.time())
             if self.deferrable or not second_look.is_due:
                 return found
             self.log.info("%s", found.message)
             time.sleep(SECOND_LOOK_SECONDS)
+
+    def _client_for(self, service: str, _region_name: str | None) -> Any:
+        return self.hook.conn if service == "ec2" else EmrClusterHook(emr_conn_id=None, **self._hook_parameters).conn
 
     def trigger(self, *, waiter_delay: float, deadline: float) -> EipAssociationTrigger:
         """Return the wait in the triggerer."""

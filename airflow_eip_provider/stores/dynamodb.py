@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError, WaiterError
 
-from airflow_eip_provider.calls import Call, error_code
+from airflow_eip_provider.calls import error_code
 from airflow_eip_provider.exceptions import CorruptRecordError, LockStoreError, LockStoreUnavailableError
 from airflow_eip_provider.lock.model import Record
 from airflow_eip_provider.lock.store import Conflict, LockStore, Seen
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
-    from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.lock.store import Outcome
 
 KEY = "address"  # the table's only key attribute, a string
@@ -54,7 +53,7 @@ class DynamoDbStore(LockStore):
     - check: dynamodb:DescribeTable
     - check with ``create``, when the table is missing: dynamodb:CreateTable
 
-    :param client: boto3's; ``None`` for a store whose readings somebody else performs.
+    :param client: boto3's.
     :param create: let :meth:`check` create the table when it is missing.
     """
 
@@ -85,14 +84,10 @@ class DynamoDbStore(LockStore):
         """Whether :meth:`check` would create the table (dynamodb:DescribeTable)."""
         return self._create and self._describe() is None
 
-    def reading(self, key: str) -> Reading[Seen]:
-        """Return the reading of a record, to be performed by a worker or by the triggerer."""
+    def read(self, key: str) -> Seen:
+        """Return a record; a key that was never written has an empty one."""
         with self._explained("dynamodb:GetItem"):
-            answer = yield Call(
-                "dynamodb",
-                "get_item",
-                {"TableName": self._table, "Key": {KEY: {"S": key}}, "ConsistentRead": True},
-            )
+            answer = self._client.get_item(TableName=self._table, Key={KEY: {"S": key}}, ConsistentRead=True)
         now = server_time(answer, uri=self.uri)
         return self._see(key, answer["Item"], now) if answer.get("Item") else Seen(Record(), None, now)
 

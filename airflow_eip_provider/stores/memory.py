@@ -12,7 +12,6 @@ from airflow_eip_provider.stores.records import from_text, to_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.lock.store import Outcome
 
 
@@ -33,9 +32,8 @@ class MemoryStore(LockStore):
     def check(self) -> None:
         """Do nothing: there is nothing that could be wrong."""
 
-    def reading(self, key: str) -> Reading[Seen]:
-        """Return the reading of a record; it makes no call."""
-        yield from ()
+    def read(self, key: str) -> Seen:
+        """Return a record; a key that was never written has an empty one."""
         with self._lock:
             return self._see(key)
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import Call, error_code
+from airflow_eip_provider.calls import error_code
 from airflow_eip_provider.exceptions import LockStoreError
 from airflow_eip_provider.lock.model import Record
 from airflow_eip_provider.lock.store import Conflict, LockStore, Seen
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
-    from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.lock.store import Outcome
 
 # The object is not the expected one any more; it is gone (If-Match of what was deleted); others write it right now,
@@ -43,7 +42,7 @@ class S3Store(LockStore):
     - check: s3:ListBucket on the bucket, without a condition on s3:prefix (S3 API Reference, HeadBucket)
 
     :param prefix: what the keys begin with, without slashes at its ends; may be empty.
-    :param client: boto3's; ``None`` for a store whose readings somebody else performs.
+    :param client: boto3's.
     """
 
     def __init__(self, bucket: str, prefix: str, client: Any) -> None:
@@ -69,17 +68,18 @@ class S3Store(LockStore):
                 raise
         self._check_region(answer)
 
-    def reading(self, key: str) -> Reading[Seen]:
-        """Return the reading of a record, to be performed by a worker or by the triggerer."""
+    def read(self, key: str) -> Seen:
+        """Return a record; a key that was never written has an empty one."""
         try:
             with self._explained("s3:GetObject and s3:ListBucket"):
-                answer = yield Call("s3", "get_object", {"Bucket": self._bucket, "Key": self._name(key)})
+                answer = self._client.get_object(Bucket=self._bucket, Key=self._name(key))
+                body = answer["Body"].read()
         except ClientError as error:
             if error_code(error) != "NoSuchKey":
                 raise
             return Seen(Record(), None, server_time(error.response, uri=self.uri))
         where = f"s3://{self._bucket}/{self._name(key)}"
-        record = from_text(answer["Body"], where=where, beside=("nonce",))
+        record = from_text(body, where=where, beside=("nonce",))
         return Seen(record, answer["ETag"], server_time(answer, uri=self.uri))
 
     def write(self, key: str, record: Record, *, expected_version: str | None) -> Outcome:

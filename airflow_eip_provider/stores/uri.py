@@ -109,16 +109,15 @@ def with_grace(uri: str, text: str) -> str:
     return f"{uri}{'&' if '?' in uri else '?'}grace={text}"
 
 
-def open_store(uri: str, client_for: Callable[[Kind, str | None], Any] | None) -> LockStore:
+def open_store(uri: str, client_for: Callable[[Kind, str | None], Any]) -> LockStore:
     """
     Return the store of a URI; no call is made.
 
-    :param client_for: makes the boto3 client of a service in a region (``None``: the connection's own); ``None``
-        instead of it for a store whose readings somebody else performs.
+    :param client_for: makes the boto3 client of a service in a region (``None``: the connection's own).
     :raises InvalidInputError: naming the part of the URI that is wrong, and what is right.
     """
     where = parse_uri(uri)
-    client = client_for(where.kind, where.region) if client_for else None
+    client = client_for(where.kind, where.region)
     store: LockStore
     if where.kind == "dynamodb":
         store = DynamoDbStore(where.name, client, create=where.create)

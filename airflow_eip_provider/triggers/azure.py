@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import sync_to_async
-
-from airflow_eip_provider.calls import Call, Reading
 from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, SqlServer, admitting
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from airflow_eip_provider.hooks.azure import FirewallRule
+    from airflow_eip_provider.triggers.observed import Observed
 
 
-def read_admission(servers: list[SqlServer], public_ip: str) -> Reading[Verdict]:
+def judge_admission(azure: AzureSqlFirewallHook, servers: list[SqlServer], public_ip: str) -> Verdict:
     """Judge whether every server has a rule that admits the address."""
     found: dict[str, list[str]] = {}
     for server in servers:
-        rules = yield Call("azure", "list_rules", {"server": server})
+        rules = azure.list_rules(server)
         found[server.resource_id] = [str(rule) for rule in admitting(rules, public_ip)]
     missing = [SqlServer.parse(resource_id).name for resource_id, rules in found.items() if not rules]
     data = {"public_ip": public_ip, "servers": found}
@@ -31,16 +25,21 @@ def read_admission(servers: list[SqlServer], public_ip: str) -> Reading[Verdict]
     return Verdict("done", f"{public_ip} is registered with {len(found)} Azure SQL servers: {found}", data)
 
 
-class _HookInThread:
-    """The hook as the triggerer can use it: in a thread, and never cancelled inside a connection's fetch."""
+@dataclass(frozen=True, slots=True)
+class AzureConnection:
+    """The Airflow connection to Azure that waits look through."""
 
-    def __init__(self, hook: AzureSqlFirewallHook) -> None:
-        self._hook = hook
+    azure_conn_id: str
 
-    async def list_rules(self, server: SqlServer) -> list[FirewallRule]:
-        """Return the rules of a server."""
-        reading = sync_to_async(self._hook.list_rules, thread_sensitive=False)(server)
-        return await asyncio.shield(asyncio.ensure_future(reading))
+    def content(self) -> object:
+        """Return what the Airflow connection says now."""
+        return AzureSqlFirewallHook.get_connection(self.azure_conn_id).get_uri()
+
+    def client(self, service: str, region_name: str | None) -> AzureSqlFirewallHook:
+        """Return a hook; there is one service, and nothing in it depends on the region."""
+        if (service, region_name) != ("azure", None):
+            raise ValueError(f"no client of {service} in {region_name}")
+        return AzureSqlFirewallHook(self.azure_conn_id)
 
 
 class AzureSqlFirewallRuleTrigger(WatchTrigger):
@@ -52,7 +51,6 @@ class AzureSqlFirewallRuleTrigger(WatchTrigger):
     :param azure_conn_id: the Airflow connection.
     """
 
-    services = ("azure",)
     own_fields = ("servers", "public_ip", "azure_conn_id")
 
     def __init__(self, *, servers: list[str], public_ip: str, azure_conn_id: str, **watch: Any) -> None:
@@ -61,14 +59,12 @@ class AzureSqlFirewallRuleTrigger(WatchTrigger):
         self.public_ip = public_ip
         self.azure_conn_id = azure_conn_id
 
-    def look(self) -> Reading[Verdict]:
-        """Look at the rules of each server."""
-        return read_admission([SqlServer.parse(server) for server in self.servers], self.public_ip)
+    def judge(self, observed: Observed) -> Verdict:
+        """Judge the rules of each server."""
+        servers = [SqlServer.parse(server) for server in self.servers]
+        return judge_admission(observed.client("azure"), servers, self.public_ip)
 
-    async def _connect(self, service: str) -> Any:
-        return self._connected()
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[_HookInThread]:
-        with AzureSqlFirewallHook(self.azure_conn_id) as hook:
-            yield _HookInThread(hook)
+    @property
+    def connection(self) -> AzureConnection:
+        """What this wait looks through."""
+        return AzureConnection(self.azure_conn_id)

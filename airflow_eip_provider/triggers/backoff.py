@@ -32,7 +32,12 @@ class Backoff:
         """Note a look that it did not."""
         self._misses += 1
 
-    def seconds(self) -> float:
-        """Return the next pause."""
-        drawn = self._delay * random.uniform(1, 2 ** min(self._misses, _MOST_DOUBLINGS))  # noqa: S311 - not a secret
-        return min(drawn, self._most)
+    def seconds(self, chance: float | None = None) -> float:
+        """
+        Return the next pause.
+
+        :param chance: from 0 to 1; random unless pauses are to be of the same length.
+        """
+        chance = random.random() if chance is None else chance  # noqa: S311 - not a secret
+        longest = float(2 ** min(self._misses, _MOST_DOUBLINGS))
+        return min(self._delay * (1 + chance * (longest - 1)), self._most)

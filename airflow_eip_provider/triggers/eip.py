@@ -5,9 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_eip_provider.readings.addresses import read_address, read_holder, read_instance
-from airflow_eip_provider.readings.clusters import read_cluster
-from airflow_eip_provider.readings.egress import read_unbound
 from airflow_eip_provider.readings.tags import CLUSTER_TAG
 from airflow_eip_provider.triggers.second_look import SecondLook
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
@@ -15,11 +12,13 @@ from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_eip_provider.calls import Reading
-    from airflow_eip_provider.readings.clusters import Cluster
+    from airflow_eip_provider.readings.addresses import Address, Holder, Instance
+    from airflow_eip_provider.readings.clusters import ClusterStatus
+    from airflow_eip_provider.triggers.observed import Observed, Wants
 
 
-def read_association(
+def judge_association(
+    observed: Observed,
     allocation_id: str,
     *,
     job_flow_id: str | None = None,
@@ -28,7 +27,7 @@ def read_association(
     expect: Literal["associated", "free"],
     or_left: bool = False,
     was_bound: bool = False,
-) -> Reading[Verdict]:
+) -> Verdict:
     """
     Judge where the address is.
 
@@ -42,14 +41,13 @@ def read_association(
     :param or_left: with "free", it is enough that a NAT gateway has it whose cluster has ended.
     :param was_bound: with "associated", the address was bound to the cluster before: it fails when it is elsewhere.
     """
-    cluster = None
-    address = yield from read_address(allocation_id)
+    address = observed.address(allocation_id)
     if address is None:
         return Verdict("failed", f"Elastic IP '{allocation_id}' does not exist any more", {"gone": "address"})
     if job_flow_id:
-        cluster = yield from read_cluster(job_flow_id)
-        if cluster is None or cluster.is_ending:
-            return _cluster_gone(job_flow_id, cluster)
+        status = observed.status(job_flow_id)
+        if status is None or status.is_ending:
+            return _cluster_gone(job_flow_id, status)
     lost: dict[str, Any] = {}
     if address.is_free:
         if was_bound:
@@ -59,10 +57,10 @@ def read_association(
             f"Elastic IP {allocation_id} ({address.public_ip}) is free",
             {**address.facts(job_flow_id=None), **lost},
         )
-    holder = yield from read_holder(address)
+    holder = observed.holder(address)
     place, unbound = f"on {holder.description}", None
-    if cluster is not None and expect == "associated":
-        unbound = yield from read_unbound(address, holder, cluster)
+    if job_flow_id and expect == "associated":
+        unbound = _unbound(observed, address, holder, job_flow_id)
         place = unbound or place
     message = f"Elastic IP {allocation_id} ({address.public_ip}) is {place}"
     facts = {**address.facts(job_flow_id=holder.job_flow_id), "holder": holder.description}
@@ -76,12 +74,19 @@ def read_association(
         holder.job_flow_id == job_flow_id or (like is not None and like.items() <= holder.tags.items())
     )
     if or_left and not same and holder.gateway is not None and holder.job_flow_id is not None:
-        carrying = yield from read_cluster(holder.job_flow_id)
+        carrying = observed.status(holder.job_flow_id)
         same = carrying is not None and carrying.has_ended and not holder.gateway.is_ending
     return Verdict("done" if same else "pending", message, facts)
 
 
-def _cluster_gone(job_flow_id: str, cluster: Cluster | None) -> Verdict:
+def _unbound(observed: Observed, address: Address, holder: Holder, job_flow_id: str) -> str | None:
+    """Return where the address is, if not on this cluster."""
+    elsewhere = holder.gateway is None and holder.job_flow_id != job_flow_id
+    cluster = None if elsewhere else observed.cluster(job_flow_id)
+    return f"on {holder.description}" if cluster is None else observed.unbound(address, holder, cluster)
+
+
+def _cluster_gone(job_flow_id: str, cluster: ClusterStatus | None) -> Verdict:
     state, reason = (cluster.state, cluster.reason) if cluster else ("unknown", "EMR does not know it")
     found = {"gone": "cluster", "job_flow_id": job_flow_id, "state": state, "reason": reason}
     if cluster is None:
@@ -127,9 +132,16 @@ class EipAssociationTrigger(WatchTrigger):
         self.since = since
         self._second_look = SecondLook(since)
 
-    def look(self) -> Reading[Verdict]:
-        """Look where the address is."""
-        found = yield from read_association(
+    def announce(self, wants: Wants) -> None:
+        """Say that the address and the cluster will be asked for."""
+        wants.addresses.add(self.allocation_id)
+        if self.job_flow_id:
+            wants.clusters.add(self.job_flow_id)
+
+    def judge(self, observed: Observed) -> Verdict:
+        """Judge where the address is."""
+        found = judge_association(
+            observed,
             self.allocation_id,
             job_flow_id=self.job_flow_id,
             instance_id=self.instance_id,
@@ -148,21 +160,27 @@ class InstanceRunningTrigger(WatchTrigger):
     :param instance_id: the instance.
     """
 
-    services = ("ec2",)
     own_fields = ("instance_id",)
 
     def __init__(self, *, instance_id: str, **watch: Any) -> None:
         super().__init__(**watch)
         self.instance_id = instance_id
 
-    def look(self) -> Reading[Verdict]:
-        """Look at the instance."""
-        return read_instance_running(self.instance_id)
+    def announce(self, wants: Wants) -> None:
+        """Say that the instance will be asked for."""
+        wants.instances.add(self.instance_id)
+
+    def judge(self, observed: Observed) -> Verdict:
+        """Judge whether the instance can carry an address."""
+        return judge_instance(self.instance_id, observed.instance(self.instance_id))
 
 
-def read_instance_running(instance_id: str) -> Reading[Verdict]:
-    """Judge whether an instance can carry an address: AssociateAddress refuses a pending one."""
-    instance = yield from read_instance(instance_id)
+def judge_instance(instance_id: str, instance: Instance | None) -> Verdict:
+    """
+    Judge whether an instance can carry an address: AssociateAddress refuses a pending one.
+
+    :param instance: ``None`` while EC2 does not show it.
+    """
     state = instance.state if instance else "not visible yet"
     data = {"instance_id": instance_id, "state": state}
     if instance and instance.state == "running" and instance.network_interface_id:

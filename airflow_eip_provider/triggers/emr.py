@@ -8,29 +8,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_eip_provider.exceptions import LockStoreError, LockStoreUnavailableError
-from airflow_eip_provider.hooks.lock_store import LockStoreHook
-from airflow_eip_provider.readings.addresses import read_address, read_holder
-from airflow_eip_provider.readings.clusters import (
-    ENDED_STATES,
-    READY_STATES,
-    Cluster,
-    read_active_steps,
-    read_cluster,
-    read_primary_instance_id,
-    read_steps,
-)
-from airflow_eip_provider.readings.egress import Egress, read_astray
+from airflow_eip_provider.readings.clusters import ENDED_STATES, READY_STATES
+from airflow_eip_provider.readings.egress import Egress
 from airflow_eip_provider.readings.lag import may_be_hidden
-from airflow_eip_provider.readings.step_logs import StepLogs, read_logs_written
-from airflow_eip_provider.stores.uri import open_store, parse_uri
-from airflow_eip_provider.triggers.eip import read_instance_running
+from airflow_eip_provider.readings.step_logs import StepLogs
+from airflow_eip_provider.triggers.eip import judge_instance
 from airflow_eip_provider.triggers.second_look import SecondLook
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
-    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-
-    from airflow_eip_provider.calls import Reading
+    from airflow_eip_provider.readings.clusters import ClusterStatus
+    from airflow_eip_provider.triggers.observed import Observed, Wants
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +32,7 @@ _TARGET_STATES: dict[str, frozenset[str]] = {
 }
 
 
-def _gone(job_flow_id: str, cluster: Cluster | None) -> Verdict:
+def _gone(job_flow_id: str, cluster: ClusterStatus | None) -> Verdict:
     state, reason = (cluster.state, cluster.reason) if cluster else ("unknown", "EMR does not know it")
     data = {"gone": "cluster", "job_flow_id": job_flow_id, "state": state, "reason": reason}
     return Verdict("failed", f"Cluster '{job_flow_id}' is {state}: {reason}", data)
@@ -54,33 +42,33 @@ def _not_known_yet(job_flow_id: str) -> Verdict:
     return Verdict("pending", f"EMR does not know the new cluster {job_flow_id} yet")
 
 
-def read_primary_running(job_flow_id: str, *, is_new: bool = False) -> Reading[Verdict]:
+def judge_primary_running(observed: Observed, job_flow_id: str, *, is_new: bool = False) -> Verdict:
     """
     Judge whether the primary instance can carry an address; that is long before the cluster is ready.
 
     :param is_new: EMR may not know the cluster yet.
     """
-    cluster = yield from read_cluster(job_flow_id)
+    cluster = observed.status(job_flow_id)
     if cluster is None and is_new:
         return _not_known_yet(job_flow_id)
     if cluster is None or cluster.is_ending:
         return _gone(job_flow_id, cluster)
-    instance_id = yield from read_primary_instance_id(cluster)
-    if instance_id is None:
+    primary = observed.primary(job_flow_id)
+    if primary is None:
         return Verdict("pending", f"Cluster {job_flow_id} is {cluster.state}, its primary instance is not there yet")
-    verdict = yield from read_instance_running(instance_id)
+    verdict = judge_instance(*primary)
     # EMR replaces a primary instance that dies in start-up, or ends the cluster: only the cluster's state decides.
     status: Literal["done", "pending"] = "done" if verdict.status == "done" else "pending"
     return Verdict(status, f"Cluster {job_flow_id} is {cluster.state}. {verdict.message}", verdict.data)
 
 
-def read_cluster_state(job_flow_id: str, *, target: Target, is_new: bool = False) -> Reading[Verdict]:
+def judge_cluster_state(observed: Observed, job_flow_id: str, *, target: Target, is_new: bool = False) -> Verdict:
     """
     Judge whether a cluster is in one of the states that the target names, or can never be.
 
     :param is_new: EMR may not know the cluster yet.
     """
-    cluster = yield from read_cluster(job_flow_id)
+    cluster = observed.status(job_flow_id)
     if cluster is None and is_new:
         return _not_known_yet(job_flow_id)
     if target == "cluster_ended" and cluster is None:
@@ -97,15 +85,15 @@ def read_cluster_state(job_flow_id: str, *, target: Target, is_new: bool = False
     return Verdict("pending", message, data)
 
 
-def read_target(job_flow_id: str, *, target: Target, is_new: bool = False) -> Reading[Verdict]:
+def judge_target(observed: Observed, job_flow_id: str, *, target: Target, is_new: bool = False) -> Verdict:
     """
     Judge whether a cluster is where it is wanted.
 
     :param is_new: EMR may not know the cluster yet.
     """
     if target == "primary_running":
-        return read_primary_running(job_flow_id, is_new=is_new)
-    return read_cluster_state(job_flow_id, target=target, is_new=is_new)
+        return judge_primary_running(observed, job_flow_id, is_new=is_new)
+    return judge_cluster_state(observed, job_flow_id, target=target, is_new=is_new)
 
 
 class EmrClusterTrigger(WatchTrigger):
@@ -125,19 +113,27 @@ class EmrClusterTrigger(WatchTrigger):
         self.target: Target = target
         self.appears_by = appears_by
 
-    def look(self) -> Reading[Verdict]:
-        """Look at the cluster."""
-        return read_target(self.job_flow_id, target=self.target, is_new=time.time() < self.appears_by)
+    def announce(self, wants: Wants) -> None:
+        """Say that the cluster will be asked for, and maybe its primary instance."""
+        wants.clusters.add(self.job_flow_id)
+        if self.target == "primary_running":
+            wants.primaries.add(self.job_flow_id)
+
+    def judge(self, observed: Observed) -> Verdict:
+        """Judge where the cluster is."""
+        return judge_target(observed, self.job_flow_id, target=self.target, is_new=time.time() < self.appears_by)
 
 
-def read_no_step_runs(job_flow_id: str, *, name_contains: str = "", may_lag: bool = False) -> Reading[Verdict]:
+def judge_no_step_runs(
+    observed: Observed, job_flow_id: str, *, name_contains: str = "", may_lag: bool = False
+) -> Verdict:
     """
     Judge whether no step of the cluster runs or still may.
 
     :param name_contains: only steps with this in their names count.
     :param may_lag: a step may have been submitted that ListSteps does not show yet, so seeing none decides nothing.
     """
-    active = [step for step in (yield from read_active_steps(job_flow_id)) if name_contains in step.name]
+    active = [step for step in observed.active_steps(job_flow_id) if name_contains in step.name]
     names = ", ".join(f"{step.step_id} {step.state}" for step in active)
     message = f"Cluster {job_flow_id} " + (f"still has steps: {names}" if active else "has no step left")
     if may_lag and not active:
@@ -153,7 +149,6 @@ class EmrStepsEndedTrigger(WatchTrigger):
     :param not_before: seconds since the epoch; until then a step that was submitted may not be shown.
     """
 
-    services = ("emr",)
     own_fields = ("job_flow_id", "name_contains", "not_before")
 
     def __init__(self, *, job_flow_id: str, name_contains: str = "", not_before: float = 0.0, **watch: Any) -> None:
@@ -162,20 +157,20 @@ class EmrStepsEndedTrigger(WatchTrigger):
         self.name_contains = name_contains
         self.not_before = not_before
 
-    def look(self) -> Reading[Verdict]:
-        """Look at the cluster's steps."""
+    def judge(self, observed: Observed) -> Verdict:
+        """Judge whether the cluster's steps have ended."""
         late = may_be_hidden(self.not_before, now=time.time())
-        return read_no_step_runs(self.job_flow_id, name_contains=self.name_contains, may_lag=late)
+        return judge_no_step_runs(observed, self.job_flow_id, name_contains=self.name_contains, may_lag=late)
 
 
-def read_not_leased(allocation_id: str, *, job_flow_id: str, lock_store: str) -> Reading[str | None]:
+def leased_elsewhere(observed: Observed, allocation_id: str, *, job_flow_id: str, lock_store: str) -> str | None:
     """
     Return to whom the address is leased, if not to this cluster; ``None`` too when the lock store gives no answer.
 
     A lease that is being released is still the cluster's: an orderly release waits for the steps that run.
     """
     try:
-        seen = yield from open_store(lock_store, None).reading(allocation_id)
+        seen = observed.record(lock_store, allocation_id)
     except (LockStoreUnavailableError, LockStoreError) as error:
         log.warning("The address alone is watched this time: %s", error)
         return None
@@ -185,9 +180,15 @@ def read_not_leased(allocation_id: str, *, job_flow_id: str, lock_store: str) ->
     return None if lease.carrier == job_flow_id else f"leased to {lease.speaker.name}"
 
 
-def read_fenced_steps(
-    *, allocation_id: str, egress: Egress, job_flow_id: str, step_ids: list[str], lock_store: str | None = None
-) -> Reading[Verdict]:
+def judge_fenced_steps(
+    observed: Observed,
+    *,
+    allocation_id: str,
+    egress: Egress,
+    job_flow_id: str,
+    step_ids: list[str],
+    lock_store: str | None = None,
+) -> Verdict:
     """
     Judge steps and the binding that they need, in one look.
 
@@ -198,11 +199,11 @@ def read_fenced_steps(
     """
     not_leased = None
     if lock_store is not None:
-        not_leased = yield from read_not_leased(allocation_id, job_flow_id=job_flow_id, lock_store=lock_store)
-    address = yield from read_address(allocation_id)
+        not_leased = leased_elsewhere(observed, allocation_id, job_flow_id=job_flow_id, lock_store=lock_store)
+    address = observed.address(allocation_id)
     on_cluster = address is not None and address.association_id == egress.association_id
-    astray = (yield from read_astray(egress)) if on_cluster else None
-    steps = yield from read_steps(job_flow_id, step_ids=step_ids)
+    astray = observed.astray(egress) if on_cluster else None
+    steps = observed.steps(job_flow_id, step_ids)
     ended = {step.step_id for step in steps if not step.is_active}
     # What EMR does not show (yet) may run.
     active = [step_id for step_id in step_ids if step_id not in ended]
@@ -216,12 +217,12 @@ def read_fenced_steps(
         return Verdict("pending" if active else "done", states, data)
     place = "released" if address is None else "not associated"
     if address is not None and not address.is_free:
-        place = f"on {(yield from read_holder(address)).description}"
+        place = f"on {observed.holder(address).description}"
         place += f", but {astray}" if astray else ""
     data["place"] = place
     if not active:
         return Verdict("done", states, data)
-    cluster = yield from read_cluster(job_flow_id)
+    cluster = observed.status(job_flow_id)
     if cluster is not None and cluster.is_ending:
         return _gone(job_flow_id, cluster)
     moved = address is not None and not address.is_free and not on_cluster
@@ -262,25 +263,18 @@ class EmrFencedStepsTrigger(WatchTrigger):
         self.step_ids = step_ids
         self.submitted_at = submitted_at
         self.lock_store = lock_store
-        self._store = parse_uri(lock_store) if lock_store else None
         self._second_look = SecondLook(submitted_at)
         self._unfenced = list(step_ids)
 
-    @property
-    def services(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The services that a look may call."""
-        return ("ec2", "emr", self._store.kind) if self._store else ("ec2", "emr")
+    def announce(self, wants: Wants) -> None:
+        """Say that the address and the steps will be asked for."""
+        wants.addresses.add(self.allocation_id)
+        wants.steps.setdefault(self.job_flow_id, set()).update(self.step_ids)
 
-    def hook(self, service: str) -> AwsBaseHook:
-        """Return a new hook; the lock store may be in a region of its own."""
-        if self._store is None or service != self._store.kind:
-            return super().hook(service)
-        here = {"region_name": self._store.region} if self._store.region else {}
-        return LockStoreHook(client_type=service, **{**self._connection, **here})
-
-    def look(self) -> Reading[Verdict]:
-        """Look at the lease and the address, then at the steps."""
-        found = yield from read_fenced_steps(
+    def judge(self, observed: Observed) -> Verdict:
+        """Judge the lease and the address, then the steps."""
+        found = judge_fenced_steps(
+            observed,
             allocation_id=self.allocation_id,
             egress=Egress(**self.egress),  # type: ignore[arg-type]
             job_flow_id=self.job_flow_id,
@@ -301,7 +295,6 @@ class EmrStepLogsTrigger(WatchTrigger):
     :param prefix: the step's prefix in it, with a slash at its end.
     """
 
-    services = ("s3",)
     own_fields = ("bucket", "prefix")
 
     def __init__(self, *, bucket: str, prefix: str, **watch: Any) -> None:
@@ -309,11 +302,8 @@ class EmrStepLogsTrigger(WatchTrigger):
         self.bucket = bucket
         self.prefix = prefix
 
-    def look(self) -> Reading[Verdict]:
-        """Look for the log objects."""
-        return self._judge()
-
-    def _judge(self) -> Reading[Verdict]:
-        written = yield from read_logs_written(StepLogs(self.bucket, self.prefix))
+    def judge(self, observed: Observed) -> Verdict:
+        """Judge whether the log objects are there."""
+        written = observed.logs_written(StepLogs(self.bucket, self.prefix))
         where = f"s3://{self.bucket}/{self.prefix}"
         return Verdict("done" if written else "pending", f"Logs in {where}: {'written' if written else 'not yet'}")

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.airflow_compat import TriggerEvent
-from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.lock.model import LIMITS, Speaker
-from airflow_eip_provider.lock.sight import Action, Arrival, Due, Sight, judge, look
+from airflow_eip_provider.lock.sight import Action, Arrival, Due, judge
 from airflow_eip_provider.lock.words import standing_of
-from airflow_eip_provider.readings.lock import performed
-from airflow_eip_provider.stores.uri import open_store, parse_uri
-from airflow_eip_provider.triggers.poller import Poller
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-
-    from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.hooks.claim import Claim
+    from airflow_eip_provider.lock.sight import Sight
+    from airflow_eip_provider.triggers.observed import Observed
 
 SHORTEST_POLL_SECONDS = 15
 
@@ -67,7 +56,6 @@ class EipLeaseTrigger(WatchTrigger):
         self.waiter_delay = max(self.waiter_delay, SHORTEST_POLL_SECONDS)
         self._arrival = Arrival(Speaker(**speaker), cluster_name, handover_seconds, prewarm, wants)
         self._due = Due()
-        self._store = parse_uri(lock_store)
 
     @classmethod
     def of(cls, claim: Claim, **watch: Any) -> EipLeaseTrigger:
@@ -79,33 +67,11 @@ class EipLeaseTrigger(WatchTrigger):
             **watch,
         )
 
-    @property
-    def services(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The services that a look may call."""
-        return ("ec2", "emr", self._store.kind)
+    def judge(self, observed: Observed) -> Verdict:
+        """Judge whether there is something to do for this owner; all that wait for the address see the same."""
+        return self.judge_sight(observed.sight(self.lock_store, self.allocation_id))
 
-    def hook(self, service: str) -> AwsBaseHook:
-        """Return a new hook; the lock store may be in a region of its own."""
-        if service != self._store.kind:
-            return super().hook(service)
-        return LockStoreHook(
-            client_type=service,
-            aws_conn_id=self.aws_conn_id,
-            region_name=self._store.region or self.region_name,
-            verify=self.verify,
-            config=self.botocore_config,
-        )
-
-    def look(self) -> Reading[Verdict]:
-        """Look at the record, and at the world as far as it matters."""
-        sight = yield from self._see()
-        return self.judge(sight)
-
-    def _see(self) -> Reading[Sight]:
-        store = open_store(self.lock_store, None)
-        return performed(look(LIMITS), store=store, allocation_id=self.allocation_id)
-
-    def judge(self, sight: Sight) -> Verdict:
+    def judge_sight(self, sight: Sight) -> Verdict:
         """Decide whether there is something to do for this owner."""
         dead_seconds = self._due.seconds(sight, LIMITS)
         action = judge(sight, self._arrival, dead_seconds=dead_seconds, limits=LIMITS)
@@ -113,30 +79,3 @@ class EipLeaseTrigger(WatchTrigger):
         message = f"Elastic IP {self.allocation_id}: {standing}"
         data = {"action": action.name.lower(), "dead_seconds": dead_seconds, "queue": standing.facts()}
         return Verdict("pending" if action is Action.WAIT else "done", message, data)
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait in the triggerer, with the others that wait for the same."""
-        last = Verdict("pending", "not looked at yet")
-        async with Poller.shared(self._key, self._poller) as poller:
-            while (left := self.deadline - time.time()) > 0:
-                try:
-                    async with asyncio.timeout(left) as wait:
-                        sight = await poller.next()
-                    last = self._report(self.judge(sight))
-                except Exception as error:
-                    if not wait.expired():
-                        last = self._tolerate(error, renewed=True)  # the poller has read them anew
-                if last.status != "pending":
-                    yield TriggerEvent(self._payload(last))  # type: ignore[no-untyped-call]
-                    return
-        yield TriggerEvent(self._timeout(last))  # type: ignore[no-untyped-call]
-
-    def _poller(self) -> Poller[Sight]:
-        return Poller(self._connect_all, self._see, delay=self.waiter_delay)
-
-    @property
-    def _key(self) -> tuple[Any, ...]:
-        """Everything on which a look depends."""
-        config = json.dumps(self.botocore_config, sort_keys=True, default=str)
-        where = (self.aws_conn_id, self.region_name, self.verify, config)
-        return (*where, self.lock_store, self.allocation_id, self.waiter_delay)

@@ -58,8 +58,8 @@ def _tenancy(what: Mapping[str, Any], connection: dict[str, Any], *, spare_hande
     if lease is not None and lease.speaker == speaker and lease.phase is Phase.HELD:
         log.info("%s was handed over, and is left alone", lease.carrier)
         return
-    program = undo(speaker, launched=what["launched"], token=what["token"], terminate=what["terminate"])
-    tenancy.perform(program, undoing=True)
+    world = tenancy.world(undoing=True)
+    undo(world, speaker, launched=what["launched"], token=what["token"], terminate=what["terminate"])
     allocation_id, launched = what["allocation_id"], what["launched"]
     remove_gateways_of_ending(emr, eip, allocation_id=allocation_id, job_flow_id=launched)
 

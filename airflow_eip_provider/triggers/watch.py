@@ -1,9 +1,9 @@
 """
 Waiting for AWS, written once for both modes.
 
-A watch looks at AWS every ``waiter_delay`` seconds, and less often while AWS does not answer, until its look is
-conclusive or its deadline has passed. Deferred, it runs in the triggerer; otherwise the operator calls
-:meth:`WatchTrigger.block` in its worker. Both give the same event:
+A wait is judged every ``waiter_delay`` seconds, and less often while AWS does not answer, until the judgement is
+conclusive or its deadline has passed. Deferred, it runs in the triggerer, where a poller judges it together with
+others; otherwise the operator calls :meth:`WatchTrigger.block` in its worker. Both give the same event:
 
 ``{"status": "done" | "failed" | "timeout", "message": str, "data": {…}, "hint": {…}}``
 
@@ -15,32 +15,37 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from asgiref.sync import sync_to_async
 
 from airflow_eip_provider.airflow_compat import TASK_IS_OVER, BaseTrigger, TriggerEvent, task_state
-from airflow_eip_provider.calls import Reading, is_expired, is_transient, perform, perform_async
+from airflow_eip_provider.calls import is_expired, is_transient
 from airflow_eip_provider.exceptions import CredentialsExpiredError
-from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.step_logs import StepLogHook
 from airflow_eip_provider.triggers.backoff import Backoff
+from airflow_eip_provider.triggers.connection import AwsConnection
+from airflow_eip_provider.triggers.observed import Clients, Observed, Wants
+from airflow_eip_provider.triggers.poller import Poller
 from airflow_eip_provider.triggers.undo import perform_undo
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable
 
-    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+    from airflow_eip_provider.triggers.connection import Connection
+    from airflow_eip_provider.triggers.observed import ClientFor
 
-HOOKS: Mapping[str, type[AwsBaseHook]] = {"ec2": ElasticIpHook, "emr": EmrClusterHook, "s3": StepLogHook}
+# A judgement that is due at the deadline may still be under way then; what AWS does not answer within this is not
+# waited for. Airflow's own timeout of the deferral comes later.
+_LAST_ANSWER_SECONDS = 30.0
+# By what part of its delay a wait may be judged earlier, to be judged together with others. With a half or more, all
+# waits with the same delay come to be judged together; the first time, and after AWS gave no answer, that is too early.
+_EARLY, _EARLY_AT_FIRST = 0.5, 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one look found."""
+    """What one judgement found."""
 
     status: Literal["pending", "done", "failed"]
     message: str
@@ -59,7 +64,6 @@ class WatchTrigger(BaseTrigger):
         :func:`~airflow_eip_provider.triggers.undo.perform_undo`.
     """
 
-    services: ClassVar[tuple[str, ...]] = ("ec2", "emr")
     own_fields: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -90,29 +94,35 @@ class WatchTrigger(BaseTrigger):
         cls = type(self)
         return f"{cls.__module__}.{cls.__qualname__}", {name: getattr(self, name) for name in (*base, *self.own_fields)}
 
-    def look(self) -> Reading[Verdict]:
-        """Look once."""
+    def announce(self, wants: Wants) -> None:
+        """Say what the judgement will ask for, so that one call can answer for many waits; the rest is asked singly."""
+
+    def judge(self, observed: Observed) -> Verdict:
+        """Judge what is observed at one moment; called in a thread of the triggerer, or in the worker."""
         raise NotImplementedError
 
-    def block(
-        self, connect: Callable[[], Mapping[str, Any]], *, renew: Callable[[], None] = lambda: None
-    ) -> dict[str, Any]:
-        """
-        Watch from a worker, in the calling thread, and return the event's payload.
+    @property
+    def connection(self) -> Connection:
+        """What this wait looks through: those with equal ones share clients and calls."""
+        return AwsConnection.of(**self._connection)
 
-        :param connect: returns service name → boto3 client, for the services of this class; called until it does, and
-            once more when the credentials have expired.
-        :param renew: drops what ``connect`` keeps, so that it reads the credentials again.
+    def block(self, client_for: ClientFor, *, renew: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """
+        Wait in a worker, in the calling thread, and return the event's payload.
+
+        :param client_for: makes a client, by service and region; once each, and once more when the credentials have
+            expired.
+        :param renew: drops what ``client_for`` keeps, so that it reads the credentials again.
         :raises CredentialsExpiredError: when those have expired, too.
         """
         last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
-        clients, renewed = None, False
+        clients, renewed = Clients(client_for), False
         while (left := self.deadline - time.time()) > 0:
             time.sleep(min(pause.seconds(), left))
             try:
-                if clients is None:
-                    clients = connect()
-                last = self._report(perform(self.look(), clients))
+                wants = Wants()
+                self.announce(wants)
+                last = self._report(self.judge(Observed(clients, wants=wants)))
                 pause.answered()
                 renewed = False
             except Exception as error:
@@ -120,54 +130,38 @@ class WatchTrigger(BaseTrigger):
                 pause.missed()
                 if is_expired(error):
                     renew()
-                    clients, renewed = None, True
+                    clients, renewed = Clients(client_for), True
             if last.status != "pending":
                 return self._payload(last)
         return self._timeout(last)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """
-        Watch from the triggerer.
+        Wait in the triggerer, with all others that look through the same connection.
 
         :raises CredentialsExpiredError: when they have expired, and those that were read anew, too.
         """
         last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
-        async with AsyncExitStack() as stack:
-            clients, renewed = None, False
+        async with Poller.joined(self.connection) as poller:
+            renewed, early, is_new = False, _EARLY_AT_FIRST, True
             while (left := self.deadline - time.time()) > 0:
-                await asyncio.sleep(min(pause.seconds(), left))
+                after = min(pause.seconds(poller.chance), left)
                 try:
-                    if clients is None:
-                        clients = await self._connect_all(stack)
-                    last = self._report(await perform_async(self.look(), clients))
+                    async with asyncio.timeout(left + _LAST_ANSWER_SECONDS) as patience:
+                        last = self._report(await poller.poll(self, after=after, early=early * after, is_new=is_new))
                     pause.answered()
-                    renewed = False
+                    renewed, early = False, _EARLY
                 except Exception as error:
+                    if patience.expired():
+                        break
                     last = self._tolerate(error, renewed=renewed)
                     pause.missed()
-                    if is_expired(error):
-                        await stack.aclose()
-                        clients, renewed = None, True
+                    renewed, early = is_expired(error), _EARLY_AT_FIRST
+                is_new = False
                 if last.status != "pending":
                     yield TriggerEvent(self._payload(last))  # type: ignore[no-untyped-call]
                     return
         yield TriggerEvent(self._timeout(last))  # type: ignore[no-untyped-call]
-
-    async def _connect_all(self, stack: AsyncExitStack) -> Mapping[str, Any]:
-        """Connect to every service, or to none: an assumed role asks STS here, which may not answer."""
-        async with AsyncExitStack() as opened:
-            clients = {s: await opened.enter_async_context(await self._connect(s)) for s in self.services}
-            stack.push_async_exit(opened.pop_all())
-        return clients
-
-    async def _connect(self, service: str) -> Any:
-        """
-        Create an aiobotocore client in a task of its own that is never cancelled.
-
-        Cancelling a coroutine inside a connection fetch ends the whole triggerer on Airflow 3.0.6 and 3.2.1
-        (apache/airflow#64620).
-        """
-        return await asyncio.shield(asyncio.ensure_future(self.hook(service).get_async_conn()))  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """
@@ -197,10 +191,6 @@ class WatchTrigger(BaseTrigger):
             "verify": self.verify,
             "config": self.botocore_config,
         }
-
-    def hook(self, service: str) -> AwsBaseHook:
-        """Return a new hook for one of this watch's services."""
-        return HOOKS[service](**self._connection)
 
     def _report(self, verdict: Verdict) -> Verdict:
         self.log.info("%s", verdict.message)

@@ -23,7 +23,9 @@ from airflow.sdk.api.datamodels._generated import DagRun, DagRunState, DagRunTyp
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.serde import deserialize
 
+from airflow_eip_provider.triggers.poller import Poller
 from tests.chaos import plans
+from tests.polling import passing
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -127,6 +129,7 @@ def _live_in_simulated_time(parent: Parent) -> None:
 
     clock = _Module(time, time=now, monotonic=now, sleep=sleep)
     loop = _Module(asyncio, sleep=sleep_async)
+    Poller._pause = passing(sleep)  # type: ignore[method-assign]
     for name, module in tuple(sys.modules.items()):
         if name.startswith(_ON_THE_CLOCK):
             if getattr(module, "time", None) is time:

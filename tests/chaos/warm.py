@@ -19,7 +19,7 @@ from tests.service_models import parse_now
 
 __all__ = ["aiobotocore", "botocore", "child", "plans", "scheduler", "task_runner"]
 
-# The operator's name in the user agent is found by reading the source of every frame of the stack: a sixth of a process.
+# Finding the operator's name for the user agent reads the source of every frame of the stack: a sixth of a process.
 AwsBaseHook._get_caller = lambda *_: "Unknown"
 parse_now("ec2", "emr", "dynamodb", "s3")
 integrate_macros_plugins()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.stores.uri import open_store
 from local_emr import LocalAws, ManualClock
 from local_emr.testing import private_subnet
@@ -132,4 +131,4 @@ class World:
         service = plan.lock_store.split(":", maxsplit=1)[0]
         client = self._session.client(service)
         store = open_store(plan.lock_store, lambda *_: client)
-        return perform(store.reading(stage.allocation_id), {service: client}).record
+        return store.read(stage.allocation_id).record

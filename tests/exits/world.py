@@ -16,7 +16,6 @@ import boto3
 import httpx
 import psutil
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.stores.uri import open_store
 from demo.observe import task_of_title
 from demo.processes import DemoError
@@ -122,7 +121,7 @@ class World:
         """Return the lock's record of a scenario's address."""
         client = self.client("dynamodb")
         store = open_store(LOCK_STORE, lambda *_: client)
-        return perform(store.reading(self.addresses[name]), {"dynamodb": client}).record
+        return store.read(self.addresses[name]).record
 
     def evidence(self, name: str) -> Evidence:
         """Return what AWS's log says of a scenario's address."""

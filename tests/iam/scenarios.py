@@ -12,7 +12,6 @@ from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import StepFailedError
-from airflow_eip_provider.lock.requests import Launch
 from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.readings.tags import ALLOCATION_TAG
@@ -74,7 +73,7 @@ def sweeping(stage: Stage, *, lock_store: str) -> None:
     queue = stage.queue()
     gone = stage.create(dag_id="gone", lock_store=lock_store, deferrable=True, waiter_max_attempts=40)
     following = stage.create(dag_id="following", lock_store=lock_store, deferrable=True)
-    vanish(stage.patch, gone, Launch, after=True)
+    vanish(stage.patch, gone, "launch", after=True)
     left = stage.aws.emr.life.clusters[0].id
     following.start()
     queue.until(lambda: following.ended, following)

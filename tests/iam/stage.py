@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.iam_policy import Configuration, policy_document
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
@@ -181,7 +180,7 @@ class Stage:
         kind = lock_store.split(":", maxsplit=1)[0]
         client = self.client(kind)
         store = open_store(lock_store, lambda *_: client)
-        return perform(store.reading(self.allocation_id), {kind: client}).record
+        return store.read(self.allocation_id).record
 
     def cluster_state(self, job_flow_id: str) -> str:
         """Return a cluster's state."""

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from airflow_eip_provider.lock.model import Entry, Record, Speaker
-from airflow_eip_provider.lock.requests import Mark, Place
 from airflow_eip_provider.lock.sight import Action, Arrival, Sight, judge
 from airflow_eip_provider.lock.store import Seen
+from airflow_eip_provider.lock.world import Mark, Place
 
 ARRIVAL = Arrival(Speaker("A", "A", 1, "A1"), "daily", handover_seconds=60)
 MARK = Mark(7, "B")

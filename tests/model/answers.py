@@ -1,23 +1,12 @@
-"""How the model's world answers the requests of programs and operators."""
+"""How the model's world answers what the protocol and the operators ask."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.lock.requests import (
-    Disassociate,
-    FindCarriers,
-    Launch,
-    ReadCarrier,
-    ReadPlace,
-    ReadRecord,
-    ReadSteps,
-    Terminate,
-    TooLate,
-    WriteRecord,
-)
 from airflow_eip_provider.lock.store import Conflict
+from airflow_eip_provider.lock.world import TooLate
 from tests.model.checks import (
     changed_speakers,
     check_disassociate,
@@ -26,12 +15,47 @@ from tests.model.checks import (
     check_terminate,
     check_write,
 )
+from tests.model.requests import (
+    Disassociate,
+    FindClusters,
+    Launch,
+    ReadCarrier,
+    ReadPlace,
+    ReadRecord,
+    ReadSteps,
+    Terminate,
+    WriteRecord,
+)
 from tests.model.world import LIMITS, Actor, AddStep, Associate, CancelStep, Cluster, ViolationError, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lock.store import Seen
+    from airflow_eip_provider.lock.world import Carrier, Mark, Place
+
+
+class Glance:
+    """A world that is only looked at, at one moment; a :class:`~airflow_eip_provider.lock.world.ReadOnlyWorld`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def read_record(self) -> Seen:
+        return self._world.seen
+
+    def read_place(self) -> Place:
+        return self._world.place
+
+    def read_carrier(self, carrier: str) -> Carrier:
+        return self._world.carrier(carrier)
+
+    def find_clusters(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
+        return self._world.clusters_with(mark, since)
+
+    def active_steps(self, carrier: str, *, guarded: bool) -> tuple[str, ...]:
+        return self._world.steps_of(carrier, guarded=guarded)
 
 
 def answer(world: World, actor: Actor, request: Any) -> tuple[World, Any]:
@@ -54,19 +78,12 @@ def _read_carrier(world: World, actor: Actor, request: ReadCarrier) -> tuple[Wor
     return world, world.carrier(request.carrier)
 
 
-def _find_carriers(world: World, actor: Actor, request: FindCarriers) -> tuple[World, Any]:
-    found = [
-        c
-        for c in world.clusters
-        if c.mark == request.mark and c.visible and c.state != "ended" and c.born >= request.since
-    ]
-    return world, tuple(world.carrier(c.carrier) for c in found)
+def _find_clusters(world: World, actor: Actor, request: FindClusters) -> tuple[World, Any]:
+    return world, world.clusters_with(request.mark, request.since)
 
 
 def _read_steps(world: World, actor: Actor, request: ReadSteps) -> tuple[World, Any]:
-    cluster = world.cluster(request.carrier)
-    none = {"none", "early"} if request.guarded else {"none"}
-    return world, ("s-1",) if cluster and cluster.step not in none else ()
+    return world, world.steps_of(request.carrier, guarded=request.guarded)
 
 
 def _write(world: World, actor: Actor, request: WriteRecord) -> tuple[World, Any]:
@@ -158,7 +175,7 @@ _ANSWERS: dict[type, Callable[[World, Actor, Any], tuple[World, Any]]] = {
     ReadRecord: _read_record,
     ReadPlace: _read_place,
     ReadCarrier: _read_carrier,
-    FindCarriers: _find_carriers,
+    FindClusters: _find_clusters,
     ReadSteps: _read_steps,
     # Looked up when they are asked: mutations replace them.
     WriteRecord: lambda *asked: _write(*asked),  # noqa: PLW0108

@@ -9,8 +9,8 @@ from tests.model.world import LIMITS, ViolationError
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lock.model import Entry, Lease, Record, Speaker
-    from airflow_eip_provider.lock.requests import Launch
     from airflow_eip_provider.lock.store import Seen
+    from tests.model.requests import Launch
     from tests.model.world import Actor, Cluster, World
 
 

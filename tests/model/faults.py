@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_eip_provider.lock.model import Phase
-from airflow_eip_provider.lock.requests import Launch, Unclear, WriteRecord
 from airflow_eip_provider.lock.store import Unknown
+from airflow_eip_provider.lock.world import Unclear
 from tests.model.answers import answer
+from tests.model.requests import Launch, WriteRecord
 from tests.model.symmetry import with_, without
 from tests.model.world import Actor, end_cluster
 
@@ -23,7 +24,7 @@ _After: TypeAlias = "Iterator[tuple[str, State]]"
 
 
 def _crash(moves: Moves, state: State, number: int) -> _After:
-    """A process is gone between two requests; Airflow starts it again, or never does."""
+    """A process is gone between two calls; Airflow starts it again, or never does."""
     process: Process = moves.processes.things[number]
     left = state._replace(processes=without(state.processes, number))
     if process.task != "create":

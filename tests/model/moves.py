@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_eip_provider.lock.requests import Mark, WriteRecord
 from airflow_eip_provider.lock.sight import Action, judge, look
-from tests.model.answers import answer, started
+from airflow_eip_provider.lock.world import Mark
+from tests.model.answers import Glance, answer, started
 from tests.model.checks import check_gave_up, check_returned, check_state
 from tests.model.faults import FAULTS
 from tests.model.processes import Process, Tasks
+from tests.model.requests import WriteRecord
 from tests.model.symmetry import Numbers, State, with_, without
 from tests.model.world import LIMITS, Actor, ViolationError, World, end_cluster, moves_of, tick
 
@@ -120,7 +121,7 @@ class Moves:
         return self.processes.of(self.tasks.start(process, _FIRST_STAGE[task]))
 
     def _moves_of(self, world_number: int, number: int) -> tuple[Move, ...]:
-        """Return what a process may do in a world: at most one thing, as programs do one after the other."""
+        """Return what a process may do in a world: at most one thing, as its functions do one thing after the other."""
         key = (world_number, number)
         if key not in self._moves:
             self._moves[key] = tuple(self._work_out(self.worlds.things[world_number], self.processes.things[number]))
@@ -162,7 +163,9 @@ class Moves:
         carrier = world.cluster(process.carrier) if process.carrier else None
         match process.stage:
             case "wait":
-                action = judge(_look(world), self.tasks.arrival(process), dead_seconds=1e9, limits=LIMITS)
+                action = judge(
+                    look(Glance(world), LIMITS), self.tasks.arrival(process), dead_seconds=1e9, limits=LIMITS
+                )
                 return None if action is Action.WAIT else "enter"
             case "wait_free":
                 lives = carrier is not None and carrier.state == "live"
@@ -267,14 +270,3 @@ def _said(request: Any) -> str:
     lease, queue = request.record.lease, [entry.speaker.nonce for entry in request.record.queue]
     leased = f"{lease.phase.value} by {lease.speaker.nonce}, token {lease.token}, {lease.carrier}" if lease else "free"
     return f"WriteRecord({leased}; queue: {', '.join(queue) or 'none'})"
-
-
-def _look(world: World) -> Any:
-    program = look(LIMITS)
-    request = next(program)
-    while True:
-        _, response = answer(world, Actor("", 0), request)
-        try:
-            request = program.send(response)
-        except StopIteration as stop:
-            return stop.value

@@ -8,11 +8,11 @@ from unittest import mock
 
 from airflow_eip_provider.lock import programs, sight, transitions
 from airflow_eip_provider.lock.model import Phase, Record, Speaker
-from airflow_eip_provider.lock.sight import Action, Standing
+from airflow_eip_provider.lock.sight import Standing
 from tests.model import answers, patches, processes
 from tests.model.explore import Explorer, Report
 from tests.model.moves import Moves
-from tests.model.patches import deed, judged, law, swap, together
+from tests.model.patches import judged, law, swap, together
 from tests.model.scenarios import (
     BESIDE,
     BOUND_SUSPECT,
@@ -238,7 +238,7 @@ MUTATIONS = (
         "who waits does not sweep",
         "rule 6, no owner waits for ever",
         scenario(1, start=BOUND_SUSPECT),
-        deed(Action.SWEEP, patches.waits),
+        swap(programs, "_sweep_and_wait", patches.waits),
     ),
     Mutation(
         "an unclear launch leaves no suspect",
@@ -264,7 +264,7 @@ MUTATIONS = (
         "rule 9",
         scenario(2, "crash 1", prewarm=1),
         lambda: together(
-            deed(Action.PREWARM, patches.early_unannounced), law(transitions.Prewarmed, patches.named_unannounced)
+            swap(programs, "_prewarm", patches.early_unannounced), law(transitions.Prewarmed, patches.named_unannounced)
         ),
     ),
     Mutation(

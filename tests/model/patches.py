@@ -9,7 +9,6 @@ from unittest import mock
 
 from airflow_eip_provider.lock import programs, sight, transitions
 from airflow_eip_provider.lock.model import Phase, Speaker
-from airflow_eip_provider.lock.requests import Disassociate, Launch, ReadCarrier, ReadPlace, ReadRecord, WriteRecord
 from airflow_eip_provider.lock.sight import Action, Standing
 from airflow_eip_provider.lock.store import Seen, Unknown
 from tests.model import answers
@@ -46,11 +45,6 @@ def law(event: type, apply: Callable[..., Any]) -> Patch:
 def swap(owner: Any, name: str, value: Any) -> Patch:
     """Replace one function or constant."""
     return lambda: mock.patch.object(owner, name, value)
-
-
-def deed(action: Action, value: Any) -> Patch:
-    """Replace what follows from a judgement."""
-    return lambda: mock.patch.dict(programs._DEEDS, {action: value})
 
 
 @contextmanager
@@ -100,21 +94,17 @@ def of_any_lease(record: Any, event: Any, now: float, limits: Any) -> Any:
     return replace(record, lease=replace(record.lease, phase=Phase.HELD, carrier=event.carrier))
 
 
-def never_handed_over(speaker: Any, *, token: int, carrier: str, limits: Any) -> Any:
+def never_handed_over(world: Any, speaker: Any, *, token: int, carrier: str, limits: Any) -> Seen:
     """Look, and write nothing."""
-    return (yield ReadRecord())
+    return world.read_record()
 
 
-def undone_at_once(
-    speaker: Any, *, launched: Any = None, token: Any = None, terminate: bool = True, limits: Any = LIMITS
-) -> Any:
-    seen = yield ReadRecord()
-    lease = seen.record.lease
+def undone_at_once(world: Any, speaker: Any, *, launched: Any, token: Any, limits: Any) -> None:
+    lease = world.read_record().record.lease
     if lease is None or lease.speaker.owner != speaker.owner or speaker.yields_to(lease.speaker):
         return
-    yield from programs._undo_lease(
-        lease.token, launched or lease.carrier, programs._unbind, terminate=terminate, limits=limits
-    )
+    work = programs._Work(speaker, launched, token, terminate=True, association_id=None, may_lag=False)
+    programs._undo_lease(world, lease.token, launched or lease.carrier, work, limits)
 
 
 class Stubborn(Speaker):
@@ -124,10 +114,10 @@ class Stubborn(Speaker):
         return False
 
 
-def undone_by_anyone(speaker: Speaker, **options: Any) -> Any:
+def undone_by_anyone(world: Any, speaker: Speaker, **options: Any) -> None:
     """Undo as if no newer try could be at work."""
     mine = Stubborn(speaker.owner, speaker.name, speaker.try_number, speaker.nonce)
-    return _undo(mine, **options)
+    _undo(world, mine, **options)
 
 
 def never_yields(seen: Any, arrival: Any, **options: Any) -> Action:
@@ -152,44 +142,39 @@ def late_though_busy(seen: Any, limits: Any = LIMITS) -> Standing:
     return _standing(replace(seen, busy=False) if taken else seen, limits)
 
 
-def launched_anew(held: Seen) -> Any:
+def launched_anew(world: Any, lease: Any) -> str | None:
     """Adopt what the record names, and look for nothing else."""
-    lease = held.record.lease
-    assert lease is not None
     if lease.carrier is None:
         return None
-    known = yield ReadCarrier(lease.carrier)
-    return lease.carrier if known.is_live else None
+    return lease.carrier if world.read_carrier(lease.carrier).is_live else None
 
 
-def off_whatever(carrier: str, **_: Any) -> Any:
-    place = yield ReadPlace()
+def off_whatever(world: Any, carrier: str, **_: Any) -> None:
+    place = world.read_place()
     if place.association_id is not None:
-        yield Disassociate(place.association_id)
+        world.disassociate(place.association_id)
 
 
-def nothing(*_: Any, **__: Any) -> Any:
-    yield from ()
+def nothing(*_: Any, **__: Any) -> None:
+    pass
 
 
-def waits(seen: Any, *_: Any) -> Any:
+def waits(world: Any, seen: Any) -> programs.Waiting:
     """Do nothing, and wait on."""
-    yield from ()
     return programs.Waiting(seen)
 
 
-def let_through(carrier: str) -> Any:
+def let_through(world: Any, carrier: str) -> None:
     """Let a step through after a look that decides nothing."""
-    yield ReadRecord()
+    world.read_record()
 
 
-def not_closed(carrier: str, limits: Any = LIMITS) -> Any:
-    yield from ()
+def not_closed(world: Any, carrier: str, limits: Any = LIMITS) -> bool:
     return True
 
 
-def written_in_any_case(seen: Seen, event: Any, limits: Any) -> Any:
-    written = yield from _change(seen, event, limits)
+def written_in_any_case(world: Any, seen: Seen, event: Any, limits: Any) -> Seen | None:
+    written = _change(world, seen, event, limits)
     after = programs.step(seen.record, event, seen.now, limits)
     return written or (None if isinstance(after, transitions.Refused) else replace(seen, record=after))
 
@@ -197,17 +182,17 @@ def written_in_any_case(seen: Seen, event: Any, limits: Any) -> Any:
 def handed_over_or_lost(who_wrote_last: bool) -> Any:  # noqa: FBT001 - one of two
     """Hand over; a lost answer means that it was not written, or is resolved by whether the last write is ours."""
 
-    def handed_over(event: Any, limits: Any) -> Any:
-        seen = yield ReadRecord()
+    def handed_over(world: Any, event: Any, limits: Any) -> Any:
+        seen = world.read_record()
         while True:
             after = transitions.step(seen.record, event, seen.now, limits)
             if isinstance(after, transitions.Refused):
                 return programs.Lost(after.why)
-            outcome = yield WriteRecord(after, seen.version)
+            outcome = world.write_record(after, seen.version)
             if isinstance(outcome, Seen):
                 return outcome
             if isinstance(outcome, Unknown):
-                current: Seen = yield ReadRecord()
+                current = world.read_record()
                 ours = who_wrote_last and replace(current.record, history=()) == replace(after, history=())
                 return current if ours else programs.Lost("the answer was lost")
             seen = outcome.seen
@@ -275,13 +260,13 @@ def wants_early(seen: Any, entry: Any, place: int, depth: int) -> bool:
     return entry.prewarmed_at is None
 
 
-def early_unannounced(seen: Any, arrival: Any, limits: Any) -> Any:
+def early_unannounced(world: Any, seen: Any, arrival: Any, limits: Any) -> None:
     """Start the cluster first, and name it in the queue entry then."""
     place = seen.seen.record.place(arrival.speaker.owner)
     entry = seen.seen.record.queue[place]
-    launched = yield Launch(entry.token, seen.seen.now)
+    launched = world.launch(entry.token, seen.seen.now)
     if isinstance(launched, str):
-        yield from _change(seen.seen, transitions.Prewarmed(arrival.speaker, launched), limits)
+        _change(world, seen.seen, transitions.Prewarmed(arrival.speaker, launched), limits)
 
 
 def named_unannounced(record: Any, event: Any, now: float, limits: Any) -> Any:
@@ -292,7 +277,6 @@ def named_unannounced(record: Any, event: Any, now: float, limits: Any) -> Any:
     return transitions._with_entry(record, place, entry)
 
 
-def kept_here(mark: Any, *, carrier: str) -> Any:
+def kept_here(world: Any, mark: Any, *, carrier: str) -> str:
     """Go on with the same cluster, wherever the address is."""
-    yield from ()
     return carrier

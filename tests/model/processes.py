@@ -1,8 +1,8 @@
 """
-The tasks of the model: what each operator does, as stages; every stage is one of the lock's programs or one request.
+The tasks of the model: what each operator does, as stages; every stage is a function of the protocol or one request.
 
-A process is one try at work. Its local state is a node in a tree of what its program was told: programs are
-generators, which cannot be copied, so a node keeps what its program asks next, found by telling it everything again.
+A process is one try at work. Its local state is a node in a tree of what its function was told. A node keeps what the
+function asks next, which one replay finds out (:mod:`tests.model.replay`); all processes that come there share it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lock import programs
 from airflow_eip_provider.lock.model import Speaker
-from airflow_eip_provider.lock.requests import Mark, Pause, Terminate, Unclear
 from airflow_eip_provider.lock.sight import Arrival
 from airflow_eip_provider.lock.store import Seen
+from airflow_eip_provider.lock.world import Mark, Unclear
 from tests.model.checks import check_guarded
+from tests.model.replay import Replay, run
+from tests.model.requests import Terminate
 from tests.model.world import HANDOVER_TICKS, LIMITS, AddStep, Associate, CancelStep
 
 if TYPE_CHECKING:
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
 @dataclass(slots=True, eq=False)
 class Node:
     """
-    A program, and what it has been told.
+    A function of the protocol, and what it has been told.
 
-    :param key: the program's name and parameters.
-    :param asks: the next request; ``None`` when the program has ended.
+    :param key: the function's name and parameters.
+    :param asks: the next request; ``None`` when the function has returned.
     :param result: what it returned.
     """
 
@@ -47,29 +49,14 @@ class Node:
 
 
 def _node(key: tuple[Any, ...], told: tuple[Any, ...] = ()) -> Node:
-    node = Node(key, told)
     name, *parameters = key
-    program = _PROGRAMS[name](*parameters)
-    try:
-        request = _next(program, None)
-        for response in told:
-            request = _next(program, response)
-        node.asks = request
-    except StopIteration as stop:
-        node.result = stop.value
-    return node
-
-
-def _next(program: Any, response: Any) -> Any:
-    """Answer a program and return what it asks next; a pause is nothing here, as others may go on at any moment."""
-    request = program.send(response)
-    while isinstance(request, Pause):
-        request = program.send(None)
-    return request
+    function = _FUNCTIONS[name]
+    asks, result = run(lambda world: function(world, *parameters), Replay(told))
+    return Node(key, told, asks, result)
 
 
 class Roots:
-    """The programs' first nodes, one for each program and parameters; processes share them."""
+    """The functions' first nodes, one for each function and parameters; processes share them."""
 
     def __init__(self) -> None:
         self._roots: dict[Any, Node] = {}
@@ -85,7 +72,7 @@ class Process:
     """
     :param task: "create", "steps", "release" or "terminate".
     :param stage: where in its task; see :class:`Tasks`.
-    :param node: what its program has been told; ``None`` in a stage without program.
+    :param node: what its function has been told; ``None`` in a stage without one.
     :param carrier: the cluster that it knows.
     :param seen: the record as it knows it.
     """
@@ -135,7 +122,7 @@ class Tasks:
         return process if node is None or node.asks is not None else self._ended(process, node.result)
 
     def _key(self, process: Process, stage: str) -> tuple[Any, ...] | None:
-        """Return the parameters of the program that a stage is; ``None`` when it is none."""
+        """Return the parameters of the function that a stage is; ``None`` when it is none."""
         key: tuple[Any, ...] | None = None
         match stage:
             case "enter":
@@ -168,7 +155,7 @@ class Tasks:
         return None
 
     def tell(self, process: Process, response: Any) -> Process:
-        """Return the process after an answer, in its next stage if its program has ended."""
+        """Return the process after an answer, in its next stage if its function has returned."""
         if process.node is None:
             return self._answered(process, response)
         node = process.node.tell(response)
@@ -179,7 +166,7 @@ class Tasks:
         return self.start(process, _AFTER_REQUEST[process.stage, response])
 
     def _ended(self, process: Process, result: Any) -> Process:
-        stage = _AFTER_PROGRAM[process.stage, type(result)]
+        stage = _AFTER_FUNCTION[process.stage, type(result)]
         if stage in {"add", "watch"} and process.node is not None:
             check_guarded(process.node.told[-1] if process.node.told else None, str(process.carrier))
         if isinstance(result, programs.Held):
@@ -204,7 +191,7 @@ _AFTER_REQUEST = {
     ("cancel", None): "done",
     ("end", True): "idle",
 }
-_AFTER_PROGRAM = {
+_AFTER_FUNCTION = {
     ("enter", programs.Held): "launch",
     ("enter", programs.Waiting): "wait",
     ("enter", programs.Yielded): "gone",
@@ -223,16 +210,18 @@ _AFTER_PROGRAM = {
     ("release", bool): "done",
 }
 # Looked up when they begin: mutations replace them.
-_PROGRAMS: Mapping[str, Callable[..., Any]] = {
-    "enter": lambda arrival: programs.enter(arrival, dead_seconds=1e9, limits=LIMITS),
-    "launch": lambda seen, speaker: programs.launch(seen, speaker, LIMITS),
-    "hand_over": lambda speaker, token, carrier: programs.hand_over(
-        speaker, token=token, carrier=carrier, limits=LIMITS
+_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "enter": lambda world, arrival: programs.enter(world, arrival, dead_seconds=1e9, limits=LIMITS),
+    "launch": lambda world, seen, speaker: programs.launch(world, seen, speaker, LIMITS),
+    "hand_over": lambda world, speaker, token, carrier: programs.hand_over(
+        world, speaker, token=token, carrier=carrier, limits=LIMITS
     ),
-    "undo": lambda speaker, carrier, token: programs.undo(speaker, launched=carrier, token=token, limits=LIMITS),
-    "relocate": lambda mark, carrier: programs.relocate(mark, carrier=carrier),
-    "guard": lambda carrier: programs.guard(carrier),  # noqa: PLW0108
-    "look_again": lambda carrier: programs.guard(carrier),  # noqa: PLW0108
-    "close": lambda carrier: programs.close(carrier, LIMITS),
-    "release": lambda carrier: programs.release(carrier, why="released", limits=LIMITS),
+    "undo": lambda world, speaker, carrier, token: programs.undo(
+        world, speaker, launched=carrier, token=token, limits=LIMITS
+    ),
+    "relocate": lambda world, mark, carrier: programs.relocate(world, mark, carrier=carrier),
+    "guard": lambda world, carrier: programs.guard(world, carrier),  # noqa: PLW0108
+    "look_again": lambda world, carrier: programs.guard(world, carrier),  # noqa: PLW0108
+    "close": lambda world, carrier: programs.close(world, carrier, LIMITS),
+    "release": lambda world, carrier: programs.release(world, carrier, why="released", limits=LIMITS),
 }

@@ -1,7 +1,7 @@
 """
 Owners that are alike: states that differ in their names only are one state.
 
-Sound, because nothing depends on a name but whether two are the same: programs and checks compare owners for equality
+Sound, because nothing depends on a name but whether two are the same: protocol and checks compare owners for equality
 and never order them, clusters are named in the order of their launch, and what happens next to the renamed state is
 what happens next to the other, renamed. So of all the renamings of a state one is explored, and a violation in any of
 them is found as a violation in that one.
@@ -88,7 +88,7 @@ class Renaming:
         return type(process)(**values, node=None if process.node is None else self._node(process.node))
 
     def _node(self, node: Node) -> Node:
-        """Return the same program of the other owner, told the same of the others."""
+        """Return the same function of the other owner, told the same of the others."""
         if node not in self._node_of:
             twin = self._roots.of(renamed(node.key, self._names))
             for response in node.told:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_eip_provider.lock.model import Limits, Record
-from airflow_eip_provider.lock.requests import Carrier, Mark, Place
 from airflow_eip_provider.lock.store import Seen
+from airflow_eip_provider.lock.world import Carrier, Mark, Place
 
 LIMITS = Limits(grace=1, turns=1, send=1, surface=2, history=1)
 HANDOVER_TICKS = 3
@@ -138,6 +138,22 @@ class World:
         assert cluster is not None
         # An association does not outlive its instance here, so what carries the address lives.
         return Place(str(self.association), (self.at,), live=True, mark=cluster.mark)
+
+    def clusters_with(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
+        """Return what ListClusters shows of a mark."""
+        return tuple(
+            [
+                self.carrier(c.carrier)
+                for c in self.clusters
+                if c.mark == mark and c.visible and c.state != "ended" and c.born >= since
+            ]
+        )
+
+    def steps_of(self, carrier: str, *, guarded: bool) -> tuple[str, ...]:
+        """Return the step of a cluster that runs or still may; ``guarded``: if it needs the address."""
+        cluster = self.cluster(carrier)
+        none = {"none", "early"} if guarded else {"none"}
+        return ("s-1",) if cluster and cluster.step not in none else ()
 
     def carrier(self, carrier: str) -> Carrier:
         cluster = self.cluster(carrier)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.on_cluster.bundle import Options, bootstrap_script
 from airflow_eip_provider.stores.uri import open_store
 from tests.pythons import interpreter
@@ -145,7 +144,7 @@ def table(boto: Callable[..., Any]) -> Any:
 def record(table: Any, allocation_id: str) -> Callable[[], Record]:
     """Read the lock's record as it is now."""
     store = open_store(STORE, lambda *_: table)
-    return lambda: perform(store.reading(allocation_id), {"dynamodb": table}).record
+    return lambda: store.read(allocation_id).record
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
     EmrCreateWithStaticIpOperator,
@@ -139,7 +138,7 @@ def record(lock_store: str, allocation_id: str, boto: Any) -> Callable[[], Recor
     def read() -> Record:
         client = boto(lock_store.split(":", maxsplit=1)[0])
         store = open_store(lock_store, lambda *_: client)
-        return perform(store.reading(allocation_id), {lock_store.split(":", maxsplit=1)[0]: client}).record
+        return store.read(allocation_id).record
 
     return read
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.calls import perform
-from airflow_eip_provider.hooks.tenancy import Tenancy
+from airflow_eip_provider.hooks.tenancy import LeaseWorld
+from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,35 +54,33 @@ class Queue:
         if deferral is not task.deferral:
             trigger = task.trigger()
             self._triggers[id(task)] = (task.deferral, trigger)
-        verdict = perform(trigger.look(), {service: self._client_for(service) for service in trigger.services})
+        verdict = trigger.judge(Observed(lambda service, _: self._client_for(service)))
         if verdict.status != "pending":
             task.resume(trigger._payload(verdict))
 
 
-def vanish(monkeypatch: pytest.MonkeyPatch, task: Task, request: type, *, after: bool, nth: int = 1) -> None:
+def vanish(monkeypatch: pytest.MonkeyPatch, task: Task, method: str, *, after: bool, nth: int = 1) -> None:
     """
-    Let the task's process vanish at one of the requests of the lock's programs, and run it until then.
+    Let the task's process vanish at a call of one of the methods of the lease's world, and run it until then.
 
-    :param after: the request took effect.
+    :param after: the call took effect.
     """
-    answer, seen = Tenancy._answer, []
+    real, seen = getattr(LeaseWorld, method), []
 
-    def answered(self: Any, asked: Any, launch: Any, *, undoing: bool) -> Any:
-        if not isinstance(asked, request) or len(seen) >= nth:
-            return answer(self, asked, launch, undoing=undoing)
-        seen.append(asked)
-        if len(seen) < nth:
-            return answer(self, asked, launch, undoing=undoing)
+    def called(self: Any, *args: Any, **options: Any) -> Any:
+        seen.append(method)
+        if len(seen) != nth:
+            return real(self, *args, **options)
         if after:
-            answer(self, asked, launch, undoing=undoing)
+            real(self, *args, **options)
         raise Vanished
 
     task._pristine.undo = lambda *_: None
     with monkeypatch.context() as patch:
-        patch.setattr(Tenancy, "_answer", answered)
+        patch.setattr(LeaseWorld, method, called)
         try:
             task.start() if task.deferral is None else task.go_on()
         except Vanished:
             task.deferral = None
             return
-    raise AssertionError(f"there was no {request.__name__} number {nth}")
+    raise AssertionError(f"there was no {method} number {nth}")

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.hooks import eip as eip_hook
 from airflow_eip_provider.operators.emr import steps
-from airflow_eip_provider.readings import egress
+from airflow_eip_provider.readings import addresses, egress
 from airflow_eip_provider.readings.addresses import Address, read_address
 from airflow_eip_provider.readings.clusters import read_active_steps, read_all_steps
-from airflow_eip_provider.triggers import eip as eip_triggers
-from airflow_eip_provider.triggers import emr as emr_triggers
 
 if TYPE_CHECKING:
     import pytest
@@ -24,7 +22,7 @@ class Past:
         self._addresses: list[tuple[float, float, Address | None]] = []
         self._hidden_until = 0.0
         self.stale_answers = 0
-        for module in (egress, eip_triggers, emr_triggers, eip_hook):
+        for module in (egress, addresses, eip_hook):
             monkeypatch.setattr(module, "read_address", self._read_address)
         monkeypatch.setattr(steps, "read_all_steps", self._read_all_steps)
         monkeypatch.setattr(steps, "read_active_steps", self._read_active_steps)
@@ -46,20 +44,20 @@ class Past:
     def _now(self) -> float:
         return float(self._aws.clock.now().timestamp())
 
-    def _read_address(self, allocation_id: str) -> Any:
-        true = yield from read_address(allocation_id)
+    def _read_address(self, ec2: Any, allocation_id: str) -> Any:
+        true = read_address(ec2, allocation_id)
         for start, end, was in self._addresses:
             if start <= self._now() < end:
                 self.stale_answers += 1
                 return was
         return true
 
-    def _read_all_steps(self, job_flow_id: str) -> Any:
-        found = yield from read_all_steps(job_flow_id)
+    def _read_all_steps(self, emr: Any, job_flow_id: str) -> Any:
+        found = read_all_steps(emr, job_flow_id)
         return self._unless_hidden(found)
 
-    def _read_active_steps(self, job_flow_id: str) -> Any:
-        found = yield from read_active_steps(job_flow_id)
+    def _read_active_steps(self, emr: Any, job_flow_id: str) -> Any:
+        found = read_active_steps(emr, job_flow_id)
         return self._unless_hidden(found)
 
     def _unless_hidden(self, found: Any) -> Any:

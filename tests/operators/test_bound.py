@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowSensorTimeout
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.readings.addresses import Address, Holder, Instance
 from airflow_eip_provider.readings.clusters import Cluster
 from airflow_eip_provider.readings.egress import read_unbound
@@ -70,7 +69,7 @@ def unbound(address: dict[str, Any], tags: dict[str, str], *, primary: str = "i-
 
     place = {"network_interface_id": "eni-1", "private_ip": "10.0.0.1", **address}
     found = Address("eipalloc-1", "203.0.113.1", "vpc", association_id="eipassoc-1", instance_id="i-1", **place)
-    return perform(read_unbound(found, holder, Cluster("j-1", "daily", "WAITING", "")), {"emr": Emr()}), calls
+    return read_unbound(Emr(), found, holder, Cluster("j-1", "daily", "WAITING", "")), calls
 
 
 def test_the_primary_private_address_of_the_primary_interface_of_the_primary_node_is_bound():

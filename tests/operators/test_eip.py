@@ -12,7 +12,6 @@ from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError
 from airflow_eip_provider.hooks.claim import Claim
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.lock.model import LIMITS
-from airflow_eip_provider.lock.requests import WriteRecord
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from tests.life import Task
 from tests.operators.leases import vanish
@@ -185,7 +184,7 @@ def test_a_try_after_one_that_vanished_between_binding_and_the_hand_over_goes_on
     clocked, job_flow_id, primary_interface, associate, leased, queue, record, lock_store, monkeypatch
 ):
     operator = associate(job_flow_id=job_flow_id, lock_store=lock_store, deferrable=True)
-    vanish(monkeypatch, Task(operator), WriteRecord, after=False, nth=2)
+    vanish(monkeypatch, Task(operator), "write_record", after=False, nth=2)
     other = leased("other")
     other.start()
     queue.pass_time(2 * LIMITS.surface, other)

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.calls import perform
-from airflow_eip_provider.lock.requests import Launch, ReadPlace, ReadRecord, Terminate, WriteRecord
 from airflow_eip_provider.lock.transitions import Release, step
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.stores.uri import open_store
@@ -16,7 +14,7 @@ from tests.life import Task
 from tests.operators.leases import vanish
 
 pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
-BEFORE_LAUNCH = [(WriteRecord, False), (WriteRecord, True), (Launch, False)]
+BEFORE_LAUNCH = [("write_record", False), ("write_record", True), ("launch", False)]
 
 
 def live_clusters(emr: Any) -> list[str]:
@@ -28,12 +26,12 @@ def launched(aws: Any) -> int:
     return len(aws.events.calls("RunJobFlow"))
 
 
-@pytest.mark.parametrize(("request_type", "after"), BEFORE_LAUNCH)
+@pytest.mark.parametrize(("method", "after"), BEFORE_LAUNCH)
 def test_a_holder_that_vanished_before_it_launched_is_followed_by_the_next_owner(
-    clocked, leased, queue, record, monkeypatch, request_type, after
+    clocked, leased, queue, record, monkeypatch, method, after
 ):
     gone, following = leased("gone"), leased("following")
-    vanish(monkeypatch, gone, request_type, after=after)
+    vanish(monkeypatch, gone, method, after=after)
     following.start()
     queue.until(lambda: following.ended, following)
     assert following.error is None
@@ -45,7 +43,7 @@ def test_a_holder_that_vanished_after_it_launched_is_closed_by_the_next_owner_on
     clocked, leased, queue, record, monkeypatch, emr
 ):
     gone, following = leased("gone", waiter_max_attempts=40), leased("following")
-    vanish(monkeypatch, gone, Launch, after=True)
+    vanish(monkeypatch, gone, "launch", after=True)
     left = live_clusters(emr)
     taken_at = record().lease.taken_at
     following.start()
@@ -57,12 +55,12 @@ def test_a_holder_that_vanished_after_it_launched_is_closed_by_the_next_owner_on
     assert "taken over" in record().history[-1].why
 
 
-@pytest.mark.parametrize(("request_type", "after"), [*BEFORE_LAUNCH, (Launch, True)])
+@pytest.mark.parametrize(("method", "after"), [*BEFORE_LAUNCH, ("launch", True)])
 def test_a_retry_goes_on_where_the_try_before_it_vanished(
-    clocked, leased, queue, record, monkeypatch, emr, request_type, after
+    clocked, leased, queue, record, monkeypatch, emr, method, after
 ):
     gone, retry = leased("daily"), leased("daily", try_number=2)
-    vanish(monkeypatch, gone, request_type, after=after)
+    vanish(monkeypatch, gone, method, after=after)
     retry.start()
     queue.until(lambda: retry.ended, retry)
     assert retry.error is None
@@ -109,11 +107,11 @@ def test_a_held_address_is_never_taken_over_while_its_cluster_lives_however_long
 
 
 @pytest.mark.parametrize(
-    ("request_type", "after", "nth"),
-    [(WriteRecord, True, 1), (ReadPlace, False, 1), (ReadPlace, True, 1), (WriteRecord, False, 2)],
+    ("method", "after", "nth"),
+    [("write_record", True, 1), ("read_place", False, 1), ("read_place", True, 1), ("write_record", False, 2)],
 )
 def test_an_early_release_that_stopped_halfway_ends_without_a_human(
-    clocked, leased, queue, record, monkeypatch, lock_store, allocation_id, ended, request_type, after, nth
+    clocked, leased, queue, record, monkeypatch, lock_store, allocation_id, ended, method, after, nth
 ):
     holder, following = leased("holder"), leased("following")
     holder.start()
@@ -126,7 +124,7 @@ def test_an_early_release_that_stopped_halfway_ends_without_a_human(
         lock_store=lock_store,
         aws_conn_id=None,
     )
-    vanish(monkeypatch, Task(operator, dag_id="holder"), request_type, after=after, nth=nth)
+    vanish(monkeypatch, Task(operator, dag_id="holder"), method, after=after, nth=nth)
     if record().lease is not None and following.ended is False:
         queue.pass_time(120, following)
     if not following.ended:
@@ -144,7 +142,7 @@ def test_a_teardown_that_vanished_after_the_termination_is_followed_by_the_next_
     queue.until(lambda: holder.ended, holder)
     following.start()
     teardown = Task(terminate_operator(holder.result, lock_store=lock_store), dag_id="holder")
-    vanish(monkeypatch, teardown, ReadRecord, after=False)
+    vanish(monkeypatch, teardown, "read_record", after=False)
     queue.until(lambda: following.ended, following)
     assert following.error is None
     assert record().lease.carrier == following.result
@@ -156,7 +154,7 @@ def test_a_clean_up_that_vanished_is_finished_by_the_next_owner(clocked, leased,
     operator = failing._pristine
     operator.pre_execute(failing.context)
     undo = operator.undo
-    vanish(monkeypatch, _Killed(failing, undo), Terminate, after=False)
+    vanish(monkeypatch, _Killed(failing, undo), "terminate", after=False)
     assert len(live_clusters(emr)) == 1
     following.start()
     queue.until(lambda: following.ended, following)
@@ -214,7 +212,7 @@ def _evict(record: Any, boto: Any, lock_store: str, allocation_id: str) -> None:
     kind = lock_store.split(":", maxsplit=1)[0]
     client = boto(kind)
     store = open_store(lock_store, lambda *_: client)
-    seen = perform(store.reading(allocation_id), {kind: client})
+    seen = store.read(allocation_id)
     after = step(seen.record, Release(record.lease.token, None, "by hand"), seen.now)
     store.write(allocation_id, after, expected_version=seen.version)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.lock.model import Entry, Record, Speaker
 from airflow_eip_provider.stores.uri import open_store
 
@@ -22,7 +21,7 @@ def crowd(lock_store, allocation_id, boto):
         kind = lock_store.split(":", maxsplit=1)[0]
         client = boto(kind)
         store = open_store(lock_store, lambda *_: client)
-        seen = perform(store.reading(allocation_id), {kind: client})
+        seen = store.read(allocation_id)
         others = (Speaker(f"{n:032}", f"testing/dag-{n}/run-1/create/-1", 1, f"{n:016}") for n in range(WAITING))
         queue = tuple(
             Entry(n, other, seen.now, "daily", 600.0) for n, other in enumerate(others, seen.record.issued + 1)

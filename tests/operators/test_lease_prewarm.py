@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.lock.model import LIMITS
-from airflow_eip_provider.lock.requests import Launch, WriteRecord
 from airflow_eip_provider.stores.uri import open_store
+from airflow_eip_provider.triggers.observed import Observed
 from tests.life import Task
 from tests.operators.leases import vanish
 
@@ -112,7 +111,9 @@ def test_an_early_cluster_that_died_is_replaced_when_the_lease_comes(
     assert live_clusters(emr) == [task.result]
 
 
-@pytest.mark.parametrize(("kind", "after", "nth"), [(Launch, False, 1), (Launch, True, 1), (WriteRecord, True, 1)])
+@pytest.mark.parametrize(
+    ("kind", "after", "nth"), [("launch", False, 1), ("launch", True, 1), ("write_record", True, 1)]
+)
 def test_a_retry_finds_the_cluster_that_a_vanished_try_started_early(
     clocked, leased, ended, queue, record, monkeypatch, emr, holder, kind, after, nth
 ):
@@ -150,7 +151,7 @@ def _pass_over(times, boto, lock_store, allocation_id):
     kind = lock_store.split(":", maxsplit=1)[0]
     client = boto(kind)
     store = open_store(lock_store, lambda *_: client)
-    seen = perform(store.reading(allocation_id), {kind: client})
+    seen = store.read(allocation_id)
     first, *others = seen.record.queue
     passed = replace(seen.record, queue=(replace(first, passed=times), *others))
     store.write(allocation_id, passed, expected_version=seen.version)
@@ -160,7 +161,7 @@ def _vanish_when_woken(monkeypatch, queue, task, kind, *, after, nth):
     """Let the process vanish in the phase in which the trigger tells it to start early."""
     trigger = task.trigger()
     queue._aws.clock.advance(15)
-    verdict = perform(trigger.look(), {service: queue._client_for(service) for service in trigger.services})
+    verdict = trigger.judge(Observed(lambda service, _: queue._client_for(service)))
     assert verdict.data["action"] == "prewarm"
     payload = trigger._payload(verdict)
     resume = task.resume

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.calls import perform
+from airflow_eip_provider.triggers.observed import Observed
 from tests.life import Task
 
 ROUNDS = 50
@@ -15,7 +15,7 @@ ROUNDS = 50
 
 def look(task: Task, clients: dict[str, Any]) -> dict[str, Any] | None:
     trigger = task.trigger()
-    verdict = perform(trigger.look(), clients)
+    verdict = trigger.judge(Observed(lambda service, _: clients[service]))
     return None if verdict.status == "pending" else {**trigger._payload(verdict)}
 
 

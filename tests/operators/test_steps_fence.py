@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import SubmissionCancelledError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
@@ -201,7 +200,7 @@ def _release_lease(lock_store: str, record: Any, boto: Any) -> None:
     kind = lock_store.split(":", maxsplit=1)[0]
     store = open_store(lock_store, lambda *_: boto(kind))
     allocation_id = boto("ec2").describe_addresses()["Addresses"][0]["AllocationId"]
-    seen = perform(store.reading(allocation_id), {kind: boto(kind)})
+    seen = store.read(allocation_id)
     store.write(allocation_id, replace(seen.record, lease=None), expected_version=seen.version)
 
 

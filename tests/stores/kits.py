@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.stores.dynamodb import KEY, DynamoDbStore
 from airflow_eip_provider.stores.memory import MemoryStore
 from airflow_eip_provider.stores.s3 import S3Store
@@ -39,7 +38,7 @@ class Kit:
     conflict_tells: bool
 
     def read(self, key: str = "k") -> Seen:
-        return perform(self.store.reading(key), self.clients)
+        return self.store.read(key)
 
     def write(self, record: Record, expected: str | None = None, key: str = "k") -> Outcome:
         return self.store.write(key, record, expected_version=expected)
@@ -50,7 +49,6 @@ class RemoteKit(Kit):
     """
     A store on the local EMR, which can be given a bad day.
 
-    :param bare: makes the same store without a client.
     :param retry_tells: whether a write that botocore sent twice, the first time with effect, is known to have had it.
     """
 
@@ -60,7 +58,6 @@ class RemoteKit(Kit):
     write_operation: str
     check_operation: str
     actions: Mapping[str, str]
-    bare: Callable[[], LockStore]
     retry_tells: bool
 
 
@@ -109,7 +106,6 @@ def dynamodb_kit(aws: LocalAws, boto: Callable[..., Any]) -> RemoteKit:
             "PutItem": "dynamodb:PutItem",
             "DescribeTable": "dynamodb:DescribeTable",
         },
-        bare=lambda: DynamoDbStore(TABLE, None),
         retry_tells=True,
     )
 
@@ -137,6 +133,5 @@ def s3_kit(aws: LocalAws, boto: Callable[..., Any]) -> RemoteKit:
         write_operation="PutObject",
         check_operation="HeadBucket",
         actions={"GetObject": "s3:GetObject", "PutObject": "s3:PutObject", "HeadBucket": "s3:ListBucket"},
-        bare=lambda: S3Store(BUCKET, PREFIX, None),
         retry_tells=False,
     )

@@ -8,7 +8,6 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import CorruptRecordError, LockStoreError, LockStoreUnavailableError
 from airflow_eip_provider.lock.model import Record
 from airflow_eip_provider.lock.store import Seen, Unknown
@@ -55,7 +54,7 @@ def test_a_missing_table_is_told_with_both_remedies(client, local_aws):
 def test_a_table_that_vanishes_is_told_at_the_next_use(client):
     store = DynamoDbStore("locks", client)
     with pytest.raises(LockStoreError, match="does not exist"):
-        perform(store.reading("k"), {"dynamodb": client})
+        store.read("k")
     with pytest.raises(LockStoreError, match="does not exist"):
         store.write("k", Record(), expected_version=None)
 
@@ -151,7 +150,7 @@ def test_an_item_of_another_shape_is_corrupt_and_stays(client, item):
     client.put_item(TableName="locks", Item={"address": {"S": "k"}, **item})
     store = DynamoDbStore("locks", client)
     with pytest.raises(CorruptRecordError, match="address=k"):
-        perform(store.reading("k"), {"dynamodb": client})
+        store.read("k")
     with pytest.raises(CorruptRecordError):
         store.write("k", Record(), expected_version=None)
     assert client.get_item(TableName="locks", Key={"address": {"S": "k"}})["Item"] == {"address": {"S": "k"}, **item}
@@ -159,7 +158,7 @@ def test_an_item_of_another_shape_is_corrupt_and_stays(client, item):
 
 def test_reads_are_consistent(client, local_aws):
     create_table(client, address="HASH S")
-    perform(DynamoDbStore("locks", client).reading("k"), {"dynamodb": client})
+    DynamoDbStore("locks", client).read("k")
     assert [call["request"]["ConsistentRead"] for call in local_aws.events.calls("GetItem")] == [True]
 
 
@@ -167,7 +166,7 @@ def test_nobody_answers(boto):
     closed = boto("dynamodb", endpoint_url="http://127.0.0.1:9", config=Config(connect_timeout=1))
     store = DynamoDbStore("locks", closed)
     with pytest.raises(LockStoreUnavailableError, match="EndpointConnectionError"):
-        perform(store.reading("k"), {"dynamodb": closed})
+        store.read("k")
     with pytest.raises(LockStoreUnavailableError):
         store.check()
     assert isinstance(store.write("k", Record(), expected_version=None), Unknown)
@@ -179,4 +178,4 @@ def test_an_answer_without_a_time_is_refused(client):
         "after-call.dynamodb.GetItem", lambda parsed, **_: parsed["ResponseMetadata"]["HTTPHeaders"].pop("date")
     )
     with pytest.raises(LockStoreError, match="tells no time"):
-        perform(DynamoDbStore("locks", client).reading("k"), {"dynamodb": client})
+        DynamoDbStore("locks", client).read("k")

@@ -99,7 +99,7 @@ def test_a_queue_that_is_too_long_refuses_who_comes_and_never_the_holder():
     )
     tenancy.store = store
     holder, late = speaker_of(0), speaker_of(9999)
-    tenancy.perform(enter(Arrival(holder, "daily", 3600.0)))
+    enter(tenancy.world(), Arrival(holder, "daily", 3600.0))
     lease = tenancy.read().record.lease
     many = 4000
     while len(to_text(record_of(many))) <= MOST_BYTES_TO_JOIN:
@@ -107,11 +107,11 @@ def test_a_queue_that_is_too_long_refuses_who_comes_and_never_the_holder():
     crowded = Record(issued=many + 1, lease=lease, queue=record_of(many).queue, grace=120.0)
     store.write("eipalloc-1", crowded, expected_version=tenancy.read().version)
     with pytest.raises(QueueFullError, match=f"{many} owners wait for this address already"):
-        tenancy.perform(enter(Arrival(late, "daily", 3600.0)))
+        enter(tenancy.world(), Arrival(late, "daily", 3600.0))
     assert tenancy.read().record == crowded, "nothing was changed"
-    tenancy.perform(hand_over(holder, token=1, carrier="i-1"))
-    assert tenancy.perform(close("i-1"))
-    assert tenancy.perform(release("i-1", why="released"))
+    hand_over(tenancy.world(), holder, token=1, carrier="i-1")
+    assert close(tenancy.world(), "i-1")
+    assert release(tenancy.world(), "i-1", why="released")
     first = crowded.queue[0].speaker
-    tenancy.perform(enter(Arrival(first, "azure-sql-daily", 5400.0)))
+    enter(tenancy.world(), Arrival(first, "azure-sql-daily", 5400.0))
     assert tenancy.read().record.lease.speaker == first, "who waits has its turn"

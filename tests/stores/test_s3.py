@@ -12,7 +12,6 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import LockStoreError, LockStoreUnavailableError
 from airflow_eip_provider.lock.model import Record
 from airflow_eip_provider.lock.store import Conflict, Seen, Unknown
@@ -39,7 +38,7 @@ def test_a_missing_bucket_is_told_at_the_check_and_at_the_next_use(s3):
     store = S3Store("lock-records", "", s3)
     for use in (
         store.check,
-        lambda: perform(store.reading("k"), {"s3": s3}),
+        lambda: store.read("k"),
         lambda: store.write("k", Record(), expected_version=None),
     ):
         with pytest.raises(LockStoreError, match="does not exist; create the bucket"):
@@ -115,7 +114,7 @@ def test_nobody_answers(boto):
     closed = boto("s3", endpoint_url="http://127.0.0.1:9", config=Config(connect_timeout=1))
     store = S3Store("lock-records", "", closed)
     with pytest.raises(LockStoreUnavailableError, match="EndpointConnectionError"):
-        perform(store.reading("k"), {"s3": closed})
+        store.read("k")
     with pytest.raises(LockStoreUnavailableError):
         store.check()
     assert isinstance(store.write("k", Record(), expected_version=None), Unknown)
@@ -178,8 +177,8 @@ def test_records_are_replaced_in_a_bucket_with_settings_of_its_own(s3, bucket, s
     for _ in range(3):
         before, written = written, store.write("k", Record(), expected_version=written.version)
         assert store.write("k", Record(), expected_version=before.version) == Conflict(None)
-        assert perform(store.reading("k"), {"s3": s3}).version == written.version
+        assert store.read("k").version == written.version
     assert store.write("k", Record(), expected_version=None) == Conflict(None)
     s3.delete_object(Bucket=bucket, Key="eip/k.json")
-    assert perform(store.reading("k"), {"s3": s3}).version is None
+    assert store.read("k").version is None
     assert isinstance(store.write("k", Record(), expected_version=None), Seen)

@@ -15,7 +15,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.lock.model import Limits, Record, Speaker
 from airflow_eip_provider.lock.store import Conflict, Seen, Unknown
 from airflow_eip_provider.lock.transitions import (
@@ -135,7 +134,7 @@ class Owners(RuleBasedStateMachine):
         return seen
 
     def _read_model(self) -> Seen:
-        return perform(self.model.reading(self.key), {})
+        return self.model.read(self.key)
 
     def _events(self, owner: str, record: Record) -> list[Event]:
         speaker = Speaker(owner, f"dag.{owner}", self.tries[owner], "n")

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_eip_provider.calls import Call
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
 from airflow_eip_provider.stores.s3 import S3Store
@@ -105,19 +104,31 @@ def test_a_store_is_opened_with_a_client_of_its_region_and_no_call_is_made(uri, 
     assert made == [asked]
 
 
+class AskedError(Exception):
+    """What a store's client was asked."""
+
+
+class Client:
+    def __getattr__(self, operation):
+        def call(**params):
+            raise AskedError(operation, params)
+
+        return call
+
+
 @pytest.mark.parametrize(
-    ("uri", "call"),
+    ("uri", "operation", "params"),
     [
         (
             "dynamodb://locks",
-            Call(
-                "dynamodb",
-                "get_item",
-                {"TableName": "locks", "Key": {"address": {"S": "k"}}, "ConsistentRead": True},
-            ),
+            "get_item",
+            {"TableName": "locks", "Key": {"address": {"S": "k"}}, "ConsistentRead": True},
         ),
-        ("s3://lock-records/a", Call("s3", "get_object", {"Bucket": "lock-records", "Key": "a/k.json"})),
+        ("s3://lock-records/a", "get_object", {"Bucket": "lock-records", "Key": "a/k.json"}),
     ],
 )
-def test_readings_need_no_client(uri, call):
-    assert next(open_store(uri, None).reading("k")) == call
+def test_opening_a_store_makes_no_call_and_a_read_makes_this_one(uri, operation, params):
+    store = open_store(uri, lambda *_: Client())
+    with pytest.raises(AskedError) as asked:
+        store.read("k")
+    assert asked.value.args == (operation, params)

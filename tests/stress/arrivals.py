@@ -49,15 +49,15 @@ def simulated(owners: int, *, at_a_time: int, seed: int, pauses: bool = True) ->
 
     def hold() -> Process:
         me = speaker(HOLDER)
-        held = yield from simulation.perform(HOLDER, enter(Arrival(me, "daily", 3600.0)))
+        held = yield from simulation.perform(HOLDER, enter, Arrival(me, "daily", 3600.0))
         assert isinstance(held, Held)
         for _ in range(at_a_time):
             simulation.start(arrive(), after=simulation.random.uniform(0, 0.02))
         yield 0.2  # in the middle of it
         try:
-            yield from simulation.perform(HOLDER, hand_over(me, token=1, carrier="j-1"))
-            yield from simulation.perform(HOLDER, close("j-1"))
-            yield from simulation.perform(HOLDER, release("j-1", why="released"))
+            yield from simulation.perform(HOLDER, hand_over, me, token=1, carrier="j-1")
+            yield from simulation.perform(HOLDER, close, "j-1")
+            yield from simulation.perform(HOLDER, release, "j-1", why="released")
         except GaveUpError:
             outcome["lost"] = True
 
@@ -66,7 +66,7 @@ def simulated(owners: int, *, at_a_time: int, seed: int, pauses: bool = True) ->
             name = f"owner-{number}"
             try:
                 arrival = Arrival(speaker(name), "daily", 3600.0)
-                entered = yield from simulation.perform(name, enter(arrival, limits=simulation.limits))
+                entered = yield from simulation.perform(name, enter, arrival, limits=simulation.limits)
                 outcome["outside"] += not _has_its_place(entered, name)
             except GaveUpError:
                 outcome["outside"] += 1
@@ -116,7 +116,7 @@ def real(uri: str, client: Any, key: str, *, owners: int, at_a_time: int) -> Arr
 
     me = speaker(HOLDER)
     holder, _ = opened()
-    holder.perform(enter(Arrival(me, "daily", 3600.0)))
+    enter(holder.world(), Arrival(me, "daily", 3600.0))
     begun, many = Lock(), Event()
     started: list[int] = []
 
@@ -126,7 +126,7 @@ def real(uri: str, client: Any, key: str, *, owners: int, at_a_time: int) -> Arr
             if len(started) >= min(owners, at_a_time):
                 many.set()
         tenancy, counting = opened()
-        entered = tenancy.perform(enter(Arrival(speaker(f"owner-{number}"), "daily", 3600.0)))
+        entered = enter(tenancy.world(), Arrival(speaker(f"owner-{number}"), "daily", 3600.0))
         return _has_its_place(entered, f"owner-{number}"), counting.writes
 
     with ThreadPoolExecutor(at_a_time) as threads:
@@ -139,9 +139,9 @@ def real(uri: str, client: Any, key: str, *, owners: int, at_a_time: int) -> Arr
 
 def _given_back(holder: Tenancy, me: Any) -> bool:
     """Hand over, close and release in the middle of it; return whether all three were written."""
-    handed = holder.perform(hand_over(me, token=1, carrier="i-1"))
-    closed = holder.perform(close("i-1"))
-    released = holder.perform(release("i-1", why="released"))
+    handed = hand_over(holder.world(), me, token=1, carrier="i-1")
+    closed = close(holder.world(), "i-1")
+    released = release(holder.world(), "i-1", why="released")
     return bool(getattr(handed, "record", None)) and closed and released
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lock.programs import Held, close, enter, hand_over, release
-from airflow_eip_provider.lock.requests import Carrier, Place
 from airflow_eip_provider.lock.sight import Action, Arrival, Sight, judge
+from airflow_eip_provider.lock.world import Carrier, Place
 from tests.stress.simulation import NEW_LIMITS, OLD_LIMITS, Simulation, speaker
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def served(owners: int, *, seed: int, limits: Limits, slowest_seconds: float = 3
         name = f"owner-{number}"
         me = Arrival(speaker(name), "daily", 3600.0)
         while True:
-            entered = yield from simulation.perform(name, enter(me, limits=limits))
+            entered = yield from simulation.perform(name, enter, me, limits=limits)
             if isinstance(entered, Held):
                 break
             while _waits(simulation, me):
@@ -62,10 +62,10 @@ def served(owners: int, *, seed: int, limits: Limits, slowest_seconds: float = 3
         order.append(number)
         lease = simulation.record.lease
         assert lease is not None
-        yield from simulation.perform(name, hand_over(me.speaker, token=lease.token, carrier=f"j-{number}"))
+        yield from simulation.perform(name, hand_over, me.speaker, token=lease.token, carrier=f"j-{number}")
         yield _WORK_SECONDS
-        yield from simulation.perform(name, close(f"j-{number}"))
-        yield from simulation.perform(name, release(f"j-{number}", why="released"))
+        yield from simulation.perform(name, close, f"j-{number}")
+        yield from simulation.perform(name, release, f"j-{number}", why="released")
 
     for number in range(owners):
         simulation.start(work(number), after=number * _ARRIVAL_SECONDS)

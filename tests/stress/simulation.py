@@ -1,5 +1,5 @@
 """
-Owners at one lock store in simulated time: the lock's own programs, in one process, in no time.
+Owners at one lock store in simulated time: the lease protocol's own functions, in one process, in no time.
 
 A process is a generator that yields for how many seconds it does nothing. Calls of the store and of AWS take time, so
 other processes act between a read and the write that follows from it, as they do in reality.
@@ -16,23 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.hooks.tenancy import pause_seconds
 from airflow_eip_provider.lock.model import LIMITS, Limits, Record, Speaker
-from airflow_eip_provider.lock.requests import (
-    Carrier,
-    FindCarriers,
-    Pause,
-    Place,
-    ReadCarrier,
-    ReadPlace,
-    ReadRecord,
-    ReadSteps,
-    WriteRecord,
-)
 from airflow_eip_provider.lock.store import Conflict, Seen
+from airflow_eip_provider.lock.world import Carrier, Place
+from tests.model.replay import PausingReplay, run
+from tests.model.requests import FindClusters, Pause, ReadCarrier, ReadPlace, ReadRecord, ReadSteps, WriteRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from airflow_eip_provider.lock.requests import Program
+    from collections.abc import Callable, Generator
 
     Process = Generator[float, None, Any]
 
@@ -46,14 +36,14 @@ OLD_LIMITS = replace(LIMITS, grace=60.0, turns=0)
 
 
 class GaveUpError(Exception):
-    """A program of version 0.1.0 met another writer twelve times in a row, and stopped."""
+    """A task of version 0.1.0 met another writer twelve times in a row, and stopped."""
 
 
 class Simulation:
     """
     One address: its record, who does something with it, and the time.
 
-    :param pauses: after a write that met another; without them, as in version 0.1.0, a program gives up after twelve.
+    :param pauses: after a write that met another; without them, as in version 0.1.0, a task gives up after twelve.
     """
 
     def __init__(self, seed: int, *, limits: Limits = NEW_LIMITS, pauses: bool = True) -> None:
@@ -78,16 +68,19 @@ class Simulation:
             with suppress(StopIteration):
                 self.start(process, after=next(process))
 
-    def perform(self, who: str, program: Program[Any]) -> Process:
+    def perform(self, who: str, function: Callable[..., Any], *args: Any, **options: Any) -> Process:
         """
-        Perform one of the lock's programs; its result is the process's.
+        Run a function of the lease protocol, call by call; its result is the process's.
 
         :param who: whose writes are counted.
+        :param function: takes a world, and the arguments.
         :raises GaveUpError: without pauses, after twelve writes in a row that met another.
         """
-        met = 0
-        request = next(program)
+        met, told = 0, ()
         while True:
+            request, result = run(lambda world: function(world, *args, **options), PausingReplay(told))
+            if request is None:
+                return result
             if isinstance(request, Pause):
                 met += 1
                 if not self._pauses and met >= _BEFORE_IT_GIVES_UP:
@@ -98,10 +91,7 @@ class Simulation:
                 yield self.random.uniform(*_CALL_SECONDS)
                 answer = self._answer(who, request)
                 yield self.random.uniform(*_CALL_SECONDS)
-            try:
-                request = program.send(answer)
-            except StopIteration as stop:
-                return stop.value
+            told = (*told, answer)
 
     def seen(self) -> Seen:
         """Return the record as it is now."""
@@ -121,7 +111,7 @@ _READS: dict[type, Any] = {
     ReadRecord: lambda simulation, _: simulation.seen(),
     ReadPlace: lambda *_: Place(),
     ReadCarrier: lambda _, request: Carrier(request.carrier, "live"),
-    FindCarriers: lambda *_: (),
+    FindClusters: lambda *_: (),
     ReadSteps: lambda *_: (),
 }
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider.lock.codec import encode
 from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker
-from airflow_eip_provider.lock.requests import Carrier
 from airflow_eip_provider.lock.sight import Sight
 from airflow_eip_provider.lock.store import Seen
+from airflow_eip_provider.lock.world import Carrier
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 
@@ -48,7 +48,7 @@ def judging_seconds(waiting: int) -> float:
     sight = Sight(Seen(record_of(waiting), "v", NOW), carriers=(Carrier("j-1", "live"),))
     started = time.perf_counter()
     for wait in waits:
-        wait.judge(sight)
+        wait.judge_sight(sight)
     taken = time.perf_counter() - started
     logging.disable(logging.NOTSET)
     return taken

@@ -81,7 +81,7 @@ def test_who_meets_others_for_minutes_is_told_so_and_has_paused_in_between(monke
     )
     tenancy.store = Busy(lambda: 0.0)
     with pytest.raises(RecordContendedError, match="it changes too fast"):
-        tenancy.perform(enter(Arrival(sizes.speaker_of(1), "daily", 3600.0)))
+        enter(tenancy.world(), Arrival(sizes.speaker_of(1), "daily", 3600.0))
     assert 300 <= sum(slept) < 320
     assert max(slept) <= 20
     assert tenancy.store.texts == {}

@@ -46,7 +46,7 @@ def test_a_watch_asks_a_throttled_account_less_often(clocked, boto, deferrable):
         return [event.payload async for event in watch.run()]
 
     once = Config(retries={"total_max_attempts": 1})
-    event = asyncio.run(run())[0] if deferrable else watch.block(lambda: {"emr": boto("emr", config=once)})
+    event = asyncio.run(run())[0] if deferrable else watch.block(lambda service, _: boto(service, config=once))
     assert event["status"] == "timeout"
     assert "ThrottlingException" in event["message"]
     looks = len(clocked.events.calls("DescribeCluster"))

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+import threading
 from dataclasses import asdict
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import CredentialsExpiredError, LockStoreUnavailableError
 from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker
-from airflow_eip_provider.lock.requests import Carrier, Place
 from airflow_eip_provider.lock.sight import Sight
 from airflow_eip_provider.lock.store import Seen
+from airflow_eip_provider.lock.world import Carrier, Place
 from airflow_eip_provider.stores.uri import open_store
-from airflow_eip_provider.triggers import lock as lock_triggers
-from airflow_eip_provider.triggers import poller
+from airflow_eip_provider.triggers import poller, watch
+from airflow_eip_provider.triggers.connection import AwsConnection
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
+from airflow_eip_provider.triggers.observed import Observed
 from airflow_eip_provider.triggers.poller import Poller
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from tests.polling import passing
 
 WAITERS = 200
 NOW = 1_800_000_000.0
@@ -87,7 +85,7 @@ def test_the_poll_interval_is_never_below_fifteen_seconds():
 
 
 def test_while_the_holder_lives_everyone_waits_and_is_told_place_and_holder():
-    verdict = trigger(3).judge(sight(holder=lease(), waiting=5))
+    verdict = trigger(3).judge_sight(sight(holder=lease(), waiting=5))
     assert verdict.status == "pending"
     assert (
         "place 4 of 5 in the queue; held by 'test/dag-999/run/create/-1' on j-1 since 2027-01-15 07:59:00Z"
@@ -99,36 +97,36 @@ def test_a_dead_lease_is_for_the_first_at_once_and_for_the_others_a_grace_later_
     grace = 60
     first, third = trigger(0), trigger(2)
     dead = sight(holder=lease(), waiting=3, state="ended")
-    assert first.judge(dead).data["action"] == "evict"
-    assert third.judge(dead).status == "pending"
+    assert first.judge_sight(dead).data["action"] == "evict"
+    assert third.judge_sight(dead).status == "pending"
     later = sight(holder=lease(), waiting=3, state="ended", now=NOW + 2 * grace - 1)
-    assert third.judge(later).status == "pending"
+    assert third.judge_sight(later).status == "pending"
     due = sight(holder=lease(), waiting=3, state="ended", now=NOW + 2 * grace)
-    assert third.judge(due).data == {**third.judge(due).data, "action": "evict", "dead_seconds": 2 * grace}
+    assert third.judge_sight(due).data == {**third.judge_sight(due).data, "action": "evict", "dead_seconds": 2 * grace}
 
 
 def test_a_lease_that_lives_again_is_waited_for_from_the_start():
     third = trigger(2)
-    third.judge(sight(holder=lease(), waiting=3, state="ended"))
-    third.judge(sight(holder=lease(token=9), waiting=3, state="ended", now=NOW + 500))
-    assert third.judge(sight(holder=lease(token=9), waiting=3, state="ended", now=NOW + 510)).status == "pending"
+    third.judge_sight(sight(holder=lease(), waiting=3, state="ended"))
+    third.judge_sight(sight(holder=lease(token=9), waiting=3, state="ended", now=NOW + 500))
+    assert third.judge_sight(sight(holder=lease(token=9), waiting=3, state="ended", now=NOW + 510)).status == "pending"
 
 
 def test_a_free_address_is_the_turn_of_one_after_the_other():
     waits = [trigger(number) for number in range(3)]
     free = sight(holder=None, waiting=3, free_since=NOW)
-    assert [wait.judge(free).status for wait in waits] == ["done", "pending", "pending"]
+    assert [wait.judge_sight(free).status for wait in waits] == ["done", "pending", "pending"]
     later = sight(holder=None, waiting=3, free_since=NOW - 60)
-    assert [wait.judge(later).status for wait in waits] == ["done", "done", "pending"]
+    assert [wait.judge_sight(later).status for wait in waits] == ["done", "done", "pending"]
 
 
 def test_who_is_not_in_the_queue_any_more_is_woken():
-    assert trigger(7).judge(sight(holder=lease(), waiting=3)).data["action"] == "queue"
+    assert trigger(7).judge_sight(sight(holder=lease(), waiting=3)).data["action"] == "queue"
 
 
 @pytest.fixture
 def ticks(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A clock that the waits' own sleeps turn, and looks that find what they are told to."""
+    """A clock that the poller's pauses turn, and looks that find what they are told to."""
     clock = SimpleNamespace(
         now=NOW,
         looks=0,
@@ -139,38 +137,33 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> Any:
         seen=lambda: sight(holder=lease(), waiting=WAITERS),
     )
 
-    async def sleep(seconds: float) -> None:
-        clock.now += seconds
-        for _ in range(5):
-            await asyncio.sleep(0)
-
-    def see(_: Any) -> Any:
+    def read_sight(observed: Observed, *_: Any) -> Sight:
+        for service in ("ec2", "emr", "dynamodb"):
+            observed.client(service)
         clock.looks += 1
         found = clock.found.pop(0) if clock.found else clock.seen()
         if isinstance(found, Exception):
             raise found
         return found
-        yield
 
-    @asynccontextmanager
-    async def client() -> AsyncIterator[None]:
-        clock.connections += 1
-        clock.open += 1
-        try:
-            yield
-        finally:
-            clock.open -= 1
+    def close() -> None:
+        clock.open -= 1
 
-    async def connect(_: Any, service: str) -> Any:
+    def client(_: Any, service: str, _region: str | None) -> Any:
         if service == "dynamodb" and clock.unconnected:
             raise clock.unconnected.pop(0)
-        return client()
+        clock.connections += 1
+        clock.open += 1
+        return SimpleNamespace(close=close)
 
-    monkeypatch.setattr(lock_triggers, "time", SimpleNamespace(time=lambda: clock.now))
-    names = ("shield", "ensure_future", "get_running_loop")
-    monkeypatch.setattr(poller, "asyncio", SimpleNamespace(sleep=sleep, **{n: getattr(asyncio, n) for n in names}))
-    monkeypatch.setattr(EipLeaseTrigger, "_see", see)
-    monkeypatch.setattr(EipLeaseTrigger, "_connect", connect)
+    def pass_on(seconds: float) -> None:
+        clock.now += seconds
+
+    for module in (watch, poller):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: clock.now, monotonic=lambda: clock.now))
+    monkeypatch.setattr(Poller, "_pause", passing(pass_on))
+    monkeypatch.setattr(Observed, "_read_sight", read_sight)
+    monkeypatch.setattr(AwsConnection, "client", client)
     return clock
 
 
@@ -182,14 +175,14 @@ async def event_of(wait: EipLeaseTrigger) -> dict[str, Any]:
 
 async def looked(ticks: Any, times: int) -> None:
     while ticks.looks < times:  # noqa: ASYNC110 - what is waited for is what other tasks do
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
 
 
 def expired() -> ClientError:
     return ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "is expired"}}, "GetItem")
 
 
-def test_expired_credentials_are_read_anew_for_all_before_anybody_is_told(ticks):
+def test_expired_credentials_are_read_anew_once_for_all(ticks):
     ticks.found = [expired(), sight(holder=None, waiting=2, free_since=NOW - 600)]
 
     async def story() -> list[dict[str, Any]]:
@@ -218,8 +211,7 @@ def test_two_hundred_waits_cost_one_look_a_tick(ticks):
     events = asyncio.run(story())
     assert {event["data"]["action"] for event in events} == {"take"}
     assert ticks.looks <= 12
-    # The poller sleeps once more before it sees that nobody waits.
-    assert (ticks.now - NOW) / 15 - ticks.looks in {0, 1}, "one look a tick, whoever waits"
+    assert (ticks.now - NOW) / 15 == ticks.looks, "one look a tick, whoever waits"
     assert ticks.connections == 3, "EC2, EMR and the store, once for all"
 
 
@@ -234,12 +226,11 @@ def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(ti
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
         assert poller._pollers == {}
-        for _ in range(100):
-            await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
         before = ticks.looks
-        for _ in range(100):
-            await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
         assert ticks.looks == before
+        assert ticks.open == 0
 
     asyncio.run(story())
 
@@ -273,12 +264,14 @@ def test_a_connection_that_fails_for_once_costs_every_wait_one_look_only(ticks):
     waits = [trigger(number) for number in range(2)]
 
     async def story() -> Any:
-        return await asyncio.wait_for(asyncio.gather(*map(event_of, waits)), GENEROUS_SECONDS)
+        events = await asyncio.wait_for(asyncio.gather(*map(event_of, waits)), GENEROUS_SECONDS)
+        await asyncio.sleep(0.05)
+        return events
 
     assert [event["status"] for event in asyncio.run(story())] == ["done", "done"]
     assert ticks.looks == 1
-    assert 15 + 15 + 15 <= ticks.now - NOW <= 15 + 30 + 60 + 15, "as for looks without an answer"
-    assert (ticks.connections, ticks.open) == (2 + 2 + 3, 0), "what was connected before the failure is closed again"
+    assert 15 + 15 + 15 <= ticks.now - NOW <= 15 + 30 + 60, "as for looks without an answer"
+    assert (ticks.connections, ticks.open) == (3, 0), "each once, and closed at the end"
 
 
 def test_a_connection_that_never_comes_ends_with_the_deadline(ticks):
@@ -289,29 +282,36 @@ def test_a_connection_that_never_comes_ends_with_the_deadline(ticks):
 
 
 def test_a_connection_that_cannot_be_made_fails_every_wait_and_ends_the_poller(ticks):
-    ticks.unconnected = [NO_DNS, ValueError("no such connection")]
+    ticks.unconnected = [NO_DNS] + [ValueError("no such connection")] * 3
 
     async def story() -> Any:
         waits = asyncio.gather(*(event_of(trigger(number)) for number in range(3)), return_exceptions=True)
         errors = await asyncio.wait_for(waits, GENEROUS_SECONDS)
         assert poller._pollers == {}
+        await asyncio.sleep(0.05)
         return errors
 
     assert [str(error) for error in asyncio.run(story())] == ["no such connection"] * 3
     assert ticks.open == 0
 
 
-def test_a_poller_that_hangs_keeps_no_wait_beyond_its_deadline_and_goes_on_for_the_others(ticks, monkeypatch):
+def test_an_aws_that_hangs_keeps_no_wait_beyond_its_deadline_and_goes_on_for_the_others(ticks, monkeypatch):
+    answer = threading.Event()
+    client = AwsConnection.client
+
+    def hang(connection: AwsConnection, service: str, region_name: str | None) -> Any:
+        answer.wait()
+        return client(connection, service, region_name)
+
+    async def pause(self: Poller, seconds: float | None) -> None:
+        await asyncio.sleep(0.01)
+        ticks.now += seconds or 0
+
+    monkeypatch.setattr(AwsConnection, "client", hang)
+    monkeypatch.setattr(Poller, "_pause", pause)
+    monkeypatch.setattr(watch, "_LAST_ANSWER_SECONDS", 0.2)
+
     async def story() -> None:
-        answer = asyncio.Event()
-        client = EipLeaseTrigger._connect
-
-        async def hang(wait: EipLeaseTrigger, service: str) -> Any:
-            await answer.wait()
-            return await client(wait, service)
-
-        monkeypatch.setattr(EipLeaseTrigger, "_connect", hang)
-        # The first look is due 15 s after NOW by the clock that is turned; the waits' patience is in real seconds.
         patient = asyncio.ensure_future(event_of(trigger(0, deadline=NOW + 36_000)))
         event = await asyncio.wait_for(event_of(trigger(1, deadline=NOW + 0.1)), GENEROUS_SECONDS)
         assert event["status"] == "timeout"
@@ -356,16 +356,4 @@ def test_the_poller_reads_the_real_store_with_its_own_connection(clocked, boto, 
     events = asyncio.run(story())
     assert {event["data"]["action"] for event in events} == {"take"}
     assert len(clocked.events.calls("GetItem")) == 1
-    assert perform(store.reading(allocation_id), {"dynamodb": client}).record.issued == 1
-
-
-def test_a_poller_that_nobody_asked_yet_keeps_its_error_for_none(ticks):
-    async def story() -> None:
-        async def connect(_: Any) -> Any:
-            raise ValueError("no connection")
-
-        async with Poller.shared("key", lambda: Poller(connect, lambda: None, delay=15)) as shared:
-            with pytest.raises(ValueError, match="no connection"):
-                await shared.next()
-
-    asyncio.run(story())
+    assert store.read(allocation_id).record.issued == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -12,45 +11,55 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.exceptions import CredentialsExpiredError
 from airflow_eip_provider.triggers import watch
+from airflow_eip_provider.triggers.poller import Poller
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from airflow_eip_provider.triggers.observed import Observed
 
 START = 1000.0
 
 
 class Scripted(WatchTrigger):
-    """Finds what it was told to find, one look after the other."""
-
-    services = ()
+    """Finds what it was told to find, one judgement after the other."""
 
     def __init__(self, *found: Verdict | Exception, **parameters: Any) -> None:
         super().__init__(**{"waiter_delay": 15, "deadline": START + 100, "hint": {"try_number": 1}, **parameters})
         self.found = list(found)
+        self.connections = 0
 
-    def look(self) -> Any:
+    def judge(self, observed: Observed) -> Verdict:
+        observed.client("ec2")
         found = self.found.pop(0) if len(self.found) > 1 else self.found[0]
         if isinstance(found, Exception):
             raise found
         return found
-        yield
 
-    def connect(self) -> dict[str, Any]:
-        return {}
+    @property
+    def connection(self) -> Any:
+        return self
+
+    def content(self) -> object:
+        return None
+
+    def client(self, service: str, region_name: str | None) -> Any:
+        self.connections += 1
+        return SimpleNamespace(close=lambda: None)
 
 
 @pytest.fixture(params=["blocking", "deferred"])
 def payload(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run a trigger on a clock of its own; return the event's payload and the sleeps."""
     slept: list[float] = []
+    poll = Poller.poll
 
-    async def sleep_async(seconds: float) -> None:
-        slept.append(seconds)
+    async def poll_at_once(self: Poller, wait: Any, *, after: float, **_: Any) -> Verdict:
+        slept.append(after)
+        return await poll(self, wait, after=0)
 
     clock = SimpleNamespace(time=lambda: START + sum(slept), sleep=slept.append)
     monkeypatch.setattr(watch, "time", clock)
-    monkeypatch.setattr(watch, "asyncio", SimpleNamespace(sleep=sleep_async))
+    monkeypatch.setattr(Poller, "poll", poll_at_once)
 
     async def first(trigger: Scripted) -> Any:
         async for event in trigger.run():
@@ -58,7 +67,7 @@ def payload(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         raise AssertionError("the trigger ended without an event")
 
     def run(trigger: Scripted) -> tuple[Any, list[float]]:
-        return (trigger.block(trigger.connect) if request.param == "blocking" else asyncio.run(first(trigger))), slept
+        return (trigger.block(trigger.client) if request.param == "blocking" else asyncio.run(first(trigger))), slept
 
     return run
 
@@ -117,35 +126,16 @@ def test_a_failure_is_reported_as_one(payload):
 
 
 class Connecting(Scripted):
-    """Connects to two services, to the second as it is told to."""
-
-    services = ("ec2", "emr")
+    """Connects as it is told to."""
 
     def __init__(self, *connecting: Exception, found: Verdict = DONE, **parameters: Any) -> None:
         super().__init__(found, **parameters)
         self.connecting = list(connecting)
-        self.opened = self.closed = 0
 
-    async def _connect(self, service: str) -> Any:
-        if service == "emr" and self.connecting:
-            raise self.connecting.pop(0)
-        return self._client()
-
-    def connect(self) -> dict[str, Any]:
+    def client(self, service: str, region_name: str | None) -> Any:
         if self.connecting:
             raise self.connecting.pop(0)
-        return {}
-
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator[None]:
-        self.opened += 1
-        try:
-            yield
-        finally:
-            self.closed += 1
-
-
-deferred = pytest.mark.parametrize("payload", ["deferred"], indirect=True)
+        return super().client(service, region_name)
 
 
 def test_a_connection_that_fails_for_once_costs_one_look_only(payload):
@@ -156,39 +146,25 @@ def test_a_connection_that_fails_for_once_costs_one_look_only(payload):
     assert len(slept) == 2
 
 
-@deferred
-def test_what_a_failed_connection_had_opened_is_closed(payload):
-    watched = Connecting(THROTTLED)
-    payload(watched)
-    assert (watched.opened, watched.closed) == (3, 3)
-
-
 def test_a_connection_that_never_comes_ends_with_the_deadline(payload):
-    watched = Connecting(*[THROTTLED] * 100)
-    event, slept = payload(watched)
+    event, slept = payload(Connecting(*[THROTTLED] * 100))
     assert event["status"] == "timeout"
     assert "RequestLimitExceeded" in event["message"]
     assert sum(slept) == pytest.approx(100)
-    assert watched.opened == watched.closed
 
 
 def test_a_connection_that_cannot_be_made_comes_out_at_once(payload):
-    watched = Connecting(ValueError("no such connection"))
     with pytest.raises(ValueError, match="no such connection"):
-        payload(watched)
-    assert watched.opened == watched.closed
+        payload(Connecting(ValueError("no such connection")))
 
 
-@deferred
-def test_expired_credentials_close_the_old_clients_before_new_ones_are_made(payload):
-    watched = Connecting()
-    watched.found = [EXPIRED, DONE]
+def test_expired_credentials_make_new_clients(payload):
+    watched = Scripted(PENDING, EXPIRED, PENDING, DONE)
     payload(watched)
-    assert (watched.opened, watched.closed) == (4, 4)
+    assert watched.connections == 2
 
 
-@deferred
-def test_a_watch_connects_once_and_closes_its_clients(payload):
-    watched = Connecting(found=PENDING)
+def test_a_watch_connects_once(payload):
+    watched = Scripted(PENDING)
     assert payload(watched)[0]["status"] == "timeout"
-    assert (watched.opened, watched.closed) == (2, 2)
+    assert watched.connections == 1

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.checks import GATEWAY_CHECKS, TENANCY_GATEWAY_CHECKS
 from airflow_eip_provider.exceptions import GatewayFailedError, InvalidInputError
@@ -27,7 +27,6 @@ from airflow_eip_provider.readings.tags import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_eip_provider.calls import Reading
     from airflow_eip_provider.checks import Check, Setup
     from airflow_eip_provider.operators.bindings.interface import Site
     from airflow_eip_provider.readings.addresses import Address
@@ -150,7 +149,7 @@ class NatGateway(Binding):
 
         :raises GatewayFailedError: when EC2 could not make it.
         """
-        known = site.eip.read(read_tenancy_gateways(site.job_flow_id, allocation_id=site.allocation_id))
+        known = read_tenancy_gateways(site.eip.conn, site.job_flow_id, allocation_id=site.allocation_id)
         ended = [gateway for gateway in known if gateway.is_ending]
         for gateway in known:
             if gateway.state == "failed":
@@ -170,7 +169,7 @@ class NatGateway(Binding):
         :param attempt: how many gateways of this cluster have ended: EC2 answers a token that it knows with the gateway
             that was made for it, ended or not.
         """
-        before = site.eip.read(_read_origins(self.route_table_ids, allocation_id=site.allocation_id))
+        before = _read_origins(site.eip.conn, self.route_table_ids, allocation_id=site.allocation_id)
         tags = {
             **site.tags,
             ALLOCATION_TAG: site.allocation_id,
@@ -200,12 +199,12 @@ def _check_id(parameter: str, value: object, prefix: str) -> None:
         raise _wrong(f"{parameter} {value!r}", "this is no such id", f"give what EC2 shows as {prefix}-…")
 
 
-def _read_origins(route_table_ids: Sequence[str], *, allocation_id: str) -> Reading[dict[str, str]]:
+def _read_origins(ec2: Any, route_table_ids: Sequence[str], *, allocation_id: str) -> dict[str, str]:
     """Read what the default routes lead to when no tenancy has led them elsewhere, by route table."""
     origins: dict[str, str] = {}
     for table_id in route_table_ids:
-        table = yield from read_table(table_id)
-        origins[table_id] = (yield from read_origin(table, allocation_id=allocation_id)) if table else NO_ROUTE
+        table = read_table(ec2, table_id)
+        origins[table_id] = read_origin(ec2, table, allocation_id=allocation_id) if table else NO_ROUTE
     return origins
 
 

@@ -28,8 +28,8 @@ from airflow_eip_provider.hooks.teardown import (
 )
 from airflow_eip_provider.lock.model import LIMITS
 from airflow_eip_provider.lock.programs import Lost, launch, relocate
-from airflow_eip_provider.lock.requests import Mark, Unclear
 from airflow_eip_provider.lock.store import Seen
+from airflow_eip_provider.lock.world import Mark, Unclear
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import Binder, bound_facts
 from airflow_eip_provider.operators.bindings import Binding, checked_binding
@@ -42,7 +42,7 @@ from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.tenancy import UNSET, speaker_of
 from airflow_eip_provider.readings.lock import mark_tags
 from airflow_eip_provider.readings.tags import TOKEN_TAG
-from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, read_target
+from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, judge_target
 from airflow_eip_provider.triggers.nat import NatGatewayTrigger
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         if not isinstance(entered, Seen):
             return entered
         speaker = speaker_of(context, state.nonce)
-        launched = cast("Tenancy", self.tenancy).perform(launch(entered, speaker), launch=launch_one)
+        launched = launch(cast("Tenancy", self.tenancy).world(launch=launch_one), entered, speaker)
         if isinstance(launched, Lost):
             raise LeaseLostError(self.allocation_id, problem=launched.why)
         if isinstance(launched, Unclear):
@@ -269,7 +269,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         if self.tenancy is None or state.token is None:
             return self._wait_for_address(state)
         mark = Mark(state.token, Owner.of(context).digest)
-        kept = self.tenancy.perform(relocate(mark, carrier=str(state.job_flow_id)))
+        kept = relocate(self.tenancy.world(), mark, carrier=str(state.job_flow_id))
         if kept == state.job_flow_id:
             like = mark_tags(mark, allocation_id=self.allocation_id)
             return self._wait_for_address(state, like=like)
@@ -454,7 +454,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
 
     def _look_at_cluster(self, state: CreateState, target: Target) -> Verdict:
         is_new = time.time() < state.appears_by
-        return self.look(read_target(str(state.job_flow_id), target=target, is_new=is_new))
+        return self.look(lambda seen: judge_target(seen, str(state.job_flow_id), target=target, is_new=is_new))
 
     def _wait_for_cluster(self, state: CreateState, target: Target) -> WatchTrigger:
         state.waiting_for = target

@@ -6,7 +6,6 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.calls import perform
 from airflow_eip_provider.exceptions import (
     ClusterEndedError,
     LockStoreUnavailableError,
@@ -137,7 +136,7 @@ class Fence:
 
     def lease_standing(self) -> str | None:
         """Return why the lease does not allow a step, in words that follow "Elastic IP … is"; ``None`` if it does."""
-        if self._tenancy is None or (said := self._tenancy.perform(guard(self._job_flow_id))) is None:
+        if self._tenancy is None or (said := guard(self._tenancy.world(), self._job_flow_id)) is None:
             return None
         ended = _ended(self._tenancy.read().record, self._job_flow_id)
         return said if ended is None else f"{said}; {ended}"
@@ -151,7 +150,7 @@ class Fence:
             return None
 
     def _look(self, cluster: Cluster) -> Egress | NotBound:
-        return perform(read_egress(self._allocation_id, cluster), {"ec2": self._eip.conn, "emr": self._emr.conn})
+        return read_egress(self._eip.conn, self._emr.conn, self._allocation_id, cluster)
 
     def _changed(self, cluster: Cluster) -> NotBound | None:
         """Return where the address is now if the cluster does not leave from it any more."""

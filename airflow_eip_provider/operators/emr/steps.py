@@ -11,7 +11,7 @@ from airflow.providers.amazon.aws.operators.emr import EmrAddStepsOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
-from airflow_eip_provider.calls import perform, was_refused
+from airflow_eip_provider.calls import was_refused
 from airflow_eip_provider.exceptions import (
     AddressLostError,
     ClusterEndedError,
@@ -190,7 +190,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
                     state, place=facts["place"], active=facts["active"], lease=facts["gone"] == "lease"
                 )
             raise_if_cluster_gone(facts)
-        steps = self.emr.read(read_steps(state.job_flow_id, step_ids=state.step_ids))
+        steps = read_steps(self.emr.conn, state.job_flow_id, step_ids=state.step_ids)
         if len(steps) < len(state.step_ids) or any(step.is_active for step in steps):
             if time.time() < state.deadline:
                 return self._watch_steps(state)
@@ -285,8 +285,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         own_try = mark.try_number if self._submits else None
         deadline = time.time() + READS_LAG_SECONDS
         while True:
-            reading = read_all_steps(job_flow_id) if is_retry or self._submits else read_active_steps(job_flow_id)
-            tries = mark.by_try(self.emr.read(reading))
+            read = read_all_steps if is_retry or self._submits else read_active_steps
+            tries = mark.by_try(read(self.emr.conn, job_flow_id))
             found = steps_to_adopt(tries, count=count, first_try=first_try, own_try=own_try)
             # Once the try before this one shows its steps, none of them can surface later.
             missing = self._submits or (is_retry and len(tries.get(mark.try_number - 1, ())) < count)
@@ -307,7 +307,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         awaited = mark.try_number if self._submits else mark.try_number - 1
         deadline = time.time() + READS_LAG_SECONDS
         while True:
-            tries = mark.by_try(self.emr.read(read_all_steps(job_flow_id)))
+            tries = mark.by_try(read_all_steps(self.emr.conn, job_flow_id))
             if awaited in tries or self._killed or time.time() >= deadline:
                 break
             time.sleep(SECOND_LOOK_SECONDS)
@@ -386,7 +386,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             logs = StepLogs.of(log_uri=cluster.log_uri, job_flow_id=state.job_flow_id, step_id=step.step_id)
             state.logs_deadline = state.logs_deadline or time.time() + _LOGS_TAKE.total_seconds()
             hook = StepLogHook(**self._hook_kwargs)
-            if not perform(read_logs_written(logs), {"s3": hook.conn}) and time.time() < state.logs_deadline:
+            if not read_logs_written(hook.conn, logs) and time.time() < state.logs_deadline:
                 self.log.info("Step %s ended %s; waiting for its logs", step.step_id, step.state)
                 shared = self.watch(state, deadline=state.logs_deadline)
                 return EmrStepLogsTrigger(bucket=logs.bucket, prefix=logs.prefix, **shared)

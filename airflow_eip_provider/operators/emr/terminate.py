@@ -21,7 +21,7 @@ from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator,
 from airflow_eip_provider.operators.targets import check_job_flow_id, check_nothing_left
 from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.readings.tags import BINDING_TAG, OWNER_DIGEST_TAG, TENANCY_GATEWAY
-from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, read_no_step_runs
+from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, judge_no_step_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -210,11 +210,11 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         lease, too, is closed only when there are steps to wait for; that spares the usual teardown a write.
         """
         if not (state.ended or state.no_steps):
-            left = self.look(read_no_step_runs(self.job_flow_id))
+            left = self.look(lambda seen: judge_no_step_runs(seen, self.job_flow_id))
             if left.status != "done":
                 self.log.info("%s; the address stays until they end", left.message)
                 if self.tenancy is not None:
-                    self.tenancy.perform(close(self.job_flow_id))
+                    close(self.tenancy.world(), self.job_flow_id)
                 return
             state.no_steps = True
         free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id)
@@ -226,7 +226,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
     def _release(self, state: TerminateState) -> None:
         """End the lease; while the lock store gives no answer, at every look until the deadline."""
-        if self.tenancy is not None and self.tenancy.perform(release(self.job_flow_id, why="terminated")):
+        if self.tenancy is not None and release(self.tenancy.world(), self.job_flow_id, why="terminated"):
             self.log.info("The lease of Elastic IP %s has ended", self.allocation_id)
         state.released = True
 

@@ -1,0 +1,261 @@
+"""
+What is observed of AWS at one moment, for one wait or for many at once.
+
+A wait asks :class:`Observed` for what its judgement needs, and each thing is read at most once. Waits that are judged
+together have said before what they will ask for (:class:`Wants`), so that one call of AWS answers for all of them. A
+worker that blocks judges a single wait, with the same code.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_eip_provider.calls import is_denied
+from airflow_eip_provider.lock.sight import look
+from airflow_eip_provider.readings import addresses, clusters, egress, gateways, step_logs
+from airflow_eip_provider.readings.lock import LeaseReads
+from airflow_eip_provider.stores.uri import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable
+    from typing import TypeAlias
+
+    from airflow_eip_provider.lock.sight import Sight
+    from airflow_eip_provider.lock.store import Seen
+    from airflow_eip_provider.readings.addresses import Address, Holder, Instance
+    from airflow_eip_provider.readings.clusters import Cluster, ClusterStatus, Step
+    from airflow_eip_provider.readings.egress import Egress
+    from airflow_eip_provider.readings.gateways import Gateway
+    from airflow_eip_provider.readings.step_logs import StepLogs
+
+    # Service and region to client; the region is the connection's own when it is None.
+    ClientFor: TypeAlias = Callable[[str, "str | None"], Any]
+
+T = TypeVar("T")
+
+# For how long it counts that ListClusters had more pages than there are clusters to ask for: clusters end.
+_LISTING_COUNTS_SECONDS = 300.0
+
+
+class Clients:
+    """
+    Clients that are made when they are first used, once each; for any number of threads.
+
+    :param make: makes the client of a service in a region.
+    """
+
+    def __init__(self, make: ClientFor) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: dict[tuple[str, str | None], Any] = {}
+
+    def __call__(self, service: str, region_name: str | None = None) -> Any:
+        """Return the client of a service; in the connection's region unless another is named."""
+        with self._lock:
+            if (service, region_name) not in self._made:
+                self._made[service, region_name] = self._make(service, region_name)
+            return self._made[service, region_name]
+
+    def close(self) -> None:
+        """Close their connections."""
+        with self._lock:
+            made, self._made = self._made, {}
+        for client in made.values():
+            client.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """
+    What a number of waits will ask for, all of them together.
+
+    :param clusters: those of which the state alone is asked.
+    :param primaries: clusters of which the primary instance is asked.
+    :param steps: by cluster.
+    """
+
+    clusters: set[str] = field(default_factory=set)
+    primaries: set[str] = field(default_factory=set)
+    addresses: set[str] = field(default_factory=set)
+    instances: set[str] = field(default_factory=set)
+    steps: dict[str, set[str]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Listing:
+    """
+    What is known of ListClusters from one moment to the next.
+
+    :param pages: how many pages it has, at least.
+    :param known_at: when that was found out, by the monotonic clock.
+    :param is_denied: these credentials may not use it.
+    """
+
+    pages: int = 1
+    known_at: float = 0.0
+    is_denied: bool = False
+
+    def is_worth_it(self, asked: int) -> bool:
+        """Whether listing takes fewer calls than to describe so many clusters one by one."""
+        pages = self.pages if time.monotonic() - self.known_at < _LISTING_COUNTS_SECONDS else 1
+        return asked > pages and not self.is_denied
+
+
+class Observed:
+    """
+    Facts of one moment; each is read when it is first asked for, and an error of a read is told to all who ask.
+
+    :param client_for: returns clients; see :class:`Clients`.
+    :param wants: what will be asked; whatever is not in it is read singly.
+    :param listing: kept from one moment to the next.
+    """
+
+    def __init__(self, client_for: ClientFor, *, wants: Wants | None = None, listing: Listing | None = None) -> None:
+        self._client_for = client_for
+        self._wants = wants or Wants()
+        self._listing = listing or Listing()
+        self._lock = threading.Lock()
+        self._known: dict[Hashable, Future[Any]] = {}
+
+    def client(self, service: str) -> Any:
+        """Return a client, for what is read by one kind of wait only."""
+        return self._client_for(service, None)
+
+    def status(self, job_flow_id: str) -> ClusterStatus | None:
+        """Return a cluster's state and its reason; ``None`` when EMR does not know it."""
+        if ("cluster", job_flow_id) not in self._known and job_flow_id in self._wants.clusters:
+            listed = self._once("listed", self._read_listed).get(job_flow_id)
+            if listed is not None:
+                return listed
+        return self.cluster(job_flow_id)
+
+    def cluster(self, job_flow_id: str) -> Cluster | None:
+        """Return a cluster with its tags; ``None`` when EMR does not know it."""
+        return self._once(("cluster", job_flow_id), lambda: clusters.read_cluster(self.client("emr"), job_flow_id))
+
+    def _read_listed(self) -> dict[str, ClusterStatus]:
+        wanted, listing = self._wants.clusters, self._listing
+        if not listing.is_worth_it(len(wanted)):
+            return {}
+        try:
+            found, pages = clusters.read_listed_statuses(self.client("emr"), wanted, most_pages=len(wanted))
+        except Exception as error:
+            if not is_denied(error):
+                raise
+            listing.is_denied = True
+            return {}
+        listing.pages, listing.known_at = pages, time.monotonic()
+        return found
+
+    def primary(self, job_flow_id: str) -> tuple[str, Instance | None] | None:
+        """Return the id of a cluster's primary instance, and the instance if EC2 shows it; ``None`` for no such yet."""
+        wanted = self._wants.primaries
+        if len(wanted) > 1 and job_flow_id in wanted:
+            found = self._once("primaries", lambda: addresses.read_primaries(self.client("ec2"), wanted))
+            if job_flow_id in found:
+                return found[job_flow_id].instance_id, found[job_flow_id]
+            status = self.status(job_flow_id)
+            if status is None or status.state == "STARTING":
+                return None  # what has no instances yet; EMR is asked when it must have some
+        cluster = self.cluster(job_flow_id)
+        if cluster is None:
+            return None
+        instance_id = self._once(
+            ("primary", job_flow_id), lambda: clusters.read_primary_instance_id(self.client("emr"), cluster)
+        )
+        return (instance_id, self.instance(instance_id)) if instance_id else None
+
+    def steps(self, job_flow_id: str, step_ids: Collection[str]) -> list[Step]:
+        """Return the named steps of a cluster, those that EMR shows, in the order of their ids given."""
+        wanted = [*step_ids, *sorted(self._wants.steps.get(job_flow_id, set()) - set(step_ids))]
+        key = ("steps", job_flow_id, frozenset(wanted))
+        found = self._once(key, lambda: clusters.read_steps(self.client("emr"), job_flow_id, step_ids=wanted))
+        known = {step.step_id: step for step in found}
+        return [known[step_id] for step_id in step_ids if step_id in known]
+
+    def active_steps(self, job_flow_id: str) -> list[Step]:
+        """Return the steps that run or still may, newest first; none when EMR does not know the cluster."""
+        return self._once(
+            ("active steps", job_flow_id), lambda: clusters.read_active_steps(self.client("emr"), job_flow_id)
+        )
+
+    def address(self, allocation_id: str) -> Address | None:
+        """Return where an address is; ``None`` when it does not exist."""
+        wanted = self._wants.addresses
+        if len(wanted) > 1 and allocation_id in wanted:
+            found = self._once("addresses", lambda: addresses.read_addresses(self.client("ec2"), wanted))
+            return found.get(allocation_id)
+        return self._once(("address", allocation_id), lambda: addresses.read_address(self.client("ec2"), allocation_id))
+
+    def instance(self, instance_id: str) -> Instance | None:
+        """Return an instance; ``None`` when EC2 does not know it."""
+        wanted = self._wants.instances | self._carriers()
+        if len(wanted) > 1 and instance_id in wanted:
+            key = ("instances", frozenset(wanted))
+            found = self._once(key, lambda: addresses.read_instances(self.client("ec2"), wanted))
+            return found.get(instance_id)
+        return self._once(("instance", instance_id), lambda: addresses.read_instance(self.client("ec2"), instance_id))
+
+    def _carriers(self) -> set[str]:
+        """Return the instances that carry one of the wanted addresses: who asks for one of them asks for most."""
+        known = self._known.get("addresses")
+        if known is None or not known.done() or known.exception() is not None:
+            return set()
+        return {address.instance_id for address in known.result().values() if address.instance_id}
+
+    def holder(self, address: Address) -> Holder:
+        """Return who carries an address that is not free."""
+        if address.instance_id:
+            return addresses.holder_on_instance(address, self.instance(address.instance_id))
+        return self._once(("holder", address), lambda: addresses.read_holder(self.client("ec2"), address))
+
+    def unbound(self, address: Address, holder: Holder, cluster: Cluster) -> str | None:
+        """Return why an address is not bound to a cluster; see :func:`~.readings.egress.read_unbound`."""
+        key = ("unbound", address, cluster.job_flow_id)
+        return self._once(key, lambda: egress.read_unbound(self.client("emr"), address, holder, cluster))
+
+    def astray(self, way: Egress) -> str | None:
+        """Return where the route to a NAT gateway leads, if not there; see :func:`~.readings.egress.read_astray`."""
+        return self._once(("astray", way), lambda: egress.read_astray(self.client("ec2"), way))
+
+    def gateway(self, gateway_id: str) -> Gateway | None:
+        """Return a NAT gateway; ``None`` when EC2 does not know it."""
+        return self._once(("gateway", gateway_id), lambda: gateways.read_gateway(self.client("ec2"), gateway_id))
+
+    def logs_written(self, logs: StepLogs) -> bool:
+        """Return whether EMR has written the logs of a step."""
+        return self._once(("logs", logs), lambda: step_logs.read_logs_written(self.client("s3"), logs))
+
+    def record(self, lock_store: str, allocation_id: str) -> Seen:
+        """Return the record of an address in a lock store."""
+        return self._once(("record", lock_store, allocation_id), lambda: self._read_record(lock_store, allocation_id))
+
+    def sight(self, lock_store: str, allocation_id: str) -> Sight:
+        """Return what can be seen of the lease of an address."""
+        return self._once(("sight", lock_store, allocation_id), lambda: self._read_sight(lock_store, allocation_id))
+
+    def _read_record(self, lock_store: str, allocation_id: str) -> Seen:
+        return open_store(lock_store, self._client_for).read(allocation_id)
+
+    def _read_sight(self, lock_store: str, allocation_id: str) -> Sight:
+        store = open_store(lock_store, self._client_for)
+        given = {"ec2": self.client("ec2"), "emr": self.client("emr")}
+        return look(LeaseReads(store, allocation_id=allocation_id, clients=given))
+
+    def _once(self, key: Hashable, read: Callable[[], T]) -> T:
+        with self._lock:
+            known = self._known.get(key)
+            is_first = known is None
+            if known is None:
+                known = self._known[key] = Future()
+        if is_first:
+            try:
+                known.set_result(read())
+            except BaseException as error:
+                known.set_exception(error)
+        result: T = known.result()
+        return result

@@ -1,0 +1,100 @@
+"""A triggerer with the waits that stdin names, run until each has looked: prints what that cost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from resource import getpagesize
+from typing import Any
+
+import structlog
+from aiobotocore.client import AioClientCreator
+from botocore.client import ClientCreator
+
+from airflow_eip_provider.triggers import lock
+from airflow_eip_provider.triggers.eip import EipAssociationTrigger
+from airflow_eip_provider.triggers.emr import EmrClusterTrigger
+from airflow_eip_provider.triggers.lock import EipLeaseTrigger
+from airflow_eip_provider.triggers.watch import WatchTrigger
+
+_HOUR = 3600
+_BLOCK_SECONDS = 0.005
+
+
+def _wait(parameters: dict[str, Any], delay: float) -> WatchTrigger:
+    kinds = {"target": EmrClusterTrigger, "speaker": EipLeaseTrigger}
+    cls = next((cls for name, cls in kinds.items() if name in parameters), EipAssociationTrigger)
+    return cls(**parameters, waiter_delay=delay, deadline=time.time() + _HOUR, aws_conn_id=None)
+
+
+def _main() -> None:
+    lock.SHORTEST_POLL_SECONDS = 0
+    logging.disable(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    made: Counter[str] = Counter()
+    looks: Counter[int] = Counter()
+    for creator in (ClientCreator, AioClientCreator):
+        setattr(creator, "create_client", _counting(creator.create_client, made))  # noqa: B010 - it is a method
+    report = WatchTrigger._report  # noqa: SLF001 - every look of a wait comes by here
+
+    def reported(self: WatchTrigger, verdict: Any) -> Any:
+        looks[id(self)] += 1
+        return report(self, verdict)
+
+    setattr(WatchTrigger, "_report", reported)  # noqa: B010
+    given = json.load(sys.stdin)
+    waits = [_wait(parameters, given["delay"]) for parameters in given["waits"]]
+    found = asyncio.run(_polled(waits, looks, given["looks"]))
+    sys.stdout.write(json.dumps({**found, "clients": made.total()}) + "\n")
+
+
+def _counting(create: Any, made: Counter[str]) -> Any:
+    def create_client(self: Any, service_name: str, *args: Any, **options: Any) -> Any:
+        made[service_name] += 1
+        return create(self, service_name, *args, **options)
+
+    return create_client
+
+
+async def _polled(waits: list[Any], looks: Counter[int], most: int) -> dict[str, float]:
+    longest = 0.0
+
+    async def time_the_loop() -> None:
+        nonlocal longest
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(_BLOCK_SECONDS)
+            longest = max(longest, time.perf_counter() - before - _BLOCK_SECONDS)
+
+    async def first(wait: Any) -> None:
+        async for event in wait.run():
+            raise RuntimeError(f"a wait ended: {event.payload}")
+
+    async def all_have_looked(times: int) -> None:
+        while len(looks) < len(waits) or min(looks.values()) < times:  # noqa: ASYNC110 - what other tasks do
+            await asyncio.sleep(_BLOCK_SECONDS)
+
+    memory, started, cpu = _memory(), time.perf_counter(), time.process_time()
+    watching = asyncio.ensure_future(time_the_loop())
+    tasks = [asyncio.ensure_future(first(wait)) for wait in waits]
+    await all_have_looked(1)
+    found = {"looked_after": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
+    await all_have_looked(most)
+    found |= {"memory_mb": (_memory() - memory) / 2**20, "longest_block": longest, "looks": looks.total() / len(waits)}
+    for task in (*tasks, watching):
+        task.cancel()
+    await asyncio.gather(*tasks, watching, return_exceptions=True)
+    return found
+
+
+def _memory() -> int:
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * getpagesize()
+
+
+if __name__ == "__main__":
+    _main()

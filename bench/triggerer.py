@@ -1,0 +1,209 @@
+"""
+What waits cost the triggerer, and AWS: ``python -m bench.triggerer``.
+
+The local AWS runs here; the triggerer is a process of its own, which has imported the triggers before it is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker
+from airflow_eip_provider.stores.uri import open_store
+from bench.world import Address, environment
+from demo.console import Console, table
+from local_emr import LocalAws, ManualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+WAITS = (10, 100, 500)
+QUEUE_WAITS, QUEUE_ADDRESSES = 200, 50
+LOOKS = 4
+DELAY_SECONDS = 1.0
+STORE = "dynamodb://leases"
+_HOUR = 3600
+_ADDRESSES = 100  # the local AWS has no more than some 200
+_TABLES = {
+    "ended": "waits for the end of clusters",
+    "primary": "waits for primary instances and for their addresses",
+    "queue": "waits in queues",
+}
+HEADER = ("Waits", "", "AWS calls a tick", "Memory", "Clients", "All have looked", "CPU till then", "Longest block")
+NOTES = (
+    f"Each wait looks at least {LOOKS} times, every {DELAY_SECONDS:g} s, first after that time; a tick: all look once.",
+    "Memory is above that of the process without waits; CPU is the triggerer's alone.",
+)
+_MOST_MB, _MOST_QUEUE_MB, _MOST_CLIENTS, _MOST_SECONDS, _MOST_CPU, _LONGEST_BLOCK = 40, 60, 4, 6, 2, 0.1
+_PAGE_SIZE = 50  # of ListClusters
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """
+    What a number of waits cost.
+
+    :param memory_mb: above that of the process before the first wait.
+    :param looked_after: seconds until each had looked once; ``cpu_seconds`` until then.
+    :param longest_block: of the event loop, in seconds.
+    :param calls: of AWS, by operation, in a tick.
+    """
+
+    kind: str
+    waits: int
+    memory_mb: float
+    clients: int
+    looked_after: float
+    cpu_seconds: float
+    longest_block: float
+    calls: dict[str, float]
+
+    def row(self) -> tuple[str, ...]:
+        """Return a row under ``HEADER``."""
+        by_name = ", ".join(f"{count:g} {name}" for name, count in sorted(self.calls.items()))
+        return (
+            str(self.waits),
+            _TABLES[self.kind],
+            f"{sum(self.calls.values()):g} ({by_name})",
+            f"{self.memory_mb:.0f} MB",
+            str(self.clients),
+            f"{self.looked_after:.1f} s",
+            f"{self.cpu_seconds:.1f} s",
+            f"{self.longest_block:.2f} s",
+        )
+
+
+def measure(kinds: Iterable[str] = tuple(_TABLES)) -> Iterator[Cost]:
+    """Measure one number of waits after the other."""
+    for kind in kinds:
+        for waits in (QUEUE_WAITS,) if kind == "queue" else WAITS:
+            yield _measured(kind, waits)
+
+
+def _measured(kind: str, waits: int) -> Cost:
+    with LocalAws(clock=ManualClock()) as aws, environment(aws):
+        given = {"queue": _queues, "ended": _clusters, "primary": _primaries}[kind](aws, waits)
+        aws.events.clear()
+        process = subprocess.run(
+            [sys.executable, "-m", "bench.inside_triggerer"],
+            input=json.dumps({"waits": given, "delay": DELAY_SECONDS, "looks": LOOKS}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if process.returncode:
+            raise RuntimeError(process.stderr[-2000:])
+        found = json.loads(process.stdout.splitlines()[-1])
+        calls = Counter(str(event["operation"]) for event in aws.events.calls())
+    looks = found.pop("looks")
+    return Cost(kind, waits, calls={name: round(n / looks, 1) for name, n in calls.items()}, **found)
+
+
+def _clusters(aws: LocalAws, count: int) -> list[dict[str, Any]]:
+    """Start clusters, and return the parameters of a wait for the end of each."""
+    return [{"job_flow_id": name, "target": "cluster_ended"} for name in _running(aws, count)]
+
+
+def _running(aws: LocalAws, count: int) -> list[str]:
+    job_flow = _address(aws).job_flow
+    emr = boto3.client("emr")
+    names = [emr.run_job_flow(**job_flow)["JobFlowId"] for _ in range(count)]
+    aws.clock.advance(_HOUR)
+    return names
+
+
+def _address(aws: LocalAws) -> Address:
+    """Return an address and a cluster's shape, in a subnet without public addresses: there are not enough of them."""
+    address = Address.allocated(aws)
+    subnet_id = address.job_flow["Instances"]["Ec2SubnetId"]
+    boto3.client("ec2").modify_subnet_attribute(SubnetId=subnet_id, MapPublicIpOnLaunch={"Value": False})
+    return address
+
+
+def _primaries(aws: LocalAws, count: int) -> list[dict[str, Any]]:
+    """Let half of the waits be for primary instances of new clusters, half for addresses on others."""
+    address = _address(aws)
+    emr, ec2 = boto3.client("emr"), boto3.client("ec2")
+    new = [emr.run_job_flow(**address.job_flow)["JobFlowId"] for _ in range(count // 2)]
+    aws.clock.advance(20)  # the instances are pending
+    names = [emr.run_job_flow(**address.job_flow)["JobFlowId"] for _ in range(count - len(new))]
+    aws.clock.advance(12)
+    addresses = [ec2.allocate_address(Domain="vpc")["AllocationId"] for _ in range(min(len(names), _ADDRESSES))]
+    free = [{"allocation_id": addresses[n % len(addresses)], "job_flow_id": name} for n, name in enumerate(names)]
+    return [*({"job_flow_id": name, "target": "primary_running"} for name in new), *free]
+
+
+def _queues(aws: LocalAws, count: int) -> list[dict[str, Any]]:
+    """Let owners queue for addresses whose leases are active."""
+    now = aws.clock.now().timestamp()
+    store = open_store(f"{STORE}?create=true", lambda service, _: boto3.client(service))
+    store.check()
+    ec2 = boto3.client("ec2")
+    given = []
+    for place, cluster in enumerate(_running(aws, QUEUE_ADDRESSES)):
+        allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
+        speakers = [
+            Speaker(f"owner-{place}-{n}", f"bench/dag-{place}-{n}/run/create/-1", 1, f"nonce-{place}-{n}")
+            for n in range(count // QUEUE_ADDRESSES + 1)
+        ]
+        lease = Lease(1, speakers[0], Phase.HELD, now, now, now + _HOUR, "daily", carrier=cluster)
+        queue = tuple(Entry(n + 1, each, now, "daily", 3600) for n, each in enumerate(speakers) if n)
+        store.write(allocation_id, Record(issued=len(speakers), lease=lease, queue=queue), expected_version=None)
+        given += [
+            {
+                "allocation_id": allocation_id,
+                "lock_store": STORE,
+                "speaker": asdict(each),
+                "cluster_name": "daily",
+                "handover_seconds": 3600,
+            }
+            for each in speakers[1:]
+        ]
+    return given
+
+
+def main() -> int:
+    """Measure, print the table, and return whether the figures are met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=sorted(_TABLES), help="measure these waits only")
+    options = parser.parse_args()
+    console = Console()
+    costs = []
+    for cost in measure([options.only] if options.only else tuple(_TABLES)):
+        costs.append(cost)
+        console.lines("  ".join(cost.row()))
+    console.heading("Waits in one triggerer")
+    console.lines(*table([cost.row() for cost in costs], header=HEADER), "", *NOTES)
+    met = dict(_figures(costs))
+    console.heading("Figures")
+    console.lines(*(f"{'met    ' if value else 'NOT MET'}  {name}" for name, value in met.items()))
+    return 0 if all(met.values()) else 1
+
+
+def _figures(costs: list[Cost]) -> Iterator[tuple[str, bool]]:
+    for cost in costs:
+        name = f"{cost.waits} {_TABLES[cost.kind]}"
+        if cost.kind == "ended":
+            pages = -(-cost.waits // _PAGE_SIZE)
+            yield f"{name}: at most {pages} calls a tick", sum(cost.calls.values()) <= pages
+        if cost.kind == "ended" and cost.waits == max(WAITS):
+            yield f"{name}: at most {_MOST_MB} MB", cost.memory_mb <= _MOST_MB
+            yield f"{name}: at most {_MOST_CLIENTS} clients", cost.clients <= _MOST_CLIENTS
+            yield f"{name}: each has looked within {_MOST_SECONDS} s", cost.looked_after <= _MOST_SECONDS
+            yield f"{name}: at most {_MOST_CPU} s of CPU until then", cost.cpu_seconds <= _MOST_CPU
+            yield f"{name}: no block of over {_LONGEST_BLOCK} s", cost.longest_block <= _LONGEST_BLOCK
+        if cost.kind == "queue":
+            yield f"{name}: at most {_MOST_QUEUE_MB} MB", cost.memory_mb <= _MOST_QUEUE_MB
+            yield f"{name}: at most {_MOST_CLIENTS} clients", cost.clients <= _MOST_CLIENTS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""What the functions of the lease protocol ask of their world, as values that a node of the model can keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lock.world import Mark
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecord:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlace:
+    """:param expected: the carrier of an association that was made a moment ago."""
+
+    expected: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCarrier:
+    carrier: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindClusters:
+    mark: Mark
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSteps:
+    carrier: str
+    guarded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRecord:
+    record: Record
+    version: str | None
+    joins: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    token: int
+    announced_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    carrier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disassociate:
+    association_id: str

@@ -1,0 +1,86 @@
+"""
+Right and wrong uses of the lease protocol, for mypy.
+
+Each line that is wrong ignores exactly its own error; strict mypy complains of an ignore that nothing needs. So this
+file passes only as long as every wrong line is one, and every other line is none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_type
+
+from airflow_eip_provider.lock.model import Record
+from airflow_eip_provider.lock.programs import (
+    Held,
+    Lost,
+    Waiting,
+    Yielded,
+    close,
+    enter,
+    guard,
+    hand_over,
+    release,
+    undo,
+)
+from airflow_eip_provider.lock.sight import Arrival, Sight, look
+from airflow_eip_provider.lock.store import Conflict, Seen, Unknown
+from airflow_eip_provider.lock.world import Mark, TooLate, Unclear
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.hooks.tenancy import LeaseWorld
+    from airflow_eip_provider.lock.world import ReadOnlyWorld, World
+    from airflow_eip_provider.readings.lock import LeaseReads
+
+
+def right(world: World, reads: ReadOnlyWorld, arrival: Arrival) -> None:
+    assert_type(enter(world, arrival), Held | Waiting | Yielded)
+    assert_type(hand_over(world, arrival.speaker, token=1, carrier="j-1"), Seen | Lost)
+    assert_type(look(reads), Sight)
+    assert_type(look(world), Sight)
+    assert_type(guard(reads, "j-1"), str | None)
+    assert_type(world.launch(1, 0.0), str | TooLate | Unclear)
+    assert_type(world.write_record(Record(), None), Seen | Conflict | Unknown)
+
+
+def on_aws(world: LeaseWorld, reads: LeaseReads, arrival: Arrival) -> None:
+    enter(world, arrival)
+    look(reads)
+
+
+def a_trigger_changes_nothing(reads: ReadOnlyWorld, on_aws: LeaseReads, arrival: Arrival) -> None:
+    enter(reads, arrival)  # type: ignore[arg-type]
+    enter(on_aws, arrival)  # type: ignore[arg-type]
+    release(reads, "j-1", why="released")  # type: ignore[arg-type]
+    undo(reads, arrival.speaker)  # type: ignore[arg-type]
+    reads.terminate("j-1")  # type: ignore[attr-defined]
+    on_aws.write_record(Record(), None)  # type: ignore[attr-defined]
+
+
+def a_wrong_request(world: World) -> None:
+    world.read_lease()  # type: ignore[attr-defined]
+    world.write_record(Record())  # type: ignore[call-arg]
+    world.write_record({"issued": 1}, None)  # type: ignore[arg-type]
+    world.find_clusters("j-1", 0.0)  # type: ignore[arg-type]
+    world.find_clusters(Mark(1, "A"))  # type: ignore[call-arg]
+    world.active_steps("j-1")  # type: ignore[call-arg]
+    world.disassociate(None)  # type: ignore[arg-type]
+
+
+def a_wrong_answer(world: World, arrival: Arrival) -> None:
+    launched: str = world.launch(1, 0.0)  # type: ignore[assignment]
+    written: Seen = world.write_record(Record(), None)  # type: ignore[assignment]
+    seen = enter(world, arrival).seen  # type: ignore[union-attr]
+    why = hand_over(world, arrival.speaker, token=1, carrier=launched).why  # type: ignore[union-attr]
+    close(world, world.read_carrier("j-1"))  # type: ignore[arg-type]
+    release(world, f"{written.version}{seen}{why}")  # type: ignore[call-arg]
+
+
+class Half:
+    """A world that lacks a method, and one whose answer is of another type."""
+
+    def read_record(self) -> Record:
+        return Record()
+
+
+def half_a_world(half: Half) -> None:
+    look(half)  # type: ignore[arg-type]
