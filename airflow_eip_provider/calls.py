@@ -54,3 +54,15 @@ def is_expired(error: Exception) -> bool:
 def was_refused(error: Exception) -> bool:
     """Tell whether AWS said that it did not act: a throttled request had no effect."""
     return isinstance(error, ClientError) and error_code(error) in THROTTLING_CODES
+
+
+def had_no_effect(error: BaseException) -> bool:
+    """
+    Tell whether AWS refused a request that botocore sent once.
+
+    A refusal of botocore's own second sending says nothing of the first: its answer may have been lost.
+    """
+    if not isinstance(error, ClientError):
+        return False
+    said = error.response.get("ResponseMetadata", {})
+    return int(said.get("HTTPStatusCode", 0)) < _SERVER_ERROR and int(said.get("RetryAttempts", 0)) == 0

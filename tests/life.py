@@ -16,8 +16,8 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
 from airflow_eip_provider.hooks import endings, teardown, tenancy
+from airflow_eip_provider.operators import binder, launch, phases
 from airflow_eip_provider.operators import eip as eip_operators
-from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import create, fence, steps, terminate
 from airflow_eip_provider.sensors import eip as eip_sensors
 from airflow_eip_provider.sensors import watching as sensors
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _TIMED = (
     phases,
+    binder,
     create,
     fence,
     steps,

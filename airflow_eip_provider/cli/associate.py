@@ -149,7 +149,7 @@ class _Association:
         tenancy = self._hooks.tenancy(self._lock_store, self._allocation_id) if self._lock_store else None
         token: int | None = None
         if tenancy is None:
-            address = self._bind(job_flow_id, instance)
+            address = self._bind_alone(job_flow_id, instance)
         else:
             tenancy.store.check()
             record = tenancy.read().record
@@ -190,6 +190,20 @@ class _Association:
             )
         return instance
 
+    def _bind_alone(self, job_flow_id: str, instance: Instance) -> Address:
+        try:
+            return self._bind(job_flow_id, instance)
+        except BaseException:
+            if self._binder.may_have_bound:
+                self._take_off(str(instance.network_interface_id))
+            raise
+
+    def _take_off(self, interface: str) -> None:
+        try:
+            self._binder.undo(network_interface_id=interface, association_id=self._binder.association_id)
+        except Exception as error:
+            note(f"undoing it failed, too: {error}")
+
     def _bind_leased(self, tenancy: Tenancy, speaker: Speaker, instance: Instance) -> tuple[Address, int]:
         from airflow_eip_provider.cli.waiting import deadline_after, persist
         from airflow_eip_provider.hooks.claim import HANDOVER_PATIENCE_SECONDS, Claim
@@ -202,21 +216,23 @@ class _Association:
         arrival = Arrival(speaker, handover_seconds=LIMITS.surface, wants=job_flow_id)
         claim = Claim(tenancy, arrival, self._allocation_id, newer=f"a newer try of {who}", who=who)
         token: int | None = None
-        made: str | None = None
         try:
             token = self._lease(claim).token
             note(f"the lease is that of {claim.who}, token {token}")
-            there = persist(self._binder.address, deadline=self._deadline)
-            was_there = there.network_interface_id == instance.network_interface_id
-            made = None if was_there else job_flow_id  # from now on: a signal may come before the answer
             address = self._bind(job_flow_id, instance)
             hand_over = functools.partial(claim.hand_over, token=token, carrier=job_flow_id)
             persist(hand_over, deadline=deadline_after(timedelta(seconds=HANDOVER_PATIENCE_SECONDS)))
         except BaseException as failed:
-            if isinstance(failed, InvalidInputError):
-                made = None  # it was refused: what the cluster carries by now, something else put there
+            # When it was refused, something else put there what the cluster carries by now.
+            made = self._binder.may_have_bound and not isinstance(failed, InvalidInputError)
             try:
-                claim.undo(carrier=made, token=token, terminate=False)
+                claim.undo(
+                    carrier=job_flow_id if made else None,
+                    token=token,
+                    terminate=False,
+                    association_id=self._binder.association_id,
+                    may_lag=made,
+                )
             except Exception as error:
                 note(f"undoing it failed, too: {error}")
                 note(f"what is left is cluster {job_flow_id}'s: the same command again goes on from there")

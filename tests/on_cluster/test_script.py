@@ -153,3 +153,20 @@ def test_a_lease_whose_association_fails_is_given_back(nodes, by_hand, parameter
     lease = record().lease
     assert (lease.phase.value, lease.carrier, lease.token) == ("held", job_flow_id, 2)
     assert lease.speaker.name == f"by-hand/cluster/{job_flow_id}"
+
+
+@pytest.mark.parametrize("lock_store", [None, STORE], ids=["without a lock", "with a lock"])
+def test_an_association_whose_answer_was_lost_is_found_although_ec2_shows_it_late(
+    nodes, by_hand, parameters, local_aws, carrier_of, lock_store, table
+):
+    """EC2 gives the same association to who asks again for the same interface, as the AWS CLI does by itself."""
+    job_flow_id = by_hand()
+    local_aws.faults.add(operation="DescribeAddresses", kind="stale", seconds=60, times=None)
+    local_aws.faults.add(operation="AssociateAddress", kind="lost_response")
+    done = nodes.run(job_flow_id, parameters, "--wait", "0", "--when-busy", "continue", lock_store=lock_store)
+    local_aws.faults.clear()
+    assert done.returncode == 0, done.stdout + done.stderr
+    primary = local_aws.cluster(job_flow_id).primary
+    assert f"is on this node: {primary.nics[0].id}" in done.stdout
+    assert carrier_of() == primary.id
+    assert len(local_aws.events.calls("AssociateAddress")) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -116,6 +117,22 @@ def test_the_lease_is_closed_before_a_teardown_waits_for_steps(
     task.start()
     assert task.deferrals == ["EmrStepsEndedTrigger"]
     assert record().lease.phase is Phase.CLOSING
+
+
+def test_a_step_that_list_steps_hides_is_ended_before_the_teardown_frees_the_address(
+    clocked, job_flow_id, terminate_operator, step, deferrable, emr, ec2
+):
+    """TerminateJobFlows, which is sent first, cancels what a stale ListSteps does not show."""
+    clocked.clock.advance(600)
+    clocked.faults.add(operation="ListSteps", kind="stale", seconds=60, times=None)
+    emr.add_job_flow_steps(JobFlowId=job_flow_id, Steps=[step("--sleep", "9000")])
+    clocked.clock.advance(20)
+    Task(terminate_operator(job_flow_id, deferrable=deferrable)).run()
+    clocked.faults.clear()
+    (hidden,) = emr.list_steps(ClusterId=job_flow_id)["Steps"]
+    assert hidden["Status"]["State"] == "CANCELLED"
+    freed = datetime.fromisoformat(clocked.events.calls("DisassociateAddress")[0]["time"])
+    assert hidden["Status"]["Timeline"]["EndDateTime"].timestamp() <= freed.timestamp()
 
 
 class Emr:

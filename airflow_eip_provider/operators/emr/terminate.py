@@ -208,6 +208,10 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
         EMR takes no step for a cluster that is terminating, and TerminateJobFlows was sent before this looks. So the
         lease, too, is closed only when there are steps to wait for; that spares the usual teardown a write.
+
+        One look is enough although ListSteps may lag. Only a step of the last minute can be hidden; TerminateJobFlows
+        cancels it, and a task that fails so soon has cancelled it by its id before. To wait for a minute would delay
+        every next owner for the seconds in which EMR stops such a step.
         """
         if not (state.ended or state.no_steps):
             left = self.look(lambda seen: judge_no_step_runs(seen, self.job_flow_id))
