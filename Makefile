@@ -60,7 +60,7 @@ soak: $(STAMP)
 stress: $(STAMP)
 	@$(BIN)/python -m tests.stress $(ARGS)
 
-# Every interleaving of the lock's programs in a world that fails, and a mutation for each guard; about 6 minutes.
+# Every interleaving of the lease protocol in a world that fails, and a mutation for each guard; about 6 minutes.
 model: $(STAMP)
 	@$(BIN)/python -m tests.model
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker
+from airflow_eip_provider.lease.record import Entry, Lease, Phase, Record, Speaker
 from airflow_eip_provider.stores.uri import open_store
 from bench.world import Address, environment
 from demo.console import Console, table

@@ -15,7 +15,9 @@ import botocore.endpoint
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
-from airflow_eip_provider.hooks import endings, teardown, tenancy
+from airflow_eip_provider.aws import endings
+from airflow_eip_provider.hooks import teardown
+from airflow_eip_provider.lease_client import client as tenancy
 from airflow_eip_provider.operators import binder, launch, phases
 from airflow_eip_provider.operators import eip as eip_operators
 from airflow_eip_provider.operators.emr import create, fence, steps, terminate

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, IncompleteReadError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
-from airflow_eip_provider.calls import is_transient
+from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.exceptions import LockStoreUnavailableError
 
 

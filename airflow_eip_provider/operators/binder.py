@@ -6,14 +6,14 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.calls import had_no_effect
+from airflow_eip_provider.aws.errors import had_no_effect
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.exceptions import AddressBusyError, AddressNotFoundError, InvalidInputError
-from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 
 if TYPE_CHECKING:
+    from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.hooks.eip import ElasticIpHook
-    from airflow_eip_provider.readings.addresses import Address
 
 
 def bound_facts(

@@ -11,7 +11,8 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
-from airflow_eip_provider.checks import TARGET_CHECKS, Setup
+from airflow_eip_provider.aws.clusters import GUARD_MARK
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, may_be_hidden
 from airflow_eip_provider.exceptions import (
     InvalidInputError,
     LockStoreUnavailableError,
@@ -20,18 +21,17 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.teardown import free_address, free_left_behind
+from airflow_eip_provider.lease.protocol import close, release
+from airflow_eip_provider.lease.record import LIMITS
+from airflow_eip_provider.lease.store import Seen
 from airflow_eip_provider.links.eip import ElasticIpLink
-from airflow_eip_provider.lock.model import LIMITS
-from airflow_eip_provider.lock.programs import close, release
-from airflow_eip_provider.lock.store import Seen
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import Binder, bound_facts
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id, check_nothing_left
 from airflow_eip_provider.operators.tenancy import UNSET
-from airflow_eip_provider.readings.clusters import GUARD_MARK
-from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, may_be_hidden
+from airflow_eip_provider.preflight import TARGET_CHECKS, Setup
 from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, judge_instance
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, judge_no_step_runs, judge_target

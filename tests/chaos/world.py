@@ -21,7 +21,7 @@ from tests.chaos.judge import Evidence, problems
 from tests.chaos.scheduler import Run, StuckError
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
     from tests.chaos.child import Job
     from tests.chaos.plans import Plan, Stage
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, JOB_FLOW_TAG, as_items
 from airflow_eip_provider.cli import associate
 from airflow_eip_provider.exceptions import LeaseLostError, LockStoreUnavailableError, NotKnownYetError
-from airflow_eip_provider.hooks import tenancy
-from airflow_eip_provider.hooks.claim import Claim
 from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.lock.model import Phase
+from airflow_eip_provider.lease.record import Phase
+from airflow_eip_provider.lease_client import client as tenancy
+from airflow_eip_provider.lease_client.claim import Claim
 from airflow_eip_provider.operators.binder import Binder
-from airflow_eip_provider.readings.tags import ALLOCATION_TAG, JOB_FLOW_TAG, as_items
 from tests.cli.elsewhere import elsewhere
 
 if TYPE_CHECKING:

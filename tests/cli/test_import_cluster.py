@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.awscli_import.aws_cli import run_job_flow_of
+from airflow_eip_provider.awscli_import.shell import arguments_of
 from airflow_eip_provider.cli.__main__ import main
-from airflow_eip_provider.migration.aws_cli import run_job_flow_of
-from airflow_eip_provider.migration.shell import arguments_of
-from tests.life import Task
-from tests.migration.commands import (
+from tests.awscli_import.commands import (
     ALLOCATION,
     ALONE,
     ASSOCIATING_SCRIPT,
@@ -28,6 +27,7 @@ from tests.migration.commands import (
     SUBNET,
     Command,
 )
+from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -33,7 +33,7 @@ from tests.exits.world import World, told
 if TYPE_CHECKING:
     from types import FrameType
 
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
     from tests.exits.evidence import Evidence
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -10,7 +10,7 @@ from demo.calls import TRIGGERER, caller
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
 
 Event = dict[str, Any]
 ALLOCATION_TAG = "airflow-eip:allocation-id"

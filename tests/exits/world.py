@@ -27,7 +27,7 @@ from tests.real_airflow import real_airflow, version_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
     from demo.airflow import TaskState
     from demo.processes import Children
 

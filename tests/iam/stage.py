@@ -22,7 +22,7 @@ from tests.operators.leases import Queue
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
     from local_emr import LocalAws
 
 ACCOUNT = "123456789012"

@@ -18,7 +18,7 @@ from tests.operators.nat import Network
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
 
 CHANGING = (
     "RunJobFlow",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.aws import addresses, egress
+from airflow_eip_provider.aws.addresses import Address, read_address
+from airflow_eip_provider.aws.clusters import read_active_steps, read_all_steps
 from airflow_eip_provider.hooks import eip as eip_hook
 from airflow_eip_provider.operators.emr import steps
-from airflow_eip_provider.readings import addresses, egress
-from airflow_eip_provider.readings.addresses import Address, read_address
-from airflow_eip_provider.readings.clusters import read_active_steps, read_all_steps
 
 if TYPE_CHECKING:
     import pytest

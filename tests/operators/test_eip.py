@@ -9,9 +9,9 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError
-from airflow_eip_provider.hooks.claim import Claim
 from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.lock.model import LIMITS
+from airflow_eip_provider.lease.record import LIMITS
+from airflow_eip_provider.lease_client.claim import Claim
 from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from tests.life import Task

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, earliest_start
+from airflow_eip_provider.aws import clusters
+from airflow_eip_provider.aws.tags import TRY_TAG
 from airflow_eip_provider.exceptions import AddressBusyError, KilledError, LaunchUnclearError
-from airflow_eip_provider.hooks.claim import Claim
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.lease_client.claim import Claim
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
-from airflow_eip_provider.readings import clusters
-from airflow_eip_provider.readings.tags import TRY_TAG
 from tests.life import Task
 
 

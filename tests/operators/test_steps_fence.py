@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.aws.addresses import Address
 from airflow_eip_provider.exceptions import SubmissionCancelledError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
-from airflow_eip_provider.readings.addresses import Address
 from airflow_eip_provider.stores.uri import open_store
 from tests.life import Task
 from tests.operators.past import Past

@@ -10,12 +10,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
-from airflow_eip_provider.hooks import endings
-from airflow_eip_provider.lock.model import Phase
+from airflow_eip_provider.aws import endings
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
+from airflow_eip_provider.aws.tags import OWNER_TAG
+from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.operators.owner import Owner, task_of_run
-from airflow_eip_provider.readings.lag import READS_LAG_SECONDS
-from airflow_eip_provider.readings.tags import OWNER_TAG
 from local_emr.faults import Fault
 from tests.life import Task
 from tests.task_groups.conftest import make_dag

@@ -12,8 +12,8 @@ from airflow_eip_provider.stores.s3 import S3Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_eip_provider.lock.model import Record
-    from airflow_eip_provider.lock.store import LockStore, Outcome, Seen
+    from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.lease.store import LockStore, Outcome, Seen
     from local_emr import LocalAws
 
 TABLE, BUCKET, PREFIX = "locks", "lock-records", "team/eip"

@@ -13,8 +13,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.exceptions import LockStoreError, LockStoreUnavailableError
-from airflow_eip_provider.lock.model import Record
-from airflow_eip_provider.lock.store import Conflict, Seen, Unknown
+from airflow_eip_provider.lease.record import Record
+from airflow_eip_provider.lease.store import Conflict, Seen, Unknown
 from airflow_eip_provider.stores.s3 import S3Store
 
 if TYPE_CHECKING:

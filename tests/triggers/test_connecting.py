@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.lock.model import Record, Speaker
+from airflow_eip_provider.lease.record import Record, Speaker
 from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
