@@ -1,4 +1,8 @@
-"""For all tests, those of the local EMR too: one server whose clock the test turns, and clients of it."""
+"""
+For all tests, those of the local EMR too: one server whose clock the test turns, and clients of it.
+
+What takes seconds to import is imported by the fixtures that need it, so that a test of plain functions runs at once.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-
-from local_emr import LocalAws, ManualClock
-from tests.service_models import REPLACED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from local_emr import LocalAws
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -40,6 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def sessions_made_fast() -> Iterator[None]:
+    from tests.service_models import REPLACED
+
     with pytest.MonkeyPatch.context() as patch:
         for owner, name, replacement in REPLACED:
             patch.setattr(owner, name, replacement)
@@ -60,6 +64,8 @@ def one_spark_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def local_emr_server() -> Iterator[LocalAws]:
     """One server for all tests, whose clock they turn; ask for ``local_emr``, which is as good as new each time."""
+    from local_emr import LocalAws, ManualClock
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # most of what a reset takes, and of the memory
         with LocalAws(clock=ManualClock()) as aws:
@@ -69,6 +75,8 @@ def local_emr_server() -> Iterator[LocalAws]:
 @pytest.fixture
 def boto(local_emr: LocalAws) -> Iterator[Callable[..., Any]]:
     """Make clients of the local EMR: ``boto("dynamodb")``; they are closed at the end."""
+    import boto3
+
     session = boto3.Session()
     clients: list[Any] = []
 

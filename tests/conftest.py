@@ -1,13 +1,14 @@
-"""For the provider's tests: the local EMR under the name that they use, and Airflow made quicker."""
+"""
+For the provider's tests: the local EMR under the name that they use, and Airflow made quicker.
+
+What takes seconds to import is imported by the fixtures that need it, so that a test of plain functions runs at once.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-
-from tests.life import clocked, deferrable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,24 +16,38 @@ if TYPE_CHECKING:
     from local_emr import LocalAws
 
 
-__all__ = ["clocked", "deferrable"]
-
-
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def callers_not_searched() -> Iterator[None]:
     """Leave the operator's name out of the user agent: finding it reads the source of every frame of pytest's stack."""
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AwsBaseHook, "_get_caller", lambda *_: "Unknown")
         yield
 
 
 @pytest.fixture(scope="session")
-def served_aws(local_emr_server: LocalAws) -> LocalAws:
+def served_aws(local_emr_server: LocalAws, callers_not_searched: None) -> LocalAws:
     """One server for all tests; ask for ``local_aws``, which is as good as new each time."""
     return local_emr_server
 
 
 @pytest.fixture
-def local_aws(local_emr: LocalAws) -> LocalAws:
+def local_aws(served_aws: LocalAws, local_emr: LocalAws) -> LocalAws:
     """An empty AWS whose clock the test turns; AWS clients find it through the environment."""
     return local_emr
+
+
+@pytest.fixture
+def clocked(local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> LocalAws:
+    """Return a local EMR on whose clock the operators and triggers sleep."""
+    from tests.life import put_on_clock
+
+    put_on_clock(local_aws, monkeypatch)
+    return local_aws
+
+
+@pytest.fixture(params=[False, True], ids=["blocking", "deferrable"])
+def deferrable(request: pytest.FixtureRequest) -> bool:
+    """Both ways of waiting; every test that asks for this shows the same result for both."""
+    return bool(request.param)

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import botocore.endpoint
-import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
 from airflow_eip_provider.aws import endings
@@ -31,6 +30,8 @@ from tests.polling import passing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
 _TIMED = (
     phases,
@@ -185,16 +186,3 @@ def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # How much time has passed since the store's answer is real; its pauses are not.
     monkeypatch.setattr(tenancy, "time", SimpleNamespace(monotonic=time.monotonic, sleep=clock.sleep))
     monkeypatch.setattr(poller.Poller, "_pause", passing(local_aws.clock.advance))
-
-
-@pytest.fixture
-def clocked(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a local EMR on whose clock the operators and triggers sleep."""
-    put_on_clock(local_aws, monkeypatch)
-    return local_aws
-
-
-@pytest.fixture(params=[False, True], ids=["blocking", "deferrable"])
-def deferrable(request: pytest.FixtureRequest) -> bool:
-    """Both ways of waiting; every test that asks for this shows the same result for both."""
-    return bool(request.param)
