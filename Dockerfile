@@ -21,9 +21,9 @@ RUN uv pip install --no-deps --editable .
 FROM builder AS local-aws-packages
 COPY requirements/compose-local-aws.txt requirements/
 RUN uv pip install --requirement requirements/compose-local-aws.txt
-COPY pyproject.toml README.md LICENSE ./
-COPY airflow_eip_provider/__init__.py airflow_eip_provider/
-RUN uv pip install --no-deps --editable .
+COPY local_emr/pyproject.toml local_emr/README.md local_emr/LICENSE local_emr/
+COPY local_emr/src/local_emr/__init__.py local_emr/src/local_emr/
+RUN uv pip install --no-deps --editable local_emr
 
 # What both have: nobody's rights but a user's, and directories that new volumes take their owner from.
 FROM ${BASE_IMAGE} AS runtime
@@ -40,7 +40,7 @@ RUN mkdir -p /usr/share/man/man1 \
 COPY --from=local-aws-packages /opt/venv /opt/venv
 COPY . .
 USER airflow
-ENTRYPOINT ["python", "-m", "airflow_eip_provider.local_aws"]
+ENTRYPOINT ["python", "-m", "local_emr"]
 
 FROM runtime AS airflow
 ENV AIRFLOW_HOME=/opt/airflow

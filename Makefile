@@ -13,15 +13,15 @@ PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-a
 
 setup: $(STAMP)
 
-$(STAMP): requirements/dev.txt pyproject.toml
+$(STAMP): requirements/dev.txt pyproject.toml local_emr/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements/dev.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . --editable local_emr
 	@touch $@
 
-# Three DAGs queue for one Elastic IP on a real Airflow and a local AWS, and the task of one is killed; then three nodes read, without and with a
+# Three DAGs queue for one Elastic IP on a real Airflow and a local EMR, and the task of one is killed; then three nodes read, without and with a
 # NAT gateway. KEEP=1 leaves it running and prints the URLs.
 demo: $(STAMP)
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
@@ -60,7 +60,7 @@ soak: $(STAMP)
 stress: $(STAMP)
 	@$(BIN)/python -m tests.stress $(ARGS)
 
-# Every interleaving of the lock's programs in a world that fails, and a mutation for each guard; about 6 minutes.
+# Every interleaving of the lease protocol in a world that fails, and a mutation for each guard; about 6 minutes.
 model: $(STAMP)
 	@$(BIN)/python -m tests.model
 
@@ -89,7 +89,7 @@ format: $(STAMP)
 
 # Renew the pinned versions, for development and for the images of docker-compose.yaml.
 pins:
-	@$(PIN) --extra dev --no-emit-package airflow-eip-provider --output-file requirements/dev.txt pyproject.toml
+	@$(PIN) --extra dev --no-emit-package airflow-eip-provider --no-emit-package local-emr --output-file requirements/dev.txt pyproject.toml
 	@for image in airflow local-aws; do $(PIN) --python-platform linux --output-file requirements/compose-$$image.txt requirements/compose-$$image.in || exit; done
 
 clean:

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.exceptions import UnknownRegionError
 
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.preflight import check_allocation_id
-from airflow_eip_provider.readings.tags import ALLOCATION_TAG, TRY_TAG
 from airflow_eip_provider.stores.uri import parse_uri
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """
 How long ten runs take that share one address: the product with and without early starts, and what is done today.
 
-The operators are the real ones, on a local AWS whose clock is turned by hand: what is measured is simulated time, the
+The operators are the real ones, on a local EMR whose clock is turned by hand: what is measured is simulated time, the
 same on every machine. Between two tasks of a run no time passes; Airflow's own scheduling comes on top everywhere.
 """
 
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.local_aws import Durations, LocalAws, ManualClock
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
     EmrCreateWithStaticIpOperator,
@@ -22,6 +21,7 @@ from airflow_eip_provider.operators.emr import (
 from airflow_eip_provider.triggers.observed import Observed
 from bench import stock
 from bench.world import Address, clients, environment
+from local_emr import Durations, LocalAws, ManualClock
 from tests.life import Task, put_on_clock
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.local_aws import LocalAws, ManualClock
 from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
@@ -21,6 +20,7 @@ from airflow_eip_provider.operators.emr import (
 )
 from airflow_eip_provider.triggers import poller, watch
 from bench.world import Address, clients, environment
+from local_emr import LocalAws, ManualClock
 from tests.life import Task, put_on_clock
 from tests.operators.leases import Queue, vanish
 
@@ -75,7 +75,7 @@ def measure() -> Figures:
 
 @dataclass(slots=True)
 class _Scene:
-    """A local AWS, one address, and owners that want it."""
+    """A local EMR, one address, and owners that want it."""
 
     aws: LocalAws
     address: Address

@@ -19,14 +19,14 @@ from tests.life import Task
 if TYPE_CHECKING:
     import pytest
 
-    from airflow_eip_provider.local_aws import LocalAws
     from bench.world import Address
+    from local_emr import LocalAws
 
 _POLL: dict[str, Any] = {"waiter_delay": 15, "waiter_max_attempts": 200}
 
 
 def put_on_clock(aws: LocalAws, patch: pytest.MonkeyPatch) -> None:
-    """Let the stock waiters sleep on the local AWS's clock."""
+    """Let the stock waiters sleep on the local EMR's clock."""
     for module in (waiter_with_logging, botocore.waiter):
         patch.setattr(module, "time", SimpleNamespace(sleep=aws.clock.advance))
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from airflow_eip_provider.local_aws import LocalAws, ManualClock
-from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker
+from airflow_eip_provider.lease.record import Entry, Lease, Phase, Record, Speaker
 from airflow_eip_provider.stores.uri import open_store
 from bench.world import Address, environment
 from demo.console import Console, table
+from local_emr import LocalAws, ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,7 +39,7 @@ _TABLES = {
 }
 HEADER = ("Waits", "", "AWS calls a tick", "Memory", "Clients", "All have looked", "CPU till then", "Longest block")
 NOTES = (
-    f"Each wait looks {LOOKS} times or more, every {DELAY_SECONDS:g} s, first after that; a tick is a look of all.",
+    f"Each wait looks at least {LOOKS} times, every {DELAY_SECONDS:g} s, first after that time; a tick: all look once.",
     "Memory is above that of the process without waits; CPU is the triggerer's alone.",
 )
 _MOST_MB, _MOST_QUEUE_MB, _MOST_CLIENTS, _MOST_SECONDS, _MOST_CPU, _LONGEST_BLOCK = 40, 60, 4, 6, 2, 0.1

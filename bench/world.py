@@ -1,4 +1,4 @@
-"""The local AWS of a measurement: the environment that finds it, its clients, and an address with a cluster's shape."""
+"""The local EMR of a measurement: the environment that finds it, its clients, and an address with a cluster's shape."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from botocore.loaders import JSONFileLoader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflow_eip_provider.local_aws import LocalAws
+    from local_emr import LocalAws
 
 
 @contextmanager
 def environment(aws: LocalAws) -> Iterator[None]:
-    """Let every AWS client of this process find the local AWS, and keep the tasks' logs out of the tables."""
+    """Let every AWS client of this process find the local EMR, and keep the tasks' logs out of the tables."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "AWS_ENDPOINT_URL": aws.endpoint_url,
@@ -65,7 +65,7 @@ class Address:
 
     @classmethod
     def allocated(cls, aws: LocalAws) -> Address:
-        """Allocate one; a new local AWS has a default VPC."""
+        """Allocate one; a new local EMR has a default VPC."""
         ec2 = boto3.client("ec2", endpoint_url=aws.endpoint_url)
         allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
         return cls(

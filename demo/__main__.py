@@ -82,8 +82,8 @@ class Demo:
         self.seed: Seed
 
     def set_up(self) -> None:
-        """Start the local AWS and Airflow."""
-        self.console.step("starting the local AWS and the Azure SQL stand-in")
+        """Start the local EMR and Airflow."""
+        self.console.step("starting the local EMR and the Azure SQL stand-in")
         self.aws.start()
         self.seed = seed(self.aws, jobs=ROOT / "dags" / "jobs")
         self.console.step(
@@ -236,7 +236,7 @@ class Demo:
         self.console.heading("Everything goes on running")
         self.console.lines(
             f"Airflow UI   {self.airflow.url}",
-            f"Local AWS    {self.aws.url} (AWS_ENDPOINT_URL; what happened: {self.aws.url}/_local/events)",
+            f"Local EMR    {self.aws.url} (AWS_ENDPOINT_URL; what happened: {self.aws.url}/_local/events)",
             f"Logs         {self.state / 'logs'}",
             "Ctrl-C stops it all.",
         )

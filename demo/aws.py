@@ -1,4 +1,4 @@
-"""A client of the local AWS: AWS's own APIs, and its control API."""
+"""A client of the local EMR: AWS's own APIs, and its control API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACTIVE_STATES = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING
 
 
 class AwsError(Exception):
-    """The local AWS refused a request; the text says which and why."""
+    """The local EMR refused a request; the text says which and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class AzureSql:
 
 
 class AwsClient:
-    """A client of a local AWS that runs already."""
+    """A client of a local EMR that runs already."""
 
     def __init__(self, url: str, *, timeout_seconds: float = _REQUEST_SECONDS) -> None:
         self.url = url
@@ -78,7 +78,7 @@ class AwsClient:
         return found
 
     def fault(self, **fault: Any) -> None:
-        """Plan a fault; see the local AWS's own page for its fields."""
+        """Plan a fault; see the local EMR's own page for its fields."""
         self._control("POST", "faults", json=fault)
 
     def admit(self, name: str, address: str) -> None:
@@ -98,6 +98,6 @@ class AwsClient:
     def _control(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         answer = self._http.request(method, f"/_local/{path}", **arguments)
         if answer.is_error:
-            raise AwsError(f"the local AWS refused {method} {path} with {answer.status_code}: {answer.text[:400]}")
+            raise AwsError(f"the local EMR refused {method} {path} with {answer.status_code}: {answer.text[:400]}")
         body: dict[str, Any] = answer.json() if answer.content else {}
         return body

@@ -306,7 +306,7 @@ def nothing_left(
     """
     See that everything has ended.
 
-    :param step_processes: processes below the local AWS now.
+    :param step_processes: processes below the local EMR now.
     :param seen: the most that were there at any time.
     """
     name = "no cluster, association or step process is left"

@@ -1,7 +1,7 @@
 """
 What the init service of docker-compose.yaml seeds: ``python -m demo.compose``.
 
-The local AWS gets what an administrator would have made; Airflow's connection and Variable are written as files for
+The local EMR gets what an administrator would have made; Airflow's connection and Variable are written as files for
 ``airflow connections import`` and ``airflow variables import``. Doing it again changes nothing, but that the Azure SQL
 stand-in serves the database again; ``demo.mssql`` comes after it and puts a real SQL Server in its place.
 """
@@ -24,7 +24,7 @@ _REQUEST_SECONDS = 120.0  # everything starts at once, on any laptop
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m demo.compose", description=__doc__)
-    parser.add_argument("--aws", required=True, metavar="URL", help="the local AWS")
+    parser.add_argument("--aws", required=True, metavar="URL", help="the local EMR")
     parser.add_argument("--jobs", required=True, type=Path, help="the folder of the Spark jobs")
     parser.add_argument("--output", required=True, type=Path, help="where the two files go")
     return parser.parse_args(arguments)
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Seed, and write connections.json and variables.json."""
     options = parse(arguments)
     aws = AwsClient(options.aws, timeout_seconds=_REQUEST_SECONDS)
-    # What the local AWS binds to is no address for others; its name is.
+    # What the local EMR binds to is no address for others; its name is.
     server = AzureSql(host=str(urlsplit(options.aws).hostname), port=_AZURE_SQL_PORT)
     aws.pass_database_on(None)
     made = seed(aws, jobs=options.jobs, server=server)

@@ -1,4 +1,4 @@
-"""The local AWS for the demo, as a process of its own."""
+"""The local EMR for the demo, as a process of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _READY_SECONDS = 60.0
 
 class LocalAws(AwsClient):
     """
-    The local AWS as a process of the demo's own.
+    The local EMR as a process of the demo's own.
 
     :param time_scale: simulated seconds a real second.
     """
@@ -37,7 +37,7 @@ class LocalAws(AwsClient):
     def pid(self) -> int:
         """The process whose descendants run the steps."""
         if self._child is None:
-            raise DemoError("the local AWS was not started")
+            raise DemoError("the local EMR was not started")
         return self._child.process.pid
 
     def start(self) -> None:
@@ -47,7 +47,7 @@ class LocalAws(AwsClient):
         :raises DemoError: when it does not in time.
         """
         self._state.mkdir(parents=True)
-        module = [sys.executable, "-m", "airflow_eip_provider.local_aws", "--port", str(self._port)]
+        module = [sys.executable, "-m", "local_emr", "--port", str(self._port)]
         options = ["--time-scale", str(self._time_scale), "--state", str(self._state)]
         self._child = self._children.start("local-aws", [*module, *options], env=clean_environment({}))
         deadline = time.monotonic() + _READY_SECONDS
@@ -56,4 +56,4 @@ class LocalAws(AwsClient):
             if self.is_healthy():
                 return
             time.sleep(0.5)
-        raise DemoError(f"the local AWS does not answer after {_READY_SECONDS:.0f} s; its log: {self._child.log}")
+        raise DemoError(f"the local EMR does not answer after {_READY_SECONDS:.0f} s; its log: {self._child.log}")

@@ -1,5 +1,5 @@
 """
-Put a real SQL Server behind the local AWS's firewall: ``python -m demo.mssql``.
+Put a real SQL Server behind the local EMR's firewall: ``python -m demo.mssql``.
 
 The profile ``mssql`` of docker-compose.yaml does it, after ``demo.compose``. The server gets the tables and the user
 that the stand-in has, as far as they are not there yet.
@@ -28,7 +28,7 @@ _SCHEMA = "sales"
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m demo.mssql", description=__doc__)
-    parser.add_argument("--aws", required=True, metavar="URL", help="the local AWS")
+    parser.add_argument("--aws", required=True, metavar="URL", help="the local EMR")
     parser.add_argument("--host", required=True, help="the SQL Server")
     parser.add_argument("--port", type=int, default=1433)
     parser.add_argument("--sa-password-file", required=True, type=Path, help="the password of its administrator")

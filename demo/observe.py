@@ -26,10 +26,10 @@ class Sample:
     What was seen at one moment.
 
     :param taken_at: the machine's time just before the processes were listed.
-    :param aws_time: the local AWS's simulated time then.
+    :param aws_time: the local EMR's simulated time then.
     :param tasks: task instances whose state was the same before and after the processes were listed.
     :param process_owners: ids of the task instances for which a process was there.
-    :param step_processes: how many processes the local AWS had for steps.
+    :param step_processes: how many processes the local EMR had for steps.
     """
 
     taken_at: datetime
@@ -59,7 +59,7 @@ def process_owners(scheduler_pid: int) -> frozenset[str]:
 
 
 def count_descendants(pid: int) -> int:
-    """Return how many processes live below one: below the local AWS, those of the steps that run."""
+    """Return how many processes live below one: below the local EMR, those of the steps that run."""
     return sum(_is_alive(process) for process in psutil.Process(pid).children(recursive=True))
 
 
@@ -81,7 +81,7 @@ class Observer:
     Takes samples.
 
     :param tasks: reads the task instances from Airflow.
-    :param aws_time: reads the simulated time from the local AWS.
+    :param aws_time: reads the simulated time from the local EMR.
     """
 
     def __init__(

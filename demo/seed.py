@@ -37,7 +37,7 @@ def seed(aws: AwsClient, *, jobs: Path, server: AzureSql | None = None) -> Seed:
     Make everything that an administrator would have made once, as far as it is not there yet.
 
     :param jobs: the folder of the jobs, which are uploaded anew.
-    :param server: how the steps reach the database; as the local AWS says unless given.
+    :param server: how the steps reach the database; as the local EMR says unless given.
     """
     ec2 = aws.client("ec2")
     address = _address(ec2)

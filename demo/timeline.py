@@ -1,4 +1,4 @@
-"""What happened, read from the local AWS's event log alone: the tenancies of an address, and a picture of them."""
+"""What happened, read from the local EMR's event log alone: the tenancies of an address, and a picture of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Azure for tests: the local AWS with the Azure SQL stand-in, its ARM endpoint, and an Airflow connection to it."""
+"""Azure for tests: the local EMR with the Azure SQL stand-in, its ARM endpoint, and an Airflow connection to it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.local_aws.azure_arm import server_id
-from airflow_eip_provider.local_aws.azure_sql import AzureSqlServer
+from local_emr.azure_arm import server_id
+from local_emr.azure_sql import AzureSqlServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ SERVER_ID = server_id("sales")
 
 @pytest.fixture
 def azure(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureSqlServer]:
-    """The stand-in ``sales``; azure-core's waits turn the local AWS's clock."""
+    """The stand-in ``sales``; azure-core's waits turn the local EMR's clock."""
     pytest.importorskip("airflow.providers.microsoft.azure", reason="the extra azure is not installed")
     from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415 - slow
 
@@ -30,7 +30,7 @@ def azure(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureSqlSer
     server.start()
     monkeypatch.setattr(clocked, "azure_sql", server)
     monkeypatch.setattr(RequestsTransport, "sleep", lambda _, seconds: clocked.clock.advance(seconds))
-    monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", connection(arm_endpoint=clocked.endpoint_url))
+    monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", connection(arm_endpoint=clocked.endpoint_url, enforce_https=False))
     yield server
     server.stop()
 

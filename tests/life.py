@@ -12,12 +12,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import botocore.endpoint
-import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
-from airflow_eip_provider.hooks import endings, teardown, tenancy
+from airflow_eip_provider.aws import endings
+from airflow_eip_provider.hooks import teardown
+from airflow_eip_provider.lease_client import client as tenancy
+from airflow_eip_provider.operators import binder, launch, phases
 from airflow_eip_provider.operators import eip as eip_operators
-from airflow_eip_provider.operators import launch, phases
 from airflow_eip_provider.operators.emr import create, fence, steps, terminate
 from airflow_eip_provider.sensors import eip as eip_sensors
 from airflow_eip_provider.sensors import watching as sensors
@@ -30,8 +31,11 @@ from tests.polling import passing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pytest
+
 _TIMED = (
     phases,
+    binder,
     create,
     fence,
     steps,
@@ -161,7 +165,7 @@ async def _first_event(trigger: Any) -> dict[str, Any]:
 
 
 def clock_of(local_aws: Any) -> SimpleNamespace:
-    """Return what stands for the module ``time`` on the local AWS's clock: a sleep turns it."""
+    """Return what stands for the module ``time`` on the local EMR's clock: a sleep turns it."""
 
     def now() -> float:
         return float(local_aws.clock.now().timestamp())
@@ -170,7 +174,7 @@ def clock_of(local_aws: Any) -> SimpleNamespace:
 
 
 def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the operators and triggers sleep on the local AWS's clock: a sleep turns it."""
+    """Let the operators and triggers sleep on the local EMR's clock: a sleep turns it."""
 
     clock = clock_of(local_aws)
     airflows_sensor = next(cls for cls in EipAssociationSensor.__mro__ if cls.__name__ == "BaseSensorOperator")
@@ -182,16 +186,3 @@ def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # How much time has passed since the store's answer is real; its pauses are not.
     monkeypatch.setattr(tenancy, "time", SimpleNamespace(monotonic=time.monotonic, sleep=clock.sleep))
     monkeypatch.setattr(poller.Poller, "_pause", passing(local_aws.clock.advance))
-
-
-@pytest.fixture
-def clocked(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a local AWS on whose clock the operators and triggers sleep."""
-    put_on_clock(local_aws, monkeypatch)
-    return local_aws
-
-
-@pytest.fixture(params=[False, True], ids=["blocking", "deferrable"])
-def deferrable(request: pytest.FixtureRequest) -> bool:
-    """Both ways of waiting; every test that asks for this shows the same result for both."""
-    return bool(request.param)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.readings.addresses import Address, read_holder
-from airflow_eip_provider.readings.gateways import (
+from airflow_eip_provider.aws.addresses import Address, read_holder
+from airflow_eip_provider.aws.nat_gateways import (
     read_all_tenancy_gateways,
     read_carrying_gateway,
     read_gateway,
     read_tenancy_gateways,
 )
-from airflow_eip_provider.readings.tags import ALLOCATION_TAG, JOB_FLOW_TAG
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, JOB_FLOW_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable

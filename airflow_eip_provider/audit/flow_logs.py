@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from airflow_eip_provider.aws.gzipped import GzipText
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.readings.gzipped import GzipText
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.audit.flow_logs import Flow, Period
-from airflow_eip_provider.readings.gateways import read_gateway, read_tenancy_gateways
-from airflow_eip_provider.readings.lock import is_cluster
-from airflow_eip_provider.readings.tags import BINDING_TAG, TENANCY_GATEWAY
+from airflow_eip_provider.aws.nat_gateways import read_gateway, read_tenancy_gateways
+from airflow_eip_provider.aws.tags import BINDING_TAG, TENANCY_GATEWAY
+from airflow_eip_provider.lease_client.reads import is_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
-    from airflow_eip_provider.lock.store import Seen
+    from airflow_eip_provider.lease.store import Seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from airflow_eip_provider.aws.addresses import Address, Instance
     from airflow_eip_provider.cli.session import Session
-    from airflow_eip_provider.hooks.claim import Claim
-    from airflow_eip_provider.hooks.tenancy import Tenancy
-    from airflow_eip_provider.lock.model import Lease, Record, Speaker
+    from airflow_eip_provider.lease.record import Lease, Record, Speaker
+    from airflow_eip_provider.lease_client.claim import Claim
+    from airflow_eip_provider.lease_client.client import Tenancy
     from airflow_eip_provider.parameters_file import Parameters
-    from airflow_eip_provider.readings.addresses import Address, Instance
     from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.watch import Verdict
 
@@ -99,8 +99,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _tagged_cluster(session: Session, parameters: Parameters) -> str:
     """Find the one running cluster that the parameters describe."""
-    from airflow_eip_provider.readings.addresses import read_running_primaries
-    from airflow_eip_provider.readings.tags import CLUSTER_TAG, FUNCTION_TAG
+    from airflow_eip_provider.aws.addresses import read_running_primaries
+    from airflow_eip_provider.aws.tags import CLUSTER_TAG, FUNCTION_TAG
 
     value = parameters.tag_value
     tags = {} if value is None else {FUNCTION_TAG: value}
@@ -149,7 +149,7 @@ class _Association:
         tenancy = self._hooks.tenancy(self._lock_store, self._allocation_id) if self._lock_store else None
         token: int | None = None
         if tenancy is None:
-            address = self._bind(job_flow_id, instance)
+            address = self._bind_alone(job_flow_id, instance)
         else:
             tenancy.store.check()
             record = tenancy.read().record
@@ -166,8 +166,8 @@ class _Association:
         return bound_facts(address, job_flow_id=job_flow_id, token=token)
 
     def _preflight(self) -> None:
-        from airflow_eip_provider.checks import TARGET_CHECKS, Setup
         from airflow_eip_provider.operators.preflight import require
+        from airflow_eip_provider.preflight import TARGET_CHECKS, Setup
 
         setup = Setup(allocation_id=self._allocation_id, eip=self._hooks.eip, emr=self._hooks.emr)
         for warning in require(setup, TARGET_CHECKS):
@@ -190,33 +190,49 @@ class _Association:
             )
         return instance
 
+    def _bind_alone(self, job_flow_id: str, instance: Instance) -> Address:
+        try:
+            return self._bind(job_flow_id, instance)
+        except BaseException:
+            if self._binder.may_have_bound:
+                self._take_off(str(instance.network_interface_id))
+            raise
+
+    def _take_off(self, interface: str) -> None:
+        try:
+            self._binder.undo(network_interface_id=interface, association_id=self._binder.association_id)
+        except Exception as error:
+            note(f"undoing it failed, too: {error}")
+
     def _bind_leased(self, tenancy: Tenancy, speaker: Speaker, instance: Instance) -> tuple[Address, int]:
+        from airflow_eip_provider.aws.tags import CLUSTER_TAG
         from airflow_eip_provider.cli.waiting import deadline_after, persist
-        from airflow_eip_provider.hooks.claim import HANDOVER_PATIENCE_SECONDS, Claim
-        from airflow_eip_provider.lock.model import LIMITS
-        from airflow_eip_provider.lock.sight import Arrival
-        from airflow_eip_provider.readings.tags import CLUSTER_TAG
+        from airflow_eip_provider.lease.observation import Arrival
+        from airflow_eip_provider.lease.record import LIMITS
+        from airflow_eip_provider.lease_client.claim import HANDOVER_PATIENCE_SECONDS, Claim
 
         job_flow_id = instance.tags[CLUSTER_TAG]
         who = f"'{speaker.name}'"
         arrival = Arrival(speaker, handover_seconds=LIMITS.surface, wants=job_flow_id)
         claim = Claim(tenancy, arrival, self._allocation_id, newer=f"a newer try of {who}", who=who)
         token: int | None = None
-        made: str | None = None
         try:
             token = self._lease(claim).token
             note(f"the lease is that of {claim.who}, token {token}")
-            there = persist(self._binder.address, deadline=self._deadline)
-            was_there = there.network_interface_id == instance.network_interface_id
-            made = None if was_there else job_flow_id  # from now on: a signal may come before the answer
             address = self._bind(job_flow_id, instance)
             hand_over = functools.partial(claim.hand_over, token=token, carrier=job_flow_id)
             persist(hand_over, deadline=deadline_after(timedelta(seconds=HANDOVER_PATIENCE_SECONDS)))
         except BaseException as failed:
-            if isinstance(failed, InvalidInputError):
-                made = None  # it was refused: what the cluster carries by now, something else put there
+            # When it was refused, something else put there what the cluster carries by now.
+            made = self._binder.may_have_bound and not isinstance(failed, InvalidInputError)
             try:
-                claim.undo(carrier=made, token=token, terminate=False)
+                claim.undo(
+                    carrier=job_flow_id if made else None,
+                    token=token,
+                    terminate=False,
+                    association_id=self._binder.association_id,
+                    may_lag=made,
+                )
             except Exception as error:
                 note(f"undoing it failed, too: {error}")
                 note(f"what is left is cluster {job_flow_id}'s: the same command again goes on from there")
@@ -226,8 +242,8 @@ class _Association:
     def _lease(self, claim: Claim) -> Lease:
         """Queue until the lease is this speaker's."""
         from airflow_eip_provider.cli.waiting import POLL_SECONDS, persist, rest, seconds_left
-        from airflow_eip_provider.lock.programs import Waiting
-        from airflow_eip_provider.lock.words import holder_of
+        from airflow_eip_provider.lease.description import holder_of
+        from airflow_eip_provider.lease.protocol import Waiting
         from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 
         watch = EipLeaseTrigger.of(claim, waiter_delay=POLL_SECONDS, deadline=self._deadline)
@@ -282,7 +298,7 @@ class _Association:
         return bound
 
     def _check_not_beside(self, instance: Instance) -> None:
-        from airflow_eip_provider.readings.tags import CLUSTER_TAG
+        from airflow_eip_provider.aws.tags import CLUSTER_TAG
 
         self._binder.check_not_beside(
             network_interface_id=str(instance.network_interface_id),
@@ -305,8 +321,8 @@ class _Association:
 
 def _is_unsettled(lease: Lease, job_flow_id: str) -> bool:
     """Whether an earlier command for this cluster did not hand over, or the address is about to leave it."""
-    from airflow_eip_provider.lock.model import Phase
-    from airflow_eip_provider.lock.owners import is_cluster_owner
+    from airflow_eip_provider.lease.owners import is_cluster_owner
+    from airflow_eip_provider.lease.record import Phase
 
     own = is_cluster_owner(lease.speaker.name, job_flow_id)
     return lease.phase is not Phase.HELD and (own or lease.carrier == job_flow_id)
@@ -316,7 +332,7 @@ def _speaker(record: Record, environment: str, job_flow_id: str) -> Speaker:
     """Speak for the cluster from now on: a newer try than those that are known."""
     import secrets
 
-    from airflow_eip_provider.lock.owners import cluster_owner, newest_try, speaker_for
+    from airflow_eip_provider.lease.owners import cluster_owner, newest_try, speaker_for
 
     name = cluster_owner(environment, job_flow_id)
     return speaker_for(name, try_number=1 + newest_try(record, name), nonce=secrets.token_hex(8))

@@ -58,9 +58,9 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make the script."""
     with only_the_result():
+        from airflow_eip_provider.bootstrap_action.bundle import Options, bootstrap_script
         from airflow_eip_provider.cli.address import checked_environment
         from airflow_eip_provider.exceptions import UsageError
-        from airflow_eip_provider.on_cluster.bundle import Options, bootstrap_script
 
         checked_environment(options.environment)
         if options.wait >= _LIMIT:

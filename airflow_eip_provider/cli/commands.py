@@ -59,6 +59,6 @@ def _is_expected(error: Exception) -> bool:
         return True
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from airflow_eip_provider.calls import is_transient
+    from airflow_eip_provider.aws.errors import is_transient
 
     return isinstance(error, (BotoCoreError, ClientError)) or is_transient(error)

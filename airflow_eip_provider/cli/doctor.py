@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from airflow_eip_provider.checks import Outcome
     from airflow_eip_provider.cli.session import Session
     from airflow_eip_provider.operators.bindings import Binding
+    from airflow_eip_provider.preflight import Outcome
 
 PRIMARY, NAT_GATEWAY = "primary", "nat-gateway"
 
@@ -99,10 +99,10 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make every check."""
     with only_the_result():
-        from airflow_eip_provider.checks import Setup, examine, without_templates
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.operators.owner import own_environment
         from airflow_eip_provider.operators.preflight import check_allocation_id
+        from airflow_eip_provider.preflight import Setup, examine, without_templates
 
         with reading_arguments():
             check_allocation_id(options.allocation_id)

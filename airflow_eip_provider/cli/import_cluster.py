@@ -12,8 +12,8 @@ from airflow_eip_provider.cli.output import note, only_the_result, write_or_prin
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_eip_provider.migration.aws_cli import RunJobFlow
-    from airflow_eip_provider.migration.job_flow import Imported
+    from airflow_eip_provider.awscli_import.aws_cli import RunJobFlow
+    from airflow_eip_provider.awscli_import.job_flow import Imported
 
 DESCRIPTION = """\
 Read an "aws emr create-cluster" command with the files that it names, and print its job_flow_overrides: the parameters
@@ -87,8 +87,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _result(options: argparse.Namespace) -> str:
-    from airflow_eip_provider.migration.aws_cli import run_job_flow_of
-    from airflow_eip_provider.migration.job_flow import placeholders_in, without_association
+    from airflow_eip_provider.awscli_import.aws_cli import run_job_flow_of
+    from airflow_eip_provider.awscli_import.job_flow import placeholders_in, without_association
 
     _check_dag_options(options)
     command, left_out = _command(options)
@@ -121,10 +121,10 @@ def _json(imported: Imported) -> str:
 def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argparse.Namespace) -> str:
     from datetime import UTC, datetime
 
-    from airflow_eip_provider.checks.job_flow import node_counts
+    from airflow_eip_provider.awscli_import.dag import DagOptions, dag_id_of, dag_source, password_variable
+    from airflow_eip_provider.awscli_import.job_flow import for_a_dag
     from airflow_eip_provider.exceptions import UsageError
-    from airflow_eip_provider.migration.dag import DagOptions, dag_id_of, dag_source, password_variable
-    from airflow_eip_provider.migration.job_flow import for_a_dag
+    from airflow_eip_provider.preflight.job_flow import node_counts
 
     imported = for_a_dag(imported)
     primaries, others = node_counts(imported.overrides["Instances"])
@@ -152,8 +152,8 @@ def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argp
 
 
 def _check_dag_options(options: argparse.Namespace) -> None:
+    from airflow_eip_provider.awscli_import.dag import is_dag_id, is_schedule
     from airflow_eip_provider.exceptions import UsageError
-    from airflow_eip_provider.migration.dag import is_dag_id, is_schedule
 
     given = [name for name in _FOR_A_DAG if getattr(options, name) is not None]
     if given and not options.dag:
@@ -171,8 +171,8 @@ def _check_dag_options(options: argparse.Namespace) -> None:
 
 def _command(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """Return the command's words, and what is left out of its file."""
+    from airflow_eip_provider.awscli_import.shell import read_command
     from airflow_eip_provider.exceptions import UsageError
-    from airflow_eip_provider.migration.shell import read_command
 
     words = list(options.create_cluster)
     if words[:1] == ["--"]:

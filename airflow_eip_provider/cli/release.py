@@ -19,10 +19,10 @@ from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputEr
 if TYPE_CHECKING:
     import argparse
 
+    from airflow_eip_provider.aws.addresses import Holder
     from airflow_eip_provider.cli.session import Session
-    from airflow_eip_provider.hooks.tenancy import Tenancy
-    from airflow_eip_provider.lock.model import Lease
-    from airflow_eip_provider.readings.addresses import Holder
+    from airflow_eip_provider.lease.record import Lease
+    from airflow_eip_provider.lease_client.client import Tenancy
 
 DESCRIPTION = """\
 Take an Elastic IP off the cluster that has it, and end that cluster's lease in the lock store: the next in the queue
@@ -115,7 +115,7 @@ class _Release:
 
     def _of_lease(self, lease: Lease | None) -> str | None:
         """Return the cluster of a lease whose address is off already: an earlier release did not come to its end."""
-        from airflow_eip_provider.readings.lock import is_cluster
+        from airflow_eip_provider.lease_client.reads import is_cluster
 
         if lease is None or lease.carrier is None or not is_cluster(lease.carrier):
             return None
@@ -123,7 +123,7 @@ class _Release:
         return lease.carrier
 
     def _check_by_hand(self, lease: Lease) -> None:
-        from airflow_eip_provider.lock.owners import is_cluster_owner
+        from airflow_eip_provider.lease.owners import is_cluster_owner
 
         job_flow_id = str(lease.carrier)
         if not is_cluster_owner(lease.speaker.name, job_flow_id):
@@ -150,10 +150,10 @@ class _Release:
 
         :return: whether there was something to release.
         """
+        from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
         from airflow_eip_provider.cli.waiting import deadline_after
         from airflow_eip_provider.hooks.teardown import free_address
-        from airflow_eip_provider.lock.programs import close, release
-        from airflow_eip_provider.readings.lag import READS_LAG_SECONDS
+        from airflow_eip_provider.lease.protocol import close, release
 
         holder = self._holder()
         there = holder is not None and holder.job_flow_id == job_flow_id
@@ -175,8 +175,8 @@ class _Release:
         :param show_by: by when EMR shows every step that was submitted, in seconds since the epoch.
         :raises WaitTimeoutError: naming the steps.
         """
+        from airflow_eip_provider.aws.lag import TOLERANCE_SECONDS
         from airflow_eip_provider.cli.waiting import seconds_left, wait_until
-        from airflow_eip_provider.readings.lag import TOLERANCE_SECONDS
         from airflow_eip_provider.triggers.emr import judge_no_step_runs
 
         seen = wait_until(
@@ -193,7 +193,7 @@ class _Release:
 
 def _is_tasks(holder: Holder) -> bool:
     """Whether a task launched the cluster, by its tags."""
-    from airflow_eip_provider.readings.tags import OWNER_DIGEST_TAG
+    from airflow_eip_provider.aws.tags import OWNER_DIGEST_TAG
 
     return OWNER_DIGEST_TAG in holder.tags
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from airflow_eip_provider.aws.addresses import Address, Holder
+    from airflow_eip_provider.aws.clusters import Cluster, Step
     from airflow_eip_provider.cli.session import Session
-    from airflow_eip_provider.lock.model import Record
-    from airflow_eip_provider.lock.sight import Sight
-    from airflow_eip_provider.readings.addresses import Address, Holder
-    from airflow_eip_provider.readings.clusters import Cluster, Step
+    from airflow_eip_provider.lease.observation import Sight
+    from airflow_eip_provider.lease.record import Record
 
 DESCRIPTION = """\
 Show where an Elastic IP is: what carries it, and the state and the steps of that cluster. With a lock store also who
@@ -74,9 +74,9 @@ class _Status:
 
 
 def _look(session: Session, allocation_id: str, lock_store: str | None) -> _Status:
+    from airflow_eip_provider.aws.clusters import read_active_steps
     from airflow_eip_provider.exceptions import AddressNotFoundError
-    from airflow_eip_provider.lock.sight import look
-    from airflow_eip_provider.readings.clusters import read_active_steps
+    from airflow_eip_provider.lease.observation import look
 
     eip, emr = session.hooks.eip, session.hooks.emr
     sight = look(session.hooks.tenancy(lock_store, allocation_id).world()) if lock_store else None
@@ -100,13 +100,13 @@ def _print(status: _Status) -> None:
         print(f"{name:<12}{text}")
     record = status.record
     if record is not None and record.queue:
-        from airflow_eip_provider.lock.words import utc
+        from airflow_eip_provider.lease.description import utc
 
         rows = [(str(k), utc(e.arrived_at), str(e.passed), e.speaker.name) for k, e in enumerate(record.queue, 1)]
         print()
         print_table(("QUEUE", "SINCE", "PASSED OVER", "OWNER"), rows)
     if record is not None and record.history:
-        from airflow_eip_provider.lock.words import utc
+        from airflow_eip_provider.lease.description import utc
 
         last = [
             (str(t.token), t.carrier or "-", utc(t.taken_at), utc(t.ended_at), f"{t.owner}: {t.why}")
@@ -131,8 +131,8 @@ def _lines(status: _Status) -> Iterator[tuple[str, str]]:
 
 
 def _lease_in_words(sight: Sight) -> str:
-    from airflow_eip_provider.lock.sight import Standing, standing
-    from airflow_eip_provider.lock.words import holder_of
+    from airflow_eip_provider.lease.description import holder_of
+    from airflow_eip_provider.lease.observation import Standing, standing
 
     lease = sight.seen.record.lease
     if lease is None:
@@ -159,8 +159,8 @@ def _facts(status: _Status) -> dict[str, Any]:
 
 
 def _facts_of_lock(status: _Status) -> dict[str, Any]:
-    from airflow_eip_provider.lock.sight import standing
-    from airflow_eip_provider.lock.words import utc
+    from airflow_eip_provider.lease.description import utc
+    from airflow_eip_provider.lease.observation import standing
 
     if status.sight is None or status.record is None:
         return {"lease": None, "grace": None, "queue": [], "history": []}

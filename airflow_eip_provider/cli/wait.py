@@ -19,7 +19,7 @@ from airflow_eip_provider.cli.output import note, only_the_result, print_json
 if TYPE_CHECKING:
     import argparse
 
-    from airflow_eip_provider.lock.sight import Sight
+    from airflow_eip_provider.lease.observation import Sight
     from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.second_look import SecondLook
     from airflow_eip_provider.triggers.watch import Verdict
@@ -96,8 +96,8 @@ def _judge(
 
 def _unless_leased(verdict: Verdict, sight: Sight) -> Verdict:
     """Judge a free address by its lease; one that has ended by fact is nobody's, although it is still written down."""
-    from airflow_eip_provider.lock.sight import Standing, standing
-    from airflow_eip_provider.lock.words import holder_of
+    from airflow_eip_provider.lease.description import holder_of
+    from airflow_eip_provider.lease.observation import Standing, standing
     from airflow_eip_provider.triggers.watch import Verdict as Seen
 
     if sight.seen.record.lease is None or standing(sight) is Standing.DEAD:

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from airflow_eip_provider.calls import is_transient
+from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.cli.output import note
 from airflow_eip_provider.operators.phases import raise_if_cluster_gone
 from airflow_eip_provider.triggers.backoff import Backoff

@@ -190,7 +190,8 @@ class AzureSqlFirewallHook(BaseHook):
     :param azure_conn_id: an Airflow connection of the type Azure: a service principal (login, password, extra
         ``tenantId``), or else azure-identity's default credentials with the extras ``managed_identity_client_id`` and
         ``workload_identity_tenant_id``. The extra ``cloud_environment`` names another cloud than Azure's public one.
-        The extra ``arm_endpoint`` is for a stand-in like the local AWS; an ``http://`` one is never sent a real token.
+        The extra ``arm_endpoint`` names another Resource Manager; one at ``http://`` is sent a token only if the extra
+        ``enforce_https`` is false, which is for one on this machine.
     """
 
     def __init__(self, azure_conn_id: str = "azure_default") -> None:
@@ -280,17 +281,14 @@ class AzureSqlFirewallHook(BaseHook):
             raise MissingConnectionError(self.azure_conn_id, otherwise=", of the type Azure") from error
         extra = connection.extra_dejson
         endpoint = self._endpoint(extra)
-        if endpoint.startswith("http://"):
-            credential: Any = _NoSecret()
-        else:
-            # azure-mgmt-sql takes azure-identity's credentials only, which AzureBaseHook hands out when it is asked to.
-            wish = {**extra, "use_azure_identity_object": True}
-            asking: Any = SimpleNamespace(login=connection.login, password=connection.password, extra_dejson=wish)
-            credential = AzureBaseHook(conn_id=self.azure_conn_id).get_credential(conn=asking)
+        # azure-mgmt-sql takes azure-identity's credentials only, which AzureBaseHook hands out when it is asked to.
+        wish = {**extra, "use_azure_identity_object": True}
+        asking: Any = SimpleNamespace(login=connection.login, password=connection.password, extra_dejson=wish)
+        credential: Any = AzureBaseHook(conn_id=self.azure_conn_id).get_credential(conn=asking)
         client = SqlManagementClient(
             credential, subscription_id, base_url=endpoint, credential_scopes=[f"{endpoint}/.default"]
         )
-        return client, {"enforce_https": False} if endpoint.startswith("http://") else {}
+        return client, {"enforce_https": False} if extra.get("enforce_https") is False else {}
 
     def _endpoint(self, extra: dict[str, Any]) -> str:
         if given := extra.get("arm_endpoint"):
@@ -337,13 +335,3 @@ def _explain(doing: str, error: Any) -> NoReturn:
         raise AzureUnavailableError(doing, problem=f"{type(error).__name__}: {error.message}") from error
     said = getattr(getattr(error, "error", None), "message", None) or error.message
     raise AzureRefusedError(doing, code=code, problem=str(said).strip().rstrip("."), remedy=remedy) from error
-
-
-class _NoSecret:
-    """What a stand-in is shown instead of a credential."""
-
-    def get_token(self, *_: str, **__: Any) -> Any:
-        """Return a token that is worth nothing."""
-        from azure.core.credentials import AccessToken  # noqa: PLC0415 - an extra
-
-        return AccessToken("local", 2**62)

@@ -8,7 +8,9 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
-from airflow_eip_provider.calls import error_code, is_denied
+from airflow_eip_provider.aws.addresses import Address, Holder, Instance, read_address, read_holder, read_instance
+from airflow_eip_provider.aws.endings import disassociate
+from airflow_eip_provider.aws.errors import error_code, is_denied
 from airflow_eip_provider.exceptions import (
     AddressBusyError,
     AddressNotFoundError,
@@ -16,8 +18,6 @@ from airflow_eip_provider.exceptions import (
     NotKnownYetError,
     NotPermittedError,
 )
-from airflow_eip_provider.hooks.endings import disassociate
-from airflow_eip_provider.readings.addresses import Address, Holder, Instance, read_address, read_holder, read_instance
 
 # EC2's reads are eventually consistent (EC2 API, "Eventual consistency").
 _NOT_KNOWN = frozenset({"InvalidNetworkInterfaceID.NotFound", "InvalidInstanceID.NotFound", "InvalidInstanceID"})

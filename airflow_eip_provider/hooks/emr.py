@@ -9,10 +9,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
-from airflow_eip_provider.calls import error_code
-from airflow_eip_provider.hooks import endings
+from airflow_eip_provider.aws import endings
+from airflow_eip_provider.aws.clusters import UNKNOWN_CLUSTER, Cluster, read_cluster
+from airflow_eip_provider.aws.errors import error_code
 from airflow_eip_provider.hooks.eip import StrictConnectionMixin
-from airflow_eip_provider.readings.clusters import UNKNOWN_CLUSTER, Cluster, read_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

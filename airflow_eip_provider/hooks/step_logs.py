@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import BotoCoreError, ClientError
 
+from airflow_eip_provider.aws.gzipped import GzipText
+from airflow_eip_provider.aws.step_logs import CONTROLLER, STREAMS, StepLogs
 from airflow_eip_provider.hooks.eip import StrictConnectionMixin
-from airflow_eip_provider.readings.gzipped import GzipText
-from airflow_eip_provider.readings.step_logs import CONTROLLER, STREAMS, StepLogs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

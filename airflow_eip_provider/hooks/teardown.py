@@ -6,17 +6,17 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.hooks.nat import remove_gateway, remove_gateways
-from airflow_eip_provider.readings.clusters import read_tagged_clusters
-from airflow_eip_provider.readings.lag import READS_LAG_SECONDS
-from airflow_eip_provider.readings.tags import ALLOCATION_TAG, BINDING_TAG, OWNER_DIGEST_TAG, TENANCY_GATEWAY
+from airflow_eip_provider.aws.clusters import read_tagged_clusters
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
+from airflow_eip_provider.aws.nat_gateway_changes import remove_gateway, remove_gateways
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, BINDING_TAG, OWNER_DIGEST_TAG, TENANCY_GATEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
-    from airflow_eip_provider.readings.addresses import Address
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,12 @@ def end_cluster(
         return
     if terminate:
         emr.end(job_flow_id)
-    free_address(eip, allocation_id=allocation_id, job_flow_id=job_flow_id)
+    deadline = time.time() + READS_LAG_SECONDS
+    while not free_address(eip, allocation_id=allocation_id, job_flow_id=job_flow_id):
+        # A cluster that lives on would keep the address that EC2 does not show on it yet.
+        if terminate or time.time() >= deadline:
+            break
+        time.sleep(SECOND_LOOK_SECONDS)
     if terminate and cluster is not None and cluster.tags.get(BINDING_TAG) == TENANCY_GATEWAY:
         remove_gateways(eip.conn, job_flow_id, allocation_id=allocation_id)
 

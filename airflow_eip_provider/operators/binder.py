@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.aws.errors import had_no_effect
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.exceptions import AddressBusyError, AddressNotFoundError, InvalidInputError
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 
 if TYPE_CHECKING:
+    from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.hooks.eip import ElasticIpHook
-    from airflow_eip_provider.readings.addresses import Address
 
 
 def bound_facts(
@@ -31,11 +34,17 @@ class Binder:
     One Elastic IP, to be bound.
 
     EC2's own refusal to re-associate is the lock: of two that try at once, one gets the address and the other an error.
+
+    :param may_have_bound: an AssociateAddress that was sent before may have taken effect.
+    :ivar may_have_bound: the same, of this binder's own requests too.
+    :ivar association_id: what this binder made, once EC2 has said so.
     """
 
-    def __init__(self, hook: ElasticIpHook, allocation_id: str) -> None:
+    def __init__(self, hook: ElasticIpHook, allocation_id: str, *, may_have_bound: bool = False) -> None:
         self._hook = hook
         self._allocation_id = allocation_id
+        self.may_have_bound = may_have_bound
+        self.association_id: str | None = None
 
     def address(self) -> Address:
         """
@@ -65,9 +74,7 @@ class Binder:
         address = self.address()
         if address.is_free:
             try:
-                association_id = self._hook.associate(
-                    allocation_id=self._allocation_id, network_interface_id=network_interface_id
-                )
+                association_id = self._associate(network_interface_id)
             except AddressBusyError as busy:
                 # Also the answer to botocore's own retry after a lost response: then the address is here.
                 self._hook.log.info("EC2 refused: %s", busy)
@@ -81,6 +88,35 @@ class Binder:
                     instance_id=instance_id,
                 )
         return address if address.network_interface_id == network_interface_id else None
+
+    def _associate(self, network_interface_id: str) -> str:
+        before, self.may_have_bound = self.may_have_bound, True
+        try:
+            self.association_id = self._hook.associate(
+                allocation_id=self._allocation_id, network_interface_id=network_interface_id
+            )
+        except Exception as error:
+            self.may_have_bound = before or not had_no_effect(error.__cause__ or error)
+            raise
+        return self.association_id
+
+    def undo(self, *, network_interface_id: str, association_id: str | None = None) -> None:
+        """
+        Take the address off the interface on which this owner has put it.
+
+        :param association_id: what it made. When it does not know, because EC2's answer was lost, it looks for the
+            association until EC2 must show it.
+        """
+        deadline = time.time() + READS_LAG_SECONDS
+        while association_id is None:
+            address = self._hook.get_address(self._allocation_id)
+            if address is not None and address.network_interface_id == network_interface_id:
+                association_id = address.association_id
+            elif address is None or time.time() >= deadline:
+                return
+            else:
+                time.sleep(SECOND_LOOK_SECONDS)
+        self._hook.disassociate(association_id)
 
     def check_not_beside(self, *, network_interface_id: str, instance_id: str, job_flow_id: str | None) -> None:
         """

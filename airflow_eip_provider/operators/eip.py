@@ -11,22 +11,27 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
-from airflow_eip_provider.checks import TARGET_CHECKS, Setup
-from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
+from airflow_eip_provider.aws.clusters import GUARD_MARK
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, may_be_hidden
+from airflow_eip_provider.exceptions import (
+    InvalidInputError,
+    LockStoreUnavailableError,
+    TransientError,
+    WaitTimeoutError,
+)
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.teardown import free_address, free_left_behind
+from airflow_eip_provider.lease.protocol import close, release
+from airflow_eip_provider.lease.record import LIMITS
+from airflow_eip_provider.lease.store import Seen
 from airflow_eip_provider.links.eip import ElasticIpLink
-from airflow_eip_provider.lock.model import LIMITS
-from airflow_eip_provider.lock.programs import close, release
-from airflow_eip_provider.lock.store import Seen
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import Binder, bound_facts
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id, check_nothing_left
 from airflow_eip_provider.operators.tenancy import UNSET
-from airflow_eip_provider.readings.clusters import GUARD_MARK
-from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, may_be_hidden
+from airflow_eip_provider.preflight import TARGET_CHECKS, Setup
 from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, judge_instance
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, judge_no_step_runs, judge_target
@@ -97,7 +102,7 @@ class AssociateState(LeasingState):
     How far an association has come.
 
     :param was_there: the address was on the target already when this try came.
-    :param binding: the interface on which this try puts it, from before EC2 is asked.
+    :param binding: the interface on which this try has put it, or may have: EC2 was asked, and has not refused.
     :param association_id: what this try made, once EC2 has said so.
     """
 
@@ -158,7 +163,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
 
     def advance(self, context: Context, state: AssociateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Target running → lease → address free → bound → handed over."""
-        binder = Binder(self.eip, self.allocation_id)
+        binder = Binder(self.eip, self.allocation_id, may_have_bound=state.binding is not None)
         if event is not None and event["status"] == "timeout":
             raise self._timed_out(state, binder, event)
         target = self.look(self._judge_target)
@@ -178,9 +183,12 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         if state.was_there is None:
             state.was_there = binder.address().network_interface_id == interface
         state.binding = None if state.was_there else interface
-        bound = binder.bind(network_interface_id=interface, instance_id=target.data["instance_id"])
+        try:
+            bound = binder.bind(network_interface_id=interface, instance_id=target.data["instance_id"])
+        finally:
+            if not binder.may_have_bound:
+                state.binding = None
         if bound is None:
-            state.binding = None
             state.waiting_for = "address"
             binder.check_not_beside(
                 network_interface_id=interface, instance_id=target.data["instance_id"], job_flow_id=self.job_flow_id
@@ -190,7 +198,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
             self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())
             shared = self.watch(state, deadline=state.lock_deadline)
             return binder.watch_free(job_flow_id=self.job_flow_id, **shared)
-        state.association_id = None if state.was_there else bound.association_id
+        state.association_id = bound.association_id if state.binding else None
         self.record_carrier(context, state, self._carrier)
         on = self.job_flow_id or target.data.get("job_flow_id")
         facts = bound_facts(bound, job_flow_id=on, token=state.token)
@@ -202,18 +210,31 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         binding = state.binding if state is not None else None
         if self.tenancy is not None:
             made = state.association_id if state is not None else None
-            self.give_back(
-                context,
-                state,
-                carrier=self._carrier if binding else None,
-                terminate=False,
-                association_id=made if binding else None,
-            )
+            try:
+                self.give_back(
+                    context,
+                    state,
+                    carrier=self._carrier if binding else None,
+                    terminate=False,
+                    association_id=made if binding else None,
+                )
+            except LockStoreUnavailableError:
+                if binding:
+                    self._say_what_is_left()
+                raise
         elif state is not None and binding is not None:
-            address = self.eip.get_address(self.allocation_id)
-            there = address.association_id if address and address.network_interface_id == binding else None
-            if association_id := state.association_id or there:
-                self.eip.disassociate(association_id)
+            binder = Binder(self.eip, self.allocation_id)
+            binder.undo(network_interface_id=binding, association_id=state.association_id)
+
+    def _say_what_is_left(self) -> None:
+        release = f"airflow-eip release --allocation-id {self.allocation_id} --job-flow-id {self.job_flow_id}"
+        self.log.error(
+            "Elastic IP %s may still be on '%s': the lock store, which says whether a newer try goes on with it, does "
+            "not answer. A retry of this task goes on with it. To free it: %s",
+            self.allocation_id,
+            self._carrier,
+            release if self.job_flow_id else "disassociate it there",
+        )
 
     def undo_when_killed(self, state: AssociateState) -> tuple[str, dict[str, Any]] | None:
         """The lease or the place in the queue; while this task is deferred, nothing is bound."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow_eip_provider.calls import is_expired, is_transient, was_refused
+from airflow_eip_provider.aws.clusters import Cluster, read_tagged_clusters
+from airflow_eip_provider.aws.errors import is_expired, is_transient, was_refused
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TOKEN_TAG, TRY_TAG, as_items
 from airflow_eip_provider.exceptions import LaunchUnclearError
-from airflow_eip_provider.readings.clusters import Cluster, read_tagged_clusters
-from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
-from airflow_eip_provider.readings.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TOKEN_TAG, TRY_TAG, as_items
 from airflow_eip_provider.releases import auto_termination
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow_eip_provider.airflow_compat import own_xcom
 from airflow_eip_provider.exceptions import AddressBusyError
-from airflow_eip_provider.hooks.claim import Claim
-from airflow_eip_provider.lock.programs import Waiting
-from airflow_eip_provider.lock.sight import Arrival
-from airflow_eip_provider.lock.words import standing_of
+from airflow_eip_provider.lease.description import standing_of
+from airflow_eip_provider.lease.observation import Arrival
+from airflow_eip_provider.lease.protocol import Waiting
+from airflow_eip_provider.lease_client.claim import Claim
 from airflow_eip_provider.operators.phases import PhasedOperator, State
 from airflow_eip_provider.operators.tenancy import speaker_of
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.hooks.tenancy import Tenancy
-    from airflow_eip_provider.lock.model import Lease
-    from airflow_eip_provider.lock.store import Seen
+    from airflow_eip_provider.lease.record import Lease
+    from airflow_eip_provider.lease.store import Seen
+    from airflow_eip_provider.lease_client.client import Tenancy
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 
@@ -71,7 +71,7 @@ class LeasingOperator(PhasedOperator):
         """
         Take the lease, or a place in the queue and what to wait for.
 
-        :param arrival: the fields of :class:`~airflow_eip_provider.lock.sight.Arrival` besides who speaks.
+        :param arrival: the fields of :class:`~airflow_eip_provider.lease.observation.Arrival` besides who speaks.
         :raises SupersededError: when a newer try is at work.
         """
         claim = self._claim(context, state.nonce, **arrival)

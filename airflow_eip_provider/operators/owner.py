@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.airflow_compat import conf
-from airflow_eip_provider.lock.owners import digest_of
-from airflow_eip_provider.readings.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, OWNER_TAG
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, OWNER_TAG
+from airflow_eip_provider.lease.owners import digest_of
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context

@@ -23,7 +23,7 @@ from airflow_eip_provider.airflow_compat import (
     TaskDeferred,
     execution_seconds,
 )
-from airflow_eip_provider.calls import is_expired, is_transient
+from airflow_eip_provider.aws.errors import is_expired, is_transient
 from airflow_eip_provider.exceptions import (
     ClusterEndedError,
     CredentialsExpiredError,
@@ -34,7 +34,7 @@ from airflow_eip_provider.exceptions import (
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
-from airflow_eip_provider.hooks.tenancy import Tenancy
+from airflow_eip_provider.lease_client.client import Tenancy
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.operators.tenancy import lock_store_uri
 from airflow_eip_provider.triggers.backoff import Backoff

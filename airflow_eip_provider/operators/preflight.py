@@ -7,15 +7,15 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.checks import examine
 from airflow_eip_provider.exceptions import InvalidInputError, PreflightError
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators.step_list import checked_steps, known_steps
+from airflow_eip_provider.preflight import examine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_eip_provider.checks import Check, Setup
+    from airflow_eip_provider.preflight import Check, Setup
 
 __all__ = [
     "MULTI_NODE_CHOICES",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider.aws.clusters import read_tagged_clusters
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.lease_client.reads import is_cluster
 from airflow_eip_provider.operators.owner import task_of_run
-from airflow_eip_provider.readings.clusters import read_tagged_clusters
-from airflow_eip_provider.readings.lock import is_cluster
-from airflow_eip_provider.readings.tags import ALLOCATION_TAG, OWNER_TAG
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.airflow_compat import conf
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.lock.model import Speaker
+from airflow_eip_provider.lease.record import Speaker
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.stores.uri import parse_uri, with_grace
 

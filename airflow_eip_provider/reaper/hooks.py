@@ -10,7 +10,7 @@ from botocore.config import Config
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
-from airflow_eip_provider.hooks.tenancy import Tenancy
+from airflow_eip_provider.lease_client.client import Tenancy
 
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 

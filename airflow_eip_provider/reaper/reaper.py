@@ -14,18 +14,11 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.hooks.nat import remove_gateways
-from airflow_eip_provider.hooks.teardown import address_on_cluster, free_address
-from airflow_eip_provider.lock.model import Lease, Record
-from airflow_eip_provider.lock.programs import mark_of, release, undo
-from airflow_eip_provider.lock.words import utc
-from airflow_eip_provider.operators.owner import Owner
-from airflow_eip_provider.readings.addresses import read_all_addresses, read_tagged_instances
-from airflow_eip_provider.readings.clusters import read_active_steps, read_clusters_of_any_owner
-from airflow_eip_provider.readings.gateways import read_all_tenancy_gateways
-from airflow_eip_provider.readings.lock import is_cluster, mark_of_tags
-from airflow_eip_provider.readings.tags import (
+from airflow_eip_provider.aws.addresses import read_all_addresses, read_tagged_instances
+from airflow_eip_provider.aws.clusters import read_active_steps, read_clusters_of_any_owner
+from airflow_eip_provider.aws.nat_gateway_changes import remove_gateways
+from airflow_eip_provider.aws.nat_gateways import read_all_tenancy_gateways
+from airflow_eip_provider.aws.tags import (
     ALLOCATION_TAG,
     BINDING_TAG,
     CLUSTER_TAG,
@@ -34,15 +27,22 @@ from airflow_eip_provider.readings.tags import (
     TENANCY_GATEWAY,
     TOKEN_TAG,
 )
+from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.hooks.teardown import address_on_cluster, free_address
+from airflow_eip_provider.lease.description import utc
+from airflow_eip_provider.lease.protocol import mark_of, release, undo
+from airflow_eip_provider.lease.record import Lease, Record
+from airflow_eip_provider.lease_client.reads import is_cluster, mark_of_tags
+from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.reaper.survey import Decision, Evidence, Finding, Found, LeftGateway, Survey, decide
 from airflow_eip_provider.stores.uri import parse_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from airflow_eip_provider.hooks.tenancy import Tenancy
-    from airflow_eip_provider.lock.model import Entry
-    from airflow_eip_provider.readings.clusters import Cluster
+    from airflow_eip_provider.aws.clusters import Cluster
+    from airflow_eip_provider.lease.record import Entry
+    from airflow_eip_provider.lease_client.client import Tenancy
     from airflow_eip_provider.reaper.hooks import Hooks
     from airflow_eip_provider.reaper.owners import Judgement, Owners
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from airflow_eip_provider.readings.clusters import Cluster
+    from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.reaper.owners import Judgement
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, AirflowFailException, AirflowSkipException
+from airflow_eip_provider.aws.lag import SECOND_LOOK_SECONDS
 from airflow_eip_provider.exceptions import (
     AddressLostError,
     AddressNotFoundError,
@@ -18,7 +19,6 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.links.eip import ElasticIpLink
-from airflow_eip_provider.readings.lag import SECOND_LOOK_SECONDS
 from airflow_eip_provider.rendered import rendered
 from airflow_eip_provider.sensors.watching import WatchingSensor
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger, judge_association

@@ -16,7 +16,7 @@ from airflow_eip_provider.airflow_compat import (
     AirflowTaskTimeout,
     execution_seconds,
 )
-from airflow_eip_provider.calls import is_expired, is_transient
+from airflow_eip_provider.aws.errors import is_expired, is_transient
 from airflow_eip_provider.exceptions import CredentialsExpiredError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 

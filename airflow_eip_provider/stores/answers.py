@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import error_code, is_denied, is_transient
+from airflow_eip_provider.aws.errors import error_code, is_denied, is_transient
 from airflow_eip_provider.exceptions import LockStoreError, LockStoreUnavailableError
-from airflow_eip_provider.lock.store import Unknown
+from airflow_eip_provider.lease.store import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError, WaiterError
 
-from airflow_eip_provider.calls import error_code
+from airflow_eip_provider.aws.errors import error_code
 from airflow_eip_provider.exceptions import CorruptRecordError, LockStoreError, LockStoreUnavailableError
-from airflow_eip_provider.lock.model import Record
-from airflow_eip_provider.lock.store import Conflict, LockStore, Seen
+from airflow_eip_provider.lease.record import Record
+from airflow_eip_provider.lease.store import Conflict, LockStore, Seen
 from airflow_eip_provider.stores.answers import explained, may_have_been_written, server_time
 from airflow_eip_provider.stores.records import from_text, to_text
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
-    from airflow_eip_provider.lock.store import Outcome
+    from airflow_eip_provider.lease.store import Outcome
 
 KEY = "address"  # the table's only key attribute, a string
 

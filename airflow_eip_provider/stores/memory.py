@@ -5,14 +5,14 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.lock.model import Record
-from airflow_eip_provider.lock.store import Conflict, LockStore, Seen
+from airflow_eip_provider.lease.record import Record
+from airflow_eip_provider.lease.store import Conflict, LockStore, Seen
 from airflow_eip_provider.stores.records import from_text, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.lock.store import Outcome
+    from airflow_eip_provider.lease.store import Outcome
 
 
 class MemoryStore(LockStore):

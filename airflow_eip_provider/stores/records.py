@@ -15,10 +15,10 @@ from binascii import Error as Base64Error
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_eip_provider.exceptions import CorruptRecordError
-from airflow_eip_provider.lock.codec import SCHEMA, decode, encode
+from airflow_eip_provider.lease.codec import SCHEMA, decode, encode
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
 
 
 # The whole history and some forty queued owners stay readable.

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import error_code
+from airflow_eip_provider.aws.errors import error_code
 from airflow_eip_provider.exceptions import LockStoreError
-from airflow_eip_provider.lock.model import Record
-from airflow_eip_provider.lock.store import Conflict, LockStore, Seen
+from airflow_eip_provider.lease.record import Record
+from airflow_eip_provider.lease.store import Conflict, LockStore, Seen
 from airflow_eip_provider.stores.answers import explained, may_have_been_written, server_time
 from airflow_eip_provider.stores.records import from_text, to_text
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
-    from airflow_eip_provider.lock.store import Outcome
+    from airflow_eip_provider.lease.store import Outcome
 
 # The object is not the expected one any more; it is gone (If-Match of what was deleted); others write it right now,
 # and it is worth trying again (S3 User Guide, "How to prevent object overwrites with conditional writes").

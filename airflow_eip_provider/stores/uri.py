@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from airflow_eip_provider.lock.store import LockStore
+    from airflow_eip_provider.lease.store import LockStore
 
 Kind: TypeAlias = Literal["dynamodb", "s3"]
 

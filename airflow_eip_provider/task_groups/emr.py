@@ -99,6 +99,8 @@ class StaticIpCluster(TaskGroup):
         self._steps: list[EmrAddStepsWithStaticIpOperator] = []
         self._unnamed_steps = 0
         shared = {name: kwargs.pop(name) for name in _SHARED & kwargs.keys()}
+        if "waiter_delay" in shared:  # a sensor would refuse it as its poke_interval
+            check_waits(shared["waiter_delay"], 1)
         if "deferrable" not in {**(getattr(self.dag, "default_args", None) or {}), **(self.default_args or {})}:
             shared.setdefault("deferrable", True)
         here: dict[str, Any] = {"dag": self.dag, "task_group": self}
@@ -294,5 +296,5 @@ def _check_follows_setup(task: Any) -> None:
 
 def _as_of_a_sensor(shared: dict[str, Any]) -> dict[str, Any]:
     """Return the shared parameters as a sensor knows them: it reads no lock, and looks every ``poke_interval``."""
-    names = {"waiter_delay": "poke_interval"}
-    return {names.get(name, name): value for name, value in shared.items() if name != "lock_store"}
+    known = {name: value for name, value in shared.items() if name not in {"lock_store", "waiter_delay"}}
+    return known if "waiter_delay" not in shared else {**known, "poke_interval": float(shared["waiter_delay"])}

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_eip_provider.readings.tags import CLUSTER_TAG
+from airflow_eip_provider.aws.tags import CLUSTER_TAG
 from airflow_eip_provider.triggers.second_look import SecondLook
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_eip_provider.readings.addresses import Address, Holder, Instance
-    from airflow_eip_provider.readings.clusters import ClusterStatus
+    from airflow_eip_provider.aws.addresses import Address, Holder, Instance
+    from airflow_eip_provider.aws.clusters import ClusterStatus
     from airflow_eip_provider.triggers.observed import Observed, Wants
 
 
@@ -32,7 +32,7 @@ def judge_association(
     Judge where the address is.
 
     It fails, with EMR's own reason, when the cluster that it is about can never carry the address any more. A cluster
-    carries it when it leaves from it, see :func:`~airflow_eip_provider.readings.egress.read_unbound`; an instance does
+    carries it when it leaves from it, see :func:`~airflow_eip_provider.aws.egress.read_unbound`; an instance does
     on any of its interfaces. A cluster that waits for the address to be free is done, too, when any of its instances
     has the address, or another cluster that is ``like`` it does: who waits looks closer then.
 

@@ -7,17 +7,17 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_eip_provider.aws.clusters import ENDED_STATES, READY_STATES
+from airflow_eip_provider.aws.egress import Egress
+from airflow_eip_provider.aws.lag import may_be_hidden
+from airflow_eip_provider.aws.step_logs import StepLogs
 from airflow_eip_provider.exceptions import LockStoreError, LockStoreUnavailableError
-from airflow_eip_provider.readings.clusters import ENDED_STATES, READY_STATES
-from airflow_eip_provider.readings.egress import Egress
-from airflow_eip_provider.readings.lag import may_be_hidden
-from airflow_eip_provider.readings.step_logs import StepLogs
 from airflow_eip_provider.triggers.eip import judge_instance
 from airflow_eip_provider.triggers.second_look import SecondLook
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.readings.clusters import ClusterStatus
+    from airflow_eip_provider.aws.clusters import ClusterStatus
     from airflow_eip_provider.triggers.observed import Observed, Wants
 
 log = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ class EmrFencedStepsTrigger(WatchTrigger):
     cluster.
 
     :param egress: the way out for which the steps were submitted: the fields of
-        :class:`~airflow_eip_provider.readings.egress.Egress`.
+        :class:`~airflow_eip_provider.aws.egress.Egress`.
     :param submitted_at: seconds since the epoch; for a while after it EC2 may answer from before the binding.
     :param lock_store: the store's URI; the lease is watched, too.
     """

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.lock.model import LIMITS, Speaker
-from airflow_eip_provider.lock.sight import Action, Arrival, Due, judge
-from airflow_eip_provider.lock.words import standing_of
+from airflow_eip_provider.lease.description import standing_of
+from airflow_eip_provider.lease.observation import Action, Arrival, Due, judge
+from airflow_eip_provider.lease.record import LIMITS, Speaker
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.hooks.claim import Claim
-    from airflow_eip_provider.lock.sight import Sight
+    from airflow_eip_provider.lease.observation import Sight
+    from airflow_eip_provider.lease_client.claim import Claim
     from airflow_eip_provider.triggers.observed import Observed
 
 SHORTEST_POLL_SECONDS = 15
@@ -26,7 +26,7 @@ class EipLeaseTrigger(WatchTrigger):
     its cluster early, or that it is not in the queue any more.
 
     :param lock_store: the store's URI.
-    :param speaker: who waits: the fields of :class:`~airflow_eip_provider.lock.model.Speaker`.
+    :param speaker: who waits: the fields of :class:`~airflow_eip_provider.lease.record.Speaker`.
     :param prewarm: among how many first places of the queue it starts its cluster early.
     :param wants: the cluster or instance that is to have the address; empty for one that will be launched.
     """

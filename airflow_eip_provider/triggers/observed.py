@@ -14,23 +14,23 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_eip_provider.calls import is_denied
-from airflow_eip_provider.lock.sight import look
-from airflow_eip_provider.readings import addresses, clusters, egress, gateways, step_logs
-from airflow_eip_provider.readings.lock import LeaseReads
+from airflow_eip_provider.aws import addresses, clusters, egress, nat_gateways, step_logs
+from airflow_eip_provider.aws.errors import is_denied
+from airflow_eip_provider.lease.observation import look
+from airflow_eip_provider.lease_client.reads import LeaseReads
 from airflow_eip_provider.stores.uri import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable
     from typing import TypeAlias
 
-    from airflow_eip_provider.lock.sight import Sight
-    from airflow_eip_provider.lock.store import Seen
-    from airflow_eip_provider.readings.addresses import Address, Holder, Instance
-    from airflow_eip_provider.readings.clusters import Cluster, ClusterStatus, Step
-    from airflow_eip_provider.readings.egress import Egress
-    from airflow_eip_provider.readings.gateways import Gateway
-    from airflow_eip_provider.readings.step_logs import StepLogs
+    from airflow_eip_provider.aws.addresses import Address, Holder, Instance
+    from airflow_eip_provider.aws.clusters import Cluster, ClusterStatus, Step
+    from airflow_eip_provider.aws.egress import Egress
+    from airflow_eip_provider.aws.nat_gateways import Gateway
+    from airflow_eip_provider.aws.step_logs import StepLogs
+    from airflow_eip_provider.lease.observation import Sight
+    from airflow_eip_provider.lease.store import Seen
 
     # Service and region to client; the region is the connection's own when it is None.
     ClientFor: TypeAlias = Callable[[str, "str | None"], Any]
@@ -214,17 +214,17 @@ class Observed:
         return self._once(("holder", address), lambda: addresses.read_holder(self.client("ec2"), address))
 
     def unbound(self, address: Address, holder: Holder, cluster: Cluster) -> str | None:
-        """Return why an address is not bound to a cluster; see :func:`~.readings.egress.read_unbound`."""
+        """Return why an address is not bound to a cluster; see :func:`~.aws.egress.read_unbound`."""
         key = ("unbound", address, cluster.job_flow_id)
         return self._once(key, lambda: egress.read_unbound(self.client("emr"), address, holder, cluster))
 
     def astray(self, way: Egress) -> str | None:
-        """Return where the route to a NAT gateway leads, if not there; see :func:`~.readings.egress.read_astray`."""
+        """Return where the route to a NAT gateway leads, if not there; see :func:`~.aws.egress.read_astray`."""
         return self._once(("astray", way), lambda: egress.read_astray(self.client("ec2"), way))
 
     def gateway(self, gateway_id: str) -> Gateway | None:
         """Return a NAT gateway; ``None`` when EC2 does not know it."""
-        return self._once(("gateway", gateway_id), lambda: gateways.read_gateway(self.client("ec2"), gateway_id))
+        return self._once(("gateway", gateway_id), lambda: nat_gateways.read_gateway(self.client("ec2"), gateway_id))
 
     def logs_written(self, logs: StepLogs) -> bool:
         """Return whether EMR has written the logs of a step."""

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from asgiref.sync import sync_to_async
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.calls import is_transient
+from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.triggers.observed import Clients, Listing, Observed, Wants
 
 if TYPE_CHECKING:

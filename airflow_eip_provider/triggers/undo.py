@@ -9,9 +9,9 @@ from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.hooks.teardown import address_on_cluster, cancel_steps, end_cluster, remove_gateways_of_ending
-from airflow_eip_provider.hooks.tenancy import Tenancy
-from airflow_eip_provider.lock.model import Phase, Speaker
-from airflow_eip_provider.lock.programs import undo
+from airflow_eip_provider.lease.protocol import undo
+from airflow_eip_provider.lease.record import Phase, Speaker
+from airflow_eip_provider.lease_client.client import Tenancy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ def perform_undo(
 
     :param kind: "tenancy" (with a lock store), "cluster" (without) or "steps".
     :param what: the parameters of that kind. "tenancy": allocation_id, lock_store, speaker (the fields of
-        :class:`~airflow_eip_provider.lock.model.Speaker`), launched, token, terminate; "cluster": those of
+        :class:`~airflow_eip_provider.lease.record.Speaker`), launched, token, terminate; "cluster": those of
         :func:`~airflow_eip_provider.hooks.teardown.end_cluster`; "steps": job_flow_id, step_ids.
     :param connection: the hooks' ``aws_conn_id``, ``region_name``, ``verify`` and ``config``.
     :param spare_handed_over: leave alone what carries the address already: the tasks that follow use it.

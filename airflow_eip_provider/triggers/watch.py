@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from asgiref.sync import sync_to_async
 
 from airflow_eip_provider.airflow_compat import TASK_IS_OVER, BaseTrigger, TriggerEvent, task_state
-from airflow_eip_provider.calls import is_expired, is_transient
+from airflow_eip_provider.aws.errors import is_expired, is_transient
 from airflow_eip_provider.exceptions import CredentialsExpiredError
 from airflow_eip_provider.triggers.backoff import Backoff
 from airflow_eip_provider.triggers.connection import AwsConnection

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from airflow_eip_provider.local_aws import LocalAws, ManualClock
 from bench.clients.figures import Figures, HeldTwice, Subject
 from bench.clients.stage import Owner, SceneError, Stage
 from bench.clients.venv import python_of_clients
 from bench.world import Address, environment
+from local_emr import LocalAws, ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Owners in processes of their own, on one local AWS, in simulated time that moves only while all of them sleep."""
+"""Owners in processes of their own, on one local EMR, in simulated time that moves only while all of them sleep."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import boto3
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.local_aws import LocalAws
     from bench.clients.figures import Subject
+    from local_emr import LocalAws
 
 _INSIDE = Path(__file__).parent / "inside"
 _REAL_SECONDS = 120  # a scene that takes longer hangs

@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     :return: 1 when ours did not survive a point.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--workers", type=int, default=(os.cpu_count() or 2) + 1, help="local AWSs side by side")
+    parser.add_argument("--workers", type=int, default=(os.cpu_count() or 2) + 1, help="local EMRs side by side")
     parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="this kind of fault only; repeatable")
     parser.add_argument("--plan", help="plans with this text in their names only, e.g. 'S3' or 'blocking'")
     parser.add_argument(

@@ -131,7 +131,7 @@ def _live_in_simulated_time(parent: Parent) -> None:
     loop = _Module(asyncio, sleep=sleep_async)
     Poller._pause = passing(sleep)  # type: ignore[method-assign]
     for name, module in tuple(sys.modules.items()):
-        if name.startswith(_ON_THE_CLOCK) and not name.startswith("airflow_eip_provider.local_aws"):
+        if name.startswith(_ON_THE_CLOCK):
             if getattr(module, "time", None) is time:
                 module.time = clock  # type: ignore[attr-defined]
             if getattr(module, "asyncio", None) is asyncio:

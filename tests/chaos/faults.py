@@ -8,12 +8,12 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.local_aws.faults import Fault, Faults
+from local_emr.faults import Fault, Faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from airflow_eip_provider.local_aws import LocalAws
+    from local_emr import LocalAws
 
 # More often in a row than botocore tries by itself (5 times in its legacy mode); what is sent once meets it twice.
 _LASTING = 6
@@ -160,7 +160,7 @@ class _Process:
 @dataclass(slots=True)
 class Chaos(Faults):
     """
-    The faults of a local AWS: it counts the calls, and lets the point's fault happen at its call.
+    The faults of a local EMR: it counts the calls, and lets the point's fault happen at its call.
 
     :param kill: sends a signal to a process.
     """
@@ -178,7 +178,7 @@ class Chaos(Faults):
         Faults.__init__(self)
 
     def watch(self, aws: LocalAws) -> None:
-        """Take the place of a local AWS's faults."""
+        """Take the place of a local EMR's faults."""
         self._aws = aws
         self.on_stale = aws.faults.on_stale
         aws.faults = self

@@ -1,4 +1,4 @@
-"""What must be true after a tenancy that met a fault, read from the local AWS's event log and from the record."""
+"""What must be true after a tenancy that met a fault, read from the local EMR's event log and from the record."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.readings.tags import JOB_FLOW_TAG
+from airflow_eip_provider.aws.tags import JOB_FLOW_TAG
 from tests.chaos.faults import LAGS
 from tests.stress.judge import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
     from tests.chaos.scheduler import Tries
 
 Event = dict[str, Any]

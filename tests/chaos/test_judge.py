@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker, Tenancy
+from airflow_eip_provider.lease.record import Entry, Lease, Phase, Record, Speaker, Tenancy
 from tests.chaos.faults import KINDS, Boundary, points, sample
 from tests.chaos.judge import Evidence, problems
 from tests.chaos.scheduler import Tries

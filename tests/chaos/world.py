@@ -1,4 +1,4 @@
-"""One local AWS, on which one tenancy after the other is lived."""
+"""One local EMR, on which one tenancy after the other is lived."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from airflow_eip_provider.local_aws import LocalAws, ManualClock
 from airflow_eip_provider.stores.uri import open_store
+from local_emr import LocalAws, ManualClock
+from local_emr.testing import private_subnet
 from tests.chaos import plans
 from tests.chaos.faults import Boundary, Chaos, Point
 from tests.chaos.judge import Evidence, problems
 from tests.chaos.scheduler import Run, StuckError
-from tests.network import private_subnet
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
     from tests.chaos.child import Job
     from tests.chaos.plans import Plan, Stage
 
@@ -47,11 +47,12 @@ class Outcome:
 
 
 class World:
-    """A local AWS and the processes that call it."""
+    """A local EMR and the processes that call it."""
 
     def __init__(self) -> None:
         multiprocessing.set_forkserver_preload(["tests.chaos.warm"])
         self._directory = Path(tempfile.mkdtemp(prefix="chaos-"))
+        os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # most of what a reset takes
         self._aws = LocalAws(clock=ManualClock())
         self._chaos = Chaos()
         self._chaos.watch(self._aws)

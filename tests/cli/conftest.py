@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.cli.__main__ import main
-from airflow_eip_provider.local_aws.emr.queue import StepQueue
+from local_emr.emr.queue import StepQueue
 from tests.life import Task
 from tests.operators.conftest import (
     allocation_id,

@@ -116,7 +116,7 @@ def elsewhere(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Elsewhere:
-    """The command line, on the local AWS's clock, in no environment and without a lock store."""
+    """The command line, on the local EMR's clock, in no environment and without a lock store."""
     for name in ("ENVIRONMENT", "LOCK_STORE"):
         monkeypatch.delenv(f"AIRFLOW__EIP__{name}", raising=False)
     made = Elsewhere(clocked, ec2, emr, allocation_id, overrides, tmp_path, capsys)

@@ -12,7 +12,7 @@ from botocore.parsers import ResponseParserError
 from airflow_eip_provider.cli import associate, waiting
 from airflow_eip_provider.cli.command import INTERRUPTED
 from airflow_eip_provider.cli.waiting import stopped_by_signals
-from airflow_eip_provider.hooks.claim import Claim
+from airflow_eip_provider.lease_client.claim import Claim
 from tests.cli.elsewhere import elsewhere
 
 if TYPE_CHECKING:

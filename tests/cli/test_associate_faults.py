@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, JOB_FLOW_TAG, as_items
+from airflow_eip_provider.cli import associate
 from airflow_eip_provider.exceptions import LeaseLostError, LockStoreUnavailableError, NotKnownYetError
-from airflow_eip_provider.hooks import tenancy
-from airflow_eip_provider.hooks.claim import Claim
-from airflow_eip_provider.lock.model import Phase
+from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.lease.record import Phase
+from airflow_eip_provider.lease_client import client as tenancy
+from airflow_eip_provider.lease_client.claim import Claim
 from airflow_eip_provider.operators.binder import Binder
-from airflow_eip_provider.readings.tags import ALLOCATION_TAG, JOB_FLOW_TAG, as_items
 from tests.cli.elsewhere import elsewhere
 
 if TYPE_CHECKING:
@@ -261,3 +263,41 @@ def test_what_could_not_be_undone_is_said_besides_the_error(
     assert f"undoing it failed, too: {UNAVAILABLE}" in said.err
     again = elsewhere.associate("--lock-store", lock_store)
     assert (again.status, record().lease.carrier) == (0, job_flow_id)
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["its id is known", "its answer was lost"])
+def test_an_association_that_ec2_does_not_show_yet_is_undone(
+    elsewhere: Elsewhere, arguments: list[str], answered: Any, record: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.launch()
+    elsewhere.aws.faults.add(operation="DescribeAddresses", kind="stale", seconds=45, times=None)
+    owner, name = (associate._Association, "_bind") if answered else (ElasticIpHook, "associate")
+    act = getattr(owner, name)
+
+    def interrupted(*given: Any, **named: Any) -> None:
+        act(*given, **named)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, name, interrupted)
+    if answered and "none" in arguments:
+        pytest.skip("without a lock nothing follows the binding")
+    assert elsewhere.associate(*arguments).status != 0
+    elsewhere.aws.faults.clear()
+    assert elsewhere.cluster_of_address() is None
+    assert "none" in arguments or record().lease is None
+
+
+def test_an_interrupt_of_a_wait_for_the_address_does_not_look_for_an_association(
+    elsewhere: Elsewhere, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.launch()
+    thief = elsewhere.aws.steal(elsewhere.allocation_id)
+    before = elsewhere.aws.clock.now()
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(associate._Association, "_busy", interrupted)
+    assert elsewhere.associate(*arguments, "--wait", "0").status != 0
+    assert (elsewhere.aws.clock.now() - before).total_seconds() < 60
+    assert elsewhere.ec2.describe_addresses()["Addresses"][0]["InstanceId"] == thief

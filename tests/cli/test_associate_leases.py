@@ -9,7 +9,7 @@ import pytest
 
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.command import INTERRUPTED
-from airflow_eip_provider.lock.model import Phase
+from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
 from tests.cli.elsewhere import elsewhere
 from tests.life import Task
@@ -126,7 +126,7 @@ def test_no_turn_in_time_leaves_the_queue(elsewhere: Elsewhere, record: Any, cre
 def test_a_later_command_for_the_cluster_goes_on_for_one_that_was_lost(
     elsewhere: Elsewhere, record: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_eip_provider.hooks.claim import Claim  # noqa: PLC0415
+    from airflow_eip_provider.lease_client.claim import Claim  # noqa: PLC0415
 
     job_flow_id = elsewhere.launch()
     with monkeypatch.context() as patch:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.operators.bindings import NatGateway
+from local_emr.testing import ANYWHERE
 from tests.cli.test_audit import DATABASE, STRANGER, audit, logs, tenancy
-from tests.network import ANYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.checks import PRIMARY_CHECKS
 from airflow_eip_provider.cli.__main__ import main
+from airflow_eip_provider.preflight import PRIMARY_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.checks import GATEWAY_CHECKS, TENANCY_GATEWAY_CHECKS
 from airflow_eip_provider.cli.__main__ import main
+from airflow_eip_provider.preflight import GATEWAY_CHECKS, TENANCY_GATEWAY_CHECKS
+from local_emr.testing import ANYWHERE
 from tests.life import Task
-from tests.network import ANYWHERE
 from tests.operators.nat import Network
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""``airflow-eip import-cluster``: from a command to a DAG that runs on the local AWS."""
+"""``airflow-eip import-cluster``: from a command to a DAG that runs on the local EMR."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.awscli_import.aws_cli import run_job_flow_of
+from airflow_eip_provider.awscli_import.shell import arguments_of
 from airflow_eip_provider.cli.__main__ import main
-from airflow_eip_provider.migration.aws_cli import run_job_flow_of
-from airflow_eip_provider.migration.shell import arguments_of
-from tests.life import Task
-from tests.migration.commands import (
+from tests.awscli_import.commands import (
     ALLOCATION,
     ALONE,
     ASSOCIATING_SCRIPT,
@@ -28,6 +27,7 @@ from tests.migration.commands import (
     SUBNET,
     Command,
 )
+from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,7 +138,7 @@ def test_every_dag_parses_and_is_formatted(imported: Any, tmp_path: Path) -> Non
 
 @pytest.fixture
 def run_dag(clocked: Any) -> Callable[[Path], Any]:
-    """Run the tasks of a DAG file in their order, on the local AWS; return the cluster's id."""
+    """Run the tasks of a DAG file in their order, on the local EMR; return the cluster's id."""
 
     def run(path: Path) -> str:
         module = runpy.run_path(str(path))

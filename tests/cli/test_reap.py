@@ -1,4 +1,4 @@
-"""``airflow-eip reap``, on the local AWS."""
+"""``airflow-eip reap``, on the local EMR."""
 
 from __future__ import annotations
 

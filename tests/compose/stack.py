@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROJECT = "airflow-eip-compose-test"
 _FILES = (".dockerignore", "Dockerfile", "LICENSE", "README.md", "docker-compose.yaml", "pyproject.toml")
-_FOLDERS = ("airflow_eip_provider", "dags", "demo", "docker", "requirements")
+_FOLDERS = ("airflow_eip_provider", "dags", "demo", "docker", "local_emr", "requirements")
 _COMMAND_SECONDS = 3600.0
 _HEALTHY_SECONDS = 900.0
 _REQUEST_SECONDS = 180.0  # two cores may be shared with others

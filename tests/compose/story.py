@@ -107,7 +107,7 @@ class Story:
         return runs
 
     def _judge(self, runs: dict[str, str]) -> list[Check]:
-        """Prove from the local AWS's event log, and from what is in S3, that the runs did what they should."""
+        """Prove from the local EMR's event log, and from what is in S3, that the runs did what they should."""
         aws = self._stack.aws
         events = aws.events()
         found = tenancies(events)
@@ -153,7 +153,7 @@ class Story:
         return [token for record in records for token in record.ended]
 
     def _look(self, runs: dict[str, str]) -> dict[str, Any]:
-        """Return what a restart must not change: in Airflow, in the local AWS and in the database."""
+        """Return what a restart must not change: in Airflow, in the local EMR and in the database."""
         stack = self._stack
         address = self._address()
         said = stack.compose("exec", "-T", "airflow-scheduler", "airflow", "variables", "get", "azure_sql")

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from airflow_eip_provider.local_aws.steps import ProcessStepRunner
+from local_emr.steps import ProcessStepRunner
+from stage import log, run, spec
 from tests.dags.conftest import DAGS
-from tests.local_aws.steps.stage import log, run, spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from airflow_eip_provider.local_aws import LocalAws
+    from local_emr import LocalAws
 
 pytestmark = pytest.mark.spark
 

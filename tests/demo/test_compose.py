@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_eip_provider.local_aws.azure_sql import AzureSqlServer
 from demo.aws import AwsClient, AwsError, AzureSql
 from demo.compose import main
 from demo.seed import database_rows
 from demo.tables import TABLES
+from local_emr.azure_sql import AzureSqlServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_eip_provider.local_aws import LocalAws
+    from local_emr import LocalAws
 
 JOBS = Path(__file__).resolve().parents[2] / "dags" / "jobs"
 

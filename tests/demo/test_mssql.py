@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_eip_provider.local_aws.azure_sql import AzureSqlServer
 from demo import mssql
 from demo.aws import AwsClient
 from demo.seed import SECRET_ID
 from demo.tables import TABLES, creation
+from local_emr.azure_sql import AzureSqlServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

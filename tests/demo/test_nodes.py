@@ -9,8 +9,8 @@ import pytest
 
 from demo import node_checks
 from demo.nodes import GATEWAY, PRIMARY, Network, private_network, rows
+from local_emr.testing import ANYWHERE
 from tests.demo.story import EIP, Log
-from tests.network import ANYWHERE
 
 if TYPE_CHECKING:
     from demo.checks import Check

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_eip_provider.iam_policy import Configuration, policy_document
-from airflow_eip_provider.local_aws.iam.policy import Question
+from local_emr.iam.policy import Question
 
 ACCOUNT = "123456789012"
 SERVICE_ROLE, INSTANCE_ROLE = (

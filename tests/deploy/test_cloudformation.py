@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from cfnlint.decode import decode
 
-from airflow_eip_provider.local_aws.iam.policy import Policy
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
+from local_emr.iam.policy import Policy
 from tests.deploy.stacks import (
     CLUSTER_ALLOWED,
     CLUSTER_DENIED,

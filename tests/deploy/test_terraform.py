@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.local_aws.iam.policy import Policy
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
+from local_emr.iam.policy import Policy
 from tests.deploy.stacks import (
     CLUSTER_ALLOWED,
     CLUSTER_DENIED,
@@ -37,7 +37,7 @@ def terraform(module: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def module(tmp_path: Path, local_aws: Any) -> Callable[[str], Path]:
-    """Prepare a copy of a module; its provider finds the local AWS through the environment, as every client does."""
+    """Prepare a copy of a module; its provider finds the local EMR through the environment, as every client does."""
 
     def prepare(name: str) -> Path:
         copy = Path(shutil.copytree(MODULES / name, tmp_path / name))

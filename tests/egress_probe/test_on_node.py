@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from airflow_eip_provider.egress_probe import on_node
-from airflow_eip_provider.local_aws.azure_sql import SqlError, tds
+from local_emr.azure_sql import SqlError, tds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,1 +1,1 @@
-"""Every exit that Airflow has, on real Airflow processes, each proven from the local AWS's event log."""
+"""Every exit that Airflow has, on real Airflow processes, each proven from the local EMR's event log."""

@@ -33,7 +33,7 @@ from tests.exits.world import World, told
 if TYPE_CHECKING:
     from types import FrameType
 
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
     from tests.exits.evidence import Evidence
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -163,7 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
     version = ".".join(map(str, world.version))
     try:
         world.start()
-        console.step(f"Airflow {version} runs at {world.airflow.url}, the local AWS at {world.aws.endpoint_url}")
+        console.step(f"Airflow {version} runs at {world.airflow.url}, the local EMR at {world.aws.endpoint_url}")
         verdicts = play_all(world, scenarios, console=console, side_by_side=options.side_by_side)
     finally:
         world.stop()

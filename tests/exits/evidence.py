@@ -1,4 +1,4 @@
-"""What the local AWS's event log says of one Elastic IP, and of the clusters that were launched for it."""
+"""What the local EMR's event log says of one Elastic IP, and of the clusters that were launched for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from demo.calls import TRIGGERER, caller
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
 
 Event = dict[str, Any]
 ALLOCATION_TAG = "airflow-eip:allocation-id"

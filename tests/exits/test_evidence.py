@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.lock.model import Record, Tenancy
+from airflow_eip_provider.lease.record import Record, Tenancy
 from tests.exits.evidence import ALLOCATION_TAG, OWNER_TAG, TOKEN_TAG, Evidence, faults
 
 ADDRESS = "eipalloc-1"

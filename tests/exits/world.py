@@ -1,4 +1,4 @@
-"""One real Airflow and one local AWS, on which all scenarios of a version play side by side."""
+"""One real Airflow and one local EMR, on which all scenarios of a version play side by side."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ import boto3
 import httpx
 import psutil
 
-from airflow_eip_provider.local_aws import LocalAws, ScaledClock
-from airflow_eip_provider.local_aws.durations import Durations
 from airflow_eip_provider.stores.uri import open_store
 from demo.observe import task_of_title
 from demo.processes import DemoError
+from local_emr import LocalAws, ScaledClock
+from local_emr.durations import Durations
 from tests.exits.evidence import Evidence
 from tests.real_airflow import real_airflow, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
     from demo.airflow import TaskState
     from demo.processes import Children
 
@@ -95,7 +95,7 @@ class World:
         return f"aws://{login}@/?{extra}"
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client of the local AWS."""
+        """Return a boto3 client of the local EMR."""
         return boto3.client(service, endpoint_url=self.aws.endpoint_url, region_name=REGION, **_CREDENTIALS)
 
     def start(self) -> None:

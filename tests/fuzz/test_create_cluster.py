@@ -10,8 +10,8 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from airflow_eip_provider.migration.aws_cli import refusal
-from tests.migration.reference import AwsCli
+from airflow_eip_provider.awscli_import.aws_cli import refusal
+from tests.awscli_import.reference import AwsCli
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,11 +12,11 @@ from botocore.validate import ParamValidator
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_eip_provider.checks import Setup, examine, job_flow, without_templates
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.literals import is_template
 from airflow_eip_provider.operators.preflight import checked_mapping
 from airflow_eip_provider.operators.step_list import MAX_STEPS, checked_steps, known_steps
+from airflow_eip_provider.preflight import Setup, examine, job_flow, without_templates
 
 EMR = botocore.session.get_session().get_service_model("emr")
 RUN_JOB_FLOW = EMR.operation_model("RunJobFlow").input_shape

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_eip_provider.exceptions import LockStoreError, UsageError
-from airflow_eip_provider.lock.codec import encode
+from airflow_eip_provider.lease.codec import encode
 from airflow_eip_provider.parameters_file import read_parameters
 from airflow_eip_provider.stores.records import from_text, to_text
 from tests.fuzz.test_overrides import VALUES, mutated
-from tests.lock.records import FULL, records
+from tests.lease.records import FULL, records
 
 if TYPE_CHECKING:
     from pathlib import Path

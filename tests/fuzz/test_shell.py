@@ -11,8 +11,8 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
+from airflow_eip_provider.awscli_import.shell import read_command
 from airflow_eip_provider.exceptions import UsageError
-from airflow_eip_provider.migration.shell import read_command
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ import gzip
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from airflow_eip_provider.aws.step_logs import StepLogs
 from airflow_eip_provider.hooks.step_logs import StepLogHook
-from airflow_eip_provider.readings.step_logs import StepLogs
 from tests.fuzz.objects import S3, damaged, whole
 
 LOGS = StepLogs("logs", "j-1/steps/s-1/")

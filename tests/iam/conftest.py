@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-    from airflow_eip_provider.local_aws import LocalAws
+    from local_emr import LocalAws
 
 _NEEDED = "needed permission"  # a property of a test's report, which another process may have written
 

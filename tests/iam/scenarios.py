@@ -11,15 +11,15 @@ import pytest
 from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.exceptions import StepFailedError
 from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
-from airflow_eip_provider.readings.tags import ALLOCATION_TAG
 from airflow_eip_provider.reaper.task import reap
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
+from local_emr.testing import ANYWHERE, default_route, private_subnet
 from tests.iam.stage import DYNAMODB, EXECUTION_ROLE, S3
 from tests.life import Task
-from tests.network import ANYWHERE, default_route, private_subnet
 from tests.operators.leases import vanish
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A local AWS that enforces the policy which this package asks for, on the credentials that its tasks have."""
+"""A local EMR that enforces the policy which this package asks for, on the credentials that its tasks have."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.operators.leases import Queue
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_eip_provider.local_aws import LocalAws
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
+    from local_emr import LocalAws
 
 ACCOUNT = "123456789012"
 SERVICE_ROLE, INSTANCE_ROLE, AUTOSCALING_ROLE, EXECUTION_ROLE = (

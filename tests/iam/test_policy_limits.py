@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.readings.tags import ALLOCATION_TAG
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from tests.iam.stage import AIRFLOW, DENIED, DYNAMODB, EXECUTION_ROLE, S3, Stage, staged
 
 if TYPE_CHECKING:

@@ -53,7 +53,7 @@ class Pinned:
     def install(self, venv: Path, python: str) -> None:
         run(*_UV, "venv", "--quiet", "--clear", "--python", python, venv)
         uv_install(venv, "--requirement", PINS)
-        uv_install(venv, "--no-deps", "--editable", ROOT)
+        uv_install(venv, "--no-deps", "--editable", ROOT, "--editable", ROOT / "local_emr")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from tests.matrix.suites import Outcome
 if TYPE_CHECKING:
     from tests.matrix.cells import Cell
 
-_RELEASED = ("pyproject.toml", "airflow_eip_provider")
+_RELEASED = ("pyproject.toml", "airflow_eip_provider", "local_emr/pyproject.toml", "local_emr/src")
 
 
 def code(root: Path = ROOT) -> str:

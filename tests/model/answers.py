@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.lock.store import Conflict
-from airflow_eip_provider.lock.world import TooLate
+from airflow_eip_provider.lease.store import Conflict
+from airflow_eip_provider.lease.world import TooLate
 from tests.model.checks import (
     changed_speakers,
     check_disassociate,
@@ -31,13 +31,13 @@ from tests.model.world import LIMITS, Actor, AddStep, Associate, CancelStep, Clu
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.lock.model import Record
-    from airflow_eip_provider.lock.store import Seen
-    from airflow_eip_provider.lock.world import Carrier, Mark, Place
+    from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.lease.store import Seen
+    from airflow_eip_provider.lease.world import Carrier, Mark, Place
 
 
 class Glance:
-    """A world that is only looked at, at one moment; a :class:`~airflow_eip_provider.lock.world.ReadOnlyWorld`."""
+    """A world that is only looked at, at one moment; a :class:`~airflow_eip_provider.lease.world.ReadOnlyWorld`."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.lock.model import Phase
+from airflow_eip_provider.lease.record import Phase
 from tests.model.world import LIMITS, ViolationError
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lock.model import Entry, Lease, Record, Speaker
-    from airflow_eip_provider.lock.store import Seen
+    from airflow_eip_provider.lease.record import Entry, Lease, Record, Speaker
+    from airflow_eip_provider.lease.store import Seen
     from tests.model.requests import Launch
     from tests.model.world import Actor, Cluster, World
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from airflow_eip_provider.lock.transitions import FREE, SAME, TABLE
+from airflow_eip_provider.lease.transitions import FREE, SAME, TABLE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "lock.md"
 _BEGIN, _END = "<!-- drawn from lock/transitions.py: python -m tests.model --draw -->", "<!-- end of the drawing -->"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from airflow_eip_provider.lock.model import Phase
-from airflow_eip_provider.lock.store import Unknown
-from airflow_eip_provider.lock.world import Unclear
+from airflow_eip_provider.lease.record import Phase
+from airflow_eip_provider.lease.store import Unknown
+from airflow_eip_provider.lease.world import Unclear
 from tests.model.answers import answer
 from tests.model.requests import Launch, WriteRecord
 from tests.model.symmetry import with_, without

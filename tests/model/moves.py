@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_eip_provider.lock.sight import Action, judge, look
-from airflow_eip_provider.lock.world import Mark
+from airflow_eip_provider.lease.observation import Action, judge, look
+from airflow_eip_provider.lease.world import Mark
 from tests.model.answers import Glance, answer, started
 from tests.model.checks import check_gave_up, check_returned, check_state
 from tests.model.faults import FAULTS

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from airflow_eip_provider.lock import programs, sight, transitions
-from airflow_eip_provider.lock.model import Phase, Record, Speaker
-from airflow_eip_provider.lock.sight import Standing
+from airflow_eip_provider.lease import observation, protocol, transitions
+from airflow_eip_provider.lease.observation import Standing
+from airflow_eip_provider.lease.record import Phase, Record, Speaker
 from tests.model import answers, patches, processes
 from tests.model.explore import Explorer, Report
 from tests.model.moves import Moves
@@ -75,7 +75,7 @@ MUTATIONS = (
         swap(answers, "_associate", patches.reassociated),
     ),
     Mutation(
-        "any association is undone", "I2", scenario(2, "crash 1"), swap(programs, "_take_off", patches.off_whatever)
+        "any association is undone", "I2", scenario(2, "crash 1"), swap(protocol, "_take_off", patches.off_whatever)
     ),
     # Taking, and the queue.
     Mutation("tokens are used again", "I4", scenario(2), law(transitions.Take, patches.token_again)),
@@ -83,13 +83,13 @@ MUTATIONS = (
         "a place in the queue need not wait its grace",
         "order",
         scenario(1, prewarm=1, start=DEAD_ENTRY),
-        lambda: together(law(transitions.Take, patches.at_once), swap(sight, "turn_at", patches.no_grace)),
+        lambda: together(law(transitions.Take, patches.at_once), swap(observation, "turn_at", patches.no_grace)),
     ),
     Mutation(
         "a dead waiter blocks those behind it",
         "no owner waits for ever",
         scenario(1, prewarm=1, start=DEAD_ENTRY),
-        swap(sight, "turn_at", patches.only_the_first),
+        swap(observation, "turn_at", patches.only_the_first),
     ),
     Mutation(
         "who is passed over loses its place",
@@ -132,25 +132,25 @@ MUTATIONS = (
         "create returns without its last write",
         "I4",
         scenario(1),
-        swap(programs, "hand_over", patches.never_handed_over),
+        swap(protocol, "hand_over", patches.never_handed_over),
     ),
     Mutation(
         "a lost answer is taken for a success",
         "rule 7",
         scenario(2, "lost 1"),
-        swap(programs, "_change", patches.written_in_any_case),
+        swap(protocol, "_change", patches.written_in_any_case),
     ),
     Mutation(
         "a lost answer is taken for a failure",
         "rule 7",
         scenario(1, "lost 1"),
-        swap(programs, "_handed_over", patches.handed_over_or_lost(False)),
+        swap(protocol, "_handed_over", patches.handed_over_or_lost(False)),
     ),
     Mutation(
         "a lost answer is resolved by who wrote last",
         "rule 7",
         scenario(2, "lost 1"),
-        swap(programs, "_handed_over", patches.handed_over_or_lost(True)),
+        swap(protocol, "_handed_over", patches.handed_over_or_lost(True)),
     ),
     # Tries of one owner.
     Mutation(
@@ -159,38 +159,38 @@ MUTATIONS = (
         scenario(1, "clear 1"),
         lambda: together(
             swap(Speaker, "may_follow", lambda *_: True),
-            swap(programs, "judge", patches.never_yields),
+            swap(protocol, "judge", patches.never_yields),
         ),
     ),
     Mutation(
         "undo terminates before it closes the lease",
         "rules 1, 2",
         scenario(1, "kill 1, clear 1"),
-        swap(programs, "undo", patches.undone_at_once),
+        swap(protocol, "undo", patches.undone_at_once),
     ),
     Mutation(
         "undo ignores a newer try",
         "rules 1, 2",
         scenario(1, "kill 1, clear 1"),
-        swap(programs, "undo", patches.undone_by_anyone),
+        swap(protocol, "undo", patches.undone_by_anyone),
     ),
     Mutation(
         "a retry does not look for what earlier tries launched",
         "I6, rule 8",
         scenario(1, "crash 1"),
-        swap(programs, "_adopt", patches.launched_anew),
+        swap(protocol, "_adopt", patches.launched_anew),
     ),
     Mutation(
         "a retry keeps its cluster though the address is on another of its own",
         "rule 8",
         scenario(1, "clear 1"),
-        swap(programs, "relocate", patches.kept_here),
+        swap(protocol, "relocate", patches.kept_here),
     ),
     Mutation(
         "a cluster that was started early is looked for among younger ones only",
         "I6, rule 8",
         scenario(1, "crash 1, slow 1", prewarm=1, start=OTHERS_TENANCY),
-        swap(sight, "_since", patches.since_taken),
+        swap(observation, "_since", patches.since_taken),
     ),
     # Taking over.
     Mutation(
@@ -206,19 +206,19 @@ MUTATIONS = (
         "a late lease is closed though its cluster runs a step",
         "I7",
         scenario(1, start=LATE_LEASE),
-        swap(sight, "standing", patches.late_though_busy),
+        swap(observation, "standing", patches.late_though_busy),
     ),
     Mutation(
         "a lease is dead though a live instance has the address",
         "I7",
         scenario(2, "die 1", start=LINGERING),
-        swap(sight, "standing", patches.dead_with_its_cluster),
+        swap(observation, "standing", patches.dead_with_its_cluster),
     ),
     Mutation(
         "no cluster to be seen means there is none",
         "I7, rule 5",
         scenario(2),
-        swap(sight, "_may_surface", lambda *_: False),
+        swap(observation, "_may_surface", lambda *_: False),
     ),
     Mutation(
         "RunJobFlow is sent however late",
@@ -230,15 +230,15 @@ MUTATIONS = (
         "nobody takes over a dead lease",
         "no owner waits for ever",
         scenario(1, start=DEAD_LEASE),
-        swap(sight, "_FOR_OTHERS", {}),
+        swap(observation, "_FOR_OTHERS", {}),
     ),
     # What crashes leave behind.
-    Mutation("nobody sweeps", "rule 6", scenario(1, start=SUSPECT), swap(programs, "_sweep", patches.nothing)),
+    Mutation("nobody sweeps", "rule 6", scenario(1, start=SUSPECT), swap(protocol, "_sweep", patches.nothing)),
     Mutation(
         "who waits does not sweep",
         "rule 6, no owner waits for ever",
         scenario(1, start=BOUND_SUSPECT),
-        swap(programs, "_sweep_and_wait", patches.waits),
+        swap(protocol, "_sweep_and_wait", patches.waits),
     ),
     Mutation(
         "an unclear launch leaves no suspect",
@@ -264,7 +264,7 @@ MUTATIONS = (
         "rule 9",
         scenario(2, "crash 1", prewarm=1),
         lambda: together(
-            swap(programs, "_prewarm", patches.early_unannounced), law(transitions.Prewarmed, patches.named_unannounced)
+            swap(protocol, "_prewarm", patches.early_unannounced), law(transitions.Prewarmed, patches.named_unannounced)
         ),
     ),
     Mutation(
@@ -272,7 +272,7 @@ MUTATIONS = (
         "rule 9",
         scenario(2, prewarm=1, start=OTHERS_TENANCY),
         lambda: together(
-            swap(sight, "_may_prewarm", patches.wants_early), law(transitions.Prewarm, patches.early_for_all)
+            swap(observation, "_may_prewarm", patches.wants_early), law(transitions.Prewarm, patches.early_for_all)
         ),
     ),
     # Steps, and giving the address back.
@@ -280,7 +280,7 @@ MUTATIONS = (
         "a step starts whatever its lease is",
         "I5",
         scenario(1, first=EARLY),
-        swap(programs, "guard", patches.let_through),
+        swap(protocol, "guard", patches.let_through),
     ),
     Mutation(
         "a step is not looked after once it is submitted",
@@ -288,7 +288,7 @@ MUTATIONS = (
         scenario(1, first=EARLY),
         lambda: mock.patch.dict(processes._AFTER_REQUEST, {("add", "accepted"): "watch"}),
     ),
-    Mutation("a step starts without a look", "I5", scenario(1), swap(programs, "guard", patches.nothing)),
+    Mutation("a step starts without a look", "I5", scenario(1), swap(protocol, "guard", patches.nothing)),
     Mutation(
         "a closing lease counts as dead",
         "rule 3",
@@ -299,7 +299,7 @@ MUTATIONS = (
         "early release does not close first",
         "rule 3, I5",
         scenario(1, first=EARLY),
-        swap(programs, "close", patches.not_closed),
+        swap(protocol, "close", patches.not_closed),
     ),
     Mutation(
         "early release does not wait for steps",

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from airflow_eip_provider.lock import programs, sight, transitions
-from airflow_eip_provider.lock.model import Phase, Speaker
-from airflow_eip_provider.lock.sight import Action, Standing
-from airflow_eip_provider.lock.store import Seen, Unknown
+from airflow_eip_provider.lease import observation, protocol, transitions
+from airflow_eip_provider.lease.observation import Action, Standing
+from airflow_eip_provider.lease.record import Phase, Speaker
+from airflow_eip_provider.lease.store import Seen, Unknown
 from tests.model import answers
 from tests.model.world import LIMITS
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Patch = Callable[[], AbstractContextManager[Any]]
 
-_change, _standing, _judge, _undo = programs._change, sight.standing, sight.judge, programs.undo
+_change, _standing, _judge, _undo = protocol._change, observation.standing, observation.judge, protocol.undo
 _associate = answers._associate
 
 
@@ -36,7 +36,7 @@ def law(event: type, apply: Callable[..., Any]) -> Patch:
         def lawless(record: Any, happened: Any, now: float, limits: Any = LIMITS) -> Any:
             return (apply if isinstance(happened, event) else step)(record, happened, now, limits)
 
-        with mock.patch.object(programs, "step", lawless), mock.patch.dict(transitions._ROWS, {event: free}):
+        with mock.patch.object(protocol, "step", lawless), mock.patch.dict(transitions._ROWS, {event: free}):
             yield
 
     return patched
@@ -74,7 +74,7 @@ def judged(standing: Standing, when: Callable[[Any, float], bool]) -> Patch:
     def judgement(seen: Any, limits: Any = LIMITS) -> Standing:
         return standing if when(seen.seen.record.lease, seen.seen.now) else _standing(seen, limits)
 
-    return swap(sight, "standing", judgement)
+    return swap(observation, "standing", judgement)
 
 
 def unconditional(world: Any, actor: Any, request: Any) -> Any:
@@ -103,8 +103,8 @@ def undone_at_once(world: Any, speaker: Any, *, launched: Any, token: Any, limit
     lease = world.read_record().record.lease
     if lease is None or lease.speaker.owner != speaker.owner or speaker.yields_to(lease.speaker):
         return
-    work = programs._Work(speaker, launched, token, terminate=True, association_id=None, may_lag=False)
-    programs._undo_lease(world, lease.token, launched or lease.carrier, work, limits)
+    work = protocol._Work(speaker, launched, token, terminate=True, association_id=None, may_lag=False)
+    protocol._undo_lease(world, lease.token, launched or lease.carrier, work, limits)
 
 
 class Stubborn(Speaker):
@@ -159,9 +159,9 @@ def nothing(*_: Any, **__: Any) -> None:
     pass
 
 
-def waits(world: Any, seen: Any) -> programs.Waiting:
+def waits(world: Any, seen: Any) -> protocol.Waiting:
     """Do nothing, and wait on."""
-    return programs.Waiting(seen)
+    return protocol.Waiting(seen)
 
 
 def let_through(world: Any, carrier: str) -> None:
@@ -175,7 +175,7 @@ def not_closed(world: Any, carrier: str, limits: Any = LIMITS) -> bool:
 
 def written_in_any_case(world: Any, seen: Seen, event: Any, limits: Any) -> Seen | None:
     written = _change(world, seen, event, limits)
-    after = programs.step(seen.record, event, seen.now, limits)
+    after = protocol.step(seen.record, event, seen.now, limits)
     return written or (None if isinstance(after, transitions.Refused) else replace(seen, record=after))
 
 
@@ -187,14 +187,14 @@ def handed_over_or_lost(who_wrote_last: bool) -> Any:  # noqa: FBT001 - one of t
         while True:
             after = transitions.step(seen.record, event, seen.now, limits)
             if isinstance(after, transitions.Refused):
-                return programs.Lost(after.why)
+                return protocol.Lost(after.why)
             outcome = world.write_record(after, seen.version)
             if isinstance(outcome, Seen):
                 return outcome
             if isinstance(outcome, Unknown):
                 current = world.read_record()
                 ours = who_wrote_last and replace(current.record, history=()) == replace(after, history=())
-                return current if ours else programs.Lost("the answer was lost")
+                return current if ours else protocol.Lost("the answer was lost")
             seen = outcome.seen
 
     return handed_over

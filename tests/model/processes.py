@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.lock import programs
-from airflow_eip_provider.lock.model import Speaker
-from airflow_eip_provider.lock.sight import Arrival
-from airflow_eip_provider.lock.store import Seen
-from airflow_eip_provider.lock.world import Mark, Unclear
+from airflow_eip_provider.lease import protocol
+from airflow_eip_provider.lease.observation import Arrival
+from airflow_eip_provider.lease.record import Speaker
+from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.world import Mark, Unclear
 from tests.model.checks import check_guarded
 from tests.model.replay import Replay, run
 from tests.model.requests import Terminate
@@ -169,7 +169,7 @@ class Tasks:
         stage = _AFTER_FUNCTION[process.stage, type(result)]
         if stage in {"add", "watch"} and process.node is not None:
             check_guarded(process.node.told[-1] if process.node.told else None, str(process.carrier))
-        if isinstance(result, programs.Held):
+        if isinstance(result, protocol.Held):
             lease = result.seen.record.lease
             assert lease is not None
             process = replace(process, seen=result.seen, token=lease.token)
@@ -192,15 +192,15 @@ _AFTER_REQUEST = {
     ("end", True): "idle",
 }
 _AFTER_FUNCTION = {
-    ("enter", programs.Held): "launch",
-    ("enter", programs.Waiting): "wait",
-    ("enter", programs.Yielded): "gone",
+    ("enter", protocol.Held): "launch",
+    ("enter", protocol.Waiting): "wait",
+    ("enter", protocol.Yielded): "gone",
     ("launch", str): "bind",
-    ("launch", programs.Lost): "undo",
+    ("launch", protocol.Lost): "undo",
     ("launch", Unclear): "undo",
     ("relocate", str): "wait_free",
     ("hand_over", Seen): "returned",
-    ("hand_over", programs.Lost): "undo",
+    ("hand_over", protocol.Lost): "undo",
     ("undo", type(None)): "failed",
     ("guard", type(None)): "add",
     ("guard", str): "done",
@@ -211,17 +211,17 @@ _AFTER_FUNCTION = {
 }
 # Looked up when they begin: mutations replace them.
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "enter": lambda world, arrival: programs.enter(world, arrival, dead_seconds=1e9, limits=LIMITS),
-    "launch": lambda world, seen, speaker: programs.launch(world, seen, speaker, LIMITS),
-    "hand_over": lambda world, speaker, token, carrier: programs.hand_over(
+    "enter": lambda world, arrival: protocol.enter(world, arrival, dead_seconds=1e9, limits=LIMITS),
+    "launch": lambda world, seen, speaker: protocol.launch(world, seen, speaker, LIMITS),
+    "hand_over": lambda world, speaker, token, carrier: protocol.hand_over(
         world, speaker, token=token, carrier=carrier, limits=LIMITS
     ),
-    "undo": lambda world, speaker, carrier, token: programs.undo(
+    "undo": lambda world, speaker, carrier, token: protocol.undo(
         world, speaker, launched=carrier, token=token, limits=LIMITS
     ),
-    "relocate": lambda world, mark, carrier: programs.relocate(world, mark, carrier=carrier),
-    "guard": lambda world, carrier: programs.guard(world, carrier),  # noqa: PLW0108
-    "look_again": lambda world, carrier: programs.guard(world, carrier),  # noqa: PLW0108
-    "close": lambda world, carrier: programs.close(world, carrier, LIMITS),
-    "release": lambda world, carrier: programs.release(world, carrier, why="released", limits=LIMITS),
+    "relocate": lambda world, mark, carrier: protocol.relocate(world, mark, carrier=carrier),
+    "guard": lambda world, carrier: protocol.guard(world, carrier),  # noqa: PLW0108
+    "look_again": lambda world, carrier: protocol.guard(world, carrier),  # noqa: PLW0108
+    "close": lambda world, carrier: protocol.close(world, carrier, LIMITS),
+    "release": lambda world, carrier: protocol.release(world, carrier, why="released", limits=LIMITS),
 }

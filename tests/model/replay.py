@@ -27,9 +27,9 @@ from tests.model.requests import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.lock.model import Record
-    from airflow_eip_provider.lock.store import Outcome, Seen
-    from airflow_eip_provider.lock.world import Carrier, Mark, Place, TooLate, Unclear, World
+    from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.lease.store import Outcome, Seen
+    from airflow_eip_provider.lease.world import Carrier, Mark, Place, TooLate, Unclear, World
 
 _NOTHING = object()
 _READ_RECORD, _READ_PLACE, _PAUSE = ReadRecord(), ReadPlace(), Pause()
@@ -44,7 +44,7 @@ class Asked(BaseException):
 
 
 class Replay:
-    """A :class:`~airflow_eip_provider.lock.world.World` that gives the answers that there were, in their order."""
+    """A :class:`~airflow_eip_provider.lease.world.World` that gives the answers that there were, in their order."""
 
     def __init__(self, told: tuple[Any, ...]) -> None:
         self._told = iter(told)

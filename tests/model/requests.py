@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lock.model import Record
-    from airflow_eip_provider.lock.world import Mark
+    from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.lease.world import Mark
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker, Suspect
+from airflow_eip_provider.lease.record import Entry, Lease, Phase, Record, Speaker, Suspect
 from tests.model.moves import Scenario
 from tests.model.world import HANDOVER_TICKS, LIMITS, Cluster, World
 

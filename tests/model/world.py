@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_eip_provider.lock.model import Limits, Record
-from airflow_eip_provider.lock.store import Seen
-from airflow_eip_provider.lock.world import Carrier, Mark, Place
+from airflow_eip_provider.lease.record import Limits, Record
+from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.world import Carrier, Mark, Place
 
 LIMITS = Limits(grace=1, turns=1, send=1, surface=2, history=1)
 HANDOVER_TICKS = 3

@@ -18,7 +18,7 @@ from tests.operators.nat import Network
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.lock.model import Record
+    from airflow_eip_provider.lease.record import Record
 
 CHANGING = (
     "RunJobFlow",
@@ -145,7 +145,7 @@ def record(lock_store: str, allocation_id: str, boto: Any) -> Callable[[], Recor
 
 @pytest.fixture
 def queue(clocked: Any, boto: Any) -> Queue:
-    """The tasks that wait, on the local AWS's clock."""
+    """The tasks that wait, on the local EMR's clock."""
     return Queue(clocked, functools.cache(boto))
 
 

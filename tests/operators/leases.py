@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.hooks.tenancy import LeaseWorld
+from airflow_eip_provider.lease_client.client import LeaseWorld
 from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_eip_provider.operators.bindings import NatGateway
-from tests.network import default_route, private_subnet
+from local_emr.testing import default_route, private_subnet
 
 LIVE = {"pending", "available"}
 

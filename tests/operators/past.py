@@ -1,21 +1,21 @@
-"""Answers of AWS that come from the past, for the reads of the provider alone: what is true shows in the local AWS."""
+"""Answers of AWS that come from the past, for the reads of the provider alone: what is true shows in the local EMR."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.aws import addresses, egress
+from airflow_eip_provider.aws.addresses import Address, read_address
+from airflow_eip_provider.aws.clusters import read_active_steps, read_all_steps
 from airflow_eip_provider.hooks import eip as eip_hook
 from airflow_eip_provider.operators.emr import steps
-from airflow_eip_provider.readings import addresses, egress
-from airflow_eip_provider.readings.addresses import Address, read_address
-from airflow_eip_provider.readings.clusters import read_active_steps, read_all_steps
 
 if TYPE_CHECKING:
     import pytest
 
 
 class Past:
-    """Reads that lag, by the local AWS's clock."""
+    """Reads that lag, by the local EMR's clock."""
 
     def __init__(self, aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self._aws = aws

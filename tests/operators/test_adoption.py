@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_eip_provider.aws import clusters
 from airflow_eip_provider.exceptions import NotKnownYetError
-from airflow_eip_provider.readings import clusters
 from tests.life import Task
 
 

@@ -11,9 +11,9 @@ import pytest
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import AzureUnavailableError
 from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook
-from airflow_eip_provider.local_aws.azure_arm import SUBSCRIPTION_ID
-from airflow_eip_provider.local_aws.azure_sql.firewall import Rule
 from airflow_eip_provider.operators.azure import AzureSqlFirewallRuleOperator
+from local_emr.azure_arm import SUBSCRIPTION_ID
+from local_emr.azure_sql.firewall import Rule
 from tests.azure import SERVER_ID, arm_calls, azure, connection
 from tests.life import Task
 
@@ -145,7 +145,7 @@ def test_throttling_without_end_is_left_to_airflows_retries(azure, clocked):
 
 
 def test_an_azure_that_cannot_be_reached_is_left_to_airflows_retries(azure, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", connection(arm_endpoint="http://127.0.0.1:1"))
+    monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", connection(arm_endpoint="http://127.0.0.1:1", enforce_https=False))
     with pytest.raises(AzureUnavailableError, match="a retry goes on"):
         run()
 
@@ -183,10 +183,19 @@ def test_a_connection_that_is_of_no_use_is_refused(azure, monkeypatch, extra, me
         run()
 
 
-def test_a_plain_http_stand_in_is_never_shown_the_secret(azure):
+def test_a_resource_manager_without_tls_is_sent_nothing_unless_the_connection_allows_it(
+    azure, clocked, arm_calls, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW_CONN_AZURE_DEFAULT", connection(arm_endpoint=clocked.endpoint_url))
+    with pytest.raises(AzureUnavailableError, match="not permitted for non-TLS"):
+        run()
+    assert arm_calls() == []
+
+
+def test_the_local_resource_manager_is_shown_the_token_of_the_environments_identity(azure):
     with AzureSqlFirewallHook() as hook:
         client, _ = hook.client_of(SUBSCRIPTION_ID)
-        assert client._config.credential.get_token().token == "local"
+        assert client._config.credential.get_token("https://management.azure.com/.default").token == "local"
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowSensorTimeout
-from airflow_eip_provider.readings.addresses import Address, Holder, Instance
-from airflow_eip_provider.readings.clusters import Cluster
-from airflow_eip_provider.readings.egress import read_unbound
-from airflow_eip_provider.readings.tags import CLUSTER_TAG, ROLE_TAG
+from airflow_eip_provider.aws.addresses import Address, Holder, Instance
+from airflow_eip_provider.aws.clusters import Cluster
+from airflow_eip_provider.aws.egress import read_unbound
+from airflow_eip_provider.aws.tags import CLUSTER_TAG, ROLE_TAG
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from tests.life import Task
 

@@ -9,9 +9,10 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError
-from airflow_eip_provider.hooks.claim import Claim
 from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.lock.model import LIMITS
+from airflow_eip_provider.lease.record import LIMITS
+from airflow_eip_provider.lease_client.claim import Claim
+from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from tests.life import Task
 from tests.operators.leases import vanish
@@ -238,3 +239,80 @@ def test_an_association_that_ec2_does_not_show_yet_is_undone_before_the_lease_en
     clocked.clock.advance(60)
     assert carrier(ec2) is None
     assert record().lease is None
+
+
+@pytest.fixture
+def running_instance(clocked: Any, ec2: Any) -> str:
+    """An instance that somebody else launched, and that nobody ends."""
+    launched = ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)
+    clocked.clock.advance(120)
+    return str(launched["Instances"][0]["InstanceId"])
+
+
+def test_without_a_lock_store_an_association_that_ec2_does_not_show_yet_is_undone_too(
+    clocked, running_instance, associate, ec2, monkeypatch
+):
+    clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=30, times=None)
+    ask = ElasticIpHook.associate
+
+    def signalled(self: Any, **parameters: Any) -> None:
+        ask(self, **parameters)
+        raise SignalledError
+
+    monkeypatch.setattr(ElasticIpHook, "associate", signalled)
+    with pytest.raises(SignalledError):
+        Task(associate(instance_id=running_instance)).run()
+    clocked.faults.clear()
+    assert carrier(ec2) is None
+
+
+@pytest.mark.parametrize("lost", [1, 7], ids=["botocore asks again", "this try asks again"])
+def test_an_association_whose_answer_was_lost_is_found_although_ec2_shows_it_late(
+    clocked, running_instance, associate, deferrable, lost, ec2
+):
+    """EC2 gives the same association to who asks again for the same interface."""
+    clocked.faults.add(operation="AssociateAddress", kind="lost_response", times=lost)
+    clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=50, times=None)
+    facts = Task(associate(instance_id=running_instance, deferrable=deferrable)).run()
+    clocked.faults.clear()
+    assert carrier(ec2) == running_instance
+    assert facts["association_id"] == ec2.describe_addresses()["Addresses"][0]["AssociationId"]
+
+
+def test_an_association_that_somebody_else_made_on_the_target_meanwhile_stays_there(
+    clocked, running_instance, associate, ec2, monkeypatch
+):
+    bind = Binder.bind
+
+    def taken_first(self: Any, **where: Any) -> None:
+        ec2.associate_address(AllocationId=self._allocation_id, InstanceId=running_instance, AllowReassociation=False)
+        bind(self, **where)
+        raise SignalledError
+
+    monkeypatch.setattr(Binder, "bind", taken_first)
+    with pytest.raises(SignalledError):
+        Task(associate(instance_id=running_instance)).run()
+    assert carrier(ec2) == running_instance
+
+
+@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+def test_a_hand_over_and_an_undo_without_the_lock_store_leave_the_address_to_whoever_took_it(
+    clocked, running_instance, associate, allocation_id, lock_store, deferrable, record, logged, ec2, monkeypatch
+):
+    hand_over, thieves = Claim.hand_over, []
+
+    def store_goes_down(self: Any, **given: Any) -> None:
+        if not thieves:
+            clocked.faults.add(operation="GetItem", kind="error", status=503, times=None)
+            thieves.append(clocked.steal(allocation_id))
+        hand_over(self, **given)
+
+    monkeypatch.setattr(Claim, "hand_over", store_goes_down)
+    given = {"lock_store": lock_store, "lock_timeout": timedelta(minutes=30)}
+    task = Task(associate(instance_id=running_instance, deferrable=deferrable, **given))
+    with pytest.raises(AddressBusyError):
+        task.run()
+    assert carrier(ec2) == thieves[0], "nothing but an association of this try's own id was undone"
+    assert f"may still be on '{running_instance}'" in " ".join(logged().split())
+    clocked.faults.clear()
+    assert record().lease.carrier is None, "never handed over: the next in the queue ends it"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from airflow_eip_provider.aws.clusters import _step
+from airflow_eip_provider.aws.step_logs import StepLogs, read_logs_written
 from airflow_eip_provider.exceptions import StepFailedError
 from airflow_eip_provider.hooks.step_logs import StepLogHook
-from airflow_eip_provider.readings.clusters import _step
-from airflow_eip_provider.readings.step_logs import StepLogs, read_logs_written
 from tests.life import Task
 
 if TYPE_CHECKING:

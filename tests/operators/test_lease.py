@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from airflow_eip_provider.lock.model import LIMITS
+from airflow_eip_provider.lease.record import LIMITS
 from tests.life import Task
 
 READS = ("GetItem", "GetObject")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.lock.transitions import Release, step
+from airflow_eip_provider.lease.transitions import Release, step
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.stores.uri import open_store
 from tests.life import Task

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.lock.model import Entry, Record, Speaker
+from airflow_eip_provider.lease.record import Entry, Record, Speaker
 from airflow_eip_provider.stores.uri import open_store
 
 WAITING = 300

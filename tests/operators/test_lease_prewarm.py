@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.lock.model import LIMITS
+from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.triggers.observed import Observed
 from tests.life import Task

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
-from airflow_eip_provider.checks import nat as nat_checks
+from airflow_eip_provider.aws.clusters import LIVE_STATES
 from airflow_eip_provider.exceptions import GatewayFailedError
 from airflow_eip_provider.operators.bindings import nat_gateway
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.emr import create
-from airflow_eip_provider.readings.clusters import LIVE_STATES
+from airflow_eip_provider.preflight import nat as nat_checks
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.triggers.undo import perform_undo
 from tests.life import Task

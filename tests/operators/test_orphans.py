@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, earliest_start
-from airflow_eip_provider.exceptions import KilledError, LaunchUnclearError
+from airflow_eip_provider.aws import clusters
+from airflow_eip_provider.aws.tags import TRY_TAG
+from airflow_eip_provider.exceptions import AddressBusyError, KilledError, LaunchUnclearError
+from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.lease_client.claim import Claim
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
-from airflow_eip_provider.readings import clusters
-from airflow_eip_provider.readings.tags import TRY_TAG
 from tests.life import Task
 
 
@@ -337,3 +339,53 @@ def test_a_clean_up_without_the_lock_store_names_the_cluster_that_is_left(clocke
     said = " ".join(logged().split())
     assert f"Cluster {left} is not terminated" in said
     assert f"aws emr terminate-clusters --cluster-ids {left}" in said
+
+
+@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+def test_without_the_lock_store_and_the_address_a_failed_task_touches_neither_cluster_and_the_next_owner_ends_it(
+    clocked, leased, logged, emr, ec2, monkeypatch
+):
+    """At the hand-over the store is down, and the address has left already."""
+    hand_over, allocation_id, thieves = Claim.hand_over, leased("daily")._pristine.allocation_id, []
+
+    def store_goes_down(self, **given):
+        if not thieves:
+            clocked.faults.add(operation="GetItem", kind="error", status=503, times=None)
+            thieves.append(clocked.steal(allocation_id))
+        hand_over(self, **given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Claim, "hand_over", store_goes_down)
+        task = leased("daily", lock_timeout=timedelta(minutes=30))
+        task.start()
+        task.go_on()
+    assert isinstance(task.error, AddressBusyError)
+    (left,) = live(emr)
+    assert f"Cluster {left} is not terminated" in " ".join(logged().split())
+    address = ec2.describe_addresses()["Addresses"][0]
+    assert address["InstanceId"] == thieves[0]
+    clocked.faults.clear()
+    ec2.disassociate_address(AssociationId=address["AssociationId"])
+    following = leased("next")
+    following.start()
+    following.go_on()
+    assert following.error is None
+    clocked.clock.advance(60)
+    assert live(emr) == [following.result]
+
+
+def test_a_cluster_that_a_failure_leaves_alive_loses_an_address_that_ec2_does_not_show_on_it_yet(
+    clocked, create_operator, emr, ec2, monkeypatch
+):
+    clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=45, times=None)
+    associate = ElasticIpHook.associate
+
+    def associated_and_killed(self, **given):
+        associate(self, **given)
+        _killed()
+
+    monkeypatch.setattr(ElasticIpHook, "associate", associated_and_killed)
+    Task(create_operator(terminate_job_flow_on_failure=False)).start()
+    clocked.faults.clear()
+    assert len(live(emr)) == 1
+    assert "AssociationId" not in ec2.describe_addresses()["Addresses"][0]

@@ -7,9 +7,9 @@ from datetime import datetime
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.aws.clusters import GUARD_MARK
 from airflow_eip_provider.exceptions import SubmissionCancelledError
 from airflow_eip_provider.operators.eip import EipReleaseOperator
-from airflow_eip_provider.readings.clusters import GUARD_MARK
 from tests.life import Task
 
 HELD_SECONDS = 300

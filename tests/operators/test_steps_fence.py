@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.aws.addresses import Address
 from airflow_eip_provider.exceptions import SubmissionCancelledError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
-from airflow_eip_provider.readings.addresses import Address
 from airflow_eip_provider.stores.uri import open_store
 from tests.life import Task
 from tests.operators.past import Past
@@ -130,6 +130,35 @@ def test_an_address_that_is_on_something_else_after_the_submission_has_the_steps
         Task(operator).run()
     assert (clocked.clock.now() - before).total_seconds() < 15
     assert len(clocked.events.calls("CancelSteps")) == 1
+
+
+@pytest.mark.parametrize("when", ["right after the submission", "while they run"])
+def test_a_cancellation_that_is_refused_is_repeated_for_the_steps_that_are_known(
+    clocked, job_flow_id, allocation_id, steps_operator, step, while_submitting, deferrable, emr, when
+):
+    """Their ids are kept: ListSteps does not show the steps meanwhile."""
+
+    def steal() -> None:
+        clocked.steal(allocation_id)
+        clocked.faults.add(operation="CancelSteps", kind="throttle", times=12)
+        if when == "right after the submission":
+            clocked.faults.add(operation="ListSteps", kind="stale", seconds=300, times=None)
+
+    if when == "while they run":
+        clocked.clock.call_later(120, steal, name="a thief")
+    else:
+        while_submitting(steal)
+    operator = steps_operator(job_flow_id, steps=[step("--sleep", "9000")], deferrable=deferrable)
+    with pytest.raises((AirflowFailException, SubmissionCancelledError), match="is now on instance"):
+        Task(operator).run()
+    clocked.faults.clear()
+    submitted = clocked.events.calls("AddJobFlowSteps")
+    cancelled = clocked.events.calls("CancelSteps")
+    assert len(submitted) == 1
+    assert len(cancelled) >= 13
+    assert {tuple(call["request"]["StepIds"]) for call in cancelled} == {tuple(submitted[0]["response"]["StepIds"])}
+    clocked.clock.advance(60)
+    assert states(emr, job_flow_id) == ["CANCELLED"]
 
 
 def test_one_stale_answer_after_the_submission_that_shows_the_previous_owner_cancels_nothing(

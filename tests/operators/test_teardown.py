@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,13 +10,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
-from airflow_eip_provider.hooks import endings
-from airflow_eip_provider.local_aws.faults import Fault
-from airflow_eip_provider.lock.model import Phase
+from airflow_eip_provider.aws import endings
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
+from airflow_eip_provider.aws.tags import OWNER_TAG
+from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.operators.owner import Owner, task_of_run
-from airflow_eip_provider.readings.lag import READS_LAG_SECONDS
-from airflow_eip_provider.readings.tags import OWNER_TAG
+from local_emr.faults import Fault
 from tests.life import Task
 from tests.task_groups.conftest import make_dag
 
@@ -116,6 +117,22 @@ def test_the_lease_is_closed_before_a_teardown_waits_for_steps(
     task.start()
     assert task.deferrals == ["EmrStepsEndedTrigger"]
     assert record().lease.phase is Phase.CLOSING
+
+
+def test_a_step_that_list_steps_hides_is_ended_before_the_teardown_frees_the_address(
+    clocked, job_flow_id, terminate_operator, step, deferrable, emr, ec2
+):
+    """TerminateJobFlows, which is sent first, cancels what a stale ListSteps does not show."""
+    clocked.clock.advance(600)
+    clocked.faults.add(operation="ListSteps", kind="stale", seconds=60, times=None)
+    emr.add_job_flow_steps(JobFlowId=job_flow_id, Steps=[step("--sleep", "9000")])
+    clocked.clock.advance(20)
+    Task(terminate_operator(job_flow_id, deferrable=deferrable)).run()
+    clocked.faults.clear()
+    (hidden,) = emr.list_steps(ClusterId=job_flow_id)["Steps"]
+    assert hidden["Status"]["State"] == "CANCELLED"
+    freed = datetime.fromisoformat(clocked.events.calls("DisassociateAddress")[0]["time"])
+    assert hidden["Status"]["Timeline"]["EndDateTime"].timestamp() <= freed.timestamp()
 
 
 class Emr:

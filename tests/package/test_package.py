@@ -15,7 +15,7 @@ from airflow_eip_provider import __version__
 ROOT = Path(__file__).resolve().parents[2]
 NAME = f"airflow_eip_provider-{__version__}"
 SDIST_ROOTS = {"airflow_eip_provider", "dags", "demo", "deploy", "tests"}
-SDIST_FILES = {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
+SDIST_FILES = {"conftest.py", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
 
 
 def run(*command: object) -> str:
@@ -52,6 +52,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
         names = {name for name in wheel.namelist() if not name.startswith(f"{NAME}.dist-info/")}
 
     assert names == tracked("airflow_eip_provider")
+    assert [name for name in names if "local" in name] == ["airflow_eip_provider/local_aws.py"], (
+        "no emulator, but a sign"
+    )
 
 
 def test_the_sdist_holds_the_sources_and_nothing_else(built):
@@ -84,3 +87,13 @@ def test_the_wheel_works_in_an_environment_of_its_own(built, tmp_path):
     assert version == __version__
     assert int(found) >= 1
     assert run(python, "-I", venv / "bin" / "airflow-eip", "--version").strip() == __version__
+
+
+def test_the_former_module_of_the_local_emr_says_where_it_went():
+    command = [sys.executable, "-m", "airflow_eip_provider.local_aws", "--port", "5055"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 2
+    assert "pip install 'airflow-eip-provider[local]'" in ended.stderr
+    assert "python -m local_emr" in ended.stderr
+    assert ended.stderr.count("\n") <= 2

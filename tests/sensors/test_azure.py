@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
-from airflow_eip_provider.local_aws.azure_sql.firewall import Rule
 from airflow_eip_provider.sensors.azure import AzureSqlFirewallRuleSensor
+from local_emr.azure_sql.firewall import Rule
 from tests.azure import SERVER_ID, arm_calls, azure
 from tests.life import Task
 

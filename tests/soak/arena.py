@@ -1,4 +1,4 @@
-"""Where a soak takes place: the local AWS with its weather, a real Airflow, and what is done to both."""
+"""Where a soak takes place: the local EMR with its weather, a real Airflow, and what is done to both."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 
 import boto3
 
-from airflow_eip_provider.local_aws import LocalAws, ScaledClock
 from demo.airflow import FINAL_RUN_STATES
 from demo.aws import CREDENTIALS
+from local_emr import LocalAws, ScaledClock
 from tests.real_airflow import real_airflow
 from tests.soak import plan, weather
 from tests.soak.airflow import Run, SoakRest, without_heartbeat
@@ -27,8 +27,8 @@ from tests.stress.weather import Weather
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.local_aws.events import Event
     from demo.processes import Children
+    from local_emr.events import Event
     from tests.real_airflow import RealAirflow
     from tests.soak.airflow import Try
     from tests.soak.gauge import Reading
@@ -45,7 +45,7 @@ class Outcome:
     """
     What is left of a soak for the judge.
 
-    :param events: the local AWS's log; what was done to processes and tasks ("harm") is in it, too.
+    :param events: the local EMR's log; what was done to processes and tasks ("harm") is in it, too.
     :param wanted: how many runs there were to be.
     :param runs: every run as it ended, or not.
     :param tries: the tries of all their tasks, with simulated times.

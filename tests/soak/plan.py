@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from airflow_eip_provider.local_aws import Durations
+from local_emr import Durations
 
 TASKS = ("azure.create", "azure.bound", "azure.read", "azure.terminate")
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)

@@ -17,10 +17,10 @@ from airflow_eip_provider.exceptions import (
     LockStoreUnavailableError,
     NewerRecordError,
 )
-from airflow_eip_provider.lock.codec import SCHEMA, encode
-from airflow_eip_provider.lock.model import Record
-from airflow_eip_provider.lock.store import Conflict, Seen, Unknown
-from tests.lock.records import FULL, records
+from airflow_eip_provider.lease.codec import SCHEMA, encode
+from airflow_eip_provider.lease.record import Record
+from airflow_eip_provider.lease.store import Conflict, Seen, Unknown
+from tests.lease.records import FULL, records
 
 FIRST, SECOND, THIRD = Record(issued=1), Record(issued=2), Record(issued=3)
 WRITERS, ROUNDS = 6, 5

@@ -12,9 +12,9 @@ from airflow_eip_provider.stores.s3 import S3Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_eip_provider.local_aws import LocalAws
-    from airflow_eip_provider.lock.model import Record
-    from airflow_eip_provider.lock.store import LockStore, Outcome, Seen
+    from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.lease.store import LockStore, Outcome, Seen
+    from local_emr import LocalAws
 
 TABLE, BUCKET, PREFIX = "locks", "lock-records", "team/eip"
 
@@ -47,7 +47,7 @@ class Kit:
 @dataclass(frozen=True, kw_only=True)
 class RemoteKit(Kit):
     """
-    A store on the local AWS, which can be given a bad day.
+    A store on the local EMR, which can be given a bad day.
 
     :param retry_tells: whether a write that botocore sent twice, the first time with effect, is known to have had it.
     """

@@ -1,4 +1,4 @@
-"""Every store keeps the one contract: in memory, on the local AWS, and on an independent DynamoDB."""
+"""Every store keeps the one contract: in memory, on the local EMR, and on an independent DynamoDB."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.stores.kits import TABLE, Kit, RemoteKit, dynamodb_kit, hand_in_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflow_eip_provider.local_aws import LocalAws
+    from local_emr import LocalAws
 
 
 class TestMemory(StoreContract):

@@ -9,8 +9,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
 from airflow_eip_provider.exceptions import CorruptRecordError, LockStoreError, LockStoreUnavailableError
-from airflow_eip_provider.lock.model import Record
-from airflow_eip_provider.lock.store import Seen, Unknown
+from airflow_eip_provider.lease.record import Record
+from airflow_eip_provider.lease.store import Seen, Unknown
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
 
 if TYPE_CHECKING:

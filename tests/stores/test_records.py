@@ -9,11 +9,11 @@ from base64 import b64encode
 import pytest
 
 from airflow_eip_provider.exceptions import CorruptRecordError, QueueFullError
-from airflow_eip_provider.hooks.tenancy import MOST_BYTES_TO_JOIN, Tenancy
-from airflow_eip_provider.lock.codec import encode
-from airflow_eip_provider.lock.model import Record
-from airflow_eip_provider.lock.programs import close, enter, hand_over, release
-from airflow_eip_provider.lock.sight import Arrival
+from airflow_eip_provider.lease.codec import encode
+from airflow_eip_provider.lease.observation import Arrival
+from airflow_eip_provider.lease.protocol import close, enter, hand_over, release
+from airflow_eip_provider.lease.record import Record
+from airflow_eip_provider.lease_client.client import MOST_BYTES_TO_JOIN, Tenancy
 from airflow_eip_provider.stores import records
 from airflow_eip_provider.stores.memory import MemoryStore
 from airflow_eip_provider.stores.records import PACKED_FROM_BYTES, from_text, to_text

@@ -13,8 +13,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.exceptions import LockStoreError, LockStoreUnavailableError
-from airflow_eip_provider.lock.model import Record
-from airflow_eip_provider.lock.store import Conflict, Seen, Unknown
+from airflow_eip_provider.lease.record import Record
+from airflow_eip_provider.lease.store import Conflict, Seen, Unknown
 from airflow_eip_provider.stores.s3 import S3Store
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def md5_of(body: bytes) -> str:
 
 @pytest.mark.parametrize("mode", ["when_supported", "when_required"])
 def test_every_write_has_a_checksum_that_a_bucket_with_object_lock_demands(s3, boto, mode):
-    """[docs: S3 PutObject, "Content-MD5 … is required for … Object Lock"]; the local AWS takes writes without, too."""
+    """[docs: S3 PutObject, "Content-MD5 … is required for … Object Lock"]; the local EMR takes writes without, too."""
     configuration = {"LocationConstraint": "eu-west-1"}
     s3.create_bucket(Bucket="locked", CreateBucketConfiguration=configuration, ObjectLockEnabledForBucket=True)
     rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}}

@@ -15,9 +15,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from airflow_eip_provider.lock.model import Limits, Record, Speaker
-from airflow_eip_provider.lock.store import Conflict, Seen, Unknown
-from airflow_eip_provider.lock.transitions import (
+from airflow_eip_provider.lease.record import Limits, Record, Speaker
+from airflow_eip_provider.lease.store import Conflict, Seen, Unknown
+from airflow_eip_provider.lease.transitions import (
     Close,
     HandOver,
     Leave,
@@ -31,11 +31,11 @@ from airflow_eip_provider.lock.transitions import (
     step,
 )
 from airflow_eip_provider.stores.memory import MemoryStore
-from tests.lock.law import Ledger
+from tests.lease.law import Ledger
 from tests.stores.kits import dynamodb_kit, s3_kit
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lock.transitions import Event
+    from airflow_eip_provider.lease.transitions import Event
     from tests.stores.kits import RemoteKit
 
 LIMITS = Limits(grace=60, surface=300, history=3)

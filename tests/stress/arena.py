@@ -1,4 +1,4 @@
-"""Where a run takes place: the local AWS with its weather, and the worker processes, some of which are killed."""
+"""Where a run takes place: the local EMR with its weather, and the worker processes, some of which are killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.s3.models import s3_backends
 
-from airflow_eip_provider.local_aws import LocalAws, ScaledClock
+from local_emr import LocalAws, ScaledClock
 from tests.stress import journal, plan, worker
 from tests.stress.traces import worker_of
 from tests.stress.weather import Weather
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from airflow_eip_provider.local_aws.events import Event
+    from local_emr.events import Event
     from tests.stress.journal import Note
     from tests.stress.plan import Job, Options
 
@@ -43,7 +43,7 @@ class Outcome:
     """
     What is left of a run for the judge.
 
-    :param events: the local AWS's log; kills of worker processes ("kill") and what the lock store holds after each
+    :param events: the local EMR's log; kills of worker processes ("kill") and what the lock store holds after each
         write ("stored") are in it, too.
     :param notes: the journals of the workers.
     """

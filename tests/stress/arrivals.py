@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.hooks.tenancy import Tenancy
-from airflow_eip_provider.lock.programs import Held, Waiting, close, enter, hand_over, release
-from airflow_eip_provider.lock.sight import Arrival
+from airflow_eip_provider.lease.observation import Arrival
+from airflow_eip_provider.lease.protocol import Held, Waiting, close, enter, hand_over, release
+from airflow_eip_provider.lease_client.client import Tenancy
 from tests.stress.simulation import GaveUpError, Simulation, speaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from airflow_eip_provider.lock.store import Outcome
+    from airflow_eip_provider.lease.store import Outcome
     from tests.stress.simulation import Process
 
 HOLDER = "holder"

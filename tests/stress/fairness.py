@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.lock.programs import Held, close, enter, hand_over, release
-from airflow_eip_provider.lock.sight import Action, Arrival, Sight, judge
-from airflow_eip_provider.lock.world import Carrier, Place
+from airflow_eip_provider.lease.observation import Action, Arrival, Sight, judge
+from airflow_eip_provider.lease.protocol import Held, close, enter, hand_over, release
+from airflow_eip_provider.lease.world import Carrier, Place
 from tests.stress.simulation import NEW_LIMITS, OLD_LIMITS, Simulation, speaker
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lock.model import Limits
+    from airflow_eip_provider.lease.record import Limits
     from tests.stress.simulation import Process
 
 POLL_SECONDS = 15.0

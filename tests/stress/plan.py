@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.local_aws import Durations
+from local_emr import Durations
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
-from airflow_eip_provider.local_aws import LocalAws
 from airflow_eip_provider.stores.uri import open_store
 from demo.console import Console, table
+from local_emr import LocalAws
 from tests.stress import arrivals, fairness, sizes
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def show(console: Console, *, runs: int) -> bool:
     """
     old = arrivals.rows(lambda n, k: _simulated(n, k, runs, pauses=False), who="simulated, 0.1.0")
     new = arrivals.rows(lambda n, k: _simulated(n, k, runs, pauses=True), who="simulated")
-    local = arrivals.rows(lambda n, k: _local(n, k, runs), who="local AWS")
+    local = arrivals.rows(lambda n, k: _local(n, k, runs), who="local EMR")
     console.lines("", "Owners that arrive at once", "", *table([*old, *new, *local], header=arrivals.HEADER))
     slow = fairness.rows(runs=runs)
     console.lines("", "20 owners on one address; Airflow resumes each after 0 to 300 s", "")

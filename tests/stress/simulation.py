@@ -14,10 +14,10 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.hooks.tenancy import pause_seconds
-from airflow_eip_provider.lock.model import LIMITS, Limits, Record, Speaker
-from airflow_eip_provider.lock.store import Conflict, Seen
-from airflow_eip_provider.lock.world import Carrier, Place
+from airflow_eip_provider.lease.record import LIMITS, Limits, Record, Speaker
+from airflow_eip_provider.lease.store import Conflict, Seen
+from airflow_eip_provider.lease.world import Carrier, Place
+from airflow_eip_provider.lease_client.client import pause_seconds
 from tests.model.replay import PausingReplay, run
 from tests.model.requests import FindClusters, Pause, ReadCarrier, ReadPlace, ReadRecord, ReadSteps, WriteRecord
 

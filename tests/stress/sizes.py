@@ -9,11 +9,11 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.lock.codec import encode
-from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker
-from airflow_eip_provider.lock.sight import Sight
-from airflow_eip_provider.lock.store import Seen
-from airflow_eip_provider.lock.world import Carrier
+from airflow_eip_provider.lease.codec import encode
+from airflow_eip_provider.lease.observation import Sight
+from airflow_eip_provider.lease.record import Entry, Lease, Phase, Record, Speaker
+from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.world import Carrier
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 

@@ -7,11 +7,11 @@ import time
 import pytest
 
 from airflow_eip_provider.exceptions import RecordContendedError
-from airflow_eip_provider.hooks import tenancy as tenancies
-from airflow_eip_provider.lock.model import Record
-from airflow_eip_provider.lock.programs import enter
-from airflow_eip_provider.lock.sight import Arrival
-from airflow_eip_provider.lock.store import Conflict
+from airflow_eip_provider.lease.observation import Arrival
+from airflow_eip_provider.lease.protocol import enter
+from airflow_eip_provider.lease.record import Record
+from airflow_eip_provider.lease.store import Conflict
+from airflow_eip_provider.lease_client import client as tenancies
 from airflow_eip_provider.stores.memory import MemoryStore
 from airflow_eip_provider.stores.uri import open_store
 from tests.stress import arrivals, fairness, sizes

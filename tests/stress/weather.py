@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.local_aws.faults import ClusterFault, Fault, Faults
+from local_emr.faults import ClusterFault, Fault, Faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -86,7 +86,7 @@ def main(job: Job) -> None:
 
 
 def live_in_simulated_time(job: Job) -> Process:
-    """Put the local AWS's clock in the place of ``time``, module by module, also for botocore's pauses."""
+    """Put the local EMR's clock in the place of ``time``, module by module, also for botocore's pauses."""
     scale, pause, monotonic = job.options.time_scale, time.sleep, time.monotonic
 
     def now() -> float:
@@ -95,7 +95,7 @@ def live_in_simulated_time(job: Job) -> Process:
     process = Process(lambda seconds: pause(seconds / scale))
     clock = SimpleNamespace(time=now, monotonic=now, sleep=process.sleep)
     for name, module in tuple(sys.modules.items()):
-        ours = name.startswith("airflow_eip_provider.") and not name.startswith("airflow_eip_provider.local_aws")
+        ours = name.startswith("airflow_eip_provider.")
         if (ours or module in {runs, botocore.endpoint}) and getattr(module, "time", None) is time:
             module.time = clock
     return process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -155,6 +156,18 @@ def test_a_run_without_its_address_is_no_skip() -> None:
 def test_what_a_later_task_would_refuse_is_refused_when_the_dag_is_read(given: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message), make_dag(default_args=given), cluster_of() as cluster:
         cluster.steps([STEP])
+
+
+@pytest.mark.parametrize("wrong", ["{{ var.value.delay }}", "15s", -1, 0, True], ids=repr)
+def test_a_waiter_delay_that_is_no_number_is_refused_by_its_name(dag: Any, wrong: Any) -> None:
+    with pytest.raises(InvalidInputError, match=re.escape(f"waiter_delay {wrong!r}")):
+        cluster_of(waiter_delay=wrong)
+
+
+def test_a_waiter_delay_that_is_a_number_as_text_is_taken(dag: Any) -> None:
+    with cluster_of(waiter_delay="20") as cluster:
+        cluster.steps([STEP])
+    assert cluster.bound.poke_interval == 20
 
 
 def test_create_knows_the_steps_that_follow(dag: Any) -> None:

@@ -1,4 +1,4 @@
-"""StaticIpCluster at work: on the local AWS, and under Airflow's own rules for what runs and what a run's state is."""
+"""StaticIpCluster at work: on the local EMR, and under Airflow's own rules for what runs and what a run's state is."""
 
 from __future__ import annotations
 

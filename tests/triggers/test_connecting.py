@@ -13,11 +13,12 @@ import botocore
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.lock.model import Record, Speaker
+from airflow_eip_provider.lease.record import Record, Speaker
 from airflow_eip_provider.stores.uri import open_store
+from airflow_eip_provider.triggers.connection import ServiceModels
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
-from tests.service_models import load_anew, load_lean
+from tests import service_models
 
 GENEROUS_SECONDS = 60
 
@@ -26,7 +27,7 @@ GENEROUS_SECONDS = 60
 def test_what_the_triggerer_loads_of_botocore_is_what_botocore_loads(name):
     path = str(Path(botocore.__file__).parent / "data" / name)
     collects = gc.isenabled()
-    assert load_lean(path) == load_anew(path)
+    assert ServiceModels().load_file(path) == service_models._parse.__wrapped__(path)
     assert gc.isenabled() == collects
 
 

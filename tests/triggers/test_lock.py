@@ -13,10 +13,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from airflow_eip_provider.exceptions import CredentialsExpiredError, LockStoreUnavailableError
-from airflow_eip_provider.lock.model import Entry, Lease, Phase, Record, Speaker
-from airflow_eip_provider.lock.sight import Sight
-from airflow_eip_provider.lock.store import Seen
-from airflow_eip_provider.lock.world import Carrier, Place
+from airflow_eip_provider.lease.observation import Sight
+from airflow_eip_provider.lease.record import Entry, Lease, Phase, Record, Speaker
+from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.world import Carrier, Place
 from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.triggers import poller, watch
 from airflow_eip_provider.triggers.connection import AwsConnection

@@ -124,7 +124,7 @@ def test_primary_instances_are_found_by_one_call(clusters, shared, calls):
 
 
 def test_a_primary_instance_without_tags_is_asked_of_emr(clocked, clusters, shared, calls, ec2, monkeypatch):
-    monkeypatch.setattr("airflow_eip_provider.readings.addresses.read_primaries", lambda *_: {})
+    monkeypatch.setattr("airflow_eip_provider.aws.addresses.read_primaries", lambda *_: {})
     waits = [EmrClusterTrigger(job_flow_id=name, target="primary_running", **shared) for name in clusters[:2]]
     events, called = calls(*waits)
     assert {event["status"] for event in events} == {"done"}

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_type
 
-from airflow_eip_provider.lock.model import Record
-from airflow_eip_provider.lock.programs import (
+from airflow_eip_provider.lease.observation import Arrival, Sight, look
+from airflow_eip_provider.lease.protocol import (
     Held,
     Lost,
     Waiting,
@@ -22,14 +22,14 @@ from airflow_eip_provider.lock.programs import (
     release,
     undo,
 )
-from airflow_eip_provider.lock.sight import Arrival, Sight, look
-from airflow_eip_provider.lock.store import Conflict, Seen, Unknown
-from airflow_eip_provider.lock.world import Mark, TooLate, Unclear
+from airflow_eip_provider.lease.record import Record
+from airflow_eip_provider.lease.store import Conflict, Seen, Unknown
+from airflow_eip_provider.lease.world import Mark, TooLate, Unclear
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.hooks.tenancy import LeaseWorld
-    from airflow_eip_provider.lock.world import ReadOnlyWorld, World
-    from airflow_eip_provider.readings.lock import LeaseReads
+    from airflow_eip_provider.lease.world import ReadOnlyWorld, World
+    from airflow_eip_provider.lease_client.client import LeaseWorld
+    from airflow_eip_provider.lease_client.reads import LeaseReads
 
 
 def right(world: World, reads: ReadOnlyWorld, arrival: Arrival) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from airflow_eip_provider.checks import Check, Setup
+    from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.hooks.eip import ElasticIpHook
-    from airflow_eip_provider.readings.addresses import Address
+    from airflow_eip_provider.preflight import Check, Setup
     from airflow_eip_provider.triggers.emr import Target
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 

@@ -8,29 +8,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.checks import GATEWAY_CHECKS, TENANCY_GATEWAY_CHECKS
-from airflow_eip_provider.exceptions import GatewayFailedError, InvalidInputError
-from airflow_eip_provider.hooks.nat import ALREADY_ASSOCIATED, create_gateway, remove_gateway
-from airflow_eip_provider.hooks.routes import lead
-from airflow_eip_provider.operators.binder import Binder
-from airflow_eip_provider.operators.bindings.interface import Binding, Bound
-from airflow_eip_provider.readings.gateways import read_origin, read_tenancy_gateways
-from airflow_eip_provider.readings.routes import NO_ROUTE, read_table
-from airflow_eip_provider.readings.tags import (
+from airflow_eip_provider.aws.nat_gateway_changes import ALREADY_ASSOCIATED, create_gateway, remove_gateway
+from airflow_eip_provider.aws.nat_gateways import read_origin, read_tenancy_gateways
+from airflow_eip_provider.aws.route_changes import lead
+from airflow_eip_provider.aws.routes import NO_ROUTE, read_table
+from airflow_eip_provider.aws.tags import (
     ALLOCATION_TAG,
     BINDING_TAG,
     JOB_FLOW_TAG,
     ROUTE_TAG,
     TENANCY_GATEWAY,
 )
+from airflow_eip_provider.exceptions import GatewayFailedError, InvalidInputError
+from airflow_eip_provider.operators.binder import Binder
+from airflow_eip_provider.operators.bindings.interface import Binding, Bound
+from airflow_eip_provider.preflight import GATEWAY_CHECKS, TENANCY_GATEWAY_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_eip_provider.checks import Check, Setup
+    from airflow_eip_provider.aws.addresses import Address
+    from airflow_eip_provider.aws.nat_gateways import Gateway
     from airflow_eip_provider.operators.bindings.interface import Site
-    from airflow_eip_provider.readings.addresses import Address
-    from airflow_eip_provider.readings.gateways import Gateway
+    from airflow_eip_provider.preflight import Check, Setup
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _ID = re.compile(r"(subnet|rtb|nat)-([0-9a-f]{8}|[0-9a-f]{17})")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.checks import PRIMARY_CHECKS
 from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.bindings.interface import Binding, Bound
+from airflow_eip_provider.preflight import PRIMARY_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_eip_provider.checks import Check
     from airflow_eip_provider.operators.bindings.interface import Site
+    from airflow_eip_provider.preflight import Check
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 

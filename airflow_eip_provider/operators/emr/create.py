@@ -11,7 +11,7 @@ from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remember, remembered
-from airflow_eip_provider.checks import Setup
+from airflow_eip_provider.aws.tags import TOKEN_TAG
 from airflow_eip_provider.exceptions import (
     InvalidInputError,
     LaunchUnclearError,
@@ -26,10 +26,11 @@ from airflow_eip_provider.hooks.teardown import (
     free_left_behind,
     remove_gateways_of_ending,
 )
-from airflow_eip_provider.lock.model import LIMITS
-from airflow_eip_provider.lock.programs import Lost, launch, relocate
-from airflow_eip_provider.lock.store import Seen
-from airflow_eip_provider.lock.world import Mark, Unclear
+from airflow_eip_provider.lease.protocol import Lost, launch, relocate
+from airflow_eip_provider.lease.record import LIMITS
+from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.world import Mark, Unclear
+from airflow_eip_provider.lease_client.reads import mark_tags
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import Binder, bound_facts
 from airflow_eip_provider.operators.bindings import Binding, checked_binding
@@ -40,8 +41,7 @@ from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.tenancy import UNSET, speaker_of
-from airflow_eip_provider.readings.lock import mark_tags
-from airflow_eip_provider.readings.tags import TOKEN_TAG
+from airflow_eip_provider.preflight import Setup
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, judge_target
 from airflow_eip_provider.triggers.nat import NatGatewayTrigger
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.hooks.tenancy import Tenancy
+    from airflow_eip_provider.lease_client.client import Tenancy
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 # The stock operator's waiters: "job_flow_waiting" and "job_flow_terminated".

@@ -6,6 +6,8 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider.aws.egress import Egress, read_egress
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.exceptions import (
     ClusterEndedError,
     LockStoreUnavailableError,
@@ -14,21 +16,19 @@ from airflow_eip_provider.exceptions import (
     NotLeasedError,
     SubmissionCancelledError,
 )
-from airflow_eip_provider.lock.programs import guard
-from airflow_eip_provider.lock.words import utc
-from airflow_eip_provider.readings.egress import Egress, read_egress
-from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
+from airflow_eip_provider.lease.description import utc
+from airflow_eip_provider.lease.protocol import guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from airflow_eip_provider.aws.clusters import Cluster
+    from airflow_eip_provider.aws.egress import NotBound
     from airflow_eip_provider.exceptions import ElasticIpError
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
-    from airflow_eip_provider.hooks.tenancy import Tenancy
-    from airflow_eip_provider.lock.model import Record
-    from airflow_eip_provider.readings.clusters import Cluster
-    from airflow_eip_provider.readings.egress import NotBound
+    from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.lease_client.client import Tenancy
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,10 @@ from airflow.providers.amazon.aws.operators.emr import EmrAddStepsOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
-from airflow_eip_provider.calls import was_refused
+from airflow_eip_provider.aws.clusters import read_active_steps, read_all_steps, read_steps
+from airflow_eip_provider.aws.errors import was_refused
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
+from airflow_eip_provider.aws.step_logs import StepLogs, read_logs_written
 from airflow_eip_provider.exceptions import (
     AddressLostError,
     ClusterEndedError,
@@ -37,9 +40,6 @@ from airflow_eip_provider.operators.phases import (
 from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.targets import check_job_flow_id
 from airflow_eip_provider.operators.tenancy import UNSET
-from airflow_eip_provider.readings.clusters import read_active_steps, read_all_steps, read_steps
-from airflow_eip_provider.readings.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
-from airflow_eip_provider.readings.step_logs import StepLogs, read_logs_written
 from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.emr import EmrFencedStepsTrigger, EmrStepLogsTrigger
 
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.aws.clusters import Step
     from airflow_eip_provider.exceptions import ElasticIpError
-    from airflow_eip_provider.readings.clusters import Step
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _LOGS_TAKE = timedelta(minutes=6)  # EMR archives logs every five minutes (EMR Management Guide, "View log files")

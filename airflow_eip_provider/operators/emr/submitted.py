@@ -7,14 +7,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.aws.clusters import GUARD_MARK
 from airflow_eip_provider.operators.owner import Owner
-from airflow_eip_provider.readings.clusters import GUARD_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.readings.clusters import Step
+    from airflow_eip_provider.aws.clusters import Step
 
 _NONCE_DIGITS = 12
 _NAME_LENGTH = 256  # StepConfig.Name (EMR API reference)

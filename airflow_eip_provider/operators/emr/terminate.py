@@ -10,17 +10,17 @@ from airflow.providers.amazon.aws.operators.emr import EmrTerminateJobFlowOperat
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start
-from airflow_eip_provider.calls import is_transient
+from airflow_eip_provider.aws.errors import is_transient
+from airflow_eip_provider.aws.nat_gateway_changes import remove_gateways
+from airflow_eip_provider.aws.tags import BINDING_TAG, OWNER_DIGEST_TAG, TENANCY_GATEWAY
 from airflow_eip_provider.exceptions import WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.nat import remove_gateways
 from airflow_eip_provider.hooks.teardown import end_surplus, free_address
-from airflow_eip_provider.lock.programs import close, release
+from airflow_eip_provider.lease.protocol import close, release
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_job_flow_id, check_nothing_left
 from airflow_eip_provider.operators.tenancy import UNSET
-from airflow_eip_provider.readings.tags import BINDING_TAG, OWNER_DIGEST_TAG, TENANCY_GATEWAY
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, judge_no_step_runs
 
 if TYPE_CHECKING:
@@ -208,6 +208,10 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
         EMR takes no step for a cluster that is terminating, and TerminateJobFlows was sent before this looks. So the
         lease, too, is closed only when there are steps to wait for; that spares the usual teardown a write.
+
+        One look is enough although ListSteps may lag. Only a step of the last minute can be hidden; TerminateJobFlows
+        cancels it, and a task that fails so soon has cancelled it by its id before. To wait for a minute would delay
+        every next owner for the seconds in which EMR stops such a step.
         """
         if not (state.ended or state.no_steps):
             left = self.look(lambda seen: judge_no_step_runs(seen, self.job_flow_id))

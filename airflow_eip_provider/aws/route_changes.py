@@ -1,0 +1,68 @@
+"""Default routes of a VPC's route tables: led elsewhere, and put back."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from airflow_eip_provider.aws.errors import error_code
+from airflow_eip_provider.aws.routes import ANYWHERE, NO_ROUTE, NO_SUCH_TABLE, ROUTE_PARAMETERS, read_table
+
+log = logging.getLogger(__name__)
+
+
+def lead(conn: Any, table_id: str, *, target: str) -> None:
+    """
+    Let a table's default route lead somewhere; nothing is changed when it does (ec2:CreateRoute, ec2:ReplaceRoute).
+
+    :param conn: a boto3 client of EC2.
+    :param target: the id of what it leads to.
+    """
+    table = read_table(conn, table_id)
+    if table is not None and table.default_route == target:
+        return
+    route = {"RouteTableId": table_id, "DestinationCidrBlock": ANYWHERE, **_parameter(target)}
+    log.info("The default route of %s leads to %s now", table_id, target)
+    if table is not None and table.default_route != NO_ROUTE:
+        conn.replace_route(**route)
+        return
+    try:
+        conn.create_route(**route)
+    except ClientError as error:
+        if error_code(error) != "RouteAlreadyExists":  # botocore's own retry after a lost answer, too
+            raise
+        conn.replace_route(**route)
+
+
+def restore(conn: Any, table_id: str, *, before: str, instead_of: str) -> None:
+    """
+    Put a table's default route back, if it still leads to where it was led (ec2:ReplaceRoute, ec2:DeleteRoute).
+
+    :param before: what it led to, or :data:`NO_ROUTE`. When that is gone, the route is deleted.
+    :param instead_of: what it leads to now; a route that leads anywhere else is somebody else's doing, and left.
+    """
+    table = read_table(conn, table_id)
+    if table is None or table.default_route != instead_of:
+        return
+    log.info("The default route of %s leads to %s again", table_id, before)
+    if before != NO_ROUTE:
+        try:
+            conn.replace_route(RouteTableId=table_id, DestinationCidrBlock=ANYWHERE, **_parameter(before))
+        except ClientError as error:
+            if not error_code(error).endswith((".NotFound", "NotFound")):
+                raise
+            log.warning("%s is gone, so %s has no default route any more: %s", before, table_id, error)
+        else:
+            return
+    try:
+        conn.delete_route(RouteTableId=table_id, DestinationCidrBlock=ANYWHERE)
+    except ClientError as error:
+        if error_code(error) not in {"InvalidRoute.NotFound", NO_SUCH_TABLE}:
+            raise
+
+
+def _parameter(target: str) -> dict[str, str]:
+    prefix = next(prefix for prefix in sorted(ROUTE_PARAMETERS, key=len, reverse=True) if target.startswith(prefix))
+    return {ROUTE_PARAMETERS[prefix]: target}

@@ -1,0 +1,154 @@
+"""
+A record as plain JSON, the same in every store.
+
+Schema 1 is the format of version 0.1.0. Schema 2 has the fields of :data:`_ADDED` besides, or is packed
+(:mod:`airflow_eip_provider.stores.records`). A field that has the value that its absence means is left out, and a
+record without any is written as schema 1. So environments that still run 0.1.0 read what they can understand, and
+refuse everything else as :class:`~airflow_eip_provider.exceptions.NewerRecordError` instead of losing a part of it.
+
+A record whose grace is that of 0.1.0 leaves out ``since`` as well: it only narrows the search for clusters, and without
+it 0.1.0 reads the record. Where a cluster of the lease may be older than the lease, "not known" is read for it then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from functools import cache
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
+
+from airflow_eip_provider.exceptions import CorruptRecordError, NewerRecordError
+from airflow_eip_provider.lease.record import FIRST_GRACE, Entry, Lease, Record, Suspect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA = 2
+_AS_THEY_ARE = frozenset({str, int, bool})
+_FIRST_SCHEMA = 1
+# The fields that schema 1 does not have; each has a default, which its absence means.
+_ADDED: dict[type, frozenset[str]] = {
+    Record: frozenset({"grace"}),
+    Lease: frozenset({"since"}),
+    Entry: frozenset({"passed"}),
+    Suspect: frozenset({"since"}),
+}
+
+
+def encode(record: Record) -> dict[str, Any]:
+    """Return the record as plain JSON, of the oldest schema that can say it."""
+    plain, added = _plain(_without_since(record) if record.grace == FIRST_GRACE else record)
+    return {"schema": SCHEMA if added else _FIRST_SCHEMA, **plain}
+
+
+def decode(plain: Mapping[str, Any], *, where: str) -> Record:
+    """
+    Read a record.
+
+    Every field must be there and of its type, and no other: what is read is written back whole.
+
+    :param where: what was read, for the error.
+    :raises NewerRecordError: when a newer version of this package wrote it.
+    :raises CorruptRecordError: when it is no record.
+    """
+    schema = plain.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise NewerRecordError(where, schema=schema, known=SCHEMA)
+    if type(schema) is not int or schema < _FIRST_SCHEMA:
+        raise CorruptRecordError(where, problem=f"its schema is {schema!r}, not {SCHEMA}")
+    try:
+        record: Record = _typed(Record, {name: value for name, value in plain.items() if name != "schema"})
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CorruptRecordError(where, problem=str(error)) from error
+    return _with_since_not_known(record) if record.grace == FIRST_GRACE else record
+
+
+def _without_since(record: Record) -> Record:
+    lease = None if record.lease is None else replace(record.lease, since=None)
+    return replace(record, lease=lease, suspects=tuple(replace(suspect, since=0.0) for suspect in record.suspects))
+
+
+def _with_since_not_known(record: Record) -> Record:
+    """Say that clusters of the lease may be older: only a doubtful lease can have one that the record does not name."""
+    lease = record.lease
+    if lease is None or not lease.doubtful or lease.since is not None:
+        return record
+    return replace(record, lease=replace(lease, since=0.0))
+
+
+def _plain(value: Any) -> tuple[Any, bool]:
+    """Return a part of a record as plain JSON, and whether a field in it is one that schema 1 does not have."""
+    if isinstance(value, Enum):
+        return value.value, False
+    if isinstance(value, tuple):
+        parts = [_plain(part) for part in value]
+        return [part for part, _ in parts], any(added for _, added in parts)
+    if not is_dataclass(value):
+        return value, False
+    kind: Any = type(value)
+    added = False
+    plain: dict[str, Any] = {}
+    optional = _ADDED.get(kind, frozenset())
+    for name, default in _fields(kind):
+        part = getattr(value, name)
+        if name in optional:
+            if part == default:
+                continue
+            added = True
+        plain[name], inside = _plain(part)
+        added = added or inside
+    return plain, added
+
+
+@cache
+def _fields(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """Return the stored fields of a class, and their defaults."""
+    return tuple((field.name, field.default) for field in fields(kind) if field.init)
+
+
+def _typed(kind: Any, plain: Any) -> Any:
+    """
+    Return plain JSON as a value of the type with which the model annotates it.
+
+    :raises TypeError: when it is of another type.
+    :raises ValueError: when fields are missing or unknown, or a value is none of its type's.
+    """
+    if is_dataclass(kind):
+        return _object(kind, plain)
+    if get_origin(kind) is Union:  # Optional[X]
+        return None if plain is None else _typed(get_args(kind)[0], plain)
+    if get_origin(kind) is tuple and isinstance(plain, (list, tuple)):
+        return tuple(_typed(get_args(kind)[0], item) for item in plain)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(plain)
+    if kind is float and type(plain) is int:
+        return float(plain)
+    # Exactly: True is no number here, and what would be converted silently could not be written back as it was.
+    if type(plain) is not kind:
+        raise TypeError(f"a {getattr(kind, '__name__', kind)} was expected, not {str(plain)[:60]!r}")
+    if kind is float and not isfinite(plain):
+        raise ValueError(f"{plain} is no time")
+    return plain
+
+
+def _object(kind: Any, plain: Any) -> Any:
+    types = _types(kind)
+    if not isinstance(plain, dict):
+        raise TypeError(f"a {kind.__name__} was expected, not {str(plain)[:60]!r}")
+    missing = types.keys() - plain.keys() - _ADDED.get(kind, frozenset())
+    if wrong := sorted(map(str, missing | (plain.keys() - types.keys()))):
+        raise ValueError(f"a {kind.__name__} lacks, or does not have, the fields {', '.join(wrong)}")
+    # Nearly all are of these: a record of a thousand owners is read every fifteen seconds.
+    return kind(
+        **{
+            name: value if type(value) is types[name] and types[name] in _AS_THEY_ARE else _typed(types[name], value)
+            for name, value in plain.items()
+        }
+    )
+
+
+@cache
+def _types(kind: Any) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {name: hints[name] for name, _ in _fields(kind)}

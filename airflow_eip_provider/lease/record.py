@@ -1,0 +1,232 @@
+"""
+What the lock knows of one Elastic IP: a single record, replaced as a whole by conditional writes.
+
+All of it is frozen; only :mod:`airflow_eip_provider.lease.transitions` makes a new record from an old one. Times are
+seconds since the epoch by the lock store's own clock, never by a worker's.
+
+The lease, its queue and what ended leases may have left behind are one record on purpose: what moves from one to the
+other (an entry becomes the lease, a lease becomes a suspect) does so in one conditional write, or not at all.
+
+A lease has no expiry. It names the facts by which others can tell that it is over: the cluster, and the tags (token
+and owner) by which its clusters are found when the record names none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import takewhile
+from typing import Optional
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """
+    The try that speaks for an owner; a retry is the same owner and a newer speaker.
+
+    :param owner: a digest that is the same for every try of a task instance.
+    :param name: the owner in readable form.
+    :param try_number: Airflow's.
+    :param nonce: random; tells two processes of one try apart.
+    """
+
+    owner: str
+    name: str
+    try_number: int
+    nonce: str
+
+    def yields_to(self, other: Speaker) -> bool:
+        """Whether ``other`` speaks for the same owner, and this one must not any more."""
+        # Of two processes of one try neither is newer; then the one that the record names, which wrote last, goes on.
+        return other.owner == self.owner and other != self and other.try_number >= self.try_number
+
+    def may_follow(self, other: Speaker) -> bool:
+        """Whether this one may speak for the owner from now on. Of two processes of one try, the later one does."""
+        return other.owner == self.owner and self.try_number >= other.try_number
+
+
+class Phase(Enum):
+    """How far a lease has come; no lease at all is the state "free"."""
+
+    TAKEN = "taken"  # the creating task is at work
+    HELD = "held"  # handed over: bound to a cluster, and the creating task has done its part
+    CLOSING = "closing"  # no step may be submitted any more
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """
+    One owner's right to the address.
+
+    :param token: given at arrival, and never again: it grows with every arrival, which is the queue's order, and names
+        this lease. An entry that was passed over has a smaller one than the lease that came before its own.
+    :param written_at: when the speaker last wrote it; RunJobFlow is sent soon after that or not at all.
+    :param handover_by: when a lease that is still TAKEN may be closed by the next owner, if its cluster runs no step.
+    :param cluster_name: what the cluster is called, by which it can be found when its id is not recorded.
+    :param carrier: the cluster ("j-…") or instance ("i-…") that was handed over; before that a prewarmed cluster.
+    :param doubtful: an earlier try may have launched a cluster that is recorded nowhere.
+    :param doomed: it was closed without having been handed over, or is being undone: whoever sees its cluster ends it.
+    :param since: when its cluster was announced while it queued, if it was; else no cluster of it is older than
+        ``taken_at``. 0 when that is not known.
+    """
+
+    token: int
+    speaker: Speaker
+    phase: Phase
+    taken_at: float
+    written_at: float
+    handover_by: float
+    cluster_name: str
+    carrier: Optional[str] = None
+    doubtful: bool = False
+    doomed: bool = False
+    since: Optional[float] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    One owner's place in the queue.
+
+    :param token: the token that its lease will carry.
+    :param prewarmed_at: when it announced that it starts its cluster early; at most once.
+    :param carrier: that cluster, once its id is known.
+    :param doubtful: an earlier try may have launched a cluster that is recorded nowhere.
+    :param passed: how often somebody behind it in the queue has taken the address.
+    """
+
+    token: int
+    speaker: Speaker
+    arrived_at: float
+    cluster_name: str
+    handover_seconds: float
+    prewarmed_at: Optional[float] = None
+    carrier: Optional[str] = None
+    doubtful: bool = False
+    passed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tenancy:
+    """A lease that has ended, kept as history."""
+
+    token: int
+    owner: str
+    carrier: Optional[str]
+    taken_at: float
+    ended_at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """
+    What an ended lease or a dropped queue entry may have left behind: clusters that carry its token.
+
+    :param owner: the digest of whose they are.
+    :param keep: the one that was handed over, which its own teardown ends.
+    :param until: after this nothing of it can surface any more.
+    :param since: no cluster of it is older; 0 when that is not known.
+    """
+
+    token: int
+    owner: str
+    cluster_name: str
+    keep: Optional[str]
+    until: float
+    since: float = 0.0
+
+
+# The grace of a record that names none: the one that version 0.1.0 had built in.
+FIRST_GRACE = 60.0
+# How many graces the windows of all entries that were passed over add up to at most: the longest window of one entry.
+MOST_PASSED_GRACES = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """
+    Everything that the lock knows of one address.
+
+    :param issued: the last token given.
+    :param free_since: when the last lease ended; the turns of the queue count from there.
+    :param history: the newest last, at most ``Limits.history``.
+    :param grace: seconds for which a free address is kept for a queue entry whose turn it is, the first time. Everybody
+        follows it, whatever they have configured; a writer that finds neither lease nor queue sets it anew.
+    """
+
+    issued: int = 0
+    lease: Optional[Lease] = None
+    free_since: float = 0.0
+    queue: tuple[Entry, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+    history: tuple[Tenancy, ...] = ()
+    grace: float = FIRST_GRACE
+    # Made when it is first asked for: a triggerer asks one record for the places of all who wait for it.
+    _turns: Optional[dict[str, tuple[int, float]]] = field(default=None, init=False, repr=False, compare=False)
+    _factor: Optional[float] = field(default=None, init=False, repr=False, compare=False)
+
+    def place(self, owner: str) -> int | None:
+        """Return an owner's place in the queue, from 0; ``None`` when it is not in it."""
+        turn = self._turn_of(owner)
+        return None if turn is None else turn[0]
+
+    def seconds_before(self, owner: str) -> float | None:
+        """
+        Return for how long a free address is kept for those before an owner: the sum of their windows.
+
+        :return: ``None`` when it is not in the queue.
+        """
+        turn = self._turn_of(owner)
+        return None if turn is None else turn[1]
+
+    def window(self, entry: Entry) -> float:
+        """
+        Return for how long a free address is kept for an entry when its turn comes: longer after each pass.
+
+        The windows of all entries that were passed over add up to at most :data:`MOST_PASSED_GRACES`; otherwise each
+        of them is shortened by the same factor.
+        """
+        window = float(self.grace * 2**entry.passed)
+        return window * self._passed_factor() if entry.passed else window
+
+    def _passed_factor(self) -> float:
+        if self._factor is None:
+            # Who takes the address passes over all who are before it, so these entries are the first of the queue.
+            graces = sum(2**entry.passed for entry in takewhile(lambda entry: entry.passed > 0, self.queue))
+            object.__setattr__(self, "_factor", min(1.0, MOST_PASSED_GRACES / max(graces, 1)))
+        return self._factor or 1.0
+
+    def _turn_of(self, owner: str) -> tuple[int, float] | None:
+        if self._turns is None:
+            turns: dict[str, tuple[int, float]] = {}
+            seconds = 0.0
+            for place, entry in enumerate(self.queue):
+                turns[entry.speaker.owner] = (place, seconds)
+                seconds += self.window(entry)
+            object.__setattr__(self, "_turns", turns)
+            return turns.get(owner)
+        return self._turns.get(owner)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    The lock's times, in seconds; every environment that shares an address needs the same, but for the grace.
+
+    :param grace: what a writer that finds neither lease nor queue makes the record's grace.
+    :param turns: how often a queue entry may be passed over and keep its place; the next time it leaves the queue.
+    :param send: RunJobFlow is sent within this after the speaker's last write, or after another write.
+    :param surface: how long after that write a RunJobFlow can still take effect and stay invisible to ListClusters.
+    :param history: how many ended tenancies are kept.
+    """
+
+    grace: float = 120.0
+    turns: int = 3
+    send: float = 300.0
+    surface: float = 900.0
+    history: int = 50
+
+
+# ``surface - send`` is for a request that leaves at the last moment: botocore's retries, and the lag of ListClusters.
+LIMITS = Limits()

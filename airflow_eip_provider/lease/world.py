@@ -1,0 +1,164 @@
+"""
+What the lease protocol asks of the world around it: a typed method for each read and each change.
+
+The protocol (:mod:`airflow_eip_provider.lease.protocol`, :mod:`airflow_eip_provider.lease.observation`) is plain
+functions over these methods. Tasks give them an implementation on AWS (``lease_client.client``), the triggerer one that
+can only read (``lease_client.reads``), and the model checker one that answers from memory and may stop a process
+between any two calls.
+
+Every method is one moment. Between two calls anything may happen: another attempt writes the record, a cluster ends,
+this process dies. So no function of the protocol may rely on an answer longer than until its next call; what must not
+change in between is checked by the world itself, which refuses a write of an outdated version (the store) and an
+association of an address that is in use (EC2).
+
+:class:`ReadOnlyWorld` is a type of its own, so that mypy refuses a trigger that changes something (invariant I10).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.lease.store import Outcome, Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """
+    Whose a cluster is, by its tags: the token alone would do if no store ever broke its word or was begun anew.
+
+    :param owner: the owner's digest.
+    """
+
+    token: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    Where the address is.
+
+    :param association_id: ``None`` when nothing carries it.
+    :param carriers: the ids of what carries it: its instance, and that one's cluster.
+    :param live: whether that instance is pending or running.
+    :param mark: of the lease that its cluster was launched under.
+    :param left: what carries it serves nobody any more, and stays until the next to have the lease takes it off; or it
+        is on its way out.
+    """
+
+    association_id: str | None = None
+    carriers: tuple[str, ...] = ()
+    live: bool = False
+    mark: Mark | None = None
+    left: bool = False
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing carries the address."""
+        return self.association_id is None
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """
+    A cluster or an instance that carries the address, or may come to.
+
+    :param state: "live", "ending" (on its way to a terminal state) or "ended" (there, or unknown).
+    :param mark: from its tags; ``None`` when it was not launched under this lock.
+    """
+
+    carrier: str
+    state: str
+    mark: Mark | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether nothing has ended it yet."""
+        return self.state == "live"
+
+
+@dataclass(frozen=True, slots=True)
+class TooLate:
+    """Nothing was launched: the write that announced the launch is too long ago; write it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """The launch was sent, and neither its answer nor its cluster came to be seen."""
+
+
+class ReadOnlyWorld(Protocol):
+    """What looking at a lease needs: nothing here changes AWS or the store."""
+
+    def read_record(self) -> Seen:
+        """Return the record as the store has it now."""
+
+    def read_place(self) -> Place:
+        """Return where the address is."""
+
+    def read_carrier(self, carrier: str) -> Carrier:
+        """Return the state of a cluster or an instance."""
+
+    def find_clusters(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
+        """
+        Return the clusters that carry this mark and have not ended.
+
+        :param since: by the store's clock; no cluster with this mark is older. 0 when that is not known.
+        """
+
+    def active_steps(self, carrier: str, *, guarded: bool) -> tuple[str, ...]:
+        """
+        Return the ids of the steps that run or still may.
+
+        :param guarded: only those that need the address.
+        """
+
+
+class World(ReadOnlyWorld, Protocol):
+    """
+    What the attempts of a task need: they also change AWS and the store.
+
+    A change may take effect although its answer is lost, or although the process dies at that moment. Every one of
+    them is therefore safe to ask for again after another look.
+    """
+
+    def write_record(self, record: Record, version: str | None, *, joins: bool = False) -> Outcome:
+        """
+        Replace the record of this version.
+
+        :param joins: it adds an entry to the queue, and may be refused where the record has grown too large.
+        """
+
+    def pause(self) -> None:
+        """
+        Wait a little before the next look: another writer was faster, or the answer to a write was lost.
+
+        The pauses are random and grow, and when they have come to minutes there is an error instead of another one.
+        """
+
+    def settled_place(self, expected: str) -> Place:
+        """
+        Return where the address is, once EC2 must show an association that was made a moment ago.
+
+        :param expected: the carrier of that association; as soon as it is shown there, the answer is certain.
+        """
+
+    def launch(self, token: int, announced_at: float) -> str | TooLate | Unclear:
+        """
+        Launch a cluster that carries this token, and return its id.
+
+        :param announced_at: the store's time of the write that this launch relies on; ``Limits.send`` counts from it.
+        """
+
+    def terminate(self, carrier: str) -> bool:
+        """
+        Terminate a cluster, whatever has become of it; an instance that somebody else made is left as it is.
+
+        :return: ``False`` when EMR does not know it (yet).
+        """
+
+    def disassociate(self, association_id: str) -> None:
+        """Undo one association, if it still exists."""

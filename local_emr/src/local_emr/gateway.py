@@ -1,0 +1,256 @@
+"""The door of the local EMR: one WSGI application in front of its own services and of moto's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.wrappers import Response
+
+from local_emr.calls import Call, error_code_of, error_response, parse_call, read_body
+from local_emr.ec2.wire import to_xml
+from local_emr.errors import AwsError
+from local_emr.faults import DENIAL_CODES, THROTTLE_CODES, Fault, Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+    from threading import RLock
+
+    from _typeshed.wsgi import StartResponse
+
+    from local_emr.calls import Environ
+    from local_emr.clock import Clock
+    from local_emr.ec2.api import Ec2
+    from local_emr.emr.api import Emr
+    from local_emr.events import EventLog
+    from local_emr.iam.permissions import Grant, Permissions
+    from local_emr.past import Past
+
+_NOT_FOUND = 404
+_POLL_SECONDS = 0.05
+# What reads from a copy that may lag; S3 and DynamoDB answer from the present.
+_EVENTUAL = frozenset({"ec2", "elasticmapreduce"})
+_LOGGED_IDS = {"JobFlowId", "StepIds", "associationId", "allocationId", "publicIp", "natGatewayId"}
+
+
+class Services(Protocol):
+    """What the gateway speaks for."""
+
+    region: str
+    clock: Clock
+    past: Past
+    emr: Emr
+    events: EventLog
+    faults: Faults
+    permissions: Permissions
+    lock: RLock
+
+    def ec2(self, region: str) -> Ec2:
+        """Return a region's EC2."""
+
+
+class Door(Protocol):
+    """Answers what is not AWS's API."""
+
+    def handles(self, environ: Environ) -> bool:
+        """Whether a request is for it."""
+
+    def answer(self, environ: Environ) -> Response:
+        """Answer it."""
+
+
+class Gateway:
+    """Takes each API call through faults, the services and the event log; one call at a time has effects."""
+
+    def __init__(self, services: Services, *others: Door) -> None:
+        self._services = services
+        self._others = others
+        self._moto = DomainDispatcherApplication(create_backend_app)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        for other in self._others:
+            if other.handles(environ):
+                return other.answer(environ)(environ, start_response)
+        call = parse_call(environ, read_body(environ))
+        fault = self._take_fault(call)
+        if fault is not None and fault.kind == "delay":
+            time.sleep(fault.seconds)
+        if fault is not None and fault.kind == "reset":
+            _cut(environ)
+        if fault is not None and fault.kind == "hold":
+            response = self._answer_later(call, environ, fault)
+        else:
+            with self._services.lock:
+                response = self._answer(call, environ, fault)
+        if fault is not None and fault.kind == "hold_answer":
+            self._hold(fault, environ, lambda: None)
+        if fault is not None and fault.kind == "lost_response":
+            _cut(environ)
+        if fault is not None and fault.kind == "silence":
+            _outwait(environ)
+        response.headers.pop("Date", None)
+        return response(environ, start_response)
+
+    def _take_fault(self, call: Call) -> Fault | None:
+        fault = self._services.faults.take(call.operation)
+        if fault is not None:
+            self._services.events.append("fault", operation=call.operation, fault=fault.kind, code=fault.code)
+        return fault
+
+    def _answer_later(self, call: Call, environ: Environ, fault: Fault) -> Response:
+        """Let a call take effect when it has been in flight for long enough."""
+        answers: list[Response] = []
+
+        def answer() -> None:
+            with self._services.lock:
+                answers.append(self._answer(call, environ, fault))
+
+        self._hold(fault, environ, answer)
+        return answers[0]
+
+    def _hold(self, fault: Fault, environ: Environ, then: Callable[[], None]) -> None:
+        """Do something after a fault's seconds, at exactly that moment of simulated time, and return when it is done.
+
+        :raises ConnectionAbortedError: When the local EMR is reset or stopped meanwhile.
+        """
+        done = threading.Event()
+        failures: list[Exception] = []
+
+        def act() -> None:
+            try:
+                then()
+            except Exception as error:
+                failures.append(error)
+            done.set()
+
+        timer = self._services.clock.call_later(fault.seconds, act, name=f"a held {fault.operation} goes on")
+        if fault.during is not None:
+            fault.during()
+        if fault.seconds <= 0 and not done.is_set():
+            timer.cancel()
+            act()
+        while not done.wait(_POLL_SECONDS):
+            if timer.cancelled:
+                _cut(environ)
+        if failures:
+            raise failures[0]
+
+    def _answer(self, call: Call, environ: Environ, fault: Fault | None) -> Response:
+        """Answer a call and log it; under the lock."""
+        ids: dict[str, Any] = {}
+        granted: list[Grant] | None = None
+        try:
+            granted = self._services.permissions.check(call)
+            self._refuse(call, fault)
+            response, fields = self._dispatch_at(call, environ)
+            if response.status_code == _NOT_FOUND and granted:
+                granted += self._services.permissions.check_missing(call)
+            ids = {name: value for name, value in fields.items() if name in _LOGGED_IDS}
+        except AwsError as error:
+            response = error_response(call, error)
+        self._services.events.append(
+            "call",
+            service=call.service,
+            region=call.region,
+            operation=call.operation,
+            request=call.request_for_log(),
+            status=response.status_code,
+            error_code=error_code_of(response),
+            response=ids,
+            user_agent=environ.get("HTTP_USER_AGENT", ""),
+            **({} if granted is None else {"granted": granted}),
+        )
+        return response
+
+    def _refuse(self, call: Call, fault: Fault | None) -> None:
+        """Refuse what the caller may not do, or what a fault stops.
+
+        :raises AwsError: In the service's own words.
+        """
+        if self._services.faults.is_denied(call.operation):
+            code, status = DENIAL_CODES.get(call.protocol, ("AccessDeniedException", 400))
+            raise AwsError(code, f"You are not authorized to perform this operation: {call.operation}.", status=status)
+        throttled = self._services.faults.is_throttled(call.operation, self._services.clock.now())
+        if throttled or (fault is not None and fault.kind == "throttle"):
+            code, status = THROTTLE_CODES.get(call.service, ("ThrottlingException", 400))
+            raise AwsError(code, "Rate exceeded", status=status)
+        if fault is not None and fault.kind == "error":
+            raise AwsError(fault.code, fault.message, status=fault.status)
+
+    def _dispatch_at(self, call: Call, environ: Environ) -> tuple[Response, dict[str, Any]]:
+        """Answer a call from the present, or from the past when a fault wants that."""
+        stale = self._services.faults.take_stale(call.operation) if call.service in _EVENTUAL else None
+        if stale is None:
+            return self._dispatch(call, environ)
+        self._services.events.append("fault", operation=call.operation, fault="stale", seconds=stale.seconds)
+        moment = self._services.clock.now() - timedelta(seconds=stale.seconds)
+        if stale.field is not None:
+            return self._answer_with_old_tags(call, moment)
+        with self._services.past.as_of(moment):
+            return self._dispatch(call, environ)
+
+    def _answer_with_old_tags(self, call: Call, moment: datetime) -> tuple[Response, dict[str, Any]]:
+        """Describe a cluster as it is, with the tags that it had; before it was there it had none."""
+        _, fields = self._answer_emr(call)
+        tags: list[Any] = []
+        with self._services.past.as_of(moment), contextlib.suppress(AwsError):
+            tags = self._answer_emr(call)[1]["Cluster"]["Tags"]
+        return _emr_response({"Cluster": {**fields["Cluster"], "Tags": tags}})
+
+    def _dispatch(self, call: Call, environ: Environ) -> tuple[Response, dict[str, Any]]:
+        if call.service == "elasticmapreduce":
+            return self._answer_emr(call)
+        if call.service == "ec2":
+            return self._answer_ec2(call, environ)
+        return self._ask_moto(environ), {}
+
+    def _answer_emr(self, call: Call) -> tuple[Response, dict[str, Any]]:
+        if call.region != self._services.region:
+            raise AwsError("NotSimulated", f"EMR is simulated in {self._services.region} only, not in {call.region}.")
+        return _emr_response(self._services.emr.answer(call.operation, call.params))
+
+    def _answer_ec2(self, call: Call, environ: Environ) -> tuple[Response, dict[str, Any]]:
+        ec2 = self._services.ec2(call.region)
+        fields = ec2.answer(call.operation, call.params)
+        if fields is not None:
+            return Response(to_xml(call.operation, fields), content_type="text/xml"), fields
+        response = self._ask_moto(environ)
+        if response.status_code == 200:  # noqa: PLR2004 - HTTP's OK
+            ec2.follow_up(call.operation, call.params)
+        return response, {}
+
+    def _ask_moto(self, environ: Environ) -> Response:
+        return Response.from_app(self._moto, environ, buffered=True)
+
+
+def _emr_response(fields: dict[str, Any]) -> tuple[Response, dict[str, Any]]:
+    return Response(json.dumps(fields), content_type="application/x-amz-json-1.1"), fields
+
+
+def _cut(environ: Environ) -> None:
+    """Answer nothing: whether the call has had its effect, its caller will not know.
+
+    :raises ConnectionAbortedError: The server takes it for a client that went away.
+    """
+    connection: socket.socket = environ["werkzeug.socket"]
+    connection.shutdown(socket.SHUT_RDWR)
+    raise ConnectionAbortedError("the connection is cut on demand")
+
+
+def _outwait(environ: Environ) -> None:
+    """Keep the caller waiting until it gives up.
+
+    :raises ConnectionAbortedError: When it has.
+    """
+    connection: socket.socket = environ["werkzeug.socket"]
+    connection.settimeout(None)
+    connection.recv(1)
+    _cut(environ)

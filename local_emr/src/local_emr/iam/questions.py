@@ -1,0 +1,226 @@
+"""
+What IAM is asked about a call: the actions, the resources and the condition keys.
+
+The source is the Service Authorization Reference, "Actions, resources, and condition keys for …" (EC2, Elastic
+MapReduce, DynamoDB, S3, IAM). Where that leaves something open, the stricter reading is taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
+from moto.dynamodb.models import dynamodb_backends
+from moto.iam.models import iam_backends
+
+from local_emr.ec2.routes import CHANGES
+from local_emr.ec2.wire import tags_of
+from local_emr.iam.policy import Question
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from local_emr.calls import Call
+    from local_emr.ec2.api import Ec2
+    from local_emr.emr.api import Emr
+
+Context = dict[str, "str | tuple[str, ...]"]
+
+_CLUSTER_ID = {"AddTags": "ResourceId", "AddJobFlowSteps": "JobFlowId"}
+_CLUSTER_IDS = {"TerminateJobFlows", "SetTerminationProtection"}
+_WITHOUT_CLUSTER = {"ListClusters", "CreateSecurityConfiguration"} | {
+    "GetBlockPublicAccessConfiguration",
+    "PutBlockPublicAccessConfiguration",
+}
+_PASSED_ROLES = {
+    "ServiceRole": "elasticmapreduce.amazonaws.com",
+    "JobFlowRole": "ec2.amazonaws.com",
+    "AutoScalingRole": "application-autoscaling.amazonaws.com",
+}
+# Permissions that have another name than the call.
+_S3_ACTIONS = {"HeadObject": "GetObject", "HeadBucket": "ListBucket", "ListObjects": "ListBucket"} | {
+    "ListObjectsV2": "ListBucket",
+    "ListBuckets": "ListAllMyBuckets",
+}
+
+
+class World(Protocol):
+    """Where the tags and the ids are that a call does not name."""
+
+    emr: Emr
+
+    def ec2(self, region: str) -> Ec2:
+        """Return a region's EC2."""
+
+
+def questions(call: Call, world: World) -> list[Question]:
+    """Return everything that must be allowed for a call to go through."""
+    asked = _BY_SERVICE.get(call.service, _other)(call, world)
+    everywhere = {"aws:RequestedRegion": call.region}
+    return [Question(q.action, q.resource, {**everywhere, **q.context}) for q in asked]
+
+
+def missing_object(call: Call) -> Question | None:
+    """
+    Return what else is asked when an object is not there.
+
+    Without s3:ListBucket the answer is 403 instead of 404 (S3 API Reference, GetObject, HeadObject).
+    """
+    if call.service != "s3" or call.operation not in {"GetObject", "HeadObject"}:
+        return None
+    return Question("s3:ListBucket", _bucket(call), {"aws:RequestedRegion": call.region})
+
+
+def _sts(call: Call, world: World) -> Iterator[Question]:
+    """Ask nothing of who wants to know who it is (STS API Reference, GetCallerIdentity)."""
+    if call.operation != "GetCallerIdentity":
+        yield from _other(call, world)
+
+
+def _other(call: Call, world: World) -> Iterator[Question]:
+    yield Question(f"{call.service}:{call.operation}", "*")
+
+
+def _ec2(call: Call, world: World) -> Iterator[Question]:
+    if call.operation in {"AssociateAddress", "DisassociateAddress", "ReleaseAddress"}:
+        yield from _address(call, world)
+    elif call.operation in {"CreateNatGateway", "DeleteNatGateway"}:
+        yield from _nat_gateway(call, world)
+    elif call.operation in CHANGES:
+        yield Question(f"ec2:{call.operation}", _ec2_arn(call, "route-table", call.params.get("RouteTableId", "*")))
+    else:
+        yield from _other(call, world)
+
+
+def _nat_gateway(call: Call, world: World) -> Iterator[Question]:
+    """Ask for the gateway, and where it is made for its subnet, its address and its tags as well."""
+    action, params = f"ec2:{call.operation}", call.params
+    if call.operation == "DeleteNatGateway":
+        name = params.get("NatGatewayId", "*")
+        gateway = world.ec2(call.region).backend.nat_gateways.get(name)
+        tags = {tag["key"]: tag["value"] for tag in gateway.get_tags()} if gateway else {}
+        yield Question(action, _ec2_arn(call, "natgateway", name), _tags("ResourceTag", tags, service="ec2"))
+        return
+    tags = tags_of(params)
+    asked: Context = {**_tags("RequestTag", tags, service="ec2"), "aws:TagKeys": tuple(tags)} if tags else {}
+    yield Question(action, _ec2_arn(call, "natgateway", "*"), asked)
+    yield Question(action, _ec2_arn(call, "subnet", params.get("SubnetId", "*")))
+    if "AllocationId" in params:
+        yield Question(action, _ec2_arn(call, "elastic-ip", params["AllocationId"]))
+    if tags:
+        creating: Context = {**asked, "ec2:CreateAction": call.operation}
+        yield Question("ec2:CreateTags", _ec2_arn(call, "natgateway", "*"), creating)
+
+
+def _address(call: Call, world: World) -> Iterator[Question]:
+    """Ask for everything that an address is moved between; an association that is gone has none, and EC2 says so."""
+    backend, params = world.ec2(call.region).backend, call.params
+    named = (params.get("AllocationId"), params.get("AssociationId"), params.get("PublicIp"))
+    address = next(
+        (a for a in backend.addresses if {a.allocation_id, a.association_id, a.public_ip} & set(filter(None, named))),
+        None,
+    )
+    interface_id = params.get("NetworkInterfaceId") or (address and address.eni and address.eni.id)
+    interface = backend.enis.get(interface_id)
+    instance_id = params.get("InstanceId") or (interface and interface.instance and interface.instance.id)
+    resources = {
+        "elastic-ip": address.allocation_id if address else params.get("AllocationId"),
+        "network-interface": interface_id if call.operation != "ReleaseAddress" else None,
+        "instance": instance_id if call.operation == "AssociateAddress" else None,
+    }
+    for kind, name in resources.items():
+        if name:
+            yield Question(f"ec2:{call.operation}", _ec2_arn(call, kind, name))
+
+
+def _ec2_arn(call: Call, kind: str, name: str) -> str:
+    return f"arn:aws:ec2:{call.region}:{ACCOUNT}:{kind}/{name}"
+
+
+def _emr(call: Call, world: World) -> Iterator[Question]:
+    """
+    Ask what EMR asks.
+
+    Tags at creation need AddTags on ``cluster/*``, since 2023; the idle timeout needs PutAutoTerminationPolicy by the
+    EMR Management Guide ("Permissions to use auto-termination"), though not by the reference.
+    """
+    action = f"elasticmapreduce:{call.operation}"
+    if call.operation == "RunJobFlow":
+        yield from _launch(call)
+    elif call.operation in _WITHOUT_CLUSTER:
+        yield Question(action, "*")
+    else:
+        names = call.params.get(_CLUSTER_ID.get(call.operation, "ClusterId"))
+        for name in call.params.get("JobFlowIds", []) if call.operation in _CLUSTER_IDS else [names]:
+            cluster = world.emr.life.find(str(name))
+            context = {**_request_tags(call.params), **_tags("ResourceTag", cluster.tags if cluster else {})}
+            if "ExecutionRoleArn" in call.params:
+                context["elasticmapreduce:ExecutionRoleArn"] = call.params["ExecutionRoleArn"]
+            yield Question(action, _cluster_arn(call, str(name)), context)
+
+
+def _launch(call: Call) -> Iterator[Question]:
+    tags = _request_tags(call.params)
+    yield Question("elasticmapreduce:RunJobFlow", "*", tags)
+    if tags:
+        yield Question("elasticmapreduce:AddTags", _cluster_arn(call, "*"), tags)
+    if call.params.get("AutoTerminationPolicy"):
+        yield Question("elasticmapreduce:PutAutoTerminationPolicy", _cluster_arn(call, "*"))
+    for parameter, service in _PASSED_ROLES.items():
+        if name := call.params.get(parameter):
+            role = _role_of_profile(name) if parameter == "JobFlowRole" else name
+            arn = role if role.startswith("arn:") else f"arn:aws:iam::{ACCOUNT}:role/{role}"
+            yield Question("iam:PassRole", arn, {"iam:PassedToService": service})
+
+
+def _role_of_profile(name: str) -> str:
+    """Return the role in an instance profile; of one that is not known here, the role of the same name."""
+    profile = name.rpartition("/")[2]
+    for known in iam_backends[ACCOUNT]["aws"].instance_profiles.values():
+        if known.name == profile and known.roles:
+            return str(known.roles[0].arn)
+    return profile
+
+
+def _request_tags(params: Mapping[str, Any]) -> Context:
+    tags = {tag["Key"]: tag.get("Value", "") for tag in params.get("Tags", [])}
+    return {**_tags("RequestTag", tags), "aws:TagKeys": tuple(tags)} if tags else {}
+
+
+def _tags(kind: str, tags: Mapping[str, str], *, service: str = "elasticmapreduce") -> Context:
+    """Return tags under both of their condition keys."""
+    return {f"{prefix}:{kind}/{key}": value for key, value in tags.items() for prefix in ("aws", service)}
+
+
+def _cluster_arn(call: Call, name: str) -> str:
+    return f"arn:aws:elasticmapreduce:{call.region}:{ACCOUNT}:cluster/{name}"
+
+
+def _dynamodb(call: Call, world: World) -> Iterator[Question]:
+    if "TableName" not in call.params:
+        yield from _other(call, world)
+        return
+    name = call.params["TableName"]
+    table = dynamodb_backends[ACCOUNT][call.region].tables.get(name)
+    item = call.params.get("Key") or call.params.get("Item") or {}
+    key = item.get(table.hash_key_attr, {}) if table else {}
+    leading: Context = {"dynamodb:LeadingKeys": tuple(key.values())} if key else {}
+    arn = f"arn:aws:dynamodb:{call.region}:{ACCOUNT}:table/{name}"
+    yield Question(f"dynamodb:{call.operation}", arn, leading)
+
+
+def _s3(call: Call, world: World) -> Iterator[Question]:
+    action = f"s3:{_S3_ACTIONS.get(call.operation, call.operation)}"
+    if "Bucket" not in call.params:
+        yield Question(action, "*")
+    elif "Key" in call.params:
+        yield Question(action, f"{_bucket(call)}/{call.params['Key']}")
+    else:
+        yield Question(action, _bucket(call))
+
+
+def _bucket(call: Call) -> str:
+    return f"arn:aws:s3:::{call.params['Bucket']}"
+
+
+_BY_SERVICE = {"ec2": _ec2, "elasticmapreduce": _emr, "dynamodb": _dynamodb, "s3": _s3, "sts": _sts}

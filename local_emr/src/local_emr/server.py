@@ -1,0 +1,334 @@
+"""The local EMR as one object: its services, its clock, its event log and the server that they are reached through."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Self
+
+from moto.moto_api._internal.models import moto_api_backend
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from werkzeug.http import http_date
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from local_emr.azure_arm import AzureResourceManager
+from local_emr.azure_sql.firewall import Rule
+from local_emr.clock import GuardedClock, ManualClock
+from local_emr.control import ControlApi
+from local_emr.durations import Durations
+from local_emr.ec2.api import Ec2
+from local_emr.ec2.metadata import InstanceMetadata
+from local_emr.emr.api import Emr
+from local_emr.emr.cluster import ENDED, Cluster, Reason
+from local_emr.emr.life import ClusterLife
+from local_emr.emr.steps import NodeWork, StepRunner, StepSpec, TimedStepRunner
+from local_emr.events import Event, EventLog
+from local_emr.faults import ClusterFault, Faults
+from local_emr.gateway import Gateway
+from local_emr.iam.permissions import Permissions
+from local_emr.outside import Caller, Outside
+from local_emr.past import Past
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from local_emr.azure_sql import AzureSqlServer
+    from local_emr.clock import Clock, RootClock
+    from local_emr.saved import SavedState
+
+_POLL_SECONDS = 0.05
+_CHANGES = frozenset({"call", "cluster", "step", "instance", "address", "nat_gateway", "route"})
+
+
+class LocalAws:
+    """AWS on one machine, as far as an EMR job with a fixed address depends on it.
+
+    Its state is in memory, and moto keeps it per process: at most one local EMR may run in a process. What ``saved``
+    keeps is there again at the next start.
+
+    :param port: 0 takes any free one; ``endpoint_url`` tells.
+    :param clock: A :class:`ManualClock` unless given; ``aws.clock.advance(seconds)`` turns it.
+    :param step_runner: Runs the steps and bootstrap actions, made for this local EMR (it may ask for ``endpoint_url``);
+        unless given, they only take time.
+    :param azure_sql: Makes the Azure SQL stand-in for this local EMR; there is none unless given.
+    :param state_dir: Where the event log is written as ``events.jsonl``; nowhere unless given.
+    :param saved: Read at the start and written at the end; nothing outlives the process unless given.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        region: str = "eu-west-1",
+        clock: RootClock | None = None,
+        step_runner: StepRunner | Callable[[LocalAws], StepRunner] | None = None,
+        durations: Durations | None = None,
+        state_dir: Path | None = None,
+        azure_sql: Callable[[LocalAws], AzureSqlServer] | None = None,
+        saved: SavedState | None = None,
+    ) -> None:
+        self.region = region
+        self._saved = saved
+        self._saved_events = 0
+        self.clock: Any = clock or ManualClock()
+        self.durations = durations or Durations()
+        self.lock = threading.RLock()
+        if state_dir is not None:
+            state_dir.mkdir(parents=True, exist_ok=True)
+        self.state_dir = state_dir
+        self.events = EventLog(self.clock, path=state_dir / "events.jsonl" if state_dir else None)
+        self.faults = Faults()
+        self.faults.on_stale.append(self.remember)
+        self.permissions = Permissions(self)
+        self._server: BaseWSGIServer = make_server(
+            host,
+            port,
+            Gateway(self, ControlApi(self), AzureResourceManager(self), InstanceMetadata(self)),
+            threaded=True,
+            request_handler=_handler(self.clock),
+        )
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="local-aws", daemon=True
+        )
+        runner = step_runner(self) if callable(step_runner) else step_runner
+        self.step_runner: StepRunner = runner or TimedStepRunner(self.clock)
+        self.outside = Outside(runner=lambda: self.step_runner, locate=self._locate)
+        self.azure_sql = azure_sql(self) if azure_sql else None
+        self.events.listeners += [self._break_connections, self._record]
+        self._begin()
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where AWS clients are to connect to."""
+        return f"http://{self._server.host}:{self._server.server_port}"
+
+    def start(self) -> None:
+        """Serve, on a thread of its own; requests wait until what was saved is there again."""
+        if self._saved is not None:
+            self._saved.restore(region=self.region, put_own=self._put_own)
+        self._thread.start()
+        if self.azure_sql is not None:
+            self.azure_sql.start()
+
+    def stop(self) -> None:
+        """End every step and bootstrap action, stop serving, and save what is to be saved."""
+        self.step_runner.close()
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+            self._save()
+        if self.azure_sql is not None:
+            self.azure_sql.stop()
+        self._server.server_close()
+        self.clock.close()
+        with self.lock:
+            self._guarded.close()
+        self.events.close()
+
+    def save_when_idle(self) -> None:
+        """Save now what stopping would save, if something has happened since and no cluster is alive."""
+        with self.lock:
+            alive = any(cluster.state not in ENDED for cluster in self.emr.life.clusters)
+            if not alive and self.events.read(after=self._saved_events):
+                self._save()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def reset(self) -> None:
+        """Begin anew: no clusters, addresses, buckets, databases, faults or events, and a default VPC."""
+        if self.azure_sql is not None:
+            self.azure_sql.reset()
+        with self.lock:
+            self.clock.clear()
+            self._guarded.close()
+            self.emr.life.close()
+            self.faults.clear()
+            self.permissions.clear()
+            self.events.clear()
+            self._begin()
+
+    def ec2(self, region: str) -> Ec2:
+        """Return a region's EC2."""
+        if region not in self._ec2:
+            self._ec2[region] = Ec2(region, clock=self._guarded, events=self.events, durations=self.durations)
+        return self._ec2[region]
+
+    def cluster(self, job_flow_id: str) -> Cluster:
+        """Return a cluster.
+
+        :raises KeyError: If there is none of that id.
+        """
+        cluster = self.emr.life.find(job_flow_id)
+        if cluster is None:
+            raise KeyError(f"there is no cluster {job_flow_id!r}; it may be from before a reset")
+        return cluster
+
+    def end_cluster(
+        self,
+        job_flow_id: str,
+        *,
+        state: str = "TERMINATED",
+        code: str = "INTERNAL_ERROR",
+        message: str = "Ended on demand",
+    ) -> None:
+        """End a cluster at once, as TERMINATED or TERMINATED_WITH_ERRORS, for the reason given."""
+        with self.lock:
+            fails = state == "TERMINATED_WITH_ERRORS"
+            self.emr.life.end_now(self.cluster(job_flow_id), Reason(code, message), fails=fails)
+
+    def replace_primary(self, job_flow_id: str) -> None:
+        """Give a cluster another primary instance, as EMR does with one that failed."""
+        with self.lock:
+            self.emr.life.replace_primary(self.cluster(job_flow_id))
+
+    def fail_next_cluster(
+        self, *, state: str = "STARTING", code: str, message: str, after_seconds: float = 0.0
+    ) -> None:
+        """Let the next cluster that reaches a state fail there, e.g. in STARTING for want of capacity."""
+        self.faults.fail_next_cluster(
+            ClusterFault(state=state, code=code, message=message, after_seconds=after_seconds)
+        )
+
+    def remember(self) -> None:
+        """Remember from now on what the state of EC2 and EMR is, so that a stale read can be answered with it."""
+        with self.lock:
+            self.past.remember()
+
+    def deny(self, operation: str) -> None:
+        """Take away the permission to call an operation, dry runs included."""
+        self.faults.deny(operation)
+
+    def enforce(self, document: Mapping[str, Any], *, access_key_id: str) -> None:
+        """Let an access key do from now on what an IAM policy document allows, and nothing else.
+
+        :raises ValueError: For what of the policy language is not evaluated here.
+        """
+        with self.lock:
+            self.permissions.enforce(document, access_key_id=access_key_id)
+
+    def steal(self, allocation_id: str) -> str:
+        """Move an Elastic IP to an instance of a thief's, as EC2 allows by default; return the instance id."""
+        with self.lock:
+            return self.ec2(self.region).steal(allocation_id)
+
+    def add_classic_address(self) -> str:
+        """Allocate an address in the EC2-Classic domain, which AWS retired; return an id for it."""
+        with self.lock:
+            return str(self.ec2(self.region).addresses.allocate(domain="standard").allocation_id)
+
+    def locate(self, step_id: str, executor: int | None = None) -> Caller:
+        """Return what the internet sees now of the node that runs a step, or one of its Spark executors.
+
+        Executors run on the core and task nodes, in turn; without such nodes on the primary, as all else does.
+
+        :param executor: The executor's number; ``None`` for the driver and for what is not Spark.
+        """
+        with self.lock:
+            cluster = self.emr.life.find_step(step_id)
+            if cluster is None or cluster.primary is None:
+                return Caller(None, step_id, cluster.id if cluster else None)
+            workers = cluster.workers
+            instance = workers[executor % len(workers)] if workers and executor is not None else cluster.primary
+            return Caller(self.ec2(self.region).public_ip(instance.id), step_id, cluster.id, instance.id)
+
+    def _locate(self, work: NodeWork, executor: int | None) -> Caller:
+        """Return what the internet sees now of the node that runs a step or a bootstrap action."""
+        if isinstance(work, StepSpec):
+            return self.locate(work.step_id, executor)
+        with self.lock:
+            public_ip = self.ec2(self.region).public_ip(work.instance_id)
+        return Caller(public_ip, None, work.job_flow_id, work.instance_id)
+
+    def public_ip_of_step(self, step_id: str) -> str | None:
+        """Return the address that the internet sees behind a step now, or None if its primary node cannot get out."""
+        return self.locate(step_id).ip
+
+    def _break_connections(self, event: Event) -> None:
+        """Cut what is open when a node's address comes or goes, or its way out changes: its packets now carry another.
+
+        (Docs: EC2, Elastic IP addresses; Amazon VPC, NAT gateways.)
+        """
+        if self.azure_sql is None:
+            return
+        if event["kind"] == "address" and event["instance_id"]:
+            self.azure_sql.reset_connections(lambda caller: caller.instance_id == event["instance_id"])
+        elif event["kind"] in {"nat_gateway", "route"}:
+            self.azure_sql.reset_connections(self._has_moved)
+
+    def _has_moved(self, caller: Caller) -> bool:
+        """Whether the internet would see a node with another address than when it connected."""
+        with self.lock:
+            return caller.instance_id is not None and self.ec2(self.region).public_ip(caller.instance_id) != caller.ip
+
+    def _record(self, event: Event) -> None:
+        """Take down for stale reads what an event has changed; steps end on threads of their own, without a call."""
+        if event["kind"] in _CHANGES:
+            with self.lock:
+                self.past.record()
+
+    def _parts(self) -> Iterator[Any]:
+        yield from self.emr.life.parts()
+        for ec2 in self._ec2.values():
+            yield from ec2.parts()
+
+    def _save(self) -> None:
+        """Save, while nobody changes anything."""
+        if self._saved is None:
+            return
+        self._saved_events = len(self.events.read())
+        rules = self.azure_sql.firewall.rules() if self.azure_sql is not None else []
+        own = {
+            "addresses": self.ec2(self.region).addresses.saved(),
+            "firewall_rules": [asdict(rule) for rule in rules],
+            "upstream": self.azure_sql.upstream if self.azure_sql is not None else None,
+        }
+        self._saved.save(region=self.region, time=self.clock.now(), own=own)
+
+    def _put_own(self, own: dict[str, Any]) -> None:
+        self.ec2(self.region).addresses.restore(own["addresses"])
+        if self.azure_sql is not None:
+            for rule in own["firewall_rules"]:
+                self.azure_sql.firewall.put(Rule(**rule))
+            if own["upstream"] is not None and self.azure_sql.upstream is None:
+                self.azure_sql.upstream = tuple(own["upstream"])
+
+    def _begin(self) -> None:
+        moto_api_backend.reset()
+        self.past = Past(self.clock, self._parts)
+        self._guarded = GuardedClock(self.clock, self.lock, after=self.past.record)
+        self._ec2: dict[str, Ec2] = {}
+        with self._saved.same_ids() if self._saved is not None else contextlib.nullcontext():
+            home = self.ec2(self.region)
+        life = ClusterLife(
+            region=self.region,
+            clock=self._guarded,
+            events=self.events,
+            faults=self.faults,
+            durations=self.durations,
+            ec2=home,
+            runner=self.step_runner,
+            lock=self.lock,
+        )
+        self.emr = Emr(life, home.instances)
+
+
+def _handler(clock: Clock) -> type[MotoRequestHandler]:
+    """Make a request handler that lives in simulated time."""
+
+    class Handler(MotoRequestHandler):
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            """Return what the ``Date`` header says; AWS's clients may rely on it as their clock."""
+            return http_date(clock.now() if timestamp is None else timestamp)
+
+        def log_request(self, *_: object) -> None:
+            """Say nothing: the event log does."""
+
+    return Handler

@@ -1,0 +1,55 @@
+"""What Airflow takes for the id of a DAG, and for a schedule."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from airflow_eip_provider.awscli_import.dag import DagOptions, dag_id_of, dag_source, is_dag_id, is_schedule
+from airflow_eip_provider.awscli_import.job_flow import Imported
+
+
+@pytest.mark.parametrize("text", ["a.b-c_1", "é" * 250])
+def test_ids_of_dags_are_airflows_keys(text: str) -> None:
+    assert is_dag_id(text)
+
+
+@pytest.mark.parametrize("text", ["", "x" * 251, "bad id!", "a/b", "daily\n", '"'])
+def test_nothing_else_is_an_id(text: str) -> None:
+    assert not is_dag_id(text)
+
+
+@pytest.mark.parametrize("name", ["Signals of the day", "x" * 256, "日本", "../../etc"])
+def test_id_after_the_name_of_a_cluster_is_one(name: str) -> None:
+    assert is_dag_id(dag_id_of(name))
+
+
+@pytest.mark.parametrize("text", ["@daily", "@quarterly", "@once", "@continuous", "0 6 * * 1-5", "30 0 6 * * *"])
+def test_presets_and_cron_expressions_are_schedules(text: str) -> None:
+    assert is_schedule(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", "nonsense", "0 0 * *", "0 25 * * *", "* * * * * * *", "@reboot", "None"])
+def test_nothing_else_is_a_schedule(text: str) -> None:
+    assert not is_schedule(text)
+
+
+@pytest.mark.parametrize(
+    ("release", "left_out"),
+    [
+        ({"ReleaseLabel": "emr-5.29.0"}, True),
+        ({"ReleaseLabel": "emr-6.0.1"}, True),
+        ({"AmiVersion": "3.11.0"}, True),
+        ({"ReleaseLabel": "emr-5.30.0"}, False),
+        ({"ReleaseLabel": "emr-7.5.0"}, False),
+    ],
+    ids=str,
+)
+def test_a_release_that_cannot_end_an_idle_cluster_is_not_asked_to(release: dict[str, str], left_out: bool) -> None:  # noqa: FBT001
+    imported = Imported({"Name": "daily", **release, "Instances": {}})
+    options = DagOptions("daily", "eipalloc-1", "eu-west-1", schedule=None, start=date(2026, 1, 1))
+    source = dag_source(imported, options)
+    compile(source, "daily.py", "exec")
+    assert ("        idle_timeout=None,\n" in source) is left_out
+    assert (f"# {'release' if 'ReleaseLabel' in release else 'AMI version'}" in source) is left_out

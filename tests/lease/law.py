@@ -1,0 +1,59 @@
+"""What must be true of every record that ever follows another, however it came about."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.lease.transitions import TABLE, state_of
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.lease.record import Record
+
+ARROWS = {(source, source if row.target == "same" else row.target) for row in TABLE for source in row.sources}
+
+
+class Ledger:
+    """Remembers who was given which token, over the whole life of one record."""
+
+    def __init__(self) -> None:
+        self.owners: dict[int, str] = {}
+        self.leased: set[int] = set()
+
+    def enter(self, before: Record, after: Record) -> None:
+        """Check one change, and remember it."""
+        assert (state_of(before), state_of(after)) in ARROWS, "only what the table says"
+        assert before.issued <= after.issued <= before.issued + 1, "tokens are given one at a time"
+        if after.issued > before.issued:
+            assert after.issued not in self.owners, "a token is never given twice"
+        holders = {entry.token: entry.speaker.owner for entry in after.queue}
+        if after.lease is not None:
+            holders[after.lease.token] = after.lease.speaker.owner
+        for token, owner in holders.items():
+            assert self.owners.setdefault(token, owner) == owner, "a token belongs to one owner for ever"
+        assert len(set(holders.values())) == len(holders), "an owner is there once"
+        self._enter_lease(before, after)
+        check_order(after)
+
+    def _enter_lease(self, before: Record, after: Record) -> None:
+        if after.lease is None:
+            return
+        if before.lease is None:
+            assert after.lease.token not in self.leased, "a token is leased once"
+            passed = {entry.token for entry in before.queue if entry.passed}
+            assert after.lease.token > max(self.leased, default=0) or after.lease.token in passed, "in order of arrival"
+            self.leased.add(after.lease.token)
+        else:
+            assert after.lease.token == before.lease.token, "a lease ends before the next begins"
+
+
+def check_order(record: Record) -> None:
+    """Check that the queue is in the order of its tokens: behind the lease, but for those that were passed over."""
+    leased = [record.lease.token] if record.lease else []
+    tokens = [*leased, *(entry.token for entry in record.queue if not entry.passed)]
+    assert all(left < right for left, right in pairwise(tokens)), "nobody is before who came earlier"
+    tokens = [entry.token for entry in record.queue]
+    assert all(left < right for left, right in pairwise(tokens)), "the queue is in the order of its tokens"
+    assert all(token <= record.issued for token in [*leased, *tokens]), "no token is in use before it is issued"
+    ended = [(tenancy.ended_at, tenancy.taken_at) for tenancy in record.history]
+    assert all(left <= right for left, right in pairwise(ended)), "history is in the order of the leases"

@@ -1,0 +1,345 @@
+"""The law, row by row: what is allowed, what is refused, and that doing it twice is doing it once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_eip_provider.lease.record import Limits, Phase, Record, Speaker, Suspect
+from airflow_eip_provider.lease.transitions import (
+    TABLE,
+    Close,
+    HandOver,
+    Leave,
+    Prewarm,
+    Prewarmed,
+    Queue,
+    Reenter,
+    Refused,
+    Release,
+    Take,
+    state_of,
+    step,
+    turn_at,
+)
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.lease.transitions import Event
+
+NOW = 1_000_000.0
+LIMITS = Limits(grace=60, turns=2, surface=900, history=2)
+
+
+def speaker(owner: str, try_number: int = 1, nonce: str = "n") -> Speaker:
+    return Speaker(owner, f"dag.{owner}", try_number, nonce)
+
+
+A, A2, AGAIN = speaker("a"), speaker("a", 2), speaker("a", nonce="other process")
+B, B2, C = speaker("b"), speaker("b", 2), speaker("c")
+
+
+def take(who: Speaker = A) -> Take:
+    return Take(who, "daily", 600.0)
+
+
+def queue(who: Speaker = B) -> Queue:
+    return Queue(who, "daily", 600.0)
+
+
+def after(*events: Event, start: Record | None = None, now: float = NOW) -> Record:
+    """Return the record that these events lead to."""
+    record = start or Record()
+    for event in events:
+        changed = step(record, event, now, LIMITS)
+        assert not isinstance(changed, Refused), f"{event}: {changed}"
+        record = changed
+    return record
+
+
+EMPTY = Record()
+TAKEN = after(take())
+HELD = after(take(), HandOver(A, 1, "j-1"))
+CLOSING = after(take(), HandOver(A, 1, "j-1"), Close(1))
+FREED = after(take(), Release(1, None, "done"))
+QUEUED = after(queue(), start=HELD)  # B waits for A, with token 2
+TWO_QUEUED = after(queue(C), start=QUEUED)
+WARMING = after(Prewarm(B), start=QUEUED)
+FREE_QUEUED = after(Release(1, None, "done"), start=QUEUED)
+LATER = NOW + 100
+
+ALLOWED = [
+    pytest.param(EMPTY, take(), "taken", id="the first takes"),
+    pytest.param(FREED, take(B), "taken", id="the next takes"),
+    pytest.param(FREE_QUEUED, take(B), "taken", id="the queue's first takes"),
+    pytest.param(EMPTY, queue(), "free", id="queue at a free address"),
+    pytest.param(TAKEN, queue(), "taken", id="queue behind a lease"),
+    pytest.param(CLOSING, queue(), "closing", id="queue behind a lease that ends"),
+    pytest.param(TAKEN, Reenter(A2), "taken", id="a retry of the holder"),
+    pytest.param(TAKEN, Reenter(AGAIN), "taken", id="another process of the same try"),
+    pytest.param(HELD, Reenter(A2), "held", id="a retry after the handover"),
+    pytest.param(QUEUED, Reenter(B2), "held", id="a retry in the queue"),
+    pytest.param(QUEUED, Prewarm(B), "held", id="the first in the queue starts its cluster"),
+    pytest.param(TWO_QUEUED, Prewarm(C, depth=2), "held", id="the second, too, where two may"),
+    pytest.param(WARMING, Prewarmed(B, "j-2"), "held", id="it names its cluster"),
+    pytest.param(TAKEN, HandOver(A, 1, "j-1"), "held", id="hand over"),
+    pytest.param(HELD, HandOver(A, 1, "j-9"), "held", id="hand over to another cluster"),
+    pytest.param(TAKEN, Close(1), "closing", id="undo"),
+    pytest.param(HELD, Close(1), "closing", id="release, first half"),
+    pytest.param(TAKEN, Release(1, None, "done"), "free", id="undone"),
+    pytest.param(HELD, Release(1, "j-1", "done"), "free", id="torn down"),
+    pytest.param(CLOSING, Release(1, "j-1", "done"), "free", id="release, second half"),
+    pytest.param(QUEUED, Leave(B), "held", id="leave the queue"),
+    pytest.param(QUEUED, Leave(B2), "held", id="a retry leaves the queue"),
+]
+REFUSED = [
+    pytest.param(TAKEN, take(B), "leased to dag.a", False, id="two leases"),
+    pytest.param(TAKEN, take(A2), "leased to dag.a", False, id="two leases of one owner"),
+    pytest.param(FREE_QUEUED, take(C), "others queue", False, id="to jump the queue"),
+    pytest.param(FREE_QUEUED, take(B2), "speaks for this owner", True, id="to take another speaker's place"),
+    pytest.param(TAKEN, queue(A), "holds the address", False, id="to queue behind oneself"),
+    pytest.param(QUEUED, queue(B2), "speaks for this owner", True, id="to queue twice"),
+    pytest.param(EMPTY, Reenter(A), "neither holds nor queues", False, id="to reenter from nowhere"),
+    pytest.param(after(Reenter(A2), start=TAKEN), Reenter(A), "try 2 speaks", True, id="an old try of the holder"),
+    pytest.param(after(Reenter(B2), start=QUEUED), Reenter(B), "try 2 speaks", True, id="an old try in the queue"),
+    pytest.param(CLOSING, Reenter(A2), "closing", False, id="to reenter a lease that is closing"),
+    pytest.param(FREE_QUEUED, Prewarm(B), "behind a holder", False, id="to prewarm with nobody before"),
+    pytest.param(HELD, Prewarm(B), "behind a holder", False, id="to prewarm outside the queue"),
+    pytest.param(QUEUED, Prewarm(B2), "try 1 speaks", True, id="another speaker prewarms"),
+    pytest.param(TWO_QUEUED, Prewarm(C), "only the first 1", False, id="to prewarm too far behind"),
+    pytest.param(HELD, Prewarmed(B, "j-2"), "does not queue", False, id="to name a cluster outside the queue"),
+    pytest.param(WARMING, Prewarmed(B2, "j-2"), "try 1 speaks", True, id="another speaker names a cluster"),
+    pytest.param(QUEUED, Prewarmed(B, "j-2"), "not announced", False, id="to prewarm unannounced"),
+    pytest.param(EMPTY, HandOver(A, 1, "j-1"), "not current", False, id="to hand over nothing"),
+    pytest.param(TAKEN, HandOver(A, 2, "j-1"), "not current", False, id="to hand over another lease"),
+    pytest.param(TAKEN, HandOver(A2, 1, "j-1"), "try 1 speaks", True, id="another speaker hands over"),
+    pytest.param(CLOSING, HandOver(A, 1, "j-1"), "closing", False, id="to hand over what is closing"),
+    pytest.param(TAKEN, Close(2), "not current", False, id="to close another lease"),
+    pytest.param(EMPTY, Close(0), "not current", False, id="to close nothing"),
+    pytest.param(TAKEN, Release(2, None, "x"), "not current", False, id="to release what was never issued"),
+    pytest.param(QUEUED, Release(2, None, "x"), "not current", False, id="to release a place in the queue"),
+    pytest.param(after(Reenter(B2), start=QUEUED), Leave(B), "try 2 speaks", True, id="an old try leaves"),
+]
+
+
+def test_each_row_of_the_table_is_shown_allowed_and_refused():
+    rows = {row.event for row in TABLE}
+    assert {type(case.values[1]) for case in ALLOWED} == rows
+    assert {type(case.values[1]) for case in REFUSED} == rows
+
+
+@pytest.mark.parametrize(("record", "event", "state"), ALLOWED)
+def test_allowed(record, event, state):
+    changed = step(record, event, LATER, LIMITS)
+    assert isinstance(changed, Record)
+    assert changed != record
+    assert state_of(changed) == state
+    assert step(changed, event, LATER, LIMITS) == changed, "once more changes nothing"
+
+
+@pytest.mark.parametrize(("record", "event", "why", "superseded"), REFUSED)
+def test_refused(record, event, why, superseded):
+    refused = step(record, event, LATER, LIMITS)
+    assert isinstance(refused, Refused)
+    assert why in refused.why
+    assert refused.superseded is superseded
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_place_has_its_turn_at_one_moment_and_not_before(place):
+    waiting = [speaker(name) for name in "bcde"]
+    record = after(*map(queue, waiting), Release(1, None, "done"), start=HELD)
+    turn = record.free_since + place * LIMITS.grace
+    assert turn_at(record, waiting[place].owner) == turn
+    if place:
+        early = step(record, take(waiting[place]), math.nextafter(turn, 0), LIMITS)
+        assert isinstance(early, Refused)
+        assert f"place {place}" in early.why
+    taken = after(take(waiting[place]), start=record, now=turn)
+    assert taken.lease
+    assert taken.lease.token == 2 + place
+    assert [entry.speaker for entry in taken.queue] == waiting[:place] + waiting[place + 1 :]
+    assert [entry.passed for entry in taken.queue] == [1] * place + [0] * (3 - place)
+
+
+def passed_over(times: int) -> Record:
+    """Return a free record in which B was passed over so often, by as many owners that came later."""
+    record = FREE_QUEUED
+    for number in range(times):
+        late = speaker(f"late{number}")
+        record = after(queue(late), start=record)
+        record = after(take(late), start=record, now=turn_at(record, late.owner))
+        record = after(Release(record.lease.token, None, "done"), start=record)
+    return record
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_an_entry_that_is_passed_over_keeps_its_place_and_has_twice_the_time_at_its_next_turn(times):
+    record = after(queue(C), start=passed_over(times))
+    assert [(entry.speaker, entry.passed) for entry in record.queue] == [(B, times), (C, 0)]
+    assert turn_at(record, C.owner) == record.free_since + LIMITS.grace * 2**times
+    early = step(record, take(C), math.nextafter(turn_at(record, C.owner), 0), LIMITS)
+    assert isinstance(early, Refused)
+    taken = after(take(B), start=record)
+    assert (taken.lease.token, [entry.speaker for entry in taken.queue]) == (2, [C])
+
+
+def test_after_its_last_turn_an_entry_that_is_passed_over_leaves():
+    record = after(queue(C), start=passed_over(LIMITS.turns))
+    taken = after(take(C), start=record, now=turn_at(record, C.owner))
+    assert taken.place(B.owner) is None
+    assert after(queue(B), start=taken).place(B.owner) == 0, "and may come again, as the last"
+
+
+def queue_of(*passed: int) -> Record:
+    """Return a free record whose queue has been passed over so often, the entries in order, with C behind them."""
+    waiting = [speaker(f"w{number}") for number in range(len(passed))]
+    record = after(*map(queue, (*waiting, C)), Release(1, None, "done"), start=HELD)
+    entries = (*map(lambda entry, times: replace(entry, passed=times), record.queue, passed), record.queue[-1])
+    return replace(record, queue=entries)
+
+
+def graces(record: Record) -> list[float]:
+    """Return the windows of the queue's entries."""
+    return [record.window(entry) / record.grace for entry in record.queue]
+
+
+@pytest.mark.parametrize(
+    ("passed", "windows"),
+    [
+        ((1,), [2]),
+        ((3,), [8]),
+        ((1, 1), [2, 2]),
+        ((2, 1), [4, 2]),
+        ((2, 2, 0), [4, 4, 1]),
+        ((3, 3), [4, 4]),
+        ((3, 1, 0), [6.4, 1.6, 1]),
+    ],
+)
+def test_the_windows_of_all_that_were_passed_over_are_together_no_longer_than_the_longest_of_one(passed, windows):
+    record = queue_of(*passed)
+    assert graces(record) == pytest.approx([*windows, 1])
+    assert turn_at(record, C.owner) == pytest.approx(record.free_since + sum(windows) * record.grace)
+
+
+def test_fifty_entries_of_tasks_that_are_gone_cost_fifty_graces_once_and_then_eight_for_each_of_three_leases():
+    limits = Limits(grace=60)
+    gone = [speaker(f"gone{number}") for number in range(50)]
+    record = after(*map(queue, gone), start=HELD)
+    cost, now = [], NOW
+    for number in range(5):
+        late = speaker(f"late{number}")
+        record = after(queue(late), Release(record.lease.token, None, "done"), start=record, now=now)
+        turn = turn_at(record, late.owner)
+        cost.append((turn - now) / record.grace)
+        if number < 4:
+            assert isinstance(step(record, take(late), math.nextafter(turn, 0), limits), Refused)
+        record, now = step(record, take(late), turn, limits), turn
+    assert cost == pytest.approx([50, 8, 8, 8, 0])
+
+
+def test_an_entry_that_is_passed_over_keeps_the_cluster_that_it_started_early():
+    record = after(Prewarmed(B, "j-2"), queue(C), Release(1, None, "done"), start=WARMING)
+    record = after(take(C), start=record, now=NOW + LIMITS.grace)
+    assert record.suspects == ()
+    record = after(Release(3, None, "done"), take(B), start=record)
+    assert (record.lease.token, record.lease.carrier, record.lease.doubtful) == (2, "j-2", False)
+
+
+def test_the_grace_of_a_record_is_what_its_first_writer_has_configured_and_holds_until_nobody_is_left():
+    other = replace(LIMITS, grace=10)
+    assert EMPTY.grace == 60, "a record of the previous version names none, and had 60 built in"
+    assert step(EMPTY, take(), NOW, other).grace == 10
+    assert step(EMPTY, queue(), NOW, other).grace == 10
+    leased = step(HELD, queue(), NOW, other)
+    assert leased.grace == LIMITS.grace, "the holder's holds"
+    queued = step(FREE_QUEUED, queue(C), NOW, other)
+    assert queued.grace == LIMITS.grace, "that of those who wait holds"
+    assert turn_at(queued, C.owner) == queued.free_since + LIMITS.grace
+    assert step(queued, take(B), NOW, other).grace == LIMITS.grace
+    assert step(FREED, take(C), NOW, other).grace == 10
+
+
+def test_who_does_not_queue_has_a_turn_only_where_nobody_does():
+    assert turn_at(FREED, "z") == FREED.free_since
+    assert turn_at(FREE_QUEUED, "z") is None
+
+
+def test_a_lease_takes_over_what_its_queue_entry_had():
+    warm = after(Prewarmed(B, "j-2"), Release(1, None, "done"), take(B), start=WARMING)
+    assert warm.lease
+    assert (warm.lease.token, warm.lease.carrier, warm.lease.doubtful) == (2, "j-2", False)
+    assert (warm.lease.taken_at, warm.lease.handover_by) == (NOW, NOW + 600)
+    unnamed = after(Release(1, None, "done"), take(B), start=WARMING)
+    assert unnamed.lease
+    assert unnamed.lease.doubtful, "it may have launched a cluster that is recorded nowhere"
+
+
+def test_a_retry_makes_a_launch_doubtful_and_the_same_process_does_not():
+    assert TAKEN.lease
+    same = after(Reenter(A), start=TAKEN, now=LATER)
+    assert same.lease == replace(TAKEN.lease, written_at=LATER, handover_by=LATER + 600)
+    retried = after(Reenter(A2), start=TAKEN, now=LATER)
+    assert retried.lease
+    assert retried.lease.doubtful
+    assert retried.lease.token == TAKEN.lease.token
+    assert after(Reenter(B2), start=QUEUED).queue[0].doubtful
+
+
+def test_who_leaves_after_its_last_turn_leaves_what_it_started_to_be_swept():
+    record = after(queue(C), Release(1, None, "done"), start=WARMING)
+    [entry, last] = record.queue
+    record = replace(record, queue=(replace(entry, passed=LIMITS.turns), last))
+    late = NOW + LIMITS.grace * 2**LIMITS.turns
+    taken = after(take(C), start=record, now=late)
+    assert taken.suspects == (Suspect(2, B.owner, "daily", keep=None, until=late + LIMITS.surface, since=NOW),)
+
+
+def test_who_leaves_leaves_what_it_started_to_be_swept():
+    assert after(Leave(B), start=WARMING, now=LATER).suspects == (
+        Suspect(2, B.owner, "daily", keep=None, until=LATER + LIMITS.surface, since=NOW),
+    )
+    assert after(Leave(B), start=QUEUED).suspects == ()
+    assert step(EMPTY, Leave(A), NOW, LIMITS) == EMPTY
+
+
+def test_a_doubtful_launch_is_suspected_until_it_can_surface_no_more():
+    assert TAKEN.lease
+    surfaced = TAKEN.lease.written_at + LIMITS.surface
+    doubtful = Release(1, None, "undone", doubtful=True)
+    before = after(doubtful, start=TAKEN, now=math.nextafter(surfaced, 0))
+    assert before.suspects == (Suspect(1, A.owner, "daily", keep=None, until=surfaced, since=NOW),)
+    assert after(doubtful, start=TAKEN, now=surfaced).suspects == ()
+    assert after(take(B), start=before, now=surfaced).suspects == (), "and forgotten then"
+    assert after(take(B), start=before, now=math.nextafter(surfaced, 0)).suspects == before.suspects
+
+
+def test_of_one_queue_no_more_start_early_than_may():
+    first = after(Prewarm(B, depth=2), Prewarm(C, depth=2), queue(speaker("d")), start=TWO_QUEUED)
+    left = after(Leave(B), start=first)
+    assert isinstance(step(left, Prewarm(speaker("d"), depth=1), NOW, LIMITS), Refused)
+    assert isinstance(after(Prewarm(speaker("d"), depth=2), start=left), Record)
+
+
+def test_history_keeps_the_newest():
+    record = EMPTY
+    for number in range(1, 5):
+        record = after(take(), Release(number, f"j-{number}", "done"), start=record)
+    assert [(tenancy.token, tenancy.carrier) for tenancy in record.history] == [(3, "j-3"), (4, "j-4")]
+    assert record.free_since == NOW
+
+
+def test_release_remembers_the_carrier_of_the_lease_when_it_brings_none():
+    assert after(Release(1, None, "done"), start=HELD).history[-1].carrier == "j-1"
+    assert HELD.lease
+    assert HELD.lease.phase is Phase.HELD
+
+
+def test_a_row_that_breaks_the_table_is_a_bug_and_is_not_written(monkeypatch):
+    row = next(row for row in TABLE if row.event is Close)
+    broken = replace(row, apply=lambda record, *_: replace(record, lease=None))
+    monkeypatch.setattr("airflow_eip_provider.lease.transitions._ROWS", {Close: broken})
+    with pytest.raises(AssertionError, match="Close leads from taken to free"):
+        step(TAKEN, Close(1), NOW)
