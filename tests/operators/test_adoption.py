@@ -13,11 +13,7 @@ from tests.life import Task
 def lists_no_clusters(monkeypatch):
     """ListClusters lags behind."""
 
-    def nothing(*_, **__):
-        yield from ()
-        return []
-
-    monkeypatch.setattr(clusters, "_list_clusters", nothing)
+    monkeypatch.setattr(clusters, "_list_clusters", lambda *_, **__: [])
 
 
 def launched(aws):

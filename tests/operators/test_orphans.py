@@ -25,8 +25,8 @@ def lists_late(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     listed = clusters._list_clusters
 
     def late_by(seconds: float) -> None:
-        def late(states: Any, **bounds: Any) -> Any:
-            items = yield from listed(states, **bounds)
+        def late(emr: Any, states: Any, **bounds: Any) -> Any:
+            items = listed(emr, states, **bounds)
             now = clocked.clock.now()
             made = [(item, item["Status"]["Timeline"]["CreationDateTime"]) for item in items]
             return [item for item, created in made if (now - created).total_seconds() >= seconds]

@@ -107,12 +107,7 @@ def test_the_lease_is_closed_before_a_teardown_waits_for_steps(
 ):
     job_flow_id = Task(create_operator(lock_store=lock_store)).run()
     active = SimpleNamespace(step_id="s-1", name="read", state="RUNNING")
-
-    def one_step(_job_flow_id: str) -> Any:
-        yield from ()
-        return [active]
-
-    monkeypatch.setattr("airflow_eip_provider.triggers.emr.read_active_steps", one_step)
+    monkeypatch.setattr("airflow_eip_provider.aws.clusters.read_active_steps", lambda *_: [active])
     task = Task(terminate_operator(job_flow_id, lock_store=lock_store, deferrable=True))
     task.start()
     assert task.deferrals == ["EmrStepsEndedTrigger"]
