@@ -318,16 +318,22 @@ def _expanded(value: str, mask: str) -> str:
 
 
 def _has_braces(mask: str) -> bool:
-    """Whether bash makes several words of it: ``{a,b}``, ``{1..3}``."""
-    for opening in (at for at, mark in enumerate(mask) if mark == "{"):
-        depth, commas = 0, 0
-        for at in range(opening, len(mask)):
-            depth += {"{": 1, "}": -1}.get(mask[at], 0)
-            commas += mask[at] == "," and depth == 1
-            if depth == 0:
-                if commas or _SEQUENCE.fullmatch(mask[opening + 1 : at]):
-                    return True
-                break
+    """
+    Tell whether bash makes several words of it: ``{a,b}``, ``{1..3}``, and ``{a},b}`` as well.
+
+    A closing brace before the first comma ends nothing (bash's manual says "correctly-formed" and leaves this out).
+    """
+    return any(_opens_words(mask[at + 1 :]) for at, mark in enumerate(mask) if mark == "{")
+
+
+def _opens_words(rest: str) -> bool:
+    """Tell whether what follows an opening brace is words between commas, or a sequence, and the closing brace."""
+    depth, commas = 0, 0
+    for at, mark in enumerate(rest):
+        if mark == "}" and depth == 0 and (commas or _SEQUENCE.fullmatch(rest[:at])):
+            return True
+        depth += {"{": 1, "}": -1 if depth else 0}.get(mark, 0)
+        commas += mark == "," and depth == 0
     return False
 
 

@@ -89,6 +89,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @example(text="a \\\n # c\n --x y")
 @example(text="a \\ \n --x y")
 @example(text="{a,{b},c}{{x,y}")
+@example(text=",{},}")
+@example(text="{a},b} {a},{b} {a}{1..3} {1..3,} {{},x}")
 @example(text="a\\\n#b")
 @example(text="'a' #b\n# c\n")
 @example(text="x 1>o 2>&1 | tee o; exit")
