@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.aws.errors import error_code, is_denied
-from airflow_eip_provider.aws.nat_gateways import NO_SUCH_GATEWAY, Gateway, gateway_of, read_tenancy_gateways
+from airflow_eip_provider.aws.nat_gateways import NO_SUCH_GATEWAY, Gateway, gateway_of, read_cluster_gateways
 from airflow_eip_provider.aws.route_changes import restore
 from airflow_eip_provider.aws.routes import ANYWHERE
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, as_items
@@ -88,7 +88,7 @@ def remove_gateways(conn: Any, job_flow_id: str, *, allocation_id: str) -> bool:
 
     :return: whether one carried the address still.
     """
-    found = read_tenancy_gateways(conn, job_flow_id, allocation_id=allocation_id)
+    found = read_cluster_gateways(conn, job_flow_id, allocation_id=allocation_id)
     for gateway in found:
         remove_gateway(conn, gateway)
     return any(not gateway.is_ending for gateway in found)

@@ -125,14 +125,14 @@ def read_carrying_gateway(ec2: Any, allocation_id: str) -> Gateway | None:
     return next((gateway for gateway in found if allocation_id in gateway.associations), None)
 
 
-def read_tenancy_gateways(ec2: Any, job_flow_id: str, *, allocation_id: str) -> list[Gateway]:
+def read_cluster_gateways(ec2: Any, job_flow_id: str, *, allocation_id: str) -> list[Gateway]:
     """Read the NAT gateways that were made for a cluster, in any state; EC2 shows deleted ones for about an hour."""
     tags = {JOB_FLOW_TAG: job_flow_id, ALLOCATION_TAG: allocation_id}
     found = _describe(ec2, {f"tag:{key}": [value] for key, value in tags.items()})
     return [gateway for gateway in found if tags.items() <= gateway.tags.items()]
 
 
-def read_all_tenancy_gateways(ec2: Any) -> list[Gateway]:
+def read_all_cluster_gateways(ec2: Any) -> list[Gateway]:
     """Read the NAT gateways that were made for tenancies and are not ending, whatever the address."""
     found = _describe(ec2, {"tag-key": [JOB_FLOW_TAG], "state": ["pending", "available", "failed"]})
     return [gateway for gateway in found if gateway.job_flow_id is not None and not gateway.is_ending]

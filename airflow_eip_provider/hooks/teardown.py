@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.aws.clusters import read_tagged_clusters
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.aws.nat_gateway_changes import remove_gateway, remove_gateways
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG, BINDING_TAG, OWNER_DIGEST_TAG, TENANCY_GATEWAY
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, BINDING_TAG, CLUSTER_GATEWAY, OWNER_DIGEST_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +85,7 @@ def remove_gateways_of_ending(
     :param job_flow_id: ``None`` for no cluster.
     """
     cluster = emr.get_cluster(job_flow_id) if job_flow_id else None
-    if cluster is not None and cluster.is_ending and cluster.tags.get(BINDING_TAG) == TENANCY_GATEWAY:
+    if cluster is not None and cluster.is_ending and cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY:
         remove_gateways(eip.conn, cluster.job_flow_id, allocation_id=allocation_id)
 
 
@@ -123,7 +123,7 @@ def end_cluster(
         if terminate or time.time() >= deadline:
             break
         time.sleep(SECOND_LOOK_SECONDS)
-    if terminate and cluster is not None and cluster.tags.get(BINDING_TAG) == TENANCY_GATEWAY:
+    if terminate and cluster is not None and cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY:
         remove_gateways(eip.conn, job_flow_id, allocation_id=allocation_id)
 
 

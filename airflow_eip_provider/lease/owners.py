@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.lease.record import Speaker
+from airflow_eip_provider.lease.record import Attempt
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Record
@@ -29,10 +29,10 @@ def is_cluster_owner(name: str, job_flow_id: str) -> bool:
 def newest_try(record: Record, name: str) -> int:
     """Return the newest try of an owner that a record knows; 0 for none."""
     known = [record.lease, *record.queue]
-    tries = [part.speaker.try_number for part in known if part is not None and part.speaker.owner == digest_of(name)]
+    tries = [part.attempt.try_number for part in known if part is not None and part.attempt.owner == digest_of(name)]
     return max(tries, default=0)
 
 
-def speaker_for(name: str, *, try_number: int, nonce: str) -> Speaker:
+def attempt_for(name: str, *, try_number: int, nonce: str) -> Attempt:
     """Return who speaks for an owner that is no task."""
-    return Speaker(digest_of(name), name, try_number, nonce)
+    return Attempt(digest_of(name), name, try_number, nonce)

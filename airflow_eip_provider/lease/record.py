@@ -20,7 +20,7 @@ from typing import Optional
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class Attempt:
     """
     The try that speaks for an owner; a retry is the same owner and a newer speaker.
 
@@ -35,12 +35,12 @@ class Speaker:
     try_number: int
     nonce: str
 
-    def yields_to(self, other: Speaker) -> bool:
+    def is_superseded_by(self, other: Attempt) -> bool:
         """Whether ``other`` speaks for the same owner, and this one must not any more."""
         # Of two processes of one try neither is newer; then the one that the record names, which wrote last, goes on.
         return other.owner == self.owner and other != self and other.try_number >= self.try_number
 
-    def may_follow(self, other: Speaker) -> bool:
+    def may_follow(self, other: Attempt) -> bool:
         """Whether this one may speak for the owner from now on. Of two processes of one try, the later one does."""
         return other.owner == self.owner and self.try_number >= other.try_number
 
@@ -48,9 +48,10 @@ class Speaker:
 class Phase(Enum):
     """How far a lease has come; no lease at all is the state "free"."""
 
-    TAKEN = "taken"  # the creating task is at work
-    HELD = "held"  # handed over: bound to a cluster, and the creating task has done its part
-    CLOSING = "closing"  # no step may be submitted any more
+    # The values are those of the stored format, which has kept the words of version 0.1.0.
+    ACQUIRED = "taken"  # the creating task launches the cluster and associates the address
+    ACTIVE = "held"  # the address is associated; steps may run
+    RELEASING = "closing"  # no further step may be submitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +64,24 @@ class Lease:
     :param written_at: when the speaker last wrote it; RunJobFlow is sent soon after that or not at all.
     :param handover_by: when a lease that is still TAKEN may be closed by the next owner, if its cluster runs no step.
     :param cluster_name: what the cluster is called, by which it can be found when its id is not recorded.
-    :param carrier: the cluster ("j-…") or instance ("i-…") that was handed over; before that a prewarmed cluster.
-    :param doubtful: an earlier try may have launched a cluster that is recorded nowhere.
-    :param doomed: it was closed without having been handed over, or is being undone: whoever sees its cluster ends it.
+    :param resource_id: the cluster ("j-…") or instance ("i-…") that was handed over; before that a prewarmed cluster.
+    :param may_have_orphans: an earlier try may have launched a cluster that is recorded nowhere.
+    :param to_be_terminated: its release began before it was active, or it is being undone: whoever observes its cluster
+        terminates it.
     :param since: when its cluster was announced while it queued, if it was; else no cluster of it is older than
-        ``taken_at``. 0 when that is not known.
+        ``acquired_at``. 0 when that is not known.
     """
 
     token: int
-    speaker: Speaker
+    attempt: Attempt
     phase: Phase
-    taken_at: float
+    acquired_at: float
     written_at: float
     handover_by: float
     cluster_name: str
-    carrier: Optional[str] = None
-    doubtful: bool = False
-    doomed: bool = False
+    resource_id: Optional[str] = None
+    may_have_orphans: bool = False
+    to_be_terminated: bool = False
     since: Optional[float] = None
 
 
@@ -90,36 +92,36 @@ class Entry:
 
     :param token: the token that its lease will carry.
     :param prewarmed_at: when it announced that it starts its cluster early; at most once.
-    :param carrier: that cluster, once its id is known.
-    :param doubtful: an earlier try may have launched a cluster that is recorded nowhere.
+    :param resource_id: that cluster, once its id is known.
+    :param may_have_orphans: an earlier try may have launched a cluster that is recorded nowhere.
     :param passed: how often somebody behind it in the queue has taken the address.
     """
 
     token: int
-    speaker: Speaker
+    attempt: Attempt
     arrived_at: float
     cluster_name: str
     handover_seconds: float
     prewarmed_at: Optional[float] = None
-    carrier: Optional[str] = None
-    doubtful: bool = False
+    resource_id: Optional[str] = None
+    may_have_orphans: bool = False
     passed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Tenancy:
+class EndedLease:
     """A lease that has ended, kept as history."""
 
     token: int
     owner: str
-    carrier: Optional[str]
-    taken_at: float
+    resource_id: Optional[str]
+    acquired_at: float
     ended_at: float
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class PossibleOrphan:
     """
     What an ended lease or a dropped queue entry may have left behind: clusters that carry its token.
 
@@ -159,8 +161,8 @@ class Record:
     lease: Optional[Lease] = None
     free_since: float = 0.0
     queue: tuple[Entry, ...] = ()
-    suspects: tuple[Suspect, ...] = ()
-    history: tuple[Tenancy, ...] = ()
+    possible_orphans: tuple[PossibleOrphan, ...] = ()
+    history: tuple[EndedLease, ...] = ()
     grace: float = FIRST_GRACE
     # Made when it is first asked for: a triggerer asks one record for the places of all who wait for it.
     _turns: Optional[dict[str, tuple[int, float]]] = field(default=None, init=False, repr=False, compare=False)
@@ -202,7 +204,7 @@ class Record:
             turns: dict[str, tuple[int, float]] = {}
             seconds = 0.0
             for place, entry in enumerate(self.queue):
-                turns[entry.speaker.owner] = (place, seconds)
+                turns[entry.attempt.owner] = (place, seconds)
                 seconds += self.window(entry)
             object.__setattr__(self, "_turns", turns)
             return turns.get(owner)

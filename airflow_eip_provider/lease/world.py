@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class LeaseTags:
     """
     Whose a cluster is, by its tags: the token alone would do if no store ever broke its word or was begun anew.
 
@@ -37,22 +37,22 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AddressLocation:
     """
     Where the address is.
 
     :param association_id: ``None`` when nothing carries it.
-    :param carriers: the ids of what carries it: its instance, and that one's cluster.
+    :param resource_ids: the ids of what carries it: its instance, and that one's cluster.
     :param live: whether that instance is pending or running.
-    :param mark: of the lease that its cluster was launched under.
+    :param lease_tags: of the lease that its cluster was launched under.
     :param left: what carries it serves nobody any more, and stays until the next to have the lease takes it off; or it
         is on its way out.
     """
 
     association_id: str | None = None
-    carriers: tuple[str, ...] = ()
+    resource_ids: tuple[str, ...] = ()
     live: bool = False
-    mark: Mark | None = None
+    lease_tags: LeaseTags | None = None
     left: bool = False
 
     @property
@@ -62,17 +62,17 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Carrier:
+class Resource:
     """
     A cluster or an instance that carries the address, or may come to.
 
     :param state: "live", "ending" (on its way to a terminal state) or "ended" (there, or unknown).
-    :param mark: from its tags; ``None`` when it was not launched under this lock.
+    :param lease_tags: from its tags; ``None`` when it was not launched under this lock.
     """
 
-    carrier: str
+    resource_id: str
     state: str
-    mark: Mark | None = None
+    lease_tags: LeaseTags | None = None
 
     @property
     def is_live(self) -> bool:
@@ -96,20 +96,20 @@ class ReadOnlyWorld(Protocol):
     def read_record(self) -> Seen:
         """Return the record as the store has it now."""
 
-    def read_place(self) -> Place:
+    def read_location(self) -> AddressLocation:
         """Return where the address is."""
 
-    def read_carrier(self, carrier: str) -> Carrier:
+    def read_resource(self, resource_id: str) -> Resource:
         """Return the state of a cluster or an instance."""
 
-    def find_clusters(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
+    def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
         """
         Return the clusters that carry this mark and have not ended.
 
         :param since: by the store's clock; no cluster with this mark is older. 0 when that is not known.
         """
 
-    def active_steps(self, carrier: str, *, guarded: bool) -> tuple[str, ...]:
+    def active_steps(self, resource_id: str, *, guarded: bool) -> tuple[str, ...]:
         """
         Return the ids of the steps that run or still may.
 
@@ -139,7 +139,7 @@ class World(ReadOnlyWorld, Protocol):
         The pauses are random and grow, and when they have come to minutes there is an error instead of another one.
         """
 
-    def settled_place(self, expected: str) -> Place:
+    def settled_location(self, expected: str) -> AddressLocation:
         """
         Return where the address is, once EC2 must show an association that was made a moment ago.
 
@@ -153,7 +153,7 @@ class World(ReadOnlyWorld, Protocol):
         :param announced_at: the store's time of the write that this launch relies on; ``Limits.send`` counts from it.
         """
 
-    def terminate(self, carrier: str) -> bool:
+    def terminate(self, resource_id: str) -> bool:
         """
         Terminate a cluster, whatever has become of it; an instance that somebody else made is left as it is.
 

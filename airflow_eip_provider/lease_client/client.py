@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.lease.record import Record
     from airflow_eip_provider.lease.store import Outcome
-    from airflow_eip_provider.lease.world import Carrier, Mark, Place
+    from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def pause_seconds(number: int, chance: float) -> float:
     return chance * min(_FIRST_PAUSE_SECONDS * float(2 ** min(number, 16)), _LONGEST_PAUSE_SECONDS)
 
 
-class Tenancy:
+class LeaseClient:
     """
     The lease of one address, for one task in one process; each operation on it gets a :class:`LeaseWorld` of its own.
 
@@ -136,9 +136,9 @@ class LeaseWorld(LeaseReads):
     - what ``check_alive`` raises, after a kill, before a change.
     """
 
-    def __init__(self, tenancy: Tenancy, *, launch: Callable[[int], str] | None, undoing: bool) -> None:
-        super().__init__(tenancy.store, allocation_id=tenancy.allocation_id, clients=tenancy.clients)
-        self._tenancy = tenancy
+    def __init__(self, lease_client: LeaseClient, *, launch: Callable[[int], str] | None, undoing: bool) -> None:
+        super().__init__(lease_client.store, allocation_id=lease_client.allocation_id, clients=lease_client.clients)
+        self._lease_client = lease_client
         self._launch = launch
         self._undoing = undoing
         self._unanswered = 0
@@ -148,7 +148,7 @@ class LeaseWorld(LeaseReads):
         """Return the record as the store has it now."""
         asked_at = time.monotonic()
         seen = super().read_record()
-        self._tenancy.set_clock(seen, asked_at=asked_at)
+        self._lease_client.set_clock(seen, asked_at=asked_at)
         return seen
 
     def write_record(self, record: Record, version: str | None, *, joins: bool = False) -> Outcome:
@@ -165,39 +165,39 @@ class LeaseWorld(LeaseReads):
         if isinstance(outcome, Unknown):
             self._unanswered += 1
             if self._unanswered == _MOST_UNANSWERED:
-                raise LockStoreUnavailableError(self._tenancy.uri, problem=outcome.problem)
+                raise LockStoreUnavailableError(self._lease_client.uri, problem=outcome.problem)
             return outcome
         self._unanswered = 0
         if isinstance(outcome, Seen):
-            self._tenancy.set_clock(outcome, asked_at=asked_at)
+            self._lease_client.set_clock(outcome, asked_at=asked_at)
         return outcome
 
     def pause(self) -> None:
         """Pause, longer each time and not as long as others do: of many writers one is always the first."""
-        if self._paused >= self._tenancy.patience_seconds:
-            raise RecordContendedError(self._tenancy.uri, writes=self._pauses, seconds=self._paused)
+        if self._paused >= self._lease_client.patience_seconds:
+            raise RecordContendedError(self._lease_client.uri, writes=self._pauses, seconds=self._paused)
         seconds = pause_seconds(self._pauses, random.random())  # noqa: S311 - not a secret
         self._pauses += 1
         self._paused += seconds
         time.sleep(seconds)
 
-    def settled_place(self, expected: str) -> Place:
+    def settled_location(self, expected: str) -> AddressLocation:
         """Look until the address is where it is expected, or EC2 would have to show it there: its answers may lag."""
         for _ in range(READS_LAG_SECONDS // SECOND_LOOK_SECONDS):
-            place = self.read_place()
-            if expected in place.carriers:
-                return place
+            location = self.read_location()
+            if expected in location.resource_ids:
+                return location
             time.sleep(SECOND_LOOK_SECONDS)
-        return self.read_place()
+        return self.read_location()
 
-    def find_clusters(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
+    def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
         """Add the cluster that an earlier try remembers, if it is of the same lease: ListClusters may lag behind."""
-        found = super().find_clusters(mark, since)
-        name = self._tenancy.remembered()
-        if name is None or any(carrier.carrier == name for carrier in found):
+        found = super().find_clusters(lease_tags, since)
+        name = self._lease_client.remembered()
+        if name is None or any(resource.resource_id == name for resource in found):
             return found
-        there = self.read_carrier(name)
-        return (*found, there) if there.mark == mark and there.state != "ended" else found
+        there = self.read_resource(name)
+        return (*found, there) if there.lease_tags == lease_tags and there.state != "ended" else found
 
     def launch(self, token: int, announced_at: float) -> str | TooLate | Unclear:
         """
@@ -208,7 +208,7 @@ class LeaseWorld(LeaseReads):
         self._check_alive()
         if self._launch is None:
             raise TypeError("this task launches nothing")
-        now = self._tenancy.store_time()
+        now = self._lease_client.store_time()
         if now is None or now - announced_at > LIMITS.send:
             return TooLate()
         try:
@@ -217,14 +217,14 @@ class LeaseWorld(LeaseReads):
             log.warning("%s", error)
             return Unclear()
 
-    def terminate(self, carrier: str) -> bool:
+    def terminate(self, resource_id: str) -> bool:
         """
         Terminate a cluster, whatever has become of it; an instance that somebody else made is left as it is.
 
         :return: ``False`` when EMR does not know it (yet).
         """
         self._check_alive()
-        return end(self.clients["emr"], carrier) if is_cluster(carrier) else True
+        return end(self.clients["emr"], resource_id) if is_cluster(resource_id) else True
 
     def disassociate(self, association_id: str) -> None:
         """Undo one association, if it still exists; that of a NAT gateway ends with the gateway."""
@@ -239,9 +239,11 @@ class LeaseWorld(LeaseReads):
     def _check_alive(self) -> None:
         """Before a change, not before a read: what undoes must go on after a kill, and what only looks may."""
         if not self._undoing:
-            self._tenancy.check_alive()
+            self._lease_client.check_alive()
 
     def _check_room(self, record: Record) -> None:
         size = len(to_text(record))
         if size > MOST_BYTES_TO_JOIN:
-            raise QueueFullError(self._tenancy.uri, waiting=len(record.queue) - 1, size=size, most=MOST_BYTES_TO_JOIN)
+            raise QueueFullError(
+                self._lease_client.uri, waiting=len(record.queue) - 1, size=size, most=MOST_BYTES_TO_JOIN
+            )

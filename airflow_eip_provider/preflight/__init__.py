@@ -53,7 +53,7 @@ PRIMARY_CHECKS = (
     lock_store.LOCK_STORE,
 )
 # On a NAT gateway that is made for the tenancy:
-TENANCY_GATEWAY_CHECKS = (
+CLUSTER_GATEWAY_CHECKS = (
     address.USABLE,
     address.HOLDER,
     nat.PERMISSIONS,
