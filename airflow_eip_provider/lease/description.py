@@ -1,4 +1,4 @@
-"""The lock in words, for logs and the UI."""
+"""The lease in words, for logs and the UI."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DOING = {Phase.ACQUIRED: "which is starting", Phase.ACTIVE: "", Phase.RELEASING
 @dataclass(frozen=True, slots=True)
 class QueuePlace:
     """
-    Where a waiting owner stands.
+    Where a waiting owner is in the queue.
 
     :param place: from 1; ``None`` when it is not in the queue.
     :param holder: the owner that has the address, in words.
@@ -43,7 +43,7 @@ def utc(seconds: float) -> str:
 
 def queue_place_of(observation: Observation, owner: str) -> QueuePlace:
     """
-    Say where an owner stands, and who has the address.
+    Return an owner's place in the queue, and who has the address.
 
     :param owner: the owner's digest.
     """

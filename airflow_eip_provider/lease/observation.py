@@ -1,17 +1,18 @@
 """
-What can be seen of a lease, and what follows from it.
+What an attempt observes of a lease, and what it does because of that.
 
-Liveness is a fact, not a heartbeat: whether a lease may be ended by others is decided by the state of its cluster and
-the place of the address. Time alone ends nothing; it only says from when on the absence of a cluster is conclusive.
-So nobody renews a lease, and an outage of Airflow or of the lock store costs no holder the address (invariant I7).
+Liveness is a fact, not a heartbeat: the state of its cluster and the location of the address decide whether others may
+end a lease. Time alone ends no lease; it only says from when on the absence of a cluster is conclusive. So no task has
+to renew a lease, and no owner loses the address by an outage of Airflow or of the lock store (invariant I7).
 
 - "Its cluster has ended" is not enough: an instance outlives its cluster for some seconds, and keeps the address.
-- "No cluster to be seen" is not enough either: RunJobFlow may have been sent just before a crash, and ListClusters may
-  lag. Until ``Limits.surface`` has passed since the attempt's last write, its lease is alive whatever is seen (rule 5).
-- A lease that was never handed over may be closed once it is late, for its owner may be gone for good; but never while
-  a step runs on its cluster, and never a lease that was handed over.
-- A lease that is closing is dead as soon as the address is off and no fenced step runs: closing lets no step start any
-  more, so neither can come back (rule 3).
+- "EMR shows no cluster" is not enough either: RunJobFlow may have been sent just before a crash, and ListClusters may
+  lag. Until ``Limits.surface`` has passed since the attempt's last write, its lease is in use, whatever AWS shows
+  (rule 5).
+- Others may start the release of a lease that is still acquired once it is overdue, for its owner may never come back;
+  but not while a step runs on its cluster, and never the release of an active lease.
+- A lease that is releasing is finished as soon as the address is free and no fenced step runs: no further step can
+  start, so neither can come back (rule 3).
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Observation:
     """
-    One look: the record, and as much of the world as it makes necessary.
+    The record as it was read, and as much of the state in AWS as it makes necessary.
 
-    :param location: where the address is; ``None`` when that did not matter.
-    :param resources: what belongs to the lease.
+    :param location: where the address is; ``None`` when the decision does not depend on it.
+    :param resources: the clusters or the instance of the lease.
     :param busy: a step on one of them is pending or running.
     """
 
@@ -75,11 +76,11 @@ class Action(Enum):
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
     """
-    An owner that wants the address.
+    What an attempt asks for: the address, for a cluster that it launches or for something that exists.
 
-    :param cluster_name: of the clusters that it launches; empty for something that was made elsewhere.
-    :param handover_seconds: how long it may take from getting the lease to handing over.
-    :param prewarm: among how many first places of the queue it starts its cluster early; 0 is never.
+    :param cluster_name: of the clusters that it launches; empty when it launches none.
+    :param handover_seconds: how long it may take from acquiring the lease until the lease is active.
+    :param prewarm: it starts its cluster early from one of so many first places of the queue; 0 is never.
     :param wants: the cluster or instance that was made elsewhere and is to have the address; empty for a launch.
     """
 
@@ -92,27 +93,27 @@ class LeaseRequest:
 
 def observe(world: ReadOnlyWorld, limits: Limits = LIMITS) -> Observation:
     """
-    Look at the record first, then at the world: what was seen there is at least as new as the record.
+    Read the record first, then AWS: the facts from there are at least as new as the record.
 
-    Whatever is written because of it is refused if the record has changed since (it names the record's version). So
-    nothing is decided about a lease by facts that are older than the lease.
+    A write that follows from them names the record's version, and is refused if the record has changed since. So facts
+    that are older than a lease decide nothing about it.
     """
     seen = world.read_record()
     lease = seen.record.lease
     if lease is None:
         return Observation(seen, location=world.read_location())
     if _may_surface(lease, seen.now, limits):
-        return Observation(seen)  # it is alive whatever would be seen; so most looks cost one read
+        return Observation(seen)  # in use, whatever AWS shows; so most observations cost one read
     resources = _resources(world, lease)
     observation = Observation(seen, resources=resources)
     live = [resource.resource_id for resource in resources if resource.state != "ended"]
     if not live:
         return replace(observation, location=world.read_location())
     if lease.phase is Phase.ACQUIRED and seen.now >= lease.handover_by:
-        # Any step counts: before the hand-over those are its user's own, and nobody else may end them.
+        # Any step counts: before the hand-over a step is the user's own, and others must not end it.
         return replace(observation, busy=_is_busy(world, live, guarded=False))
     if lease.phase is Phase.RELEASING and not lease.to_be_terminated:
-        # Its release may have stopped halfway: what that was waiting for decides now. The cluster may live on.
+        # Its release may have stopped halfway, so the facts that it waited for decide. The cluster may live on.
         location = world.read_location()
         return replace(observation, location=location, busy=_is_busy(world, live, guarded=True))
     return observation
@@ -127,15 +128,15 @@ def _resources(world: ReadOnlyWorld, lease: Lease) -> tuple[Resource, ...]:
 
 
 def clusters_of(world: ReadOnlyWorld, of: Lease | Entry | PossibleOrphan) -> tuple[Resource, ...]:
-    """Look for the clusters of a lease, a queue entry or what one left behind: by tags, as names may differ by try."""
+    """Find the clusters of a lease, a queue entry or a possible orphan: by tags, as names may differ by try."""
     if not of.cluster_name:
-        return ()  # of something that was made elsewhere
+        return ()  # it launches no cluster
     owner = of.owner if isinstance(of, PossibleOrphan) else of.attempt.owner
     return world.find_clusters(LeaseTags(of.token, owner), _since(of))
 
 
 def _since(of: Lease | Entry | PossibleOrphan) -> float:
-    """Return a moment before which no cluster of it was launched."""
+    """Return a time before which none of its clusters was launched."""
     if isinstance(of, PossibleOrphan):
         return of.since
     if isinstance(of, Entry):
@@ -144,7 +145,7 @@ def _since(of: Lease | Entry | PossibleOrphan) -> float:
 
 
 def _is_searched(lease: Lease) -> bool:
-    """Whether clusters of this lease that the record does not name are its own, too."""
+    """Whether the lease may have clusters that the record does not name."""
     return lease.phase is Phase.ACQUIRED or lease.resource_id is None or lease.to_be_terminated
 
 
@@ -153,24 +154,24 @@ def _is_busy(world: ReadOnlyWorld, resource_ids: list[str], *, guarded: bool) ->
 
 
 def condition_of(observation: Observation, limits: Limits = LIMITS) -> LeaseCondition:
-    """Judge the lease that was seen; there must be one."""
+    """Return the condition of the observed lease; there must be one."""
     lease, now = observation.seen.record.lease, observation.seen.now
     if lease is None:
         raise ValueError("there is no lease")
     if _may_surface(lease, now, limits):
         return LeaseCondition.IN_USE
     if all(resource.state == "ended" for resource in observation.resources):
-        # With no carrier at all, too: the time in which one could still surface is over. The address on an instance
-        # that is shutting down is no reason to wait: EC2 takes it off, and refuses the next owner until then.
+        # Also with no resource at all: the time in which a cluster could still surface is over. An address on an
+        # instance that is shutting down is no reason to wait: EC2 frees it, and refuses the next owner until then.
         return LeaseCondition.ENDING if _is_on(observation) and _location(observation).live else LeaseCondition.FINISHED
     if lease.phase is Phase.ACQUIRED:
-        # Not DEAD: its cluster lives, so it is closed first, and terminated then.
+        # Not FINISHED: its cluster lives. First the release is started, then the cluster is terminated.
         return LeaseCondition.OVERDUE if now >= lease.handover_by and not observation.busy else LeaseCondition.IN_USE
     if lease.phase is Phase.RELEASING:
         if lease.to_be_terminated:
             live = any(resource.is_live for resource in observation.resources)
             return LeaseCondition.TO_BE_TERMINATED if live else LeaseCondition.ENDING
-        # Released halfway: the fence lets no step start any more, and the address is off already.
+        # Released halfway: the fence lets no further step start, and the address may be free already.
         return LeaseCondition.ENDING if _is_on(observation) or observation.busy else LeaseCondition.FINISHED
     return (
         LeaseCondition.IN_USE if any(resource.is_live for resource in observation.resources) else LeaseCondition.ENDING
@@ -178,8 +179,8 @@ def condition_of(observation: Observation, limits: Limits = LIMITS) -> LeaseCond
 
 
 def _may_surface(lease: Lease, now: float, limits: Limits) -> bool:
-    """Whether a cluster of this lease may exist that nobody can see yet."""
-    # While it is TAKEN a cluster that the record names may be one of two: a retry may have launched another.
+    """Whether a cluster of this lease may exist that EMR does not show yet."""
+    # While it is ACQUIRED a cluster that the record names may be one of two: a retry may have launched another.
     unknown = lease.phase is Phase.ACQUIRED or lease.resource_id is None
     return unknown and now < lease.written_at + limits.surface
 
@@ -192,7 +193,7 @@ def _is_on(observation: Observation) -> bool:
     location, lease = _location(observation), observation.seen.record.lease
     if any(resource.resource_id in location.resource_ids for resource in observation.resources):
         return True
-    # A cluster that has ended is found no more; its instance may still carry the address, and the lease's tags.
+    # The search does not find a cluster that has ended; its instance may still carry the address, and the lease's tags.
     return (
         lease is not None and _is_searched(lease) and location.lease_tags == LeaseTags(lease.token, lease.attempt.owner)
     )
@@ -209,10 +210,10 @@ def decide(
     observation: Observation, lease_request: LeaseRequest, *, due_seconds: float = 0.0, limits: Limits = LIMITS
 ) -> Action:
     """
-    Decide what an owner does about what was seen.
+    Decide what an attempt does next.
 
-    :param due_seconds: for how long it has seen that something is to be done about the lease; those behind the first
-        of the queue leave it to those before them for the window of each.
+    :param due_seconds: for how long it has observed that the lease has to be ended. Each owner of the queue first waits
+        for the windows of those before it, so that they do not all write at once.
     """
     record = observation.seen.record
     lease, attempt = record.lease, lease_request.attempt
@@ -221,11 +222,11 @@ def decide(
     place = record.place(attempt.owner)
     entry = None if place is None else record.queue[place]
     if entry is not None and entry.attempt != attempt:
-        # The entry of an earlier try: its place is this one's now. Or of a newer one, which must not be disturbed.
+        # Of an earlier try: this one takes the entry over. Of a newer try: this one must not touch it.
         return Action.STOP if attempt.is_superseded_by(entry.attempt) else Action.REENTER
     if lease is None:
         return _decide_at_free_address(observation, lease_request)
-    # To end a lease is idempotent, but everybody who waits would write at once; so it is done in the queue's order.
+    # Ending a lease is idempotent, but all that wait would write at once; so they do it in the queue's order.
     found = _FOR_OTHERS.get(condition_of(observation, limits))
     before = record.seconds_before(attempt.owner)
     if found is not None and (not record.queue if before is None else due_seconds >= before):
@@ -239,15 +240,15 @@ def _decide_at_free_address(observation: Observation, lease_request: LeaseReques
     record, location = observation.seen.record, _location(observation)
     turn = turn_at(record, lease_request.attempt.owner)
     is_turn = turn is not None and observation.seen.now >= turn
-    # What has the address already waits for nobody: nobody else could have it before.
+    # A resource that has the address already need not wait: no other owner could associate it before.
     if is_turn and (location.is_free or location.left or lease_request.wants in location.resource_ids):
         return Action.ACQUIRE
     if record.place(lease_request.attempt.owner) is None:
         return Action.QUEUE
     if not (is_turn and location.live):
         return Action.WAIT
-    # An orphan that has the address blocks everybody, and nobody takes the lease, which would sweep it, before it is
-    # gone. So whoever has its turn ends it.
+    # An orphan that has the address blocks every owner, and acquiring the lease, which would sweep it, has to wait
+    # until the orphan is gone. So the owner whose turn it is terminates the orphan.
     left_behind = any(LeaseTags(left.token, left.owner) == location.lease_tags for left in record.possible_orphans)
     return Action.SWEEP if left_behind else Action.WAIT
 
@@ -257,7 +258,7 @@ def _decide_own(observation: Observation, lease: Lease, attempt: Attempt, limits
         return Action.STOP
     goes_on = Action.PROCEED if lease.attempt == attempt else Action.REENTER
     if lease.phase is Phase.ACQUIRED:
-        return goes_on  # dead or late for others, but not for its owner, who can still launch
+        return goes_on  # others may find it finished or overdue, but its owner can still launch
     found = condition_of(observation, limits)
     if found is LeaseCondition.IN_USE and lease.phase is Phase.ACTIVE:
         return goes_on
@@ -273,13 +274,13 @@ def _may_prewarm(observation: Observation, entry: Entry, place: int, depth: int)
 
 
 class Due:
-    """For how long those who wait have seen that something is to be done about the same lease."""
+    """Measures for how long a waiting owner has observed that the same lease has to be ended."""
 
     def __init__(self) -> None:
         self._since: tuple[int, float] | None = None
 
     def seconds(self, observation: Observation, limits: Limits = LIMITS) -> float:
-        """Take notice of what is seen now."""
+        """Return the seconds up to this observation; 0 when the lease need not be ended."""
         lease, now = observation.seen.record.lease, observation.seen.now
         if lease is None or condition_of(observation, limits) not in _FOR_OTHERS:
             self._since = None

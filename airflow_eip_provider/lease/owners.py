@@ -1,4 +1,4 @@
-"""What owners are called that are no tasks, and the digest by which every owner is compared."""
+"""The names of owners that are not tasks, and the digest by which owners are compared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def digest_of(name: str) -> str:
 
 
 def cluster_owner(environment: str, job_flow_id: str) -> str:
-    """Return the name of the owner that a cluster is for itself, when no task launched it."""
+    """Return the name of a cluster as an owner, when no task launched it."""
     return f"{environment}/cluster/{job_flow_id}"
 
 
@@ -34,5 +34,5 @@ def newest_try(record: Record, name: str) -> int:
 
 
 def attempt_for(name: str, *, try_number: int, nonce: str) -> Attempt:
-    """Return who speaks for an owner that is no task."""
+    """Return an attempt of an owner that is not a task."""
     return Attempt(digest_of(name), name, try_number, nonce)

@@ -1,7 +1,7 @@
 """
-What the attempts of a task do with the lease: enter, launch, hand over, close, release, undo.
+What the attempts of a task do with the lease: enter, launch, hand over, start the release, release, undo.
 
-Plain functions over a :class:`~airflow_eip_provider.lease.world.World`. Each starts from nothing, looks, and then
+Plain functions over a :class:`~airflow_eip_provider.lease.world.World`. Each starts from nothing, observes, and then
 changes one thing at a time. It may be cut off between any two calls and run again, by the same attempt or a newer one:
 what it finds in the record and in AWS tells it how far it had come. So nothing is kept in memory that matters.
 
@@ -9,21 +9,21 @@ The theory, in the rules that a model of the protocol forced (``tests/model`` ta
 and finds what then goes wrong):
 
 - **Attempts are ordered** (rule 1). A retry is the same owner and a newer attempt. It re-enters by a conditional write;
-  an older attempt that is still at work finds that out at its next look, and from then on touches nothing.
+  an older attempt that is still at work finds that out at its next read, and from then on changes nothing.
 - **Undo reads first, and writes before it acts** (rule 2). What a newer attempt keeps must not be terminated, so the
-  lease is closed in the record before its cluster is: nobody adopts a cluster of a lease that is closing.
-- **Releasing comes before freeing** (rule 3). Close, wait until no step needs the address, take it off, release. In any
-  other order a step could start between the look for steps and the moment at which the address is gone.
+  record says "releasing" before the cluster is terminated: no attempt adopts a cluster of such a lease.
+- **Releasing comes before freeing** (rule 3). Start the release, wait until no step needs the address, disassociate,
+  release. In any other order a step could start between the search for steps and the disassociation.
 - **A lost answer is resolved by what the lease says** (rule 7), never by "who wrote last". Every event is idempotent
-  (:mod:`airflow_eip_provider.lease.transitions`), so after an unclear write the functions look again and apply it anew.
+  (:mod:`airflow_eip_provider.lease.transitions`), so after an unclear write the functions read again and apply it anew.
 - **Possible orphans** (rule 6). RunJobFlow has no idempotency token: one that was in flight at a crash may surface
-  later. Its cluster carries owner and token as tags, and a *suspect* in the record says for how long to look for them.
-  Whoever takes, takes over or releases a lease sweeps first: it terminates what it finds.
+  later. Its cluster has owner and token as tags, and a *possible orphan* in the record says for how long to search for
+  it. Before an attempt acquires or releases a lease it sweeps: it terminates what it finds.
 - **A retry adopts, it does not launch again** (rule 8): the recorded cluster, else one that the tags lead to, else one
   that has the address already.
 
-A write that met another, or whose answer was lost, is followed by a pause and another look: however many write the same
-record, nobody gives up because others were faster.
+After a write that conflicted with another, or whose answer was lost, come a pause and another read: however many write
+the same record, none gives up because others were faster.
 """
 
 from __future__ import annotations
@@ -55,38 +55,38 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Limits, Record
     from airflow_eip_provider.lease.world import ReadOnlyWorld, Resource, Unclear, World
 
-# So often a function looks again at once because of what it has done itself; then it pauses, too.
+# So often a function observes again at once after its own changes; then it pauses, too.
 _ROUNDS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Acquired:
-    """The lease is this speaker's, as of this record."""
+    """The attempt has the lease, as of this record."""
 
     seen: Seen
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """It is somebody else's turn; this is what was seen last."""
+    """It is another owner's turn; this is the last observation."""
 
     observation: Observation
 
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """A newer try speaks for the owner; this one must touch nothing any more."""
+    """A newer attempt of the owner is at work; this one must not change anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseLost:
-    """The lease is not this speaker's any more."""
+    """The attempt does not have the lease, or has it no longer."""
 
     why: str
 
 
 def lease_tags_of(lease: Lease | Entry) -> LeaseTags:
-    """Return what the clusters of a lease, or of a queue entry, are marked with."""
+    """Return the tags by which the clusters of a lease, or of a queue entry, are found."""
     return LeaseTags(lease.token, lease.attempt.owner)
 
 
@@ -94,9 +94,9 @@ def enter(
     world: World, lease_request: LeaseRequest, *, due_seconds: float = 0.0, limits: Limits = LIMITS
 ) -> Acquired | Queued | Superseded:
     """
-    Take the lease, or a place in the queue; end a lease that is dead; prewarm when that is due.
+    Acquire the lease, or join the queue; end another owner's lease that is finished or overdue; prewarm when it is due.
 
-    :param due_seconds: for how long this owner has seen that the lease is dead or late.
+    :param due_seconds: for how long this owner has observed that the lease has to be ended.
     """
     for number in count(1):
         observation = observe(world, limits)
@@ -105,7 +105,7 @@ def enter(
             return Queued(observation)
         if action is Action.STOP:
             return Superseded()
-        # After each change it looks again: others may have been faster, and what was judged is out of date.
+        # After each change it observes again: others may have been faster, and the decision is out of date.
         entered = _act(world, action, observation, lease_request, limits)
         if entered is not None:
             return entered
@@ -118,9 +118,9 @@ def _act(
     world: World, action: Action, observation: Observation, lease_request: LeaseRequest, limits: Limits
 ) -> Acquired | Queued | None:
     """
-    Do what was judged.
+    Do what was decided.
 
-    :return: ``None`` to look again.
+    :return: ``None`` to observe again.
     """
     if action is Action.PROCEED:
         return Acquired(observation.seen)
@@ -139,7 +139,7 @@ def _act(
 def _act_on_others(
     world: World, action: Action, observation: Observation, lease_request: LeaseRequest, limits: Limits
 ) -> None:
-    """Do what was judged while another owner has the lease; whoever waits looks again then."""
+    """Do what was decided while another owner has the lease; the caller observes again then."""
     if action is Action.PREWARM:
         _prewarm(world, observation, lease_request, limits)
     elif action is Action.EVICT:
@@ -156,12 +156,12 @@ def launch(world: World, held: Seen, attempt: Attempt, limits: Limits = LIMITS) 
     """
     Give the lease its cluster: the one that was prewarmed or that an earlier try launched, else a new one.
 
-    :param held: the record in which the lease is this speaker's.
+    :param held: the record in which the attempt has the lease.
     """
     lease = held.record.lease
     if lease is None or lease.attempt != attempt:
         return LeaseLost("it is not this task's")
-    # Also the first try of a lease looks: an entry that started early may have given it a cluster already.
+    # The first try searches, too: a queue entry that was prewarmed may have brought a cluster.
     adopted = _adopt(world, lease)
     if adopted is not None:
         return adopted
@@ -169,11 +169,11 @@ def launch(world: World, held: Seen, attempt: Attempt, limits: Limits = LIMITS) 
         launched = world.launch(lease.token, lease.written_at)
         if not isinstance(launched, TooLate):
             return launched
-        # Others take a lease without a cluster for dead once RunJobFlow cannot surface any more. A request that is sent
-        # later than its write promised would surface after that; so it is promised anew first.
+        # Once RunJobFlow can no longer surface, a lease without a cluster counts as finished. A request that is sent
+        # later than its write announced would surface after that; so it is announced anew first.
         renewed = _renew(world, lease.token, attempt, limits)
         if renewed is None:
-            return LeaseLost("it went to another while this task did nothing")
+            return LeaseLost("another owner acquired it while this task did nothing")
         lease = renewed
 
 
@@ -194,14 +194,14 @@ def _adopt(world: ReadOnlyWorld, lease: Lease) -> str | None:
     """
     Find the cluster that the lease has already.
 
-    What is not kept is ended later, after the hand-over: until then a newer try may be about to keep it.
+    The others are terminated after the hand-over: until then a newer try may be about to keep one of them.
     """
     live: list[str] = []
     if lease.resource_id is not None:
         known = world.read_resource(lease.resource_id)
         live += [known.resource_id] * known.is_live
     if not lease.may_have_orphans or lease.phase is Phase.ACTIVE:
-        # No earlier try can have launched another; or the steps that follow know this one, so no other will do.
+        # No earlier try can have launched another; or the steps that follow know this one, and need this one.
         return next(iter(live), None)
     live += [resource.resource_id for resource in clusters_of(world, lease) if resource.is_live]
     if not live:
@@ -214,16 +214,16 @@ def relocate(world: ReadOnlyWorld, lease_tags: LeaseTags, *, resource_id: str) -
     """
     Find out whether the address that is not free is on another cluster of the same lease, and keep that one then.
 
-    An earlier try that is still at work may have bound a cluster of its own, which nobody could see before.
+    An earlier try that is still at work may have bound a cluster of its own, which EMR did not show before.
 
-    :param lease_tags: the lease's.
-    :param resource_id: the cluster that is to carry the address.
+    :param lease_tags: of the lease.
+    :param resource_id: the cluster with which the address is to be associated.
     :return: the cluster that the lease goes on with.
     """
     location = world.read_location()
     if location.lease_tags != lease_tags or resource_id in location.resource_ids:
         return resource_id
-    # The mark is its instance's: of the carriers, the cluster is the one that has it, too, and it must still live.
+    # The tags are the instance's: of the resources, the cluster has them, too, and it must still live.
     for name in location.resource_ids:
         there = world.read_resource(name)
         if there.is_live and there.lease_tags == lease_tags:
@@ -234,7 +234,7 @@ def relocate(world: ReadOnlyWorld, lease_tags: LeaseTags, *, resource_id: str) -
 def hand_over(
     world: World, attempt: Attempt, *, token: int, resource_id: str, limits: Limits = LIMITS
 ) -> Seen | LeaseLost:
-    """Record what carries the address now, which is also the last look whether the lease is still current."""
+    """Record the resource that has the address now; this is also the last check whether the lease is still current."""
     handed = _handed_over(world, Activate(attempt, token, resource_id), limits)
     lease = handed.record.lease if isinstance(handed, Seen) else None
     if lease is not None and lease.may_have_orphans:
@@ -248,7 +248,7 @@ def _handed_over(world: World, event: Activate, limits: Limits) -> Seen | LeaseL
         seen = world.read_record()
         after = step(seen.record, event, seen.now, limits)
         if isinstance(after, Refused):
-            return LeaseLost(after.why)  # closed by others because it was late, or a newer try is at work (I4)
+            return LeaseLost(after.why)  # released by others because it was overdue, or a newer try is at work (I4)
         if after == seen.record:
             return seen  # an earlier write took effect, and its answer was lost
         written = _change(world, seen, event, limits)
@@ -260,8 +260,8 @@ def guard(world: ReadOnlyWorld, resource_id: str) -> str | None:
     """
     Check that a step may start on a cluster.
 
-    Asked before a step is submitted, and again right after: whoever closes the lease writes that before it looks for
-    steps, so of the two at least one sees the other (rule 10).
+    Asked before a step is submitted, and again right after: starting the release is written before
+    the search for steps, so at least one of the two sees the other (rule 10).
 
     :return: why not; ``None`` when it may.
     """
@@ -270,14 +270,14 @@ def guard(world: ReadOnlyWorld, resource_id: str) -> str | None:
         return f"leased to {lease.attempt.name}" if lease else "leased to nobody"
     if lease.phase is Phase.ACTIVE:
         return None
-    return f"leased to {lease.attempt.name}, and the lease is {lease.phase.value}"
+    return f"leased to {lease.attempt.name}, and the lease is {lease.phase.name.lower()}"
 
 
 def start_release(world: World, resource_id: str, limits: Limits = LIMITS) -> bool:
     """
-    Let no further step start on this carrier.
+    Start the release of the lease of this cluster or instance: no further step may start on it.
 
-    :return: whether the lease is its own; there is nothing to close otherwise.
+    :return: whether it has the lease; otherwise there is nothing to release.
     """
     while True:
         seen = world.read_record()
@@ -290,12 +290,12 @@ def start_release(world: World, resource_id: str, limits: Limits = LIMITS) -> bo
 
 def release(world: World, resource_id: str, *, why: str, limits: Limits = LIMITS) -> bool:
     """
-    Take the address off a carrier on which no step needs it any more, end its lease, and sweep.
+    Disassociate the address from a resource on which no step needs it, end the lease, and sweep.
 
-    The address first: after a crash between the two, whoever waits finds a lease that is dead and ends it. The other
-    way round the lease would be free while the address is in use, and nobody would know that it is to be taken off.
+    The address first: after a crash between the two, the next owner finds a finished lease and ends it. The other way
+    round the lease would be free while the address is associated, and no record would say what to disassociate.
 
-    :return: whether the lease was its own.
+    :return: whether the resource had the lease.
     """
     _take_off(world, resource_id)
     while True:
@@ -305,7 +305,7 @@ def release(world: World, resource_id: str, *, why: str, limits: Limits = LIMITS
             return False
         _sweep(world, seen.record)
         if lease.may_have_orphans:
-            # What surfaced by now is ended by this; what may still surface is left as a suspect.
+            # This terminates the clusters that EMR shows by now; the record keeps a possible orphan for the others.
             _terminate_others(world, lease, keep=resource_id)
         if _change(world, seen, Release(lease.token, resource_id, why), limits) is not None:
             return True
@@ -313,7 +313,7 @@ def release(world: World, resource_id: str, *, why: str, limits: Limits = LIMITS
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What an attempt has done that is to be undone; the parameters of :func:`undo`."""
+    """What an attempt has done and :func:`undo` reverts; its parameters."""
 
     attempt: Attempt
     launched: str | None
@@ -335,15 +335,15 @@ def undo(
     limits: Limits = LIMITS,
 ) -> None:
     """
-    Leave nothing behind of what this try did; nothing else is touched, and a newer try's work least of all.
+    Leave nothing behind of what this try did; change nothing else, and above all not what a newer try did.
 
-    The record is changed before AWS is: then no newer try adopts what is about to be terminated.
+    The record is changed before AWS is: then no newer try adopts a cluster that is about to be terminated.
 
     :param launched: the cluster that this try launched or adopted, if it knows.
     :param token: of the lease under which it did; ``None`` when it does not know.
-    :param terminate: end the cluster; otherwise only the address is taken off it.
+    :param terminate: end the cluster; otherwise only the address is disassociated from it.
     :param association_id: the association that this try made, if it knows: it is undone whatever EC2 shows.
-    :param may_lag: this try may have made one a moment ago: look for it until EC2 must show it.
+    :param may_lag: this try may have made one a moment ago: search for it until EC2 must show it.
     """
     work = _Work(attempt, launched, token, terminate, association_id, may_lag)
     while True:
@@ -354,7 +354,7 @@ def undo(
         elif place is not None:
             ended = _undo_waiter(world, seen, seen.record.queue[place], work, limits)
         else:
-            # Others took the lease over while this try was at work, or it never came to have one.
+            # Others took the lease over while this try was at work, or it never had one.
             _undo_stray(world, work)
             return
         if ended:
@@ -365,14 +365,14 @@ def _undo_holder(world: World, seen: Seen, lease: Lease, work: _Work, limits: Li
     """
     Undo while this owner has the lease.
 
-    :return: ``False`` to look again.
+    :return: ``False`` to read again.
     """
     if work.attempt.is_superseded_by(lease.attempt):
         _undo_older(world, work, current=lease.token)
         return True
-    # Doomed: should this process die before it has terminated the cluster, whoever sees the lease does.
-    closing = StartRelease(lease.token, to_be_terminated=work.terminate)
-    if lease.phase is not Phase.RELEASING and _change(world, seen, closing, limits) is None:
+    # Should this process die before it has terminated the cluster, the next that observes the lease does.
+    releasing = StartRelease(lease.token, to_be_terminated=work.terminate)
+    if lease.phase is not Phase.RELEASING and _change(world, seen, releasing, limits) is None:
         return False
     _undo_lease(world, lease.token, work.launched or lease.resource_id, work, limits)
     return True
@@ -382,7 +382,7 @@ def _undo_waiter(world: World, seen: Seen, entry: Entry, work: _Work, limits: Li
     """
     Undo while this owner is in the queue: what it may have started early ends with its place.
 
-    :return: ``False`` to look again.
+    :return: ``False`` to read again.
     """
     if work.attempt.is_superseded_by(entry.attempt):
         _undo_older(world, work, current=entry.token)
@@ -397,18 +397,18 @@ def _undo_waiter(world: World, seen: Seen, entry: Entry, work: _Work, limits: Li
 
 
 def _undo_lease(world: World, token: int, resource_id: str | None, work: _Work, limits: Limits) -> None:
-    """End a lease that is closing, as far as that is possible now; what remains ends by fact."""
+    """End a lease that is releasing, as far as that is possible now; others end the rest when the facts allow it."""
     while True:
         seen = world.read_record()
         lease = seen.record.lease
         if lease is None or lease.token != token:
-            return  # somebody else has ended it: a closing lease is for everybody who sees it
-        # EMR may show it later: then it is found by the lease's tags, and ended with what is doubtful.
+            return  # another owner has ended it: any owner may end a releasing lease
+        # EMR may show the cluster later: then it is found by its lease tags, as a possible orphan.
         unknown = resource_id is None or (work.terminate and not world.terminate(resource_id))
         if work.terminate and (lease.may_have_orphans or unknown):
             _terminate_live(world, clusters_of(world, lease))
         if resource_id is not None:
-            # A cluster that lives on runs whatever else it was made for.
+            # A cluster that lives on may run other steps.
             if world.active_steps(resource_id, guarded=not work.terminate):
                 return
             _unbind(world, resource_id, work)
@@ -429,7 +429,7 @@ def _undo_older(world: World, work: _Work, *, current: int) -> None:
 
 
 def _undo_stray(world: World, work: _Work) -> None:
-    """Undo what was done under a lease that is gone: it is recorded nowhere, and no other try can find it."""
+    """Undo what was done under a lease that is gone: no record names it, and no other try can find it."""
     if work.launched is None:
         return
     if work.terminate:
@@ -445,7 +445,7 @@ def _unbind(world: World, resource_id: str, work: _Work) -> None:
 
 
 def _take_off(world: World, resource_id: str, *, may_lag: bool = False) -> None:
-    """Disassociate the address if this carrier has it: never another owner's association (I2)."""
+    """Disassociate the address if this resource has it: never another owner's association (I2)."""
     location = world.settled_location(resource_id) if may_lag else world.read_location()
     if location.association_id is not None and resource_id in location.resource_ids:
         world.disassociate(location.association_id)
@@ -455,7 +455,7 @@ def _change(world: World, seen: Seen, event: Event, limits: Limits) -> Seen | No
     """
     Write one transition.
 
-    :return: ``None`` when it was not (surely) written, after a pause, or there was nothing to write: look again.
+    :return: ``None`` when it was not (surely) written, after a pause, or there was nothing to write: read again.
     """
     after = step(seen.record, event, seen.now, limits)
     if isinstance(after, Refused) or after == seen.record:
@@ -463,7 +463,7 @@ def _change(world: World, seen: Seen, event: Event, limits: Limits) -> Seen | No
     outcome = world.write_record(after, seen.version, joins=isinstance(event, Queue))
     if isinstance(outcome, Seen):
         return outcome
-    # A conflict and a lost answer are the same from here: only the next look tells what the record is now.
+    # A conflict and a lost answer are the same from here: only the next read tells what the record is now.
     world.pause()
     return None
 
@@ -475,14 +475,14 @@ def _terminate_live(world: World, resources: tuple[Resource, ...]) -> None:
 
 
 def _terminate_others(world: World, lease: Lease, *, keep: str) -> None:
-    """Terminate what earlier tries launched under the same lease and nobody kept."""
+    """Terminate the clusters of the lease that earlier tries launched and that were not kept."""
     _terminate_live(world, tuple(other for other in clusters_of(world, lease) if other.resource_id != keep))
 
 
 def _sweep(world: World, record: Record) -> None:
-    """Terminate what ended leases and dropped entries left behind."""
+    """Terminate the clusters that ended leases and dropped queue entries left behind."""
     for orphan in record.possible_orphans:
-        # By its own token: a cluster with the token of the lease, or of an entry, is never touched here.
+        # By its own token: a cluster with the token of the lease, or of an entry, is never terminated here.
         found = clusters_of(world, orphan)
         _terminate_live(world, tuple(resource for resource in found if resource.resource_id != orphan.keep))
 
@@ -495,13 +495,13 @@ def _queue(world: World, observation: Observation, lease_request: LeaseRequest, 
 
 def _reenter(world: World, observation: Observation, lease_request: LeaseRequest, limits: Limits) -> Acquired | None:
     again = _change(world, observation.seen, Reenter(lease_request.attempt), limits)
-    # It may have been the entry in the queue that this try speaks for now; then there is still to be waited.
+    # It may have been the queue entry that this try took over; then it still has to wait.
     ours = again is not None and again.record.lease is not None and again.record.lease.attempt == lease_request.attempt
     return Acquired(again) if again and ours else None
 
 
 def _take(world: World, observation: Observation, lease_request: LeaseRequest, limits: Limits) -> Acquired | None:
-    # Before the write: it drops the suspects whose time is over, as those of which nothing was found.
+    # Before the write, which drops the possible orphans whose time is over.
     _sweep(world, observation.seen.record)
     event = Acquire(lease_request.attempt, lease_request.cluster_name, lease_request.handover_seconds)
     taken = _change(world, observation.seen, event, limits)
@@ -509,14 +509,14 @@ def _take(world: World, observation: Observation, lease_request: LeaseRequest, l
 
 
 def _sweep_and_wait(world: World, observation: Observation) -> Queued:
-    """End an orphan that has the address, so that it comes free; nobody could take the lease before."""
+    """Terminate an orphan that has the address, so that it becomes free; before that no owner can acquire the lease."""
     _sweep(world, observation.seen.record)
     return Queued(observation)  # its instance keeps the address for some time yet
 
 
 def _start_overdue_release(world: World, observation: Observation, limits: Limits) -> None:
     lease = observation.seen.record.lease
-    # Closed first: the hand-over of its owner, should that wake up now, is refused, and it undoes what it did.
+    # The record first: should the owner come back now, its hand-over is refused, and it undoes what it did.
     if lease and _change(world, observation.seen, StartRelease(lease.token, to_be_terminated=True), limits) is not None:
         _terminate_live(world, observation.resources)
 
@@ -525,7 +525,7 @@ def _evict(world: World, observation: Observation, limits: Limits) -> None:
     lease = observation.seen.record.lease
     if lease is None:
         return
-    # Nothing is terminated besides: the lease is dead because its clusters have ended, or can never appear any more.
+    # No cluster is left to terminate: the lease is finished because its clusters have ended or can never appear.
     _sweep(world, observation.seen.record)
     ended = ", ".join(resource.resource_id for resource in observation.resources)
     never = "no cluster was launched" if lease.cluster_name else "it was never handed over"
@@ -544,14 +544,14 @@ def _prewarm(world: World, observation: Observation, lease_request: LeaseRequest
     token = entry.token
     launched = world.launch(token, float(entry.prewarmed_at or 0))
     if not isinstance(launched, str):
-        return  # whoever takes the lease looks for it
+        return  # the attempt that acquires the lease searches for it
     # Meanwhile the entry may have become the lease, by another try of this owner, or have left the queue.
     while True:
         after = step(announced.record, Prewarmed(attempt, launched), announced.now, limits)
         if isinstance(after, Refused):
             lease = announced.record.lease
             if not after.superseded and (lease is None or lease.token != token):
-                world.terminate(launched)  # the queue went on without this entry; nothing names its cluster
+                world.terminate(launched)  # the queue went on without this entry, and no record names its cluster
             return
         if after == announced.record or _change(world, announced, Prewarmed(attempt, launched), limits) is not None:
             return

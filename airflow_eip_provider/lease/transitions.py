@@ -1,12 +1,13 @@
 """
-The lock's law: everything that changes a record is here.
+The transitions of a record: everything that changes one is here.
 
 :func:`step` applies one event to one record. :data:`TABLE` is the same as data: from which state, by what, to which.
 Every event is idempotent, so a write whose answer was lost is resolved by applying the event to what is read next: if
 it had taken effect, nothing changes.
 
-A lease is FREE (there is none), TAKEN (its owner launches and binds a cluster), HELD (handed over) or CLOSING (no step
-may start any more). Time enters as a number and decides about one thing only: whose turn it is at a free address.
+An address is free (there is no lease), or its lease is ACQUIRED (its owner launches a cluster and associates the
+address), ACTIVE (steps may run) or RELEASING (no further step may start). Time enters as a
+number and decides about one thing only: whose turn it is at a free address.
 
 Fairness. A free address is kept for the first entry of the queue for its *window*, then also for the second for its
 window, and so on. The window of an entry that was passed over k times (an entry behind it took the address) is
@@ -46,9 +47,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Acquire:
     """
-    Take a free address: at once when nobody queues, else in the order of the queue.
+    Acquire the lease of a free address: at once when the queue is empty, else in its order.
 
-    :param handover_seconds: how long the owner may take until it hands over.
+    :param handover_seconds: how long the owner may take until the lease is active.
     """
 
     attempt: Attempt
@@ -67,7 +68,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Reenter:
-    """Speak for the owner from now on (a retry), or go on speaking (a new time to launch)."""
+    """Take the owner's lease or queue entry over (a retry), or renew it (a new time to launch)."""
 
     attempt: Attempt
 
@@ -77,7 +78,7 @@ class Prewarm:
     """
     Announce that the owner starts its cluster while it queues.
 
-    :param depth: how many of the queue's first places may.
+    :param depth: how many of the queue's first entries may.
     """
 
     attempt: Attempt
@@ -94,7 +95,7 @@ class Prewarmed:
 
 @dataclass(frozen=True, slots=True)
 class Activate:
-    """Record what carries the address: the creating task has done its part."""
+    """Hand the lease over: record the resource with which the address is associated."""
 
     attempt: Attempt
     token: int
@@ -106,7 +107,7 @@ class StartRelease:
     """
     Let no further step start.
 
-    :param to_be_terminated: its cluster is to be terminated, by whoever sees it.
+    :param to_be_terminated: its cluster has to be terminated, by any owner that observes it.
     """
 
     token: int
@@ -118,9 +119,9 @@ class Release:
     """
     End a lease.
 
-    :param resource_id: the cluster or instance that the tenancy had, for the history.
+    :param resource_id: the cluster or instance that had the address, for the history.
     :param why: for the history.
-    :param may_have_orphans: a cluster may have been launched that is recorded nowhere.
+    :param may_have_orphans: a cluster may have been launched that no record names.
     """
 
     token: int
@@ -137,7 +138,7 @@ class Leave:
 
 
 FREE, SAME = "free", "same"
-_LEASED = ("taken", "held", "closing")
+_LEASED = ("acquired", "active", "releasing")
 _ANY = (FREE, *_LEASED)
 
 Event: TypeAlias = Union[Acquire, Queue, Reenter, Prewarm, Prewarmed, Activate, StartRelease, Release, Leave]
@@ -146,9 +147,9 @@ Event: TypeAlias = Union[Acquire, Queue, Reenter, Prewarm, Prewarmed, Activate, 
 @dataclass(frozen=True, slots=True)
 class Refused:
     """
-    The event is against the law.
+    The event is not allowed.
 
-    :param superseded: because a newer try speaks for the owner.
+    :param superseded: because a newer attempt of the owner is at work.
     """
 
     why: str
@@ -158,7 +159,7 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    One row of the law: what an event does to the lease, and when it may.
+    One row of the table: what an event does to the lease, and when it may.
 
     :param sources: the states in which it changes anything.
     :param target: the state that follows; "same" when the lease stays as it is.
@@ -174,7 +175,7 @@ class Row:
 
 def state_of(record: Record) -> str:
     """Return the table's name of a record's state."""
-    return record.lease.phase.value if record.lease else FREE
+    return record.lease.phase.name.lower() if record.lease else FREE
 
 
 def step(record: Record, event: Event, now: float, limits: Limits = LIMITS) -> Record | Refused:
@@ -209,7 +210,7 @@ def _superseded(attempt: Attempt, by: Attempt) -> Refused:
 def _acquire(record: Record, event: Acquire, now: float, limits: Limits) -> Record | Refused:
     if record.lease is not None:
         held = record.lease.attempt
-        # Its own: the answer to its write was lost. The same holds for the other events that change nothing.
+        # Its own lease: the answer to its write was lost. So it is with the other events that change nothing.
         return record if held == event.attempt else Refused(f"the address is leased to {held.name}")
     place = record.place(event.attempt.owner)
     if place is not None:
@@ -248,8 +249,8 @@ def _acquire_in_turn(record: Record, event: Acquire, place: int, now: float, lim
         may_have_orphans=entry.may_have_orphans or (entry.prewarmed_at is not None and entry.resource_id is None),
         since=entry.prewarmed_at,
     )
-    # Those before it did not take the address in their window. They keep their places, and what they started early,
-    # until they have had all their turns: then the entry leaves, and what it started is swept.
+    # Those before it did not acquire the lease in their windows. They keep their places and their prewarmed clusters
+    # until they have had all their turns: then the entry leaves, and its cluster is swept.
     passed, behind = record.queue[:place], record.queue[place + 1 :]
     kept = tuple(replace(before, passed=before.passed + 1) for before in passed if before.passed < limits.turns)
     gone = [before for before in passed if before.passed >= limits.turns]
@@ -272,7 +273,7 @@ def _queue(record: Record, event: Queue, now: float, limits: Limits) -> Record |
         cluster_name=event.cluster_name,
         handover_seconds=event.handover_seconds,
     )
-    # It is everybody's; it changes only while nobody counts on it.
+    # All owners share it; it changes only while there is neither a lease nor a queue.
     grace = record.grace if record.lease or record.queue else limits.grace
     return replace(record, issued=entry.token, queue=(*record.queue, entry), grace=grace)
 
@@ -281,11 +282,11 @@ def _reenter(record: Record, event: Reenter, now: float, limits: Limits) -> Reco
     attempt, lease = event.attempt, record.lease
     if lease is not None and lease.attempt.owner == attempt.owner:
         if lease.phase is Phase.RELEASING:
-            return Refused("the lease is closing")
+            return Refused("the lease is releasing")
         if not attempt.may_follow(lease.attempt):
             return _superseded(attempt, lease.attempt)
         late = lease.handover_by - lease.written_at
-        # The attempt before may have sent RunJobFlow and died: this one must look before it launches.
+        # The attempt before may have sent RunJobFlow and died: this one must search before it launches.
         may_have_orphans = lease.may_have_orphans or lease.attempt != attempt
         renewed = replace(
             lease, attempt=attempt, written_at=now, handover_by=now + late, may_have_orphans=may_have_orphans
@@ -335,7 +336,7 @@ def _activate(record: Record, event: Activate, now: float, limits: Limits) -> Re
     if lease.attempt != event.attempt:
         return _superseded(event.attempt, lease.attempt)
     if lease.phase is Phase.RELEASING:
-        return Refused("the lease is closing")
+        return Refused("the lease is releasing")
     return replace(record, lease=replace(lease, phase=Phase.ACTIVE, resource_id=event.resource_id))
 
 
@@ -344,7 +345,7 @@ def _start_release(record: Record, event: StartRelease, now: float, limits: Limi
     if lease is None or lease.token != event.token:
         return Refused(f"token {event.token} is not current")
     if lease.phase is Phase.RELEASING:
-        return record  # whoever closed it first has said whether its cluster is to be terminated
+        return record  # the first has said whether the cluster has to be terminated
     return replace(record, lease=replace(lease, phase=Phase.RELEASING, to_be_terminated=event.to_be_terminated))
 
 
@@ -364,7 +365,7 @@ def _release(record: Record, event: Release, now: float, limits: Limits) -> Reco
         why=event.why,
     )
     possible_orphans = _open(record, now)
-    # Only what may have been launched and is recorded nowhere is worth a search, and only as long as it can surface.
+    # Only a cluster that no record names is worth a search, and only as long as it can surface.
     until = lease.written_at + limits.surface
     if (event.may_have_orphans or lease.may_have_orphans) and now < until:
         since = lease.acquired_at if lease.since is None else lease.since
@@ -395,7 +396,7 @@ def _leave(record: Record, event: Leave, now: float, limits: Limits) -> Record |
 
 
 def _open(record: Record, now: float) -> tuple[PossibleOrphan, ...]:
-    """Return the suspects of which something may still surface; whoever writes has just swept all of them."""
+    """Return the possible orphans that may still surface; the writer has just swept all of them."""
     return tuple(orphan for orphan in record.possible_orphans if now < orphan.until)
 
 
@@ -413,24 +414,31 @@ TABLE: tuple[Row, ...] = (
         Acquire,
         _acquire,
         (FREE,),
-        "taken",
+        "acquired",
         "anyone",
-        "nobody queues, or free_since + the windows before it have passed",
+        "the queue is empty, or free_since + the windows before it have passed",
     ),
     Row(Queue, _queue, _ANY, SAME, "anyone", "neither holds nor queues"),
-    Row(Reenter, _reenter, _ANY, SAME, "a try of the holder or of a queue entry", "no newer try speaks; not closing"),
+    Row(
+        Reenter,
+        _reenter,
+        _ANY,
+        SAME,
+        "a try of the holder or of a queue entry",
+        "no newer attempt has it; not releasing",
+    ),
     Row(Prewarm, _prewarm, _LEASED, SAME, "a queue entry", "among the first places; no more at a time than places"),
     Row(Prewarmed, _prewarmed, _ANY, SAME, "the same queue entry", "it had announced so"),
-    Row(Activate, _activate, ("taken", "held"), "held", "the holder's speaker", "the token is current"),
+    Row(Activate, _activate, ("acquired", "active"), "active", "the holder's attempt", "the token is current"),
     Row(
         StartRelease,
         _start_release,
-        ("taken", "held"),
-        "closing",
+        ("acquired", "active"),
+        "releasing",
         "early release, undo; the next owner",
         "the token is current",
     ),
     Row(Release, _release, _LEASED, FREE, "teardown, early release, undo; the next owner", "the token is current"),
-    Row(Leave, _leave, _ANY, SAME, "a queue entry", "no newer try speaks for it"),
+    Row(Leave, _leave, _ANY, SAME, "a queue entry", "no newer attempt has it"),
 )
 _ROWS = {row.event: row for row in TABLE}

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# So many writes in a row without an answer, each sent by botocore more than once, are no accident any more.
+# So many writes in a row without an answer, each sent by botocore more than once, are no accident.
 _MOST_UNANSWERED = 4
-# Nobody joins the queue of a record that this would make larger. DynamoDB keeps 400 KB in an item ("Quotas in Amazon
-# DynamoDB"); the rest is for the writes of those who are in the record already, which are never refused: a hand-over, a
-# release, and what they add to history and suspects. S3 has no such limit; one rule is enough.
+# A new owner may not join the queue if the record became larger than this. DynamoDB keeps 400 KB in an item ("Quotas
+# in Amazon DynamoDB"); the rest is for the writes of owners that are in the record already, which are never refused: a
+# hand-over, a release, and what they add to history and possible orphans. S3 has no such limit; one rule is enough.
 MOST_BYTES_TO_JOIN = 300_000
 # The pauses after a write that met another: random, on average doubling from half a second to ten seconds, five minutes
 # in all. Much longer than a call of the store takes: then fifty writers at a time need three writes each, not ten.
@@ -49,7 +49,7 @@ _MOST_PAUSES_SECONDS = 300.0
 
 def pause_seconds(number: int, chance: float) -> float:
     """
-    Return the pause before the next look at a record that others change.
+    Return the pause before the next read of a record that others change.
 
     :param number: how many there were before.
     :param chance: random, from 0 to 1: of many writers, each pauses for another time.
@@ -99,7 +99,7 @@ class LeaseClient:
         """
         Return the world for one operation, whose patience begins now.
 
-        :param launch: launches a cluster that carries a token, and returns its id.
+        :param launch: launches a cluster with a token in its tags, and returns its id.
         :param undoing: go on after a kill.
         """
         return LeaseWorld(self, launch=launch, undoing=undoing)
@@ -182,7 +182,7 @@ class LeaseWorld(LeaseReads):
         time.sleep(seconds)
 
     def settled_location(self, expected: str) -> AddressLocation:
-        """Look until the address is where it is expected, or EC2 would have to show it there: its answers may lag."""
+        """Read until the address is where it is expected, or EC2 would have to show it there: its answers may lag."""
         for _ in range(READS_LAG_SECONDS // SECOND_LOOK_SECONDS):
             location = self.read_location()
             if expected in location.resource_ids:
@@ -201,7 +201,7 @@ class LeaseWorld(LeaseReads):
 
     def launch(self, token: int, announced_at: float) -> str | TooLate | Unclear:
         """
-        Launch a cluster that carries this token, and return its id.
+        Launch a cluster with this token in its tags, and return its id.
 
         :param announced_at: the store's time of the write that this launch relies on; ``Limits.send`` counts from it.
         """
@@ -219,7 +219,7 @@ class LeaseWorld(LeaseReads):
 
     def terminate(self, resource_id: str) -> bool:
         """
-        Terminate a cluster, whatever has become of it; an instance that somebody else made is left as it is.
+        Terminate a cluster, whatever has become of it; an instance is left as it is, as it was not made for the lease.
 
         :return: ``False`` when EMR does not know it (yet).
         """
@@ -237,7 +237,7 @@ class LeaseWorld(LeaseReads):
             remove_gateway(self.clients["ec2"], gateway)
 
     def _check_alive(self) -> None:
-        """Before a change, not before a read: what undoes must go on after a kill, and what only looks may."""
+        """Before a change, not before a read: undoing must go on after a kill, and reading may."""
         if not self._undoing:
             self._lease_client.check_alive()
 

@@ -1,4 +1,4 @@
-"""What is seen of a lease in AWS: the read-only half of the lease protocol's world."""
+"""The state of a lease in AWS: the read-only half of the lease protocol's world."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _GONE_INSTANCE = {"shutting-down": "ending", "terminated": "ended"}
 
 
 def is_cluster(resource_id: str) -> bool:
-    """Whether a carrier's id is a cluster's; else it is an instance's."""
+    """Whether the id of a resource is a cluster's; else it is an instance's."""
     return resource_id.startswith("j-")
 
 
 def as_aws_tags(lease_tags: LeaseTags, *, allocation_id: str) -> dict[str, str]:
-    """Return the tags that a mark is made of."""
+    """Return lease tags as EC2 and EMR have them."""
     return {ALLOCATION_TAG: allocation_id, TOKEN_TAG: str(lease_tags.token), OWNER_DIGEST_TAG: lease_tags.owner}
 
 
@@ -59,9 +59,9 @@ class LeaseReads:
 
     def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
         """
-        Return the clusters that carry this mark and have not ended.
+        Return the clusters that have these tags and have not ended.
 
-        :param since: by the store's clock; no cluster with this mark is older. 0 when that is not known.
+        :param since: by the store's clock; no cluster with these tags is older. 0 when that is not known.
         """
         return _resources(self.clients, lease_tags, since, self.allocation_id)
 
@@ -92,10 +92,10 @@ def _location(clients: Mapping[str, Any], allocation_id: str) -> AddressLocation
 
 def _location_on_interface(clients: Mapping[str, Any], address: Address) -> AddressLocation:
     """
-    Look at an address that is on no instance.
+    Return the location of an address that is on no instance.
 
-    A tenancy's NAT gateway keeps its address until it is deleted, so its own id names the association. One that is no
-    tenancy's has the address for good: whose turn it is to use it is then all that the lock decides.
+    A NAT gateway that was made for a cluster keeps its address until it is deleted, so its own id names the
+    association. Any other NAT gateway has the address for good: then the lease decides only whose turn it is to use it.
     """
     holder = read_holder(clients["ec2"], address)
     gateway, job_flow_id = holder.gateway, holder.job_flow_id
@@ -132,7 +132,7 @@ def _as_resource(cluster: Cluster, allocation_id: str) -> Resource:
 
 
 def parse_lease_tags(tags: Mapping[str, str], allocation_id: str) -> LeaseTags | None:
-    """Read the mark from a cluster's tags, which EMR gives to its instances, too."""
+    """Read the lease tags from a cluster's tags, which EMR copies to its instances."""
     token = tags.get(TOKEN_TAG, "") if tags.get(ALLOCATION_TAG) == allocation_id else ""
     return LeaseTags(int(token), tags.get(OWNER_DIGEST_TAG, "")) if token.isdigit() else None
 

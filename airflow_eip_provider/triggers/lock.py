@@ -72,7 +72,7 @@ class EipLeaseTrigger(WatchTrigger):
             **watch,
         )
 
-    def decide(self, observed: Observed) -> Verdict:
+    def judge(self, observed: Observed) -> Verdict:
         """Judge whether there is something to do for this owner; all that wait for the address see the same."""
         return self.judge_observation(observed.lease(self.lock_store, self.allocation_id))
 

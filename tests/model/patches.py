@@ -30,7 +30,7 @@ def law(event: type, apply: Callable[..., Any]) -> Patch:
     @contextmanager
     def patched() -> Iterator[None]:
         row = transitions._ROWS[event]
-        free = replace(row, apply=apply, sources=("free", "taken", "held", "closing"), target="any")
+        free = replace(row, apply=apply, sources=("free", "acquired", "active", "releasing"), target="any")
         step = transitions.step
 
         def lawless(record: Any, happened: Any, now: float, limits: Any = LIMITS) -> Any:

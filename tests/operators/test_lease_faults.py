@@ -269,7 +269,7 @@ def test_a_step_is_refused_while_the_lease_is_closing(
     releasing = Task(release, dag_id="first")
     releasing.start()
     assert not releasing.ended, "it waits for the step"
-    with pytest.raises(Exception, match="the lease is closing"):
+    with pytest.raises(Exception, match="the lease is releasing"):
         Task(steps_operator(first.result, "late", lock_store=lock_store), dag_id="first").run()
     running.go_on()
     releasing.go_on()
