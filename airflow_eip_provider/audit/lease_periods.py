@@ -60,7 +60,7 @@ def lease_periods_of(
     seen: Seen, *, allocation_id: str, emr: EmrClusterHook, eip: ElasticIpHook, period: Period | None
 ) -> list[LeasePeriod]:
     """
-    Return the tenancies that a lock store remembers, oldest first: the newest 50, and the one that is not over.
+    Return the lease periods that a lock store remembers, oldest first: the newest 50, and the one that is not over.
 
     :param period: only those of that time; EMR is asked for the instances of each, and EC2 for its NAT gateway.
     """
@@ -79,7 +79,7 @@ def lease_periods_of(
 
 def _of_cluster(job_flow_id: str, *, allocation_id: str, emr: EmrClusterHook, eip: ElasticIpHook) -> Mapping[str, Any]:
     """
-    Read by what the nodes of a tenancy's cluster are known, and what of them had the address.
+    Read by what the nodes of a lease's cluster are known, and what of them had the address.
 
     EMR remembers a cluster, with the tag that says where the address was put, for two months after its end. EC2 forgets
     its instances, and a NAT gateway that was made for it, within the hour.

@@ -85,7 +85,7 @@ def _resolved(text: str, host: str) -> tuple[Network, ...]:
 @dataclass(slots=True)
 class Connections:
     """
-    What one interface has sent to one address of a database, in one tenancy or outside all of them.
+    What one interface has sent to one address of a database, in one lease period or outside all of them.
 
     :param verdict: "tenancy", or "stranger": not by whoever had the address.
     :param opened: in how many flow records a connection was opened.
@@ -155,7 +155,7 @@ def _serving(flow: Flow, databases: Sequence[Database]) -> list[Database]:
 
 class _Judge:
     """
-    Judges flows by the tenancies, and by what other flows show of their way.
+    Judges flows by the lease periods, and by what other flows show of their way.
 
     The same packets are in the records of the node that sent them, and of the NAT gateway's interface: there with the
     node's address as ``pkt-srcaddr``, and once more with the gateway's own (Amazon VPC User Guide, "Flow log record

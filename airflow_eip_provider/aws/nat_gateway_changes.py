@@ -1,4 +1,4 @@
-"""NAT gateways for tenancies: made and removed."""
+"""NAT gateways for clusters: made and removed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def create_gateway(
 
 def remove_gateway(conn: Any, gateway: Gateway) -> None:
     """
-    Put the default routes back that lead to a tenancy's gateway, and delete it; one that is no tenancy's is left alone.
+    Put the default routes back that lead to a cluster's gateway, and delete it; others are left alone.
 
     In this order: as long as the gateway is there, its tags say what is still to be put back. Idempotent.
     (ec2:DescribeRouteTables, ec2:ReplaceRoute, ec2:DeleteRoute, ec2:DeleteNatGateway)

@@ -2,7 +2,7 @@
 The lock, for a cluster that takes part in it from its own primary node: ``enter``, ``hand-over``, ``undo``.
 
 Its owner is the cluster itself, ``ENVIRONMENT/cluster/j-…``, so a bootstrap action that is run again on the same
-cluster is the same owner, and a later run speaks for it. It does what ``EipAssociateOperator`` does for a
+cluster is the same owner, and a later run is a newer attempt. It does what ``EipAssociateOperator`` does for a
 cluster that was made elsewhere; there is nothing to launch and nothing to adopt. No program here ends the lease: it is
 dead when its cluster has ended, and whoever wants the address next ends it.
 

@@ -60,7 +60,7 @@ def free_address(eip: ElasticIpHook, *, allocation_id: str, job_flow_id: str) ->
 
 def free_left_behind(emr: EmrClusterHook, eip: ElasticIpHook, *, allocation_id: str) -> bool:
     """
-    Take the address off a NAT gateway whose cluster has ended: it serves nobody, and would keep the address for ever.
+    Take the address off a NAT gateway whose cluster has ended: it would keep the address for ever.
 
     :return: whether there was such a gateway.
     """
@@ -138,7 +138,7 @@ def end_surplus(
 
     :param owner: the owner's digest.
     :param keep: the cluster that has the address; ``None`` to end every one.
-    :param try_number: of the try that speaks for the owner.
+    :param try_number: of the owner's attempt.
     :param created_after: seconds since the epoch, before which no try of the owner launched anything.
     """
     tags = {OWNER_DIGEST_TAG: owner, ALLOCATION_TAG: allocation_id}

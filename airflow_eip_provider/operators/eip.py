@@ -284,7 +284,7 @@ class ReleaseState(State):
 
 class EipReleaseOperator(_TargetOperator):
     """
-    Take the Elastic IP off a cluster or an instance, and off nothing else; its tenancy's NAT gateway is removed.
+    Disassociate the Elastic IP from a cluster or an instance; a NAT gateway that was made for the cluster is removed.
 
     For a cluster that goes on working after its last step that reads through the address: the next job need not wait
     for its end. It waits for fenced steps that are still pending or running. With a lock store none is submitted any

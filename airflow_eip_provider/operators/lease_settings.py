@@ -1,4 +1,4 @@
-"""What a task says of its tenancy: the lock store that it was given, and who speaks for it."""
+"""How a task is configured for its lease: its lock store, and the attempt that it is."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def lock_store_uri(given: Any) -> str | None:
 
 def attempt_of(context: Context, nonce: str | None = None) -> Attempt:
     """
-    Return who speaks for a task's owner in this try.
+    Return this try of a task as an attempt.
 
     :param nonce: of the try's process, if it has one already.
     """

@@ -31,8 +31,8 @@ class LeasingState(State):
     """
     How far an owner has come with its lease.
 
-    :param nonce: of the process that speaks for it.
-    :param seen: not used any more; deferrals of version 0.1.0 carry it.
+    :param nonce: of the attempt.
+    :param seen: unused; deferrals of version 0.1.0 carry it.
     """
 
     lock_deadline: float
@@ -50,7 +50,7 @@ class LeasingOperator(PhasedOperator):
 
     def begin_attempt(self, context: Context, state: LeasingState) -> None:
         """
-        Check the lock store, and become the one who speaks for the owner.
+        Check the lock store, and become the owner's newest attempt.
 
         :raises LockStoreError: naming what is wrong with the store.
         """

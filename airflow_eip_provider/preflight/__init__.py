@@ -52,7 +52,7 @@ PRIMARY_CHECKS = (
     exposure.SECURITY_GROUPS,
     lock_store.LOCK_STORE,
 )
-# On a NAT gateway that is made for the tenancy:
+# On a NAT gateway that is made for the cluster:
 CLUSTER_GATEWAY_CHECKS = (
     address.USABLE,
     address.HOLDER,

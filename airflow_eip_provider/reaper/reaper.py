@@ -87,7 +87,7 @@ class Reaper:
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNatGateways, elasticmapreduce:ListClusters,
     …:DescribeCluster, …:ListSteps; to reap also ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress,
-    elasticmapreduce:SetTerminationProtection, …:TerminateJobFlows; for NAT gateways that were made for tenancies
+    elasticmapreduce:SetTerminationProtection, …:TerminateJobFlows; for NAT gateways that were made for clusters
     ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute; the lock store's, see ``stores``.
 
     :param hooks: for the account and region.

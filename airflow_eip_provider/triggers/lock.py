@@ -22,8 +22,8 @@ class EipLeaseTrigger(WatchTrigger):
     """
     Wait until there is something for an owner to do in the queue of an Elastic IP.
 
-    That is its turn at the free address, a dead lease that nobody before it in the queue has ended, the time to start
-    its cluster early, or that it is not in the queue any more.
+    That is its turn at the free address, a finished lease that none before it in the queue has ended, the time to start
+    its cluster early, or that it is no longer in the queue.
 
     :param lock_store: the store's URI.
     :param speaker: who waits: the fields of :class:`~airflow_eip_provider.lease.record.Attempt`.

@@ -58,7 +58,7 @@ def _wait(number: int) -> EipLeaseTrigger:
     return EipLeaseTrigger(
         allocation_id="eipalloc-1",
         lock_store="dynamodb://leases",
-        attempt=asdict(attempt_of(number)),
+        speaker=asdict(attempt_of(number)),
         cluster_name="azure-sql-daily",
         handover_seconds=5400.0,
         waiter_delay=15,

@@ -62,7 +62,7 @@ def test_waits_in_a_queue_go_on_when_sts_answers_again(clocked, role, ec2, boto)
         EipLeaseTrigger(
             allocation_id=allocation_id,
             lock_store="dynamodb://leases",
-            attempt=asdict(Attempt(f"owner-{number}", f"test/dag-{number}/run/create/-1", 1, f"nonce-{number}")),
+            speaker=asdict(Attempt(f"owner-{number}", f"test/dag-{number}/run/create/-1", 1, f"nonce-{number}")),
             cluster_name="daily",
             handover_seconds=3600,
             **role,

@@ -43,7 +43,7 @@ class NatGateway(Binding):
     """
     Put the address on a NAT gateway: all nodes of a cluster of any size, in a private subnet, leave from it.
 
-    With ``public_subnet_id`` and ``route_table_ids`` the gateway is made for the tenancy while the cluster starts, the
+    With ``public_subnet_id`` and ``route_table_ids`` the gateway is made for the cluster while the cluster starts, the
     default routes are led to it, and afterwards they are put back exactly and it is deleted. With ``nat_gateway_id``
     a gateway that has the address for good is used as it is, and nothing is made or changed; that needs a lock store,
     as EC2 refuses nothing there.

@@ -100,7 +100,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_overrides: as in the stock operator; merged over the extra of ``emr_conn_id``. (templated,
         ``.json``)
-    :param lock_store: where tenancies queue: ``dynamodb://TABLE?region=…&create=true`` or ``s3://BUCKET/PREFIX``;
+    :param lock_store: where owners queue: ``dynamodb://TABLE?region=…&create=true`` or ``s3://BUCKET/PREFIX``;
         ``None`` is the physical lock alone. Default: ``[eip] lock_store``.
     :param bind_at: "primary_running", or "cluster_ready" to bind when the cluster is RUNNING or WAITING.
     :param prewarm: ``True``: the first of the queue starts its cluster while the holder still works, so that it binds

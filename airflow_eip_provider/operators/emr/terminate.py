@@ -53,7 +53,7 @@ class TerminateState(State):
 
 class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperator):
     """
-    Terminate a cluster, and free the Elastic IP as soon as no step of it runs any more.
+    Terminate a cluster, and free the Elastic IP as soon as none of its steps runs.
 
     A drop-in for ``EmrTerminateJobFlowOperator``, meant as the teardown:
     ``terminate.as_teardown(setups=create, on_failure_fail_dagrun=True)``. It sends TerminateJobFlows before it reads
@@ -68,7 +68,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     whose only last task it is succeeds although the steps before it failed. Give the run another last task, an
     ``EmptyOperator`` after the steps, or use ``StaticIpCluster``, which does.
 
-    A NAT gateway that was made for the tenancy is removed with the address, and the routes to it are put back.
+    A NAT gateway that was made for the cluster is removed with the address, and the routes to it are put back.
 
     Returns nothing. Safe to run twice or late. When it fails or is killed, a retry goes on where it stopped.
 
@@ -78,7 +78,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress,
     elasticmapreduce:DescribeCluster, …:ListClusters, …:ListSteps, …:SetTerminationProtection, …:TerminateJobFlows;
-    the lock store's, see ``stores``. With a NAT gateway that was made for the tenancy also ec2:DescribeNatGateways,
+    the lock store's, see ``stores``. With a NAT gateway that was made for the cluster also ec2:DescribeNatGateways,
     ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
