@@ -99,9 +99,9 @@ class ManyNodes:
 
     def cluster(self, dag_id: str) -> str:
         """Return the cluster that a DAG launched; empty when it launched none."""
-        return next((session.job_flow_id for session in self._tenancies() if session.owner == dag_id), "")
+        return next((session.job_flow_id for session in self._sessions() if session.owner == dag_id), "")
 
-    def _tenancies(self) -> list[Any]:
+    def _sessions(self) -> list[Any]:
         return sessions(self._aws.events())
 
     def play(self) -> None:
