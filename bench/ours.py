@@ -114,18 +114,18 @@ class _Scene:
         return Counter(event["operation"] for event in self.aws.events.calls())
 
     @property
-    def carriers(self) -> list[str]:
+    def resource_ids(self) -> list[str]:
         """The clusters that carried the address, in order; raises when two did at the same time."""
-        carriers, bound = [], None
+        resource_ids, bound = [], None
         for event in self.aws.events.read(kind="address"):
             if event["change"] == "associated":
                 if bound is not None:
                     raise RuntimeError(f"{bound} and {event['job_flow_id']} carried the address")
                 bound = event["job_flow_id"]
-                carriers.append(bound)
+                resource_ids.append(bound)
             else:
                 bound = None
-        return carriers
+        return resource_ids
 
 
 @contextmanager
@@ -200,7 +200,7 @@ def _beside(*, skew: float) -> bool:
         let_in = "job_flow_id" in following.ti.xcoms
         scene.aws.end_cluster(holder.result, state="TERMINATED", message="idle")
         scene.queue.until(lambda: following.ended, following)
-        return let_in or scene.carriers != [holder.result, following.result]
+        return let_in or scene.resource_ids != [holder.result, following.result]
 
 
 def _with_wrong_clock(scene: _Scene, act: Callable[[], Task], skew: float) -> Task:
@@ -229,7 +229,7 @@ def _paused() -> bool:
         following.start()
         scene.queue.until(lambda: following.ended, following)
         slow.go_on()
-        return slow.error is None or scene.carriers != [following.result]
+        return slow.error is None or scene.resource_ids != [following.result]
 
 
 def _reads_and_writes(calls: Counter[str]) -> tuple[int, int]:

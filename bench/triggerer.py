@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from airflow_eip_provider.lease.record import Entry, Lease, Phase, Record, Speaker
+from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, Record
 from airflow_eip_provider.stores.uri import open_store
 from bench.world import Address, environment
 from demo.console import Console, table
@@ -150,13 +150,13 @@ def _queues(aws: LocalAws, count: int) -> list[dict[str, Any]]:
     given = []
     for place, cluster in enumerate(_running(aws, QUEUE_ADDRESSES)):
         allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
-        speakers = [
-            Speaker(f"owner-{place}-{n}", f"bench/dag-{place}-{n}/run/create/-1", 1, f"nonce-{place}-{n}")
+        attempts = [
+            Attempt(f"owner-{place}-{n}", f"bench/dag-{place}-{n}/run/create/-1", 1, f"nonce-{place}-{n}")
             for n in range(count // QUEUE_ADDRESSES + 1)
         ]
-        lease = Lease(1, speakers[0], Phase.HELD, now, now, now + _HOUR, "daily", carrier=cluster)
-        queue = tuple(Entry(n + 1, each, now, "daily", 3600) for n, each in enumerate(speakers) if n)
-        store.write(allocation_id, Record(issued=len(speakers), lease=lease, queue=queue), expected_version=None)
+        lease = Lease(1, attempts[0], Phase.ACTIVE, now, now, now + _HOUR, "daily", resource_id=cluster)
+        queue = tuple(Entry(n + 1, each, now, "daily", 3600) for n, each in enumerate(attempts) if n)
+        store.write(allocation_id, Record(issued=len(attempts), lease=lease, queue=queue), expected_version=None)
         given += [
             {
                 "allocation_id": allocation_id,
@@ -165,7 +165,7 @@ def _queues(aws: LocalAws, count: int) -> list[dict[str, Any]]:
                 "cluster_name": "daily",
                 "handover_seconds": 3600,
             }
-            for each in speakers[1:]
+            for each in attempts[1:]
         ]
     return given
 

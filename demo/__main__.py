@@ -25,13 +25,13 @@ from demo.results import parquet_rows
 from demo.run import Story
 from demo.seed import Seed, database_rows, seed
 from demo.tables import TABLES
-from demo.timeline import chart, clock, moment, moments_rows, tenancies
+from demo.timeline import chart, clock, moment, moments_rows, sessions
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from demo.checks import Check
-    from demo.timeline import Event, Tenancy
+    from demo.timeline import Event, Session
 
 ROOT = Path(__file__).resolve().parent.parent
 DAG_IDS = (TABLES[0].dag_id, TABLES[1].dag_id)
@@ -131,7 +131,7 @@ class Demo:
         )
         story.play()
         events = self.aws.events()
-        found = tenancies(events)
+        found = sessions(events)
         self.console.step("all runs have ended")
         self._show(events, found, story)
         verdicts = self._checks(events, found, story)
@@ -175,11 +175,11 @@ class Demo:
             node_checks.as_before(act.before, act.after, events=events, clusters=clusters),
         ]
 
-    def _show(self, events: list[Event], found: list[Tenancy], story: Story) -> None:
+    def _show(self, events: list[Event], found: list[Session], story: Story) -> None:
         start = min(story.wanted_since.values())
         self.console.heading(f"Timeline (minutes of simulated time, {self.time_scale:g} times as fast)")
         self.console.lines(*chart(found, start=start, waiting_since=story.wanted_since), "")
-        header = ("", *(tenancy.owner for tenancy in found))
+        header = ("", *(session.owner for session in found))
         self.console.lines(*table(moments_rows(found, start=start), header=header))
         self.console.heading("The queue, from every write of the lock's record")
         states = standings(events, at=lambda event: moment(event).time)
@@ -188,10 +188,10 @@ class Demo:
         counts = count_calls(events, dag_ids=DAG_IDS)
         self.console.lines(*table(call_rows(counts), header=("", *counts), right=frozenset(range(1, len(counts) + 1))))
 
-    def _checks(self, events: list[Event], found: list[Tenancy], story: Story) -> list[Check]:
+    def _checks(self, events: list[Event], found: list[Session], story: Story) -> list[Check]:
         samples, stranger = story.samples, story.stranger
         states = standings(events, at=lambda event: moment(event).time)
-        everyone, found = found, [tenancy for tenancy in found if tenancy.owner in DAG_IDS]
+        everyone, found = found, [session for session in found if session.owner in DAG_IDS]
         waited = checks.deferred_seconds(samples)
         return [
             checks.runs_succeeded(story.states, tries=story.tries, killed=KILLED),
@@ -208,15 +208,15 @@ class Demo:
             checks.refused_without_address(
                 events, job_flow_id=stranger.job_flow_id, step_state=stranger.step_state, log=stranger.log
             ),
-            checks.tenancies_do_not_overlap(events, found=everyone),
+            checks.sessions_do_not_overlap(events, found=everyone),
             checks.second_waited(samples, found=found, waiting_dag=found[-1].owner if found else ""),
             checks.first_come_first_served(states, found=everyone),
             checks.nobody_pays_for_waiting(everyone),
-            checks.three_writes_a_tenancy(states),
+            checks.three_writes_a_session(states),
             checks.lease_is_free(states),
             checks.bound_before_ready(found),
             checks.never_steals(events, tenancies_seen=len(everyone)),
-            *(checks.create_takes_no_worker(samples, tenancy=tenancy, task_id="azure.create") for tenancy in found),
+            *(checks.create_takes_no_worker(samples, session=session, task_id="azure.create") for session in found),
             checks.waits_take_no_worker(samples),
             checks.calls_bounded(count_calls(events, dag_ids=DAG_IDS), waited_seconds=waited),
         ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from demo.airflow import TaskState
     from demo.observe import Sample
     from demo.queue import Standing
-    from demo.timeline import Event, Tenancy
+    from demo.timeline import Event, Session
 
 Row = tuple[str, ...]
 
@@ -58,10 +58,10 @@ def rows_equal(dag_id: str, *, expected: Sequence[Row], found: Sequence[Row]) ->
     return Check(name=name, passed=False, detail=detail)
 
 
-def read_from_the_address(events: Sequence[Event], *, found: Sequence[Tenancy], public_ip: str) -> Check:
+def read_from_the_address(events: Sequence[Event], *, found: Sequence[Session], public_ip: str) -> Check:
     """See that the database saw every connection of the DAGs' clusters come from the registered address."""
     name = "the database saw the jobs come from the Elastic IP only"
-    clusters = [tenancy.job_flow_id for tenancy in found]
+    clusters = [session.job_flow_id for session in found]
     connections = [event for event in _database_connections(events) if event["job_flow_id"] in clusters]
     silent = [cluster for cluster in clusters if cluster not in {event["job_flow_id"] for event in connections}]
     strange = [event for event in connections if event["from_ip"] != public_ip or not event["admitted"]]
@@ -101,16 +101,16 @@ def _database_connections(events: Sequence[Event]) -> list[Event]:
     return [event for event in events if event["kind"] == "connection" and event["service"] == "azure_sql"]
 
 
-def tenancies_do_not_overlap(events: Sequence[Event], *, found: Sequence[Tenancy]) -> Check:
+def sessions_do_not_overlap(events: Sequence[Event], *, found: Sequence[Session]) -> Check:
     """See that one cluster at a time had the address, and that every step ran inside its own cluster's time."""
     name = "the tenancies do not overlap"
-    problems = _strangers(events, clusters={tenancy.job_flow_id for tenancy in found})
-    for tenancy in found:
-        if not (tenancy.bound and tenancy.freed and tenancy.step_running and tenancy.step_ended):
-            problems.append(f"{tenancy.job_flow_id} was not bound, used and freed")
-        elif tenancy.freed.seq < tenancy.step_ended.seq:
-            problems.append(f"the address left {tenancy.job_flow_id} before its step ended")
-    if len({tenancy.owner for tenancy in found}) < 2:  # noqa: PLR2004 - one tenancy cannot overlap
+    problems = _strangers(events, clusters={session.job_flow_id for session in found})
+    for session in found:
+        if not (session.bound and session.freed and session.step_running and session.step_ended):
+            problems.append(f"{session.job_flow_id} was not bound, used and freed")
+        elif session.freed.seq < session.step_ended.seq:
+            problems.append(f"the address left {session.job_flow_id} before its step ended")
+    if len({session.owner for session in found}) < 2:  # noqa: PLR2004 - one tenancy cannot overlap
         problems.append("fewer than two DAGs had the address")
     return Check(name=name, passed=not problems, detail="; ".join(problems) or _gaps(found))
 
@@ -131,8 +131,8 @@ def _strangers(events: Sequence[Event], *, clusters: set[str]) -> list[str]:
     return problems
 
 
-def _gaps(found: Sequence[Tenancy]) -> str:
-    ordered = sorted((tenancy for tenancy in found if tenancy.bound), key=lambda tenancy: tenancy.bound.seq)  # type: ignore[union-attr]
+def _gaps(found: Sequence[Session]) -> str:
+    ordered = sorted((session for session in found if session.bound), key=lambda session: session.bound.seq)  # type: ignore[union-attr]
     gaps = [
         (after.bound.time - before.freed.time).total_seconds()
         for before, after in pairwise(ordered)
@@ -141,10 +141,10 @@ def _gaps(found: Sequence[Tenancy]) -> str:
     return f"free for {', '.join(f'{gap:.0f} s' for gap in gaps)} between them (simulated)"
 
 
-def second_waited(samples: Sequence[Sample], *, found: Sequence[Tenancy], waiting_dag: str) -> Check:
+def second_waited(samples: Sequence[Sample], *, found: Sequence[Session], waiting_dag: str) -> Check:
     """See that the DAGs really met: one waited, deferred and without a cluster, while the other had the address."""
     name = "the second DAG waited while the first had the address"
-    first = next((tenancy for tenancy in found if tenancy.owner != waiting_dag), None)
+    first = next((session for session in found if session.owner != waiting_dag), None)
     if first is None or not (first.bound and first.freed):
         return Check(name=name, passed=False, detail="no other DAG had the address")
     waiting = [
@@ -156,21 +156,21 @@ def second_waited(samples: Sequence[Sample], *, found: Sequence[Tenancy], waitin
     return Check(name=name, passed=bool(waiting), detail=f"seen deferred in {len(waiting)} samples of that time")
 
 
-def killed_was_adopted(found: Sequence[Tenancy], *, killed: str) -> Check:
+def killed_was_adopted(found: Sequence[Session], *, killed: str) -> Check:
     """See that the run whose task was killed after RunJobFlow has one cluster, which its retry bound."""
     name = "the killed task's retry went on with the cluster it found"
-    mine = [tenancy for tenancy in found if tenancy.owner == killed]
+    mine = [session for session in found if session.owner == killed]
     passed = len(mine) == 1 and mine[0].bound is not None
     detail = f"{len(mine)} RunJobFlow" + (f", {mine[0].job_flow_id} bound" if passed else "")
     return Check(name=name, passed=passed, detail=detail)
 
 
-def first_come_first_served(states: Sequence[Standing], *, found: Sequence[Tenancy]) -> Check:
+def first_come_first_served(states: Sequence[Standing], *, found: Sequence[Session]) -> Check:
     """See that DAGs queued, and had the address in the order in which they came."""
     name = "first come, first served"
     queued = list(dict.fromkeys(dag_id for state in states for dag_id in state.queue))
-    served = [tenancy for tenancy in found if tenancy.bound]
-    order = [tenancy.owner for tenancy in sorted(served, key=lambda t: t.bound.seq)]  # type: ignore[union-attr]
+    served = [session for session in found if session.bound]
+    order = [session.owner for session in sorted(served, key=lambda t: t.bound.seq)]  # type: ignore[union-attr]
     longest = max((len(state.queue) for state in states), default=0)
     served_in_order = [dag_id for dag_id in order if dag_id in queued]
     passed = len(queued) > 1 and served_in_order == queued
@@ -180,10 +180,10 @@ def first_come_first_served(states: Sequence[Standing], *, found: Sequence[Tenan
     return Check(name=name, passed=passed, detail=detail)
 
 
-def nobody_pays_for_waiting(found: Sequence[Tenancy]) -> Check:
+def nobody_pays_for_waiting(found: Sequence[Session]) -> Check:
     """See that no cluster was launched before the one before it had given the address back."""
     name = "nobody launched a cluster that had to wait for the address"
-    ordered = sorted(found, key=lambda tenancy: tenancy.launched.seq)
+    ordered = sorted(found, key=lambda session: session.launched.seq)
     early = [
         after.job_flow_id
         for before, after in pairwise(ordered)
@@ -193,14 +193,14 @@ def nobody_pays_for_waiting(found: Sequence[Tenancy]) -> Check:
     return Check(name=name, passed=len(ordered) > 1 and not early, detail=detail)
 
 
-def three_writes_a_tenancy(states: Sequence[Standing]) -> Check:
+def three_writes_a_session(states: Sequence[Standing]) -> Check:
     """See what the lock cost: three writes a tenancy, one more for who queues, and one for a retry."""
     name = "a tenancy costs three writes of the lock's record"
-    tenancies = len(states[-1].ended) if states else 0
+    sessions = len(states[-1].ended) if states else 0
     queued = len({dag_id for state in states for dag_id in state.queue})
-    expected = 3 * tenancies + queued + 1
-    detail = f"{len(states)} writes: 3 x {tenancies} tenancies + {queued} queued + 1 retry"
-    return Check(name=name, passed=tenancies > 0 and len(states) == expected, detail=detail)
+    expected = 3 * sessions + queued + 1
+    detail = f"{len(states)} writes: 3 x {sessions} tenancies + {queued} queued + 1 retry"
+    return Check(name=name, passed=sessions > 0 and len(states) == expected, detail=detail)
 
 
 def lease_is_free(states: Sequence[Standing]) -> Check:
@@ -214,20 +214,20 @@ def lease_is_free(states: Sequence[Standing]) -> Check:
     return Check(name=name, passed=passed and len(last.ended) > 1, detail=f"tokens of ended tenancies: {last.ended}")
 
 
-def bound_before_ready(found: Sequence[Tenancy]) -> Check:
+def bound_before_ready(found: Sequence[Session]) -> Check:
     """See that each cluster had the address before it was ready to run steps."""
     name = "each address was bound before its cluster was ready"
     late = [
-        tenancy.job_flow_id
-        for tenancy in found
-        if not (tenancy.bound and tenancy.ready and tenancy.bound.seq < tenancy.ready.seq)
+        session.job_flow_id
+        for session in found
+        if not (session.bound and session.ready and session.bound.seq < session.ready.seq)
     ]
     if late or not found:
         return Check(name=name, passed=False, detail=f"not so for {', '.join(late) or 'any: no cluster seen'}")
     margins = [
-        (tenancy.ready.time - tenancy.bound.time).total_seconds()
-        for tenancy in found
-        if tenancy.ready and tenancy.bound
+        (session.ready.time - session.bound.time).total_seconds()
+        for session in found
+        if session.ready and session.bound
     ]
     return Check(
         name=name, passed=True, detail=f"{', '.join(f'{margin:.0f} s' for margin in margins)} before (simulated)"
@@ -253,14 +253,14 @@ def never_steals(events: Sequence[Event], *, tenancies_seen: int) -> Check:
     return Check(name=name, passed=enough, detail=detail if enough else f"only {len(calls)} calls seen")
 
 
-def create_takes_no_worker(samples: Sequence[Sample], *, tenancy: Tenancy, task_id: str) -> Check:
+def create_takes_no_worker(samples: Sequence[Sample], *, session: Session, task_id: str) -> Check:
     """See that no process of the creating task exists while it is deferred between RunJobFlow and the binding."""
-    name = f"{tenancy.owner}: no worker from RunJobFlow to bound"
-    if tenancy.bound is None:
+    name = f"{session.owner}: no worker from RunJobFlow to bound"
+    if session.bound is None:
         return Check(name=name, passed=False, detail="never bound")
-    window = [sample for sample in samples if tenancy.launched.time < sample.aws_time < tenancy.bound.time]
+    window = [sample for sample in samples if session.launched.time < sample.aws_time < session.bound.time]
     waits = [
-        (sample, task) for sample, task in _waits(window) if (task.dag_id, task.task_id) == (tenancy.owner, task_id)
+        (sample, task) for sample, task in _waits(window) if (task.dag_id, task.task_id) == (session.owner, task_id)
     ]
     return _no_process(name, waits, control=_processes_seen(samples))
 

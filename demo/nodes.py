@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from demo.processes import DemoError
 from demo.runs import Runs
-from demo.timeline import tenancies
+from demo.timeline import sessions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,10 +99,10 @@ class ManyNodes:
 
     def cluster(self, dag_id: str) -> str:
         """Return the cluster that a DAG launched; empty when it launched none."""
-        return next((tenancy.job_flow_id for tenancy in self._tenancies() if tenancy.owner == dag_id), "")
+        return next((session.job_flow_id for session in self._sessions() if session.owner == dag_id), "")
 
-    def _tenancies(self) -> list[Any]:
-        return tenancies(self._aws.events())
+    def _sessions(self) -> list[Any]:
+        return sessions(self._aws.events())
 
     def play(self) -> None:
         """

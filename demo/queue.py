@@ -28,17 +28,17 @@ class Standing:
     holder: str
     token: int
     phase: str
-    carrier: str
+    resource_id: str
     queue: tuple[str, ...]
     ended: tuple[int, ...]
-    suspects: int = 0
+    possible_orphans: int = 0
 
     @property
     def lease(self) -> str:
         """The lease in words."""
         if not self.holder:
             return "free"
-        on = f" on {self.carrier}" if self.carrier else ""
+        on = f" on {self.resource_id}" if self.resource_id else ""
         return f"{self.holder} (token {self.token}, {self.phase}{on})"
 
     @property
@@ -55,15 +55,15 @@ def read(record: dict[str, Any], *, time: datetime) -> Standing:
         holder=_dag_of(lease["speaker"]) if lease else "",
         token=lease.get("token", 0),
         phase=lease.get("phase", ""),
-        carrier=lease.get("carrier") or "",
+        resource_id=lease.get("carrier") or "",
         queue=tuple(_dag_of(entry["speaker"]) for entry in record["queue"]),
-        ended=tuple(tenancy["token"] for tenancy in record["history"]),
-        suspects=len(record["suspects"]),
+        ended=tuple(session["token"] for session in record["history"]),
+        possible_orphans=len(record["suspects"]),
     )
 
 
-def _dag_of(speaker: dict[str, Any]) -> str:
-    return str(speaker["name"].split("/")[1])
+def _dag_of(attempt: dict[str, Any]) -> str:
+    return str(attempt["name"].split("/")[1])
 
 
 def standings(events: Sequence[dict[str, Any]], *, at: Any) -> list[Standing]:

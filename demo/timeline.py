@@ -32,7 +32,7 @@ class Moment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tenancy:
+class Session:
     """One cluster's life with the address; a moment is None when it never came."""
 
     owner: str
@@ -71,7 +71,7 @@ def owner_dag(call: Event) -> str | None:
     return tags[OWNER_TAG].split("/")[1] if OWNER_TAG in tags else None
 
 
-def tenancies(events: Sequence[Event]) -> list[Tenancy]:
+def sessions(events: Sequence[Event]) -> list[Session]:
     """Return a tenancy for every cluster that a DAG launched, in the order of their launches."""
     found = []
     for event in events:
@@ -83,14 +83,14 @@ def tenancies(events: Sequence[Event]) -> list[Tenancy]:
     return found
 
 
-def _tenancy(owner: str, launch: Event, events: Sequence[Event]) -> Tenancy:
+def _tenancy(owner: str, launch: Event, events: Sequence[Event]) -> Session:
     job_flow_id = launch["response"]["JobFlowId"]
     mine = [event for event in events if event.get("job_flow_id") == job_flow_id]
 
     def first(kind: str, field: str, *values: str) -> Moment | None:
         return _first(mine, kind=kind, field=field, values=frozenset(values))
 
-    return Tenancy(
+    return Session(
         owner=owner,
         job_flow_id=job_flow_id,
         launched=moment(launch),
@@ -122,49 +122,49 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{rest:02}"
 
 
-def moments_rows(found: Sequence[Tenancy], *, start: datetime) -> list[tuple[str, ...]]:
+def moments_rows(found: Sequence[Session], *, start: datetime) -> list[tuple[str, ...]]:
     """Return a row for each moment, and in it the simulated time since the start for each tenancy."""
     names = [name for name, _ in found[0].moments()] if found else []
-    columns = [dict(tenancy.moments()) for tenancy in found]
+    columns = [dict(session.moments()) for session in found]
     return [
         (name, *(clock((at.time - start).total_seconds()) if (at := column[name]) else "never" for column in columns))
         for name in names
     ]
 
 
-def chart(found: Sequence[Tenancy], *, start: datetime, waiting_since: dict[str, datetime]) -> list[str]:
+def chart(found: Sequence[Session], *, start: datetime, waiting_since: dict[str, datetime]) -> list[str]:
     """
     Draw a lane for each tenancy.
 
     :param start: the left edge.
     :param waiting_since: since when each DAG has wanted the address.
     """
-    ends = [at.time for tenancy in found for _, at in tenancy.moments() if at]
+    ends = [at.time for session in found for _, at in session.moments() if at]
     if not ends:
         return []
     span = max((max(ends) - start).total_seconds(), 1.0)
-    label = max(len(tenancy.owner) for tenancy in found)
+    label = max(len(session.owner) for session in found)
 
     def column(time: datetime) -> int:
         return max(0, min(_WIDTH, round((time - start).total_seconds() / span * _WIDTH)))
 
-    lanes = [f"{tenancy.owner:<{label}}  |{_lane(tenancy, column, waiting_since)}|" for tenancy in found]
+    lanes = [f"{session.owner:<{label}}  |{_lane(session, column, waiting_since)}|" for session in found]
     scale = f"0:00{clock(span):>{_WIDTH - 4}}"
     legend = ". waits for the address   - cluster starts   = has the address   # step runs with it   ~ cluster ends"
     return [f"{'':<{label}}   {scale}", *lanes, f"{'':<{label}}   {legend}"]
 
 
-def _lane(tenancy: Tenancy, column: Any, waiting_since: dict[str, datetime]) -> str:
+def _lane(session: Session, column: Any, waiting_since: dict[str, datetime]) -> str:
     """Paint the spans over each other, the wider first."""
     cells = [" "] * _WIDTH
-    launched = tenancy.launched.time
-    wanted = waiting_since.get(tenancy.owner)
+    launched = session.launched.time
+    wanted = waiting_since.get(session.owner)
     spans = [
         (".", wanted, launched),
-        ("-", launched, _time(tenancy.bound)),
-        ("=", _time(tenancy.bound), _time(tenancy.freed)),
-        ("#", _time(tenancy.step_running), _time(tenancy.step_ended)),
-        ("~", _time(tenancy.freed), _time(tenancy.terminated)),
+        ("-", launched, _time(session.bound)),
+        ("=", _time(session.bound), _time(session.freed)),
+        ("#", _time(session.step_running), _time(session.step_ended)),
+        ("~", _time(session.freed), _time(session.terminated)),
     ]
     for sign, begin, end in spans:
         if begin is not None and end is not None:

@@ -16,7 +16,7 @@ import botocore.endpoint
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
 from airflow_eip_provider.aws import endings
 from airflow_eip_provider.hooks import teardown
-from airflow_eip_provider.lease_client import client as tenancy
+from airflow_eip_provider.lease_client import client as lease_client
 from airflow_eip_provider.operators import binder, launch, phases
 from airflow_eip_provider.operators import eip as eip_operators
 from airflow_eip_provider.operators.emr import create, fence, steps, terminate
@@ -184,5 +184,5 @@ def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (watch, poller, botocore.endpoint):
         monkeypatch.setattr(module, "time", clock)
     # How much time has passed since the store's answer is real; its pauses are not.
-    monkeypatch.setattr(tenancy, "time", SimpleNamespace(monotonic=time.monotonic, sleep=clock.sleep))
+    monkeypatch.setattr(lease_client, "time", SimpleNamespace(monotonic=time.monotonic, sleep=clock.sleep))
     monkeypatch.setattr(poller.Poller, "_pause", passing(local_aws.clock.advance))

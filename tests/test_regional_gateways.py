@@ -8,10 +8,10 @@ import pytest
 
 from airflow_eip_provider.aws.addresses import Address, read_holder
 from airflow_eip_provider.aws.nat_gateways import (
-    read_all_tenancy_gateways,
+    read_all_cluster_gateways,
     read_carrying_gateway,
+    read_cluster_gateways,
     read_gateway,
-    read_tenancy_gateways,
 )
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, JOB_FLOW_TAG
 
@@ -29,7 +29,7 @@ REGIONAL = {
 }
 ZONAL_ADDRESS = {"AllocationId": "eipalloc-1", "AssociationId": "eipassoc-1", "NetworkInterfaceId": "eni-1"}
 ZONAL = {"NatGatewayId": "nat-zonal", "State": "available", "VpcId": "vpc-1", "SubnetId": "subnet-1"}
-OF_TENANCY = {"Tags": [{"Key": JOB_FLOW_TAG, "Value": "j-1"}, {"Key": ALLOCATION_TAG, "Value": "eipalloc-1"}]}
+OF_CLUSTER = {"Tags": [{"Key": JOB_FLOW_TAG, "Value": "j-1"}, {"Key": ALLOCATION_TAG, "Value": "eipalloc-1"}]}
 
 
 class Ec2:
@@ -57,13 +57,13 @@ def elsewhere(request: pytest.FixtureRequest) -> dict[str, Any]:
     ("read", "found"),
     [
         (lambda ec2: read_carrying_gateway(ec2, "eipalloc-1"), "nat-zonal"),
-        (lambda ec2: read_tenancy_gateways(ec2, "j-1", allocation_id="eipalloc-1"), "nat-zonal"),
-        (read_all_tenancy_gateways, "nat-zonal"),
+        (lambda ec2: read_cluster_gateways(ec2, "j-1", allocation_id="eipalloc-1"), "nat-zonal"),
+        (read_all_cluster_gateways, "nat-zonal"),
         (lambda ec2: read_gateway(ec2, "nat-regional"), "nat-regional"),
     ],
 )
 def test_what_is_asked_for_is_found_beside_it(elsewhere: Any, read: Callable[[Any], Any], found: str) -> None:
-    zonal = {**ZONAL, **OF_TENANCY, "NatGatewayAddresses": [ZONAL_ADDRESS]}
+    zonal = {**ZONAL, **OF_CLUSTER, "NatGatewayAddresses": [ZONAL_ADDRESS]}
     result = read(Ec2(elsewhere, zonal))
     gateways = result if isinstance(result, list) else [result]
     assert [gateway.gateway_id for gateway in gateways] == [found]

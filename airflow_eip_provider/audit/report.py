@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from airflow_eip_provider.audit.flow_logs import Flow
-    from airflow_eip_provider.audit.tenancies import Tenancy
+    from airflow_eip_provider.audit.lease_periods import LeasePeriod
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -85,7 +85,7 @@ def _resolved(text: str, host: str) -> tuple[Network, ...]:
 @dataclass(slots=True)
 class Connections:
     """
-    What one interface has sent to one address of a database, in one tenancy or outside all of them.
+    What one interface has sent to one address of a database, in one lease period or outside all of them.
 
     :param verdict: "tenancy", or "stranger": not by whoever had the address.
     :param opened: in how many flow records a connection was opened.
@@ -99,7 +99,7 @@ class Connections:
     source: str
     destination: str
     database: str
-    tenancy: str | None
+    lease_period: str | None
     token: int | None
     first: float
     last: float
@@ -121,14 +121,16 @@ class Connections:
         return {name: getattr(self, name) for name in self.__slots__} | times
 
 
-def judge(flows: Iterable[Flow], databases: Sequence[Database], tenancies: Sequence[Tenancy]) -> list[Connections]:
+def judge(
+    flows: Iterable[Flow], databases: Sequence[Database], lease_periods: Sequence[LeasePeriod]
+) -> list[Connections]:
     """Return who connected to the databases, strangers first."""
     served = [(flow, database) for flow in flows for database in _serving(flow, databases)]
-    judging = _Judge([flow for flow, _ in served], tenancies)
+    judging = _Judge([flow for flow, _ in served], lease_periods)
     found: dict[tuple[Any, ...], Connections] = {}
     for flow, database in served:
-        verdict, why, tenancy = judging.verdict(flow)
-        key = (verdict, why, flow.interface_id, flow.source, flow.destination, tenancy and tenancy.name)
+        verdict, why, lease_period = judging.verdict(flow)
+        key = (verdict, why, flow.interface_id, flow.source, flow.destination, lease_period and lease_period.name)
         if key not in found:
             found[key] = Connections(
                 verdict,
@@ -138,8 +140,8 @@ def judge(flows: Iterable[Flow], databases: Sequence[Database], tenancies: Seque
                 flow.source,
                 flow.destination,
                 database.name,
-                tenancy.name if tenancy else None,
-                tenancy.token if tenancy else None,
+                lease_period.name if lease_period else None,
+                lease_period.token if lease_period else None,
                 first=flow.period.begins_at,
                 last=flow.period.begins_at,
             )
@@ -153,7 +155,7 @@ def _serving(flow: Flow, databases: Sequence[Database]) -> list[Database]:
 
 class _Judge:
     """
-    Judges flows by the tenancies, and by what other flows show of their way.
+    Judges flows by the lease periods, and by what other flows show of their way.
 
     The same packets are in the records of the node that sent them, and of the NAT gateway's interface: there with the
     node's address as ``pkt-srcaddr``, and once more with the gateway's own (Amazon VPC User Guide, "Flow log record
@@ -162,63 +164,65 @@ class _Judge:
     :param flows: all to the databases.
     """
 
-    def __init__(self, flows: Sequence[Flow], tenancies: Sequence[Tenancy]) -> None:
+    def __init__(self, flows: Sequence[Flow], lease_periods: Sequence[LeasePeriod]) -> None:
         self._guessed: set[str] = set()
-        self._tenancies = [self._with_gateway(tenancy, flows) for tenancy in tenancies]
+        self._lease_periods = [self._with_gateway(lease_period, flows) for lease_period in lease_periods]
         self._passed = [
-            {(flow.source, flow.destination) for flow in flows if _then(tenancy, flow) and tenancy.has(flow)}
-            for tenancy in self._tenancies
+            {(flow.source, flow.destination) for flow in flows if _then(lease_period, flow) and lease_period.has(flow)}
+            for lease_period in self._lease_periods
         ]
 
-    def _with_gateway(self, tenancy: Tenancy, flows: Sequence[Flow]) -> Tenancy:
+    def _with_gateway(self, lease_period: LeasePeriod, flows: Sequence[Flow]) -> LeasePeriod:
         """Find the interface of a gateway that EC2 has forgotten: it forwarded the packets of the cluster's nodes."""
-        if not tenancy.behind_gateway or tenancy.carriers:
-            return tenancy
-        seen = {f.interface_id for f in flows if _then(tenancy, f) and f.forwarded and f.source in tenancy.others}
+        if not lease_period.behind_gateway or lease_period.resource_ids:
+            return lease_period
+        seen = {
+            f.interface_id for f in flows if _then(lease_period, f) and f.forwarded and f.source in lease_period.others
+        }
         self._guessed |= seen
-        return replace(tenancy, carriers=frozenset(seen))
+        return replace(lease_period, resource_ids=frozenset(seen))
 
-    def verdict(self, flow: Flow) -> tuple[str, str, Tenancy | None]:
+    def verdict(self, flow: Flow) -> tuple[str, str, LeasePeriod | None]:
         """Return "tenancy" or "stranger", why, and which tenancy it is about."""
-        then = [(t, passed) for t, passed in zip(self._tenancies, self._passed, strict=True) if _then(t, flow)]
+        then = [(t, passed) for t, passed in zip(self._lease_periods, self._passed, strict=True) if _then(t, flow)]
         through = [t for t, passed in then if t.has(flow) or (flow.source, flow.destination) in passed]
-        for tenancy in through:
-            if not _is_anothers(tenancy, flow):
-                return "tenancy", self._how(tenancy, flow), tenancy
+        for lease_period in through:
+            if not _is_anothers(lease_period, flow):
+                return "tenancy", self._how(lease_period, flow), lease_period
         if through:
             return "stranger", "it left through the tenancy's NAT gateway, and is no node of its cluster", through[0]
-        for tenancy, _ in then:
-            if tenancy.has_beside(flow):
-                past = "which was not seen at its NAT gateway" if tenancy.behind_gateway else "without the address"
-                return "stranger", f"a node of the same cluster {past}", tenancy
-        for tenancy in self._tenancies:
-            if tenancy.has(flow):
-                return "stranger", f"its tenancy was {_words(tenancy)}", tenancy
+        for lease_period, _ in then:
+            if lease_period.has_beside(flow):
+                past = "which was not seen at its NAT gateway" if lease_period.behind_gateway else "without the address"
+                return "stranger", f"a node of the same cluster {past}", lease_period
+        for lease_period in self._lease_periods:
+            if lease_period.has(flow):
+                return "stranger", f"its tenancy was {_words(lease_period)}", lease_period
         return "stranger", "not of any tenancy's cluster" if then else "nobody had the address then", None
 
-    def _how(self, tenancy: Tenancy, flow: Flow) -> str:
-        if not tenancy.has(flow):
+    def _how(self, lease_period: LeasePeriod, flow: Flow) -> str:
+        if not lease_period.has(flow):
             return "on its way to the interface that had the address then"
-        if not tenancy.behind_gateway:
+        if not lease_period.behind_gateway:
             return "it had the address then"
         if flow.interface_id in self._guessed:
             return "it forwarded the cluster's packets then, as a NAT gateway does that EC2 has forgotten"
         return "the NAT gateway that had the address then"
 
 
-def _then(tenancy: Tenancy, flow: Flow) -> bool:
-    return tenancy.period.overlaps(flow.period)
+def _then(lease_period: LeasePeriod, flow: Flow) -> bool:
+    return lease_period.period.overlaps(flow.period)
 
 
-def _is_anothers(tenancy: Tenancy, flow: Flow) -> bool:
+def _is_anothers(lease_period: LeasePeriod, flow: Flow) -> bool:
     """Whether a NAT gateway forwards what no node of the tenancy's cluster has sent."""
-    if not tenancy.behind_gateway or not tenancy.others or flow.source in tenancy.others:
+    if not lease_period.behind_gateway or not lease_period.others or flow.source in lease_period.others:
         return False
-    return flow.forwarded or not tenancy.has(flow)
+    return flow.forwarded or not lease_period.has(flow)
 
 
-def _words(tenancy: Tenancy) -> str:
-    return f"from {said(tenancy.period.begins_at)} to {said(tenancy.period.ends_at)}"
+def _words(lease_period: LeasePeriod) -> str:
+    return f"from {said(lease_period.period.begins_at)} to {said(lease_period.period.ends_at)}"
 
 
 def said(seconds: float) -> str:

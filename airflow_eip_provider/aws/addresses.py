@@ -84,8 +84,8 @@ class Holder:
 
     :param description: for people.
     :param permanent: it never gives the address back by itself.
-    :param tags: of its instance, or of a tenancy's NAT gateway.
-    :param gateway: the NAT gateway that it is; ``permanent`` unless it was made for a tenancy.
+    :param tags: of its instance, or of a cluster's NAT gateway.
+    :param gateway: the NAT gateway that it is; ``permanent`` unless it was made for a cluster.
     :param instance: the instance that it is; ``None`` when EC2 does not show it.
     """
 

@@ -1,4 +1,4 @@
-"""NAT gateways for tenancies: made and removed."""
+"""NAT gateways for clusters: made and removed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.aws.errors import error_code, is_denied
-from airflow_eip_provider.aws.nat_gateways import NO_SUCH_GATEWAY, Gateway, gateway_of, read_tenancy_gateways
+from airflow_eip_provider.aws.nat_gateways import NO_SUCH_GATEWAY, Gateway, gateway_of, read_cluster_gateways
 from airflow_eip_provider.aws.route_changes import restore
 from airflow_eip_provider.aws.routes import ANYWHERE
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, as_items
@@ -61,7 +61,7 @@ def create_gateway(
 
 def remove_gateway(conn: Any, gateway: Gateway) -> None:
     """
-    Put the default routes back that lead to a tenancy's gateway, and delete it; one that is no tenancy's is left alone.
+    Put the default routes back that lead to a cluster's gateway, and delete it; others are left alone.
 
     In this order: as long as the gateway is there, its tags say what is still to be put back. Idempotent.
     (ec2:DescribeRouteTables, ec2:ReplaceRoute, ec2:DeleteRoute, ec2:DeleteNatGateway)
@@ -88,7 +88,7 @@ def remove_gateways(conn: Any, job_flow_id: str, *, allocation_id: str) -> bool:
 
     :return: whether one carried the address still.
     """
-    found = read_tenancy_gateways(conn, job_flow_id, allocation_id=allocation_id)
+    found = read_cluster_gateways(conn, job_flow_id, allocation_id=allocation_id)
     for gateway in found:
         remove_gateway(conn, gateway)
     return any(not gateway.is_ending for gateway in found)

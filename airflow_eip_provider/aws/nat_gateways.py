@@ -1,4 +1,4 @@
-"""NAT gateways that carry an Elastic IP; one that is made for a tenancy says so by its tags."""
+"""NAT gateways that carry an Elastic IP; one that is made for a cluster says so by its tags."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Gateway:
 
     @property
     def job_flow_id(self) -> str | None:
-        """The cluster that it was made for; ``None`` for one that is no tenancy's."""
+        """The cluster that it was made for; ``None`` for one that was made for none."""
         return self.tags.get(JOB_FLOW_TAG) if ALLOCATION_TAG in self.tags else None
 
     @property
@@ -99,11 +99,11 @@ def read_gateway(ec2: Any, gateway_id: str) -> Gateway | None:
 
 def read_origin(ec2: Any, table: RouteTable, *, allocation_id: str) -> str:
     """
-    Read what a default route leads to when no tenancy has led it elsewhere: an id, or :data:`NO_ROUTE`.
+    Read what a default route leads to when no cluster's gateway has replaced it: an id, or :data:`NO_ROUTE`.
 
-    A route that a tenancy of this address has left behind leads where that one's gateway says that it came from.
+    A route that an earlier cluster with this address has left behind leads where its gateway says that it came from.
 
-    :raises InvalidInputError: when it leads to a tenancy of another address.
+    :raises InvalidInputError: when it leads to a gateway for another address.
     """
     target = table.default_route
     gateway = read_gateway(ec2, target) if is_gateway(target) else None
@@ -125,14 +125,14 @@ def read_carrying_gateway(ec2: Any, allocation_id: str) -> Gateway | None:
     return next((gateway for gateway in found if allocation_id in gateway.associations), None)
 
 
-def read_tenancy_gateways(ec2: Any, job_flow_id: str, *, allocation_id: str) -> list[Gateway]:
+def read_cluster_gateways(ec2: Any, job_flow_id: str, *, allocation_id: str) -> list[Gateway]:
     """Read the NAT gateways that were made for a cluster, in any state; EC2 shows deleted ones for about an hour."""
     tags = {JOB_FLOW_TAG: job_flow_id, ALLOCATION_TAG: allocation_id}
     found = _describe(ec2, {f"tag:{key}": [value] for key, value in tags.items()})
     return [gateway for gateway in found if tags.items() <= gateway.tags.items()]
 
 
-def read_all_tenancy_gateways(ec2: Any) -> list[Gateway]:
-    """Read the NAT gateways that were made for tenancies and are not ending, whatever the address."""
+def read_all_cluster_gateways(ec2: Any) -> list[Gateway]:
+    """Read the NAT gateways that were made for clusters and are not ending, whatever the address."""
     found = _describe(ec2, {"tag-key": [JOB_FLOW_TAG], "state": ["pending", "available", "failed"]})
     return [gateway for gateway in found if gateway.job_flow_id is not None and not gateway.is_ending]

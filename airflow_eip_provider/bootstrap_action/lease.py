@@ -2,7 +2,7 @@
 The lock, for a cluster that takes part in it from its own primary node: ``enter``, ``hand-over``, ``undo``.
 
 Its owner is the cluster itself, ``ENVIRONMENT/cluster/j-…``, so a bootstrap action that is run again on the same
-cluster is the same owner, and a later run speaks for it. It does what ``EipAssociateOperator`` does for a
+cluster is the same owner, and a later run is a newer attempt. It does what ``EipAssociateOperator`` does for a
 cluster that was made elsewhere; there is nothing to launch and nothing to adopt. No program here ends the lease: it is
 dead when its cluster has ended, and whoever wants the address next ends it.
 
@@ -25,13 +25,13 @@ from botocore.exceptions import ClientError
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.bootstrap_action.aws_cli import AwsCli
 from airflow_eip_provider.exceptions import ElasticIpError, LeaseLostError
-from airflow_eip_provider.lease.description import standing_of
-from airflow_eip_provider.lease.observation import Arrival, Due
-from airflow_eip_provider.lease.owners import cluster_owner, digest_of, newest_try, speaker_for
-from airflow_eip_provider.lease.protocol import Held
+from airflow_eip_provider.lease.description import queue_place_of
+from airflow_eip_provider.lease.observation import Due, LeaseRequest
+from airflow_eip_provider.lease.owners import attempt_for, cluster_owner, digest_of, newest_try
+from airflow_eip_provider.lease.protocol import Acquired
 from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease_client.claim import HANDOVER_PATIENCE_SECONDS, Claim
-from airflow_eip_provider.lease_client.client import Tenancy
+from airflow_eip_provider.lease_client.client import LeaseClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,7 +74,7 @@ class Lease:
         self._options = options
         self._state = state
         self._owner = cluster_owner(options.environment, options.cluster_id)
-        self._tenancy = Tenancy(
+        self._lease_client = LeaseClient(
             options.lock_store,
             allocation_id=options.allocation_id,
             ec2=AwsCli("ec2", region=options.region),
@@ -86,21 +86,21 @@ class Lease:
     def enter(self) -> int:
         """Take the lease, or wait for it in the queue until the time is up."""
         deadline = time.monotonic() + self._options.wait
-        due, dead_seconds = Due(), 0.0
+        due, due_seconds = Due(), 0.0
         while True:
             try:
                 if not self._state.try_number:
-                    self._state.keep(try_number=1 + newest_try(self._tenancy.read().record, self._owner))
-                entered = self._claim.enter(dead_seconds=dead_seconds)
+                    self._state.keep(try_number=1 + newest_try(self._lease_client.read().record, self._owner))
+                entered = self._claim.enter(due_seconds=due_seconds)
             except Exception as error:
                 if not is_transient(error):
                     raise
                 log.info("looking again: %s", error)
             else:
-                if isinstance(entered, Held):
+                if isinstance(entered, Acquired):
                     return self._hold(entered)
-                dead_seconds = due.seconds(entered.sight)
-                log.info("waiting: %s", standing_of(entered.sight, digest_of(self._owner)))
+                due_seconds = due.seconds(entered.observation)
+                log.info("waiting: %s", queue_place_of(entered.observation, digest_of(self._owner)))
             left = deadline - time.monotonic()
             if left <= 0:
                 return BUSY
@@ -114,7 +114,7 @@ class Lease:
         deadline = time.monotonic() + HANDOVER_PATIENCE_SECONDS
         while True:
             try:
-                self._claim.hand_over(token=token, carrier=self._options.cluster_id)
+                self._claim.hand_over(token=token, resource_id=self._options.cluster_id)
             except Exception as error:
                 if not is_transient(error) or time.monotonic() > deadline:
                     raise
@@ -127,12 +127,12 @@ class Lease:
 
     def undo(self) -> int:
         """Give the lease or the place in the queue back, and an association that was made under it."""
-        carrier = self._options.cluster_id if self._options.associated else None
-        self._claim.undo(carrier=carrier, token=self._state.token, terminate=False)
+        resource_id = self._options.cluster_id if self._options.associated else None
+        self._claim.undo(resource_id=resource_id, token=self._state.token, terminate=False)
         log.info("the lease, or the place in the queue, is given back")
         return DONE
 
-    def _hold(self, held: Held) -> int:
+    def _hold(self, held: Acquired) -> int:
         lease = held.seen.record.lease
         assert lease is not None  # noqa: S101 - that is what "held" says
         self._state.keep(token=lease.token)
@@ -141,9 +141,11 @@ class Lease:
 
     @property
     def _claim(self) -> Claim:
-        speaker = speaker_for(self._owner, try_number=self._state.try_number, nonce=self._state.nonce)
-        arrival = Arrival(speaker, handover_seconds=LIMITS.surface, wants=self._options.cluster_id)
-        return Claim(self._tenancy, arrival, self._options.allocation_id, newer="a later run of this bootstrap action")
+        attempt = attempt_for(self._owner, try_number=self._state.try_number, nonce=self._state.nonce)
+        lease_request = LeaseRequest(attempt, handover_seconds=LIMITS.surface, wants=self._options.cluster_id)
+        return Claim(
+            self._lease_client, lease_request, self._options.allocation_id, newer="a later run of this bootstrap action"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.aws.addresses import Address, Instance
     from airflow_eip_provider.cli.session import Session
-    from airflow_eip_provider.lease.record import Lease, Record, Speaker
+    from airflow_eip_provider.lease.record import Attempt, Lease, Record
     from airflow_eip_provider.lease_client.claim import Claim
-    from airflow_eip_provider.lease_client.client import Tenancy
+    from airflow_eip_provider.lease_client.client import LeaseClient
     from airflow_eip_provider.parameters_file import Parameters
     from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.watch import Verdict
@@ -146,22 +146,22 @@ class _Association:
         self._preflight()
         instance = self._primary(job_flow_id)
         self._check_not_beside(instance)
-        tenancy = self._hooks.tenancy(self._lock_store, self._allocation_id) if self._lock_store else None
+        lease_client = self._hooks.lease_client(self._lock_store, self._allocation_id) if self._lock_store else None
         token: int | None = None
-        if tenancy is None:
+        if lease_client is None:
             address = self._bind_alone(job_flow_id, instance)
         else:
-            tenancy.store.check()
-            record = tenancy.read().record
+            lease_client.store.check()
+            record = lease_client.read().record
             address = self._binder.address()
             lease = record.lease
             is_there = address.network_interface_id == instance.network_interface_id
             if not is_there or lease is None or _is_unsettled(lease, job_flow_id):
-                address, token = self._bind_leased(tenancy, _speaker(record, environment, job_flow_id), instance)
-            elif lease.carrier == job_flow_id:
+                address, token = self._bind_leased(lease_client, _attempt(record, environment, job_flow_id), instance)
+            elif lease.resource_id == job_flow_id:
                 token = lease.token
             else:
-                who = f"'{lease.speaker.name}' has its lease"
+                who = f"'{lease.attempt.name}' has its lease"
                 note(f"warning: the address is on cluster {job_flow_id} already, but {who} in {self._lock_store}")
         return bound_facts(address, job_flow_id=job_flow_id, token=token)
 
@@ -204,30 +204,30 @@ class _Association:
         except Exception as error:
             note(f"undoing it failed, too: {error}")
 
-    def _bind_leased(self, tenancy: Tenancy, speaker: Speaker, instance: Instance) -> tuple[Address, int]:
+    def _bind_leased(self, lease_client: LeaseClient, attempt: Attempt, instance: Instance) -> tuple[Address, int]:
         from airflow_eip_provider.aws.tags import CLUSTER_TAG
         from airflow_eip_provider.cli.waiting import deadline_after, persist
-        from airflow_eip_provider.lease.observation import Arrival
+        from airflow_eip_provider.lease.observation import LeaseRequest
         from airflow_eip_provider.lease.record import LIMITS
         from airflow_eip_provider.lease_client.claim import HANDOVER_PATIENCE_SECONDS, Claim
 
         job_flow_id = instance.tags[CLUSTER_TAG]
-        who = f"'{speaker.name}'"
-        arrival = Arrival(speaker, handover_seconds=LIMITS.surface, wants=job_flow_id)
-        claim = Claim(tenancy, arrival, self._allocation_id, newer=f"a newer try of {who}", who=who)
+        who = f"'{attempt.name}'"
+        lease_request = LeaseRequest(attempt, handover_seconds=LIMITS.surface, wants=job_flow_id)
+        claim = Claim(lease_client, lease_request, self._allocation_id, newer=f"a newer try of {who}", who=who)
         token: int | None = None
         try:
             token = self._lease(claim).token
             note(f"the lease is that of {claim.who}, token {token}")
             address = self._bind(job_flow_id, instance)
-            hand_over = functools.partial(claim.hand_over, token=token, carrier=job_flow_id)
+            hand_over = functools.partial(claim.hand_over, token=token, resource_id=job_flow_id)
             persist(hand_over, deadline=deadline_after(timedelta(seconds=HANDOVER_PATIENCE_SECONDS)))
         except BaseException as failed:
             # When it was refused, something else put there what the cluster carries by now.
             made = self._binder.may_have_bound and not isinstance(failed, InvalidInputError)
             try:
                 claim.undo(
-                    carrier=job_flow_id if made else None,
+                    resource_id=job_flow_id if made else None,
                     token=token,
                     terminate=False,
                     association_id=self._binder.association_id,
@@ -243,22 +243,22 @@ class _Association:
         """Queue until the lease is this speaker's."""
         from airflow_eip_provider.cli.waiting import POLL_SECONDS, persist, rest, seconds_left
         from airflow_eip_provider.lease.description import holder_of
-        from airflow_eip_provider.lease.protocol import Waiting
+        from airflow_eip_provider.lease.protocol import Queued
         from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 
         watch = EipLeaseTrigger.of(claim, waiter_delay=POLL_SECONDS, deadline=self._deadline)
-        patience = claim.tenancy.patience_seconds
-        claim.tenancy.patience_seconds = min(patience, seconds_left(self._deadline))
+        patience = claim.lease_client.patience_seconds
+        claim.lease_client.patience_seconds = min(patience, seconds_left(self._deadline))
         entered = persist(claim.enter, deadline=self._deadline)
-        claim.tenancy.patience_seconds = patience
-        while isinstance(entered, Waiting):
+        claim.lease_client.patience_seconds = patience
+        while isinstance(entered, Queued):
             seen = self._until(watch.judge)
             if seen.status == "pending":
-                raise self._busy(seen.data.get("queue", {}).get("holder", holder_of(entered.sight)))
-            enter = functools.partial(claim.enter, dead_seconds=seen.data["dead_seconds"])
+                raise self._busy(seen.data.get("queue", {}).get("holder", holder_of(entered.observation)))
+            enter = functools.partial(claim.enter, due_seconds=seen.data["dead_seconds"])
             entered = persist(enter, deadline=self._deadline)
-            if isinstance(entered, Waiting) and not rest(self._deadline):
-                held = holder_of(entered.sight)
+            if isinstance(entered, Queued) and not rest(self._deadline):
+                held = holder_of(entered.observation)
                 raise self._busy(f"{held}, and the lease could not be taken in {self._lock_store}")
         lease = entered.seen.record.lease
         assert lease is not None  # noqa: S101 - it is held
@@ -324,18 +324,18 @@ def _is_unsettled(lease: Lease, job_flow_id: str) -> bool:
     from airflow_eip_provider.lease.owners import is_cluster_owner
     from airflow_eip_provider.lease.record import Phase
 
-    own = is_cluster_owner(lease.speaker.name, job_flow_id)
-    return lease.phase is not Phase.HELD and (own or lease.carrier == job_flow_id)
+    own = is_cluster_owner(lease.attempt.name, job_flow_id)
+    return lease.phase is not Phase.ACTIVE and (own or lease.resource_id == job_flow_id)
 
 
-def _speaker(record: Record, environment: str, job_flow_id: str) -> Speaker:
+def _attempt(record: Record, environment: str, job_flow_id: str) -> Attempt:
     """Speak for the cluster from now on: a newer try than those that are known."""
     import secrets
 
-    from airflow_eip_provider.lease.owners import cluster_owner, newest_try, speaker_for
+    from airflow_eip_provider.lease.owners import attempt_for, cluster_owner, newest_try
 
     name = cluster_owner(environment, job_flow_id)
-    return speaker_for(name, try_number=1 + newest_try(record, name), nonce=secrets.token_hex(8))
+    return attempt_for(name, try_number=1 + newest_try(record, name), nonce=secrets.token_hex(8))
 
 
 COMMAND = Command(

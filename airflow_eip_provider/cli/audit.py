@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.audit.flow_logs import FlowLogs, Period
+    from airflow_eip_provider.audit.lease_periods import LeasePeriod
     from airflow_eip_provider.audit.report import Connections
-    from airflow_eip_provider.audit.tenancies import Tenancy
     from airflow_eip_provider.cli.session import Session
 
 _SHOWN = 10
@@ -104,15 +104,15 @@ def run(options: argparse.Namespace) -> int:
         databases = [Database.parse(text) for text in options.database]
         session = open_session(options)
         note(session)
-        period, tenancies = _tenancies(options, session, lock_store)
+        period, lease_periods = _lease_periods(options, session, lock_store)
         client = session.hooks.store_client("s3", None)
         logs = FlowLogs(options.logs, account=session.account, region=session.region, client=client)
-        found = judge(logs.flows(period), databases, tenancies)
+        found = judge(logs.flows(period), databases, lease_periods)
     strangers = [connections for connections in found if connections.verdict == "stranger"]
     if options.json:
-        print_json(_facts(session, period, tenancies, logs, found))
+        print_json(_facts(session, period, lease_periods, logs, found))
     else:
-        _print(period, tenancies, logs, found)
+        _print(period, lease_periods, logs, found)
     if strangers:
         return FOUND
     return INCOMPLETE if logs.unreadable else OK
@@ -132,7 +132,9 @@ def _check_time(options: argparse.Namespace, lock_store: str | None) -> None:
         raise UsageError("reading --from and --to", problem="the time ends before it begins", remedy="swap them")
 
 
-def _tenancies(options: argparse.Namespace, session: Session, lock_store: str | None) -> tuple[Period, list[Tenancy]]:
+def _lease_periods(
+    options: argparse.Namespace, session: Session, lock_store: str | None
+) -> tuple[Period, list[LeasePeriod]]:
     """Return the time to look at, and who had the address then."""
     from airflow_eip_provider.audit.flow_logs import Period
 
@@ -142,9 +144,9 @@ def _tenancies(options: argparse.Namespace, session: Session, lock_store: str | 
     return asked, [_named(options, session, asked)]
 
 
-def _named(options: argparse.Namespace, session: Session, period: Period) -> Tenancy:
+def _named(options: argparse.Namespace, session: Session, period: Period) -> LeasePeriod:
     """Make one tenancy of the interfaces that are named, or of the one that has the address now."""
-    from airflow_eip_provider.audit.tenancies import Tenancy as Had
+    from airflow_eip_provider.audit.lease_periods import LeasePeriod as Had
 
     interfaces = options.interface
     if not interfaces:
@@ -161,12 +163,12 @@ def _named(options: argparse.Namespace, session: Session, period: Period) -> Ten
     return Had(f"network interface {', '.join(interfaces)}", period, frozenset(interfaces))
 
 
-def _remembered(options: argparse.Namespace, session: Session, lock_store: str) -> tuple[Period, list[Tenancy]]:
+def _remembered(options: argparse.Namespace, session: Session, lock_store: str) -> tuple[Period, list[LeasePeriod]]:
     """Read the tenancies of the time, of the token, or the newest."""
     from airflow_eip_provider.audit.flow_logs import Period
-    from airflow_eip_provider.audit.tenancies import tenancies_of
+    from airflow_eip_provider.audit.lease_periods import lease_periods_of
 
-    seen = session.hooks.tenancy(lock_store, options.allocation_id).read()
+    seen = session.hooks.lease_client(lock_store, options.allocation_id).read()
     where_from: dict[str, Any] = {
         "allocation_id": options.allocation_id,
         "emr": session.hooks.emr,
@@ -174,9 +176,9 @@ def _remembered(options: argparse.Namespace, session: Session, lock_store: str) 
     }
     if options.begins_at is not None:
         asked = Period(options.begins_at, options.ends_at or seen.now)
-        return asked, tenancies_of(seen, **where_from, period=asked)
-    known = tenancies_of(seen, **where_from, period=None)
-    chosen = [tenancy for tenancy in known if options.tenancy in {None, tenancy.token}]
+        return asked, lease_periods_of(seen, **where_from, period=asked)
+    known = lease_periods_of(seen, **where_from, period=None)
+    chosen = [lease_period for lease_period in known if options.tenancy in {None, lease_period.token}]
     if not chosen:
         what = "no tenancy" if options.tenancy is None else f"no tenancy {options.tenancy}"
         raise InvalidInputError(
@@ -188,7 +190,7 @@ def _remembered(options: argparse.Namespace, session: Session, lock_store: str) 
     return chosen[-1].period, known
 
 
-def _print(period: Period, tenancies: Sequence[Tenancy], logs: FlowLogs, found: Sequence[Connections]) -> None:
+def _print(period: Period, lease_periods: Sequence[LeasePeriod], logs: FlowLogs, found: Sequence[Connections]) -> None:
     from airflow_eip_provider.audit.report import said
 
     header = ("VERDICT", "INTERFACE", "INSTANCE", "FROM", "TO", "OPENED", "REJECTED", "FIRST", "LAST", "WHY")
@@ -203,12 +205,15 @@ def _print(period: Period, tenancies: Sequence[Tenancy], logs: FlowLogs, found: 
             str(connections.rejected),
             said(connections.first),
             said(connections.last),
-            f"{connections.why}: {connections.tenancy}" if connections.tenancy else connections.why,
+            f"{connections.why}: {connections.lease_period}" if connections.lease_period else connections.why,
         )
         for connections in found
     ]
     print_table(header, rows)
-    note(f"{logs.files} files of {said(period.begins_at)} to {said(period.ends_at)}; {len(tenancies)} tenancies known")
+    note(
+        f"{logs.files} files of {said(period.begins_at)} to {said(period.ends_at)}; "
+        f"{len(lease_periods)} tenancies known"
+    )
     if not found:
         note("Nothing connected to the database, as far as these logs say")
     if logs.skipped:
@@ -223,7 +228,7 @@ def _print(period: Period, tenancies: Sequence[Tenancy], logs: FlowLogs, found: 
 
 
 def _facts(
-    session: Session, period: Period, tenancies: Sequence[Tenancy], logs: FlowLogs, found: Sequence[Connections]
+    session: Session, period: Period, lease_periods: Sequence[LeasePeriod], logs: FlowLogs, found: Sequence[Connections]
 ) -> dict[str, Any]:
     from airflow_eip_provider.audit.report import said
 
@@ -234,12 +239,12 @@ def _facts(
         "to": said(period.ends_at),
         "tenancies": [
             {
-                "token": tenancy.token,
-                "name": tenancy.name,
-                "from": said(tenancy.period.begins_at),
-                "to": said(tenancy.period.ends_at),
+                "token": lease_period.token,
+                "name": lease_period.name,
+                "from": said(lease_period.period.begins_at),
+                "to": said(lease_period.period.ends_at),
             }
-            for tenancy in tenancies
+            for lease_period in lease_periods
         ],
         "connections": [connections.facts() for connections in found],
         "files": logs.files,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Holder
     from airflow_eip_provider.cli.session import Session
     from airflow_eip_provider.lease.record import Lease
-    from airflow_eip_provider.lease_client.client import Tenancy
+    from airflow_eip_provider.lease_client.client import LeaseClient
 
 DESCRIPTION = """\
 Take an Elastic IP off the cluster that has it, and end that cluster's lease in the lock store: the next in the queue
@@ -85,7 +85,9 @@ class _Release:
         self._hooks = session.hooks
         self._allocation_id = allocation_id
         self._deadline = deadline
-        self._tenancy: Tenancy | None = session.hooks.tenancy(lock_store, allocation_id) if lock_store else None
+        self._lease_client: LeaseClient | None = (
+            session.hooks.lease_client(lock_store, allocation_id) if lock_store else None
+        )
 
     def find(self) -> str | None:
         """
@@ -94,7 +96,7 @@ class _Release:
         :raises InvalidInputError: for what is no cluster's, and for what a task of Airflow put there.
         """
         holder = self._holder()
-        lease = self._tenancy.read().record.lease if self._tenancy else None
+        lease = self._lease_client.read().record.lease if self._lease_client else None
         if holder is None:
             return self._of_lease(lease)
         if holder.job_flow_id is None:
@@ -102,11 +104,11 @@ class _Release:
                 f"it is on {holder.description}, which is no EMR cluster",
                 "nothing was changed; what keeps the address there gives it back",
             )
-        if lease is not None and lease.carrier == holder.job_flow_id:
+        if lease is not None and lease.resource_id == holder.job_flow_id:
             self._check_by_hand(lease)
         elif lease is not None:
             raise self._refusal(
-                f"it is on {holder.description}, and '{lease.speaker.name}' has its lease",
+                f"it is on {holder.description}, and '{lease.attempt.name}' has its lease",
                 f"if it is to leave that cluster, name it: --job-flow-id {holder.job_flow_id}",
             )
         elif _is_tasks(holder):
@@ -117,17 +119,17 @@ class _Release:
         """Return the cluster of a lease whose address is off already: an earlier release did not come to its end."""
         from airflow_eip_provider.lease_client.reads import is_cluster
 
-        if lease is None or lease.carrier is None or not is_cluster(lease.carrier):
+        if lease is None or lease.resource_id is None or not is_cluster(lease.resource_id):
             return None
         self._check_by_hand(lease)
-        return lease.carrier
+        return lease.resource_id
 
     def _check_by_hand(self, lease: Lease) -> None:
         from airflow_eip_provider.lease.owners import is_cluster_owner
 
-        job_flow_id = str(lease.carrier)
-        if not is_cluster_owner(lease.speaker.name, job_flow_id):
-            raise self._of_a_task(f"'{lease.speaker.name}' on cluster '{job_flow_id}'", job_flow_id)
+        job_flow_id = str(lease.resource_id)
+        if not is_cluster_owner(lease.attempt.name, job_flow_id):
+            raise self._of_a_task(f"'{lease.attempt.name}' on cluster '{job_flow_id}'", job_flow_id)
 
     def _of_a_task(self, whose: str, job_flow_id: str) -> InvalidInputError:
         return self._refusal(
@@ -153,19 +155,19 @@ class _Release:
         from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
         from airflow_eip_provider.cli.waiting import deadline_after
         from airflow_eip_provider.hooks.teardown import free_address
-        from airflow_eip_provider.lease.protocol import close, release
+        from airflow_eip_provider.lease.protocol import release, start_release
 
         holder = self._holder()
         there = holder is not None and holder.job_flow_id == job_flow_id
-        lease = self._tenancy.read().record.lease if self._tenancy else None
-        if not there and (lease is None or lease.carrier != job_flow_id):
+        lease = self._lease_client.read().record.lease if self._lease_client else None
+        if not there and (lease is None or lease.resource_id != job_flow_id):
             return False
         self._wait_for_steps(job_flow_id, closed=False)
-        if self._tenancy is not None and close(self._tenancy.world(), job_flow_id):
+        if self._lease_client is not None and start_release(self._lease_client.world(), job_flow_id):
             self._wait_for_steps(job_flow_id, closed=True, show_by=deadline_after(timedelta(seconds=READS_LAG_SECONDS)))
         free_address(self._hooks.eip, allocation_id=self._allocation_id, job_flow_id=job_flow_id)
-        if self._tenancy is not None:
-            release(self._tenancy.world(), job_flow_id, why="released by hand")
+        if self._lease_client is not None:
+            release(self._lease_client.world(), job_flow_id, why="released by hand")
         return True
 
     def _wait_for_steps(self, job_flow_id: str, *, closed: bool, show_by: float = 0.0) -> None:

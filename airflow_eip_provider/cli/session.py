@@ -14,7 +14,7 @@ from airflow_eip_provider.exceptions import InvalidInputError, MissingConnection
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
-from airflow_eip_provider.operators.tenancy import configured_lock_store, with_configured_grace
+from airflow_eip_provider.operators.lease_settings import configured_lock_store, with_configured_grace
 from airflow_eip_provider.reaper.hooks import Hooks
 from airflow_eip_provider.stores.uri import parse_uri
 

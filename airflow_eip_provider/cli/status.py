@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Address, Holder
     from airflow_eip_provider.aws.clusters import Cluster, Step
     from airflow_eip_provider.cli.session import Session
-    from airflow_eip_provider.lease.observation import Sight
+    from airflow_eip_provider.lease.observation import Observation
     from airflow_eip_provider.lease.record import Record
 
 DESCRIPTION = """\
@@ -59,27 +59,27 @@ def run(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Status:
-    """What one look found; without a lock store there is no ``sight``."""
+    """What one look found; without a lock store there is no ``observation``."""
 
     address: Address
     holder: Holder | None
     cluster: Cluster | None
     steps: list[Step]
     lock_store: str | None
-    sight: Sight | None
+    observation: Observation | None
 
     @property
     def record(self) -> Record | None:
-        return self.sight.seen.record if self.sight else None
+        return self.observation.seen.record if self.observation else None
 
 
 def _look(session: Session, allocation_id: str, lock_store: str | None) -> _Status:
     from airflow_eip_provider.aws.clusters import read_active_steps
     from airflow_eip_provider.exceptions import AddressNotFoundError
-    from airflow_eip_provider.lease.observation import look
+    from airflow_eip_provider.lease.observation import observe
 
     eip, emr = session.hooks.eip, session.hooks.emr
-    sight = look(session.hooks.tenancy(lock_store, allocation_id).world()) if lock_store else None
+    observation = observe(session.hooks.lease_client(lock_store, allocation_id).world()) if lock_store else None
     address = eip.get_address(allocation_id)
     if address is None:
         raise AddressNotFoundError(allocation_id, region=session.region)
@@ -91,7 +91,7 @@ def _look(session: Session, allocation_id: str, lock_store: str | None) -> _Stat
         cluster=emr.get_cluster(job_flow_id) if job_flow_id else None,
         steps=read_active_steps(emr.conn, job_flow_id) if job_flow_id else [],
         lock_store=lock_store,
-        sight=sight,
+        observation=observation,
     )
 
 
@@ -102,14 +102,14 @@ def _print(status: _Status) -> None:
     if record is not None and record.queue:
         from airflow_eip_provider.lease.description import utc
 
-        rows = [(str(k), utc(e.arrived_at), str(e.passed), e.speaker.name) for k, e in enumerate(record.queue, 1)]
+        rows = [(str(k), utc(e.arrived_at), str(e.passed), e.attempt.name) for k, e in enumerate(record.queue, 1)]
         print()
         print_table(("QUEUE", "SINCE", "PASSED OVER", "OWNER"), rows)
     if record is not None and record.history:
         from airflow_eip_provider.lease.description import utc
 
         last = [
-            (str(t.token), t.carrier or "-", utc(t.taken_at), utc(t.ended_at), f"{t.owner}: {t.why}")
+            (str(t.token), t.resource_id or "-", utc(t.acquired_at), utc(t.ended_at), f"{t.owner}: {t.why}")
             for t in reversed(record.history[-_LAST:])
         ]
         print()
@@ -125,23 +125,23 @@ def _lines(status: _Status) -> Iterator[tuple[str, str]]:
         yield "cluster", f"{cluster.job_flow_id} ({cluster.name}) is {cluster.state}"
         yield "steps", steps or "none is running or pending"
     yield "lock store", status.lock_store or "none"
-    if status.sight is not None:
-        yield "lease", _lease_in_words(status.sight)
-        yield "grace", f"{status.sight.seen.record.grace:g} s, doubled for who was passed over"
+    if status.observation is not None:
+        yield "lease", _lease_in_words(status.observation)
+        yield "grace", f"{status.observation.seen.record.grace:g} s, doubled for who was passed over"
 
 
-def _lease_in_words(sight: Sight) -> str:
+def _lease_in_words(observation: Observation) -> str:
     from airflow_eip_provider.lease.description import holder_of
-    from airflow_eip_provider.lease.observation import Standing, standing
+    from airflow_eip_provider.lease.observation import LeaseCondition, condition_of
 
-    lease = sight.seen.record.lease
+    lease = observation.seen.record.lease
     if lease is None:
-        return holder_of(sight)
+        return holder_of(observation)
     over = {
-        Standing.DEAD: "; what it was for has ended, so the next owner takes over at once",
-        Standing.LATE: "; it was never handed over, so the next owner closes it",
+        LeaseCondition.FINISHED: "; what it was for has ended, so the next owner takes over at once",
+        LeaseCondition.OVERDUE: "; it was never handed over, so the next owner closes it",
     }
-    return f"{holder_of(sight)}, token {lease.token}{over.get(standing(sight), '')}"
+    return f"{holder_of(observation)}, token {lease.token}{over.get(condition_of(observation), '')}"
 
 
 def _facts(status: _Status) -> dict[str, Any]:
@@ -160,36 +160,36 @@ def _facts(status: _Status) -> dict[str, Any]:
 
 def _facts_of_lock(status: _Status) -> dict[str, Any]:
     from airflow_eip_provider.lease.description import utc
-    from airflow_eip_provider.lease.observation import standing
+    from airflow_eip_provider.lease.observation import condition_of
 
-    if status.sight is None or status.record is None:
+    if status.observation is None or status.record is None:
         return {"lease": None, "grace": None, "queue": [], "history": []}
     record, lease = status.record, status.record.lease
     return {
         "lease": lease
         and {
             "token": lease.token,
-            "owner": lease.speaker.name,
+            "owner": lease.attempt.name,
             "phase": lease.phase.value,
-            "standing": standing(status.sight).name.lower(),
-            "carrier": lease.carrier,
-            "since": utc(lease.taken_at),
+            "standing": condition_of(status.observation).value,
+            "carrier": lease.resource_id,
+            "since": utc(lease.acquired_at),
         },
         "grace": record.grace,
         "queue": [
-            {"owner": entry.speaker.name, "since": utc(entry.arrived_at), "passed": entry.passed}
+            {"owner": entry.attempt.name, "since": utc(entry.arrived_at), "passed": entry.passed}
             for entry in record.queue
         ],
         "history": [
             {
-                "token": tenancy.token,
-                "owner": tenancy.owner,
-                "carrier": tenancy.carrier,
-                "from": utc(tenancy.taken_at),
-                "to": utc(tenancy.ended_at),
-                "why": tenancy.why,
+                "token": ended.token,
+                "owner": ended.owner,
+                "carrier": ended.resource_id,
+                "from": utc(ended.acquired_at),
+                "to": utc(ended.ended_at),
+                "why": ended.why,
             }
-            for tenancy in reversed(record.history)
+            for ended in reversed(record.history)
         ],
     }
 

@@ -19,7 +19,7 @@ from airflow_eip_provider.cli.output import note, only_the_result, print_json
 if TYPE_CHECKING:
     import argparse
 
-    from airflow_eip_provider.lease.observation import Sight
+    from airflow_eip_provider.lease.observation import Observation
     from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.second_look import SecondLook
     from airflow_eip_provider.triggers.watch import Verdict
@@ -91,18 +91,18 @@ def _judge(
     verdict = second_look.judge(found, now=time.time())
     if lock_store is None or verdict.status != "done":
         return verdict
-    return _unless_leased(verdict, observed.sight(lock_store, allocation_id))
+    return _unless_leased(verdict, observed.lease(lock_store, allocation_id))
 
 
-def _unless_leased(verdict: Verdict, sight: Sight) -> Verdict:
+def _unless_leased(verdict: Verdict, observation: Observation) -> Verdict:
     """Judge a free address by its lease; one that has ended by fact is nobody's, although it is still written down."""
     from airflow_eip_provider.lease.description import holder_of
-    from airflow_eip_provider.lease.observation import Standing, standing
+    from airflow_eip_provider.lease.observation import LeaseCondition, condition_of
     from airflow_eip_provider.triggers.watch import Verdict as Seen
 
-    if sight.seen.record.lease is None or standing(sight) is Standing.DEAD:
+    if observation.seen.record.lease is None or condition_of(observation) is LeaseCondition.FINISHED:
         return verdict
-    return Seen("pending", f"{verdict.message}, and its lease is {holder_of(sight)}", verdict.data)
+    return Seen("pending", f"{verdict.message}, and its lease is {holder_of(observation)}", verdict.data)
 
 
 COMMAND = Command("wait", "wait until an address is on a cluster or free", DESCRIPTION, add_arguments, run)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.aws.clusters import read_tagged_clusters
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.aws.nat_gateway_changes import remove_gateway, remove_gateways
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG, BINDING_TAG, OWNER_DIGEST_TAG, TENANCY_GATEWAY
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, BINDING_TAG, CLUSTER_GATEWAY, OWNER_DIGEST_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def free_address(eip: ElasticIpHook, *, allocation_id: str, job_flow_id: str) ->
 
 def free_left_behind(emr: EmrClusterHook, eip: ElasticIpHook, *, allocation_id: str) -> bool:
     """
-    Take the address off a NAT gateway whose cluster has ended: it serves nobody, and would keep the address for ever.
+    Take the address off a NAT gateway whose cluster has ended: it would keep the address for ever.
 
     :return: whether there was such a gateway.
     """
@@ -85,7 +85,7 @@ def remove_gateways_of_ending(
     :param job_flow_id: ``None`` for no cluster.
     """
     cluster = emr.get_cluster(job_flow_id) if job_flow_id else None
-    if cluster is not None and cluster.is_ending and cluster.tags.get(BINDING_TAG) == TENANCY_GATEWAY:
+    if cluster is not None and cluster.is_ending and cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY:
         remove_gateways(eip.conn, cluster.job_flow_id, allocation_id=allocation_id)
 
 
@@ -123,7 +123,7 @@ def end_cluster(
         if terminate or time.time() >= deadline:
             break
         time.sleep(SECOND_LOOK_SECONDS)
-    if terminate and cluster is not None and cluster.tags.get(BINDING_TAG) == TENANCY_GATEWAY:
+    if terminate and cluster is not None and cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY:
         remove_gateways(eip.conn, job_flow_id, allocation_id=allocation_id)
 
 
@@ -138,7 +138,7 @@ def end_surplus(
 
     :param owner: the owner's digest.
     :param keep: the cluster that has the address; ``None`` to end every one.
-    :param try_number: of the try that speaks for the owner.
+    :param try_number: of the owner's attempt.
     :param created_after: seconds since the epoch, before which no try of the owner launched anything.
     """
     tags = {OWNER_DIGEST_TAG: owner, ALLOCATION_TAG: allocation_id}

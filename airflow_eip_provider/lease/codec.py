@@ -19,7 +19,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from airflow_eip_provider.exceptions import CorruptRecordError, NewerRecordError
-from airflow_eip_provider.lease.record import FIRST_GRACE, Entry, Lease, Record, Suspect
+from airflow_eip_provider.lease.record import FIRST_GRACE, Entry, Lease, PossibleOrphan, Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +27,21 @@ if TYPE_CHECKING:
 SCHEMA = 2
 _AS_THEY_ARE = frozenset({str, int, bool})
 _FIRST_SCHEMA = 1
+# The format has kept the words of version 0.1.0: what a field is called there, where the model calls it otherwise.
+_STORED_AS = {
+    "attempt": "speaker",
+    "resource_id": "carrier",
+    "acquired_at": "taken_at",
+    "may_have_orphans": "doubtful",
+    "to_be_terminated": "doomed",
+    "possible_orphans": "suspects",
+}
 # The fields that schema 1 does not have; each has a default, which its absence means.
 _ADDED: dict[type, frozenset[str]] = {
     Record: frozenset({"grace"}),
     Lease: frozenset({"since"}),
     Entry: frozenset({"passed"}),
-    Suspect: frozenset({"since"}),
+    PossibleOrphan: frozenset({"since"}),
 }
 
 
@@ -66,13 +75,14 @@ def decode(plain: Mapping[str, Any], *, where: str) -> Record:
 
 def _without_since(record: Record) -> Record:
     lease = None if record.lease is None else replace(record.lease, since=None)
-    return replace(record, lease=lease, suspects=tuple(replace(suspect, since=0.0) for suspect in record.suspects))
+    orphans = tuple(replace(orphan, since=0.0) for orphan in record.possible_orphans)
+    return replace(record, lease=lease, possible_orphans=orphans)
 
 
 def _with_since_not_known(record: Record) -> Record:
-    """Say that clusters of the lease may be older: only a doubtful lease can have one that the record does not name."""
+    """Set ``since`` to "not known" where the record may lack a cluster of the lease that is older than the lease."""
     lease = record.lease
-    if lease is None or not lease.doubtful or lease.since is not None:
+    if lease is None or not lease.may_have_orphans or lease.since is not None:
         return record
     return replace(record, lease=replace(lease, since=0.0))
 
@@ -90,21 +100,22 @@ def _plain(value: Any) -> tuple[Any, bool]:
     added = False
     plain: dict[str, Any] = {}
     optional = _ADDED.get(kind, frozenset())
-    for name, default in _fields(kind):
+    for name, key, default in _fields(kind):
         part = getattr(value, name)
         if name in optional:
             if part == default:
                 continue
             added = True
-        plain[name], inside = _plain(part)
+        plain[key], inside = _plain(part)
         added = added or inside
     return plain, added
 
 
 @cache
-def _fields(kind: Any) -> tuple[tuple[str, Any], ...]:
-    """Return the stored fields of a class, and their defaults."""
-    return tuple((field.name, field.default) for field in fields(kind) if field.init)
+def _fields(kind: Any) -> tuple[tuple[str, str, Any], ...]:
+    """Return the stored fields of a class: name, key in JSON, default."""
+    stored = [field for field in fields(kind) if field.init]
+    return tuple((field.name, _STORED_AS.get(field.name, field.name), field.default) for field in stored)
 
 
 def _typed(kind: Any, plain: Any) -> Any:
@@ -142,13 +153,14 @@ def _object(kind: Any, plain: Any) -> Any:
     # Nearly all are of these: a record of a thousand owners is read every fifteen seconds.
     return kind(
         **{
-            name: value if type(value) is types[name] and types[name] in _AS_THEY_ARE else _typed(types[name], value)
-            for name, value in plain.items()
+            name: value if type(value) is expected and expected in _AS_THEY_ARE else _typed(expected, value)
+            for name, expected, value in ((*types[key], value) for key, value in plain.items())
         }
     )
 
 
 @cache
-def _types(kind: Any) -> dict[str, Any]:
+def _types(kind: Any) -> dict[str, tuple[str, Any]]:
+    """Return a class's fields by their keys in JSON: name and type."""
     hints = get_type_hints(kind)
-    return {name: hints[name] for name, _ in _fields(kind)}
+    return {key: (name, hints[name]) for name, key, _ in _fields(kind)}

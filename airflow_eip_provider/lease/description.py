@@ -1,4 +1,4 @@
-"""The lock in words, for logs and the UI."""
+"""The lease in words, for logs and the UI."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.lease.record import Phase
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lease.observation import Sight
+    from airflow_eip_provider.lease.observation import Observation
 
-_DOING = {Phase.TAKEN: "which is starting", Phase.HELD: "", Phase.CLOSING: "which is ending"}
+_DOING = {Phase.ACQUIRED: "which is starting", Phase.ACTIVE: "", Phase.RELEASING: "which is ending"}
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePlace:
     """
-    Where a waiting owner stands.
+    Where a waiting owner is in the queue.
 
     :param place: from 1; ``None`` when it is not in the queue.
     :param holder: the owner that has the address, in words.
@@ -41,24 +41,26 @@ def utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def standing_of(sight: Sight, owner: str) -> QueuePlace:
+def queue_place_of(observation: Observation, owner: str) -> QueuePlace:
     """
-    Say where an owner stands, and who has the address.
+    Return an owner's place in the queue, and who has the address.
 
     :param owner: the owner's digest.
     """
-    record = sight.seen.record
+    record = observation.seen.record
     place = record.place(owner)
-    return QueuePlace(None if place is None else place + 1, len(record.queue), holder_of(sight))
+    return QueuePlace(None if place is None else place + 1, len(record.queue), holder_of(observation))
 
 
-def holder_of(sight: Sight) -> str:
+def holder_of(observation: Observation) -> str:
     """Say who has the address, on what, since when."""
-    lease = sight.seen.record.lease
+    lease = observation.seen.record.lease
     if lease is None:
-        if sight.place is not None and not sight.place.is_free:
-            return f"nobody has the lease, but the address is on {' / '.join(reversed(sight.place.carriers))}"
+        if observation.location is not None and not observation.location.is_free:
+            return (
+                f"nobody has the lease, but the address is on {' / '.join(reversed(observation.location.resource_ids))}"
+            )
         return "nobody has the lease"
-    on = f" on {lease.carrier}" if lease.carrier else ""
+    on = f" on {lease.resource_id}" if lease.resource_id else ""
     doing = f", {_DOING[lease.phase]}" if _DOING[lease.phase] else ""
-    return f"held by '{lease.speaker.name}'{on} since {utc(lease.taken_at)}{doing}"
+    return f"held by '{lease.attempt.name}'{on} since {utc(lease.acquired_at)}{doing}"

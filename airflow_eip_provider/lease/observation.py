@@ -1,281 +1,288 @@
 """
-What can be seen of a lease, and what follows from it.
+What an attempt observes of a lease, and what it does because of that.
 
-Liveness is a fact, not a heartbeat: whether a lease may be ended by others is decided by the state of its cluster and
-the place of the address. Time alone ends nothing; it only says from when on the absence of a cluster is conclusive.
-So nobody renews a lease, and an outage of Airflow or of the lock store costs no holder the address (invariant I7).
+Liveness is a fact, not a heartbeat: the state of its cluster and the location of the address decide whether others may
+end a lease. Time alone ends no lease; it only says from when on the absence of a cluster is conclusive. So no task has
+to renew a lease, and no owner loses the address by an outage of Airflow or of the lock store (invariant I7).
 
 - "Its cluster has ended" is not enough: an instance outlives its cluster for some seconds, and keeps the address.
-- "No cluster to be seen" is not enough either: RunJobFlow may have been sent just before a crash, and ListClusters may
-  lag. Until ``Limits.surface`` has passed since the attempt's last write, its lease is alive whatever is seen (rule 5).
-- A lease that was never handed over may be closed once it is late, for its owner may be gone for good; but never while
-  a step runs on its cluster, and never a lease that was handed over.
-- A lease that is closing is dead as soon as the address is off and no fenced step runs: closing lets no step start any
-  more, so neither can come back (rule 3).
+- "EMR shows no cluster" is not enough either: RunJobFlow may have been sent just before a crash, and ListClusters may
+  lag. Until ``Limits.surface`` has passed since the attempt's last write, its lease is in use, whatever AWS shows
+  (rule 5).
+- Others may start the release of a lease that is still acquired once it is overdue, for its owner may never come back;
+  but not while a step runs on its cluster, and never the release of an active lease.
+- A lease that is releasing is finished as soon as the address is free and no fenced step runs: no further step can
+  start, so neither can come back (rule 3).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import Enum, auto
+from enum import Enum
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.lease.record import LIMITS, Entry, Lease, Limits, Phase, Suspect
+from airflow_eip_provider.lease.record import LIMITS, Entry, Lease, Limits, Phase, PossibleOrphan
 from airflow_eip_provider.lease.transitions import turn_at
-from airflow_eip_provider.lease.world import Mark, Place
+from airflow_eip_provider.lease.world import AddressLocation, LeaseTags
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lease.record import Speaker
+    from airflow_eip_provider.lease.record import Attempt
     from airflow_eip_provider.lease.store import Seen
-    from airflow_eip_provider.lease.world import Carrier, ReadOnlyWorld
+    from airflow_eip_provider.lease.world import ReadOnlyWorld, Resource
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Observation:
     """
-    One look: the record, and as much of the world as it makes necessary.
+    The record as it was read, and as much of the state in AWS as it makes necessary.
 
-    :param place: where the address is; ``None`` when that did not matter.
-    :param carriers: what belongs to the lease.
+    :param location: where the address is; ``None`` when the decision does not depend on it.
+    :param resources: the clusters or the instance of the lease.
     :param busy: a step on one of them is pending or running.
     """
 
     seen: Seen
-    place: Place | None = None
-    carriers: tuple[Carrier, ...] = ()
+    location: AddressLocation | None = None
+    resources: tuple[Resource, ...] = ()
     busy: bool = False
 
 
-class Standing(Enum):
-    """What becomes of the lease that was seen."""
+class LeaseCondition(Enum):
+    """What the observed facts say about a lease; the values are those of ``airflow-eip status --json``."""
 
-    ALIVE = auto()
-    ENDING = auto()  # its cluster is on its way out
-    DEAD = auto()  # anyone may end it
-    LATE = auto()  # never handed over, and nothing runs: the next owner may close it
-    DOOMED = auto()  # closed, and its cluster is still to be terminated
+    IN_USE = "alive"
+    ENDING = "ending"  # its cluster is terminating
+    FINISHED = "dead"  # any owner may release it
+    OVERDUE = "late"  # never active, and no step runs: the next owner may start its release
+    TO_BE_TERMINATED = "doomed"  # its release has begun, and its cluster still has to be terminated
 
 
 class Action(Enum):
-    """What an owner that wants the address does next."""
+    """What an owner that wants the address does next; the values are in the events of a deferred wait."""
 
-    HOLD = auto()
-    WAIT = auto()
-    QUEUE = auto()
-    REENTER = auto()
-    TAKE = auto()
-    SWEEP = auto()
-    PREWARM = auto()
-    EVICT = auto()
-    CLOSE = auto()
-    TERMINATE = auto()
-    YIELD = auto()
+    PROCEED = "hold"
+    WAIT = "wait"
+    QUEUE = "queue"
+    REENTER = "reenter"
+    ACQUIRE = "take"
+    SWEEP = "sweep"
+    PREWARM = "prewarm"
+    EVICT = "evict"
+    START_RELEASE = "close"
+    TERMINATE = "terminate"
+    STOP = "yield"
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class LeaseRequest:
     """
-    An owner that wants the address.
+    What an attempt asks for: the address, for a cluster that it launches or for something that exists.
 
-    :param cluster_name: of the clusters that it launches; empty for something that was made elsewhere.
-    :param handover_seconds: how long it may take from getting the lease to handing over.
-    :param prewarm: among how many first places of the queue it starts its cluster early; 0 is never.
+    :param cluster_name: of the clusters that it launches; empty when it launches none.
+    :param handover_seconds: how long it may take from acquiring the lease until the lease is active.
+    :param prewarm: it starts its cluster early from one of so many first places of the queue; 0 is never.
     :param wants: the cluster or instance that was made elsewhere and is to have the address; empty for a launch.
     """
 
-    speaker: Speaker
+    attempt: Attempt
     cluster_name: str = ""
     handover_seconds: float = 0.0
     prewarm: int = 0
     wants: str = ""
 
 
-def look(world: ReadOnlyWorld, limits: Limits = LIMITS) -> Sight:
+def observe(world: ReadOnlyWorld, limits: Limits = LIMITS) -> Observation:
     """
-    Look at the record first, then at the world: what was seen there is at least as new as the record.
+    Read the record first, then AWS: the facts from there are at least as new as the record.
 
-    Whatever is written because of it is refused if the record has changed since (it names the record's version). So
-    nothing is decided about a lease by facts that are older than the lease.
+    A write that follows from them names the record's version, and is refused if the record has changed since. So facts
+    that are older than a lease decide nothing about it.
     """
     seen = world.read_record()
     lease = seen.record.lease
     if lease is None:
-        return Sight(seen, place=world.read_place())
+        return Observation(seen, location=world.read_location())
     if _may_surface(lease, seen.now, limits):
-        return Sight(seen)  # it is alive whatever would be seen; so most looks cost one read
-    carriers = _carriers(world, lease)
-    sight = Sight(seen, carriers=carriers)
-    live = [carrier.carrier for carrier in carriers if carrier.state != "ended"]
+        return Observation(seen)  # in use, whatever AWS shows; so most observations cost one read
+    resources = _resources(world, lease)
+    observation = Observation(seen, resources=resources)
+    live = [resource.resource_id for resource in resources if resource.state != "ended"]
     if not live:
-        return replace(sight, place=world.read_place())
-    if lease.phase is Phase.TAKEN and seen.now >= lease.handover_by:
-        # Any step counts: before the hand-over those are its user's own, and nobody else may end them.
-        return replace(sight, busy=_is_busy(world, live, guarded=False))
-    if lease.phase is Phase.CLOSING and not lease.doomed:
-        # Its release may have stopped halfway: what that was waiting for decides now. The cluster may live on.
-        place = world.read_place()
-        return replace(sight, place=place, busy=_is_busy(world, live, guarded=True))
-    return sight
+        return replace(observation, location=world.read_location())
+    if lease.phase is Phase.ACQUIRED and seen.now >= lease.handover_by:
+        # Any step counts: before the hand-over a step is the user's own, and others must not end it.
+        return replace(observation, busy=_is_busy(world, live, guarded=False))
+    if lease.phase is Phase.RELEASING and not lease.to_be_terminated:
+        # Its release may have stopped halfway, so the facts that it waited for decide. The cluster may live on.
+        location = world.read_location()
+        return replace(observation, location=location, busy=_is_busy(world, live, guarded=True))
+    return observation
 
 
-def _carriers(world: ReadOnlyWorld, lease: Lease) -> tuple[Carrier, ...]:
-    known = () if lease.carrier is None else (world.read_carrier(lease.carrier),)
+def _resources(world: ReadOnlyWorld, lease: Lease) -> tuple[Resource, ...]:
+    known = () if lease.resource_id is None else (world.read_resource(lease.resource_id),)
     if not _is_searched(lease):
         return known
     found = clusters_of(world, lease)
-    return known + tuple(carrier for carrier in found if carrier.carrier != lease.carrier)
+    return known + tuple(resource for resource in found if resource.resource_id != lease.resource_id)
 
 
-def clusters_of(world: ReadOnlyWorld, of: Lease | Entry | Suspect) -> tuple[Carrier, ...]:
-    """Look for the clusters of a lease, a queue entry or what one left behind: by tags, as names may differ by try."""
+def clusters_of(world: ReadOnlyWorld, of: Lease | Entry | PossibleOrphan) -> tuple[Resource, ...]:
+    """Find the clusters of a lease, a queue entry or a possible orphan: by tags, as names may differ by try."""
     if not of.cluster_name:
-        return ()  # of something that was made elsewhere
-    owner = of.owner if isinstance(of, Suspect) else of.speaker.owner
-    return world.find_clusters(Mark(of.token, owner), _since(of))
+        return ()  # it launches no cluster
+    owner = of.owner if isinstance(of, PossibleOrphan) else of.attempt.owner
+    return world.find_clusters(LeaseTags(of.token, owner), _since(of))
 
 
-def _since(of: Lease | Entry | Suspect) -> float:
-    """Return a moment before which no cluster of it was launched."""
-    if isinstance(of, Suspect):
+def _since(of: Lease | Entry | PossibleOrphan) -> float:
+    """Return a time before which none of its clusters was launched."""
+    if isinstance(of, PossibleOrphan):
         return of.since
     if isinstance(of, Entry):
         return of.prewarmed_at or of.arrived_at
-    return of.taken_at if of.since is None else of.since
+    return of.acquired_at if of.since is None else of.since
 
 
 def _is_searched(lease: Lease) -> bool:
-    """Whether clusters of this lease that the record does not name are its own, too."""
-    return lease.phase is Phase.TAKEN or lease.carrier is None or lease.doomed
+    """Whether the lease may have clusters that the record does not name."""
+    return lease.phase is Phase.ACQUIRED or lease.resource_id is None or lease.to_be_terminated
 
 
-def _is_busy(world: ReadOnlyWorld, carriers: list[str], *, guarded: bool) -> bool:
-    return any(world.active_steps(carrier, guarded=guarded) for carrier in carriers)
+def _is_busy(world: ReadOnlyWorld, resource_ids: list[str], *, guarded: bool) -> bool:
+    return any(world.active_steps(resource_id, guarded=guarded) for resource_id in resource_ids)
 
 
-def standing(sight: Sight, limits: Limits = LIMITS) -> Standing:
-    """Judge the lease that was seen; there must be one."""
-    lease, now = sight.seen.record.lease, sight.seen.now
+def condition_of(observation: Observation, limits: Limits = LIMITS) -> LeaseCondition:
+    """Return the condition of the observed lease; there must be one."""
+    lease, now = observation.seen.record.lease, observation.seen.now
     if lease is None:
         raise ValueError("there is no lease")
     if _may_surface(lease, now, limits):
-        return Standing.ALIVE
-    if all(carrier.state == "ended" for carrier in sight.carriers):
-        # With no carrier at all, too: the time in which one could still surface is over. The address on an instance
-        # that is shutting down is no reason to wait: EC2 takes it off, and refuses the next owner until then.
-        return Standing.ENDING if _is_on(sight) and _place(sight).live else Standing.DEAD
-    if lease.phase is Phase.TAKEN:
-        # Not DEAD: its cluster lives, so it is closed first, and terminated then.
-        return Standing.LATE if now >= lease.handover_by and not sight.busy else Standing.ALIVE
-    if lease.phase is Phase.CLOSING:
-        if lease.doomed:
-            live = any(carrier.is_live for carrier in sight.carriers)
-            return Standing.DOOMED if live else Standing.ENDING
-        # Released halfway: the fence lets no step start any more, and the address is off already.
-        return Standing.ENDING if _is_on(sight) or sight.busy else Standing.DEAD
-    return Standing.ALIVE if any(carrier.is_live for carrier in sight.carriers) else Standing.ENDING
+        return LeaseCondition.IN_USE
+    if all(resource.state == "ended" for resource in observation.resources):
+        # Also with no resource at all: the time in which a cluster could still surface is over. An address on an
+        # instance that is shutting down is no reason to wait: EC2 frees it, and refuses the next owner until then.
+        return LeaseCondition.ENDING if _is_on(observation) and _location(observation).live else LeaseCondition.FINISHED
+    if lease.phase is Phase.ACQUIRED:
+        # Not FINISHED: its cluster lives. First the release is started, then the cluster is terminated.
+        return LeaseCondition.OVERDUE if now >= lease.handover_by and not observation.busy else LeaseCondition.IN_USE
+    if lease.phase is Phase.RELEASING:
+        if lease.to_be_terminated:
+            live = any(resource.is_live for resource in observation.resources)
+            return LeaseCondition.TO_BE_TERMINATED if live else LeaseCondition.ENDING
+        # Released halfway: the fence lets no further step start, and the address may be free already.
+        return LeaseCondition.ENDING if _is_on(observation) or observation.busy else LeaseCondition.FINISHED
+    return (
+        LeaseCondition.IN_USE if any(resource.is_live for resource in observation.resources) else LeaseCondition.ENDING
+    )
 
 
 def _may_surface(lease: Lease, now: float, limits: Limits) -> bool:
-    """Whether a cluster of this lease may exist that nobody can see yet."""
-    # While it is TAKEN a cluster that the record names may be one of two: a retry may have launched another.
-    unknown = lease.phase is Phase.TAKEN or lease.carrier is None
+    """Whether a cluster of this lease may exist that EMR does not show yet."""
+    # While it is ACQUIRED a cluster that the record names may be one of two: a retry may have launched another.
+    unknown = lease.phase is Phase.ACQUIRED or lease.resource_id is None
     return unknown and now < lease.written_at + limits.surface
 
 
-def _place(sight: Sight) -> Place:
-    return sight.place or Place()
+def _location(observation: Observation) -> AddressLocation:
+    return observation.location or AddressLocation()
 
 
-def _is_on(sight: Sight) -> bool:
-    place, lease = _place(sight), sight.seen.record.lease
-    if any(carrier.carrier in place.carriers for carrier in sight.carriers):
+def _is_on(observation: Observation) -> bool:
+    location, lease = _location(observation), observation.seen.record.lease
+    if any(resource.resource_id in location.resource_ids for resource in observation.resources):
         return True
-    # A cluster that has ended is found no more; its instance may still carry the address, and the lease's tags.
-    return lease is not None and _is_searched(lease) and place.mark == Mark(lease.token, lease.speaker.owner)
+    # The search does not find a cluster that has ended; its instance may still carry the address, and the lease's tags.
+    return (
+        lease is not None and _is_searched(lease) and location.lease_tags == LeaseTags(lease.token, lease.attempt.owner)
+    )
 
 
 _FOR_OTHERS = {
-    Standing.DEAD: Action.EVICT,
-    Standing.LATE: Action.CLOSE,
-    Standing.DOOMED: Action.TERMINATE,
+    LeaseCondition.FINISHED: Action.EVICT,
+    LeaseCondition.OVERDUE: Action.START_RELEASE,
+    LeaseCondition.TO_BE_TERMINATED: Action.TERMINATE,
 }
 
 
-def judge(sight: Sight, arrival: Arrival, *, dead_seconds: float = 0.0, limits: Limits = LIMITS) -> Action:
+def decide(
+    observation: Observation, lease_request: LeaseRequest, *, due_seconds: float = 0.0, limits: Limits = LIMITS
+) -> Action:
     """
-    Decide what an owner does about what was seen.
+    Decide what an attempt does next.
 
-    :param dead_seconds: for how long it has seen that something is to be done about the lease; those behind the first
-        of the queue leave it to those before them for the window of each.
+    :param due_seconds: for how long it has observed that the lease has to be ended. Each owner of the queue first waits
+        for the windows of those before it, so that they do not all write at once.
     """
-    record = sight.seen.record
-    lease, speaker = record.lease, arrival.speaker
-    if lease is not None and lease.speaker.owner == speaker.owner:
-        return _judge_own(sight, lease, speaker, limits)
-    place = record.place(speaker.owner)
+    record = observation.seen.record
+    lease, attempt = record.lease, lease_request.attempt
+    if lease is not None and lease.attempt.owner == attempt.owner:
+        return _decide_own(observation, lease, attempt, limits)
+    place = record.place(attempt.owner)
     entry = None if place is None else record.queue[place]
-    if entry is not None and entry.speaker != speaker:
-        # The entry of an earlier try: its place is this one's now. Or of a newer one, which must not be disturbed.
-        return Action.YIELD if speaker.yields_to(entry.speaker) else Action.REENTER
+    if entry is not None and entry.attempt != attempt:
+        # Of an earlier try: this one takes the entry over. Of a newer try: this one must not touch it.
+        return Action.STOP if attempt.is_superseded_by(entry.attempt) else Action.REENTER
     if lease is None:
-        return _judge_free(sight, arrival)
-    # To end a lease is idempotent, but everybody who waits would write at once; so it is done in the queue's order.
-    found = _FOR_OTHERS.get(standing(sight, limits))
-    before = record.seconds_before(speaker.owner)
-    if found is not None and (not record.queue if before is None else dead_seconds >= before):
+        return _decide_at_free_address(observation, lease_request)
+    # Ending a lease is idempotent, but all that wait would write at once; so they do it in the queue's order.
+    found = _FOR_OTHERS.get(condition_of(observation, limits))
+    before = record.seconds_before(attempt.owner)
+    if found is not None and (not record.queue if before is None else due_seconds >= before):
         return found
     if entry is None or place is None:
         return Action.QUEUE
-    return Action.PREWARM if _may_prewarm(sight, entry, place, arrival.prewarm) else Action.WAIT
+    return Action.PREWARM if _may_prewarm(observation, entry, place, lease_request.prewarm) else Action.WAIT
 
 
-def _judge_free(sight: Sight, arrival: Arrival) -> Action:
-    record, place = sight.seen.record, _place(sight)
-    turn = turn_at(record, arrival.speaker.owner)
-    is_turn = turn is not None and sight.seen.now >= turn
-    # What has the address already waits for nobody: nobody else could have it before.
-    if is_turn and (place.is_free or place.left or arrival.wants in place.carriers):
-        return Action.TAKE
-    if record.place(arrival.speaker.owner) is None:
+def _decide_at_free_address(observation: Observation, lease_request: LeaseRequest) -> Action:
+    record, location = observation.seen.record, _location(observation)
+    turn = turn_at(record, lease_request.attempt.owner)
+    is_turn = turn is not None and observation.seen.now >= turn
+    # A resource that has the address already need not wait: no other owner could associate it before.
+    if is_turn and (location.is_free or location.left or lease_request.wants in location.resource_ids):
+        return Action.ACQUIRE
+    if record.place(lease_request.attempt.owner) is None:
         return Action.QUEUE
-    if not (is_turn and place.live):
+    if not (is_turn and location.live):
         return Action.WAIT
-    # An orphan that has the address blocks everybody, and nobody takes the lease, which would sweep it, before it is
-    # gone. So whoever has its turn ends it.
-    left_behind = any(Mark(left.token, left.owner) == place.mark for left in record.suspects)
+    # An orphan that has the address blocks every owner, and acquiring the lease, which would sweep it, has to wait
+    # until the orphan is gone. So the owner whose turn it is terminates the orphan.
+    left_behind = any(LeaseTags(left.token, left.owner) == location.lease_tags for left in record.possible_orphans)
     return Action.SWEEP if left_behind else Action.WAIT
 
 
-def _judge_own(sight: Sight, lease: Lease, speaker: Speaker, limits: Limits) -> Action:
-    if speaker.yields_to(lease.speaker):
-        return Action.YIELD
-    goes_on = Action.HOLD if lease.speaker == speaker else Action.REENTER
-    if lease.phase is Phase.TAKEN:
-        return goes_on  # dead or late for others, but not for its owner, who can still launch
-    found = standing(sight, limits)
-    if found is Standing.ALIVE and lease.phase is Phase.HELD:
+def _decide_own(observation: Observation, lease: Lease, attempt: Attempt, limits: Limits) -> Action:
+    if attempt.is_superseded_by(lease.attempt):
+        return Action.STOP
+    goes_on = Action.PROCEED if lease.attempt == attempt else Action.REENTER
+    if lease.phase is Phase.ACQUIRED:
+        return goes_on  # others may find it finished or overdue, but its owner can still launch
+    found = condition_of(observation, limits)
+    if found is LeaseCondition.IN_USE and lease.phase is Phase.ACTIVE:
         return goes_on
     return _FOR_OTHERS.get(found, Action.WAIT)
 
 
-def _may_prewarm(sight: Sight, entry: Entry, place: int, depth: int) -> bool:
-    record = sight.seen.record
+def _may_prewarm(observation: Observation, entry: Entry, place: int, depth: int) -> bool:
+    record = observation.seen.record
     if place >= depth or entry.prewarmed_at is not None or record.lease is None:
         return False
     started = sum(other.prewarmed_at is not None for other in record.queue)
-    return record.lease.phase is not Phase.TAKEN and started < depth
+    return record.lease.phase is not Phase.ACQUIRED and started < depth
 
 
 class Due:
-    """For how long those who wait have seen that something is to be done about the same lease."""
+    """Measures for how long a waiting owner has observed that the same lease has to be ended."""
 
     def __init__(self) -> None:
         self._since: tuple[int, float] | None = None
 
-    def seconds(self, sight: Sight, limits: Limits = LIMITS) -> float:
-        """Take notice of what is seen now."""
-        lease, now = sight.seen.record.lease, sight.seen.now
-        if lease is None or standing(sight, limits) not in _FOR_OTHERS:
+    def seconds(self, observation: Observation, limits: Limits = LIMITS) -> float:
+        """Return the seconds up to this observation; 0 when the lease need not be ended."""
+        lease, now = observation.seen.record.lease, observation.seen.now
+        if lease is None or condition_of(observation, limits) not in _FOR_OTHERS:
             self._since = None
             return 0.0
         if self._since is None or self._since[0] != lease.token:

@@ -1,11 +1,11 @@
-"""What owners are called that are no tasks, and the digest by which every owner is compared."""
+"""The names of owners that are not tasks, and the digest by which owners are compared."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.lease.record import Speaker
+from airflow_eip_provider.lease.record import Attempt
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Record
@@ -17,7 +17,7 @@ def digest_of(name: str) -> str:
 
 
 def cluster_owner(environment: str, job_flow_id: str) -> str:
-    """Return the name of the owner that a cluster is for itself, when no task launched it."""
+    """Return the name of a cluster as an owner, when no task launched it."""
     return f"{environment}/cluster/{job_flow_id}"
 
 
@@ -29,10 +29,10 @@ def is_cluster_owner(name: str, job_flow_id: str) -> bool:
 def newest_try(record: Record, name: str) -> int:
     """Return the newest try of an owner that a record knows; 0 for none."""
     known = [record.lease, *record.queue]
-    tries = [part.speaker.try_number for part in known if part is not None and part.speaker.owner == digest_of(name)]
+    tries = [part.attempt.try_number for part in known if part is not None and part.attempt.owner == digest_of(name)]
     return max(tries, default=0)
 
 
-def speaker_for(name: str, *, try_number: int, nonce: str) -> Speaker:
-    """Return who speaks for an owner that is no task."""
-    return Speaker(digest_of(name), name, try_number, nonce)
+def attempt_for(name: str, *, try_number: int, nonce: str) -> Attempt:
+    """Return an attempt of an owner that is not a task."""
+    return Attempt(digest_of(name), name, try_number, nonce)

@@ -1,11 +1,11 @@
 """
-What the lock knows of one Elastic IP: a single record, replaced as a whole by conditional writes.
+What the lock store knows of one Elastic IP: a single record, replaced as a whole by conditional writes.
 
 All of it is frozen; only :mod:`airflow_eip_provider.lease.transitions` makes a new record from an old one. Times are
 seconds since the epoch by the lock store's own clock, never by a worker's.
 
-The lease, its queue and what ended leases may have left behind are one record on purpose: what moves from one to the
-other (an entry becomes the lease, a lease becomes a suspect) does so in one conditional write, or not at all.
+The lease, its queue and the possible orphans of ended leases are one record on purpose: what moves from one to the
+other (an entry becomes the lease, a lease becomes a possible orphan) does so in one conditional write, or not at all.
 
 A lease has no expiry. It names the facts by which others can tell that it is over: the cluster, and the tags (token
 and owner) by which its clusters are found when the record names none.
@@ -20,9 +20,9 @@ from typing import Optional
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class Attempt:
     """
-    The try that speaks for an owner; a retry is the same owner and a newer speaker.
+    One try of an owner, in one process; a retry is a newer attempt of the same owner.
 
     :param owner: a digest that is the same for every try of a task instance.
     :param name: the owner in readable form.
@@ -35,22 +35,23 @@ class Speaker:
     try_number: int
     nonce: str
 
-    def yields_to(self, other: Speaker) -> bool:
-        """Whether ``other`` speaks for the same owner, and this one must not any more."""
-        # Of two processes of one try neither is newer; then the one that the record names, which wrote last, goes on.
+    def is_superseded_by(self, other: Attempt) -> bool:
+        """Whether ``other`` is a newer attempt of the same owner, so that this one must not change anything."""
+        # Of two processes of one try neither is newer; then the one that the record names goes on: it wrote last.
         return other.owner == self.owner and other != self and other.try_number >= self.try_number
 
-    def may_follow(self, other: Speaker) -> bool:
-        """Whether this one may speak for the owner from now on. Of two processes of one try, the later one does."""
+    def may_follow(self, other: Attempt) -> bool:
+        """Whether this one may take over from ``other``. Of two processes of one try, the later one does."""
         return other.owner == self.owner and self.try_number >= other.try_number
 
 
 class Phase(Enum):
     """How far a lease has come; no lease at all is the state "free"."""
 
-    TAKEN = "taken"  # the creating task is at work
-    HELD = "held"  # handed over: bound to a cluster, and the creating task has done its part
-    CLOSING = "closing"  # no step may be submitted any more
+    # The values are those of the stored format, which has kept the words of version 0.1.0.
+    ACQUIRED = "taken"  # the creating task launches the cluster and associates the address
+    ACTIVE = "held"  # the address is associated; steps may run
+    RELEASING = "closing"  # no further step may be submitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +59,32 @@ class Lease:
     """
     One owner's right to the address.
 
-    :param token: given at arrival, and never again: it grows with every arrival, which is the queue's order, and names
-        this lease. An entry that was passed over has a smaller one than the lease that came before its own.
-    :param written_at: when the speaker last wrote it; RunJobFlow is sent soon after that or not at all.
-    :param handover_by: when a lease that is still TAKEN may be closed by the next owner, if its cluster runs no step.
+    :param token: the fencing token: given at arrival, and never again. It grows with every arrival, which is the
+        queue's order, and names this lease. An entry that was passed over has a smaller one than the lease that came
+        before its own.
+    :param written_at: when the attempt last wrote it; RunJobFlow is sent soon after that or not at all.
+    :param handover_by: from when on the next owner may start the release of a lease that is still ACQUIRED, if its
+        cluster runs no step.
     :param cluster_name: what the cluster is called, by which it can be found when its id is not recorded.
-    :param carrier: the cluster ("j-…") or instance ("i-…") that was handed over; before that a prewarmed cluster.
-    :param doubtful: an earlier try may have launched a cluster that is recorded nowhere.
-    :param doomed: it was closed without having been handed over, or is being undone: whoever sees its cluster ends it.
+    :param resource_id: the cluster ("j-…") or instance ("i-…") with which the address is associated; before
+        that a prewarmed cluster.
+    :param may_have_orphans: an earlier try may have launched a cluster that is recorded nowhere.
+    :param to_be_terminated: its release began before it was active, or it is being undone: whoever observes its cluster
+        terminates it.
     :param since: when its cluster was announced while it queued, if it was; else no cluster of it is older than
-        ``taken_at``. 0 when that is not known.
+        ``acquired_at``. 0 when that is not known.
     """
 
     token: int
-    speaker: Speaker
+    attempt: Attempt
     phase: Phase
-    taken_at: float
+    acquired_at: float
     written_at: float
     handover_by: float
     cluster_name: str
-    carrier: Optional[str] = None
-    doubtful: bool = False
-    doomed: bool = False
+    resource_id: Optional[str] = None
+    may_have_orphans: bool = False
+    to_be_terminated: bool = False
     since: Optional[float] = None
 
 
@@ -90,43 +95,43 @@ class Entry:
 
     :param token: the token that its lease will carry.
     :param prewarmed_at: when it announced that it starts its cluster early; at most once.
-    :param carrier: that cluster, once its id is known.
-    :param doubtful: an earlier try may have launched a cluster that is recorded nowhere.
-    :param passed: how often somebody behind it in the queue has taken the address.
+    :param resource_id: that cluster, once its id is known.
+    :param may_have_orphans: an earlier try may have launched a cluster that is recorded nowhere.
+    :param passed: how often an entry behind it in the queue has acquired the address.
     """
 
     token: int
-    speaker: Speaker
+    attempt: Attempt
     arrived_at: float
     cluster_name: str
     handover_seconds: float
     prewarmed_at: Optional[float] = None
-    carrier: Optional[str] = None
-    doubtful: bool = False
+    resource_id: Optional[str] = None
+    may_have_orphans: bool = False
     passed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Tenancy:
+class EndedLease:
     """A lease that has ended, kept as history."""
 
     token: int
     owner: str
-    carrier: Optional[str]
-    taken_at: float
+    resource_id: Optional[str]
+    acquired_at: float
     ended_at: float
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class PossibleOrphan:
     """
-    What an ended lease or a dropped queue entry may have left behind: clusters that carry its token.
+    Clusters that an ended lease or a dropped queue entry may have left behind: those with its token in their tags.
 
-    :param owner: the digest of whose they are.
-    :param keep: the one that was handed over, which its own teardown ends.
-    :param until: after this nothing of it can surface any more.
-    :param since: no cluster of it is older; 0 when that is not known.
+    :param owner: the owner's digest.
+    :param keep: the cluster of the lease, which its own teardown terminates.
+    :param until: after this time none of them can surface.
+    :param since: none of them is older; 0 when that is not known.
     """
 
     token: int
@@ -146,21 +151,21 @@ MOST_PASSED_GRACES = 8.0
 @dataclass(frozen=True, slots=True)
 class Record:
     """
-    Everything that the lock knows of one address.
+    All that the lock store knows of one address.
 
     :param issued: the last token given.
     :param free_since: when the last lease ended; the turns of the queue count from there.
     :param history: the newest last, at most ``Limits.history``.
-    :param grace: seconds for which a free address is kept for a queue entry whose turn it is, the first time. Everybody
-        follows it, whatever they have configured; a writer that finds neither lease nor queue sets it anew.
+    :param grace: seconds for which a free address is kept for a queue entry whose turn it is, the first time. All
+        follow it, whatever they have configured; a writer that finds neither lease nor queue sets it anew.
     """
 
     issued: int = 0
     lease: Optional[Lease] = None
     free_since: float = 0.0
     queue: tuple[Entry, ...] = ()
-    suspects: tuple[Suspect, ...] = ()
-    history: tuple[Tenancy, ...] = ()
+    possible_orphans: tuple[PossibleOrphan, ...] = ()
+    history: tuple[EndedLease, ...] = ()
     grace: float = FIRST_GRACE
     # Made when it is first asked for: a triggerer asks one record for the places of all who wait for it.
     _turns: Optional[dict[str, tuple[int, float]]] = field(default=None, init=False, repr=False, compare=False)
@@ -202,7 +207,7 @@ class Record:
             turns: dict[str, tuple[int, float]] = {}
             seconds = 0.0
             for place, entry in enumerate(self.queue):
-                turns[entry.speaker.owner] = (place, seconds)
+                turns[entry.attempt.owner] = (place, seconds)
                 seconds += self.window(entry)
             object.__setattr__(self, "_turns", turns)
             return turns.get(owner)
@@ -212,13 +217,13 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """
-    The lock's times, in seconds; every environment that shares an address needs the same, but for the grace.
+    The times of the protocol, in seconds; every environment that shares an address needs the same, but for the grace.
 
     :param grace: what a writer that finds neither lease nor queue makes the record's grace.
     :param turns: how often a queue entry may be passed over and keep its place; the next time it leaves the queue.
-    :param send: RunJobFlow is sent within this after the speaker's last write, or after another write.
+    :param send: RunJobFlow is sent within this after the attempt's last write, or after another write.
     :param surface: how long after that write a RunJobFlow can still take effect and stay invisible to ListClusters.
-    :param history: how many ended tenancies are kept.
+    :param history: how many ended leases are kept.
     """
 
     grace: float = 120.0

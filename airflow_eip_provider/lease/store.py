@@ -3,7 +3,7 @@ The contract of a lock store: one record for each key, replaced as a whole, neve
 
 This is all that the lease needs of a database: a read that is not from the past, a write that is refused when the
 record has changed since it was read, and a clock. There are no sessions, no watches and no expiry of keys, so any
-store with conditional writes will do, and a store that is down delays everybody and loses nothing.
+store with conditional writes will do, and a store that is down delays its users and loses nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Seen:
     """
     A record as the store had it.
 
-    The clock that counts is the store's, because the workers' clocks differ and the store is what they all ask.
+    The clock that counts is the store's, because the workers' clocks differ, and all of them ask the store.
 
     :param version: the store's name for exactly this write; ``None`` when there is no record yet.
     :param now: the store's time of the answer, in seconds since the epoch.

@@ -1,12 +1,13 @@
 """
-The lock's law: everything that changes a record is here.
+The transitions of a record: everything that changes one is here.
 
 :func:`step` applies one event to one record. :data:`TABLE` is the same as data: from which state, by what, to which.
 Every event is idempotent, so a write whose answer was lost is resolved by applying the event to what is read next: if
 it had taken effect, nothing changes.
 
-A lease is FREE (there is none), TAKEN (its owner launches and binds a cluster), HELD (handed over) or CLOSING (no step
-may start any more). Time enters as a number and decides about one thing only: whose turn it is at a free address.
+An address is free (there is no lease), or its lease is ACQUIRED (its owner launches a cluster and associates the
+address), ACTIVE (steps may run) or RELEASING (no further step may start). Time enters as a
+number and decides about one thing only: whose turn it is at a free address.
 
 Fairness. A free address is kept for the first entry of the queue for its *window*, then also for the second for its
 window, and so on. The window of an entry that was passed over k times (an entry behind it took the address) is
@@ -26,7 +27,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Union
 
-from airflow_eip_provider.lease.record import LIMITS, Entry, Lease, Limits, Phase, Record, Speaker, Suspect, Tenancy
+from airflow_eip_provider.lease.record import (
+    LIMITS,
+    Attempt,
+    EndedLease,
+    Entry,
+    Lease,
+    Limits,
+    Phase,
+    PossibleOrphan,
+    Record,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,14 +45,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class Acquire:
     """
-    Take a free address: at once when nobody queues, else in the order of the queue.
+    Acquire the lease of a free address: at once when the queue is empty, else in its order.
 
-    :param handover_seconds: how long the owner may take until it hands over.
+    :param handover_seconds: how long the owner may take until the lease is active.
     """
 
-    speaker: Speaker
+    attempt: Attempt
     cluster_name: str
     handover_seconds: float
 
@@ -50,16 +61,16 @@ class Take:
 class Queue:
     """Join the queue at its end."""
 
-    speaker: Speaker
+    attempt: Attempt
     cluster_name: str
     handover_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Reenter:
-    """Speak for the owner from now on (a retry), or go on speaking (a new time to launch)."""
+    """Take the owner's lease or queue entry over (a retry), or renew it (a new time to launch)."""
 
-    speaker: Speaker
+    attempt: Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +78,10 @@ class Prewarm:
     """
     Announce that the owner starts its cluster while it queues.
 
-    :param depth: how many of the queue's first places may.
+    :param depth: how many of the queue's first entries may.
     """
 
-    speaker: Speaker
+    attempt: Attempt
     depth: int = 1
 
 
@@ -78,29 +89,29 @@ class Prewarm:
 class Prewarmed:
     """Name the cluster that was started early."""
 
-    speaker: Speaker
-    carrier: str
+    attempt: Attempt
+    resource_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class HandOver:
-    """Record what carries the address: the creating task has done its part."""
+class Activate:
+    """Hand the lease over: record the resource with which the address is associated."""
 
-    speaker: Speaker
+    attempt: Attempt
     token: int
-    carrier: str
+    resource_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
+class StartRelease:
     """
     Let no further step start.
 
-    :param doomed: its cluster is to be terminated, by whoever sees it.
+    :param to_be_terminated: its cluster has to be terminated, by any owner that observes it.
     """
 
     token: int
-    doomed: bool = False
+    to_be_terminated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,37 +119,37 @@ class Release:
     """
     End a lease.
 
-    :param carrier: the cluster or instance that the tenancy had, for the history.
+    :param resource_id: the cluster or instance that had the address, for the history.
     :param why: for the history.
-    :param doubtful: a cluster may have been launched that is recorded nowhere.
+    :param may_have_orphans: a cluster may have been launched that no record names.
     """
 
     token: int
-    carrier: str | None
+    resource_id: str | None
     why: str
-    doubtful: bool = False
+    may_have_orphans: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
     """Give up a place in the queue."""
 
-    speaker: Speaker
+    attempt: Attempt
 
 
 FREE, SAME = "free", "same"
-_LEASED = ("taken", "held", "closing")
+_LEASED = ("acquired", "active", "releasing")
 _ANY = (FREE, *_LEASED)
 
-Event: TypeAlias = Union[Take, Queue, Reenter, Prewarm, Prewarmed, HandOver, Close, Release, Leave]
+Event: TypeAlias = Union[Acquire, Queue, Reenter, Prewarm, Prewarmed, Activate, StartRelease, Release, Leave]
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
     """
-    The event is against the law.
+    The event is not allowed.
 
-    :param superseded: because a newer try speaks for the owner.
+    :param superseded: because a newer attempt of the owner is at work.
     """
 
     why: str
@@ -148,7 +159,7 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    One row of the law: what an event does to the lease, and when it may.
+    One row of the table: what an event does to the lease, and when it may.
 
     :param sources: the states in which it changes anything.
     :param target: the state that follows; "same" when the lease stays as it is.
@@ -164,7 +175,7 @@ class Row:
 
 def state_of(record: Record) -> str:
     """Return the table's name of a record's state."""
-    return record.lease.phase.value if record.lease else FREE
+    return record.lease.phase.name.lower() if record.lease else FREE
 
 
 def step(record: Record, event: Event, now: float, limits: Limits = LIMITS) -> Record | Refused:
@@ -192,110 +203,112 @@ def turn_at(record: Record, owner: str) -> float | None:
     return record.free_since + before
 
 
-def _superseded(speaker: Speaker, by: Speaker) -> Refused:
-    return Refused(f"try {by.try_number} speaks for this owner now, not try {speaker.try_number}", superseded=True)
+def _superseded(attempt: Attempt, by: Attempt) -> Refused:
+    return Refused(f"try {by.try_number} speaks for this owner now, not try {attempt.try_number}", superseded=True)
 
 
-def _take(record: Record, event: Take, now: float, limits: Limits) -> Record | Refused:
+def _acquire(record: Record, event: Acquire, now: float, limits: Limits) -> Record | Refused:
     if record.lease is not None:
-        held = record.lease.speaker
-        # Its own: the answer to its write was lost. The same holds for the other events that change nothing.
-        return record if held == event.speaker else Refused(f"the address is leased to {held.name}")
-    place = record.place(event.speaker.owner)
+        held = record.lease.attempt
+        # Its own lease: the answer to its write was lost. So it is with the other events that change nothing.
+        return record if held == event.attempt else Refused(f"the address is leased to {held.name}")
+    place = record.place(event.attempt.owner)
     if place is not None:
-        return _take_in_turn(record, event, place, now, limits)
+        return _acquire_in_turn(record, event, place, now, limits)
     if record.queue:
         return Refused("others queue")
     lease = Lease(
         token=record.issued + 1,
-        speaker=event.speaker,
-        phase=Phase.TAKEN,
-        taken_at=now,
+        attempt=event.attempt,
+        phase=Phase.ACQUIRED,
+        acquired_at=now,
         written_at=now,
         handover_by=now + event.handover_seconds,
         cluster_name=event.cluster_name,
     )
-    return replace(record, issued=lease.token, lease=lease, suspects=_open(record, now), grace=limits.grace)
+    return replace(record, issued=lease.token, lease=lease, possible_orphans=_open(record, now), grace=limits.grace)
 
 
-def _take_in_turn(record: Record, event: Take, place: int, now: float, limits: Limits) -> Record | Refused:
+def _acquire_in_turn(record: Record, event: Acquire, place: int, now: float, limits: Limits) -> Record | Refused:
     entry = record.queue[place]
-    if entry.speaker != event.speaker:
-        return _superseded(event.speaker, entry.speaker)
-    turn = turn_at(record, event.speaker.owner)
+    if entry.attempt != event.attempt:
+        return _superseded(event.attempt, entry.attempt)
+    turn = turn_at(record, event.attempt.owner)
     if turn is not None and now < turn:
         return Refused(f"place {place} of the queue has its turn in {turn - now:.0f} s")
     lease = Lease(
         token=entry.token,  # not a new one: a cluster that was started early carries it as a tag
-        speaker=entry.speaker,
-        phase=Phase.TAKEN,
-        taken_at=now,
+        attempt=entry.attempt,
+        phase=Phase.ACQUIRED,
+        acquired_at=now,
         written_at=now,
         handover_by=now + entry.handover_seconds,
         cluster_name=entry.cluster_name,
-        carrier=entry.carrier,
+        resource_id=entry.resource_id,
         # It was announced and not named: its process died in between, so there is a cluster, or there is none.
-        doubtful=entry.doubtful or (entry.prewarmed_at is not None and entry.carrier is None),
+        may_have_orphans=entry.may_have_orphans or (entry.prewarmed_at is not None and entry.resource_id is None),
         since=entry.prewarmed_at,
     )
-    # Those before it did not take the address in their window. They keep their places, and what they started early,
-    # until they have had all their turns: then the entry leaves, and what it started is swept.
+    # Those before it did not acquire the lease in their windows. They keep their places and their prewarmed clusters
+    # until they have had all their turns: then the entry leaves, and its cluster is swept.
     passed, behind = record.queue[:place], record.queue[place + 1 :]
     kept = tuple(replace(before, passed=before.passed + 1) for before in passed if before.passed < limits.turns)
     gone = [before for before in passed if before.passed >= limits.turns]
     left = [_left_by(before, now, limits) for before in gone if before.prewarmed_at is not None]
-    return replace(record, lease=lease, queue=(*kept, *behind), suspects=(*_open(record, now), *left))
+    return replace(record, lease=lease, queue=(*kept, *behind), possible_orphans=(*_open(record, now), *left))
 
 
 def _queue(record: Record, event: Queue, now: float, limits: Limits) -> Record | Refused:
-    owner = event.speaker.owner
-    if record.lease is not None and record.lease.speaker.owner == owner:
+    owner = event.attempt.owner
+    if record.lease is not None and record.lease.attempt.owner == owner:
         return Refused("this owner holds the address")
     place = record.place(owner)
     if place is not None:
-        there = record.queue[place].speaker
-        return record if there == event.speaker else _superseded(event.speaker, there)
+        there = record.queue[place].attempt
+        return record if there == event.attempt else _superseded(event.attempt, there)
     entry = Entry(
         token=record.issued + 1,
-        speaker=event.speaker,
+        attempt=event.attempt,
         arrived_at=now,
         cluster_name=event.cluster_name,
         handover_seconds=event.handover_seconds,
     )
-    # It is everybody's; it changes only while nobody counts on it.
+    # All owners share it; it changes only while there is neither a lease nor a queue.
     grace = record.grace if record.lease or record.queue else limits.grace
     return replace(record, issued=entry.token, queue=(*record.queue, entry), grace=grace)
 
 
 def _reenter(record: Record, event: Reenter, now: float, limits: Limits) -> Record | Refused:
-    speaker, lease = event.speaker, record.lease
-    if lease is not None and lease.speaker.owner == speaker.owner:
-        if lease.phase is Phase.CLOSING:
-            return Refused("the lease is closing")
-        if not speaker.may_follow(lease.speaker):
-            return _superseded(speaker, lease.speaker)
+    attempt, lease = event.attempt, record.lease
+    if lease is not None and lease.attempt.owner == attempt.owner:
+        if lease.phase is Phase.RELEASING:
+            return Refused("the lease is releasing")
+        if not attempt.may_follow(lease.attempt):
+            return _superseded(attempt, lease.attempt)
         late = lease.handover_by - lease.written_at
-        # The attempt before may have sent RunJobFlow and died: this one must look before it launches.
-        doubtful = lease.doubtful or lease.speaker != speaker
-        renewed = replace(lease, speaker=speaker, written_at=now, handover_by=now + late, doubtful=doubtful)
+        # The attempt before may have sent RunJobFlow and died: this one must search before it launches.
+        may_have_orphans = lease.may_have_orphans or lease.attempt != attempt
+        renewed = replace(
+            lease, attempt=attempt, written_at=now, handover_by=now + late, may_have_orphans=may_have_orphans
+        )
         return replace(record, lease=renewed)
-    place = record.place(speaker.owner)
+    place = record.place(attempt.owner)
     if place is None:
         return Refused("this owner neither holds nor queues")
     entry = record.queue[place]
-    if not speaker.may_follow(entry.speaker):
-        return _superseded(speaker, entry.speaker)
-    doubtful = entry.doubtful or entry.speaker != speaker
-    return _with_entry(record, place, replace(entry, speaker=speaker, doubtful=doubtful))
+    if not attempt.may_follow(entry.attempt):
+        return _superseded(attempt, entry.attempt)
+    may_have_orphans = entry.may_have_orphans or entry.attempt != attempt
+    return _with_entry(record, place, replace(entry, attempt=attempt, may_have_orphans=may_have_orphans))
 
 
 def _prewarm(record: Record, event: Prewarm, now: float, limits: Limits) -> Record | Refused:
-    place = record.place(event.speaker.owner)
+    place = record.place(event.attempt.owner)
     if record.lease is None or place is None:
         return Refused("only a queue entry behind a holder starts its cluster early")
     entry = record.queue[place]
-    if entry.speaker != event.speaker:
-        return _superseded(event.speaker, entry.speaker)
+    if entry.attempt != event.attempt:
+        return _superseded(event.attempt, entry.attempt)
     if entry.prewarmed_at is not None:
         return record  # once an entry: RunJobFlow has no idempotency token
     # Of the whole queue: the depth is each owner's own, so entries further back may have started, too.
@@ -305,35 +318,35 @@ def _prewarm(record: Record, event: Prewarm, now: float, limits: Limits) -> Reco
 
 
 def _prewarmed(record: Record, event: Prewarmed, now: float, limits: Limits) -> Record | Refused:
-    place = record.place(event.speaker.owner)
+    place = record.place(event.attempt.owner)
     if place is None:
         return Refused("this owner does not queue")
     entry = record.queue[place]
-    if entry.speaker != event.speaker:
-        return _superseded(event.speaker, entry.speaker)
+    if entry.attempt != event.attempt:
+        return _superseded(event.attempt, entry.attempt)
     if entry.prewarmed_at is None:
         return Refused("it was not announced")
-    return _with_entry(record, place, replace(entry, carrier=event.carrier))
+    return _with_entry(record, place, replace(entry, resource_id=event.resource_id))
 
 
-def _hand_over(record: Record, event: HandOver, now: float, limits: Limits) -> Record | Refused:
+def _activate(record: Record, event: Activate, now: float, limits: Limits) -> Record | Refused:
     lease = record.lease
     if lease is None or lease.token != event.token:
         return Refused(f"token {event.token} is not current")
-    if lease.speaker != event.speaker:
-        return _superseded(event.speaker, lease.speaker)
-    if lease.phase is Phase.CLOSING:
-        return Refused("the lease is closing")
-    return replace(record, lease=replace(lease, phase=Phase.HELD, carrier=event.carrier))
+    if lease.attempt != event.attempt:
+        return _superseded(event.attempt, lease.attempt)
+    if lease.phase is Phase.RELEASING:
+        return Refused("the lease is releasing")
+    return replace(record, lease=replace(lease, phase=Phase.ACTIVE, resource_id=event.resource_id))
 
 
-def _close(record: Record, event: Close, now: float, limits: Limits) -> Record | Refused:
+def _start_release(record: Record, event: StartRelease, now: float, limits: Limits) -> Record | Refused:
     lease = record.lease
     if lease is None or lease.token != event.token:
         return Refused(f"token {event.token} is not current")
-    if lease.phase is Phase.CLOSING:
-        return record  # whoever closed it first has said whether its cluster is to be terminated
-    return replace(record, lease=replace(lease, phase=Phase.CLOSING, doomed=event.doomed))
+    if lease.phase is Phase.RELEASING:
+        return record  # the first has said whether the cluster has to be terminated
+    return replace(record, lease=replace(lease, phase=Phase.RELEASING, to_be_terminated=event.to_be_terminated))
 
 
 def _release(record: Record, event: Release, now: float, limits: Limits) -> Record | Refused:
@@ -342,52 +355,54 @@ def _release(record: Record, event: Release, now: float, limits: Limits) -> Reco
         # Tokens only grow: one that was given, and is neither the lease's nor an entry's, is over.
         has_ended = event.token <= record.issued and all(entry.token != event.token for entry in record.queue)
         return record if has_ended else Refused(f"token {event.token} is not current")
-    carrier = event.carrier or lease.carrier
-    ended = Tenancy(
+    resource_id = event.resource_id or lease.resource_id
+    ended = EndedLease(
         token=lease.token,
-        owner=lease.speaker.name,
-        carrier=carrier,
-        taken_at=lease.taken_at,
+        owner=lease.attempt.name,
+        resource_id=resource_id,
+        acquired_at=lease.acquired_at,
         ended_at=now,
         why=event.why,
     )
-    suspects = _open(record, now)
-    # Only what may have been launched and is recorded nowhere is worth a search, and only as long as it can surface.
+    possible_orphans = _open(record, now)
+    # Only a cluster that no record names is worth a search, and only as long as it can surface.
     until = lease.written_at + limits.surface
-    if (event.doubtful or lease.doubtful) and now < until:
-        since = lease.taken_at if lease.since is None else lease.since
-        left = Suspect(lease.token, lease.speaker.owner, lease.cluster_name, keep=carrier, until=until, since=since)
-        suspects = (*suspects, left)
+    if (event.may_have_orphans or lease.may_have_orphans) and now < until:
+        since = lease.acquired_at if lease.since is None else lease.since
+        left = PossibleOrphan(
+            lease.token, lease.attempt.owner, lease.cluster_name, keep=resource_id, until=until, since=since
+        )
+        possible_orphans = (*possible_orphans, left)
     return replace(
         record,
         lease=None,
         free_since=now,
-        suspects=suspects,
+        possible_orphans=possible_orphans,
         history=(*record.history, ended)[-limits.history :],
     )
 
 
 def _leave(record: Record, event: Leave, now: float, limits: Limits) -> Record | Refused:
-    place = record.place(event.speaker.owner)
+    place = record.place(event.attempt.owner)
     if place is None:
         return record
     entry = record.queue[place]
     # A newer try may give up the place of an older one, not the other way round.
-    if entry.speaker.yields_to(event.speaker) or entry.speaker == event.speaker:
+    if entry.attempt.is_superseded_by(event.attempt) or entry.attempt == event.attempt:
         queue = (*record.queue[:place], *record.queue[place + 1 :])
         left = () if entry.prewarmed_at is None else (_left_by(entry, now, limits),)
-        return replace(record, queue=queue, suspects=(*record.suspects, *left))
-    return _superseded(event.speaker, entry.speaker)
+        return replace(record, queue=queue, possible_orphans=(*record.possible_orphans, *left))
+    return _superseded(event.attempt, entry.attempt)
 
 
-def _open(record: Record, now: float) -> tuple[Suspect, ...]:
-    """Return the suspects of which something may still surface; whoever writes has just swept all of them."""
-    return tuple(suspect for suspect in record.suspects if now < suspect.until)
+def _open(record: Record, now: float) -> tuple[PossibleOrphan, ...]:
+    """Return the possible orphans that may still surface; the writer has just swept all of them."""
+    return tuple(orphan for orphan in record.possible_orphans if now < orphan.until)
 
 
-def _left_by(entry: Entry, now: float, limits: Limits) -> Suspect:
+def _left_by(entry: Entry, now: float, limits: Limits) -> PossibleOrphan:
     since, until = entry.prewarmed_at or 0.0, now + limits.surface
-    return Suspect(entry.token, entry.speaker.owner, entry.cluster_name, keep=None, until=until, since=since)
+    return PossibleOrphan(entry.token, entry.attempt.owner, entry.cluster_name, keep=None, until=until, since=since)
 
 
 def _with_entry(record: Record, place: int, entry: Entry) -> Record:
@@ -396,20 +411,34 @@ def _with_entry(record: Record, place: int, entry: Entry) -> Record:
 
 TABLE: tuple[Row, ...] = (
     Row(
-        Take,
-        _take,
+        Acquire,
+        _acquire,
         (FREE,),
-        "taken",
+        "acquired",
         "anyone",
-        "nobody queues, or free_since + the windows before it have passed",
+        "the queue is empty, or free_since + the windows before it have passed",
     ),
     Row(Queue, _queue, _ANY, SAME, "anyone", "neither holds nor queues"),
-    Row(Reenter, _reenter, _ANY, SAME, "a try of the holder or of a queue entry", "no newer try speaks; not closing"),
+    Row(
+        Reenter,
+        _reenter,
+        _ANY,
+        SAME,
+        "a try of the holder or of a queue entry",
+        "no newer attempt has it; not releasing",
+    ),
     Row(Prewarm, _prewarm, _LEASED, SAME, "a queue entry", "among the first places; no more at a time than places"),
     Row(Prewarmed, _prewarmed, _ANY, SAME, "the same queue entry", "it had announced so"),
-    Row(HandOver, _hand_over, ("taken", "held"), "held", "the holder's speaker", "the token is current"),
-    Row(Close, _close, ("taken", "held"), "closing", "early release, undo; the next owner", "the token is current"),
+    Row(Activate, _activate, ("acquired", "active"), "active", "the holder's attempt", "the token is current"),
+    Row(
+        StartRelease,
+        _start_release,
+        ("acquired", "active"),
+        "releasing",
+        "early release, undo; the next owner",
+        "the token is current",
+    ),
     Row(Release, _release, _LEASED, FREE, "teardown, early release, undo; the next owner", "the token is current"),
-    Row(Leave, _leave, _ANY, SAME, "a queue entry", "no newer try speaks for it"),
+    Row(Leave, _leave, _ANY, SAME, "a queue entry", "no newer attempt has it"),
 )
 _ROWS = {row.event: row for row in TABLE}

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class LeaseTags:
     """
-    Whose a cluster is, by its tags: the token alone would do if no store ever broke its word or was begun anew.
+    The lease of a cluster, by its tags. The token alone would do if no store ever lost a record or was created anew.
 
     :param owner: the owner's digest.
     """
@@ -37,46 +37,45 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AddressLocation:
     """
     Where the address is.
 
-    :param association_id: ``None`` when nothing carries it.
-    :param carriers: the ids of what carries it: its instance, and that one's cluster.
+    :param association_id: ``None`` when it is not associated.
+    :param resource_ids: of the resources with which it is associated: the instance, and the instance's cluster.
     :param live: whether that instance is pending or running.
-    :param mark: of the lease that its cluster was launched under.
-    :param left: what carries it serves nobody any more, and stays until the next to have the lease takes it off; or it
-        is on its way out.
+    :param lease_tags: of the cluster.
+    :param left: the resource is being deleted, or no owner uses it: then the next owner of the lease disassociates it.
     """
 
     association_id: str | None = None
-    carriers: tuple[str, ...] = ()
+    resource_ids: tuple[str, ...] = ()
     live: bool = False
-    mark: Mark | None = None
+    lease_tags: LeaseTags | None = None
     left: bool = False
 
     @property
     def is_free(self) -> bool:
-        """Whether nothing carries the address."""
+        """Whether the address is not associated."""
         return self.association_id is None
 
 
 @dataclass(frozen=True, slots=True)
-class Carrier:
+class Resource:
     """
-    A cluster or an instance that carries the address, or may come to.
+    The cluster or instance with which the address is, or may come to be, associated.
 
-    :param state: "live", "ending" (on its way to a terminal state) or "ended" (there, or unknown).
-    :param mark: from its tags; ``None`` when it was not launched under this lock.
+    :param state: "live", "ending" (on its way to a terminal state) or "ended" (in one, or unknown).
+    :param lease_tags: from its tags; ``None`` when it was not launched under a lease of this address.
     """
 
-    carrier: str
+    resource_id: str
     state: str
-    mark: Mark | None = None
+    lease_tags: LeaseTags | None = None
 
     @property
     def is_live(self) -> bool:
-        """Whether nothing has ended it yet."""
+        """Whether it is neither ending nor ended."""
         return self.state == "live"
 
 
@@ -87,29 +86,29 @@ class TooLate:
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """The launch was sent, and neither its answer nor its cluster came to be seen."""
+    """The launch was sent; neither an answer arrived, nor does EMR show a cluster."""
 
 
 class ReadOnlyWorld(Protocol):
-    """What looking at a lease needs: nothing here changes AWS or the store."""
+    """What observing a lease needs: no method changes AWS or the store."""
 
     def read_record(self) -> Seen:
         """Return the record as the store has it now."""
 
-    def read_place(self) -> Place:
+    def read_location(self) -> AddressLocation:
         """Return where the address is."""
 
-    def read_carrier(self, carrier: str) -> Carrier:
+    def read_resource(self, resource_id: str) -> Resource:
         """Return the state of a cluster or an instance."""
 
-    def find_clusters(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
+    def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
         """
-        Return the clusters that carry this mark and have not ended.
+        Return the clusters that have these tags and have not ended.
 
-        :param since: by the store's clock; no cluster with this mark is older. 0 when that is not known.
+        :param since: by the store's clock; no cluster with these tags is older. 0 when that is not known.
         """
 
-    def active_steps(self, carrier: str, *, guarded: bool) -> tuple[str, ...]:
+    def active_steps(self, resource_id: str, *, guarded: bool) -> tuple[str, ...]:
         """
         Return the ids of the steps that run or still may.
 
@@ -122,7 +121,7 @@ class World(ReadOnlyWorld, Protocol):
     What the attempts of a task need: they also change AWS and the store.
 
     A change may take effect although its answer is lost, or although the process dies at that moment. Every one of
-    them is therefore safe to ask for again after another look.
+    them is therefore safe to repeat after another observation.
     """
 
     def write_record(self, record: Record, version: str | None, *, joins: bool = False) -> Outcome:
@@ -134,28 +133,28 @@ class World(ReadOnlyWorld, Protocol):
 
     def pause(self) -> None:
         """
-        Wait a little before the next look: another writer was faster, or the answer to a write was lost.
+        Wait a little before the next read: another writer was faster, or the answer to a write was lost.
 
         The pauses are random and grow, and when they have come to minutes there is an error instead of another one.
         """
 
-    def settled_place(self, expected: str) -> Place:
+    def settled_location(self, expected: str) -> AddressLocation:
         """
         Return where the address is, once EC2 must show an association that was made a moment ago.
 
-        :param expected: the carrier of that association; as soon as it is shown there, the answer is certain.
+        :param expected: the resource of that association; as soon as EC2 shows it there, the answer is certain.
         """
 
     def launch(self, token: int, announced_at: float) -> str | TooLate | Unclear:
         """
-        Launch a cluster that carries this token, and return its id.
+        Launch a cluster with this token in its tags, and return its id.
 
         :param announced_at: the store's time of the write that this launch relies on; ``Limits.send`` counts from it.
         """
 
-    def terminate(self, carrier: str) -> bool:
+    def terminate(self, resource_id: str) -> bool:
         """
-        Terminate a cluster, whatever has become of it; an instance that somebody else made is left as it is.
+        Terminate a cluster, whatever has become of it; an instance is left as it is, as it was not made for the lease.
 
         :return: ``False`` when EMR does not know it (yet).
         """

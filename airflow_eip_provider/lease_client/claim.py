@@ -1,4 +1,4 @@
-"""One speaker's claim to the lease of an Elastic IP: entered, handed over, given back."""
+"""One attempt's claim to the lease of an Elastic IP: entered, handed over, given back."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.exceptions import LeaseLostError, SupersededError
-from airflow_eip_provider.lease.protocol import Lost, Yielded, enter, hand_over, undo
+from airflow_eip_provider.lease.protocol import LeaseLost, Superseded, enter, hand_over, undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.lease.observation import Arrival
-    from airflow_eip_provider.lease.protocol import Held, Waiting
-    from airflow_eip_provider.lease_client.client import Tenancy
+    from airflow_eip_provider.lease.observation import LeaseRequest
+    from airflow_eip_provider.lease.protocol import Acquired, Queued
+    from airflow_eip_provider.lease_client.client import LeaseClient
 
 
 # For how long a hand-over is tried while the store gives no answer: the address is there already.
@@ -23,63 +23,63 @@ HANDOVER_PATIENCE_SECONDS = 300
 @dataclass(frozen=True, slots=True)
 class Claim:
     """
-    What one speaker does with the lock of one address; knows nothing of tasks.
+    What one attempt does with the lease of one address; knows nothing of tasks.
 
-    :param arrival: who speaks, and what it wants; to hand over and to undo, who speaks is enough.
-    :param newer: who speaks for the owner once this one must not any more, in words for errors; ``who``: the owner.
+    :param lease_request: the attempt, and what it asks for; to hand over and to undo, the attempt is enough.
+    :param newer: what supersedes this attempt, in words for errors; ``who``: the owner.
     """
 
-    tenancy: Tenancy
-    arrival: Arrival
+    lease_client: LeaseClient
+    lease_request: LeaseRequest
     allocation_id: str
     newer: str
     who: str = "this task"
 
-    def enter(self, *, dead_seconds: float = 0.0, launch: Callable[[int], str] | None = None) -> Held | Waiting:
+    def enter(self, *, due_seconds: float = 0.0, launch: Callable[[int], str] | None = None) -> Acquired | Queued:
         """
-        Take the lease, or a place in the queue.
+        Acquire the lease, or join the queue.
 
-        :param dead_seconds: for how long the watch of the queue has seen that the lease is dead or late.
-        :param launch: launches a cluster that carries a token, for a start that is early.
-        :raises SupersededError: when it must not speak for its owner any more.
+        :param due_seconds: for how long the wait in the queue has observed that the lease has to be ended.
+        :param launch: launches a cluster with a token in its tags, for a prewarmed start.
+        :raises SupersededError: when a newer attempt of the owner is at work.
         """
-        world = self.tenancy.world(launch=launch)
-        entered = enter(world, self.arrival, dead_seconds=dead_seconds, limits=self.tenancy.limits)
-        if isinstance(entered, Yielded):
+        world = self.lease_client.world(launch=launch)
+        entered = enter(world, self.lease_request, due_seconds=due_seconds, limits=self.lease_client.limits)
+        if isinstance(entered, Superseded):
             raise SupersededError(self.allocation_id, problem=f"{self.newer} is at work")
         return entered
 
-    def hand_over(self, *, token: int, carrier: str) -> None:
+    def hand_over(self, *, token: int, resource_id: str) -> None:
         """
-        Hand the lease over to what carries the address: the last look whether it is still this speaker's.
+        Hand the lease over to the resource that has the address: the last check whether the attempt still has it.
 
-        :raises LeaseLostError: when it is not.
+        :raises LeaseLostError: when it does not.
         """
-        handed = hand_over(self.tenancy.world(), self.arrival.speaker, token=token, carrier=carrier)
-        if isinstance(handed, Lost):
+        handed = hand_over(self.lease_client.world(), self.lease_request.attempt, token=token, resource_id=resource_id)
+        if isinstance(handed, LeaseLost):
             raise LeaseLostError(self.allocation_id, who=self.who, problem=handed.why)
 
     def undo(
         self,
         *,
-        carrier: str | None,
+        resource_id: str | None,
         token: int | None,
         terminate: bool,
         association_id: str | None = None,
         may_lag: bool = False,
     ) -> None:
         """
-        End this speaker's part in the lease or the queue, also after a kill; a newer try's is left alone.
+        End this attempt's part in the lease or the queue, also after a kill; a newer one's is left alone.
 
-        :param carrier: what it bound the address to, or launched for it.
+        :param resource_id: the resource that it associated the address with, or launched for it.
         :param terminate: end that cluster, too.
         :param association_id: what it made, if it knows.
-        :param may_lag: it may have bound the address a moment ago: look for that until EC2 must show it.
+        :param may_lag: it may have associated the address a moment ago: search until EC2 must show that.
         """
         undo(
-            self.tenancy.world(undoing=True),
-            self.arrival.speaker,
-            launched=carrier,
+            self.lease_client.world(undoing=True),
+            self.lease_request.attempt,
+            launched=resource_id,
             token=token,
             terminate=terminate,
             association_id=association_id,

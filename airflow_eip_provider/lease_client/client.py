@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.lease.record import Record
     from airflow_eip_provider.lease.store import Outcome
-    from airflow_eip_provider.lease.world import Carrier, Mark, Place
+    from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource
 
 log = logging.getLogger(__name__)
 
-# So many writes in a row without an answer, each sent by botocore more than once, are no accident any more.
+# So many writes in a row without an answer, each sent by botocore more than once, are no accident.
 _MOST_UNANSWERED = 4
-# Nobody joins the queue of a record that this would make larger. DynamoDB keeps 400 KB in an item ("Quotas in Amazon
-# DynamoDB"); the rest is for the writes of those who are in the record already, which are never refused: a hand-over, a
-# release, and what they add to history and suspects. S3 has no such limit; one rule is enough.
+# A new owner may not join the queue if the record became larger than this. DynamoDB keeps 400 KB in an item ("Quotas
+# in Amazon DynamoDB"); the rest is for the writes of owners that are in the record already, which are never refused: a
+# hand-over, a release, and what they add to history and possible orphans. S3 has no such limit; one rule is enough.
 MOST_BYTES_TO_JOIN = 300_000
 # The pauses after a write that met another: random, on average doubling from half a second to ten seconds, five minutes
 # in all. Much longer than a call of the store takes: then fifty writers at a time need three writes each, not ten.
@@ -49,7 +49,7 @@ _MOST_PAUSES_SECONDS = 300.0
 
 def pause_seconds(number: int, chance: float) -> float:
     """
-    Return the pause before the next look at a record that others change.
+    Return the pause before the next read of a record that others change.
 
     :param number: how many there were before.
     :param chance: random, from 0 to 1: of many writers, each pauses for another time.
@@ -57,7 +57,7 @@ def pause_seconds(number: int, chance: float) -> float:
     return chance * min(_FIRST_PAUSE_SECONDS * float(2 ** min(number, 16)), _LONGEST_PAUSE_SECONDS)
 
 
-class Tenancy:
+class LeaseClient:
     """
     The lease of one address, for one task in one process; each operation on it gets a :class:`LeaseWorld` of its own.
 
@@ -99,7 +99,7 @@ class Tenancy:
         """
         Return the world for one operation, whose patience begins now.
 
-        :param launch: launches a cluster that carries a token, and returns its id.
+        :param launch: launches a cluster with a token in its tags, and returns its id.
         :param undoing: go on after a kill.
         """
         return LeaseWorld(self, launch=launch, undoing=undoing)
@@ -136,9 +136,9 @@ class LeaseWorld(LeaseReads):
     - what ``check_alive`` raises, after a kill, before a change.
     """
 
-    def __init__(self, tenancy: Tenancy, *, launch: Callable[[int], str] | None, undoing: bool) -> None:
-        super().__init__(tenancy.store, allocation_id=tenancy.allocation_id, clients=tenancy.clients)
-        self._tenancy = tenancy
+    def __init__(self, lease_client: LeaseClient, *, launch: Callable[[int], str] | None, undoing: bool) -> None:
+        super().__init__(lease_client.store, allocation_id=lease_client.allocation_id, clients=lease_client.clients)
+        self._lease_client = lease_client
         self._launch = launch
         self._undoing = undoing
         self._unanswered = 0
@@ -148,7 +148,7 @@ class LeaseWorld(LeaseReads):
         """Return the record as the store has it now."""
         asked_at = time.monotonic()
         seen = super().read_record()
-        self._tenancy.set_clock(seen, asked_at=asked_at)
+        self._lease_client.set_clock(seen, asked_at=asked_at)
         return seen
 
     def write_record(self, record: Record, version: str | None, *, joins: bool = False) -> Outcome:
@@ -165,50 +165,50 @@ class LeaseWorld(LeaseReads):
         if isinstance(outcome, Unknown):
             self._unanswered += 1
             if self._unanswered == _MOST_UNANSWERED:
-                raise LockStoreUnavailableError(self._tenancy.uri, problem=outcome.problem)
+                raise LockStoreUnavailableError(self._lease_client.uri, problem=outcome.problem)
             return outcome
         self._unanswered = 0
         if isinstance(outcome, Seen):
-            self._tenancy.set_clock(outcome, asked_at=asked_at)
+            self._lease_client.set_clock(outcome, asked_at=asked_at)
         return outcome
 
     def pause(self) -> None:
         """Pause, longer each time and not as long as others do: of many writers one is always the first."""
-        if self._paused >= self._tenancy.patience_seconds:
-            raise RecordContendedError(self._tenancy.uri, writes=self._pauses, seconds=self._paused)
+        if self._paused >= self._lease_client.patience_seconds:
+            raise RecordContendedError(self._lease_client.uri, writes=self._pauses, seconds=self._paused)
         seconds = pause_seconds(self._pauses, random.random())  # noqa: S311 - not a secret
         self._pauses += 1
         self._paused += seconds
         time.sleep(seconds)
 
-    def settled_place(self, expected: str) -> Place:
-        """Look until the address is where it is expected, or EC2 would have to show it there: its answers may lag."""
+    def settled_location(self, expected: str) -> AddressLocation:
+        """Read until the address is where it is expected, or EC2 would have to show it there: its answers may lag."""
         for _ in range(READS_LAG_SECONDS // SECOND_LOOK_SECONDS):
-            place = self.read_place()
-            if expected in place.carriers:
-                return place
+            location = self.read_location()
+            if expected in location.resource_ids:
+                return location
             time.sleep(SECOND_LOOK_SECONDS)
-        return self.read_place()
+        return self.read_location()
 
-    def find_clusters(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
+    def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
         """Add the cluster that an earlier try remembers, if it is of the same lease: ListClusters may lag behind."""
-        found = super().find_clusters(mark, since)
-        name = self._tenancy.remembered()
-        if name is None or any(carrier.carrier == name for carrier in found):
+        found = super().find_clusters(lease_tags, since)
+        name = self._lease_client.remembered()
+        if name is None or any(resource.resource_id == name for resource in found):
             return found
-        there = self.read_carrier(name)
-        return (*found, there) if there.mark == mark and there.state != "ended" else found
+        there = self.read_resource(name)
+        return (*found, there) if there.lease_tags == lease_tags and there.state != "ended" else found
 
     def launch(self, token: int, announced_at: float) -> str | TooLate | Unclear:
         """
-        Launch a cluster that carries this token, and return its id.
+        Launch a cluster with this token in its tags, and return its id.
 
         :param announced_at: the store's time of the write that this launch relies on; ``Limits.send`` counts from it.
         """
         self._check_alive()
         if self._launch is None:
             raise TypeError("this task launches nothing")
-        now = self._tenancy.store_time()
+        now = self._lease_client.store_time()
         if now is None or now - announced_at > LIMITS.send:
             return TooLate()
         try:
@@ -217,14 +217,14 @@ class LeaseWorld(LeaseReads):
             log.warning("%s", error)
             return Unclear()
 
-    def terminate(self, carrier: str) -> bool:
+    def terminate(self, resource_id: str) -> bool:
         """
-        Terminate a cluster, whatever has become of it; an instance that somebody else made is left as it is.
+        Terminate a cluster, whatever has become of it; an instance is left as it is, as it was not made for the lease.
 
         :return: ``False`` when EMR does not know it (yet).
         """
         self._check_alive()
-        return end(self.clients["emr"], carrier) if is_cluster(carrier) else True
+        return end(self.clients["emr"], resource_id) if is_cluster(resource_id) else True
 
     def disassociate(self, association_id: str) -> None:
         """Undo one association, if it still exists; that of a NAT gateway ends with the gateway."""
@@ -237,11 +237,13 @@ class LeaseWorld(LeaseReads):
             remove_gateway(self.clients["ec2"], gateway)
 
     def _check_alive(self) -> None:
-        """Before a change, not before a read: what undoes must go on after a kill, and what only looks may."""
+        """Before a change, not before a read: undoing must go on after a kill, and reading may."""
         if not self._undoing:
-            self._tenancy.check_alive()
+            self._lease_client.check_alive()
 
     def _check_room(self, record: Record) -> None:
         size = len(to_text(record))
         if size > MOST_BYTES_TO_JOIN:
-            raise QueueFullError(self._tenancy.uri, waiting=len(record.queue) - 1, size=size, most=MOST_BYTES_TO_JOIN)
+            raise QueueFullError(
+                self._lease_client.uri, waiting=len(record.queue) - 1, size=size, most=MOST_BYTES_TO_JOIN
+            )

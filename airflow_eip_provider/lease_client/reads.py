@@ -1,4 +1,4 @@
-"""What is seen of a lease in AWS: the read-only half of the lease protocol's world."""
+"""The state of a lease in AWS: the read-only half of the lease protocol's world."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.aws.addresses import read_address, read_holder, read_instance
 from airflow_eip_provider.aws.clusters import GUARD_MARK, read_active_steps, read_cluster, read_tagged_clusters
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, CLUSTER_TAG, OWNER_DIGEST_TAG, TOKEN_TAG
-from airflow_eip_provider.lease.world import Carrier, Mark, Place
+from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,14 +21,14 @@ _CLOCKS_DIFFER_SECONDS = 600.0
 _GONE_INSTANCE = {"shutting-down": "ending", "terminated": "ended"}
 
 
-def is_cluster(carrier: str) -> bool:
-    """Whether a carrier's id is a cluster's; else it is an instance's."""
-    return carrier.startswith("j-")
+def is_cluster(resource_id: str) -> bool:
+    """Whether the id of a resource is a cluster's; else it is an instance's."""
+    return resource_id.startswith("j-")
 
 
-def mark_tags(mark: Mark, *, allocation_id: str) -> dict[str, str]:
-    """Return the tags that a mark is made of."""
-    return {ALLOCATION_TAG: allocation_id, TOKEN_TAG: str(mark.token), OWNER_DIGEST_TAG: mark.owner}
+def as_aws_tags(lease_tags: LeaseTags, *, allocation_id: str) -> dict[str, str]:
+    """Return lease tags as EC2 and EMR have them."""
+    return {ALLOCATION_TAG: allocation_id, TOKEN_TAG: str(lease_tags.token), OWNER_DIGEST_TAG: lease_tags.owner}
 
 
 class LeaseReads:
@@ -49,92 +49,96 @@ class LeaseReads:
         """Return the record as the store has it now."""
         return self.store.read(self.allocation_id)
 
-    def read_place(self) -> Place:
+    def read_location(self) -> AddressLocation:
         """Return where the address is."""
-        return _place(self.clients, self.allocation_id)
+        return _location(self.clients, self.allocation_id)
 
-    def read_carrier(self, carrier: str) -> Carrier:
+    def read_resource(self, resource_id: str) -> Resource:
         """Return the state of a cluster or an instance."""
-        return _carrier(self.clients, carrier, self.allocation_id)
+        return _resource(self.clients, resource_id, self.allocation_id)
 
-    def find_clusters(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
+    def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
         """
-        Return the clusters that carry this mark and have not ended.
+        Return the clusters that have these tags and have not ended.
 
-        :param since: by the store's clock; no cluster with this mark is older. 0 when that is not known.
+        :param since: by the store's clock; no cluster with these tags is older. 0 when that is not known.
         """
-        return _carriers(self.clients, mark, since, self.allocation_id)
+        return _resources(self.clients, lease_tags, since, self.allocation_id)
 
-    def active_steps(self, carrier: str, *, guarded: bool) -> tuple[str, ...]:
+    def active_steps(self, resource_id: str, *, guarded: bool) -> tuple[str, ...]:
         """
         Return the ids of the steps that run or still may.
 
         :param guarded: only those that need the address.
         """
-        return _steps(self.clients, carrier, mark=GUARD_MARK if guarded else "")
+        return _steps(self.clients, resource_id, name_contains=GUARD_MARK if guarded else "")
 
 
-def _place(clients: Mapping[str, Any], allocation_id: str) -> Place:
+def _location(clients: Mapping[str, Any], allocation_id: str) -> AddressLocation:
     address = read_address(clients["ec2"], allocation_id)
     if address is None or address.is_free:
-        return Place()
+        return AddressLocation()
     association_id = address.association_id or "unknown"
     if not address.instance_id:
-        return _place_on_interface(clients, address)
+        return _location_on_interface(clients, address)
     instance = read_instance(clients["ec2"], address.instance_id)
     cluster = instance.tags.get(CLUSTER_TAG) if instance else None
-    carriers = (address.instance_id, cluster) if cluster else (address.instance_id,)
+    resource_ids = (address.instance_id, cluster) if cluster else (address.instance_id,)
     live = instance is not None and instance.state not in _GONE_INSTANCE
-    return Place(association_id, carriers, live, mark_of_tags(instance.tags if instance else {}, allocation_id))
+    return AddressLocation(
+        association_id, resource_ids, live, parse_lease_tags(instance.tags if instance else {}, allocation_id)
+    )
 
 
-def _place_on_interface(clients: Mapping[str, Any], address: Address) -> Place:
+def _location_on_interface(clients: Mapping[str, Any], address: Address) -> AddressLocation:
     """
-    Look at an address that is on no instance.
+    Return the location of an address that is on no instance.
 
-    A tenancy's NAT gateway keeps its address until it is deleted, so its own id names the association. One that is no
-    tenancy's has the address for good: whose turn it is to use it is then all that the lock decides.
+    A NAT gateway that was made for a cluster keeps its address until it is deleted, so its own id names the
+    association. Any other NAT gateway has the address for good: then the lease decides only whose turn it is to use it.
     """
     holder = read_holder(clients["ec2"], address)
     gateway, job_flow_id = holder.gateway, holder.job_flow_id
     if gateway is None:
-        return Place(address.association_id or "unknown", (str(address.network_interface_id),), live=True)
+        return AddressLocation(address.association_id or "unknown", (str(address.network_interface_id),), live=True)
     if job_flow_id is None:
-        return Place()
+        return AddressLocation()
     cluster = read_cluster(clients["emr"], job_flow_id)
     left = gateway.is_ending or (cluster is not None and cluster.has_ended)
-    mark = mark_of_tags(gateway.tags, address.allocation_id)
-    return Place(gateway.gateway_id, (job_flow_id,), live=not left, mark=mark, left=left)
+    lease_tags = parse_lease_tags(gateway.tags, address.allocation_id)
+    return AddressLocation(gateway.gateway_id, (job_flow_id,), live=not left, lease_tags=lease_tags, left=left)
 
 
-def _carrier(clients: Mapping[str, Any], carrier: str, allocation_id: str) -> Carrier:
-    if is_cluster(carrier):
-        cluster = read_cluster(clients["emr"], carrier)
-        return _as_carrier(cluster, allocation_id) if cluster else Carrier(carrier, "ended")
-    instance = read_instance(clients["ec2"], carrier)
-    return Carrier(carrier, _GONE_INSTANCE.get(instance.state, "live") if instance else "ended")
+def _resource(clients: Mapping[str, Any], resource_id: str, allocation_id: str) -> Resource:
+    if is_cluster(resource_id):
+        cluster = read_cluster(clients["emr"], resource_id)
+        return _as_resource(cluster, allocation_id) if cluster else Resource(resource_id, "ended")
+    instance = read_instance(clients["ec2"], resource_id)
+    return Resource(resource_id, _GONE_INSTANCE.get(instance.state, "live") if instance else "ended")
 
 
-def _carriers(clients: Mapping[str, Any], mark: Mark, since: float, allocation_id: str) -> tuple[Carrier, ...]:
-    tags = mark_tags(mark, allocation_id=allocation_id)
+def _resources(
+    clients: Mapping[str, Any], lease_tags: LeaseTags, since: float, allocation_id: str
+) -> tuple[Resource, ...]:
+    tags = as_aws_tags(lease_tags, allocation_id=allocation_id)
     after = max(0.0, since - _CLOCKS_DIFFER_SECONDS)
     found = read_tagged_clusters(clients["emr"], tags=tags, created_after=after, ending=True)
-    return tuple(_as_carrier(cluster, allocation_id) for cluster in found)
+    return tuple(_as_resource(cluster, allocation_id) for cluster in found)
 
 
-def _as_carrier(cluster: Cluster, allocation_id: str) -> Carrier:
+def _as_resource(cluster: Cluster, allocation_id: str) -> Resource:
     state = "ended" if cluster.has_ended else "ending" if cluster.is_ending else "live"
-    return Carrier(cluster.job_flow_id, state, mark_of_tags(cluster.tags, allocation_id))
+    return Resource(cluster.job_flow_id, state, parse_lease_tags(cluster.tags, allocation_id))
 
 
-def mark_of_tags(tags: Mapping[str, str], allocation_id: str) -> Mark | None:
-    """Read the mark from a cluster's tags, which EMR gives to its instances, too."""
+def parse_lease_tags(tags: Mapping[str, str], allocation_id: str) -> LeaseTags | None:
+    """Read the lease tags from a cluster's tags, which EMR copies to its instances."""
     token = tags.get(TOKEN_TAG, "") if tags.get(ALLOCATION_TAG) == allocation_id else ""
-    return Mark(int(token), tags.get(OWNER_DIGEST_TAG, "")) if token.isdigit() else None
+    return LeaseTags(int(token), tags.get(OWNER_DIGEST_TAG, "")) if token.isdigit() else None
 
 
-def _steps(clients: Mapping[str, Any], carrier: str, *, mark: str) -> tuple[str, ...]:
-    if not is_cluster(carrier):
+def _steps(clients: Mapping[str, Any], resource_id: str, *, name_contains: str) -> tuple[str, ...]:
+    if not is_cluster(resource_id):
         return ()
-    steps = read_active_steps(clients["emr"], carrier)
-    return tuple(step.step_id for step in steps if mark in step.name)
+    steps = read_active_steps(clients["emr"], resource_id)
+    return tuple(step.step_id for step in steps if name_contains in step.name)

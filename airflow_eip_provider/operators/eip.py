@@ -21,16 +21,16 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.teardown import free_address, free_left_behind
-from airflow_eip_provider.lease.protocol import close, release
+from airflow_eip_provider.lease.protocol import release, start_release
 from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease.store import Seen
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import Binder, bound_facts
+from airflow_eip_provider.operators.lease_settings import UNSET
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id, check_nothing_left
-from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.preflight import TARGET_CHECKS, Setup
 from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, judge_instance
@@ -91,7 +91,7 @@ class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
             check_instance_id(self.instance_id)
 
     @property
-    def _carrier(self) -> str:
+    def _resource(self) -> str:
         """What the lease names: the cluster or the instance."""
         return str(self.job_flow_id or self.instance_id)
 
@@ -158,7 +158,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
             lock_deadline=now + self.lock_timeout.total_seconds(),
             start_deadline=now + self._start_seconds,
         )
-        self.open_tenancy(context, state)
+        self.begin_attempt(context, state)
         return state
 
     def advance(self, context: Context, state: AssociateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
@@ -174,8 +174,8 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         if target.status == "pending":
             state.waiting_for = "target"
             return self._watch_target(state)
-        if self.tenancy is not None and state.token is None:
-            entered = self.enter_queue(context, state, event, handover_seconds=LIMITS.surface, wants=self._carrier)
+        if self.lease_client is not None and state.token is None:
+            entered = self.enter_queue(context, state, event, handover_seconds=LIMITS.surface, wants=self._resource)
             if not isinstance(entered, Seen):
                 return entered
         self.check_not_killed()
@@ -199,7 +199,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
             shared = self.watch(state, deadline=state.lock_deadline)
             return binder.watch_free(job_flow_id=self.job_flow_id, **shared)
         state.association_id = bound.association_id if state.binding else None
-        self.record_carrier(context, state, self._carrier)
+        self.activate_lease(context, state, self._resource)
         on = self.job_flow_id or target.data.get("job_flow_id")
         facts = bound_facts(bound, job_flow_id=on, token=state.token)
         context["ti"].xcom_push(key="static_ip", value=facts)
@@ -208,13 +208,13 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
     def undo(self, context: Context, state: AssociateState | None) -> None:
         """Undo the association that this try made, also one of which EC2's answer was lost; and no other's."""
         binding = state.binding if state is not None else None
-        if self.tenancy is not None:
+        if self.lease_client is not None:
             made = state.association_id if state is not None else None
             try:
                 self.give_back(
                     context,
                     state,
-                    carrier=self._carrier if binding else None,
+                    resource_id=self._resource if binding else None,
                     terminate=False,
                     association_id=made if binding else None,
                 )
@@ -232,13 +232,13 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
             "Elastic IP %s may still be on '%s': the lock store, which says whether a newer try goes on with it, does "
             "not answer. A retry of this task goes on with it. To free it: %s",
             self.allocation_id,
-            self._carrier,
+            self._resource,
             release if self.job_flow_id else "disassociate it there",
         )
 
     def undo_when_killed(self, state: AssociateState) -> tuple[str, dict[str, Any]] | None:
         """The lease or the place in the queue; while this task is deferred, nothing is bound."""
-        return None if self.tenancy is None else self.undo_of_tenancy(state, launched=None, terminate=False)
+        return None if self.lease_client is None else self.undo_of_lease(state, launched=None, terminate=False)
 
     @property
     def _start_seconds(self) -> float:
@@ -284,7 +284,7 @@ class ReleaseState(State):
 
 class EipReleaseOperator(_TargetOperator):
     """
-    Take the Elastic IP off a cluster or an instance, and off nothing else; its tenancy's NAT gateway is removed.
+    Disassociate the Elastic IP from a cluster or an instance; a NAT gateway that was made for the cluster is removed.
 
     For a cluster that goes on working after its last step that reads through the address: the next job need not wait
     for its end. It waits for fenced steps that are still pending or running. With a lock store none is submitted any
@@ -330,9 +330,9 @@ class EipReleaseOperator(_TargetOperator):
                 last_seen=event["message"],
                 bound="waiter_delay or waiter_max_attempts",
             )
-        if self.tenancy is not None and not state.closed:
+        if self.lease_client is not None and not state.closed:
             self.check_not_killed()
-            if close(self.tenancy.world(), self._carrier):
+            if start_release(self.lease_client.world(), self._resource):
                 state.steps_show_by = time.time() + READS_LAG_SECONDS
             state.closed = True
         if job_flow_id := self.job_flow_id:
@@ -345,8 +345,8 @@ class EipReleaseOperator(_TargetOperator):
         was_there = self._free()
         if not was_there and self.job_flow_id and self.emr.get_cluster(self.job_flow_id) is None:
             check_nothing_left(self, context, job_flow_id=self.job_flow_id)
-        if self.tenancy is not None:
-            release(self.tenancy.world(), self._carrier, why="released early")
+        if self.lease_client is not None:
+            release(self.lease_client.world(), self._resource, why="released early")
         return Result(was_there)
 
     def _wait_for_steps(self, state: ReleaseState) -> WatchTrigger:

@@ -144,12 +144,12 @@ class Launcher:
         found = {cluster.job_flow_id: cluster for cluster in self._find()}
         if remembered is not None and remembered not in found and (cluster := self._ours(remembered)):
             found[remembered] = cluster
-        carrier = self._carrier(eip)
-        if carrier is not None:
-            found[carrier.job_flow_id] = carrier
+        associated = self._associated(eip)
+        if associated is not None:
+            found[associated.job_flow_id] = associated
         if not found:
             return None
-        kept = carrier or next(iter(found.values()))
+        kept = associated or next(iter(found.values()))
         self._emr.conn.add_tags(ResourceId=kept.job_flow_id, Tags=[{"Key": TRY_TAG, "Value": str(try_number)}])
         self._emr.log.info("Adopting cluster %s of an earlier try", kept.job_flow_id)
         for surplus in found.values():
@@ -163,7 +163,7 @@ class Launcher:
             tags[TOKEN_TAG] = str(token)
         return read_tagged_clusters(self._emr.conn, tags=tags, created_after=self._created_after)
 
-    def _carrier(self, eip: ElasticIpHook) -> Cluster | None:
+    def _associated(self, eip: ElasticIpHook) -> Cluster | None:
         address = eip.get_address(self._allocation_id)
         holder = eip.get_holder(address) if address and not address.is_free else None
         if holder is None or holder.job_flow_id is None:

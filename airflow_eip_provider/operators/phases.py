@@ -34,9 +34,9 @@ from airflow_eip_provider.exceptions import (
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
-from airflow_eip_provider.lease_client.client import Tenancy
+from airflow_eip_provider.lease_client.client import LeaseClient
 from airflow_eip_provider.links.eip import ElasticIpLink
-from airflow_eip_provider.operators.tenancy import lock_store_uri
+from airflow_eip_provider.operators.lease_settings import lock_store_uri
 from airflow_eip_provider.triggers.backoff import Backoff
 from airflow_eip_provider.triggers.observed import Observed
 
@@ -280,7 +280,7 @@ class PhasedOperator:
 
     def _forget_clients(self) -> None:
         """Drop every hook and client, so that the next call reads the credentials again."""
-        for kept in ("_eip", "_emr", "_tenancy", "hook"):
+        for kept in ("_eip", "_emr", "_lease_client", "hook"):
             self.__dict__.pop(kept, None)
 
     def _sleep(self, seconds: float, error: Exception) -> None:
@@ -362,15 +362,15 @@ class PhasedOperator:
         }
 
     @property
-    def tenancy(self) -> Tenancy | None:
+    def lease_client(self) -> LeaseClient | None:
         """
         The lock; ``None`` is the physical one alone.
 
         :raises InvalidInputError: for a malformed URI, and for a store without the name of this environment.
         """
-        if "_tenancy" not in self.__dict__:
+        if "_lease_client" not in self.__dict__:
             uri = lock_store_uri(self.lock_store)
-            self.__dict__["_tenancy"] = uri and Tenancy(
+            self.__dict__["_lease_client"] = uri and LeaseClient(
                 uri,
                 allocation_id=self.allocation_id,
                 ec2=self.eip.conn,
@@ -379,7 +379,7 @@ class PhasedOperator:
                 check_alive=self.check_not_killed,
                 remembered=self.remembered_cluster,
             )
-        return self.__dict__["_tenancy"]  # type: ignore[no-any-return]
+        return self.__dict__["_lease_client"]  # type: ignore[no-any-return]
 
     def remembered_cluster(self) -> str | None:
         """Return the cluster that an earlier try of this task remembers to have launched."""

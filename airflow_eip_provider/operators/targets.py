@@ -60,7 +60,7 @@ def check_nothing_left(operator: PhasedOperator, context: Context, *, job_flow_i
     :param job_flow_id: ``None`` when the creating task published none.
     :raises InvalidInputError: naming what is left; nothing of it is changed.
     """
-    found = set(_carrier_of_run(operator, context))
+    found = set(_resource_of_run(operator, context))
     if job_flow_id is not None:
         found.update(_clusters_of_run(operator, context))
         found.update(_leased_to_run(operator, context))
@@ -75,7 +75,7 @@ def check_nothing_left(operator: PhasedOperator, context: Context, *, job_flow_i
         )
 
 
-def _carrier_of_run(operator: PhasedOperator, context: Context) -> list[str]:
+def _resource_of_run(operator: PhasedOperator, context: Context) -> list[str]:
     """Return the live cluster that has the address, if the creating task may have launched it."""
     address = operator.eip.get_address(operator.allocation_id)
     if address is None or address.is_free:
@@ -93,10 +93,10 @@ def _clusters_of_run(operator: PhasedOperator, context: Context) -> list[str]:
 
 def _leased_to_run(operator: PhasedOperator, context: Context) -> list[str]:
     """Return what has the address by the creating task's lease: also what was made elsewhere, without our tags."""
-    lease = operator.tenancy.read().record.lease if operator.tenancy is not None else None
-    if lease is None or lease.carrier is None or not _may_be_ours(operator, context, lease.speaker.name):
+    lease = operator.lease_client.read().record.lease if operator.lease_client is not None else None
+    if lease is None or lease.resource_id is None or not _may_be_ours(operator, context, lease.attempt.name):
         return []
-    return _if_live(operator, lease.carrier) if is_cluster(lease.carrier) else [lease.carrier]
+    return _if_live(operator, lease.resource_id) if is_cluster(lease.resource_id) else [lease.resource_id]
 
 
 def _may_be_ours(operator: PhasedOperator, context: Context, owner: str) -> bool:

@@ -52,8 +52,8 @@ PRIMARY_CHECKS = (
     exposure.SECURITY_GROUPS,
     lock_store.LOCK_STORE,
 )
-# On a NAT gateway that is made for the tenancy:
-TENANCY_GATEWAY_CHECKS = (
+# On a NAT gateway that is made for the cluster:
+CLUSTER_GATEWAY_CHECKS = (
     address.USABLE,
     address.HOLDER,
     nat.PERMISSIONS,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, LockStoreError, NotPermittedError
-from airflow_eip_provider.lease_client.reads import mark_of_tags
+from airflow_eip_provider.lease_client.reads import parse_lease_tags
 from airflow_eip_provider.preflight.finding import Check, Finding, error, not_permitted, warning
 from airflow_eip_provider.stores.uri import open_store
 
@@ -60,14 +60,14 @@ def _holder(setup: Setup) -> Iterator[Finding]:
     if holder.permanent:
         return
     rightly = {address.instance_id, holder.job_flow_id} - {None}
-    mark = mark_of_tags(holder.tags, setup.allocation_id)
+    lease_tags = parse_lease_tags(holder.tags, setup.allocation_id)
     record = _record(setup)
     if record is None:
         says = ""
         accounted_for = holder.tags.get(ALLOCATION_TAG) == setup.allocation_id
     elif lease := record.lease:
-        says = f"; the lock store says: '{lease.speaker.name}' has it, on {lease.carrier or 'no cluster yet'}"
-        accounted_for = lease.carrier in rightly or (mark is not None and mark.token == lease.token)
+        says = f"; the lock store says: '{lease.attempt.name}' has it, on {lease.resource_id or 'no cluster yet'}"
+        accounted_for = lease.resource_id in rightly or (lease_tags is not None and lease_tags.token == lease.token)
     else:
         says = "; the lock store says: nobody has it"
         accounted_for = False

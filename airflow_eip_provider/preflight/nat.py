@@ -71,7 +71,7 @@ def _route_tables(setup: Setup) -> Iterator[Finding]:
 ROUTE_TABLES = Check("route-tables", "the route tables can lead to the gateway", _route_tables, needs=(PUBLIC_SUBNET,))
 
 
-def _other_tenancies(setup: Setup) -> Iterator[Finding]:
+def _other_sessions(setup: Setup) -> Iterator[Finding]:
     for table_id, table in setup.route_tables.items():
         try:
             if table:
@@ -86,7 +86,7 @@ def _other_tenancies(setup: Setup) -> Iterator[Finding]:
 
 
 OTHER_TENANCIES = Check(
-    "tenancies", "no tenancy of another address has the route tables", _other_tenancies, needs=(ROUTE_TABLES,)
+    "tenancies", "no tenancy of another address has the route tables", _other_sessions, needs=(ROUTE_TABLES,)
 )
 
 

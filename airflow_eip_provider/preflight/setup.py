@@ -33,7 +33,7 @@ class Setup:
     :param ends_idle: EMR is to end the cluster when it is idle.
     :param templated: the places in ``job_flow`` that a template fills when the task runs, such as
         "Instances.Ec2SubnetId"; what stands there now says nothing.
-    :param public_subnet_id: where a NAT gateway is to be made for the tenancy; ``route_table_ids``, too, and instead of
+    :param public_subnet_id: where a NAT gateway is to be made for the cluster; ``route_table_ids``, too, and instead of
         both ``nat_gateway_id``, as in ``NatGateway``.
     :param vpc_id: in which the subnets are expected; ``None`` for any.
     :param lock_store: its URI; ``None`` without one.

@@ -10,7 +10,7 @@ from botocore.config import Config
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
-from airflow_eip_provider.lease_client.client import Tenancy
+from airflow_eip_provider.lease_client.client import LeaseClient
 
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 
@@ -52,9 +52,9 @@ class Hooks:
             return (self.eip if service == "ec2" else self.emr).conn
         return self.store_client(service, region_name)
 
-    def tenancy(self, lock_store: str, allocation_id: str) -> Tenancy:
+    def lease_client(self, lock_store: str, allocation_id: str) -> LeaseClient:
         """Return the lock of an address, for a process that is no task."""
-        return Tenancy(
+        return LeaseClient(
             lock_store,
             allocation_id=allocation_id,
             ec2=self.eip.conn,

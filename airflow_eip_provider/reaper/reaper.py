@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.aws.addresses import read_all_addresses, read_tagged_instances
 from airflow_eip_provider.aws.clusters import read_active_steps, read_clusters_of_any_owner
 from airflow_eip_provider.aws.nat_gateway_changes import remove_gateways
-from airflow_eip_provider.aws.nat_gateways import read_all_tenancy_gateways
+from airflow_eip_provider.aws.nat_gateways import read_all_cluster_gateways
 from airflow_eip_provider.aws.tags import (
     ALLOCATION_TAG,
     BINDING_TAG,
+    CLUSTER_GATEWAY,
     CLUSTER_TAG,
     OWNER_DIGEST_TAG,
     OWNER_TAG,
-    TENANCY_GATEWAY,
     TOKEN_TAG,
 )
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.hooks.teardown import address_on_cluster, free_address
 from airflow_eip_provider.lease.description import utc
-from airflow_eip_provider.lease.protocol import mark_of, release, undo
+from airflow_eip_provider.lease.protocol import lease_tags_of, release, undo
 from airflow_eip_provider.lease.record import Lease, Record
-from airflow_eip_provider.lease_client.reads import is_cluster, mark_of_tags
+from airflow_eip_provider.lease_client.reads import is_cluster, parse_lease_tags
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.reaper.survey import Decision, Evidence, Finding, Found, LeftGateway, Survey, decide
 from airflow_eip_provider.stores.uri import parse_uri
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.record import Entry
-    from airflow_eip_provider.lease_client.client import Tenancy
+    from airflow_eip_provider.lease_client.client import LeaseClient
     from airflow_eip_provider.reaper.hooks import Hooks
     from airflow_eip_provider.reaper.owners import Judgement, Owners
 
@@ -87,7 +87,7 @@ class Reaper:
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNatGateways, elasticmapreduce:ListClusters,
     …:DescribeCluster, …:ListSteps; to reap also ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress,
-    elasticmapreduce:SetTerminationProtection, …:TerminateJobFlows; for NAT gateways that were made for tenancies
+    elasticmapreduce:SetTerminationProtection, …:TerminateJobFlows; for NAT gateways that were made for clusters
     ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute; the lock store's, see ``stores``.
 
     :param hooks: for the account and region.
@@ -172,7 +172,7 @@ class Reaper:
             self._end(cluster, again.allocation_id)
         else:
             self._end_with_lease(cluster, again.allocation_id, look.record(again.allocation_id))
-        if cluster.tags.get(BINDING_TAG) == TENANCY_GATEWAY and not self._steps(cluster):
+        if cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY and not self._steps(cluster):
             remove_gateways(self._eip.conn, job_flow_id, allocation_id=again.allocation_id)
         return self._outcome(cluster, again.allocation_id)
 
@@ -182,8 +182,8 @@ class Reaper:
         part = _part(record, cluster)
         owner = _owner(digest, [cluster.tags.get(OWNER_TAG, ""), *_names(record)])
         judgements = [look.judge(owner)]
-        if part is not None and part.speaker.owner != digest:  # it was bound to another owner's cluster
-            judgements.append(look.judge(_owner(part.speaker.owner, [part.speaker.name])))
+        if part is not None and part.attempt.owner != digest:  # it was bound to another owner's cluster
+            judgements.append(look.judge(_owner(part.attempt.owner, [part.attempt.name])))
         evidence = Evidence(
             age=cluster.age,
             owners=judgements,
@@ -196,10 +196,10 @@ class Reaper:
         return Found(cluster, allocation_id, named, decision, reason)
 
     def _record(self, allocation_id: str) -> Record:
-        return self._tenancy(allocation_id).read().record if self._lock_store else Record()
+        return self._lease_client(allocation_id).read().record if self._lock_store else Record()
 
-    def _tenancy(self, allocation_id: str) -> Tenancy:
-        return self._hooks.tenancy(str(self._lock_store), allocation_id)
+    def _lease_client(self, allocation_id: str) -> LeaseClient:
+        return self._hooks.lease_client(str(self._lock_store), allocation_id)
 
     def _steps(self, cluster: Cluster) -> list[str]:
         return [f"step {step.step_id}" for step in read_active_steps(self._emr.conn, cluster.job_flow_id)]
@@ -210,13 +210,13 @@ class Reaper:
             free_address(self._eip, allocation_id=allocation_id, job_flow_id=cluster.job_flow_id)
 
     def _end_with_lease(self, cluster: Cluster, allocation_id: str, record: Record) -> None:
-        tenancy, part = self._tenancy(allocation_id), _part(record, cluster)
+        lease_client, part = self._lease_client(allocation_id), _part(record, cluster)
         if part is not None:
-            undo(tenancy.world(), part.speaker, launched=cluster.job_flow_id, token=part.token)
+            undo(lease_client.world(), part.attempt, launched=cluster.job_flow_id, token=part.token)
             return
         self._emr.end(cluster.job_flow_id)
         if not self._steps(cluster):
-            release(tenancy.world(), cluster.job_flow_id, why="reaped")
+            release(lease_client.world(), cluster.job_flow_id, why="reaped")
 
     def _outcome(self, cluster: Cluster, allocation_id: str) -> Outcome:
         job_flow_id = cluster.job_flow_id
@@ -232,7 +232,7 @@ class Reaper:
 
     def _left_gateways(self, live: Collection[str]) -> list[LeftGateway]:
         left = []
-        for gateway in read_all_tenancy_gateways(self._eip.conn):
+        for gateway in read_all_cluster_gateways(self._eip.conn):
             job_flow_id = str(gateway.job_flow_id)
             cluster = None if job_flow_id in live else self._emr.get_cluster(job_flow_id)
             if cluster is not None and cluster.has_ended:
@@ -263,26 +263,26 @@ class Reaper:
 
 def _part(record: Record, cluster: Cluster) -> Lease | Entry | None:
     """Return the lease that the cluster holds, or the place in the queue that it was started early for."""
-    mark, lease = mark_of_tags(cluster.tags, cluster.tags[ALLOCATION_TAG]), record.lease
+    lease_tags, lease = parse_lease_tags(cluster.tags, cluster.tags[ALLOCATION_TAG]), record.lease
     if lease is not None:
-        named = lease.carrier == cluster.job_flow_id
-        if named or (lease.carrier is None and mark_of(lease) == mark):
+        named = lease.resource_id == cluster.job_flow_id
+        if named or (lease.resource_id is None and lease_tags_of(lease) == lease_tags):
             return lease
-    return next((entry for entry in record.queue if mark_of(entry) == mark), None)
+    return next((entry for entry in record.queue if lease_tags_of(entry) == lease_tags), None)
 
 
 def _words(part: Lease | Entry | None) -> str | None:
     if part is None:
         return None
     if isinstance(part, Lease):
-        return f"it has the address by the lease of '{part.speaker.name}' since {utc(part.taken_at)}"
-    return f"it was started early for '{part.speaker.name}', which queues since {utc(part.arrived_at)}"
+        return f"it has the address by the lease of '{part.attempt.name}' since {utc(part.acquired_at)}"
+    return f"it was started early for '{part.attempt.name}', which queues since {utc(part.arrived_at)}"
 
 
 def _names(record: Record) -> list[str]:
     """Return the owners that the record names in full; a tag may be cut."""
     parts: list[Lease | Entry] = [*([record.lease] if record.lease else []), *record.queue]
-    return [*(part.speaker.name for part in parts), *(tenancy.owner for tenancy in record.history)]
+    return [*(part.attempt.name for part in parts), *(ended.owner for ended in record.history)]
 
 
 def _owner(digest: str, names: Collection[str]) -> Owner | None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.airflow_compat import dag_run_state
 from airflow_eip_provider.exceptions import ReapingFailedError
+from airflow_eip_provider.operators.lease_settings import configured_lock_store
 from airflow_eip_provider.operators.owner import own_environment
-from airflow_eip_provider.operators.tenancy import configured_lock_store
 from airflow_eip_provider.reaper.hooks import Hooks
 from airflow_eip_provider.reaper.owners import Owners
 from airflow_eip_provider.reaper.reaper import Reaper

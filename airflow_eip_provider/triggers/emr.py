@@ -177,7 +177,7 @@ def leased_elsewhere(observed: Observed, allocation_id: str, *, job_flow_id: str
     lease = seen.record.lease
     if lease is None:
         return "leased to nobody"
-    return None if lease.carrier == job_flow_id else f"leased to {lease.speaker.name}"
+    return None if lease.resource_id == job_flow_id else f"leased to {lease.attempt.name}"
 
 
 def judge_fenced_steps(

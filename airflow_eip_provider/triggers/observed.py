@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_eip_provider.aws import addresses, clusters, egress, nat_gateways, step_logs
 from airflow_eip_provider.aws.errors import is_denied
-from airflow_eip_provider.lease.observation import look
+from airflow_eip_provider.lease.observation import observe
 from airflow_eip_provider.lease_client.reads import LeaseReads
 from airflow_eip_provider.stores.uri import open_store
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.egress import Egress
     from airflow_eip_provider.aws.nat_gateways import Gateway
     from airflow_eip_provider.aws.step_logs import StepLogs
-    from airflow_eip_provider.lease.observation import Sight
+    from airflow_eip_provider.lease.observation import Observation
     from airflow_eip_provider.lease.store import Seen
 
     # Service and region to client; the region is the connection's own when it is None.
@@ -193,14 +193,14 @@ class Observed:
 
     def instance(self, instance_id: str) -> Instance | None:
         """Return an instance; ``None`` when EC2 does not know it."""
-        wanted = self._wants.instances | self._carriers()
+        wanted = self._wants.instances | self._resources()
         if len(wanted) > 1 and instance_id in wanted:
             key = ("instances", frozenset(wanted))
             found = self._once(key, lambda: addresses.read_instances(self.client("ec2"), wanted))
             return found.get(instance_id)
         return self._once(("instance", instance_id), lambda: addresses.read_instance(self.client("ec2"), instance_id))
 
-    def _carriers(self) -> set[str]:
+    def _resources(self) -> set[str]:
         """Return the instances that carry one of the wanted addresses: who asks for one of them asks for most."""
         known = self._known.get("addresses")
         if known is None or not known.done() or known.exception() is not None:
@@ -234,17 +234,19 @@ class Observed:
         """Return the record of an address in a lock store."""
         return self._once(("record", lock_store, allocation_id), lambda: self._read_record(lock_store, allocation_id))
 
-    def sight(self, lock_store: str, allocation_id: str) -> Sight:
+    def lease(self, lock_store: str, allocation_id: str) -> Observation:
         """Return what can be seen of the lease of an address."""
-        return self._once(("sight", lock_store, allocation_id), lambda: self._read_sight(lock_store, allocation_id))
+        return self._once(
+            ("lease", lock_store, allocation_id), lambda: self._read_observation(lock_store, allocation_id)
+        )
 
     def _read_record(self, lock_store: str, allocation_id: str) -> Seen:
         return open_store(lock_store, self._client_for).read(allocation_id)
 
-    def _read_sight(self, lock_store: str, allocation_id: str) -> Sight:
+    def _read_observation(self, lock_store: str, allocation_id: str) -> Observation:
         store = open_store(lock_store, self._client_for)
         given = {"ec2": self.client("ec2"), "emr": self.client("emr")}
-        return look(LeaseReads(store, allocation_id=allocation_id, clients=given))
+        return observe(LeaseReads(store, allocation_id=allocation_id, clients=given))
 
     def _once(self, key: Hashable, read: Callable[[], T]) -> T:
         with self._lock:

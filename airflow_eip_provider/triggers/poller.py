@@ -7,7 +7,7 @@ is due; the poller never decides anything.
 
 Clients are made, and AWS is called, in threads that are never cancelled, by a task that is never cancelled either:
 cancelling a coroutine inside a connection fetch ends the whole triggerer on Airflow 3.0.6 and 3.2.1
-(apache/airflow#64620). The poller stops by itself when nobody waits any more.
+(apache/airflow#64620). The poller stops by itself when no wait is left.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.hooks.teardown import address_on_cluster, cancel_steps, end_cluster, remove_gateways_of_ending
 from airflow_eip_provider.lease.protocol import undo
-from airflow_eip_provider.lease.record import Phase, Speaker
-from airflow_eip_provider.lease_client.client import Tenancy
+from airflow_eip_provider.lease.record import Attempt, Phase
+from airflow_eip_provider.lease_client.client import LeaseClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ def perform_undo(
 
     :param kind: "tenancy" (with a lock store), "cluster" (without) or "steps".
     :param what: the parameters of that kind. "tenancy": allocation_id, lock_store, speaker (the fields of
-        :class:`~airflow_eip_provider.lease.record.Speaker`), launched, token, terminate; "cluster": those of
+        :class:`~airflow_eip_provider.lease.record.Attempt`), launched, token, terminate; "cluster": those of
         :func:`~airflow_eip_provider.hooks.teardown.end_cluster`; "steps": job_flow_id, step_ids.
     :param connection: the hooks' ``aws_conn_id``, ``region_name``, ``verify`` and ``config``.
     :param spare_handed_over: leave alone what carries the address already: the tasks that follow use it.
@@ -39,13 +39,13 @@ def perform_undo(
     _KINDS[kind](what, bounded, spare_handed_over=spare_handed_over)
 
 
-def _tenancy(what: Mapping[str, Any], connection: dict[str, Any], *, spare_handed_over: bool) -> None:
+def _lease_client(what: Mapping[str, Any], connection: dict[str, Any], *, spare_handed_over: bool) -> None:
     def client(service: str, region_name: str | None) -> Any:
         here = {"region_name": region_name} if region_name else {}
         return LockStoreHook(client_type=service, **{**connection, **here}).conn
 
     eip, emr = ElasticIpHook(**connection), EmrClusterHook(**connection, emr_conn_id=None)
-    tenancy = Tenancy(
+    lease_client = LeaseClient(
         what["lock_store"],
         allocation_id=what["allocation_id"],
         ec2=eip.conn,
@@ -53,13 +53,13 @@ def _tenancy(what: Mapping[str, Any], connection: dict[str, Any], *, spare_hande
         client_for=client,
         check_alive=lambda: None,
     )
-    speaker = Speaker(**what["speaker"])
-    lease = tenancy.read().record.lease if spare_handed_over else None
-    if lease is not None and lease.speaker == speaker and lease.phase is Phase.HELD:
-        log.info("%s was handed over, and is left alone", lease.carrier)
+    attempt = Attempt(**what["speaker"])
+    lease = lease_client.read().record.lease if spare_handed_over else None
+    if lease is not None and lease.attempt == attempt and lease.phase is Phase.ACTIVE:
+        log.info("%s was handed over, and is left alone", lease.resource_id)
         return
-    world = tenancy.world(undoing=True)
-    undo(world, speaker, launched=what["launched"], token=what["token"], terminate=what["terminate"])
+    world = lease_client.world(undoing=True)
+    undo(world, attempt, launched=what["launched"], token=what["token"], terminate=what["terminate"])
     allocation_id, launched = what["allocation_id"], what["launched"]
     remove_gateways_of_ending(emr, eip, allocation_id=allocation_id, job_flow_id=launched)
 
@@ -78,7 +78,7 @@ def _steps(what: Mapping[str, Any], connection: dict[str, Any], *, spare_handed_
 
 
 _KINDS: Mapping[str, Callable[..., None]] = {
-    "tenancy": _tenancy,
+    "tenancy": _lease_client,
     "cluster": _cluster,
     "steps": _steps,
 }

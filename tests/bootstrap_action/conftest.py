@@ -148,11 +148,11 @@ def record(table: Any, allocation_id: str) -> Callable[[], Record]:
 
 
 @pytest.fixture
-def carrier_of(ec2: Any, allocation_id: str) -> Callable[[], str | None]:
+def associated_instance_of(ec2: Any, allocation_id: str) -> Callable[[], str | None]:
     """Return the instance that carries the address now."""
 
-    def carrier() -> str | None:
+    def resource_id() -> str | None:
         (address,) = ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"]
         return address.get("InstanceId") or None
 
-    return carrier
+    return resource_id

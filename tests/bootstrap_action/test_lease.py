@@ -62,12 +62,12 @@ def test_two_clusters_queue_and_the_second_comes_when_the_first_has_ended(
     bind(first.job_flow_id)
     assert first("hand-over") == DONE
     assert second("enter") == BUSY
-    assert record().place(record().queue[0].speaker.owner) == 0
+    assert record().place(record().queue[0].attempt.owner) == 0
     local_aws.end_cluster(first.job_flow_id, state="TERMINATED", message="done")
     local_aws.clock.advance(300)
     assert second("enter") == DONE
     assert record().lease.token == 2
-    assert record().history[0].carrier == first.job_flow_id
+    assert record().history[0].resource_id == first.job_flow_id
 
 
 def test_a_cluster_that_gives_up_lets_the_next_in_at_once(run_on, by_hand, record):
@@ -79,7 +79,7 @@ def test_a_cluster_that_gives_up_lets_the_next_in_at_once(run_on, by_hand, recor
 
 
 def test_undo_takes_off_what_was_bound_under_a_lease_that_went_to_another(
-    run_on, by_hand, bind, record, local_aws, carrier_of
+    run_on, by_hand, bind, record, local_aws, associated_instance_of
 ):
     slow, other = run_on(by_hand()), run_on(by_hand())
     assert slow("enter") == DONE
@@ -88,22 +88,22 @@ def test_undo_takes_off_what_was_bound_under_a_lease_that_went_to_another(
     bind(slow.job_flow_id)
     assert slow("hand-over") == FAILED
     assert slow("undo", "--associated") == DONE
-    assert carrier_of() is None
+    assert associated_instance_of() is None
     assert record().lease.token == 2
     assert other("hand-over") == DONE
 
 
-def test_undo_leaves_an_address_that_this_run_did_not_bind(run_on, by_hand, bind, carrier_of):
+def test_undo_leaves_an_address_that_this_run_did_not_bind(run_on, by_hand, bind, associated_instance_of):
     job_flow_id = by_hand()
     bind(job_flow_id)
-    there = carrier_of()
+    there = associated_instance_of()
     late = run_on(job_flow_id)
     assert late("undo") == DONE
-    assert carrier_of() == there
+    assert associated_instance_of() == there
 
 
 def test_a_later_run_on_the_same_cluster_speaks_and_the_earlier_touches_nothing_more(
-    run_on, by_hand, bind, record, carrier_of, caplog
+    run_on, by_hand, bind, record, associated_instance_of, caplog
 ):
     job_flow_id = by_hand()
     earlier, later = run_on(job_flow_id), run_on(job_flow_id)
@@ -115,7 +115,7 @@ def test_a_later_run_on_the_same_cluster_speaks_and_the_earlier_touches_nothing_
     assert earlier("hand-over") == FAILED
     assert earlier("undo", "--associated") == DONE
     assert record().lease.phase.value == "held"
-    assert carrier_of() is not None
+    assert associated_instance_of() is not None
     assert earlier("enter") == FAILED
     assert "a later run of this bootstrap action is at work" in caplog.text
 
@@ -128,7 +128,7 @@ def test_a_run_after_a_hand_over_finds_the_lease_and_hands_it_over_again(run_on,
     assert first("hand-over") == DONE
     assert again("enter") == DONE
     assert again("hand-over") == DONE
-    assert (record().lease.token, record().lease.carrier) == (1, job_flow_id)
+    assert (record().lease.token, record().lease.resource_id) == (1, job_flow_id)
 
 
 def test_a_write_that_meets_another_or_whose_answer_is_lost_is_looked_at_again(run_on, by_hand, record, local_aws):

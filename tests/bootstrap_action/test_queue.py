@@ -148,27 +148,27 @@ def test_airflow_and_hand_launched_clusters_take_turns_without_overlap(field, bo
     )
     by_hand = field.launch(lock_store=STORE)
     in_time(lambda: len(field.ended_actions(by_hand)) == 3)
-    assert record().lease.carrier == by_hand
+    assert record().lease.resource_id == by_hand
 
     queue, task = Queue(field.aws, boto), Task(create)
     task.start()
     queue.tick(task)
     behind = field.launch(lock_store=STORE)
     in_time(lambda: len(record().queue) == 2)
-    assert [entry.speaker.name.split("/")[0] for entry in record().queue] == ["production", "cron"]
+    assert [entry.attempt.name.split("/")[0] for entry in record().queue] == ["production", "cron"]
     assert field.state(behind) == "BOOTSTRAPPING"
     field.end(by_hand)
     queue.until(lambda: task.ended, task)
-    assert record().lease.carrier == task.result
+    assert record().lease.resource_id == task.result
 
     field.aws.clock.advance(600)
     assert field.state(behind) == "BOOTSTRAPPING"
     terminate = EmrTerminateWithStaticIpOperator(task_id="terminate", job_flow_id=task.result, **common)
     Task(terminate).run()
     in_time(lambda: len(field.ended_actions(behind)) == 3)
-    assert record().lease.carrier == behind
+    assert record().lease.resource_id == behind
     turns = (by_hand, task.result, behind)
     each = [(change, turn) for turn in turns for change in ("associated", "disassociated")]
     assert field.moves() == each[:-1]
-    assert [ended.carrier for ended in record().history] == [by_hand, task.result]
+    assert [ended.resource_id for ended in record().history] == [by_hand, task.result]
     assert [ended.token for ended in record().history] == [1, 2]

@@ -19,13 +19,13 @@ def nothing_changed(local_aws: Any) -> Any:
 
 
 def test_the_primary_binds_the_free_address_to_its_own_interface_and_never_says_may_be_taken(
-    nodes, by_hand, parameters, local_aws, carrier_of, allocation_id
+    nodes, by_hand, parameters, local_aws, associated_instance_of, allocation_id
 ):
     job_flow_id = by_hand()
     done = nodes.run(job_flow_id, parameters)
     assert done.returncode == 0, done.stdout + done.stderr
     primary = local_aws.cluster(job_flow_id).primary
-    assert carrier_of() == primary.id
+    assert associated_instance_of() == primary.id
     (call,) = local_aws.events.calls("AssociateAddress")
     assert call["request"]["AllowReassociation"] is False
     assert call["request"]["NetworkInterfaceId"] == primary.nics[0].id
@@ -44,7 +44,9 @@ def test_other_nodes_say_so_and_do_nothing(nodes, by_hand, local_aws):
     assert local_aws.events.calls("GetObject") == []
 
 
-def test_a_busy_address_is_left_to_its_carrier(nodes, by_hand, parameters, local_aws, allocation_id, carrier_of):
+def test_a_busy_address_is_left_to_its_carrier(
+    nodes, by_hand, parameters, local_aws, allocation_id, associated_instance_of
+):
     job_flow_id = by_hand()
     thief = local_aws.steal(allocation_id)
     failed = nodes.run(job_flow_id, parameters)
@@ -54,7 +56,7 @@ def test_a_busy_address_is_left_to_its_carrier(nodes, by_hand, parameters, local
     assert went_on.returncode == 0
     assert f"waiting: {allocation_id} is on {thief}" in went_on.stdout
     assert "this cluster goes on WITHOUT it" in went_on.stdout
-    assert carrier_of() == thief
+    assert associated_instance_of() == thief
     assert local_aws.events.calls("AssociateAddress") == []
 
 
@@ -120,14 +122,14 @@ def test_a_machine_that_is_no_node_of_emr_fails(nodes, by_hand, tmp_path, nothin
     assert nothing_changed()
 
 
-def test_without_the_lock_an_old_python_will_do(nodes, by_hand, parameters, carrier_of):
+def test_without_the_lock_an_old_python_will_do(nodes, by_hand, parameters, associated_instance_of):
     if (older := interpreter("3.7")) is None:
         pytest.skip("there is no Python 3.7 here, which EMR 6 has")
     (nodes.path / "python3").unlink()
     (nodes.path / "python3").symlink_to(older)
     done = nodes.run(by_hand(), parameters)
     assert done.returncode == 0, done.stderr
-    assert carrier_of() is not None
+    assert associated_instance_of() is not None
 
 
 def test_a_node_without_the_metadata_service_fails_with_its_name(nodes, by_hand, nothing_changed):
@@ -151,13 +153,13 @@ def test_a_lease_whose_association_fails_is_given_back(nodes, by_hand, parameter
     done = nodes.run(job_flow_id, parameters, lock_store=STORE)
     assert done.returncode == 0, done.stdout + done.stderr
     lease = record().lease
-    assert (lease.phase.value, lease.carrier, lease.token) == ("held", job_flow_id, 2)
-    assert lease.speaker.name == f"by-hand/cluster/{job_flow_id}"
+    assert (lease.phase.value, lease.resource_id, lease.token) == ("held", job_flow_id, 2)
+    assert lease.attempt.name == f"by-hand/cluster/{job_flow_id}"
 
 
 @pytest.mark.parametrize("lock_store", [None, STORE], ids=["without a lock", "with a lock"])
 def test_an_association_whose_answer_was_lost_is_found_although_ec2_shows_it_late(
-    nodes, by_hand, parameters, local_aws, carrier_of, lock_store, table
+    nodes, by_hand, parameters, local_aws, associated_instance_of, lock_store, table
 ):
     """EC2 gives the same association to who asks again for the same interface, as the AWS CLI does by itself."""
     job_flow_id = by_hand()
@@ -168,5 +170,5 @@ def test_an_association_whose_answer_was_lost_is_found_although_ec2_shows_it_lat
     assert done.returncode == 0, done.stdout + done.stderr
     primary = local_aws.cluster(job_flow_id).primary
     assert f"is on this node: {primary.nics[0].id}" in done.stdout
-    assert carrier_of() == primary.id
+    assert associated_instance_of() == primary.id
     assert len(local_aws.events.calls("AssociateAddress")) == 2

@@ -152,8 +152,8 @@ def _lease(evidence: Evidence) -> list[str]:
     record = evidence.record
     if record is None:
         return []
-    found = [f"the lease is left with {record.lease.carrier}"] if record.lease else []
+    found = [f"the lease is left with {record.lease.resource_id}"] if record.lease else []
     found += [f"{len(record.queue)} are left in the queue"] if record.queue else []
     bound = {e["job_flow_id"] for e in evidence.events if e["kind"] == "address" and e["change"] == "associated"}
-    told = {ended.carrier for ended in record.history if ended.carrier and ended.why != "undone"}
+    told = {ended.resource_id for ended in record.history if ended.resource_id and ended.why != "undone"}
     return found + [f"the history says that {name} had the address" for name in told - bound]

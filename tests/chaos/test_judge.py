@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from airflow_eip_provider.lease.record import Entry, Lease, Phase, Record, Speaker, Tenancy
+from airflow_eip_provider.lease.record import Attempt, EndedLease, Entry, Lease, Phase, Record
 from tests.chaos.faults import KINDS, Boundary, points, sample
 from tests.chaos.judge import Evidence, problems
 from tests.chaos.scheduler import Tries
 
-SPEAKER = Speaker("A", "A", 1, "A1")
+ATTEMPT = Attempt("A", "A", 1, "A1")
 TASKS = {name: Tries("succeeded", 1) for name in ("create", "steps", "release", "terminate")}
 
 
@@ -47,8 +47,8 @@ def judged(*events, kind="throttled", tasks=TASKS, record=None):
     return " / ".join(problems(Evidence(kind, events, tasks, record)))
 
 
-def test_a_good_tenancy_is_good():
-    record = Record(issued=1, history=(Tenancy(1, "A", "j-1", 0.0, 1.0, "terminated"),))
+def test_a_good_session_is_good():
+    record = Record(issued=1, history=(EndedLease(1, "A", "j-1", 0.0, 1.0, "terminated"),))
     assert judged(*GOOD, record=record) == ""
 
 
@@ -89,9 +89,15 @@ def test_a_teardown_that_failed_is_noticed_whatever_happened():
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        (Record(issued=1, lease=Lease(1, SPEAKER, Phase.HELD, 0, 0, 0, "chaos", "j-1")), "the lease is left with j-1"),
-        (Record(issued=1, queue=(Entry(1, SPEAKER, 0, "chaos", 0),)), "1 are left in the queue"),
-        (Record(issued=1, history=(Tenancy(1, "A", "j-9", 0.0, 1.0, "terminated"),)), "says that j-9 had the address"),
+        (
+            Record(issued=1, lease=Lease(1, ATTEMPT, Phase.ACTIVE, 0, 0, 0, "chaos", "j-1")),
+            "the lease is left with j-1",
+        ),
+        (Record(issued=1, queue=(Entry(1, ATTEMPT, 0, "chaos", 0),)), "1 are left in the queue"),
+        (
+            Record(issued=1, history=(EndedLease(1, "A", "j-9", 0.0, 1.0, "terminated"),)),
+            "says that j-9 had the address",
+        ),
     ],
 )
 def test_a_record_that_disagrees_with_ec2_is_noticed(record, said):
@@ -171,8 +177,8 @@ BEHIND = (
 )
 
 
-def test_a_good_tenancy_behind_a_gateway_is_good():
-    record = Record(issued=1, history=(Tenancy(1, "A", "j-1", 0.0, 1.0, "terminated"),))
+def test_a_good_session_behind_a_gateway_is_good():
+    record = Record(issued=1, history=(EndedLease(1, "A", "j-1", 0.0, 1.0, "terminated"),))
     assert judged(*BEHIND, record=record) == ""
 
 

@@ -14,7 +14,7 @@ from airflow_eip_provider.cli import associate
 from airflow_eip_provider.exceptions import LeaseLostError, LockStoreUnavailableError, NotKnownYetError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.lease.record import Phase
-from airflow_eip_provider.lease_client import client as tenancy
+from airflow_eip_provider.lease_client import client as lease_client
 from airflow_eip_provider.lease_client.claim import Claim
 from airflow_eip_provider.operators.binder import Binder
 from tests.cli.elsewhere import elsewhere
@@ -161,7 +161,7 @@ def test_a_store_that_refuses_every_write_ends_with_the_deadline(
     elsewhere: Elsewhere, attempts: Any, lock_store: str, wait: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=elsewhere.aws.clock.advance)
-    monkeypatch.setattr(tenancy, "time", clock)
+    monkeypatch.setattr(lease_client, "time", clock)
     elsewhere.launch()
     elsewhere.aws.faults.add(
         operation="PutItem", kind="error", code="ConditionalCheckFailedException", status=400, times=100_000
@@ -193,7 +193,7 @@ def test_no_answer_for_a_while_undoes_nothing(
     assert said.status == 0, said.err
     assert f"trying again: {error}" in said.err
     assert undone == []
-    assert (record().lease.phase, record().lease.carrier) == (Phase.HELD, job_flow_id)
+    assert (record().lease.phase, record().lease.resource_id) == (Phase.ACTIVE, job_flow_id)
     assert elsewhere.cluster_of_address() == job_flow_id
 
 
@@ -211,7 +211,7 @@ def test_no_answer_at_the_turn_after_a_wait_undoes_nothing(
     said = elsewhere.associate("--lock-store", lock_store, "--wait", "2h")
     assert said.status == 0, said.err
     assert f"trying again: {UNAVAILABLE}" in said.err
-    assert record().lease.carrier == waiting
+    assert record().lease.resource_id == waiting
 
 
 def test_no_answer_to_the_hand_over_is_borne_beyond_the_wait_and_not_for_ever(
@@ -262,7 +262,7 @@ def test_what_could_not_be_undone_is_said_besides_the_error(
     assert f"error: {lost}" in said.err
     assert f"undoing it failed, too: {UNAVAILABLE}" in said.err
     again = elsewhere.associate("--lock-store", lock_store)
-    assert (again.status, record().lease.carrier) == (0, job_flow_id)
+    assert (again.status, record().lease.resource_id) == (0, job_flow_id)
 
 
 @pytest.mark.parametrize("answered", [True, False], ids=["its id is known", "its answer was lost"])

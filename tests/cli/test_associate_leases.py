@@ -53,8 +53,8 @@ def test_the_lease_is_the_clusters_own_and_handed_over(elsewhere: Elsewhere, rec
     said = elsewhere.associate()
     lease = record().lease
     assert said.result["token"] == lease.token == 1
-    assert lease.speaker.name == f"testing/cluster/{job_flow_id}"
-    assert (lease.phase, lease.carrier) == (Phase.HELD, job_flow_id)
+    assert lease.attempt.name == f"testing/cluster/{job_flow_id}"
+    assert (lease.phase, lease.resource_id) == (Phase.ACTIVE, job_flow_id)
     assert elsewhere.associate().result == said.result
     assert record().lease == lease
 
@@ -72,7 +72,7 @@ def test_an_address_that_is_there_without_a_lease_gets_one(elsewhere: Elsewhere,
     said = elsewhere.associate()
     assert said.status == 0, said.err
     assert said.result == {**before, "token": 1}, "it is the same association"
-    assert (record().lease.phase, record().lease.carrier) == (Phase.HELD, job_flow_id)
+    assert (record().lease.phase, record().lease.resource_id) == (Phase.ACTIVE, job_flow_id)
 
 
 def test_an_airflow_job_and_a_cluster_by_hand_queue_behind_each_other(
@@ -93,7 +93,7 @@ def test_an_airflow_job_and_a_cluster_by_hand_queue_behind_each_other(
     assert elsewhere.about("release").result["released"] is True
     queue.until(lambda: second.ended, second)
     assert second.error is None
-    assert [(t.owner, t.carrier) for t in record().history] == [
+    assert [(t.owner, t.resource_id) for t in record().history] == [
         ("testing/first/run-1/create/-1", first),
         (f"testing/cluster/{by_hand}", by_hand),
     ]
@@ -120,7 +120,7 @@ def test_no_turn_in_time_leaves_the_queue(elsewhere: Elsewhere, record: Any, cre
     assert said.status == 1
     assert "held by 'testing/first/run-1/create/-1' on" in said.err
     assert record().queue == ()
-    assert record().lease.carrier == first
+    assert record().lease.resource_id == first
 
 
 def test_a_later_command_for_the_cluster_goes_on_for_one_that_was_lost(
@@ -133,10 +133,10 @@ def test_a_later_command_for_the_cluster_goes_on_for_one_that_was_lost(
         patch.setattr(Claim, "hand_over", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         patch.setattr(Claim, "undo", lambda *_, **__: None)
         assert elsewhere.associate().status == INTERRUPTED
-    assert (record().lease.phase, record().lease.carrier) == (Phase.TAKEN, None)
+    assert (record().lease.phase, record().lease.resource_id) == (Phase.ACQUIRED, None)
     assert elsewhere.associate().status == 0
     lease = record().lease
-    assert (lease.phase, lease.carrier, lease.speaker.try_number) == (Phase.HELD, job_flow_id, 2)
+    assert (lease.phase, lease.resource_id, lease.attempt.try_number) == (Phase.ACTIVE, job_flow_id, 2)
 
 
 def test_release_closes_waits_for_steps_and_frees(elsewhere: Elsewhere, record: Any, step: Any) -> None:
@@ -193,7 +193,7 @@ def test_release_from_a_cluster_beside_the_lease_needs_its_name(
     elsewhere.associate("--lock-store", "none")
     assert elsewhere.about("release").status == 1
     assert elsewhere.about("release", "--job-flow-id", by_hand).result["released"] is True
-    assert record().lease.carrier == leased
+    assert record().lease.resource_id == leased
 
 
 def test_status_shows_holder_queue_and_history(elsewhere: Elsewhere, queue: Queue, create_operator: Any) -> None:

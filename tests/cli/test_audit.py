@@ -89,7 +89,7 @@ def audit(allocation_id: str, capsys: pytest.CaptureFixture[str]) -> Callable[..
 
 
 @pytest.fixture
-def tenancy(left: Any, lock_store: str, clocked: Any, ec2: Any, emr: Any) -> Callable[..., dict[str, Any]]:
+def lease_period(left: Any, lock_store: str, clocked: Any, ec2: Any, emr: Any) -> Callable[..., dict[str, Any]]:
     """Live a tenancy; return its primary node, its other nodes and the time in its middle."""
 
     def live(dag_id: str = "daily", *, over: bool = True, **more: Any) -> dict[str, Any]:
@@ -118,8 +118,8 @@ ONE_STORE = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 
 
 @pytest.mark.parametrize("lock_store", ["dynamodb", "s3"], indirect=True)
-def test_connections_of_a_tenancy_are_proved_though_its_cluster_is_gone(audit, logs, tenancy, lock_store):
-    lived = tenancy()
+def test_connections_of_a_session_are_proved_though_its_cluster_is_gone(audit, logs, lease_period, lock_store):
+    lived = lease_period()
     for k, flags in enumerate((2, 0, 1)):  # opened, went on, closed
         logs.flow(lived["primary"], lived["at"] + 60 * k, flags=flags)
     logs.write(lived["at"])
@@ -135,11 +135,11 @@ def test_connections_of_a_tenancy_are_proved_though_its_cluster_is_gone(audit, l
 
 
 @ONE_STORE
-def test_strangers_are_told_from_the_tenancy_with_a_reason_each(audit, logs, tenancy, lock_store, overrides):
-    first = tenancy("first")
+def test_strangers_are_told_from_the_session_with_a_reason_each(audit, logs, lease_period, lock_store, overrides):
+    first = lease_period("first")
     workers = {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 1}
     overrides["Instances"]["InstanceGroups"].append(workers)
-    second = tenancy("second", on_multi_node="allow")
+    second = lease_period("second", on_multi_node="allow")
     at = second["at"]
     logs.flow(second["primary"], at)
     logs.flow(second["others"][0], at)
@@ -160,8 +160,8 @@ def test_strangers_are_told_from_the_tenancy_with_a_reason_each(audit, logs, ten
 
 
 @ONE_STORE
-def test_an_older_tenancy_and_a_time_are_asked_for(audit, logs, tenancy, lock_store):
-    lived = [tenancy("first"), tenancy("second", over=False)]
+def test_an_older_session_and_a_time_are_asked_for(audit, logs, lease_period, lock_store):
+    lived = [lease_period("first"), lease_period("second", over=False)]
     for one in lived:
         logs.flow(one["primary"], one["at"])
         logs.write(one["at"])
@@ -177,8 +177,8 @@ def test_an_older_tenancy_and_a_time_are_asked_for(audit, logs, tenancy, lock_st
 
 @ONE_STORE
 @pytest.mark.parametrize(("where", "prefix"), [(PLAIN, ""), (HOURLY, "vpc/prod/"), (HIVE, "vpc/")])
-def test_files_are_found_wherever_the_service_puts_them(audit, logs, tenancy, lock_store, where, prefix):
-    lived = tenancy()
+def test_files_are_found_wherever_the_service_puts_them(audit, logs, lease_period, lock_store, where, prefix):
+    lived = lease_period()
     logs.flow(lived["primary"], lived["at"])
     logs.write(lived["at"], where=where, prefix=prefix)
     said = audit("--lock-store", lock_store, uri=f"s3://flow-logs/{prefix}".rstrip("/"))
@@ -186,8 +186,8 @@ def test_files_are_found_wherever_the_service_puts_them(audit, logs, tenancy, lo
 
 
 @ONE_STORE
-def test_only_the_database_counts_its_redirect_ports_too(audit, logs, tenancy, lock_store):
-    lived = tenancy()
+def test_only_the_database_counts_its_redirect_ports_too(audit, logs, lease_period, lock_store):
+    lived = lease_period()
     for port in (11000, 11999):
         logs.flow(lived["primary"], lived["at"], port=port)
     for elsewhere in ({"port": 443}, {"port": 12000}, {"to": "203.0.113.99"}, {"to": "2001:db8::1"}):
@@ -199,7 +199,7 @@ def test_only_the_database_counts_its_redirect_ports_too(audit, logs, tenancy, l
     assert {made["destination"] for made in found} == {DATABASE, "203.0.113.99"}
 
 
-def test_without_a_lock_store_the_interface_that_has_the_address_now_is_the_tenancy(audit, logs, left, ec2, clocked):
+def test_without_a_lock_store_the_interface_that_has_the_address_now_is_the_session(audit, logs, left, ec2, clocked):
     left("production", age=600)
     (address,) = ec2.describe_addresses()["Addresses"]
     at = clocked.clock.now().timestamp()
@@ -215,8 +215,8 @@ def test_without_a_lock_store_the_interface_that_has_the_address_now_is_the_tena
 
 
 @ONE_STORE
-def test_people_see_a_table_and_what_the_logs_do_not_say(audit, logs, tenancy, lock_store):
-    lived = tenancy()
+def test_people_see_a_table_and_what_the_logs_do_not_say(audit, logs, lease_period, lock_store):
+    lived = lease_period()
     logs.flow(STRANGER, lived["at"])
     logs.skip(lived["at"])
     logs.write(lived["at"])
@@ -230,8 +230,8 @@ def test_people_see_a_table_and_what_the_logs_do_not_say(audit, logs, tenancy, l
 
 
 @ONE_STORE
-def test_no_logs_are_no_proof(audit, logs, tenancy, lock_store):
-    lived = tenancy()
+def test_no_logs_are_no_proof(audit, logs, lease_period, lock_store):
+    lived = lease_period()
     said = audit("--lock-store", lock_store)
     assert said.status == 1
     assert "no flow log files" in said.err
@@ -242,8 +242,8 @@ def test_no_logs_are_no_proof(audit, logs, tenancy, lock_store):
 
 
 @ONE_STORE
-def test_formats_that_cannot_be_read_are_refused_by_name(audit, logs, tenancy, lock_store):
-    at = tenancy()["at"]
+def test_formats_that_cannot_be_read_are_refused_by_name(audit, logs, lease_period, lock_store):
+    at = lease_period()["at"]
     logs.write(at, fields="version account-id interface-id srcaddr dstaddr srcport dstport start end action")
     said = audit("--lock-store", lock_store)
     assert said.status == 1

@@ -9,24 +9,26 @@ import pytest
 
 from airflow_eip_provider.operators.bindings import NatGateway
 from local_emr.testing import ANYWHERE
-from tests.cli.test_audit import DATABASE, STRANGER, audit, logs, tenancy
+from tests.cli.test_audit import DATABASE, STRANGER, audit, lease_period, logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.operators.nat import Network
 
-__all__ = ["audit", "logs", "tenancy"]
+__all__ = ["audit", "lease_period", "logs"]
 
 pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 
 
 @pytest.fixture
-def behind(tenancy: Any, network: Network, overrides: dict[str, Any], ec2: Any) -> Callable[..., dict[str, Any]]:
+def behind(lease_period: Any, network: Network, overrides: dict[str, Any], ec2: Any) -> Callable[..., dict[str, Any]]:
     """Live a tenancy behind a NAT gateway; return its nodes, the gateway, and the time in its middle."""
 
     def live(binding: NatGateway | None = None, **more: Any) -> dict[str, Any]:
-        lived = tenancy(binding=binding or network.binding, job_flow_overrides=network.overrides(overrides), **more)
+        lived = lease_period(
+            binding=binding or network.binding, job_flow_overrides=network.overrides(overrides), **more
+        )
         shown = [g for g in ec2.describe_nat_gateways()["NatGateways"] if g["NatGatewayAddresses"]]
         return {**lived, "nodes": [lived["primary"], *lived["others"]], "shown": shown}
 
@@ -129,7 +131,7 @@ def test_what_others_send_through_a_lasting_gateway_is_a_strangers(audit, logs, 
         )
 
 
-def test_after_its_tenancy_a_node_is_a_stranger_though_the_gateway_is_the_same(audit, logs, behind, lock_store):
+def test_after_its_session_a_node_is_a_stranger_though_the_gateway_is_the_same(audit, logs, behind, lock_store):
     lived = behind()
     through(logs, lived["primary"], GATEWAY, lived["at"])
     logs.write(lived["at"])

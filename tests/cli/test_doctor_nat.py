@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.cli.__main__ import main
-from airflow_eip_provider.preflight import GATEWAY_CHECKS, TENANCY_GATEWAY_CHECKS
+from airflow_eip_provider.preflight import CLUSTER_GATEWAY_CHECKS, GATEWAY_CHECKS
 from local_emr.testing import ANYWHERE
 from tests.life import Task
 from tests.operators.nat import Network
@@ -64,11 +64,11 @@ def lasting(examine: Any) -> Callable[..., Any]:
     return run
 
 
-def test_a_sound_setup_for_a_gateway_of_the_tenancy_has_no_findings(made):
+def test_a_sound_setup_for_a_gateway_of_the_session_has_no_findings(made):
     said = made()
     assert said.all_found == {}
     assert said.status == 0
-    assert [c["check"] for c in said.result["checks"]] == [check.name for check in TENANCY_GATEWAY_CHECKS]
+    assert [c["check"] for c in said.result["checks"]] == [check.name for check in CLUSTER_GATEWAY_CHECKS]
     assert [c["check"] for c in said.result["checks"] if c["skipped"]] == ["lock-store"]
     assert "ec2:DeleteNatGateway" in said.result["unanswered"]
     assert "ec2:DisassociateAddress" not in said.result["unanswered"]
@@ -153,7 +153,7 @@ def test_the_route_table_of_the_public_subnet_itself(made, network, ec2):
     assert network.public in what
 
 
-def test_a_route_table_that_a_tenancy_of_another_address_leads(made, create_operator, network, ec2, overrides):
+def test_a_route_table_that_a_session_of_another_address_leads(made, create_operator, network, ec2, overrides):
     other = ec2.allocate_address(Domain="vpc")["AllocationId"]
     task = Task(
         create_operator(allocation_id=other, binding=network.binding, job_flow_overrides=overrides), dag_id="other"

@@ -30,11 +30,11 @@ def queue(clocked: Any, boto: Any) -> Queue:
 
 def test_the_lease_of_a_gone_environment_ends_with_its_cluster(left, reap, record, emr, ec2, allocation_id):
     job_flow_id = left("gone")
-    assert record().lease.carrier == job_flow_id
+    assert record().lease.resource_id == job_flow_id
     said = reap("--environment", "gone", "--yes")
     assert said.status == 0
     assert record().lease is None
-    assert record().history[-1].carrier == job_flow_id
+    assert record().history[-1].resource_id == job_flow_id
     assert state_of(emr, job_flow_id) in {"TERMINATING", "TERMINATED"}
     assert not is_bound(ec2, allocation_id)
     assert reap("--environment", "gone", "--yes").status == 0
@@ -62,7 +62,7 @@ def test_the_next_owner_in_the_queue_takes_the_address_that_was_reaped(
     assert reap("--environment", "gone", "--yes").status == 0
     queue.until(lambda: following.ended, following)
     assert following.error is None
-    assert record().lease.carrier == following.result
+    assert record().lease.resource_id == following.result
 
 
 def test_a_cluster_with_a_running_step_leaves_its_lease_to_the_next_owner(
@@ -70,12 +70,12 @@ def test_a_cluster_with_a_running_step_leaves_its_lease_to_the_next_owner(
 ):
     running_step(left("gone"))
     assert reap("--environment", "gone", "--yes").status == 0
-    assert record().lease.doomed
+    assert record().lease.to_be_terminated
     following = Task(create_operator(deferrable=True), dag_id="following")
     following.start()
     queue.until(lambda: following.ended, following)
     assert following.error is None
-    assert record().lease.carrier == following.result
+    assert record().lease.resource_id == following.result
 
 
 def test_without_the_store_the_lease_is_left_to_the_next_owner(left, reap, record, queue, create_operator, monkeypatch):
@@ -85,11 +85,11 @@ def test_without_the_store_the_lease_is_left_to_the_next_owner(left, reap, recor
         said = reap("--environment", "gone", "--yes")
     assert said.status == 0
     assert "its lease is left to the next owner" in said.err
-    assert record().lease.carrier == job_flow_id
+    assert record().lease.resource_id == job_flow_id
     following = Task(create_operator(deferrable=True), dag_id="following")
     following.start()
     queue.until(lambda: following.ended, following)
-    assert record().lease.carrier == following.result
+    assert record().lease.resource_id == following.result
 
 
 def test_an_owner_whose_tag_is_cut_is_known_by_the_record(left, reap):
@@ -123,14 +123,14 @@ def test_a_cluster_that_was_started_early_goes_with_its_place_in_the_queue(
     monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "gone")
     waiting = Task(create_operator(deferrable=True, prewarm=True, idle_timeout=timedelta(days=7)), dag_id="waiting")
     waiting.start()
-    queue.until(lambda: bool(record().queue and record().queue[0].carrier), waiting)
-    early = record().queue[0].carrier
+    queue.until(lambda: bool(record().queue and record().queue[0].resource_id), waiting)
+    early = record().queue[0].resource_id
     clocked.clock.advance(7200)
     monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "production")
     said = reap("--environment", "gone", "--yes")
     assert said.decisions == {holding: "keep", early: "reap"}
     assert record().queue == ()
-    assert record().lease.carrier == holding
+    assert record().lease.resource_id == holding
     assert state_of(emr, early) in {"TERMINATING", "TERMINATED"}
 
 

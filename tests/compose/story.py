@@ -13,7 +13,7 @@ from demo.queue import TABLE, read, standings
 from demo.results import parquet_rows
 from demo.seed import NAME, database_rows
 from demo.tables import TABLES
-from demo.timeline import moment, tenancies
+from demo.timeline import moment, sessions
 from tests.compose.stack import StackError
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Story:
         """Prove from the local EMR's event log, and from what is in S3, that the runs did what they should."""
         aws = self._stack.aws
         events = aws.events()
-        found = tenancies(events)
+        found = sessions(events)
         states = standings(events, at=lambda event: moment(event).time)
         return [
             self._ended_well(runs),
@@ -123,7 +123,7 @@ class Story:
                 for table in TABLES
             ),
             checks.read_from_the_address(events, found=found, public_ip=self._address()["PublicIp"]),
-            checks.tenancies_do_not_overlap(events, found=found),
+            checks.sessions_do_not_overlap(events, found=found),
             checks.nobody_pays_for_waiting(found),
             checks.bound_before_ready(found),
             checks.never_steals(events, tenancies_seen=len(found)),

@@ -10,5 +10,5 @@ def log() -> Log:
     """Return the log of two tenancies, the second after the first."""
     log = Log()
     for number, (dag_id, cluster) in enumerate(zip(DAGS, CLUSTERS, strict=True)):
-        log.tenancy(10 * number, dag_id, cluster)
+        log.session(10 * number, dag_id, cluster)
     return log

@@ -54,7 +54,7 @@ class Log:
         fields = {"from_ip": from_ip, "instance_id": instance_id, **answer}
         self.add(minute, "connection", service="azure_sql", job_flow_id=job_flow_id, **fields)
 
-    def tenancy(self, minute: float, dag_id: str, job_flow_id: str) -> None:
+    def session(self, minute: float, dag_id: str, job_flow_id: str) -> None:
         owner = {"Key": "airflow-eip:owner-name", "Value": f"default/{dag_id}/run/azure.create/-1"}
         self.call(minute, "RunJobFlow", {"Tags": [owner]}, JobFlowId=job_flow_id)
         self.add(minute + 1, "instance", job_flow_id=job_flow_id, state="running")

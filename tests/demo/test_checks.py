@@ -11,7 +11,7 @@ import pytest
 from demo import checks
 from demo.calls import TRIGGERER
 from demo.queue import Standing
-from demo.timeline import tenancies
+from demo.timeline import sessions
 from tests.demo.story import CLUSTERS, DAGS, EIP, START, sample, task
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def test_no_rows_on_either_side_fail():
 
 
 def read(log: Log) -> Check:
-    return checks.read_from_the_address(log.events, found=tenancies(log.events), public_ip=EIP)
+    return checks.read_from_the_address(log.events, found=sessions(log.events), public_ip=EIP)
 
 
 def test_reading_from_the_address_passes(log: Log):
@@ -90,10 +90,10 @@ def test_a_stranger_that_had_an_address_fails(log: Log):
 
 
 def overlap(log: Log) -> Check:
-    return checks.tenancies_do_not_overlap(log.events, found=tenancies(log.events))
+    return checks.sessions_do_not_overlap(log.events, found=sessions(log.events))
 
 
-def test_tenancies_one_after_the_other_pass(log: Log):
+def test_sessions_one_after_the_other_pass(log: Log):
     assert overlap(log).passed
 
 
@@ -118,31 +118,31 @@ def test_an_address_that_leaves_before_the_step_ends_fails(log: Log):
     assert not overlap(log).passed
 
 
-def test_a_single_tenancy_fails(log: Log):
+def test_a_single_session_fails(log: Log):
     log.events = log.events[: len(log.events) // 2]
     assert not overlap(log).passed
 
 
 def test_the_second_dag_seen_waiting_passes(log: Log):
-    found = tenancies(log.events)
+    found = sessions(log.events)
     assert checks.second_waited([sample(3, task(DAGS[1], since=2))], found=found, waiting_dag=DAGS[1]).passed
 
 
 @pytest.mark.parametrize(("minute", "state"), [(3, "running"), (8, "deferred")])
 def test_dags_that_never_met_fail(log: Log, minute: float, state: str):
     samples = [sample(minute, task(DAGS[1], state=state))]
-    assert not checks.second_waited(samples, found=tenancies(log.events), waiting_dag=DAGS[1]).passed
+    assert not checks.second_waited(samples, found=sessions(log.events), waiting_dag=DAGS[1]).passed
 
 
 def test_binding_before_the_cluster_is_ready_passes(log: Log):
-    assert checks.bound_before_ready(tenancies(log.events)).passed
+    assert checks.bound_before_ready(sessions(log.events)).passed
 
 
 def test_binding_after_the_cluster_is_ready_fails(log: Log):
     bound, ready = event(log, "address", CLUSTERS[1], change="associated"), event(log, "cluster", CLUSTERS[1])
     bound["seq"], ready["seq"] = ready["seq"], bound["seq"]
-    assert CLUSTERS[1] in checks.bound_before_ready(tenancies(log.events)).detail
-    assert not checks.bound_before_ready(tenancies(log.events)).passed
+    assert CLUSTERS[1] in checks.bound_before_ready(sessions(log.events)).detail
+    assert not checks.bound_before_ready(sessions(log.events)).passed
 
 
 def test_no_cluster_at_all_fails():
@@ -161,7 +161,7 @@ def test_association_that_could_steal_fails(log: Log, request_: dict[str, Any]):
     assert not checks.never_steals(log.events, tenancies_seen=2).passed
 
 
-def test_fewer_associations_than_tenancies_fail(log: Log):
+def test_fewer_associations_than_sessions_fail(log: Log):
     assert not checks.never_steals(log.events, tenancies_seen=3).passed
 
 
@@ -169,7 +169,7 @@ CONTROL = sample(0, task(state="running"), owners=frozenset({task().id}))
 
 
 def no_worker(log: Log, *samples: Any) -> Check:
-    return checks.create_takes_no_worker(samples, tenancy=tenancies(log.events)[0], task_id="azure.create")
+    return checks.create_takes_no_worker(samples, session=sessions(log.events)[0], task_id="azure.create")
 
 
 def test_a_deferred_create_without_a_process_passes(log: Log):
@@ -233,7 +233,7 @@ def test_all_runs_must_succeed(states: tuple[str, ...], passed: bool):  # noqa: 
 
 
 def test_the_killed_run_has_one_cluster_and_it_is_bound(log: Log):
-    found = tenancies(log.events)
+    found = sessions(log.events)
     assert checks.killed_was_adopted(found, killed=DAGS[0]).passed
     assert not checks.killed_was_adopted(found, killed="nobody").passed
     assert not checks.killed_was_adopted([*found, found[0]], killed=DAGS[0]).passed
@@ -241,15 +241,15 @@ def test_the_killed_run_has_one_cluster_and_it_is_bound(log: Log):
 
 def standing(holder: str, queue: tuple[str, ...] = (), *, ended: tuple[int, ...] = (), after: float = 0.0) -> Standing:
     time = START + timedelta(seconds=after)
-    return Standing(time=time, holder=holder, token=1, phase="held", carrier="j-1", queue=queue, ended=ended)
+    return Standing(time=time, holder=holder, token=1, phase="held", resource_id="j-1", queue=queue, ended=ended)
 
 
 def test_those_who_queue_have_the_address_in_their_order(log: Log):
     states = [standing("zeroth_daily", DAGS)]
-    assert checks.first_come_first_served(states, found=tenancies(log.events)).passed
+    assert checks.first_come_first_served(states, found=sessions(log.events)).passed
     turned = [standing("zeroth_daily", DAGS[::-1])]
-    assert not checks.first_come_first_served(turned, found=tenancies(log.events)).passed
-    assert not checks.first_come_first_served([], found=tenancies(log.events)).passed
+    assert not checks.first_come_first_served(turned, found=sessions(log.events)).passed
+    assert not checks.first_come_first_served([], found=sessions(log.events)).passed
 
 
 def test_who_was_passed_over_fails_the_check_and_is_named(log: Log):
@@ -259,26 +259,26 @@ def test_who_was_passed_over_fails_the_check_and_is_named(log: Log):
         standing("", (second, first), ended=(1,), after=10_000),
         standing(first, (second,), ended=(1,)),
     ]
-    check = checks.first_come_first_served(served, found=tenancies(log.events))
+    check = checks.first_come_first_served(served, found=sessions(log.events))
     assert not check.passed
     assert f"they arrived as {second} → {first}" in check.detail
 
 
 def test_a_cluster_that_was_launched_before_the_address_was_free_fails(log: Log):
-    assert checks.nobody_pays_for_waiting(tenancies(log.events)).passed
+    assert checks.nobody_pays_for_waiting(sessions(log.events)).passed
     freed = event(log, "address", CLUSTERS[0], change="disassociated")
     log.events.remove(freed)
     log.events.append({**freed, "seq": 999})
-    assert not checks.nobody_pays_for_waiting(tenancies(log.events)).passed
+    assert not checks.nobody_pays_for_waiting(sessions(log.events)).passed
     assert not checks.nobody_pays_for_waiting([]).passed
 
 
 def test_a_write_too_many_fails():
     states = [standing("a"), standing("a", DAGS), *[standing("a")] * 5, standing("", ended=(1, 2))]
     assert len(states) == 8
-    assert not checks.three_writes_a_tenancy(states).passed
-    assert checks.three_writes_a_tenancy([states[0], *states]).passed
-    assert not checks.three_writes_a_tenancy([]).passed
+    assert not checks.three_writes_a_session(states).passed
+    assert checks.three_writes_a_session([states[0], *states]).passed
+    assert not checks.three_writes_a_session([]).passed
 
 
 @pytest.mark.parametrize(

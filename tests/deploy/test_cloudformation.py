@@ -99,7 +99,7 @@ def test_the_policy_is_attached_to_airflows_role(deploy, boto):
     assert [found["PolicyArn"] for found in attached] == [outputs["AirflowPolicyArn"]]
 
 
-def test_a_tenancy_lives_on_what_the_stacks_have_made(served_aws):
+def test_a_session_lives_on_what_the_stacks_have_made(served_aws):
     with staged(served_aws) as stage:
         cloudformation = stage.client("cloudformation")
         lock_store = create_stack(cloudformation, "shared")["LockStore"]
@@ -112,7 +112,7 @@ def test_a_tenancy_lives_on_what_the_stacks_have_made(served_aws):
         stage.steps(job_flow_id, lock_store=lock_store).run()
         stage.terminate(job_flow_id, lock_store=lock_store).run()
         assert stage.cluster_state(job_flow_id) == "TERMINATED"
-        assert [ended.carrier for ended in stage.record(lock_store).history] == [job_flow_id]
+        assert [ended.resource_id for ended in stage.record(lock_store).history] == [job_flow_id]
         assert stage.grants()
         assert stage.refusals() == []
 

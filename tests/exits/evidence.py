@@ -169,9 +169,9 @@ def _not_free(evidence: Evidence) -> list[str]:
 def _record_disagrees(evidence: Evidence, record: Record) -> list[str]:
     found = []
     if record.lease is not None:
-        found.append(f"the record has a lease of {record.lease.speaker.name} in the end")
-    carriers = {tenancy.carrier for tenancy in record.history if tenancy.carrier}
+        found.append(f"the record has a lease of {record.lease.attempt.name} in the end")
+    resource_ids = {ended.resource_id for ended in record.history if ended.resource_id}
     bound = {event["job_flow_id"] for event in evidence.address if event["change"] == "associated"}
-    if unknown := bound - carriers:
+    if unknown := bound - resource_ids:
         found.append(f"the address was on {sorted(map(str, unknown))}, of which the record's history knows nothing")
     return found

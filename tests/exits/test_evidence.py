@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.lease.record import Record, Tenancy
+from airflow_eip_provider.lease.record import EndedLease, Record
 from tests.exits.evidence import ALLOCATION_TAG, OWNER_TAG, TOKEN_TAG, Evidence, faults
 
 ADDRESS = "eipalloc-1"
@@ -56,8 +56,10 @@ class Log:
     def evidence(self) -> Evidence:
         return Evidence(self.events, allocation_id=ADDRESS, dag_ids=(FIRST, NEXT))
 
-    def faults(self, *carriers: str) -> list[str]:
-        history = tuple(Tenancy(k, "", carrier, 0, 0, "") for k, carrier in enumerate(carriers or ("j-1",)))
+    def faults(self, *resource_ids: str) -> list[str]:
+        history = tuple(
+            EndedLease(k, "", resource_id, 0, 0, "") for k, resource_id in enumerate(resource_ids or ("j-1",))
+        )
         return faults(self.evidence(), Record(history=history))
 
 
@@ -66,7 +68,7 @@ def log() -> Log:
     return Log()
 
 
-def test_two_good_tenancies_have_no_faults(log):
+def test_two_good_sessions_have_no_faults(log):
     log.live("j-1")
     log.live("j-2", dag_id=NEXT, by=NEXT, token=2)
     assert log.faults("j-1", "j-2") == []

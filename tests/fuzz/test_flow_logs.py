@@ -10,8 +10,8 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from airflow_eip_provider.audit.flow_logs import Flow, FlowLogs, Period
+from airflow_eip_provider.audit.lease_periods import LeasePeriod
 from airflow_eip_provider.audit.report import Database, judge
-from airflow_eip_provider.audit.tenancies import Tenancy
 from airflow_eip_provider.exceptions import InvalidInputError
 from tests.fuzz.objects import S3, damaged, whole
 
@@ -26,7 +26,7 @@ HEADER = " ".join(FIELDS)
 PERIOD = Period(BEGIN, BEGIN + 3600)
 EVERYTHING = Period(0, 253_402_300_799)
 DATABASE = Database.parse("203.0.113.0/24:1433")
-TENANCY = Tenancy("eni-1", PERIOD, frozenset({"eni-1"}))
+LEASE_PERIOD = LeasePeriod("eni-1", PERIOD, frozenset({"eni-1"}))
 ADDRESSES = st.sampled_from(["10.0.1.5", "203.0.113.10", "2001:db8::1", "-"])
 ODD = st.sampled_from(["-", "", "0", "-1", "70000", "1e9", "NaN", "203.0.113", "٣", "\x00", '"', "SKIPDATA", "9" * 400])
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -64,7 +64,7 @@ def read(body: bytes) -> tuple[list[Flow], FlowLogs, bool]:
         flows.extend(logs.flows(EVERYTHING))
     except InvalidInputError:
         return flows, logs, True
-    for found in judge(flows, [DATABASE], [TENANCY]):
+    for found in judge(flows, [DATABASE], [LEASE_PERIOD]):
         found.facts()
     return flows, logs, False
 

@@ -39,7 +39,7 @@ def tenancy(stage: Stage, *, lock_store: str | None, deferrable: bool) -> None:
     assert stage.cluster_state(job_flow_id) == "TERMINATED"
     assert stage.is_free()
     if lock_store:
-        assert [ended.carrier for ended in stage.record(lock_store).history] == [job_flow_id]
+        assert [ended.resource_id for ended in stage.record(lock_store).history] == [job_flow_id]
 
 
 def adoption(stage: Stage) -> None:
@@ -64,7 +64,7 @@ def queueing(stage: Stage, *, lock_store: str) -> None:
     stage.terminate(first.result, lock_store=lock_store).run()
     queue.until(lambda: second.ended, second)
     assert second.error is None, second.error
-    assert stage.record(lock_store).lease.carrier == second.result
+    assert stage.record(lock_store).lease.resource_id == second.result
 
 
 def sweeping(stage: Stage, *, lock_store: str) -> None:
@@ -79,7 +79,7 @@ def sweeping(stage: Stage, *, lock_store: str) -> None:
     queue.until(lambda: following.ended, following)
     assert following.error is None, following.error
     assert stage.cluster_state(left) == "TERMINATED"
-    assert stage.record(lock_store).lease.carrier == following.result
+    assert stage.record(lock_store).lease.resource_id == following.result
 
 
 def undoing(stage: Stage, *, lock_store: str | None) -> None:

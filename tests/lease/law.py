@@ -26,9 +26,9 @@ class Ledger:
         assert before.issued <= after.issued <= before.issued + 1, "tokens are given one at a time"
         if after.issued > before.issued:
             assert after.issued not in self.owners, "a token is never given twice"
-        holders = {entry.token: entry.speaker.owner for entry in after.queue}
+        holders = {entry.token: entry.attempt.owner for entry in after.queue}
         if after.lease is not None:
-            holders[after.lease.token] = after.lease.speaker.owner
+            holders[after.lease.token] = after.lease.attempt.owner
         for token, owner in holders.items():
             assert self.owners.setdefault(token, owner) == owner, "a token belongs to one owner for ever"
         assert len(set(holders.values())) == len(holders), "an owner is there once"
@@ -55,5 +55,5 @@ def check_order(record: Record) -> None:
     tokens = [entry.token for entry in record.queue]
     assert all(left < right for left, right in pairwise(tokens)), "the queue is in the order of its tokens"
     assert all(token <= record.issued for token in [*leased, *tokens]), "no token is in use before it is issued"
-    ended = [(tenancy.ended_at, tenancy.taken_at) for tenancy in record.history]
+    ended = [(ended.ended_at, ended.acquired_at) for ended in record.history]
     assert all(left <= right for left, right in pairwise(ended)), "history is in the order of the leases"

@@ -8,7 +8,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-from airflow_eip_provider.lease.record import Entry, Lease, Phase, Record, Speaker, Suspect, Tenancy
+from airflow_eip_provider.lease.record import Attempt, EndedLease, Entry, Lease, Phase, PossibleOrphan, Record
 
 _PLAIN = {
     bool: st.booleans(),
@@ -34,13 +34,13 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
 
 records = values(Record)
 
-SPEAKER = Speaker(owner="a1b2", name="dag.task", try_number=2, nonce="n")
+ATTEMPT = Attempt(owner="a1b2", name="dag.task", try_number=2, nonce="n")
 FULL = Record(
     issued=4,
-    lease=Lease(2, SPEAKER, Phase.HELD, 10.5, 11.0, 20.0, "daily", carrier="j-1"),
+    lease=Lease(2, ATTEMPT, Phase.ACTIVE, 10.5, 11.0, 20.0, "daily", resource_id="j-1"),
     free_since=9.0,
-    queue=(Entry(4, SPEAKER, 12.0, "other", 600.0, prewarmed_at=13.0, carrier="j-2", passed=1),),
-    suspects=(Suspect(1, "0af1", "daily", keep="j-0", until=100.0),),
-    history=(Tenancy(1, "dag.task", "j-0", 1.0, 9.0, "released"),),
+    queue=(Entry(4, ATTEMPT, 12.0, "other", 600.0, prewarmed_at=13.0, resource_id="j-2", passed=1),),
+    possible_orphans=(PossibleOrphan(1, "0af1", "daily", keep="j-0", until=100.0),),
+    history=(EndedLease(1, "dag.task", "j-0", 1.0, 9.0, "released"),),
     grace=90.0,
 )

@@ -13,8 +13,8 @@ from hypothesis import given
 from airflow_eip_provider.exceptions import CorruptRecordError, LockStoreError, NewerRecordError
 from airflow_eip_provider.lease.codec import SCHEMA, decode, encode
 from airflow_eip_provider.lease.observation import clusters_of
-from airflow_eip_provider.lease.record import FIRST_GRACE, Limits, Record, Speaker
-from airflow_eip_provider.lease.transitions import Prewarm, Queue, Reenter, Release, Take, step
+from airflow_eip_provider.lease.record import FIRST_GRACE, Attempt, Limits, Record
+from airflow_eip_provider.lease.transitions import Acquire, Prewarm, Queue, Reenter, Release, step
 from tests.lease.records import FULL, records
 from tests.model.replay import Replay, run
 
@@ -166,14 +166,14 @@ def test_what_the_previous_version_cannot_say_is_of_a_schema_that_it_refuses_by_
 
 def after_an_early_start(grace: float) -> tuple[Record, Record]:
     """Return a record whose lease had announced an early launch while it queued, and the one after its undo."""
-    first, second = Speaker("a", "a", 1, "n"), Speaker("b", "b", 1, "n")
+    first, second = Attempt("a", "a", 1, "n"), Attempt("b", "b", 1, "n")
     events = (
-        Take(first, "daily", 600.0),
+        Acquire(first, "daily", 600.0),
         Queue(second, "daily", 600.0),
         Prewarm(second),
         Release(1, "j-1", "done"),
-        Take(second, "daily", 600.0),
-        Release(2, None, "undone", doubtful=True),
+        Acquire(second, "daily", 600.0),
+        Release(2, None, "undone", may_have_orphans=True),
     )
     records = [Record()]
     for number, event in enumerate(events):
@@ -185,7 +185,7 @@ def after_an_early_start(grace: float) -> tuple[Record, Record]:
 
 def test_the_previous_version_can_read_early_starts_and_unclear_launches_while_the_grace_is_its_own():
     taken, undone = after_an_early_start(FIRST_GRACE)
-    assert undone.suspects, "something may be left behind"
+    assert undone.possible_orphans, "something may be left behind"
     for record in (taken, undone):
         stored = encode(record)
         assert stored["schema"] == 1
@@ -202,6 +202,6 @@ def searched_since(of) -> float:
 def test_clusters_that_may_be_older_than_the_lease_are_found_also_where_the_record_does_not_say_since_when():
     taken, undone = (decode(encode(record), where=WHERE) for record in after_an_early_start(FIRST_GRACE))
     assert searched_since(taken.lease) <= 1002
-    assert searched_since(undone.suspects[0]) <= 1002
-    retried = decode(encode(step(taken, Reenter(Speaker("b", "b", 2, "n")), 1310.0)), where=WHERE)
+    assert searched_since(undone.possible_orphans[0]) <= 1002
+    retried = decode(encode(step(taken, Reenter(Attempt("b", "b", 2, "n")), 1310.0)), where=WHERE)
     assert searched_since(retried.lease) <= 1002

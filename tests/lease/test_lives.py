@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_eip_provider.lease.codec import decode, encode
-from airflow_eip_provider.lease.record import Limits, Record, Speaker
+from airflow_eip_provider.lease.record import Attempt, Limits, Record
 from airflow_eip_provider.lease.transitions import (
-    Close,
-    HandOver,
+    Acquire,
+    Activate,
     Leave,
     Prewarm,
     Prewarmed,
@@ -19,26 +19,26 @@ from airflow_eip_provider.lease.transitions import (
     Reenter,
     Refused,
     Release,
-    Take,
+    StartRelease,
     step,
 )
 from tests.lease.law import Ledger
 
 LIMITS = Limits(grace=60, surface=300, history=3)
 
-speakers = st.builds(Speaker, st.sampled_from("abc"), st.just("dag.task"), st.integers(1, 2), st.sampled_from("xy"))
+attempts = st.builds(Attempt, st.sampled_from("abc"), st.just("dag.task"), st.integers(1, 2), st.sampled_from("xy"))
 tokens = st.integers(0, 6)
-carriers = st.sampled_from(("j-1", "j-2"))
+resource_ids = st.sampled_from(("j-1", "j-2"))
 events = st.one_of(
-    st.builds(Take, speakers, st.just("daily"), st.just(600.0)),
-    st.builds(Queue, speakers, st.just("daily"), st.just(600.0)),
-    st.builds(Reenter, speakers),
-    st.builds(Prewarm, speakers, st.integers(1, 2)),
-    st.builds(Prewarmed, speakers, carriers),
-    st.builds(HandOver, speakers, tokens, carriers),
-    st.builds(Close, tokens, st.booleans()),
-    st.builds(Release, tokens, st.none() | carriers, st.just("done"), st.booleans()),
-    st.builds(Leave, speakers),
+    st.builds(Acquire, attempts, st.just("daily"), st.just(600.0)),
+    st.builds(Queue, attempts, st.just("daily"), st.just(600.0)),
+    st.builds(Reenter, attempts),
+    st.builds(Prewarm, attempts, st.integers(1, 2)),
+    st.builds(Prewarmed, attempts, resource_ids),
+    st.builds(Activate, attempts, tokens, resource_ids),
+    st.builds(StartRelease, tokens, st.booleans()),
+    st.builds(Release, tokens, st.none() | resource_ids, st.just("done"), st.booleans()),
+    st.builds(Leave, attempts),
 )
 lives = st.lists(st.tuples(events, st.sampled_from((0.0, 1.0, 60.0, 400.0))), max_size=40)
 

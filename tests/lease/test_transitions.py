@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_eip_provider.lease.record import Limits, Phase, Record, Speaker, Suspect
+from airflow_eip_provider.lease.record import Attempt, Limits, Phase, PossibleOrphan, Record
 from airflow_eip_provider.lease.transitions import (
     TABLE,
-    Close,
-    HandOver,
+    Acquire,
+    Activate,
     Leave,
     Prewarm,
     Prewarmed,
@@ -20,7 +20,7 @@ from airflow_eip_provider.lease.transitions import (
     Reenter,
     Refused,
     Release,
-    Take,
+    StartRelease,
     state_of,
     step,
     turn_at,
@@ -33,19 +33,19 @@ NOW = 1_000_000.0
 LIMITS = Limits(grace=60, turns=2, surface=900, history=2)
 
 
-def speaker(owner: str, try_number: int = 1, nonce: str = "n") -> Speaker:
-    return Speaker(owner, f"dag.{owner}", try_number, nonce)
+def attempt(owner: str, try_number: int = 1, nonce: str = "n") -> Attempt:
+    return Attempt(owner, f"dag.{owner}", try_number, nonce)
 
 
-A, A2, AGAIN = speaker("a"), speaker("a", 2), speaker("a", nonce="other process")
-B, B2, C = speaker("b"), speaker("b", 2), speaker("c")
+A, A2, AGAIN = attempt("a"), attempt("a", 2), attempt("a", nonce="other process")
+B, B2, C = attempt("b"), attempt("b", 2), attempt("c")
 
 
-def take(who: Speaker = A) -> Take:
-    return Take(who, "daily", 600.0)
+def take(who: Attempt = A) -> Acquire:
+    return Acquire(who, "daily", 600.0)
 
 
-def queue(who: Speaker = B) -> Queue:
+def queue(who: Attempt = B) -> Queue:
     return Queue(who, "daily", 600.0)
 
 
@@ -60,65 +60,65 @@ def after(*events: Event, start: Record | None = None, now: float = NOW) -> Reco
 
 
 EMPTY = Record()
-TAKEN = after(take())
-HELD = after(take(), HandOver(A, 1, "j-1"))
-CLOSING = after(take(), HandOver(A, 1, "j-1"), Close(1))
+ACQUIRED = after(take())
+ACTIVE = after(take(), Activate(A, 1, "j-1"))
+RELEASING = after(take(), Activate(A, 1, "j-1"), StartRelease(1))
 FREED = after(take(), Release(1, None, "done"))
-QUEUED = after(queue(), start=HELD)  # B waits for A, with token 2
+QUEUED = after(queue(), start=ACTIVE)  # B waits for A, with token 2
 TWO_QUEUED = after(queue(C), start=QUEUED)
 WARMING = after(Prewarm(B), start=QUEUED)
 FREE_QUEUED = after(Release(1, None, "done"), start=QUEUED)
 LATER = NOW + 100
 
 ALLOWED = [
-    pytest.param(EMPTY, take(), "taken", id="the first takes"),
-    pytest.param(FREED, take(B), "taken", id="the next takes"),
-    pytest.param(FREE_QUEUED, take(B), "taken", id="the queue's first takes"),
+    pytest.param(EMPTY, take(), "acquired", id="the first takes"),
+    pytest.param(FREED, take(B), "acquired", id="the next takes"),
+    pytest.param(FREE_QUEUED, take(B), "acquired", id="the queue's first takes"),
     pytest.param(EMPTY, queue(), "free", id="queue at a free address"),
-    pytest.param(TAKEN, queue(), "taken", id="queue behind a lease"),
-    pytest.param(CLOSING, queue(), "closing", id="queue behind a lease that ends"),
-    pytest.param(TAKEN, Reenter(A2), "taken", id="a retry of the holder"),
-    pytest.param(TAKEN, Reenter(AGAIN), "taken", id="another process of the same try"),
-    pytest.param(HELD, Reenter(A2), "held", id="a retry after the handover"),
-    pytest.param(QUEUED, Reenter(B2), "held", id="a retry in the queue"),
-    pytest.param(QUEUED, Prewarm(B), "held", id="the first in the queue starts its cluster"),
-    pytest.param(TWO_QUEUED, Prewarm(C, depth=2), "held", id="the second, too, where two may"),
-    pytest.param(WARMING, Prewarmed(B, "j-2"), "held", id="it names its cluster"),
-    pytest.param(TAKEN, HandOver(A, 1, "j-1"), "held", id="hand over"),
-    pytest.param(HELD, HandOver(A, 1, "j-9"), "held", id="hand over to another cluster"),
-    pytest.param(TAKEN, Close(1), "closing", id="undo"),
-    pytest.param(HELD, Close(1), "closing", id="release, first half"),
-    pytest.param(TAKEN, Release(1, None, "done"), "free", id="undone"),
-    pytest.param(HELD, Release(1, "j-1", "done"), "free", id="torn down"),
-    pytest.param(CLOSING, Release(1, "j-1", "done"), "free", id="release, second half"),
-    pytest.param(QUEUED, Leave(B), "held", id="leave the queue"),
-    pytest.param(QUEUED, Leave(B2), "held", id="a retry leaves the queue"),
+    pytest.param(ACQUIRED, queue(), "acquired", id="queue behind a lease"),
+    pytest.param(RELEASING, queue(), "releasing", id="queue behind a lease that ends"),
+    pytest.param(ACQUIRED, Reenter(A2), "acquired", id="a retry of the holder"),
+    pytest.param(ACQUIRED, Reenter(AGAIN), "acquired", id="another process of the same try"),
+    pytest.param(ACTIVE, Reenter(A2), "active", id="a retry after the handover"),
+    pytest.param(QUEUED, Reenter(B2), "active", id="a retry in the queue"),
+    pytest.param(QUEUED, Prewarm(B), "active", id="the first in the queue starts its cluster"),
+    pytest.param(TWO_QUEUED, Prewarm(C, depth=2), "active", id="the second, too, where two may"),
+    pytest.param(WARMING, Prewarmed(B, "j-2"), "active", id="it names its cluster"),
+    pytest.param(ACQUIRED, Activate(A, 1, "j-1"), "active", id="hand over"),
+    pytest.param(ACTIVE, Activate(A, 1, "j-9"), "active", id="hand over to another cluster"),
+    pytest.param(ACQUIRED, StartRelease(1), "releasing", id="undo"),
+    pytest.param(ACTIVE, StartRelease(1), "releasing", id="release, first half"),
+    pytest.param(ACQUIRED, Release(1, None, "done"), "free", id="undone"),
+    pytest.param(ACTIVE, Release(1, "j-1", "done"), "free", id="torn down"),
+    pytest.param(RELEASING, Release(1, "j-1", "done"), "free", id="release, second half"),
+    pytest.param(QUEUED, Leave(B), "active", id="leave the queue"),
+    pytest.param(QUEUED, Leave(B2), "active", id="a retry leaves the queue"),
 ]
 REFUSED = [
-    pytest.param(TAKEN, take(B), "leased to dag.a", False, id="two leases"),
-    pytest.param(TAKEN, take(A2), "leased to dag.a", False, id="two leases of one owner"),
+    pytest.param(ACQUIRED, take(B), "leased to dag.a", False, id="two leases"),
+    pytest.param(ACQUIRED, take(A2), "leased to dag.a", False, id="two leases of one owner"),
     pytest.param(FREE_QUEUED, take(C), "others queue", False, id="to jump the queue"),
-    pytest.param(FREE_QUEUED, take(B2), "speaks for this owner", True, id="to take another speaker's place"),
-    pytest.param(TAKEN, queue(A), "holds the address", False, id="to queue behind oneself"),
+    pytest.param(FREE_QUEUED, take(B2), "speaks for this owner", True, id="to take another attempt's place"),
+    pytest.param(ACQUIRED, queue(A), "holds the address", False, id="to queue behind oneself"),
     pytest.param(QUEUED, queue(B2), "speaks for this owner", True, id="to queue twice"),
     pytest.param(EMPTY, Reenter(A), "neither holds nor queues", False, id="to reenter from nowhere"),
-    pytest.param(after(Reenter(A2), start=TAKEN), Reenter(A), "try 2 speaks", True, id="an old try of the holder"),
+    pytest.param(after(Reenter(A2), start=ACQUIRED), Reenter(A), "try 2 speaks", True, id="an old try of the holder"),
     pytest.param(after(Reenter(B2), start=QUEUED), Reenter(B), "try 2 speaks", True, id="an old try in the queue"),
-    pytest.param(CLOSING, Reenter(A2), "closing", False, id="to reenter a lease that is closing"),
+    pytest.param(RELEASING, Reenter(A2), "releasing", False, id="to reenter a lease that is releasing"),
     pytest.param(FREE_QUEUED, Prewarm(B), "behind a holder", False, id="to prewarm with nobody before"),
-    pytest.param(HELD, Prewarm(B), "behind a holder", False, id="to prewarm outside the queue"),
-    pytest.param(QUEUED, Prewarm(B2), "try 1 speaks", True, id="another speaker prewarms"),
+    pytest.param(ACTIVE, Prewarm(B), "behind a holder", False, id="to prewarm outside the queue"),
+    pytest.param(QUEUED, Prewarm(B2), "try 1 speaks", True, id="another attempt prewarms"),
     pytest.param(TWO_QUEUED, Prewarm(C), "only the first 1", False, id="to prewarm too far behind"),
-    pytest.param(HELD, Prewarmed(B, "j-2"), "does not queue", False, id="to name a cluster outside the queue"),
-    pytest.param(WARMING, Prewarmed(B2, "j-2"), "try 1 speaks", True, id="another speaker names a cluster"),
+    pytest.param(ACTIVE, Prewarmed(B, "j-2"), "does not queue", False, id="to name a cluster outside the queue"),
+    pytest.param(WARMING, Prewarmed(B2, "j-2"), "try 1 speaks", True, id="another attempt names a cluster"),
     pytest.param(QUEUED, Prewarmed(B, "j-2"), "not announced", False, id="to prewarm unannounced"),
-    pytest.param(EMPTY, HandOver(A, 1, "j-1"), "not current", False, id="to hand over nothing"),
-    pytest.param(TAKEN, HandOver(A, 2, "j-1"), "not current", False, id="to hand over another lease"),
-    pytest.param(TAKEN, HandOver(A2, 1, "j-1"), "try 1 speaks", True, id="another speaker hands over"),
-    pytest.param(CLOSING, HandOver(A, 1, "j-1"), "closing", False, id="to hand over what is closing"),
-    pytest.param(TAKEN, Close(2), "not current", False, id="to close another lease"),
-    pytest.param(EMPTY, Close(0), "not current", False, id="to close nothing"),
-    pytest.param(TAKEN, Release(2, None, "x"), "not current", False, id="to release what was never issued"),
+    pytest.param(EMPTY, Activate(A, 1, "j-1"), "not current", False, id="to hand over nothing"),
+    pytest.param(ACQUIRED, Activate(A, 2, "j-1"), "not current", False, id="to hand over another lease"),
+    pytest.param(ACQUIRED, Activate(A2, 1, "j-1"), "try 1 speaks", True, id="another attempt hands over"),
+    pytest.param(RELEASING, Activate(A, 1, "j-1"), "releasing", False, id="to hand over what is releasing"),
+    pytest.param(ACQUIRED, StartRelease(2), "not current", False, id="to close another lease"),
+    pytest.param(EMPTY, StartRelease(0), "not current", False, id="to close nothing"),
+    pytest.param(ACQUIRED, Release(2, None, "x"), "not current", False, id="to release what was never issued"),
     pytest.param(QUEUED, Release(2, None, "x"), "not current", False, id="to release a place in the queue"),
     pytest.param(after(Reenter(B2), start=QUEUED), Leave(B), "try 2 speaks", True, id="an old try leaves"),
 ]
@@ -149,8 +149,8 @@ def test_refused(record, event, why, superseded):
 
 @pytest.mark.parametrize("place", range(4))
 def test_a_place_has_its_turn_at_one_moment_and_not_before(place):
-    waiting = [speaker(name) for name in "bcde"]
-    record = after(*map(queue, waiting), Release(1, None, "done"), start=HELD)
+    waiting = [attempt(name) for name in "bcde"]
+    record = after(*map(queue, waiting), Release(1, None, "done"), start=ACTIVE)
     turn = record.free_since + place * LIMITS.grace
     assert turn_at(record, waiting[place].owner) == turn
     if place:
@@ -160,7 +160,7 @@ def test_a_place_has_its_turn_at_one_moment_and_not_before(place):
     taken = after(take(waiting[place]), start=record, now=turn)
     assert taken.lease
     assert taken.lease.token == 2 + place
-    assert [entry.speaker for entry in taken.queue] == waiting[:place] + waiting[place + 1 :]
+    assert [entry.attempt for entry in taken.queue] == waiting[:place] + waiting[place + 1 :]
     assert [entry.passed for entry in taken.queue] == [1] * place + [0] * (3 - place)
 
 
@@ -168,7 +168,7 @@ def passed_over(times: int) -> Record:
     """Return a free record in which B was passed over so often, by as many owners that came later."""
     record = FREE_QUEUED
     for number in range(times):
-        late = speaker(f"late{number}")
+        late = attempt(f"late{number}")
         record = after(queue(late), start=record)
         record = after(take(late), start=record, now=turn_at(record, late.owner))
         record = after(Release(record.lease.token, None, "done"), start=record)
@@ -178,12 +178,12 @@ def passed_over(times: int) -> Record:
 @pytest.mark.parametrize("times", [0, 1, 2])
 def test_an_entry_that_is_passed_over_keeps_its_place_and_has_twice_the_time_at_its_next_turn(times):
     record = after(queue(C), start=passed_over(times))
-    assert [(entry.speaker, entry.passed) for entry in record.queue] == [(B, times), (C, 0)]
+    assert [(entry.attempt, entry.passed) for entry in record.queue] == [(B, times), (C, 0)]
     assert turn_at(record, C.owner) == record.free_since + LIMITS.grace * 2**times
     early = step(record, take(C), math.nextafter(turn_at(record, C.owner), 0), LIMITS)
     assert isinstance(early, Refused)
     taken = after(take(B), start=record)
-    assert (taken.lease.token, [entry.speaker for entry in taken.queue]) == (2, [C])
+    assert (taken.lease.token, [entry.attempt for entry in taken.queue]) == (2, [C])
 
 
 def test_after_its_last_turn_an_entry_that_is_passed_over_leaves():
@@ -195,8 +195,8 @@ def test_after_its_last_turn_an_entry_that_is_passed_over_leaves():
 
 def queue_of(*passed: int) -> Record:
     """Return a free record whose queue has been passed over so often, the entries in order, with C behind them."""
-    waiting = [speaker(f"w{number}") for number in range(len(passed))]
-    record = after(*map(queue, (*waiting, C)), Release(1, None, "done"), start=HELD)
+    waiting = [attempt(f"w{number}") for number in range(len(passed))]
+    record = after(*map(queue, (*waiting, C)), Release(1, None, "done"), start=ACTIVE)
     entries = (*map(lambda entry, times: replace(entry, passed=times), record.queue, passed), record.queue[-1])
     return replace(record, queue=entries)
 
@@ -226,11 +226,11 @@ def test_the_windows_of_all_that_were_passed_over_are_together_no_longer_than_th
 
 def test_fifty_entries_of_tasks_that_are_gone_cost_fifty_graces_once_and_then_eight_for_each_of_three_leases():
     limits = Limits(grace=60)
-    gone = [speaker(f"gone{number}") for number in range(50)]
-    record = after(*map(queue, gone), start=HELD)
+    gone = [attempt(f"gone{number}") for number in range(50)]
+    record = after(*map(queue, gone), start=ACTIVE)
     cost, now = [], NOW
     for number in range(5):
-        late = speaker(f"late{number}")
+        late = attempt(f"late{number}")
         record = after(queue(late), Release(record.lease.token, None, "done"), start=record, now=now)
         turn = turn_at(record, late.owner)
         cost.append((turn - now) / record.grace)
@@ -243,9 +243,9 @@ def test_fifty_entries_of_tasks_that_are_gone_cost_fifty_graces_once_and_then_ei
 def test_an_entry_that_is_passed_over_keeps_the_cluster_that_it_started_early():
     record = after(Prewarmed(B, "j-2"), queue(C), Release(1, None, "done"), start=WARMING)
     record = after(take(C), start=record, now=NOW + LIMITS.grace)
-    assert record.suspects == ()
+    assert record.possible_orphans == ()
     record = after(Release(3, None, "done"), take(B), start=record)
-    assert (record.lease.token, record.lease.carrier, record.lease.doubtful) == (2, "j-2", False)
+    assert (record.lease.token, record.lease.resource_id, record.lease.may_have_orphans) == (2, "j-2", False)
 
 
 def test_the_grace_of_a_record_is_what_its_first_writer_has_configured_and_holds_until_nobody_is_left():
@@ -253,7 +253,7 @@ def test_the_grace_of_a_record_is_what_its_first_writer_has_configured_and_holds
     assert EMPTY.grace == 60, "a record of the previous version names none, and had 60 built in"
     assert step(EMPTY, take(), NOW, other).grace == 10
     assert step(EMPTY, queue(), NOW, other).grace == 10
-    leased = step(HELD, queue(), NOW, other)
+    leased = step(ACTIVE, queue(), NOW, other)
     assert leased.grace == LIMITS.grace, "the holder's holds"
     queued = step(FREE_QUEUED, queue(C), NOW, other)
     assert queued.grace == LIMITS.grace, "that of those who wait holds"
@@ -270,22 +270,22 @@ def test_who_does_not_queue_has_a_turn_only_where_nobody_does():
 def test_a_lease_takes_over_what_its_queue_entry_had():
     warm = after(Prewarmed(B, "j-2"), Release(1, None, "done"), take(B), start=WARMING)
     assert warm.lease
-    assert (warm.lease.token, warm.lease.carrier, warm.lease.doubtful) == (2, "j-2", False)
-    assert (warm.lease.taken_at, warm.lease.handover_by) == (NOW, NOW + 600)
+    assert (warm.lease.token, warm.lease.resource_id, warm.lease.may_have_orphans) == (2, "j-2", False)
+    assert (warm.lease.acquired_at, warm.lease.handover_by) == (NOW, NOW + 600)
     unnamed = after(Release(1, None, "done"), take(B), start=WARMING)
     assert unnamed.lease
-    assert unnamed.lease.doubtful, "it may have launched a cluster that is recorded nowhere"
+    assert unnamed.lease.may_have_orphans, "it may have launched a cluster that is recorded nowhere"
 
 
 def test_a_retry_makes_a_launch_doubtful_and_the_same_process_does_not():
-    assert TAKEN.lease
-    same = after(Reenter(A), start=TAKEN, now=LATER)
-    assert same.lease == replace(TAKEN.lease, written_at=LATER, handover_by=LATER + 600)
-    retried = after(Reenter(A2), start=TAKEN, now=LATER)
+    assert ACQUIRED.lease
+    same = after(Reenter(A), start=ACQUIRED, now=LATER)
+    assert same.lease == replace(ACQUIRED.lease, written_at=LATER, handover_by=LATER + 600)
+    retried = after(Reenter(A2), start=ACQUIRED, now=LATER)
     assert retried.lease
-    assert retried.lease.doubtful
-    assert retried.lease.token == TAKEN.lease.token
-    assert after(Reenter(B2), start=QUEUED).queue[0].doubtful
+    assert retried.lease.may_have_orphans
+    assert retried.lease.token == ACQUIRED.lease.token
+    assert after(Reenter(B2), start=QUEUED).queue[0].may_have_orphans
 
 
 def test_who_leaves_after_its_last_turn_leaves_what_it_started_to_be_swept():
@@ -294,52 +294,54 @@ def test_who_leaves_after_its_last_turn_leaves_what_it_started_to_be_swept():
     record = replace(record, queue=(replace(entry, passed=LIMITS.turns), last))
     late = NOW + LIMITS.grace * 2**LIMITS.turns
     taken = after(take(C), start=record, now=late)
-    assert taken.suspects == (Suspect(2, B.owner, "daily", keep=None, until=late + LIMITS.surface, since=NOW),)
+    assert taken.possible_orphans == (
+        PossibleOrphan(2, B.owner, "daily", keep=None, until=late + LIMITS.surface, since=NOW),
+    )
 
 
 def test_who_leaves_leaves_what_it_started_to_be_swept():
-    assert after(Leave(B), start=WARMING, now=LATER).suspects == (
-        Suspect(2, B.owner, "daily", keep=None, until=LATER + LIMITS.surface, since=NOW),
+    assert after(Leave(B), start=WARMING, now=LATER).possible_orphans == (
+        PossibleOrphan(2, B.owner, "daily", keep=None, until=LATER + LIMITS.surface, since=NOW),
     )
-    assert after(Leave(B), start=QUEUED).suspects == ()
+    assert after(Leave(B), start=QUEUED).possible_orphans == ()
     assert step(EMPTY, Leave(A), NOW, LIMITS) == EMPTY
 
 
 def test_a_doubtful_launch_is_suspected_until_it_can_surface_no_more():
-    assert TAKEN.lease
-    surfaced = TAKEN.lease.written_at + LIMITS.surface
-    doubtful = Release(1, None, "undone", doubtful=True)
-    before = after(doubtful, start=TAKEN, now=math.nextafter(surfaced, 0))
-    assert before.suspects == (Suspect(1, A.owner, "daily", keep=None, until=surfaced, since=NOW),)
-    assert after(doubtful, start=TAKEN, now=surfaced).suspects == ()
-    assert after(take(B), start=before, now=surfaced).suspects == (), "and forgotten then"
-    assert after(take(B), start=before, now=math.nextafter(surfaced, 0)).suspects == before.suspects
+    assert ACQUIRED.lease
+    surfaced = ACQUIRED.lease.written_at + LIMITS.surface
+    may_have_orphans = Release(1, None, "undone", may_have_orphans=True)
+    before = after(may_have_orphans, start=ACQUIRED, now=math.nextafter(surfaced, 0))
+    assert before.possible_orphans == (PossibleOrphan(1, A.owner, "daily", keep=None, until=surfaced, since=NOW),)
+    assert after(may_have_orphans, start=ACQUIRED, now=surfaced).possible_orphans == ()
+    assert after(take(B), start=before, now=surfaced).possible_orphans == (), "and forgotten then"
+    assert after(take(B), start=before, now=math.nextafter(surfaced, 0)).possible_orphans == before.possible_orphans
 
 
 def test_of_one_queue_no_more_start_early_than_may():
-    first = after(Prewarm(B, depth=2), Prewarm(C, depth=2), queue(speaker("d")), start=TWO_QUEUED)
+    first = after(Prewarm(B, depth=2), Prewarm(C, depth=2), queue(attempt("d")), start=TWO_QUEUED)
     left = after(Leave(B), start=first)
-    assert isinstance(step(left, Prewarm(speaker("d"), depth=1), NOW, LIMITS), Refused)
-    assert isinstance(after(Prewarm(speaker("d"), depth=2), start=left), Record)
+    assert isinstance(step(left, Prewarm(attempt("d"), depth=1), NOW, LIMITS), Refused)
+    assert isinstance(after(Prewarm(attempt("d"), depth=2), start=left), Record)
 
 
 def test_history_keeps_the_newest():
     record = EMPTY
     for number in range(1, 5):
         record = after(take(), Release(number, f"j-{number}", "done"), start=record)
-    assert [(tenancy.token, tenancy.carrier) for tenancy in record.history] == [(3, "j-3"), (4, "j-4")]
+    assert [(ended.token, ended.resource_id) for ended in record.history] == [(3, "j-3"), (4, "j-4")]
     assert record.free_since == NOW
 
 
 def test_release_remembers_the_carrier_of_the_lease_when_it_brings_none():
-    assert after(Release(1, None, "done"), start=HELD).history[-1].carrier == "j-1"
-    assert HELD.lease
-    assert HELD.lease.phase is Phase.HELD
+    assert after(Release(1, None, "done"), start=ACTIVE).history[-1].resource_id == "j-1"
+    assert ACTIVE.lease
+    assert ACTIVE.lease.phase is Phase.ACTIVE
 
 
 def test_a_row_that_breaks_the_table_is_a_bug_and_is_not_written(monkeypatch):
-    row = next(row for row in TABLE if row.event is Close)
+    row = next(row for row in TABLE if row.event is StartRelease)
     broken = replace(row, apply=lambda record, *_: replace(record, lease=None))
-    monkeypatch.setattr("airflow_eip_provider.lease.transitions._ROWS", {Close: broken})
-    with pytest.raises(AssertionError, match="Close leads from taken to free"):
-        step(TAKEN, Close(1), NOW)
+    monkeypatch.setattr("airflow_eip_provider.lease.transitions._ROWS", {StartRelease: broken})
+    with pytest.raises(AssertionError, match="StartRelease leads from acquired to free"):
+        step(ACQUIRED, StartRelease(1), NOW)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.lease.store import Conflict
 from airflow_eip_provider.lease.world import TooLate
 from tests.model.checks import (
-    changed_speakers,
+    changed_attempts,
     check_disassociate,
     check_launch,
     check_step,
@@ -19,9 +19,9 @@ from tests.model.requests import (
     Disassociate,
     FindClusters,
     Launch,
-    ReadCarrier,
-    ReadPlace,
+    ReadLocation,
     ReadRecord,
+    ReadResource,
     ReadSteps,
     Terminate,
     WriteRecord,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.lease.record import Record
     from airflow_eip_provider.lease.store import Seen
-    from airflow_eip_provider.lease.world import Carrier, Mark, Place
+    from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource
 
 
 class Glance:
@@ -45,17 +45,17 @@ class Glance:
     def read_record(self) -> Seen:
         return self._world.seen
 
-    def read_place(self) -> Place:
-        return self._world.place
+    def read_location(self) -> AddressLocation:
+        return self._world.location
 
-    def read_carrier(self, carrier: str) -> Carrier:
-        return self._world.carrier(carrier)
+    def read_resource(self, resource_id: str) -> Resource:
+        return self._world.resource_id(resource_id)
 
-    def find_clusters(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
-        return self._world.clusters_with(mark, since)
+    def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
+        return self._world.clusters_with(lease_tags, since)
 
-    def active_steps(self, carrier: str, *, guarded: bool) -> tuple[str, ...]:
-        return self._world.steps_of(carrier, guarded=guarded)
+    def active_steps(self, resource_id: str, *, guarded: bool) -> tuple[str, ...]:
+        return self._world.steps_of(resource_id, guarded=guarded)
 
 
 def answer(world: World, actor: Actor, request: Any) -> tuple[World, Any]:
@@ -70,20 +70,20 @@ def _read_record(world: World, actor: Actor, request: ReadRecord) -> tuple[World
     return world, world.seen
 
 
-def _read_place(world: World, actor: Actor, request: ReadPlace) -> tuple[World, Any]:
-    return world, world.place
+def _read_location(world: World, actor: Actor, request: ReadLocation) -> tuple[World, Any]:
+    return world, world.location
 
 
-def _read_carrier(world: World, actor: Actor, request: ReadCarrier) -> tuple[World, Any]:
-    return world, world.carrier(request.carrier)
+def _read_carrier(world: World, actor: Actor, request: ReadResource) -> tuple[World, Any]:
+    return world, world.resource_id(request.resource_id)
 
 
 def _find_clusters(world: World, actor: Actor, request: FindClusters) -> tuple[World, Any]:
-    return world, world.clusters_with(request.mark, request.since)
+    return world, world.clusters_with(request.lease_tags, request.since)
 
 
 def _read_steps(world: World, actor: Actor, request: ReadSteps) -> tuple[World, Any]:
-    return world, world.steps_of(request.carrier, guarded=request.guarded)
+    return world, world.steps_of(request.resource_id, guarded=request.guarded)
 
 
 def _write(world: World, actor: Actor, request: WriteRecord) -> tuple[World, Any]:
@@ -97,7 +97,7 @@ def written(world: World, actor: Actor, record: Record) -> tuple[World, Any]:
     clusters = world.clusters
     if world.store_keeps_its_word:
         check_write(world, actor, record)
-        changed = changed_speakers(world.record, record)
+        changed = changed_attempts(world.record, record)
         clusters = tuple(
             replace(c, adoptable=True) if c.token in changed and c.visible and c.state == "live" else c
             for c in clusters
@@ -112,16 +112,16 @@ def _launch(world: World, actor: Actor, request: Launch) -> tuple[World, Any]:
     if world.store_keeps_its_word:
         check_launch(world, actor, request)
     by = int(request.announced_at + LIMITS.surface)
-    carrier = f"j-{len(world.clusters) + 1}"
-    cluster = Cluster(carrier, request.token, actor.owner, visible=False, visible_by=by, born=world.now)
-    return replace(world, clusters=(*world.clusters, cluster)), cluster.carrier
+    resource_id = f"j-{len(world.clusters) + 1}"
+    cluster = Cluster(resource_id, request.token, actor.owner, visible=False, visible_by=by, born=world.now)
+    return replace(world, clusters=(*world.clusters, cluster)), cluster.resource_id
 
 
 def _terminate(world: World, actor: Actor, request: Terminate) -> tuple[World, Any]:
-    cluster = world.cluster(request.carrier)
+    cluster = world.cluster(request.resource_id)
     if cluster is None or cluster.state != "live":
         return world, cluster is not None
-    check_terminate(world, actor, request.carrier)
+    check_terminate(world, actor, request.resource_id)
     return world.with_cluster(replace(cluster, state="ending")), True
 
 
@@ -135,46 +135,46 @@ def _disassociate(world: World, actor: Actor, request: Disassociate) -> tuple[Wo
 
 
 def _associate(world: World, actor: Actor, request: Associate) -> tuple[World, Any]:
-    cluster = world.cluster(request.carrier)
+    cluster = world.cluster(request.resource_id)
     if cluster is None or cluster.state != "live":
         return world, "gone"
     if world.at is not None:
-        return world, "bound" if world.at == cluster.carrier else "busy"
-    return replace(world, at=cluster.carrier, association=world.association + 1), "bound"
+        return world, "bound" if world.at == cluster.resource_id else "busy"
+    return replace(world, at=cluster.resource_id, association=world.association + 1), "bound"
 
 
 def _add_step(world: World, actor: Actor, request: AddStep) -> tuple[World, Any]:
-    carrier = request.carrier
-    cluster = world.cluster(carrier)
+    resource_id = request.resource_id
+    cluster = world.cluster(resource_id)
     if cluster is None or cluster.state != "live":
         return world, "refused"
     return world.with_cluster(replace(cluster, step="pending")), "accepted"
 
 
-def started(world: World, carrier: str) -> World:
+def started(world: World, resource_id: str) -> World:
     """
     Let a step start that its submitter lets be.
 
     Between the submission and the submitter's second look is less time than EMR takes to start a step.
     """
-    cluster = world.cluster(carrier)
+    cluster = world.cluster(resource_id)
     if cluster is None or cluster.step != "pending":
         return world
     if world.store_keeps_its_word:
         check_step(world, cluster)
-    has_address = world.at == carrier
+    has_address = world.at == resource_id
     return world.with_cluster(replace(cluster, step="running" if has_address else "late"))
 
 
 def _cancel_step(world: World, actor: Actor, request: CancelStep) -> tuple[World, Any]:
-    cluster = world.cluster(request.carrier)
+    cluster = world.cluster(request.resource_id)
     return (world.with_cluster(replace(cluster, step="none")) if cluster else world), None
 
 
 _ANSWERS: dict[type, Callable[[World, Actor, Any], tuple[World, Any]]] = {
     ReadRecord: _read_record,
-    ReadPlace: _read_place,
-    ReadCarrier: _read_carrier,
+    ReadLocation: _read_location,
+    ReadResource: _read_carrier,
     FindClusters: _find_clusters,
     ReadSteps: _read_steps,
     # Looked up when they are asked: mutations replace them.

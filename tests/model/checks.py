@@ -8,7 +8,7 @@ from airflow_eip_provider.lease.record import Phase
 from tests.model.world import LIMITS, ViolationError
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lease.record import Entry, Lease, Record, Speaker
+    from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Record
     from airflow_eip_provider.lease.store import Seen
     from tests.model.requests import Launch
     from tests.model.world import Actor, Cluster, World
@@ -22,19 +22,19 @@ def check_state(world: World, *, known: frozenset[str], prewarm: int) -> None:
     """
     running = [c for c in world.clusters if c.step == "running"]
     if len(running) > 1:
-        raise ViolationError(f"I1: guarded steps run on {running[0].carrier} and {running[1].carrier}")
+        raise ViolationError(f"I1: guarded steps run on {running[0].resource_id} and {running[1].resource_id}")
     if not world.store_keeps_its_word:
         return
     record = world.record
-    tokens = {suspect.token for suspect in record.suspects} | {entry.token for entry in record.queue}
+    tokens = {orphan.token for orphan in record.possible_orphans} | {entry.token for entry in record.queue}
     early = 0
     for cluster in world.clusters:
         if cluster.state != "live":
             continue
         current = record.lease is not None and record.lease.token == cluster.token
         early += not current and any(entry.token == cluster.token for entry in record.queue)
-        if not (current or cluster.token in tokens or cluster.handed_over or cluster.carrier in known):
-            raise ViolationError(f"I6: nothing in the record leads to {cluster.carrier}")
+        if not (current or cluster.token in tokens or cluster.handed_over or cluster.resource_id in known):
+            raise ViolationError(f"I6: nothing in the record leads to {cluster.resource_id}")
     if early > prewarm:
         raise ViolationError(f"rule 9: {early} clusters were started early, {prewarm} may be")
 
@@ -46,16 +46,16 @@ def check_write(world: World, actor: Actor, after: Record) -> None:
         if lease is not None:
             _check_take(world, lease, after)
     elif lease is None:
-        if before.speaker.owner != actor.owner:
+        if before.attempt.owner != actor.owner:
             _check_takeover(world, before)
     else:
         _check_change(world, actor, before, lease)
-    if before is not None and before.speaker.owner == actor.owner and lease != before:
+    if before is not None and before.attempt.owner == actor.owner and lease != before:
         _check_try(actor, before)
 
 
 def _check_take(world: World, lease: Lease, after: Record) -> None:
-    record, owner = world.record, lease.speaker.owner
+    record, owner = world.record, lease.attempt.owner
     last = record.queue[0].token - 1 if record.queue else record.issued
     if lease.token <= last:
         raise ViolationError("I4: a token is used again")
@@ -83,26 +83,26 @@ def _check_passed(before: tuple[Entry, ...], after: Record) -> None:
     for entry in before:
         still = next((e for e in after.queue if e.token == entry.token), None)
         if still is None and entry.passed < LIMITS.turns:
-            raise ViolationError(f"fairness: {entry.speaker.owner} was passed over and lost its place")
+            raise ViolationError(f"fairness: {entry.attempt.owner} was passed over and lost its place")
         if still is None:
             continue
         if still.passed != entry.passed + 1 or still.passed > LIMITS.turns:
-            raise ViolationError(f"fairness: passing over {entry.speaker.owner} is not counted, or has no end")
-        if (still.prewarmed_at, still.carrier) != (entry.prewarmed_at, entry.carrier):
-            raise ViolationError(f"fairness: {entry.speaker.owner} was passed over and lost its cluster")
+            raise ViolationError(f"fairness: passing over {entry.attempt.owner} is not counted, or has no end")
+        if (still.prewarmed_at, still.resource_id) != (entry.prewarmed_at, entry.resource_id):
+            raise ViolationError(f"fairness: {entry.attempt.owner} was passed over and lost its cluster")
     kept = [e.token for e in after.queue]
     if kept != sorted(kept):
         raise ViolationError("fairness: the queue is no longer in the order of arrival")
 
 
 def _check_takeover(world: World, lease: Lease) -> None:
-    owner = lease.speaker.owner
-    searched = lease.phase is Phase.TAKEN or lease.doomed
+    owner = lease.attempt.owner
+    searched = lease.phase is Phase.ACQUIRED or lease.to_be_terminated
     for cluster in world.clusters:
         # What else an earlier try may have launched stays a suspect of the record, which the next owner sweeps.
-        mine = cluster.carrier == lease.carrier or (searched and cluster.token == lease.token)
-        on = world.at == cluster.carrier
-        if not mine or (lease.phase is Phase.CLOSING and not on):
+        mine = cluster.resource_id == lease.resource_id or (searched and cluster.token == lease.token)
+        on = world.at == cluster.resource_id
+        if not mine or (lease.phase is Phase.RELEASING and not on):
             continue
         if cluster.state != "ended":
             raise ViolationError(f"I7: the lease of {owner} was taken over while its cluster lives")
@@ -113,50 +113,55 @@ def _check_takeover(world: World, lease: Lease) -> None:
 def _check_change(world: World, actor: Actor, before: Lease, lease: Lease) -> None:
     if lease.token != before.token:
         raise ViolationError("I1: a lease replaced another without its end")
-    if lease.phase is not Phase.CLOSING or before.phase is Phase.CLOSING or before.speaker.owner == actor.owner:
+    if lease.phase is not Phase.RELEASING or before.phase is Phase.RELEASING or before.attempt.owner == actor.owner:
         return
-    if before.phase is Phase.HELD:
-        raise ViolationError(f"I7: {actor} closes a lease of {before.speaker.owner} that was handed over")
-    busy = [c.carrier for c in world.clusters if c.token == before.token and c.step == "early"]
+    if before.phase is Phase.ACTIVE:
+        raise ViolationError(f"I7: {actor} closes a lease of {before.attempt.owner} that was handed over")
+    busy = [c.resource_id for c in world.clusters if c.token == before.token and c.step == "early"]
     if busy:
-        raise ViolationError(f"I7: {actor} closes a lease of {before.speaker.owner} while {busy[0]} runs a step")
+        raise ViolationError(f"I7: {actor} closes a lease of {before.attempt.owner} while {busy[0]} runs a step")
 
 
 def _check_try(actor: Actor, before: Lease) -> None:
-    if actor.task == "create" and before.speaker.try_number > actor.try_number:
-        raise ViolationError(f"rule 1: {actor} writes the lease of try {before.speaker.try_number}")
+    if actor.task == "create" and before.attempt.try_number > actor.try_number:
+        raise ViolationError(f"rule 1: {actor} writes the lease of try {before.attempt.try_number}")
 
 
-def changed_speakers(before: Record, after: Record) -> frozenset[int]:
+def changed_attempts(before: Record, after: Record) -> frozenset[int]:
     """Return the tokens for which another try speaks from now on."""
-    old = _speakers(before)
-    return frozenset(token for token, speaker in _speakers(after).items() if old.get(token, speaker) != speaker)
+    old = _attempts(before)
+    return frozenset(token for token, attempt in _attempts(after).items() if old.get(token, attempt) != attempt)
 
 
-def _speakers(record: Record) -> dict[int, Speaker]:
-    speakers = {entry.token: entry.speaker for entry in record.queue}
-    return speakers if record.lease is None else {**speakers, record.lease.token: record.lease.speaker}
+def _attempts(record: Record) -> dict[int, Attempt]:
+    attempts = {entry.token: entry.attempt for entry in record.queue}
+    return attempts if record.lease is None else {**attempts, record.lease.token: record.lease.attempt}
 
 
 def check_launch(world: World, actor: Actor, request: Launch) -> None:
     """Check that a retry launches nothing beside what it could have adopted; an older try may have looked too early."""
     lease = world.record.lease
-    if lease is None or lease.token != request.token or lease.phase is not Phase.TAKEN:
+    if lease is None or lease.token != request.token or lease.phase is not Phase.ACQUIRED:
         return
-    if lease.speaker.try_number != actor.try_number:
+    if lease.attempt.try_number != actor.try_number:
         return
     for cluster in world.clusters:
         if cluster.token == request.token and cluster.state == "live" and cluster.adoptable:
-            raise ViolationError(f"I6: {actor} launches another cluster beside {cluster.carrier}")
+            raise ViolationError(f"I6: {actor} launches another cluster beside {cluster.resource_id}")
 
 
-def check_terminate(world: World, actor: Actor, carrier: str) -> None:
+def check_terminate(world: World, actor: Actor, resource_id: str) -> None:
     """Check that nobody terminates what another task, or a newer try, holds."""
     lease = world.record.lease
-    if lease is None or not world.store_keeps_its_word or lease.carrier != carrier or lease.phase is not Phase.HELD:
+    if (
+        lease is None
+        or not world.store_keeps_its_word
+        or lease.resource_id != resource_id
+        or lease.phase is not Phase.ACTIVE
+    ):
         return
-    if lease.speaker.owner != actor.owner or lease.speaker.try_number > actor.try_number:
-        raise ViolationError(f"I6: {actor} terminates {carrier}, which {lease.speaker.nonce} holds")
+    if lease.attempt.owner != actor.owner or lease.attempt.try_number > actor.try_number:
+        raise ViolationError(f"I6: {actor} terminates {resource_id}, which {lease.attempt.nonce} holds")
 
 
 def check_disassociate(actor: Actor, cluster: Cluster) -> None:
@@ -164,40 +169,40 @@ def check_disassociate(actor: Actor, cluster: Cluster) -> None:
     if cluster.owner != actor.owner:
         raise ViolationError(f"I2: {actor} takes the address off {cluster.owner}'s cluster")
     if cluster.step == "running":
-        raise ViolationError(f"I5: the address leaves {cluster.carrier} while its step runs")
+        raise ViolationError(f"I5: the address leaves {cluster.resource_id} while its step runs")
 
 
 def check_step(world: World, cluster: Cluster) -> None:
     """Check that a step runs only with the address, under a lease that is its cluster's and lets steps start."""
     lease = world.record.lease
-    if lease is None or lease.carrier != cluster.carrier or lease.phase is not Phase.HELD:
-        raise ViolationError(f"I5: a step runs on {cluster.carrier}, whose lease has ended or is ending")
-    if world.at != cluster.carrier:
-        raise ViolationError(f"I5: a step runs on {cluster.carrier} without the address")
+    if lease is None or lease.resource_id != cluster.resource_id or lease.phase is not Phase.ACTIVE:
+        raise ViolationError(f"I5: a step runs on {cluster.resource_id}, whose lease has ended or is ending")
+    if world.at != cluster.resource_id:
+        raise ViolationError(f"I5: a step runs on {cluster.resource_id} without the address")
 
 
-def check_returned(world: World, seen: Seen | None, owner: str, carrier: str) -> None:
+def check_returned(world: World, seen: Seen | None, owner: str, resource_id: str) -> None:
     """
     Check what must hold when a creating task returns.
 
     :param seen: the record of its last write or look.
     """
     lease = seen.record.lease if seen else None
-    handed = lease is not None and lease.phase is Phase.HELD and lease.carrier == carrier
-    if world.store_keeps_its_word and (lease is None or not handed or lease.speaker.owner != owner):
-        raise ViolationError(f"I4: {owner} returns {carrier} without the lease")
+    handed = lease is not None and lease.phase is Phase.ACTIVE and lease.resource_id == resource_id
+    if world.store_keeps_its_word and (lease is None or not handed or lease.attempt.owner != owner):
+        raise ViolationError(f"I4: {owner} returns {resource_id} without the lease")
 
 
-def check_gave_up(world: World, speaker: Speaker, token: int) -> None:
+def check_gave_up(world: World, attempt: Attempt, token: int) -> None:
     """Check that a task which finds that it has lost its lease has lost it: a lease does not come back."""
     lease = world.record.lease
-    if lease is None or lease.token != token or lease.speaker != speaker or lease.phase is Phase.CLOSING:
+    if lease is None or lease.token != token or lease.attempt != attempt or lease.phase is Phase.RELEASING:
         return
     if world.store_keeps_its_word:
-        raise ViolationError(f"rule 7: {speaker.nonce} gives up the lease that it has")
+        raise ViolationError(f"rule 7: {attempt.nonce} gives up the lease that it has")
 
 
-def check_guarded(last: object, carrier: str) -> None:
+def check_guarded(last: object, resource_id: str) -> None:
     """
     Check that a step is let through only by a lease that was seen to be handed over, with its own cluster.
 
@@ -205,6 +210,6 @@ def check_guarded(last: object, carrier: str) -> None:
     """
     record: Record | None = getattr(last, "record", None)
     lease = record.lease if record else None
-    if lease is None or lease.phase is not Phase.HELD or lease.carrier != carrier:
+    if lease is None or lease.phase is not Phase.ACTIVE or lease.resource_id != resource_id:
         said = "without a look" if record is None else "that is not the lease's, or is closing"
-        raise ViolationError(f"I5: a step is let through to {carrier} {said}")
+        raise ViolationError(f"I5: a step is let through to {resource_id} {said}")

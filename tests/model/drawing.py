@@ -1,4 +1,4 @@
-"""The diagram and the table of docs/lock.md, drawn from the law itself."""
+"""The diagram and the table of docs/lock.md, drawn from the table of transitions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_eip_provider.lease.transitions import FREE, SAME, TABLE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "lock.md"
 _BEGIN, _END = "<!-- drawn from lock/transitions.py: python -m tests.model --draw -->", "<!-- end of the drawing -->"
-_STATES = (FREE, "taken", "held", "closing")
+_STATES = (FREE, "acquired", "active", "releasing")
 
 
 def diagram() -> str:
@@ -24,7 +24,7 @@ def diagram() -> str:
 
 
 def table() -> str:
-    """Return every row of the law."""
+    """Return every row of the table."""
     lines = ["| event | in state | leads to | by | if |", "| --- | --- | --- | --- | --- |"]
     for row in TABLE:
         sources = "any" if set(row.sources) == set(_STATES) else ", ".join(row.sources)

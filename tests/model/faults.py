@@ -28,7 +28,7 @@ def _crash(moves: Moves, state: State, number: int) -> _After:
     process: Process = moves.processes.things[number]
     left = state._replace(processes=without(state.processes, number))
     if process.task != "create":
-        again = moves.first(process.owner, process.try_number, process.task, process.carrier)
+        again = moves.first(process.owner, process.try_number, process.task, process.resource_id)
         yield "", left._replace(processes=with_(left.processes, again))
         return
     if moves.is_newest(state, process) and (retried := moves.again(left, process.owner)) != left:
@@ -70,22 +70,22 @@ def _die(moves: Moves, state: State, number: int) -> _After:
     """The cluster that a process knows ends by itself."""
     process: Process = moves.processes.things[number]
     world = moves.world(state)
-    cluster = world.cluster(process.carrier) if process.carrier else None
+    cluster = world.cluster(process.resource_id) if process.resource_id else None
     if cluster is not None and cluster.state == "live":
-        after = moves.worlds.of(end_cluster(world, cluster.carrier))
-        yield f": {cluster.carrier} ends", state._replace(world=after)
+        after = moves.worlds.of(end_cluster(world, cluster.resource_id))
+        yield f": {cluster.resource_id} ends", state._replace(world=after)
 
 
 def _early(moves: Moves, state: State, number: int) -> _After:
     """A step of the user's own, which no operator of ours guards, begins before its cluster is handed over."""
     process: Process = moves.processes.things[number]
     world = moves.world(state)
-    cluster, lease = world.cluster(process.carrier or ""), world.record.lease
+    cluster, lease = world.cluster(process.resource_id or ""), world.record.lease
     if cluster is None or lease is None or cluster.state != "live" or cluster.step != "none":
         return
-    if lease.token == cluster.token and lease.phase is Phase.TAKEN and world.now < lease.handover_by:
+    if lease.token == cluster.token and lease.phase is Phase.ACQUIRED and world.now < lease.handover_by:
         after = moves.worlds.of(world.with_cluster(replace(cluster, step="early")))
-        yield f": {cluster.carrier} runs a step", state._replace(world=after)
+        yield f": {cluster.resource_id} runs a step", state._replace(world=after)
 
 
 # "slow", time that passes although something else could happen, is no process's own: see Moves.

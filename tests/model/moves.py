@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_eip_provider.lease.observation import Action, judge, look
-from airflow_eip_provider.lease.world import Mark
+from airflow_eip_provider.lease.observation import Action, decide, observe
+from airflow_eip_provider.lease.world import LeaseTags
 from tests.model.answers import Glance, answer, started
 from tests.model.checks import check_gave_up, check_returned, check_state
 from tests.model.faults import FAULTS
@@ -87,8 +87,8 @@ class Moves:
         known = set()
         for number in state.processes:
             process = self.processes.things[number]
-            if process.task == "create" and process.carrier:
-                known.add(process.carrier)
+            if process.task == "create" and process.resource_id:
+                known.add(process.resource_id)
         key = (state.world, frozenset(known))
         if key not in self._checked:
             check_state(self.world(state), known=key[1], prewarm=self._scenario.prewarm)
@@ -116,8 +116,8 @@ class Moves:
     def world(self, state: State) -> World:
         return self.worlds.things[state.world]  # type: ignore[no-any-return]
 
-    def first(self, owner: str, try_number: int, task: str, carrier: str | None) -> int:
-        process = Process(owner, try_number, task, "", carrier=carrier)
+    def first(self, owner: str, try_number: int, task: str, resource_id: str | None) -> int:
+        process = Process(owner, try_number, task, "", resource_id=resource_id)
         return self.processes.of(self.tasks.start(process, _FIRST_STAGE[task]))
 
     def _moves_of(self, world_number: int, number: int) -> tuple[Move, ...]:
@@ -144,14 +144,14 @@ class Moves:
 
     def move(self, label: str, world: World, before: Process, process: Process) -> Move:
         if process.stage == "returned":
-            cluster = world.cluster(str(process.carrier))
+            cluster = world.cluster(str(process.resource_id))
             assert cluster is not None
-            check_returned(world, process.seen, process.owner, cluster.carrier)
+            check_returned(world, process.seen, process.owner, cluster.resource_id)
             world = world.with_cluster(replace(cluster, handed_over=True))
         elif process.stage == "watch" and before.stage != "watch":
-            world = started(world, str(process.carrier))
+            world = started(world, str(process.resource_id))
         elif (before.stage, process.stage) == ("hand_over", "undo"):
-            check_gave_up(world, process.speaker, process.token)
+            check_gave_up(world, process.attempt, process.token)
         return Move(label, self.worlds.of(world), self.processes.of(process))
 
     def unmoved(self, state: State, process: int) -> Move:
@@ -160,24 +160,24 @@ class Moves:
 
     def _wakes(self, world: World, process: Process) -> str | None:
         """Return the stage that a waiting process enters now, as its trigger would find; ``None`` to wait on."""
-        carrier = world.cluster(process.carrier) if process.carrier else None
+        resource_id = world.cluster(process.resource_id) if process.resource_id else None
         match process.stage:
             case "wait":
-                action = judge(
-                    look(Glance(world), LIMITS), self.tasks.arrival(process), dead_seconds=1e9, limits=LIMITS
+                action = decide(
+                    observe(Glance(world), LIMITS), self.tasks.lease_request(process), due_seconds=1e9, limits=LIMITS
                 )
                 return None if action is Action.WAIT else "enter"
             case "wait_free":
-                lives = carrier is not None and carrier.state == "live"
+                lives = resource_id is not None and resource_id.state == "live"
                 holder = world.cluster(world.at) if world.at else None
-                ours = holder is not None and holder.mark == Mark(process.token, process.owner)
+                ours = holder is not None and holder.lease_tags == LeaseTags(process.token, process.owner)
                 return "bind" if holder is None or ours or not lives else None
             case "idle":
-                return "release" if self._is_idle(carrier) else None
+                return "release" if self._is_idle(resource_id) else None
             case "watch":
-                if carrier is None or carrier.step == "none":
+                if resource_id is None or resource_id.step == "none":
                     return "done"
-                return "cancel" if world.at != process.carrier and carrier.state == "live" else None
+                return "cancel" if world.at != process.resource_id and resource_id.state == "live" else None
         return None
 
     @staticmethod
@@ -207,7 +207,7 @@ class Moves:
         beside = any(self.processes.things[number].owner == process.owner for number in left)
         if not beside and at + 1 < len(plan):
             for task in plan[at + 1].split("+"):
-                yield self.first(process.owner, process.try_number, task, process.carrier)
+                yield self.first(process.owner, process.try_number, task, process.resource_id)
 
     def is_newest(self, state: State, process: Process) -> bool:
         return state.tries[self._names.index(process.owner)] == process.try_number
@@ -243,12 +243,12 @@ class Moves:
     def _idle(self, state: State) -> Iterator[tuple[str, State]]:
         """Nothing else can happen: EMR ends what idles and no task will end, at last whatever idles, or time passes."""
         world = self.world(state)
-        known = {self.processes.things[number].carrier for number in state.processes}
+        known = {self.processes.things[number].resource_id for number in state.processes}
         for cluster in world.clusters:
             forgotten = cluster.handed_over or not state.processes or world.now >= _LAST_TICK
-            if cluster.state == "live" and forgotten and cluster.carrier not in known:
-                after = self.worlds.of(end_cluster(world, cluster.carrier))
-                yield f"{cluster.carrier} idles out", state._replace(world=after)
+            if cluster.state == "live" and forgotten and cluster.resource_id not in known:
+                after = self.worlds.of(end_cluster(world, cluster.resource_id))
+                yield f"{cluster.resource_id} idles out", state._replace(world=after)
                 return
         if not state.processes or not world.store_keeps_its_word:
             return  # without a store that keeps its word, nothing overlaps, but who waits may wait for ever
@@ -267,6 +267,8 @@ def _said(request: Any) -> str:
     """Return a request in short: of a record, what becomes of lease and queue."""
     if not isinstance(request, WriteRecord):
         return str(request)
-    lease, queue = request.record.lease, [entry.speaker.nonce for entry in request.record.queue]
-    leased = f"{lease.phase.value} by {lease.speaker.nonce}, token {lease.token}, {lease.carrier}" if lease else "free"
+    lease, queue = request.record.lease, [entry.attempt.nonce for entry in request.record.queue]
+    leased = (
+        f"{lease.phase.value} by {lease.attempt.nonce}, token {lease.token}, {lease.resource_id}" if lease else "free"
+    )
     return f"WriteRecord({leased}; queue: {', '.join(queue) or 'none'})"

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from airflow_eip_provider.lease import observation, protocol, transitions
-from airflow_eip_provider.lease.observation import Standing
-from airflow_eip_provider.lease.record import Phase, Record, Speaker
+from airflow_eip_provider.lease.observation import LeaseCondition
+from airflow_eip_provider.lease.record import Attempt, Phase, Record
 from tests.model import answers, patches, processes
 from tests.model.explore import Explorer, Report
 from tests.model.moves import Moves
 from tests.model.patches import judged, law, swap, together
 from tests.model.scenarios import (
     BESIDE,
-    BOUND_SUSPECT,
+    BOUND_ORPHAN,
     DEAD_ENTRY,
     DEAD_LEASE,
     EARLY,
     LATE_LEASE,
     LINGERING,
     LYING,
-    OTHERS_TENANCY,
+    OTHERS_LEASE,
     OUT_OF_TURNS,
-    SUSPECT,
+    POSSIBLE_ORPHAN,
     scenario,
 )
 from tests.model.world import LIMITS
@@ -57,7 +57,7 @@ class Mutation:
 
 
 def _out_of_time(lease: Any, now: float) -> bool:
-    return lease.phase is Phase.HELD and now >= lease.handover_by
+    return lease.phase is Phase.ACTIVE and now >= lease.handover_by
 
 
 MUTATIONS = (
@@ -78,12 +78,12 @@ MUTATIONS = (
         "any association is undone", "I2", scenario(2, "crash 1"), swap(protocol, "_take_off", patches.off_whatever)
     ),
     # Taking, and the queue.
-    Mutation("tokens are used again", "I4", scenario(2), law(transitions.Take, patches.token_again)),
+    Mutation("tokens are used again", "I4", scenario(2), law(transitions.Acquire, patches.token_again)),
     Mutation(
         "a place in the queue need not wait its grace",
         "order",
         scenario(1, prewarm=1, start=DEAD_ENTRY),
-        lambda: together(law(transitions.Take, patches.at_once), swap(observation, "turn_at", patches.no_grace)),
+        lambda: together(law(transitions.Acquire, patches.at_once), swap(observation, "turn_at", patches.no_grace)),
     ),
     Mutation(
         "a dead waiter blocks those behind it",
@@ -95,25 +95,25 @@ MUTATIONS = (
         "who is passed over loses its place",
         "fairness",
         scenario(1, prewarm=1, start=DEAD_ENTRY),
-        law(transitions.Take, patches.passed_over(gone=True)),
+        law(transitions.Acquire, patches.passed_over(gone=True)),
     ),
     Mutation(
         "who is passed over loses the cluster that it started early",
         "fairness",
         scenario(1, prewarm=1, start=DEAD_ENTRY),
-        law(transitions.Take, patches.passed_over(prewarmed_at=None)),
+        law(transitions.Acquire, patches.passed_over(prewarmed_at=None)),
     ),
     Mutation(
         "passing over is not counted",
         "fairness",
         scenario(1, prewarm=1, start=DEAD_ENTRY),
-        law(transitions.Take, patches.passed_over(passed=0)),
+        law(transitions.Acquire, patches.passed_over(passed=0)),
     ),
     Mutation(
         "an entry keeps its place for ever",
         "fairness, no owner waits for ever",
         scenario(1, prewarm=1, start=OUT_OF_TURNS),
-        law(transitions.Take, patches.passed_over()),
+        law(transitions.Acquire, patches.passed_over()),
     ),
     Mutation(
         "an entry that was passed over has no longer a window than before",
@@ -126,7 +126,7 @@ MUTATIONS = (
         "HandOver ignores token and speaker",
         "I4",
         scenario(1, "clear 1"),
-        law(transitions.HandOver, patches.of_any_lease),
+        law(transitions.Activate, patches.of_any_lease),
     ),
     Mutation(
         "create returns without its last write",
@@ -158,8 +158,8 @@ MUTATIONS = (
         "rule 1",
         scenario(1, "clear 1"),
         lambda: together(
-            swap(Speaker, "may_follow", lambda *_: True),
-            swap(protocol, "judge", patches.never_yields),
+            swap(Attempt, "may_follow", lambda *_: True),
+            swap(protocol, "decide", patches.never_yields),
         ),
     ),
     Mutation(
@@ -189,30 +189,33 @@ MUTATIONS = (
     Mutation(
         "a cluster that was started early is looked for among younger ones only",
         "I6, rule 8",
-        scenario(1, "crash 1, slow 1", prewarm=1, start=OTHERS_TENANCY),
+        scenario(1, "crash 1, slow 1", prewarm=1, start=OTHERS_LEASE),
         swap(observation, "_since", patches.since_taken),
     ),
     # Taking over.
     Mutation(
-        "a lease is dead when time is up", "I7", scenario(1, start=OTHERS_TENANCY), judged(Standing.DEAD, _out_of_time)
+        "a lease is dead when time is up",
+        "I7",
+        scenario(1, start=OTHERS_LEASE),
+        judged(LeaseCondition.FINISHED, _out_of_time),
     ),
     Mutation(
         "a late lease is closed though handed over",
         "I6, I7",
-        scenario(1, start=OTHERS_TENANCY),
-        judged(Standing.LATE, _out_of_time),
+        scenario(1, start=OTHERS_LEASE),
+        judged(LeaseCondition.OVERDUE, _out_of_time),
     ),
     Mutation(
         "a late lease is closed though its cluster runs a step",
         "I7",
         scenario(1, start=LATE_LEASE),
-        swap(observation, "standing", patches.late_though_busy),
+        swap(observation, "condition_of", patches.late_though_busy),
     ),
     Mutation(
         "a lease is dead though a live instance has the address",
         "I7",
         scenario(2, "die 1", start=LINGERING),
-        swap(observation, "standing", patches.dead_with_its_cluster),
+        swap(observation, "condition_of", patches.dead_with_its_cluster),
     ),
     Mutation(
         "no cluster to be seen means there is none",
@@ -233,30 +236,30 @@ MUTATIONS = (
         swap(observation, "_FOR_OTHERS", {}),
     ),
     # What crashes leave behind.
-    Mutation("nobody sweeps", "rule 6", scenario(1, start=SUSPECT), swap(protocol, "_sweep", patches.nothing)),
+    Mutation("nobody sweeps", "rule 6", scenario(1, start=POSSIBLE_ORPHAN), swap(protocol, "_sweep", patches.nothing)),
     Mutation(
         "who waits does not sweep",
         "rule 6, no owner waits for ever",
-        scenario(1, start=BOUND_SUSPECT),
+        scenario(1, start=BOUND_ORPHAN),
         swap(protocol, "_sweep_and_wait", patches.waits),
     ),
     Mutation(
         "an unclear launch leaves no suspect",
         "rule 6",
         scenario(1, "lost 1"),
-        law(transitions.Release, patches.changed("_release", suspects=())),
+        law(transitions.Release, patches.changed("_release", possible_orphans=())),
     ),
     Mutation(
         "a queue entry that started early leaves no suspect when it leaves",
         "rule 6",
         scenario(2, "kill 1", prewarm=1),
-        law(transitions.Leave, patches.changed("_leave", suspects=())),
+        law(transitions.Leave, patches.changed("_leave", possible_orphans=())),
     ),
     Mutation(
         "a queue entry that started early leaves no suspect when it is removed",
         "rule 6",
         scenario(1, prewarm=1, start=OUT_OF_TURNS),
-        law(transitions.Take, patches.skipped_without_trace),
+        law(transitions.Acquire, patches.skipped_without_trace),
     ),
     # Early starts.
     Mutation(
@@ -270,7 +273,7 @@ MUTATIONS = (
     Mutation(
         "everyone in the queue starts early",
         "rule 9",
-        scenario(2, prewarm=1, start=OTHERS_TENANCY),
+        scenario(2, prewarm=1, start=OTHERS_LEASE),
         lambda: together(
             swap(observation, "_may_prewarm", patches.wants_early), law(transitions.Prewarm, patches.early_for_all)
         ),
@@ -293,13 +296,13 @@ MUTATIONS = (
         "a closing lease counts as dead",
         "rule 3",
         scenario(2, first=EARLY),
-        judged(Standing.DEAD, lambda lease, now: lease.phase is Phase.CLOSING),
+        judged(LeaseCondition.FINISHED, lambda lease, now: lease.phase is Phase.RELEASING),
     ),
     Mutation(
         "early release does not close first",
         "rule 3, I5",
         scenario(1, first=EARLY),
-        swap(protocol, "close", patches.not_closed),
+        swap(protocol, "start_release", patches.not_closed),
     ),
     Mutation(
         "early release does not wait for steps",

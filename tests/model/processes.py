@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lease import protocol
-from airflow_eip_provider.lease.observation import Arrival
-from airflow_eip_provider.lease.record import Speaker
+from airflow_eip_provider.lease.observation import LeaseRequest
+from airflow_eip_provider.lease.record import Attempt
 from airflow_eip_provider.lease.store import Seen
-from airflow_eip_provider.lease.world import Mark, Unclear
+from airflow_eip_provider.lease.world import LeaseTags, Unclear
 from tests.model.checks import check_guarded
 from tests.model.replay import Replay, run
 from tests.model.requests import Terminate
@@ -73,7 +73,7 @@ class Process:
     :param task: "create", "steps", "release" or "terminate".
     :param stage: where in its task; see :class:`Tasks`.
     :param node: what its function has been told; ``None`` in a stage without one.
-    :param carrier: the cluster that it knows.
+    :param resource_id: the cluster that it knows.
     :param seen: the record as it knows it.
     """
 
@@ -82,16 +82,16 @@ class Process:
     task: str
     stage: str
     node: Node | None = None
-    carrier: str | None = None
+    resource_id: str | None = None
     seen: Seen | None = None
     token: int = 0
 
     def __hash__(self) -> int:
-        return hash((self.owner, self.try_number, self.stage, id(self.node), self.carrier, self.token))
+        return hash((self.owner, self.try_number, self.stage, id(self.node), self.resource_id, self.token))
 
     @property
-    def speaker(self) -> Speaker:
-        return Speaker(self.owner, self.owner, self.try_number, f"{self.owner}{self.try_number}")
+    def attempt(self) -> Attempt:
+        return Attempt(self.owner, self.owner, self.try_number, f"{self.owner}{self.try_number}")
 
 
 class Tasks:
@@ -109,8 +109,8 @@ class Tasks:
         self.prewarm = prewarm
         self.roots = Roots()
 
-    def arrival(self, process: Process) -> Arrival:
-        return Arrival(process.speaker, "cluster", HANDOVER_TICKS, self.prewarm)
+    def lease_request(self, process: Process) -> LeaseRequest:
+        return LeaseRequest(process.attempt, "cluster", HANDOVER_TICKS, self.prewarm)
 
     def start(self, process: Process, stage: str) -> Process:
         """Enter a stage."""
@@ -126,17 +126,17 @@ class Tasks:
         key: tuple[Any, ...] | None = None
         match stage:
             case "enter":
-                key = (self.arrival(process),)
+                key = (self.lease_request(process),)
             case "launch":
-                key = (process.seen, process.speaker)
+                key = (process.seen, process.attempt)
             case "hand_over":
-                key = (process.speaker, process.token, process.carrier)
+                key = (process.attempt, process.token, process.resource_id)
             case "undo":
-                key = (process.speaker, process.carrier, process.token)
+                key = (process.attempt, process.resource_id, process.token)
             case "relocate":
-                key = (Mark(process.token, process.owner), process.carrier)
+                key = (LeaseTags(process.token, process.owner), process.resource_id)
             case "guard" | "look_again" | "close" | "release":
-                key = (process.carrier,)
+                key = (process.resource_id,)
         return key
 
     def request(self, process: Process) -> Any:
@@ -145,13 +145,13 @@ class Tasks:
             return process.node.asks
         match process.stage:
             case "bind":
-                return Associate(str(process.carrier))
+                return Associate(str(process.resource_id))
             case "add":
-                return AddStep(str(process.carrier))
+                return AddStep(str(process.resource_id))
             case "cancel":
-                return CancelStep(str(process.carrier))
+                return CancelStep(str(process.resource_id))
             case "end":
-                return Terminate(str(process.carrier))
+                return Terminate(str(process.resource_id))
         return None
 
     def tell(self, process: Process, response: Any) -> Process:
@@ -168,17 +168,17 @@ class Tasks:
     def _ended(self, process: Process, result: Any) -> Process:
         stage = _AFTER_FUNCTION[process.stage, type(result)]
         if stage in {"add", "watch"} and process.node is not None:
-            check_guarded(process.node.told[-1] if process.node.told else None, str(process.carrier))
-        if isinstance(result, protocol.Held):
+            check_guarded(process.node.told[-1] if process.node.told else None, str(process.resource_id))
+        if isinstance(result, protocol.Acquired):
             lease = result.seen.record.lease
             assert lease is not None
             process = replace(process, seen=result.seen, token=lease.token)
         elif isinstance(result, Seen):
             process = replace(process, seen=result)
         elif process.stage == "launch" and isinstance(result, str):
-            process = replace(process, carrier=result)
-        elif process.stage == "relocate" and result != process.carrier:
-            process, stage = replace(process, carrier=result), "bind"
+            process = replace(process, resource_id=result)
+        elif process.stage == "relocate" and result != process.resource_id:
+            process, stage = replace(process, resource_id=result), "bind"
         return self.start(process, stage)
 
 
@@ -192,15 +192,15 @@ _AFTER_REQUEST = {
     ("end", True): "idle",
 }
 _AFTER_FUNCTION = {
-    ("enter", protocol.Held): "launch",
-    ("enter", protocol.Waiting): "wait",
-    ("enter", protocol.Yielded): "gone",
+    ("enter", protocol.Acquired): "launch",
+    ("enter", protocol.Queued): "wait",
+    ("enter", protocol.Superseded): "gone",
     ("launch", str): "bind",
-    ("launch", protocol.Lost): "undo",
+    ("launch", protocol.LeaseLost): "undo",
     ("launch", Unclear): "undo",
     ("relocate", str): "wait_free",
     ("hand_over", Seen): "returned",
-    ("hand_over", protocol.Lost): "undo",
+    ("hand_over", protocol.LeaseLost): "undo",
     ("undo", type(None)): "failed",
     ("guard", type(None)): "add",
     ("guard", str): "done",
@@ -211,17 +211,17 @@ _AFTER_FUNCTION = {
 }
 # Looked up when they begin: mutations replace them.
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "enter": lambda world, arrival: protocol.enter(world, arrival, dead_seconds=1e9, limits=LIMITS),
-    "launch": lambda world, seen, speaker: protocol.launch(world, seen, speaker, LIMITS),
-    "hand_over": lambda world, speaker, token, carrier: protocol.hand_over(
-        world, speaker, token=token, carrier=carrier, limits=LIMITS
+    "enter": lambda world, lease_request: protocol.enter(world, lease_request, due_seconds=1e9, limits=LIMITS),
+    "launch": lambda world, seen, attempt: protocol.launch(world, seen, attempt, LIMITS),
+    "hand_over": lambda world, attempt, token, resource_id: protocol.hand_over(
+        world, attempt, token=token, resource_id=resource_id, limits=LIMITS
     ),
-    "undo": lambda world, speaker, carrier, token: protocol.undo(
-        world, speaker, launched=carrier, token=token, limits=LIMITS
+    "undo": lambda world, attempt, resource_id, token: protocol.undo(
+        world, attempt, launched=resource_id, token=token, limits=LIMITS
     ),
-    "relocate": lambda world, mark, carrier: protocol.relocate(world, mark, carrier=carrier),
-    "guard": lambda world, carrier: protocol.guard(world, carrier),  # noqa: PLW0108
-    "look_again": lambda world, carrier: protocol.guard(world, carrier),  # noqa: PLW0108
-    "close": lambda world, carrier: protocol.close(world, carrier, LIMITS),
-    "release": lambda world, carrier: protocol.release(world, carrier, why="released", limits=LIMITS),
+    "relocate": lambda world, lease_tags, resource_id: protocol.relocate(world, lease_tags, resource_id=resource_id),
+    "guard": lambda world, resource_id: protocol.guard(world, resource_id),  # noqa: PLW0108
+    "look_again": lambda world, resource_id: protocol.guard(world, resource_id),  # noqa: PLW0108
+    "close": lambda world, resource_id: protocol.start_release(world, resource_id, LIMITS),
+    "release": lambda world, resource_id: protocol.release(world, resource_id, why="released", limits=LIMITS),
 }

@@ -16,9 +16,9 @@ from tests.model.requests import (
     FindClusters,
     Launch,
     Pause,
-    ReadCarrier,
-    ReadPlace,
+    ReadLocation,
     ReadRecord,
+    ReadResource,
     ReadSteps,
     Terminate,
     WriteRecord,
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.lease.record import Record
     from airflow_eip_provider.lease.store import Outcome, Seen
-    from airflow_eip_provider.lease.world import Carrier, Mark, Place, TooLate, Unclear, World
+    from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource, TooLate, Unclear, World
 
 _NOTHING = object()
-_READ_RECORD, _READ_PLACE, _PAUSE = ReadRecord(), ReadPlace(), Pause()
+_READ_RECORD, _READ_PLACE, _PAUSE = ReadRecord(), ReadLocation(), Pause()
 
 
 class Asked(BaseException):
@@ -52,20 +52,20 @@ class Replay:
     def read_record(self) -> Seen:
         return self._answer(_READ_RECORD)
 
-    def read_place(self) -> Place:
+    def read_location(self) -> AddressLocation:
         return self._answer(_READ_PLACE)
 
-    def settled_place(self, expected: str) -> Place:
-        return self._answer(ReadPlace(expected))
+    def settled_location(self, expected: str) -> AddressLocation:
+        return self._answer(ReadLocation(expected))
 
-    def read_carrier(self, carrier: str) -> Carrier:
-        return self._answer(ReadCarrier(carrier))
+    def read_resource(self, resource_id: str) -> Resource:
+        return self._answer(ReadResource(resource_id))
 
-    def find_clusters(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
-        return self._answer(FindClusters(mark, since))
+    def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
+        return self._answer(FindClusters(lease_tags, since))
 
-    def active_steps(self, carrier: str, *, guarded: bool) -> tuple[str, ...]:
-        return self._answer(ReadSteps(carrier, guarded))
+    def active_steps(self, resource_id: str, *, guarded: bool) -> tuple[str, ...]:
+        return self._answer(ReadSteps(resource_id, guarded))
 
     def write_record(self, record: Record, version: str | None, *, joins: bool = False) -> Outcome:
         return self._answer(WriteRecord(record, version, joins))
@@ -76,8 +76,8 @@ class Replay:
     def launch(self, token: int, announced_at: float) -> str | TooLate | Unclear:
         return self._answer(Launch(token, announced_at))
 
-    def terminate(self, carrier: str) -> bool:
-        return self._answer(Terminate(carrier))
+    def terminate(self, resource_id: str) -> bool:
+        return self._answer(Terminate(resource_id))
 
     def disassociate(self, association_id: str) -> None:
         self._answer(Disassociate(association_id))

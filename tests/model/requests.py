@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Record
-    from airflow_eip_provider.lease.world import Mark
+    from airflow_eip_provider.lease.world import LeaseTags
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,26 +16,26 @@ class ReadRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadPlace:
+class ReadLocation:
     """:param expected: the carrier of an association that was made a moment ago."""
 
     expected: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class ReadCarrier:
-    carrier: str
+class ReadResource:
+    resource_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class FindClusters:
-    mark: Mark
+    lease_tags: LeaseTags
     since: float
 
 
 @dataclass(frozen=True, slots=True)
 class ReadSteps:
-    carrier: str
+    resource_id: str
     guarded: bool
 
 
@@ -59,7 +59,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Terminate:
-    carrier: str
+    resource_id: str
 
 
 @dataclass(frozen=True, slots=True)

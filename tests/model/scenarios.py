@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from airflow_eip_provider.lease.record import Entry, Lease, Phase, Record, Speaker, Suspect
+from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, PossibleOrphan, Record
 from tests.model.moves import Scenario
 from tests.model.world import HANDOVER_TICKS, LIMITS, Cluster, World
 
@@ -19,28 +19,28 @@ LYING = World(store_keeps_its_word=False)
 LINGERING = World(lingers=True)
 
 # What an owner of another Airflow environment has left: none of its tasks will do anything any more.
-_OTHER = Speaker("Z", "Z", 1, "Z1")
+_OTHER = Attempt("Z", "Z", 1, "Z1")
 _ITS_CLUSTER = Cluster("j-1", 1, "Z")
-_ITS_LEASE = Lease(1, _OTHER, Phase.HELD, 0.0, 0.0, 0.0, "cluster", "j-1")
+_ITS_LEASE = Lease(1, _OTHER, Phase.ACTIVE, 0.0, 0.0, 0.0, "cluster", "j-1")
 _ITS_ENTRY = Entry(1, _OTHER, 0.0, "cluster", HANDOVER_TICKS, prewarmed_at=0.0)
-OTHERS_TENANCY = World(
+OTHERS_LEASE = World(
     record=Record(issued=1, lease=_ITS_LEASE, grace=1),
     version=1,
     at="j-1",
     association=1,
     clusters=(replace(_ITS_CLUSTER, handed_over=True),),
 )
-_ITS_ATTEMPT = replace(_ITS_LEASE, phase=Phase.TAKEN, handover_by=float(HANDOVER_TICKS), carrier=None)
+_ITS_ATTEMPT = replace(_ITS_LEASE, phase=Phase.ACQUIRED, handover_by=float(HANDOVER_TICKS), resource_id=None)
 # It was never handed over, and the time for that is up; but a step of its user's own runs.
 LATE_LEASE = replace(
-    OTHERS_TENANCY,
+    OTHERS_LEASE,
     now=HANDOVER_TICKS,
     record=Record(issued=1, lease=_ITS_ATTEMPT, grace=1),
     clusters=(replace(_ITS_CLUSTER, step="early"),),
 )
 # It was never handed over, and its cluster has ended, but not its instance.
 LINGERING_LEASE = replace(LATE_LEASE, clusters=(_ITS_CLUSTER.ended(),), lingers=True)
-DEAD_LEASE = replace(OTHERS_TENANCY, at=None, clusters=(_ITS_CLUSTER.ended(),))
+DEAD_LEASE = replace(OTHERS_LEASE, at=None, clusters=(_ITS_CLUSTER.ended(),))
 DEAD_ENTRY = World(record=Record(issued=1, queue=(_ITS_ENTRY,), grace=1), version=1, clusters=(_ITS_CLUSTER,))
 # The same entry, after it was passed over as often as it may be.
 OUT_OF_TURNS = replace(DEAD_ENTRY, record=Record(issued=1, queue=(replace(_ITS_ENTRY, passed=LIMITS.turns),), grace=1))
@@ -50,12 +50,12 @@ LAST_TURN = replace(
     QUEUED_BEHIND,
     record=Record(issued=1, queue=(replace(_ITS_ENTRY, prewarmed_at=None, passed=LIMITS.turns),), grace=1),
 )
-SUSPECT = World(
-    record=Record(issued=1, grace=1, suspects=(Suspect(1, "Z", "cluster", keep=None, until=0.0),)),
+POSSIBLE_ORPHAN = World(
+    record=Record(issued=1, grace=1, possible_orphans=(PossibleOrphan(1, "Z", "cluster", keep=None, until=0.0),)),
     version=1,
     clusters=(_ITS_CLUSTER,),
 )
-BOUND_SUSPECT = replace(SUSPECT, at="j-1", association=1)
+BOUND_ORPHAN = replace(POSSIBLE_ORPHAN, at="j-1", association=1)
 
 _SAID = {
     JOB: "",
@@ -68,12 +68,12 @@ _SAID = {
     OUT_OF_TURNS: "a dead waiter in its last turn",
     QUEUED_BEHIND: "a waiter that never comes",
     LAST_TURN: "a waiter that never comes, in its last turn",
-    OTHERS_TENANCY: "another has the address",
+    OTHERS_LEASE: "another has the address",
     LATE_LEASE: "another's late lease",
     LINGERING_LEASE: "another's lease, its instance lingers",
     DEAD_LEASE: "another's dead lease",
-    SUSPECT: "a stray cluster",
-    BOUND_SUSPECT: "a stray has the address",
+    POSSIBLE_ORPHAN: "a stray cluster",
+    BOUND_ORPHAN: "a stray has the address",
 }
 
 
@@ -127,7 +127,7 @@ COMPLETE = (
     scenario(2, "slow 1", first=EARLY),
     scenario(2, "slow 1", first=BESIDE),
     scenario(2, start=LYING),
-    scenario(1, "crash 1, slow 2", start=OTHERS_TENANCY),
+    scenario(1, "crash 1, slow 2", start=OTHERS_LEASE),
     scenario(1, "crash 1, slow 2", start=DEAD_LEASE),
     scenario(1, "crash 1, slow 2", start=LATE_LEASE),
     scenario(1, "crash 1, slow 2", start=LINGERING_LEASE),
@@ -135,8 +135,8 @@ COMPLETE = (
     scenario(1, "crash 1, slow 2", prewarm=1, start=OUT_OF_TURNS),
     scenario(2, "slow 1", start=QUEUED_BEHIND),
     scenario(2, "slow 1", start=LAST_TURN),
-    scenario(1, "crash 1, slow 2", start=SUSPECT),
-    scenario(1, "crash 1, slow 2", start=BOUND_SUSPECT),
+    scenario(1, "crash 1, slow 2", start=POSSIBLE_ORPHAN),
+    scenario(1, "crash 1, slow 2", start=BOUND_ORPHAN),
 )
 
 # Explored every way, to a depth.

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_eip_provider.lease.record import Limits, Record
 from airflow_eip_provider.lease.store import Seen
-from airflow_eip_provider.lease.world import Carrier, Mark, Place
+from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource
 
 LIMITS = Limits(grace=1, turns=1, send=1, surface=2, history=1)
 HANDOVER_TICKS = 3
@@ -34,21 +34,21 @@ class ViolationError(Exception):
 class Associate:
     """The operators' own request: bind the address to this cluster, unless something else has it."""
 
-    carrier: str
+    resource_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class AddStep:
     """The operators' own request: submit a guarded step."""
 
-    carrier: str
+    resource_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class CancelStep:
     """The operators' own request: cancel the guarded step of this cluster."""
 
-    carrier: str
+    resource_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Cluster:
     :param born: the tick at which it was launched.
     """
 
-    carrier: str
+    resource_id: str
     token: int
     owner: str
     state: str = "live"
@@ -89,8 +89,8 @@ class Cluster:
     born: int = 0
 
     @property
-    def mark(self) -> Mark:
-        return Mark(self.token, self.owner)
+    def lease_tags(self) -> LeaseTags:
+        return LeaseTags(self.token, self.owner)
 
     def shown(self) -> Cluster:
         """Return it as ListClusters shows it; by when it had to does not matter any more."""
@@ -120,44 +120,46 @@ class World:
     store_keeps_its_word: bool = True
     lingers: bool = False
 
-    def cluster(self, carrier: str) -> Cluster | None:
-        return next((c for c in self.clusters if c.carrier == carrier), None)
+    def cluster(self, resource_id: str) -> Cluster | None:
+        return next((c for c in self.clusters if c.resource_id == resource_id), None)
 
     def with_cluster(self, cluster: Cluster) -> World:
-        return replace(self, clusters=tuple(cluster if c.carrier == cluster.carrier else c for c in self.clusters))
+        return replace(
+            self, clusters=tuple(cluster if c.resource_id == cluster.resource_id else c for c in self.clusters)
+        )
 
     @property
     def seen(self) -> Seen:
         return Seen(self.record, str(self.version) if self.version else None, float(self.now))
 
     @property
-    def place(self) -> Place:
+    def location(self) -> AddressLocation:
         if self.at is None:
-            return Place()
+            return AddressLocation()
         cluster = self.cluster(self.at)
         assert cluster is not None
         # An association does not outlive its instance here, so what carries the address lives.
-        return Place(str(self.association), (self.at,), live=True, mark=cluster.mark)
+        return AddressLocation(str(self.association), (self.at,), live=True, lease_tags=cluster.lease_tags)
 
-    def clusters_with(self, mark: Mark, since: float) -> tuple[Carrier, ...]:
+    def clusters_with(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
         """Return what ListClusters shows of a mark."""
         return tuple(
             [
-                self.carrier(c.carrier)
+                self.resource_id(c.resource_id)
                 for c in self.clusters
-                if c.mark == mark and c.visible and c.state != "ended" and c.born >= since
+                if c.lease_tags == lease_tags and c.visible and c.state != "ended" and c.born >= since
             ]
         )
 
-    def steps_of(self, carrier: str, *, guarded: bool) -> tuple[str, ...]:
+    def steps_of(self, resource_id: str, *, guarded: bool) -> tuple[str, ...]:
         """Return the step of a cluster that runs or still may; ``guarded``: if it needs the address."""
-        cluster = self.cluster(carrier)
+        cluster = self.cluster(resource_id)
         none = {"none", "early"} if guarded else {"none"}
         return ("s-1",) if cluster and cluster.step not in none else ()
 
-    def carrier(self, carrier: str) -> Carrier:
-        cluster = self.cluster(carrier)
-        return Carrier(carrier, cluster.state, cluster.mark) if cluster else Carrier(carrier, "ended")
+    def resource_id(self, resource_id: str) -> Resource:
+        cluster = self.cluster(resource_id)
+        return Resource(resource_id, cluster.state, cluster.lease_tags) if cluster else Resource(resource_id, "ended")
 
 
 def moves_of(world: World) -> tuple[tuple[str, World], ...]:
@@ -165,22 +167,22 @@ def moves_of(world: World) -> tuple[tuple[str, World], ...]:
     moves: list[tuple[str, Any]] = []
     for cluster in world.clusters:
         if not cluster.visible:
-            moves.append((f"{cluster.carrier} shows", world.with_cluster(cluster.shown())))
+            moves.append((f"{cluster.resource_id} shows", world.with_cluster(cluster.shown())))
         if cluster.state == "ending":
-            moves.append((f"{cluster.carrier} ends", end_cluster(world, cluster.carrier)))
+            moves.append((f"{cluster.resource_id} ends", end_cluster(world, cluster.resource_id)))
         if cluster.step not in {"none", "pending"} and cluster.state != "ended":
-            moves.append((f"{cluster.carrier}'s step ends", world.with_cluster(replace(cluster, step="none"))))
-        if cluster.state == "ended" and world.at == cluster.carrier:
-            moves.append((f"{cluster.carrier}'s instance ends", replace(world, at=None)))
+            moves.append((f"{cluster.resource_id}'s step ends", world.with_cluster(replace(cluster, step="none"))))
+        if cluster.state == "ended" and world.at == cluster.resource_id:
+            moves.append((f"{cluster.resource_id}'s instance ends", replace(world, at=None)))
     return tuple(moves)
 
 
-def end_cluster(world: World, carrier: str) -> World:
+def end_cluster(world: World, resource_id: str) -> World:
     """Let a cluster reach its terminal state; EC2 drops the association when its instance ends."""
-    cluster = world.cluster(carrier)
+    cluster = world.cluster(resource_id)
     assert cluster is not None
     world = world.with_cluster(cluster.ended())
-    return replace(world, at=None) if world.at == carrier and not world.lingers else world
+    return replace(world, at=None) if world.at == resource_id and not world.lingers else world
 
 
 def tick(world: World) -> World | None:

@@ -22,7 +22,7 @@ MOST_READS_A_LOOK = 4
 
 
 @pytest.mark.parametrize("step_seconds", [30, 1800])
-def test_a_tenancy_makes_few_calls_and_each_look_at_most_four(
+def test_a_session_makes_few_calls_and_each_look_at_most_four(
     clocked, create_operator, steps_operator, terminate_operator, step, step_seconds, monkeypatch
 ):
     looks: Counter[str] = Counter()

@@ -44,7 +44,7 @@ def job_flow_id(clocked: Any, emr: Any, overrides: dict[str, Any]) -> str:
     return str(emr.run_job_flow(**overrides)["JobFlowId"])
 
 
-def carrier(ec2: Any) -> str | None:
+def resource_id(ec2: Any) -> str | None:
     instance: str | None = ec2.describe_addresses()["Addresses"][0].get("InstanceId")
     return instance
 
@@ -56,7 +56,7 @@ def test_the_primary_of_a_cluster_made_elsewhere_is_bound_the_same_way_in_both_m
     facts = task.run()
     assert facts == task.ti.xcoms["static_ip"]
     assert facts["job_flow_id"] == job_flow_id
-    assert facts["instance_id"] == carrier(ec2)
+    assert facts["instance_id"] == resource_id(ec2)
 
 
 def test_an_instance_is_bound_once_it_runs(clocked, associate, deferrable, ec2):
@@ -72,10 +72,10 @@ def test_binding_twice_finds_the_same_association(clocked, job_flow_id, associat
 
 def test_an_address_of_another_is_waited_for_and_never_taken(clocked, job_flow_id, associate, create_operator, ec2):
     holder = Task(create_operator()).run()
-    before = carrier(ec2)
+    before = resource_id(ec2)
     with pytest.raises(AddressBusyError, match=holder):
         Task(associate(job_flow_id=job_flow_id, lock_timeout=timedelta(minutes=3))).run()
-    assert carrier(ec2) == before
+    assert resource_id(ec2) == before
 
 
 def test_a_cluster_that_ends_meanwhile_fails_the_wait(clocked, job_flow_id, associate, deferrable, emr):
@@ -87,15 +87,15 @@ def test_a_cluster_that_ends_meanwhile_fails_the_wait(clocked, job_flow_id, asso
 def test_release_takes_the_address_off_and_says_so_once(clocked, job_flow_id, associate, release, deferrable, ec2):
     Task(associate(job_flow_id=job_flow_id)).run()
     assert Task(release(job_flow_id=job_flow_id, deferrable=deferrable)).run() is True
-    assert carrier(ec2) is None
+    assert resource_id(ec2) is None
     assert Task(release(job_flow_id=job_flow_id, deferrable=deferrable)).run() is False
 
 
 def test_release_leaves_the_address_of_another_alone(clocked, job_flow_id, release, create_operator, ec2):
     Task(create_operator()).run()
-    before = carrier(ec2)
+    before = resource_id(ec2)
     assert Task(release(job_flow_id=job_flow_id)).run() is False
-    assert carrier(ec2) == before
+    assert resource_id(ec2) == before
 
 
 def test_release_waits_for_a_fenced_step_and_not_for_others(
@@ -146,7 +146,7 @@ def test_a_signal_before_the_answer_of_associate_address_leaves_no_association(
     with pytest.raises(SignalledError):
         Task(associate(job_flow_id=job_flow_id, lock_store=lock_store if shared else None)).run()
     assert len(made) == 1
-    assert carrier(ec2) is None
+    assert resource_id(ec2) is None
     assert not shared or record().lease is None
 
 
@@ -161,9 +161,9 @@ def test_an_address_that_the_target_has_already_is_leased_in_its_turn(
     waited = queue.until(lambda: task.ended, other, task)
     assert task.error is None
     assert waited <= 2 * LIMITS.grace
-    assert record().lease.carrier == job_flow_id
+    assert record().lease.resource_id == job_flow_id
     queue.pass_time(60, other)
-    assert [entry.speaker.name.split("/")[1] for entry in record().queue] == ["other"], "passed over, it queues again"
+    assert [entry.attempt.name.split("/")[1] for entry in record().queue] == ["other"], "passed over, it queues again"
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "with a lock store"])
@@ -195,7 +195,7 @@ def test_a_try_after_one_that_vanished_between_binding_and_the_hand_over_goes_on
     again.start()
     queue.until(lambda: again.ended, other, again)
     assert again.error is None
-    assert record().lease.carrier == job_flow_id
+    assert record().lease.resource_id == job_flow_id
     assert not other.ended
 
 
@@ -212,7 +212,7 @@ def test_what_fails_before_the_hand_over_takes_its_address_off_a_cluster_that_wo
     monkeypatch.setattr(Claim, "hand_over", signalled)
     with pytest.raises(SignalledError):
         Task(associate(job_flow_id=job_flow_id, lock_store=lock_store)).run()
-    assert carrier(ec2) is None
+    assert resource_id(ec2) is None
     assert record().lease is None
 
 
@@ -237,7 +237,7 @@ def test_an_association_that_ec2_does_not_show_yet_is_undone_before_the_lease_en
         Task(associate(instance_id=instance, lock_store=lock_store)).run()
     clocked.faults.clear()
     clocked.clock.advance(60)
-    assert carrier(ec2) is None
+    assert resource_id(ec2) is None
     assert record().lease is None
 
 
@@ -263,7 +263,7 @@ def test_without_a_lock_store_an_association_that_ec2_does_not_show_yet_is_undon
     with pytest.raises(SignalledError):
         Task(associate(instance_id=running_instance)).run()
     clocked.faults.clear()
-    assert carrier(ec2) is None
+    assert resource_id(ec2) is None
 
 
 @pytest.mark.parametrize("lost", [1, 7], ids=["botocore asks again", "this try asks again"])
@@ -275,7 +275,7 @@ def test_an_association_whose_answer_was_lost_is_found_although_ec2_shows_it_lat
     clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=50, times=None)
     facts = Task(associate(instance_id=running_instance, deferrable=deferrable)).run()
     clocked.faults.clear()
-    assert carrier(ec2) == running_instance
+    assert resource_id(ec2) == running_instance
     assert facts["association_id"] == ec2.describe_addresses()["Addresses"][0]["AssociationId"]
 
 
@@ -292,7 +292,7 @@ def test_an_association_that_somebody_else_made_on_the_target_meanwhile_stays_th
     monkeypatch.setattr(Binder, "bind", taken_first)
     with pytest.raises(SignalledError):
         Task(associate(instance_id=running_instance)).run()
-    assert carrier(ec2) == running_instance
+    assert resource_id(ec2) == running_instance
 
 
 @pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
@@ -312,7 +312,7 @@ def test_a_hand_over_and_an_undo_without_the_lock_store_leave_the_address_to_who
     task = Task(associate(instance_id=running_instance, deferrable=deferrable, **given))
     with pytest.raises(AddressBusyError):
         task.run()
-    assert carrier(ec2) == thieves[0], "nothing but an association of this try's own id was undone"
+    assert resource_id(ec2) == thieves[0], "nothing but an association of this try's own id was undone"
     assert f"may still be on '{running_instance}'" in " ".join(logged().split())
     clocked.faults.clear()
-    assert record().lease.carrier is None, "never handed over: the next in the queue ends it"
+    assert record().lease.resource_id is None, "never handed over: the next in the queue ends it"

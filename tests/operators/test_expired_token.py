@@ -47,7 +47,7 @@ def test_a_wait_in_the_queue_goes_on(clocked, leased, ended, deferrable, lock_st
     clocked.clock.call_later(60, lambda: expire(clocked, "GetItem"), name="expire")
     clocked.clock.call_later(120, lambda: clocked.end_cluster(holder.result), name="end")
     assert leased("waiting", deferrable=deferrable).run() != holder.result
-    assert record().lease.speaker.name.split("/")[1] == "waiting"
+    assert record().lease.attempt.name.split("/")[1] == "waiting"
 
 
 @pytest.mark.parametrize("operation", ["DescribeAddresses", "RunJobFlow", "DescribeCluster", "AssociateAddress"])

@@ -19,7 +19,7 @@ def store_calls(aws: Any) -> Counter[str]:
 
 def waiting(entry: Any) -> str:
     """Return the DAG that a queue entry is of."""
-    return str(entry.speaker.name.split("/")[1])
+    return str(entry.attempt.name.split("/")[1])
 
 
 def test_an_uncontended_lease_costs_three_writes_three_reads_and_one_read_with_every_look_at_its_steps(
@@ -48,8 +48,8 @@ def test_an_uncontended_lease_costs_three_writes_three_reads_and_one_read_with_e
     after = record()
     assert after.lease is None
     assert after.queue == ()
-    assert after.suspects == ()
-    assert [(ended.token, ended.carrier) for ended in after.history] == [(1, job_flow_id)]
+    assert after.possible_orphans == ()
+    assert [(ended.token, ended.resource_id) for ended in after.history] == [(1, job_flow_id)]
 
 
 def test_the_second_owner_waits_without_a_cluster_and_is_told_its_place_and_the_holder(
@@ -65,14 +65,14 @@ def test_the_second_owner_waits_without_a_cluster_and_is_told_its_place_and_the_
     assert third.ti.xcoms["queue"]["place"] == 2
     assert first.result in third.ti.xcoms["queue"]["holder"]
     assert len(clocked.events.calls("RunJobFlow")) == 1, "nobody pays for a cluster that waits"
-    assert [entry.speaker.name.split("/")[1] for entry in record().queue] == ["second", "third"]
+    assert [entry.attempt.name.split("/")[1] for entry in record().queue] == ["second", "third"]
     ended(first.result)
     queue.until(lambda: second.ended, second, third)
     assert second.ti.xcoms["static_ip"]["token"] == 2
     assert not third.ended
     ended(second.result)
     queue.until(lambda: third.ended, third)
-    assert [tenancy.token for tenancy in record().history] == [1, 2]
+    assert [ended.token for ended in record().history] == [1, 2]
     assert record().lease.token == 3
 
 
@@ -99,7 +99,7 @@ def test_a_dead_waiter_costs_those_behind_it_one_grace_and_keeps_its_place_for_n
     ended(holder.result)
     freed = record().free_since
     queue.until(lambda: alive.ti.xcoms.get("job_flow_id") is not None, alive)
-    assert LIMITS.grace <= record().lease.taken_at - freed <= LIMITS.grace + 2 * 15
+    assert LIMITS.grace <= record().lease.acquired_at - freed <= LIMITS.grace + 2 * 15
     assert [(waiting(entry), entry.passed) for entry in record().queue] == [("dead", 1)]
 
 
@@ -160,7 +160,7 @@ def test_a_wait_that_is_too_long_leaves_the_queue_and_names_the_holder(leased, q
     assert "held by 'testing/holder/run-1/create/-1' on " in str(late.error)
     assert holder.result in str(late.error)
     assert record().queue == ()
-    assert record().lease.carrier == holder.result
+    assert record().lease.resource_id == holder.result
 
 
 def test_a_kill_in_the_queue_gives_the_place_up(leased, queue, record):

@@ -35,7 +35,7 @@ def test_a_holder_that_vanished_before_it_launched_is_followed_by_the_next_owner
     following.start()
     queue.until(lambda: following.ended, following)
     assert following.error is None
-    assert record().lease.carrier == following.result
+    assert record().lease.resource_id == following.result
     assert launched(clocked) == 1
 
 
@@ -45,13 +45,13 @@ def test_a_holder_that_vanished_after_it_launched_is_closed_by_the_next_owner_on
     gone, following = leased("gone", waiter_max_attempts=40), leased("following")
     vanish(monkeypatch, gone, "launch", after=True)
     left = live_clusters(emr)
-    taken_at = record().lease.taken_at
+    acquired_at = record().lease.acquired_at
     following.start()
     queue.until(lambda: following.ended, following)
     assert following.error is None
     assert live_clusters(emr) == [following.result]
     assert clocked.cluster(left[0]).state == "TERMINATED"
-    assert record().lease.taken_at - taken_at >= 40 * 15 + 900, "not before its own deadline"
+    assert record().lease.acquired_at - acquired_at >= 40 * 15 + 900, "not before its own deadline"
     assert "taken over" in record().history[-1].why
 
 
@@ -66,7 +66,7 @@ def test_a_retry_goes_on_where_the_try_before_it_vanished(
     assert retry.error is None
     assert launched(clocked) == 1, "adopted"
     assert live_clusters(emr) == [retry.result]
-    assert record().lease.carrier == retry.result
+    assert record().lease.resource_id == retry.result
 
 
 def test_a_retry_after_the_hand_over_finds_its_cluster_bound(clocked, leased, queue, record):
@@ -101,14 +101,14 @@ def test_a_held_address_is_never_taken_over_while_its_cluster_lives_however_long
     for _ in range(20):
         clocked.clock.advance(1800)
         queue.tick(following)
-    assert record().lease.carrier == holder.result
+    assert record().lease.resource_id == holder.result
     assert len(record().queue) == 1
     assert launched(clocked) == 1
 
 
 @pytest.mark.parametrize(
     ("method", "after", "nth"),
-    [("write_record", True, 1), ("read_place", False, 1), ("read_place", True, 1), ("write_record", False, 2)],
+    [("write_record", True, 1), ("read_location", False, 1), ("read_location", True, 1), ("write_record", False, 2)],
 )
 def test_an_early_release_that_stopped_halfway_ends_without_a_human(
     clocked, leased, queue, record, monkeypatch, lock_store, allocation_id, ended, method, after, nth
@@ -131,7 +131,7 @@ def test_an_early_release_that_stopped_halfway_ends_without_a_human(
         ended(holder.result)  # the teardown, which comes in any case
     queue.until(lambda: following.ended, following)
     assert following.error is None
-    assert record().lease.carrier == following.result
+    assert record().lease.resource_id == following.result
 
 
 def test_a_teardown_that_vanished_after_the_termination_is_followed_by_the_next_owner(
@@ -145,7 +145,7 @@ def test_a_teardown_that_vanished_after_the_termination_is_followed_by_the_next_
     vanish(monkeypatch, teardown, "read_record", after=False)
     queue.until(lambda: following.ended, following)
     assert following.error is None
-    assert record().lease.carrier == following.result
+    assert record().lease.resource_id == following.result
 
 
 def test_a_clean_up_that_vanished_is_finished_by_the_next_owner(clocked, leased, queue, record, monkeypatch, emr):
@@ -183,7 +183,7 @@ def test_a_lost_answer_of_any_write_neither_loses_nor_doubles_a_lease(clocked, l
         clocked.faults.add(operation=operation, kind="lost_response", times=number)
         ended(task.result)
         assert record().lease is None
-    assert [tenancy.token for tenancy in record().history] == [1, 2, 3]
+    assert [ended.token for ended in record().history] == [1, 2, 3]
     assert launched(clocked) == 3
 
 
@@ -192,7 +192,7 @@ def test_a_lost_answer_of_run_job_flow_does_not_launch_twice(clocked, leased, re
     task = leased("daily")
     assert task.run()
     assert launched(clocked) == 1
-    assert record().lease.carrier == task.result
+    assert record().lease.resource_id == task.result
 
 
 def test_an_owner_that_was_passed_over_while_it_slept_undoes_what_it_did(
@@ -228,7 +228,7 @@ def test_an_older_try_that_wakes_up_touches_nothing_of_the_newer_ones(clocked, l
     operator.pre_execute(older.context)
     operator.on_kill()
     assert live_clusters(emr) == [newer.result]
-    assert record().lease.carrier == newer.result
+    assert record().lease.resource_id == newer.result
 
 
 def test_of_two_environments_with_one_name_one_goes_on_and_the_other_says_so(clocked, leased, queue, record, emr):
@@ -238,5 +238,5 @@ def test_of_two_environments_with_one_name_one_goes_on_and_the_other_says_so(clo
     queue.until(lambda: here.ended and there.ended, here, there)
     failed = [task for task in (here, there) if task.error is not None]
     assert len(failed) == 1
-    assert live_clusters(emr) == [record().lease.carrier]
+    assert live_clusters(emr) == [record().lease.resource_id]
     assert launched(clocked) == 1

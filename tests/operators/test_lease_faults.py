@@ -150,7 +150,7 @@ def test_a_store_that_fails_for_a_while_is_waited_out_in_the_queue(
     )
     waiting.go_on()
     assert waiting.error is None
-    assert record().lease.carrier == waiting.result
+    assert record().lease.resource_id == waiting.result
 
 
 def test_a_store_that_takes_no_write_at_the_hand_over_is_waited_out_and_costs_no_cluster(
@@ -163,7 +163,7 @@ def test_a_store_that_takes_no_write_at_the_hand_over_is_waited_out_and_costs_no
     queue.until(lambda: task.ended, task)
     assert task.error is None
     assert len(clocked.events.calls("RunJobFlow")) == 1
-    assert record().lease.carrier == task.result
+    assert record().lease.resource_id == task.result
 
 
 def test_a_store_that_never_takes_a_write_is_named_with_its_reason(clocked, leased, lock_store):
@@ -201,10 +201,10 @@ def test_a_role_that_cannot_be_assumed_for_a_while_is_waited_out_in_the_queue(
         300, lambda: clocked.end_cluster(holder.result, state="TERMINATED", message=""), name="end"
     )
     waiting.run()
-    assert record().lease.carrier == waiting.result
+    assert record().lease.resource_id == waiting.result
 
 
-def test_a_store_that_is_down_while_a_tenancy_runs_concerns_no_step_and_delays_the_release(
+def test_a_store_that_is_down_while_a_session_runs_concerns_no_step_and_delays_the_release(
     clocked, leased, queue, record, steps_operator, terminate_operator, lock_store, ec2
 ):
     put, get = ("PutItem", "GetItem") if lock_store.startswith("dynamodb") else ("PutObject", "GetObject")
@@ -244,7 +244,7 @@ def test_a_step_is_refused_once_the_address_was_released_early_and_the_next_owne
     assert state in {"STARTING", "BOOTSTRAPPING"}, "it works on"
     assert record().history[-1].why == "released early"
     ended(first.result)
-    assert record().lease.carrier == second.result, "the first teardown leaves the second lease alone"
+    assert record().lease.resource_id == second.result, "the first teardown leaves the second lease alone"
 
 
 def test_a_step_is_refused_while_the_lease_is_closing(
@@ -269,7 +269,7 @@ def test_a_step_is_refused_while_the_lease_is_closing(
     releasing = Task(release, dag_id="first")
     releasing.start()
     assert not releasing.ended, "it waits for the step"
-    with pytest.raises(Exception, match="the lease is closing"):
+    with pytest.raises(Exception, match="the lease is releasing"):
         Task(steps_operator(first.result, "late", lock_store=lock_store), dag_id="first").run()
     running.go_on()
     releasing.go_on()

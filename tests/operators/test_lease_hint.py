@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.lease.record import Entry, Record, Speaker
+from airflow_eip_provider.lease.record import Attempt, Entry, Record
 from airflow_eip_provider.stores.uri import open_store
 
 WAITING = 300
@@ -22,7 +22,7 @@ def crowd(lock_store, allocation_id, boto):
         client = boto(kind)
         store = open_store(lock_store, lambda *_: client)
         seen = store.read(allocation_id)
-        others = (Speaker(f"{n:032}", f"testing/dag-{n}/run-1/create/-1", 1, f"{n:016}") for n in range(WAITING))
+        others = (Attempt(f"{n:032}", f"testing/dag-{n}/run-1/create/-1", 1, f"{n:016}") for n in range(WAITING))
         queue = tuple(
             Entry(n, other, seen.now, "daily", 600.0) for n, other in enumerate(others, seen.record.issued + 1)
         )
@@ -33,7 +33,10 @@ def crowd(lock_store, allocation_id, boto):
 
 
 def fields(record: Record) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in ("issued", "lease", "free_since", "suspects", "history", "grace")}
+    return {
+        name: getattr(record, name)
+        for name in ("issued", "lease", "free_since", "possible_orphans", "history", "grace")
+    }
 
 
 def size_of(deferral: Any) -> int:
@@ -92,7 +95,7 @@ def test_a_deferral_of_the_previous_version_is_taken_up(leased, queue, record):
     holder.deferral.trigger.hint["seen"] = OLD_SEEN
     queue.until(lambda: holder.ended, holder)
     assert holder.error is None
-    assert record().lease.carrier == holder.result
+    assert record().lease.resource_id == holder.result
 
 
 def test_a_handover_does_not_depend_on_what_was_seen_when_the_lease_was_taken(leased, queue, crowd, record):

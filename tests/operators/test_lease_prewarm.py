@@ -44,7 +44,7 @@ def test_the_first_of_the_queue_starts_its_cluster_early_and_binds_within_a_poll
     second.start()
     queue.pass_time(300, first, second)
     assert len(live_clusters(emr)) == 2, "the holder's and one more"
-    early = record().queue[0].carrier
+    early = record().queue[0].resource_id
     assert early is not None
     assert record().queue[1].prewarmed_at is None
     Task(terminate_operator(holder.result, lock_store=lock_store, deferrable=True), dag_id="holder").start()
@@ -53,7 +53,7 @@ def test_the_first_of_the_queue_starts_its_cluster_early_and_binds_within_a_poll
     assert first.result == early, "the cluster that was started early"
     bound = [e for e in clocked.events.read(kind="address") if e["change"] == "associated"][-1]
     assert bound["job_flow_id"] == early
-    assert record().lease.taken_at - freed <= 15
+    assert record().lease.acquired_at - freed <= 15
 
 
 def test_once_the_first_has_the_lease_the_next_starts_early(leased, ended, queue, record, emr, holder):
@@ -64,8 +64,8 @@ def test_once_the_first_has_the_lease_the_next_starts_early(leased, ended, queue
     ended(holder.result)
     queue.until(lambda: first.ended, first, second)
     queue.pass_time(60, second)
-    assert record().queue[0].carrier in live_clusters(emr)
-    assert record().lease.carrier == first.result
+    assert record().queue[0].resource_id in live_clusters(emr)
+    assert record().lease.resource_id == first.result
 
 
 def test_two_places_may_start_early_when_both_say_so(leased, queue, record, emr, holder):
@@ -73,7 +73,7 @@ def test_two_places_may_start_early_when_both_say_so(leased, queue, record, emr,
     for task in tasks:
         task.start()
     queue.pass_time(120, *tasks)
-    assert [entry.carrier is not None for entry in record().queue] == [True, True, False]
+    assert [entry.resource_id is not None for entry in record().queue] == [True, True, False]
     assert len(live_clusters(emr)) == 3
 
 
@@ -102,7 +102,7 @@ def test_an_early_cluster_that_died_is_replaced_when_the_lease_comes(
     task = leased("unlucky", prewarm=True)
     start(task, queue, emr, 2)
     queue.pass_time(30, task)
-    early = record().queue[0].carrier
+    early = record().queue[0].resource_id
     clocked.end_cluster(early, state="TERMINATED_WITH_ERRORS", message="no capacity")
     ended(holder.result)
     queue.until(lambda: task.ended, task)

@@ -34,7 +34,7 @@ def made(aws: Any) -> int:
     return len({event["nat_gateway_id"] for event in aws.events.read(kind="nat_gateway")})
 
 
-def test_a_tenancy_leaves_through_its_gateway_and_leaves_nothing_behind(
+def test_a_session_leaves_through_its_gateway_and_leaves_nothing_behind(
     clocked, network, nat, steps_operator, terminate_operator, deferrable, store, ec2
 ):
     shared = {"lock_store": store, "deferrable": deferrable}
@@ -192,7 +192,7 @@ def ended_by_itself(clocked: Any) -> Any:
 
 
 @pytest.mark.parametrize("following", ["gateway", "primary"])
-def test_the_next_owner_takes_over_what_a_tenancy_left_behind(
+def test_the_next_owner_takes_over_what_a_session_left_behind(
     clocked, network, nat, create_operator, terminate_operator, ended_by_itself, store, following
 ):
     gone = Task(nat(lock_store=store), dag_id="gone").run()
@@ -230,7 +230,7 @@ class Vanished(BaseException):
         (nat_gateway, "create_gateway", True),
         (nat_gateway, "lead", False),
         (nat_gateway, "lead", True),
-        (create.EmrCreateWithStaticIpOperator, "record_carrier", True),
+        (create.EmrCreateWithStaticIpOperator, "activate_lease", True),
     ],
     ids=["before the gateway", "after the gateway", "before the route", "after the route", "after the hand-over"],
 )

@@ -101,7 +101,7 @@ def test_a_cluster_subnet_with_another_route_table(refused, network, ec2):
     refused(network.private, network.table, "route_table_ids", binding=behind(network, route_table_ids=[other.table]))
 
 
-def test_a_route_table_of_another_addresss_tenancy(refused, nat, network, ec2):
+def test_a_route_table_of_another_addresss_session(refused, nat, network, ec2):
     other = ec2.allocate_address(Domain="vpc")["AllocationId"]
     job_flow_id = Task(nat(allocation_id=other), dag_id="other").run()
     refused(network.table, job_flow_id, "another")

@@ -322,7 +322,7 @@ def test_the_next_owner_ends_a_cluster_that_emr_shows_later(
         patched.setattr(EmrCreateWithStaticIpOperator, "_bind", _killed)
         Task(create_operator(deferrable=deferrable, lock_store=lock_store)).start()
     assert record().lease is None
-    assert [suspect.keep for suspect in record().suspects] == [None]
+    assert [orphan.keep for orphan in record().possible_orphans] == [None]
     clocked.clock.advance(200)
     assert len(live(emr)) == 1
     following = leased("next").run()

@@ -111,7 +111,7 @@ def test_the_lease_is_closed_before_a_teardown_waits_for_steps(
     task = Task(terminate_operator(job_flow_id, lock_store=lock_store, deferrable=True))
     task.start()
     assert task.deferrals == ["EmrStepsEndedTrigger"]
-    assert record().lease.phase is Phase.CLOSING
+    assert record().lease.phase is Phase.RELEASING
 
 
 def test_a_step_that_list_steps_hides_is_ended_before_the_teardown_frees_the_address(

@@ -121,14 +121,14 @@ def history_is_honest(events: Sequence[Event], stored: Sequence[Stored]) -> Chec
 
 
 def _lies(tenancy: dict[str, Any], write: Stored, whose: dict[str, tuple[str, str]], has: _Associated) -> list[str]:
-    token, carrier = tenancy["token"], tenancy["carrier"]
+    token, resource_id = tenancy["token"], tenancy["carrier"]
     problems = []
-    if carrier is not None:
-        owner = "/".join(whose.get(carrier, ("", "")))
+    if resource_id is not None:
+        owner = "/".join(whose.get(resource_id, ("", "")))
         if f"/{owner}/" not in tenancy["owner"]:
-            problems.append(f"token {token}: {carrier} is {owner}'s, not {tenancy['owner']}'s")
-        if has.at(write.seq) == carrier:
-            problems.append(f"token {token} ended while {carrier} had the address")
+            problems.append(f"token {token}: {resource_id} is {owner}'s, not {tenancy['owner']}'s")
+        if has.at(write.seq) == resource_id:
+            problems.append(f"token {token} ended while {resource_id} had the address")
     if not tenancy["taken_at"] <= tenancy["ended_at"] <= write.time + 1:
         problems.append(f"token {token}: from {tenancy['taken_at']} to {tenancy['ended_at']}, written {write.time}")
     return problems

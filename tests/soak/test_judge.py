@@ -83,7 +83,7 @@ def test_an_empty_log_passes_nothing():
     assert not judge.triggerer_is_flat([]).passed
 
 
-def test_tenancies_one_after_the_other_pass():
+def test_sessions_one_after_the_other_pass():
     log = Log().tenancy(1).tenancy(2)
     assert [check(log.events).problems for check in (judge.one_owner, judge.no_orphans)] == [(), ()]
     assert honest(log).problems == ()
@@ -123,12 +123,12 @@ def test_a_history_that_names_another_owner_fails():
     )
 
 
-def test_a_tenancy_that_ended_while_its_cluster_had_the_address_fails():
+def test_a_session_that_ended_while_its_cluster_had_the_address_fails():
     log = Log().take(1).launch("j-1", "run-1").address("j-1", "associated").end(1, f"soak/{DAG}/run-1/azure.create/-1")
     assert honest(log).problems == ("token 1 ended while j-1 had the address",)
 
 
-def test_a_tenancy_that_ends_in_the_future_fails():
+def test_a_session_that_ends_in_the_future_fails():
     log = Log().tenancy(1)
     late = {**log._record["history"][0], "token": 2, "ended_at": log.now + 3600, "carrier": None}
     log.write("-", lease=logs.lease(2)).write("-", lease=None, history=[*log._record["history"], late])

@@ -10,14 +10,14 @@ import pytest
 
 from airflow_eip_provider.exceptions import CorruptRecordError, QueueFullError
 from airflow_eip_provider.lease.codec import encode
-from airflow_eip_provider.lease.observation import Arrival
-from airflow_eip_provider.lease.protocol import close, enter, hand_over, release
+from airflow_eip_provider.lease.observation import LeaseRequest
+from airflow_eip_provider.lease.protocol import enter, hand_over, release, start_release
 from airflow_eip_provider.lease.record import Record
-from airflow_eip_provider.lease_client.client import MOST_BYTES_TO_JOIN, Tenancy
+from airflow_eip_provider.lease_client.client import MOST_BYTES_TO_JOIN, LeaseClient
 from airflow_eip_provider.stores import records
 from airflow_eip_provider.stores.memory import MemoryStore
 from airflow_eip_provider.stores.records import PACKED_FROM_BYTES, from_text, to_text
-from tests.stress.sizes import record_of, speaker_of
+from tests.stress.sizes import attempt_of, record_of
 
 ITEM_BYTES = 400 * 1024  # of DynamoDB
 SMALL, LONG = record_of(40), record_of(1000)
@@ -89,7 +89,7 @@ class Calm:
 
 def test_a_queue_that_is_too_long_refuses_who_comes_and_never_the_holder():
     store = FullStore(lambda: 1_800_000_000.0)
-    tenancy = Tenancy(
+    lease_client = LeaseClient(
         "dynamodb://leases",
         allocation_id="eipalloc-1",
         ec2=Calm(),
@@ -97,21 +97,21 @@ def test_a_queue_that_is_too_long_refuses_who_comes_and_never_the_holder():
         client_for=lambda *_: None,
         check_alive=lambda: None,
     )
-    tenancy.store = store
-    holder, late = speaker_of(0), speaker_of(9999)
-    enter(tenancy.world(), Arrival(holder, "daily", 3600.0))
-    lease = tenancy.read().record.lease
+    lease_client.store = store
+    holder, late = attempt_of(0), attempt_of(9999)
+    enter(lease_client.world(), LeaseRequest(holder, "daily", 3600.0))
+    lease = lease_client.read().record.lease
     many = 4000
     while len(to_text(record_of(many))) <= MOST_BYTES_TO_JOIN:
         many += 500
     crowded = Record(issued=many + 1, lease=lease, queue=record_of(many).queue, grace=120.0)
-    store.write("eipalloc-1", crowded, expected_version=tenancy.read().version)
+    store.write("eipalloc-1", crowded, expected_version=lease_client.read().version)
     with pytest.raises(QueueFullError, match=f"{many} owners wait for this address already"):
-        enter(tenancy.world(), Arrival(late, "daily", 3600.0))
-    assert tenancy.read().record == crowded, "nothing was changed"
-    hand_over(tenancy.world(), holder, token=1, carrier="i-1")
-    assert close(tenancy.world(), "i-1")
-    assert release(tenancy.world(), "i-1", why="released")
-    first = crowded.queue[0].speaker
-    enter(tenancy.world(), Arrival(first, "azure-sql-daily", 5400.0))
-    assert tenancy.read().record.lease.speaker == first, "who waits has its turn"
+        enter(lease_client.world(), LeaseRequest(late, "daily", 3600.0))
+    assert lease_client.read().record == crowded, "nothing was changed"
+    hand_over(lease_client.world(), holder, token=1, resource_id="i-1")
+    assert start_release(lease_client.world(), "i-1")
+    assert release(lease_client.world(), "i-1", why="released")
+    first = crowded.queue[0].attempt
+    enter(lease_client.world(), LeaseRequest(first, "azure-sql-daily", 5400.0))
+    assert lease_client.read().record.lease.attempt == first, "who waits has its turn"

@@ -15,11 +15,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from airflow_eip_provider.lease.record import Limits, Record, Speaker
+from airflow_eip_provider.lease.record import Attempt, Limits, Record
 from airflow_eip_provider.lease.store import Conflict, Seen, Unknown
 from airflow_eip_provider.lease.transitions import (
-    Close,
-    HandOver,
+    Acquire,
+    Activate,
     Leave,
     Prewarm,
     Prewarmed,
@@ -27,7 +27,7 @@ from airflow_eip_provider.lease.transitions import (
     Reenter,
     Refused,
     Release,
-    Take,
+    StartRelease,
     step,
 )
 from airflow_eip_provider.stores.memory import MemoryStore
@@ -137,18 +137,18 @@ class Owners(RuleBasedStateMachine):
         return self.model.read(self.key)
 
     def _events(self, owner: str, record: Record) -> list[Event]:
-        speaker = Speaker(owner, f"dag.{owner}", self.tries[owner], "n")
+        attempt = Attempt(owner, f"dag.{owner}", self.tries[owner], "n")
         token = record.lease.token if record.lease else record.issued
         return [
-            Take(speaker, "daily", 600.0),
-            Queue(speaker, "daily", 600.0),
-            Reenter(speaker),
-            Prewarm(speaker),
-            Prewarmed(speaker, "j-2"),
-            HandOver(speaker, token, "j-1"),
-            Close(token),
-            Release(token, None, "done", doubtful=True),
-            Leave(speaker),
+            Acquire(attempt, "daily", 600.0),
+            Queue(attempt, "daily", 600.0),
+            Reenter(attempt),
+            Prewarm(attempt),
+            Prewarmed(attempt, "j-2"),
+            Activate(attempt, token, "j-1"),
+            StartRelease(token),
+            Release(token, None, "done", may_have_orphans=True),
+            Leave(attempt),
         ]
 
 

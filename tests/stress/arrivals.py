@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.lease.observation import Arrival
-from airflow_eip_provider.lease.protocol import Held, Waiting, close, enter, hand_over, release
-from airflow_eip_provider.lease_client.client import Tenancy
-from tests.stress.simulation import GaveUpError, Simulation, speaker
+from airflow_eip_provider.lease.observation import LeaseRequest
+from airflow_eip_provider.lease.protocol import Acquired, Queued, enter, hand_over, release, start_release
+from airflow_eip_provider.lease_client.client import LeaseClient
+from tests.stress.simulation import GaveUpError, Simulation, attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,15 +48,15 @@ def simulated(owners: int, *, at_a_time: int, seed: int, pauses: bool = True) ->
     left = iter(range(owners))
 
     def hold() -> Process:
-        me = speaker(HOLDER)
-        held = yield from simulation.perform(HOLDER, enter, Arrival(me, "daily", 3600.0))
-        assert isinstance(held, Held)
+        me = attempt(HOLDER)
+        held = yield from simulation.perform(HOLDER, enter, LeaseRequest(me, "daily", 3600.0))
+        assert isinstance(held, Acquired)
         for _ in range(at_a_time):
             simulation.start(arrive(), after=simulation.random.uniform(0, 0.02))
         yield 0.2  # in the middle of it
         try:
-            yield from simulation.perform(HOLDER, hand_over, me, token=1, carrier="j-1")
-            yield from simulation.perform(HOLDER, close, "j-1")
+            yield from simulation.perform(HOLDER, hand_over, me, token=1, resource_id="j-1")
+            yield from simulation.perform(HOLDER, start_release, "j-1")
             yield from simulation.perform(HOLDER, release, "j-1", why="released")
         except GaveUpError:
             outcome["lost"] = True
@@ -65,8 +65,8 @@ def simulated(owners: int, *, at_a_time: int, seed: int, pauses: bool = True) ->
         for number in left:
             name = f"owner-{number}"
             try:
-                arrival = Arrival(speaker(name), "daily", 3600.0)
-                entered = yield from simulation.perform(name, enter, arrival, limits=simulation.limits)
+                lease_request = LeaseRequest(attempt(name), "daily", 3600.0)
+                entered = yield from simulation.perform(name, enter, lease_request, limits=simulation.limits)
                 outcome["outside"] += not _has_its_place(entered, name)
             except GaveUpError:
                 outcome["outside"] += 1
@@ -78,10 +78,10 @@ def simulated(owners: int, *, at_a_time: int, seed: int, pauses: bool = True) ->
 
 
 def _has_its_place(entered: Any, name: str) -> bool:
-    if isinstance(entered, Held):
+    if isinstance(entered, Acquired):
         return True
-    assert isinstance(entered, Waiting), entered
-    return entered.sight.seen.record.place(name) is not None
+    assert isinstance(entered, Queued), entered
+    return entered.observation.seen.record.place(name) is not None
 
 
 class _Counting:
@@ -107,16 +107,18 @@ def real(uri: str, client: Any, key: str, *, owners: int, at_a_time: int) -> Arr
     :param key: the address's record, which nobody has written yet.
     """
 
-    def opened() -> tuple[Tenancy, _Counting]:
+    def opened() -> tuple[LeaseClient, _Counting]:
         known: dict[str, Any] = {"ec2": NoAws(), "emr": NoAws()}
-        tenancy = Tenancy(uri, allocation_id=key, client_for=lambda *_: client, check_alive=lambda: None, **known)
-        counting = _Counting(tenancy.store)
-        tenancy.store = counting  # type: ignore[assignment]
-        return tenancy, counting
+        lease_client = LeaseClient(
+            uri, allocation_id=key, client_for=lambda *_: client, check_alive=lambda: None, **known
+        )
+        counting = _Counting(lease_client.store)
+        lease_client.store = counting  # type: ignore[assignment]
+        return lease_client, counting
 
-    me = speaker(HOLDER)
+    me = attempt(HOLDER)
     holder, _ = opened()
-    enter(holder.world(), Arrival(me, "daily", 3600.0))
+    enter(holder.world(), LeaseRequest(me, "daily", 3600.0))
     begun, many = Lock(), Event()
     started: list[int] = []
 
@@ -125,22 +127,22 @@ def real(uri: str, client: Any, key: str, *, owners: int, at_a_time: int) -> Arr
             started.append(number)
             if len(started) >= min(owners, at_a_time):
                 many.set()
-        tenancy, counting = opened()
-        entered = enter(tenancy.world(), Arrival(speaker(f"owner-{number}"), "daily", 3600.0))
+        lease_client, counting = opened()
+        entered = enter(lease_client.world(), LeaseRequest(attempt(f"owner-{number}"), "daily", 3600.0))
         return _has_its_place(entered, f"owner-{number}"), counting.writes
 
     with ThreadPoolExecutor(at_a_time) as threads:
         arrivals = [threads.submit(arrive, number) for number in range(owners)]
         many.wait()
         lost = not _given_back(holder, me)
-        found = [arrival.result() for arrival in arrivals]
+        found = [lease_request.result() for lease_request in arrivals]
     return Arrived(lost, sum(not placed for placed, _ in found), tuple(writes for _, writes in found))
 
 
-def _given_back(holder: Tenancy, me: Any) -> bool:
+def _given_back(holder: LeaseClient, me: Any) -> bool:
     """Hand over, close and release in the middle of it; return whether all three were written."""
-    handed = hand_over(holder.world(), me, token=1, carrier="i-1")
-    closed = close(holder.world(), "i-1")
+    handed = hand_over(holder.world(), me, token=1, resource_id="i-1")
+    closed = start_release(holder.world(), "i-1")
     released = release(holder.world(), "i-1", why="released")
     return bool(getattr(handed, "record", None)) and closed and released
 

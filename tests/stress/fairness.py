@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.lease.observation import Action, Arrival, Sight, judge
-from airflow_eip_provider.lease.protocol import Held, close, enter, hand_over, release
-from airflow_eip_provider.lease.world import Carrier, Place
-from tests.stress.simulation import NEW_LIMITS, OLD_LIMITS, Simulation, speaker
+from airflow_eip_provider.lease.observation import Action, LeaseRequest, Observation, decide
+from airflow_eip_provider.lease.protocol import Acquired, enter, hand_over, release, start_release
+from airflow_eip_provider.lease.world import AddressLocation, Resource
+from tests.stress.simulation import NEW_LIMITS, OLD_LIMITS, Simulation, attempt
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Limits
@@ -49,10 +49,10 @@ def served(owners: int, *, seed: int, limits: Limits, slowest_seconds: float = 3
 
     def work(number: int) -> Process:
         name = f"owner-{number}"
-        me = Arrival(speaker(name), "daily", 3600.0)
+        me = LeaseRequest(attempt(name), "daily", 3600.0)
         while True:
             entered = yield from simulation.perform(name, enter, me, limits=limits)
-            if isinstance(entered, Held):
+            if isinstance(entered, Acquired):
                 break
             while _waits(simulation, me):
                 yield POLL_SECONDS
@@ -62,9 +62,9 @@ def served(owners: int, *, seed: int, limits: Limits, slowest_seconds: float = 3
         order.append(number)
         lease = simulation.record.lease
         assert lease is not None
-        yield from simulation.perform(name, hand_over, me.speaker, token=lease.token, carrier=f"j-{number}")
+        yield from simulation.perform(name, hand_over, me.attempt, token=lease.token, resource_id=f"j-{number}")
         yield _WORK_SECONDS
-        yield from simulation.perform(name, close, f"j-{number}")
+        yield from simulation.perform(name, start_release, f"j-{number}")
         yield from simulation.perform(name, release, f"j-{number}", why="released")
 
     for number in range(owners):
@@ -73,12 +73,17 @@ def served(owners: int, *, seed: int, limits: Limits, slowest_seconds: float = 3
     return Served(tuple(order), tuple(passed))
 
 
-def _waits(simulation: Simulation, arrival: Arrival) -> bool:
+def _waits(simulation: Simulation, lease_request: LeaseRequest) -> bool:
     """Whether a trigger that looks now goes on waiting."""
     seen = simulation.seen()
     lease = seen.record.lease
-    carriers = (Carrier(lease.carrier, "live"),) if lease and lease.carrier else ()
-    return judge(Sight(seen, place=Place(), carriers=carriers), arrival, limits=simulation.limits) is Action.WAIT
+    resources = (Resource(lease.resource_id, "live"),) if lease and lease.resource_id else ()
+    return (
+        decide(
+            Observation(seen, location=AddressLocation(), resources=resources), lease_request, limits=simulation.limits
+        )
+        is Action.WAIT
+    )
 
 
 def rows(*, owners: int = 20, runs: int = 20) -> list[tuple[str, ...]]:

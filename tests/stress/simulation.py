@@ -14,12 +14,12 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.lease.record import LIMITS, Limits, Record, Speaker
+from airflow_eip_provider.lease.record import LIMITS, Attempt, Limits, Record
 from airflow_eip_provider.lease.store import Conflict, Seen
-from airflow_eip_provider.lease.world import Carrier, Place
+from airflow_eip_provider.lease.world import AddressLocation, Resource
 from airflow_eip_provider.lease_client.client import pause_seconds
 from tests.model.replay import PausingReplay, run
-from tests.model.requests import FindClusters, Pause, ReadCarrier, ReadPlace, ReadRecord, ReadSteps, WriteRecord
+from tests.model.requests import FindClusters, Pause, ReadLocation, ReadRecord, ReadResource, ReadSteps, WriteRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -109,13 +109,13 @@ class Simulation:
 
 _READS: dict[type, Any] = {
     ReadRecord: lambda simulation, _: simulation.seen(),
-    ReadPlace: lambda *_: Place(),
-    ReadCarrier: lambda _, request: Carrier(request.carrier, "live"),
+    ReadLocation: lambda *_: AddressLocation(),
+    ReadResource: lambda _, request: Resource(request.resource_id, "live"),
     FindClusters: lambda *_: (),
     ReadSteps: lambda *_: (),
 }
 
 
-def speaker(name: str) -> Speaker:
+def attempt(name: str) -> Attempt:
     """Return who speaks for an owner of this name."""
-    return Speaker(name, f"test/{name}/scheduled__2026-11-28T00:00:00+00:00/create/-1", 1, f"{name}-1")
+    return Attempt(name, f"test/{name}/scheduled__2026-11-28T00:00:00+00:00/create/-1", 1, f"{name}-1")

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.lease.codec import encode
-from airflow_eip_provider.lease.observation import Sight
-from airflow_eip_provider.lease.record import Entry, Lease, Phase, Record, Speaker
+from airflow_eip_provider.lease.observation import Observation
+from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, Record
 from airflow_eip_provider.lease.store import Seen
-from airflow_eip_provider.lease.world import Carrier
+from airflow_eip_provider.lease.world import Resource
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 NOW = 1_800_000_000.0
 
 
-def speaker_of(number: int) -> Speaker:
+def attempt_of(number: int) -> Attempt:
     """Return an owner as a daily DAG has it: its digest and nonce look random, as they are."""
     day = f"2026-{number % 12 + 1:02}-{number % 28 + 1:02}T{number % 24:02}:00:00+00:00"
     name = f"production/azure_sql_daily_{number}/scheduled__{day}/azure_sql.create_cluster/-1"
     digest = hashlib.sha256(name.encode()).hexdigest()
-    return Speaker(digest[:32], name, 1, digest[32:48])
+    return Attempt(digest[:32], name, 1, digest[32:48])
 
 
 def record_of(waiting: int) -> Record:
     """Return a record with so many owners in its queue, behind a holder."""
-    holder = Lease(1, speaker_of(0), Phase.HELD, NOW, NOW, NOW + 3600, "azure-sql-daily", carrier="j-1")
+    holder = Lease(1, attempt_of(0), Phase.ACTIVE, NOW, NOW, NOW + 3600, "azure-sql-daily", resource_id="j-1")
     queue = tuple(
-        Entry(number + 1, speaker_of(number), NOW + number, "azure-sql-daily", 5400.0)
+        Entry(number + 1, attempt_of(number), NOW + number, "azure-sql-daily", 5400.0)
         for number in range(1, waiting + 1)
     )
     return Record(issued=waiting + 1, lease=holder, queue=queue, grace=120.0)
@@ -45,10 +45,10 @@ def judging_seconds(waiting: int) -> float:
     """Return how long the waits of one triggerer take to judge what one look has found."""
     logging.disable(logging.INFO)
     waits = [_wait(number) for number in range(1, waiting + 1)]
-    sight = Sight(Seen(record_of(waiting), "v", NOW), carriers=(Carrier("j-1", "live"),))
+    observation = Observation(Seen(record_of(waiting), "v", NOW), resources=(Resource("j-1", "live"),))
     started = time.perf_counter()
     for wait in waits:
-        wait.judge_sight(sight)
+        wait.judge_observation(observation)
     taken = time.perf_counter() - started
     logging.disable(logging.NOTSET)
     return taken
@@ -58,7 +58,7 @@ def _wait(number: int) -> EipLeaseTrigger:
     return EipLeaseTrigger(
         allocation_id="eipalloc-1",
         lock_store="dynamodb://leases",
-        speaker=asdict(speaker_of(number)),
+        speaker=asdict(attempt_of(number)),
         cluster_name="azure-sql-daily",
         handover_seconds=5400.0,
         waiter_delay=15,

@@ -35,7 +35,7 @@ def note(task, what, text="", *, time=0.0, worker="w01"):
     return Note(time, worker, 0, task, 1, what, text, final=True)
 
 
-def test_two_tenancies_one_after_the_other_are_fine():
+def test_two_sessions_one_after_the_other_are_fine():
     log = Log().tenancy(1).tenancy(2)
     checks = [exclusion(log, least=2), lost(log), tokens(log), in_order(log)]
     assert [check.problems for check in checks] == [(), (), (), ()]
@@ -79,7 +79,7 @@ def test_a_step_that_is_being_cancelled_still_runs():
     assert not exclusion(log, least=0).passed
 
 
-def test_an_association_without_hand_over_or_step_is_no_tenancy():
+def test_an_association_without_hand_over_or_step_is_no_session():
     log = Log().tenancy(1).address("j-2", "associated").address("j-2", "disassociated")
     assert exclusion(log, least=2).problems == ("1 tenancies, fewer than 2",)
 

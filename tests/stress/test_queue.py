@@ -7,7 +7,7 @@ import time
 import pytest
 
 from airflow_eip_provider.exceptions import RecordContendedError
-from airflow_eip_provider.lease.observation import Arrival
+from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.protocol import enter
 from airflow_eip_provider.lease.record import Record
 from airflow_eip_provider.lease.store import Conflict
@@ -71,7 +71,7 @@ class Busy(MemoryStore):
 def test_who_meets_others_for_minutes_is_told_so_and_has_paused_in_between(monkeypatch):
     slept: list[float] = []
     monkeypatch.setattr(tenancies, "time", type("Clock", (), {"sleep": slept.append, "monotonic": time.monotonic}))
-    tenancy = tenancies.Tenancy(
+    lease_client = tenancies.LeaseClient(
         "dynamodb://leases",
         allocation_id="eipalloc-1",
         ec2=arrivals.NoAws(),
@@ -79,10 +79,10 @@ def test_who_meets_others_for_minutes_is_told_so_and_has_paused_in_between(monke
         client_for=lambda *_: None,
         check_alive=lambda: None,
     )
-    tenancy.store = Busy(lambda: 0.0)
+    lease_client.store = Busy(lambda: 0.0)
     with pytest.raises(RecordContendedError, match="it changes too fast"):
-        enter(tenancy.world(), Arrival(sizes.speaker_of(1), "daily", 3600.0))
+        enter(lease_client.world(), LeaseRequest(sizes.attempt_of(1), "daily", 3600.0))
     assert 300 <= sum(slept) < 320
     assert max(slept) <= 20
-    assert tenancy.store.texts == {}
-    assert Record() == tenancy.read().record
+    assert lease_client.store.texts == {}
+    assert Record() == lease_client.read().record

@@ -11,9 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize(("store", "tenancies"), [("dynamodb", 5), ("s3", 2)])
-def test_a_small_run_breaks_nothing(store, tenancies):
-    size = ("--processes", "4", "--tenancies", str(tenancies), "--store", store)
+@pytest.mark.parametrize(("store", "sessions"), [("dynamodb", 5), ("s3", 2)])
+def test_a_small_run_breaks_nothing(store, sessions):
+    size = ("--processes", "4", "--tenancies", str(sessions), "--store", store)
     ran = subprocess.run(
         [sys.executable, "-m", "tests.stress", *size],
         cwd=ROOT,

@@ -13,7 +13,7 @@ import botocore
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.lease.record import Record, Speaker
+from airflow_eip_provider.lease.record import Attempt, Record
 from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.triggers.connection import ServiceModels
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
@@ -75,7 +75,7 @@ def test_waits_in_a_queue_go_on_when_sts_answers_again(clocked, role, ec2, boto)
         EipLeaseTrigger(
             allocation_id=allocation_id,
             lock_store="dynamodb://leases",
-            speaker=asdict(Speaker(f"owner-{number}", f"test/dag-{number}/run/create/-1", 1, f"nonce-{number}")),
+            speaker=asdict(Attempt(f"owner-{number}", f"test/dag-{number}/run/create/-1", 1, f"nonce-{number}")),
             cluster_name="daily",
             handover_seconds=3600,
             **role,

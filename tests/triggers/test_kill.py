@@ -73,7 +73,7 @@ def test_a_trigger_that_moves_or_whose_task_runs_again_undoes_nothing(leased, ki
     task.start()
     kill(task, state)
     assert len(live(emr)) == 1
-    assert not record().lease.doomed
+    assert not record().lease.to_be_terminated
 
 
 @only_dynamodb
@@ -85,7 +85,7 @@ def test_what_a_newer_try_has_adopted_stays_even_if_the_task_seems_to_be_over(le
     queue.until(lambda: new.ended, new)
     assert new.error is None
     assert live(emr) == [new.result]
-    assert record().lease.carrier == new.result
+    assert record().lease.resource_id == new.result
 
 
 @only_dynamodb

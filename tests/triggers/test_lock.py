@@ -13,10 +13,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from airflow_eip_provider.exceptions import CredentialsExpiredError, LockStoreUnavailableError
-from airflow_eip_provider.lease.observation import Sight
-from airflow_eip_provider.lease.record import Entry, Lease, Phase, Record, Speaker
+from airflow_eip_provider.lease.observation import Observation
+from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, Record
 from airflow_eip_provider.lease.store import Seen
-from airflow_eip_provider.lease.world import Carrier, Place
+from airflow_eip_provider.lease.world import AddressLocation, Resource
 from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.triggers import poller, watch
 from airflow_eip_provider.triggers.connection import AwsConnection
@@ -30,8 +30,8 @@ NOW = 1_800_000_000.0
 GENEROUS_SECONDS = 60
 
 
-def speaker(number: int) -> Speaker:
-    return Speaker(f"owner-{number}", f"test/dag-{number}/run/create/-1", 1, f"nonce-{number}")
+def attempt(number: int) -> Attempt:
+    return Attempt(f"owner-{number}", f"test/dag-{number}/run/create/-1", 1, f"nonce-{number}")
 
 
 def trigger(number: int, **parameters: Any) -> EipLeaseTrigger:
@@ -39,7 +39,7 @@ def trigger(number: int, **parameters: Any) -> EipLeaseTrigger:
         **{
             "allocation_id": "eipalloc-1",
             "lock_store": "dynamodb://leases",
-            "speaker": asdict(speaker(number)),
+            "speaker": asdict(attempt(number)),
             "cluster_name": "daily",
             "handover_seconds": 3600,
             "waiter_delay": 15,
@@ -53,23 +53,25 @@ def trigger(number: int, **parameters: Any) -> EipLeaseTrigger:
 def lease(**fields: Any) -> Lease:
     given = {
         "token": 1,
-        "speaker": speaker(999),
-        "phase": Phase.HELD,
-        "taken_at": NOW - 60,
+        "attempt": attempt(999),
+        "phase": Phase.ACTIVE,
+        "acquired_at": NOW - 60,
         "written_at": NOW - 60,
         "handover_by": NOW + 3600,
         "cluster_name": "daily",
-        "carrier": "j-1",
+        "resource_id": "j-1",
         **fields,
     }
     return Lease(**given)
 
 
-def sight(*, holder: Lease | None, waiting: int, now: float = NOW, state: str = "live", free_since: float = 0) -> Sight:
-    queue = tuple(Entry(number + 2, speaker(number), NOW, "daily", 3600) for number in range(waiting))
+def observation(
+    *, holder: Lease | None, waiting: int, now: float = NOW, state: str = "live", free_since: float = 0
+) -> Observation:
+    queue = tuple(Entry(number + 2, attempt(number), NOW, "daily", 3600) for number in range(waiting))
     record = Record(issued=waiting + 1, lease=holder, queue=queue, free_since=free_since)
-    carriers = (Carrier("j-1", state),) if holder else ()
-    return Sight(Seen(record, "v", now), place=Place(), carriers=carriers)
+    resources = (Resource("j-1", state),) if holder else ()
+    return Observation(Seen(record, "v", now), location=AddressLocation(), resources=resources)
 
 
 def test_it_survives_the_database(monkeypatch):
@@ -85,7 +87,7 @@ def test_the_poll_interval_is_never_below_fifteen_seconds():
 
 
 def test_while_the_holder_lives_everyone_waits_and_is_told_place_and_holder():
-    verdict = trigger(3).judge_sight(sight(holder=lease(), waiting=5))
+    verdict = trigger(3).judge_observation(observation(holder=lease(), waiting=5))
     assert verdict.status == "pending"
     assert (
         "place 4 of 5 in the queue; held by 'test/dag-999/run/create/-1' on j-1 since 2027-01-15 07:59:00Z"
@@ -96,32 +98,39 @@ def test_while_the_holder_lives_everyone_waits_and_is_told_place_and_holder():
 def test_a_dead_lease_is_for_the_first_at_once_and_for_the_others_a_grace_later_each():
     grace = 60
     first, third = trigger(0), trigger(2)
-    dead = sight(holder=lease(), waiting=3, state="ended")
-    assert first.judge_sight(dead).data["action"] == "evict"
-    assert third.judge_sight(dead).status == "pending"
-    later = sight(holder=lease(), waiting=3, state="ended", now=NOW + 2 * grace - 1)
-    assert third.judge_sight(later).status == "pending"
-    due = sight(holder=lease(), waiting=3, state="ended", now=NOW + 2 * grace)
-    assert third.judge_sight(due).data == {**third.judge_sight(due).data, "action": "evict", "dead_seconds": 2 * grace}
+    dead = observation(holder=lease(), waiting=3, state="ended")
+    assert first.judge_observation(dead).data["action"] == "evict"
+    assert third.judge_observation(dead).status == "pending"
+    later = observation(holder=lease(), waiting=3, state="ended", now=NOW + 2 * grace - 1)
+    assert third.judge_observation(later).status == "pending"
+    due = observation(holder=lease(), waiting=3, state="ended", now=NOW + 2 * grace)
+    assert third.judge_observation(due).data == {
+        **third.judge_observation(due).data,
+        "action": "evict",
+        "dead_seconds": 2 * grace,
+    }
 
 
 def test_a_lease_that_lives_again_is_waited_for_from_the_start():
     third = trigger(2)
-    third.judge_sight(sight(holder=lease(), waiting=3, state="ended"))
-    third.judge_sight(sight(holder=lease(token=9), waiting=3, state="ended", now=NOW + 500))
-    assert third.judge_sight(sight(holder=lease(token=9), waiting=3, state="ended", now=NOW + 510)).status == "pending"
+    third.judge_observation(observation(holder=lease(), waiting=3, state="ended"))
+    third.judge_observation(observation(holder=lease(token=9), waiting=3, state="ended", now=NOW + 500))
+    assert (
+        third.judge_observation(observation(holder=lease(token=9), waiting=3, state="ended", now=NOW + 510)).status
+        == "pending"
+    )
 
 
 def test_a_free_address_is_the_turn_of_one_after_the_other():
     waits = [trigger(number) for number in range(3)]
-    free = sight(holder=None, waiting=3, free_since=NOW)
-    assert [wait.judge_sight(free).status for wait in waits] == ["done", "pending", "pending"]
-    later = sight(holder=None, waiting=3, free_since=NOW - 60)
-    assert [wait.judge_sight(later).status for wait in waits] == ["done", "done", "pending"]
+    free = observation(holder=None, waiting=3, free_since=NOW)
+    assert [wait.judge_observation(free).status for wait in waits] == ["done", "pending", "pending"]
+    later = observation(holder=None, waiting=3, free_since=NOW - 60)
+    assert [wait.judge_observation(later).status for wait in waits] == ["done", "done", "pending"]
 
 
 def test_who_is_not_in_the_queue_any_more_is_woken():
-    assert trigger(7).judge_sight(sight(holder=lease(), waiting=3)).data["action"] == "queue"
+    assert trigger(7).judge_observation(observation(holder=lease(), waiting=3)).data["action"] == "queue"
 
 
 @pytest.fixture
@@ -134,10 +143,10 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> Any:
         open=0,
         unconnected=[],
         found=[],
-        seen=lambda: sight(holder=lease(), waiting=WAITERS),
+        seen=lambda: observation(holder=lease(), waiting=WAITERS),
     )
 
-    def read_sight(observed: Observed, *_: Any) -> Sight:
+    def read_observation(observed: Observed, *_: Any) -> Observation:
         for service in ("ec2", "emr", "dynamodb"):
             observed.client(service)
         clock.looks += 1
@@ -162,7 +171,7 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> Any:
     for module in (watch, poller):
         monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: clock.now, monotonic=lambda: clock.now))
     monkeypatch.setattr(Poller, "_pause", passing(pass_on))
-    monkeypatch.setattr(Observed, "_read_sight", read_sight)
+    monkeypatch.setattr(Observed, "_read_observation", read_observation)
     monkeypatch.setattr(AwsConnection, "client", client)
     return clock
 
@@ -183,7 +192,7 @@ def expired() -> ClientError:
 
 
 def test_expired_credentials_are_read_anew_once_for_all(ticks):
-    ticks.found = [expired(), sight(holder=None, waiting=2, free_since=NOW - 600)]
+    ticks.found = [expired(), observation(holder=None, waiting=2, free_since=NOW - 600)]
 
     async def story() -> list[dict[str, Any]]:
         return await asyncio.gather(event_of(trigger(0)), event_of(trigger(1)))
@@ -205,7 +214,7 @@ def test_two_hundred_waits_cost_one_look_a_tick(ticks):
     async def story() -> list[dict[str, Any]]:
         waits = [asyncio.ensure_future(event_of(trigger(number))) for number in range(WAITERS)]
         await looked(ticks, 10)
-        ticks.seen = lambda: sight(holder=None, waiting=WAITERS, free_since=NOW - 60 * WAITERS)
+        ticks.seen = lambda: observation(holder=None, waiting=WAITERS, free_since=NOW - 60 * WAITERS)
         return await asyncio.gather(*waits)
 
     events = asyncio.run(story())
@@ -237,7 +246,7 @@ def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(ti
 
 def test_a_store_without_answer_costs_every_wait_one_look_only(ticks):
     ticks.found = [LockStoreUnavailableError("dynamodb://leases", problem="503")]
-    ticks.seen = lambda: sight(holder=None, waiting=2, free_since=NOW - 600)
+    ticks.seen = lambda: observation(holder=None, waiting=2, free_since=NOW - 600)
 
     async def story() -> Any:
         return await asyncio.gather(*(event_of(trigger(number)) for number in range(2)))
@@ -260,7 +269,7 @@ NO_DNS = EndpointConnectionError(endpoint_url="https://sts.amazonaws.com")
 
 def test_a_connection_that_fails_for_once_costs_every_wait_one_look_only(ticks):
     ticks.unconnected = [NO_DNS, NO_DNS]
-    ticks.seen = lambda: sight(holder=None, waiting=2, free_since=NOW - 600)
+    ticks.seen = lambda: observation(holder=None, waiting=2, free_since=NOW - 600)
     waits = [trigger(number) for number in range(2)]
 
     async def story() -> Any:
@@ -316,7 +325,7 @@ def test_an_aws_that_hangs_keeps_no_wait_beyond_its_deadline_and_goes_on_for_the
         event = await asyncio.wait_for(event_of(trigger(1, deadline=NOW + 0.1)), GENEROUS_SECONDS)
         assert event["status"] == "timeout"
         assert not patient.done()
-        ticks.seen = lambda: sight(holder=None, waiting=2, free_since=NOW - 600)
+        ticks.seen = lambda: observation(holder=None, waiting=2, free_since=NOW - 600)
         answer.set()
         assert (await asyncio.wait_for(patient, GENEROUS_SECONDS))["data"]["action"] == "take"
 

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_type
 
-from airflow_eip_provider.lease.observation import Arrival, Sight, look
+from airflow_eip_provider.lease.observation import LeaseRequest, Observation, observe
 from airflow_eip_provider.lease.protocol import (
-    Held,
-    Lost,
-    Waiting,
-    Yielded,
-    close,
+    Acquired,
+    LeaseLost,
+    Queued,
+    Superseded,
     enter,
     guard,
     hand_over,
     release,
+    start_release,
     undo,
 )
 from airflow_eip_provider.lease.record import Record
 from airflow_eip_provider.lease.store import Conflict, Seen, Unknown
-from airflow_eip_provider.lease.world import Mark, TooLate, Unclear
+from airflow_eip_provider.lease.world import LeaseTags, TooLate, Unclear
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.world import ReadOnlyWorld, World
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease_client.reads import LeaseReads
 
 
-def right(world: World, reads: ReadOnlyWorld, arrival: Arrival) -> None:
-    assert_type(enter(world, arrival), Held | Waiting | Yielded)
-    assert_type(hand_over(world, arrival.speaker, token=1, carrier="j-1"), Seen | Lost)
-    assert_type(look(reads), Sight)
-    assert_type(look(world), Sight)
+def right(world: World, reads: ReadOnlyWorld, lease_request: LeaseRequest) -> None:
+    assert_type(enter(world, lease_request), Acquired | Queued | Superseded)
+    assert_type(hand_over(world, lease_request.attempt, token=1, resource_id="j-1"), Seen | LeaseLost)
+    assert_type(observe(reads), Observation)
+    assert_type(observe(world), Observation)
     assert_type(guard(reads, "j-1"), str | None)
     assert_type(world.launch(1, 0.0), str | TooLate | Unclear)
     assert_type(world.write_record(Record(), None), Seen | Conflict | Unknown)
 
 
-def on_aws(world: LeaseWorld, reads: LeaseReads, arrival: Arrival) -> None:
-    enter(world, arrival)
-    look(reads)
+def on_aws(world: LeaseWorld, reads: LeaseReads, lease_request: LeaseRequest) -> None:
+    enter(world, lease_request)
+    observe(reads)
 
 
-def a_trigger_changes_nothing(reads: ReadOnlyWorld, on_aws: LeaseReads, arrival: Arrival) -> None:
-    enter(reads, arrival)  # type: ignore[arg-type]
-    enter(on_aws, arrival)  # type: ignore[arg-type]
+def a_trigger_changes_nothing(reads: ReadOnlyWorld, on_aws: LeaseReads, lease_request: LeaseRequest) -> None:
+    enter(reads, lease_request)  # type: ignore[arg-type]
+    enter(on_aws, lease_request)  # type: ignore[arg-type]
     release(reads, "j-1", why="released")  # type: ignore[arg-type]
-    undo(reads, arrival.speaker)  # type: ignore[arg-type]
+    undo(reads, lease_request.attempt)  # type: ignore[arg-type]
     reads.terminate("j-1")  # type: ignore[attr-defined]
     on_aws.write_record(Record(), None)  # type: ignore[attr-defined]
 
@@ -61,17 +61,17 @@ def a_wrong_request(world: World) -> None:
     world.write_record(Record())  # type: ignore[call-arg]
     world.write_record({"issued": 1}, None)  # type: ignore[arg-type]
     world.find_clusters("j-1", 0.0)  # type: ignore[arg-type]
-    world.find_clusters(Mark(1, "A"))  # type: ignore[call-arg]
+    world.find_clusters(LeaseTags(1, "A"))  # type: ignore[call-arg]
     world.active_steps("j-1")  # type: ignore[call-arg]
     world.disassociate(None)  # type: ignore[arg-type]
 
 
-def a_wrong_answer(world: World, arrival: Arrival) -> None:
+def a_wrong_answer(world: World, lease_request: LeaseRequest) -> None:
     launched: str = world.launch(1, 0.0)  # type: ignore[assignment]
     written: Seen = world.write_record(Record(), None)  # type: ignore[assignment]
-    seen = enter(world, arrival).seen  # type: ignore[union-attr]
-    why = hand_over(world, arrival.speaker, token=1, carrier=launched).why  # type: ignore[union-attr]
-    close(world, world.read_carrier("j-1"))  # type: ignore[arg-type]
+    seen = enter(world, lease_request).seen  # type: ignore[union-attr]
+    why = hand_over(world, lease_request.attempt, token=1, resource_id=launched).why  # type: ignore[union-attr]
+    start_release(world, world.read_resource("j-1"))  # type: ignore[arg-type]
     release(world, f"{written.version}{seen}{why}")  # type: ignore[call-arg]
 
 
@@ -83,4 +83,4 @@ class Half:
 
 
 def half_a_world(half: Half) -> None:
-    look(half)  # type: ignore[arg-type]
+    observe(half)  # type: ignore[arg-type]

@@ -1,5 +1,5 @@
 """
-Where the Elastic IP is put for a tenancy: on the primary node, or on a NAT gateway for every node of the cluster.
+Where the Elastic IP is put for a cluster: on the primary node, or on a NAT gateway for every node of the cluster.
 
 Give one of these to an operator: ``binding=NatGateway(public_subnet_id="subnet-…", route_table_ids=["rtb-…"])``.
 """

@@ -21,7 +21,7 @@ class Site:
     """
     A cluster that is to carry the address now.
 
-    :param tags: of what is made for its tenancy.
+    :param tags: of what is made for the cluster.
     :param look: looks at the cluster; raises ``ClusterEndedError`` when it is gone.
     :param wait_for_cluster: returns the wait for a cluster that is not there yet.
     :param wait_for_gateway: returns the wait for a NAT gateway that is not available yet.
@@ -52,7 +52,7 @@ class Bound:
 
 class Binding(ABC):
     """
-    Where the address is put for a tenancy.
+    Where the address is put for a cluster.
 
     What was bound is found again from AWS alone, by tags: steps, teardown and reaper are not told the binding.
     """

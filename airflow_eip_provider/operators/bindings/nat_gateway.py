@@ -9,20 +9,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.nat_gateway_changes import ALREADY_ASSOCIATED, create_gateway, remove_gateway
-from airflow_eip_provider.aws.nat_gateways import read_origin, read_tenancy_gateways
+from airflow_eip_provider.aws.nat_gateways import read_cluster_gateways, read_origin
 from airflow_eip_provider.aws.route_changes import lead
 from airflow_eip_provider.aws.routes import NO_ROUTE, read_table
 from airflow_eip_provider.aws.tags import (
     ALLOCATION_TAG,
     BINDING_TAG,
+    CLUSTER_GATEWAY,
     JOB_FLOW_TAG,
     ROUTE_TAG,
-    TENANCY_GATEWAY,
 )
 from airflow_eip_provider.exceptions import GatewayFailedError, InvalidInputError
 from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.bindings.interface import Binding, Bound
-from airflow_eip_provider.preflight import GATEWAY_CHECKS, TENANCY_GATEWAY_CHECKS
+from airflow_eip_provider.preflight import CLUSTER_GATEWAY_CHECKS, GATEWAY_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ class NatGateway(Binding):
     """
     Put the address on a NAT gateway: all nodes of a cluster of any size, in a private subnet, leave from it.
 
-    With ``public_subnet_id`` and ``route_table_ids`` the gateway is made for the tenancy while the cluster starts, the
+    With ``public_subnet_id`` and ``route_table_ids`` the gateway is made for the cluster while the cluster starts, the
     default routes are led to it, and afterwards they are put back exactly and it is deleted. With ``nat_gateway_id``
     a gateway that has the address for good is used as it is, and nothing is made or changed; that needs a lock store,
     as EC2 refuses nothing there.
@@ -60,7 +60,7 @@ class NatGateway(Binding):
     @property
     def cluster_tags(self) -> Mapping[str, str]:
         """The gateway, or that one is made for the tenancy."""
-        return {BINDING_TAG: self.nat_gateway_id or TENANCY_GATEWAY}
+        return {BINDING_TAG: self.nat_gateway_id or CLUSTER_GATEWAY}
 
     @property
     def makes_gateway(self) -> bool:
@@ -70,7 +70,7 @@ class NatGateway(Binding):
     @property
     def checks(self) -> Sequence[Check]:
         """The address, the gateway or what it takes to make one, and the routes of the cluster's subnets."""
-        return TENANCY_GATEWAY_CHECKS if self.nat_gateway_id is None else GATEWAY_CHECKS
+        return CLUSTER_GATEWAY_CHECKS if self.nat_gateway_id is None else GATEWAY_CHECKS
 
     def examined(self, setup: Setup) -> Setup:
         """
@@ -149,7 +149,7 @@ class NatGateway(Binding):
 
         :raises GatewayFailedError: when EC2 could not make it.
         """
-        known = read_tenancy_gateways(site.eip.conn, site.job_flow_id, allocation_id=site.allocation_id)
+        known = read_cluster_gateways(site.eip.conn, site.job_flow_id, allocation_id=site.allocation_id)
         ended = [gateway for gateway in known if gateway.is_ending]
         for gateway in known:
             if gateway.state == "failed":

@@ -26,21 +26,21 @@ from airflow_eip_provider.hooks.teardown import (
     free_left_behind,
     remove_gateways_of_ending,
 )
-from airflow_eip_provider.lease.protocol import Lost, launch, relocate
+from airflow_eip_provider.lease.protocol import LeaseLost, launch, relocate
 from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease.store import Seen
-from airflow_eip_provider.lease.world import Mark, Unclear
-from airflow_eip_provider.lease_client.reads import mark_tags
+from airflow_eip_provider.lease.world import LeaseTags, Unclear
+from airflow_eip_provider.lease_client.reads import as_aws_tags
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import Binder, bound_facts
 from airflow_eip_provider.operators.bindings import Binding, checked_binding
 from airflow_eip_provider.operators.bindings.interface import Bound, Site
 from airflow_eip_provider.operators.launch import Launcher
+from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.rendering import StructuredFields
-from airflow_eip_provider.operators.tenancy import UNSET, speaker_of
 from airflow_eip_provider.preflight import Setup
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, judge_target
 from airflow_eip_provider.triggers.nat import NatGatewayTrigger
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.lease_client.client import Tenancy
+    from airflow_eip_provider.lease_client.client import LeaseClient
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 # The stock operator's waiters: "job_flow_waiting" and "job_flow_terminated".
@@ -100,7 +100,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_overrides: as in the stock operator; merged over the extra of ``emr_conn_id``. (templated,
         ``.json``)
-    :param lock_store: where tenancies queue: ``dynamodb://TABLE?region=…&create=true`` or ``s3://BUCKET/PREFIX``;
+    :param lock_store: where owners queue: ``dynamodb://TABLE?region=…&create=true`` or ``s3://BUCKET/PREFIX``;
         ``None`` is the physical lock alone. Default: ``[eip] lock_store``.
     :param bind_at: "primary_running", or "cluster_ready" to bind when the cluster is RUNNING or WAITING.
     :param prewarm: ``True``: the first of the queue starts its cluster while the holder still works, so that it binds
@@ -173,9 +173,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         state = CreateState(
             try_number=context["ti"].try_number, lock_deadline=time.time() + self.lock_timeout.total_seconds()
         )
-        self.open_tenancy(context, state)
+        self.begin_attempt(context, state)
         if (
-            self.tenancy is None
+            self.lease_client is None
             and state.try_number > 1
             and (adopted := launcher.adopt(self.eip, try_number=state.try_number, remembered=self.remembered_cluster()))
         ):
@@ -191,7 +191,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         if event is not None and event["status"] == "timeout":
             raise self._timed_out(state, event)
         if state.job_flow_id is None:
-            launching = self._launch if self.tenancy is None else self._launch_in_turn
+            launching = self._launch if self.lease_client is None else self._launch_in_turn
             if (waiting := launching(context, state, event)) is not None:
                 return waiting
         if not state.bound and (waiting := self._bind(context, state)) is not None:
@@ -232,12 +232,12 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         )
         if not isinstance(entered, Seen):
             return entered
-        speaker = speaker_of(context, state.nonce)
-        launched = launch(cast("Tenancy", self.tenancy).world(launch=launch_one), entered, speaker)
-        if isinstance(launched, Lost):
+        attempt = attempt_of(context, state.nonce)
+        launched = launch(cast("LeaseClient", self.lease_client).world(launch=launch_one), entered, attempt)
+        if isinstance(launched, LeaseLost):
             raise LeaseLostError(self.allocation_id, problem=launched.why)
         if isinstance(launched, Unclear):
-            raise LaunchUnclearError(launcher.config["Name"], owner=speaker.name, problem="see above")
+            raise LaunchUnclearError(launcher.config["Name"], owner=attempt.name, problem="see above")
         self._publish(context, state, launched, log_uri=launcher.config.get("LogUri"))
         return None
 
@@ -251,8 +251,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
             return self._relocate(context, state)
         if not isinstance(bound, Bound):
             return bound
-        self.record_carrier(context, state, job_flow_id)
-        if self.tenancy is None and state.try_number > 1:
+        self.activate_lease(context, state, job_flow_id)
+        if self.lease_client is None and state.try_number > 1:
             # An earlier try may have launched a cluster that EMR did not show when this try began, minutes ago.
             self._end_surplus(context, keep=job_flow_id)
         address, gateway_id = bound.address, bound.gateway_id
@@ -266,12 +266,12 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
 
     def _relocate(self, context: Context, state: CreateState) -> WatchTrigger | None:
         """Go on with the cluster of an earlier try that has the address already; else wait for the address."""
-        if self.tenancy is None or state.token is None:
+        if self.lease_client is None or state.token is None:
             return self._wait_for_address(state)
-        mark = Mark(state.token, Owner.of(context).digest)
-        kept = relocate(self.tenancy.world(), mark, carrier=str(state.job_flow_id))
+        lease_tags = LeaseTags(state.token, Owner.of(context).digest)
+        kept = relocate(self.lease_client.world(), lease_tags, resource_id=str(state.job_flow_id))
         if kept == state.job_flow_id:
-            like = mark_tags(mark, allocation_id=self.allocation_id)
+            like = as_aws_tags(lease_tags, allocation_id=self.allocation_id)
             return self._wait_for_address(state, like=like)
         self._publish(context, state, kept, log_uri=self._launcher(context).config.get("LogUri"))
         return self._bind(context, state)
@@ -279,9 +279,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
     def undo(self, context: Context, state: CreateState | None) -> None:
         """Terminate this try's cluster and free the address; a newer try's is left alone."""
         job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
-        if self.tenancy is not None:
+        if self.lease_client is not None:
             try:
-                self.give_back(context, state, carrier=job_flow_id, terminate=self._terminates)
+                self.give_back(context, state, resource_id=job_flow_id, terminate=self._terminates)
             except LockStoreUnavailableError:
                 if job_flow_id and self._terminates:
                     self._say_what_is_left(job_flow_id)
@@ -330,8 +330,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
 
     def undo_when_killed(self, state: CreateState) -> tuple[str, dict[str, Any]] | None:
         """The same as :meth:`undo`, for the triggerer."""
-        if self.tenancy is not None:
-            return self.undo_of_tenancy(state, launched=state.job_flow_id, terminate=self._terminates)
+        if self.lease_client is not None:
+            return self.undo_of_lease(state, launched=state.job_flow_id, terminate=self._terminates)
         if state.job_flow_id is None:
             return None
         what = {
@@ -378,7 +378,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
                 problem="it is neither a bool nor a number of places",
                 remedy="use True, or how many first places of the queue start their clusters early",
             )
-        if self.prewarm and self.tenancy is None:
+        if self.prewarm and self.lease_client is None:
             raise InvalidInputError(
                 "checking prewarm",
                 problem="only the first of a queue may prewarm, and without a lock store there is no queue",
@@ -416,7 +416,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
             bind_at=self.bind_at,
             accept_self_termination=self.accept_self_termination,
             ends_idle=self.idle_timeout is not None,
-            lock_store=self.tenancy.uri if self.tenancy else None,
+            lock_store=self.lease_client.uri if self.lease_client else None,
         )
 
     def _site(self, context: Context, state: CreateState) -> Site:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
     from airflow_eip_provider.lease.record import Record
-    from airflow_eip_provider.lease_client.client import Tenancy
+    from airflow_eip_provider.lease_client.client import LeaseClient
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Fence:
     Whoever releases the address early first writes into the lease that it is being released, and only then looks for
     steps. So either the releaser sees the step, or the second check sees the release.
 
-    :param tenancy: the lock; ``None`` without a lock store.
+    :param lease_client: the lock; ``None`` without a lock store.
     :param pause: lets seconds pass in the worker; raises when the task was killed.
     """
 
@@ -51,14 +51,14 @@ class Fence:
         job_flow_id: str,
         eip: ElasticIpHook,
         emr: EmrClusterHook,
-        tenancy: Tenancy | None,
+        lease_client: LeaseClient | None,
         pause: Callable[[float], None],
     ) -> None:
         self._allocation_id = allocation_id
         self._job_flow_id = job_flow_id
         self._eip = eip
         self._emr = emr
-        self._tenancy = tenancy
+        self._lease_client = lease_client
         self._pause = pause
         self._checked_at = 0.0
 
@@ -112,7 +112,7 @@ class Fence:
         """
         consequence = f"cancelled the steps that were submitted meanwhile: {', '.join(step_ids)}"
         try:
-            standing, is_known = self.lease_standing(), self._tenancy is not None
+            standing, is_known = self.lease_standing(), self._lease_client is not None
         except LockStoreUnavailableError as error:
             log.warning("%s", error)
             standing, is_known = None, False
@@ -136,9 +136,9 @@ class Fence:
 
     def lease_standing(self) -> str | None:
         """Return why the lease does not allow a step, in words that follow "Elastic IP … is"; ``None`` if it does."""
-        if self._tenancy is None or (said := guard(self._tenancy.world(), self._job_flow_id)) is None:
+        if self._lease_client is None or (said := guard(self._lease_client.world(), self._job_flow_id)) is None:
             return None
-        ended = _ended(self._tenancy.read().record, self._job_flow_id)
+        ended = _ended(self._lease_client.read().record, self._job_flow_id)
         return said if ended is None else f"{said}; {ended}"
 
     def known_lease_standing(self) -> str | None:
@@ -158,9 +158,9 @@ class Fence:
         return None if isinstance(found, Egress) else found
 
 
-def _ended(record: Record, carrier: str) -> str | None:
+def _ended(record: Record, resource_id: str) -> str | None:
     """Say when and why the lease of a cluster ended, if it has."""
-    if record.lease is not None and record.lease.carrier == carrier:
+    if record.lease is not None and record.lease.resource_id == resource_id:
         return None
-    ended = next((tenancy for tenancy in reversed(record.history) if tenancy.carrier == carrier), None)
+    ended = next((ended for ended in reversed(record.history) if ended.resource_id == resource_id), None)
     return None if ended is None else f"the lease of this cluster ended at {utc(ended.ended_at)}: {ended.why}"

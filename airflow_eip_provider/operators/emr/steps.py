@@ -30,6 +30,7 @@ from airflow_eip_provider.hooks.teardown import cancel_steps
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.emr.fence import Fence
 from airflow_eip_provider.operators.emr.submitted import StepMark, steps_to_adopt
+from airflow_eip_provider.operators.lease_settings import UNSET
 from airflow_eip_provider.operators.phases import (
     CLUSTER_LINKS,
     PhasedOperator,
@@ -39,7 +40,6 @@ from airflow_eip_provider.operators.phases import (
 )
 from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.targets import check_job_flow_id
-from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.emr import EmrFencedStepsTrigger, EmrStepLogsTrigger
 
@@ -262,7 +262,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             job_flow_id=job_flow_id,
             eip=self.eip,
             emr=self.emr,
-            tenancy=self.tenancy,
+            lease_client=self.lease_client,
             pause=self._pause,
         )
 
@@ -373,7 +373,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             job_flow_id=state.job_flow_id,
             step_ids=state.step_ids,
             submitted_at=state.submitted_at,
-            lock_store=self.tenancy.uri if self.tenancy else None,
+            lock_store=self.lease_client.uri if self.lease_client else None,
             **self.watch(state, deadline=state.deadline),
         )
 

@@ -12,15 +12,15 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.aws.nat_gateway_changes import remove_gateways
-from airflow_eip_provider.aws.tags import BINDING_TAG, OWNER_DIGEST_TAG, TENANCY_GATEWAY
+from airflow_eip_provider.aws.tags import BINDING_TAG, CLUSTER_GATEWAY, OWNER_DIGEST_TAG
 from airflow_eip_provider.exceptions import WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.teardown import end_surplus, free_address
-from airflow_eip_provider.lease.protocol import close, release
+from airflow_eip_provider.lease.protocol import release, start_release
 from airflow_eip_provider.operators import preflight
+from airflow_eip_provider.operators.lease_settings import UNSET
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_job_flow_id, check_nothing_left
-from airflow_eip_provider.operators.tenancy import UNSET
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, judge_no_step_runs
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class TerminateState(State):
 
 class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperator):
     """
-    Terminate a cluster, and free the Elastic IP as soon as no step of it runs any more.
+    Terminate a cluster, and free the Elastic IP as soon as none of its steps runs.
 
     A drop-in for ``EmrTerminateJobFlowOperator``, meant as the teardown:
     ``terminate.as_teardown(setups=create, on_failure_fail_dagrun=True)``. It sends TerminateJobFlows before it reads
@@ -68,7 +68,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     whose only last task it is succeeds although the steps before it failed. Give the run another last task, an
     ``EmptyOperator`` after the steps, or use ``StaticIpCluster``, which does.
 
-    A NAT gateway that was made for the tenancy is removed with the address, and the routes to it are put back.
+    A NAT gateway that was made for the cluster is removed with the address, and the routes to it are put back.
 
     Returns nothing. Safe to run twice or late. When it fails or is killed, a retry goes on where it stopped.
 
@@ -78,7 +78,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress,
     elasticmapreduce:DescribeCluster, …:ListClusters, …:ListSteps, …:SetTerminationProtection, …:TerminateJobFlows;
-    the lock store's, see ``stores``. With a NAT gateway that was made for the tenancy also ec2:DescribeNatGateways,
+    the lock store's, see ``stores``. With a NAT gateway that was made for the cluster also ec2:DescribeNatGateways,
     ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
@@ -189,7 +189,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
             state.ended, state.has_gateway = True, False
             return
         self.link_cluster(context, self.job_flow_id, log_uri=cluster.log_uri)
-        if self.tenancy is None and cluster.newest_try > 1 and OWNER_DIGEST_TAG in cluster.tags:
+        if self.lease_client is None and cluster.newest_try > 1 and OWNER_DIGEST_TAG in cluster.tags:
             # Its creating task was retried, and the cluster of an earlier try may have shown up late.
             end_surplus(
                 self.emr,
@@ -200,7 +200,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
                 created_after=earliest_start(context),
             )
         state.ended = cluster.has_ended
-        state.has_gateway = cluster.tags.get(BINDING_TAG) == TENANCY_GATEWAY
+        state.has_gateway = cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY
 
     def _free(self, state: TerminateState) -> None:
         """
@@ -217,8 +217,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
             left = self.look(lambda seen: judge_no_step_runs(seen, self.job_flow_id))
             if left.status != "done":
                 self.log.info("%s; the address stays until they end", left.message)
-                if self.tenancy is not None:
-                    close(self.tenancy.world(), self.job_flow_id)
+                if self.lease_client is not None:
+                    start_release(self.lease_client.world(), self.job_flow_id)
                 return
             state.no_steps = True
         free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id)
@@ -230,7 +230,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
     def _release(self, state: TerminateState) -> None:
         """End the lease; while the lock store gives no answer, at every look until the deadline."""
-        if self.tenancy is not None and release(self.tenancy.world(), self.job_flow_id, why="terminated"):
+        if self.lease_client is not None and release(self.lease_client.world(), self.job_flow_id, why="terminated"):
             self.log.info("The lease of Elastic IP %s has ended", self.allocation_id)
         state.released = True
 

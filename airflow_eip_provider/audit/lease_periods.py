@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.audit.flow_logs import Flow, Period
-from airflow_eip_provider.aws.nat_gateways import read_gateway, read_tenancy_gateways
-from airflow_eip_provider.aws.tags import BINDING_TAG, TENANCY_GATEWAY
+from airflow_eip_provider.aws.nat_gateways import read_cluster_gateways, read_gateway
+from airflow_eip_provider.aws.tags import BINDING_TAG, CLUSTER_GATEWAY
 from airflow_eip_provider.lease_client.reads import is_cluster
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Tenancy:
+class LeasePeriod:
     """
     A time in which the address was somebody's.
 
     :param name: for people.
-    :param carriers: instance ids, private addresses and interface ids that the address was on; none when that was a
+    :param resource_ids: instance ids, private addresses and interface ids that the address was on; none when that was a
         NAT gateway that EC2 no longer shows.
     :param others: instance ids and private addresses of the same cluster that it was not on.
     :param token: the lease's; ``None`` without a lock store.
@@ -33,14 +33,14 @@ class Tenancy:
 
     name: str
     period: Period
-    carriers: frozenset[str]
+    resource_ids: frozenset[str]
     others: frozenset[str] = field(default=frozenset())
     token: int | None = None
     behind_gateway: bool = False
 
     def has(self, flow: Flow) -> bool:
         """Whether whoever had the address sent this flow."""
-        return bool(_senders(flow) & self.carriers)
+        return bool(_senders(flow) & self.resource_ids)
 
     def has_beside(self, flow: Flow) -> bool:
         """Whether another node of the same cluster did."""
@@ -56,30 +56,30 @@ def _senders(flow: Flow) -> set[str | None]:
     return {flow.interface_id, flow.instance_id or flow.source}
 
 
-def tenancies_of(
+def lease_periods_of(
     seen: Seen, *, allocation_id: str, emr: EmrClusterHook, eip: ElasticIpHook, period: Period | None
-) -> list[Tenancy]:
+) -> list[LeasePeriod]:
     """
-    Return the tenancies that a lock store remembers, oldest first: the newest 50, and the one that is not over.
+    Return the lease periods that a lock store remembers, oldest first: the newest 50, and the one that is not over.
 
     :param period: only those of that time; EMR is asked for the instances of each, and EC2 for its NAT gateway.
     """
-    kept = [(t.token, t.owner, t.carrier, Period(t.taken_at, t.ended_at)) for t in seen.record.history]
+    kept = [(t.token, t.owner, t.resource_id, Period(t.acquired_at, t.ended_at)) for t in seen.record.history]
     if lease := seen.record.lease:
-        kept.append((lease.token, lease.speaker.name, lease.carrier, Period(lease.taken_at, seen.now)))
+        kept.append((lease.token, lease.attempt.name, lease.resource_id, Period(lease.acquired_at, seen.now)))
     found = []
-    for token, owner, carrier, when in kept:
+    for token, owner, resource_id, when in kept:
         if period is None or when.overlaps(period):
-            had: Mapping[str, Any] = {"carriers": frozenset({carrier} if carrier else ())}
-            if carrier is not None and is_cluster(carrier):
-                had = _of_cluster(carrier, allocation_id=allocation_id, emr=emr, eip=eip)
-            found.append(Tenancy(f"{owner} on {carrier or 'no cluster'}", when, token=token, **had))
+            had: Mapping[str, Any] = {"resource_ids": frozenset({resource_id} if resource_id else ())}
+            if resource_id is not None and is_cluster(resource_id):
+                had = _of_cluster(resource_id, allocation_id=allocation_id, emr=emr, eip=eip)
+            found.append(LeasePeriod(f"{owner} on {resource_id or 'no cluster'}", when, token=token, **had))
     return found
 
 
 def _of_cluster(job_flow_id: str, *, allocation_id: str, emr: EmrClusterHook, eip: ElasticIpHook) -> Mapping[str, Any]:
     """
-    Read by what the nodes of a tenancy's cluster are known, and what of them had the address.
+    Read by what the nodes of a lease's cluster are known, and what of them had the address.
 
     EMR remembers a cluster, with the tag that says where the address was put, for two months after its end. EC2 forgets
     its instances, and a NAT gateway that was made for it, within the hour.
@@ -87,19 +87,19 @@ def _of_cluster(job_flow_id: str, *, allocation_id: str, emr: EmrClusterHook, ei
     """
     cluster = emr.get_cluster(job_flow_id)
     if cluster is None:
-        return {"carriers": frozenset()}
+        return {"resource_ids": frozenset()}
     nodes = _listed(emr, ClusterId=job_flow_id)
     if (binding := cluster.tags.get(BINDING_TAG)) is None:
         fleets = cluster.collection_type == "INSTANCE_FLEET"
         which: Mapping[str, Any] = {"InstanceFleetType": "MASTER"} if fleets else {"InstanceGroupTypes": ["MASTER"]}
         primaries = _listed(emr, ClusterId=job_flow_id, **which)
-        return {"carriers": primaries, "others": nodes - primaries}
-    if binding == TENANCY_GATEWAY:
-        gateways = read_tenancy_gateways(eip.conn, job_flow_id, allocation_id=allocation_id)
+        return {"resource_ids": primaries, "others": nodes - primaries}
+    if binding == CLUSTER_GATEWAY:
+        gateways = read_cluster_gateways(eip.conn, job_flow_id, allocation_id=allocation_id)
     else:
         gateways = [gateway for gateway in [read_gateway(eip.conn, binding)] if gateway]
     interfaces = frozenset(gateway.network_interface_id for gateway in gateways if gateway.network_interface_id)
-    return {"carriers": interfaces, "others": nodes, "behind_gateway": True}
+    return {"resource_ids": interfaces, "others": nodes, "behind_gateway": True}
 
 
 def _listed(emr: EmrClusterHook, **which: Any) -> frozenset[str]:

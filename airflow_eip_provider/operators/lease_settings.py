@@ -1,4 +1,4 @@
-"""What a task says of its tenancy: the lock store that it was given, and who speaks for it."""
+"""How a task is configured for its lease: its lock store, and the attempt that it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.airflow_compat import conf
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.lease.record import Speaker
+from airflow_eip_provider.lease.record import Attempt
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.stores.uri import parse_uri, with_grace
 
@@ -65,11 +65,11 @@ def lock_store_uri(given: Any) -> str | None:
     return uri
 
 
-def speaker_of(context: Context, nonce: str | None = None) -> Speaker:
+def attempt_of(context: Context, nonce: str | None = None) -> Attempt:
     """
-    Return who speaks for a task's owner in this try.
+    Return this try of a task as an attempt.
 
     :param nonce: of the try's process, if it has one already.
     """
     owner = Owner.of(context)
-    return Speaker(owner.digest, str(owner), context["ti"].try_number, nonce or secrets.token_hex(8))
+    return Attempt(owner.digest, str(owner), context["ti"].try_number, nonce or secrets.token_hex(8))

@@ -1,0 +1,46 @@
+"""Deferrals of an earlier version are taken up: as its triggers were stored, with their class paths and parameters."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider.lease.observation import Observation
+from airflow_eip_provider.lease.record import Record
+from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.world import AddressLocation
+from airflow_eip_provider.triggers import undo
+
+STORED: list[Any] = json.loads(Path(__file__).with_name("stored_deferrals.json").read_text())
+
+
+def built(stored: Any) -> Any:
+    module, _, name = stored[0].rpartition(".")
+    return getattr(import_module(module), name)(**stored[1])
+
+
+def name_of(stored: Any) -> str:
+    return str(stored[0]).rpartition(".")[2]
+
+
+@pytest.mark.parametrize("stored", STORED, ids=name_of)
+def test_a_stored_trigger_is_built_and_stored_again_as_it_was(stored):
+    assert json.loads(json.dumps(built(stored).serialize())) == stored
+
+
+def test_a_stored_wait_in_the_queue_goes_on():
+    free = Observation(Seen(Record(), None, 1_800_000_000.0), location=AddressLocation())
+    verdict = built(STORED[0]).judge_observation(free)
+    assert verdict.status == "done"
+    assert verdict.data["action"] == "take"
+    assert verdict.data["queue"].keys() == {"place", "waiting", "holder"}
+
+
+@pytest.mark.parametrize("stored", [stored for stored in STORED if stored[1]["undo"]], ids=name_of)
+def test_what_a_stored_trigger_undoes_is_known(stored):
+    kind, _ = stored[1]["undo"]
+    assert kind in undo._KINDS
