@@ -68,6 +68,12 @@ def is_there(dotted: str) -> bool:
     return True
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def names_of_tests(file: str) -> set[str]:
     sources = [*(ROOT / "tests").rglob(file), *(ROOT / "local_emr" / "tests").rglob(file)]
     return {name.rpartition(".")[2] for source in sources for name in names_in(source)}
@@ -90,8 +96,13 @@ def test_files_exist(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)) if "://" not in link]
-    assert [link for link in links if link and not (page.parent / link).exists()] == []
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if "://" not in link and not (target.exists() and (not anchor or anchor in anchors(target))):
+            broken.append(link)
+    assert broken == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
