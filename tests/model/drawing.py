@@ -8,7 +8,7 @@ from pathlib import Path
 from airflow_eip_provider.lease.transitions import FREE, SAME, TABLE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "lock.md"
-_BEGIN, _END = "<!-- drawn from lock/transitions.py: python -m tests.model --draw -->", "<!-- end of the drawing -->"
+_BEGIN, _END = "<!-- drawn from lease/transitions.py: python -m tests.model --draw -->", "<!-- end of the drawing -->"
 _STATES = (FREE, "acquired", "active", "releasing")
 
 
