@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,8 +30,11 @@ def main() -> int:
         seed = random.SystemRandom().randrange(2**32)
         rounds += 1
         print(f"round {rounds}, --hypothesis-seed {seed}", flush=True)  # noqa: T201
-        arguments = ["--quiet", "--hypothesis-profile=long", f"--hypothesis-seed={seed}", *others]
-        if status := pytest.main([str(Path(__file__).parent), *arguments]):
+        arguments = ["--quiet", "--hypothesis-profile=long", f"--hypothesis-seed={seed}"]
+        # pytest removes the folders of older runs that share a place, also of one that still runs.
+        with tempfile.TemporaryDirectory() as folder:
+            status = pytest.main([str(Path(__file__).parent), *arguments, f"--basetemp={folder}/round", *others])
+        if status:
             return int(status)
     print(f"{rounds} rounds, nothing found")  # noqa: T201
     return 0
