@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_eip_provider.exceptions import LockStoreError, UsageError
 from airflow_eip_provider.lease.codec import encode
-from airflow_eip_provider.lease.record import FIRST_GRACE, Record, Suspect
+from airflow_eip_provider.lease.record import FIRST_GRACE, PossibleOrphan, Record
 from airflow_eip_provider.parameters_file import read_parameters
 from airflow_eip_provider.stores.records import from_text, to_text
 from tests.fuzz.test_overrides import VALUES, mutated
@@ -83,8 +83,11 @@ def test_a_record_is_read_whole_or_not_at_all(data: bytes) -> None:
     assert json.loads(to_text(record)) == json.loads(data)
 
 
+ORPHAN = PossibleOrphan(0, "", "", None, until=0.0, since=1.0)
+
+
 @given(record=records, nonce=st.text(max_size=5))
-@example(record=Record(suspects=(Suspect(0, "", "", None, until=0.0, since=1.0),), grace=FIRST_GRACE), nonce="")
+@example(record=Record(possible_orphans=(ORPHAN,), grace=FIRST_GRACE), nonce="")
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_record_comes_back_beside_what_else_is_kept(record: Any, nonce: str) -> None:
     stored = to_text(record, nonce=nonce)
