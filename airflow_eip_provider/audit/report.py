@@ -88,6 +88,7 @@ class Connections:
     What one interface has sent to one address of a database, in one lease period or outside all of them.
 
     :param verdict: "tenancy", or "stranger": not by whoever had the address.
+    :param tenancy: the name of the lease period; the field is called so in the JSON that people keep.
     :param opened: in how many flow records a connection was opened.
     :param first: seconds since the epoch; ``last``, too.
     """
@@ -99,7 +100,7 @@ class Connections:
     source: str
     destination: str
     database: str
-    lease_period: str | None
+    tenancy: str | None
     token: int | None
     first: float
     last: float

@@ -205,7 +205,7 @@ def _print(period: Period, lease_periods: Sequence[LeasePeriod], logs: FlowLogs,
             str(connections.rejected),
             said(connections.first),
             said(connections.last),
-            f"{connections.why}: {connections.lease_period}" if connections.lease_period else connections.why,
+            f"{connections.why}: {connections.tenancy}" if connections.tenancy else connections.why,
         )
         for connections in found
     ]
