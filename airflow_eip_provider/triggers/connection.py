@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.loaders import JSONFileLoader
 
-from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.lock_store import LockStoreHook
+from airflow_eip_provider.hooks.eip import StrictConnectionMixin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,25 +61,13 @@ def _as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-class _ForTriggerer:
-    """Make sessions that load services in this way."""
+class _TriggererHook(StrictConnectionMixin, AwsBaseHook):
+    """Makes sessions that load services in this way."""
 
     def get_session(self, *args: Any, **kwargs: Any) -> Any:
-        session = super().get_session(*args, **kwargs)  # type: ignore[misc]
+        session = super().get_session(*args, **kwargs)
         session._session.get_component("data_loader").file_loader = ServiceModels()  # noqa: SLF001 - boto3 has no other way
         return session
-
-
-class _TriggererEipHook(_ForTriggerer, ElasticIpHook):
-    pass
-
-
-class _TriggererEmrHook(_ForTriggerer, EmrClusterHook):
-    pass
-
-
-class _TriggererOtherHook(_ForTriggerer, LockStoreHook):
-    pass
 
 
 class Connection(Protocol):
@@ -126,7 +113,7 @@ class AwsConnection:
         if self.aws_conn_id is None:
             return None
         with _ONE_AT_A_TIME:
-            return ElasticIpHook.get_connection(self.aws_conn_id).get_uri()
+            return _TriggererHook.get_connection(self.aws_conn_id).get_uri()
 
     def client(self, service: str, region_name: str | None) -> Any:
         """Return a new boto3 client; ``None`` is the region of the connection."""
@@ -137,8 +124,4 @@ class AwsConnection:
             "config": json.loads(self.botocore_config),
         }
         with _ONE_AT_A_TIME:
-            if service == "ec2":
-                return _TriggererEipHook(**given).conn
-            if service == "emr":
-                return _TriggererEmrHook(**given).conn
-            return _TriggererOtherHook(client_type=service, **given).conn
+            return _TriggererHook(client_type=service, **given).conn
