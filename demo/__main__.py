@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from demo.checks import Check
-    from demo.timeline import Event, Session
+    from demo.timeline import Session
+    from harness.judge import Event
 
 ROOT = Path(__file__).resolve().parent.parent
 DAG_IDS = (TABLES[0].dag_id, TABLES[1].dag_id)

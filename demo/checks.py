@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from demo.calls import TRIGGERER
+from harness.judge import calls, follow, thefts
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from demo.airflow import TaskState
     from demo.observe import Sample
     from demo.queue import Standing
-    from demo.timeline import Event, Session
+    from demo.timeline import Session
+    from harness.judge import Event
 
 Row = tuple[str, ...]
 
@@ -104,7 +106,7 @@ def _database_connections(events: Sequence[Event]) -> list[Event]:
 def sessions_do_not_overlap(events: Sequence[Event], *, found: Sequence[Session]) -> Check:
     """See that one cluster at a time had the address, and that every step ran inside its own cluster's time."""
     name = "the tenancies do not overlap"
-    problems = _strangers(events, clusters={session.job_flow_id for session in found})
+    problems = follow(events, clusters={session.job_flow_id for session in found}).problems
     for session in found:
         if not (session.bound and session.freed and session.step_running and session.step_ended):
             problems.append(f"{session.job_flow_id} was not bound, used and freed")
@@ -113,22 +115,6 @@ def sessions_do_not_overlap(events: Sequence[Event], *, found: Sequence[Session]
     if len({session.owner for session in found}) < 2:  # noqa: PLR2004 - one tenancy cannot overlap
         problems.append("fewer than two DAGs had the address")
     return Check(name=name, passed=not problems, detail="; ".join(problems) or _gaps(found))
-
-
-def _strangers(events: Sequence[Event], *, clusters: set[str]) -> list[str]:
-    """Follow the address through the log; return who got it too early, and which steps ran without it."""
-    problems = []
-    holder: str | None = None
-    for event in events:
-        cluster = event.get("job_flow_id")
-        if event["kind"] == "address":
-            gained = event["change"] == "associated"
-            if gained and holder is not None:
-                problems.append(f"{cluster} got the address while {holder} had it")
-            holder = cluster if gained else None
-        elif event["kind"] == "step" and event["state"] == "RUNNING" and cluster in clusters and cluster != holder:
-            problems.append(f"a step of {cluster} started while {holder or 'nobody'} had the address")
-    return problems
 
 
 def _gaps(found: Sequence[Session]) -> str:
@@ -237,20 +223,12 @@ def bound_before_ready(found: Sequence[Session]) -> Check:
 def never_steals(events: Sequence[Event], *, tenancies_seen: int) -> Check:
     """See on the wire that no AssociateAddress call may take the address from anyone."""
     name = "no AssociateAddress call may re-associate"
-    calls = [event for event in events if event["kind"] == "call" and event["operation"] == "AssociateAddress"]
-    dangerous = [
-        event
-        for event in calls
-        if str(event["request"].get("AllowReassociation")).lower() != "false"
-        or not event["request"].get("NetworkInterfaceId")
-    ]
-    if dangerous:
-        return Check(
-            name=name, passed=False, detail=f"call {dangerous[0]['seq']} was sent with {dangerous[0]['request']}"
-        )
-    enough = tenancies_seen > 0 and len(calls) >= tenancies_seen
-    detail = f"AllowReassociation=false and a NetworkInterfaceId on all {len(calls)} calls"
-    return Check(name=name, passed=enough, detail=detail if enough else f"only {len(calls)} calls seen")
+    made = calls(events, "AssociateAddress")
+    if dangerous := thefts(events):
+        return Check(name=name, passed=False, detail=dangerous[0])
+    enough = tenancies_seen > 0 and len(made) >= tenancies_seen
+    detail = f"AllowReassociation=false and a NetworkInterfaceId on all {len(made)} calls"
+    return Check(name=name, passed=enough, detail=detail if enough else f"only {len(made)} calls seen")
 
 
 def create_takes_no_worker(samples: Sequence[Sample], *, session: Session, task_id: str) -> Check:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from demo.console import Console
     from demo.local import LocalAws
     from demo.processes import Children
-    from demo.timeline import Event
+    from harness.judge import Event
 
 PRIMARY = "three_nodes_primary"
 GATEWAY = "three_nodes_gateway"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from demo.local import LocalAws
     from demo.observe import Sample
     from demo.processes import Children
-    from demo.timeline import Event
+    from harness.judge import Event
 
 _SAMPLE_SECONDS = 1.5
 _RUNS_SECONDS = 900.0

@@ -10,7 +10,7 @@ from demo.calls import caller
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from demo.timeline import Event
+    from harness.judge import Event
 
 NAME = "stranger-without-the-address"
 _LOGS = ("stdout.gz", "stderr.gz")

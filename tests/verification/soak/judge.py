@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from demo.airflow import FINAL_RUN_STATES
 from demo.calls import TRIGGERER, caller
-from demo.timeline import OWNER_TAG
+from harness.judge import Check, calls, idle_endings, launches, thefts
 from tests.verification.soak.gauge import longest_life, quarters
-from tests.verification.stress.judge import Check
 from tests.verification.stress.traces import Stored, seconds
 from tests.verification.stress.weather import CLUSTER_REASON
 
@@ -45,28 +44,15 @@ def writes(events: Iterable[Event]) -> list[Stored]:
 
 def owners(events: Iterable[Event]) -> dict[str, tuple[str, str]]:
     """Return DAG and run id of the owner of each cluster, from its tags."""
-    found = {}
-    for event in events:
-        if event["kind"] == "call" and event["operation"] == "RunJobFlow" and event["status"] == HTTPStatus.OK:
-            tags = {tag["Key"]: tag["Value"] for tag in event["request"].get("Tags", ())}
-            if OWNER_TAG in tags:
-                _, dag_id, run_id, *_ = tags[OWNER_TAG].split("/")
-                found[event["response"]["JobFlowId"]] = (dag_id, run_id)
-    return found
+    return {found.job_flow_id: (found.owner[1], found.owner[2]) for found in launches(events) if found.owner}
 
 
-def no_theft(events: Iterable[Event]) -> Check:
+def no_theft(events: Sequence[Event]) -> Check:
     """See on the wire that no AssociateAddress call may take the address from anyone, and names an interface."""
-    calls = [event for event in events if event["kind"] == "call" and event["operation"] == "AssociateAddress"]
-    problems = [
-        f"{call['seq']}: sent with {call['request']}"
-        for call in calls
-        if str(call["request"].get("AllowReassociation")).lower() != "false"
-        or not call["request"].get("NetworkInterfaceId")
-    ]
-    if not calls:
+    made, problems = calls(events, "AssociateAddress"), thefts(events)
+    if not made:
         problems.append("no AssociateAddress call was seen")
-    return Check("no theft", tuple(problems), f"AllowReassociation=false on all {len(calls)} AssociateAddress calls")
+    return Check("no theft", tuple(problems), f"AllowReassociation=false on all {len(made)} AssociateAddress calls")
 
 
 def one_owner(events: Sequence[Event]) -> Check:
@@ -162,11 +148,7 @@ def no_orphans(events: Sequence[Event]) -> Check:
     whose = owners(events)
     launched = [event["job_flow_id"] for event in events if event["kind"] == "cluster" and event["to"] == "STARTING"]
     harmed = {(event.get("dag_id"), event.get("run_id")) for event in events if event["kind"] == "harm"}
-    idle = [
-        event["job_flow_id"]
-        for event in events
-        if event["kind"] == "cluster" and event["to"] == "TERMINATING" and "idle" in event["reason"]["Message"]
-    ]
+    idle = idle_endings(events)
     problems = [
         f"{cluster} of {'/'.join(whose.get(cluster, ('nobody',)))} ended by being idle"
         for cluster in idle

@@ -15,8 +15,8 @@ from tests.verification.stress.weather import KINDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.judge import Check
     from tests.verification.stress.arena import Outcome
-    from tests.verification.stress.judge import Check
     from tests.verification.stress.plan import Options
     from tests.verification.stress.traces import Stored
 
