@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def sessions_made_fast() -> Iterator[None]:
-    from tests.service_models import REPLACED
+    from harness.service_models import REPLACED
 
     with pytest.MonkeyPatch.context() as patch:
         for owner, name, replacement in REPLACED:

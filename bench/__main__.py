@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from bench import clients, makespan, ours
-from demo.console import Console, table
+from harness.console import Console, table
 
 _POLL_AND_BIND_SECONDS = 15 + 5
 

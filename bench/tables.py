@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from demo.console import table
+from harness.console import table
 
 if TYPE_CHECKING:
     from bench.clients.figures import Figures, HeldTwice

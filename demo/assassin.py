@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from demo.observe import task_of_title
 from demo.timeline import owner_dag
 from harness.judge import launches
+from harness.processes import task_of_title
 
 if TYPE_CHECKING:
-    from demo.airflow import TaskState
     from demo.local import LocalAws
+    from harness.airflow import TaskState
     from harness.judge import Event
 
 # The call that follows RunJobFlow hangs so long (real seconds), that the process is found in time.

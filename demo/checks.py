@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from demo.calls import TRIGGERER
+from harness.calls import TRIGGERER
 from harness.judge import calls, follow, thefts
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Mapping, Sequence
 
-    from demo.airflow import TaskState
     from demo.observe import Sample
     from demo.queue import Standing
     from demo.timeline import Session
+    from harness.airflow import TaskState
     from harness.judge import Event
 
 Row = tuple[str, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from typing import TYPE_CHECKING, Any
 
-from demo.calls import caller
+from harness.calls import caller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.judge import CLUSTER_ENDED, STEP_ENDED, Event, Launch, launches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _READY_STATES = frozenset({"RUNNING", "WAITING"})
 _WIDTH = 84
@@ -142,7 +142,7 @@ def chart(found: Sequence[Session], *, start: datetime, waiting_since: dict[str,
     return [f"{'':<{label}}   {scale}", *lanes, f"{'':<{label}}   {legend}"]
 
 
-def _lane(session: Session, column: object, waiting_since: dict[str, datetime]) -> str:
+def _lane(session: Session, column: Callable[[datetime], int], waiting_since: dict[str, datetime]) -> str:
     """Paint the spans over each other, the wider first."""
     cells = [" "] * _WIDTH
     launched = session.launched.time

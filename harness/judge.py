@@ -79,7 +79,7 @@ class Address:
 
     holder: str | None = None
     running: dict[str, str] = field(default_factory=dict)  # step id → cluster
-    bound: list[str] = field(default_factory=list)  # one for each association
+    bound: list[str | None] = field(default_factory=list)  # a cluster or another holder for each association
     served: set[str] = field(default_factory=set)  # clusters on which a step ended well
     problems: list[str] = field(default_factory=list)
 

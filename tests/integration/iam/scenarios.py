@@ -17,10 +17,10 @@ from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.reaper.task import reap
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
+from harness.leases import vanish
+from harness.life import Task
 from local_emr.testing import ANYWHERE, default_route, private_subnet
 from tests.integration.iam.stage import DYNAMODB, EXECUTION_ROLE, S3
-from tests.integration.operators.leases import vanish
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,9 +11,9 @@ from airflow_eip_provider.operators.emr import (
     EmrTerminateWithStaticIpOperator,
 )
 from airflow_eip_provider.stores.uri import open_store
-from tests.integration.operators.leases import Queue
+from harness.leases import Queue
+from harness.life import Task
 from tests.integration.operators.nat import Network
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

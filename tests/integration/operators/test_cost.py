@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from airflow_eip_provider.triggers.watch import WatchTrigger
-from tests.life import Task
+from harness.life import Task
 
 # Of the tasks themselves, whatever they wait for and however long.
 MOST_CHANGES = {

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_eip_provider.lease.record import LIMITS
-from tests.life import Task
+from harness.life import Task
 
 READS = ("GetItem", "GetObject")
 WRITES = ("PutItem", "PutObject")

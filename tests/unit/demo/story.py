@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from demo.airflow import TaskState
 from demo.observe import Sample
+from harness.airflow import TaskState
 
 START = datetime(2026, 11, 20, 3, 0, tzinfo=UTC)
 EIP = "203.0.113.10"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demo import checks
-from demo.calls import TRIGGERER
 from demo.queue import Standing
 from demo.timeline import sessions
+from harness.calls import TRIGGERER
 from tests.unit.demo.story import CLUSTERS, DAGS, EIP, START, sample, task
 
 if TYPE_CHECKING:

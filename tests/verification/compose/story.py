@@ -7,20 +7,20 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from demo import checks
-from demo.airflow import FINAL_RUN_STATES
 from demo.checks import Check
 from demo.queue import TABLE, read, standings
 from demo.results import parquet_rows
 from demo.seed import NAME, database_rows
 from demo.tables import TABLES
 from demo.timeline import moment, sessions
+from harness.airflow import FINAL_RUN_STATES
 from tests.verification.compose.stack import StackError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from demo.console import Console
+    from harness.console import Console
     from tests.verification.compose.stack import Stack
 
 DAG_IDS = tuple(table.dag_id for table in TABLES)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from demo.calls import TRIGGERER, caller
 from harness import judge
+from harness.calls import TRIGGERER, caller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from demo.airflow import FINAL_RUN_STATES
-from demo.calls import TRIGGERER, caller
+from harness.airflow import FINAL_RUN_STATES
+from harness.calls import TRIGGERER, caller
 from harness.judge import Check, calls, idle_endings, launches, thefts
 from tests.verification.soak.gauge import longest_life, quarters
 from tests.verification.stress.traces import Stored, seconds

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from demo.console import table
+from harness.console import table
 from tests.verification.soak import judge, plan
 from tests.verification.stress import judge as stress
 from tests.verification.stress.report import faults_by_kind

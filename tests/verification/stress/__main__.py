@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from demo.console import Console
+from harness.console import Console
 from tests.verification.stress.plan import Options
 
 _RUNS_A_KILL = 200

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from demo.console import table
+from harness.console import table
 from tests.verification.stress import judge, order, plan
 from tests.verification.stress.journal import ABSENT, BEGUN, FAILED, VANISHED
 from tests.verification.stress.traces import stored, worker_of_owner

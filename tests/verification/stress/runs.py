@@ -12,7 +12,7 @@ from airflow_eip_provider.operators.emr import (
     EmrCreateWithStaticIpOperator,
     EmrTerminateWithStaticIpOperator,
 )
-from tests.life import Task
+from harness.life import Task
 from tests.verification.stress import plan
 from tests.verification.stress.journal import ABSENT, BEGUN, FAILED, SUCCESS, VANISHED, Note
 
