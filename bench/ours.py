@@ -42,7 +42,7 @@ class Figures:
     """
     What the lock did.
 
-    :param cycle: store reads and writes of an uncontended tenancy.
+    :param cycle: store reads and writes of an uncontended lease period.
     :param hour: store reads and writes in an hour in which four owners wait for a fifth.
     :param after_crash: seconds from the holder's crash before its launch until the next owner has the lease.
     :param after_end: seconds from the end of the holder's cluster until then.

@@ -185,7 +185,7 @@ class Demo:
         self.console.heading("The queue, from every write of the lock's record")
         states = standings(events, at=lambda event: moment(event).time)
         self.console.lines(*table(rows(states, start=start, clock=clock), header=("", "lease", "queue")))
-        self.console.heading("AWS calls of the two tenancies, by who made them")
+        self.console.heading("AWS calls of the two lease periods, by who made them")
         counts = count_calls(events, dag_ids=DAG_IDS)
         self.console.lines(*table(call_rows(counts), header=("", *counts), right=frozenset(range(1, len(counts) + 1))))
 
@@ -216,7 +216,7 @@ class Demo:
             checks.three_writes_a_session(states),
             checks.lease_is_free(states),
             checks.bound_before_ready(found),
-            checks.never_steals(events, tenancies_seen=len(everyone)),
+            checks.never_steals(events, periods_seen=len(everyone)),
             *(checks.create_takes_no_worker(samples, session=session, task_id="azure.create") for session in found),
             checks.waits_take_no_worker(samples),
             checks.calls_bounded(count_calls(events, dag_ids=DAG_IDS), waited_seconds=waited),

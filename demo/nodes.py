@@ -46,7 +46,7 @@ def private_network(ec2: Any) -> dict[str, str]:
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """
-    What a tenancy behind a NAT gateway changes, and puts back.
+    What a lease period behind a NAT gateway changes, and puts back.
 
     :param routes: each route table with what each of its routes leads to.
     :param gateways: the NAT gateways that are not deleted.

@@ -111,7 +111,7 @@ def clock(seconds: float) -> str:
 
 
 def moments_rows(found: Sequence[Session], *, start: datetime) -> list[tuple[str, ...]]:
-    """Return a row for each moment, and in it the simulated time since the start for each tenancy."""
+    """Return a row for each moment, and in it the simulated time since the start for each lease period."""
     names = [name for name, _ in found[0].moments()] if found else []
     columns = [dict(session.moments()) for session in found]
     return [
@@ -122,7 +122,7 @@ def moments_rows(found: Sequence[Session], *, start: datetime) -> list[tuple[str
 
 def chart(found: Sequence[Session], *, start: datetime, waiting_since: dict[str, datetime]) -> list[str]:
     """
-    Draw a lane for each tenancy.
+    Draw a lane for each lease period.
 
     :param start: the left edge.
     :param waiting_since: since when each DAG has wanted the address.

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from life import live
 
 @contextmanager
-def tenancy(clock, plan):
+def lease_period(clock, plan):
     assert plan["lease"] == 60, "a lease of its own"
     thread = clock.threading.Thread(name="heartbeat", target=lambda: clock.sleep(1000))
     thread.daemon = True
@@ -29,7 +29,7 @@ def tenancy(clock, plan):
     clock.tell(clock=clock.time() - plan["epoch"] - clock.monotonic(), fact="skew")
     yield
 
-live(tenancy)
+live(lease_period)
 """
 
 

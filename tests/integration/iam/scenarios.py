@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.integration.iam.stage import Stage
 
 
-def tenancy(stage: Stage, *, lock_store: str | None, deferrable: bool) -> None:
+def daily(stage: Stage, *, lock_store: str | None, deferrable: bool) -> None:
     """Create, a step, terminate."""
     stage.enforce(lock_store)
     common: dict[str, Any] = {"lock_store": lock_store, "deferrable": deferrable}
@@ -232,7 +232,7 @@ def _each(scenario: Any, **choices: Any) -> dict[str, Callable[[Stage], None]]:
 
 
 SCENARIOS: dict[str, Callable[[Stage], None]] = {
-    **_each(tenancy, lock_store=[None, DYNAMODB, S3], deferrable=[False, True]),
+    **_each(daily, lock_store=[None, DYNAMODB, S3], deferrable=[False, True]),
     **_each(queueing, lock_store=[DYNAMODB, S3]),
     **_each(sweeping, lock_store=[DYNAMODB, S3]),
     **_each(undoing, lock_store=[None, DYNAMODB, S3]),

@@ -1,4 +1,4 @@
-"""What one tenancy asks of AWS: a fixed number of calls, and a few for each look while it waits."""
+"""What one lease period asks of AWS: a fixed number of calls, and a few for each look while it waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tenancies under a lock store: what a user sees of queue, lease and cost, the same with each store."""
+"""Lease periods under a lock store: what a user sees of queue, lease and cost, the same with each store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hand-made event log of two tenancies that went well, for tests to break."""
+"""A hand-made event log of two lease periods that went well, for tests to break."""
 
 from __future__ import annotations
 

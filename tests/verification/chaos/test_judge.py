@@ -1,4 +1,4 @@
-"""Each verdict on a tenancy can fail."""
+"""Each verdict on a lease period can fail."""
 
 from __future__ import annotations
 

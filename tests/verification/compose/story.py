@@ -126,7 +126,7 @@ class Story:
             checks.sessions_do_not_overlap(events, found=found),
             checks.nobody_pays_for_waiting(found),
             checks.bound_before_ready(found),
-            checks.never_steals(events, tenancies_seen=len(found)),
+            checks.never_steals(events, periods_seen=len(found)),
             checks.lease_is_free(states),
         ]
 
@@ -146,7 +146,7 @@ class Story:
         return found[0]
 
     def _tokens(self) -> list[int]:
-        """Return the tokens of the tenancies that have ended, from the lock's record itself."""
+        """Return the tokens of the lease periods that have ended, from the lock's record itself."""
         aws = self._stack.aws
         items = aws.client("dynamodb").scan(TableName=TABLE)["Items"]
         records = [read(json.loads(item["record"]["S"]), time=aws.time()) for item in items]

@@ -84,7 +84,7 @@ def one_owner(events: Sequence[Event]) -> Check:
 
 def history_is_honest(events: Sequence[Event], stored: Sequence[Stored]) -> Check:
     """
-    See that each ended tenancy of the record tells the truth about its cluster, by the log.
+    See that each ended lease period of the record tells the truth about its cluster, by the log.
 
     Its carrier was launched by that owner, its lease was the record's until it ended, and its cluster did not have the
     address any more. Every lease that there was ends in the history.
@@ -93,30 +93,30 @@ def history_is_honest(events: Sequence[Event], stored: Sequence[Stored]) -> Chec
     has = _associated(events)
     problems, told = [], {}
     for write in stored:
-        for tenancy in write.record["history"]:
-            if tenancy["token"] not in told:
-                told[tenancy["token"]] = tenancy
-                problems += _lies(tenancy, write, whose, has)
+        for ended in write.record["history"]:
+            if ended["token"] not in told:
+                told[ended["token"]] = ended
+                problems += _lies(ended, write, whose, has)
     leased = {write.token for write in stored if write.token is not None}
     problems += [f"the lease of token {token} is not in the history" for token in sorted(leased - told.keys())]
     problems += [f"the history has token {token}, which had no lease" for token in sorted(told.keys() - leased)]
     if not told:
-        problems.append("no tenancy has ended")
-    whys = Counter(tenancy["why"] for tenancy in told.values())
+        problems.append("no lease period has ended")
+    whys = Counter(ended["why"] for ended in told.values())
     return Check("honest history", tuple(problems), ", ".join(f"{n} {why}" for why, n in whys.most_common()))
 
 
-def _lies(tenancy: dict[str, Any], write: Stored, whose: dict[str, tuple[str, str]], has: _Associated) -> list[str]:
-    token, resource_id = tenancy["token"], tenancy["carrier"]
+def _lies(ended: dict[str, Any], write: Stored, whose: dict[str, tuple[str, str]], has: _Associated) -> list[str]:
+    token, resource_id = ended["token"], ended["carrier"]
     problems = []
     if resource_id is not None:
         owner = "/".join(whose.get(resource_id, ("", "")))
-        if f"/{owner}/" not in tenancy["owner"]:
-            problems.append(f"token {token}: {resource_id} is {owner}'s, not {tenancy['owner']}'s")
+        if f"/{owner}/" not in ended["owner"]:
+            problems.append(f"token {token}: {resource_id} is {owner}'s, not {ended['owner']}'s")
         if has.at(write.seq) == resource_id:
             problems.append(f"token {token} ended while {resource_id} had the address")
-    if not tenancy["taken_at"] <= tenancy["ended_at"] <= write.time + 1:
-        problems.append(f"token {token}: from {tenancy['taken_at']} to {tenancy['ended_at']}, written {write.time}")
+    if not ended["taken_at"] <= ended["ended_at"] <= write.time + 1:
+        problems.append(f"token {token}: from {ended['taken_at']} to {ended['ended_at']}, written {write.time}")
     return problems
 
 
