@@ -19,7 +19,7 @@ import boto3
 from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, Record
 from airflow_eip_provider.stores.uri import open_store
 from bench.world import Address, environment
-from demo.console import Console, table
+from harness.console import Console, table
 from local_emr import LocalAws, ManualClock
 
 if TYPE_CHECKING:

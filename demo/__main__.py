@@ -13,25 +13,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo import checks, node_checks, nodes
-from demo.airflow import LOCAL_ONLY, Airflow
 from demo.aws import ACTIVE_STATES, REGION, AwsError
-from demo.calls import call_rows, count_calls
-from demo.console import Console, table
 from demo.local import LocalAws
 from demo.observe import count_descendants
-from demo.processes import Children, DemoError, left_running
 from demo.queue import TABLE, rows, standings
 from demo.results import parquet_rows
 from demo.run import Story
 from demo.seed import Seed, database_rows, seed
 from demo.tables import TABLES
 from demo.timeline import chart, clock, moment, moments_rows, sessions
+from harness.airflow import LOCAL_ONLY, Airflow
+from harness.calls import call_rows, count_calls
+from harness.console import Console, table
+from harness.processes import Children, ProcessError, left_running
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from demo.checks import Check
-    from demo.timeline import Event, Session
+    from demo.timeline import Session
+    from harness.judge import Event
 
 ROOT = Path(__file__).resolve().parent.parent
 DAG_IDS = (TABLES[0].dag_id, TABLES[1].dag_id)
@@ -53,12 +54,12 @@ def fresh_state(directory: Path) -> None:
     """
     Make an empty directory for this demo.
 
-    :raises DemoError: when processes of an earlier demo still run.
+    :raises ProcessError: when processes of an earlier demo still run.
     """
     if left := left_running(directory):
         names = ", ".join(f"{name} ({pid})" for name, pid in left)
         end = " ".join(str(pid) for _, pid in left)
-        raise DemoError(f"processes of an earlier demo still run: {names}; end them with: kill {end}")
+        raise ProcessError(f"processes of an earlier demo still run: {names}; end them with: kill {end}")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
 
@@ -184,7 +185,7 @@ class Demo:
         self.console.heading("The queue, from every write of the lock's record")
         states = standings(events, at=lambda event: moment(event).time)
         self.console.lines(*table(rows(states, start=start, clock=clock), header=("", "lease", "queue")))
-        self.console.heading("AWS calls of the two tenancies, by who made them")
+        self.console.heading("AWS calls of the two lease periods, by who made them")
         counts = count_calls(events, dag_ids=DAG_IDS)
         self.console.lines(*table(call_rows(counts), header=("", *counts), right=frozenset(range(1, len(counts) + 1))))
 
@@ -215,7 +216,7 @@ class Demo:
             checks.three_writes_a_session(states),
             checks.lease_is_free(states),
             checks.bound_before_ready(found),
-            checks.never_steals(events, tenancies_seen=len(everyone)),
+            checks.never_steals(events, periods_seen=len(everyone)),
             *(checks.create_takes_no_worker(samples, session=session, task_id="azure.create") for session in found),
             checks.waits_take_no_worker(samples),
             checks.calls_bounded(count_calls(events, dag_ids=DAG_IDS), waited_seconds=waited),
@@ -272,7 +273,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.update(LOCAL_ONLY)
     try:
         fresh_state(options.state)
-    except DemoError as error:
+    except ProcessError as error:
         console.lines(f"The demo cannot start: {error}")
         return 2
     children = Children(directory=options.state)
@@ -283,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
         passed = report(console, demo.play(), state=options.state)
         if options.keep:
             demo.stay()
-    except (DemoError, AwsError) as error:
+    except (ProcessError, AwsError) as error:
         console.lines("", f"The demo stopped: {error}")
     except KeyboardInterrupt:
         console.lines("", "Interrupted.")

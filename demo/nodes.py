@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from demo.processes import DemoError
 from demo.runs import Runs
 from demo.timeline import sessions
+from harness.processes import ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from demo.airflow import Airflow
-    from demo.console import Console
     from demo.local import LocalAws
-    from demo.processes import Children
-    from demo.timeline import Event
+    from harness.airflow import Airflow
+    from harness.console import Console
+    from harness.judge import Event
+    from harness.processes import Children
 
 PRIMARY = "three_nodes_primary"
 GATEWAY = "three_nodes_gateway"
@@ -46,7 +46,7 @@ def private_network(ec2: Any) -> dict[str, str]:
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """
-    What a tenancy behind a NAT gateway changes, and puts back.
+    What a lease period behind a NAT gateway changes, and puts back.
 
     :param routes: each route table with what each of its routes leads to.
     :param gateways: the NAT gateways that are not deleted.
@@ -108,14 +108,14 @@ class ManyNodes:
         """
         Run both to the end, and until EC2 has deleted the gateway.
 
-        :raises DemoError: when a process ends, or the whole takes too long.
+        :raises ProcessError: when a process ends, or the whole takes too long.
         """
         self._runs.start(PRIMARY)
         deadline = time.monotonic() + _ACT_SECONDS
         follows = True
         while not (self._runs.have_ended(PRIMARY, GATEWAY) and not self.after.gateways):
             if time.monotonic() > deadline:
-                raise DemoError(f"the clusters of three nodes have not ended: {self._runs.where()}")
+                raise ProcessError(f"the clusters of three nodes have not ended: {self._runs.where()}")
             self._children.check()
             time.sleep(_LOOK_SECONDS)
             self._runs.tasks()

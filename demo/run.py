@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 from demo.assassin import Assassin
 from demo.observe import Observer
-from demo.processes import DemoError
 from demo.queue import standings
 from demo.runs import Runs
 from demo.stranger import Stranger
 from demo.timeline import moment
+from harness.processes import ProcessError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from demo.airflow import Airflow
-    from demo.console import Console
     from demo.local import LocalAws
     from demo.observe import Sample
-    from demo.processes import Children
-    from demo.timeline import Event
+    from harness.airflow import Airflow
+    from harness.console import Console
+    from harness.judge import Event
+    from harness.processes import Children
 
 _SAMPLE_SECONDS = 1.5
 _RUNS_SECONDS = 900.0
@@ -82,14 +82,14 @@ class Story:
         """
         Run it to the end.
 
-        :raises DemoError: when a process ends, or the whole takes too long.
+        :raises ProcessError: when a process ends, or the whole takes too long.
         """
         self._assassin.lie_in_wait()
         self._runs.start(self._killed)
         deadline = time.monotonic() + _RUNS_SECONDS
         while not self._is_over():
             if time.monotonic() > deadline:
-                raise DemoError(f"the DAG runs have not ended after {_RUNS_SECONDS:.0f} s: {self._where()}")
+                raise ProcessError(f"the DAG runs have not ended after {_RUNS_SECONDS:.0f} s: {self._where()}")
             self._children.check()
             self._observer.sample()
             self._advance()

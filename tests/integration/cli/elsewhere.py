@@ -12,8 +12,8 @@ import pytest
 
 from airflow_eip_provider.cli import waiting
 from airflow_eip_provider.cli.__main__ import main
+from harness.life import clock_of
 from tests.integration.cli.conftest import Said
-from tests.life import clock_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

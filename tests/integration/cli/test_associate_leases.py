@@ -11,9 +11,9 @@ from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.command import INTERRUPTED
 from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
+from harness.leases import Queue
+from harness.life import Task
 from tests.integration.cli.elsewhere import elsewhere
-from tests.integration.operators.leases import Queue
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease_client.claim import Claim
 from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
-from tests.integration.operators.leases import vanish
-from tests.life import Task
+from harness.leases import vanish
+from harness.life import Task
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError, KilledError
 from airflow_eip_provider.operators import phases
-from tests.life import Task
+from harness.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from airflow_eip_provider.operators.emr import create
 from airflow_eip_provider.preflight import nat as nat_checks
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.triggers.undo import perform_undo
-from tests.life import Task
+from harness.life import Task
 
 
 @pytest.fixture(params=["none", "dynamodb"])

@@ -16,7 +16,7 @@ from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.lease_client.claim import Claim
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
-from tests.life import Task
+from harness.life import Task
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from airflow_eip_provider.exceptions import SubmissionCancelledError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.stores.uri import open_store
+from harness.life import Task
 from tests.integration.operators.past import Past
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,7 +26,7 @@ from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.triggers import eip as eip_triggers
 from airflow_eip_provider.triggers import emr as emr_triggers
 from airflow_eip_provider.triggers import poller, watch
-from tests.polling import passing
+from harness.polling import passing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,7 +160,8 @@ class Task:
 
 async def _first_event(trigger: Any) -> dict[str, Any]:
     async for event in trigger.run():
-        return event.payload
+        payload: dict[str, Any] = event.payload
+        return payload
     raise AssertionError("the trigger ended without an event")
 
 
@@ -175,7 +176,6 @@ def clock_of(local_aws: Any) -> SimpleNamespace:
 
 def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the operators and triggers sleep on the local EMR's clock: a sleep turns it."""
-
     clock = clock_of(local_aws)
     airflows_sensor = next(cls for cls in EipAssociationSensor.__mro__ if cls.__name__ == "BaseSensorOperator")
     monkeypatch.setattr(sys.modules[airflows_sensor.__module__], "time", clock)
