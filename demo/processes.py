@@ -85,15 +85,24 @@ class Children:
 
         :raises DemoError: when it fails or takes too long.
         """
-        child = self.start(name, command, env=env)
+        self.finish(self.start(name, command, env=env), timeout_seconds=timeout_seconds)
+
+    def finish(self, child: Child, *, timeout_seconds: float) -> None:
+        """
+        Wait for the end of a process that was started to come to one.
+
+        :raises DemoError: when it fails or takes too long.
+        """
         try:
             code = child.process.wait(timeout=timeout_seconds)
         except subprocess.TimeoutExpired:
-            raise DemoError(f"{name} has not ended after {timeout_seconds:.0f} s; its log: {child.log}") from None
+            raise DemoError(f"{child.name} has not ended after {timeout_seconds:.0f} s; its log: {child.log}") from None
         self._children.remove(child)
         self._write_register()
         if code != 0:
-            raise DemoError(f"{name} failed with exit code {code}; its log {child.log} ends with:\n{tail(child.log)}")
+            raise DemoError(
+                f"{child.name} failed with exit code {code}; its log {child.log} ends with:\n{tail(child.log)}"
+            )
 
     def end(self, child: Child, *, number: int) -> None:
         """Send a signal to a process and to all that it started, wait for its end, and expect it to run no longer."""
