@@ -85,7 +85,6 @@ class Demo:
     def set_up(self) -> None:
         """Start the local EMR and Airflow."""
         self.console.step("starting the local EMR and the Azure SQL stand-in; meanwhile Airflow makes its database")
-        self.airflow.preload(ROOT / "demo" / "preload.py")
         migration = self.airflow.begin_migration()
         self.aws.start()
         self.seed = seed(self.aws, jobs=ROOT / "dags" / "jobs")
@@ -102,6 +101,7 @@ class Demo:
             network["allocation_id"] = self.other_address.allocation_id
             self.airflow.configure({"AIRFLOW_VAR_PRIVATE_NETWORK": json.dumps(network)})
         self.airflow.finish_migration(migration)
+        self.airflow.preload(ROOT / "demo" / "preload.py")
         self.console.step("starting Airflow: api-server, scheduler, dag-processor and triggerer")
         self.airflow.start_processes()
         self.airflow.wait_for_dags(expected)
