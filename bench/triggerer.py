@@ -107,9 +107,11 @@ def _quick_ec2() -> Iterator[None]:
         return [{"resource_id": self.id, "key": key, "value": value} for key, value in tags.items()]
 
     translate = functools.cache(ec2_utils.simple_aws_filter_to_re)
-    with patch.object(TaggedEC2Resource, "get_tags", get_tags):
-        with patch.object(ec2_utils, "simple_aws_filter_to_re", translate):
-            yield
+    with (
+        patch.object(TaggedEC2Resource, "get_tags", get_tags),
+        patch.object(ec2_utils, "simple_aws_filter_to_re", translate),
+    ):
+        yield
 
 
 def _measured(kind: str, waits: int) -> Cost:
