@@ -14,6 +14,7 @@ PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-a
 setup: $(STAMP)
 
 $(STAMP): requirements/dev.txt pyproject.toml local_emr/pyproject.toml
+	@echo "installing what requirements/dev.txt names into $(VENV), once"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
@@ -21,10 +22,10 @@ $(STAMP): requirements/dev.txt pyproject.toml local_emr/pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . --editable local_emr
 	@touch $@
 
-# Three DAGs queue for one Elastic IP on a real Airflow and a local EMR, and the task of one is killed; then three nodes read, without and with a
-# NAT gateway. KEEP=1 leaves it running and prints the URLs.
+# Two daily DAGs share one Elastic IP on a real Airflow and a local EMR. ALL=1 adds a killed task, three nodes and a NAT
+# gateway. KEEP=1 leaves it running and prints the URLs.
 demo: $(STAMP)
-	@$(BIN)/python -m demo $(if $(KEEP),--keep)
+	@$(BIN)/python -m demo $(if $(ALL),--all) $(if $(KEEP),--keep)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)

@@ -16,7 +16,7 @@ Every error that this package raises.
     │   ├── FirewallRuleConflictError   a firewall rule of that name admits something else
     │   ├── NotBoundError               a step was to run on a cluster without the address
     │   ├── AddressLostError            the address left the cluster while it was needed
-    │   ├── NotLeasedError              a step was to run on a cluster whose tenancy has ended or is ending
+    │   ├── NotLeasedError              a step was to run on a cluster whose lease has ended or is ending
     │   └── LockStoreError              the lock store is missing, is something else, or may not be used
     │       ├── NewerRecordError        a newer version of this package wrote the record
     │       └── CorruptRecordError      what is stored there is no record

@@ -1,4 +1,4 @@
-"""The checks of the second act, like those of the first: pure functions that fail when they saw nothing."""
+"""The checks of the scene with three nodes, like those of the queue: pure functions that fail when they saw nothing."""
 
 from __future__ import annotations
 

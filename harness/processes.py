@@ -96,16 +96,25 @@ class Children:
 
         :raises ProcessError: when it fails or takes too long.
         """
-        child = self.start(name, command, env=env)
+        self.finish(self.start(name, command, env=env), timeout_seconds=timeout_seconds)
+
+    def finish(self, child: Child, *, timeout_seconds: float) -> None:
+        """
+        Wait for the end of a process that was started to come to one.
+
+        :raises ProcessError: when it fails or takes too long.
+        """
         try:
             code = child.process.wait(timeout=timeout_seconds)
         except subprocess.TimeoutExpired:
-            raise ProcessError(f"{name} has not ended after {timeout_seconds:.0f} s; its log: {child.log}") from None
+            raise ProcessError(
+                f"{child.name} has not ended after {timeout_seconds:.0f} s; its log: {child.log}"
+            ) from None
         self._children.remove(child)
         self._write_register()
         if code != 0:
             raise ProcessError(
-                f"{name} failed with exit code {code}; its log {child.log} ends with:\n{tail(child.log)}"
+                f"{child.name} failed with exit code {code}; its log {child.log} ends with:\n{tail(child.log)}"
             )
 
     def end(self, child: Child, *, number: int) -> None:

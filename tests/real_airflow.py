@@ -191,16 +191,6 @@ class RealAirflow(Airflow):
     def _client(self) -> AirflowRest:
         return Rest(self.url)
 
-    def preload(self, plugin: Path) -> None:
-        """
-        Install a plugin before the start.
-
-        What it imports, the scheduler has imported, and so have the processes of the tasks, which it forks.
-        """
-        folder = self.home / "plugins"
-        folder.mkdir(exist_ok=True)
-        shutil.copy(plugin, folder)
-
     @property
     def triggerers(self) -> list[str]:
         """The names of the triggerers that run."""

@@ -68,6 +68,25 @@ def test_the_controller_log_is_shown_when_the_streams_are_empty(tail, empty):
     assert set(tail(stdout=WHOLE, stderr=empty, controller=controller)) == {"stdout"}
 
 
+@pytest.mark.parametrize(
+    ("log_uri", "prefix"),
+    [
+        ("s3://logs", ""),
+        ("s3://logs/emr", "emr/"),
+        ("s3n://logs/emr//", "emr/"),
+        ("s3://logs/emr#1/what?/", "emr#1/what?/"),
+        *(("s3://logs//emr//x/", prefix) for prefix in ("/emr//x/", "emr//x/", "emr/x/")),
+    ],
+)
+def test_logs_are_found_where_log_uri_leads(log_uri, prefix, s3, tail):
+    logs = StepLogs.of(log_uri=log_uri, job_flow_id="j-1", step_id="s-1")
+    assert not read_logs_written(s3, logs)
+    for stream in ("stdout", "stderr"):
+        s3.put_object(Bucket="logs", Key=f"{prefix}j-1/steps/s-1/{stream}.gz", Body=gzip.compress(stream.encode()))
+    assert read_logs_written(s3, logs)
+    assert dict(StepLogHook(aws_conn_id=None).tail(logs, lines=1)) == {"stdout": ["stdout"], "stderr": ["stderr"]}
+
+
 def test_a_reason_is_given_once(tail):
     shown = tail()
     assert list(shown) == ["stdout"]

@@ -39,6 +39,7 @@ OPTIONS = [
     *(["--kerberos-attributes", "Realm=R,KdcAdminPassword=p"], ["--kerberos-attributes", "Realm=R"]),
     *(["--output", "text"], ["--output", "xml"], ["--query", "ClusterId"], ["--query", "a["], ["--debug", "x"]),
     *(["--endpoint-url", "x"], ["--endpoint-url", "https://x"], ["--profile", "p"], ["--color", "green"], ["--", "x"]),
+    *(["--endpoint-url", "https://x:1"], ["--endpoint-url", "http://[::1]/"], ["--ca-bundle", "x"], ["--region", "x"]),
     *(["--cli-read-timeout", "x"], ["--cli-connect-timeout", "1"], ["--no-verify-ssl"], ["--no-sign-request"]),
     *(["--cli-input-json", "{}"], ["--generate-cli-skeleton"], ["--no-such"], ["help"], ["--version"], ["--inst", "x"]),
 ]
@@ -69,6 +70,7 @@ def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsCli]:
 # A command takes a tenth of a second, and each is read twice.
 @settings(max_examples=max(20, settings.default.max_examples // 10))
 @example(words=[*LEAST, *NODES[0], "--profile", "p"], of_version_2=[])
+@example(words=[*LEAST, *NODES[0], "--endpoint-url", "https://"], of_version_2=[])
 @given(words=commands(), of_version_2=st.lists(st.sampled_from(OF_VERSION_2), max_size=2))
 def test_what_is_sent_is_what_the_aws_cli_sends_and_what_it_refuses_is_refused(
     words: list[str], of_version_2: list[list[str]], aws_cli: AwsCli
@@ -87,3 +89,26 @@ def test_what_is_sent_is_what_the_aws_cli_sends_and_what_it_refuses_is_refused(
         error = refusal(ours["said"], ["aws", *words])
         assert error.remedy
         assert "Traceback" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--endpoint-url", ["https://", "https:///p", "x:8080", "https://a b", "https://x_y", "https://x:port", ""]),
+        ("--endpoint-url", ["https://x:65536", "https://x:65535", "http://[::1", "http://[::1]:80/", "ftp://x"]),
+        ("--region", ["", " ", "eu west", "EU", "eu-west-9", "x" * 80]),
+        ("--cli-connect-timeout", ["x", "", "-1", "1.5", "1"]),
+        ("--cli-read-timeout", ["x", "-1", "0"]),
+        ("--ca-bundle", ["", " ", "none.pem"]),
+        ("--query", ["", "bad[", "ClusterId"]),
+        ("--output", ["", "nonsense", "text"]),
+        ("--color", ["", "nonsense", "off"]),
+    ],
+)
+def test_what_the_aws_cli_refuses_before_it_sends_is_refused(option: str, values: list[str], aws_cli: AwsCli) -> None:
+    """Also what botocore finds only when it makes the client, or the request."""
+    for value in values:
+        words = [*LEAST, *NODES[0], option, value]
+        expected, ours = aws_cli.ask(words), aws_cli.ask(words, of="ours")
+        assert (value, ours["request"]) == (value, expected["request"])
+        assert ours["request"] or refusal(ours["said"], ["aws", *words]).remedy
