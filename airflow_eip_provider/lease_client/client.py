@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.protocol import Acquired, Queued
     from airflow_eip_provider.lease.record import Attempt, Record
@@ -223,9 +222,6 @@ class StoreLeaseClient(LeaseClient):
     def release(self, resource_id: str, *, why: str) -> bool:
         """Disassociate the address, and end the lease with what crashed attempts may have left."""
         return protocol.release(self.world(), resource_id, why=why)
-
-    def end_surplus(self, cluster: Cluster, *, created_after: float) -> None:
-        """Do nothing: :meth:`release` finds them by the lease's tags."""
 
     def world(
         self, launcher: ClusterLauncher | None = None, *, try_number: int = 1, undoing: bool = False

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_eip_provider.exceptions import KilledError
+from airflow_eip_provider.lease.record import Record
+from airflow_eip_provider.lease.store import Seen
 
 if TYPE_CHECKING:
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.protocol import Acquired, Queued
     from airflow_eip_provider.lease.record import Attempt
-    from airflow_eip_provider.lease.store import Seen
 
 
 class KillFlag:
@@ -66,8 +67,13 @@ class StepCheck:
         itself tells.
     """
 
-    refusal: str | None
-    is_certain: bool
+    refusal: str | None = None
+    is_certain: bool = False
+
+
+# The answers where no record is kept, or where it cannot be read.
+NO_RECORD = Seen(Record(), None, 0.0)
+NOT_KNOWN = StepCheck()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +126,22 @@ class ClusterLauncher(Protocol):
 
 class LeaseClient(ABC):
     """
-    The lease of one Elastic IP, for one task or command.
+    The lease of one Elastic IP, for one task or command. What is not abstract holds where no record is kept.
 
     :ivar uri: of the lock store; ``None`` without one.
     :ivar patience_seconds: for how long one operation pauses, in all, because others change the record.
     """
 
-    uri: str | None
-    patience_seconds: float = 300.0
+    uri: str | None = None
     allocation_id: str
+    patience_seconds: float = 300.0
+
+    def check(self) -> None:  # noqa: B027 - EC2 needs no check
+        """
+        Check the lock store, before anything depends on it.
+
+        :raises LockStoreError: naming what is wrong with it.
+        """
 
     def check_prewarm(self, prewarm: int) -> None:  # noqa: B027 - a queue allows it
         """
@@ -138,24 +151,13 @@ class LeaseClient(ABC):
         :raises InvalidInputError: when there is no queue.
         """
 
-    def check(self) -> None:  # noqa: B027 - EC2 needs no check
-        """
-        Check the lock store, before anything depends on it.
-
-        :raises LockStoreError: naming what is wrong with it.
-        """
+    def read(self) -> Seen:
+        """Return the record as it is now."""
+        return NO_RECORD
 
     def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
-        """
-        Return a cluster that an earlier attempt launched and that no lease leads to: it is this attempt's now.
-
-        :param launcher: of the owner.
-        """
+        """Return a cluster that an earlier attempt launched and no lease leads to: it is this attempt's now."""
         return None
-
-    @abstractmethod
-    def read(self) -> Seen:
-        """Return the record as it is now; an empty one without a lock store."""
 
     @abstractmethod
     def enter(
@@ -177,17 +179,17 @@ class LeaseClient(ABC):
         :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
         """
 
-    @abstractmethod
     def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:
         """
         Return the cluster to go on with when the address is not free: one of the same lease that has it, if there is.
 
         :param resource_id: the cluster with which the address was to be associated.
         """
+        return resource_id
 
-    @abstractmethod
     def lease_tags(self, attempt: Attempt, *, token: int | None) -> dict[str, str] | None:
         """Return the tags of all clusters of the attempt's lease; ``None`` when there are none that all have."""
+        return None
 
     @abstractmethod
     def hand_over(
@@ -207,32 +209,23 @@ class LeaseClient(ABC):
     def undo(self, undo: Undo) -> None:
         """End an attempt's part in the lease or the queue, also after a kill."""
 
-    @abstractmethod
     def check_step(self, resource_id: str) -> StepCheck:
         """
         Check whether a step may run on a cluster.
 
         :raises LockStoreUnavailableError: when the lock store gives no answer.
         """
+        return NOT_KNOWN
 
-    @abstractmethod
     def start_release(self, resource_id: str) -> bool:
-        """
-        Let no further step start on a cluster.
+        """Let no further step start on a cluster; return whether the resource has a lease to release."""
+        return False
 
-        :return: whether the resource has a lease to release.
-        """
-
-    @abstractmethod
     def release(self, resource_id: str, *, why: str) -> bool:
-        """
-        End the lease of a resource on which no step needs the address.
+        """End the lease of a resource on which no step needs the address; return whether it had one."""
+        return False
 
-        :return: whether it had one.
-        """
-
-    @abstractmethod
-    def end_surplus(self, cluster: Cluster, *, created_after: float) -> None:
+    def end_surplus(self, cluster: Cluster, *, created_after: float) -> None:  # noqa: B027 - a lease leads to all
         """
         Terminate what earlier attempts launched for a cluster's owner, as far as no lease leads to it.
 

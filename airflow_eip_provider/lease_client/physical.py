@@ -20,9 +20,7 @@ from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, BINDING_TAG, CLUSTER_GATEWAY, OWNER_DIGEST_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError
 from airflow_eip_provider.lease.protocol import Acquired
-from airflow_eip_provider.lease.record import Record
-from airflow_eip_provider.lease.store import Seen
-from airflow_eip_provider.lease_client.interface import AddressInUse, LeaseClient, StepCheck
+from airflow_eip_provider.lease_client.interface import NO_RECORD, AddressInUse, LeaseClient
 from airflow_eip_provider.lease_client.reads import is_cluster, read_location
 
 if TYPE_CHECKING:
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NO_RECORD = Seen(Record(), None, 0.0)
-
 
 class PhysicalLeaseClient(LeaseClient):
     """
@@ -45,8 +41,6 @@ class PhysicalLeaseClient(LeaseClient):
     :param client_for: makes a boto3 client, by service and region.
     :param remembered: a cluster that an earlier attempt noted, whatever ListClusters says.
     """
-
-    uri = None
 
     def __init__(
         self, *, allocation_id: str, client_for: Any, kill: KillFlag | None = None, remembered: str | None = None
@@ -94,41 +88,32 @@ class PhysicalLeaseClient(LeaseClient):
             end(self.clients["emr"], surplus)
         return kept.job_flow_id
 
-    def read(self) -> Seen:
-        """Return an empty record."""
-        return _NO_RECORD
-
     def enter(
         self, lease_request: LeaseRequest, *, due_seconds: float = 0.0, launcher: ClusterLauncher | None = None
     ) -> Acquired | AddressInUse:
         """Launch nothing before the address is free; a resource that exists may have the address already."""
         if lease_request.wants:
-            return Acquired(_NO_RECORD)
+            return Acquired(NO_RECORD)
         ec2 = self.clients["ec2"]
         address = read_address(ec2, self.allocation_id)
         if address is None:
             raise AddressNotFoundError(self.allocation_id, region=ec2.meta.region_name)
-        return Acquired(_NO_RECORD) if address.is_free else AddressInUse()
+        return Acquired(NO_RECORD) if address.is_free else AddressInUse()
 
     def launch(self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher) -> str:
         """Launch a cluster."""
         self._check_alive()
         return launcher.launch(try_number=lease_request.attempt.try_number)
 
-    def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:
-        """Go on with the same cluster: only :meth:`adopt` looks for others."""
-        return resource_id
-
-    def lease_tags(self, attempt: Attempt, *, token: int | None) -> dict[str, str] | None:
-        """Return none."""
-        return None
-
     def hand_over(
         self, attempt: Attempt, *, token: int | None, resource_id: str, launcher: ClusterLauncher | None = None
     ) -> None:
         """Terminate what an earlier attempt launched and EMR did not show when this one began, minutes ago."""
         if launcher is not None and attempt.try_number > 1:
-            self._end_surplus(attempt, keep=resource_id, created_after=launcher.created_after)
+            created_after = launcher.created_after
+            self._terminate_surplus(
+                attempt.owner, keep=resource_id, try_number=attempt.try_number, created_after=created_after
+            )
 
     def was_handed_over(self, undo: Undo) -> bool:
         """Whether the address is on the resource."""
@@ -143,7 +128,12 @@ class PhysicalLeaseClient(LeaseClient):
         if undo.is_unclear:
             self._end_unclear(undo)
         if undo.attempt.try_number > 1:
-            self._end_surplus(undo.attempt, keep=undo.resource_id, created_after=undo.created_after)
+            self._terminate_surplus(
+                undo.attempt.owner,
+                keep=undo.resource_id,
+                try_number=undo.attempt.try_number,
+                created_after=undo.created_after,
+            )
 
     def _is_adopted(self, job_flow_id: str, undo: Undo) -> bool:
         """Whether a newer attempt goes on with the cluster. The tags that say so may lag, so they are read again."""
@@ -200,18 +190,6 @@ class PhysicalLeaseClient(LeaseClient):
                 tags,
             )
 
-    def check_step(self, resource_id: str) -> StepCheck:
-        """Forbid nothing, and know nothing."""
-        return StepCheck(refusal=None, is_certain=False)
-
-    def start_release(self, resource_id: str) -> bool:
-        """Do nothing: there is no lease."""
-        return False
-
-    def release(self, resource_id: str, *, why: str) -> bool:
-        """Do nothing: there is no lease."""
-        return False
-
     def end_surplus(self, cluster: Cluster, *, created_after: float) -> None:
         """Terminate what shows up late, when the creating task of the cluster was retried."""
         owner = cluster.tags.get(OWNER_DIGEST_TAG)
@@ -219,9 +197,6 @@ class PhysicalLeaseClient(LeaseClient):
             self._terminate_surplus(
                 owner, keep=cluster.job_flow_id, try_number=cluster.newest_try, created_after=created_after
             )
-
-    def _end_surplus(self, attempt: Attempt, *, keep: str | None, created_after: float) -> None:
-        self._terminate_surplus(attempt.owner, keep=keep, try_number=attempt.try_number, created_after=created_after)
 
     def _terminate_surplus(self, owner: str, *, keep: str | None, try_number: int, created_after: float) -> None:
         """Terminate the clusters of one owner but one; those of a newer try are left alone."""

@@ -16,7 +16,7 @@ from airflow_eip_provider.exceptions import (
     NotLeasedError,
     SubmissionCancelledError,
 )
-from airflow_eip_provider.lease_client.interface import StepCheck
+from airflow_eip_provider.lease_client.interface import NOT_KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.exceptions import ElasticIpError
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
-    from airflow_eip_provider.lease_client.interface import KillFlag, LeaseClient
+    from airflow_eip_provider.lease_client.interface import KillFlag, LeaseClient, StepCheck
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class Fence:
             return self._lease_client.check_step(self._job_flow_id)
         except LockStoreUnavailableError as error:
             log.warning("%s", error)
-            return StepCheck(refusal=None, is_certain=False)
+            return NOT_KNOWN
 
     def _look(self, cluster: Cluster) -> Egress | NotBound:
         return read_egress(self._eip.conn, self._emr.conn, self._allocation_id, cluster)
