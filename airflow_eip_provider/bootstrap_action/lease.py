@@ -29,7 +29,7 @@ from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.owners import attempt_for, cluster_owner, newest_try
 from airflow_eip_provider.lease.protocol import Acquired
 from airflow_eip_provider.lease.record import LIMITS
-from airflow_eip_provider.lease_client.client import open_lease_client
+from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.lease_client.waiting import HANDOVER_PATIENCE_SECONDS, Foreground
 
@@ -76,7 +76,7 @@ class Lease:
         self._options = options
         self._state = state
         self._owner = cluster_owner(options.environment, options.cluster_id)
-        self._lease_client = open_lease_client(
+        self._lease_client = StoreLeaseClient(
             options.lock_store,
             allocation_id=options.allocation_id,
             client_for=lambda service, region: AwsCli(service, region=region or options.region),

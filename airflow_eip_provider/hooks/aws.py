@@ -9,7 +9,8 @@ from botocore.config import Config
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
-from airflow_eip_provider.lease_client.client import open_lease_client
+from airflow_eip_provider.lease_client.client import StoreLeaseClient
+from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease_client.interface import KillFlag, LeaseClient
@@ -85,16 +86,15 @@ class AwsHooks:
         """
         Return the lease of an address.
 
-        :param lock_store: its URI; ``None`` without one. The others as in ``open_lease_client``.
+        :param lock_store: the URI of the store that keeps it; ``None`` for EC2's refusal to re-associate alone.
+        :param kill: the task's.
+        :param remembered: a cluster that an earlier attempt of the task noted, whatever ListClusters says.
+        :param who: the owner, in words for errors.
         """
-        return open_lease_client(
-            lock_store,
-            allocation_id=allocation_id,
-            client_for=self.client_for,
-            kill=kill,
-            remembered=remembered,
-            who=who,
-        )
+        shared: dict[str, Any] = {"client_for": self.client_for, "kill": kill, "remembered": remembered}
+        if not lock_store:
+            return PhysicalLeaseClient(allocation_id=allocation_id, **shared)
+        return StoreLeaseClient(lock_store, allocation_id=allocation_id, who=who, **shared)
 
     def renew(self) -> None:
         """Drop every hook and client, so that the next call reads the credentials again."""

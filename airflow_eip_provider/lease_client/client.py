@@ -26,7 +26,6 @@ from airflow_eip_provider.lease.record import LIMITS, Phase
 from airflow_eip_provider.lease.store import Seen, Unknown
 from airflow_eip_provider.lease.world import LeaseTags, TooLate, Unclear
 from airflow_eip_provider.lease_client.interface import LeaseClient, StepCheck
-from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
 from airflow_eip_provider.lease_client.reads import LeaseReads, as_aws_tags, is_cluster
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.stores.uri import open_store, parse_uri
@@ -69,34 +68,11 @@ def pause_seconds(number: int, chance: float) -> float:
     return chance * min(_FIRST_PAUSE_SECONDS * float(2 ** min(number, 16)), _LONGEST_PAUSE_SECONDS)
 
 
-def open_lease_client(
-    uri: str | None,
-    *,
-    allocation_id: str,
-    client_for: ClientFor,
-    kill: KillFlag | None = None,
-    remembered: str | None = None,
-    who: str = "this task",
-) -> LeaseClient:
-    """
-    Return the lease of an address on a lock store, or what there is without one.
-
-    :param uri: of the lock store; ``None`` without one.
-    :param client_for: makes a boto3 client, or what is like one, by service and region.
-    :param remembered: a cluster that an earlier attempt of the task noted, whatever ListClusters says.
-    :param who: the owner, in words for errors.
-    """
-    if uri:
-        return StoreLeaseClient(
-            uri, allocation_id=allocation_id, client_for=client_for, kill=kill, remembered=remembered, who=who
-        )
-    return PhysicalLeaseClient(allocation_id=allocation_id, client_for=client_for, kill=kill, remembered=remembered)
-
-
 class StoreLeaseClient(LeaseClient):
     """
     The lease of one address on a lock store; each operation on it gets a :class:`LeaseWorld` of its own.
 
+    :param client_for: makes a boto3 client, or what is like one, by service and region.
     :param kill: the task's; nothing but an undo changes anything once it is set.
     :param remembered: a cluster that may be the lease's, whatever ListClusters says.
     :param who: the owner, in words for errors.
