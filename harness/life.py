@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import botocore.endpoint
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
-from airflow_eip_provider.aws import endings
-from airflow_eip_provider.hooks import teardown
+from airflow_eip_provider.aws import endings, lag
 from airflow_eip_provider.lease_client import client as lease_client
-from airflow_eip_provider.operators import binder, launch, phases
+from airflow_eip_provider.lease_client import interface, physical, waiting
 from airflow_eip_provider.operators import eip as eip_operators
+from airflow_eip_provider.operators import launch, phases
+from airflow_eip_provider.operators.bindings import interface as bindings
 from airflow_eip_provider.operators.emr import create, fence, steps, terminate
 from airflow_eip_provider.sensors import eip as eip_sensors
 from airflow_eip_provider.sensors import watching as sensors
@@ -35,7 +36,11 @@ if TYPE_CHECKING:
 
 _TIMED = (
     phases,
-    binder,
+    bindings,
+    interface,
+    physical,
+    waiting,
+    lag,
     create,
     fence,
     steps,
@@ -45,7 +50,6 @@ _TIMED = (
     sensors,
     launch,
     endings,
-    teardown,
     eip_triggers,
     emr_triggers,
 )

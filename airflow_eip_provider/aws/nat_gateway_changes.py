@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider.aws.endings import disassociate
 from airflow_eip_provider.aws.errors import error_code, is_denied
-from airflow_eip_provider.aws.nat_gateways import NO_SUCH_GATEWAY, Gateway, gateway_of, read_cluster_gateways
+from airflow_eip_provider.aws.nat_gateways import (
+    NO_SUCH_GATEWAY,
+    Gateway,
+    gateway_of,
+    is_gateway,
+    read_cluster_gateways,
+    read_gateway,
+)
 from airflow_eip_provider.aws.route_changes import restore
 from airflow_eip_provider.aws.routes import ANYWHERE
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, as_items
@@ -121,3 +129,15 @@ def ask_permissions(
                 continue
             action = conn.meta.method_to_api_mapping[operation]
             yield NotPermittedError(f"ec2:{action}", resource=resource)
+
+
+def end_association(conn: Any, association_id: str) -> None:
+    """
+    Undo one association, if it still exists; that of a NAT gateway, which its own id names, ends with the gateway.
+
+    :param conn: a boto3 client of EC2.
+    """
+    if not is_gateway(association_id):
+        disassociate(conn, association_id)
+    elif (gateway := read_gateway(conn, association_id)) is not None:
+        remove_gateway(conn, gateway)
