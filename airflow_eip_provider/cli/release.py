@@ -151,7 +151,6 @@ class _Release:
         """
         from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
         from airflow_eip_provider.cli.waiting import deadline_after
-        from airflow_eip_provider.hooks.teardown import free_address
 
         holder = self._holder()
         there = holder is not None and holder.job_flow_id == job_flow_id
@@ -161,7 +160,7 @@ class _Release:
         self._wait_for_steps(job_flow_id, closed=False)
         if self._lease_client.start_release(job_flow_id):
             self._wait_for_steps(job_flow_id, closed=True, show_by=deadline_after(timedelta(seconds=READS_LAG_SECONDS)))
-        free_address(self._hooks.eip, allocation_id=self._allocation_id, job_flow_id=job_flow_id)
+        self._lease_client.take_off(job_flow_id)
         self._lease_client.release(job_flow_id, why="released by hand")
         return True
 

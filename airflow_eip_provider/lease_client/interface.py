@@ -9,20 +9,25 @@ and the triggerer use the interface and never ask which one they have.
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_eip_provider.aws.nat_gateway_changes import end_association
 from airflow_eip_provider.exceptions import KilledError
 from airflow_eip_provider.lease.record import Record
 from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease_client.reads import read_location
 
 if TYPE_CHECKING:
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.protocol import Acquired, Queued
     from airflow_eip_provider.lease.record import Attempt
+
+log = logging.getLogger(__name__)
 
 
 class KillFlag:
@@ -134,6 +139,7 @@ class LeaseClient(ABC):
 
     uri: str | None = None
     allocation_id: str
+    clients: dict[str, Any]
     patience_seconds: float = 300.0
 
     def check(self) -> None:  # noqa: B027 - EC2 needs no check
@@ -158,6 +164,22 @@ class LeaseClient(ABC):
     def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
         """Return a cluster that an earlier attempt launched and no lease leads to: it is this attempt's now."""
         return None
+
+    def take_off(self, resource_id: str) -> bool:
+        """
+        Take the address off a resource, and off nothing else.
+
+        An AssociationId names one association for ever, and so does a NAT gateway's id: if another took the address
+        meanwhile, this undoes nothing of theirs. A gateway keeps the address for about a minute while it is deleted.
+
+        :return: whether there was something to undo.
+        """
+        location = read_location(self.clients, self.allocation_id)
+        if location.association_id is None or resource_id not in location.resource_ids:
+            return False
+        freed = end_association(self.clients["ec2"], location.association_id)
+        log.info("Elastic IP %s is off %s", self.allocation_id, resource_id)
+        return freed
 
     @abstractmethod
     def enter(

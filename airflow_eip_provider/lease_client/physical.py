@@ -155,20 +155,13 @@ class PhysicalLeaseClient(LeaseClient):
             end_association(self.clients["ec2"], undo.association_id)
         elif undo.may_lag:
             # A resource that lives on would keep the address that EC2 does not show on it yet.
-            until_shown(lambda: self._take_off(resource_id))
+            until_shown(lambda: self.take_off(resource_id))
         else:
-            self._take_off(resource_id)
+            self.take_off(resource_id)
         if undo.terminate:
             cluster = read_cluster(self.clients["emr"], resource_id)
             if cluster is not None and cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY:
                 remove_gateways(self.clients["ec2"], resource_id, allocation_id=self.allocation_id)
-
-    def _take_off(self, resource_id: str) -> bool:
-        location = read_location(self.clients, self.allocation_id)
-        if location.association_id is None or resource_id not in location.resource_ids:
-            return False
-        end_association(self.clients["ec2"], location.association_id)
-        return True
 
     def _end_unclear(self, undo: Undo) -> None:
         """

@@ -15,7 +15,6 @@ from airflow_eip_provider.aws.clusters import GUARD_MARK
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, may_be_hidden
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.hooks.teardown import free_address
 from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.protocol import Acquired
 from airflow_eip_provider.lease.record import LIMITS
@@ -318,7 +317,7 @@ class EipReleaseOperator(_TargetOperator):
                 self.log.info("%s; the address stays for now", left.message)
                 return self._wait_for_steps(state)
         self.kill.check()
-        was_there = self._free()
+        was_there = self.lease_client.take_off(self._resource)
         if not was_there and self.job_flow_id and self.emr.get_cluster(self.job_flow_id) is None:
             check_nothing_left(self, context, job_flow_id=self.job_flow_id)
         self.lease_client.release(self._resource, why="released early")
@@ -329,12 +328,3 @@ class EipReleaseOperator(_TargetOperator):
         return EmrStepsEndedTrigger(
             job_flow_id=str(self.job_flow_id), name_contains=GUARD_MARK, not_before=state.steps_show_by, **shared
         )
-
-    def _free(self) -> bool:
-        if self.job_flow_id:
-            return free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id)
-        address = self.eip.get_address(self.allocation_id)
-        if address is None or address.instance_id != self.instance_id or address.association_id is None:
-            self.log.info("Elastic IP %s is not on instance %s (any more)", self.allocation_id, self.instance_id)
-            return False
-        return self.eip.disassociate(address.association_id)

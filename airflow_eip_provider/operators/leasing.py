@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.airflow_compat import own_xcom
+from airflow_eip_provider.aws.nat_gateway_changes import free_left_behind
 from airflow_eip_provider.exceptions import AddressBusyError, LockStoreUnavailableError
-from airflow_eip_provider.hooks.teardown import free_left_behind
 from airflow_eip_provider.lease.description import queue_place_of
 from airflow_eip_provider.lease.protocol import Queued
 from airflow_eip_provider.operators.binder import Binder
@@ -111,7 +111,7 @@ class LeasingOperator(PhasedOperator):
         self.warn_of_a_held_worker()
         state.waiting_for = "address"
         self.kill.check()
-        free_left_behind(self.emr, self.eip, allocation_id=self.allocation_id)
+        free_left_behind(self.eip.conn, self.emr.conn, allocation_id=self.allocation_id)
         place = self.eip.describe_place(self.allocation_id)
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, place)
         return EipAssociationTrigger(

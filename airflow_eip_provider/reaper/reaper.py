@@ -28,12 +28,11 @@ from airflow_eip_provider.aws.tags import (
     TOKEN_TAG,
 )
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.hooks.teardown import address_on_cluster, free_address
 from airflow_eip_provider.lease.description import utc
 from airflow_eip_provider.lease.protocol import lease_tags_of
 from airflow_eip_provider.lease.record import Lease
 from airflow_eip_provider.lease_client.interface import Undo
-from airflow_eip_provider.lease_client.reads import is_cluster, parse_lease_tags
+from airflow_eip_provider.lease_client.reads import is_cluster, parse_lease_tags, read_location
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.reaper.survey import Decision, Evidence, Finding, Found, LeftGateway, Survey, decide
 from airflow_eip_provider.stores.uri import parse_uri
@@ -210,7 +209,7 @@ class Reaper:
             return
         self._emr.end(job_flow_id)
         if not self._steps(cluster):
-            free_address(self._eip, allocation_id=allocation_id, job_flow_id=job_flow_id)
+            lease_client.take_off(job_flow_id)
             lease_client.release(job_flow_id, why="reaped")
 
     def _outcome(self, cluster: Cluster, allocation_id: str) -> Outcome:
@@ -218,8 +217,9 @@ class Reaper:
         after = self._emr.get_cluster(job_flow_id)
         if after is not None and not after.is_ending:
             return Outcome(job_flow_id, reaped=False, message="kept after all: a newer try of its owner is at work")
-        on = address_on_cluster(self._eip, allocation_id=allocation_id, job_flow_id=job_flow_id)
-        address = "stays on it until its steps have ended" if on else "is not on it any more"
+        clients = {"ec2": self._eip.conn, "emr": self._emr.conn}
+        is_there = job_flow_id in read_location(clients, allocation_id).resource_ids
+        address = "stays on it until its steps have ended" if is_there else "is not on it any more"
         message = f"terminated; Elastic IP {allocation_id} {address}"
         if self._lock_store is None and TOKEN_TAG in cluster.tags:
             message += "; no lock store was named, its lease is left to the next owner"

@@ -15,7 +15,6 @@ from airflow_eip_provider.aws.nat_gateway_changes import remove_gateways
 from airflow_eip_provider.aws.tags import BINDING_TAG, CLUSTER_GATEWAY
 from airflow_eip_provider.exceptions import WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.teardown import free_address
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.lease_settings import UNSET
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator, Result, State
@@ -210,7 +209,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
                 self.lease_client.start_release(self.job_flow_id)
                 return
             state.no_steps = True
-        free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id)
+        self.lease_client.take_off(self.job_flow_id)
         state.freed = True
 
     def _remove_gateways(self, state: TerminateState) -> None:

@@ -47,7 +47,7 @@ def deepest(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, list[str]]:
 
 
 @pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
-def test_a_create_with_a_lock_store_calls_aws_by_a_short_way(leased, lock_store, deepest):
+def test_a_create_with_a_lock_store_calls_aws_by_a_short_way(clocked, leased, lock_store, deepest):
     leased("daily").run()
     for operation, names in deepest.items():
         print(f"{len(names):>3} {operation:<24}{' > '.join(names)}")  # noqa: T201 - the figures
@@ -55,7 +55,7 @@ def test_a_create_with_a_lock_store_calls_aws_by_a_short_way(leased, lock_store,
     assert {operation: most for operation, most in MOST.items() if lengths[operation] > most} == {}
 
 
-def test_without_one_too(create_operator, deepest):
+def test_without_one_too(clocked, create_operator, deepest):
     Task(create_operator(deferrable=True)).run()
     assert len(deepest["AssociateAddress"]) <= MOST["AssociateAddress"]
     assert len(deepest["RunJobFlow"]) <= MOST["RunJobFlow"]
