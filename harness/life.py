@@ -15,6 +15,7 @@ import botocore.endpoint
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
 from airflow_eip_provider.lease_client import client as lease_client
+from airflow_eip_provider.lease_client import waiting as _waiting
 from airflow_eip_provider.operators import eip as _eip
 from airflow_eip_provider.operators import emr as _emr
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
     import pytest
 
 # Whose sleeps and deadlines are simulated. The observer's age of a listing is not: it is about calls, not about AWS.
-_TIMED = tuple(f"airflow_eip_provider.{package}." for package in ("aws", "hooks", "operators", "sensors", "triggers"))
+_TIMED = tuple(
+    f"airflow_eip_provider.{package}."
+    for package in ("aws", "hooks", "lease_client", "operators", "sensors", "triggers")
+)
 _REAL = frozenset({observed.__name__})
-_LOADED = (_eip, _emr)  # and with them all that waits
+_LOADED = (_eip, _emr, _waiting)  # and with them all that waits
 
 
 class TaskInstance:

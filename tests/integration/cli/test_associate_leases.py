@@ -126,12 +126,12 @@ def test_no_turn_in_time_leaves_the_queue(elsewhere: Elsewhere, record: Any, cre
 def test_a_later_command_for_the_cluster_goes_on_for_one_that_was_lost(
     elsewhere: Elsewhere, record: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_eip_provider.lease_client.claim import Claim  # noqa: PLC0415
+    from airflow_eip_provider.lease_client.client import StoreLeaseClient  # noqa: PLC0415
 
     job_flow_id = elsewhere.launch()
     with monkeypatch.context() as patch:
-        patch.setattr(Claim, "hand_over", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-        patch.setattr(Claim, "undo", lambda *_, **__: None)
+        patch.setattr(StoreLeaseClient, "hand_over", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(StoreLeaseClient, "undo", lambda *_, **__: None)
         assert elsewhere.associate().status == INTERRUPTED
     assert (record().lease.phase, record().lease.resource_id) == (Phase.ACQUIRED, None)
     assert elsewhere.associate().status == 0

@@ -71,13 +71,8 @@ class Busy(MemoryStore):
 def test_who_meets_others_for_minutes_is_told_so_and_has_paused_in_between(monkeypatch):
     slept: list[float] = []
     monkeypatch.setattr(client, "time", type("Clock", (), {"sleep": slept.append, "monotonic": time.monotonic}))
-    lease_client = client.LeaseClient(
-        "dynamodb://leases",
-        allocation_id="eipalloc-1",
-        ec2=arrivals.NoAws(),
-        emr=arrivals.NoAws(),
-        client_for=lambda *_: None,
-        check_alive=lambda: None,
+    lease_client = client.StoreLeaseClient(
+        "dynamodb://leases", allocation_id="eipalloc-1", client_for=lambda *_: arrivals.NoAws()
     )
     lease_client.store = Busy(lambda: 0.0)
     with pytest.raises(RecordContendedError, match="it changes too fast"):
