@@ -44,7 +44,7 @@ fuzz: $(STAMP)
 compose-test: $(STAMP)
 	@$(BIN)/python -m tests.verification.compose
 
-# A tenancy again and again, each time with one fault at one of its calls; and the same with the stock operators.
+# A whole lease period again and again, each time with one fault at one of its calls; and the same with the stock operators.
 chaos: $(STAMP)
 	@$(BIN)/python -m tests.verification.chaos $(ARGS)
 
@@ -56,7 +56,7 @@ exits: $(STAMP)
 soak: $(STAMP)
 	@$(BIN)/python -m tests.verification.soak $(ARGS)
 
-# 16 processes live 3,200 tenancies on one Elastic IP while calls fail and processes are killed; about 20 minutes.
+# 16 processes run 3,200 lease periods on one Elastic IP while calls fail and processes are killed; about 20 minutes.
 # ARGS=--queue for figures of the queue instead: many arrivals at once, a slow Airflow, long queues; some minutes.
 stress: $(STAMP)
 	@$(BIN)/python -m tests.verification.stress $(ARGS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,9 +54,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return OneProcessForSpark(config, log)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave out Hypothesis's summary when no test used it: for that alone, its plugin imports the whole library."""
+    plugins = session.config.pluginmanager
+    if "hypothesis" not in sys.modules and (plugin := plugins.get_plugin("hypothesispytest")):
+        plugins.unregister(plugin)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def sessions_made_fast() -> Iterator[None]:
-    from tests.service_models import REPLACED
+    if "botocore" not in sys.modules:  # no test that was collected needs it
+        yield
+        return
+    from harness.service_models import REPLACED
 
     with pytest.MonkeyPatch.context() as patch:
         for owner, name, replacement in REPLACED:

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from demo.console import Console, table
+from harness.console import Console, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

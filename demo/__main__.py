@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.console import Console
+from harness.console import Console
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -42,10 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     console.step("starting; the timeline, the checks and where to look come at the end")
     signal.signal(signal.SIGTERM, _interrupt)
     # What takes seconds to import comes after the first line.
-    from demo.airflow import LOCAL_ONLY  # noqa: PLC0415
     from demo.aws import AwsError  # noqa: PLC0415
     from demo.play import Demo, report  # noqa: PLC0415
-    from demo.processes import Children, DemoError, left_running  # noqa: PLC0415
+    from harness.airflow import LOCAL_ONLY  # noqa: PLC0415
+    from harness.processes import Children, ProcessError, left_running  # noqa: PLC0415
 
     os.environ.update(LOCAL_ONLY)
     if left := left_running(options.state):
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         demo.say_where(kept=options.keep)
         if options.keep:
             demo.stay()
-    except (DemoError, AwsError) as error:
+    except (ProcessError, AwsError) as error:
         console.lines("", f"The demo stopped: {error}")
     except KeyboardInterrupt:
         console.lines("", "Interrupted.")

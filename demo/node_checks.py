@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from demo.nodes import Network
-    from demo.timeline import Event
+    from harness.judge import Event
 
 
 def executors_refused(events: Sequence[Event], *, job_flow_id: str, public_ip: str, state: str) -> Check:

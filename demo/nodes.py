@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from demo.local import LocalAws
     from demo.runs import Runs
-    from demo.timeline import Event
+    from harness.judge import Event
 
 PRIMARY = "three_nodes_primary"
 GATEWAY = "three_nodes_gateway"
@@ -39,7 +39,7 @@ def private_network(ec2: Any) -> dict[str, str]:
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """
-    What a tenancy behind a NAT gateway changes, and puts back.
+    What a lease period behind a NAT gateway changes, and puts back.
 
     :param routes: each route table with what each of its routes leads to.
     :param gateways: the NAT gateways that are not deleted.

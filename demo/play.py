@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo import checks, node_checks, nodes
-from demo.airflow import Airflow
 from demo.aws import ACTIVE_STATES, REGION
-from demo.calls import call_rows, count_calls
-from demo.console import Console, table
 from demo.local import LocalAws
 from demo.observe import count_descendants
 from demo.queue import TABLE, rows, standings
@@ -22,14 +19,18 @@ from demo.runs import Runs
 from demo.seed import Seed, another_address, database_rows, seed
 from demo.tables import TABLES
 from demo.timeline import chart, clock, moment, moments_rows, sessions
+from harness.airflow import Airflow
+from harness.calls import call_rows, count_calls
+from harness.console import Console, table
 
 if TYPE_CHECKING:
     import argparse
 
     from demo.checks import Check
-    from demo.processes import Children
     from demo.queue import Standing
-    from demo.timeline import Event, Session
+    from harness.judge import Event
+    from harness.processes import Children
+from demo.timeline import Session
 
 ROOT = Path(__file__).resolve().parent.parent
 DAG_IDS = (TABLES[0].dag_id, TABLES[1].dag_id)
@@ -145,7 +146,7 @@ class Demo:
         return [*verdicts, self._nothing_left(most)]
 
     def _sessions(self, events: list[Event]) -> list[Session]:
-        """Return the tenancies of the address for which the DAGs queue."""
+        """Return the lease periods of the address for which the DAGs queue."""
         return [session for session in sessions(events) if session.owner in {*DAG_IDS, KILLED}]
 
     def _show(self, events: list[Event], found: list[Session], runs: Runs) -> None:
@@ -200,7 +201,7 @@ class Demo:
             checks.three_writes_a_session(states, retries=1 if killed else 0),
             checks.lease_is_free(states),
             checks.bound_before_ready(found),
-            checks.never_steals(events, tenancies_seen=len(everyone)),
+            checks.never_steals(events, periods_seen=len(everyone)),
             *(checks.create_takes_no_worker(samples, session=session, task_id="azure.create") for session in found),
             checks.waits_take_no_worker(samples),
             checks.calls_bounded(count_calls(events, dag_ids=DAG_IDS), waited_seconds=checks.deferred_seconds(samples)),

@@ -21,7 +21,7 @@ class Standing:
     :param holder: the DAG that has the lease; empty when it is free.
     :param phase: "taken", "held" or "closing".
     :param queue: the DAGs that wait, the next one first.
-    :param ended: the tokens of the tenancies that have ended.
+    :param ended: the tokens of the lease periods that have ended.
     """
 
     time: datetime

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Protocol
 
 from demo.assassin import Assassin
 from demo.observe import Observer
-from demo.processes import DemoError
 from demo.queue import standings
 from demo.stranger import Stranger
 from demo.timeline import moment
+from harness.processes import ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from demo.airflow import Airflow
-    from demo.console import Console
     from demo.local import LocalAws
-    from demo.processes import Children
     from demo.runs import Runs
-    from demo.timeline import Event
+    from harness.airflow import Airflow
+    from harness.console import Console
+    from harness.judge import Event
+    from harness.processes import Children
 
 _SAMPLE_SECONDS = 1.5
 _SILENT_SECONDS = 15.0
@@ -144,12 +144,12 @@ class Story:
         """
         Play all of them to the end.
 
-        :raises DemoError: when a process ends, or the whole takes too long.
+        :raises ProcessError: when a process ends, or the whole takes too long.
         """
         deadline = time.monotonic() + _RUNS_SECONDS
         while not all(scene.is_over() for scene in scenes):
             if time.monotonic() > deadline:
-                raise DemoError(f"not all has ended after {_RUNS_SECONDS:.0f} s: {self._where(scenes)}")
+                raise ProcessError(f"not all has ended after {_RUNS_SECONDS:.0f} s: {self._where(scenes)}")
             self._children.check()
             self._observer.sample()
             events = self._aws.events()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from demo.airflow import FINAL_RUN_STATES
+from harness.airflow import FINAL_RUN_STATES
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from demo.airflow import Airflow, TaskState
     from demo.aws import AwsClient
-    from demo.console import Console
+    from harness.airflow import Airflow, TaskState
+    from harness.console import Console
 
 
 class Runs:

@@ -47,7 +47,7 @@ def local_aws(served_aws: LocalAws, local_emr: LocalAws) -> LocalAws:
 @pytest.fixture
 def clocked(local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> LocalAws:
     """Return a local EMR on whose clock the operators and triggers sleep."""
-    from tests.life import put_on_clock
+    from harness.life import put_on_clock
 
     put_on_clock(local_aws, monkeypatch)
     return local_aws

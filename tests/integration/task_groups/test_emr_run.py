@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.task_groups.emr import StaticIpCluster
-from tests.life import Task
+from harness.life import Task
 from tests.unit.task_groups.conftest import make_dag
 
 if TYPE_CHECKING:

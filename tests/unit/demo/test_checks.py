@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demo import checks
-from demo.calls import TRIGGERER
 from demo.queue import Standing
 from demo.timeline import sessions
+from harness.calls import TRIGGERER
 from tests.unit.demo.story import CLUSTERS, DAGS, EIP, START, sample, task
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def test_no_cluster_at_all_fails():
 
 
 def test_association_that_cannot_steal_passes(log: Log):
-    assert checks.never_steals(log.events, tenancies_seen=2).passed
+    assert checks.never_steals(log.events, periods_seen=2).passed
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ def test_association_that_cannot_steal_passes(log: Log):
 )
 def test_association_that_could_steal_fails(log: Log, request_: dict[str, Any]):
     log.associate(20, **request_)
-    assert not checks.never_steals(log.events, tenancies_seen=2).passed
+    assert not checks.never_steals(log.events, periods_seen=2).passed
 
 
 def test_fewer_associations_than_sessions_fail(log: Log):
-    assert not checks.never_steals(log.events, tenancies_seen=3).passed
+    assert not checks.never_steals(log.events, periods_seen=3).passed
 
 
 CONTROL = sample(0, task(state="running"), owners=frozenset({task().id}))

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from demo.processes import DemoError, free_port
+from harness.processes import ProcessError, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from demo.processes import Child, Children
+    from harness.processes import Child, Children
 
 _MIGRATE_SECONDS = 120.0
 _HEALTHY_SECONDS = 600.0
@@ -137,7 +137,7 @@ class Airflow:
         """
         Wait until the metadata database is there.
 
-        :raises DemoError: when it does not come to that.
+        :raises ProcessError: when it does not come to that.
         """
         self._children.finish(migration, timeout_seconds=_MIGRATE_SECONDS)
 
@@ -170,7 +170,7 @@ class Airflow:
         """
         Wait until every component says that it is healthy.
 
-        :raises DemoError: when one does not in time.
+        :raises ProcessError: when one does not in time.
         """
         self._wait("healthy", self.rest.unhealthy, seconds=_HEALTHY_SECONDS)
 
@@ -181,7 +181,7 @@ class Airflow:
         """
         Wait until the dag-processor has read the DAGs.
 
-        :raises DemoError: when one has not appeared in time, with the import errors that Airflow has.
+        :raises ProcessError: when one has not appeared in time, with the import errors that Airflow has.
         """
 
         def missing() -> str:
@@ -190,8 +190,8 @@ class Airflow:
 
         try:
             self._wait("ready to run the DAGs", missing, seconds=_PARSED_SECONDS)
-        except DemoError as error:
-            raise DemoError("\n".join([str(error), *self.rest.import_errors()])) from error
+        except ProcessError as error:
+            raise ProcessError("\n".join([str(error), *self.rest.import_errors()])) from error
 
     def _wait(self, what: str, problem: Any, *, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -209,7 +209,7 @@ class Airflow:
                 told = last
             time.sleep(0.5)
         logs = ", ".join(str(child.log) for child in self._processes.values())
-        raise DemoError(f"Airflow is not {what} after {seconds:.0f} s: {last}; see {logs}")
+        raise ProcessError(f"Airflow is not {what} after {seconds:.0f} s: {last}; see {logs}")
 
 
 class AirflowRest:
@@ -268,7 +268,7 @@ class AirflowRest:
             self._authorised = True
         answer = self._http.request(method, self.api + path, **arguments)
         if answer.is_error:
-            raise DemoError(f"Airflow refused {method} {path} with {answer.status_code}: {answer.text[:400]}")
+            raise ProcessError(f"Airflow refused {method} {path} with {answer.status_code}: {answer.text[:400]}")
         body: dict[str, Any] = answer.json() if answer.content else {}
         return body
 
