@@ -64,7 +64,7 @@ def parsed(source: str, *, bytecode: str) -> tuple[float, list[str]]:
     :param bytecode: a folder in which compiled modules are kept from one run to the next, as they are when installed.
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - this Python
         [sys.executable, "-W", "ignore", "-c", _PARSE], input=source, capture_output=True, text=True, check=True,
         env={**environment, "PYTHONPYCACHEPREFIX": bytecode},
     )  # fmt: skip
