@@ -24,7 +24,7 @@ from moto.ec2.models.core import TaggedEC2Resource
 from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, Record
 from airflow_eip_provider.stores.uri import open_store
 from bench.world import Address, environment
-from demo.console import Console, table
+from harness.console import Console, table
 from local_emr import LocalAws, ManualClock
 
 if TYPE_CHECKING:

@@ -109,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
         session = open_session(options)
         note(session)
         period, lease_periods = _lease_periods(options, session, lock_store)
-        client = session.hooks.store_client("s3", None)
+        client = session.hooks.client_for("s3", None)
         logs = FlowLogs(options.logs, account=session.account, region=session.region, client=client)
         found = judge(logs.flows(period), databases, lease_periods)
     strangers = [connections for connections in found if connections.verdict == "stranger"]

@@ -13,8 +13,8 @@ from airflow_eip_provider.audit.report import Database
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
+from harness.life import Task
 from tests.integration.cli.conftest import Said
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
