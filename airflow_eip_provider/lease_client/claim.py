@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.exceptions import LeaseLostError, SupersededError
@@ -35,16 +35,20 @@ class Claim:
     newer: str
     who: str = "this task"
 
-    def enter(self, *, due_seconds: float = 0.0, launch: Callable[[int], str] | None = None) -> Acquired | Queued:
+    def enter(
+        self, *, due_seconds: float = 0.0, prewarm: int = 0, launch: Callable[[int], str] | None = None
+    ) -> Acquired | Queued:
         """
         Acquire the lease, or join the queue.
 
         :param due_seconds: for how long the wait in the queue has observed that the lease has to be ended.
+        :param prewarm: the number of places that the wait has estimated, if it is time to start the cluster early.
         :param launch: launches a cluster with a token in its tags, for a prewarmed start.
         :raises SupersededError: when a newer attempt of the owner is at work.
         """
         world = self.lease_client.world(launch=launch)
-        entered = enter(world, self.lease_request, due_seconds=due_seconds, limits=self.lease_client.limits)
+        lease_request = replace(self.lease_request, prewarm=prewarm) if prewarm else self.lease_request
+        entered = enter(world, lease_request, due_seconds=due_seconds, limits=self.lease_client.limits)
         if isinstance(entered, Superseded):
             raise SupersededError(self.allocation_id, problem=f"{self.newer} is at work")
         return entered

@@ -77,7 +77,9 @@ class LeasingOperator(PhasedOperator):
         """
         claim = self._claim(context, state.nonce, **lease_request)
         waited = event["data"].get("dead_seconds", 0.0) if event else 0.0
-        entered = claim.enter(due_seconds=waited, launch=launch)
+        # What the wait has estimated; a deferral of a version that did not estimate has none.
+        prewarm = event["data"].get("prewarm", 0) if event else 0
+        entered = claim.enter(due_seconds=waited, prewarm=max(prewarm, 0), launch=launch)
         if isinstance(entered, Queued):
             if event is None:
                 self._note_grace(claim, entered)

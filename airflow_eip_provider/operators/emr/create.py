@@ -26,6 +26,7 @@ from airflow_eip_provider.hooks.teardown import (
     free_left_behind,
     remove_gateways_of_ending,
 )
+from airflow_eip_provider.lease.observation import ESTIMATED
 from airflow_eip_provider.lease.protocol import LeaseLost, launch, relocate
 from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease.store import Seen
@@ -103,9 +104,10 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
     :param lock_store: where owners queue: ``dynamodb://TABLE?region=…&create=true`` or ``s3://BUCKET/PREFIX``;
         ``None`` is the physical lock alone. Default: ``[eip] lock_store``.
     :param bind_at: "primary_running", or "cluster_ready" to bind when the cluster is RUNNING or WAITING.
-    :param prewarm: ``True``: the first of the queue starts its cluster while the holder still works, so that it binds
-        seconds after the release. A number: so many first places do, for clusters that take longer to start than the
-        jobs before them to work. Needs a lock store.
+    :param prewarm: whether a task that queues starts its cluster early, so that it binds seconds after the release.
+        "auto": when the cluster will be ready about when the address becomes free, by the leases and start-ups
+        before (:mod:`airflow_eip_provider.lease.forecast`). ``True``: the first of the queue does as soon as the
+        holder has the address. A number: so many first places do. ``False``: none. Needs a lock store.
     :param binding: where the address is put: ``PrimaryNode()`` (default), or ``NatGateway(...)`` for clusters of any
         size; the latter's parameters may be given as a mapping, and be templates. (templated, ``.json``)
     :param on_multi_node: "fail", "warn" or "allow" core and task nodes when the address is on the primary node: Spark
@@ -133,7 +135,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         allocation_id: str,
         lock_store: str | None = UNSET,
         bind_at: str = "primary_running",
-        prewarm: bool | int = False,
+        prewarm: bool | int | str = "auto",
         on_multi_node: str = "fail",
         binding: Binding | Mapping[str, Any] | None = None,
         waiter_delay: int = 15,
@@ -227,7 +229,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
             event,
             cluster_name=launcher.config["Name"],
             handover_seconds=float(self.waiter_delay) * int(self.waiter_max_attempts) + LIMITS.surface,
-            prewarm=int(self.prewarm),
+            prewarm=ESTIMATED if self.prewarm == "auto" else int(self.prewarm),
             launch=launch_one,
         )
         if not isinstance(entered, Seen):
@@ -372,13 +374,13 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
                 problem="unknown choice",
                 remedy=f"use one of {preflight.MULTI_NODE_CHOICES}",
             )
-        if not isinstance(self.prewarm, int) or self.prewarm < 0:
+        if self.prewarm != "auto" and (not isinstance(self.prewarm, int) or self.prewarm < 0):
             raise InvalidInputError(
                 f"checking prewarm {self.prewarm!r}",
-                problem="it is neither a bool nor a number of places",
-                remedy="use True, or how many first places of the queue start their clusters early",
+                problem="it is neither 'auto' nor a bool nor a number of places",
+                remedy="use 'auto', or how many first places of the queue start their clusters early",
             )
-        if self.prewarm and self.lease_client is None:
+        if self.prewarm not in {"auto", False} and self.lease_client is None:
             raise InvalidInputError(
                 "checking prewarm",
                 problem="only the first of a queue may prewarm, and without a lock store there is no queue",
