@@ -37,32 +37,32 @@ coverage: $(STAMP)
 
 # Generated commands and records beside their references, for ten minutes; ARGS="--minutes 60" for longer.
 fuzz: $(STAMP)
-	@$(BIN)/python -m tests.fuzz $(ARGS)
+	@$(BIN)/python -m tests.verification.fuzz $(ARGS)
 
 # docker-compose.yaml on a real engine, the example DAGs in it, and a restart; skipped where no engine can be started.
 compose-test: $(STAMP)
-	@$(BIN)/python -m tests.compose
+	@$(BIN)/python -m tests.verification.compose
 
 # A tenancy again and again, each time with one fault at one of its calls; and the same with the stock operators.
 chaos: $(STAMP)
-	@$(BIN)/python -m tests.chaos $(ARGS)
+	@$(BIN)/python -m tests.verification.chaos $(ARGS)
 
 # Every way in which a task or a DAG run can end, on a real Airflow; AIRFLOW=VENV names another version's environment.
 exits: $(STAMP)
-	@$(BIN)/python -m tests.exits $(if $(AIRFLOW),--airflow $(AIRFLOW)) $(ARGS)
+	@$(BIN)/python -m tests.verification.exits $(if $(AIRFLOW),--airflow $(AIRFLOW)) $(ARGS)
 
 # 200 daily runs on one Elastic IP on a real Airflow, while calls fail and processes are killed; over an hour.
 soak: $(STAMP)
-	@$(BIN)/python -m tests.soak $(ARGS)
+	@$(BIN)/python -m tests.verification.soak $(ARGS)
 
 # 16 processes live 3,200 tenancies on one Elastic IP while calls fail and processes are killed; about 20 minutes.
 # ARGS=--queue for figures of the queue instead: many arrivals at once, a slow Airflow, long queues; some minutes.
 stress: $(STAMP)
-	@$(BIN)/python -m tests.stress $(ARGS)
+	@$(BIN)/python -m tests.verification.stress $(ARGS)
 
 # Every interleaving of the lease protocol in a world that fails, and a mutation for each guard; about 6 minutes.
 model: $(STAMP)
-	@$(BIN)/python -m tests.model
+	@$(BIN)/python -m tests.verification.model
 
 # What the lock costs beside other lock clients, and how long ten runs take that share an address; about 5 minutes.
 bench: $(STAMP)
@@ -75,7 +75,7 @@ mwaa: $(STAMP)
 
 # The tests in every supported environment, and the table of it; ARGS="--only mwaa-3.0.6" for one of them; over an hour.
 matrix: $(STAMP)
-	@$(BIN)/python -m tests.matrix $(ARGS)
+	@$(BIN)/python -m tests.verification.matrix $(ARGS)
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check .

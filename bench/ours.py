@@ -21,8 +21,8 @@ from airflow_eip_provider.operators.emr import (
 from airflow_eip_provider.triggers import poller, watch
 from bench.world import Address, clients, environment
 from local_emr import LocalAws, ManualClock
+from tests.integration.operators.leases import Queue, vanish
 from tests.life import Task, put_on_clock
-from tests.operators.leases import Queue, vanish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

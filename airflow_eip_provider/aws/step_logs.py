@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlparse
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -29,13 +29,24 @@ class StepLogs:
     @classmethod
     def of(cls, *, log_uri: str, job_flow_id: str, step_id: str) -> StepLogs:
         """Locate the logs below a cluster's LogUri (``s3://``, ``s3n://`` or ``s3a://``)."""
-        parsed = urlparse(log_uri)
-        base = parsed.path.strip("/")
-        return cls(parsed.netloc, f"{base}/" * bool(base) + f"{job_flow_id}/steps/{step_id}/")
+        # Not urlsplit: a key may have "?" and "#" in it.
+        bucket, _, base = log_uri.partition("://")[2].partition("/")
+        base = base.rstrip("/")
+        return cls(bucket, f"{base}/" * bool(base) + f"{job_flow_id}/steps/{step_id}/")
 
     def key(self, stream: str) -> str:
         """Return the object key of one stream."""
-        return f"{self.prefix}{stream}.gz"
+        return self.keys(stream)[0]
+
+    def keys(self, stream: str) -> list[str]:
+        """
+        Return where one stream may be: below LogUri as it is written, else without its empty parts.
+
+        What EMR makes of ``s3://BUCKET//A//B/`` is not documented: a key may have empty parts, a path has none.
+        """
+        as_path = re.sub("/+", "/", self.prefix.lstrip("/"))
+        prefixes = dict.fromkeys([self.prefix, self.prefix.lstrip("/"), as_path])
+        return [f"{prefix}{stream}.gz" for prefix in prefixes]
 
 
 def read_logs_written(s3: Any, logs: StepLogs) -> bool:
@@ -44,10 +55,17 @@ def read_logs_written(s3: Any, logs: StepLogs) -> bool:
 
     It raises no error of S3's: the step's own failure is what matters.
     """
-    for stream in STREAMS:
-        try:
-            s3.head_object(Bucket=logs.bucket, Key=logs.key(stream))
-        except (ClientError, BotoCoreError) as error:
-            missing = isinstance(error, ClientError) and error_code(error) in {"404", "NoSuchKey", "NotFound"}
-            return not missing and not is_transient(error)
+    try:
+        return all(any(_exists(s3, logs.bucket, key) for key in logs.keys(stream)) for stream in STREAMS)
+    except (ClientError, BotoCoreError) as error:
+        return not is_transient(error)
+
+
+def _exists(s3: Any, bucket: str, key: str) -> bool:
+    try:
+        s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error_code(error) in {"404", "NoSuchKey", "NotFound"}:
+            return False
+        raise
     return True

@@ -48,6 +48,11 @@ _REMEDIES = [
             "save that file in UTF-8, or name its encoding in AWS_CLI_FILE_ENCODING"
         ),
         r"Unable to load paramfile": "name a file that can be read",
+        r"Invalid endpoint: https://elasticmapreduce\.\.": "name a region",
+        r"Invalid endpoint: |Port (could not|out of range)|Invalid IPv6 URL|scheme is missing": (
+            "leave --endpoint-url out, or write it as https://HOST or https://HOST:PORT"
+        ),
+        r"Invalid CA bundle": "leave --ca-bundle out, or name a file",
         r"[Uu]nknown options?:": "leave out what it does not know, or correct its spelling",
         r"(?i)json": "correct the JSON; in a shell it stands in single quotes, or in a file: file://NAME",
         r"[Ee]xpected: '.*', received: '": "quote the whole value in single quotes, or correct it",
@@ -138,7 +143,11 @@ def refusal(said: str, arguments: Sequence[str]) -> UsageError:
         return UsageError(_DOING, problem="it names no region", remedy="add --region to it, or set AWS_DEFAULT_REGION")
     remedy = _remedy(message)
     # Some errors name the value alone.
-    named = [name for name, value in pairwise(arguments) if name.startswith("--") and repr(value) in message]
+    named = [
+        name
+        for name, value in pairwise(arguments)
+        if name.startswith("--") and (repr(value) in message or (value and message.endswith(f": {value}")))
+    ]
     if named and "--" not in message:
         message = f"{', '.join(named)}: {message}"
     invisible = [repr(word) for word in arguments if not word.strip()]

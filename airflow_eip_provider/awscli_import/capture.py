@@ -38,6 +38,8 @@ _OWN = {
     "cli_binary_format": ("--cli-binary-format", None),
     "cli_error_format": ("--cli-error-format", None),
 }
+# Those of them that the client is made with: they keep their values, as botocore checks them then.
+_CHECKED_BY_BOTOCORE = {"endpoint_url", "verify_ssl", "ca_bundle", "read_timeout", "connect_timeout"}
 # What version 2 of the AWS CLI has beyond version 1: global options with their values, none for a flag; and formats of
 # its output. https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-options.html
 _FLAGS_OF_VERSION_2 = ("no-cli-pager", "cli-auto-prompt", "no-cli-auto-prompt")
@@ -68,6 +70,7 @@ def main(arguments: list[str]) -> int:
     import awscli  # noqa: PLC0415 - only here: whoever reads this file need not have it
     from awscli.alias import AliasLoader  # noqa: PLC0415
     from awscli.clidriver import create_clidriver  # noqa: PLC0415
+    from botocore.awsrequest import AWSResponse  # noqa: PLC0415 - after awscli, which may bring a botocore of its own
 
     sys.argv[0] = "aws"  # as it calls itself in its errors
     found: dict[str, Any] = {}
@@ -81,16 +84,20 @@ def main(arguments: list[str]) -> int:
         )
 
     def reset_own(parsed_args: Any, **_: Any) -> None:
-        for name, (_option, default) in _OWN.items():
-            setattr(parsed_args, name, default)
+        for name in _OWN.keys() - _CHECKED_BY_BOTOCORE:
+            setattr(parsed_args, name, _OWN[name][1])
 
     def only_create_cluster(command_table: dict[str, Any], **_: Any) -> None:
         for name in set(command_table) - {"create-cluster"}:
             del command_table[name]
 
-    def capture(params: dict[str, Any], context: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
-        found.update(request=json.loads(params["body"]), region=context["client_region"])
-        return SimpleNamespace(status_code=200), {}  # an answer, so that botocore sends nothing
+    def note_region(context: dict[str, Any], **_: Any) -> None:
+        found["region"] = context["client_region"]
+
+    def capture(request: Any, **_: Any) -> Any:
+        found["request"] = json.loads(request.body)
+        body = SimpleNamespace(stream=lambda: [b"{}"])
+        return AWSResponse(request.url, 200, {}, body)  # an answer, so that botocore sends nothing
 
     socket.getaddrinfo = _refuse_network
     socket.socket.connect = _refuse_network  # type: ignore[method-assign]
@@ -102,10 +109,11 @@ def main(arguments: list[str]) -> int:
     # After the AWS CLI has read their values: what it refuses in them is refused here, too.
     events.register_last("top-level-args-parsed", reset_own)
     events.register_last("building-command-table.emr", only_create_cluster)
-    events.register("before-call.emr.RunJobFlow", capture)
+    events.register("before-call.emr.RunJobFlow", note_region)
+    events.register("before-send.emr.RunJobFlow", capture)  # when botocore has made and signed it
     with contextlib.redirect_stdout(sys.stderr):
         status = driver.main(arguments)
-    if status or not found:
+    if status or "request" not in found:
         return 2
     print(json.dumps({**found, "ignored": ignored, "version": awscli.__version__}))  # noqa: T201
     return 0

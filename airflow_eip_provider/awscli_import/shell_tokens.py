@@ -2,7 +2,8 @@ r"""
 The tokens of a shell command: POSIX's rules for quoting and token recognition, and bash's expansions.
 
 Nothing is run and nothing is expanded. A word that a shell would expand carries that as its ``fault``, because a word
-of a command that is left out may have one. Compared with bash on generated text by ``tests/fuzz/test_shell.py``.
+of a command that is left out may have one. Compared with bash on generated text by
+``tests/verification/fuzz/test_shell.py``.
 
 A grammar library does not take the place of this: what is needed is the value of each word, and that a word is *not*
 expanded. tree-sitter-bash reads ``on\⏎ce`` as two words and takes a backslash with a blank behind it for a line

@@ -50,10 +50,20 @@ class StepLogHook(StrictConnectionMixin, AwsBaseHook):
         """Return the last lines of one stream, and why not everything could be read."""
         tail: deque[str] = deque(maxlen=lines)
         try:
-            text = GzipText(self.conn.get_object(Bucket=logs.bucket, Key=logs.key(stream))["Body"])
+            text = GzipText(self._body(logs, stream))
             tail.extend(text.lines())
         except (ClientError, BotoCoreError, OSError) as error:
             return list(tail), str(error)
         if text.cut_line is not None:
             tail.append(text.cut_line[:_CUT_LINE_LENGTH])
         return list(tail), text.problem
+
+    def _body(self, logs: StepLogs, stream: str) -> Any:
+        """Open one stream, in the first place that has it."""
+        refused: list[ClientError] = []
+        for key in logs.keys(stream):
+            try:
+                return self.conn.get_object(Bucket=logs.bucket, Key=key)["Body"]
+            except ClientError as error:
+                refused.append(error)
+        raise refused[0]

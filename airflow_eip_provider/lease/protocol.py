@@ -5,8 +5,8 @@ Plain functions over a :class:`~airflow_eip_provider.lease.world.World`. Each st
 changes one thing at a time. It may be cut off between any two calls and run again, by the same attempt or a newer one:
 what it finds in the record and in AWS tells it how far it had come. So nothing is kept in memory that matters.
 
-The theory, in the rules that a model of the protocol forced (``tests/model`` takes out each guard below, one at a time,
-and finds what then goes wrong):
+The theory, in the rules that a model of the protocol forced (``tests/verification/model`` takes out each guard
+below, one at a time, and finds what then goes wrong):
 
 - **Attempts are ordered** (rule 1). A retry is the same owner and a newer attempt. It re-enters by a conditional write;
   an older attempt that is still at work finds that out at its next read, and from then on changes nothing.

@@ -1,1 +1,0 @@
-"""The stack of docker-compose.yaml, started with a real engine: ``python -m tests.compose``."""

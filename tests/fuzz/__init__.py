@@ -1,1 +1,0 @@
-"""Generated input beside a reference: ``python -m tests.fuzz`` for minutes, with the other tests for seconds."""

@@ -1,0 +1,175 @@
+"""The reaper in a real Airflow with a metadata database: its command line, the console script, and the DAG."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow import __version__ as airflow_version
+
+from tests.integration.cli.test_reap import last_event, state_of
+from tests.integration.dags.conftest import DAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.airflow
+
+SUBJECT = """
+from datetime import UTC, datetime
+from airflow_eip_provider.airflow_compat import EmptyOperator
+try:
+    from airflow.sdk import DAG
+except ImportError:  # Airflow 2
+    from airflow.models import DAG
+with DAG("subject", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+    EmptyOperator(task_id="create")
+if __name__ == "__main__":
+    run = dag.test()
+    print("RUN", run.run_id, flush=True)
+"""
+REAPER = """
+import json, sys
+from eip_reaper import dag
+run = dag.test(run_conf=json.loads(sys.argv[1]))
+print("STATE", run.state, flush=True)
+"""
+PARSE = """
+import runpy, socket, sys
+def refuse(*arguments, **options):
+    raise AssertionError(f"network at parse time: {arguments}")
+socket.socket.connect = refuse
+socket.getaddrinfo = refuse
+print(runpy.run_path(sys.argv[1])["dag"].dag_id)
+"""
+COMMANDS = [
+    pytest.param(["-m", "airflow_eip_provider.cli"], id="airflow-eip"),
+    pytest.param(
+        ["-m", "airflow", "eip"],
+        id="airflow eip",
+        marks=pytest.mark.skipif(
+            tuple(int(part) for part in airflow_version.split(".")[:2]) < (3, 2),
+            reason="Airflow takes commands of providers from 3.2 on",
+        ),
+    ),
+]
+
+
+def python(home: Path, *arguments: str, status: int = 0) -> str:
+    """Run Python with an Airflow home of its own, and return what it printed."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    settings = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__EIP__ENVIRONMENT": "testing",
+        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps({"conn_type": "aws"}),
+        "PYTHONPATH": os.pathsep.join([*(path for path in sys.path if path), str(home / "dags")]),
+    }
+    done = subprocess.run(
+        [sys.executable, *arguments], env={**kept, **settings}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + (done.stderr if status == 1 else "")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An Airflow with a database in which a connection is."""
+    home = tmp_path_factory.mktemp("airflow")
+    (home / "dags").mkdir()
+    (home / "dags/subject.py").write_text(SUBJECT)
+    (home / "dags/eip_reaper.py").write_text((DAGS / "eip_reaper.py").read_text())
+    (home / "run_reaper.py").write_text(REAPER)
+    python(home, "-m", "airflow", "db", "migrate")
+    extra = json.dumps({"region_name": "eu-west-1"})
+    python(home, "-m", "airflow", "connections", "add", "stored", "--conn-type", "aws", "--conn-extra", extra)
+    return home
+
+
+@pytest.fixture(scope="module")
+def run_id(home: Path) -> str:
+    """A DAG run that has ended."""
+    found = re.search(r"^RUN (\S+)$", python(home, str(home / "dags/subject.py")), flags=re.MULTILINE)
+    assert found
+    return found[1]
+
+
+@pytest.fixture
+def clusters(home: Path, run_id: str, left: Callable[..., str], ec2: Any) -> dict[str, str]:
+    """One cluster of a DAG run that has ended, one of a DAG run that is not known."""
+    other = str(ec2.allocate_address(Domain="vpc")["AllocationId"])
+    return {
+        "over": left("testing", dag_id="subject", run_id=run_id),
+        "unknown": left("testing", dag_id="subject", run_id="another", allocation_id=other),
+    }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_judges_by_dag_runs_through_a_stored_connection(home, clusters, emr, command, monkeypatch):
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    arguments = ["reap", "--json", "--aws-conn-id", "stored"]
+    listed = json.loads(python(home, *command, *arguments, status=3))
+    decisions = {found["job_flow_id"]: found["decision"] for found in listed["clusters"]}
+    assert listed["region"] == "eu-west-1"
+    assert decisions == {clusters["over"]: "reap", clusters["unknown"]: "unknown"}
+    assert {state_of(emr, job_flow_id) for job_flow_id in decisions} == {"WAITING"}
+
+    reaped = json.loads(python(home, *command, *arguments, "--yes"))
+    assert [outcome["job_flow_id"] for outcome in reaped["outcomes"]] == [clusters["over"]]
+    assert state_of(emr, clusters["over"]) in {"TERMINATING", "TERMINATED"}
+    assert state_of(emr, clusters["unknown"]) == "WAITING"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_refuses_a_connection_that_does_not_exist(home, local_aws, command):
+    said = python(home, *command, "reap", "--aws-conn-id", "nowhere", status=1)
+    assert "reading Airflow connection 'nowhere': it does not exist" in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_the_commands(home, command):
+    assert "end clusters whose owner is over" in python(home, *command, "--help")
+    assert "--environment NAME" in python(home, *command, "reap", "--help")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_to_import_follows_two_dashes(home, command):
+    if find_spec("awscli") is None:
+        pytest.skip("the extra import is not installed")
+    options = ["--dag", "--allocation-id", "eipalloc-0123456789abcdef0", "--"]
+    imported = (
+        "aws emr create-cluster --name daily --region eu-west-1 --release-label emr-7.5.0 --instance-type m5.xlarge"
+    )
+    said = python(home, *command, "import-cluster", *options, *imported.split())
+    assert '        "daily",\n        schedule=None,\n' in said
+
+
+def test_dag_runs_dry_and_reaps_when_told_to(home, clusters, clocked, emr, only_looked):
+    before = last_event(clocked)
+    said = python(home, str(home / "run_reaper.py"), "{}")
+    only_looked(before)
+    assert re.search(r"^STATE \S*success$", said, flags=re.MULTILINE | re.IGNORECASE)
+    assert state_of(emr, clusters["over"]) == "WAITING"
+
+    python(home, str(home / "run_reaper.py"), json.dumps({"dry_run": False}))
+    assert state_of(emr, clusters["over"]) in {"TERMINATING", "TERMINATED"}
+    assert state_of(emr, clusters["unknown"]) == "WAITING"
+
+
+def test_dag_parses_without_connections_or_network(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE, str(DAGS / "eip_reaper.py")],
+        env={"AIRFLOW_HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split()[-1:] == ["eip_reaper"], done.stderr

@@ -1,0 +1,303 @@
+"""``airflow-eip associate`` where it gets no answer, no lease or no address: it waits, within bounds, and says why."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, JOB_FLOW_TAG, as_items
+from airflow_eip_provider.cli import associate
+from airflow_eip_provider.exceptions import LeaseLostError, LockStoreUnavailableError, NotKnownYetError
+from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.lease.record import Phase
+from airflow_eip_provider.lease_client import client as lease_client
+from airflow_eip_provider.lease_client.claim import Claim
+from airflow_eip_provider.operators.binder import Binder
+from tests.integration.cli.elsewhere import elsewhere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.integration.cli.elsewhere import Elsewhere
+
+__all__ = ["elsewhere"]
+
+pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+
+UNAVAILABLE = LockStoreUnavailableError("dynamodb://leases", problem="503")
+SERVER_ERROR = ClientError(
+    {"Error": {"Code": "Unavailable"}, "ResponseMetadata": {"HTTPStatusCode": 503}}, "AssociateAddress"
+)
+NOT_KNOWN = NotKnownYetError("eni-0123456789abcdef0")
+# Far more than there are polls in the longest wait here: a loop without a pause comes to its end, too.
+_MOST = 100
+
+
+@pytest.fixture(params=[False, True], ids=["without a lock", "with a lock"])
+def arguments(request: pytest.FixtureRequest, lock_store: str) -> list[str]:
+    return ["--lock-store", lock_store if request.param else "none"]
+
+
+@pytest.fixture
+def attempts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
+    """Count the calls of a method; let the first ones, or all, do something else."""
+
+    def watch(cls: type, name: str, instead: Callable[[], Any] | None = None, *, times: int = _MOST) -> list[int]:
+        method, made = getattr(cls, name), []
+
+        def call(*given: Any, **named: Any) -> Any:
+            made.append(len(made))
+            if len(made) > _MOST:
+                pytest.fail(f"{name} again and again")
+            return instead() if instead and len(made) <= times else method(*given, **named)
+
+        monkeypatch.setattr(cls, name, call)
+        return made
+
+    return watch
+
+
+def failing(error: Exception) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def core_node(elsewhere: Elsewhere, job_flow_id: str) -> dict[str, Any]:
+    filters = {
+        "tag:aws:elasticmapreduce:job-flow-id": job_flow_id,
+        "tag:aws:elasticmapreduce:instance-group-role": "CORE",
+    }
+    described = elsewhere.ec2.describe_instances(Filters=[{"Name": k, "Values": [v]} for k, v in filters.items()])
+    return described["Reservations"][0]["Instances"][0]
+
+
+@pytest.fixture
+def with_core(elsewhere: Elsewhere) -> tuple[str, dict[str, Any]]:
+    """A cluster and its core node."""
+    groups = elsewhere.overrides["Instances"]["InstanceGroups"]
+    groups.append({"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 1})
+    job_flow_id = elsewhere.launch()
+    return job_flow_id, core_node(elsewhere, job_flow_id)
+
+
+def test_what_a_core_node_took_meanwhile_is_left_there(
+    elsewhere: Elsewhere, attempts: Any, with_core: Any, lock_store: str, record: Any
+) -> None:
+    job_flow_id, core = with_core
+
+    def taken() -> None:
+        interface = core["NetworkInterfaces"][0]["NetworkInterfaceId"]
+        elsewhere.ec2.associate_address(AllocationId=elsewhere.allocation_id, NetworkInterfaceId=interface)
+
+    attempts(Binder, "bind", taken)
+    said = elsewhere.associate("--lock-store", lock_store)
+    assert said.status == 1
+    assert f"(instance '{core['InstanceId']}') has it" in said.err
+    assert elsewhere.cluster_of_address() == job_flow_id
+    assert record().lease is None
+
+
+@pytest.mark.parametrize("wait", ["0", "5m"])
+def test_an_address_on_a_core_node_of_the_cluster_is_refused_at_once(
+    elsewhere: Elsewhere, attempts: Any, with_core: Any, arguments: list[str], wait: str
+) -> None:
+    job_flow_id, core = with_core
+    interface = core["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    elsewhere.ec2.associate_address(AllocationId=elsewhere.allocation_id, NetworkInterfaceId=interface)
+    attempts(Binder, "bind")
+    before, began = elsewhere.mark(), elsewhere.aws.clock.now()
+    said = elsewhere.associate(*arguments, "--wait", wait)
+    assert said.status == 1
+    assert f"interface '{interface}' of cluster '{job_flow_id}' (instance '{core['InstanceId']}') has it" in said.err
+    assert f"airflow-eip release --allocation-id {elsewhere.allocation_id} --job-flow-id {job_flow_id}" in said.err
+    assert elsewhere.changes(before) == []
+    assert elsewhere.aws.clock.now() == began
+    assert elsewhere.about("release", "--job-flow-id", job_flow_id).result["released"] is True
+    assert elsewhere.associate(*arguments, "--wait", wait).status == 0
+
+
+def test_an_address_on_the_clusters_own_gateway_is_refused_until_that_is_being_deleted(
+    elsewhere: Elsewhere, attempts: Any, arguments: list[str], subnet_id: str
+) -> None:
+    job_flow_id = elsewhere.launch()
+    tags = {JOB_FLOW_TAG: job_flow_id, ALLOCATION_TAG: elsewhere.allocation_id}
+    gateway_id = elsewhere.ec2.create_nat_gateway(
+        SubnetId=subnet_id,
+        AllocationId=elsewhere.allocation_id,
+        TagSpecifications=[{"ResourceType": "natgateway", "Tags": as_items(tags)}],
+    )["NatGateway"]["NatGatewayId"]
+    elsewhere.aws.clock.advance(300)
+    attempts(Binder, "bind")
+    before = elsewhere.mark()
+    said = elsewhere.associate(*arguments)
+    assert said.status == 1
+    assert f"of cluster '{job_flow_id}' (NAT gateway '{gateway_id}') has it" in said.err
+    assert elsewhere.changes(before) == []
+    elsewhere.ec2.delete_nat_gateway(NatGatewayId=gateway_id)
+    assert elsewhere.associate(*arguments).status == 0
+    assert elsewhere.cluster_of_address() == job_flow_id
+
+
+@pytest.mark.parametrize(("wait", "most"), [("0", 2), ("2m", 10)])
+def test_an_address_that_looks_free_and_cannot_be_bound_is_tried_for_until_the_deadline(
+    elsewhere: Elsewhere, attempts: Any, arguments: list[str], wait: str, most: int
+) -> None:
+    elsewhere.launch()
+    made = attempts(Binder, "bind", lambda: None)
+    said = elsewhere.associate(*arguments, "--wait", wait)
+    assert said.status == 1
+    assert "held by nobody now after" in said.err
+    assert 2 <= len(made) <= most
+
+
+@pytest.mark.parametrize(("wait", "most"), [("0", 2), ("2m", 10)])
+def test_a_store_that_refuses_every_write_ends_with_the_deadline(
+    elsewhere: Elsewhere, attempts: Any, lock_store: str, wait: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=elsewhere.aws.clock.advance)
+    monkeypatch.setattr(lease_client, "time", clock)
+    elsewhere.launch()
+    elsewhere.aws.faults.add(
+        operation="PutItem", kind="error", code="ConditionalCheckFailedException", status=400, times=100_000
+    )
+    made = attempts(Claim, "enter")
+    said = elsewhere.associate("--lock-store", lock_store, "--wait", wait)
+    assert said.status == 1
+    assert f"writing to lock store '{lock_store}': others changed the record before each of" in said.err
+    assert 1 <= len(made) <= most
+    assert elsewhere.cluster_of_address() is None
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "error"),
+    [
+        (Claim, "enter", UNAVAILABLE),
+        (Binder, "bind", SERVER_ERROR),
+        (Binder, "bind", NOT_KNOWN),
+        (Claim, "hand_over", UNAVAILABLE),
+    ],
+)
+def test_no_answer_for_a_while_undoes_nothing(
+    elsewhere: Elsewhere, attempts: Any, record: Any, lock_store: str, cls: type, name: str, error: Exception
+) -> None:
+    job_flow_id = elsewhere.launch()
+    attempts(cls, name, failing(error), times=3)
+    undone = attempts(Claim, "undo")
+    said = elsewhere.associate("--lock-store", lock_store)
+    assert said.status == 0, said.err
+    assert f"trying again: {error}" in said.err
+    assert undone == []
+    assert (record().lease.phase, record().lease.resource_id) == (Phase.ACTIVE, job_flow_id)
+    assert elsewhere.cluster_of_address() == job_flow_id
+
+
+def test_no_answer_at_the_turn_after_a_wait_undoes_nothing(
+    elsewhere: Elsewhere, attempts: Any, record: Any, lock_store: str
+) -> None:
+    holding, waiting = elsewhere.launch("Other"), elsewhere.launch()
+    elsewhere.associate("--lock-store", lock_store, "--job-flow-id", holding)
+
+    def end() -> None:
+        elsewhere.emr.terminate_job_flows(JobFlowIds=[holding])
+        attempts(Claim, "enter", failing(UNAVAILABLE), times=3)
+
+    elsewhere.meanwhile(600, end)
+    said = elsewhere.associate("--lock-store", lock_store, "--wait", "2h")
+    assert said.status == 0, said.err
+    assert f"trying again: {UNAVAILABLE}" in said.err
+    assert record().lease.resource_id == waiting
+
+
+def test_no_answer_to_the_hand_over_is_borne_beyond_the_wait_and_not_for_ever(
+    elsewhere: Elsewhere, attempts: Any, record: Any, lock_store: str
+) -> None:
+    elsewhere.launch()
+    attempts(Claim, "hand_over", failing(UNAVAILABLE), times=2)
+    assert elsewhere.associate("--lock-store", lock_store, "--wait", "0").status == 0
+    elsewhere.about("release", "--lock-store", lock_store)
+    made = attempts(Claim, "hand_over", failing(UNAVAILABLE))
+    began = elsewhere.aws.clock.now()
+    said = elsewhere.associate("--lock-store", lock_store, "--wait", "0")
+    assert said.status == 1
+    assert f"error: {UNAVAILABLE}" in said.err
+    assert 300 <= (elsewhere.aws.clock.now() - began).total_seconds() < 600
+    assert len(made) > 2
+    assert record().lease is None
+    assert elsewhere.cluster_of_address() is None
+
+
+def test_an_interface_that_is_unknown_because_its_cluster_has_ended_is_not_tried_again(
+    elsewhere: Elsewhere, attempts: Any, lock_store: str, record: Any
+) -> None:
+    job_flow_id = elsewhere.launch()
+
+    def gone() -> None:
+        elsewhere.emr.terminate_job_flows(JobFlowIds=[job_flow_id])
+        elsewhere.aws.clock.advance(900)
+        raise NOT_KNOWN
+
+    made = attempts(Binder, "bind", gone)
+    said = elsewhere.associate("--lock-store", lock_store)
+    assert said.status == 1
+    assert f"using cluster '{job_flow_id}': it is TERMINATED" in said.err
+    assert len(made) == 1
+    assert record().lease is None
+
+
+def test_what_could_not_be_undone_is_said_besides_the_error(
+    elsewhere: Elsewhere, attempts: Any, record: Any, lock_store: str
+) -> None:
+    job_flow_id = elsewhere.launch()
+    lost = LeaseLostError(elsewhere.allocation_id, problem="it cannot be written")
+    attempts(Claim, "hand_over", failing(lost), times=1)
+    attempts(Claim, "undo", failing(UNAVAILABLE), times=1)
+    said = elsewhere.associate("--lock-store", lock_store)
+    assert said.status == 1
+    assert f"error: {lost}" in said.err
+    assert f"undoing it failed, too: {UNAVAILABLE}" in said.err
+    again = elsewhere.associate("--lock-store", lock_store)
+    assert (again.status, record().lease.resource_id) == (0, job_flow_id)
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["its id is known", "its answer was lost"])
+def test_an_association_that_ec2_does_not_show_yet_is_undone(
+    elsewhere: Elsewhere, arguments: list[str], answered: Any, record: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.launch()
+    elsewhere.aws.faults.add(operation="DescribeAddresses", kind="stale", seconds=45, times=None)
+    owner, name = (associate._Association, "_bind") if answered else (ElasticIpHook, "associate")
+    act = getattr(owner, name)
+
+    def interrupted(*given: Any, **named: Any) -> None:
+        act(*given, **named)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, name, interrupted)
+    if answered and "none" in arguments:
+        pytest.skip("without a lock nothing follows the binding")
+    assert elsewhere.associate(*arguments).status != 0
+    elsewhere.aws.faults.clear()
+    assert elsewhere.cluster_of_address() is None
+    assert "none" in arguments or record().lease is None
+
+
+def test_an_interrupt_of_a_wait_for_the_address_does_not_look_for_an_association(
+    elsewhere: Elsewhere, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.launch()
+    thief = elsewhere.aws.steal(elsewhere.allocation_id)
+    before = elsewhere.aws.clock.now()
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(associate._Association, "_busy", interrupted)
+    assert elsewhere.associate(*arguments, "--wait", "0").status != 0
+    assert (elsewhere.aws.clock.now() - before).total_seconds() < 60
+    assert elsewhere.ec2.describe_addresses()["Addresses"][0]["InstanceId"] == thief

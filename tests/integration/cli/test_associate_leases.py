@@ -1,0 +1,243 @@
+"""``airflow-eip associate``, ``release``, ``status`` and ``wait`` with a lock store: one queue with Airflow's tasks."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.cli.__main__ import main
+from airflow_eip_provider.cli.command import INTERRUPTED
+from airflow_eip_provider.lease.record import Phase
+from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
+from tests.integration.cli.elsewhere import elsewhere
+from tests.integration.operators.leases import Queue
+from tests.life import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.integration.cli.elsewhere import Elsewhere
+
+__all__ = ["elsewhere"]
+
+# Both kinds of store give the same answers; tests/integration/stores shows that.
+pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def environment(elsewhere: Any, lock_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    monkeypatch.setenv("AIRFLOW__EIP__LOCK_STORE", lock_store)
+
+
+@pytest.fixture
+def queue(clocked: Any, boto: Any) -> Queue:
+    return Queue(clocked, functools.cache(boto))
+
+
+@pytest.fixture
+def teardown(allocation_id: str) -> Callable[[str], None]:
+    def end(job_flow_id: str) -> None:
+        operator = EmrTerminateWithStaticIpOperator(
+            task_id="terminate", allocation_id=allocation_id, job_flow_id=job_flow_id, aws_conn_id=None
+        )
+        Task(operator).run()
+
+    return end
+
+
+def test_the_lease_is_the_clusters_own_and_handed_over(elsewhere: Elsewhere, record: Any) -> None:
+    job_flow_id = elsewhere.launch()
+    said = elsewhere.associate()
+    lease = record().lease
+    assert said.result["token"] == lease.token == 1
+    assert lease.attempt.name == f"testing/cluster/{job_flow_id}"
+    assert (lease.phase, lease.resource_id) == (Phase.ACTIVE, job_flow_id)
+    assert elsewhere.associate().result == said.result
+    assert record().lease == lease
+
+
+def test_without_the_lock_no_lease_is_taken(elsewhere: Elsewhere, record: Any) -> None:
+    elsewhere.launch()
+    said = elsewhere.associate("--lock-store", "none")
+    assert said.result["token"] is None
+    assert elsewhere.aws.events.calls("PutItem") == []
+
+
+def test_an_address_that_is_there_without_a_lease_gets_one(elsewhere: Elsewhere, record: Any) -> None:
+    job_flow_id = elsewhere.launch()
+    before = elsewhere.associate("--lock-store", "none").result
+    said = elsewhere.associate()
+    assert said.status == 0, said.err
+    assert said.result == {**before, "token": 1}, "it is the same association"
+    assert (record().lease.phase, record().lease.resource_id) == (Phase.ACTIVE, job_flow_id)
+
+
+def test_an_airflow_job_and_a_cluster_by_hand_queue_behind_each_other(
+    elsewhere: Elsewhere, record: Any, queue: Queue, create_operator: Any, teardown: Any
+) -> None:
+    first = Task(create_operator(), dag_id="first").run()
+    by_hand = elsewhere.launch()
+    elsewhere.meanwhile(600, lambda: teardown(first))
+    said = elsewhere.associate("--wait", "1h")
+    assert said.status == 0, said.err
+    assert "waiting: Elastic IP" in said.err
+    assert "held by 'testing/first/run-1/create/-1'" in said.err
+    assert elsewhere.cluster_of_address() == by_hand
+    second = Task(create_operator(deferrable=True), dag_id="second")
+    second.start()
+    queue.pass_time(600, second)
+    assert not second.ended
+    assert elsewhere.about("release").result["released"] is True
+    queue.until(lambda: second.ended, second)
+    assert second.error is None
+    assert [(t.owner, t.resource_id) for t in record().history] == [
+        ("testing/first/run-1/create/-1", first),
+        (f"testing/cluster/{by_hand}", by_hand),
+    ]
+    assert elsewhere.cluster_of_address() == second.result
+
+
+def test_a_cluster_that_ends_gives_its_lease_to_the_next(
+    elsewhere: Elsewhere, record: Any, queue: Queue, create_operator: Any
+) -> None:
+    job_flow_id = elsewhere.launch()
+    elsewhere.associate()
+    following = Task(create_operator(deferrable=True), dag_id="following")
+    following.start()
+    elsewhere.emr.terminate_job_flows(JobFlowIds=[job_flow_id])
+    queue.until(lambda: following.ended, following)
+    assert following.error is None
+    assert record().history[-1].why == f"taken over: {job_flow_id} has ended"
+
+
+def test_no_turn_in_time_leaves_the_queue(elsewhere: Elsewhere, record: Any, create_operator: Any) -> None:
+    first = Task(create_operator(), dag_id="first").run()
+    elsewhere.launch()
+    said = elsewhere.associate("--wait", "2m")
+    assert said.status == 1
+    assert "held by 'testing/first/run-1/create/-1' on" in said.err
+    assert record().queue == ()
+    assert record().lease.resource_id == first
+
+
+def test_a_later_command_for_the_cluster_goes_on_for_one_that_was_lost(
+    elsewhere: Elsewhere, record: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_eip_provider.lease_client.claim import Claim  # noqa: PLC0415
+
+    job_flow_id = elsewhere.launch()
+    with monkeypatch.context() as patch:
+        patch.setattr(Claim, "hand_over", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Claim, "undo", lambda *_, **__: None)
+        assert elsewhere.associate().status == INTERRUPTED
+    assert (record().lease.phase, record().lease.resource_id) == (Phase.ACQUIRED, None)
+    assert elsewhere.associate().status == 0
+    lease = record().lease
+    assert (lease.phase, lease.resource_id, lease.attempt.try_number) == (Phase.ACTIVE, job_flow_id, 2)
+
+
+def test_release_closes_waits_for_steps_and_frees(elsewhere: Elsewhere, record: Any, step: Any) -> None:
+    job_flow_id = elsewhere.launch()
+    elsewhere.associate()
+    (step_id,) = elsewhere.emr.add_job_flow_steps(JobFlowId=job_flow_id, Steps=[step("--sleep", "1000000")])["StepIds"]
+    elsewhere.aws.clock.advance(60)
+    before = record()
+    said = elsewhere.about("release")
+    assert said.status == 1
+    assert f"still has steps: {step_id} RUNNING (nothing was changed)" in said.err
+    assert record() == before
+    cancel = lambda: elsewhere.emr.cancel_steps(  # noqa: E731
+        ClusterId=job_flow_id, StepIds=[step_id], StepCancellationOption="TERMINATE_PROCESS"
+    )
+    elsewhere.meanwhile(100, cancel)
+    assert elsewhere.about("release", "--wait", "1h").result["released"] is True
+    assert record().lease is None
+    assert record().history[-1].why == "released by hand"
+    assert elsewhere.cluster_of_address() is None
+    again = elsewhere.about("release")
+    assert (again.status, again.result["released"]) == (0, False)
+
+
+def test_release_goes_on_for_one_that_was_lost(elsewhere: Elsewhere, record: Any, ec2: Any) -> None:
+    elsewhere.launch()
+    association = elsewhere.associate().result["association_id"]
+    ec2.disassociate_address(AssociationId=association)
+    assert elsewhere.about("release").result["released"] is True
+    assert record().lease is None
+
+
+def test_release_of_what_a_task_has_needs_the_clusters_name(
+    elsewhere: Elsewhere, record: Any, create_operator: Any
+) -> None:
+    job_flow_id = Task(create_operator(), dag_id="daily").run()
+    before = record()
+    said = elsewhere.about("release")
+    assert said.status == 1
+    assert "it is leased to 'testing/daily/run-1/create/-1'" in said.err
+    assert f"--job-flow-id {job_flow_id}" in said.err
+    assert record() == before
+    assert elsewhere.about("release", "--job-flow-id", job_flow_id).result["released"] is True
+    assert record().lease is None
+
+
+def test_release_from_a_cluster_beside_the_lease_needs_its_name(
+    elsewhere: Elsewhere, record: Any, create_operator: Any, ec2: Any
+) -> None:
+    leased = Task(create_operator(), dag_id="daily").run()
+    address = ec2.describe_addresses(AllocationIds=[elsewhere.allocation_id])["Addresses"][0]
+    ec2.disassociate_address(AssociationId=address["AssociationId"])
+    by_hand = elsewhere.launch()
+    elsewhere.associate("--lock-store", "none")
+    assert elsewhere.about("release").status == 1
+    assert elsewhere.about("release", "--job-flow-id", by_hand).result["released"] is True
+    assert record().lease.resource_id == leased
+
+
+def test_status_shows_holder_queue_and_history(elsewhere: Elsewhere, queue: Queue, create_operator: Any) -> None:
+    job_flow_id = elsewhere.launch()
+    elsewhere.associate()
+    elsewhere.about("release")
+    elsewhere.associate()
+    waiting = Task(create_operator(deferrable=True), dag_id="daily")
+    waiting.start()
+    owner = f"testing/cluster/{job_flow_id}"
+    facts = elsewhere.about("status").result
+    assert (facts["job_flow_id"], facts["free"], facts["cluster"]["state"]) == (job_flow_id, False, "WAITING")
+    assert facts["lease"].items() >= {"owner": owner, "phase": "held", "standing": "alive", "token": 2}.items()
+    assert [(entry["owner"], entry["passed"]) for entry in facts["queue"]] == [("testing/daily/run-1/create/-1", 0)]
+    assert facts["grace"] == 120
+    assert [(t["token"], t["owner"], t["why"]) for t in facts["history"]] == [(1, owner, "released by hand")]
+    said = elsewhere.about("status", json=False)
+    assert said.status == 0
+    lines = said.out.splitlines()
+    assert f"cluster     {job_flow_id} (daily) is WAITING" in lines
+    assert "grace       120 s, doubled for who was passed over" in lines
+    assert "steps       none is running or pending" in lines
+    assert any(line.startswith(f"lease       held by '{owner}' on {job_flow_id} since ") for line in lines)
+    assert any(line.startswith("1      20") and line.endswith("testing/daily/run-1/create/-1") for line in lines)
+
+
+def test_status_says_that_an_ended_clusters_lease_is_over(elsewhere: Elsewhere) -> None:
+    job_flow_id = elsewhere.launch()
+    elsewhere.associate()
+    elsewhere.emr.terminate_job_flows(JobFlowIds=[job_flow_id])
+    elsewhere.aws.clock.advance(900)
+    assert "so the next owner takes over at once" in elsewhere.about("status", json=False).out
+    before = elsewhere.mark()
+    assert elsewhere.about("wait", "--free", "--timeout", "0").status == 0
+    assert elsewhere.changes(before) == []
+
+
+def test_wait_for_a_free_address_waits_for_the_lease_too(elsewhere: Elsewhere, ec2: Any) -> None:
+    elsewhere.launch()
+    association = elsewhere.associate().result["association_id"]
+    assert elsewhere.about("wait", "--free", "--timeout", "5m").status == 1
+    ec2.disassociate_address(AssociationId=association)
+    said = elsewhere.about("wait", "--free", "--timeout", "5m")
+    assert said.status == 1
+    assert "is free, and its lease is held by 'testing/cluster/" in said.err
+    elsewhere.meanwhile(100, lambda: main(["release", "--parameters", elsewhere.parameters()]))
+    assert elsewhere.about("wait", "--free").status == 0

@@ -1,0 +1,49 @@
+"""``airflow-eip reap`` and the NAT gateways of tenancies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.integration.operators.nat import Network
+
+
+@pytest.fixture
+def behind(
+    left: Callable[..., str], network: Network, overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """A cluster behind a NAT gateway that a task of another environment left."""
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "production")
+    return left("gone", binding=network.binding, job_flow_overrides=network.overrides(overrides))
+
+
+def test_the_gateway_of_a_reaped_cluster_goes_and_its_route_is_put_back(clocked, behind, reap, network):
+    assert reap("--environment", "gone", "--yes").status == 0
+    clocked.clock.advance(300)
+    network.assert_as_before()
+
+
+def test_a_gateway_that_outlived_its_cluster_is_listed_and_removed(clocked, behind, reap, network, only_looked):
+    clocked.end_cluster(behind)
+    clocked.clock.advance(300)
+    before = int(clocked.events.read()[-1]["seq"])
+    dry = reap()
+    only_looked(before)
+    assert dry.status == 3
+    (found,) = dry.result["gateways"]
+    assert (found["job_flow_id"], [found["nat_gateway_id"]]) == (behind, network.gateways())
+    said = reap("--yes")
+    assert said.status == 0
+    assert [outcome["reaped"] for outcome in said.result["outcomes"]] == [True]
+    clocked.clock.advance(120)
+    network.assert_as_before()
+
+
+def test_the_gateway_of_a_cluster_that_lives_is_left_alone(clocked, behind, reap, network):
+    said = reap("--yes")
+    assert said.result["gateways"] == []
+    assert network.target() == network.gateways("available")[0]

@@ -1,0 +1,134 @@
+"""``airflow-eip release``, ``status`` and ``wait`` without a lock store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.cli.__main__ import main
+from tests.integration.cli.elsewhere import elsewhere
+from tests.life import Task
+
+if TYPE_CHECKING:
+    from tests.integration.cli.elsewhere import Elsewhere
+
+__all__ = ["elsewhere"]
+
+
+def test_release_takes_the_address_off_its_cluster_and_twice_is_fine(elsewhere: Elsewhere) -> None:
+    job_flow_id = elsewhere.launch()
+    elsewhere.associate()
+    said = elsewhere.about("release", json=False)
+    assert said.out == f"Elastic IP {elsewhere.allocation_id} is off cluster {job_flow_id}\n"
+    assert elsewhere.cluster_of_address() is None
+    before = elsewhere.mark()
+    assert "is not on any cluster: nothing to do" in elsewhere.about("release", json=False).out
+    assert elsewhere.run("release", "--parameters", elsewhere.parameters()).result["released"] is False
+    assert elsewhere.changes(before) == []
+
+
+def test_release_from_another_cluster_than_the_holder_changes_nothing(elsewhere: Elsewhere) -> None:
+    other, holding = elsewhere.launch("Other"), elsewhere.launch()
+    elsewhere.associate()
+    before = elsewhere.mark()
+    said = elsewhere.about("release", "--job-flow-id", other, json=False)
+    assert (said.status, said.out.endswith(f"is not on cluster {other}: nothing to do\n")) == (0, True)
+    assert elsewhere.changes(before) == []
+    assert elsewhere.cluster_of_address() == holding
+
+
+def test_release_of_a_tasks_cluster_needs_its_name(elsewhere: Elsewhere, create_operator: Any) -> None:
+    job_flow_id = Task(create_operator()).run()
+    said = elsewhere.about("release")
+    assert said.status == 1
+    assert (
+        f"a task of Airflow; its teardown gives it back; to do so before, name the cluster: --job-flow-id {job_flow_id}"
+        in (said.err)
+    )
+    assert elsewhere.cluster_of_address() == job_flow_id
+    assert elsewhere.about("release", "--job-flow-id", job_flow_id).status == 0
+    assert elsewhere.cluster_of_address() is None
+
+
+def test_release_leaves_a_nat_gateway_and_a_plain_instance_alone(
+    elsewhere: Elsewhere, ec2: Any, subnet_id: str
+) -> None:
+    (instance,) = ec2.run_instances(ImageId="ami-12345678", MinCount=1, MaxCount=1, SubnetId=subnet_id)["Instances"]
+    elsewhere.aws.clock.advance(300)
+    association = ec2.associate_address(AllocationId=elsewhere.allocation_id, InstanceId=instance["InstanceId"])
+    said = elsewhere.about("release")
+    assert said.status == 1
+    assert f"instance '{instance['InstanceId']}', which is no EMR cluster" in said.err
+    ec2.disassociate_address(AssociationId=association["AssociationId"])
+    ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=elsewhere.allocation_id)
+    elsewhere.aws.clock.advance(300)
+    before = elsewhere.mark()
+    for more in ([], ["--job-flow-id", "j-1ABCDEFGHIJKL"]):
+        elsewhere.about("release", *more)
+    assert elsewhere.changes(before) == []
+    assert elsewhere.about("status").result["permanent"] is True
+    elsewhere.launch()
+    refused = elsewhere.associate()
+    assert refused.status == 1
+    assert "which keeps it as long as it exists" in refused.err
+
+
+def test_status_shows_a_free_address_and_one_that_does_not_exist(elsewhere: Elsewhere) -> None:
+    said = elsewhere.about("status", json=False)
+    assert said.out.splitlines()[1:] == ["on          nothing: it is free", "lock store  none"]
+    facts = elsewhere.about("status").result
+    assert (facts["free"], facts["lease"], facts["history"]) == (True, None, [])
+    missing = elsewhere.run("status", "--allocation-id", "eipalloc-0123456789abcdef0")
+    assert missing.status == 1
+    assert "no such address" in missing.err
+
+
+def test_wait_ends_when_the_address_is_on_the_cluster(elsewhere: Elsewhere) -> None:
+    job_flow_id = elsewhere.launch()
+    elsewhere.meanwhile(100, lambda: main(["associate", "--parameters", elsewhere.parameters()]))
+    said = elsewhere.about("wait", "--job-flow-id", job_flow_id)
+    assert said.status == 0
+    assert said.result["job_flow_id"] == job_flow_id
+
+
+def test_wait_ends_in_time_with_what_was_seen_last(elsewhere: Elsewhere) -> None:
+    job_flow_id = elsewhere.launch()
+    said = elsewhere.about("wait", "--job-flow-id", job_flow_id, "--timeout", "2m", json=False)
+    assert (said.status, said.out) == (1, "")
+    assert "error: not in time; last seen: Elastic IP" in said.err
+
+
+def test_wait_for_a_cluster_that_has_ended_fails_at_once(elsewhere: Elsewhere) -> None:
+    job_flow_id = elsewhere.launch()
+    elsewhere.emr.terminate_job_flows(JobFlowIds=[job_flow_id])
+    before = elsewhere.aws.clock.now()
+    said = elsewhere.about("wait", "--job-flow-id", job_flow_id)
+    assert said.status == 1
+    assert f"using cluster '{job_flow_id}': it is TERMINATING" in said.err
+    assert elsewhere.aws.clock.now() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["wait"], "nothing is waited for; give either --job-flow-id or --free"),
+        (["wait", "--free", "--job-flow-id", "j-1ABC"], "two things are waited for"),
+        (["release", "--job-flow-id", "j-lower"], "'j-lower' is no cluster"),
+        (["status", "--lock-store", "dynamodb://table/path"], "reading --lock-store: a table has no path"),
+    ],
+)
+def test_wrong_arguments_end_with_status_2(arguments: list[str], said: str, elsewhere: Elsewhere) -> None:
+    ended = elsewhere.about(*arguments)
+    assert ended.status == 2
+    assert said in ended.err
+
+
+@pytest.mark.parametrize("command", [["status"], ["release"], ["wait", "--free"]])
+def test_an_address_must_be_named_once(command: list[str], elsewhere: Elsewhere) -> None:
+    assert "no Elastic IP is named" in elsewhere.run(*command).err
+    assert "allocation_id '203.0.113.7'" in elsewhere.run(*command, "--allocation-id", "203.0.113.7").err
+    other = elsewhere.parameters(allocationID="eipalloc-0123456789abcdef0")
+    said = elsewhere.about(*command, "--parameters", other)
+    assert said.status == 2
+    assert "give one" in said.err

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration.dags.conftest import DAGS
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SETTINGS = {
+    "allocation_id": "eipalloc-0123456789abcdef0",
+    "subnet_id": "subnet-0123456789abcdef0",
+    "region": "eu-west-1",
+    "bucket": "lake",
+    "job_flow_role": "EMR_EC2_DefaultRole",
+    "service_role": "EMR_DefaultRole",
+    "server": "example.database.windows.net",
+    "database": "sales",
+    "user": "reader",
+    "secret_id": "azure-sql/reader",
+}
+
+PARSE = """
+import runpy, socket, sys
+
+def refuse(*arguments, **options):
+    raise AssertionError(f"network at parse time: {arguments}")
+
+socket.socket.connect = refuse
+socket.getaddrinfo = refuse
+found = runpy.run_path(sys.argv[1])
+print(found["orders"].dag_id, found["customers"].dag_id)
+"""
+
+
+@pytest.fixture(params=["orders", "customers"])
+def dag(request: pytest.FixtureRequest, dag_file: ModuleType) -> Any:
+    return getattr(dag_file, request.param)
+
+
+def rendered(dag: Any, task_id: str, **context: Any) -> Any:
+    task = dag.get_task(task_id).prepare_for_execution()
+    task.render_template_fields({"dag": dag, "run_id": "scheduled__2026-01-02T00:00:00+00:00", **context})
+    return task
+
+
+@pytest.mark.airflow
+def test_dags_parse_without_connections_variables_or_network(tmp_path: Any) -> None:
+    parsed = subprocess.run(
+        [sys.executable, "-c", PARSE, str(DAGS / "azure_sql_daily.py")],
+        env={"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert parsed.stdout.split() == ["azure_sql_daily", "azure_sql_daily_customers"], parsed.stderr
+
+
+def test_dag_runs_daily_one_run_at_a_time_with_retries(dag: Any) -> None:
+    assert (dag.schedule if hasattr(dag, "schedule") else dag.schedule_interval) == "@daily"  # Airflow 2's name
+    assert dag.catchup is False
+    assert dag.max_active_runs == 1
+    assert all(task.retries >= 1 for task in dag.tasks)
+    assert all(task.deferrable for task in dag.tasks if not task.inherits_from_empty_operator)
+
+
+def test_step_runs_between_the_cluster_and_its_end(dag: Any) -> None:
+    assert {task.task_id: task.upstream_task_ids for task in dag.tasks} == {
+        "azure.create": set(),
+        "azure.bound": {"azure.create"},
+        "azure.read": {"azure.create", "azure.bound"},
+        "azure.terminate": {"azure.create", "azure.bound", "azure.read"},
+        "azure.done": {"azure.read"},
+    }
+
+
+def test_both_dags_use_the_same_address(dag_file: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_AZURE_SQL", json.dumps(SETTINGS))
+
+    created = [rendered(dag, "azure.create") for dag in (dag_file.orders, dag_file.customers)]
+
+    assert {task.allocation_id for task in created} == {"eipalloc-0123456789abcdef0"}
+
+
+def test_cluster_is_one_node_in_the_subnet_of_the_variable(dag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_AZURE_SQL", json.dumps(SETTINGS))
+
+    overrides = rendered(dag, "azure.create").job_flow_overrides
+
+    (group,) = overrides["Instances"]["InstanceGroups"]
+    assert (group["InstanceRole"], group["InstanceCount"]) == ("MASTER", 1)
+    assert overrides["Instances"]["Ec2SubnetId"] == "subnet-0123456789abcdef0"
+    assert overrides["Name"] == dag.dag_id
+    assert overrides["LogUri"] == "s3://lake/logs/emr/"
+    assert "{{" not in json.dumps(overrides)
+
+
+def test_step_is_a_command_line_that_the_job_takes(
+    dag: Any, dag_file: ModuleType, job: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_AZURE_SQL", json.dumps({**SETTINGS, "port": 14330}))
+
+    task = dag.get_task("azure.read").prepare_for_execution()
+    steps = task.render_template(task.steps, {"run_id": "scheduled__2026-01-02T00:00:00+00:00"}, dag.get_template_env())
+
+    arguments = steps[0]["HadoopJarStep"]["Args"]
+    assert "s3://lake/jobs/read_azure_sql.py" in arguments
+    assert "password" not in " ".join(arguments)
+    options = job.parse(arguments[arguments.index("s3://lake/jobs/read_azure_sql.py") + 1 :])
+    assert (options.server, options.port, options.encrypt) == ("example.database.windows.net", 14330, "yes")
+    assert options.output == f"s3://lake/{options.table}/run=scheduled__2026-01-02T00-00-00+00-00/"
+
+
+@pytest.mark.parametrize(
+    ("variable", "problem"),
+    [
+        pytest.param(
+            None,
+            "Airflow Variable 'azure_sql' is missing; ",
+            marks=pytest.mark.skipif(
+                version("apache-airflow").startswith("3.0."),
+                reason="Airflow 3.0 asks for a Variable in a task's process only",
+            ),
+        ),
+        ({**SETTINGS, "subnet_id": None}, "Airflow Variable 'azure_sql' has no 'subnet_id'; "),
+    ],
+)
+def test_missing_setting_is_named_with_the_place_that_explains_it(
+    dag: Any, variable: dict[str, Any] | None, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_VAR_AZURE_SQL", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("AIRFLOW_VAR_AZURE_SQL", json.dumps(variable))
+
+    with pytest.raises(ValueError, match=problem + r"the start of .*azure_sql_daily\.py shows what it holds"):
+        rendered(dag, "azure.create")

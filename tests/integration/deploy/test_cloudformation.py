@@ -1,0 +1,123 @@
+"""The templates are valid, what they make is what the documents say, and what they hold dear outlives them."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.decode import decode
+
+from airflow_eip_provider.stores.dynamodb import DynamoDbStore
+from local_emr.iam.policy import Policy
+from tests.integration.deploy.stacks import (
+    CLUSTER_ALLOWED,
+    CLUSTER_DENIED,
+    INSTANCE_ROLE,
+    SERVICE_ROLE,
+    expected_policy,
+    read_document,
+)
+from tests.integration.iam.stage import AIRFLOW, staged
+
+TEMPLATES = Path(__file__).parents[3] / "deploy" / "cloudformation"
+ROLES = {"ServiceRoleArn": SERVICE_ROLE, "InstanceRoleArn": INSTANCE_ROLE}
+
+
+def create_stack(cloudformation: Any, name: str, **parameters: str) -> dict[str, str]:
+    """Create a stack and return its outputs."""
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=(TEMPLATES / f"{name}.yaml").read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+@pytest.fixture
+def deploy(boto: Any) -> Any:
+    return functools.partial(create_stack, boto("cloudformation"))
+
+
+@pytest.fixture
+def document(boto: Any) -> Any:
+    return functools.partial(read_document, boto("iam"))
+
+
+def test_cfn_lint_has_nothing_to_say():
+    command = [Path(sys.executable).with_name("cfn-lint"), "--include-checks", "I", "--", *TEMPLATES.glob("*.yaml")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_the_lock_table_serves_the_lock_store_and_is_hard_to_lose(deploy, boto, local_aws):
+    outputs = deploy("shared")
+    dynamodb = boto("dynamodb")
+    DynamoDbStore(outputs["TableName"], dynamodb).check()
+    table = dynamodb.describe_table(TableName=outputs["TableName"])["Table"]
+    assert table["DeletionProtectionEnabled"] is True
+    assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+    assert outputs["LockStore"] == f"dynamodb://airflow-eip-leases?region={local_aws.region}"
+
+
+def test_the_lock_table_can_be_restored_to_any_point_in_time():
+    """Of the template: moto's CloudFormation leaves this property out."""
+    template, problems = decode(str(TEMPLATES / "shared.yaml"))
+    assert problems == []
+    recovery = template["Resources"]["LockTable"]["Properties"]["PointInTimeRecoverySpecification"]
+    assert recovery == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_address_and_table_stay_when_their_stacks_are_deleted(deploy, boto):
+    table, address = deploy("shared")["TableName"], deploy("address")["AllocationId"]
+    for name in ("shared", "address"):
+        boto("cloudformation").delete_stack(StackName=name)
+    assert boto("dynamodb").describe_table(TableName=table)["Table"]["TableStatus"] == "ACTIVE"
+    assert boto("ec2").describe_addresses(AllocationIds=[address])["Addresses"][0]["Domain"] == "vpc"
+
+
+@pytest.mark.parametrize("log_prefix", ["", "emr/"], ids=["bucket", "prefix"])
+def test_the_policy_is_the_one_that_the_package_prints(deploy, document, local_aws, log_prefix):
+    address = deploy("address")["AllocationId"]
+    outputs = deploy("access", AllocationId=address, LogBucket="logs", LogPrefix=log_prefix, **ROLES)
+    expected = expected_policy(address, log_uri=f"s3://logs/{log_prefix}")
+    assert document(outputs["AirflowPolicyArn"]) == expected
+
+
+def test_the_policy_is_attached_to_airflows_role(deploy, boto):
+    iam = boto("iam")
+    iam.create_role(RoleName="mwaa", AssumeRolePolicyDocument="{}")
+    address = deploy("address")["AllocationId"]
+    outputs = deploy("access", AllocationId=address, LogBucket="logs", AirflowRoleName="mwaa", **ROLES)
+    attached = iam.list_attached_role_policies(RoleName="mwaa")["AttachedPolicies"]
+    assert [found["PolicyArn"] for found in attached] == [outputs["AirflowPolicyArn"]]
+
+
+def test_a_session_lives_on_what_the_stacks_have_made(served_aws):
+    with staged(served_aws) as stage:
+        cloudformation = stage.client("cloudformation")
+        lock_store = create_stack(cloudformation, "shared")["LockStore"]
+        stage.allocation_id = create_stack(cloudformation, "address")["AllocationId"]
+        given = {"AllocationId": stage.allocation_id, "LogBucket": "logs", "LogPrefix": "emr/", **ROLES}
+        access = create_stack(cloudformation, "access", **given)
+        policy = read_document(stage.client("iam"), access["AirflowPolicyArn"])
+        served_aws.enforce(policy, access_key_id=AIRFLOW)
+        job_flow_id = stage.create(lock_store=lock_store).run()
+        stage.steps(job_flow_id, lock_store=lock_store).run()
+        stage.terminate(job_flow_id, lock_store=lock_store).run()
+        assert stage.cluster_state(job_flow_id) == "TERMINATED"
+        assert [ended.resource_id for ended in stage.record(lock_store).history] == [job_flow_id]
+        assert stage.grants()
+        assert stage.refusals() == []
+
+
+def test_a_cluster_within_its_boundary_can_work_but_touch_neither_address_nor_lock(deploy, document):
+    boundary = Policy(document(deploy("shared")["ClusterBoundaryArn"]))
+    assert [question for question in CLUSTER_DENIED if boundary.grant(question)] == []
+    assert [question for question in CLUSTER_ALLOWED if not boundary.grant(question)] == []

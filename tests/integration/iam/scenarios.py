@@ -1,0 +1,249 @@
+"""What users do with this package and what happens to them, each under the policy for their configuration."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
+
+from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG
+from airflow_eip_provider.exceptions import StepFailedError
+from airflow_eip_provider.operators.bindings import NatGateway
+from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
+from airflow_eip_provider.reaper.task import reap
+from airflow_eip_provider.sensors.eip import EipAssociationSensor
+from local_emr.testing import ANYWHERE, default_route, private_subnet
+from tests.integration.iam.stage import DYNAMODB, EXECUTION_ROLE, S3
+from tests.integration.operators.leases import vanish
+from tests.life import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.integration.iam.stage import Stage
+
+
+def tenancy(stage: Stage, *, lock_store: str | None, deferrable: bool) -> None:
+    """Create, a step, terminate."""
+    stage.enforce(lock_store)
+    common: dict[str, Any] = {"lock_store": lock_store, "deferrable": deferrable}
+    job_flow_id = stage.create(**common).run()
+    assert stage.aws.cluster(job_flow_id).idle_timeout is not None
+    stage.steps(job_flow_id, execution_role_arn=EXECUTION_ROLE, **common).run()
+    stage.terminate(job_flow_id, **common).run()
+    assert stage.cluster_state(job_flow_id) == "TERMINATED"
+    assert stage.is_free()
+    if lock_store:
+        assert [ended.resource_id for ended in stage.record(lock_store).history] == [job_flow_id]
+
+
+def adoption(stage: Stage) -> None:
+    """A creating task whose process is gone, and its retry."""
+    stage.enforce(None)
+    stage.create(deferrable=True).start()
+    job_flow_id = stage.create(deferrable=True, try_number=2).run()
+    assert len(stage.aws.events.calls("RunJobFlow")) == 1
+    assert stage.cluster_state(job_flow_id) in {"STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"}
+
+
+def queueing(stage: Stage, *, lock_store: str) -> None:
+    """Two tasks at one address: the second waits until the first's teardown."""
+    stage.enforce(lock_store)
+    queue = stage.queue()
+    first, second = (stage.create(dag_id=name, lock_store=lock_store, deferrable=True) for name in ("one", "two"))
+    first.start()
+    queue.until(lambda: first.ended, first)
+    second.start()
+    queue.pass_time(60, second)
+    assert not second.ended
+    stage.terminate(first.result, lock_store=lock_store).run()
+    queue.until(lambda: second.ended, second)
+    assert second.error is None, second.error
+    assert stage.record(lock_store).lease.resource_id == second.result
+
+
+def sweeping(stage: Stage, *, lock_store: str) -> None:
+    """A holder that vanished after its launch; the next owner ends its cluster and takes over."""
+    stage.enforce(lock_store)
+    queue = stage.queue()
+    gone = stage.create(dag_id="gone", lock_store=lock_store, deferrable=True, waiter_max_attempts=40)
+    following = stage.create(dag_id="following", lock_store=lock_store, deferrable=True)
+    vanish(stage.patch, gone, "launch", after=True)
+    left = stage.aws.emr.life.clusters[0].id
+    following.start()
+    queue.until(lambda: following.ended, following)
+    assert following.error is None, following.error
+    assert stage.cluster_state(left) == "TERMINATED"
+    assert stage.record(lock_store).lease.resource_id == following.result
+
+
+def undoing(stage: Stage, *, lock_store: str | None) -> None:
+    """A creating task that is killed when its cluster has the address."""
+    stage.enforce(lock_store)
+    task = stage.create(lock_store=lock_store, wait_policy=WaitPolicy.WAIT_FOR_COMPLETION, deferrable=True)
+    queue = stage.queue()
+    task.start()
+    queue.until(lambda: task.ended or not stage.is_free(), task)
+    assert task.error is None, task.error
+    operator = task._pristine
+    operator.pre_execute(task.context)
+    operator.on_kill()
+    assert stage.is_free(), "at once, not when its instance is gone"
+    stage.aws.clock.advance(600)
+    assert [cluster.state for cluster in stage.aws.emr.life.clusters] == ["TERMINATED"]
+
+
+def failed_step(stage: Stage, *, deferrable: bool) -> None:
+    """A step fails, and its logs are shown when EMR has written them."""
+    stage.enforce(None)
+    job_flow_id = stage.create().run()
+    task = stage.steps(job_flow_id, "--exit", "1", deferrable=deferrable)
+    shown: list[str] = []
+
+    def archive() -> None:
+        step_id = stage.aws.cluster(job_flow_id).steps[0].id
+        for stream in ("stdout", "stderr"):
+            key = f"emr/{job_flow_id}/steps/{step_id}/{stream}.gz"
+            stage.client("s3").put_object(Bucket="logs", Key=key, Body=gzip.compress(stream.encode()))
+
+    stage.aws.clock.advance(600)
+    stage.aws.clock.call_later(120, archive, name="EMR archives the logs")
+    stage.patch.setattr(task._pristine.log, "error", lambda text, *args: shown.append(text % args))
+    with pytest.raises(StepFailedError):
+        task.run()
+    assert [text.rpartition("\n")[2] for text in shown] == ["stdout", "stderr"]
+
+
+def killed_steps(stage: Stage) -> None:
+    """A task that watches a step is killed."""
+    stage.enforce(None)
+    job_flow_id = stage.create().run()
+    stage.aws.clock.advance(600)
+    task = stage.steps(job_flow_id, "--sleep", "900", deferrable=True)
+    task.start()
+    task._pristine.pre_execute(task.context)
+    task._pristine.on_kill()
+    stage.aws.clock.advance(60)
+    assert [step.state for step in stage.aws.cluster(job_flow_id).steps] == ["CANCELLED"]
+
+
+def protected_cluster(stage: Stage) -> None:
+    """A cluster with termination protection, and its teardown."""
+    stage.enforce(None)
+    overrides = stage.overrides(Instances={"TerminationProtected": True})
+    job_flow_id = stage.create(job_flow_overrides=overrides).run()
+    stage.terminate(job_flow_id).run()
+    assert stage.cluster_state(job_flow_id) == "TERMINATED"
+
+
+def automatic_scaling(stage: Stage) -> None:
+    """A cluster whose core nodes scale."""
+    stage.enforce(None)
+    overrides = stage.overrides(AutoScalingRole="EMR_AutoScaling_DefaultRole")
+    assert stage.create(job_flow_overrides=overrides).run()
+
+
+def nat_gateway(stage: Stage) -> None:
+    """An address that a NAT gateway keeps is refused by that name."""
+    stage.enforce(None)
+    stage.client("ec2").create_nat_gateway(SubnetId=stage.subnet_id, AllocationId=stage.allocation_id)
+    stage.aws.clock.advance(stage.aws.durations.nat_gateway_association)
+    with pytest.raises(AirflowFailException, match="NAT gateway"):
+        stage.create().run()
+
+
+def exposed_primary(stage: Stage) -> None:
+    """A cluster that EMR's block public access would not let be launched is refused before it is tried."""
+    stage.enforce(None)
+    ec2 = stage.client("ec2")
+    vpc_id = ec2.describe_subnets(SubnetIds=[stage.subnet_id])["Subnets"][0]["VpcId"]
+    group = ec2.create_security_group(GroupName="open", Description="open", VpcId=vpc_id)["GroupId"]
+    rule = {"IpProtocol": "tcp", "FromPort": 8088, "ToPort": 8088, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+    overrides = stage.overrides(Instances={"EmrManagedMasterSecurityGroup": group})
+    task = stage.create(job_flow_overrides=overrides)
+    task.start()
+    assert "block public access" in str(task.error)
+
+
+def behind_a_gateway(stage: Stage) -> None:
+    """Cluster and NAT gateway, a step, terminate; a route that led nowhere, and one that led to the internet."""
+    ec2 = stage.client("ec2")
+    nowhere, internet = private_subnet(ec2), private_subnet(ec2)
+    out = ec2.describe_internet_gateways()["InternetGateways"][0]["InternetGatewayId"]
+    ec2.create_route(RouteTableId=internet.route_table_id, DestinationCidrBlock=ANYWHERE, GatewayId=out)
+    tables = [nowhere.route_table_id, internet.route_table_id]
+    stage.enforce(None, binding="nat-gateway", public_subnets=[stage.subnet_id], route_tables=tables)
+    job_flow_id = stage.create(
+        binding=NatGateway(public_subnet_id=stage.subnet_id, route_table_ids=tables),
+        job_flow_overrides=stage.overrides(Instances={"Ec2SubnetId": nowhere.subnet_id}),
+    ).run()
+    stage.steps(job_flow_id).run()
+    stage.terminate(job_flow_id).run()
+    assert default_route(ec2, nowhere.route_table_id) is None
+    assert default_route(ec2, internet.route_table_id)["GatewayId"] == out
+    assert stage.is_free()
+
+
+def cluster_made_elsewhere(stage: Stage) -> None:
+    """A cluster that others launched, with the address's tag: bound, a step, early release."""
+    stage.enforce(None)
+    tags = [{"Key": ALLOCATION_TAG, "Value": stage.allocation_id}]
+    job_flow_id = stage.client("emr").run_job_flow(**stage.overrides(Tags=tags))["JobFlowId"]
+    stage.task(EipAssociateOperator, job_flow_id=job_flow_id).run()
+    sensing = {"allocation_id": stage.allocation_id, "job_flow_id": job_flow_id, "aws_conn_id": None}
+    Task(EipAssociationSensor(task_id="sense", poke_interval=15, **sensing)).run()
+    stage.steps(job_flow_id).run()
+    assert stage.task(EipReleaseOperator, job_flow_id=job_flow_id).run() is True
+    assert stage.is_free()
+
+
+def reaping(stage: Stage) -> None:
+    """A cluster of an Airflow environment that is gone, and the reaper."""
+    stage.enforce(DYNAMODB)
+    stage.patch.setenv("AIRFLOW__EIP__ENVIRONMENT", "gone")
+    job_flow_id = stage.create(lock_store=DYNAMODB, idle_timeout=timedelta(days=7)).run()
+    stage.patch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    stage.patch.setenv("AIRFLOW__EIP__LOCK_STORE", DYNAMODB)
+    stage.aws.clock.advance(7200)
+    reap(None, dry_run=False, gone_environments=["gone"], aws_conn_id=None)
+    assert stage.is_free()
+    stage.aws.clock.advance(600)
+    assert stage.cluster_state(job_flow_id) == "TERMINATED"
+
+
+def _each(scenario: Any, **choices: Any) -> dict[str, Callable[[Stage], None]]:
+    """Name a scenario's variants."""
+    variants: dict[str, Callable[[Stage], None]] = {}
+    for lock_store in choices.get("lock_store", [...]):
+        for deferrable in choices.get("deferrable", [...]):
+            given = {"lock_store": lock_store, "deferrable": deferrable}
+            given = {name: value for name, value in given.items() if value is not ...}
+            kind = "none" if lock_store is None else str(lock_store).split(":", maxsplit=1)[0]
+            words = [scenario.__name__, kind] if "lock_store" in given else [scenario.__name__]
+            words += [["blocking", "deferrable"][deferrable]] if "deferrable" in given else []
+            variants["-".join(words)] = functools.partial(scenario, **given)
+    return variants
+
+
+SCENARIOS: dict[str, Callable[[Stage], None]] = {
+    **_each(tenancy, lock_store=[None, DYNAMODB, S3], deferrable=[False, True]),
+    **_each(queueing, lock_store=[DYNAMODB, S3]),
+    **_each(sweeping, lock_store=[DYNAMODB, S3]),
+    **_each(undoing, lock_store=[None, DYNAMODB, S3]),
+    **_each(failed_step, deferrable=[False, True]),
+    **_each(adoption),
+    **_each(killed_steps),
+    **_each(protected_cluster),
+    **_each(automatic_scaling),
+    **_each(nat_gateway),
+    **_each(exposed_primary),
+    **_each(behind_a_gateway),
+    **_each(cluster_made_elsewhere),
+    **_each(reaping),
+}

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.operators.emr import (
+    EmrAddStepsWithStaticIpOperator,
+    EmrCreateWithStaticIpOperator,
+    EmrTerminateWithStaticIpOperator,
+)
+from airflow_eip_provider.stores.uri import open_store
+from tests.integration.operators.leases import Queue
+from tests.integration.operators.nat import Network
+from tests.life import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_eip_provider.lease.record import Record
+
+CHANGING = (
+    "RunJobFlow",
+    "AddJobFlowSteps",
+    "CancelSteps",
+    "TerminateJobFlows",
+    "SetTerminationProtection",
+    "DisassociateAddress",
+    "AddTags",
+    "CreateNatGateway",
+    "DeleteNatGateway",
+    "CreateRoute",
+    "ReplaceRoute",
+    "DeleteRoute",
+)
+
+
+@pytest.fixture
+def allocation_id(ec2: Any) -> str:
+    """An Elastic IP that nothing carries."""
+    return str(ec2.allocate_address(Domain="vpc")["AllocationId"])
+
+
+@pytest.fixture
+def subnet_id(ec2: Any) -> str:
+    """A public subnet of the default VPC."""
+    return str(ec2.describe_subnets()["Subnets"][0]["SubnetId"])
+
+
+@pytest.fixture
+def overrides(subnet_id: str) -> dict[str, Any]:
+    """A single-node cluster, as RunJobFlow wants it."""
+    return {
+        "Name": "daily",
+        "ReleaseLabel": "emr-7.5.0",
+        "JobFlowRole": "EMR_EC2_DefaultRole",
+        "ServiceRole": "EMR_DefaultRole",
+        "LogUri": "s3://logs/emr/",
+        "Instances": {
+            "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
+            "KeepJobFlowAliveWhenNoSteps": True,
+            "Ec2SubnetId": subnet_id,
+        },
+    }
+
+
+@pytest.fixture
+def create_operator(allocation_id: str, overrides: dict[str, Any]) -> Callable[..., EmrCreateWithStaticIpOperator]:
+    def make(task_id: str = "create", **parameters: Any) -> EmrCreateWithStaticIpOperator:
+        given = {
+            "allocation_id": allocation_id,
+            "job_flow_overrides": overrides,
+            "emr_conn_id": None,
+            "aws_conn_id": None,
+            "waiter_delay": 15,
+            **parameters,
+        }
+        return EmrCreateWithStaticIpOperator(task_id=task_id, **given)
+
+    return make
+
+
+@pytest.fixture
+def network(clocked: Any, ec2: Any) -> Network:
+    return Network.make(ec2)
+
+
+@pytest.fixture
+def nat(network: Network, overrides: dict[str, Any], create_operator: Any) -> Any:
+    """Make a creating operator of a three-node cluster behind a NAT gateway."""
+
+    def make(**parameters: Any) -> Any:
+        given = {"binding": network.binding, "job_flow_overrides": network.overrides(overrides), **parameters}
+        return create_operator(**given)
+
+    return make
+
+
+@pytest.fixture
+def steps_operator(allocation_id: str) -> Callable[..., EmrAddStepsWithStaticIpOperator]:
+    def make(job_flow_id: str, task_id: str = "steps", **parameters: Any) -> EmrAddStepsWithStaticIpOperator:
+        given = {
+            "allocation_id": allocation_id,
+            "job_flow_id": job_flow_id,
+            "steps": [a_step()],
+            "aws_conn_id": None,
+            **parameters,
+        }
+        return EmrAddStepsWithStaticIpOperator(task_id=task_id, **given)
+
+    return make
+
+
+@pytest.fixture
+def terminate_operator(allocation_id: str) -> Callable[..., EmrTerminateWithStaticIpOperator]:
+    def make(job_flow_id: str | None, **parameters: Any) -> EmrTerminateWithStaticIpOperator:
+        given = {"allocation_id": allocation_id, "job_flow_id": job_flow_id, "aws_conn_id": None, **parameters}
+        return EmrTerminateWithStaticIpOperator(task_id="terminate", **given)
+
+    return make
+
+
+@pytest.fixture(params=["dynamodb", "s3"])
+def lock_store(request: pytest.FixtureRequest, clocked: Any, boto: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A lock store of each kind, and the name of the environment that it needs."""
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    if request.param == "dynamodb":
+        return "dynamodb://leases?create=true"
+    boto("s3").create_bucket(Bucket="leases", CreateBucketConfiguration={"LocationConstraint": clocked.region})
+    return "s3://leases/eip"
+
+
+@pytest.fixture
+def record(lock_store: str, allocation_id: str, boto: Any) -> Callable[[], Record]:
+    """Read the record as it is now."""
+
+    def read() -> Record:
+        client = boto(lock_store.split(":", maxsplit=1)[0])
+        store = open_store(lock_store, lambda *_: client)
+        return store.read(allocation_id).record
+
+    return read
+
+
+@pytest.fixture
+def queue(clocked: Any, boto: Any) -> Queue:
+    """The tasks that wait, on the local EMR's clock."""
+    return Queue(clocked, functools.cache(boto))
+
+
+@pytest.fixture
+def leased(lock_store: str, create_operator: Any) -> Callable[..., Task]:
+    """Make a creating task of a DAG of its own, that waits in the triggerer."""
+
+    def make(dag_id: str, *, try_number: int = 1, **parameters: Any) -> Task:
+        operator = create_operator(**{"deferrable": True, "lock_store": lock_store, **parameters})
+        return Task(operator, dag_id=dag_id, try_number=try_number)
+
+    return make
+
+
+@pytest.fixture
+def ended(lock_store: str, terminate_operator: Any) -> Callable[..., Any]:
+    """Let a tenancy end as its teardown does."""
+
+    def end(job_flow_id: str) -> None:
+        Task(terminate_operator(job_flow_id, lock_store=lock_store), dag_id="teardown").run()
+
+    return end
+
+
+def a_step(*args: str, name: str = "read") -> dict[str, Any]:
+    return {
+        "Name": name,
+        "ActionOnFailure": "CONTINUE",
+        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": list(args) or ["true"]},
+    }
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Return what was logged: Airflow 3 prints through structlog, Airflow 2 logs through the standard library."""
+
+    def text() -> str:
+        printed = capsys.readouterr()
+        return caplog.text + printed.out + printed.err
+
+    return text
+
+
+@pytest.fixture
+def step() -> Callable[..., dict[str, Any]]:
+    return a_step
+
+
+@pytest.fixture
+def assert_nothing_changed(clocked: Any) -> Callable[..., None]:
+    """Check the wire: no call that changes AWS was made, the permission checks by DryRun apart."""
+
+    def check(*, after: int = 0) -> None:
+        calls = [event for event in clocked.events.read(after=after, kind="call") if not _is_dry_run(event)]
+        changing = [event["operation"] for event in calls if event["operation"] in {*CHANGING, "AssociateAddress"}]
+        assert changing == []
+
+    return check
+
+
+def _is_dry_run(event: Any) -> bool:
+    return str(event["request"].get("DryRun", "false")).lower() == "true"

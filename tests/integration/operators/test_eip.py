@@ -1,0 +1,318 @@
+"""EipAssociateOperator and EipReleaseOperator: for clusters and instances that were made elsewhere."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError
+from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.lease.record import LIMITS
+from airflow_eip_provider.lease_client.claim import Claim
+from airflow_eip_provider.operators.binder import Binder
+from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
+from tests.integration.operators.leases import vanish
+from tests.life import Task
+
+
+@pytest.fixture
+def associate(allocation_id: str) -> Any:
+    def make(**parameters: Any) -> EipAssociateOperator:
+        return EipAssociateOperator(
+            **{"task_id": "associate", "allocation_id": allocation_id, "aws_conn_id": None, **parameters}
+        )
+
+    return make
+
+
+@pytest.fixture
+def release(allocation_id: str) -> Any:
+    def make(**parameters: Any) -> EipReleaseOperator:
+        return EipReleaseOperator(
+            **{"task_id": "release", "allocation_id": allocation_id, "aws_conn_id": None, **parameters}
+        )
+
+    return make
+
+
+@pytest.fixture
+def job_flow_id(clocked: Any, emr: Any, overrides: dict[str, Any]) -> str:
+    """A cluster that somebody else launched."""
+    return str(emr.run_job_flow(**overrides)["JobFlowId"])
+
+
+def resource_id(ec2: Any) -> str | None:
+    instance: str | None = ec2.describe_addresses()["Addresses"][0].get("InstanceId")
+    return instance
+
+
+def test_the_primary_of_a_cluster_made_elsewhere_is_bound_the_same_way_in_both_modes(
+    clocked, job_flow_id, associate, deferrable, ec2
+):
+    task = Task(associate(job_flow_id=job_flow_id, deferrable=deferrable))
+    facts = task.run()
+    assert facts == task.ti.xcoms["static_ip"]
+    assert facts["job_flow_id"] == job_flow_id
+    assert facts["instance_id"] == resource_id(ec2)
+
+
+def test_an_instance_is_bound_once_it_runs(clocked, associate, deferrable, ec2):
+    launched = ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)
+    instance_id = launched["Instances"][0]["InstanceId"]
+    assert Task(associate(instance_id=instance_id, deferrable=deferrable)).run()["instance_id"] == instance_id
+
+
+def test_binding_twice_finds_the_same_association(clocked, job_flow_id, associate):
+    first = Task(associate(job_flow_id=job_flow_id)).run()
+    assert Task(associate(job_flow_id=job_flow_id)).run() == first
+
+
+def test_an_address_of_another_is_waited_for_and_never_taken(clocked, job_flow_id, associate, create_operator, ec2):
+    holder = Task(create_operator()).run()
+    before = resource_id(ec2)
+    with pytest.raises(AddressBusyError, match=holder):
+        Task(associate(job_flow_id=job_flow_id, lock_timeout=timedelta(minutes=3))).run()
+    assert resource_id(ec2) == before
+
+
+def test_a_cluster_that_ends_meanwhile_fails_the_wait(clocked, job_flow_id, associate, deferrable, emr):
+    emr.terminate_job_flows(JobFlowIds=[job_flow_id])
+    with pytest.raises(ClusterEndedError, match=job_flow_id):
+        Task(associate(job_flow_id=job_flow_id, deferrable=deferrable)).run()
+
+
+def test_release_takes_the_address_off_and_says_so_once(clocked, job_flow_id, associate, release, deferrable, ec2):
+    Task(associate(job_flow_id=job_flow_id)).run()
+    assert Task(release(job_flow_id=job_flow_id, deferrable=deferrable)).run() is True
+    assert resource_id(ec2) is None
+    assert Task(release(job_flow_id=job_flow_id, deferrable=deferrable)).run() is False
+
+
+def test_release_leaves_the_address_of_another_alone(clocked, job_flow_id, release, create_operator, ec2):
+    Task(create_operator()).run()
+    before = resource_id(ec2)
+    assert Task(release(job_flow_id=job_flow_id)).run() is False
+    assert resource_id(ec2) == before
+
+
+def test_release_waits_for_a_fenced_step_and_not_for_others(
+    clocked, job_flow_id, associate, release, steps_operator, step, deferrable, emr
+):
+    Task(associate(job_flow_id=job_flow_id)).run()
+    clocked.clock.advance(600)
+    fenced = Task(steps_operator(job_flow_id, steps=[step("--sleep", "300")], deferrable=True))
+    fenced.start()
+    emr.add_job_flow_steps(JobFlowId=job_flow_id, Steps=[step("--sleep", "9000", name="other work")])
+    assert Task(release(job_flow_id=job_flow_id, deferrable=deferrable)).run() is True
+    states = {s["Name"].split()[0]: s["Status"]["State"] for s in emr.list_steps(ClusterId=job_flow_id)["Steps"]}
+    assert states["read"] == "COMPLETED"
+    assert states["other"] in {"PENDING", "RUNNING"}
+
+
+@pytest.mark.parametrize("target", [{}, {"job_flow_id": "j-1", "instance_id": "i-1"}])
+def test_exactly_one_target(clocked, associate, release, target, assert_nothing_changed):
+    for operator in (associate(**target), release(**target)):
+        with pytest.raises(AirflowFailException, match="exactly one"):
+            Task(operator).run()
+    assert_nothing_changed()
+
+
+@pytest.fixture
+def primary_interface(clocked: Any, job_flow_id: str, emr: Any) -> str:
+    """The network interface of that cluster's primary node."""
+    clocked.clock.advance(900)
+    return str(clocked.cluster(job_flow_id).primary.nics[0].id)
+
+
+class SignalledError(Exception):
+    """What Airflow 2 raises in a task that gets a SIGTERM."""
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "with a lock store"])
+def test_a_signal_before_the_answer_of_associate_address_leaves_no_association(
+    clocked, job_flow_id, associate, lock_store, record, shared, ec2, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    ask, made = ElasticIpHook.associate, []
+
+    def signalled(self: Any, **parameters: Any) -> None:
+        made.append(ask(self, **parameters))
+        raise SignalledError
+
+    monkeypatch.setattr(ElasticIpHook, "associate", signalled)
+    with pytest.raises(SignalledError):
+        Task(associate(job_flow_id=job_flow_id, lock_store=lock_store if shared else None)).run()
+    assert len(made) == 1
+    assert resource_id(ec2) is None
+    assert not shared or record().lease is None
+
+
+def test_an_address_that_the_target_has_already_is_leased_in_its_turn(
+    clocked, job_flow_id, primary_interface, associate, allocation_id, leased, queue, record, lock_store, ec2
+):
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=primary_interface, AllowReassociation=False)
+    other, task = leased("other"), Task(associate(job_flow_id=job_flow_id, lock_store=lock_store, deferrable=True))
+    other.start()
+    task.start()
+    assert "nobody has the lease, but the address is on" in other.ti.xcoms["queue"]["holder"]
+    waited = queue.until(lambda: task.ended, other, task)
+    assert task.error is None
+    assert waited <= 2 * LIMITS.grace
+    assert record().lease.resource_id == job_flow_id
+    queue.pass_time(60, other)
+    assert [entry.attempt.name.split("/")[1] for entry in record().queue] == ["other"], "passed over, it queues again"
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "with a lock store"])
+def test_an_address_on_another_interface_of_the_target_is_refused_and_stays_there(
+    clocked, job_flow_id, primary_interface, associate, allocation_id, record, lock_store, shared, ec2, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    primary = clocked.cluster(job_flow_id).primary
+    interface = ec2.create_network_interface(SubnetId=primary.subnet_id)["NetworkInterface"]["NetworkInterfaceId"]
+    ec2.attach_network_interface(NetworkInterfaceId=interface, InstanceId=primary.id, DeviceIndex=1)
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface, AllowReassociation=False)
+    with pytest.raises(AirflowFailException, match=f"interface '{interface}' of .* has it.*airflow-eip release"):
+        Task(associate(job_flow_id=job_flow_id, lock_store=lock_store if shared else None)).run()
+    assert ec2.describe_addresses()["Addresses"][0]["NetworkInterfaceId"] == interface
+    assert not shared or record().lease is None
+
+
+def test_a_try_after_one_that_vanished_between_binding_and_the_hand_over_goes_on_even_if_the_lease_is_gone(
+    clocked, job_flow_id, primary_interface, associate, leased, queue, record, lock_store, monkeypatch
+):
+    operator = associate(job_flow_id=job_flow_id, lock_store=lock_store, deferrable=True)
+    vanish(monkeypatch, Task(operator), "write_record", after=False, nth=2)
+    other = leased("other")
+    other.start()
+    queue.pass_time(2 * LIMITS.surface, other)
+    assert record().lease is None
+    assert record().history[-1].why == "taken over: it was never handed over"
+    again = Task(associate(job_flow_id=job_flow_id, lock_store=lock_store, deferrable=True), try_number=2)
+    again.start()
+    queue.until(lambda: again.ended, other, again)
+    assert again.error is None
+    assert record().lease.resource_id == job_flow_id
+    assert not other.ended
+
+
+def test_what_fails_before_the_hand_over_takes_its_address_off_a_cluster_that_works_on_something_else(
+    clocked, job_flow_id, primary_interface, associate, record, lock_store, step, emr, ec2, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    emr.add_job_flow_steps(JobFlowId=job_flow_id, Steps=[step("--sleep", "100000")])
+    clocked.clock.advance(60)
+
+    def signalled(*_: Any, **__: Any) -> None:
+        raise SignalledError
+
+    monkeypatch.setattr(Claim, "hand_over", signalled)
+    with pytest.raises(SignalledError):
+        Task(associate(job_flow_id=job_flow_id, lock_store=lock_store)).run()
+    assert resource_id(ec2) is None
+    assert record().lease is None
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["its id is known", "its answer was lost"])
+def test_an_association_that_ec2_does_not_show_yet_is_undone_before_the_lease_ends(
+    clocked, associate, lock_store, record, answered, ec2, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    instance = ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    clocked.clock.advance(120)
+    clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=30, times=None)
+    owner, name = (Claim, "hand_over") if answered else (ElasticIpHook, "associate")
+    ask = getattr(owner, name)
+
+    def signalled(self: Any, **parameters: Any) -> None:
+        if not answered:
+            ask(self, **parameters)
+        raise SignalledError
+
+    monkeypatch.setattr(owner, name, signalled)
+    with pytest.raises(SignalledError):
+        Task(associate(instance_id=instance, lock_store=lock_store)).run()
+    clocked.faults.clear()
+    clocked.clock.advance(60)
+    assert resource_id(ec2) is None
+    assert record().lease is None
+
+
+@pytest.fixture
+def running_instance(clocked: Any, ec2: Any) -> str:
+    """An instance that somebody else launched, and that nobody ends."""
+    launched = ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)
+    clocked.clock.advance(120)
+    return str(launched["Instances"][0]["InstanceId"])
+
+
+def test_without_a_lock_store_an_association_that_ec2_does_not_show_yet_is_undone_too(
+    clocked, running_instance, associate, ec2, monkeypatch
+):
+    clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=30, times=None)
+    ask = ElasticIpHook.associate
+
+    def signalled(self: Any, **parameters: Any) -> None:
+        ask(self, **parameters)
+        raise SignalledError
+
+    monkeypatch.setattr(ElasticIpHook, "associate", signalled)
+    with pytest.raises(SignalledError):
+        Task(associate(instance_id=running_instance)).run()
+    clocked.faults.clear()
+    assert resource_id(ec2) is None
+
+
+@pytest.mark.parametrize("lost", [1, 7], ids=["botocore asks again", "this try asks again"])
+def test_an_association_whose_answer_was_lost_is_found_although_ec2_shows_it_late(
+    clocked, running_instance, associate, deferrable, lost, ec2
+):
+    """EC2 gives the same association to who asks again for the same interface."""
+    clocked.faults.add(operation="AssociateAddress", kind="lost_response", times=lost)
+    clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=50, times=None)
+    facts = Task(associate(instance_id=running_instance, deferrable=deferrable)).run()
+    clocked.faults.clear()
+    assert resource_id(ec2) == running_instance
+    assert facts["association_id"] == ec2.describe_addresses()["Addresses"][0]["AssociationId"]
+
+
+def test_an_association_that_somebody_else_made_on_the_target_meanwhile_stays_there(
+    clocked, running_instance, associate, ec2, monkeypatch
+):
+    bind = Binder.bind
+
+    def taken_first(self: Any, **where: Any) -> None:
+        ec2.associate_address(AllocationId=self._allocation_id, InstanceId=running_instance, AllowReassociation=False)
+        bind(self, **where)
+        raise SignalledError
+
+    monkeypatch.setattr(Binder, "bind", taken_first)
+    with pytest.raises(SignalledError):
+        Task(associate(instance_id=running_instance)).run()
+    assert resource_id(ec2) == running_instance
+
+
+@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+def test_a_hand_over_and_an_undo_without_the_lock_store_leave_the_address_to_whoever_took_it(
+    clocked, running_instance, associate, allocation_id, lock_store, deferrable, record, logged, ec2, monkeypatch
+):
+    hand_over, thieves = Claim.hand_over, []
+
+    def store_goes_down(self: Any, **given: Any) -> None:
+        if not thieves:
+            clocked.faults.add(operation="GetItem", kind="error", status=503, times=None)
+            thieves.append(clocked.steal(allocation_id))
+        hand_over(self, **given)
+
+    monkeypatch.setattr(Claim, "hand_over", store_goes_down)
+    given = {"lock_store": lock_store, "lock_timeout": timedelta(minutes=30)}
+    task = Task(associate(instance_id=running_instance, deferrable=deferrable, **given))
+    with pytest.raises(AddressBusyError):
+        task.run()
+    assert resource_id(ec2) == thieves[0], "nothing but an association of this try's own id was undone"
+    assert f"may still be on '{running_instance}'" in " ".join(logged().split())
+    clocked.faults.clear()
+    assert record().lease.resource_id is None, "never handed over: the next in the queue ends it"

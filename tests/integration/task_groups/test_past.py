@@ -1,0 +1,89 @@
+"""depends_on_past under Airflow's own rules: after a run that failed, the next one launches nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Runs a DAG on two days. Its tasks do nothing, but the step fails on the days that are named. When a run has begun and
+# nothing of it may run, Airflow's dag.test pauses: that is its end here.
+RUNS = """
+import os, sys, time
+from datetime import UTC, datetime
+from airflow_eip_provider.operators.emr import (
+    EmrAddStepsWithStaticIpOperator, EmrCreateWithStaticIpOperator, EmrTerminateWithStaticIpOperator
+)
+from airflow_eip_provider.sensors.eip import EipAssociationSensor
+from airflow_eip_provider.task_groups.emr import StaticIpCluster
+from tests.unit.task_groups.conftest import STEP
+try:
+    from airflow.sdk import DAG
+except ImportError:
+    from airflow.models import DAG
+
+class Blocked(BaseException): pass
+
+def live(self, context):
+    print("RAN", context["logical_date"].day, self.task_id, flush=True)
+    if self.task_id == "azure.steps" and str(context["logical_date"].day) in sys.argv[1:]:
+        raise ValueError("as the arguments say")
+
+for operator in (EmrAddStepsWithStaticIpOperator, EmrCreateWithStaticIpOperator, EmrTerminateWithStaticIpOperator):
+    operator.pre_execute = lambda self, context: None
+for operator in (EmrAddStepsWithStaticIpOperator, EmrCreateWithStaticIpOperator, EmrTerminateWithStaticIpOperator,
+                 EipAssociationSensor):
+    operator.execute = live
+
+with DAG("past", schedule="@daily", catchup=False, start_date=datetime(2026, 1, 1, tzinfo=UTC),
+         default_args={"depends_on_past": True}) as dag:
+    with StaticIpCluster("azure", allocation_id="eipalloc-1", job_flow_overrides={}) as cluster:
+        cluster.steps([STEP])
+
+def blocked(seconds):
+    if sys._getframe(1).f_code.co_name == "test":  # DAG.test; others may sleep
+        raise Blocked
+    pause(seconds)
+
+if __name__ == "__main__":
+    pause, time.sleep = time.sleep, blocked
+    for day in (1, 2):
+        try:
+            dag.test(logical_date=datetime(2026, 1, day, tzinfo=UTC))
+        except Blocked:
+            print("BLOCKED", day, flush=True)
+    os._exit(0)  # threads of a run that was left in the middle would wait for ever
+"""
+GROUP = ["azure.create", "azure.bound", "azure.steps", "azure.terminate"]
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize("failing", [(), ("1",)], ids=["nothing fails", "the first day fails"])
+def test_after_a_failed_run_nothing_is_launched(tmp_path: Path, failing: tuple[str, ...]) -> None:
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags/past.py").write_text(RUNS, encoding="utf-8")
+    settings = {
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PATH": os.environ["PATH"],
+    }
+
+    def python(*arguments: str) -> str:
+        done = subprocess.run([sys.executable, *arguments], env=settings, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    python("-m", "airflow", "db", "migrate")
+    said = [line.split() for line in python(str(tmp_path / "dags/past.py"), *failing).splitlines()]
+    ran = [(words[1], words[2]) for words in said if words[:1] == ["RAN"]]
+    blocked = [words[1] for words in said if words[:1] == ["BLOCKED"]]
+    first, second = [("1", name) for name in GROUP], [("2", name) for name in GROUP]
+    assert (ran, blocked) == ((first, ["2"]) if failing else (first + second, []))

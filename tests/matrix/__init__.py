@@ -1,1 +1,0 @@
-"""Every supported Airflow and Python, each with its tests run: ``python -m tests.matrix``."""

@@ -1,0 +1,134 @@
+"""One local EMR, on which one tenancy after the other is lived."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from airflow_eip_provider.stores.uri import open_store
+from local_emr import LocalAws, ManualClock
+from local_emr.testing import private_subnet
+from tests.verification.chaos import plans
+from tests.verification.chaos.faults import Boundary, Chaos, Point
+from tests.verification.chaos.judge import Evidence, problems
+from tests.verification.chaos.scheduler import Run, StuckError
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.lease.record import Record
+    from tests.verification.chaos.child import Job
+    from tests.verification.chaos.plans import Plan, Stage
+
+# By then EC2 and EMR have ended what was told to end.
+_SETTLING_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    How a tenancy went.
+
+    :param problems: what is wrong; nothing is, when the fault was survived.
+    :param boundaries: the calls that were made.
+    """
+
+    plan: Plan
+    point: Point | None
+    problems: tuple[str, ...]
+    boundaries: tuple[Boundary, ...]
+    tasks: dict[str, str]
+    log: str = ""
+
+
+class World:
+    """A local EMR and the processes that call it."""
+
+    def __init__(self) -> None:
+        multiprocessing.set_forkserver_preload(["tests.verification.chaos.warm"])
+        self._directory = Path(tempfile.mkdtemp(prefix="chaos-"))
+        os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # most of what a reset takes
+        self._aws = LocalAws(clock=ManualClock())
+        self._chaos = Chaos()
+        self._chaos.watch(self._aws)
+        self._aws.start()
+        self._environment = {
+            "AIRFLOW__EIP__ENVIRONMENT": "chaos",
+            "AWS_ENDPOINT_URL": self._aws.endpoint_url,
+            "AWS_DEFAULT_REGION": self._aws.region,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        os.environ.update(self._environment)
+        self._session = boto3.Session()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._aws.stop()
+
+    def live(self, plan: Plan, point: Point | None = None) -> Outcome:
+        """Live one tenancy in an AWS as good as new, with a fault or without one."""
+        aws = self._aws
+        aws.reset()
+        aws.faults = self._chaos
+        self._chaos.begin(None)
+        stage = self._stage()
+        aws.events.clear()
+        self._chaos.begin(point)
+        log = self._directory / f"{os.getpid()}.log"
+        log.unlink(missing_ok=True)
+
+        def job(kind: type[Job], **given: Any) -> Job:
+            return kind(plan=plan, stage=stage, environment=self._environment, log=str(log), **given)
+
+        run = Run(
+            plans.build(plan, stage),
+            start=job,
+            advance=aws.clock.advance,
+            now=lambda: float(aws.clock.now().timestamp()),
+            on_process=self._chaos.on_process,
+        )
+        found: list[str] = []
+        try:
+            run.live()
+        except StuckError as stuck:
+            found.append(str(stuck))
+        except Exception:
+            found.append(traceback.format_exc())
+        boundaries = tuple(self._chaos.seen)
+        found += [self._chaos.problem] if self._chaos.problem else []
+        self._chaos.begin(None)
+        aws.clock.advance(_SETTLING_SECONDS)
+        events = aws.events.read()
+        record = self._record(plan, stage)
+        kind = point.kind if point else None
+        found += problems(Evidence(kind, events, run.tasks, record, forbids_theft=plan.operators == "ours"))
+        states = {name: f"{tries.state} after {tries.count}" for name, tries in run.tasks.items()}
+        kept = log.read_text(errors="replace") if found and log.exists() else ""
+        return Outcome(plan, point, tuple(found), boundaries, states, kept)
+
+    def _stage(self) -> Stage:
+        ec2 = self._session.client("ec2")
+        self._session.client("s3").create_bucket(
+            Bucket=plans.BUCKET, CreateBucketConfiguration={"LocationConstraint": self._aws.region}
+        )
+        address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+        public = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+        private = private_subnet(ec2)
+        return plans.Stage(address, public, private.subnet_id, private.route_table_id)
+
+    def _record(self, plan: Plan, stage: Stage) -> Record | None:
+        if plan.lock_store is None:
+            return None
+        service = plan.lock_store.split(":", maxsplit=1)[0]
+        client = self._session.client(service)
+        store = open_store(plan.lock_store, lambda *_: client)
+        return store.read(stage.allocation_id).record

@@ -1,0 +1,1 @@
+"""The stack of docker-compose.yaml, started with a real engine: ``python -m tests.verification.compose``."""

@@ -1,0 +1,85 @@
+"""
+Start docker-compose.yaml with a real engine and run the example DAGs in it: ``python -m tests.verification.compose``.
+
+Its exit code is 0 when every check passes, and also, with a line that begins with SKIPPED, when this machine has no
+container engine and can start none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+
+from demo.aws import AwsError
+from demo.console import Console, table
+from demo.processes import DemoError
+from tests.verification.compose.engine import EngineError, NoEngineError, base_images, engine
+from tests.verification.compose.stack import Stack, StackError
+from tests.verification.compose.story import Story
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    return argparse.ArgumentParser(prog="python -m tests.verification.compose", description=__doc__).parse_args(
+        arguments
+    )
+
+
+def live(environment: dict[str, str], *, console: Console) -> list[tuple[str, str, str]]:
+    """Play the story on an engine and return the rows of the report; what it started is removed."""
+    environment |= base_images(environment, console=console)
+    with tempfile.TemporaryDirectory(prefix="compose-test-") as folder:
+        (project := Path(folder, "project")).mkdir()
+        (results := Path(folder, "results")).mkdir()
+        stack = Stack(environment, folder=project)
+        story = Story(stack, results=results, console=console)
+        try:
+            story.play()
+        except BaseException:
+            with contextlib.suppress(StackError):  # the first error says more
+                stack.down("--volumes")
+            raise
+        return [(check.name, check.verdict, check.detail) for check in story.verdicts]
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run, report, and return the exit code."""
+    parse(arguments)
+    console = Console(sys.stdout)
+    try:
+        with engine() as environment:
+            rows = live(environment, console=console)
+    except NoEngineError as error:
+        console.lines(f"SKIPPED: {error}")
+        return 0
+    except KeyboardInterrupt:
+        console.lines("", "Interrupted.")
+        return 1
+    except (EngineError, StackError, DemoError, AwsError, httpx.HTTPError) as error:
+        console.lines("", f"The test stopped: {error}", "", "FAIL")
+        return 1
+    failed = [name for name, verdict, _ in rows if verdict != "PASS"]
+    console.lines("", *table(rows, header=("check", "", "seen")), "")
+    passed = f"all {len(rows)} checks PASS, after {console.elapsed_seconds:.0f} s"
+    console.lines(f"FAIL: {', '.join(failed)}" if failed else passed)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)  # whoever ends it early still wants everything removed
+    sys.exit(main())

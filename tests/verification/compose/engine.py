@@ -1,0 +1,131 @@
+"""A container engine and its images: what runs already, or else what this machine can start and build by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from demo.console import Console
+
+ROOT = Path(__file__).resolve().parents[3]
+BASE_IMAGES = ROOT / "docker" / "build-base-images.sh"
+_START_SECONDS = 90.0
+_PULL_SECONDS = 900.0
+
+
+class NoEngineError(Exception):
+    """No container engine runs, and none can be started; the text says why."""
+
+
+class EngineError(Exception):
+    """An engine runs, but the stack cannot be brought up on it; the text says why."""
+
+
+@contextlib.contextmanager
+def engine() -> Iterator[dict[str, str]]:
+    """
+    Yield the environment that leads to an engine; one that was started for this is ended, with all its data.
+
+    :raises NoEngineError: when there is none and none can be started.
+    """
+    environment = dict(os.environ)
+    if shutil.which("docker") and _answers(environment):
+        yield environment
+        return
+    daemon = shutil.which("dockerd")
+    if daemon is None:
+        raise NoEngineError("no engine answers 'docker info', and 'dockerd' is not installed")
+    if os.geteuid() != 0:
+        raise NoEngineError("no engine answers 'docker info', and only root may start 'dockerd'")
+    with tempfile.TemporaryDirectory(prefix="compose-test-engine-", ignore_cleanup_errors=True) as folder:
+        environment["DOCKER_HOST"] = f"unix://{folder}/docker.sock"
+        # Containers of its engine have no way out without the host's packet filter, so builds use the host's network.
+        environment["BUILD_NETWORK"] = "host"
+        with _daemon(daemon, Path(folder), environment):
+            yield environment
+
+
+@contextlib.contextmanager
+def _daemon(program: str, folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    roots = ["--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid")]
+    network = ["--iptables=false", "--ip6tables=false", "--bridge=none"]
+    log = folder / "dockerd.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [program, "--host", environment["DOCKER_HOST"], *roots, *network], stdout=output, stderr=output
+        )
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while not _answers(environment):
+            if process.poll() is not None or time.monotonic() > deadline:
+                said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                raise NoEngineError(f"'dockerd' does not start here: {said[-1] if said else 'it says nothing'}")
+            time.sleep(1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=120)
+
+
+def _answers(environment: dict[str, str]) -> bool:
+    return _run(["docker", "info"], environment).returncode == 0
+
+
+def base_images(environment: dict[str, str], *, console: Console) -> dict[str, str]:
+    """
+    See to the images that the stack is built on, and return the variables that name them.
+
+    The official ones are pulled; where no registry can be reached, they are built from Debian packages.
+
+    :raises EngineError: when neither can be done.
+    """
+    if "BASE_IMAGE" in environment and "POSTGRES_IMAGE" in environment:
+        return {}
+    official = pinned_images()
+    wanted = [official["BASE_IMAGE"], official["POSTGRES_IMAGE"]]
+    pulled = [_pull(image, environment) for image in wanted]
+    if not any(pulled):
+        console.step("the official images are here")
+        return {}
+    console.step(f"no image registry ({pulled[0] or pulled[1]}); building base images from Debian packages")
+    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+        raise EngineError(f"{BASE_IMAGES.name} needs root and debootstrap, and {wanted} cannot be pulled")
+    built = _run([str(BASE_IMAGES)], environment, seconds=_PULL_SECONDS)
+    if built.returncode != 0:
+        raise EngineError(f"{BASE_IMAGES.name} failed:\n{built.stderr[-2000:]}")
+    return dict(line.split("=", 1) for line in built.stdout.splitlines())
+
+
+def pinned_images() -> dict[str, str]:
+    """Return the images that docker-compose.yaml names, by the variables that replace them."""
+    from yaml import safe_load  # noqa: PLC0415 - Airflow brings it
+
+    services = safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))["services"]
+    named = [services["local-aws"]["build"]["args"]["BASE_IMAGE"], *(s["image"] for s in services.values())]
+    return dict(name[2:-1].split(":-", 1) for name in named if name.startswith("${"))
+
+
+def _pull(image: str, environment: dict[str, str]) -> str:
+    """Pull an image unless it is here; return why it cannot be done, or nothing."""
+    if _run(["docker", "image", "inspect", image], environment).returncode == 0:
+        return ""
+    pulled = _run(["docker", "pull", "--quiet", image], environment, seconds=_PULL_SECONDS)
+    return "" if pulled.returncode == 0 else pulled.stderr.strip().splitlines()[-1]
+
+
+def _run(command: list[str], environment: dict[str, str], *, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=seconds, errors="replace"
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, returncode=1, stdout="", stderr=f"no answer after {seconds:.0f} s")

@@ -1,0 +1,153 @@
+"""The stack, as a person drives it with compose: in a copy of the project, on ports of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from demo.airflow import AirflowRest
+from demo.aws import AwsClient
+from demo.processes import free_port
+from tests.verification.compose.engine import ROOT, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PROJECT = "airflow-eip-compose-test"
+_FILES = (".dockerignore", "Dockerfile", "LICENSE", "README.md", "docker-compose.yaml", "pyproject.toml")
+_FOLDERS = ("airflow_eip_provider", "dags", "demo", "docker", "local_emr", "requirements")
+_COMMAND_SECONDS = 3600.0
+_HEALTHY_SECONDS = 900.0
+_REQUEST_SECONDS = 180.0  # two cores may be shared with others
+
+
+class StackError(Exception):
+    """The stack does not do what it should; the text says what and shows its logs."""
+
+
+class Stack:
+    """
+    The services of docker-compose.yaml.
+
+    :param environment: leads to the engine, and names the base images.
+    :param folder: an empty directory, for a copy of the project.
+    """
+
+    def __init__(self, environment: dict[str, str], *, folder: Path) -> None:
+        self.folder = folder
+        for name in _FOLDERS:
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in _FILES:
+            shutil.copy(ROOT / name, folder / name)
+        ports = {name: str(free_port()) for name in ("AIRFLOW_PORT", "LOCAL_AWS_PORT", "AZURE_SQL_PORT")}
+        self._environment = environment | ports
+        self._compose = _compose(environment)
+        url = "http://127.0.0.1"
+        self.airflow = AirflowRest(f"{url}:{ports['AIRFLOW_PORT']}", timeout_seconds=_REQUEST_SECONDS)
+        self.aws = AwsClient(f"{url}:{ports['LOCAL_AWS_PORT']}", timeout_seconds=_REQUEST_SECONDS)
+
+    def build(self) -> None:
+        """Build the images."""
+        self.compose("build")
+
+    def up(self) -> None:
+        """Start everything and wait until it is healthy."""
+        self.compose("up", "-d")
+        self.wait_until_healthy()
+
+    def wait_until_healthy(self) -> None:
+        """Wait until the engine calls every service healthy that it checks, and Airflow its own components."""
+
+        def problem() -> str:
+            waiting = [name for name, container in self.containers().items() if not _is_well(container)]
+            try:
+                return f"not healthy: {', '.join(sorted(waiting))}" if waiting else self.airflow.unhealthy()
+            except httpx.HTTPError as error:
+                return f"Airflow does not answer: {error}"
+
+        self.wait(problem, seconds=_HEALTHY_SECONDS)
+
+    def wait(self, problem: Callable[[], str], *, seconds: float) -> None:
+        """
+        Wait until there is no problem any more.
+
+        :raises StackError: when there still is one.
+        """
+        deadline = time.monotonic() + seconds
+        while last := problem():
+            if time.monotonic() > deadline:
+                raise StackError(f"after {seconds:.0f} s: {last}\n{self.logs()}")
+            time.sleep(2)
+
+    def down(self, *options: str) -> None:
+        """Remove the containers; with ``--volumes`` the data, too."""
+        self.compose("--profile", "cli", "down", "--remove-orphans", "--timeout", "60", *options)
+
+    def logs(self) -> str:
+        """Return the last lines that each service wrote."""
+        return self.compose("logs", "--no-color", "--tail", "30", check=False)
+
+    def containers(self) -> dict[str, dict[str, Any]]:
+        """Return what the engine says of each service's container, one-off ones left out."""
+        label = f"label=com.docker.compose.project={PROJECT}"
+        ids = self.docker("ps", "--all", "--quiet", "--no-trunc", "--filter", label).split()
+        found = json.loads(self.docker("inspect", *ids)) if ids else []
+        labels = [(container["Config"]["Labels"], container) for container in found]
+        return {
+            names["com.docker.compose.service"]: container
+            for names, container in labels
+            if names.get("com.docker.compose.oneoff") != "True"
+        }
+
+    def volumes(self) -> list[str]:
+        """Return the names of the volumes that there are."""
+        label = f"label=com.docker.compose.project={PROJECT}"
+        return self.docker("volume", "ls", "--quiet", "--filter", label).split()
+
+    def compose(self, *arguments: str, check: bool = True) -> str:
+        """Run a compose command and return what it prints."""
+        command = [*self._compose, "--project-name", PROJECT, *arguments]
+        return self._run(command, check=check)
+
+    def docker(self, *arguments: str) -> str:
+        """Run a docker command and return what it prints."""
+        return self._run(["docker", *arguments])
+
+    def _run(self, command: list[str], *, check: bool = True) -> str:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_COMMAND_SECONDS,
+            errors="replace",
+        )
+        if check and done.returncode != 0:
+            said = (done.stdout + done.stderr)[-3000:]
+            raise StackError(f"'{' '.join(command)}' ended with {done.returncode}:\n{said}")
+        return done.stdout
+
+
+def _is_well(container: dict[str, Any]) -> bool:
+    """Whether a service is healthy, or did its one task."""
+    state = container["State"]
+    if "Health" in state:
+        return bool(state["Health"]["Status"] == "healthy")
+    return bool(state["Status"] == "exited" and state["ExitCode"] == 0)
+
+
+def _compose(environment: dict[str, str]) -> list[str]:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            version = subprocess.run([*command, "version"], env=environment, capture_output=True, check=False)
+            if version.returncode == 0:
+                return command
+    raise EngineError("an engine runs, but neither 'docker compose' nor 'docker-compose' is installed")

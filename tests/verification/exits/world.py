@@ -1,0 +1,269 @@
+"""One real Airflow and one local EMR, on which all scenarios of a version play side by side."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import boto3
+import httpx
+import psutil
+
+from airflow_eip_provider.stores.uri import open_store
+from demo.observe import task_of_title
+from demo.processes import DemoError
+from local_emr import LocalAws, ScaledClock
+from local_emr.durations import Durations
+from tests.real_airflow import real_airflow, version_of
+from tests.verification.exits.evidence import Evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_eip_provider.lease.record import Record
+    from demo.airflow import TaskState
+    from demo.processes import Children
+
+log = logging.getLogger(__name__)
+
+REGION = "eu-west-1"
+LOCK_STORE = f"dynamodb://exits?region={REGION}"
+_CREDENTIALS = {"aws_access_key_id": "exits", "aws_secret_access_key": "local-exits"}
+_POLL_SECONDS = 1.0
+_PATIENCE_SECONDS = 900.0
+_TRIGGER_STARTS_SECONDS = 4.0
+# The file of the DAGs never changes; reading it takes long on a busy machine, and what takes long is taken for gone.
+_READ_ONCE = {
+    "CORE__DAGBAG_IMPORT_TIMEOUT": "300",
+    "CORE__DAG_FILE_PROCESSOR_TIMEOUT": "600",
+    "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "600",
+    "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "86400",
+    "DAG_PROCESSOR__STALE_DAG_THRESHOLD": "86400",
+    "SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "86400",
+    "SCHEDULER__STALE_DAG_THRESHOLD": "86400",
+}
+_HERE = Path(__file__).resolve().parent
+FINAL = frozenset({"success", "failed"})
+
+
+class World:
+    """
+    What the scenarios share.
+
+    :param venv: of the Airflow.
+    :param dags: the parameters of every scenario's DAG, by name.
+    :param next_dags: further ones of the next owner's, by the same name.
+    :param time_scale: simulated seconds a real one.
+    """
+
+    def __init__(
+        self,
+        children: Children,
+        *,
+        venv: Path,
+        state: Path,
+        dags: Mapping[str, Mapping[str, Any]],
+        next_dags: Mapping[str, Mapping[str, Any]],
+        time_scale: float,
+    ) -> None:
+        self.children = children
+        self.version = version_of(venv)
+        durations = Durations(fulfilment=10, instance_boot=90, starting=110, bootstrapping=40)
+        self.aws = LocalAws(clock=ScaledClock(time_scale), region=REGION, durations=durations, state_dir=state / "aws")
+        self.addresses: dict[str, str] = {}
+        self.stopped = False
+        self._dags, self._next_dags = dags, next_dags
+        self._folder = state / "dags"
+        extra = {
+            "AIRFLOW_CONN_AWS_DEFAULT": self._connection(),
+            "AIRFLOW__EIP__ENVIRONMENT": "exits",
+            "AIRFLOW__EIP__LOCK_STORE": LOCK_STORE + "&create=true",
+            **{f"AIRFLOW__{name}": value for name, value in _READ_ONCE.items()},
+        }
+        self.airflow = real_airflow(children, venv=venv, state=state, dags=self._folder, extra=extra)
+
+    def _connection(self) -> str:
+        login = f"{_CREDENTIALS['aws_access_key_id']}:{_CREDENTIALS['aws_secret_access_key']}"
+        extra = urlencode({"endpoint_url": self.aws.endpoint_url, "region_name": REGION})
+        return f"aws://{login}@/?{extra}"
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of the local EMR."""
+        return boto3.client(service, endpoint_url=self.aws.endpoint_url, region_name=REGION, **_CREDENTIALS)
+
+    def start(self) -> None:
+        """Start both, with an Elastic IP and two DAGs for each scenario."""
+        self.aws.start()
+        self._folder.mkdir(parents=True)
+        ec2 = self.client("ec2")
+        subnet_id = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+        dags: dict[str, dict[str, Any]] = {}
+        for name, parameters in self._dags.items():
+            self.addresses[name] = ec2.allocate_address(Domain="vpc")["AllocationId"]
+            where = {"allocation_id": self.addresses[name], "subnet_id": subnet_id}
+            dags[name] = {"deferrable": True, **where, **parameters}
+            dags[next_of(name)] = {"deferrable": False, **where, **self._next_dags[name]}
+        (self._folder / "dags.json").write_text(json.dumps(dags), encoding="utf-8")
+        shutil.copy(_HERE / "dags" / "exits.py", self._folder)
+        self.airflow.migrate()
+        self.airflow.preload(_HERE / "plugins" / "preload.py")
+        self.airflow.start()
+        self.airflow.wait_for_dags(set(dags))
+
+    def record(self, name: str) -> Record:
+        """Return the lock's record of a scenario's address."""
+        client = self.client("dynamodb")
+        store = open_store(LOCK_STORE, lambda *_: client)
+        return store.read(self.addresses[name]).record
+
+    def evidence(self, name: str) -> Evidence:
+        """Return what AWS's log says of a scenario's address."""
+        events = self.aws.events.read()
+        return Evidence(events, allocation_id=self.addresses[name], dag_ids=(name, next_of(name)))
+
+    def stop(self) -> None:
+        """End both, and every wait."""
+        self.stopped = True
+        self.children.stop()
+        self.aws.stop()
+
+
+def next_of(name: str) -> str:
+    """Return the id of the DAG that wants the same address next."""
+    return f"{name}_next"
+
+
+class Run:
+    """A run of one DAG, and what is done to it."""
+
+    def __init__(self, world: World, name: str, *, dag_id: str | None = None) -> None:
+        self.world = world
+        self.name = name
+        self.dag_id = dag_id or name
+        self.run_id = ""
+        self.rest = world.airflow.rest
+
+    def start(self) -> Run:
+        """Trigger it."""
+        self.run_id = self.rest.trigger(self.dag_id)
+        return self
+
+    def wait(self, what: str, happened: Callable[[], Any], *, seconds: float = _PATIENCE_SECONDS) -> Any:
+        """
+        Wait until something has happened.
+
+        :raises DemoError: when it has not in time.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                if found := happened():
+                    return found
+            except httpx.TransportError as error:  # a busy machine
+                log.warning("%s: %s", self.dag_id, error)
+            if self.world.stopped:
+                raise DemoError(f"{self.dag_id}: stopped while waiting for {what}")
+            if time.monotonic() > deadline:
+                raise DemoError(f"{self.dag_id}: no {what} after {seconds:.0f} s; tasks: {self.states()}")
+            time.sleep(_POLL_SECONDS)
+
+    def tasks(self) -> dict[str, TaskState]:
+        """Return the task instances by id, without the group's prefix."""
+        return {task.task_id.removeprefix("eip."): task for task in self.rest.tasks(self.dag_id, self.run_id)}
+
+    def states(self) -> dict[str, str | None]:
+        """Return the tasks' states."""
+        return {task_id: task.state for task_id, task in self.tasks().items()} if self.run_id else {}
+
+    def reach(self, task_id: str, *states: str, tries: int = 1) -> None:
+        """Wait until a task is in one of these states, in this try or a later one."""
+
+        def there() -> bool:
+            task = self.tasks().get(task_id)
+            return task is not None and task.state in states and task.try_number >= tries
+
+        self.wait(f"{task_id} in {' or '.join(states)}", there)
+
+    def defer(self, task_id: str) -> None:
+        """
+        Wait until a task is deferred and its trigger runs.
+
+        A kill before that reaches no code of anybody's, in no version of Airflow.
+        """
+        self.reach(task_id, "deferred")
+        watched = lambda: self.rest.is_watched(self.dag_id, self.run_id, f"eip.{task_id}")  # noqa: E731
+        self.wait(f"triggerer for {task_id}", watched)
+        time.sleep(_TRIGGER_STARTS_SECONDS)
+
+    def launched(self, count: int = 1) -> None:
+        """Wait until it has launched so many clusters."""
+        self.wait("cluster", lambda: len(self.world.evidence(self.name).clusters_of(self.dag_id)) >= count)
+
+    def step_runs(self) -> None:
+        """Wait until its step runs."""
+
+        def running() -> bool:
+            clusters = self.world.evidence(self.name).clusters_of(self.dag_id)
+            return any("RUNNING" in cluster.steps.values() for cluster in clusters)
+
+        self.wait("running step", running)
+
+    def mark(self, task_id: str, state: str) -> None:
+        """Mark a task as success, failed or skipped."""
+        self.rest.set_task_state(self.dag_id, self.run_id, f"eip.{task_id}", state)
+
+    def clear(self, task_id: str, *, downstream: bool = False) -> None:
+        """Clear a task."""
+        self.rest.clear(self.dag_id, self.run_id, [f"eip.{task_id}"], downstream=downstream)
+
+    def end(self) -> str:
+        """Wait for the run's end and return its state."""
+
+        def final() -> str:
+            state = self.rest.run_state(self.dag_id, self.run_id)
+            return state if state in FINAL else ""
+
+        return str(self.wait("end", final))
+
+    def kill(self, task_id: str, *, supervisor: bool, number: int = signal.SIGTERM) -> None:
+        """Send a signal to the process that runs a task's operator, or to the one that supervises that."""
+        task = self.tasks()[task_id]
+        pids = self.wait(f"process of {task_id}", lambda: self._processes(task), seconds=30)
+        os.kill(pids[0 if supervisor else 1], number)
+
+    def _processes(self, task: TaskState) -> tuple[int, int] | None:
+        """Return the supervisor's and the operator's process ids; ``None`` while there are not both."""
+        found = [p for p in psutil.Process(self.world.airflow.scheduler_pid).children(recursive=True) if _is(p, task)]
+        pids = {process.pid for process in found}
+        for process in found:
+            if process.ppid() in pids:
+                return process.ppid(), process.pid
+        return None
+
+
+def _is(process: psutil.Process, task: TaskState) -> bool:
+    """Whether a process supervises or runs a task, by the name that Airflow gives it."""
+    try:
+        title = " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+    words = title.replace("'", " ").replace(",", " ").split()
+    two = title.startswith("airflow task ") and task.dag_id in words and task.task_id in words
+    return two or task_of_title(title) == task.id
+
+
+def told(evidence: Evidence) -> str:
+    """Say what AWS's log shows of every cluster."""
+    clusters = [
+        f"{c.job_flow_id[:6]}… ({c.dag_id.rsplit('_', maxsplit=1)[-1] if c.dag_id.endswith('_next') else 'first'}"
+        f", token {c.token}): steps {json.dumps(sorted(c.steps.values()))}, ended by {c.ended_by}"
+        for c in evidence.clusters
+    ]
+    return "; ".join(clusters) or "no cluster"

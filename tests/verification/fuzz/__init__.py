@@ -1,0 +1,1 @@
+"""Generated input beside a reference: ``python -m tests.verification.fuzz`` for minutes."""

@@ -1,0 +1,1 @@
+"""Every supported Airflow and Python, each with its tests run: ``python -m tests.verification.matrix``."""

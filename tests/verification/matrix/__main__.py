@@ -1,0 +1,85 @@
+"""
+Run the tests in every supported environment: ``python -m tests.verification.matrix``; exit code 0 when nothing failed.
+
+Environments are made in ``.matrix`` and kept; one whose pins have changed is made anew with ``--fresh``. Results are
+kept, too: the table that ``--readme`` writes has those of environments that were run earlier with the same code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from demo.console import Console
+from tests.verification.matrix.cells import CELLS, ROOT, SkippedError, installed
+from tests.verification.matrix.kept import code, keep, kept
+from tests.verification.matrix.report import Row, into_readme, on_screen
+from tests.verification.matrix.suites import play_day, run_tests
+
+if TYPE_CHECKING:
+    from tests.verification.matrix.cells import Cell
+
+_STATE = ROOT / ".matrix"
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.verification.matrix",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = [cell.name for cell in CELLS]
+    parser.add_argument("--only", action="append", choices=names, help="one environment; may be repeated")
+    parser.add_argument("--fresh", action="store_true", help="make the environments anew")
+    parser.add_argument("-k", dest="select", default="", metavar="EXPRESSION", help="some tests only, as pytest's -k")
+    parser.add_argument(
+        "--readme", action="store_true", help="write the table into the README, if all were run and nothing failed"
+    )
+    return parser.parse_args(arguments)
+
+
+def run(cell: Cell, *, fresh: bool, select: str, console: Console) -> Row:
+    """Make a cell's environment and run everything in it."""
+    folder = _STATE / cell.name
+    folder.mkdir(parents=True, exist_ok=True)
+    venv = folder / "venv"
+    if fresh or not (folder / "made").exists():
+        (folder / "made").unlink(missing_ok=True)
+        console.step(f"{cell.name}: installing")
+        try:
+            cell.build(venv)
+        except SkippedError as error:
+            return Row(cell=cell, skipped=str(error))
+        (folder / "made").touch()
+    airflow, amazon = installed(venv, "apache-airflow", "apache-airflow-providers-amazon")
+    console.step(f"{cell.name}: testing on Airflow {airflow}, Amazon provider {amazon}")
+    tests = run_tests(venv, strict=cell.strict, folder=folder, only=select)
+    day = None
+    if cell.end_to_end:
+        console.step(f"{cell.name}: a day on a real Airflow")
+        day = play_day(venv, folder=folder)
+    return Row(cell=cell, python=cell.python, airflow=airflow, amazon=amazon, tests=tests, day=day)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run, report, and return the exit code."""
+    options = parse(arguments)
+    console = Console()
+    cells = [cell for cell in CELLS if not options.only or cell.name in options.only]
+    tested, rows = code(), []
+    for cell in cells:
+        row = run(cell, fresh=options.fresh, select=options.select, console=console)
+        if not row.skipped and not options.select:
+            keep(row, _STATE / cell.name, of=tested)
+        rows.append(row)
+        console.lines(*on_screen([row])[1:])
+    console.lines(*on_screen(rows))
+    if options.readme:
+        into_readme([kept(cell, _STATE / cell.name, of=tested) for cell in CELLS], ROOT / "README.md")
+    return 1 if any(row.failed for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""What must never happen in the model, checked where it would take effect; each names the invariant that it breaks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.lease.record import Phase
+from tests.verification.model.world import LIMITS, ViolationError
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Record
+    from airflow_eip_provider.lease.store import Seen
+    from tests.verification.model.requests import Launch
+    from tests.verification.model.world import Actor, Cluster, World
+
+
+def check_state(world: World, *, known: frozenset[str], prewarm: int) -> None:
+    """
+    Check what must hold in every state.
+
+    :param known: the clusters that a creating process still knows of.
+    """
+    running = [c for c in world.clusters if c.step == "running"]
+    if len(running) > 1:
+        raise ViolationError(f"I1: guarded steps run on {running[0].resource_id} and {running[1].resource_id}")
+    if not world.store_keeps_its_word:
+        return
+    record = world.record
+    tokens = {orphan.token for orphan in record.possible_orphans} | {entry.token for entry in record.queue}
+    early = 0
+    for cluster in world.clusters:
+        if cluster.state != "live":
+            continue
+        current = record.lease is not None and record.lease.token == cluster.token
+        early += not current and any(entry.token == cluster.token for entry in record.queue)
+        if not (current or cluster.token in tokens or cluster.handed_over or cluster.resource_id in known):
+            raise ViolationError(f"I6: nothing in the record leads to {cluster.resource_id}")
+    if early > prewarm:
+        raise ViolationError(f"rule 9: {early} clusters were started early, {prewarm} may be")
+
+
+def check_write(world: World, actor: Actor, after: Record) -> None:
+    """Check what a write makes of the lease."""
+    before, lease = world.record.lease, after.lease
+    if before is None:
+        if lease is not None:
+            _check_take(world, lease, after)
+    elif lease is None:
+        if before.attempt.owner != actor.owner:
+            _check_takeover(world, before)
+    else:
+        _check_change(world, actor, before, lease)
+    if before is not None and before.attempt.owner == actor.owner and lease != before:
+        _check_try(actor, before)
+
+
+def _check_take(world: World, lease: Lease, after: Record) -> None:
+    record, owner = world.record, lease.attempt.owner
+    last = record.queue[0].token - 1 if record.queue else record.issued
+    if lease.token <= last:
+        raise ViolationError("I4: a token is used again")
+    place = record.place(owner)
+    if place is None and record.queue:
+        raise ViolationError(f"order: {owner} takes the lease past the queue")
+    if place is None:
+        return
+    before = record.queue[:place]
+    if world.now < record.free_since + _windows(record, len(before)):
+        raise ViolationError(f"order: {owner} takes the lease before its turn")
+    _check_passed(before, after)
+
+
+def _windows(record: Record, place: int) -> float:
+    """Return for how long a free address is kept for the first entries of a queue."""
+    graces = [2**entry.passed for entry in record.queue if entry.passed]
+    factor = min(1, 8 / sum(graces)) if graces else 1
+    windows = (2**entry.passed * factor if entry.passed else 1 for entry in record.queue[:place])
+    return record.grace * sum(windows)
+
+
+def _check_passed(before: tuple[Entry, ...], after: Record) -> None:
+    """Check that who is passed over keeps its place, its cluster and a count of it, and not for ever."""
+    for entry in before:
+        still = next((e for e in after.queue if e.token == entry.token), None)
+        if still is None and entry.passed < LIMITS.turns:
+            raise ViolationError(f"fairness: {entry.attempt.owner} was passed over and lost its place")
+        if still is None:
+            continue
+        if still.passed != entry.passed + 1 or still.passed > LIMITS.turns:
+            raise ViolationError(f"fairness: passing over {entry.attempt.owner} is not counted, or has no end")
+        if (still.prewarmed_at, still.resource_id) != (entry.prewarmed_at, entry.resource_id):
+            raise ViolationError(f"fairness: {entry.attempt.owner} was passed over and lost its cluster")
+    kept = [e.token for e in after.queue]
+    if kept != sorted(kept):
+        raise ViolationError("fairness: the queue is no longer in the order of arrival")
+
+
+def _check_takeover(world: World, lease: Lease) -> None:
+    owner = lease.attempt.owner
+    searched = lease.phase is Phase.ACQUIRED or lease.to_be_terminated
+    for cluster in world.clusters:
+        # What else an earlier try may have launched stays a suspect of the record, which the next owner sweeps.
+        mine = cluster.resource_id == lease.resource_id or (searched and cluster.token == lease.token)
+        on = world.at == cluster.resource_id
+        if not mine or (lease.phase is Phase.RELEASING and not on):
+            continue
+        if cluster.state != "ended":
+            raise ViolationError(f"I7: the lease of {owner} was taken over while its cluster lives")
+        if on:
+            raise ViolationError(f"I7: the lease of {owner} was taken over while a live instance has the address")
+
+
+def _check_change(world: World, actor: Actor, before: Lease, lease: Lease) -> None:
+    if lease.token != before.token:
+        raise ViolationError("I1: a lease replaced another without its end")
+    if lease.phase is not Phase.RELEASING or before.phase is Phase.RELEASING or before.attempt.owner == actor.owner:
+        return
+    if before.phase is Phase.ACTIVE:
+        raise ViolationError(f"I7: {actor} closes a lease of {before.attempt.owner} that was handed over")
+    busy = [c.resource_id for c in world.clusters if c.token == before.token and c.step == "early"]
+    if busy:
+        raise ViolationError(f"I7: {actor} closes a lease of {before.attempt.owner} while {busy[0]} runs a step")
+
+
+def _check_try(actor: Actor, before: Lease) -> None:
+    if actor.task == "create" and before.attempt.try_number > actor.try_number:
+        raise ViolationError(f"rule 1: {actor} writes the lease of try {before.attempt.try_number}")
+
+
+def changed_attempts(before: Record, after: Record) -> frozenset[int]:
+    """Return the tokens for which another try speaks from now on."""
+    old = _attempts(before)
+    return frozenset(token for token, attempt in _attempts(after).items() if old.get(token, attempt) != attempt)
+
+
+def _attempts(record: Record) -> dict[int, Attempt]:
+    attempts = {entry.token: entry.attempt for entry in record.queue}
+    return attempts if record.lease is None else {**attempts, record.lease.token: record.lease.attempt}
+
+
+def check_launch(world: World, actor: Actor, request: Launch) -> None:
+    """Check that a retry launches nothing beside what it could have adopted; an older try may have looked too early."""
+    lease = world.record.lease
+    if lease is None or lease.token != request.token or lease.phase is not Phase.ACQUIRED:
+        return
+    if lease.attempt.try_number != actor.try_number:
+        return
+    for cluster in world.clusters:
+        if cluster.token == request.token and cluster.state == "live" and cluster.adoptable:
+            raise ViolationError(f"I6: {actor} launches another cluster beside {cluster.resource_id}")
+
+
+def check_terminate(world: World, actor: Actor, resource_id: str) -> None:
+    """Check that nobody terminates what another task, or a newer try, holds."""
+    lease = world.record.lease
+    if (
+        lease is None
+        or not world.store_keeps_its_word
+        or lease.resource_id != resource_id
+        or lease.phase is not Phase.ACTIVE
+    ):
+        return
+    if lease.attempt.owner != actor.owner or lease.attempt.try_number > actor.try_number:
+        raise ViolationError(f"I6: {actor} terminates {resource_id}, which {lease.attempt.nonce} holds")
+
+
+def check_disassociate(actor: Actor, cluster: Cluster) -> None:
+    """Check that the address leaves its own cluster only, and no step that needs it."""
+    if cluster.owner != actor.owner:
+        raise ViolationError(f"I2: {actor} takes the address off {cluster.owner}'s cluster")
+    if cluster.step == "running":
+        raise ViolationError(f"I5: the address leaves {cluster.resource_id} while its step runs")
+
+
+def check_step(world: World, cluster: Cluster) -> None:
+    """Check that a step runs only with the address, under a lease that is its cluster's and lets steps start."""
+    lease = world.record.lease
+    if lease is None or lease.resource_id != cluster.resource_id or lease.phase is not Phase.ACTIVE:
+        raise ViolationError(f"I5: a step runs on {cluster.resource_id}, whose lease has ended or is ending")
+    if world.at != cluster.resource_id:
+        raise ViolationError(f"I5: a step runs on {cluster.resource_id} without the address")
+
+
+def check_returned(world: World, seen: Seen | None, owner: str, resource_id: str) -> None:
+    """
+    Check what must hold when a creating task returns.
+
+    :param seen: the record of its last write or look.
+    """
+    lease = seen.record.lease if seen else None
+    handed = lease is not None and lease.phase is Phase.ACTIVE and lease.resource_id == resource_id
+    if world.store_keeps_its_word and (lease is None or not handed or lease.attempt.owner != owner):
+        raise ViolationError(f"I4: {owner} returns {resource_id} without the lease")
+
+
+def check_gave_up(world: World, attempt: Attempt, token: int) -> None:
+    """Check that a task which finds that it has lost its lease has lost it: a lease does not come back."""
+    lease = world.record.lease
+    if lease is None or lease.token != token or lease.attempt != attempt or lease.phase is Phase.RELEASING:
+        return
+    if world.store_keeps_its_word:
+        raise ViolationError(f"rule 7: {attempt.nonce} gives up the lease that it has")
+
+
+def check_guarded(last: object, resource_id: str) -> None:
+    """
+    Check that a step is let through only by a lease that was seen to be handed over, with its own cluster.
+
+    :param last: what the guard saw.
+    """
+    record: Record | None = getattr(last, "record", None)
+    lease = record.lease if record else None
+    if lease is None or lease.phase is not Phase.ACTIVE or lease.resource_id != resource_id:
+        said = "without a look" if record is None else "that is not the lease's, or is closing"
+        raise ViolationError(f"I5: a step is let through to {resource_id} {said}")

@@ -1,0 +1,99 @@
+"""What may fail: each yields how, and the state that follows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from airflow_eip_provider.lease.record import Phase
+from airflow_eip_provider.lease.store import Unknown
+from airflow_eip_provider.lease.world import Unclear
+from tests.verification.model.answers import answer
+from tests.verification.model.requests import Launch, WriteRecord
+from tests.verification.model.symmetry import with_, without
+from tests.verification.model.world import Actor, end_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tests.verification.model.moves import Moves
+    from tests.verification.model.processes import Process
+    from tests.verification.model.symmetry import State
+
+_After: TypeAlias = "Iterator[tuple[str, State]]"
+
+
+def _crash(moves: Moves, state: State, number: int) -> _After:
+    """A process is gone between two calls; Airflow starts it again, or never does."""
+    process: Process = moves.processes.things[number]
+    left = state._replace(processes=without(state.processes, number))
+    if process.task != "create":
+        again = moves.first(process.owner, process.try_number, process.task, process.resource_id)
+        yield "", left._replace(processes=with_(left.processes, again))
+        return
+    if moves.is_newest(state, process) and (retried := moves.again(left, process.owner)) != left:
+        yield ", retried", retried
+    yield ", never retried", left
+
+
+def _clear(moves: Moves, state: State, number: int) -> _After:
+    """A newer try starts while the older one goes on."""
+    process: Process = moves.processes.things[number]
+    if process.task == "create" and moves.is_newest(state, process):
+        after = moves.again(state, process.owner)
+        if after != state:
+            yield "", after
+
+
+def _kill(moves: Moves, state: State, number: int) -> _After:
+    """A task is told to stop, and undoes what it did."""
+    process: Process = moves.processes.things[number]
+    if process.task == "create" and process.stage != "undo":
+        undoing = moves.processes.of(moves.tasks.start(process, "undo"))
+        yield "", moves.after(state, number, moves.unmoved(state, undoing))
+
+
+def _lost(moves: Moves, state: State, number: int) -> _After:
+    """A change takes effect and its answer is lost, or it is lost itself."""
+    process: Process = moves.processes.things[number]
+    request = moves.tasks.request(process)
+    if not isinstance(request, (WriteRecord, Launch)):
+        return
+    world = moves.world(state)
+    effect, _ = answer(world, Actor(process.owner, process.try_number, process.task), request)
+    told = moves.tasks.tell(process, Unknown("lost") if isinstance(request, WriteRecord) else Unclear())
+    yield ": the answer", moves.after(state, number, moves.move("", effect, process, told))
+    yield ": the request", moves.after(state, number, moves.move("", world, process, told))
+
+
+def _die(moves: Moves, state: State, number: int) -> _After:
+    """The cluster that a process knows ends by itself."""
+    process: Process = moves.processes.things[number]
+    world = moves.world(state)
+    cluster = world.cluster(process.resource_id) if process.resource_id else None
+    if cluster is not None and cluster.state == "live":
+        after = moves.worlds.of(end_cluster(world, cluster.resource_id))
+        yield f": {cluster.resource_id} ends", state._replace(world=after)
+
+
+def _early(moves: Moves, state: State, number: int) -> _After:
+    """A step of the user's own, which no operator of ours guards, begins before its cluster is handed over."""
+    process: Process = moves.processes.things[number]
+    world = moves.world(state)
+    cluster, lease = world.cluster(process.resource_id or ""), world.record.lease
+    if cluster is None or lease is None or cluster.state != "live" or cluster.step != "none":
+        return
+    if lease.token == cluster.token and lease.phase is Phase.ACQUIRED and world.now < lease.handover_by:
+        after = moves.worlds.of(world.with_cluster(replace(cluster, step="early")))
+        yield f": {cluster.resource_id} runs a step", state._replace(world=after)
+
+
+# "slow", time that passes although something else could happen, is no process's own: see Moves.
+FAULTS: Mapping[str, Callable[[Moves, State, int], _After]] = {
+    "crash": _crash,
+    "clear": _clear,
+    "kill": _kill,
+    "lost": _lost,
+    "die": _die,
+    "early": _early,
+}

@@ -1,0 +1,274 @@
+"""
+What can happen next: to a process, in AWS, to the faults that are left, to time.
+
+What one process can do next depends on itself and the world alone, so it is worked out once for each pair of the two;
+a state is a handful of numbers that stand for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_eip_provider.lease.observation import Action, decide, observe
+from airflow_eip_provider.lease.world import LeaseTags
+from tests.verification.model.answers import Glance, answer, started
+from tests.verification.model.checks import check_gave_up, check_returned, check_state
+from tests.verification.model.faults import FAULTS
+from tests.verification.model.processes import Process, Tasks
+from tests.verification.model.requests import WriteRecord
+from tests.verification.model.symmetry import Numbers, State, with_, without
+from tests.verification.model.world import LIMITS, Actor, ViolationError, World, end_cluster, moves_of, tick
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.verification.model.world import Cluster
+
+_FIRST_STAGE = {"create": "enter", "steps": "guard", "release": "close", "terminate": "end"}
+_ENDED = frozenset({"returned", "done", "failed", "gone"})
+_LAST_TICK = 60
+
+
+NO_WORLD = World()
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """
+    :param owners: name → the tasks of its DAG run, in order; those joined by a plus sign run beside each other.
+    :param faults: fault → how often at most. "slow" is a tick at any moment; otherwise a tick comes only when nothing
+        else can happen.
+    :param retries: how many further tries a creating task has.
+    :param prewarm: among how many first places of the queue owners start their clusters early.
+    :param start: the world at the beginning.
+    """
+
+    name: str
+    owners: tuple[tuple[str, tuple[str, ...]], ...]
+    faults: tuple[tuple[str, int], ...] = ()
+    retries: int = 1
+    prewarm: int = 0
+    start: World = NO_WORLD
+
+
+class Move(NamedTuple):
+    """What may happen: to the world, and to the process that does it."""
+
+    label: str
+    world: int
+    process: int
+
+
+class Moves:
+    """All that can happen in one scenario."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.plans = dict(scenario.owners)
+        self.worlds, self.processes = Numbers(), Numbers()
+        self.tasks = Tasks(prewarm=scenario.prewarm)
+        self._scenario = scenario
+        self._names = tuple(self.plans)
+        self._fault_names = tuple(name for name, _ in scenario.faults)
+        self._moves: dict[tuple[int, int], tuple[Move, ...]] = {}
+        self._world_moves: dict[int, tuple[Move, ...]] = {}
+        self._checked: set[tuple[int, frozenset[str]]] = set()
+
+    def start(self) -> State:
+        return State(
+            self.worlds.of(self._scenario.start),
+            tuple(sorted(self.first(name, 1, "create", None) for name in self._names)),
+            tuple(1 for _ in self._names),
+            tuple(count for _, count in self._scenario.faults),
+        )
+
+    def check(self, state: State) -> None:
+        """Check what must hold in every state."""
+        known = set()
+        for number in state.processes:
+            process = self.processes.things[number]
+            if process.task == "create" and process.resource_id:
+                known.add(process.resource_id)
+        key = (state.world, frozenset(known))
+        if key not in self._checked:
+            check_state(self.world(state), known=key[1], prewarm=self._scenario.prewarm)
+            self._checked.add(key)
+
+    def is_end(self, state: State) -> bool:
+        """Whether every task has ended, and nothing is left of any: no cluster, and the address is free."""
+        world = self.world(state)
+        return not state.processes and world.at is None and all(c.state == "ended" for c in world.clusters)
+
+    def successors(self, state: State) -> Iterator[tuple[str, State]]:
+        """Yield what can happen next, and what comes of it."""
+        busy = False
+        for number in state.processes:
+            for move in self._moves_of(state.world, number):
+                busy = True
+                yield move.label, self.after(state, number, move)
+        for move in self._moves_of_world(state.world):
+            busy = True
+            yield move.label, state._replace(world=move.world)
+        yield from self._failures(state)
+        if not busy:
+            yield from self._idle(state)
+
+    def world(self, state: State) -> World:
+        return self.worlds.things[state.world]  # type: ignore[no-any-return]
+
+    def first(self, owner: str, try_number: int, task: str, resource_id: str | None) -> int:
+        process = Process(owner, try_number, task, "", resource_id=resource_id)
+        return self.processes.of(self.tasks.start(process, _FIRST_STAGE[task]))
+
+    def _moves_of(self, world_number: int, number: int) -> tuple[Move, ...]:
+        """Return what a process may do in a world: at most one thing, as its functions do one thing after the other."""
+        key = (world_number, number)
+        if key not in self._moves:
+            self._moves[key] = tuple(self._work_out(self.worlds.things[world_number], self.processes.things[number]))
+        return self._moves[key]
+
+    def _work_out(self, world: World, process: Process) -> Iterator[Move]:
+        who = f"{process.owner}{process.try_number}"
+        request = self.tasks.request(process)
+        if request is not None:
+            label = f"{who} {process.task}, {process.stage}: {_said(request)}"
+            try:
+                after, response = answer(world, Actor(process.owner, process.try_number, process.task), request)
+                move = self.move(label, after, process, self.tasks.tell(process, response))
+            except ViolationError as error:
+                error.label = label
+                raise
+            yield move
+        elif (stage := self._wakes(world, process)) is not None:
+            yield self.move(f"{who} {process.task}: {stage}", world, process, self.tasks.start(process, stage))
+
+    def move(self, label: str, world: World, before: Process, process: Process) -> Move:
+        if process.stage == "returned":
+            cluster = world.cluster(str(process.resource_id))
+            assert cluster is not None
+            check_returned(world, process.seen, process.owner, cluster.resource_id)
+            world = world.with_cluster(replace(cluster, handed_over=True))
+        elif process.stage == "watch" and before.stage != "watch":
+            world = started(world, str(process.resource_id))
+        elif (before.stage, process.stage) == ("hand_over", "undo"):
+            check_gave_up(world, process.attempt, process.token)
+        return Move(label, self.worlds.of(world), self.processes.of(process))
+
+    def unmoved(self, state: State, process: int) -> Move:
+        """Return a move that changes a process only."""
+        return Move("", state.world, process)
+
+    def _wakes(self, world: World, process: Process) -> str | None:
+        """Return the stage that a waiting process enters now, as its trigger would find; ``None`` to wait on."""
+        resource_id = world.cluster(process.resource_id) if process.resource_id else None
+        match process.stage:
+            case "wait":
+                action = decide(
+                    observe(Glance(world), LIMITS), self.tasks.lease_request(process), due_seconds=1e9, limits=LIMITS
+                )
+                return None if action is Action.WAIT else "enter"
+            case "wait_free":
+                lives = resource_id is not None and resource_id.state == "live"
+                holder = world.cluster(world.at) if world.at else None
+                ours = holder is not None and holder.lease_tags == LeaseTags(process.token, process.owner)
+                return "bind" if holder is None or ours or not lives else None
+            case "idle":
+                return "release" if self._is_idle(resource_id) else None
+            case "watch":
+                if resource_id is None or resource_id.step == "none":
+                    return "done"
+                return "cancel" if world.at != process.resource_id and resource_id.state == "live" else None
+        return None
+
+    @staticmethod
+    def _is_idle(cluster: Cluster | None) -> bool:
+        return cluster is None or cluster.step == "none"
+
+    def after(self, state: State, number: int, move: Move) -> State:
+        """Replace a process; one that has ended makes room for what Airflow starts next."""
+        process: Process = self.processes.things[move.process]
+        left = without(state.processes, number)
+        after = state._replace(world=move.world)
+        if process.stage not in _ENDED:
+            return after._replace(processes=with_(left, move.process))
+        after = after._replace(processes=left)
+        if not self.is_newest(state, process):
+            return after
+        if process.stage == "failed":
+            return self.again(after, process.owner)
+        if process.stage in {"returned", "done"}:
+            return after._replace(processes=with_(left, *self._following(process, left)))
+        return after
+
+    def _following(self, process: Process, left: tuple[int, ...]) -> Iterator[int]:
+        """Return what follows a task, when all that ran beside it have ended, too."""
+        plan = self.plans[process.owner]
+        at = next(number for number, tasks in enumerate(plan) if process.task in tasks.split("+"))
+        beside = any(self.processes.things[number].owner == process.owner for number in left)
+        if not beside and at + 1 < len(plan):
+            for task in plan[at + 1].split("+"):
+                yield self.first(process.owner, process.try_number, task, process.resource_id)
+
+    def is_newest(self, state: State, process: Process) -> bool:
+        return state.tries[self._names.index(process.owner)] == process.try_number
+
+    def again(self, state: State, owner: str) -> State:
+        """Let Airflow start the next try of a creating task, if there is one left."""
+        at = self._names.index(owner)
+        if state.tries[at] > self._scenario.retries:
+            return state
+        tries = (*state.tries[:at], state.tries[at] + 1, *state.tries[at + 1 :])
+        retry = self.first(owner, tries[at], "create", None)
+        return state._replace(processes=with_(state.processes, retry), tries=tries)
+
+    def _moves_of_world(self, number: int) -> tuple[Move, ...]:
+        if number not in self._world_moves:
+            moves = moves_of(self.worlds.things[number])
+            self._world_moves[number] = tuple(Move(label, self.worlds.of(after), -1) for label, after in moves)
+        return self._world_moves[number]
+
+    def _failures(self, state: State) -> Iterator[tuple[str, State]]:
+        for at, name in enumerate(self._fault_names):
+            if state.faults[at] == 0:
+                continue
+            spent = state._replace(faults=(*state.faults[:at], state.faults[at] - 1, *state.faults[at + 1 :]))
+            if name == "slow":
+                yield from self._tick(spent, "slow tick")
+                continue
+            for number in state.processes:
+                process = self.processes.things[number]
+                for label, after in FAULTS[name](self, spent, number):
+                    yield f"{name} {process.owner}{process.try_number}'s {process.task}{label}", after
+
+    def _idle(self, state: State) -> Iterator[tuple[str, State]]:
+        """Nothing else can happen: EMR ends what idles and no task will end, at last whatever idles, or time passes."""
+        world = self.world(state)
+        known = {self.processes.things[number].resource_id for number in state.processes}
+        for cluster in world.clusters:
+            forgotten = cluster.handed_over or not state.processes or world.now >= _LAST_TICK
+            if cluster.state == "live" and forgotten and cluster.resource_id not in known:
+                after = self.worlds.of(end_cluster(world, cluster.resource_id))
+                yield f"{cluster.resource_id} idles out", state._replace(world=after)
+                return
+        if not state.processes or not world.store_keeps_its_word:
+            return  # without a store that keeps its word, nothing overlaps, but who waits may wait for ever
+        if world.now >= _LAST_TICK:
+            waits = [self.processes.things[number] for number in state.processes]
+            raise ViolationError(f"waits for ever: {', '.join(f'{p.owner}{p.try_number} {p.stage}' for p in waits)}")
+        yield from self._tick(state, "tick")
+
+    def _tick(self, state: State, label: str) -> Iterator[tuple[str, State]]:
+        after = tick(self.world(state))
+        if after is not None:
+            yield label, state._replace(world=self.worlds.of(after))
+
+
+def _said(request: Any) -> str:
+    """Return a request in short: of a record, what becomes of lease and queue."""
+    if not isinstance(request, WriteRecord):
+        return str(request)
+    lease, queue = request.record.lease, [entry.attempt.nonce for entry in request.record.queue]
+    leased = (
+        f"{lease.phase.value} by {lease.attempt.nonce}, token {lease.token}, {lease.resource_id}" if lease else "free"
+    )
+    return f"WriteRecord({leased}; queue: {', '.join(queue) or 'none'})"

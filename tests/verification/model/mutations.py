@@ -1,0 +1,319 @@
+"""Guards taken out of the protocol, one at a time: the model must find what each of them prevents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from airflow_eip_provider.lease import observation, protocol, transitions
+from airflow_eip_provider.lease.observation import LeaseCondition
+from airflow_eip_provider.lease.record import Attempt, Phase, Record
+from tests.verification.model import answers, patches, processes
+from tests.verification.model.explore import Explorer, Report
+from tests.verification.model.moves import Moves
+from tests.verification.model.patches import judged, law, swap, together
+from tests.verification.model.scenarios import (
+    BESIDE,
+    BOUND_ORPHAN,
+    DEAD_ENTRY,
+    DEAD_LEASE,
+    EARLY,
+    LATE_LEASE,
+    LINGERING,
+    LYING,
+    OTHERS_LEASE,
+    OUT_OF_TURNS,
+    POSSIBLE_ORPHAN,
+    scenario,
+)
+from tests.verification.model.world import LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from tests.verification.model.moves import Scenario
+
+_MOST_STATES = 1_200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """
+    :param removed: the guard that is gone.
+    :param serves: the invariant or rule that it serves.
+    """
+
+    removed: str
+    serves: str
+    scenario: Scenario
+    patch: Callable[[], AbstractContextManager[Any]]
+
+    def caught(self) -> Report:
+        """Explore the mutated protocol until something breaks."""
+        with self.patch():
+            return Explorer(self.scenario).explore(most_states=_MOST_STATES)
+
+
+def _out_of_time(lease: Any, now: float) -> bool:
+    return lease.phase is Phase.ACTIVE and now >= lease.handover_by
+
+
+MUTATIONS = (
+    # The store, and EC2.
+    Mutation(
+        "the store ignores the expected version",
+        "I1, the store's contract",
+        scenario(2),
+        swap(answers, "_write", patches.unconditional),
+    ),
+    Mutation(
+        "EC2 re-associates (AllowReassociation=True)",
+        "I2, I3",
+        scenario(2, "slow 1", start=LYING),
+        swap(answers, "_associate", patches.reassociated),
+    ),
+    Mutation(
+        "any association is undone", "I2", scenario(2, "crash 1"), swap(protocol, "_take_off", patches.off_whatever)
+    ),
+    # Taking, and the queue.
+    Mutation("tokens are used again", "I4", scenario(2), law(transitions.Acquire, patches.token_again)),
+    Mutation(
+        "a place in the queue need not wait its grace",
+        "order",
+        scenario(1, prewarm=1, start=DEAD_ENTRY),
+        lambda: together(law(transitions.Acquire, patches.at_once), swap(observation, "turn_at", patches.no_grace)),
+    ),
+    Mutation(
+        "a dead waiter blocks those behind it",
+        "no owner waits for ever",
+        scenario(1, prewarm=1, start=DEAD_ENTRY),
+        swap(observation, "turn_at", patches.only_the_first),
+    ),
+    Mutation(
+        "who is passed over loses its place",
+        "fairness",
+        scenario(1, prewarm=1, start=DEAD_ENTRY),
+        law(transitions.Acquire, patches.passed_over(gone=True)),
+    ),
+    Mutation(
+        "who is passed over loses the cluster that it started early",
+        "fairness",
+        scenario(1, prewarm=1, start=DEAD_ENTRY),
+        law(transitions.Acquire, patches.passed_over(prewarmed_at=None)),
+    ),
+    Mutation(
+        "passing over is not counted",
+        "fairness",
+        scenario(1, prewarm=1, start=DEAD_ENTRY),
+        law(transitions.Acquire, patches.passed_over(passed=0)),
+    ),
+    Mutation(
+        "an entry keeps its place for ever",
+        "fairness, no owner waits for ever",
+        scenario(1, prewarm=1, start=OUT_OF_TURNS),
+        law(transitions.Acquire, patches.passed_over()),
+    ),
+    Mutation(
+        "an entry that was passed over has no longer a window than before",
+        "fairness",
+        scenario(1, prewarm=1, start=OUT_OF_TURNS),
+        swap(Record, "window", lambda record, entry: record.grace),
+    ),
+    # Handing over.
+    Mutation(
+        "HandOver ignores token and speaker",
+        "I4",
+        scenario(1, "clear 1"),
+        law(transitions.Activate, patches.of_any_lease),
+    ),
+    Mutation(
+        "create returns without its last write",
+        "I4",
+        scenario(1),
+        swap(protocol, "hand_over", patches.never_handed_over),
+    ),
+    Mutation(
+        "a lost answer is taken for a success",
+        "rule 7",
+        scenario(2, "lost 1"),
+        swap(protocol, "_change", patches.written_in_any_case),
+    ),
+    Mutation(
+        "a lost answer is taken for a failure",
+        "rule 7",
+        scenario(1, "lost 1"),
+        swap(protocol, "_handed_over", patches.handed_over_or_lost(False)),
+    ),
+    Mutation(
+        "a lost answer is resolved by who wrote last",
+        "rule 7",
+        scenario(2, "lost 1"),
+        swap(protocol, "_handed_over", patches.handed_over_or_lost(True)),
+    ),
+    # Tries of one owner.
+    Mutation(
+        "Reenter lets an older try speak",
+        "rule 1",
+        scenario(1, "clear 1"),
+        lambda: together(
+            swap(Attempt, "may_follow", lambda *_: True),
+            swap(protocol, "decide", patches.never_yields),
+        ),
+    ),
+    Mutation(
+        "undo terminates before it closes the lease",
+        "rules 1, 2",
+        scenario(1, "kill 1, clear 1"),
+        swap(protocol, "undo", patches.undone_at_once),
+    ),
+    Mutation(
+        "undo ignores a newer try",
+        "rules 1, 2",
+        scenario(1, "kill 1, clear 1"),
+        swap(protocol, "undo", patches.undone_by_anyone),
+    ),
+    Mutation(
+        "a retry does not look for what earlier tries launched",
+        "I6, rule 8",
+        scenario(1, "crash 1"),
+        swap(protocol, "_adopt", patches.launched_anew),
+    ),
+    Mutation(
+        "a retry keeps its cluster though the address is on another of its own",
+        "rule 8",
+        scenario(1, "clear 1"),
+        swap(protocol, "relocate", patches.kept_here),
+    ),
+    Mutation(
+        "a cluster that was started early is looked for among younger ones only",
+        "I6, rule 8",
+        scenario(1, "crash 1, slow 1", prewarm=1, start=OTHERS_LEASE),
+        swap(observation, "_since", patches.since_taken),
+    ),
+    # Taking over.
+    Mutation(
+        "a lease is dead when time is up",
+        "I7",
+        scenario(1, start=OTHERS_LEASE),
+        judged(LeaseCondition.FINISHED, _out_of_time),
+    ),
+    Mutation(
+        "a late lease is closed though handed over",
+        "I6, I7",
+        scenario(1, start=OTHERS_LEASE),
+        judged(LeaseCondition.OVERDUE, _out_of_time),
+    ),
+    Mutation(
+        "a late lease is closed though its cluster runs a step",
+        "I7",
+        scenario(1, start=LATE_LEASE),
+        swap(observation, "condition_of", patches.late_though_busy),
+    ),
+    Mutation(
+        "a lease is dead though a live instance has the address",
+        "I7",
+        scenario(2, "die 1", start=LINGERING),
+        swap(observation, "condition_of", patches.dead_with_its_cluster),
+    ),
+    Mutation(
+        "no cluster to be seen means there is none",
+        "I7, rule 5",
+        scenario(2),
+        swap(observation, "_may_surface", lambda *_: False),
+    ),
+    Mutation(
+        "RunJobFlow is sent however late",
+        "rule 5",
+        scenario(2, "slow 3"),
+        swap(answers, "LIMITS", replace(LIMITS, send=99)),
+    ),
+    Mutation(
+        "nobody takes over a dead lease",
+        "no owner waits for ever",
+        scenario(1, start=DEAD_LEASE),
+        swap(observation, "_FOR_OTHERS", {}),
+    ),
+    # What crashes leave behind.
+    Mutation("nobody sweeps", "rule 6", scenario(1, start=POSSIBLE_ORPHAN), swap(protocol, "_sweep", patches.nothing)),
+    Mutation(
+        "who waits does not sweep",
+        "rule 6, no owner waits for ever",
+        scenario(1, start=BOUND_ORPHAN),
+        swap(protocol, "_sweep_and_wait", patches.waits),
+    ),
+    Mutation(
+        "an unclear launch leaves no suspect",
+        "rule 6",
+        scenario(1, "lost 1"),
+        law(transitions.Release, patches.changed("_release", possible_orphans=())),
+    ),
+    Mutation(
+        "a queue entry that started early leaves no suspect when it leaves",
+        "rule 6",
+        scenario(2, "kill 1", prewarm=1),
+        law(transitions.Leave, patches.changed("_leave", possible_orphans=())),
+    ),
+    Mutation(
+        "a queue entry that started early leaves no suspect when it is removed",
+        "rule 6",
+        scenario(1, prewarm=1, start=OUT_OF_TURNS),
+        law(transitions.Acquire, patches.skipped_without_trace),
+    ),
+    # Early starts.
+    Mutation(
+        "an early start is not announced",
+        "rule 9",
+        scenario(2, "crash 1", prewarm=1),
+        lambda: together(
+            swap(protocol, "_prewarm", patches.early_unannounced), law(transitions.Prewarmed, patches.named_unannounced)
+        ),
+    ),
+    Mutation(
+        "everyone in the queue starts early",
+        "rule 9",
+        scenario(2, prewarm=1, start=OTHERS_LEASE),
+        lambda: together(
+            swap(observation, "_may_prewarm", patches.wants_early), law(transitions.Prewarm, patches.early_for_all)
+        ),
+    ),
+    # Steps, and giving the address back.
+    Mutation(
+        "a step starts whatever its lease is",
+        "I5",
+        scenario(1, first=EARLY),
+        swap(protocol, "guard", patches.let_through),
+    ),
+    Mutation(
+        "a step is not looked after once it is submitted",
+        "I5, rule 10",
+        scenario(1, first=EARLY),
+        lambda: mock.patch.dict(processes._AFTER_REQUEST, {("add", "accepted"): "watch"}),
+    ),
+    Mutation("a step starts without a look", "I5", scenario(1), swap(protocol, "guard", patches.nothing)),
+    Mutation(
+        "a closing lease counts as dead",
+        "rule 3",
+        scenario(2, first=EARLY),
+        judged(LeaseCondition.FINISHED, lambda lease, now: lease.phase is Phase.RELEASING),
+    ),
+    Mutation(
+        "early release does not close first",
+        "rule 3, I5",
+        scenario(1, first=EARLY),
+        swap(protocol, "start_release", patches.not_closed),
+    ),
+    Mutation(
+        "early release does not wait for steps",
+        "rule 3, I5",
+        scenario(1, first=EARLY),
+        swap(Moves, "_is_idle", lambda *_: True),
+    ),
+    Mutation(
+        "teardown does not wait for steps",
+        "rule 3, I5",
+        scenario(1, first=BESIDE),
+        swap(Moves, "_is_idle", lambda *_: True),
+    ),
+)

@@ -1,0 +1,282 @@
+"""What mutations put in the place of the lock's own functions: the same, with one guard less."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from airflow_eip_provider.lease import observation, protocol, transitions
+from airflow_eip_provider.lease.observation import Action, LeaseCondition
+from airflow_eip_provider.lease.record import Attempt, Phase
+from airflow_eip_provider.lease.store import Seen, Unknown
+from tests.verification.model import answers
+from tests.verification.model.world import LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    Patch = Callable[[], AbstractContextManager[Any]]
+
+_change, _standing, _judge, _undo = protocol._change, observation.condition_of, observation.decide, protocol.undo
+_associate = answers._associate
+
+
+def law(event: type, apply: Callable[..., Any]) -> Patch:
+    """Replace what an event does, whatever the table says of it."""
+
+    @contextmanager
+    def patched() -> Iterator[None]:
+        row = transitions._ROWS[event]
+        free = replace(row, apply=apply, sources=("free", "acquired", "active", "releasing"), target="any")
+        step = transitions.step
+
+        def lawless(record: Any, happened: Any, now: float, limits: Any = LIMITS) -> Any:
+            return (apply if isinstance(happened, event) else step)(record, happened, now, limits)
+
+        with mock.patch.object(protocol, "step", lawless), mock.patch.dict(transitions._ROWS, {event: free}):
+            yield
+
+    return patched
+
+
+def swap(owner: Any, name: str, value: Any) -> Patch:
+    """Replace one function or constant."""
+    return lambda: mock.patch.object(owner, name, value)
+
+
+@contextmanager
+def together(*patches: Patch) -> Iterator[None]:
+    """Apply several patches."""
+    if not patches:
+        yield
+        return
+    with patches[0](), together(*patches[1:]):
+        yield
+
+
+def changed(name: str, **fields: Any) -> Callable[..., Any]:
+    """Return a transition that goes on with these fields of the record."""
+    apply = getattr(transitions, name)
+
+    def transition(record: Any, event: Any, now: float, limits: Any) -> Any:
+        after = apply(record, event, now, limits)
+        return after if isinstance(after, transitions.Refused) else replace(after, **fields)
+
+    return transition
+
+
+def judged(standing: LeaseCondition, when: Callable[[Any, float], bool]) -> Patch:
+    """Judge leases of which something is true by that alone."""
+
+    def judgement(seen: Any, limits: Any = LIMITS) -> LeaseCondition:
+        return standing if when(seen.seen.record.lease, seen.seen.now) else _standing(seen, limits)
+
+    return swap(observation, "condition_of", judgement)
+
+
+def unconditional(world: Any, actor: Any, request: Any) -> Any:
+    """Write whatever the version is; the checks of what is written go on."""
+    return answers.written(world, actor, request.record)
+
+
+def reassociated(world: Any, actor: Any, request: Any) -> Any:
+    """Bind the address as if it were free, wherever it is."""
+    bound = world.at in {None, request.resource_id}
+    return _associate(world if bound else replace(world, at=None), actor, request)
+
+
+def of_any_lease(record: Any, event: Any, now: float, limits: Any) -> Any:
+    if record.lease is None:
+        return transitions.Refused("no lease")
+    return replace(record, lease=replace(record.lease, phase=Phase.ACTIVE, resource_id=event.resource_id))
+
+
+def never_handed_over(world: Any, attempt: Any, *, token: int, resource_id: str, limits: Any) -> Seen:
+    """Look, and write nothing."""
+    return world.read_record()
+
+
+def undone_at_once(world: Any, attempt: Any, *, launched: Any, token: Any, limits: Any) -> None:
+    lease = world.read_record().record.lease
+    if lease is None or lease.attempt.owner != attempt.owner or attempt.is_superseded_by(lease.attempt):
+        return
+    work = protocol._Work(attempt, launched, token, terminate=True, association_id=None, may_lag=False)
+    protocol._undo_lease(world, lease.token, launched or lease.resource_id, work, limits)
+
+
+class Stubborn(Attempt):
+    """A try that does not stop for a newer one."""
+
+    def is_superseded_by(self, other: Attempt) -> bool:
+        return False
+
+
+def undone_by_anyone(world: Any, attempt: Attempt, **options: Any) -> None:
+    """Undo as if no newer try could be at work."""
+    mine = Stubborn(attempt.owner, attempt.name, attempt.try_number, attempt.nonce)
+    _undo(world, mine, **options)
+
+
+def never_yields(seen: Any, lease_request: Any, **options: Any) -> Action:
+    """Judge as if every try might speak for its owner."""
+    action = _judge(seen, lease_request, **options)
+    return Action.REENTER if action is Action.STOP else action
+
+
+def _gone(seen: Any) -> bool:
+    return all(resource.state == "ended" for resource in seen.resources)
+
+
+def dead_with_its_cluster(seen: Any, limits: Any = LIMITS) -> LeaseCondition:
+    """Judge without a look at where the address is, once every cluster has ended."""
+    found = _standing(seen, limits)
+    return LeaseCondition.FINISHED if found is LeaseCondition.ENDING and _gone(seen) else found
+
+
+def late_though_busy(seen: Any, limits: Any = LIMITS) -> LeaseCondition:
+    """Judge a lease as if no step ran on its cluster."""
+    taken = seen.seen.record.lease.phase is Phase.ACQUIRED
+    return _standing(replace(seen, busy=False) if taken else seen, limits)
+
+
+def launched_anew(world: Any, lease: Any) -> str | None:
+    """Adopt what the record names, and look for nothing else."""
+    if lease.resource_id is None:
+        return None
+    return lease.resource_id if world.read_resource(lease.resource_id).is_live else None
+
+
+def off_whatever(world: Any, resource_id: str, **_: Any) -> None:
+    location = world.read_location()
+    if location.association_id is not None:
+        world.disassociate(location.association_id)
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    pass
+
+
+def waits(world: Any, seen: Any) -> protocol.Queued:
+    """Do nothing, and wait on."""
+    return protocol.Queued(seen)
+
+
+def let_through(world: Any, resource_id: str) -> None:
+    """Let a step through after a look that decides nothing."""
+    world.read_record()
+
+
+def not_closed(world: Any, resource_id: str, limits: Any = LIMITS) -> bool:
+    return True
+
+
+def written_in_any_case(world: Any, seen: Seen, event: Any, limits: Any) -> Seen | None:
+    written = _change(world, seen, event, limits)
+    after = protocol.step(seen.record, event, seen.now, limits)
+    return written or (None if isinstance(after, transitions.Refused) else replace(seen, record=after))
+
+
+def handed_over_or_lost(who_wrote_last: bool) -> Any:  # noqa: FBT001 - one of two
+    """Hand over; a lost answer means that it was not written, or is resolved by whether the last write is ours."""
+
+    def handed_over(world: Any, event: Any, limits: Any) -> Any:
+        seen = world.read_record()
+        while True:
+            after = transitions.step(seen.record, event, seen.now, limits)
+            if isinstance(after, transitions.Refused):
+                return protocol.LeaseLost(after.why)
+            outcome = world.write_record(after, seen.version)
+            if isinstance(outcome, Seen):
+                return outcome
+            if isinstance(outcome, Unknown):
+                current = world.read_record()
+                ours = who_wrote_last and replace(current.record, history=()) == replace(after, history=())
+                return current if ours else protocol.LeaseLost("the answer was lost")
+            seen = outcome.seen
+
+    return handed_over
+
+
+def token_again(record: Any, event: Any, now: float, limits: Any) -> Any:
+    after = transitions._acquire(record, event, now, limits)
+    if isinstance(after, transitions.Refused) or after.lease == record.lease:
+        return after
+    return replace(after, lease=replace(after.lease, token=1))
+
+
+def only_the_first(record: Any, owner: str) -> float | None:
+    place = record.place(owner)
+    return (None if record.queue else record.free_since) if place is None else record.free_since + 1e6 * bool(place)
+
+
+def no_grace(record: Any, owner: str) -> float | None:
+    return None if record.place(owner) is None and record.queue else record.free_since
+
+
+def at_once(record: Any, event: Any, now: float, limits: Any) -> Any:
+    return transitions._acquire(record, event, now + 1000, limits)
+
+
+def skipped_without_trace(record: Any, event: Any, now: float, limits: Any) -> Any:
+    after = transitions._acquire(record, event, now, limits)
+    if isinstance(after, transitions.Refused) or after.lease == record.lease:
+        return after
+    return replace(after, possible_orphans=transitions._open(record, now))
+
+
+def passed_over(**changes: Any) -> Callable[..., Any]:
+    """Return a transition that does to those that are passed over what is said; ``gone``: they lose their places."""
+
+    def transition(record: Any, event: Any, now: float, limits: Any) -> Any:
+        after = transitions._acquire(record, event, now, limits)
+        place = record.place(event.attempt.owner)
+        if isinstance(after, transitions.Refused) or after.lease == record.lease or not place:
+            return after
+        behind = record.queue[place + 1 :]
+        if changes.get("gone"):
+            return replace(after, queue=behind)
+        kept = tuple(replace(e, **{"passed": e.passed + 1, **changes}) for e in record.queue[:place])
+        return replace(after, queue=(*kept, *behind))
+
+    return transition
+
+
+def since_taken(of: Any) -> float:
+    """Take the time at which a lease was taken for that of its launch."""
+    return float(getattr(of, "acquired_at", 0.0))
+
+
+def early_for_all(record: Any, event: Any, now: float, limits: Any) -> Any:
+    place = record.place(event.attempt.owner)
+    if place is None:
+        return transitions.Refused("does not queue")
+    return transitions._with_entry(record, place, replace(record.queue[place], prewarmed_at=now))
+
+
+def wants_early(seen: Any, entry: Any, place: int, depth: int) -> bool:
+    return entry.prewarmed_at is None
+
+
+def early_unannounced(world: Any, seen: Any, lease_request: Any, limits: Any) -> None:
+    """Start the cluster first, and name it in the queue entry then."""
+    place = seen.seen.record.place(lease_request.attempt.owner)
+    entry = seen.seen.record.queue[place]
+    launched = world.launch(entry.token, seen.seen.now)
+    if isinstance(launched, str):
+        _change(world, seen.seen, transitions.Prewarmed(lease_request.attempt, launched), limits)
+
+
+def named_unannounced(record: Any, event: Any, now: float, limits: Any) -> Any:
+    place = record.place(event.attempt.owner)
+    if place is None:
+        return transitions.Refused("does not queue")
+    entry = replace(record.queue[place], prewarmed_at=now, resource_id=event.resource_id)
+    return transitions._with_entry(record, place, entry)
+
+
+def kept_here(world: Any, lease_tags: Any, *, resource_id: str) -> str:
+    """Go on with the same cluster, wherever the address is."""
+    return resource_id

@@ -1,0 +1,228 @@
+"""
+The tasks of the model: what each operator does, as stages; every stage is a function of the protocol or one request.
+
+A process is one try at work. Its local state is a node in a tree of what its function was told. A node keeps what the
+function asks next, which one replay finds out (:mod:`tests.verification.model.replay`); all processes that
+come there share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.lease import protocol
+from airflow_eip_provider.lease.observation import LeaseRequest
+from airflow_eip_provider.lease.record import Attempt
+from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.world import LeaseTags, Unclear
+from tests.verification.model.checks import check_guarded
+from tests.verification.model.replay import Replay, run
+from tests.verification.model.requests import Terminate
+from tests.verification.model.world import HANDOVER_TICKS, LIMITS, AddStep, Associate, CancelStep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """
+    A function of the protocol, and what it has been told.
+
+    :param key: the function's name and parameters.
+    :param asks: the next request; ``None`` when the function has returned.
+    :param result: what it returned.
+    """
+
+    key: tuple[Any, ...]
+    told: tuple[Any, ...] = ()
+    asks: Any = None
+    result: Any = None
+    children: dict[Any, Node] = field(default_factory=dict)
+
+    def tell(self, response: Any) -> Node:
+        child = self.children.get(response)
+        if child is None:
+            child = _node(self.key, (*self.told, response))
+            self.children[response] = child
+        return child
+
+
+def _node(key: tuple[Any, ...], told: tuple[Any, ...] = ()) -> Node:
+    name, *parameters = key
+    function = _FUNCTIONS[name]
+    asks, result = run(lambda world: function(world, *parameters), Replay(told))
+    return Node(key, told, asks, result)
+
+
+class Roots:
+    """The functions' first nodes, one for each function and parameters; processes share them."""
+
+    def __init__(self) -> None:
+        self._roots: dict[Any, Node] = {}
+
+    def of(self, key: tuple[Any, ...]) -> Node:
+        if key not in self._roots:
+            self._roots[key] = _node(key)
+        return self._roots[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """
+    :param task: "create", "steps", "release" or "terminate".
+    :param stage: where in its task; see :class:`Tasks`.
+    :param node: what its function has been told; ``None`` in a stage without one.
+    :param resource_id: the cluster that it knows.
+    :param seen: the record as it knows it.
+    """
+
+    owner: str
+    try_number: int
+    task: str
+    stage: str
+    node: Node | None = None
+    resource_id: str | None = None
+    seen: Seen | None = None
+    token: int = 0
+
+    def __hash__(self) -> int:
+        return hash((self.owner, self.try_number, self.stage, id(self.node), self.resource_id, self.token))
+
+    @property
+    def attempt(self) -> Attempt:
+        return Attempt(self.owner, self.owner, self.try_number, f"{self.owner}{self.try_number}")
+
+
+class Tasks:
+    """
+    Which stage follows which.
+
+    create: enter → (wait → enter)* → launch → bind → (relocate → wait_free → bind)* → hand_over → returned;
+        any failure → undo → failed
+    steps: guard → add → look_again → (watch →) (cancel →) done
+    release: close → idle → release → done
+    terminate: end → idle → release → done
+    """
+
+    def __init__(self, *, prewarm: int) -> None:
+        self.prewarm = prewarm
+        self.roots = Roots()
+
+    def lease_request(self, process: Process) -> LeaseRequest:
+        return LeaseRequest(process.attempt, "cluster", HANDOVER_TICKS, self.prewarm)
+
+    def start(self, process: Process, stage: str) -> Process:
+        """Enter a stage."""
+        if stage == "undo":
+            process = replace(process, seen=None)  # it looks for itself
+        key = self._key(process, stage)
+        node = None if key is None else self.roots.of((stage, *key))
+        process = replace(process, stage=stage, node=node)
+        return process if node is None or node.asks is not None else self._ended(process, node.result)
+
+    def _key(self, process: Process, stage: str) -> tuple[Any, ...] | None:
+        """Return the parameters of the function that a stage is; ``None`` when it is none."""
+        key: tuple[Any, ...] | None = None
+        match stage:
+            case "enter":
+                key = (self.lease_request(process),)
+            case "launch":
+                key = (process.seen, process.attempt)
+            case "hand_over":
+                key = (process.attempt, process.token, process.resource_id)
+            case "undo":
+                key = (process.attempt, process.resource_id, process.token)
+            case "relocate":
+                key = (LeaseTags(process.token, process.owner), process.resource_id)
+            case "guard" | "look_again" | "close" | "release":
+                key = (process.resource_id,)
+        return key
+
+    def request(self, process: Process) -> Any:
+        """Return what the process asks next; ``None`` when it waits or has ended."""
+        if process.node is not None:
+            return process.node.asks
+        match process.stage:
+            case "bind":
+                return Associate(str(process.resource_id))
+            case "add":
+                return AddStep(str(process.resource_id))
+            case "cancel":
+                return CancelStep(str(process.resource_id))
+            case "end":
+                return Terminate(str(process.resource_id))
+        return None
+
+    def tell(self, process: Process, response: Any) -> Process:
+        """Return the process after an answer, in its next stage if its function has returned."""
+        if process.node is None:
+            return self._answered(process, response)
+        node = process.node.tell(response)
+        process = replace(process, node=node)
+        return process if node.asks is not None else self._ended(process, node.result)
+
+    def _answered(self, process: Process, response: Any) -> Process:
+        return self.start(process, _AFTER_REQUEST[process.stage, response])
+
+    def _ended(self, process: Process, result: Any) -> Process:
+        stage = _AFTER_FUNCTION[process.stage, type(result)]
+        if stage in {"add", "watch"} and process.node is not None:
+            check_guarded(process.node.told[-1] if process.node.told else None, str(process.resource_id))
+        if isinstance(result, protocol.Acquired):
+            lease = result.seen.record.lease
+            assert lease is not None
+            process = replace(process, seen=result.seen, token=lease.token)
+        elif isinstance(result, Seen):
+            process = replace(process, seen=result)
+        elif process.stage == "launch" and isinstance(result, str):
+            process = replace(process, resource_id=result)
+        elif process.stage == "relocate" and result != process.resource_id:
+            process, stage = replace(process, resource_id=result), "bind"
+        return self.start(process, stage)
+
+
+_AFTER_REQUEST = {
+    ("bind", "bound"): "hand_over",
+    ("bind", "busy"): "relocate",
+    ("bind", "gone"): "undo",
+    ("add", "accepted"): "look_again",
+    ("add", "refused"): "done",
+    ("cancel", None): "done",
+    ("end", True): "idle",
+}
+_AFTER_FUNCTION = {
+    ("enter", protocol.Acquired): "launch",
+    ("enter", protocol.Queued): "wait",
+    ("enter", protocol.Superseded): "gone",
+    ("launch", str): "bind",
+    ("launch", protocol.LeaseLost): "undo",
+    ("launch", Unclear): "undo",
+    ("relocate", str): "wait_free",
+    ("hand_over", Seen): "returned",
+    ("hand_over", protocol.LeaseLost): "undo",
+    ("undo", type(None)): "failed",
+    ("guard", type(None)): "add",
+    ("guard", str): "done",
+    ("look_again", type(None)): "watch",
+    ("look_again", str): "cancel",
+    ("close", bool): "idle",
+    ("release", bool): "done",
+}
+# Looked up when they begin: mutations replace them.
+_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "enter": lambda world, lease_request: protocol.enter(world, lease_request, due_seconds=1e9, limits=LIMITS),
+    "launch": lambda world, seen, attempt: protocol.launch(world, seen, attempt, LIMITS),
+    "hand_over": lambda world, attempt, token, resource_id: protocol.hand_over(
+        world, attempt, token=token, resource_id=resource_id, limits=LIMITS
+    ),
+    "undo": lambda world, attempt, resource_id, token: protocol.undo(
+        world, attempt, launched=resource_id, token=token, limits=LIMITS
+    ),
+    "relocate": lambda world, lease_tags, resource_id: protocol.relocate(world, lease_tags, resource_id=resource_id),
+    "guard": lambda world, resource_id: protocol.guard(world, resource_id),  # noqa: PLW0108
+    "look_again": lambda world, resource_id: protocol.guard(world, resource_id),  # noqa: PLW0108
+    "close": lambda world, resource_id: protocol.start_release(world, resource_id, LIMITS),
+    "release": lambda world, resource_id: protocol.release(world, resource_id, why="released", limits=LIMITS),
+}

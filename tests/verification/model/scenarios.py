@@ -1,0 +1,174 @@
+"""Which stories are told: how many owners, what their DAG runs do, what fails, and what they find when they begin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, PossibleOrphan, Record
+from tests.verification.model.moves import Scenario
+from tests.verification.model.world import HANDOVER_TICKS, LIMITS, Cluster, World
+
+JOB = ("create", "steps", "terminate")
+EARLY = ("create", "steps+release", "terminate")
+BESIDE = ("create", "steps+terminate")
+
+USUAL = World()
+# A store that breaks its promise: what EC2 alone decides must hold all the same (I3).
+LYING = World(store_keeps_its_word=False)
+# Instances that outlive their clusters for a while, with the address on them.
+LINGERING = World(lingers=True)
+
+# What an owner of another Airflow environment has left: none of its tasks will do anything any more.
+_OTHER = Attempt("Z", "Z", 1, "Z1")
+_ITS_CLUSTER = Cluster("j-1", 1, "Z")
+_ITS_LEASE = Lease(1, _OTHER, Phase.ACTIVE, 0.0, 0.0, 0.0, "cluster", "j-1")
+_ITS_ENTRY = Entry(1, _OTHER, 0.0, "cluster", HANDOVER_TICKS, prewarmed_at=0.0)
+OTHERS_LEASE = World(
+    record=Record(issued=1, lease=_ITS_LEASE, grace=1),
+    version=1,
+    at="j-1",
+    association=1,
+    clusters=(replace(_ITS_CLUSTER, handed_over=True),),
+)
+_ITS_ATTEMPT = replace(_ITS_LEASE, phase=Phase.ACQUIRED, handover_by=float(HANDOVER_TICKS), resource_id=None)
+# It was never handed over, and the time for that is up; but a step of its user's own runs.
+LATE_LEASE = replace(
+    OTHERS_LEASE,
+    now=HANDOVER_TICKS,
+    record=Record(issued=1, lease=_ITS_ATTEMPT, grace=1),
+    clusters=(replace(_ITS_CLUSTER, step="early"),),
+)
+# It was never handed over, and its cluster has ended, but not its instance.
+LINGERING_LEASE = replace(LATE_LEASE, clusters=(_ITS_CLUSTER.ended(),), lingers=True)
+DEAD_LEASE = replace(OTHERS_LEASE, at=None, clusters=(_ITS_CLUSTER.ended(),))
+DEAD_ENTRY = World(record=Record(issued=1, queue=(_ITS_ENTRY,), grace=1), version=1, clusters=(_ITS_CLUSTER,))
+# The same entry, after it was passed over as often as it may be.
+OUT_OF_TURNS = replace(DEAD_ENTRY, record=Record(issued=1, queue=(replace(_ITS_ENTRY, passed=LIMITS.turns),), grace=1))
+# Nobody ever comes for these, and nothing was started early: those behind them may be slow, and pass each other over.
+QUEUED_BEHIND = World(record=Record(issued=1, queue=(replace(_ITS_ENTRY, prewarmed_at=None),), grace=1), version=1)
+LAST_TURN = replace(
+    QUEUED_BEHIND,
+    record=Record(issued=1, queue=(replace(_ITS_ENTRY, prewarmed_at=None, passed=LIMITS.turns),), grace=1),
+)
+POSSIBLE_ORPHAN = World(
+    record=Record(issued=1, grace=1, possible_orphans=(PossibleOrphan(1, "Z", "cluster", keep=None, until=0.0),)),
+    version=1,
+    clusters=(_ITS_CLUSTER,),
+)
+BOUND_ORPHAN = replace(POSSIBLE_ORPHAN, at="j-1", association=1)
+
+_SAID = {
+    JOB: "",
+    EARLY: "early release",
+    BESIDE: "teardown beside steps",
+    USUAL: "",
+    LYING: "a store that lies",
+    LINGERING: "instances linger",
+    DEAD_ENTRY: "a dead waiter",
+    OUT_OF_TURNS: "a dead waiter in its last turn",
+    QUEUED_BEHIND: "a waiter that never comes",
+    LAST_TURN: "a waiter that never comes, in its last turn",
+    OTHERS_LEASE: "another has the address",
+    LATE_LEASE: "another's late lease",
+    LINGERING_LEASE: "another's lease, its instance lingers",
+    DEAD_LEASE: "another's dead lease",
+    POSSIBLE_ORPHAN: "a stray cluster",
+    BOUND_ORPHAN: "a stray has the address",
+}
+
+
+def scenario(
+    owners: int,
+    faults: str = "",
+    *,
+    retries: int = 1,
+    prewarm: int = 0,
+    first: tuple[str, ...] = JOB,
+    start: World = USUAL,
+) -> Scenario:
+    """
+    Describe a scenario.
+
+    :param faults: e.g. "crash 1, lost 2".
+    :param first: what the first owner's DAG run does.
+    """
+    plans = [JOB if number else first for number in range(owners)]
+    kinds = [fault.split() for fault in faults.split(",") if fault.strip()]
+    extras = (
+        f"prewarm {prewarm}" * bool(prewarm),
+        _SAID[first],
+        f"retries {retries}" * (retries > 1),
+        _SAID[start],
+    )
+    said = [faults or "nothing fails", *(extra for extra in extras if extra)]
+    return Scenario(
+        name=f"{owners} owner{'s' * (owners > 1)}: {', '.join(said)}",
+        owners=tuple(zip("ABC", plans, strict=False)),
+        faults=tuple((kind, int(times)) for kind, times in kinds),
+        retries=retries,
+        prewarm=prewarm,
+        start=start,
+    )
+
+
+# Explored to their ends.
+COMPLETE = (
+    scenario(2, "clear 1"),
+    scenario(1, "crash 2, lost 1, slow 2", retries=2),
+    scenario(1, "kill 1, clear 1, slow 1"),
+    scenario(2),
+    scenario(2, "slow 2"),
+    scenario(2, "crash 1"),
+    scenario(2, "lost 1"),
+    scenario(2, "kill 1"),
+    scenario(2, "die 1", start=LINGERING),
+    scenario(2, "crash 1", prewarm=1),
+    scenario(2, "early 1, crash 1"),
+    scenario(2, "slow 1", first=EARLY),
+    scenario(2, "slow 1", first=BESIDE),
+    scenario(2, start=LYING),
+    scenario(1, "crash 1, slow 2", start=OTHERS_LEASE),
+    scenario(1, "crash 1, slow 2", start=DEAD_LEASE),
+    scenario(1, "crash 1, slow 2", start=LATE_LEASE),
+    scenario(1, "crash 1, slow 2", start=LINGERING_LEASE),
+    scenario(1, "crash 1, slow 2", prewarm=1, start=DEAD_ENTRY),
+    scenario(1, "crash 1, slow 2", prewarm=1, start=OUT_OF_TURNS),
+    scenario(2, "slow 1", start=QUEUED_BEHIND),
+    scenario(2, "slow 1", start=LAST_TURN),
+    scenario(1, "crash 1, slow 2", start=POSSIBLE_ORPHAN),
+    scenario(1, "crash 1, slow 2", start=BOUND_ORPHAN),
+)
+
+# Explored every way, to a depth.
+DEEP = (
+    scenario(1, "crash 1, clear 1, lost 1", retries=2),
+    scenario(2, "crash 2", retries=2),
+    scenario(2, "crash 1, slow 1"),
+    scenario(2, "crash 1, lost 1"),
+    scenario(2, "die 1, crash 1"),
+    scenario(2, "die 1, slow 2", start=LINGERING),
+    scenario(2, "kill 1, clear 1"),
+    scenario(2, "lost 1", prewarm=1),
+    scenario(2, "kill 1", prewarm=2),
+    scenario(2, "crash 1", first=EARLY),
+    scenario(3),
+    scenario(3, "crash 1"),
+    scenario(3, "lost 1"),
+    scenario(3, "kill 1"),
+    scenario(3, "clear 1"),
+    scenario(3, "crash 1", prewarm=2),
+    scenario(3, "crash 1", first=EARLY),
+    scenario(2, "slow 1", start=LYING),
+    scenario(2, "crash 1", start=LYING),
+    scenario(3, "slow 3", start=QUEUED_BEHIND),
+    scenario(2, "crash 1, slow 1", first=EARLY),
+)
+
+# Too large for every way; a way at a time, at random, to its end.
+WALKED = (
+    scenario(3, "crash 2, lost 2, slow 3, kill 1, clear 1, die 1", retries=2),
+    scenario(3, "crash 2, lost 2, slow 3, clear 1", retries=2, prewarm=1),
+    scenario(3, "crash 2, lost 2, slow 3, kill 1, die 1", retries=2, prewarm=2),
+    scenario(3, "crash 2, lost 1, slow 3, kill 1, clear 1", retries=2, first=EARLY),
+    scenario(3, "crash 1, slow 4, early 1, die 1", retries=2, start=LINGERING),
+)

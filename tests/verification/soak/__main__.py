@@ -1,0 +1,82 @@
+"""Run the soak test: ``python -m tests.verification.soak``; its exit code is 0 when nothing is broken."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from demo.airflow import LOCAL_ONLY
+from demo.console import Console
+from demo.processes import Children, DemoError
+from tests.verification.soak.plan import Options
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.verification.soak", description=__doc__)
+    parser.add_argument("--runs", type=int, default=200, help="DAG runs, all together (default: %(default)s)")
+    parser.add_argument("--dags", type=int, default=4, help="DAGs that share the address (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="decides on faults, kills and clears (default: %(default)s)"
+    )
+    parser.add_argument("--depth", type=int, default=6, help="runs under way at any time (default: %(default)s)")
+    parser.add_argument(
+        "--time-scale", type=float, default=20.0, help="simulated seconds a real one (default: %(default)s)"
+    )
+    parser.add_argument("--minutes", type=float, default=120.0, help="create no run after this (default: %(default)s)")
+    parser.add_argument("--keep", type=Path, help="a new directory for logs and the database, which is kept")
+    return parser.parse_args(arguments)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run, report, and return the exit code."""
+    given = vars(parse(arguments))
+    keep: Path | None = given.pop("keep")
+    options = Options(**given)
+    console = Console()
+    signal.signal(signal.SIGTERM, _interrupt)
+    os.environ.update(LOCAL_ONLY)
+    if keep:
+        keep.mkdir(parents=True)
+    directory = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="soak-"))
+    children = Children(directory=directory)
+    passed = False
+    try:
+        from tests.verification.soak.arena import Arena  # noqa: PLC0415 - moto reads the environment when it is imported
+        from tests.verification.soak.report import report  # noqa: PLC0415
+
+        console.step(
+            f"seed {options.seed}: {options.runs} runs; to come are {options.task_kills} kills of tasks' processes, "
+            f"{options.triggerer_kills} of the triggerer, {options.clears} clears"
+        )
+        outcome = Arena(options, directory, children=children, say=console.step).run()
+        lines, passed = report(outcome, options)
+        console.lines("", *lines, "", "PASS" if passed else "FAIL")
+    except DemoError as error:
+        console.lines("", f"The soak stopped: {error}")
+    except KeyboardInterrupt:
+        console.lines("", "Interrupted.")
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        children.stop()
+        if not keep:
+            shutil.rmtree(directory, ignore_errors=True)
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

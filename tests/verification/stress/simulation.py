@@ -1,0 +1,129 @@
+"""
+Owners at one lock store in simulated time: the lease protocol's own functions, in one process, in no time.
+
+A process is a generator that yields for how many seconds it does nothing. Calls of the store and of AWS take time, so
+other processes act between a read and the write that follows from it, as they do in reality.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.lease.record import LIMITS, Attempt, Limits, Record
+from airflow_eip_provider.lease.store import Conflict, Seen
+from airflow_eip_provider.lease.world import AddressLocation, Resource
+from airflow_eip_provider.lease_client.client import pause_seconds
+from tests.verification.model.replay import PausingReplay, run
+from tests.verification.model.requests import (
+    FindClusters,
+    Pause,
+    ReadLocation,
+    ReadRecord,
+    ReadResource,
+    ReadSteps,
+    WriteRecord,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    Process = Generator[float, None, Any]
+
+# A call of DynamoDB takes about ten milliseconds; a worker needs some more between two calls.
+_CALL_SECONDS = (0.005, 0.03)
+_BEFORE_IT_GIVES_UP = 12
+
+NEW_LIMITS = LIMITS
+# Version 0.1.0: who was passed over left the queue, and the grace was a minute.
+OLD_LIMITS = replace(LIMITS, grace=60.0, turns=0)
+
+
+class GaveUpError(Exception):
+    """A task of version 0.1.0 met another writer twelve times in a row, and stopped."""
+
+
+class Simulation:
+    """
+    One address: its record, who does something with it, and the time.
+
+    :param pauses: after a write that met another; without them, as in version 0.1.0, a task gives up after twelve.
+    """
+
+    def __init__(self, seed: int, *, limits: Limits = NEW_LIMITS, pauses: bool = True) -> None:
+        self.random = Random(seed)
+        self.limits = limits
+        self.now = 1_800_000_000.0
+        self.record, self.version = Record(), 0
+        self.writes: Counter[str] = Counter()
+        self._pauses = pauses
+        self._queue: list[tuple[float, int, Process]] = []
+        self._started = 0
+
+    def start(self, process: Process, *, after: float = 0.0) -> None:
+        """Start a process."""
+        self._started += 1
+        heapq.heappush(self._queue, (self.now + after, self._started, process))
+
+    def run(self) -> None:
+        """Let time pass until every process has ended."""
+        while self._queue:
+            self.now, _, process = heapq.heappop(self._queue)
+            with suppress(StopIteration):
+                self.start(process, after=next(process))
+
+    def perform(self, who: str, function: Callable[..., Any], *args: Any, **options: Any) -> Process:
+        """
+        Run a function of the lease protocol, call by call; its result is the process's.
+
+        :param who: whose writes are counted.
+        :param function: takes a world, and the arguments.
+        :raises GaveUpError: without pauses, after twelve writes in a row that met another.
+        """
+        met, told = 0, ()
+        while True:
+            request, result = run(lambda world: function(world, *args, **options), PausingReplay(told))
+            if request is None:
+                return result
+            if isinstance(request, Pause):
+                met += 1
+                if not self._pauses and met >= _BEFORE_IT_GIVES_UP:
+                    raise GaveUpError
+                yield pause_seconds(met - 1, self.random.random()) if self._pauses else 0.0
+                answer = None
+            else:
+                yield self.random.uniform(*_CALL_SECONDS)
+                answer = self._answer(who, request)
+                yield self.random.uniform(*_CALL_SECONDS)
+            told = (*told, answer)
+
+    def seen(self) -> Seen:
+        """Return the record as it is now."""
+        return Seen(self.record, str(self.version) if self.version else None, float(int(self.now)))
+
+    def _answer(self, who: str, request: Any) -> Any:
+        if isinstance(request, WriteRecord):
+            self.writes[who] += 1
+            if request.version != self.seen().version:
+                return Conflict(self.seen())
+            self.record, self.version = request.record, self.version + 1
+            return self.seen()
+        return _READS[type(request)](self, request)
+
+
+_READS: dict[type, Any] = {
+    ReadRecord: lambda simulation, _: simulation.seen(),
+    ReadLocation: lambda *_: AddressLocation(),
+    ReadResource: lambda _, request: Resource(request.resource_id, "live"),
+    FindClusters: lambda *_: (),
+    ReadSteps: lambda *_: (),
+}
+
+
+def attempt(name: str) -> Attempt:
+    """Return who speaks for an owner of this name."""
+    return Attempt(name, f"test/{name}/scheduled__2026-11-28T00:00:00+00:00/create/-1", 1, f"{name}-1")

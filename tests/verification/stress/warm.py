@@ -1,0 +1,10 @@
+"""What every worker process begins with, imported once by what forks them: Airflow, and AWS's service models."""
+
+from __future__ import annotations
+
+from tests.service_models import parse_now
+from tests.verification.stress import worker
+
+__all__ = ["worker"]
+
+parse_now("ec2", "emr", "dynamodb", "s3")
