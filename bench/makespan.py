@@ -108,9 +108,7 @@ def with_leases(way: str, *, prewarm: bool | int | str, days: int = 1, varied: b
         made = clients()
         for day in range(days):
             seconds = works(day, varied=varied)
-            runs = [
-                _Run(number, _tasks(address, work=seconds[number], prewarm=prewarm), day) for number in range(RUNS)
-            ]
+            runs = [_Run(number, _tasks(address, work=seconds[number], prewarm=prewarm), day) for number in range(RUNS)]
             start = aws.clock.now().timestamp()
             while not all(run.has_ended for run in runs):
                 now = aws.clock.now().timestamp()
