@@ -14,6 +14,7 @@ PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-a
 setup: $(STAMP)
 
 $(STAMP): requirements/dev.txt pyproject.toml local_emr/pyproject.toml
+	@echo "installing what requirements/dev.txt names into $(VENV), once"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
@@ -21,10 +22,10 @@ $(STAMP): requirements/dev.txt pyproject.toml local_emr/pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . --editable local_emr
 	@touch $@
 
-# Three DAGs queue for one Elastic IP on a real Airflow and a local EMR, and the task of one is killed; then three nodes read, without and with a
-# NAT gateway. KEEP=1 leaves it running and prints the URLs.
+# Two daily DAGs share one Elastic IP on a real Airflow and a local EMR. ALL=1 adds a killed task, three nodes and a NAT
+# gateway. KEEP=1 leaves it running and prints the URLs.
 demo: $(STAMP)
-	@$(BIN)/python -m demo $(if $(KEEP),--keep)
+	@$(BIN)/python -m demo $(if $(ALL),--all) $(if $(KEEP),--keep)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
@@ -43,7 +44,7 @@ fuzz: $(STAMP)
 compose-test: $(STAMP)
 	@$(BIN)/python -m tests.verification.compose
 
-# A tenancy again and again, each time with one fault at one of its calls; and the same with the stock operators.
+# A whole lease period again and again, each time with one fault at one of its calls; and the same with the stock operators.
 chaos: $(STAMP)
 	@$(BIN)/python -m tests.verification.chaos $(ARGS)
 
@@ -55,7 +56,7 @@ exits: $(STAMP)
 soak: $(STAMP)
 	@$(BIN)/python -m tests.verification.soak $(ARGS)
 
-# 16 processes live 3,200 tenancies on one Elastic IP while calls fail and processes are killed; about 20 minutes.
+# 16 processes run 3,200 lease periods on one Elastic IP while calls fail and processes are killed; about 20 minutes.
 # ARGS=--queue for figures of the queue instead: many arrivals at once, a slow Airflow, long queues; some minutes.
 stress: $(STAMP)
 	@$(BIN)/python -m tests.verification.stress $(ARGS)

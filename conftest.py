@@ -7,7 +7,8 @@ What takes seconds to import is imported by the fixtures that need it, so that a
 from __future__ import annotations
 
 import fcntl
-import itertools
+import functools
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,22 +28,46 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly has shuffled
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """
-    Start the slow files first, or the last of them would keep one process busy while the others have nothing to do.
+    """Start the slow files first, or the last of them would keep one process busy while the others are done."""
+    slow = dict.fromkeys(item.path for name in ("spark", "airflow") for item in items if item.get_closest_marker(name))
+    rank = {path: place for place, path in enumerate(slow)}
+    items.sort(key=lambda item: rank.get(item.path, len(slow)))
 
-    Those with Spark and those with Airflow processes alternate, because tests of Spark wait for each other.
-    """
-    slow = [
-        list(dict.fromkeys(item.path for item in items if item.get_closest_marker(name)))
-        for name in ("spark", "airflow")
-    ]
-    rank = {path: place for place, path in enumerate(filter(None, itertools.chain(*itertools.zip_longest(*slow))))}
-    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all files with Spark to one process: two would wait for each other, see ``one_spark_at_a_time``."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneProcessForSpark(LoadFileScheduling):
+        @staticmethod
+        @functools.cache
+        def _has_spark(file: str) -> bool:
+            return "pytest.mark.spark" in (config.rootpath / file).read_text(encoding="utf-8")
+
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "spark" if self._has_spark(file) else file
+
+    return OneProcessForSpark(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave out Hypothesis's summary when no test used it: for that alone, its plugin imports the whole library."""
+    plugins = session.config.pluginmanager
+    if "hypothesis" not in sys.modules and (plugin := plugins.get_plugin("hypothesispytest")):
+        plugins.unregister(plugin)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def sessions_made_fast() -> Iterator[None]:
-    from tests.service_models import REPLACED
+    if "botocore" not in sys.modules:  # no test that was collected needs it
+        yield
+        return
+    from harness.service_models import REPLACED
 
     with pytest.MonkeyPatch.context() as patch:
         for owner, name, replacement in REPLACED:

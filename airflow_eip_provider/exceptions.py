@@ -16,7 +16,7 @@ Every error that this package raises.
     │   ├── FirewallRuleConflictError   a firewall rule of that name admits something else
     │   ├── NotBoundError               a step was to run on a cluster without the address
     │   ├── AddressLostError            the address left the cluster while it was needed
-    │   ├── NotLeasedError              a step was to run on a cluster whose tenancy has ended or is ending
+    │   ├── NotLeasedError              a step was to run on a cluster whose lease was released or is releasing
     │   └── LockStoreError              the lock store is missing, is something else, or may not be used
     │       ├── NewerRecordError        a newer version of this package wrote the record
     │       └── CorruptRecordError      what is stored there is no record
@@ -240,11 +240,11 @@ class AddressLostError(PermanentError):
 class NotLeasedError(PermanentError):
     """A step was to run on a cluster whose lease has been released, or is being released."""
 
-    def __init__(self, allocation_id: str, *, job_flow_id: str, standing: str, consequence: str | None = None) -> None:
+    def __init__(self, allocation_id: str, *, job_flow_id: str, condition: str, consequence: str | None = None) -> None:
         done = "" if consequence is None else f"; {consequence}"
         super().__init__(
             f"submitting steps to cluster '{job_flow_id}'",
-            problem=f"the lock store says that Elastic IP '{allocation_id}' is {standing}{done}",
+            problem=f"the lock store says that Elastic IP '{allocation_id}' is {condition}{done}",
             remedy="submit every step that needs the address before it is released, or create a cluster for them",
         )
         self.allocation_id = allocation_id

@@ -49,7 +49,7 @@ class Configuration:
     :param lock_store: its URI; ``None`` without one.
     :param log_uri: the clusters' LogUri, of which failed steps are shown; ``None`` without one.
     :param binding: where an address is put: "primary", the primary node, or "nat-gateway".
-    :param public_subnets: with "nat-gateway", where gateways are made for tenancies; empty: none are made, because each
+    :param public_subnets: with "nat-gateway", where gateways are made for clusters; empty: none are made, because each
         address is on a gateway for good.
     :param route_tables: with ``public_subnets``, those whose default routes are led to the gateways.
     """

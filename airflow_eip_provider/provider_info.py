@@ -49,7 +49,7 @@ def get_provider_info() -> dict[str, Any]:
                         "default": None,
                     },
                     "lock_store": {
-                        "description": "Where tenancies of an address queue: dynamodb://TABLE?region=…&create=true or "
+                        "description": "Where owners queue for an address: dynamodb://TABLE?region=…&create=true or "
                         "s3://BUCKET/PREFIX?region=…. Unset: EC2's own refusal to re-associate is the only lock.",
                         "type": "string",
                         "version_added": "0.1.0",

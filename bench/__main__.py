@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from bench import clients, makespan, ours
-from demo.console import Console, table
+from harness.console import Console, table
 
 _POLL_AND_BIND_SECONDS = 15 + 5
 
@@ -28,7 +28,7 @@ def main() -> int:
     console.lines("", *makespan.NOTES)
     idle = max(spans[0].idle, spans[1].idle)
     met = {
-        "an uncontended tenancy: 3 writes, and at most a read for each of its three tasks": mine.cycle == (3, 3),
+        "an uncontended lease period: 3 writes, and at most a read for each of its three tasks": mine.cycle == (3, 3),
         "waiters of one triggerer: one read a tick": mine.hour[0] <= ours.TICKS_AN_HOUR + len(spans),
         "nobody let in beside a holder": not (mine.beside or mine.skewed or mine.paused),
         "makespan within 10 % of the limit": min(span.ratio for span in spans) <= 1.1,  # noqa: PLR2004 - the figure

@@ -22,8 +22,8 @@ from airflow_eip_provider.operators.emr import (
 from airflow_eip_provider.triggers.observed import Observed
 from bench import stock
 from bench.world import Address, clients, environment
+from harness.life import Task, put_on_clock
 from local_emr import Durations, LocalAws, ManualClock
-from tests.life import Task, put_on_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

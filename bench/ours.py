@@ -20,9 +20,9 @@ from airflow_eip_provider.operators.emr import (
 )
 from airflow_eip_provider.triggers import poller, watch
 from bench.world import Address, clients, environment
+from harness.leases import Queue, vanish
+from harness.life import Task, put_on_clock
 from local_emr import LocalAws, ManualClock
-from tests.integration.operators.leases import Queue, vanish
-from tests.life import Task, put_on_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ class Figures:
     """
     What the lock did.
 
-    :param cycle: store reads and writes of an uncontended tenancy.
+    :param cycle: store reads and writes of an uncontended lease period.
     :param hour: store reads and writes in an hour in which four owners wait for a fifth.
     :param after_crash: seconds from the holder's crash before its launch until the next owner has the lease.
     :param after_end: seconds from the end of the holder's cluster until then.

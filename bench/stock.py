@@ -14,7 +14,7 @@ from airflow.providers.amazon.aws.operators.emr import (
 )
 from airflow.providers.amazon.aws.utils import waiter_with_logging
 
-from tests.life import Task
+from harness.life import Task
 
 if TYPE_CHECKING:
     import pytest

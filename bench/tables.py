@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from demo.console import table
+from harness.console import table
 
 if TYPE_CHECKING:
     from bench.clients.figures import Figures, HeldTwice
@@ -15,11 +15,11 @@ _WIDTH = 120
 _COSTS = ("client", "lease", "renewed", "polls", "reads", "writes", "holders", "calls of the hour")
 _DOUBTS = ("client", "lease", "after a crash", "beside", "1 h fast", "1 h slow", "paused", "late release")
 
-HEADER = ("client, its lease", "one tenancy", "contended hour", "next is let in", "beside", "1 h off", "paused")
+HEADER = ("client, its lease", "one lease period", "contended hour", "next is let in", "beside", "1 h off", "paused")
 NOTES = (
-    "One tenancy: store reads / writes of 8 minutes that nobody else wants. Contended hour: the same while one holds",
+    "One lease period: store reads / writes of 8 minutes nobody else wants. Contended hour: the same while one holds",
     "the lock and four wait, each in a process of its own; and how many took themselves for the holder, if several.",
-    "Next is let in: after the holder's process was killed 1 s into its tenancy. Beside: the killed one's cluster",
+    "Next is let in: after the holder's process was killed 1 s into its lease period. Beside: the killed one's cluster",
     "carried the address then. 1 h off, paused: for how long two took themselves for the holder when the first one's",
     "clock was wrong (which way), or it was stopped for two leases and went on (told: it learned of its loss).",
     "* chosen here: the client's own 60 s (s3-locks: its README's) end before the work does. Those two have no poll of",
@@ -52,14 +52,14 @@ def details(rows: list[Figures]) -> list[str]:
     """Lay out everything that was measured: what the clients cost, and when they let two in."""
     ran = [figures for figures in rows if figures.reason is None]
     return [
-        "Store calls of one tenancy of 8 minutes that nobody else wants, and of an hour in which one holds the lock",
+        "Store calls of one lease period of 8 minutes nobody else wants, and of an hour in which one holds the lock",
         "and four wait (holders: how many took themselves for the holder at once).",
         "",
         *table([_cost(figures) for figures in ran], header=_COSTS, right=frozenset({4, 5, 6})),
         "",
         "* chosen here: the client has no default, or one that is shorter than the work",
         "",
-        "Until who waits is let in after the holder's process was killed 1 s into its tenancy, and whether its cluster",
+        "Until who waits is let in after the holder's process was killed 1 s into its lease, and whether its cluster",
         "carried the address then; for how long two took themselves for the holder when the first one's clock was an",
         "hour wrong, or it was stopped for two leases and went on (told: by its client, that it had lost the lock);",
         "whether the release of a holder that had lost the lock freed the next one's.",

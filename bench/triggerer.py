@@ -7,19 +7,24 @@ The local AWS runs here; the triggerer is a process of its own, which has import
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import subprocess
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import boto3
+from moto.ec2 import utils as ec2_utils
+from moto.ec2.models.core import TaggedEC2Resource
 
 from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, Record
 from airflow_eip_provider.stores.uri import open_store
 from bench.world import Address, environment
-from demo.console import Console, table
+from harness.console import Console, table
 from local_emr import LocalAws, ManualClock
 
 if TYPE_CHECKING:
@@ -88,8 +93,29 @@ def measure(kinds: Iterable[str] = tuple(_TABLES)) -> Iterator[Cost]:
             yield _measured(kind, waits)
 
 
+@contextmanager
+def _quick_ec2() -> Iterator[None]:
+    """
+    Let the local EC2 answer in a time like EC2's.
+
+    For each instance and each filter it compiles all values and looks through all tags of the account: a
+    DescribeInstances for 200 of 500 clusters took 4 seconds, and the triggerer waited for it most of the time.
+    """
+
+    def get_tags(self: Any) -> list[dict[str, str]]:
+        tags = self.ec2_backend.tags.get(self.id, {})
+        return [{"resource_id": self.id, "key": key, "value": value} for key, value in tags.items()]
+
+    translate = functools.cache(ec2_utils.simple_aws_filter_to_re)
+    with (
+        patch.object(TaggedEC2Resource, "get_tags", get_tags),
+        patch.object(ec2_utils, "simple_aws_filter_to_re", translate),
+    ):
+        yield
+
+
 def _measured(kind: str, waits: int) -> Cost:
-    with LocalAws(clock=ManualClock()) as aws, environment(aws):
+    with _quick_ec2(), LocalAws(clock=ManualClock()) as aws, environment(aws):
         given = {"queue": _queues, "ended": _clusters, "primary": _primaries}[kind](aws, waits)
         aws.events.clear()
         process = subprocess.run(
@@ -194,7 +220,7 @@ def _figures(costs: list[Cost]) -> Iterator[tuple[str, bool]]:
         if cost.kind == "ended":
             pages = -(-cost.waits // _PAGE_SIZE)
             yield f"{name}: at most {pages} calls a tick", sum(cost.calls.values()) <= pages
-        if cost.kind == "ended" and cost.waits == max(WAITS):
+        if cost.kind != "queue" and cost.waits == max(WAITS):
             yield f"{name}: at most {_MOST_MB} MB", cost.memory_mb <= _MOST_MB
             yield f"{name}: at most {_MOST_CLIENTS} clients", cost.clients <= _MOST_CLIENTS
             yield f"{name}: each has looked within {_MOST_SECONDS} s", cost.looked_after <= _MOST_SECONDS

@@ -1,4 +1,4 @@
-"""Lists every day the EMR clusters whose owner is over, and ends them when it is told to.
+"""Lists every day the EMR clusters whose owner has finished, and ends them when it is told to.
 
 A dry run by default: trigger it with ``dry_run`` false to end what it lists, or change the default below. Clusters of
 this environment are judged by their DAG runs, which needs ``[eip] environment``; those of an environment that is gone
@@ -20,7 +20,7 @@ except ImportError:  # Airflow 2
 
 with DAG(
     "eip_reaper",
-    description="Ends EMR clusters whose owner is over, with their Elastic IP",
+    description="Ends EMR clusters whose owner has finished, with their Elastic IP",
     schedule="@daily",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,

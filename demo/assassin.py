@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from demo.observe import task_of_title
 from demo.timeline import owner_dag
+from harness.judge import launches
+from harness.processes import task_of_title
 
 if TYPE_CHECKING:
-    from demo.airflow import TaskState
     from demo.local import LocalAws
-    from demo.timeline import Event
+    from harness.airflow import TaskState
+    from harness.judge import Event
 
 # The call that follows RunJobFlow hangs so long (real seconds), that the process is found in time.
 _HANG_SECONDS = 15
@@ -40,10 +41,7 @@ class Assassin:
 
     def strike(self, events: list[Event], tasks: list[TaskState]) -> bool:
         """Kill the process with SIGKILL if its cluster has been launched; return whether that has happened now."""
-        launched = any(
-            event["kind"] == "call" and event["operation"] == "RunJobFlow" and owner_dag(event) == self._dag_id
-            for event in events
-        )
+        launched = any(owner_dag(launch) == self._dag_id for launch in launches(events))
         if not launched or self.struck:
             return False
         ids = {task.id for task in tasks if (task.dag_id, task.task_id) == (self._dag_id, self._task_id)}

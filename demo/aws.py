@@ -11,6 +11,7 @@ import boto3
 import httpx
 
 _REQUEST_SECONDS = 20.0
+_PAGE = 1000
 REGION = "eu-west-1"
 CREDENTIALS = {"aws_access_key_id": "demo", "aws_secret_access_key": "local-demo"}
 ACTIVE_STATES = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
@@ -34,6 +35,8 @@ class AwsClient:
     def __init__(self, url: str, *, timeout_seconds: float = _REQUEST_SECONDS) -> None:
         self.url = url
         self._http = httpx.Client(base_url=url, timeout=timeout_seconds, trust_env=False)
+        self._log = ""
+        self._events: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -73,9 +76,17 @@ class AwsClient:
         return datetime.fromisoformat(self.health()["time"])
 
     def events(self) -> list[dict[str, Any]]:
-        """Return everything that has happened."""
-        found: list[dict[str, Any]] = self._control("GET", "events")["events"]
-        return found
+        """Return everything that has happened; what was read before is not read again."""
+        while True:
+            answer = self._control("GET", "events", params={"after": len(self._events), "limit": _PAGE})
+            if answer["log"] != self._log:  # the first look, or it was reset: its numbers began anew
+                fresh = not self._events
+                self._log, self._events = answer["log"], []
+                if not fresh:
+                    continue
+            self._events += answer["events"]
+            if len(self._events) >= answer["last"]:
+                return list(self._events)
 
     def fault(self, **fault: Any) -> None:
         """Plan a fault; see the local EMR's own page for its fields."""

@@ -6,23 +6,25 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from demo.calls import TRIGGERER
+from harness.calls import TRIGGERER
+from harness.judge import calls, follow, thefts
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Mapping, Sequence
 
-    from demo.airflow import TaskState
     from demo.observe import Sample
     from demo.queue import Standing
-    from demo.timeline import Event, Session
+    from demo.timeline import Session
+    from harness.airflow import TaskState
+    from harness.judge import Event
 
 Row = tuple[str, ...]
 
 # A task says "deferred" first and ends then: its process at once, and the worker that supervises it looks every five
 # seconds ([workers] min_heartbeat_interval).
 EXIT_SECONDS = 8.0
-# What the tasks of one tenancy need, waits aside: validation, the lock, launch, binding, step, teardown; about 43 here,
+# What tasks of one lease period need, waits aside: checks, the lock, launch, binding, step, teardown; about 43 here,
 # where what the killed task may have left is looked for, too, and more when a wait ends early and is resumed.
 TASK_CALLS = 60
 # The costliest look of a trigger: record, address, steps, cluster, holder.
@@ -103,32 +105,16 @@ def _database_connections(events: Sequence[Event]) -> list[Event]:
 
 def sessions_do_not_overlap(events: Sequence[Event], *, found: Sequence[Session]) -> Check:
     """See that one cluster at a time had the address, and that every step ran inside its own cluster's time."""
-    name = "the tenancies do not overlap"
-    problems = _strangers(events, clusters={session.job_flow_id for session in found})
+    name = "the lease periods do not overlap"
+    problems = follow(events, clusters={session.job_flow_id for session in found}).problems
     for session in found:
         if not (session.bound and session.freed and session.step_running and session.step_ended):
             problems.append(f"{session.job_flow_id} was not bound, used and freed")
         elif session.freed.seq < session.step_ended.seq:
             problems.append(f"the address left {session.job_flow_id} before its step ended")
-    if len({session.owner for session in found}) < 2:  # noqa: PLR2004 - one tenancy cannot overlap
+    if len({session.owner for session in found}) < 2:  # noqa: PLR2004 - one lease period cannot overlap
         problems.append("fewer than two DAGs had the address")
     return Check(name=name, passed=not problems, detail="; ".join(problems) or _gaps(found))
-
-
-def _strangers(events: Sequence[Event], *, clusters: set[str]) -> list[str]:
-    """Follow the address through the log; return who got it too early, and which steps ran without it."""
-    problems = []
-    holder: str | None = None
-    for event in events:
-        cluster = event.get("job_flow_id")
-        if event["kind"] == "address":
-            gained = event["change"] == "associated"
-            if gained and holder is not None:
-                problems.append(f"{cluster} got the address while {holder} had it")
-            holder = cluster if gained else None
-        elif event["kind"] == "step" and event["state"] == "RUNNING" and cluster in clusters and cluster != holder:
-            problems.append(f"a step of {cluster} started while {holder or 'nobody'} had the address")
-    return problems
 
 
 def _gaps(found: Sequence[Session]) -> str:
@@ -166,17 +152,19 @@ def killed_was_adopted(found: Sequence[Session], *, killed: str) -> Check:
 
 
 def first_come_first_served(states: Sequence[Standing], *, found: Sequence[Session]) -> Check:
-    """See that DAGs queued, and had the address in the order in which they came."""
+    """See that DAGs queued, and that the order in which they had the address is the order in which they came."""
     name = "first come, first served"
-    queued = list(dict.fromkeys(dag_id for state in states for dag_id in state.queue))
+    queued = {dag_id for state in states for dag_id in state.queue}
+    came = list(dict.fromkeys(dag_id for state in states for dag_id in (state.holder, *state.queue) if dag_id))
     served = [session for session in found if session.bound]
     order = [session.owner for session in sorted(served, key=lambda t: t.bound.seq)]  # type: ignore[union-attr]
+    # Who never queued and had no cluster is no part of the order.
+    expected = [dag_id for dag_id in came if dag_id in queued or dag_id in order]
     longest = max((len(state.queue) for state in states), default=0)
-    served_in_order = [dag_id for dag_id in order if dag_id in queued]
-    passed = len(queued) > 1 and served_in_order == queued
+    passed = bool(queued) and len(order) > 1 and order == expected
     detail = f"{' → '.join(order)}; up to {longest} queued"
-    if served_in_order != queued:
-        detail += f"; they arrived as {' → '.join(queued)}"
+    if order != expected:
+        detail += f"; they arrived as {' → '.join(expected)}"
     return Check(name=name, passed=passed, detail=detail)
 
 
@@ -193,13 +181,19 @@ def nobody_pays_for_waiting(found: Sequence[Session]) -> Check:
     return Check(name=name, passed=len(ordered) > 1 and not early, detail=detail)
 
 
-def three_writes_a_session(states: Sequence[Standing]) -> Check:
-    """See what the lock cost: three writes a tenancy, one more for who queues, and one for a retry."""
-    name = "a tenancy costs three writes of the lock's record"
+def three_writes_a_session(states: Sequence[Standing], *, retries: int) -> Check:
+    """
+    See what the lock cost: three writes a lease period, one more for who queues, and one for a retry.
+
+    :param retries: how many there were.
+    """
+    name = "a lease period costs three writes of the lock's record"
     sessions = len(states[-1].ended) if states else 0
     queued = len({dag_id for state in states for dag_id in state.queue})
-    expected = 3 * sessions + queued + 1
-    detail = f"{len(states)} writes: 3 x {sessions} tenancies + {queued} queued + 1 retry"
+    expected = 3 * sessions + queued + retries
+    detail = f"{len(states)} writes: 3 x {sessions} lease periods + {queued} queued"
+    if retries:
+        detail += f" + {retries} retry"
     return Check(name=name, passed=sessions > 0 and len(states) == expected, detail=detail)
 
 
@@ -211,7 +205,9 @@ def lease_is_free(states: Sequence[Standing]) -> Check:
         return Check(name=name, passed=False, detail="nothing was ever written")
     grew = last.ended == tuple(range(1, len(last.ended) + 1))
     passed = not last.holder and not last.queue and grew
-    return Check(name=name, passed=passed and len(last.ended) > 1, detail=f"tokens of ended tenancies: {last.ended}")
+    return Check(
+        name=name, passed=passed and len(last.ended) > 1, detail=f"tokens of ended lease periods: {last.ended}"
+    )
 
 
 def bound_before_ready(found: Sequence[Session]) -> Check:
@@ -234,23 +230,15 @@ def bound_before_ready(found: Sequence[Session]) -> Check:
     )
 
 
-def never_steals(events: Sequence[Event], *, tenancies_seen: int) -> Check:
+def never_steals(events: Sequence[Event], *, periods_seen: int) -> Check:
     """See on the wire that no AssociateAddress call may take the address from anyone."""
     name = "no AssociateAddress call may re-associate"
-    calls = [event for event in events if event["kind"] == "call" and event["operation"] == "AssociateAddress"]
-    dangerous = [
-        event
-        for event in calls
-        if str(event["request"].get("AllowReassociation")).lower() != "false"
-        or not event["request"].get("NetworkInterfaceId")
-    ]
-    if dangerous:
-        return Check(
-            name=name, passed=False, detail=f"call {dangerous[0]['seq']} was sent with {dangerous[0]['request']}"
-        )
-    enough = tenancies_seen > 0 and len(calls) >= tenancies_seen
-    detail = f"AllowReassociation=false and a NetworkInterfaceId on all {len(calls)} calls"
-    return Check(name=name, passed=enough, detail=detail if enough else f"only {len(calls)} calls seen")
+    made = calls(events, "AssociateAddress")
+    if dangerous := thefts(events):
+        return Check(name=name, passed=False, detail=dangerous[0])
+    enough = periods_seen > 0 and len(made) >= periods_seen
+    detail = f"AllowReassociation=false and a NetworkInterfaceId on all {len(made)} calls"
+    return Check(name=name, passed=enough, detail=detail if enough else f"only {len(made)} calls seen")
 
 
 def create_takes_no_worker(samples: Sequence[Sample], *, session: Session, task_id: str) -> Check:
@@ -323,17 +311,19 @@ def nothing_left(
     return Check(name=name, passed=not problems, detail="; ".join(problems) or f"of up to {seen} step processes, 0 now")
 
 
-def runs_succeeded(states: Mapping[str, str], *, tries: Mapping[str, int], killed: str) -> Check:
+def runs_succeeded(states: Mapping[str, str], *, tries: Mapping[str, int], killed: str | None) -> Check:
     """
     See that Airflow calls all runs successful, and that a retry was needed where a task was killed, and only there.
 
     :param tries: the most tries that any task of a DAG has needed.
+    :param killed: the DAG whose task was killed, if one was.
     """
     detail = ", ".join(f"{dag_id} {state} (tries: {tries.get(dag_id, 0)})" for dag_id, state in states.items())
     smooth = all(tries.get(dag_id) == (2 if dag_id == killed else 1) for dag_id in states)
+    seen = len(states) > 1 and (killed is None or killed in states)
     return Check(
-        name="all DAG runs succeeded; only the killed task was retried",
-        passed=killed in states and len(states) > 1 and set(states.values()) == {"success"} and smooth,
+        name="all DAG runs succeeded" + ("; only the killed task was retried" if killed else ", without a retry"),
+        passed=seen and set(states.values()) == {"success"} and smooth,
         detail=detail or "no run",
     )
 
@@ -344,7 +334,7 @@ def calls_bounded(counts: dict[str, Counter[str]], *, waited_seconds: float) -> 
 
     :param waited_seconds: how long tasks were deferred, all together, in real seconds.
     """
-    name = "a tenancy's AWS calls are bounded"
+    name = "a lease period's AWS calls are bounded"
     looks = waited_seconds / SHORTEST_WAIT_SECONDS + 1
     limits = {who: looks * CALLS_A_LOOK if who == TRIGGERER else TASK_CALLS for who in counts}
     passed = bool(counts) and all(0 < counts[who].total() <= limits[who] for who in counts)

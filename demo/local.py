@@ -6,14 +6,14 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from demo.airflow import clean_environment
 from demo.aws import AwsClient
-from demo.processes import DemoError, free_port
+from harness.airflow import clean_environment
+from harness.processes import ProcessError, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from demo.processes import Child, Children
+    from harness.processes import Child, Children
 
 _READY_SECONDS = 60.0
 
@@ -37,14 +37,14 @@ class LocalAws(AwsClient):
     def pid(self) -> int:
         """The process whose descendants run the steps."""
         if self._child is None:
-            raise DemoError("the local EMR was not started")
+            raise ProcessError("the local EMR was not started")
         return self._child.process.pid
 
     def start(self) -> None:
         """
         Start the process and wait until it answers.
 
-        :raises DemoError: when it does not in time.
+        :raises ProcessError: when it does not in time.
         """
         self._state.mkdir(parents=True)
         module = [sys.executable, "-m", "local_emr", "--port", str(self._port)]
@@ -56,4 +56,4 @@ class LocalAws(AwsClient):
             if self.is_healthy():
                 return
             time.sleep(0.5)
-        raise DemoError(f"the local EMR does not answer after {_READY_SECONDS:.0f} s; its log: {self._child.log}")
+        raise ProcessError(f"the local EMR does not answer after {_READY_SECONDS:.0f} s; its log: {self._child.log}")

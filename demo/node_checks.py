@@ -1,4 +1,4 @@
-"""The checks of the second act, like those of the first: pure functions that fail when they saw nothing."""
+"""The checks of the scene with three nodes, like those of the queue: pure functions that fail when they saw nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from demo.nodes import Network
-    from demo.timeline import Event
+    from harness.judge import Event
 
 
 def executors_refused(events: Sequence[Event], *, job_flow_id: str, public_ip: str, state: str) -> Check:

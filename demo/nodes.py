@@ -1,30 +1,23 @@
-"""The second act: a cluster with core nodes reads beside a primary node with the address, and behind a NAT gateway."""
+"""A scene: a cluster with core nodes reads beside a primary node with the address, and behind a NAT gateway."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from demo.processes import DemoError
-from demo.runs import Runs
 from demo.timeline import sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from demo.airflow import Airflow
-    from demo.console import Console
     from demo.local import LocalAws
-    from demo.processes import Children
-    from demo.timeline import Event
+    from demo.runs import Runs
+    from harness.judge import Event
 
 PRIMARY = "three_nodes_primary"
 GATEWAY = "three_nodes_gateway"
 TABLE = "sales.customers"
-_LOOK_SECONDS = 1.5
-_ACT_SECONDS = 600.0
 
 
 def private_network(ec2: Any) -> dict[str, str]:
@@ -46,7 +39,7 @@ def private_network(ec2: Any) -> dict[str, str]:
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """
-    What a tenancy behind a NAT gateway changes, and puts back.
+    What a lease period behind a NAT gateway changes, and puts back.
 
     :param routes: each route table with what each of its routes leads to.
     :param gateways: the NAT gateways that are not deleted.
@@ -76,54 +69,51 @@ def _route(route: dict[str, Any]) -> tuple[str, str]:
 
 
 class ManyNodes:
-    """Runs the same step on two clusters of three nodes; the second is launched while the first has the address."""
+    """
+    Runs the same step on two clusters of three nodes; the second is launched while the first has the address.
 
-    def __init__(
-        self, *, console: Console, children: Children, airflow: Airflow, aws: LocalAws, allocation_id: str
-    ) -> None:
-        self._children = children
-        self._aws = aws
+    :param allocation_id: their address.
+    :param may_begin: whether they can be started; they do not disturb what began before.
+    """
+
+    def __init__(self, *, aws: LocalAws, runs: Runs, allocation_id: str, may_begin: Callable[[], bool]) -> None:
         self._ec2 = aws.client("ec2")
         self._allocation_id = allocation_id
-        self._runs = Runs(console=console, airflow=airflow, aws=aws)
+        self._runs = runs
+        self._may_begin = may_begin
+        self._started: list[str] = []
         self.before = self._network()
         self.after = self.before
 
     def _network(self) -> Network:
         return Network.read(self._ec2, allocation_id=self._allocation_id)
 
-    @property
-    def states(self) -> dict[str, str]:
-        """How the runs ended."""
-        return self._runs.states
+    def advance(self, events: list[Event]) -> None:
+        """Start what is due, and look at the network."""
+        if not self._started:
+            if self._may_begin():
+                self._start(PRIMARY)
+            return
+        if GATEWAY not in self._started and (cluster_of(events, PRIMARY) or self._runs.have_ended(PRIMARY)):
+            self._start(GATEWAY)
+        self.after = self._network()
 
-    def cluster(self, dag_id: str) -> str:
-        """Return the cluster that a DAG launched; empty when it launched none."""
-        return next((session.job_flow_id for session in self._sessions() if session.owner == dag_id), "")
+    def _start(self, dag_id: str) -> None:
+        self._started.append(dag_id)
+        self._runs.start(dag_id)
 
-    def _sessions(self) -> list[Any]:
-        return sessions(self._aws.events())
+    def is_over(self) -> bool:
+        """Whether both runs have ended, and EC2 has deleted the gateway."""
+        return self._runs.have_ended(PRIMARY, GATEWAY) and not self.after.gateways
 
-    def play(self) -> None:
-        """
-        Run both to the end, and until EC2 has deleted the gateway.
+    def where(self) -> str:
+        """Say which gateways there are."""
+        return f"NAT gateway {', '.join(self.after.gateways)}" if self.after.gateways else ""
 
-        :raises DemoError: when a process ends, or the whole takes too long.
-        """
-        self._runs.start(PRIMARY)
-        deadline = time.monotonic() + _ACT_SECONDS
-        follows = True
-        while not (self._runs.have_ended(PRIMARY, GATEWAY) and not self.after.gateways):
-            if time.monotonic() > deadline:
-                raise DemoError(f"the clusters of three nodes have not ended: {self._runs.where()}")
-            self._children.check()
-            time.sleep(_LOOK_SECONDS)
-            self._runs.tasks()
-            self._runs.look()
-            if follows and (self.cluster(PRIMARY) or self._runs.have_ended(PRIMARY)):
-                self._runs.start(GATEWAY)
-                follows = False
-            self.after = self._network()
+
+def cluster_of(events: Sequence[Event], dag_id: str) -> str:
+    """Return the cluster that a DAG launched; empty when it launched none."""
+    return next((session.job_flow_id for session in sessions(events) if session.owner == dag_id), "")
 
 
 def connections(events: Sequence[Event], job_flow_id: str) -> list[Event]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import psutil
 
+from harness.processes import task_of_title
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from demo.airflow import TaskState
-
-# Airflow 3 names both processes of a task after the task instance's id: the executor's worker that supervises it
-# (airflow/executors/local_executor.py; "<idle>" between two tasks) and its child that runs the operator
-# (airflow/sdk/execution_time/task_runner.py).
-_TITLE = re.compile(r"^airflow worker -- (?:LocalExecutor: )?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s*$")
+    from harness.airflow import TaskState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +33,6 @@ class Sample:
     tasks: tuple[TaskState, ...]
     process_owners: frozenset[str]
     step_processes: int
-
-
-def task_of_title(title: str) -> str | None:
-    """Return the id of the task instance that a process of this title runs; None for any other process."""
-    match = _TITLE.match(title)
-    return match[1] if match else None
 
 
 def process_owners(scheduler_pid: int) -> frozenset[str]:

@@ -21,7 +21,7 @@ class Standing:
     :param holder: the DAG that has the lease; empty when it is free.
     :param phase: "taken", "held" or "closing".
     :param queue: the DAGs that wait, the next one first.
-    :param ended: the tokens of the tenancies that have ended.
+    :param ended: the tokens of the lease periods that have ended.
     """
 
     time: datetime
@@ -66,18 +66,22 @@ def _dag_of(attempt: dict[str, Any]) -> str:
     return str(attempt["name"].split("/")[1])
 
 
-def standings(events: Sequence[dict[str, Any]], *, at: Any) -> list[Standing]:
+def standings(events: Sequence[dict[str, Any]], *, at: Any, allocation_id: str = "") -> list[Standing]:
     """
     Return every state that was ever written to the table, from the bodies of the calls that wrote it.
 
     :param at: reads an event's time.
+    :param allocation_id: of the address whose record it is; needed when there are several.
     """
     found = []
     for event in events:
         if event["kind"] != "call" or event["operation"] != "PutItem" or event.get("error_code"):
             continue
-        if event["request"].get("TableName") == TABLE:
-            found.append(read(json.loads(event["request"]["Item"]["record"]["S"]), time=at(event)))
+        if event["request"].get("TableName") != TABLE:
+            continue
+        item = event["request"]["Item"]
+        if allocation_id in item["address"]["S"]:
+            found.append(read(json.loads(item["record"]["S"]), time=at(event)))
     return found
 
 

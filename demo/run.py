@@ -1,126 +1,162 @@
-"""The first act: three DAG runs, from the trigger of the first to the end of all, watched all the way."""
+"""The scenes of the demo, played side by side in one loop, from the trigger of the first run to the end of all."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from demo.assassin import Assassin
 from demo.observe import Observer
-from demo.processes import DemoError
 from demo.queue import standings
-from demo.runs import Runs
 from demo.stranger import Stranger
 from demo.timeline import moment
+from harness.processes import ProcessError
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Sequence
 
-    from demo.airflow import Airflow
-    from demo.console import Console
     from demo.local import LocalAws
-    from demo.observe import Sample
-    from demo.processes import Children
-    from demo.timeline import Event
+    from demo.runs import Runs
+    from harness.airflow import Airflow
+    from harness.console import Console
+    from harness.judge import Event
+    from harness.processes import Children
 
 _SAMPLE_SECONDS = 1.5
-_RUNS_SECONDS = 900.0
+_SILENT_SECONDS = 15.0
+_RUNS_SECONDS = 1200.0
 
 
-class Story:
+class Scene(Protocol):
+    """A part of the demo that goes on by itself, a little at each look."""
+
+    def advance(self, events: list[Event]) -> None:
+        """Do what is due."""
+
+    def is_over(self) -> bool:
+        """Whether all of it has happened, as far as :meth:`advance` has seen."""
+
+    def where(self) -> str:
+        """Say what it waits for, beside tasks."""
+
+
+class Queue:
     """
-    Starts one DAG and kills its creating task, starts two more that queue behind it, and the stranger beside them.
+    DAGs that queue for one address, and a stranger to the database beside them.
 
-    :param killed: the DAG whose task is killed.
-    :param dag_ids: the DAGs that queue for the address.
+    :param dag_ids: the DAGs.
+    :param killed: a DAG that comes before them, whose creating task is killed; none unless given.
+    :param allocation_id: the address.
     """
 
     def __init__(
         self,
         *,
         console: Console,
-        children: Children,
         airflow: Airflow,
         aws: LocalAws,
-        killed: str,
-        dag_ids: tuple[str, str],
+        runs: Runs,
+        dag_ids: tuple[str, ...],
+        killed: str | None,
+        allocation_id: str,
     ) -> None:
         self._console = console
-        self._children = children
-        self._aws = aws
-        self._killed = killed
+        self._runs = runs
         self._waiting = dag_ids
-        self._assassin = Assassin(aws=aws, scheduler_pid=airflow.scheduler_pid, dag_id=killed, task_id="azure.create")
-        self._standing = ""
-        self._runs = Runs(console=console, airflow=airflow, aws=aws)
-        self._observer = Observer(
-            tasks=self._runs.tasks, aws_time=aws.time, scheduler_pid=airflow.scheduler_pid, local_aws_pid=aws.pid
+        self._killed = killed
+        self._allocation_id = allocation_id
+        self._assassin = Assassin(
+            aws=aws, scheduler_pid=airflow.scheduler_pid, dag_id=killed or "", task_id="azure.create"
         )
+        self._standing = ""
+        self._begun = False
         self.stranger = Stranger(emr=aws.client("emr"), s3=aws.client("s3"))
 
     @property
-    def samples(self) -> list[Sample]:
-        """What was seen."""
-        return self._observer.samples
+    def has_met(self) -> bool:
+        """Whether the DAGs that queue have been started, and nothing but their own course is to come."""
+        return all(dag_id in self._runs.wanted_since for dag_id in self._waiting)
 
-    @property
-    def tries(self) -> dict[str, int]:
-        """How many tries the most tried task of each DAG has needed."""
-        return self._runs.tries
-
-    @property
-    def states(self) -> dict[str, str]:
-        """How the runs ended."""
-        return self._runs.states
-
-    @property
-    def wanted_since(self) -> dict[str, datetime]:
-        """Since when each DAG has wanted the address."""
-        return self._runs.wanted_since
-
-    def play(self) -> None:
-        """
-        Run it to the end.
-
-        :raises DemoError: when a process ends, or the whole takes too long.
-        """
-        self._assassin.lie_in_wait()
-        self._runs.start(self._killed)
-        deadline = time.monotonic() + _RUNS_SECONDS
-        while not self._is_over():
-            if time.monotonic() > deadline:
-                raise DemoError(f"the DAG runs have not ended after {_RUNS_SECONDS:.0f} s: {self._where()}")
-            self._children.check()
-            self._observer.sample()
-            self._advance()
-            time.sleep(_SAMPLE_SECONDS)
-
-    def _advance(self) -> None:
-        events = self._aws.events()
+    def advance(self, events: list[Event]) -> None:
+        """Start and kill what is to be started and killed, and look after the stranger."""
         self._tell_queue(events)
-        if self._assassin.strike(events, self._runs.tasks_of(self._killed)):
+        if not self._begun:
+            self._begin()
+        elif self._killed and self._assassin.strike(events, self._runs.tasks_of(self._killed)):
             self._console.step(f"the demo kills process {self._assassin.struck}, the creating task of {self._killed}")
-            for dag_id in self._waiting:
-                self._runs.start(dag_id)
+            self._start_all()
         if not self.stranger.launched and self.stranger.launch(events, owners=self._waiting):
             self._console.step(
                 f"the demo launches cluster {self.stranger.job_flow_id}, with the same step and no address"
             )
         self.stranger.tick()
-        self._runs.look()
 
-    def _is_over(self) -> bool:
-        ended = self._runs.have_ended(self._killed, *self._waiting)
-        failed = self.states.get(self._killed) == "failed" and not self._assassin.struck
-        return failed or (ended and (self.stranger.ended or not self.stranger.launched))
+    def _begin(self) -> None:
+        self._begun = True
+        if self._killed:
+            self._assassin.lie_in_wait()
+            self._runs.start(self._killed)
+        else:
+            self._start_all()
+
+    def _start_all(self) -> None:
+        for dag_id in self._waiting:
+            self._runs.start(dag_id)
+
+    def is_over(self) -> bool:
+        """Whether the runs have ended, and the stranger's cluster."""
+        if self._killed and self._runs.states.get(self._killed) == "failed" and not self._assassin.struck:
+            return True
+        ended = self._runs.have_ended(*filter(None, (self._killed, *self._waiting)))
+        return ended and (self.stranger.ended or not self.stranger.launched)
+
+    def where(self) -> str:
+        """Say how far the stranger is."""
+        if not self.stranger.launched or self.stranger.ended:
+            return ""
+        return f"the cluster without the address, its step is {self.stranger.step_state}"
 
     def _tell_queue(self, events: list[Event]) -> None:
         """Say when the lock's record says something new."""
-        found = standings(events, at=lambda event: moment(event).time)
+        found = standings(events, at=lambda event: moment(event).time, allocation_id=self._allocation_id)
         now = f"lease: {found[-1].lease}; queue: {found[-1].places}" if found else ""
         if now != self._standing:
             self._standing = now
             self._console.step(now)
 
-    def _where(self) -> str:
-        return f"{self._runs.where()}, the cluster without the address: step {self.stranger.step_state}"
+
+class Story:
+    """Plays scenes, watched all the way."""
+
+    def __init__(self, *, console: Console, children: Children, airflow: Airflow, aws: LocalAws, runs: Runs) -> None:
+        self._console = console
+        self._children = children
+        self._aws = aws
+        self._runs = runs
+        self._observer = Observer(
+            tasks=runs.tasks, aws_time=aws.time, scheduler_pid=airflow.scheduler_pid, local_aws_pid=aws.pid
+        )
+        self.samples = self._observer.samples
+
+    def play(self, scenes: Sequence[Scene]) -> None:
+        """
+        Play all of them to the end.
+
+        :raises ProcessError: when a process ends, or the whole takes too long.
+        """
+        deadline = time.monotonic() + _RUNS_SECONDS
+        while not all(scene.is_over() for scene in scenes):
+            if time.monotonic() > deadline:
+                raise ProcessError(f"not all has ended after {_RUNS_SECONDS:.0f} s: {self._where(scenes)}")
+            self._children.check()
+            self._observer.sample()
+            events = self._aws.events()
+            for scene in scenes:
+                scene.advance(events)
+            self._runs.look()
+            if self._console.silent_seconds > _SILENT_SECONDS:
+                self._console.step(f"waiting for {self._where(scenes)}")
+            time.sleep(_SAMPLE_SECONDS)
+
+    def _where(self, scenes: Sequence[Scene]) -> str:
+        return "; ".join(filter(None, (self._runs.where(), *(scene.where() for scene in scenes)))) or "Airflow"

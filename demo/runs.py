@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from demo.airflow import FINAL_RUN_STATES
+from harness.airflow import FINAL_RUN_STATES
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from demo.airflow import Airflow, TaskState
     from demo.aws import AwsClient
-    from demo.console import Console
+    from harness.airflow import Airflow, TaskState
+    from harness.console import Console
 
 
 class Runs:
@@ -53,11 +53,16 @@ class Runs:
                 self._console.step(f"{task.dag_id}.{task.task_id}: {task.state}")
         return found
 
-    @property
-    def tries(self) -> dict[str, int]:
-        """How many tries the most tried task of each DAG has needed."""
-        return {dag_id: max(task.try_number for task in self.tasks_of(dag_id)) for dag_id in self._run_ids}
+    def tries(self, *dag_ids: str) -> dict[str, int]:
+        """Return how many tries the most tried task of each DAG has needed."""
+        return {dag_id: max(task.try_number for task in self.tasks_of(dag_id)) for dag_id in dag_ids}
 
     def where(self) -> str:
-        """Say how far they are."""
-        return ", ".join(f"{task.dag_id}.{task.task_id} {task.state or 'not scheduled'}" for task in self.tasks())
+        """Say which tasks of the runs that have not ended are on their way."""
+        return ", ".join(
+            f"{task.dag_id}.{task.task_id} ({task.state})"
+            for dag_id in self._run_ids
+            if not self.have_ended(dag_id)
+            for task in self.tasks_of(dag_id)
+            if task.state not in {None, *FINAL_RUN_STATES}
+        )

@@ -68,9 +68,18 @@ def seed(aws: AwsClient, *, jobs: Path, server: AzureSql | None = None) -> Seed:
     return Seed(allocation_id=address["AllocationId"], public_ip=address["PublicIp"], variable=variable)
 
 
-def _address(ec2: Any) -> dict[str, Any]:
-    found = ec2.describe_addresses(Filters=[{"Name": "tag:Name", "Values": [NAME]}])["Addresses"]
-    tags = [{"ResourceType": "elastic-ip", "Tags": [{"Key": "Name", "Value": NAME}]}]
+def another_address(aws: AwsClient, first: Seed) -> Seed:
+    """Make one more address that the firewall admits, for what is to run beside the first."""
+    name = f"{NAME}-2"
+    address = _address(aws.client("ec2"), name=name)
+    aws.admit(name, address["PublicIp"])
+    variable = {**first.variable, "allocation_id": address["AllocationId"]}
+    return Seed(allocation_id=address["AllocationId"], public_ip=address["PublicIp"], variable=variable)
+
+
+def _address(ec2: Any, *, name: str = NAME) -> dict[str, Any]:
+    found = ec2.describe_addresses(Filters=[{"Name": "tag:Name", "Values": [name]}])["Addresses"]
+    tags = [{"ResourceType": "elastic-ip", "Tags": [{"Key": "Name", "Value": name}]}]
     address: dict[str, Any] = found[0] if found else ec2.allocate_address(Domain="vpc", TagSpecifications=tags)
     return address
 

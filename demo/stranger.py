@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 from typing import TYPE_CHECKING, Any
 
-from demo.calls import caller
+from harness.calls import caller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from demo.timeline import Event
+    from harness.judge import Event
 
 NAME = "stranger-without-the-address"
 _LOGS = ("stdout.gz", "stderr.gz")

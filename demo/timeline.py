@@ -1,28 +1,24 @@
-"""What happened, read from the local EMR's event log alone: the tenancies of an address, and a picture of them."""
+"""What happened, read from the local EMR's event log alone: the lease periods of an address, and a picture of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from harness.judge import CLUSTER_ENDED, STEP_ENDED, Event, Launch, launches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-Event = dict[str, Any]
-
-# Set by the operators on every cluster that they launch: environment/dag_id/run_id/task_id/map_index.
-OWNER_TAG = "airflow-eip:owner-name"
 _READY_STATES = frozenset({"RUNNING", "WAITING"})
-_CLUSTER_ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
-_STEP_ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
 _WIDTH = 84
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
     """
-    An event of a tenancy.
+    An event of a lease period.
 
     :param seq: the event's number, which orders what happened at the same time.
     """
@@ -47,7 +43,7 @@ class Session:
     terminated: Moment | None = None
 
     def moments(self) -> list[tuple[str, Moment | None]]:
-        """Return the tenancy's moments and what they are called, in their usual order."""
+        """Return the lease period's moments and what they are called, in their usual order."""
         return [
             ("RunJobFlow", self.launched),
             ("primary node running", self.primary_running),
@@ -65,26 +61,18 @@ def moment(event: Event) -> Moment:
     return Moment(seq=event["seq"], time=datetime.fromisoformat(event["time"]))
 
 
-def owner_dag(call: Event) -> str | None:
-    """Return the DAG that a RunJobFlow call names as the owner of its cluster."""
-    tags = {tag["Key"]: tag["Value"] for tag in call["request"].get("Tags", [])}
-    return tags[OWNER_TAG].split("/")[1] if OWNER_TAG in tags else None
+def owner_dag(launch: Launch) -> str | None:
+    """Return the DAG that a launch names as the owner of its cluster."""
+    return launch.owner[1] if launch.owner else None
 
 
 def sessions(events: Sequence[Event]) -> list[Session]:
-    """Return a tenancy for every cluster that a DAG launched, in the order of their launches."""
-    found = []
-    for event in events:
-        if event["kind"] != "call" or event["operation"] != "RunJobFlow" or event.get("error_code"):
-            continue
-        owner = owner_dag(event)
-        if owner is not None:
-            found.append(_tenancy(owner, event, events))
-    return found
+    """Return a lease period for every cluster that a DAG launched, in the order of their launches."""
+    return [_session(owner, launch, events) for launch in launches(events) if (owner := owner_dag(launch)) is not None]
 
 
-def _tenancy(owner: str, launch: Event, events: Sequence[Event]) -> Session:
-    job_flow_id = launch["response"]["JobFlowId"]
+def _session(owner: str, launch: Launch, events: Sequence[Event]) -> Session:
+    job_flow_id = launch.job_flow_id
     mine = [event for event in events if event.get("job_flow_id") == job_flow_id]
 
     def first(kind: str, field: str, *values: str) -> Moment | None:
@@ -93,14 +81,14 @@ def _tenancy(owner: str, launch: Event, events: Sequence[Event]) -> Session:
     return Session(
         owner=owner,
         job_flow_id=job_flow_id,
-        launched=moment(launch),
+        launched=moment(launch.call),
         primary_running=first("instance", "state", "running"),
         bound=first("address", "change", "associated"),
         ready=first("cluster", "to", *_READY_STATES),
         step_running=first("step", "state", "RUNNING"),
-        step_ended=_last(mine, kind="step", field="state", values=_STEP_ENDED),
+        step_ended=_last(mine, kind="step", field="state", values=STEP_ENDED),
         freed=_last(mine, kind="address", field="change", values=frozenset({"disassociated"})),
-        terminated=first("cluster", "to", *_CLUSTER_ENDED),
+        terminated=first("cluster", "to", *CLUSTER_ENDED),
     )
 
 
@@ -123,7 +111,7 @@ def clock(seconds: float) -> str:
 
 
 def moments_rows(found: Sequence[Session], *, start: datetime) -> list[tuple[str, ...]]:
-    """Return a row for each moment, and in it the simulated time since the start for each tenancy."""
+    """Return a row for each moment, and in it the simulated time since the start for each lease period."""
     names = [name for name, _ in found[0].moments()] if found else []
     columns = [dict(session.moments()) for session in found]
     return [
@@ -134,7 +122,7 @@ def moments_rows(found: Sequence[Session], *, start: datetime) -> list[tuple[str
 
 def chart(found: Sequence[Session], *, start: datetime, waiting_since: dict[str, datetime]) -> list[str]:
     """
-    Draw a lane for each tenancy.
+    Draw a lane for each lease period.
 
     :param start: the left edge.
     :param waiting_since: since when each DAG has wanted the address.
@@ -154,7 +142,7 @@ def chart(found: Sequence[Session], *, start: datetime, waiting_since: dict[str,
     return [f"{'':<{label}}   {scale}", *lanes, f"{'':<{label}}   {legend}"]
 
 
-def _lane(session: Session, column: Any, waiting_since: dict[str, datetime]) -> str:
+def _lane(session: Session, column: Callable[[datetime], int], waiting_since: dict[str, datetime]) -> str:
     """Paint the spans over each other, the wider first."""
     cells = [" "] * _WIDTH
     launched = session.launched.time

@@ -6,12 +6,18 @@ What takes seconds to import is imported by the fixtures that need it, so that a
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from local_emr import LocalAws
 
@@ -41,7 +47,7 @@ def local_aws(served_aws: LocalAws, local_emr: LocalAws) -> LocalAws:
 @pytest.fixture
 def clocked(local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> LocalAws:
     """Return a local EMR on whose clock the operators and triggers sleep."""
-    from tests.life import put_on_clock
+    from harness.life import put_on_clock
 
     put_on_clock(local_aws, monkeypatch)
     return local_aws
@@ -51,3 +57,29 @@ def clocked(local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> LocalAws:
 def deferrable(request: pytest.FixtureRequest) -> bool:
     """Both ways of waiting; every test that asks for this shows the same result for both."""
     return bool(request.param)
+
+
+@pytest.fixture(scope="session")
+def airflow_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[Path], None]:
+    """
+    Put a new metadata database, in SQLite, into an Airflow home.
+
+    It is migrated once for the processes of a test run, and copied.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+    made = shared / "airflow-database"
+
+    def put(home: Path) -> None:
+        with (shared / "airflow-database.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (made / "airflow.db").exists():
+                settings = {"AIRFLOW_HOME": str(shared / "airflow-migrating"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+                kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+                command = [sys.executable, "-m", "airflow", "db", "migrate"]
+                done = subprocess.run(command, env={**kept, **settings}, capture_output=True, text=True, check=False)
+                assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+                (shared / "airflow-migrating").rename(made)
+        shutil.copy(made / "airflow.db", home)
+
+    return put

@@ -22,13 +22,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demo.airflow import Airflow, AirflowRest
-from demo.processes import DemoError, free_port
+from harness.airflow import Airflow, AirflowRest
+from harness.processes import ProcessError, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from demo.processes import Child, Children
+    from harness.processes import Child, Children
 
 ROOT = Path(__file__).resolve().parent.parent
 _POSTGRES_SECONDS = 60.0
@@ -61,12 +61,12 @@ def version_of(venv: Path) -> tuple[int, ...]:
     """
     Return the version of the Airflow in a virtual environment, e.g. ``(2, 11, 2)``.
 
-    :raises DemoError: when there is none.
+    :raises ProcessError: when there is none.
     """
     code = "import importlib.metadata as m; print(m.version('apache-airflow'))"
     asked = subprocess.run([venv / "bin" / "python", "-c", code], capture_output=True, text=True, check=False)
     if asked.returncode:
-        raise DemoError(f"there is no Airflow in {venv}: {asked.stderr.strip()[-400:]}")
+        raise ProcessError(f"there is no Airflow in {venv}: {asked.stderr.strip()[-400:]}")
     return tuple(int(part) for part in asked.stdout.strip().split(".")[:3])
 
 
@@ -96,7 +96,7 @@ def real_airflow(
         environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"postgresql+psycopg2://{postgres.place}"
         environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"] = f"postgresql+asyncpg://{postgres.place}"
     elif version < (3,):
-        raise DemoError(
+        raise ProcessError(
             f"Airflow 2 needs PostgreSQL; install that (Debian: postgresql), and psycopg2-binary into {venv}"
         )
     python = str(venv / "bin" / "python")
@@ -144,7 +144,7 @@ class Rest(AirflowRest):
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         try:
             return self._request("GET", path)["value"]
-        except DemoError:
+        except ProcessError:
             return None
 
     def is_watched(self, dag_id: str, run_id: str, task_id: str) -> bool:
@@ -190,16 +190,6 @@ class RealAirflow(Airflow):
 
     def _client(self) -> AirflowRest:
         return Rest(self.url)
-
-    def preload(self, plugin: Path) -> None:
-        """
-        Install a plugin before the start.
-
-        What it imports, the scheduler has imported, and so have the processes of the tasks, which it forks.
-        """
-        folder = self.home / "plugins"
-        folder.mkdir(exist_ok=True)
-        shutil.copy(plugin, folder)
 
     @property
     def triggerers(self) -> list[str]:
@@ -274,7 +264,7 @@ class Postgres:
         """
         Make a database and serve it.
 
-        :raises DemoError: when it does not answer in time.
+        :raises ProcessError: when it does not answer in time.
         """
         self._directory.mkdir(parents=True)
         as_user: list[str] = []
@@ -295,7 +285,7 @@ class Postgres:
         while subprocess.run(ready, capture_output=True, check=False).returncode:
             self._children.check()
             if time.monotonic() > deadline:
-                raise DemoError(f"PostgreSQL does not answer after {_POSTGRES_SECONDS:.0f} s; its log: {server.log}")
+                raise ProcessError(f"PostgreSQL does not answer after {_POSTGRES_SECONDS:.0f} s; its log: {server.log}")
             time.sleep(0.5)
 
 

@@ -87,8 +87,8 @@ class Connections:
     """
     What one interface has sent to one address of a database, in one lease period or outside all of them.
 
-    :param verdict: "tenancy", or "stranger": not by whoever had the address.
-    :param tenancy: the name of the lease period; the field is called so in the JSON that people keep.
+    :param verdict: "tenancy" (the sender had the address: the word is in JSON that people keep), or "stranger".
+    :param tenancy: the name of the lease period.
     :param opened: in how many flow records a connection was opened.
     :param first: seconds since the epoch; ``last``, too.
     """
@@ -184,22 +184,22 @@ class _Judge:
         return replace(lease_period, resource_ids=frozenset(seen))
 
     def verdict(self, flow: Flow) -> tuple[str, str, LeasePeriod | None]:
-        """Return "tenancy" or "stranger", why, and which tenancy it is about."""
+        """Return "tenancy" or "stranger", why, and which lease period it is about."""
         then = [(t, passed) for t, passed in zip(self._lease_periods, self._passed, strict=True) if _then(t, flow)]
         through = [t for t, passed in then if t.has(flow) or (flow.source, flow.destination) in passed]
         for lease_period in through:
             if not _is_anothers(lease_period, flow):
                 return "tenancy", self._how(lease_period, flow), lease_period
         if through:
-            return "stranger", "it left through the tenancy's NAT gateway, and is no node of its cluster", through[0]
+            return "stranger", "it left through the cluster's NAT gateway, and is no node of its cluster", through[0]
         for lease_period, _ in then:
             if lease_period.has_beside(flow):
                 past = "which was not seen at its NAT gateway" if lease_period.behind_gateway else "without the address"
                 return "stranger", f"a node of the same cluster {past}", lease_period
         for lease_period in self._lease_periods:
             if lease_period.has(flow):
-                return "stranger", f"its tenancy was {_words(lease_period)}", lease_period
-        return "stranger", "not of any tenancy's cluster" if then else "nobody had the address then", None
+                return "stranger", f"its lease was {_words(lease_period)}", lease_period
+        return "stranger", "not of the cluster of any lease" if then else "nobody had the address then", None
 
     def _how(self, lease_period: LeasePeriod, flow: Flow) -> str:
         if not lease_period.has(flow):
@@ -216,7 +216,7 @@ def _then(lease_period: LeasePeriod, flow: Flow) -> bool:
 
 
 def _is_anothers(lease_period: LeasePeriod, flow: Flow) -> bool:
-    """Whether a NAT gateway forwards what no node of the tenancy's cluster has sent."""
+    """Whether a NAT gateway forwards what no node of the lease's cluster has sent."""
     if not lease_period.behind_gateway or not lease_period.others or flow.source in lease_period.others:
         return False
     return flow.forwarded or not lease_period.has(flow)

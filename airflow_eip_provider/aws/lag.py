@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
 # The reads of EC2 and EMR are eventually consistent ("Eventual consistency in the Amazon EC2 API"); AWS documents no
 # bound. Within this time an answer may still describe the state before a change.
 READS_LAG_SECONDS = 60
@@ -18,3 +26,17 @@ def may_be_hidden(show_by: float, *, now: float) -> bool:
     :param show_by: that moment, and ``now``, in seconds since the epoch.
     """
     return now < show_by - TOLERANCE_SECONDS
+
+
+def until_shown(look: Callable[[], T], *, pause: Callable[[float], None] | None = None) -> T:
+    """
+    Look until AWS shows something, or would have to show it by now.
+
+    :param look: returns what is shown; something false for nothing.
+    :param pause: lets seconds pass between two looks.
+    :return: the last look.
+    """
+    deadline = time.time() + READS_LAG_SECONDS
+    while not (shown := look()) and time.time() < deadline:
+        (pause or time.sleep)(SECOND_LOOK_SECONDS)
+    return shown

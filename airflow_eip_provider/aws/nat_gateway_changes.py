@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider.aws.addresses import read_address, read_holder
+from airflow_eip_provider.aws.clusters import read_cluster
+from airflow_eip_provider.aws.endings import disassociate
 from airflow_eip_provider.aws.errors import error_code, is_denied
-from airflow_eip_provider.aws.nat_gateways import NO_SUCH_GATEWAY, Gateway, gateway_of, read_cluster_gateways
+from airflow_eip_provider.aws.nat_gateways import (
+    NO_SUCH_GATEWAY,
+    Gateway,
+    gateway_of,
+    is_gateway,
+    read_cluster_gateways,
+    read_gateway,
+)
 from airflow_eip_provider.aws.route_changes import restore
 from airflow_eip_provider.aws.routes import ANYWHERE
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, as_items
@@ -121,3 +131,37 @@ def ask_permissions(
                 continue
             action = conn.meta.method_to_api_mapping[operation]
             yield NotPermittedError(f"ec2:{action}", resource=resource)
+
+
+def end_association(conn: Any, association_id: str) -> bool:
+    """
+    Undo one association, if it still exists; that of a NAT gateway, which its own id names, ends with the gateway.
+
+    :param conn: a boto3 client of EC2.
+    :return: whether it existed.
+    """
+    if not is_gateway(association_id):
+        return disassociate(conn, association_id)
+    gateway = read_gateway(conn, association_id)
+    if gateway is None:
+        return False
+    remove_gateway(conn, gateway)
+    return not gateway.is_ending
+
+
+def free_left_behind(ec2: Any, emr: Any, *, allocation_id: str) -> bool:
+    """
+    Take the address off a NAT gateway whose cluster has ended: it would keep the address for ever.
+
+    :return: whether there was such a gateway.
+    """
+    address = read_address(ec2, allocation_id)
+    holder = read_holder(ec2, address) if address and not address.is_free else None
+    if holder is None or holder.gateway is None or holder.job_flow_id is None:
+        return False
+    cluster = read_cluster(emr, holder.job_flow_id)
+    if cluster is None or not cluster.has_ended:
+        return False
+    log.info("Cluster %s has ended; Elastic IP %s comes off its NAT gateway", holder.job_flow_id, allocation_id)
+    remove_gateway(ec2, holder.gateway)
+    return True

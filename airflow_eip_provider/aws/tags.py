@@ -16,7 +16,7 @@ TOKEN_TAG = "airflow-eip:token"  # noqa: S105 - ours, with a lock store: the lea
 ALLOCATION_TAG = "airflow-eip:allocation-id"  # ours, on everything that is made for an address
 TRY_TAG = "airflow-eip:try"  # ours, the newest try that speaks for the cluster
 
-# Ours, on clusters whose address is not on the primary node: what carries it, a NAT gateway's id or TENANCY_GATEWAY.
+# Ours, on clusters whose address is not on the primary node: what carries it, a NAT gateway's id or CLUSTER_GATEWAY.
 BINDING_TAG = "airflow-eip:binding"
 MOST_CLUSTER_TAGS = 6  # of ours on a cluster: owner, owner's name, address, try, token and binding
 CLUSTER_GATEWAY = "nat-gateway"  # one that is made for the cluster

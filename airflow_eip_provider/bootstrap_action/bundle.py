@@ -134,12 +134,22 @@ def _path(module: str) -> str:
 
 def _source(name: str) -> str:
     """
-    Return a source of this package as the node gets it.
+    Return a source of this package as the node gets it: without docstrings, and with every line where it was.
 
     Python 3.9 has no ``slots`` for dataclasses; they save memory and catch a misspelt attribute, and mean nothing else.
     """
     text = resources.files(PACKAGE).joinpath(*name.split("/")[1:]).read_text("utf-8")
-    return text.replace(", slots=True)", ")")
+    return _without_docstrings(text.replace(", slots=True)", ")"))
+
+
+def _without_docstrings(source: str) -> str:
+    lines = source.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            said = node.body[0]
+            first, last = said.lineno - 1, int(said.end_lineno or 0)
+            lines[first:last] = [" " * said.col_offset + '""\n', *["\n"] * (last - first - 1)]
+    return "".join(lines)
 
 
 def _check_store(uri: str) -> None:

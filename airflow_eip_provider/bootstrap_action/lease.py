@@ -25,16 +25,18 @@ from botocore.exceptions import ClientError
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.bootstrap_action.aws_cli import AwsCli
 from airflow_eip_provider.exceptions import ElasticIpError, LeaseLostError
-from airflow_eip_provider.lease.description import queue_place_of
-from airflow_eip_provider.lease.observation import Due, LeaseRequest
-from airflow_eip_provider.lease.owners import attempt_for, cluster_owner, digest_of, newest_try
+from airflow_eip_provider.lease.observation import LeaseRequest
+from airflow_eip_provider.lease.owners import attempt_for, cluster_owner, newest_try
 from airflow_eip_provider.lease.protocol import Acquired
 from airflow_eip_provider.lease.record import LIMITS
-from airflow_eip_provider.lease_client.claim import HANDOVER_PATIENCE_SECONDS, Claim
-from airflow_eip_provider.lease_client.client import LeaseClient
+from airflow_eip_provider.lease_client.client import StoreLeaseClient
+from airflow_eip_provider.lease_client.interface import Undo
+from airflow_eip_provider.lease_client.waiting import HANDOVER_PATIENCE_SECONDS, Foreground
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from airflow_eip_provider.lease.record import Attempt
 
 log = logging.getLogger(__name__)
 
@@ -74,78 +76,57 @@ class Lease:
         self._options = options
         self._state = state
         self._owner = cluster_owner(options.environment, options.cluster_id)
-        self._lease_client = LeaseClient(
+        self._lease_client = StoreLeaseClient(
             options.lock_store,
             allocation_id=options.allocation_id,
-            ec2=AwsCli("ec2", region=options.region),
-            emr=AwsCli("emr", region=options.region),
             client_for=lambda service, region: AwsCli(service, region=region or options.region),
-            check_alive=lambda: None,
+            who="this bootstrap action",
         )
 
     def enter(self) -> int:
         """Take the lease, or wait for it in the queue until the time is up."""
-        deadline = time.monotonic() + self._options.wait
-        due, due_seconds = Due(), 0.0
-        while True:
-            try:
-                if not self._state.try_number:
-                    self._state.keep(try_number=1 + newest_try(self._lease_client.read().record, self._owner))
-                entered = self._claim.enter(due_seconds=due_seconds)
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                log.info("looking again: %s", error)
-            else:
-                if isinstance(entered, Acquired):
-                    return self._hold(entered)
-                due_seconds = due.seconds(entered.observation)
-                log.info("waiting: %s", queue_place_of(entered.observation, digest_of(self._owner)))
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return BUSY
-            time.sleep(min(left, self._options.poll))
+        foreground = self._foreground(self._options.wait)
+        try:
+            if not self._state.try_number:
+                record = foreground.persist(self._lease_client.read).record
+                self._state.keep(try_number=1 + newest_try(record, self._owner))
+            lease_request = LeaseRequest(self._attempt, handover_seconds=LIMITS.surface, wants=self._options.cluster_id)
+            entered = foreground.acquire(self._lease_client, lease_request)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            log.info("no answer in time: %s", error)
+            return BUSY
+        if not isinstance(entered, Acquired):
+            return BUSY
+        self._state.keep(token=entered.token)
+        log.info("the lease of %s is this cluster's, token %s", self._options.allocation_id, entered.token)
+        return DONE
 
     def hand_over(self) -> int:
         """Record that this cluster carries the address: the last look whether the lease is still its own."""
-        token = self._state.token
+        token, cluster_id = self._state.token, self._options.cluster_id
         if token is None:
             raise LeaseLostError(self._options.allocation_id, problem="it was never taken")
-        deadline = time.monotonic() + HANDOVER_PATIENCE_SECONDS
-        while True:
-            try:
-                self._claim.hand_over(token=token, resource_id=self._options.cluster_id)
-            except Exception as error:
-                if not is_transient(error) or time.monotonic() > deadline:
-                    raise
-                log.info("handing over again: %s", error)
-                time.sleep(self._options.poll)
-            else:
-                break
-        log.info("the lease with token %s is handed over to %s", token, self._options.cluster_id)
+        self._foreground(HANDOVER_PATIENCE_SECONDS).persist(
+            lambda: self._lease_client.hand_over(self._attempt, token=token, resource_id=cluster_id)
+        )
+        log.info("the lease with token %s is handed over to %s", token, cluster_id)
         return DONE
 
     def undo(self) -> int:
         """Give the lease or the place in the queue back, and an association that was made under it."""
         resource_id = self._options.cluster_id if self._options.associated else None
-        self._claim.undo(resource_id=resource_id, token=self._state.token, terminate=False)
+        self._lease_client.undo(Undo(self._attempt, resource_id, token=self._state.token))
         log.info("the lease, or the place in the queue, is given back")
         return DONE
 
-    def _hold(self, held: Acquired) -> int:
-        lease = held.seen.record.lease
-        assert lease is not None  # noqa: S101 - that is what "held" says
-        self._state.keep(token=lease.token)
-        log.info("the lease of %s is this cluster's, token %s", self._options.allocation_id, lease.token)
-        return DONE
+    def _foreground(self, seconds: float) -> Foreground:
+        return Foreground(deadline=time.time() + seconds, say=log.info, poll_seconds=self._options.poll)
 
     @property
-    def _claim(self) -> Claim:
-        attempt = attempt_for(self._owner, try_number=self._state.try_number, nonce=self._state.nonce)
-        lease_request = LeaseRequest(attempt, handover_seconds=LIMITS.surface, wants=self._options.cluster_id)
-        return Claim(
-            self._lease_client, lease_request, self._options.allocation_id, newer="a later run of this bootstrap action"
-        )
+    def _attempt(self) -> Attempt:
+        return attempt_for(self._owner, try_number=self._state.try_number, nonce=self._state.nonce)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

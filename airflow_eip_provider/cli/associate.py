@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Address, Instance
     from airflow_eip_provider.cli.session import Session
     from airflow_eip_provider.lease.record import Attempt, Lease, Record
-    from airflow_eip_provider.lease_client.claim import Claim
-    from airflow_eip_provider.lease_client.client import LeaseClient
+    from airflow_eip_provider.lease_client.interface import LeaseClient
     from airflow_eip_provider.parameters_file import Parameters
     from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.watch import Verdict
@@ -129,6 +128,7 @@ class _Association:
     def __init__(
         self, session: Session, parameters: Parameters, lock_store: str | None, *, wait: timedelta, deadline: float
     ) -> None:
+        from airflow_eip_provider.lease_client.waiting import Foreground
         from airflow_eip_provider.operators.binder import Binder
 
         self._hooks = session.hooks
@@ -136,33 +136,31 @@ class _Association:
         self._vpc_id = parameters.vpc_id
         self._lock_store = lock_store
         self._wait = wait
-        self._deadline = deadline
+        self._foreground = Foreground(deadline=deadline, say=note)
         self._binder = Binder(session.hooks.eip, parameters.allocation_id)
 
     def perform(self, job_flow_id: str, environment: str) -> dict[str, Any]:
         """Primary running → lease → address free → bound → handed over; return where the address is."""
+        from airflow_eip_provider.lease.owners import cluster_owner
         from airflow_eip_provider.operators.binder import bound_facts
 
         self._preflight()
         instance = self._primary(job_flow_id)
         self._check_not_beside(instance)
-        lease_client = self._hooks.lease_client(self._lock_store, self._allocation_id) if self._lock_store else None
-        token: int | None = None
-        if lease_client is None:
-            address = self._bind_alone(job_flow_id, instance)
+        name = cluster_owner(environment, job_flow_id)
+        lease_client = self._hooks.lease_client(self._lock_store, self._allocation_id, who=f"'{name}'")
+        lease_client.check()
+        record = lease_client.read().record
+        address, lease = self._binder.address(), record.lease
+        is_there = address.network_interface_id == instance.network_interface_id
+        if not is_there or lease is None or _is_unsettled(lease, job_flow_id):
+            address, token = self._bind_leased(lease_client, _attempt(record, name), instance)
+        elif lease.resource_id == job_flow_id:
+            token = lease.token
         else:
-            lease_client.store.check()
-            record = lease_client.read().record
-            address = self._binder.address()
-            lease = record.lease
-            is_there = address.network_interface_id == instance.network_interface_id
-            if not is_there or lease is None or _is_unsettled(lease, job_flow_id):
-                address, token = self._bind_leased(lease_client, _attempt(record, environment, job_flow_id), instance)
-            elif lease.resource_id == job_flow_id:
-                token = lease.token
-            else:
-                who = f"'{lease.attempt.name}' has its lease"
-                note(f"warning: the address is on cluster {job_flow_id} already, but {who} in {self._lock_store}")
+            token = None
+            who = f"'{lease.attempt.name}' has its lease"
+            note(f"warning: the address is on cluster {job_flow_id} already, but {who} in {self._lock_store}")
         return bound_facts(address, job_flow_id=job_flow_id, token=token)
 
     def _preflight(self) -> None:
@@ -190,101 +188,76 @@ class _Association:
             )
         return instance
 
-    def _bind_alone(self, job_flow_id: str, instance: Instance) -> Address:
-        try:
-            return self._bind(job_flow_id, instance)
-        except BaseException:
-            if self._binder.may_have_bound:
-                self._take_off(str(instance.network_interface_id))
-            raise
-
-    def _take_off(self, interface: str) -> None:
-        try:
-            self._binder.undo(network_interface_id=interface, association_id=self._binder.association_id)
-        except Exception as error:
-            note(f"undoing it failed, too: {error}")
-
-    def _bind_leased(self, lease_client: LeaseClient, attempt: Attempt, instance: Instance) -> tuple[Address, int]:
+    def _bind_leased(
+        self, lease_client: LeaseClient, attempt: Attempt, instance: Instance
+    ) -> tuple[Address, int | None]:
         from airflow_eip_provider.aws.tags import CLUSTER_TAG
-        from airflow_eip_provider.cli.waiting import deadline_after, persist
-        from airflow_eip_provider.lease.observation import LeaseRequest
-        from airflow_eip_provider.lease.record import LIMITS
-        from airflow_eip_provider.lease_client.claim import HANDOVER_PATIENCE_SECONDS, Claim
+        from airflow_eip_provider.cli.waiting import deadline_after
+        from airflow_eip_provider.lease_client.interface import Undo
+        from airflow_eip_provider.lease_client.waiting import HANDOVER_PATIENCE_SECONDS, Foreground
 
         job_flow_id = instance.tags[CLUSTER_TAG]
-        who = f"'{attempt.name}'"
-        lease_request = LeaseRequest(attempt, handover_seconds=LIMITS.surface, wants=job_flow_id)
-        claim = Claim(lease_client, lease_request, self._allocation_id, newer=f"a newer try of {who}", who=who)
         token: int | None = None
         try:
-            token = self._lease(claim).token
-            note(f"the lease is that of {claim.who}, token {token}")
+            token = self._acquire(lease_client, attempt, job_flow_id)
             address = self._bind(job_flow_id, instance)
-            hand_over = functools.partial(claim.hand_over, token=token, resource_id=job_flow_id)
-            persist(hand_over, deadline=deadline_after(timedelta(seconds=HANDOVER_PATIENCE_SECONDS)))
+            handing = Foreground(deadline=deadline_after(timedelta(seconds=HANDOVER_PATIENCE_SECONDS)), say=note)
+            handing.persist(lambda: lease_client.hand_over(attempt, token=token, resource_id=job_flow_id))
         except BaseException as failed:
             # When it was refused, something else put there what the cluster carries by now.
             made = self._binder.may_have_bound and not isinstance(failed, InvalidInputError)
+            undo = Undo(
+                attempt,
+                job_flow_id if made else None,
+                token=token,
+                association_id=self._binder.association_id,
+                may_lag=made,
+            )
             try:
-                claim.undo(
-                    resource_id=job_flow_id if made else None,
-                    token=token,
-                    terminate=False,
-                    association_id=self._binder.association_id,
-                    may_lag=made,
-                )
+                lease_client.undo(undo)
             except Exception as error:
                 note(f"undoing it failed, too: {error}")
                 note(f"what is left is cluster {job_flow_id}'s: the same command again goes on from there")
             raise
         return address, token
 
-    def _lease(self, claim: Claim) -> Lease:
-        """Queue until the lease is this speaker's."""
-        from airflow_eip_provider.cli.waiting import POLL_SECONDS, persist, rest, seconds_left
+    def _acquire(self, lease_client: LeaseClient, attempt: Attempt, job_flow_id: str) -> int | None:
+        """Queue until the lease is this owner's; return its fencing token, if there is one."""
         from airflow_eip_provider.lease.description import holder_of
-        from airflow_eip_provider.lease.protocol import Queued
-        from airflow_eip_provider.triggers.lock import EipLeaseTrigger
+        from airflow_eip_provider.lease.observation import LeaseRequest
+        from airflow_eip_provider.lease.protocol import Acquired, Queued
+        from airflow_eip_provider.lease.record import LIMITS
 
-        watch = EipLeaseTrigger.of(claim, waiter_delay=POLL_SECONDS, deadline=self._deadline)
-        patience = claim.lease_client.patience_seconds
-        claim.lease_client.patience_seconds = min(patience, seconds_left(self._deadline))
-        entered = persist(claim.enter, deadline=self._deadline)
-        claim.lease_client.patience_seconds = patience
-        while isinstance(entered, Queued):
-            seen = self._until(watch.judge)
-            if seen.status == "pending":
-                raise self._busy(seen.data.get("queue", {}).get("holder", holder_of(entered.observation)))
-            enter = functools.partial(claim.enter, due_seconds=seen.data["dead_seconds"])
-            entered = persist(enter, deadline=self._deadline)
-            if isinstance(entered, Queued) and not rest(self._deadline):
-                held = holder_of(entered.observation)
-                raise self._busy(f"{held}, and the lease could not be taken in {self._lock_store}")
-        lease = entered.seen.record.lease
-        assert lease is not None  # noqa: S101 - it is held
-        return lease
+        lease_request = LeaseRequest(attempt, handover_seconds=LIMITS.surface, wants=job_flow_id)
+        entered = self._foreground.acquire(lease_client, lease_request)
+        if isinstance(entered, Queued):
+            raise self._busy(holder_of(entered.observation))
+        if not isinstance(entered, Acquired):
+            raise self._busy(self._binder.place())
+        if entered.token is not None:
+            note(f"the lease is that of '{attempt.name}', token {entered.token}")
+        return entered.token
 
     def _bind(self, job_flow_id: str, instance: Instance) -> Address:
         """Wait until nothing carries the address, and bind it."""
-        from airflow_eip_provider.cli.waiting import persist, rest
         from airflow_eip_provider.triggers.eip import judge_association
 
         def free(seen: Observed) -> Verdict:
             return judge_association(seen, self._allocation_id, job_flow_id=job_flow_id, expect="free", or_left=True)
 
         attempt = functools.partial(self._try_to_bind, job_flow_id, instance)
-        bound = persist(attempt, deadline=self._deadline)
+        bound = self._foreground.persist(attempt)
         while bound is None:
             if self._until(free).status == "pending":
                 raise self._busy(self._binder.place())
-            bound = persist(attempt, deadline=self._deadline)
-            if bound is None and not rest(self._deadline):
+            bound = self._foreground.persist(attempt)
+            if bound is None and not self._foreground.rest():
                 raise self._busy(self._binder.place())
         return bound
 
     def _try_to_bind(self, job_flow_id: str, instance: Instance) -> Address | None:
         """Bind the address if it is free; else see to it that it can become so."""
-        from airflow_eip_provider.hooks.teardown import free_left_behind
+        from airflow_eip_provider.aws.nat_gateway_changes import free_left_behind
 
         interface = str(instance.network_interface_id)
         try:
@@ -294,7 +267,7 @@ class _Association:
             raise
         if bound is None:
             self._check_not_beside(instance)
-            free_left_behind(self._hooks.emr, self._hooks.eip, allocation_id=self._allocation_id)
+            free_left_behind(self._hooks.eip.conn, self._hooks.emr.conn, allocation_id=self._allocation_id)
         return bound
 
     def _check_not_beside(self, instance: Instance) -> None:
@@ -309,12 +282,12 @@ class _Association:
     def _until(self, judge: Callable[[Observed], Verdict]) -> Verdict:
         from airflow_eip_provider.cli.waiting import wait_until
 
-        return wait_until(judge, self._hooks.client_for, deadline=self._deadline)
+        return wait_until(judge, self._hooks.client_for, deadline=self._foreground.deadline)
 
     def _busy(self, place: str) -> AddressBusyError:
         """Return the error of a wait that has ended, for a place or a lease in words."""
         holder = place.removeprefix("on ").removeprefix("held by ")
-        for free in ("not associated", "nobody has the lease"):
+        for free in ("not associated", "no owner has the lease"):
             holder = holder.replace(free, "nobody now", 1)
         return AddressBusyError(self._allocation_id, holder=holder, waited_seconds=self._wait.total_seconds())
 
@@ -328,13 +301,12 @@ def _is_unsettled(lease: Lease, job_flow_id: str) -> bool:
     return lease.phase is not Phase.ACTIVE and (own or lease.resource_id == job_flow_id)
 
 
-def _attempt(record: Record, environment: str, job_flow_id: str) -> Attempt:
-    """Speak for the cluster from now on: a newer try than those that are known."""
+def _attempt(record: Record, name: str) -> Attempt:
+    """Return an attempt of the cluster that is newer than those that are known."""
     import secrets
 
-    from airflow_eip_provider.lease.owners import attempt_for, cluster_owner, newest_try
+    from airflow_eip_provider.lease.owners import attempt_for, newest_try
 
-    name = cluster_owner(environment, job_flow_id)
     return attempt_for(name, try_number=1 + newest_try(record, name), nonce=secrets.token_hex(8))
 
 

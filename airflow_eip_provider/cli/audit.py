@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 DESCRIPTION = """\
-Read VPC Flow Logs from S3, and report which network interfaces connected to a database, each with the tenancy that it
-belonged to. A connection by anything but what had the Elastic IP at that time is a stranger's. Nothing is changed.
+Read VPC Flow Logs from S3, and report which network interfaces connected to a database, and during which lease
+period. A connection by anything but what had the Elastic IP at that time is a stranger's. Nothing is changed.
 
-Who had the address when is what the lock store remembers: the last 50 tenancies. Without a lock store, name the
+Who had the address when is what the lock store remembers: the last 50 leases. Without a lock store, name the
 interfaces that may connect, or the interface that has the address now is taken. Behind a NAT gateway, the nodes of the
-cluster are the tenancy's where their packets are seen at the gateway's interface. Flow logs prove the interface, not
+cluster had the address where their packets are seen at the gateway's interface. Flow logs prove the interface, not
 the public address that the database saw.
 
 The flow log must have, as text, the fields interface-id, pkt-srcaddr, pkt-dstaddr or dstaddr, dstport, tcp-flags,
@@ -72,10 +72,14 @@ def add_arguments(parser: Parser) -> None:
         "policy of Azure SQL leads to, are looked at, too; may be given again",
     )
     parser.add_argument(
-        "--tenancy", type=int, metavar="TOKEN", help="this tenancy of the lock store (default: the newest)"
+        "--lease",
+        "--tenancy",  # its former name
+        type=int,
+        metavar="TOKEN",
+        help="the lease of the lock store that has this fencing token (default: the newest)",
     )
     parser.add_argument(
-        "--from", dest="begins_at", type=_time, metavar="TIME", help="all tenancies from then on, in ISO 8601"
+        "--from", dest="begins_at", type=_time, metavar="TIME", help="all lease periods from then on, in ISO 8601"
     )
     parser.add_argument("--to", dest="ends_at", type=_time, metavar="TIME", help="until then (default: now)")
     parser.add_argument(
@@ -105,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
         session = open_session(options)
         note(session)
         period, lease_periods = _lease_periods(options, session, lock_store)
-        client = session.hooks.store_client("s3", None)
+        client = session.hooks.client_for("s3", None)
         logs = FlowLogs(options.logs, account=session.account, region=session.region, client=client)
         found = judge(logs.flows(period), databases, lease_periods)
     strangers = [connections for connections in found if connections.verdict == "stranger"]
@@ -145,7 +149,7 @@ def _lease_periods(
 
 
 def _named(options: argparse.Namespace, session: Session, period: Period) -> LeasePeriod:
-    """Make one tenancy of the interfaces that are named, or of the one that has the address now."""
+    """Make one lease period of the interfaces that are named, or of the one that has the address now."""
     from airflow_eip_provider.audit.lease_periods import LeasePeriod as Had
 
     interfaces = options.interface
@@ -164,7 +168,7 @@ def _named(options: argparse.Namespace, session: Session, period: Period) -> Lea
 
 
 def _remembered(options: argparse.Namespace, session: Session, lock_store: str) -> tuple[Period, list[LeasePeriod]]:
-    """Read the tenancies of the time, of the token, or the newest."""
+    """Read the lease periods of the time, of the token, or the newest."""
     from airflow_eip_provider.audit.flow_logs import Period
     from airflow_eip_provider.audit.lease_periods import lease_periods_of
 
@@ -178,9 +182,9 @@ def _remembered(options: argparse.Namespace, session: Session, lock_store: str) 
         asked = Period(options.begins_at, options.ends_at or seen.now)
         return asked, lease_periods_of(seen, **where_from, period=asked)
     known = lease_periods_of(seen, **where_from, period=None)
-    chosen = [lease_period for lease_period in known if options.tenancy in {None, lease_period.token}]
+    chosen = [lease_period for lease_period in known if options.lease in {None, lease_period.token}]
     if not chosen:
-        what = "no tenancy" if options.tenancy is None else f"no tenancy {options.tenancy}"
+        what = "no lease" if options.lease is None else f"no lease {options.lease}"
         raise InvalidInputError(
             f"auditing Elastic IP '{options.allocation_id}'",
             problem=f"lock store '{lock_store}' remembers {what} of it, only {[t.token for t in known]}",
@@ -212,7 +216,7 @@ def _print(period: Period, lease_periods: Sequence[LeasePeriod], logs: FlowLogs,
     print_table(header, rows)
     note(
         f"{logs.files} files of {said(period.begins_at)} to {said(period.ends_at)}; "
-        f"{len(lease_periods)} tenancies known"
+        f"{len(lease_periods)} lease periods known"
     )
     if not found:
         note("Nothing connected to the database, as far as these logs say")

@@ -127,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
             accept_self_termination=options.accept_self_termination,
             vpc_id=options.vpc_id,
             lock_store=lock_store,
-            store_client=session.hooks.store_client,
+            store_client=session.hooks.client_for,
             environment=own_environment(),
         )
         outcomes = list(examine(binding.examined(setup), binding.checks))

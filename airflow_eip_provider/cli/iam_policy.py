@@ -45,7 +45,7 @@ def add_arguments(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="ID",
-        help=f"where NAT gateways are made for tenancies; none: each address has a gateway of its own for good{again}",
+        help=f"where NAT gateways are made for clusters; none: each address has a gateway of its own for good{again}",
     )
     parser.add_argument(
         "--route-table",

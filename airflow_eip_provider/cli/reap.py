@@ -1,4 +1,4 @@
-"""``airflow-eip reap``: end what is left when its owner is over."""
+"""``airflow-eip reap``: end what is left when its owner has finished."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from airflow_eip_provider.reaper import Found, Outcome, Survey
 
 DESCRIPTION = """\
-List the live EMR clusters that were launched for an Elastic IP, and end those whose owner is over, with their lease and
-their association; and NAT gateways that outlived the cluster which they were made for. A dry run unless --yes is given.
+List the live EMR clusters that were launched for an Elastic IP, and end those whose owner has finished, with their
+lease and their association; and NAT gateways that outlived the cluster which they were made for. A dry run unless
+--yes is given.
 
-An owner is over when its DAG run has ended (known for this environment's own runs), or when its environment is declared
-gone. A cluster of which nothing is known is listed and left alone. That another DAG still uses the cluster is not seen:
-reap only where clusters live no longer than the DAG run that created them.
+An owner has finished when its DAG run has ended (known for this environment's own runs), or when its environment is
+declared gone. A cluster of which nothing is known is listed and left alone. That another DAG still uses the cluster is
+not seen: reap only where clusters live no longer than the DAG run that created them.
 
 Exit status: 0 nothing to do, or done; 1 an error; 2 wrong arguments; 3 a dry run that would reap something."""
 
@@ -124,4 +125,4 @@ def _facts(session: Session, survey: Survey, outcomes: Sequence[Outcome], *, dry
     return {**where, **survey.facts(), "outcomes": [outcome.facts() for outcome in outcomes]}
 
 
-COMMAND = Command("reap", "end clusters whose owner is over", DESCRIPTION, add_arguments, run)
+COMMAND = Command("reap", "end clusters whose owner has finished", DESCRIPTION, add_arguments, run)

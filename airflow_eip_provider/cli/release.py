@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Holder
     from airflow_eip_provider.cli.session import Session
     from airflow_eip_provider.lease.record import Lease
-    from airflow_eip_provider.lease_client.client import LeaseClient
 
 DESCRIPTION = """\
 Take an Elastic IP off the cluster that has it, and end that cluster's lease in the lock store: the next in the queue
@@ -85,9 +84,7 @@ class _Release:
         self._hooks = session.hooks
         self._allocation_id = allocation_id
         self._deadline = deadline
-        self._lease_client: LeaseClient | None = (
-            session.hooks.lease_client(lock_store, allocation_id) if lock_store else None
-        )
+        self._lease_client = session.hooks.lease_client(lock_store, allocation_id)
 
     def find(self) -> str | None:
         """
@@ -96,7 +93,7 @@ class _Release:
         :raises InvalidInputError: for what is no cluster's, and for what a task of Airflow put there.
         """
         holder = self._holder()
-        lease = self._lease_client.read().record.lease if self._lease_client else None
+        lease = self._lease_client.read().record.lease
         if holder is None:
             return self._of_lease(lease)
         if holder.job_flow_id is None:
@@ -154,20 +151,17 @@ class _Release:
         """
         from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
         from airflow_eip_provider.cli.waiting import deadline_after
-        from airflow_eip_provider.hooks.teardown import free_address
-        from airflow_eip_provider.lease.protocol import release, start_release
 
         holder = self._holder()
         there = holder is not None and holder.job_flow_id == job_flow_id
-        lease = self._lease_client.read().record.lease if self._lease_client else None
+        lease = self._lease_client.read().record.lease
         if not there and (lease is None or lease.resource_id != job_flow_id):
             return False
         self._wait_for_steps(job_flow_id, closed=False)
-        if self._lease_client is not None and start_release(self._lease_client.world(), job_flow_id):
+        if self._lease_client.start_release(job_flow_id):
             self._wait_for_steps(job_flow_id, closed=True, show_by=deadline_after(timedelta(seconds=READS_LAG_SECONDS)))
-        free_address(self._hooks.eip, allocation_id=self._allocation_id, job_flow_id=job_flow_id)
-        if self._lease_client is not None:
-            release(self._lease_client.world(), job_flow_id, why="released by hand")
+        self._lease_client.take_off(job_flow_id)
+        self._lease_client.release(job_flow_id, why="released by hand")
         return True
 
     def _wait_for_steps(self, job_flow_id: str, *, closed: bool, show_by: float = 0.0) -> None:

@@ -11,11 +11,11 @@ from botocore.exceptions import CredentialRetrievalError, NoCredentialsError, No
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
 from airflow_eip_provider.cli.usage import reading_arguments
 from airflow_eip_provider.exceptions import InvalidInputError, MissingConnectionError
+from airflow_eip_provider.hooks.aws import PATIENT, AwsHooks
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.operators.lease_settings import configured_lock_store, with_configured_grace
-from airflow_eip_provider.reaper.hooks import Hooks
 from airflow_eip_provider.stores.uri import parse_uri
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class _StoredLockStoreHook(_StoredConnection, LockStoreHook):
     pass
 
 
-class CommandHooks(Hooks):
+class CommandHooks(AwsHooks):
     """The same hooks, for a process that is no task."""
 
     eip_class = _StoredElasticIpHook
@@ -67,7 +67,7 @@ class Session:
     :param account: the AWS account's number.
     """
 
-    hooks: Hooks
+    hooks: AwsHooks
     account: str
     region: str
 
@@ -83,7 +83,7 @@ def open_session(options: argparse.Namespace) -> Session:
     :raises MissingConnectionError: when the Airflow connection does not exist.
     :raises InvalidInputError: when there is no region, or there are no credentials.
     """
-    hooks = CommandHooks(aws_conn_id=options.aws_conn_id, region_name=options.region)
+    hooks = CommandHooks(aws_conn_id=options.aws_conn_id, region_name=options.region, config=PATIENT)
     try:
         return Session(hooks, region=hooks.eip.conn_region_name, account=str(hooks.eip.account_id))
     except NoRegionError as error:

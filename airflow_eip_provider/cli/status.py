@@ -76,10 +76,10 @@ class _Status:
 def _look(session: Session, allocation_id: str, lock_store: str | None) -> _Status:
     from airflow_eip_provider.aws.clusters import read_active_steps
     from airflow_eip_provider.exceptions import AddressNotFoundError
-    from airflow_eip_provider.lease.observation import observe
+    from airflow_eip_provider.triggers.observed import Observed
 
     eip, emr = session.hooks.eip, session.hooks.emr
-    observation = observe(session.hooks.lease_client(lock_store, allocation_id).world()) if lock_store else None
+    observation = Observed(session.hooks.client_for).lease(lock_store, allocation_id) if lock_store else None
     address = eip.get_address(allocation_id)
     if address is None:
         raise AddressNotFoundError(allocation_id, region=session.region)

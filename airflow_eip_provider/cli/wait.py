@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Wait until an Elastic IP is on a cluster, so that its primary node leaves from it (or its private subnet, by a NAT
-gateway), or until it is free; with a lock store free means that nobody has its lease
+gateway), or until it is free; with a lock store free means that no owner has its lease
 either. Nothing is changed, and no place in the queue is taken: who wants the address uses "airflow-eip associate".
 
 Exit status: 0 it is; 1 an error, or not in time, with what was seen last; 2 wrong arguments."""
@@ -95,7 +95,7 @@ def _judge(
 
 
 def _unless_leased(verdict: Verdict, observation: Observation) -> Verdict:
-    """Judge a free address by its lease; one that has ended by fact is nobody's, although it is still written down."""
+    """Judge a free address by its lease; a finished one is free, although it is still recorded."""
     from airflow_eip_provider.lease.description import holder_of
     from airflow_eip_provider.lease.observation import LeaseCondition, condition_of
     from airflow_eip_provider.triggers.watch import Verdict as Seen

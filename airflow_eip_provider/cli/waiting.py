@@ -6,10 +6,11 @@ import contextlib
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.cli.output import note
+from airflow_eip_provider.lease_client.waiting import POLL_SECONDS
 from airflow_eip_provider.operators.phases import raise_if_cluster_gone
 from airflow_eip_provider.triggers.backoff import Backoff
 from airflow_eip_provider.triggers.observed import Observed
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.triggers.observed import ClientFor
 
-T = TypeVar("T")
-
-POLL_SECONDS = 15.0
 _STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -62,39 +60,6 @@ def wait_until(judge: Callable[[Observed], Verdict], client_for: ClientFor, *, d
             said = verdict.message
             note(f"waiting: {said}")
         time.sleep(min(pause.seconds(), left))
-
-
-def persist(attempt: Callable[[], T], *, deadline: float) -> T:
-    """
-    Attempt something until it is answered: once, and again after transient errors until the deadline.
-
-    :param attempt: may be made again after an error that came halfway.
-    """
-    pause, said = Backoff(POLL_SECONDS), ""
-    while True:
-        try:
-            return attempt()
-        except Exception as error:
-            left = deadline - time.time()
-            if not is_transient(error) or left <= 0:
-                raise
-            if str(error) != said:
-                said = str(error)
-                note(f"trying again: {said}")
-        pause.missed()
-        time.sleep(min(pause.seconds(), left))
-
-
-def rest(deadline: float) -> bool:
-    """
-    Let the time between two looks pass.
-
-    :return: ``False``, at once, when the deadline has passed.
-    """
-    left = deadline - time.time()
-    if left > 0:
-        time.sleep(min(POLL_SECONDS, left))
-    return left > 0
 
 
 @contextlib.contextmanager

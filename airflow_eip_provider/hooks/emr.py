@@ -39,30 +39,34 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
                 self.log.info("No EMR connection '%s': starting from an empty configuration", self.emr_conn_id)
         return {**base, **overrides}
 
-    def run_job_flow(self, config: Mapping[str, Any]) -> str:
-        """
-        Launch a cluster and return its id; sent at most once (elasticmapreduce:RunJobFlow, iam:PassRole).
-
-        RunJobFlow has no client token: botocore's own retry after a lost response would launch a second cluster.
-        """
-        return str(self._conn_without_retries.run_job_flow(**config)["JobFlowId"])
-
     def submit_steps(self, job_flow_id: str, steps: Sequence[Mapping[str, Any]], **options: Any) -> list[str]:
         """
         Submit steps and return their ids; sent at most once (elasticmapreduce:AddJobFlowSteps).
 
         AddJobFlowSteps has no token either: a second sending would run the steps twice.
         """
-        sent = self._conn_without_retries.add_job_flow_steps(JobFlowId=job_flow_id, Steps=list(steps), **options)
+        sent = self.conn_without_retries.add_job_flow_steps(JobFlowId=job_flow_id, Steps=list(steps), **options)
         return list(sent["StepIds"])
 
     @property
-    def _conn_without_retries(self) -> Any:
+    def conn_without_retries(self) -> Any:
+        """
+        A client that sends each request at most once (elasticmapreduce:RunJobFlow, iam:PassRole).
+
+        RunJobFlow has no client token: botocore's own retry after a lost response would launch a second cluster.
+        """
         once = self._get_config().merge(Config(retries={"total_max_attempts": 1}))
         return self.get_client_type(region_name=self.region_name, config=once)
 
     def cancel_steps(self, job_flow_id: str, *, step_ids: Sequence[str]) -> None:
-        """Cancel steps, running ones included; those that have ended are left alone (elasticmapreduce:CancelSteps)."""
+        """
+        Cancel steps, running ones included; those that have ended are left alone (elasticmapreduce:CancelSteps).
+
+        Nothing is read first: EMR leaves steps alone that have ended, and a read may fail or lag.
+        """
+        if not step_ids:
+            return
+        self.log.info("Cancelling steps %s of cluster %s, if they have not ended", ", ".join(step_ids), job_flow_id)
         try:
             self.conn.cancel_steps(
                 ClusterId=job_flow_id, StepIds=list(step_ids), StepCancellationOption="TERMINATE_PROCESS"

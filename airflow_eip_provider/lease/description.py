@@ -57,10 +57,9 @@ def holder_of(observation: Observation) -> str:
     lease = observation.seen.record.lease
     if lease is None:
         if observation.location is not None and not observation.location.is_free:
-            return (
-                f"nobody has the lease, but the address is on {' / '.join(reversed(observation.location.resource_ids))}"
-            )
-        return "nobody has the lease"
+            there = " / ".join(reversed(observation.location.resource_ids))
+            return f"no owner has the lease, but the address is on {there}"
+        return "no owner has the lease"
     on = f" on {lease.resource_id}" if lease.resource_id else ""
     doing = f", {_DOING[lease.phase]}" if _DOING[lease.phase] else ""
     return f"held by '{lease.attempt.name}'{on} since {utc(lease.acquired_at)}{doing}"

@@ -6,10 +6,10 @@ An estimate decides about time and money only: whether a cluster may be started 
 
 From the leases that ended before, the newest of each job, it takes two durations: how long a cluster took from its
 launch until it was ready for steps, and for how long a ready cluster then had the address. A job is one task of one
-DAG; its runs differ in the data they read, so the shortest and the longest lease count. The cluster is started when
+DAG. The cluster is started when
 
-- the shortest leases would free the address by the time when the cluster is ready, and
-- the longest would let it idle for ``MOST_IDLE_SECONDS`` at most.
+- leases of average length would free the address by the time when the cluster is ready, and
+- the longest of them would let it idle for ``MOST_IDLE_SECONDS`` at most.
 
 Where a duration is not known yet, only the first of the queue starts early, and not before the release has begun.
 """
@@ -17,7 +17,7 @@ Where a duration is not known yet, only the first of the queue starts early, and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import median_low
+from statistics import mean, median_low
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.lease.record import TAKEN_OVER, UNDONE, Phase
@@ -50,17 +50,17 @@ class ClusterTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Range:
-    """The shortest and the longest of some durations, in seconds."""
+class _Seconds:
+    """The average and the longest of some durations."""
 
-    shortest: float
+    average: float
     longest: float
 
-    def __add__(self, other: _Range) -> _Range:
-        return _Range(self.shortest + other.shortest, self.longest + other.longest)
+    def __add__(self, other: _Seconds) -> _Seconds:
+        return _Seconds(self.average + other.average, self.longest + other.longest)
 
-    def without(self, seconds: float) -> _Range:
-        return _Range(max(0.0, self.shortest - seconds), max(0.0, self.longest - seconds))
+    def without(self, seconds: float) -> _Seconds:
+        return _Seconds(max(0.0, self.average - seconds), max(0.0, self.longest - seconds))
 
 
 def job_of(owner: str) -> str:
@@ -106,36 +106,36 @@ def prewarm_places(record: Record, owner: str, times: Mapping[str, ClusterTimes]
     turn = None if start_up is None else _until_turn(record, record.lease, place, times, start_up=start_up, now=now)
     if start_up is None or turn is None:
         return 1 if place == 0 and record.lease.phase is Phase.RELEASING else 0
-    is_due = turn.shortest <= start_up and turn.longest <= start_up + MOST_IDLE_SECONDS
+    is_due = turn.average <= start_up and turn.longest <= start_up + MOST_IDLE_SECONDS
     return place + 1 if is_due else 0
 
 
 def _until_turn(
     record: Record, lease: Lease, place: int, times: Mapping[str, ClusterTimes], *, start_up: float, now: float
-) -> _Range | None:
+) -> _Seconds | None:
     """Return in how many seconds the address is free for the owner at a place; ``None`` when that is not known."""
-    turn = _lease_range(record, job_of(lease.attempt.name), times)
+    turn = _lease_seconds(record, job_of(lease.attempt.name), times)
     holder = times.get(lease.resource_id or "")
     if turn is None or holder is None:
         return None
     ready_at = holder.launched_at + start_up if holder.ready_at is None else holder.ready_at
     turn = turn.without(now - max(lease.acquired_at, ready_at))
     for entry in record.queue[:place]:
-        more = _lease_range(record, job_of(entry.attempt.name), times)
+        more = _lease_seconds(record, job_of(entry.attempt.name), times)
         if more is None:
             return None
         turn += more
     return turn
 
 
-def _lease_range(record: Record, job: str, times: Mapping[str, ClusterTimes]) -> _Range | None:
+def _lease_seconds(record: Record, job: str, times: Mapping[str, ClusterTimes]) -> _Seconds | None:
     """Return for how long ready clusters of a job have the address."""
     seconds: list[float] = []
     for lease in _newest(record, job):
         cluster = times.get(lease.resource_id or "")
         if cluster is not None and cluster.ready_at is not None:
             seconds.append(max(0.0, lease.ended_at - max(lease.acquired_at, cluster.ready_at)))
-    return _Range(min(seconds), max(seconds)) if seconds else None
+    return _Seconds(mean(seconds), max(seconds)) if seconds else None
 
 
 def _start_up(record: Record, job: str, times: Mapping[str, ClusterTimes]) -> float | None:

@@ -65,6 +65,12 @@ class Acquired:
 
     seen: Seen
 
+    @property
+    def token(self) -> int | None:
+        """The fencing token; ``None`` without a lock store, where there is no record."""
+        lease = self.seen.record.lease
+        return None if lease is None else lease.token
+
 
 @dataclass(frozen=True, slots=True)
 class Queued:
@@ -98,41 +104,52 @@ def enter(
 
     :param due_seconds: for how long this owner has observed that the lease has to be ended.
     """
+    attempt = lease_request.attempt
     for number in count(1):
         observation = observe(world, limits)
         action = decide(observation, lease_request, due_seconds=due_seconds, limits=limits)
-        if action is Action.WAIT:
-            return Queued(observation)
-        if action is Action.STOP:
-            return Superseded()
+        settled = _settled(world, action, observation)
+        if settled is not None:
+            return settled
+        if action is Action.ACQUIRE:
+            # Before the write, which drops the possible orphans whose time is over.
+            _sweep(world, observation.seen.record)
+        event = _own_event(action, lease_request)
+        if event is None:
+            _act_on_others(world, action, observation, lease_request, limits)
+        elif (written := _change(world, observation.seen, event, limits)) is not None:
+            lease = written.record.lease
+            if lease is not None and lease.attempt == attempt:
+                return Acquired(written)
+            if action is Action.QUEUE:
+                return Queued(replace(observation, seen=written))
         # After each change it observes again: others may have been faster, and the decision is out of date.
-        entered = _act(world, action, observation, lease_request, limits)
-        if entered is not None:
-            return entered
         if number >= _ROUNDS:
             world.pause()
     raise AssertionError("unreachable")
 
 
-def _act(
-    world: World, action: Action, observation: Observation, lease_request: LeaseRequest, limits: Limits
-) -> Acquired | Queued | None:
-    """
-    Do what was decided.
-
-    :return: ``None`` to observe again.
-    """
+def _settled(world: World, action: Action, observation: Observation) -> Acquired | Queued | Superseded | None:
+    """Return what has become of the attempt when it writes nothing; ``None`` when it does."""
     if action is Action.PROCEED:
         return Acquired(observation.seen)
-    if action is Action.QUEUE:
-        return _queue(world, observation, lease_request, limits)
-    if action is Action.REENTER:
-        return _reenter(world, observation, lease_request, limits)
-    if action is Action.ACQUIRE:
-        return _take(world, observation, lease_request, limits)
+    if action is Action.WAIT:
+        return Queued(observation)
     if action is Action.SWEEP:
         return _sweep_and_wait(world, observation)
-    _act_on_others(world, action, observation, lease_request, limits)
+    return Superseded() if action is Action.STOP else None
+
+
+def _own_event(action: Action, lease_request: LeaseRequest) -> Event | None:
+    """Return what an attempt writes for itself; ``None`` when it is to act on the lease of another owner."""
+    attempt = lease_request.attempt
+    if action is Action.QUEUE:
+        return Queue(attempt, lease_request.cluster_name, lease_request.handover_seconds)
+    if action is Action.REENTER:
+        # It may be the queue entry that this try takes over; then it still has to wait.
+        return Reenter(attempt)
+    if action is Action.ACQUIRE:
+        return Acquire(attempt, lease_request.cluster_name, lease_request.handover_seconds)
     return None
 
 
@@ -235,25 +252,21 @@ def hand_over(
     world: World, attempt: Attempt, *, token: int, resource_id: str, limits: Limits = LIMITS
 ) -> Seen | LeaseLost:
     """Record the resource that has the address now; this is also the last check whether the lease is still current."""
-    handed = _handed_over(world, Activate(attempt, token, resource_id), limits)
-    lease = handed.record.lease if isinstance(handed, Seen) else None
-    if lease is not None and lease.may_have_orphans:
-        # From now on no newer try keeps another cluster of this lease.
-        _terminate_others(world, lease, keep=resource_id)
-    return handed
-
-
-def _handed_over(world: World, event: Activate, limits: Limits) -> Seen | LeaseLost:
+    event = Activate(attempt, token, resource_id)
     while True:
         seen = world.read_record()
         after = step(seen.record, event, seen.now, limits)
         if isinstance(after, Refused):
             return LeaseLost(after.why)  # released by others because it was overdue, or a newer try is at work (I4)
-        if after == seen.record:
-            return seen  # an earlier write took effect, and its answer was lost
-        written = _change(world, seen, event, limits)
-        if written is not None:
-            return written
+        # When nothing changes, an earlier write took effect, and its answer was lost.
+        handed = seen if after == seen.record else _change(world, seen, event, limits)
+        if handed is None:
+            continue
+        lease = handed.record.lease
+        if lease is not None and lease.may_have_orphans:
+            # From now on no newer try keeps another cluster of this lease.
+            _terminate_others(world, lease, keep=resource_id)
+        return handed
 
 
 def guard(world: ReadOnlyWorld, resource_id: str) -> str | None:
@@ -485,27 +498,6 @@ def _sweep(world: World, record: Record) -> None:
         # By its own token: a cluster with the token of the lease, or of an entry, is never terminated here.
         found = clusters_of(world, orphan)
         _terminate_live(world, tuple(resource for resource in found if resource.resource_id != orphan.keep))
-
-
-def _queue(world: World, observation: Observation, lease_request: LeaseRequest, limits: Limits) -> Queued | None:
-    event = Queue(lease_request.attempt, lease_request.cluster_name, lease_request.handover_seconds)
-    queued = _change(world, observation.seen, event, limits)
-    return Queued(replace(observation, seen=queued)) if queued else None
-
-
-def _reenter(world: World, observation: Observation, lease_request: LeaseRequest, limits: Limits) -> Acquired | None:
-    again = _change(world, observation.seen, Reenter(lease_request.attempt), limits)
-    # It may have been the queue entry that this try took over; then it still has to wait.
-    ours = again is not None and again.record.lease is not None and again.record.lease.attempt == lease_request.attempt
-    return Acquired(again) if again and ours else None
-
-
-def _take(world: World, observation: Observation, lease_request: LeaseRequest, limits: Limits) -> Acquired | None:
-    # Before the write, which drops the possible orphans whose time is over.
-    _sweep(world, observation.seen.record)
-    event = Acquire(lease_request.attempt, lease_request.cluster_name, lease_request.handover_seconds)
-    taken = _change(world, observation.seen, event, limits)
-    return Acquired(taken) if taken else None
 
 
 def _sweep_and_wait(world: World, observation: Observation) -> Queued:

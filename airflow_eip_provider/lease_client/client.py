@@ -1,4 +1,4 @@
-"""The lease of one Elastic IP as a task uses it: the world of the lease protocol, on AWS."""
+"""The lease of one Elastic IP as a task uses it, and the world of the lease protocol, on AWS and a lock store."""
 
 from __future__ import annotations
 
@@ -8,29 +8,40 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.aws.endings import disassociate, end
-from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
-from airflow_eip_provider.aws.nat_gateway_changes import remove_gateway
-from airflow_eip_provider.aws.nat_gateways import is_gateway, read_gateway
+from airflow_eip_provider.aws.clusters import read_cluster
+from airflow_eip_provider.aws.endings import end
+from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove_gateways
+from airflow_eip_provider.aws.tags import BINDING_TAG, CLUSTER_GATEWAY
 from airflow_eip_provider.exceptions import (
     LaunchUnclearError,
+    LeaseLostError,
     LockStoreUnavailableError,
     QueueFullError,
     RecordContendedError,
+    SupersededError,
 )
-from airflow_eip_provider.lease.record import LIMITS
+from airflow_eip_provider.lease import protocol
+from airflow_eip_provider.lease.description import utc
+from airflow_eip_provider.lease.record import LIMITS, Phase
 from airflow_eip_provider.lease.store import Seen, Unknown
-from airflow_eip_provider.lease.world import TooLate, Unclear
-from airflow_eip_provider.lease_client.reads import LeaseReads, is_cluster
+from airflow_eip_provider.lease.world import LeaseTags, TooLate, Unclear
+from airflow_eip_provider.lease_client.interface import LeaseClient, StepCheck
+from airflow_eip_provider.lease_client.reads import LeaseReads, as_aws_tags, is_cluster
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
-    from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.lease.observation import LeaseRequest
+    from airflow_eip_provider.lease.protocol import Acquired, Queued
+    from airflow_eip_provider.lease.record import Attempt, Record
     from airflow_eip_provider.lease.store import Outcome
-    from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource
+    from airflow_eip_provider.lease.world import Resource
+    from airflow_eip_provider.lease_client.interface import ClusterLauncher, KillFlag, Undo
+
+    ClientFor: TypeAlias = Callable[[str, "str | None"], Any]
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +51,11 @@ _MOST_UNANSWERED = 4
 # in Amazon DynamoDB"); the rest is for the writes of owners that are in the record already, which are never refused: a
 # hand-over, a release, and what they add to history and possible orphans. S3 has no such limit; one rule is enough.
 MOST_BYTES_TO_JOIN = 300_000
-# The pauses after a write that met another: random, on average doubling from half a second to ten seconds, five minutes
-# in all. Much longer than a call of the store takes: then fifty writers at a time need three writes each, not ten.
+# The pauses after a write that met another: random, on average doubling from half a second to ten seconds, and for
+# LeaseClient.patience_seconds in all. Much longer than a call of the store takes: then fifty writers at a time need
+# three writes each, not ten.
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 20.0
-_MOST_PAUSES_SECONDS = 300.0
 
 
 def pause_seconds(number: int, chance: float) -> float:
@@ -57,16 +68,14 @@ def pause_seconds(number: int, chance: float) -> float:
     return chance * min(_FIRST_PAUSE_SECONDS * float(2 ** min(number, 16)), _LONGEST_PAUSE_SECONDS)
 
 
-class LeaseClient:
+class StoreLeaseClient(LeaseClient):
     """
-    The lease of one address, for one task in one process; each operation on it gets a :class:`LeaseWorld` of its own.
+    The lease of one address on a lock store; each operation on it gets a :class:`LeaseWorld` of its own.
 
-    :param uri: the lock store's.
-    :param ec2: a boto3 client, or what is like one; ``emr`` too.
-    :param client_for: makes the boto3 client of a lock store, by service and region.
-    :param check_alive: raises after a kill; asked before every change, but for those that undo.
-    :param remembered: names a cluster that may be the lease's, whatever ListClusters says.
-    :ivar patience_seconds: for how long one operation pauses, in all, because others change the record.
+    :param client_for: makes a boto3 client, or what is like one, by service and region.
+    :param kill: the task's; nothing but an undo changes anything once it is set.
+    :param remembered: a cluster that may be the lease's, whatever ListClusters says.
+    :param who: the owner, in words for errors.
     """
 
     def __init__(
@@ -74,35 +83,132 @@ class LeaseClient:
         uri: str,
         *,
         allocation_id: str,
-        ec2: Any,
-        emr: Any,
-        client_for: Callable[[str, str | None], Any],
-        check_alive: Callable[[], None],
-        remembered: Callable[[], str | None] = lambda: None,
+        client_for: ClientFor,
+        kill: KillFlag | None = None,
+        remembered: str | None = None,
+        who: str = "this task",
     ) -> None:
         where = parse_uri(uri)
-        self.uri = uri
+        self.uri: str = uri
         self.allocation_id = allocation_id
         self.limits = replace(LIMITS, grace=where.grace or LIMITS.grace)
         self.store = open_store(uri, client_for)
-        self.clients: dict[str, Any] = {"ec2": ec2, "emr": emr}
-        self.check_alive = check_alive
+        self.clients: dict[str, Any] = {service: client_for(service, None) for service in ("ec2", "emr")}
+        self.kill = kill
         self.remembered = remembered
-        self.patience_seconds = _MOST_PAUSES_SECONDS
+        self._who = who
+        self._noted_grace: float | None = None
         self._clock: tuple[float, float] | None = None
+
+    def check(self) -> None:
+        """Check the lock store, before anything depends on it."""
+        self.store.check()
 
     def read(self) -> Seen:
         """Return the record as it is now."""
         return self.store.read(self.allocation_id)
 
-    def world(self, *, launch: Callable[[int], str] | None = None, undoing: bool = False) -> LeaseWorld:
+    def enter(
+        self, lease_request: LeaseRequest, *, due_seconds: float = 0.0, launcher: ClusterLauncher | None = None
+    ) -> Acquired | Queued:
+        """Acquire the lease, or join the queue."""
+        world = self.world(launcher, try_number=lease_request.attempt.try_number)
+        entered = protocol.enter(world, lease_request, due_seconds=due_seconds, limits=self.limits)
+        if isinstance(entered, protocol.Superseded):
+            raise SupersededError(self.allocation_id, problem=f"a newer try of {self._who} is at work")
+        if isinstance(entered, protocol.Queued):
+            self._note_grace(entered.observation.seen.record.grace)
+        return entered
+
+    def _note_grace(self, agreed: float) -> None:
+        """Log that the record's grace is not the one that is configured here: the record's holds for everybody."""
+        configured = self.limits.grace
+        if agreed not in {configured, self._noted_grace}:
+            self._noted_grace = agreed
+            log.info(
+                "A free Elastic IP %s is kept %.0f s for whose turn it is, as its record says; %.0f s, which are "
+                "configured here, apply when the queue has been empty",
+                self.allocation_id,
+                agreed,
+                configured,
+            )
+
+    def launch(self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher) -> str:
+        """Return the cluster of the lease."""
+        attempt = lease_request.attempt
+        launched = protocol.launch(self.world(launcher, try_number=attempt.try_number), acquired.seen, attempt)
+        if isinstance(launched, protocol.LeaseLost):
+            raise LeaseLostError(self.allocation_id, problem=launched.why)
+        if isinstance(launched, Unclear):
+            raise LaunchUnclearError(lease_request.cluster_name, owner=attempt.name, problem="see above")
+        return launched
+
+    def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:
+        """Find another cluster of the lease that has the address: of an earlier attempt that is still at work."""
+        if token is None:
+            return resource_id
+        return protocol.relocate(self.world(), LeaseTags(token, attempt.owner), resource_id=resource_id)
+
+    def lease_tags(self, attempt: Attempt, *, token: int | None) -> dict[str, str] | None:
+        """Return address, owner and fencing token."""
+        if token is None:
+            return None
+        return as_aws_tags(LeaseTags(token, attempt.owner), allocation_id=self.allocation_id)
+
+    def hand_over(
+        self, attempt: Attempt, *, token: int | None, resource_id: str, launcher: ClusterLauncher | None = None
+    ) -> None:
+        """Make the lease active."""
+        handed = protocol.hand_over(self.world(), attempt, token=token or 0, resource_id=resource_id)
+        if isinstance(handed, protocol.LeaseLost):
+            raise LeaseLostError(self.allocation_id, who=self._who, problem=handed.why)
+
+    def was_handed_over(self, undo: Undo) -> bool:
+        """Whether the lease is active."""
+        lease = self.read().record.lease
+        return lease is not None and lease.attempt == undo.attempt and lease.phase is Phase.ACTIVE
+
+    def undo(self, undo: Undo) -> None:
+        """End an attempt's part in the lease or the queue; and what was made for a cluster that is ending."""
+        protocol.undo(
+            self.world(undoing=True),
+            undo.attempt,
+            launched=undo.resource_id,
+            token=undo.token,
+            terminate=undo.terminate,
+            association_id=undo.association_id,
+            may_lag=undo.may_lag,
+        )
+        if undo.launched and undo.resource_id is not None:
+            cluster = read_cluster(self.clients["emr"], undo.resource_id)
+            if cluster is not None and cluster.is_ending and cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY:
+                # A gateway that failed, or does not show the address.
+                remove_gateways(self.clients["ec2"], cluster.job_flow_id, allocation_id=self.allocation_id)
+
+    def check_step(self, resource_id: str) -> StepCheck:
+        """Check that the lease is the cluster's, and active."""
+        said = protocol.guard(self.world(), resource_id)
+        ended = None if said is None else _how_it_ended(self.read().record, resource_id)
+        return StepCheck(f"{said}; {ended}" if ended else said, is_certain=said is None)
+
+    def start_release(self, resource_id: str) -> bool:
+        """Make the lease releasing."""
+        return protocol.start_release(self.world(), resource_id)
+
+    def release(self, resource_id: str, *, why: str) -> bool:
+        """Disassociate the address, and end the lease with what crashed attempts may have left."""
+        return protocol.release(self.world(), resource_id, why=why)
+
+    def world(
+        self, launcher: ClusterLauncher | None = None, *, try_number: int = 1, undoing: bool = False
+    ) -> LeaseWorld:
         """
         Return the world for one operation, whose patience begins now.
 
-        :param launch: launches a cluster with a token in its tags, and returns its id.
+        :param try_number: of what the launcher launches.
         :param undoing: go on after a kill.
         """
-        return LeaseWorld(self, launch=launch, undoing=undoing)
+        return LeaseWorld(self, launcher, try_number=try_number, undoing=undoing)
 
     def set_clock(self, seen: Seen, *, asked_at: float) -> None:
         """
@@ -133,13 +239,16 @@ class LeaseWorld(LeaseReads):
     - LockStoreUnavailableError when the store leaves one write after the other without an answer,
     - QueueFullError when the queue is too long for one more,
     - RecordContendedError when others change the record before each write of this task, for minutes,
-    - what ``check_alive`` raises, after a kill, before a change.
+    - KilledError after a kill, before a change.
     """
 
-    def __init__(self, lease_client: LeaseClient, *, launch: Callable[[int], str] | None, undoing: bool) -> None:
+    def __init__(
+        self, lease_client: StoreLeaseClient, launcher: ClusterLauncher | None, *, try_number: int, undoing: bool
+    ) -> None:
         super().__init__(lease_client.store, allocation_id=lease_client.allocation_id, clients=lease_client.clients)
         self._lease_client = lease_client
-        self._launch = launch
+        self._launcher = launcher
+        self._try_number = try_number
         self._undoing = undoing
         self._unanswered = 0
         self._pauses, self._paused = 0, 0.0
@@ -181,19 +290,10 @@ class LeaseWorld(LeaseReads):
         self._paused += seconds
         time.sleep(seconds)
 
-    def settled_location(self, expected: str) -> AddressLocation:
-        """Read until the address is where it is expected, or EC2 would have to show it there: its answers may lag."""
-        for _ in range(READS_LAG_SECONDS // SECOND_LOOK_SECONDS):
-            location = self.read_location()
-            if expected in location.resource_ids:
-                return location
-            time.sleep(SECOND_LOOK_SECONDS)
-        return self.read_location()
-
     def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
         """Add the cluster that an earlier try remembers, if it is of the same lease: ListClusters may lag behind."""
         found = super().find_clusters(lease_tags, since)
-        name = self._lease_client.remembered()
+        name = self._lease_client.remembered
         if name is None or any(resource.resource_id == name for resource in found):
             return found
         there = self.read_resource(name)
@@ -206,13 +306,13 @@ class LeaseWorld(LeaseReads):
         :param announced_at: the store's time of the write that this launch relies on; ``Limits.send`` counts from it.
         """
         self._check_alive()
-        if self._launch is None:
+        if self._launcher is None:
             raise TypeError("this task launches nothing")
         now = self._lease_client.store_time()
         if now is None or now - announced_at > LIMITS.send:
             return TooLate()
         try:
-            return self._launch(token)
+            return self._launcher.launch(try_number=self._try_number, token=token)
         except LaunchUnclearError as error:
             log.warning("%s", error)
             return Unclear()
@@ -229,17 +329,12 @@ class LeaseWorld(LeaseReads):
     def disassociate(self, association_id: str) -> None:
         """Undo one association, if it still exists; that of a NAT gateway ends with the gateway."""
         self._check_alive()
-        if not is_gateway(association_id):
-            disassociate(self.clients["ec2"], association_id)
-            return
-        gateway = read_gateway(self.clients["ec2"], association_id)
-        if gateway is not None:
-            remove_gateway(self.clients["ec2"], gateway)
+        end_association(self.clients["ec2"], association_id)
 
     def _check_alive(self) -> None:
         """Before a change, not before a read: undoing must go on after a kill, and reading may."""
-        if not self._undoing:
-            self._lease_client.check_alive()
+        if not self._undoing and self._lease_client.kill is not None:
+            self._lease_client.kill.check()
 
     def _check_room(self, record: Record) -> None:
         size = len(to_text(record))
@@ -247,3 +342,11 @@ class LeaseWorld(LeaseReads):
             raise QueueFullError(
                 self._lease_client.uri, waiting=len(record.queue) - 1, size=size, most=MOST_BYTES_TO_JOIN
             )
+
+
+def _how_it_ended(record: Record, resource_id: str) -> str | None:
+    """Say when and why the lease of a cluster ended, if it has."""
+    if record.lease is not None and record.lease.resource_id == resource_id:
+        return None
+    ended = next((ended for ended in reversed(record.history) if ended.resource_id == resource_id), None)
+    return None if ended is None else f"the lease of this cluster ended at {utc(ended.ended_at)}: {ended.why}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.addresses import read_address, read_holder, read_instance
 from airflow_eip_provider.aws.clusters import GUARD_MARK, read_active_steps, read_cluster, read_tagged_clusters
+from airflow_eip_provider.aws.lag import until_shown
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, CLUSTER_TAG, OWNER_DIGEST_TAG, TOKEN_TAG
 from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource
 
@@ -51,7 +52,18 @@ class LeaseReads:
 
     def read_location(self) -> AddressLocation:
         """Return where the address is."""
-        return _location(self.clients, self.allocation_id)
+        return read_location(self.clients, self.allocation_id)
+
+    def settled_location(self, expected: str) -> AddressLocation:
+        """Read until the address is where it is expected, or EC2 would have to show it there: its answers may lag."""
+        latest: list[AddressLocation] = []
+
+        def is_there() -> bool:
+            latest.append(self.read_location())
+            return expected in latest[-1].resource_ids
+
+        until_shown(is_there)
+        return latest[-1]
 
     def read_resource(self, resource_id: str) -> Resource:
         """Return the state of a cluster or an instance."""
@@ -74,7 +86,8 @@ class LeaseReads:
         return _steps(self.clients, resource_id, name_contains=GUARD_MARK if guarded else "")
 
 
-def _location(clients: Mapping[str, Any], allocation_id: str) -> AddressLocation:
+def read_location(clients: Mapping[str, Any], allocation_id: str) -> AddressLocation:
+    """Return where the address is."""
     address = read_address(clients["ec2"], allocation_id)
     if address is None or address.is_free:
         return AddressLocation()

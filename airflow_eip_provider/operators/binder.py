@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.errors import had_no_effect
-from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.exceptions import AddressBusyError, AddressNotFoundError, InvalidInputError
-from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 
 if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Address
@@ -73,50 +70,27 @@ class Binder:
         """
         address = self.address()
         if address.is_free:
+            before, self.may_have_bound = self.may_have_bound, True
             try:
-                association_id = self._associate(network_interface_id)
-            except AddressBusyError as busy:
+                self.association_id = self._hook.associate(
+                    allocation_id=self._allocation_id, network_interface_id=network_interface_id
+                )
+            except Exception as error:
+                self.may_have_bound = before or not had_no_effect(error.__cause__ or error)
+                if not isinstance(error, AddressBusyError):
+                    raise
                 # Also the answer to botocore's own retry after a lost response: then the address is here.
-                self._hook.log.info("EC2 refused: %s", busy)
+                self._hook.log.info("EC2 refused: %s", error)
                 address = self.address()
             else:
                 # EC2's reads are eventually consistent; its answer to the change is not.
                 return replace(
                     address,
-                    association_id=association_id,
+                    association_id=self.association_id,
                     network_interface_id=network_interface_id,
                     instance_id=instance_id,
                 )
         return address if address.network_interface_id == network_interface_id else None
-
-    def _associate(self, network_interface_id: str) -> str:
-        before, self.may_have_bound = self.may_have_bound, True
-        try:
-            self.association_id = self._hook.associate(
-                allocation_id=self._allocation_id, network_interface_id=network_interface_id
-            )
-        except Exception as error:
-            self.may_have_bound = before or not had_no_effect(error.__cause__ or error)
-            raise
-        return self.association_id
-
-    def undo(self, *, network_interface_id: str, association_id: str | None = None) -> None:
-        """
-        Take the address off the interface on which this owner has put it.
-
-        :param association_id: what it made. When it does not know, because EC2's answer was lost, it looks for the
-            association until EC2 must show it.
-        """
-        deadline = time.time() + READS_LAG_SECONDS
-        while association_id is None:
-            address = self._hook.get_address(self._allocation_id)
-            if address is not None and address.network_interface_id == network_interface_id:
-                association_id = address.association_id
-            elif address is None or time.time() >= deadline:
-                return
-            else:
-                time.sleep(SECOND_LOOK_SECONDS)
-        self._hook.disassociate(association_id)
 
     def check_not_beside(self, *, network_interface_id: str, instance_id: str, job_flow_id: str | None) -> None:
         """
@@ -145,21 +119,3 @@ class Binder:
         """Return the error of a wait for the address that has ended."""
         holder = self.place().removeprefix("on ")
         return AddressBusyError(self._allocation_id, holder=holder, waited_seconds=waited_seconds)
-
-    def watch_free(
-        self, *, job_flow_id: str | None, like: dict[str, str] | None = None, **watch: Any
-    ) -> EipAssociationTrigger:
-        """
-        Return the wait for the address, or for a NAT gateway with it whose cluster has ended.
-
-        :param job_flow_id: a cluster that waits for it; the wait fails when that one ends.
-        :param like: tags of that cluster; another that has them will do.
-        """
-        return EipAssociationTrigger(
-            allocation_id=self._allocation_id,
-            job_flow_id=job_flow_id,
-            like=like,
-            expect="free",
-            or_left=True,
-            **watch,
-        )

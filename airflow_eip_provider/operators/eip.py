@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,22 +13,17 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.clusters import GUARD_MARK
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, may_be_hidden
-from airflow_eip_provider.exceptions import (
-    InvalidInputError,
-    LockStoreUnavailableError,
-    TransientError,
-    WaitTimeoutError,
-)
+from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.hooks.teardown import free_address, free_left_behind
-from airflow_eip_provider.lease.protocol import release, start_release
+from airflow_eip_provider.lease.observation import LeaseRequest
+from airflow_eip_provider.lease.protocol import Acquired
 from airflow_eip_provider.lease.record import LIMITS
-from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import Binder, bound_facts
-from airflow_eip_provider.operators.lease_settings import UNSET
-from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
+from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
+from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState, observed_due_seconds
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id, check_nothing_left
 from airflow_eip_provider.preflight import TARGET_CHECKS, Setup
@@ -165,7 +160,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         """Target running → lease → address free → bound → handed over."""
         binder = Binder(self.eip, self.allocation_id, may_have_bound=state.binding is not None)
         if event is not None and event["status"] == "timeout":
-            raise self._timed_out(state, binder, event)
+            raise self._timed_out(state, event)
         target = self.look(self._judge_target)
         if target.status == "failed":
             raise TransientError(
@@ -174,71 +169,53 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         if target.status == "pending":
             state.waiting_for = "target"
             return self._watch_target(state)
-        if self.lease_client is not None and state.token is None:
-            entered = self.enter_queue(context, state, event, handover_seconds=LIMITS.surface, wants=self._resource)
-            if not isinstance(entered, Seen):
-                return entered
-        self.check_not_killed()
-        interface = target.data["network_interface_id"]
+        attempt = attempt_of(context, state.nonce)
+        if state.token is None:
+            request = LeaseRequest(attempt, handover_seconds=LIMITS.surface, wants=self._resource)
+            entered = self.lease_client.enter(request, due_seconds=observed_due_seconds(event))
+            if not isinstance(entered, Acquired):
+                return self.wait_for_turn(context, state, request, entered)
+            self.note_acquired(context, state, entered)
+        self.kill.check()
+        where = {name: target.data[name] for name in ("network_interface_id", "instance_id")}
         if state.was_there is None:
-            state.was_there = binder.address().network_interface_id == interface
-        state.binding = None if state.was_there else interface
+            state.was_there = binder.address().network_interface_id == where["network_interface_id"]
+        state.binding = None if state.was_there else where["network_interface_id"]
         try:
-            bound = binder.bind(network_interface_id=interface, instance_id=target.data["instance_id"])
+            bound = binder.bind(**where)
         finally:
             if not binder.may_have_bound:
                 state.binding = None
         if bound is None:
-            state.waiting_for = "address"
-            binder.check_not_beside(
-                network_interface_id=interface, instance_id=target.data["instance_id"], job_flow_id=self.job_flow_id
-            )
-            free_left_behind(self.emr, self.eip, allocation_id=self.allocation_id)
-            self.warn_of_a_held_worker()
-            self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())
-            shared = self.watch(state, deadline=state.lock_deadline)
-            return binder.watch_free(job_flow_id=self.job_flow_id, **shared)
+            binder.check_not_beside(**where, job_flow_id=self.job_flow_id)
+            return self.wait_for_address(state, job_flow_id=self.job_flow_id)
         state.association_id = bound.association_id if state.binding else None
-        self.activate_lease(context, state, self._resource)
+        self.lease_client.hand_over(attempt, token=state.token, resource_id=self._resource)
         on = self.job_flow_id or target.data.get("job_flow_id")
         facts = bound_facts(bound, job_flow_id=on, token=state.token)
         context["ti"].xcom_push(key="static_ip", value=facts)
         return Result(facts)
 
-    def undo(self, context: Context, state: AssociateState | None) -> None:
+    def to_undo(self, context: Context, state: AssociateState | None) -> Undo | None:
         """Undo the association that this try made, also one of which EC2's answer was lost; and no other's."""
-        binding = state.binding if state is not None else None
-        if self.lease_client is not None:
-            made = state.association_id if state is not None else None
-            try:
-                self.give_back(
-                    context,
-                    state,
-                    resource_id=self._resource if binding else None,
-                    terminate=False,
-                    association_id=made if binding else None,
-                )
-            except LockStoreUnavailableError:
-                if binding:
-                    self._say_what_is_left()
-                raise
-        elif state is not None and binding is not None:
-            binder = Binder(self.eip, self.allocation_id)
-            binder.undo(network_interface_id=binding, association_id=state.association_id)
+        nonce, token = self.known_lease(context, state)
+        if nonce is None and state is None and context["ti"].try_number == 1:
+            return None  # refused before anything was done; a later try may have an earlier one's work to undo
+        undo = Undo(attempt_of(context, nonce), token=token)
+        if state is None or state.binding is None:
+            return undo
+        return replace(undo, resource_id=self._resource, association_id=state.association_id, may_lag=True)
 
-    def _say_what_is_left(self) -> None:
+    def say_what_is_left(self, resource_id: str) -> None:
+        """Name the address that this task could not free."""
         release = f"airflow-eip release --allocation-id {self.allocation_id} --job-flow-id {self.job_flow_id}"
         self.log.error(
             "Elastic IP %s may still be on '%s': the lock store, which says whether a newer try goes on with it, does "
             "not answer. A retry of this task goes on with it. To free it: %s",
             self.allocation_id,
-            self._resource,
+            resource_id,
             release if self.job_flow_id else "disassociate it there",
         )
-
-    def undo_when_killed(self, state: AssociateState) -> tuple[str, dict[str, Any]] | None:
-        """The lease or the place in the queue; while this task is deferred, nothing is bound."""
-        return None if self.lease_client is None else self.undo_of_lease(state, launched=None, terminate=False)
 
     @property
     def _start_seconds(self) -> float:
@@ -256,11 +233,9 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
             return EmrClusterTrigger(job_flow_id=self.job_flow_id, target="primary_running", **shared)
         return InstanceRunningTrigger(instance_id=str(self.instance_id), **shared)
 
-    def _timed_out(self, state: AssociateState, binder: Binder, event: dict[str, Any]) -> Exception:
-        if state.waiting_for == "lease":
-            return self.lease_timed_out(event)
-        if state.waiting_for == "address":
-            return binder.busy(waited_seconds=self.lock_timeout.total_seconds())
+    def _timed_out(self, state: AssociateState, event: dict[str, Any]) -> Exception:
+        if state.waiting_for in {"lease", "address"}:
+            return self.address_timed_out(state, event)
         return WaitTimeoutError(
             f"'{self.job_flow_id or self.instance_id}' to run",
             last_seen=event["message"],
@@ -330,9 +305,9 @@ class EipReleaseOperator(_TargetOperator):
                 last_seen=event["message"],
                 bound="waiter_delay or waiter_max_attempts",
             )
-        if self.lease_client is not None and not state.closed:
-            self.check_not_killed()
-            if start_release(self.lease_client.world(), self._resource):
+        if not state.closed:
+            self.kill.check()
+            if self.lease_client.start_release(self._resource):
                 state.steps_show_by = time.time() + READS_LAG_SECONDS
             state.closed = True
         if job_flow_id := self.job_flow_id:
@@ -341,12 +316,11 @@ class EipReleaseOperator(_TargetOperator):
             if left.status != "done":
                 self.log.info("%s; the address stays for now", left.message)
                 return self._wait_for_steps(state)
-        self.check_not_killed()
-        was_there = self._free()
+        self.kill.check()
+        was_there = self.lease_client.take_off(self._resource)
         if not was_there and self.job_flow_id and self.emr.get_cluster(self.job_flow_id) is None:
             check_nothing_left(self, context, job_flow_id=self.job_flow_id)
-        if self.lease_client is not None:
-            release(self.lease_client.world(), self._resource, why="released early")
+        self.lease_client.release(self._resource, why="released early")
         return Result(was_there)
 
     def _wait_for_steps(self, state: ReleaseState) -> WatchTrigger:
@@ -354,12 +328,3 @@ class EipReleaseOperator(_TargetOperator):
         return EmrStepsEndedTrigger(
             job_flow_id=str(self.job_flow_id), name_contains=GUARD_MARK, not_before=state.steps_show_by, **shared
         )
-
-    def _free(self) -> bool:
-        if self.job_flow_id:
-            return free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id)
-        address = self.eip.get_address(self.allocation_id)
-        if address is None or address.instance_id != self.instance_id or address.association_id is None:
-            self.log.info("Elastic IP %s is not on instance %s (any more)", self.allocation_id, self.instance_id)
-            return False
-        return self.eip.disassociate(address.association_id)

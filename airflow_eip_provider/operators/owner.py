@@ -1,4 +1,4 @@
-"""Who a tenancy belongs to."""
+"""The owner of a lease: a task instance."""
 
 from __future__ import annotations
 

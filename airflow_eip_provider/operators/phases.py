@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink, EmrLogsLink
 
@@ -31,19 +31,21 @@ from airflow_eip_provider.exceptions import (
     KilledError,
     PermanentError,
 )
-from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.lock_store import LockStoreHook
-from airflow_eip_provider.lease_client.client import LeaseClient
+from airflow_eip_provider.hooks.aws import AwsHooks
+from airflow_eip_provider.lease_client.interface import KillFlag
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.operators.lease_settings import lock_store_uri
 from airflow_eip_provider.triggers.backoff import Backoff
 from airflow_eip_provider.triggers.observed import Observed
+from airflow_eip_provider.triggers.undo import as_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.hooks.eip import ElasticIpHook
+    from airflow_eip_provider.hooks.emr import EmrClusterHook
+    from airflow_eip_provider.lease_client.interface import LeaseClient, Undo
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 # A trigger that fires within seconds can lose a race inside Airflow (apache/airflow#66374).
@@ -117,7 +119,7 @@ class PhasedOperator:
     """
     The phases shared by all operators; mixed into an ``AwsBaseOperator``.
 
-    Subclasses give ``state_class``, ``begin``, ``advance`` and ``undo``.
+    Subclasses give ``state_class``, ``begin``, ``advance`` and ``to_undo``.
     """
 
     state_class: ClassVar[type[State]]
@@ -135,7 +137,6 @@ class PhasedOperator:
 
     _context: Context | None = None
     _state: Any = None
-    _killed = False
     _undone = False
     _finished = False
 
@@ -152,12 +153,19 @@ class PhasedOperator:
         """Look, act, and return what to wait for, or the result."""
         raise NotImplementedError
 
-    def undo(self, context: Context, state: Any | None) -> None:
-        """Leave nothing behind after a failure; idempotent. ``state`` is ``None`` when it was lost."""
-
-    def undo_when_killed(self, state: Any) -> tuple[str, dict[str, Any]] | None:
-        """Return what the triggerer has to undo when the deferred task is killed: ``perform_undo``'s arguments."""
+    def to_undo(self, context: Context, state: Any | None) -> Undo | None:
+        """Say what this try did and has to undo; ``state`` is ``None`` when it was lost."""
         return None
+
+    def undo(self, context: Context, state: Any | None) -> None:
+        """Leave nothing behind after a failure; idempotent."""
+        undo = self.to_undo(context, state)
+        if undo is None:
+            return
+        if undo.step_ids is not None:
+            self.emr.cancel_steps(str(undo.resource_id), step_ids=undo.step_ids)
+        else:
+            self.lease_client.undo(undo)
 
     def pre_execute(self, context: Any) -> None:
         """Remember the context: ``on_kill`` may be called on an instance that executed nothing."""
@@ -197,7 +205,7 @@ class PhasedOperator:
 
         :raises KilledError: when ``execute`` has checked the flag for the last time; a kill is never a success.
         """
-        self._killed = True
+        self.kill.is_set = True
         if self._context is None or self._undone:  # Airflow also calls this after a timeout that was cleaned up after
             return
         undoing = threading.Thread(target=self._undo_quietly, args=(self._context, self._state), daemon=True)
@@ -212,27 +220,31 @@ class PhasedOperator:
         if self._finished:
             raise KilledError(self.allocation_id)
 
-    def check_not_killed(self) -> None:
-        """
-        Refuse to change AWS after a kill.
-
-        :raises KilledError: when this task was killed.
-        """
-        if self._killed:
-            raise KilledError(self.allocation_id)
+    @property
+    def kill(self) -> KillFlag:
+        """Whether this task was killed."""
+        if "_kill" not in self.__dict__:
+            self.__dict__["_kill"] = KillFlag(self.allocation_id)
+        return self.__dict__["_kill"]  # type: ignore[no-any-return]
 
     def _live(self, context: Context, state: Any, event: dict[str, Any] | None) -> Any:
+        """Advance and wait until there is a result; advance again while AWS gives no answer, from wherever it was."""
         self._context, self._state = context, state
-        resumed, started = state is not None, time.time()
+        resumed, started, patience = state is not None, time.time(), _Patience(self._renew)
         try:
             while True:
-                outcome = self._advance_patiently(context, event, started=started)
+                try:
+                    self._prepare(context, event, started=started)
+                    outcome = self.advance(context, self._state, event)
+                except Exception as error:
+                    self._sleep(self._pause_after(error, patience), error)
+                    continue
                 self._finished = isinstance(outcome, Result)  # before the last check, or a kill may slip in between
-                self.check_not_killed()
+                self.kill.check()
                 if isinstance(outcome, Result):
                     return outcome.value
-                event = self._wait(outcome)
-                self.check_not_killed()
+                event, patience = self._wait(outcome), _Patience(self._renew)
+                self.kill.check()
         except TaskDeferred:
             raise
         except self.permanent_errors as error:
@@ -242,30 +254,28 @@ class PhasedOperator:
             self._undo_quietly(context, self._state, after=None if resumed else error)
             raise
 
-    def _advance_patiently(self, context: Context, event: dict[str, Any] | None, *, started: float) -> Any:
+    def _prepare(self, context: Context, event: dict[str, Any] | None, *, started: float) -> None:
         """
-        Advance, again while AWS gives no answer; every phase may be gone through again.
+        Begin, if this try has not begun yet.
 
         :param started: when this part of the task's life began.
         """
-        patience = _Patience(self._renew)
-        while True:
-            try:
-                if self._state is None:
-                    state = self.begin(context)
-                    if (seconds := execution_seconds(self)) is not None:
-                        state.execution_deadline = started + seconds
-                    self._state = state
-                if event is not None and event["status"] == "timeout" and self._state.capped:
-                    self._fail_out_of_time(event["message"])
-                return self.advance(context, self._state, event)
-            except Exception as error:
-                pause = patience.pause_after(error)
-                if pause is None and is_expired(error):
-                    raise CredentialsExpiredError(self.aws_conn_id, problem=str(error)) from error
-                if pause is None:
-                    raise
-                self._sleep(pause, error)
+        if self._state is None:
+            state = self.begin(context)
+            if (seconds := execution_seconds(self)) is not None:
+                state.execution_deadline = started + seconds
+            self._state = state
+        if event is not None and event["status"] == "timeout" and self._state.capped:
+            self._fail_out_of_time(event["message"])
+
+    def _pause_after(self, error: Exception, patience: _Patience) -> float:
+        """Return for how many seconds to pause before the next attempt; raise the error when there is none."""
+        pause = patience.pause_after(error)
+        if pause is None and is_expired(error):
+            raise CredentialsExpiredError(self.aws_conn_id, problem=str(error)) from error
+        if pause is None:
+            raise error
+        return pause
 
     def _fail_out_of_time(self, last_seen: str) -> NoReturn:
         """Raise what Airflow raises when ``execution_timeout`` is over; Airflow 3 ignores it in a deferral."""
@@ -280,16 +290,17 @@ class PhasedOperator:
 
     def _forget_clients(self) -> None:
         """Drop every hook and client, so that the next call reads the credentials again."""
-        for kept in ("_eip", "_emr", "_lease_client", "hook"):
+        self.aws.renew()
+        for kept in ("_lease_client", "hook"):
             self.__dict__.pop(kept, None)
 
     def _sleep(self, seconds: float, error: Exception) -> None:
         """Let some time pass after a call without an answer."""
-        self.check_not_killed()
+        self.kill.check()
         if seconds:
             self.log.warning("AWS gave no answer, trying again in %.0f s: %s", seconds, error)
             time.sleep(seconds)
-            self.check_not_killed()
+            self.kill.check()
 
     def _wait(self, trigger: WatchTrigger) -> dict[str, Any]:
         if self.deferrable:
@@ -301,7 +312,7 @@ class PhasedOperator:
                 method_name="resume",
                 timeout=timedelta(seconds=max(trigger.deadline - time.time(), 0)) + _DEFERRAL_MARGIN,
             )
-        return trigger.block(self._client_for, renew=self._forget_clients)
+        return trigger.block(self.aws.client_for, renew=self._forget_clients)
 
     def _undo_quietly(self, context: Context, state: Any | None, *, after: BaseException | None = None) -> None:
         """
@@ -319,7 +330,7 @@ class PhasedOperator:
                 if unchanged and after is not None and repr(error) == repr(after):
                     self.log.info("There is nothing to clean up: this try failed before it changed anything")
                     return
-                pause = None if self._killed else patience.pause_after(error)
+                pause = None if self.kill.is_set else patience.pause_after(error)
                 if pause is None:
                     self.log.exception("Cleaning up after the failure above failed as well; see what is left behind")
                     return
@@ -340,44 +351,45 @@ class PhasedOperator:
             "waiter_delay": max(delay, SHORTEST_DEFERRAL_SECONDS) if self.deferrable else delay,
             "deadline": deadline,
             "hint": asdict(state),
-            "undo": self.undo_when_killed(state),
+            "undo": self._stored_undo(state),
             "aws_conn_id": self.aws_conn_id,
             "region_name": self.region_name,
             "verify": self.verify,
             "botocore_config": self.botocore_config,
         }
 
-    def _client_for(self, service: str, region_name: str | None) -> Any:
-        if service in {"ec2", "emr"} and region_name is None:
-            return (self.eip if service == "ec2" else self.emr).conn
-        return self._store_client(service, region_name)
+    def _stored_undo(self, state: State) -> tuple[str, dict[str, Any]] | None:
+        undo = self.to_undo(cast("Context", self._context), state)
+        if undo is None or undo.step_ids is not None:
+            return as_stored(undo, allocation_id=self.allocation_id, lock_store=None)
+        return as_stored(undo, allocation_id=self.allocation_id, lock_store=self.lease_client.uri)
 
     @property
-    def _hook_kwargs(self) -> dict[str, Any]:
-        return {
-            "aws_conn_id": self.aws_conn_id,
-            "region_name": self.region_name,
-            "verify": self.verify,
-            "config": self.botocore_config,
-        }
+    def aws(self) -> AwsHooks:
+        """What the connection gives access to; made anew in each process, kept within one."""
+        if "_aws" not in self.__dict__:
+            self.__dict__["_aws"] = AwsHooks(
+                aws_conn_id=self.aws_conn_id,
+                region_name=self.region_name,
+                verify=self.verify,
+                config=self.botocore_config,
+                emr_conn_id=getattr(self, "emr_conn_id", None),
+            )
+        return self.__dict__["_aws"]  # type: ignore[no-any-return]
 
     @property
-    def lease_client(self) -> LeaseClient | None:
+    def lease_client(self) -> LeaseClient:
         """
-        The lock; ``None`` is the physical one alone.
+        The lease of the address.
 
         :raises InvalidInputError: for a malformed URI, and for a store without the name of this environment.
         """
         if "_lease_client" not in self.__dict__:
-            uri = lock_store_uri(self.lock_store)
-            self.__dict__["_lease_client"] = uri and LeaseClient(
-                uri,
-                allocation_id=self.allocation_id,
-                ec2=self.eip.conn,
-                emr=self.emr.conn,
-                client_for=self._store_client,
-                check_alive=self.check_not_killed,
-                remembered=self.remembered_cluster,
+            self.__dict__["_lease_client"] = self.aws.lease_client(
+                lock_store_uri(self.lock_store),
+                self.allocation_id,
+                kill=self.kill,
+                remembered=self.remembered_cluster(),
             )
         return self.__dict__["_lease_client"]  # type: ignore[no-any-return]
 
@@ -385,23 +397,15 @@ class PhasedOperator:
         """Return the cluster that an earlier try of this task remembers to have launched."""
         return None
 
-    def _store_client(self, service: str, region_name: str | None) -> Any:
-        here = {"region_name": region_name} if region_name else {}
-        return LockStoreHook(client_type=service, **{**self._hook_kwargs, **here}).conn
-
     @property
     def eip(self) -> ElasticIpHook:
-        """The hook for the address; made anew in each process, kept within one."""
-        if "_eip" not in self.__dict__:
-            self.__dict__["_eip"] = ElasticIpHook(**self._hook_kwargs)
-        return self.__dict__["_eip"]  # type: ignore[no-any-return]
+        """The hook for the address."""
+        return self.aws.eip
 
     @property
     def emr(self) -> EmrClusterHook:
         """The hook for the cluster."""
-        if "_emr" not in self.__dict__:
-            self.__dict__["_emr"] = EmrClusterHook(**self._hook_kwargs, emr_conn_id=getattr(self, "emr_conn_id", None))
-        return self.__dict__["_emr"]  # type: ignore[no-any-return]
+        return self.aws.emr
 
     def look(self, judge: Callable[[Observed], Verdict]) -> Verdict:
         """
@@ -409,7 +413,7 @@ class PhasedOperator:
 
         :raises ClusterEndedError: when the verdict says that the cluster is gone.
         """
-        verdict = judge(Observed(self._client_for))
+        verdict = judge(Observed(self.aws.client_for))
         raise_if_cluster_gone(verdict.data)
         return verdict
 

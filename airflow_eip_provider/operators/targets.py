@@ -93,7 +93,7 @@ def _clusters_of_run(operator: PhasedOperator, context: Context) -> list[str]:
 
 def _leased_to_run(operator: PhasedOperator, context: Context) -> list[str]:
     """Return what has the address by the creating task's lease: also what was made elsewhere, without our tags."""
-    lease = operator.lease_client.read().record.lease if operator.lease_client is not None else None
+    lease = operator.lease_client.read().record.lease
     if lease is None or lease.resource_id is None or not _may_be_ours(operator, context, lease.attempt.name):
         return []
     return _if_live(operator, lease.resource_id) if is_cluster(lease.resource_id) else [lease.resource_id]

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 __all__ = [
+    "CLUSTER_GATEWAY_CHECKS",
     "GATEWAY_CHECKS",
     "PRIMARY_CHECKS",
     "TARGET_CHECKS",
-    "TENANCY_GATEWAY_CHECKS",
     "Check",
     "Finding",
     "Outcome",
@@ -63,7 +63,7 @@ CLUSTER_GATEWAY_CHECKS = (
     job_flow.TAGS,
     nat.PUBLIC_SUBNET,
     nat.ROUTE_TABLES,
-    nat.OTHER_TENANCIES,
+    nat.OTHER_CLUSTERS,
     network.SUBNETS,
     nat.CLUSTER_SUBNETS,
     nat.NEIGHBOURS,

@@ -75,7 +75,7 @@ def _holder(setup: Setup) -> Iterator[Finding]:
         return
     yield warning(
         f"Elastic IP '{setup.allocation_id}'",
-        what=f"{address.public_ip} is on {holder.description}, which no tenancy accounts for{says}",
+        what=f"{address.public_ip} is on {holder.description}, which no lease accounts for{says}",
         why="nothing takes it from there, so every job waits until whoever bound it frees it",
         mend=f"find out who did (CloudTrail: AssociateAddress); aws ec2 disassociate-address --association-id "
         f"{address.association_id} frees it",

@@ -1,4 +1,4 @@
-"""Checks of a NAT gateway that carries the address: one that is made for the tenancy, or one that has it for good."""
+"""Checks of a NAT gateway that carries the address: one that is made for the cluster, or one that has it for good."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def _other_sessions(setup: Setup) -> Iterator[Finding]:
             )
 
 
-OTHER_TENANCIES = Check(
-    "tenancies", "no tenancy of another address has the route tables", _other_sessions, needs=(ROUTE_TABLES,)
+OTHER_CLUSTERS = Check(
+    "tenancies", "no cluster with another address has the route tables", _other_sessions, needs=(ROUTE_TABLES,)
 )
 
 

@@ -1,4 +1,4 @@
-"""Ends what nobody will end any more: clusters of ours whose owner is over, with their address and their lease."""
+"""Ends orphaned clusters whose owner has finished, with their address and their lease."""
 
 from airflow_eip_provider.reaper.owners import Owners
 from airflow_eip_provider.reaper.reaper import Outcome, Reaper

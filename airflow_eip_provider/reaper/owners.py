@@ -1,4 +1,4 @@
-"""Whether the owner of a cluster is over: decided by what is known of it, never by time."""
+"""Whether the owner of a cluster has finished: decided by what is known of it, never by time."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 _ENDED_RUNS = frozenset({"success", "failed"})
 
 
-class Standing(Enum):
+class OwnerState(Enum):
     """What is known of an owner."""
 
-    AT_WORK = "at work"
-    OVER = "over"
+    RUNNING = "running"
+    FINISHED = "finished"
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """
-    An owner's standing.
+    What is known of an owner, and why.
 
     :param why: a sentence for people.
     """
 
-    standing: Standing
+    state: OwnerState
     why: str
 
 
@@ -73,13 +73,13 @@ class Owners:
 
     def _judge(self, owner: Owner | None, state_of: Callable[[str, str], str | None]) -> Judgement:
         if owner is None:
-            return Judgement(Standing.UNKNOWN, "its owner cannot be read from its tags: they are cut, or ambiguous")
+            return Judgement(OwnerState.UNKNOWN, "its owner cannot be read from its tags: they are cut, or ambiguous")
         if owner.environment in self._gone:
-            return Judgement(Standing.OVER, f"its environment '{owner.environment}' is declared gone")
+            return Judgement(OwnerState.FINISHED, f"its environment '{owner.environment}' is declared gone")
         if owner.environment == UNNAMED_ENVIRONMENT:
-            return Judgement(Standing.UNKNOWN, "its environment has no name ([eip] environment), so it may be any")
+            return Judgement(OwnerState.UNKNOWN, "its environment has no name ([eip] environment), so it may be any")
         if owner.environment != self._environment:
-            return Judgement(Standing.UNKNOWN, f"its environment '{owner.environment}' is another one")
+            return Judgement(OwnerState.UNKNOWN, f"its environment '{owner.environment}' is another one")
         return self._judge_own(owner, state_of)
 
     def _judge_own(self, owner: Owner, state_of: Callable[[str, str], str | None]) -> Judgement:
@@ -88,9 +88,9 @@ class Owners:
             state = state_of(owner.dag_id, owner.run_id)
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
-            return Judgement(Standing.UNKNOWN, f"Airflow does not say what has become of its {run}: {reason}")
+            return Judgement(OwnerState.UNKNOWN, f"Airflow does not say what has become of its {run}: {reason}")
         if state is None:
-            return Judgement(Standing.UNKNOWN, f"Airflow does not know its {run} (any more)")
+            return Judgement(OwnerState.UNKNOWN, f"Airflow does not know its {run} (any more)")
         if state in _ENDED_RUNS:
-            return Judgement(Standing.OVER, f"its {run} has ended: {state}")
-        return Judgement(Standing.AT_WORK, f"its {run} is {state}")
+            return Judgement(OwnerState.FINISHED, f"its {run} has ended: {state}")
+        return Judgement(OwnerState.RUNNING, f"its {run} is {state}")

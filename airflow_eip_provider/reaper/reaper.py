@@ -28,11 +28,11 @@ from airflow_eip_provider.aws.tags import (
     TOKEN_TAG,
 )
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.hooks.teardown import address_on_cluster, free_address
 from airflow_eip_provider.lease.description import utc
-from airflow_eip_provider.lease.protocol import lease_tags_of, release, undo
-from airflow_eip_provider.lease.record import Lease, Record
-from airflow_eip_provider.lease_client.reads import is_cluster, parse_lease_tags
+from airflow_eip_provider.lease.protocol import lease_tags_of
+from airflow_eip_provider.lease.record import Lease
+from airflow_eip_provider.lease_client.interface import Undo
+from airflow_eip_provider.lease_client.reads import is_cluster, parse_lease_tags, read_location
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.reaper.survey import Decision, Evidence, Finding, Found, LeftGateway, Survey, decide
 from airflow_eip_provider.stores.uri import parse_uri
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from airflow_eip_provider.aws.clusters import Cluster
-    from airflow_eip_provider.lease.record import Entry
-    from airflow_eip_provider.lease_client.client import LeaseClient
-    from airflow_eip_provider.reaper.hooks import Hooks
+    from airflow_eip_provider.hooks.aws import AwsHooks
+    from airflow_eip_provider.lease.record import Entry, Record
+    from airflow_eip_provider.lease_client.interface import LeaseClient
     from airflow_eip_provider.reaper.owners import Judgement, Owners
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class _Look:
 
 class Reaper:
     """
-    Finds and ends clusters of ours whose owner is over, in one account and region, and NAT gateways without a cluster.
+    Finds and ends clusters whose owner has finished, in one account and region, and NAT gateways without a cluster.
 
     Only looks until :meth:`reap` is called. Safe to run twice, late, and beside a live Airflow.
 
@@ -101,7 +101,7 @@ class Reaper:
     def __init__(
         self,
         *,
-        hooks: Hooks,
+        hooks: AwsHooks,
         owners: Owners,
         lock_store: str | None = None,
         min_age: timedelta = timedelta(hours=1),
@@ -168,10 +168,7 @@ class Reaper:
         if again.decision is not Decision.REAP:
             return Outcome(job_flow_id, reaped=False, message=f"kept after all: {again.reason}")
         log.info("Reaping cluster %s of '%s': %s", job_flow_id, again.owner, again.reason)
-        if self._lock_store is None:
-            self._end(cluster, again.allocation_id)
-        else:
-            self._end_with_lease(cluster, again.allocation_id, look.record(again.allocation_id))
+        self._end(cluster, again.allocation_id, look.record(again.allocation_id))
         if cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY and not self._steps(cluster):
             remove_gateways(self._eip.conn, job_flow_id, allocation_id=again.allocation_id)
         return self._outcome(cluster, again.allocation_id)
@@ -196,35 +193,33 @@ class Reaper:
         return Found(cluster, allocation_id, named, decision, reason)
 
     def _record(self, allocation_id: str) -> Record:
-        return self._lease_client(allocation_id).read().record if self._lock_store else Record()
+        return self._lease_client(allocation_id).read().record
 
     def _lease_client(self, allocation_id: str) -> LeaseClient:
-        return self._hooks.lease_client(str(self._lock_store), allocation_id)
+        return self._hooks.lease_client(self._lock_store, allocation_id)
 
     def _steps(self, cluster: Cluster) -> list[str]:
         return [f"step {step.step_id}" for step in read_active_steps(self._emr.conn, cluster.job_flow_id)]
 
-    def _end(self, cluster: Cluster, allocation_id: str) -> None:
-        self._emr.end(cluster.job_flow_id)
-        if not self._steps(cluster):
-            free_address(self._eip, allocation_id=allocation_id, job_flow_id=cluster.job_flow_id)
-
-    def _end_with_lease(self, cluster: Cluster, allocation_id: str, record: Record) -> None:
-        lease_client, part = self._lease_client(allocation_id), _part(record, cluster)
+    def _end(self, cluster: Cluster, allocation_id: str, record: Record) -> None:
+        lease_client, part, job_flow_id = self._lease_client(allocation_id), _part(record, cluster), cluster.job_flow_id
         if part is not None:
-            undo(lease_client.world(), part.attempt, launched=cluster.job_flow_id, token=part.token)
+            # Without ``launched``: a gateway is removed below, when no step needs it.
+            lease_client.undo(Undo(part.attempt, job_flow_id, token=part.token, terminate=True))
             return
-        self._emr.end(cluster.job_flow_id)
+        self._emr.end(job_flow_id)
         if not self._steps(cluster):
-            release(lease_client.world(), cluster.job_flow_id, why="reaped")
+            lease_client.take_off(job_flow_id)
+            lease_client.release(job_flow_id, why="reaped")
 
     def _outcome(self, cluster: Cluster, allocation_id: str) -> Outcome:
         job_flow_id = cluster.job_flow_id
         after = self._emr.get_cluster(job_flow_id)
         if after is not None and not after.is_ending:
             return Outcome(job_flow_id, reaped=False, message="kept after all: a newer try of its owner is at work")
-        on = address_on_cluster(self._eip, allocation_id=allocation_id, job_flow_id=job_flow_id)
-        address = "stays on it until its steps have ended" if on else "is not on it any more"
+        clients = {"ec2": self._eip.conn, "emr": self._emr.conn}
+        is_there = job_flow_id in read_location(clients, allocation_id).resource_ids
+        address = "stays on it until its steps have ended" if is_there else "is not on it any more"
         message = f"terminated; Elastic IP {allocation_id} {address}"
         if self._lock_store is None and TOKEN_TAG in cluster.tags:
             message += "; no lock store was named, its lease is left to the next owner"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.reaper.owners import Standing
+from airflow_eip_provider.reaper.owners import OwnerState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +114,7 @@ class Survey:
 
     @property
     def to_reap(self) -> list[Found]:
-        """The clusters whose owner is over."""
+        """The clusters whose owner has finished."""
         return [found for found in self.clusters if found.decision is Decision.REAP]
 
     def facts(self) -> dict[str, Any]:
@@ -151,10 +151,10 @@ def decide(evidence: Evidence, *, min_age: timedelta) -> tuple[Decision, str]:
     if evidence.age is None or evidence.age < min_age:
         old = "EMR does not say how old it is" if evidence.age is None else f"it is younger than {_words(min_age)}"
         return Decision.KEEP, f"{old}: it may have been launched just now"
-    at_work = [owner.why for owner in evidence.owners if owner.standing is Standing.AT_WORK]
+    at_work = [owner.why for owner in evidence.owners if owner.state is OwnerState.RUNNING]
     if at_work:
         return Decision.KEEP, "; ".join([*at_work, *([evidence.lease] if evidence.lease else [])])
-    unknown = [owner.why for owner in evidence.owners if owner.standing is Standing.UNKNOWN]
+    unknown = [owner.why for owner in evidence.owners if owner.state is OwnerState.UNKNOWN]
     if not unknown:
         return Decision.REAP, "; ".join(owner.why for owner in evidence.owners)
     why = "; ".join(unknown)

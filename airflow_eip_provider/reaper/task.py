@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.airflow_compat import dag_run_state
 from airflow_eip_provider.exceptions import ReapingFailedError
+from airflow_eip_provider.hooks.aws import PATIENT, AwsHooks
 from airflow_eip_provider.operators.lease_settings import configured_lock_store
 from airflow_eip_provider.operators.owner import own_environment
-from airflow_eip_provider.reaper.hooks import Hooks
 from airflow_eip_provider.reaper.owners import Owners
 from airflow_eip_provider.reaper.reaper import Reaper
 
@@ -39,7 +39,7 @@ def reap(
     :raises ReapingFailedError: when a cluster could not be reaped; the others were.
     """
     reaper = Reaper(
-        hooks=Hooks(aws_conn_id=aws_conn_id, region_name=region_name),
+        hooks=AwsHooks(aws_conn_id=aws_conn_id, region_name=region_name, config=PATIENT),
         owners=Owners(
             environment=own_environment(),
             gone=gone_environments,

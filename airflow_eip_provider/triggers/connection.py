@@ -9,7 +9,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.loaders import JSONFileLoader
@@ -28,20 +28,28 @@ class ServiceModels(JSONFileLoader):  # type: ignore[misc]
     Loads botocore's descriptions of services without holding up the event loop.
 
     botocore parses EC2's in one go, for a quarter of a second in which no other thread of the process runs. A hook that
-    is a Python function lets them run in between, and plain dicts take a third less memory. So many new objects also
-    make Python look for garbage, at all that the triggerer has, for another quarter; there is none among them.
+    is a Python function lets them run in between, and plain dicts take a third less memory. What was loaded is kept as
+    long as the process lives: clients are made anew whenever credentials expire.
+
+    So many objects would also make Python look for garbage more often, at all that the triggerer has, which takes
+    another quarter of a second. There is none among them, so they are frozen: the collector passes over them from now
+    on, and over whatever else is alive at that moment.
     """
 
     _lock = threading.Lock()
+    _loaded: ClassVar[dict[str, Any]] = {}
 
     def load_file(self, file_path: str) -> Any:
         """Return the content of a file, of which the ending is not given; ``None`` if there is none."""
         for ending, opened in ((".json.gz", gzip.open), (".json", open)):
-            if Path(file_path + ending).is_file():
-                with opened(file_path + ending, "rb") as file:
-                    content = file.read()
-                with self._lock, _no_garbage_collection():
-                    return json.loads(content, object_pairs_hook=_as_dict)
+            path = file_path + ending
+            with self._lock:
+                if path not in self._loaded and Path(path).is_file():
+                    with opened(path, "rb") as file, _no_garbage_collection():
+                        self._loaded[path] = json.loads(file.read(), object_pairs_hook=_as_dict)
+                        gc.freeze()
+                if path in self._loaded:
+                    return self._loaded[path]
         return None
 
 

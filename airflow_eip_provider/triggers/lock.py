@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import Observation
     from airflow_eip_provider.lease.store import Seen
-    from airflow_eip_provider.lease_client.claim import Claim
     from airflow_eip_provider.triggers.observed import Observed
 
 SHORTEST_POLL_SECONDS = 15
@@ -29,7 +28,8 @@ class EipLeaseTrigger(WatchTrigger):
     its cluster early, or that it is no longer in the queue.
 
     :param lock_store: the store's URI.
-    :param speaker: who waits: the fields of :class:`~airflow_eip_provider.lease.record.Attempt`.
+    :param speaker: the attempt that waits, by the stored name of the first version: the fields of
+        :class:`~airflow_eip_provider.lease.record.Attempt`.
     :param prewarm: among how many first places of the queue it starts its cluster early;
         :data:`~airflow_eip_provider.lease.observation.ESTIMATED` to estimate that at every look.
     :param wants: the cluster or instance that is to have the address; empty for one that will be launched.
@@ -63,12 +63,11 @@ class EipLeaseTrigger(WatchTrigger):
         self._times: dict[str, ClusterTimes | None] = {}
 
     @classmethod
-    def of(cls, claim: Claim, **watch: Any) -> EipLeaseTrigger:
-        """Return the wait of a claim."""
-        request = claim.lease_request
+    def of(cls, request: LeaseRequest, *, allocation_id: str, lock_store: str, **watch: Any) -> EipLeaseTrigger:
+        """Return the wait for what an attempt asks for."""
         return cls(
-            allocation_id=claim.allocation_id,
-            lock_store=claim.lease_client.uri,
+            allocation_id=allocation_id,
+            lock_store=lock_store,
             speaker=asdict(request.attempt),
             cluster_name=request.cluster_name,
             handover_seconds=request.handover_seconds,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.lock_store import LockStoreHook
-from airflow_eip_provider.hooks.teardown import address_on_cluster, cancel_steps, end_cluster, remove_gateways_of_ending
-from airflow_eip_provider.lease.protocol import undo
-from airflow_eip_provider.lease.record import Attempt, Phase
-from airflow_eip_provider.lease_client.client import LeaseClient
+from airflow_eip_provider.hooks.aws import AwsHooks
+from airflow_eip_provider.lease.record import Attempt
+from airflow_eip_provider.lease_client.interface import Undo
+from airflow_eip_provider.lease_client.reads import is_cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from typing import TypeAlias
+
+    # As Airflow keeps it with the trigger: a kind, and what belongs to it. Versions from 0.1.0 on read each other's.
+    Stored: TypeAlias = tuple[str, dict[str, Any]]
 
 log = logging.getLogger(__name__)
 
@@ -22,63 +24,53 @@ log = logging.getLogger(__name__)
 _BOUNDED = {"connect_timeout": 5, "read_timeout": 5, "retries": {"total_max_attempts": 2}}
 
 
-def perform_undo(
+def as_stored(undo: Undo | None, *, allocation_id: str, lock_store: str | None) -> Stored | None:
+    """Return what a trigger keeps for the case that its task is killed; ``None`` when there is nothing to undo."""
+    if undo is None:
+        return None
+    if undo.step_ids is not None:
+        return "steps", {"job_flow_id": undo.resource_id, "step_ids": list(undo.step_ids)}
+    what: dict[str, Any] = {"allocation_id": allocation_id, "terminate": undo.terminate}
+    if lock_store is not None:
+        speaker = asdict(undo.attempt)  # the stored names of the first version, like the kind
+        given = {"lock_store": lock_store, "speaker": speaker, "launched": undo.resource_id, "token": undo.token}
+        return "tenancy", {**what, **given}
+    if not undo.launched or undo.resource_id is None:
+        return None  # while a task that launches nothing is deferred, it has not associated anything
+    return "cluster", {**what, "job_flow_id": undo.resource_id, "try_number": undo.attempt.try_number}
+
+
+def from_stored(kind: str, what: Mapping[str, Any]) -> Undo:
+    """Return what a trigger kept."""
+    nobody = Attempt("", "", what.get("try_number", 0), "")
+    if kind == "steps":
+        return Undo(nobody, resource_id=what["job_flow_id"], step_ids=tuple(what["step_ids"]))
+    if kind == "cluster":
+        terminate = what.get("terminate", True)
+        return Undo(nobody, what["job_flow_id"], launched=True, terminate=terminate, may_lag=not terminate)
+    if kind != "tenancy":
+        raise ValueError(f"there is no undo of kind {kind!r}")
+    attempt, resource_id = Attempt(**what["speaker"]), what["launched"]
+    launched = resource_id is not None and is_cluster(resource_id)
+    return Undo(attempt, resource_id, token=what["token"], launched=launched, terminate=what["terminate"])
+
+
+def undo_stored(
     kind: str, what: Mapping[str, Any], *, connection: Mapping[str, Any], spare_handed_over: bool = False
 ) -> None:
     """
-    Undo, from a thread of the triggerer.
+    Undo what a trigger kept, from a thread of the triggerer.
 
-    :param kind: "tenancy" (with a lock store), "cluster" (without) or "steps".
-    :param what: the parameters of that kind. "tenancy": allocation_id, lock_store, speaker (the fields of
-        :class:`~airflow_eip_provider.lease.record.Attempt`), launched, token, terminate; "cluster": those of
-        :func:`~airflow_eip_provider.hooks.teardown.end_cluster`; "steps": job_flow_id, step_ids.
     :param connection: the hooks' ``aws_conn_id``, ``region_name``, ``verify`` and ``config``.
     :param spare_handed_over: leave alone what carries the address already: the tasks that follow use it.
     """
-    bounded = {**connection, "config": {**_BOUNDED, **(connection["config"] or {})}}
-    _KINDS[kind](what, bounded, spare_handed_over=spare_handed_over)
-
-
-def _lease_client(what: Mapping[str, Any], connection: dict[str, Any], *, spare_handed_over: bool) -> None:
-    def client(service: str, region_name: str | None) -> Any:
-        here = {"region_name": region_name} if region_name else {}
-        return LockStoreHook(client_type=service, **{**connection, **here}).conn
-
-    eip, emr = ElasticIpHook(**connection), EmrClusterHook(**connection, emr_conn_id=None)
-    lease_client = LeaseClient(
-        what["lock_store"],
-        allocation_id=what["allocation_id"],
-        ec2=eip.conn,
-        emr=emr.conn,
-        client_for=client,
-        check_alive=lambda: None,
-    )
-    attempt = Attempt(**what["speaker"])
-    lease = lease_client.read().record.lease if spare_handed_over else None
-    if lease is not None and lease.attempt == attempt and lease.phase is Phase.ACTIVE:
-        log.info("%s was handed over, and is left alone", lease.resource_id)
+    aws = AwsHooks(**{**connection, "config": {**_BOUNDED, **(connection["config"] or {})}})
+    undo = from_stored(kind, what)
+    if undo.step_ids is not None:
+        aws.emr.cancel_steps(str(undo.resource_id), step_ids=undo.step_ids)
         return
-    world = lease_client.world(undoing=True)
-    undo(world, attempt, launched=what["launched"], token=what["token"], terminate=what["terminate"])
-    allocation_id, launched = what["allocation_id"], what["launched"]
-    remove_gateways_of_ending(emr, eip, allocation_id=allocation_id, job_flow_id=launched)
-
-
-def _cluster(what: Mapping[str, Any], connection: dict[str, Any], *, spare_handed_over: bool) -> None:
-    eip = ElasticIpHook(**connection)
-    place = {name: what[name] for name in ("allocation_id", "job_flow_id")}
-    if spare_handed_over and address_on_cluster(eip, **place) is not None:
-        log.info("Cluster %s carries the address, and is left alone", what["job_flow_id"])
+    lease_client = aws.lease_client(what.get("lock_store"), what["allocation_id"])
+    if spare_handed_over and lease_client.was_handed_over(undo):
+        log.info("%s was handed over, and is left alone", undo.resource_id)
         return
-    end_cluster(EmrClusterHook(**connection, emr_conn_id=None), eip, **what)
-
-
-def _steps(what: Mapping[str, Any], connection: dict[str, Any], *, spare_handed_over: bool) -> None:
-    cancel_steps(EmrClusterHook(**connection, emr_conn_id=None), **what)
-
-
-_KINDS: Mapping[str, Callable[..., None]] = {
-    "tenancy": _lease_client,
-    "cluster": _cluster,
-    "steps": _steps,
-}
+    lease_client.undo(undo)

@@ -27,7 +27,7 @@ from airflow_eip_provider.triggers.backoff import Backoff
 from airflow_eip_provider.triggers.connection import AwsConnection
 from airflow_eip_provider.triggers.observed import Clients, Observed, Wants
 from airflow_eip_provider.triggers.poller import Poller
-from airflow_eip_provider.triggers.undo import perform_undo
+from airflow_eip_provider.triggers.undo import undo_stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -60,8 +60,8 @@ class WatchTrigger(BaseTrigger):
         just looked.
     :param deadline: seconds since the epoch, after which the watch reports a timeout.
     :param hint: plain JSON for the operator's next phase, echoed in the event.
-    :param undo: kind and parameters of what the task has to undo when it is killed now; see
-        :func:`~airflow_eip_provider.triggers.undo.perform_undo`.
+    :param undo: what the task has to undo when it is killed now; see
+        :func:`~airflow_eip_provider.triggers.undo.as_stored`.
     """
 
     own_fields: ClassVar[tuple[str, ...]] = ()
@@ -179,7 +179,7 @@ class WatchTrigger(BaseTrigger):
         kind, what = self.undo
         self.log.info("The task is %s; undoing what it did: %s", state, kind)
         # A stale copy of this trigger may be killed after the task has gone on and succeeded.
-        await sync_to_async(perform_undo, thread_sensitive=False)(
+        await sync_to_async(undo_stored, thread_sensitive=False)(
             kind, what, connection=self._connection, spare_handed_over=state == "success"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench import clients, tables
-from demo.console import Console, table
+from harness.console import Console, table
 
 console = Console()
 measured = clients.measure()

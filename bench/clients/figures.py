@@ -48,7 +48,7 @@ class Figures:
     """
     What a client came to.
 
-    :param cycle: store calls by operation of one tenancy that nobody else wants.
+    :param cycle: store calls by operation of one lease period that nobody else wants.
     :param hour: store calls by operation in an hour in which four wait for a fifth.
     :param holders: how many took themselves for the holder at the same time in that hour, at most.
     :param after_crash: seconds from the holder's crash until who waited was let in; None for never.

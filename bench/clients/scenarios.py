@@ -180,6 +180,6 @@ def _holder(stage: Stage, *, work: float, skew: float = 0.0) -> Owner:
 
 
 def _held_twice(stage: Stage) -> HeldTwice:
-    tenancies = sorted(owner.lease_client for owner in stage.owners if owner.acquired)
-    overlap = max((max(0.0, one[1] - other[0]) for one, other in pairwise(tenancies)), default=0.0)
+    periods = sorted(owner.lease_period for owner in stage.owners if owner.acquired)
+    overlap = max((max(0.0, one[1] - other[0]) for one, other in pairwise(periods)), default=0.0)
     return HeldTwice(overlap, told="told" in stage.owners[0].facts)

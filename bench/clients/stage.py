@@ -51,7 +51,7 @@ class Owner:
         return "acquired" in self.facts
 
     @property
-    def lease_client(self) -> tuple[float, float]:
+    def lease_period(self) -> tuple[float, float]:
         """From when until when it took itself for the holder."""
         ends = [at for name, at in self.facts.items() if name in {"released", "told"}]
         return self.facts.get("acquired", math.inf), min(ends, default=math.inf)

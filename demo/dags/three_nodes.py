@@ -68,7 +68,7 @@ def read_on(dag_id: str, *, subnet_id: str, **binding: Any) -> DAG:
         ) as dag,
         StaticIpCluster(
             "azure",
-            allocation_id=SETTING % "allocation_id",
+            allocation_id=NETWORK % "allocation_id",
             job_flow_overrides=cluster_in(subnet_id),
             deferrable=True,
             **binding,

@@ -24,6 +24,17 @@ def test_events_are_read_from_where_the_reader_stopped(control, ec2, allocation_
     assert control.get("events", params={"after": call["seq"]}).json()["events"] == []
 
 
+def test_events_come_in_pages_and_say_whether_the_log_is_the_same(control, ec2, allocation_id, local_emr):
+    ec2.describe_vpcs()
+    everything = control.get("events").json()
+    first = control.get("events", params={"limit": 1}).json()
+    assert first["events"] == everything["events"][:1]
+    assert first["last"] == len(everything["events"]) == 2
+    assert control.get("events", params={"limit": 0}).status_code == 400
+    local_emr.reset()
+    assert control.get("events").json()["log"] != first["log"]
+
+
 def test_the_clock_is_turned(control, local_emr):
     before = local_emr.clock.now()
     control.post("clock/advance", json={"seconds": 30}).raise_for_status()

@@ -24,6 +24,15 @@ def test_reading_goes_on_where_it_stopped_and_selects_a_kind():
     assert [event["seq"] for event in log.read(kind="call")] == [1, 3]
 
 
+def test_a_page_is_the_oldest_events_after_a_number():
+    log = EventLog(ManualClock())
+    for kind in ("call", "step", "call", "call"):
+        log.append(kind)
+    assert [event["seq"] for event in log.read(after=1, limit=2)] == [2, 3]
+    assert [event["seq"] for event in log.read(after=1, kind="call", limit=1)] == [3]
+    assert log.last == 4
+
+
 def test_calls_are_found_by_operation():
     log = EventLog(ManualClock())
     log.append("call", operation="RunJobFlow")
@@ -43,7 +52,11 @@ def test_every_event_is_a_line_of_json_in_the_file(tmp_path):
 def test_a_cleared_log_begins_at_one(tmp_path):
     log = EventLog(ManualClock(), path=tmp_path / "events.jsonl")
     log.append("step")
+    before = log.id
     log.clear()
+    assert log.id != before
+    assert log.last == 0
+    assert log.read(kind="step") == []
     assert log.append("step")["seq"] == 1
     log.close()
     assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 1

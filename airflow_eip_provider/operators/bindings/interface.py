@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider.operators.phases import raise_if_cluster_gone
+from airflow_eip_provider.triggers.emr import judge_target
+from airflow_eip_provider.triggers.observed import Observed
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.aws.addresses import Address
+    from airflow_eip_provider.hooks.aws import AwsHooks
     from airflow_eip_provider.hooks.eip import ElasticIpHook
+    from airflow_eip_provider.lease_client.interface import KillFlag
     from airflow_eip_provider.preflight import Check, Setup
     from airflow_eip_provider.triggers.emr import Target
-    from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+    from airflow_eip_provider.triggers.watch import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +29,46 @@ class Site:
     A cluster that is to carry the address now.
 
     :param tags: of what is made for the cluster.
-    :param look: looks at the cluster; raises ``ClusterEndedError`` when it is gone.
-    :param wait_for_cluster: returns the wait for a cluster that is not there yet.
-    :param wait_for_gateway: returns the wait for a NAT gateway that is not available yet.
-    :param check_alive: raises after a kill; asked before every change.
+    :param appears_by: until then EMR may not know the cluster yet, in seconds since the epoch.
+    :param kill: the task's; asked before every change.
     """
 
-    eip: ElasticIpHook
+    aws: AwsHooks
     allocation_id: str
     job_flow_id: str
     tags: Mapping[str, str]
-    look: Callable[[Target], Verdict]
-    wait_for_cluster: Callable[[Target], WatchTrigger]
-    wait_for_gateway: Callable[[str], WatchTrigger]
-    check_alive: Callable[[], None]
+    appears_by: float
+    kill: KillFlag
+
+    @property
+    def eip(self) -> ElasticIpHook:
+        """The hook for the address."""
+        return self.aws.eip
+
+    def look(self, target: Target) -> Verdict:
+        """
+        Look at the cluster once.
+
+        :raises ClusterEndedError: when it is gone.
+        """
+        is_new = time.time() < self.appears_by
+        verdict = judge_target(Observed(self.aws.client_for), self.job_flow_id, target=target, is_new=is_new)
+        raise_if_cluster_gone(verdict.data)
+        return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterWait:
+    """The cluster has to come so far first."""
+
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayWait:
+    """The NAT gateway has to become available first."""
+
+    gateway_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +98,7 @@ class Binding(ABC):
     @property
     @abstractmethod
     def makes_gateway(self) -> bool:
-        """Whether something is made for the tenancy that must be removed after it."""
+        """Whether something is made for the cluster that must be removed after it."""
 
     @property
     @abstractmethod
@@ -81,7 +114,7 @@ class Binding(ABC):
         return setup
 
     @abstractmethod
-    def bind(self, site: Site) -> Bound | WatchTrigger | None:
+    def bind(self, site: Site) -> Bound | ClusterWait | GatewayWait | None:
         """
         Do what can be done now; starts from nothing each time, and finds what earlier calls and tries did.
 

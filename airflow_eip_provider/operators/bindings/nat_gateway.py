@@ -21,7 +21,7 @@ from airflow_eip_provider.aws.tags import (
 )
 from airflow_eip_provider.exceptions import GatewayFailedError, InvalidInputError
 from airflow_eip_provider.operators.binder import Binder
-from airflow_eip_provider.operators.bindings.interface import Binding, Bound
+from airflow_eip_provider.operators.bindings.interface import Binding, Bound, GatewayWait
 from airflow_eip_provider.preflight import CLUSTER_GATEWAY_CHECKS, GATEWAY_CHECKS
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.nat_gateways import Gateway
     from airflow_eip_provider.operators.bindings.interface import Site
     from airflow_eip_provider.preflight import Check, Setup
-    from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _ID = re.compile(r"(subnet|rtb|nat)-([0-9a-f]{8}|[0-9a-f]{17})")
 _MOST_TABLES = 40  # each is remembered in a tag of the gateway, and EC2 takes 50 (EC2 User Guide, "Tag restrictions")
@@ -59,12 +58,12 @@ class NatGateway(Binding):
 
     @property
     def cluster_tags(self) -> Mapping[str, str]:
-        """The gateway, or that one is made for the tenancy."""
+        """The gateway, or that one is made for the cluster."""
         return {BINDING_TAG: self.nat_gateway_id or CLUSTER_GATEWAY}
 
     @property
     def makes_gateway(self) -> bool:
-        """Whether the gateway is made for the tenancy."""
+        """Whether the gateway is made for the cluster."""
         return self.nat_gateway_id is None
 
     @property
@@ -115,7 +114,7 @@ class NatGateway(Binding):
         if len(set(tables)) < len(tables):
             raise _wrong(f"route_table_ids {tables!r}", "one is named twice", "name each once")
 
-    def bind(self, site: Site) -> Bound | WatchTrigger | None:
+    def bind(self, site: Site) -> Bound | GatewayWait | None:
         """Gateway made → available → routes led to it → bound."""
         if self.nat_gateway_id is not None:
             return self._find_bound(site, self.nat_gateway_id)
@@ -123,10 +122,10 @@ class NatGateway(Binding):
         if gateway is None:
             return None
         if gateway.state != "available":
-            return site.wait_for_gateway(gateway.gateway_id)
+            return GatewayWait(gateway.gateway_id)
         site.look("cluster_ready")  # no route is changed for a cluster that is gone
         for table_id in gateway.routes_before:
-            site.check_alive()
+            site.kill.check()
             lead(site.eip.conn, table_id, target=gateway.gateway_id)
         return Bound(_as_carried(Binder(site.eip, site.allocation_id).address(), gateway), gateway.gateway_id)
 
@@ -177,7 +176,7 @@ class NatGateway(Binding):
             **{f"{ROUTE_TAG}{table_id}": target for table_id, target in before.items()},
         }
         for number in range(attempt, attempt + _MOST_GATEWAYS):
-            site.check_alive()
+            site.kill.check()
             gateway = create_gateway(
                 site.eip.conn,
                 subnet_id=str(self.public_subnet_id),
@@ -200,7 +199,7 @@ def _check_id(parameter: str, value: object, prefix: str) -> None:
 
 
 def _read_origins(ec2: Any, route_table_ids: Sequence[str], *, allocation_id: str) -> dict[str, str]:
-    """Read what the default routes lead to when no tenancy has led them elsewhere, by route table."""
+    """Read what the default routes lead to when no session has led them elsewhere, by route table."""
     origins: dict[str, str] = {}
     for table_id in route_table_ids:
         table = read_table(ec2, table_id)

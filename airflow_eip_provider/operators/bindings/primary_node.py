@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.operators.binder import Binder
-from airflow_eip_provider.operators.bindings.interface import Binding, Bound
+from airflow_eip_provider.operators.bindings.interface import Binding, Bound, ClusterWait
 from airflow_eip_provider.preflight import PRIMARY_CHECKS
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.operators.bindings.interface import Site
     from airflow_eip_provider.preflight import Check
-    from airflow_eip_provider.triggers.watch import WatchTrigger
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,12 @@ class PrimaryNode(Binding):
         """The address, the topology, the subnets and who can reach the primary node."""
         return PRIMARY_CHECKS
 
-    def bind(self, site: Site) -> Bound | WatchTrigger | None:
+    def bind(self, site: Site) -> Bound | ClusterWait | None:
         """Primary node running → bound."""
         primary = site.look("primary_running")
         if primary.status != "done":
-            return site.wait_for_cluster("primary_running")
-        site.check_alive()
+            return ClusterWait("primary_running")
+        site.kill.check()
         address = Binder(site.eip, site.allocation_id).bind(
             network_interface_id=primary.data["network_interface_id"], instance_id=primary.data["instance_id"]
         )

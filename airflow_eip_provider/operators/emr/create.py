@@ -12,33 +12,19 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remember, remembered
 from airflow_eip_provider.aws.tags import TOKEN_TAG
-from airflow_eip_provider.exceptions import (
-    InvalidInputError,
-    LaunchUnclearError,
-    LeaseLostError,
-    LockStoreUnavailableError,
-    WaitTimeoutError,
-)
+from airflow_eip_provider.exceptions import InvalidInputError, WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.teardown import (
-    end_cluster,
-    end_surplus,
-    free_left_behind,
-    remove_gateways_of_ending,
-)
-from airflow_eip_provider.lease.observation import ESTIMATED
-from airflow_eip_provider.lease.protocol import LeaseLost, launch, relocate
+from airflow_eip_provider.lease.observation import ESTIMATED, LeaseRequest
+from airflow_eip_provider.lease.protocol import Acquired
 from airflow_eip_provider.lease.record import LIMITS
-from airflow_eip_provider.lease.store import Seen
-from airflow_eip_provider.lease.world import LeaseTags, Unclear
-from airflow_eip_provider.lease_client.reads import as_aws_tags
+from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.binder import Binder, bound_facts
+from airflow_eip_provider.operators.binder import bound_facts
 from airflow_eip_provider.operators.bindings import Binding, checked_binding
-from airflow_eip_provider.operators.bindings.interface import Bound, Site
+from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, GatewayWait, Site
 from airflow_eip_provider.operators.launch import Launcher
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
-from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
+from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState, observed_due_seconds, with_estimate
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.rendering import StructuredFields
@@ -50,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.lease_client.client import LeaseClient
+    from airflow_eip_provider.lease.record import Attempt
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 # The stock operator's waiters: "job_flow_waiting" and "job_flow_terminated".
@@ -105,9 +91,10 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         ``None`` is the physical lock alone. Default: ``[eip] lock_store``.
     :param bind_at: "primary_running", or "cluster_ready" to bind when the cluster is RUNNING or WAITING.
     :param prewarm: whether a task that queues starts its cluster early, so that it binds seconds after the release.
-        "auto": when the cluster will be ready about when the address becomes free, by the leases and start-ups
-        before (:mod:`airflow_eip_provider.lease.forecast`). ``True``: the first of the queue does as soon as the
-        holder has the address. A number: so many first places do. ``False``: none. Needs a lock store.
+        "auto": so that it is ready about when the address becomes free, estimated from the leases before
+        (:mod:`airflow_eip_provider.lease.forecast`). ``True``: the first of the queue does as soon as the holder has
+        the address. A number: so many first places do. ``False``: none. Needs a lock store, but for "auto", which
+        does nothing without.
     :param binding: where the address is put: ``PrimaryNode()`` (default), or ``NatGateway(...)`` for clusters of any
         size; the latter's parameters may be given as a mapping, and be templates. (templated, ``.json``)
     :param on_multi_node: "fail", "warn" or "allow" core and task nodes when the address is on the primary node: Spark
@@ -122,7 +109,6 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
     """
 
     state_class = CreateState
-    _launching: Launcher | None = None
     aws_hook_class = EmrClusterHook
     template_fields: Sequence[str] = aws_template_fields(
         "allocation_id", "binding", "emr_conn_id", "job_flow_overrides", "waiter_delay", "waiter_max_attempts"
@@ -175,13 +161,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         state = CreateState(
             try_number=context["ti"].try_number, lock_deadline=time.time() + self.lock_timeout.total_seconds()
         )
-        self.begin_attempt(context, state)
-        if (
-            self.lease_client is None
-            and state.try_number > 1
-            and (adopted := launcher.adopt(self.eip, try_number=state.try_number, remembered=self.remembered_cluster()))
-        ):
-            self._publish(context, state, adopted, log_uri=launcher.config.get("LogUri"))
+        if (adopted := self.begin_attempt(context, state, launcher)) is not None:
+            self._publish(context, state, adopted)
         binding = self._binding
         for warning in preflight.require(binding.examined(self._setup(launcher.config)), binding.checks):
             self.log.warning("%s", warning)
@@ -189,160 +170,109 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         return state
 
     def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """Address free → cluster launched → bound → (waited for) → handed over."""
+        """Lease → cluster launched → bound → handed over → (waited for)."""
         if event is not None and event["status"] == "timeout":
             raise self._timed_out(state, event)
+        launcher, attempt = self._launcher(context), attempt_of(context, state.nonce)
         if state.job_flow_id is None:
-            launching = self._launch if self.lease_client is None else self._launch_in_turn
-            if (waiting := launching(context, state, event)) is not None:
-                return waiting
-        if not state.bound and (waiting := self._bind(context, state)) is not None:
-            return waiting
+            request = self._lease_request(attempt, launcher)
+            due_seconds = observed_due_seconds(event)
+            entered = self.lease_client.enter(with_estimate(request, event), due_seconds=due_seconds, launcher=launcher)
+            if not isinstance(entered, Acquired):
+                return self.wait_for_turn(context, state, request, entered)
+            self.note_acquired(context, state, entered)
+            self._publish(context, state, self.lease_client.launch(entered, request, launcher))
+        while not state.bound:
+            if self.bind_at == "cluster_ready" and self._look_at_cluster(state, "cluster_ready").status != "done":
+                return self._wait_for_cluster(state, "cluster_ready")
+            bound = self._binding.bind(self._site(context, state))
+            if not isinstance(bound, Bound):
+                if (waiting := self._wait_to_bind(context, state, attempt, bound)) is not None:
+                    return waiting
+                continue  # with the cluster of an earlier try, which has the address
+            job_flow_id = str(state.job_flow_id)
+            self.lease_client.hand_over(attempt, token=state.token, resource_id=job_flow_id, launcher=launcher)
+            self._publish_bound(context, state, bound)
         if self.wait_policy is not None:
             target = _WAIT_TARGETS[self.wait_policy.name]
             if self._look_at_cluster(state, target).status != "done":
                 return self._wait_for_cluster(state, target)
         return Result(state.job_flow_id)
 
-    def _launch(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | None:
-        """Launch the cluster if the address is free; return the wait that is needed first, else ``None``."""
-        if not Binder(self.eip, self.allocation_id).is_free():
-            return self._wait_for_address(state)
-        self.check_not_killed()
-        launcher = self._launching = self._launcher(context)
-        launched = launcher.launch(try_number=state.try_number)
-        self._publish(context, state, launched, log_uri=launcher.config.get("LogUri"))
-        return None
-
-    def _launch_in_turn(
-        self, context: Context, state: CreateState, event: dict[str, Any] | None
-    ) -> WatchTrigger | None:
-        """Take the lease, and give it its cluster; return the wait for it if it is not this owner's turn."""
-        launcher = self._launcher(context)
-
-        def launch_one(token: int) -> str:
-            return launcher.launch(try_number=state.try_number, token=token)
-
-        entered = self.enter_queue(
-            context,
-            state,
-            event,
+    def _lease_request(self, attempt: Attempt, launcher: Launcher) -> LeaseRequest:
+        return LeaseRequest(
+            attempt,
             cluster_name=launcher.config["Name"],
             handover_seconds=float(self.waiter_delay) * int(self.waiter_max_attempts) + LIMITS.surface,
-            prewarm=ESTIMATED if self.prewarm == "auto" else int(self.prewarm),
-            launch=launch_one,
+            prewarm=self._places,
         )
-        if not isinstance(entered, Seen):
-            return entered
-        attempt = attempt_of(context, state.nonce)
-        launched = launch(cast("LeaseClient", self.lease_client).world(launch=launch_one), entered, attempt)
-        if isinstance(launched, LeaseLost):
-            raise LeaseLostError(self.allocation_id, problem=launched.why)
-        if isinstance(launched, Unclear):
-            raise LaunchUnclearError(launcher.config["Name"], owner=attempt.name, problem="see above")
-        self._publish(context, state, launched, log_uri=launcher.config.get("LogUri"))
+
+    def _wait_to_bind(
+        self, context: Context, state: CreateState, attempt: Attempt, needed: ClusterWait | GatewayWait | None
+    ) -> WatchTrigger | None:
+        """
+        Return the wait that is needed before the address can be bound.
+
+        :param needed: what the binding has to wait for; ``None`` when something else has the address.
+        :return: ``None`` when the cluster of an earlier try has the address: that is this task's now.
+        """
+        if isinstance(needed, ClusterWait):
+            return self._wait_for_cluster(state, needed.target)
+        if isinstance(needed, GatewayWait):
+            state.waiting_for = f"behind NAT gateway '{needed.gateway_id}'"
+            shared = self.watch(state, deadline=state.start_deadline)
+            return NatGatewayTrigger(gateway_id=needed.gateway_id, **shared)
+        job_flow_id = str(state.job_flow_id)
+        kept = self.lease_client.relocate(attempt, token=state.token, resource_id=job_flow_id)
+        if kept == job_flow_id:
+            like = self.lease_client.lease_tags(attempt, token=state.token)
+            return self.wait_for_address(state, job_flow_id=job_flow_id, like=like)
+        self._publish(context, state, kept)
         return None
 
-    def _bind(self, context: Context, state: CreateState) -> WatchTrigger | None:
-        """Bind the address if that is possible now; return the wait that is needed first, else ``None``."""
-        job_flow_id = str(state.job_flow_id)
-        if self.bind_at == "cluster_ready" and self._look_at_cluster(state, "cluster_ready").status != "done":
-            return self._wait_for_cluster(state, "cluster_ready")
-        bound = self._binding.bind(self._site(context, state))
-        if bound is None:
-            return self._relocate(context, state)
-        if not isinstance(bound, Bound):
-            return bound
-        self.activate_lease(context, state, job_flow_id)
-        if self.lease_client is None and state.try_number > 1:
-            # An earlier try may have launched a cluster that EMR did not show when this try began, minutes ago.
-            self._end_surplus(context, keep=job_flow_id)
-        address, gateway_id = bound.address, bound.gateway_id
-        facts = bound_facts(address, job_flow_id=job_flow_id, token=state.token, gateway_id=gateway_id)
+    def _publish_bound(self, context: Context, state: CreateState, bound: Bound) -> None:
+        address, job_flow_id = bound.address, state.job_flow_id
+        facts = bound_facts(address, job_flow_id=job_flow_id, token=state.token, gateway_id=bound.gateway_id)
         self.log.info("Elastic IP %s (%s) is on cluster %s", self.allocation_id, address.public_ip, job_flow_id)
         context["ti"].xcom_push(key="static_ip", value=facts)
         for name in facts.keys() - {"job_flow_id"}:  # an XComArg takes a key, not a part of a value
             context["ti"].xcom_push(key=name, value=facts[name])
         state.bound = True
-        return None
 
-    def _relocate(self, context: Context, state: CreateState) -> WatchTrigger | None:
-        """Go on with the cluster of an earlier try that has the address already; else wait for the address."""
-        if self.lease_client is None or state.token is None:
-            return self._wait_for_address(state)
-        lease_tags = LeaseTags(state.token, Owner.of(context).digest)
-        kept = relocate(self.lease_client.world(), lease_tags, resource_id=str(state.job_flow_id))
-        if kept == state.job_flow_id:
-            like = as_aws_tags(lease_tags, allocation_id=self.allocation_id)
-            return self._wait_for_address(state, like=like)
-        self._publish(context, state, kept, log_uri=self._launcher(context).config.get("LogUri"))
-        return self._bind(context, state)
-
-    def undo(self, context: Context, state: CreateState | None) -> None:
+    def to_undo(self, context: Context, state: CreateState | None) -> Undo | None:
         """Terminate this try's cluster and free the address; a newer try's is left alone."""
         job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
-        if self.lease_client is not None:
-            try:
-                self.give_back(context, state, resource_id=job_flow_id, terminate=self._terminates)
-            except LockStoreUnavailableError:
-                if job_flow_id and self._terminates:
-                    self._say_what_is_left(job_flow_id)
-                raise
-            if job_flow_id and self._binding.makes_gateway:
-                remove_gateways_of_ending(self.emr, self.eip, allocation_id=self.allocation_id, job_flow_id=job_flow_id)
-            return
-        try_number = context["ti"].try_number
-        if job_flow_id is not None:
-            end_cluster(
-                self.emr,
-                self.eip,
-                allocation_id=self.allocation_id,
-                job_flow_id=job_flow_id,
-                try_number=try_number,
-                terminate=self._terminates,
-                # A newer try begins beside this one only where Airflow retries a task whose process it has lost.
-                may_be_adopted=not self._killed and try_number <= context["ti"].max_tries,
-            )
-        if self._launching is not None and self._launching.is_unclear and self._terminates:
-            self._launching.end_unclear(try_number=try_number)
-        if try_number > 1 and self._terminates:
-            self._end_surplus(context, keep=job_flow_id)
+        nonce, token = self.known_lease(context, state)
+        try_number, launcher = context["ti"].try_number, self.__dict__.get("_launching")
+        is_unclear = launcher is not None and launcher.is_unclear
+        if nonce is None and try_number == 1 and job_flow_id is None and not is_unclear:
+            return None  # refused before anything was done; a later try may have an earlier one's work to undo
+        return Undo(
+            attempt_of(context, nonce),
+            job_flow_id,
+            token=token,
+            launched=True,
+            terminate=self._terminates,
+            may_lag=not self._terminates,
+            # A newer try begins beside this one only where Airflow retries a task whose process it has lost.
+            may_be_adopted=not self.kill.is_set and try_number <= context["ti"].max_tries,
+            is_unclear=is_unclear,
+            created_after=earliest_start(context),
+        )
 
-    def _say_what_is_left(self, job_flow_id: str) -> None:
+    def say_what_is_left(self, resource_id: str) -> None:
+        """Name the cluster that this task could not end."""
+        if not self._terminates:
+            return
         self.log.error(
             "Cluster %s is not terminated: the lock store, which says whether a newer try has adopted it, does not "
             "answer. A retry of this task or the next owner of Elastic IP %s ends it, or EMR when it has been idle "
             "(idle_timeout: %s). To end it now: aws emr terminate-clusters --cluster-ids %s",
-            job_flow_id,
+            resource_id,
             self.allocation_id,
             self.idle_timeout,
-            job_flow_id,
+            resource_id,
         )
-
-    def _end_surplus(self, context: Context, *, keep: str | None) -> None:
-        """Terminate what earlier tries launched besides this cluster."""
-        end_surplus(
-            self.emr,
-            allocation_id=self.allocation_id,
-            owner=Owner.of(context).digest,
-            keep=keep,
-            try_number=context["ti"].try_number,
-            created_after=earliest_start(context),
-        )
-
-    def undo_when_killed(self, state: CreateState) -> tuple[str, dict[str, Any]] | None:
-        """The same as :meth:`undo`, for the triggerer."""
-        if self.lease_client is not None:
-            return self.undo_of_lease(state, launched=state.job_flow_id, terminate=self._terminates)
-        if state.job_flow_id is None:
-            return None
-        what = {
-            "allocation_id": self.allocation_id,
-            "job_flow_id": state.job_flow_id,
-            "try_number": state.try_number,
-            "terminate": self._terminates,
-        }
-        return "cluster", what
 
     @property
     def _terminates(self) -> bool:
@@ -380,29 +310,26 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
                 problem="it is neither 'auto' nor a bool nor a number of places",
                 remedy="use 'auto', or how many first places of the queue start their clusters early",
             )
-        if self.prewarm not in {"auto", False} and self.lease_client is None:
-            raise InvalidInputError(
-                "checking prewarm",
-                problem="only the first of a queue may prewarm, and without a lock store there is no queue",
-                remedy="set lock_store or [eip] lock_store, or leave prewarm out",
-            )
+        self.lease_client.check_prewarm(self._places)
+
+    @property
+    def _places(self) -> int:
+        """From how many first places of the queue the cluster is started early; may be estimated later."""
+        return ESTIMATED if self.prewarm == "auto" else int(self.prewarm)
 
     def _launcher(self, context: Context) -> Launcher:
-        overrides = preflight.checked_mapping(self.job_flow_overrides, parameter="job_flow_overrides")
-        return Launcher(
-            self.emr,
-            config=self.emr.merged_overrides(overrides),
-            owner=Owner.of(context),
-            allocation_id=self.allocation_id,
-            idle_timeout=self.idle_timeout,
-            tags=self._binding.cluster_tags,
-            created_after=earliest_start(context),
-            renew=self._renewed_emr,
-        )
-
-    def _renewed_emr(self) -> EmrClusterHook:
-        self._forget_clients()
-        return self.emr
+        if "_launching" not in self.__dict__:
+            overrides = preflight.checked_mapping(self.job_flow_overrides, parameter="job_flow_overrides")
+            self.__dict__["_launching"] = Launcher(
+                self.aws,
+                config=self.emr.merged_overrides(overrides),
+                owner=Owner.of(context),
+                allocation_id=self.allocation_id,
+                idle_timeout=self.idle_timeout,
+                tags=self._binding.cluster_tags,
+                created_after=earliest_start(context),
+            )
+        return self.__dict__["_launching"]  # type: ignore[no-any-return]
 
     @property
     def _binding(self) -> Binding:
@@ -418,41 +345,28 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
             bind_at=self.bind_at,
             accept_self_termination=self.accept_self_termination,
             ends_idle=self.idle_timeout is not None,
-            lock_store=self.lease_client.uri if self.lease_client else None,
+            lock_store=self.lease_client.uri,
         )
 
     def _site(self, context: Context, state: CreateState) -> Site:
         token = {} if state.token is None else {TOKEN_TAG: str(state.token)}
         return Site(
-            eip=self.eip,
+            aws=self.aws,
             allocation_id=self.allocation_id,
             job_flow_id=str(state.job_flow_id),
             tags={**Owner.of(context).tags(allocation_id=self.allocation_id), **token},
-            look=lambda target: self._look_at_cluster(state, target),
-            wait_for_cluster=lambda target: self._wait_for_cluster(state, target),
-            wait_for_gateway=lambda gateway_id: self._wait_for_gateway(state, gateway_id),
-            check_alive=self.check_not_killed,
+            appears_by=state.appears_by,
+            kill=self.kill,
         )
 
-    def _publish(self, context: Context, state: CreateState, job_flow_id: str, *, log_uri: str | None) -> None:
+    def _publish(self, context: Context, state: CreateState, job_flow_id: str) -> None:
         state.job_flow_id = job_flow_id
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
         remember(context, "job_flow_id", job_flow_id)
         state.start_deadline = time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts)
         state.appears_by = time.time() + _APPEARS_WITHIN.total_seconds()
         self.log.info("The cluster is %s", job_flow_id)
-        self.link_cluster(context, job_flow_id, log_uri=log_uri)
-
-    def _wait_for_address(self, state: CreateState, *, like: dict[str, str] | None = None) -> WatchTrigger:
-        self.warn_of_a_held_worker()
-        state.waiting_for = "address"
-        self.check_not_killed()
-        free_left_behind(self.emr, self.eip, allocation_id=self.allocation_id)
-        binder = Binder(self.eip, self.allocation_id)
-        self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, binder.place())
-        return binder.watch_free(
-            job_flow_id=state.job_flow_id, like=like, **self.watch(state, deadline=state.lock_deadline)
-        )
+        self.link_cluster(context, job_flow_id, log_uri=self._launcher(context).config.get("LogUri"))
 
     def _look_at_cluster(self, state: CreateState, target: Target) -> Verdict:
         is_new = time.time() < state.appears_by
@@ -465,15 +379,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
             job_flow_id=str(state.job_flow_id), target=target, appears_by=state.appears_by, **shared
         )
 
-    def _wait_for_gateway(self, state: CreateState, gateway_id: str) -> WatchTrigger:
-        state.waiting_for = f"behind NAT gateway '{gateway_id}'"
-        return NatGatewayTrigger(gateway_id=gateway_id, **self.watch(state, deadline=state.start_deadline))
-
     def _timed_out(self, state: CreateState, event: dict[str, Any]) -> Exception:
-        if state.waiting_for == "lease":
-            return self.lease_timed_out(event)
-        if state.waiting_for == "address":
-            return Binder(self.eip, self.allocation_id).busy(waited_seconds=self.lock_timeout.total_seconds())
+        if state.waiting_for in {"lease", "address"}:
+            return self.address_timed_out(state, event)
         return WaitTimeoutError(
             f"cluster '{state.job_flow_id}' to be {state.waiting_for}",
             last_seen=event["message"],

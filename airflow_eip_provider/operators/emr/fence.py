@@ -16,19 +16,17 @@ from airflow_eip_provider.exceptions import (
     NotLeasedError,
     SubmissionCancelledError,
 )
-from airflow_eip_provider.lease.description import utc
-from airflow_eip_provider.lease.protocol import guard
+from airflow_eip_provider.lease_client.interface import NOT_KNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.aws.egress import NotBound
     from airflow_eip_provider.exceptions import ElasticIpError
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
-    from airflow_eip_provider.lease.record import Record
-    from airflow_eip_provider.lease_client.client import LeaseClient
+    from airflow_eip_provider.lease_client.interface import KillFlag, LeaseClient, StepCheck
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +38,7 @@ class Fence:
     Whoever releases the address early first writes into the lease that it is being released, and only then looks for
     steps. So either the releaser sees the step, or the second check sees the release.
 
-    :param lease_client: the lock; ``None`` without a lock store.
-    :param pause: lets seconds pass in the worker; raises when the task was killed.
+    :param kill: the task's; a killed task does not look again.
     """
 
     def __init__(
@@ -51,15 +48,15 @@ class Fence:
         job_flow_id: str,
         eip: ElasticIpHook,
         emr: EmrClusterHook,
-        lease_client: LeaseClient | None,
-        pause: Callable[[float], None],
+        lease_client: LeaseClient,
+        kill: KillFlag,
     ) -> None:
         self._allocation_id = allocation_id
         self._job_flow_id = job_flow_id
         self._eip = eip
         self._emr = emr
         self._lease_client = lease_client
-        self._pause = pause
+        self._kill = kill
         self._checked_at = 0.0
 
     def cluster(self) -> Cluster:
@@ -88,8 +85,9 @@ class Fence:
         """
         deadline = time.time() + READS_LAG_SECONDS
         while True:
-            if (standing := self.lease_standing()) is not None:
-                raise NotLeasedError(self._allocation_id, job_flow_id=self._job_flow_id, standing=standing)
+            refusal = self._lease_client.check_step(self._job_flow_id).refusal
+            if refusal is not None:
+                raise NotLeasedError(self._allocation_id, job_flow_id=self._job_flow_id, condition=refusal)
             found = self._look(cluster)
             if isinstance(found, Egress):
                 self._checked_at = time.time()
@@ -99,7 +97,7 @@ class Fence:
             log.info(
                 "Elastic IP %s is %s; EC2 may answer from the past, looking again", self._allocation_id, found.place
             )
-            self._pause(SECOND_LOOK_SECONDS)
+            self._kill.pause(SECOND_LOOK_SECONDS)
             cluster = self.cluster()
 
     def lost_since(self, *, cluster: Cluster, step_ids: Sequence[str]) -> ElasticIpError | None:
@@ -111,22 +109,18 @@ class Fence:
         left; one is enough once no answer can be from before the first check, after a submission that took long.
         """
         consequence = f"cancelled the steps that were submitted meanwhile: {', '.join(step_ids)}"
-        try:
-            standing, is_known = self.lease_standing(), self._lease_client is not None
-        except LockStoreUnavailableError as error:
-            log.warning("%s", error)
-            standing, is_known = None, False
-        if standing is not None:
+        leased = self._check_lease()
+        if leased.refusal is not None:
             return NotLeasedError(
-                self._allocation_id, job_flow_id=self._job_flow_id, standing=standing, consequence=consequence
+                self._allocation_id, job_flow_id=self._job_flow_id, condition=leased.refusal, consequence=consequence
             )
-        if is_known:
+        if leased.is_certain:
             return None
         found = self._changed(cluster)
         if found is None:
             return None
         if time.time() < self._checked_at + READS_LAG_SECONDS:
-            self._pause(SECOND_LOOK_SECONDS)
+            self._kill.pause(SECOND_LOOK_SECONDS)
             found = self._changed(cluster)
             if found is None:
                 return None
@@ -134,20 +128,16 @@ class Fence:
             self._allocation_id, job_flow_id=self._job_flow_id, place=found.place, step_ids=step_ids
         )
 
-    def lease_standing(self) -> str | None:
-        """Return why the lease does not allow a step, in words that follow "Elastic IP … is"; ``None`` if it does."""
-        if self._lease_client is None or (said := guard(self._lease_client.world(), self._job_flow_id)) is None:
-            return None
-        ended = _ended(self._lease_client.read().record, self._job_flow_id)
-        return said if ended is None else f"{said}; {ended}"
+    def lease_refusal(self) -> str | None:
+        """Return why the lease does not allow a step; ``None`` if it does, and when the lock store does not answer."""
+        return self._check_lease().refusal
 
-    def known_lease_standing(self) -> str | None:
-        """The same, and ``None`` when the lock store gives no answer."""
+    def _check_lease(self) -> StepCheck:
         try:
-            return self.lease_standing()
+            return self._lease_client.check_step(self._job_flow_id)
         except LockStoreUnavailableError as error:
             log.warning("%s", error)
-            return None
+            return NOT_KNOWN
 
     def _look(self, cluster: Cluster) -> Egress | NotBound:
         return read_egress(self._eip.conn, self._emr.conn, self._allocation_id, cluster)
@@ -156,11 +146,3 @@ class Fence:
         """Return where the address is now if the cluster does not leave from it any more."""
         found = self._look(cluster)
         return None if isinstance(found, Egress) else found
-
-
-def _ended(record: Record, resource_id: str) -> str | None:
-    """Say when and why the lease of a cluster ended, if it has."""
-    if record.lease is not None and record.lease.resource_id == resource_id:
-        return None
-    ended = next((ended for ended in reversed(record.history) if ended.resource_id == resource_id), None)
-    return None if ended is None else f"the lease of this cluster ended at {utc(ended.ended_at)}: {ended.why}"

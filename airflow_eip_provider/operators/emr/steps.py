@@ -13,7 +13,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
 from airflow_eip_provider.aws.clusters import read_active_steps, read_all_steps, read_steps
 from airflow_eip_provider.aws.errors import was_refused
-from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS, until_shown
 from airflow_eip_provider.aws.step_logs import StepLogs, read_logs_written
 from airflow_eip_provider.exceptions import (
     AddressLostError,
@@ -26,11 +26,11 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.step_logs import StepLogHook
-from airflow_eip_provider.hooks.teardown import cancel_steps
+from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.emr.fence import Fence
 from airflow_eip_provider.operators.emr.submitted import StepMark, steps_to_adopt
-from airflow_eip_provider.operators.lease_settings import UNSET
+from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.phases import (
     CLUSTER_LINKS,
     PhasedOperator,
@@ -184,8 +184,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         facts = event["data"]
         if event["status"] == "failed":
             if facts["gone"] in {"address", "lease"}:
-                self.check_not_killed()
-                cancel_steps(self.emr, job_flow_id=state.job_flow_id, step_ids=facts["active"])
+                self.kill.check()
+                self.emr.cancel_steps(state.job_flow_id, step_ids=facts["active"])
                 raise self._address_lost(
                     state, place=facts["place"], active=facts["active"], lease=facts["gone"] == "lease"
                 )
@@ -204,7 +204,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         failed = next((step for step in steps if step.state != "COMPLETED"), None)
         return self._failed(state, failed) if failed else Result(state.step_ids)
 
-    def undo(self, context: Context, state: StepsState | None) -> None:
+    def to_undo(self, context: Context, state: StepsState | None) -> Undo | None:
         """Cancel the steps that this task submitted: those that are known, else those that EMR shows with its mark."""
         if state is not None:
             job_flow_id, step_ids = state.job_flow_id, state.step_ids
@@ -213,16 +213,12 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         elif self._submits or not (step_ids := list(own_xcom(context, "step_ids") or ())):
             mark = StepMark.of(context)
             if not self._submits and mark.try_number == 1:
-                return
+                return None
             job_flow_id = self._job_flow_id()
             step_ids = self._find_submitted(job_flow_id, mark)
         else:
             job_flow_id = own_xcom(context, "job_flow_id")
-        cancel_steps(self.emr, job_flow_id=job_flow_id, step_ids=step_ids)
-
-    def undo_when_killed(self, state: StepsState) -> tuple[str, dict[str, Any]] | None:
-        """The same as :meth:`undo`, for the triggerer."""
-        return "steps", {"job_flow_id": state.job_flow_id, "step_ids": state.step_ids}
+        return Undo(attempt_of(context), job_flow_id, step_ids=tuple(step_ids))
 
     def _checked_steps(self) -> list[dict[str, Any]]:
         preflight.check_allocation_id(self.allocation_id)
@@ -263,14 +259,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             eip=self.eip,
             emr=self.emr,
             lease_client=self.lease_client,
-            pause=self._pause,
+            kill=self.kill,
         )
-
-    def _pause(self, seconds: float) -> None:
-        """Let some time pass in the worker, in either mode: it is short, and needed rarely."""
-        self.check_not_killed()
-        time.sleep(seconds)
-        self.check_not_killed()
 
     def _adopt(self, job_flow_id: str, mark: StepMark, *, count: int, first_try: int) -> list[str]:
         """
@@ -293,7 +283,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             if len(found) == count or not missing or time.time() >= deadline:
                 break
             self.log.info("ListSteps may not show yet what was submitted before; looking again")
-            self._pause(SECOND_LOOK_SECONDS)
+            self.kill.pause(SECOND_LOOK_SECONDS)
         if found:
             self.log.info("Going on with steps %s, which were submitted already", ", ".join(found))
         return found
@@ -305,18 +295,19 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         ListSteps may show them late, so it is asked again for as long as that can last; once only after a kill.
         """
         awaited = mark.try_number if self._submits else mark.try_number - 1
-        deadline = time.time() + READS_LAG_SECONDS
-        while True:
-            tries = mark.by_try(read_all_steps(self.emr.conn, job_flow_id))
-            if awaited in tries or self._killed or time.time() >= deadline:
-                break
-            time.sleep(SECOND_LOOK_SECONDS)
+        tries: dict[int, list[Step]] = {}
+
+        def is_shown() -> bool:
+            tries.update(mark.by_try(read_all_steps(self.emr.conn, job_flow_id)))
+            return awaited in tries or self.kill.is_set
+
+        until_shown(is_shown)
         own = [step for number, steps in tries.items() if number <= mark.try_number for step in steps]
         return [step.step_id for step in own if step.is_active]
 
     def _submit(self, job_flow_id: str, steps: list[dict[str, Any]], mark: StepMark) -> list[str]:
         """AddJobFlowSteps has no token: the mark in the names lets a retry find what it submitted."""
-        self.check_not_killed()
+        self.kill.check()
         role = {"ExecutionRoleArn": self.execution_role_arn} if self.execution_role_arn else {}
         self._submits = True
         try:
@@ -335,10 +326,10 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         :param lease: ``place`` says to whom the address is leased now, not where it is.
         """
         consequence = f"cancelled the steps that still needed it: {', '.join(active)}"
-        standing = self._fence(state.job_flow_id).known_lease_standing() or (place if lease else None)
-        if standing is not None:
+        refusal = self._fence(state.job_flow_id).lease_refusal() or (place if lease else None)
+        if refusal is not None:
             return NotLeasedError(
-                self.allocation_id, job_flow_id=state.job_flow_id, standing=standing, consequence=consequence
+                self.allocation_id, job_flow_id=state.job_flow_id, condition=refusal, consequence=consequence
             )
         return AddressLostError(self.allocation_id, job_flow_id=state.job_flow_id, place=place, consequence=consequence)
 
@@ -347,7 +338,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         address = self.eip.get_address(self.allocation_id)
         if address is not None and address.association_id == state.egress["association_id"]:
             return  # the answer was stale
-        if self._fence(state.job_flow_id).known_lease_standing() is not None:
+        if self._fence(state.job_flow_id).lease_refusal() is not None:
             self.log.info("Elastic IP %s was released when the steps had ended", self.allocation_id)
             return
         self.log.warning(
@@ -373,7 +364,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             job_flow_id=state.job_flow_id,
             step_ids=state.step_ids,
             submitted_at=state.submitted_at,
-            lock_store=self.lease_client.uri if self.lease_client else None,
+            lock_store=self.lease_client.uri,
             **self.watch(state, deadline=state.deadline),
         )
 
@@ -385,7 +376,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         else:
             logs = StepLogs.of(log_uri=cluster.log_uri, job_flow_id=state.job_flow_id, step_id=step.step_id)
             state.logs_deadline = state.logs_deadline or time.time() + _LOGS_TAKE.total_seconds()
-            hook = StepLogHook(**self._hook_kwargs)
+            hook = StepLogHook(**self.aws.shared)
             if not read_logs_written(hook.conn, logs) and time.time() < state.logs_deadline:
                 self.log.info("Step %s ended %s; waiting for its logs", step.step_id, step.state)
                 shared = self.watch(state, deadline=state.logs_deadline)

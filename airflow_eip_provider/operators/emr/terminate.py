@@ -1,4 +1,4 @@
-"""End a tenancy: the teardown of a cluster that carries an Elastic IP."""
+"""The teardown of a cluster that carries an Elastic IP: it ends the lease, too."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.aws.nat_gateway_changes import remove_gateways
-from airflow_eip_provider.aws.tags import BINDING_TAG, CLUSTER_GATEWAY, OWNER_DIGEST_TAG
+from airflow_eip_provider.aws.tags import BINDING_TAG, CLUSTER_GATEWAY
 from airflow_eip_provider.exceptions import WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.teardown import end_surplus, free_address
-from airflow_eip_provider.lease.protocol import release, start_release
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.lease_settings import UNSET
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator, Result, State
@@ -119,7 +117,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         preflight.check_allocation_id(self.allocation_id)
         if self._has_cluster:
             check_job_flow_id(self.job_flow_id)
-            self.check_not_killed()
+            self.kill.check()
             if not self.emr.end(self.job_flow_id):
                 check_nothing_left(self, context, job_flow_id=self.job_flow_id)
             self.link_cluster(context, self.job_flow_id, log_uri=None)
@@ -189,16 +187,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
             state.ended, state.has_gateway = True, False
             return
         self.link_cluster(context, self.job_flow_id, log_uri=cluster.log_uri)
-        if self.lease_client is None and cluster.newest_try > 1 and OWNER_DIGEST_TAG in cluster.tags:
-            # Its creating task was retried, and the cluster of an earlier try may have shown up late.
-            end_surplus(
-                self.emr,
-                allocation_id=self.allocation_id,
-                owner=cluster.tags[OWNER_DIGEST_TAG],
-                keep=self.job_flow_id,
-                try_number=cluster.newest_try,
-                created_after=earliest_start(context),
-            )
+        self.lease_client.end_surplus(cluster, created_after=earliest_start(context))
         state.ended = cluster.has_ended
         state.has_gateway = cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY
 
@@ -217,11 +206,10 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
             left = self.look(lambda seen: judge_no_step_runs(seen, self.job_flow_id))
             if left.status != "done":
                 self.log.info("%s; the address stays until they end", left.message)
-                if self.lease_client is not None:
-                    start_release(self.lease_client.world(), self.job_flow_id)
+                self.lease_client.start_release(self.job_flow_id)
                 return
             state.no_steps = True
-        free_address(self.eip, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id)
+        self.lease_client.take_off(self.job_flow_id)
         state.freed = True
 
     def _remove_gateways(self, state: TerminateState) -> None:
@@ -230,7 +218,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
     def _release(self, state: TerminateState) -> None:
         """End the lease; while the lock store gives no answer, at every look until the deadline."""
-        if self.lease_client is not None and release(self.lease_client.world(), self.job_flow_id, why="terminated"):
+        if self.lease_client.release(self.job_flow_id, why="terminated"):
             self.log.info("The lease of Elastic IP %s has ended", self.allocation_id)
         state.released = True
 

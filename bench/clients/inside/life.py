@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 _TICKS = 10  # work is lost while a process is stopped, so it is done in pieces
 
 
-def live(lease_client: Callable[[Clock, dict[str, Any]], AbstractContextManager[None]]) -> None:
+def live(lease_period: Callable[[Clock, dict[str, Any]], AbstractContextManager[None]]) -> None:
     """
     Live through what the command line says.
 
-    :param lease_client: waits for the lock and holds it; told the clock and what the command line says.
+    :param lease_period: waits for the lock and holds it; told the clock and what the command line says.
     """
     plan = json.loads(sys.argv[1])
     clock = Clock(epoch=plan["epoch"], now=plan["now"], skew=plan["skew"])
-    with lease_client(clock, plan):
+    with lease_period(clock, plan):
         clock.tell(fact="acquired")
         for _ in range(_TICKS):
             clock.sleep(plan["work"] / _TICKS)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def lease_client(clock: Clock, plan: dict[str, Any]) -> Iterator[None]:
+def lease_period(clock: Clock, plan: dict[str, Any]) -> Iterator[None]:
     """Try until the lock is had."""
     dynalock.time = clock
     lock = DynaLock(lock_id="address", region_name=plan["region"], table_name=plan["place"], ttl=int(plan["lease"]))
@@ -29,4 +29,4 @@ def lease_client(clock: Clock, plan: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-live(lease_client)
+live(lease_period)

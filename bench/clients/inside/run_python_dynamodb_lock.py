@@ -27,7 +27,7 @@ class _AtOnce(Executor):
 
 
 @contextmanager
-def lease_client(clock: Clock, plan: dict[str, Any]) -> Iterator[None]:
+def lease_period(clock: Clock, plan: dict[str, Any]) -> Iterator[None]:
     """Wait as the client waits, but for as long as it takes."""
     python_dynamodb_lock.time = clock
     python_dynamodb_lock.threading = clock.threading
@@ -43,4 +43,4 @@ def lease_client(clock: Clock, plan: dict[str, Any]) -> Iterator[None]:
     lock.release()
 
 
-live(lease_client)
+live(lease_period)

@@ -18,7 +18,7 @@ _RETRIES = 1_000_000
 
 
 @contextmanager
-def lease_client(clock: Clock, plan: dict[str, Any]) -> Iterator[None]:
+def lease_period(clock: Clock, plan: dict[str, Any]) -> Iterator[None]:
     """Wait as the client waits."""
     logger.remove()
     main.time = clock
@@ -26,4 +26,4 @@ def lease_client(clock: Clock, plan: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-live(lease_client)
+live(lease_period)

@@ -185,8 +185,17 @@ class ControlApi:
         return {}
 
     def _events(self, request: Request) -> Answer:
+        """Show the events, all of them unless a limit is given; the next page begins after the last one's number."""
+        log = self._aws.events
         after = request.args.get("after", default=0, type=int)
-        return {"events": self._aws.events.read(after=after, kind=request.args.get("kind"))}
+        limit = request.args.get("limit", type=int)
+        if after < 0 or (limit is not None and limit < 1):
+            raise ControlError(400, f"{request.path}: 'after' must not be negative, 'limit' must be positive")
+        return {
+            "log": log.id,
+            "last": log.last,
+            "events": log.read(after=after, kind=request.args.get("kind"), limit=limit),
+        }
 
     def _clock(self, _: Request) -> Answer:
         return {"time": self._aws.clock.now().isoformat(), "scale": getattr(self._aws.clock, "scale", None)}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import json
 import threading
+import uuid
+from operator import itemgetter
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from local_emr.clock import Clock
 
 Event = dict[str, Any]
+_SEQ = itemgetter("seq")
 
 
 class EventLog:
@@ -20,15 +24,20 @@ class EventLog:
 
     Every event is a flat JSON object with ``seq``, ``time`` (simulated, ISO 8601, UTC) and ``kind``.
 
+    Reading costs what is read, however long the log is.
+
     :param path: Also write each event there, one JSON object a line.
     """
 
     def __init__(self, clock: Clock, *, path: Path | None = None) -> None:
         self._clock = clock
         self._events: list[Event] = []
+        self._by_kind: dict[str, list[Event]] = {}
         self._lock = threading.Lock()
         self.listeners: list[Callable[[Event], None]] = []
         self._file: IO[str] | None = path.open("w", encoding="utf-8") if path else None
+        self.id = uuid.uuid4().hex
+        """Another one after each :meth:`clear`, so that a reader knows when its numbers mean other events."""
 
     def append(self, kind: str, **fields: Any) -> Event:
         """Add one event, tell the listeners, and return it."""
@@ -40,6 +49,7 @@ class EventLog:
                 **fields,
             }
             self._events.append(event)
+            self._by_kind.setdefault(kind, []).append(event)
             if self._file:
                 self._file.write(json.dumps(event, default=str) + "\n")
                 self._file.flush()
@@ -47,11 +57,20 @@ class EventLog:
             listener(event)
         return event
 
-    def read(self, *, after: int = 0, kind: str | None = None) -> list[Event]:
-        """Return the events with a number above ``after``, of one kind or of all."""
+    @property
+    def last(self) -> int:
+        """The number of the last event; 0 when there is none."""
+        return len(self._events)
+
+    def read(self, *, after: int = 0, kind: str | None = None, limit: int | None = None) -> list[Event]:
+        """Return the events with a number above ``after``, of one kind or of all; at most ``limit``, oldest first."""
         with self._lock:
-            events = self._events[after:]
-        return [event for event in events if kind is None or event["kind"] == kind]
+            if kind is None:
+                begin, events = after, self._events
+            else:
+                events = self._by_kind.get(kind, [])
+                begin = bisect.bisect_right(events, after, key=_SEQ)
+            return events[begin:] if limit is None else events[begin : begin + limit]
 
     def calls(self, operation: str | None = None) -> list[Event]:
         """Return the API calls, of one operation or of all."""
@@ -61,6 +80,8 @@ class EventLog:
         """Forget everything; numbers start again at 1."""
         with self._lock:
             self._events.clear()
+            self._by_kind.clear()
+            self.id = uuid.uuid4().hex
             if self._file:
                 self._file.seek(0)
                 self._file.truncate()

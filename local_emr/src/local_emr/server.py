@@ -132,7 +132,7 @@ class LocalAws:
         """Save now what stopping would save, if something has happened since and no cluster is alive."""
         with self.lock:
             alive = any(cluster.state not in ENDED for cluster in self.emr.life.clusters)
-            if not alive and self.events.read(after=self._saved_events):
+            if not alive and self.events.last > self._saved_events:
                 self._save()
 
     def __enter__(self) -> Self:
@@ -283,7 +283,7 @@ class LocalAws:
         """Save, while nobody changes anything."""
         if self._saved is None:
             return
-        self._saved_events = len(self.events.read())
+        self._saved_events = self.events.last
         rules = self.azure_sql.firewall.rules() if self.azure_sql is not None else []
         own = {
             "addresses": self.ec2(self.region).addresses.saved(),

@@ -14,10 +14,10 @@ import boto3
 import pytest
 
 from airflow_eip_provider.cli.__main__ import main
-from demo.airflow import FINAL_RUN_STATES
-from demo.processes import Children, DemoError
+from harness.airflow import FINAL_RUN_STATES
+from harness.processes import Children, ProcessError
 from local_emr import LocalAws, ScaledClock
-from tests.real_airflow import real_airflow
+from tests.real_airflow import ROOT, real_airflow
 from tests.unit.awscli_import.commands import ASSOCIATING_SCRIPT, GROUPS, PARAMETERS, SIGNALS, SUBNET, Command
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def airflow(aws: LocalAws, state: Path) -> Iterator[RealAirflow]:
     }
     try:
         made = real_airflow(children, venv=Path(sys.prefix), state=state, dags=dags, extra=extra)
-    except DemoError as missing:
+    except ProcessError as missing:
         pytest.skip(str(missing))
     try:
         yield made
@@ -121,6 +121,7 @@ def test_imported_dag_runs_green(
     allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
     imported(state, client, allocation_id=allocation_id, to=state / "dags" / "signals.py")
     airflow.migrate()
+    airflow.preload(ROOT / "demo" / "preload.py")  # each task would import it anew
     airflow.start()
     airflow.wait_for_dags({"signals"})
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from life import live
 
 @contextmanager
-def tenancy(clock, plan):
+def lease_period(clock, plan):
     assert plan["lease"] == 60, "a lease of its own"
     thread = clock.threading.Thread(name="heartbeat", target=lambda: clock.sleep(1000))
     thread.daemon = True
@@ -29,7 +29,7 @@ def tenancy(clock, plan):
     clock.tell(clock=clock.time() - plan["epoch"] - clock.monotonic(), fact="skew")
     yield
 
-live(tenancy)
+live(lease_period)
 """
 
 
@@ -45,8 +45,8 @@ def test_time_moves_only_while_all_sleep_and_the_aws_clock_with_it(stage, local_
     began = local_aws.clock.now()
     first, second = stage.enter("first", work=100), stage.enter("second", work=40)
     assert stage.run(500, until=lambda: first.gone and second.gone)
-    assert first.lease_client == (15, 115)
-    assert second.lease_client == (15, 55)
+    assert first.lease_period == (15, 115)
+    assert second.lease_period == (15, 55)
     assert (local_aws.clock.now() - began).total_seconds() == stage.now == 115
 
 
@@ -58,7 +58,7 @@ def test_a_paused_owner_loses_the_time_and_goes_on(stage):
     assert stage.now == 235, "time goes on without it"
     stage.resume(owner)
     assert stage.run(500, until=lambda: owner.gone)
-    assert owner.lease_client == (15, 305), "two of ten pieces were done, the third was overdue"
+    assert owner.lease_period == (15, 305), "two of ten pieces were done, the third was overdue"
 
 
 def test_a_killed_owner_tells_nothing_more(stage):

@@ -117,7 +117,7 @@ def test_a_later_run_on_the_same_cluster_speaks_and_the_earlier_touches_nothing_
     assert record().lease.phase.value == "held"
     assert associated_instance_of() is not None
     assert earlier("enter") == FAILED
-    assert "a later run of this bootstrap action is at work" in caplog.text
+    assert "a newer try of this bootstrap action is at work" in caplog.text
 
 
 def test_a_run_after_a_hand_over_finds_the_lease_and_hands_it_over_again(run_on, by_hand, bind, record):
@@ -143,7 +143,7 @@ def test_a_store_that_does_not_answer_is_asked_again_until_the_wait_is_over(run_
     local_aws.faults.add(operation="GetItem", kind="throttle", times=1000)
     run = run_on(by_hand())
     assert run("enter", "--wait", "0.5") == BUSY
-    assert "looking again: using lock store" in caplog.text
+    assert "trying again: using lock store" in caplog.text
     local_aws.faults.clear()
     assert run("enter") == DONE
 

@@ -18,10 +18,10 @@ import pytest
 
 from airflow_eip_provider.bootstrap_action.bundle import Options, bootstrap_script
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator, EmrTerminateWithStaticIpOperator
+from harness.leases import Queue
+from harness.life import Task
 from local_emr.steps import ProcessStepRunner
 from tests.integration.bootstrap_action.conftest import STORE
-from tests.integration.operators.leases import Queue
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.cli.__main__ import main
+from harness.life import Task
 from local_emr.emr.queue import StepQueue
 from tests.integration.operators.conftest import (
     allocation_id,
@@ -21,7 +22,6 @@ from tests.integration.operators.conftest import (
     step,
     subnet_id,
 )
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,9 @@ import pytest
 
 from airflow_eip_provider.cli import waiting
 from airflow_eip_provider.cli.__main__ import main
+from airflow_eip_provider.lease_client import waiting as lease_waiting
+from harness.life import clock_of
 from tests.integration.cli.conftest import Said
-from tests.life import clock_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,4 +124,5 @@ def elsewhere(
     clock = clock_of(clocked)
     clock.sleep = made.sleep
     monkeypatch.setattr(waiting, "time", clock)
+    monkeypatch.setattr(lease_waiting, "time", clock)
     return made

@@ -81,14 +81,14 @@ def python(home: Path, *arguments: str, status: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, airflow_database: Callable[[Path], None]) -> Path:
     """An Airflow with a database in which a connection is."""
     home = tmp_path_factory.mktemp("airflow")
     (home / "dags").mkdir()
     (home / "dags/subject.py").write_text(SUBJECT)
     (home / "dags/eip_reaper.py").write_text((DAGS / "eip_reaper.py").read_text())
     (home / "run_reaper.py").write_text(REAPER)
-    python(home, "-m", "airflow", "db", "migrate")
+    airflow_database(home)
     extra = json.dumps({"region_name": "eu-west-1"})
     python(home, "-m", "airflow", "connections", "add", "stored", "--conn-type", "aws", "--conn-extra", extra)
     return home

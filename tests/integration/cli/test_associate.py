@@ -12,7 +12,7 @@ from botocore.parsers import ResponseParserError
 from airflow_eip_provider.cli import associate, waiting
 from airflow_eip_provider.cli.command import INTERRUPTED
 from airflow_eip_provider.cli.waiting import stopped_by_signals
-from airflow_eip_provider.lease_client.claim import Claim
+from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from tests.integration.cli.elsewhere import elsewhere
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def test_a_signal_while_it_binds_leaves_nothing_behind(
     number: signal.Signals,
 ) -> None:
     elsewhere.launch()
-    bind, undo = associate._Association._bind, Claim.undo
+    bind, undo = associate._Association._bind, StoreLeaseClient.undo
 
     def killed(*arguments: Any) -> Any:
         bind(*arguments)
@@ -176,7 +176,7 @@ def test_a_signal_while_it_binds_leaves_nothing_behind(
         undo(*arguments, **more)
 
     monkeypatch.setattr(associate._Association, "_bind", killed)
-    monkeypatch.setattr(Claim, "undo", killed_again)
+    monkeypatch.setattr(StoreLeaseClient, "undo", killed_again)
     before = signal.signal(number, signal.SIG_DFL)  # it may be ignored where these tests run
     try:
         with pytest.raises(SystemExit) as end:

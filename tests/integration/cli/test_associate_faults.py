@@ -15,7 +15,7 @@ from airflow_eip_provider.exceptions import LeaseLostError, LockStoreUnavailable
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.lease_client import client as lease_client
-from airflow_eip_provider.lease_client.claim import Claim
+from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.operators.binder import Binder
 from tests.integration.cli.elsewhere import elsewhere
 
@@ -166,7 +166,7 @@ def test_a_store_that_refuses_every_write_ends_with_the_deadline(
     elsewhere.aws.faults.add(
         operation="PutItem", kind="error", code="ConditionalCheckFailedException", status=400, times=100_000
     )
-    made = attempts(Claim, "enter")
+    made = attempts(StoreLeaseClient, "enter")
     said = elsewhere.associate("--lock-store", lock_store, "--wait", wait)
     assert said.status == 1
     assert f"writing to lock store '{lock_store}': others changed the record before each of" in said.err
@@ -177,10 +177,10 @@ def test_a_store_that_refuses_every_write_ends_with_the_deadline(
 @pytest.mark.parametrize(
     ("cls", "name", "error"),
     [
-        (Claim, "enter", UNAVAILABLE),
+        (StoreLeaseClient, "enter", UNAVAILABLE),
         (Binder, "bind", SERVER_ERROR),
         (Binder, "bind", NOT_KNOWN),
-        (Claim, "hand_over", UNAVAILABLE),
+        (StoreLeaseClient, "hand_over", UNAVAILABLE),
     ],
 )
 def test_no_answer_for_a_while_undoes_nothing(
@@ -188,7 +188,7 @@ def test_no_answer_for_a_while_undoes_nothing(
 ) -> None:
     job_flow_id = elsewhere.launch()
     attempts(cls, name, failing(error), times=3)
-    undone = attempts(Claim, "undo")
+    undone = attempts(StoreLeaseClient, "undo")
     said = elsewhere.associate("--lock-store", lock_store)
     assert said.status == 0, said.err
     assert f"trying again: {error}" in said.err
@@ -205,7 +205,7 @@ def test_no_answer_at_the_turn_after_a_wait_undoes_nothing(
 
     def end() -> None:
         elsewhere.emr.terminate_job_flows(JobFlowIds=[holding])
-        attempts(Claim, "enter", failing(UNAVAILABLE), times=3)
+        attempts(StoreLeaseClient, "enter", failing(UNAVAILABLE), times=3)
 
     elsewhere.meanwhile(600, end)
     said = elsewhere.associate("--lock-store", lock_store, "--wait", "2h")
@@ -218,10 +218,10 @@ def test_no_answer_to_the_hand_over_is_borne_beyond_the_wait_and_not_for_ever(
     elsewhere: Elsewhere, attempts: Any, record: Any, lock_store: str
 ) -> None:
     elsewhere.launch()
-    attempts(Claim, "hand_over", failing(UNAVAILABLE), times=2)
+    attempts(StoreLeaseClient, "hand_over", failing(UNAVAILABLE), times=2)
     assert elsewhere.associate("--lock-store", lock_store, "--wait", "0").status == 0
     elsewhere.about("release", "--lock-store", lock_store)
-    made = attempts(Claim, "hand_over", failing(UNAVAILABLE))
+    made = attempts(StoreLeaseClient, "hand_over", failing(UNAVAILABLE))
     began = elsewhere.aws.clock.now()
     said = elsewhere.associate("--lock-store", lock_store, "--wait", "0")
     assert said.status == 1
@@ -255,8 +255,8 @@ def test_what_could_not_be_undone_is_said_besides_the_error(
 ) -> None:
     job_flow_id = elsewhere.launch()
     lost = LeaseLostError(elsewhere.allocation_id, problem="it cannot be written")
-    attempts(Claim, "hand_over", failing(lost), times=1)
-    attempts(Claim, "undo", failing(UNAVAILABLE), times=1)
+    attempts(StoreLeaseClient, "hand_over", failing(lost), times=1)
+    attempts(StoreLeaseClient, "undo", failing(UNAVAILABLE), times=1)
     said = elsewhere.associate("--lock-store", lock_store)
     assert said.status == 1
     assert f"error: {lost}" in said.err

@@ -11,9 +11,9 @@ from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.command import INTERRUPTED
 from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
+from harness.leases import Queue
+from harness.life import Task
 from tests.integration.cli.elsewhere import elsewhere
-from tests.integration.operators.leases import Queue
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,12 +126,12 @@ def test_no_turn_in_time_leaves_the_queue(elsewhere: Elsewhere, record: Any, cre
 def test_a_later_command_for_the_cluster_goes_on_for_one_that_was_lost(
     elsewhere: Elsewhere, record: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_eip_provider.lease_client.claim import Claim  # noqa: PLC0415
+    from airflow_eip_provider.lease_client.client import StoreLeaseClient  # noqa: PLC0415
 
     job_flow_id = elsewhere.launch()
     with monkeypatch.context() as patch:
-        patch.setattr(Claim, "hand_over", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-        patch.setattr(Claim, "undo", lambda *_, **__: None)
+        patch.setattr(StoreLeaseClient, "hand_over", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(StoreLeaseClient, "undo", lambda *_, **__: None)
         assert elsewhere.associate().status == INTERRUPTED
     assert (record().lease.phase, record().lease.resource_id) == (Phase.ACQUIRED, None)
     assert elsewhere.associate().status == 0

@@ -13,8 +13,8 @@ from airflow_eip_provider.audit.report import Database
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
+from harness.life import Task
 from tests.integration.cli.conftest import Said
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,10 +151,10 @@ def test_strangers_are_told_from_the_session_with_a_reason_each(audit, logs, lea
     assert said.status == 3
     assert why[second["primary"]["instance"]][0] == "tenancy"
     assert why[second["others"][0]["instance"]] == ("stranger", "a node of the same cluster without the address")
-    assert why[STRANGER["instance"]] == ("stranger", "not of any tenancy's cluster")
+    assert why[STRANGER["instance"]] == ("stranger", "not of the cluster of any lease")
     verdict, reason = why[first["primary"]["instance"]]
     assert verdict == "stranger"
-    assert reason.startswith("its tenancy was from ")
+    assert reason.startswith("its lease was from ")
     assert [made["verdict"] for made in said.result["connections"]] == ["stranger"] * 3 + ["tenancy"]
     assert next(m for m in said.result["connections"] if m["instance_id"] == STRANGER["instance"])["rejected"] == 1
 
@@ -172,7 +172,7 @@ def test_an_older_session_and_a_time_are_asked_for(audit, logs, lease_period, lo
     begin, end = (datetime.fromtimestamp(one["at"], UTC).isoformat() for one in lived)
     said = audit("--lock-store", lock_store, "--from", begin, "--to", end)
     assert [made["verdict"] for made in said.result["connections"]] == ["tenancy", "tenancy"]
-    assert audit("--lock-store", lock_store, "--tenancy", "7").status == 1
+    assert audit("--lock-store", lock_store, "--lease", "7").status == 1
 
 
 @ONE_STORE
@@ -225,7 +225,7 @@ def test_people_see_a_table_and_what_the_logs_do_not_say(audit, logs, lease_peri
     assert said.status == 3
     assert header.split()[:3] == ["VERDICT", "INTERFACE", "INSTANCE"]
     assert row.startswith(f"stranger  {STRANGER['interface']}  {STRANGER['instance']}  {STRANGER['ip']}")
-    assert row.endswith("not of any tenancy's cluster")
+    assert row.endswith("not of the cluster of any lease")
     assert "1 records say SKIPDATA" in said.err
 
 

@@ -97,7 +97,7 @@ def test_a_gateway_that_ec2_still_shows_is_named_and_no_other_passes_for_it(audi
         "a node of the same cluster which was not seen at its NAT gateway",
     )
     assert found[GATEWAY["interface"], second["ip"]][0] == "stranger"
-    assert found[GATEWAY["interface"], GATEWAY["ip"]] == ("stranger", "not of any tenancy's cluster")
+    assert found[GATEWAY["interface"], GATEWAY["ip"]] == ("stranger", "not of the cluster of any lease")
 
 
 def test_a_node_whose_packets_no_gateway_shows_is_a_stranger(audit, logs, behind, lock_store):
@@ -127,7 +127,7 @@ def test_what_others_send_through_a_lasting_gateway_is_a_strangers(audit, logs, 
     for interface in (lasting["interface"], STRANGER["interface"]):
         assert found[interface, STRANGER["ip"]] == (
             "stranger",
-            "it left through the tenancy's NAT gateway, and is no node of its cluster",
+            "it left through the cluster's NAT gateway, and is no node of its cluster",
         )
 
 

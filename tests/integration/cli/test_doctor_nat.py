@@ -8,9 +8,9 @@ import pytest
 
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.preflight import CLUSTER_GATEWAY_CHECKS, GATEWAY_CHECKS
+from harness.life import Task
 from local_emr.testing import ANYWHERE
 from tests.integration.operators.nat import Network
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

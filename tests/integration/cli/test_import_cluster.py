@@ -15,7 +15,7 @@ import pytest
 from airflow_eip_provider.awscli_import.aws_cli import run_job_flow_of
 from airflow_eip_provider.awscli_import.shell import arguments_of
 from airflow_eip_provider.cli.__main__ import main
-from tests.life import Task
+from harness.life import Task
 from tests.unit.awscli_import.commands import (
     ALLOCATION,
     ALONE,

@@ -1,4 +1,4 @@
-"""``airflow-eip reap`` and the NAT gateways of tenancies."""
+"""``airflow-eip reap`` and the NAT gateways of lease periods."""
 
 from __future__ import annotations
 

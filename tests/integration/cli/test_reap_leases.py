@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
+from harness.leases import Queue
+from harness.life import Task
 from tests.integration.cli.test_reap import is_bound, state_of
-from tests.integration.operators.leases import Queue
-from tests.life import Task
 
 # Both kinds of store give the same answers; tests/integration/stores shows that.
 pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)

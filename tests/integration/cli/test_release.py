@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.cli.__main__ import main
+from harness.life import Task
 from tests.integration.cli.elsewhere import elsewhere
-from tests.life import Task
 
 if TYPE_CHECKING:
     from tests.integration.cli.elsewhere import Elsewhere

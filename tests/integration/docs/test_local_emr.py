@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from tests.life import TaskInstance
+from harness.life import TaskInstance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,11 +10,11 @@ import pytest
 
 from airflow_eip_provider.egress_probe import egress_probe_step
 from airflow_eip_provider.operators.azure import AzureSqlFirewallRuleOperator
+from harness.life import Task
 from local_emr.azure_sql.firewall import Rule
 from local_emr.steps import ProcessStepRunner
 from stage import LOGS, wait_until
 from tests.azure import SERVER_ID, azure
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.console import table
+from harness.console import table
 from tests.integration.iam.scenarios import SCENARIOS
 from tests.integration.iam.stage import staged
 

@@ -17,10 +17,10 @@ from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.reaper.task import reap
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
+from harness.leases import vanish
+from harness.life import Task
 from local_emr.testing import ANYWHERE, default_route, private_subnet
 from tests.integration.iam.stage import DYNAMODB, EXECUTION_ROLE, S3
-from tests.integration.operators.leases import vanish
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.integration.iam.stage import Stage
 
 
-def tenancy(stage: Stage, *, lock_store: str | None, deferrable: bool) -> None:
+def daily(stage: Stage, *, lock_store: str | None, deferrable: bool) -> None:
     """Create, a step, terminate."""
     stage.enforce(lock_store)
     common: dict[str, Any] = {"lock_store": lock_store, "deferrable": deferrable}
@@ -232,7 +232,7 @@ def _each(scenario: Any, **choices: Any) -> dict[str, Callable[[Stage], None]]:
 
 
 SCENARIOS: dict[str, Callable[[Stage], None]] = {
-    **_each(tenancy, lock_store=[None, DYNAMODB, S3], deferrable=[False, True]),
+    **_each(daily, lock_store=[None, DYNAMODB, S3], deferrable=[False, True]),
     **_each(queueing, lock_store=[DYNAMODB, S3]),
     **_each(sweeping, lock_store=[DYNAMODB, S3]),
     **_each(undoing, lock_store=[None, DYNAMODB, S3]),

@@ -16,8 +16,8 @@ from airflow_eip_provider.operators.emr import (
     EmrTerminateWithStaticIpOperator,
 )
 from airflow_eip_provider.stores.uri import open_store
-from tests.integration.operators.leases import Queue
-from tests.life import Task, put_on_clock
+from harness.leases import Queue
+from harness.life import Task, put_on_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ from airflow_eip_provider.operators.emr import (
     EmrTerminateWithStaticIpOperator,
 )
 from airflow_eip_provider.stores.uri import open_store
-from tests.integration.operators.leases import Queue
+from harness.leases import Queue
+from harness.life import Task
 from tests.integration.operators.nat import Network
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,7 +162,7 @@ def leased(lock_store: str, create_operator: Any) -> Callable[..., Task]:
 
 @pytest.fixture
 def ended(lock_store: str, terminate_operator: Any) -> Callable[..., Any]:
-    """Let a tenancy end as its teardown does."""
+    """Let a lease period end as its teardown does."""
 
     def end(job_flow_id: str) -> None:
         Task(terminate_operator(job_flow_id, lock_store=lock_store), dag_id="teardown").run()

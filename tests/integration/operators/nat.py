@@ -1,4 +1,4 @@
-"""A network with a private subnet behind which a tenancy's NAT gateway is made, and what is seen of it."""
+"""A network with a private subnet behind which a NAT gateway is made for a cluster, and what is seen of it."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_eip_provider.aws import clusters
 from airflow_eip_provider.exceptions import NotKnownYetError
-from tests.life import Task
+from harness.life import Task
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import AzureUnavailableError
 from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook
 from airflow_eip_provider.operators.azure import AzureSqlFirewallRuleOperator
+from harness.life import Task
 from local_emr.azure_arm import SUBSCRIPTION_ID
 from local_emr.azure_sql.firewall import Rule
 from tests.azure import SERVER_ID, arm_calls, azure, connection
-from tests.life import Task
 
 pytest.importorskip("airflow.providers.microsoft.azure", reason="the extra azure is not installed")
 

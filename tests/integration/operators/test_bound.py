@@ -12,7 +12,7 @@ from airflow_eip_provider.aws.clusters import Cluster
 from airflow_eip_provider.aws.egress import read_unbound
 from airflow_eip_provider.aws.tags import CLUSTER_TAG, ROLE_TAG
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
-from tests.life import Task
+from harness.life import Task
 
 PRIMARY = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
 CORE = {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 1}

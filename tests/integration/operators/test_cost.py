@@ -1,4 +1,4 @@
-"""What one tenancy asks of AWS: a fixed number of calls, and a few for each look while it waits."""
+"""What one lease period asks of AWS: a fixed number of calls, and a few for each look while it waits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from airflow_eip_provider.triggers.watch import WatchTrigger
-from tests.life import Task
+from harness.life import Task
 
 # Of the tasks themselves, whatever they wait for and however long.
 MOST_CHANGES = {

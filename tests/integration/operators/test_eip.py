@@ -11,11 +11,11 @@ from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.lease.record import LIMITS
-from airflow_eip_provider.lease_client.claim import Claim
+from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
-from tests.integration.operators.leases import vanish
-from tests.life import Task
+from harness.leases import vanish
+from harness.life import Task
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_an_address_that_the_target_has_already_is_leased_in_its_turn(
     other, task = leased("other"), Task(associate(job_flow_id=job_flow_id, lock_store=lock_store, deferrable=True))
     other.start()
     task.start()
-    assert "nobody has the lease, but the address is on" in other.ti.xcoms["queue"]["holder"]
+    assert "no owner has the lease, but the address is on" in other.ti.xcoms["queue"]["holder"]
     waited = queue.until(lambda: task.ended, other, task)
     assert task.error is None
     assert waited <= 2 * LIMITS.grace
@@ -209,7 +209,7 @@ def test_what_fails_before_the_hand_over_takes_its_address_off_a_cluster_that_wo
     def signalled(*_: Any, **__: Any) -> None:
         raise SignalledError
 
-    monkeypatch.setattr(Claim, "hand_over", signalled)
+    monkeypatch.setattr(StoreLeaseClient, "hand_over", signalled)
     with pytest.raises(SignalledError):
         Task(associate(job_flow_id=job_flow_id, lock_store=lock_store)).run()
     assert resource_id(ec2) is None
@@ -224,10 +224,10 @@ def test_an_association_that_ec2_does_not_show_yet_is_undone_before_the_lease_en
     instance = ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
     clocked.clock.advance(120)
     clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=30, times=None)
-    owner, name = (Claim, "hand_over") if answered else (ElasticIpHook, "associate")
+    owner, name = (StoreLeaseClient, "hand_over") if answered else (ElasticIpHook, "associate")
     ask = getattr(owner, name)
 
-    def signalled(self: Any, **parameters: Any) -> None:
+    def signalled(self: Any, *_: Any, **parameters: Any) -> None:
         if not answered:
             ask(self, **parameters)
         raise SignalledError
@@ -299,15 +299,15 @@ def test_an_association_that_somebody_else_made_on_the_target_meanwhile_stays_th
 def test_a_hand_over_and_an_undo_without_the_lock_store_leave_the_address_to_whoever_took_it(
     clocked, running_instance, associate, allocation_id, lock_store, deferrable, record, logged, ec2, monkeypatch
 ):
-    hand_over, thieves = Claim.hand_over, []
+    hand_over, thieves = StoreLeaseClient.hand_over, []
 
-    def store_goes_down(self: Any, **given: Any) -> None:
+    def store_goes_down(self: Any, *attempt: Any, **given: Any) -> None:
         if not thieves:
             clocked.faults.add(operation="GetItem", kind="error", status=503, times=None)
             thieves.append(clocked.steal(allocation_id))
-        hand_over(self, **given)
+        hand_over(self, *attempt, **given)
 
-    monkeypatch.setattr(Claim, "hand_over", store_goes_down)
+    monkeypatch.setattr(StoreLeaseClient, "hand_over", store_goes_down)
     given = {"lock_store": lock_store, "lock_timeout": timedelta(minutes=30)}
     task = Task(associate(instance_id=running_instance, deferrable=deferrable, **given))
     with pytest.raises(AddressBusyError):

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError, KilledError
 from airflow_eip_provider.operators import phases
-from tests.life import Task
+from harness.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,10 +161,11 @@ def test_nothing_is_changed_after_a_kill(clocked, create_operator):
 
 def test_a_kill_in_the_middle_of_a_launch_is_neither_deferred_nor_a_success(clocked, create_operator, emr, monkeypatch):
     operator = create_operator(deferrable=True)
+    flag = operator.kill
 
     def kill(event: dict[str, Any]) -> None:
         if event.get("operation") == "RunJobFlow":
-            monkeypatch.setattr(type(operator), "_killed", True)
+            flag.is_set = True
 
     clocked.events.listeners.append(kill)
     try:

@@ -13,7 +13,7 @@ from airflow_eip_provider.aws.clusters import _step
 from airflow_eip_provider.aws.step_logs import StepLogs, read_logs_written
 from airflow_eip_provider.exceptions import StepFailedError
 from airflow_eip_provider.hooks.step_logs import StepLogHook
-from tests.life import Task
+from harness.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowTaskTimeout
 from airflow_eip_provider.exceptions import StepFailedError, WaitTimeoutError
-from tests.life import Task
+from harness.life import Task
 
 
 @pytest.fixture

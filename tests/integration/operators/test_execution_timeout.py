@@ -12,7 +12,7 @@ from airflow_eip_provider.airflow_compat import AirflowTaskTimeout
 from airflow_eip_provider.exceptions import AddressBusyError, WaitTimeoutError
 from airflow_eip_provider.operators import phases
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
-from tests.life import Task
+from harness.life import Task
 
 TWO_MINUTES = timedelta(minutes=2)
 

@@ -11,7 +11,7 @@ from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import CredentialsExpiredError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
-from tests.life import Task
+from harness.life import Task
 
 
 def expire(aws: Any, operation: str, *, code: str = "ExpiredTokenException", times: int = 1) -> None:

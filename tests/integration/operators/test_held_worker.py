@@ -9,7 +9,7 @@ import pytest
 
 from airflow_eip_provider.exceptions import AddressBusyError
 from airflow_eip_provider.operators.eip import EipAssociateOperator
-from tests.life import Task
+from harness.life import Task
 
 SAYS = "waits in a worker for Elastic IP"
 SOON = timedelta(minutes=5)

@@ -1,4 +1,4 @@
-"""Tenancies under a lock store: what a user sees of queue, lease and cost, the same with each store."""
+"""Lease periods under a lock store: what a user sees of queue, lease and cost, the same with each store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_eip_provider.lease.record import LIMITS
-from tests.life import Task
+from harness.life import Task
 
 READS = ("GetItem", "GetObject")
 WRITES = ("PutItem", "PutObject")

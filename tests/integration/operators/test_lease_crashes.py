@@ -10,8 +10,8 @@ import pytest
 from airflow_eip_provider.lease.transitions import Release, step
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.stores.uri import open_store
-from tests.integration.operators.leases import vanish
-from tests.life import Task
+from harness.leases import vanish
+from harness.life import Task
 
 pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 BEFORE_LAUNCH = [("write_record", False), ("write_record", True), ("launch", False)]

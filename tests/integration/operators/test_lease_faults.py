@@ -10,7 +10,7 @@ import pytest
 from airflow_eip_provider.exceptions import LockStoreUnavailableError
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.phases import PhasedOperator
-from tests.life import Task
+from harness.life import Task
 
 if TYPE_CHECKING:
     from airflow_eip_provider.triggers.watch import WatchTrigger

@@ -11,8 +11,8 @@ import pytest
 from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.triggers.observed import Observed
-from tests.integration.operators.leases import vanish
-from tests.life import Task
+from harness.leases import vanish
+from harness.life import Task
 
 pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 

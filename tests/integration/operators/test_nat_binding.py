@@ -14,8 +14,8 @@ from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.emr import create
 from airflow_eip_provider.preflight import nat as nat_checks
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
-from airflow_eip_provider.triggers.undo import perform_undo
-from tests.life import Task
+from airflow_eip_provider.triggers.undo import undo_stored
+from harness.life import Task
 
 
 @pytest.fixture(params=["none", "dynamodb"])
@@ -163,7 +163,7 @@ def test_a_wait_that_is_killed_in_the_triggerer_leaves_nothing(clocked, network,
     task.start()
     trigger = task.trigger()
     kind, what = trigger.undo
-    perform_undo(kind, what, connection=trigger._connection)
+    undo_stored(kind, what, connection=trigger._connection)
     clocked.clock.advance(120)
     network.assert_as_before()
 
@@ -230,7 +230,7 @@ class Vanished(BaseException):
         (nat_gateway, "create_gateway", True),
         (nat_gateway, "lead", False),
         (nat_gateway, "lead", True),
-        (create.EmrCreateWithStaticIpOperator, "activate_lease", True),
+        (create.EmrCreateWithStaticIpOperator, "_publish_bound", True),
     ],
     ids=["before the gateway", "after the gateway", "before the route", "after the route", "after the hand-over"],
 )

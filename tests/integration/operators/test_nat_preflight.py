@@ -8,8 +8,8 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.operators.bindings import NatGateway
+from harness.life import Task
 from tests.integration.operators.nat import Network
-from tests.life import Task
 
 UNKNOWN_SUBNET, UNKNOWN_TABLE = "subnet-0123456789abcdef0", "rtb-0123456789abcdef0"
 

@@ -14,9 +14,9 @@ from airflow_eip_provider.aws.tags import TRY_TAG
 from airflow_eip_provider.exceptions import AddressBusyError, KilledError, LaunchUnclearError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.lease_client.claim import Claim
-from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
-from tests.life import Task
+from airflow_eip_provider.lease_client.client import StoreLeaseClient
+from airflow_eip_provider.operators.bindings import PrimaryNode
+from harness.life import Task
 
 
 @pytest.fixture
@@ -34,6 +34,27 @@ def lists_late(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(clusters, "_list_clusters", late)
 
     return late_by
+
+
+@pytest.fixture
+def after_launches(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let something happen between RunJobFlow and its answer."""
+    client = EmrClusterHook.conn_without_retries
+
+    def do(act: Any) -> None:
+        def launching(hook: Any) -> Any:
+            conn = client.fget(hook)
+
+            def run_job_flow(**config: Any) -> Any:
+                answer = conn.run_job_flow(**config)
+                act(answer["JobFlowId"])
+                return answer
+
+            return SimpleNamespace(run_job_flow=run_job_flow)
+
+        monkeypatch.setattr(EmrClusterHook, "conn_without_retries", property(launching))
+
+    return do
 
 
 def live(emr: Any) -> list[str]:
@@ -215,16 +236,14 @@ def test_a_search_without_any_answer_is_an_unclear_launch(clocked, create_operat
     "stop", [AirflowTaskTimeout("execution_timeout"), KilledError("eipalloc-1")], ids=["timeout", "kill"]
 )
 def test_a_launch_that_is_stopped_before_its_answer_leaves_no_cluster(
-    clocked, create_operator, lists_late, monkeypatch, deferrable, emr, stop, shows_after
+    clocked, create_operator, lists_late, after_launches, deferrable, emr, stop, shows_after
 ):
     lists_late(shows_after)
-    sent = EmrClusterHook.run_job_flow
 
-    def stopped(hook: Any, config: Any) -> str:
-        sent(hook, config)
+    def stopped(job_flow_id: str) -> None:
         raise stop
 
-    monkeypatch.setattr(EmrClusterHook, "run_job_flow", stopped)
+    after_launches(stopped)
     task = Task(create_operator(deferrable=deferrable))
     task.start()
     assert task.error is stop
@@ -233,16 +252,13 @@ def test_a_launch_that_is_stopped_before_its_answer_leaves_no_cluster(
 
 
 def test_a_launch_that_is_stopped_leaves_what_a_newer_try_has_adopted(
-    clocked, create_operator, monkeypatch, deferrable, emr
+    clocked, create_operator, after_launches, deferrable, emr
 ):
-    sent = EmrClusterHook.run_job_flow
-
-    def adopted(hook: Any, config: Any) -> str:
-        job_flow_id = sent(hook, config)
+    def adopted(job_flow_id: str) -> None:
         emr.add_tags(ResourceId=job_flow_id, Tags=[{"Key": TRY_TAG, "Value": "2"}])
         raise AirflowTaskTimeout("execution_timeout")
 
-    monkeypatch.setattr(EmrClusterHook, "run_job_flow", adopted)
+    after_launches(adopted)
     Task(create_operator(deferrable=deferrable)).start()
     assert len(live(emr)) == 1
 
@@ -306,7 +322,7 @@ def test_a_cluster_that_emr_does_not_know_yet_is_ended_within_a_minute(
     clocked, monkeypatch, unknown_for, create_operator, deferrable, emr, store
 ):
     monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    monkeypatch.setattr(EmrCreateWithStaticIpOperator, "_bind", _killed)
+    monkeypatch.setattr(PrimaryNode, "bind", _killed)
     unknown_for(45)
     Task(create_operator(deferrable=deferrable, lock_store=store)).start()
     assert launches(clocked) == 1
@@ -319,7 +335,7 @@ def test_the_next_owner_ends_a_cluster_that_emr_shows_later(
 ):
     unknown_for(200)
     with monkeypatch.context() as patched:
-        patched.setattr(EmrCreateWithStaticIpOperator, "_bind", _killed)
+        patched.setattr(PrimaryNode, "bind", _killed)
         Task(create_operator(deferrable=deferrable, lock_store=lock_store)).start()
     assert record().lease is None
     assert [orphan.keep for orphan in record().possible_orphans] == [None]
@@ -346,16 +362,16 @@ def test_without_the_lock_store_and_the_address_a_failed_task_touches_neither_cl
     clocked, leased, logged, emr, ec2, monkeypatch
 ):
     """At the hand-over the store is down, and the address has left already."""
-    hand_over, allocation_id, thieves = Claim.hand_over, leased("daily")._pristine.allocation_id, []
+    hand_over, allocation_id, thieves = StoreLeaseClient.hand_over, leased("daily")._pristine.allocation_id, []
 
-    def store_goes_down(self, **given):
+    def store_goes_down(self, *attempt, **given):
         if not thieves:
             clocked.faults.add(operation="GetItem", kind="error", status=503, times=None)
             thieves.append(clocked.steal(allocation_id))
-        hand_over(self, **given)
+        hand_over(self, *attempt, **given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Claim, "hand_over", store_goes_down)
+        patched.setattr(StoreLeaseClient, "hand_over", store_goes_down)
         task = leased("daily", lock_timeout=timedelta(minutes=30))
         task.start()
         task.go_on()

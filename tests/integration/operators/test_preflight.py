@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
-from tests.life import Task
+from harness.life import Task
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.triggers.observed import Observed
-from tests.life import Task
+from harness.life import Task
 
 ROUNDS = 50
 

@@ -10,7 +10,7 @@ from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.aws.clusters import GUARD_MARK
 from airflow_eip_provider.exceptions import SubmissionCancelledError
 from airflow_eip_provider.operators.eip import EipReleaseOperator
-from tests.life import Task
+from harness.life import Task
 
 HELD_SECONDS = 300
 # What a submitter needs to look again and to cancel; without any wait in between it is nothing on this clock.

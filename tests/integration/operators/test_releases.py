@@ -8,7 +8,7 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.releases import auto_termination
-from tests.life import Task
+from harness.life import Task
 
 NONE, YARN_ONLY, FULL = "none", "yarn only", "full"
 # Amazon EMR Management Guide, "Using an auto-termination policy".

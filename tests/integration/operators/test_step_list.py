@@ -11,7 +11,7 @@ from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.emr import EmrAddStepsWithStaticIpOperator, EmrCreateWithStaticIpOperator
 from airflow_eip_provider.operators.step_list import MAX_STEPS, checked_steps, known_steps
-from tests.life import Task
+from harness.life import Task
 from tests.unit.task_groups.conftest import make_dag
 
 CONTEXT = {"ds_nodash": "20260101", "version": "1_0", "rows": ["a", 5], "nothing": None}

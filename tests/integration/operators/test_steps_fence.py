@@ -13,10 +13,11 @@ from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.aws.addresses import Address
 from airflow_eip_provider.exceptions import SubmissionCancelledError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
+from airflow_eip_provider.lease_client.interface import KillFlag
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.stores.uri import open_store
+from harness.life import Task
 from tests.integration.operators.past import Past
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -346,15 +347,15 @@ def test_a_retry_that_paused_checks_the_fence_again_before_it_submits(
     """The address is released while the retry waits for steps that ListSteps may show late."""
     given = {"steps": [step("--sleep", "900")], "retries": 2, "lock_store": lock_store, "deferrable": deferrable}
     operator = steps_operator(leased_id, **given)
-    pause, left = operator._pause, [True]
+    pause, left = KillFlag.pause, [True]
 
-    def pause_and_release(seconds: float) -> None:
+    def pause_and_release(self: KillFlag, seconds: float) -> None:
         if left:
             left.pop()
             release(leased_id, lock_store=lock_store)
-        pause(seconds)
+        pause(self, seconds)
 
-    monkeypatch.setattr(operator, "_pause", pause_and_release)
+    monkeypatch.setattr(KillFlag, "pause", pause_and_release)
     with pytest.raises(AirflowFailException, match="leased to nobody"):
         Task(operator, try_number=2).run()
     assert clocked.events.calls("AddJobFlowSteps") == []

@@ -16,8 +16,8 @@ from airflow_eip_provider.aws.tags import OWNER_TAG
 from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.operators.owner import Owner, task_of_run
+from harness.life import Task
 from local_emr.faults import Fault
-from tests.life import Task
 from tests.unit.task_groups.conftest import make_dag
 
 UNKNOWN = "j-0123456789ABC"

@@ -11,7 +11,7 @@ from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
-from tests.life import Task
+from harness.life import Task
 
 WRONG = [
     {"waiter_delay": "15s"},

@@ -8,9 +8,9 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from airflow_eip_provider.sensors.azure import AzureSqlFirewallRuleSensor
+from harness.life import Task
 from local_emr.azure_sql.firewall import Rule
 from tests.azure import SERVER_ID, arm_calls, azure
-from tests.life import Task
 
 pytest.importorskip("airflow.providers.microsoft.azure", reason="the extra azure is not installed")
 

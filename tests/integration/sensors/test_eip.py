@@ -8,7 +8,7 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
-from tests.life import Task
+from harness.life import Task
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowSkipException
 from airflow_eip_provider.sensors.azure import AzureSqlFirewallRuleSensor
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
-from tests.life import Task
+from harness.life import Task
 
 UNKNOWN = "eipalloc-00000000000000000"
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_eip_provider.task_groups.emr import StaticIpCluster
-from tests.life import Task
+from harness.life import Task
 from tests.unit.task_groups.conftest import make_dag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 # Runs DAGs whose tasks do nothing, but fail or skip where the DAG's name says so.
 RUNS = """
@@ -60,7 +64,9 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, list[str]]]:
+def ran(
+    tmp_path_factory: pytest.TempPathFactory, airflow_database: Callable[[Path], None]
+) -> dict[str, tuple[str, list[str]]]:
     """Return for each DAG, named after the task that fails in it, the state of its run and the tasks that ran."""
     home = tmp_path_factory.mktemp("airflow")
     (home / "dags").mkdir()
@@ -79,7 +85,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, list[s
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         return done.stdout
 
-    python("-m", "airflow", "db", "migrate")
+    airflow_database(home)
     said = [line.split() for line in python(str(home / "dags/daily.py")).splitlines()]
     states = {words[1]: words[2].rsplit(".")[-1].lower() for words in said if words[:1] == ["STATE"]}
     return {

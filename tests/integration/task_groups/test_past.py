@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # Runs a DAG on two days. Its tasks do nothing, but the step fails on the days that are named. When a run has begun and
@@ -65,7 +66,9 @@ GROUP = ["azure.create", "azure.bound", "azure.steps", "azure.terminate"]
 
 @pytest.mark.airflow
 @pytest.mark.parametrize("failing", [(), ("1",)], ids=["nothing fails", "the first day fails"])
-def test_after_a_failed_run_nothing_is_launched(tmp_path: Path, failing: tuple[str, ...]) -> None:
+def test_after_a_failed_run_nothing_is_launched(
+    tmp_path: Path, failing: tuple[str, ...], airflow_database: Callable[[Path], None]
+) -> None:
     (tmp_path / "dags").mkdir()
     (tmp_path / "dags/past.py").write_text(RUNS, encoding="utf-8")
     settings = {
@@ -81,7 +84,7 @@ def test_after_a_failed_run_nothing_is_launched(tmp_path: Path, failing: tuple[s
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
-    python("-m", "airflow", "db", "migrate")
+    airflow_database(tmp_path)
     said = [line.split() for line in python(str(tmp_path / "dags/past.py"), *failing).splitlines()]
     ran = [(words[1], words[2]) for words in said if words[:1] == ["RAN"]]
     blocked = [words[1] for words in said if words[:1] == ["BLOCKED"]]

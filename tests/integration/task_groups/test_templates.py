@@ -12,7 +12,7 @@ from airflow_eip_provider.egress_probe import egress_probe_step
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.bindings import NatGateway, checked_binding
 from airflow_eip_provider.operators.eip import EipAssociateOperator
-from tests.life import Task
+from harness.life import Task
 from tests.unit.task_groups.conftest import STEP, cluster_of, make_dag
 
 T = "{{ var.value.x }}"

@@ -18,7 +18,7 @@ from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.triggers.connection import ServiceModels
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
-from tests import service_models
+from harness import service_models
 
 GENEROUS_SECONDS = 60
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.triggers import watch
+from harness.life import Task
 from tests.integration.operators.conftest import (
     allocation_id,
     create_operator,
@@ -19,7 +20,6 @@ from tests.integration.operators.conftest import (
     steps_operator,
     subnet_id,
 )
-from tests.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

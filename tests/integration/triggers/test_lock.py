@@ -23,7 +23,7 @@ from airflow_eip_provider.triggers.connection import AwsConnection
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 from airflow_eip_provider.triggers.observed import Observed
 from airflow_eip_provider.triggers.poller import Poller
-from tests.polling import passing
+from harness.polling import passing
 
 WAITERS = 200
 NOW = 1_800_000_000.0

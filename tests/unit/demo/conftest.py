@@ -7,7 +7,7 @@ from tests.unit.demo.story import CLUSTERS, DAGS, Log
 
 @pytest.fixture
 def log() -> Log:
-    """Return the log of two tenancies, the second after the first."""
+    """Return the log of two lease periods, the second after the first."""
     log = Log()
     for number, (dag_id, cluster) in enumerate(zip(DAGS, CLUSTERS, strict=True)):
         log.session(10 * number, dag_id, cluster)

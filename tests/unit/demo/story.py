@@ -1,12 +1,12 @@
-"""A hand-made event log of two tenancies that went well, for tests to break."""
+"""A hand-made event log of two lease periods that went well, for tests to break."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from demo.airflow import TaskState
 from demo.observe import Sample
+from harness.airflow import TaskState
 
 START = datetime(2026, 11, 20, 3, 0, tzinfo=UTC)
 EIP = "203.0.113.10"
@@ -61,9 +61,9 @@ class Log:
         self.associate(minute + 1.5)
         self.address(minute + 1.5, job_flow_id, "associated")
         self.add(minute + 3, "cluster", job_flow_id=job_flow_id, **{"from": "STARTING", "to": "RUNNING"})
-        self.add(minute + 3, "step", job_flow_id=job_flow_id, state="RUNNING")
+        self.add(minute + 3, "step", job_flow_id=job_flow_id, step_id=f"s-{job_flow_id}", state="RUNNING")
         self.connection(minute + 4, job_flow_id)
-        self.add(minute + 5, "step", job_flow_id=job_flow_id, state="COMPLETED")
+        self.add(minute + 5, "step", job_flow_id=job_flow_id, step_id=f"s-{job_flow_id}", state="COMPLETED")
         self.address(minute + 5.5, job_flow_id, "disassociated")
         self.add(minute + 7, "cluster", job_flow_id=job_flow_id, **{"from": "TERMINATING", "to": "TERMINATED"})
 

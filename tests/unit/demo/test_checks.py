@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demo import checks
-from demo.calls import TRIGGERER
 from demo.queue import Standing
 from demo.timeline import sessions
+from harness.calls import TRIGGERER
 from tests.unit.demo.story import CLUSTERS, DAGS, EIP, START, sample, task
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def test_no_cluster_at_all_fails():
 
 
 def test_association_that_cannot_steal_passes(log: Log):
-    assert checks.never_steals(log.events, tenancies_seen=2).passed
+    assert checks.never_steals(log.events, periods_seen=2).passed
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ def test_association_that_cannot_steal_passes(log: Log):
 )
 def test_association_that_could_steal_fails(log: Log, request_: dict[str, Any]):
     log.associate(20, **request_)
-    assert not checks.never_steals(log.events, tenancies_seen=2).passed
+    assert not checks.never_steals(log.events, periods_seen=2).passed
 
 
 def test_fewer_associations_than_sessions_fail(log: Log):
-    assert not checks.never_steals(log.events, tenancies_seen=3).passed
+    assert not checks.never_steals(log.events, periods_seen=3).passed
 
 
 CONTROL = sample(0, task(state="running"), owners=frozenset({task().id}))
@@ -232,6 +232,12 @@ def test_all_runs_must_succeed(states: tuple[str, ...], passed: bool):  # noqa: 
     assert not checks.runs_succeeded(given, tries=dict.fromkeys(given, 2), killed=DAGS[0]).passed
 
 
+def test_without_a_killed_task_no_run_may_need_a_retry():
+    given = dict.fromkeys(DAGS, "success")
+    assert checks.runs_succeeded(given, tries=dict.fromkeys(given, 1), killed=None).passed
+    assert not checks.runs_succeeded(given, tries={DAGS[0]: 1, DAGS[1]: 2}, killed=None).passed
+
+
 def test_the_killed_run_has_one_cluster_and_it_is_bound(log: Log):
     found = sessions(log.events)
     assert checks.killed_was_adopted(found, killed=DAGS[0]).passed
@@ -250,6 +256,19 @@ def test_those_who_queue_have_the_address_in_their_order(log: Log):
     turned = [standing("zeroth_daily", DAGS[::-1])]
     assert not checks.first_come_first_served(turned, found=sessions(log.events)).passed
     assert not checks.first_come_first_served([], found=sessions(log.events)).passed
+
+
+def test_the_first_holder_counts_as_the_first_who_came(log: Log):
+    first, second = DAGS
+    assert checks.first_come_first_served([standing(first, (second,))], found=sessions(log.events)).passed
+    assert not checks.first_come_first_served([standing(second, (first,))], found=sessions(log.events)).passed
+    # Nobody queued: the order says nothing.
+    assert not checks.first_come_first_served([standing(first), standing(second)], found=sessions(log.events)).passed
+
+
+def test_who_queued_and_never_had_the_address_fails_the_check(log: Log):
+    states = [standing(DAGS[0], (DAGS[1], "third_daily"))]
+    assert not checks.first_come_first_served(states, found=sessions(log.events)).passed
 
 
 def test_who_was_passed_over_fails_the_check_and_is_named(log: Log):
@@ -276,9 +295,10 @@ def test_a_cluster_that_was_launched_before_the_address_was_free_fails(log: Log)
 def test_a_write_too_many_fails():
     states = [standing("a"), standing("a", DAGS), *[standing("a")] * 5, standing("", ended=(1, 2))]
     assert len(states) == 8
-    assert not checks.three_writes_a_session(states).passed
-    assert checks.three_writes_a_session([states[0], *states]).passed
-    assert not checks.three_writes_a_session([]).passed
+    assert not checks.three_writes_a_session(states, retries=1).passed
+    assert checks.three_writes_a_session([states[0], *states], retries=1).passed
+    assert checks.three_writes_a_session(states, retries=0).passed
+    assert not checks.three_writes_a_session([], retries=1).passed
 
 
 @pytest.mark.parametrize(

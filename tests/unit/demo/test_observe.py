@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
-from demo.observe import count_descendants, process_owners, settled, task_of_title
+from demo.observe import count_descendants, process_owners, settled
+from harness.processes import task_of_title
 from tests.unit.demo.story import task
 
 if TYPE_CHECKING:

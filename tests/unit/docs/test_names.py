@@ -135,6 +135,6 @@ def test_the_tree_has_every_package():
 def test_the_layers_are_those_that_the_import_check_uses():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = settings["tool"]["importlinter"]["contracts"]
-    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     (block,) = re.findall(r"```text layers\n(.*?)```", ARCHITECTURE.read_text(encoding="utf-8"), re.DOTALL)
     assert block.splitlines() == [layer.replace("airflow_eip_provider.", "") for layer in layers]

@@ -63,13 +63,13 @@ def test_the_cluster_is_ready_when_the_address_becomes_free():
     assert Days(past("first", 1), past("second", 2)).starts() == WORK - START_UP
 
 
-def test_the_shortest_of_the_newest_leases_counts():
-    varied = [past("first", day, work=WORK + 100 * day) for day in range(1, 6)]
-    assert Days(*varied, past("second", 6)).starts() == WORK + 300 - START_UP, f"days 3 to 5: the newest {LEASES}"
+def test_the_average_of_the_newest_leases_counts():
+    varied = [past("first", day, work=WORK + 100 * day) for day in (1, 2, 3, 5, 7)]
+    assert Days(*varied, past("second", 8)).starts() == WORK + 500 - START_UP, f"the newest {LEASES}"
 
 
 def test_the_longest_lets_it_idle_for_a_bounded_time():
-    hours = Days(past("first", 1), past("first", 2, work=5000), past("second", 3))
+    hours = Days(past("first", 1, work=0), past("first", 2, work=5000), past("second", 3))
     assert hours.starts() == 5000 - START_UP - MOST_IDLE_SECONDS
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.owner import Owner
-from airflow_eip_provider.reaper.owners import Judgement, Owners, Standing
+from airflow_eip_provider.reaper.owners import Judgement, Owners, OwnerState
 from airflow_eip_provider.reaper.survey import Decision, Evidence, decide
 
 OURS = Owner("production", "daily", "run-1", "create", -1)
 HOUR = timedelta(hours=1)
-AT_WORK, OVER, UNKNOWN = (Judgement(standing, standing.value) for standing in Standing)
+AT_WORK, OVER, UNKNOWN = (Judgement(state, state.value) for state in OwnerState)
 
 
 def owners(state: Any = None, *, environment: str | None = "production", gone: tuple[str, ...] = ()) -> Owners:
@@ -28,19 +28,19 @@ def owners(state: Any = None, *, environment: str | None = "production", gone: t
 
 
 @pytest.mark.parametrize(
-    ("state", "standing"),
+    ("run_state", "state"),
     [
-        ("queued", Standing.AT_WORK),
-        ("running", Standing.AT_WORK),
-        ("a state of a later Airflow", Standing.AT_WORK),
-        ("success", Standing.OVER),
-        ("failed", Standing.OVER),
-        (None, Standing.UNKNOWN),
-        (RuntimeError("no such table: dag_run\n(and more)"), Standing.UNKNOWN),
+        ("queued", OwnerState.RUNNING),
+        ("running", OwnerState.RUNNING),
+        ("a state of a later Airflow", OwnerState.RUNNING),
+        ("success", OwnerState.FINISHED),
+        ("failed", OwnerState.FINISHED),
+        (None, OwnerState.UNKNOWN),
+        (RuntimeError("no such table: dag_run\n(and more)"), OwnerState.UNKNOWN),
     ],
 )
-def test_an_owner_of_this_environment_is_judged_by_its_dag_run(state, standing):
-    assert owners(state).fresh()(OURS).standing is standing
+def test_an_owner_of_this_environment_is_judged_by_its_dag_run(run_state, state):
+    assert owners(run_state).fresh()(OURS).state is state
 
 
 def test_why_nothing_is_known_is_one_line():
@@ -51,14 +51,14 @@ def test_why_nothing_is_known_is_one_line():
 @pytest.mark.parametrize("environment", [None, "default"])
 def test_environments_without_a_name_cannot_be_told_apart(environment):
     owner = Owner("default", "daily", "run-1", "create", -1)
-    assert owners("success", environment=environment).fresh()(owner).standing is Standing.UNKNOWN
+    assert owners("success", environment=environment).fresh()(owner).state is OwnerState.UNKNOWN
 
 
 def test_an_owner_elsewhere_is_unknown_unless_its_environment_is_gone():
     owner = Owner("elsewhere", "daily", "run-1", "create", -1)
-    assert owners("success").fresh()(owner).standing is Standing.UNKNOWN
-    assert owners("running", gone=("elsewhere",)).fresh()(owner).standing is Standing.OVER
-    assert owners(gone=("elsewhere",)).fresh()(None).standing is Standing.UNKNOWN
+    assert owners("success").fresh()(owner).state is OwnerState.UNKNOWN
+    assert owners("running", gone=("elsewhere",)).fresh()(owner).state is OwnerState.FINISHED
+    assert owners(gone=("elsewhere",)).fresh()(None).state is OwnerState.UNKNOWN
 
 
 @pytest.mark.parametrize(("environment", "gone"), [("production", "production"), (None, "default")])

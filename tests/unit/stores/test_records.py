@@ -13,7 +13,7 @@ from airflow_eip_provider.lease.codec import encode
 from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.protocol import enter, hand_over, release, start_release
 from airflow_eip_provider.lease.record import Record
-from airflow_eip_provider.lease_client.client import MOST_BYTES_TO_JOIN, LeaseClient
+from airflow_eip_provider.lease_client.client import MOST_BYTES_TO_JOIN, StoreLeaseClient
 from airflow_eip_provider.stores import records
 from airflow_eip_provider.stores.memory import MemoryStore
 from airflow_eip_provider.stores.records import PACKED_FROM_BYTES, from_text, to_text
@@ -89,14 +89,7 @@ class Calm:
 
 def test_a_queue_that_is_too_long_refuses_who_comes_and_never_the_holder():
     store = FullStore(lambda: 1_800_000_000.0)
-    lease_client = LeaseClient(
-        "dynamodb://leases",
-        allocation_id="eipalloc-1",
-        ec2=Calm(),
-        emr=Calm(),
-        client_for=lambda *_: None,
-        check_alive=lambda: None,
-    )
+    lease_client = StoreLeaseClient("dynamodb://leases", allocation_id="eipalloc-1", client_for=lambda *_: Calm())
     lease_client.store = store
     holder, late = attempt_of(0), attempt_of(9999)
     enter(lease_client.world(), LeaseRequest(holder, "daily", 3600.0))

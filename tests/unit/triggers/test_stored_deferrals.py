@@ -42,5 +42,9 @@ def test_a_stored_wait_in_the_queue_goes_on():
 
 @pytest.mark.parametrize("stored", [stored for stored in STORED if stored[1]["undo"]], ids=name_of)
 def test_what_a_stored_trigger_undoes_is_known(stored):
-    kind, _ = stored[1]["undo"]
-    assert kind in undo._KINDS
+    kind, what = stored[1]["undo"]
+    known = undo.from_stored(kind, what)
+    assert known.resource_id == what.get("launched", what.get("job_flow_id"))
+    again = undo.as_stored(known, allocation_id="eipalloc-1", lock_store=what.get("lock_store"))
+    assert again is not None
+    assert (again[0], {**again[1], **what}) == (kind, again[1])

@@ -24,7 +24,7 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.serde import deserialize
 
 from airflow_eip_provider.triggers.poller import Poller
-from tests.polling import passing
+from harness.polling import passing
 from tests.verification.chaos import plans
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What befalls one call of a tenancy: the processes that make it, the network, AWS's answers, or its cluster."""
+"""What befalls one call of a lease period: the processes that make it, the network, AWS's answers, or its cluster."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _world: World | None = None
 
 class Fleet:
     """
-    Processes that live tenancies.
+    Processes that run lease periods.
 
     :param workers: how many.
     """
@@ -51,7 +51,7 @@ class Fleet:
             yield future.result()
 
     def one(self, plan: Plan, point: Point) -> Outcome:
-        """Live one tenancy that meets a fault."""
+        """Run one lease period that meets a fault."""
         return self._pool.submit(_live, plan, point).result()
 
 

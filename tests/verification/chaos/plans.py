@@ -1,4 +1,4 @@
-"""The DAGs that are lived: a tenancy by this package's operators, and the same by the stock ones."""
+"""The DAGs that are run: a lease period by this package's operators, and the same by the stock ones."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ STOCK = tuple(Plan("stock", "none", deferrable) for deferrable in (False, True))
 @dataclass(frozen=True, slots=True)
 class Stage:
     """
-    Where a tenancy takes place.
+    Where a lease period takes place.
 
     :param subnet_id: the public one.
     :param private_id: the one behind a NAT gateway, with a route table of its own.

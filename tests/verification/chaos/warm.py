@@ -14,7 +14,7 @@ from airflow.sdk.plugins_manager import integrate_macros_plugins
 
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from tests.service_models import parse_now
+from harness.service_models import parse_now
 from tests.verification.chaos import child, plans, scheduler
 
 __all__ = ["aiobotocore", "botocore", "child", "plans", "scheduler", "task_runner"]

@@ -1,4 +1,4 @@
-"""One local EMR, on which one tenancy after the other is lived."""
+"""One local EMR, on which one lease period after the other is run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SETTLING_SECONDS = 300
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    How a tenancy went.
+    How a lease period went.
 
     :param problems: what is wrong; nothing is, when the fault was survived.
     :param boundaries: the calls that were made.
@@ -75,7 +75,7 @@ class World:
         self._aws.stop()
 
     def live(self, plan: Plan, point: Point | None = None) -> Outcome:
-        """Live one tenancy in an AWS as good as new, with a fault or without one."""
+        """Run one lease period in an AWS as good as new, with a fault or without one."""
         aws = self._aws
         aws.reset()
         aws.faults = self._chaos

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import httpx
 
 from demo.aws import AwsError
-from demo.console import Console, table
-from demo.processes import DemoError
+from harness.console import Console, table
+from harness.processes import ProcessError
 from tests.verification.compose.engine import EngineError, NoEngineError, base_images, engine
 from tests.verification.compose.stack import Stack, StackError
 from tests.verification.compose.story import Story
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.lines("", "Interrupted.")
         return 1
-    except (EngineError, StackError, DemoError, AwsError, httpx.HTTPError) as error:
+    except (EngineError, StackError, ProcessError, AwsError, httpx.HTTPError) as error:
         console.lines("", f"The test stopped: {error}", "", "FAIL")
         return 1
     failed = [name for name, verdict, _ in rows if verdict != "PASS"]

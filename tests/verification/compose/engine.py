@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from demo.console import Console
+    from harness.console import Console
 
 ROOT = Path(__file__).resolve().parents[3]
 BASE_IMAGES = ROOT / "docker" / "build-base-images.sh"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from demo.airflow import AirflowRest
 from demo.aws import AwsClient
-from demo.processes import free_port
+from harness.airflow import AirflowRest
+from harness.processes import free_port
 from tests.verification.compose.engine import ROOT, EngineError
 
 if TYPE_CHECKING:

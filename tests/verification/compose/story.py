@@ -7,20 +7,20 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from demo import checks
-from demo.airflow import FINAL_RUN_STATES
 from demo.checks import Check
 from demo.queue import TABLE, read, standings
 from demo.results import parquet_rows
 from demo.seed import NAME, database_rows
 from demo.tables import TABLES
 from demo.timeline import moment, sessions
+from harness.airflow import FINAL_RUN_STATES
 from tests.verification.compose.stack import StackError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from demo.console import Console
+    from harness.console import Console
     from tests.verification.compose.stack import Stack
 
 DAG_IDS = tuple(table.dag_id for table in TABLES)
@@ -126,7 +126,7 @@ class Story:
             checks.sessions_do_not_overlap(events, found=found),
             checks.nobody_pays_for_waiting(found),
             checks.bound_before_ready(found),
-            checks.never_steals(events, tenancies_seen=len(found)),
+            checks.never_steals(events, periods_seen=len(found)),
             checks.lease_is_free(states),
         ]
 
@@ -146,7 +146,7 @@ class Story:
         return found[0]
 
     def _tokens(self) -> list[int]:
-        """Return the tokens of the tenancies that have ended, from the lock's record itself."""
+        """Return the tokens of the lease periods that have ended, from the lock's record itself."""
         aws = self._stack.aws
         items = aws.client("dynamodb").scan(TableName=TABLE)["Items"]
         records = [read(json.loads(item["record"]["S"]), time=aws.time()) for item in items]

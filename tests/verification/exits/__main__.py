@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.airflow import LOCAL_ONLY
-from demo.console import Console, table
-from demo.processes import Children, left_running
+from harness.airflow import LOCAL_ONLY
+from harness.console import Console, table
+from harness.processes import Children, left_running
 from tests.verification.exits.evidence import faults
 from tests.verification.exits.scenarios import (
     CLEAN_UP,

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import combinations
+from typing import TYPE_CHECKING
 
-from demo.calls import TRIGGERER, caller
+from harness import judge
+from harness.calls import TRIGGERER, caller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.lease.record import Record
+    from harness.judge import Event
 
-Event = dict[str, Any]
-ALLOCATION_TAG = "airflow-eip:allocation-id"
-OWNER_TAG = "airflow-eip:owner-name"
-TOKEN_TAG = "airflow-eip:token"
-_ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
-_STEP_ENDED = ("COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED")
 _FOREVER = 10**12
 
 
@@ -54,11 +51,11 @@ class Evidence:
 
     def __init__(self, events: Sequence[Event], *, allocation_id: str, dag_ids: tuple[str, str]) -> None:
         self._dag_ids = dag_ids
-        launches = [event for event in events if _launched_for(event, allocation_id)]
-        ids = {launch["response"]["JobFlowId"] for launch in launches}
+        mine = [found for found in judge.launches(events) if found.tags.get(judge.ALLOCATION_TAG) == allocation_id]
+        ids = {launch.job_flow_id for launch in mine}
         self.events = [e for e in events if e.get("job_flow_id") in ids or _names(e, ids)]
         self.address = [e for e in events if e["kind"] == "address" and e.get("allocation_id") == allocation_id]
-        self.clusters = [self._cluster(launch) for launch in launches]
+        self.clusters = [self._cluster(launch) for launch in mine]
 
     def clusters_of(self, dag_id: str) -> list[Cluster]:
         """Return the clusters that a DAG launched, oldest first."""
@@ -66,22 +63,20 @@ class Evidence:
 
     def calls(self, operation: str, job_flow_id: str) -> list[Event]:
         """Return the successful calls of an operation on a cluster."""
-        made = [e for e in self.events if e["kind"] == "call" and e["operation"] == operation and not e["error_code"]]
-        return [call for call in made if _names(call, {job_flow_id})]
+        made = judge.calls(self.events, operation)
+        return [call for call in made if not call["error_code"] and _names(call, {job_flow_id})]
 
-    def _cluster(self, launch: Event) -> Cluster:
-        job_flow_id = launch["response"]["JobFlowId"]
-        tags = {tag["Key"]: tag["Value"] for tag in launch["request"]["Tags"]}
-        dag_id = tags[OWNER_TAG].split("/")[1]
+    def _cluster(self, launch: judge.Launch) -> Cluster:
+        job_flow_id, dag_id = launch.job_flow_id, launch.owner[1]
         states = [e for e in self.events if e["kind"] == "cluster" and e["job_flow_id"] == job_flow_id]
-        ending = next((e for e in states if e["to"] in ("TERMINATING", *_ENDED)), None)
-        ended = next((e for e in states if e["to"] in _ENDED), None)
+        ending = next((e for e in states if e["to"] in ("TERMINATING", *judge.CLUSTER_ENDED)), None)
+        ended = next((e for e in states if e["to"] in judge.CLUSTER_ENDED), None)
         mine = [e for e in self.events if e["kind"] == "step" and e["job_flow_id"] == job_flow_id]
         return Cluster(
             job_flow_id=job_flow_id,
             dag_id=dag_id,
-            token=int(tags[TOKEN_TAG]),
-            launched=launch["seq"],
+            token=int(launch.tags[judge.TOKEN_TAG]),
+            launched=launch.seq,
             ending=ending["seq"] if ending else None,
             ended=ended["seq"] if ended else None,
             ended_by=self._ended_by(job_flow_id, ending, dag_id=dag_id),
@@ -100,12 +95,6 @@ class Evidence:
         return str(ending["reason"]["Message"])
 
 
-def _launched_for(event: Event, allocation_id: str) -> bool:
-    if event["kind"] != "call" or event["operation"] != "RunJobFlow" or event["error_code"]:
-        return False
-    return {"Key": ALLOCATION_TAG, "Value": allocation_id} in event["request"].get("Tags", [])
-
-
 def _names(event: Event, ids: set[str]) -> bool:
     request = event.get("request") or {}
     named = {request.get("JobFlowId"), request.get("ClusterId"), *request.get("JobFlowIds", [])}
@@ -118,60 +107,30 @@ def faults(evidence: Evidence, record: Record) -> list[str]:
 
     :param record: the lock's, when all has ended.
     """
+    merged = {event["seq"]: event for event in (*evidence.events, *evidence.address)}
+    events = [event for _, event in sorted(merged.items())]
+    left = [record.lease.attempt.name] if record.lease else []
+    never = [] if evidence.address else ["the address was never associated"]
     return [
-        *_not_ended(evidence),
+        *judge.clusters_left(events),
         *_two_at_work(evidence),
-        *_steps_off_address(evidence),
-        *_not_free(evidence),
-        *_record_disagrees(evidence, record),
+        *judge.follow(events).problems,
+        *judge.address_left(events),
+        *never,
+        *judge.record_disagrees(events, left=left, ended=()),
+        *_unknown_to_the_record(evidence, record),
     ]
 
 
-def _not_ended(evidence: Evidence) -> list[str]:
-    return [f"cluster {c.job_flow_id} of {c.dag_id} has not ended" for c in evidence.clusters if c.ended is None]
-
-
 def _two_at_work(evidence: Evidence) -> list[str]:
-    clusters = evidence.clusters
-    pairs = [(one, other) for k, one in enumerate(clusters) for other in clusters[k + 1 :]]
     return [
         f"clusters {one.job_flow_id} and {other.job_flow_id} were at work at the same time"
-        for one, other in pairs
+        for one, other in combinations(evidence.clusters, 2)
         if max(one.launched, other.launched) < min(one.until, other.until)
     ]
 
 
-def _steps_off_address(evidence: Evidence) -> list[str]:
-    """Follow the address and the steps through the log: a step runs only while its own cluster has the address."""
-    found: list[str] = []
-    place: str | None = None
-    running: dict[str, str] = {}
-    merged = {event["seq"]: event for event in (*evidence.events, *evidence.address)}
-    for _, event in sorted(merged.items()):
-        if event["kind"] == "address":
-            place = event["job_flow_id"] if event["change"] == "associated" else None
-        elif event["kind"] == "step" and event["state"] == "RUNNING":
-            running[event["step_id"]] = event["job_flow_id"]
-        elif event["kind"] == "step" and event["state"] in _STEP_ENDED:
-            running.pop(event["step_id"], None)
-        off = [step_id for step_id, job_flow_id in running.items() if job_flow_id != place]
-        found += [f"step {step_id} ran while the address was on {place} ({event['seq']})" for step_id in off]
-        for step_id in off:
-            del running[step_id]
-    return found
-
-
-def _not_free(evidence: Evidence) -> list[str]:
-    last = evidence.address[-1]["change"] if evidence.address else "never associated"
-    return [] if last == "disassociated" else [f"the address is not free in the end: {last}"]
-
-
-def _record_disagrees(evidence: Evidence, record: Record) -> list[str]:
-    found = []
-    if record.lease is not None:
-        found.append(f"the record has a lease of {record.lease.attempt.name} in the end")
-    resource_ids = {ended.resource_id for ended in record.history if ended.resource_id}
-    bound = {event["job_flow_id"] for event in evidence.address if event["change"] == "associated"}
-    if unknown := bound - resource_ids:
-        found.append(f"the address was on {sorted(map(str, unknown))}, of which the record's history knows nothing")
-    return found
+def _unknown_to_the_record(evidence: Evidence, record: Record) -> list[str]:
+    bound = set(judge.follow(evidence.address).bound)
+    unknown = bound - {ended.resource_id for ended in record.history}
+    return [f"the address was on {sorted(map(str, unknown))}, which the record's history does not have"] * bool(unknown)

@@ -17,8 +17,7 @@ import httpx
 import psutil
 
 from airflow_eip_provider.stores.uri import open_store
-from demo.observe import task_of_title
-from demo.processes import DemoError
+from harness.processes import ProcessError, task_of_title
 from local_emr import LocalAws, ScaledClock
 from local_emr.durations import Durations
 from tests.real_airflow import real_airflow, version_of
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_eip_provider.lease.record import Record
-    from demo.airflow import TaskState
-    from demo.processes import Children
+    from harness.airflow import TaskState
+    from harness.processes import Children
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +158,7 @@ class Run:
         """
         Wait until something has happened.
 
-        :raises DemoError: when it has not in time.
+        :raises ProcessError: when it has not in time.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -169,9 +168,9 @@ class Run:
             except httpx.TransportError as error:  # a busy machine
                 log.warning("%s: %s", self.dag_id, error)
             if self.world.stopped:
-                raise DemoError(f"{self.dag_id}: stopped while waiting for {what}")
+                raise ProcessError(f"{self.dag_id}: stopped while waiting for {what}")
             if time.monotonic() > deadline:
-                raise DemoError(f"{self.dag_id}: no {what} after {seconds:.0f} s; tasks: {self.states()}")
+                raise ProcessError(f"{self.dag_id}: no {what} after {seconds:.0f} s; tasks: {self.states()}")
             time.sleep(_POLL_SECONDS)
 
     def tasks(self) -> dict[str, TaskState]:

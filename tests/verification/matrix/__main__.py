@@ -11,7 +11,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from demo.console import Console
+from harness.console import Console
 from tests.verification.matrix.cells import CELLS, ROOT, SkippedError, installed
 from tests.verification.matrix.kept import code, keep, kept
 from tests.verification.matrix.report import Row, into_readme, on_screen

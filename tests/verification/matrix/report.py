@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from demo.console import table
+from harness.console import table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -144,13 +144,13 @@ MUTATIONS = (
         "a lost answer is taken for a failure",
         "rule 7",
         scenario(1, "lost 1"),
-        swap(protocol, "_handed_over", patches.handed_over_or_lost(False)),
+        swap(protocol, "hand_over", patches.handed_over_or_lost(False)),
     ),
     Mutation(
         "a lost answer is resolved by who wrote last",
         "rule 7",
         scenario(2, "lost 1"),
-        swap(protocol, "_handed_over", patches.handed_over_or_lost(True)),
+        swap(protocol, "hand_over", patches.handed_over_or_lost(True)),
     ),
     # Tries of one owner.
     Mutation(

@@ -182,7 +182,8 @@ def written_in_any_case(world: Any, seen: Seen, event: Any, limits: Any) -> Seen
 def handed_over_or_lost(who_wrote_last: bool) -> Any:  # noqa: FBT001 - one of two
     """Hand over; a lost answer means that it was not written, or is resolved by whether the last write is ours."""
 
-    def handed_over(world: Any, event: Any, limits: Any) -> Any:
+    def handed_over(world: Any, attempt: Any, *, token: int, resource_id: str, limits: Any) -> Any:
+        event = transitions.Activate(attempt, token, resource_id)
         seen = world.read_record()
         while True:
             after = transitions.step(seen.record, event, seen.now, limits)

@@ -14,7 +14,7 @@ from airflow_eip_provider import __version__
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = f"airflow_eip_provider-{__version__}"
-SDIST_ROOTS = {"airflow_eip_provider", "dags", "demo", "deploy", "tests"}
+SDIST_ROOTS = {"airflow_eip_provider", "dags", "demo", "deploy", "harness", "tests"}
 SDIST_FILES = {"conftest.py", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
 
 

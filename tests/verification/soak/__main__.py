@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.airflow import LOCAL_ONLY
-from demo.console import Console
-from demo.processes import Children, DemoError
+from harness.airflow import LOCAL_ONLY
+from harness.console import Console
+from harness.processes import Children, ProcessError
 from tests.verification.soak.plan import Options
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         outcome = Arena(options, directory, children=children, say=console.step).run()
         lines, passed = report(outcome, options)
         console.lines("", *lines, "", "PASS" if passed else "FAIL")
-    except DemoError as error:
+    except ProcessError as error:
         console.lines("", f"The soak stopped: {error}")
     except KeyboardInterrupt:
         console.lines("", "Interrupted.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from demo.processes import DemoError
+from harness.processes import ProcessError
 from tests.real_airflow import Rest
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class SoakRest(Rest):
         """
         Ask again when the api-server is too busy to answer.
 
-        :raises DemoError: when it refuses, or gives no answer however often it is asked.
+        :raises ProcessError: when it refuses, or gives no answer however often it is asked.
         """
         last = ""
         for attempt in range(_PATIENCE):
@@ -112,16 +112,16 @@ class SoakRest(Rest):
                 return super()._request(method, path, **arguments)
             except httpx.TransportError as error:
                 last = repr(error)
-            except DemoError as error:
+            except ProcessError as error:
                 if " with 409:" in str(error):
                     raise _ExistsError(str(error)) from error
                 if " with 5" not in str(error):
                     raise
                 last = str(error)
-        raise DemoError(f"Airflow does not answer {method} {path}: {last}")
+        raise ProcessError(f"Airflow does not answer {method} {path}: {last}")
 
 
-class _ExistsError(DemoError):
+class _ExistsError(ProcessError):
     """What was to be created is there already."""
 
 

@@ -14,8 +14,7 @@ from urllib.parse import urlencode
 
 import boto3
 
-from demo.airflow import FINAL_RUN_STATES
-from demo.aws import CREDENTIALS
+from harness.airflow import FINAL_RUN_STATES
 from local_emr import LocalAws, ScaledClock
 from tests.real_airflow import real_airflow
 from tests.verification.soak import plan, weather
@@ -27,13 +26,14 @@ from tests.verification.stress.weather import Weather
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from demo.processes import Children
+    from harness.processes import Children
     from local_emr.events import Event
     from tests.real_airflow import RealAirflow
     from tests.verification.soak.airflow import Try
     from tests.verification.soak.gauge import Reading
     from tests.verification.soak.plan import Options
 
+_CREDENTIALS = {"aws_access_key_id": "soak", "aws_secret_access_key": "local-soak"}
 _TICK_SECONDS = 0.5
 _LOOK_SECONDS = 3.0
 _TOLD_RUNS = 10
@@ -125,7 +125,7 @@ class Arena:
         )
 
     def _set_up(self) -> None:
-        ec2 = boto3.client("ec2", endpoint_url=self._aws.endpoint_url, region_name=self._aws.region, **CREDENTIALS)
+        ec2 = boto3.client("ec2", endpoint_url=self._aws.endpoint_url, region_name=self._aws.region, **_CREDENTIALS)
         soak = {
             "allocation_id": ec2.allocate_address(Domain="vpc")["AllocationId"],
             "subnet_id": ec2.describe_subnets()["Subnets"][0]["SubnetId"],
@@ -139,7 +139,7 @@ class Arena:
         where = urlencode({"endpoint_url": self._aws.endpoint_url, "region_name": self._aws.region})
         settings = {
             **{f"AIRFLOW__{name}": value for name, value in plan.AIRFLOW.items()},
-            "AIRFLOW_CONN_AWS_DEFAULT": f"aws://{':'.join(CREDENTIALS.values())}@/?{where}",
+            "AIRFLOW_CONN_AWS_DEFAULT": f"aws://{':'.join(_CREDENTIALS.values())}@/?{where}",
             "AIRFLOW__EIP__ENVIRONMENT": "soak",
             "AIRFLOW__EIP__LOCK_STORE": f"dynamodb://{TABLE}?create=true",
             "SOAK": json.dumps(soak),

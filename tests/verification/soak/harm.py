@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from demo.observe import task_of_title
-from demo.processes import DemoError
+from harness.processes import ProcessError, task_of_title
 from tests.verification.soak import plan
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class Harm:
             return False
         chosen = self._dice.choice(mine)
         task_id = self._dice.choice(sorted({"azure.create", chosen.task_id}))
-        with contextlib.suppress(DemoError):
+        with contextlib.suppress(ProcessError):
             self._rest.clear(chosen.dag_id, chosen.run_id, [task_id], downstream=True)
             self._note(what=CLEAR, dag_id=chosen.dag_id, run_id=chosen.run_id, task_id=task_id, during=chosen.task_id)
             return True

@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from demo.airflow import FINAL_RUN_STATES
-from demo.calls import TRIGGERER, caller
-from demo.timeline import OWNER_TAG
+from harness.airflow import FINAL_RUN_STATES
+from harness.calls import TRIGGERER, caller
+from harness.judge import Check, calls, idle_endings, launches, thefts
 from tests.verification.soak.gauge import longest_life, quarters
-from tests.verification.stress.judge import Check
 from tests.verification.stress.traces import Stored, seconds
 from tests.verification.stress.weather import CLUSTER_REASON
 
@@ -45,28 +44,15 @@ def writes(events: Iterable[Event]) -> list[Stored]:
 
 def owners(events: Iterable[Event]) -> dict[str, tuple[str, str]]:
     """Return DAG and run id of the owner of each cluster, from its tags."""
-    found = {}
-    for event in events:
-        if event["kind"] == "call" and event["operation"] == "RunJobFlow" and event["status"] == HTTPStatus.OK:
-            tags = {tag["Key"]: tag["Value"] for tag in event["request"].get("Tags", ())}
-            if OWNER_TAG in tags:
-                _, dag_id, run_id, *_ = tags[OWNER_TAG].split("/")
-                found[event["response"]["JobFlowId"]] = (dag_id, run_id)
-    return found
+    return {found.job_flow_id: (found.owner[1], found.owner[2]) for found in launches(events) if found.owner}
 
 
-def no_theft(events: Iterable[Event]) -> Check:
+def no_theft(events: Sequence[Event]) -> Check:
     """See on the wire that no AssociateAddress call may take the address from anyone, and names an interface."""
-    calls = [event for event in events if event["kind"] == "call" and event["operation"] == "AssociateAddress"]
-    problems = [
-        f"{call['seq']}: sent with {call['request']}"
-        for call in calls
-        if str(call["request"].get("AllowReassociation")).lower() != "false"
-        or not call["request"].get("NetworkInterfaceId")
-    ]
-    if not calls:
+    made, problems = calls(events, "AssociateAddress"), thefts(events)
+    if not made:
         problems.append("no AssociateAddress call was seen")
-    return Check("no theft", tuple(problems), f"AllowReassociation=false on all {len(calls)} AssociateAddress calls")
+    return Check("no theft", tuple(problems), f"AllowReassociation=false on all {len(made)} AssociateAddress calls")
 
 
 def one_owner(events: Sequence[Event]) -> Check:
@@ -98,7 +84,7 @@ def one_owner(events: Sequence[Event]) -> Check:
 
 def history_is_honest(events: Sequence[Event], stored: Sequence[Stored]) -> Check:
     """
-    See that each ended tenancy of the record tells the truth about its cluster, by the log.
+    See that each ended lease period of the record tells the truth about its cluster, by the log.
 
     Its carrier was launched by that owner, its lease was the record's until it ended, and its cluster did not have the
     address any more. Every lease that there was ends in the history.
@@ -107,30 +93,30 @@ def history_is_honest(events: Sequence[Event], stored: Sequence[Stored]) -> Chec
     has = _associated(events)
     problems, told = [], {}
     for write in stored:
-        for tenancy in write.record["history"]:
-            if tenancy["token"] not in told:
-                told[tenancy["token"]] = tenancy
-                problems += _lies(tenancy, write, whose, has)
+        for ended in write.record["history"]:
+            if ended["token"] not in told:
+                told[ended["token"]] = ended
+                problems += _lies(ended, write, whose, has)
     leased = {write.token for write in stored if write.token is not None}
     problems += [f"the lease of token {token} is not in the history" for token in sorted(leased - told.keys())]
     problems += [f"the history has token {token}, which had no lease" for token in sorted(told.keys() - leased)]
     if not told:
-        problems.append("no tenancy has ended")
-    whys = Counter(tenancy["why"] for tenancy in told.values())
+        problems.append("no lease period has ended")
+    whys = Counter(ended["why"] for ended in told.values())
     return Check("honest history", tuple(problems), ", ".join(f"{n} {why}" for why, n in whys.most_common()))
 
 
-def _lies(tenancy: dict[str, Any], write: Stored, whose: dict[str, tuple[str, str]], has: _Associated) -> list[str]:
-    token, resource_id = tenancy["token"], tenancy["carrier"]
+def _lies(ended: dict[str, Any], write: Stored, whose: dict[str, tuple[str, str]], has: _Associated) -> list[str]:
+    token, resource_id = ended["token"], ended["carrier"]
     problems = []
     if resource_id is not None:
         owner = "/".join(whose.get(resource_id, ("", "")))
-        if f"/{owner}/" not in tenancy["owner"]:
-            problems.append(f"token {token}: {resource_id} is {owner}'s, not {tenancy['owner']}'s")
+        if f"/{owner}/" not in ended["owner"]:
+            problems.append(f"token {token}: {resource_id} is {owner}'s, not {ended['owner']}'s")
         if has.at(write.seq) == resource_id:
             problems.append(f"token {token} ended while {resource_id} had the address")
-    if not tenancy["taken_at"] <= tenancy["ended_at"] <= write.time + 1:
-        problems.append(f"token {token}: from {tenancy['taken_at']} to {tenancy['ended_at']}, written {write.time}")
+    if not ended["taken_at"] <= ended["ended_at"] <= write.time + 1:
+        problems.append(f"token {token}: from {ended['taken_at']} to {ended['ended_at']}, written {write.time}")
     return problems
 
 
@@ -162,11 +148,7 @@ def no_orphans(events: Sequence[Event]) -> Check:
     whose = owners(events)
     launched = [event["job_flow_id"] for event in events if event["kind"] == "cluster" and event["to"] == "STARTING"]
     harmed = {(event.get("dag_id"), event.get("run_id")) for event in events if event["kind"] == "harm"}
-    idle = [
-        event["job_flow_id"]
-        for event in events
-        if event["kind"] == "cluster" and event["to"] == "TERMINATING" and "idle" in event["reason"]["Message"]
-    ]
+    idle = idle_endings(events)
     problems = [
         f"{cluster} of {'/'.join(whose.get(cluster, ('nobody',)))} ended by being idle"
         for cluster in idle

@@ -6,15 +6,15 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from demo.console import table
+from harness.console import table
 from tests.verification.soak import judge, plan
 from tests.verification.stress import judge as stress
 from tests.verification.stress.report import faults_by_kind
 
 if TYPE_CHECKING:
+    from harness.judge import Check
     from tests.verification.soak.arena import Outcome
     from tests.verification.soak.plan import Options
-    from tests.verification.stress.judge import Check
 
 # So many of the runs may fail, their clusters having ended by themselves or their tries having been killed.
 _ALLOWANCE = 1 / 4

@@ -1,1 +1,1 @@
-"""Thousands of tenancies on one Elastic IP, lived by many processes on bad days, and a judge that trusts none."""
+"""Thousands of lease periods on one Elastic IP, by many processes, while calls fail; judged from the event log."""

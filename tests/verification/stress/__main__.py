@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from demo.console import Console
+from harness.console import Console
 from tests.verification.stress.plan import Options
 
 _RUNS_A_KILL = 200
@@ -18,7 +18,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.verification.stress", description=__doc__)
     parser.add_argument("--processes", type=int, default=16, help="worker processes (default: %(default)s)")
-    parser.add_argument("--tenancies", type=int, default=200, help="for each of them (default: %(default)s)")
+    parser.add_argument("--periods", type=int, default=200, help="for each of them (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="decides on faults and kills (default: %(default)s)")
     parser.add_argument("--store", choices=("dynamodb", "s3"), default="dynamodb", help="default: %(default)s")
     parser.add_argument(
@@ -36,13 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
     if given.queue:
         return _show_queue(console, runs=given.runs)
     size = {name: value for name, value in vars(given).items() if name not in {"queue", "runs"}}
-    options = Options(**size, kills=max(1, given.processes * given.tenancies // _RUNS_A_KILL))
+    options = Options(**size, kills=max(1, given.processes * given.periods // _RUNS_A_KILL))
     with tempfile.TemporaryDirectory(prefix="stress-") as folder:
         os.environ["AIRFLOW_HOME"] = folder
         from tests.verification.stress.arena import Arena  # noqa: PLC0415 - Airflow reads its home when it is imported
         from tests.verification.stress.report import report  # noqa: PLC0415
 
-        console.step(f"{options.total:,} tenancies, {options.kills} kills of processes to come")
+        console.step(f"{options.total:,} lease periods, {options.kills} kills of processes to come")
         outcome = Arena(options, Path(folder), say=console.step).run()
     lines, passed = report(outcome, options)
     console.lines("", *lines, "", "PASS" if passed else "FAIL")

@@ -74,10 +74,10 @@ class Arena:
         self._aws.faults = self._weather
         self._aws.reset()  # the clusters' lives begin anew, in this weather
         self._aws.events.listeners.append(self._note)
-        self._tenancies = 0
+        self._periods = 0
 
     def run(self) -> Outcome:
-        """Live all tenancies."""
+        """Run all lease periods."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tests.verification.stress.warm"])
         let_moto_remember()
@@ -138,7 +138,7 @@ class Arena:
         told = 0
         while running:
             multiprocessing.connection.wait([process.sentinel for _, process in running.values()], timeout=0.2)
-            if kills and self._tenancies >= kills[0]:
+            if kills and self._periods >= kills[0]:
                 kills.pop(0)
                 self._kill(*self._dice.choice([(name, process) for name, (_, process) in running.items()]))
             for name, (job, process) in tuple(running.items()):
@@ -148,9 +148,9 @@ class Arena:
                     running[name] = (job, self._start(context, job))
                 elif process.exitcode is not None:
                     raise RuntimeError(f"worker {name} failed; see {self._directory / name}.log")
-            if self._tenancies * 10 // total > told:
-                told = self._tenancies * 10 // total
-                self._say(f"{self._tenancies} of {total} tenancies")
+            if self._periods * 10 // total > told:
+                told = self._periods * 10 // total
+                self._say(f"{self._periods} of {total} lease periods")
 
     def _kill(self, name: str, process: Any) -> None:
         if process.is_alive():
@@ -168,9 +168,9 @@ class Arena:
             time.sleep(0.05)
 
     def _note(self, event: Event) -> None:
-        """Follow the log: count tenancies, note what the lock store holds, and forget instances as EC2 does."""
+        """Follow the log: count lease periods, note what the lock store holds, and forget instances as EC2 does."""
         if event["kind"] == "address" and event["change"] == "disassociated":
-            self._tenancies += 1
+            self._periods += 1
         if event["kind"] == "call" and event["operation"] in _WRITES and event["status"] == HTTPStatus.OK:
             self._aws.events.append("stored", worker=worker_of(event), record=_stored(event["request"]))
         if event["kind"] == "cluster" and event["to"] in {"TERMINATED", "TERMINATED_WITH_ERRORS"}:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.protocol import Acquired, Queued, enter, hand_over, release, start_release
-from airflow_eip_provider.lease_client.client import LeaseClient
+from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from tests.verification.stress.simulation import GaveUpError, Simulation, attempt
 
 if TYPE_CHECKING:
@@ -107,10 +107,10 @@ def real(uri: str, client: Any, key: str, *, owners: int, at_a_time: int) -> Arr
     :param key: the address's record, which nobody has written yet.
     """
 
-    def opened() -> tuple[LeaseClient, _Counting]:
+    def opened() -> tuple[StoreLeaseClient, _Counting]:
         known: dict[str, Any] = {"ec2": NoAws(), "emr": NoAws()}
-        lease_client = LeaseClient(
-            uri, allocation_id=key, client_for=lambda *_: client, check_alive=lambda: None, **known
+        lease_client = StoreLeaseClient(
+            uri, allocation_id=key, client_for=lambda service, _: known.get(service, client)
         )
         counting = _Counting(lease_client.store)
         lease_client.store = counting  # type: ignore[assignment]
@@ -139,7 +139,7 @@ def real(uri: str, client: Any, key: str, *, owners: int, at_a_time: int) -> Arr
     return Arrived(lost, sum(not placed for placed, _ in found), tuple(writes for _, writes in found))
 
 
-def _given_back(holder: LeaseClient, me: Any) -> bool:
+def _given_back(holder: StoreLeaseClient, me: Any) -> bool:
     """Hand over, close and release in the middle of it; return whether all three were written."""
     handed = hand_over(holder.world(), me, token=1, resource_id="i-1")
     closed = start_release(holder.world(), "i-1")

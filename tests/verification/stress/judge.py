@@ -3,116 +3,49 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from harness.judge import Check, address_left, clusters_left, follow
 from tests.verification.stress.journal import ABSENT, SUCCESS
-from tests.verification.stress.traces import endings, launches
+from tests.verification.stress.traces import endings, tokens_of
 from tests.verification.stress.weather import CLUSTER_REASON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from harness.judge import Event
     from tests.verification.stress.journal import Note
-    from tests.verification.stress.traces import Event, Stored
-
-_ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
-_STEP_ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A verdict and its grounds."""
-
-    name: str
-    problems: tuple[str, ...]
-    detail: str
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
-
-
-@dataclass(slots=True)
-class Place:
-    """Where the address is and what runs, as the log goes on."""
-
-    holder: str | None = None
-    running: dict[str, str] = field(default_factory=dict)  # step id → cluster
-    associations: int = 0
-    served: set[str] = field(default_factory=set)  # clusters on which a step ended well
-    problems: list[str] = field(default_factory=list)
-
-    def address(self, event: Event) -> None:
-        cluster = event["job_flow_id"] or event["instance_id"]
-        if event["change"] == "associated":
-            self.associations += 1
-            if self.holder is not None:
-                self.problems.append(f"{event['seq']}: {cluster} got the address while {self.holder} had it")
-            self.holder = cluster
-            return
-        if self.holder != cluster:
-            self.problems.append(f"{event['seq']}: {cluster} lost the address, which {self.holder} had")
-        for step, its in self.running.items():
-            if its == cluster:
-                self.problems.append(f"{event['seq']}: the address left {cluster} while {step} ran")
-        self.holder = None
-
-    def step(self, event: Event) -> None:
-        step, cluster = event["step_id"], event["job_flow_id"]
-        if event["state"] == "RUNNING":
-            if self.holder != cluster:
-                where = f"{self.holder} had the address" if self.holder else "nobody had the address"
-                self.problems.append(f"{event['seq']}: {step} started on {cluster} while {where}")
-            others = sorted({its for its in self.running.values() if its != cluster})
-            if others:
-                self.problems.append(f"{event['seq']}: {step} started on {cluster} while a step ran on {others}")
-            self.running[step] = cluster
-        elif event["state"] in _STEP_ENDED:
-            self.running.pop(step, None)
-        if event["state"] == "COMPLETED":
-            self.served.add(cluster)
+    from tests.verification.stress.traces import Stored
 
 
 def exclusion(events: Iterable[Event], writes: Sequence[Stored], *, least: int) -> Check:
     """
     See that one cluster at a time had the address, and that steps ran on clusters that had it, on one at a time.
 
-    A tenancy is a cluster that had the address, was handed over in the record, and on which a step ended well. All is
-    compared by its number in the log, which has one order for everything.
+    A lease period counts when its cluster had the address, was handed over in the record, and a step on it ended well.
 
-    :param least: how many tenancies there must be.
+    :param least: how many lease periods there must be.
     """
-    place = Place()
-    for event in events:
-        if event["kind"] == "address":
-            place.address(event)
-        elif event["kind"] == "step":
-            place.step(event)
+    address = follow(events)
     handed = {write.lease["carrier"] for write in writes if write.lease and write.lease["phase"] == "held"}
-    tenancies = len(place.served & handed)
-    if tenancies < least:
-        place.problems.append(f"{tenancies} tenancies, fewer than {least}")
-    detail = f"{tenancies:,} tenancies, {place.associations:,} associations, no two at a time"
-    return Check("exclusion", tuple(place.problems), detail)
+    served = len(address.served & handed)
+    problems = [*address.problems, *([f"{served} lease periods, fewer than {least}"] if served < least else [])]
+    detail = f"{served:,} lease periods, {len(address.bound):,} associations, no two at a time"
+    return Check("exclusion", tuple(problems), detail)
 
 
 def nothing_lost(events: Sequence[Event], writes: Sequence[Stored]) -> Check:
     """See that every cluster has ended, the address is free, and the record has neither lease nor queue."""
-    states = {event["job_flow_id"]: event["to"] for event in events if event["kind"] == "cluster"}
-    problems = [f"{cluster} is {state}" for cluster, state in states.items() if state not in _ENDED]
-    last = next((event for event in reversed(events) if event["kind"] == "address"), None)
-    if last is not None and last["change"] != "disassociated":
-        problems.append(f"the address is still on {last['job_flow_id']}")
-    if not states or not writes or last is None:
+    started = {event["job_flow_id"] for event in events if event["kind"] == "cluster"}
+    problems = [*clusters_left(events), *address_left(events)]
+    if not started or not writes or not follow(events).bound:
         problems.append("nothing was launched, bound or written")
     if writes and writes[-1].lease:
         problems.append(f"the lease is still {writes[-1].lease['speaker']['name']}'s")
     if writes and (queue := writes[-1].record["queue"]):
         problems.append(f"{len(queue)} still queue, the first is {queue[0]['speaker']['name']}")
-    detail = f"{len(states):,} clusters launched and ended; the address is free; no lease, no queue"
+    detail = f"{len(started):,} clusters launched and ended; the address is free; no lease, no queue"
     return Check("nothing lost", tuple(problems), detail)
 
 
@@ -137,8 +70,7 @@ def tokens_grow(events: Sequence[Event], writes: Sequence[Stored]) -> Check:
         [ended["token"] for ended in write.record["history"] if ended["token"] not in late] for write in writes
     ]
     problems += [f"a history is {history}" for history in histories if history != sorted(set(history))][:3]
-    tokens = launches(events)
-    bound = [e["job_flow_id"] for e in events if e["kind"] == "address" and e["change"] == "associated"]
+    tokens, bound = tokens_of(events), follow(events).bound
     for one, two in pairwise(bound):
         if one != two and tokens.get(two) not in late and not tokens.get(one, 0) < tokens.get(two, 0):
             problems.append(f"{two} (token {tokens.get(two)}) was bound after {one} (token {tokens.get(one)})")

@@ -7,15 +7,16 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from harness.judge import Check
 from tests.verification.stress.journal import SUCCESS
-from tests.verification.stress.judge import Check
 from tests.verification.stress.traces import calls_of_workers, looks, lost_races, seconds, worker_of_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from harness.judge import Event
     from tests.verification.stress.journal import Note
-    from tests.verification.stress.traces import Event, Stored
+    from tests.verification.stress.traces import Stored
 
 FIRST_GRACE = 60.0  # of a record that names none
 MOST_PASSED_GRACES = 8.0  # the windows of all that were passed over, together

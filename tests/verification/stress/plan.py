@@ -30,15 +30,15 @@ class Options:
     """
     The size of a run.
 
-    :param processes: worker processes; each lives its tenancies one after the other.
-    :param tenancies: for each process.
+    :param processes: worker processes; each runs its lease periods one after the other.
+    :param periods: lease periods for each process.
     :param store: "dynamodb" or "s3".
     :param time_scale: simulated seconds a real one.
     :param kills: how many times a worker process is killed by SIGKILL.
     """
 
     processes: int
-    tenancies: int
+    periods: int
     seed: int
     store: str
     time_scale: float
@@ -59,8 +59,8 @@ class Options:
 
     @property
     def total(self) -> int:
-        """All tenancies together."""
-        return self.processes * self.tenancies
+        """All lease periods together."""
+        return self.processes * self.periods
 
     @property
     def lock_store(self) -> str:

@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 
 from airflow_eip_provider.stores.uri import open_store
-from demo.console import Console, table
+from harness.console import Console, table
 from local_emr import LocalAws
 from tests.verification.stress import arrivals, fairness, sizes
 

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from demo.console import table
+from harness.console import table
 from tests.verification.stress import judge, order, plan
 from tests.verification.stress.journal import ABSENT, BEGUN, FAILED, VANISHED
 from tests.verification.stress.traces import stored, worker_of_owner
@@ -15,8 +15,8 @@ from tests.verification.stress.weather import KINDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.judge import Check
     from tests.verification.stress.arena import Outcome
-    from tests.verification.stress.judge import Check
     from tests.verification.stress.plan import Options
     from tests.verification.stress.traces import Stored
 
@@ -44,7 +44,7 @@ def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
     rows = [(check.name, "PASS" if check.passed else "FAIL", check.detail) for check in checks]
     problems = [f"  {check.name}: {problem}" for check in checks for problem in check.problems[:20]]
     lines = [
-        f"{options.processes} processes x {options.tenancies} tenancies on one Elastic IP, {options.lock_store}",
+        f"{options.processes} processes x {options.periods} lease periods on one Elastic IP, {options.lock_store}",
         f"seed {options.seed}; {outcome.wall_seconds:.0f} s, simulated {outcome.simulated_seconds / 3600:.0f} h",
         "",
         *table(rows, header=("check", "", "")),
@@ -125,4 +125,4 @@ def _costs(outcome: Outcome, options: Options) -> list[str]:
     rows = [(name, f"{count:.2f}") for name, count in store.items()]
     rows.append(("all calls to AWS", f"{sum(calls.values()) / options.total:.1f}"))
     rows.append(("answered a second", f"{sum(calls.values()) / outcome.wall_seconds:.0f}"))
-    return table(rows, header=("calls a tenancy", ""), right=frozenset({1}))
+    return table(rows, header=("calls a lease period", ""), right=frozenset({1}))

@@ -12,7 +12,7 @@ from airflow_eip_provider.operators.emr import (
     EmrCreateWithStaticIpOperator,
     EmrTerminateWithStaticIpOperator,
 )
-from tests.life import Task
+from harness.life import Task
 from tests.verification.stress import plan
 from tests.verification.stress.journal import ABSENT, BEGUN, FAILED, SUCCESS, VANISHED, Note
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def live(job: Job, journal: Journal, *, process: Process, vanished: type[BaseException]) -> None:
     """Live every run that the journal does not know as ended; the first of them may have begun in an earlier life."""
     ended = {note.run for note in journal.notes if not note.task}
-    for run in range(job.options.tenancies):
+    for run in range(job.options.periods):
         if run not in ended:
             Run(job, journal, run, process=process, vanished=vanished).live()
             journal.forget(run)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tests.event_log import Log
 from tests.verification.stress import judge, order
 from tests.verification.stress.journal import ABSENT, BEGUN, FAILED, SUCCESS, Note
-from tests.verification.stress.logs import Log
 from tests.verification.stress.traces import stored
 
 POLL = 15.0
@@ -36,10 +36,10 @@ def note(task, what, text="", *, time=0.0, worker="w01"):
 
 
 def test_two_sessions_one_after_the_other_are_fine():
-    log = Log().tenancy(1).tenancy(2)
+    log = Log().period(1).period(2)
     checks = [exclusion(log, least=2), lost(log), tokens(log), in_order(log)]
     assert [check.problems for check in checks] == [(), (), (), ()]
-    assert exclusion(log).detail.startswith("2 tenancies")
+    assert exclusion(log).detail.startswith("2 lease periods")
 
 
 def test_an_empty_log_passes_nothing():
@@ -48,53 +48,22 @@ def test_an_empty_log_passes_nothing():
 
 
 def test_two_clusters_with_the_address_at_once():
-    log = Log().address("j-1", "associated").address("j-2", "associated").address("j-1", "disassociated")
-    assert exclusion(log, least=0).problems == (
-        "2: j-2 got the address while j-1 had it",
-        "3: j-1 lost the address, which j-2 had",
-    )
-
-
-def test_a_step_on_a_cluster_without_the_address():
-    log = Log().address("j-1", "associated").step("j-2", "RUNNING", "COMPLETED")
-    assert exclusion(log, least=0).problems == ("2: s-j-2 started on j-2 while j-1 had the address",)
-    assert exclusion(Log().step("j-2", "RUNNING"), least=0).problems == (
-        "1: s-j-2 started on j-2 while nobody had the address",
-    )
-
-
-def test_an_address_that_leaves_under_a_running_step():
-    log = Log().address("j-1", "associated").step("j-1", "RUNNING").address("j-1", "disassociated")
-    assert exclusion(log, least=0).problems == ("3: the address left j-1 while s-j-1 ran",)
-
-
-def test_steps_of_two_clusters_at_once():
-    log = Log().address("j-1", "associated").step("j-1", "RUNNING").address("j-1", "disassociated")
-    log.address("j-2", "associated").step("j-2", "RUNNING")
-    assert exclusion(log, least=0).problems[-1] == "5: s-j-2 started on j-2 while a step ran on ['j-1']"
-
-
-def test_a_step_that_is_being_cancelled_still_runs():
-    log = Log().address("j-1", "associated").step("j-1", "RUNNING", "CANCEL_PENDING").address("j-1", "disassociated")
-    assert not exclusion(log, least=0).passed
+    log = Log().address("j-1", "associated").address("j-2", "associated")
+    assert exclusion(log, least=0).problems == ("2: j-2 got the address while j-1 had it",)
 
 
 def test_an_association_without_hand_over_or_step_is_no_session():
-    log = Log().tenancy(1).address("j-2", "associated").address("j-2", "disassociated")
-    assert exclusion(log, least=2).problems == ("1 tenancies, fewer than 2",)
+    log = Log().period(1).address("j-2", "associated").address("j-2", "disassociated")
+    assert exclusion(log, least=2).problems == ("1 lease periods, fewer than 2",)
 
 
-def test_a_cluster_that_nobody_ended():
-    log = Log().tenancy(1).cluster("j-2", "STARTING").cluster("j-2", "WAITING")
-    assert lost(log).problems == ("j-2 is WAITING",)
-
-
-def test_an_address_that_was_left_on_a_cluster():
-    assert lost(Log().tenancy(1).address("j-9", "associated")).problems == ("the address is still on j-9",)
+def test_a_cluster_and_an_address_that_were_left():
+    log = Log().period(1).cluster("j-2", "STARTING", "WAITING").address("j-9", "associated")
+    assert lost(log).problems == ("j-2 is left WAITING", "the address is left on j-9")
 
 
 def test_a_lease_and_a_queue_that_were_left():
-    log = Log().tenancy(1).take(2, queue=(3,))
+    log = Log().period(1).take(2, queue=(3,))
     assert lost(log).problems == (
         "the lease is still stress/stress/w02-0000/create/-1's",
         "1 still queue, the first is stress/stress/w03-0000/create/-1",
@@ -102,7 +71,7 @@ def test_a_lease_and_a_queue_that_were_left():
 
 
 def test_a_token_that_comes_back():
-    log = Log().tenancy(2).tenancy(1)
+    log = Log().period(2).period(1)
     assert "the lease went from token 2 to 1" in tokens(log).problems
     assert "j-1 (token 1) was bound after j-2 (token 2)" in tokens(log).problems
     assert any(problem.startswith("a history is [2, 1]") for problem in tokens(log).problems)

@@ -11,7 +11,7 @@ from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.protocol import enter
 from airflow_eip_provider.lease.record import Record
 from airflow_eip_provider.lease.store import Conflict
-from airflow_eip_provider.lease_client import client as tenancies
+from airflow_eip_provider.lease_client import client
 from airflow_eip_provider.stores.memory import MemoryStore
 from airflow_eip_provider.stores.uri import open_store
 from tests.verification.stress import arrivals, fairness, sizes
@@ -70,14 +70,9 @@ class Busy(MemoryStore):
 
 def test_who_meets_others_for_minutes_is_told_so_and_has_paused_in_between(monkeypatch):
     slept: list[float] = []
-    monkeypatch.setattr(tenancies, "time", type("Clock", (), {"sleep": slept.append, "monotonic": time.monotonic}))
-    lease_client = tenancies.LeaseClient(
-        "dynamodb://leases",
-        allocation_id="eipalloc-1",
-        ec2=arrivals.NoAws(),
-        emr=arrivals.NoAws(),
-        client_for=lambda *_: None,
-        check_alive=lambda: None,
+    monkeypatch.setattr(client, "time", type("Clock", (), {"sleep": slept.append, "monotonic": time.monotonic}))
+    lease_client = client.StoreLeaseClient(
+        "dynamodb://leases", allocation_id="eipalloc-1", client_for=lambda *_: arrivals.NoAws()
     )
     lease_client.store = Busy(lambda: 0.0)
     with pytest.raises(RecordContendedError, match="it changes too fast"):

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.mark.parametrize(("store", "sessions"), [("dynamodb", 5), ("s3", 2)])
 def test_a_small_run_breaks_nothing(store, sessions):
-    size = ("--processes", "4", "--tenancies", str(sessions), "--store", store)
+    size = ("--processes", "4", "--periods", str(sessions), "--store", store)
     ran = subprocess.run(
         [sys.executable, "-m", "tests.verification.stress", *size],
         cwd=ROOT,

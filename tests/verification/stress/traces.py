@@ -12,13 +12,15 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from harness.judge import TOKEN_TAG, launches
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Event = dict[str, Any]
+    from harness.judge import Event
+
 READS = frozenset({"GetItem", "GetObject"})
 _REFUSALS = frozenset({"ConditionalCheckFailedException", "PreconditionFailed"})
-TOKEN_TAG = "airflow-eip:token"
 _WORKER = re.compile(r"\bapp/(\w+)")
 
 
@@ -121,15 +123,9 @@ def lost_races(events: Iterable[Event]) -> list[Look]:
     ]
 
 
-def launches(events: Iterable[Event]) -> dict[str, int]:
+def tokens_of(events: Iterable[Event]) -> dict[str, int]:
     """Return the lease's token under which each cluster was launched."""
-    return {
-        event["response"]["JobFlowId"]: int(tag["Value"])
-        for event in events
-        if event["kind"] == "call" and event["operation"] == "RunJobFlow" and event["status"] == HTTPStatus.OK
-        for tag in event["request"].get("Tags", ())
-        if tag["Key"] == TOKEN_TAG
-    }
+    return {found.job_flow_id: int(found.tags[TOKEN_TAG]) for found in launches(events) if TOKEN_TAG in found.tags}
 
 
 def endings(events: Iterable[Event]) -> dict[str, tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.service_models import parse_now
+from harness.service_models import parse_now
 from tests.verification.stress import worker
 
 __all__ = ["worker"]

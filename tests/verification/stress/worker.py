@@ -1,4 +1,4 @@
-"""A worker process: it lives its tenancies with the real operators, and may be killed at any moment."""
+"""A worker process: it runs its lease periods with the real operators, and may be killed at any moment."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Process:
 
 
 def main(job: Job) -> None:
-    """Live all tenancies of this worker that its journal does not know as ended."""
+    """Run all lease periods of this worker that its journal does not know as ended."""
     _speak_to_a_file(job)
     os.environ.update(
         AIRFLOW__EIP__ENVIRONMENT="stress",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -94,13 +95,25 @@ class Emr:
     def list_clusters(self, params: Params) -> Params:
         """Show clusters, newest first."""
         states = params.get("ClusterStates")
-        after, before = params.get("CreatedAfter", 0), params.get("CreatedBefore", float("inf"))
-        found = [
-            views.cluster_summary(cluster)
-            for cluster in reversed(self.life.clusters)
-            if (not states or cluster.state in states) and after <= cluster.created.timestamp() <= before
-        ]
-        return _page(found, params, "Clusters")
+        after, before = params.get("CreatedAfter"), params.get("CreatedBefore")
+        everyone = self.life.newest_first()
+        if marker := params.get("Marker"):
+            # It stays valid when its cluster has changed its state since.
+            if self.life.find(marker) is None:
+                raise _bad_request("Invalid marker.")
+            everyone = itertools.dropwhile(lambda cluster: cluster.id != marker, everyone)
+            next(everyone)
+        found = (
+            cluster
+            for cluster in everyone
+            if (not states or cluster.state in states)
+            and (after is None or after <= cluster.created.timestamp())
+            and (before is None or cluster.created.timestamp() <= before)
+        )
+        # One more than fits says whether there is another page; only what is shown is made ready to be shown.
+        page = list(itertools.islice(found, PAGE + 1))
+        more = {"Marker": page[PAGE - 1].id} if len(page) > PAGE else {}
+        return {"Clusters": [views.cluster_summary(cluster) for cluster in page[:PAGE]], **more}
 
     def list_instances(self, params: Params) -> Params:
         """Show a cluster's instances by group, fleet and state."""

@@ -75,6 +75,10 @@ class ClusterLife:
         """Every cluster since the last reset, oldest first."""
         return list(self._clusters.values())
 
+    def newest_first(self) -> Iterator[Cluster]:
+        """Yield the clusters, without copying a list of them; under the lock."""
+        return reversed(self._clusters.values())
+
     def find(self, job_flow_id: str) -> Cluster | None:
         """Return a cluster."""
         return self._clusters.get(job_flow_id)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 import airflow_eip_provider.task_groups.emr  # noqa: F401
-from tests.service_models import parse_now
+from harness.service_models import parse_now
 
 parse_now("dynamodb", "ec2", "emr")

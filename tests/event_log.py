@@ -1,4 +1,4 @@
-"""Event logs by hand, for the judge to be wrong about."""
+"""Event logs of the local EMR by hand, for judges to be wrong about."""
 
 from __future__ import annotations
 
@@ -30,14 +30,23 @@ class Log:
         self.events.append({"seq": len(self.events) + 1, "time": time, "kind": kind, **fields})
         return self
 
-    def cluster(self, cluster: str, state: str, *, token: int | None = None, code: str = "USER_REQUEST") -> Self:
-        if token is not None:
-            tags = [{"Key": "airflow-eip:token", "Value": str(token)}]
-            self.call("w00", "RunJobFlow", request={"Tags": tags}, response={"JobFlowId": cluster})
-        return self.add("cluster", job_flow_id=cluster, to=state, reason={"Code": code, "Message": ""})
+    def launch(self, cluster: str, *, who: str = "-", **tags: str) -> Self:
+        """Launch a cluster; underscores of a tag's name stand for hyphens."""
+        listed = [{"Key": f"airflow-eip:{key.replace('_', '-')}", "Value": value} for key, value in tags.items()]
+        self.call(who, "RunJobFlow", request={"Tags": listed}, response={"JobFlowId": cluster})
+        return self.cluster(cluster, "STARTING")
 
-    def address(self, cluster: str, change: str) -> Self:
-        return self.add("address", job_flow_id=cluster, instance_id=f"i-{cluster}", change=change)
+    def cluster(self, cluster: str, *states: str, code: str = "USER_REQUEST", message: str = "") -> Self:
+        for state in states:
+            self.add("cluster", job_flow_id=cluster, to=state, reason={"Code": code, "Message": message})
+        return self
+
+    def address(self, cluster: str | None, change: str, **rest: Any) -> Self:
+        instance = f"i-{cluster}" if cluster else None
+        return self.add("address", job_flow_id=cluster, instance_id=instance, change=change, **rest)
+
+    def associate(self, **request: Any) -> Self:
+        return self.call("-", "AssociateAddress", request=request)
 
     def step(self, cluster: str, *states: str) -> Self:
         for state in states:
@@ -47,7 +56,7 @@ class Log:
     def call(
         self, worker: str, operation: str, *, status: int = 200, error_code: str | None = None, **rest: Any
     ) -> Self:
-        agent = f"Boto3 app/{worker}"
+        agent = worker if " " in worker else f"Boto3 app/{worker}"
         return self.add("call", operation=operation, status=status, error_code=error_code, user_agent=agent, **rest)
 
     def look(self, worker: str) -> Self:
@@ -73,10 +82,10 @@ class Log:
         history = [*self._record["history"], {"token": token}]
         return self.write(f"w{token:02}", lease=None, history=history)
 
-    def tenancy(self, token: int) -> Self:
-        """Write down one that is as it should be."""
+    def period(self, token: int) -> Self:
+        """Write down a lease period that is as it should be."""
         cluster = f"j-{token}"
-        self.take(token).cluster(cluster, "STARTING", token=token).address(cluster, "associated")
+        self.take(token).launch(cluster, token=str(token)).address(cluster, "associated")
         self.write(f"w{token:02}", lease=lease(token, phase="held"), issued=token)
         self.step(cluster, "PENDING", "RUNNING", "COMPLETED").cluster(cluster, "TERMINATING")
         return self.address(cluster, "disassociated").free(token).cluster(cluster, "TERMINATED")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from demo.processes import Children, DemoError, left_running
+from harness.processes import Children, ProcessError, left_running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def test_stop_ends_what_was_started(tmp_path: Path):
 
 
 def test_stop_kills_what_does_not_listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("demo.processes._TERMINATE_SECONDS", 0.1)
+    monkeypatch.setattr("harness.processes._TERMINATE_SECONDS", 0.1)
     children = Children(directory=tmp_path)
     pid = start(children, STUBBORN)
     assert children.stop() == ["child"]
@@ -49,14 +49,14 @@ def test_a_process_that_ended_is_reported_with_its_log(tmp_path: Path):
     children = Children(directory=tmp_path)
     child = children.start("child", [*PYTHON, "import sys; sys.exit('no port')"], env=dict(os.environ))
     child.process.wait()
-    with pytest.raises(DemoError, match=r"(?s)child has ended with exit code 1.*child\.log.*no port"):
+    with pytest.raises(ProcessError, match=r"(?s)child has ended with exit code 1.*child\.log.*no port"):
         children.check()
     children.stop()
 
 
 def test_a_command_that_fails_is_reported_with_its_log(tmp_path: Path):
     children = Children(directory=tmp_path)
-    with pytest.raises(DemoError, match="no database"):
+    with pytest.raises(ProcessError, match="no database"):
         children.run("job", [*PYTHON, "import sys; sys.exit('no database')"], env=dict(os.environ), timeout_seconds=60)
 
 

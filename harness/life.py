@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import botocore.endpoint
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
-from airflow_eip_provider.aws import endings
-from airflow_eip_provider.hooks import teardown
+from airflow_eip_provider.aws import endings, lag
 from airflow_eip_provider.lease_client import client as lease_client
-from airflow_eip_provider.operators import binder, launch, phases
+from airflow_eip_provider.lease_client import interface, physical, waiting
 from airflow_eip_provider.operators import eip as eip_operators
+from airflow_eip_provider.operators import launch, phases
+from airflow_eip_provider.operators.bindings import interface as bindings
 from airflow_eip_provider.operators.emr import create, fence, steps, terminate
 from airflow_eip_provider.sensors import eip as eip_sensors
 from airflow_eip_provider.sensors import watching as sensors
@@ -26,7 +27,7 @@ from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.triggers import eip as eip_triggers
 from airflow_eip_provider.triggers import emr as emr_triggers
 from airflow_eip_provider.triggers import poller, watch
-from tests.polling import passing
+from harness.polling import passing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,11 @@ if TYPE_CHECKING:
 
 _TIMED = (
     phases,
-    binder,
+    bindings,
+    interface,
+    physical,
+    waiting,
+    lag,
     create,
     fence,
     steps,
@@ -45,7 +50,6 @@ _TIMED = (
     sensors,
     launch,
     endings,
-    teardown,
     eip_triggers,
     emr_triggers,
 )
@@ -160,7 +164,8 @@ class Task:
 
 async def _first_event(trigger: Any) -> dict[str, Any]:
     async for event in trigger.run():
-        return event.payload
+        payload: dict[str, Any] = event.payload
+        return payload
     raise AssertionError("the trigger ended without an event")
 
 
@@ -175,7 +180,6 @@ def clock_of(local_aws: Any) -> SimpleNamespace:
 
 def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the operators and triggers sleep on the local EMR's clock: a sleep turns it."""
-
     clock = clock_of(local_aws)
     airflows_sensor = next(cls for cls in EipAssociationSensor.__mro__ if cls.__name__ == "BaseSensorOperator")
     monkeypatch.setattr(sys.modules[airflows_sensor.__module__], "time", clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -12,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from demo.processes import DemoError, free_port
+from harness.processes import ProcessError, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from demo.processes import Child, Children
+    from harness.processes import Child, Children
 
 _MIGRATE_SECONDS = 120.0
 _HEALTHY_SECONDS = 600.0
@@ -84,6 +85,7 @@ class Airflow:
     :param home: ``AIRFLOW_HOME``, made by the demo.
     :param extra: connections, Variables and further settings, as environment variables.
     :param python: of the environment that Airflow is installed in.
+    :param tell: is told what is being waited for, whenever that changes.
     """
 
     def __init__(
@@ -95,8 +97,10 @@ class Airflow:
         extra: Mapping[str, str],
         port: int | None = None,
         python: str = sys.executable,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._children = children
+        self._tell = tell
         self._port = port or free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self.home = home
@@ -122,23 +126,51 @@ class Airflow:
 
     def migrate(self) -> None:
         """Make the metadata database."""
+        self.finish_migration(self.begin_migration())
+
+    def begin_migration(self) -> Child:
+        """Begin to make the metadata database, in a process beside this one."""
         self.home.mkdir(parents=True)
-        self._children.run(
-            "airflow-db-migrate", self._command("db", "migrate"), env=self._env, timeout_seconds=_MIGRATE_SECONDS
-        )
+        return self._children.start("airflow-db-migrate", self._command("db", "migrate"), env=self._env)
+
+    def finish_migration(self, migration: Child) -> None:
+        """
+        Wait until the metadata database is there.
+
+        :raises ProcessError: when it does not come to that.
+        """
+        self._children.finish(migration, timeout_seconds=_MIGRATE_SECONDS)
+
+    def configure(self, extra: Mapping[str, str]) -> None:
+        """Add settings before the start."""
+        self._env.update(extra)
+
+    def preload(self, plugin: Path) -> None:
+        """
+        Install a plugin before the start.
+
+        What it imports, the scheduler has imported, and so have the processes of the tasks, which it forks.
+        """
+        folder = self.home / "plugins"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(plugin, folder)
 
     def start(self) -> None:
         """Start the processes and wait until each says that it is healthy."""
+        self.start_processes()
+        self.wait_until_healthy()
+
+    def start_processes(self) -> None:
+        """Start the processes."""
         for arguments in self._commands():
             name = arguments[0]
             self._processes[name] = self._children.start(f"airflow-{name}", self._command(*arguments), env=self._env)
-        self.wait_until_healthy()
 
     def wait_until_healthy(self) -> None:
         """
         Wait until every component says that it is healthy.
 
-        :raises DemoError: when one does not in time.
+        :raises ProcessError: when one does not in time.
         """
         self._wait("healthy", self.rest.unhealthy, seconds=_HEALTHY_SECONDS)
 
@@ -149,7 +181,7 @@ class Airflow:
         """
         Wait until the dag-processor has read the DAGs.
 
-        :raises DemoError: when one has not appeared in time, with the import errors that Airflow has.
+        :raises ProcessError: when one has not appeared in time, with the import errors that Airflow has.
         """
 
         def missing() -> str:
@@ -158,12 +190,12 @@ class Airflow:
 
         try:
             self._wait("ready to run the DAGs", missing, seconds=_PARSED_SECONDS)
-        except DemoError as error:
-            raise DemoError("\n".join([str(error), *self.rest.import_errors()])) from error
+        except ProcessError as error:
+            raise ProcessError("\n".join([str(error), *self.rest.import_errors()])) from error
 
     def _wait(self, what: str, problem: Any, *, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        last = "no answer"
+        last = told = "no answer"
         while time.monotonic() < deadline:
             self._children.check()
             try:
@@ -172,9 +204,12 @@ class Airflow:
                 last = f"{self.url} does not answer ({error})"
             if not last:
                 return
-            time.sleep(1)
+            if last != told:
+                self._tell(last)
+                told = last
+            time.sleep(0.5)
         logs = ", ".join(str(child.log) for child in self._processes.values())
-        raise DemoError(f"Airflow is not {what} after {seconds:.0f} s: {last}; see {logs}")
+        raise ProcessError(f"Airflow is not {what} after {seconds:.0f} s: {last}; see {logs}")
 
 
 class AirflowRest:
@@ -233,7 +268,7 @@ class AirflowRest:
             self._authorised = True
         answer = self._http.request(method, self.api + path, **arguments)
         if answer.is_error:
-            raise DemoError(f"Airflow refused {method} {path} with {answer.status_code}: {answer.text[:400]}")
+            raise ProcessError(f"Airflow refused {method} {path} with {answer.status_code}: {answer.text[:400]}")
         body: dict[str, Any] = answer.json() if answer.content else {}
         return body
 

@@ -1,4 +1,4 @@
-"""How many AWS calls a tenancy makes, and who makes them, from the user agents that the local EMR saw."""
+"""How many AWS calls a lease period makes, and who makes them, from the user agents that the local EMR saw."""
 
 from __future__ import annotations
 

@@ -12,7 +12,12 @@ class Console:
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._stream = stream
-        self._started = time.monotonic()
+        self._started = self._last = time.monotonic()
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long nothing has been said."""
+        return time.monotonic() - self._last
 
     @property
     def elapsed_seconds(self) -> float:
@@ -28,6 +33,7 @@ class Console:
         for line in lines:
             self._stream.write(f"{line}\n")
         self._stream.flush()
+        self._last = time.monotonic()
 
     def heading(self, text: str) -> None:
         """Begin a section."""

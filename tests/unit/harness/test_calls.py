@@ -5,7 +5,7 @@ import uuid
 import pytest
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
-from demo.calls import TRIGGERER, call_rows, caller, count_calls
+from harness.calls import TRIGGERER, call_rows, caller, count_calls
 from tests.unit.demo.story import DAGS, Log
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from tests.life import Task
+    from harness.life import Task
 
 TICK_SECONDS = 15
 

@@ -1,9 +1,10 @@
-"""The demo's child processes: each in a session of its own, with a log file, ended by process id."""
+"""Child processes: each in a session of its own, with a log file, ended by process id."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -18,19 +19,29 @@ if TYPE_CHECKING:
 
 _TERMINATE_SECONDS = 60.0
 _TAIL_LINES = 12
+# Airflow 3 names both processes of a task after the task instance's id: the executor's worker that supervises it
+# (airflow/executors/local_executor.py; "<idle>" between two tasks) and its child that runs the operator
+# (airflow/sdk/execution_time/task_runner.py).
+_TITLE = re.compile(r"^airflow worker -- (?:LocalExecutor: )?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s*$")
 
 
-class DemoError(Exception):
-    """The demo cannot go on; the text says why and where to look."""
+class ProcessError(Exception):
+    """The run cannot go on; the text says why and where to look."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """A process that the demo started."""
+    """A process that was started here."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+
+
+def task_of_title(title: str) -> str | None:
+    """Return the id of the task instance that a process of this title runs; None for any other process."""
+    match = _TITLE.match(title)
+    return match[1] if match else None
 
 
 def free_port() -> int:
@@ -49,7 +60,7 @@ def tail(log: Path, *, lines: int = _TAIL_LINES) -> str:
 
 class Children:
     """
-    All processes of one demo, written down in a file so that the next demo can tell what an aborted one left.
+    All processes of one run, written down in a file so that the next run can tell what an aborted one left.
 
     :param directory: where the file and the folder of the logs go, and what a process leaves where it works.
     """
@@ -83,17 +94,28 @@ class Children:
         """
         Run a process to its end.
 
-        :raises DemoError: when it fails or takes too long.
+        :raises ProcessError: when it fails or takes too long.
         """
-        child = self.start(name, command, env=env)
+        self.finish(self.start(name, command, env=env), timeout_seconds=timeout_seconds)
+
+    def finish(self, child: Child, *, timeout_seconds: float) -> None:
+        """
+        Wait for the end of a process that was started to come to one.
+
+        :raises ProcessError: when it fails or takes too long.
+        """
         try:
             code = child.process.wait(timeout=timeout_seconds)
         except subprocess.TimeoutExpired:
-            raise DemoError(f"{name} has not ended after {timeout_seconds:.0f} s; its log: {child.log}") from None
+            raise ProcessError(
+                f"{child.name} has not ended after {timeout_seconds:.0f} s; its log: {child.log}"
+            ) from None
         self._children.remove(child)
         self._write_register()
         if code != 0:
-            raise DemoError(f"{name} failed with exit code {code}; its log {child.log} ends with:\n{tail(child.log)}")
+            raise ProcessError(
+                f"{child.name} failed with exit code {code}; its log {child.log} ends with:\n{tail(child.log)}"
+            )
 
     def end(self, child: Child, *, number: int) -> None:
         """Send a signal to a process and to all that it started, wait for its end, and expect it to run no longer."""
@@ -106,12 +128,12 @@ class Children:
         """
         See that every process still runs.
 
-        :raises DemoError: naming the process that has ended, and its log.
+        :raises ProcessError: naming the process that has ended, and its log.
         """
         for child in self._children:
             code = child.process.poll()
             if code is not None:
-                raise DemoError(
+                raise ProcessError(
                     f"{child.name} has ended with exit code {code}; its log {child.log} ends with:\n{tail(child.log)}"
                 )
 

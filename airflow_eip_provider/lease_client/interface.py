@@ -1,0 +1,255 @@
+"""
+What a task needs of the lease of one Elastic IP, with and without a lock store.
+
+There are two implementations. With a lock store it is the lease protocol on that store
+(:class:`~airflow_eip_provider.lease_client.client.StoreLeaseClient`). Without one it is EC2's refusal to re-associate,
+and the tags of clusters (:class:`~airflow_eip_provider.lease_client.physical.PhysicalLeaseClient`). Operators, commands
+and the triggerer use the interface and never ask which one they have.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_eip_provider.aws.nat_gateway_changes import end_association
+from airflow_eip_provider.exceptions import KilledError
+from airflow_eip_provider.lease.record import Record
+from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease_client.reads import read_location
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.aws.clusters import Cluster
+    from airflow_eip_provider.lease.observation import LeaseRequest
+    from airflow_eip_provider.lease.protocol import Acquired, Queued
+    from airflow_eip_provider.lease.record import Attempt
+
+log = logging.getLogger(__name__)
+
+
+class KillFlag:
+    """
+    Whether the task was killed. What changes AWS asks it before every change, but for what undoes.
+
+    :ivar is_set: it was.
+    """
+
+    def __init__(self, allocation_id: str) -> None:
+        self.is_set = False
+        self._allocation_id = allocation_id
+
+    def check(self) -> None:
+        """
+        Refuse to go on after a kill.
+
+        :raises KilledError: when the task was killed.
+        """
+        if self.is_set:
+            raise KilledError(self._allocation_id)
+
+    def pause(self, seconds: float) -> None:
+        """Let seconds pass; raises as :meth:`check` does."""
+        self.check()
+        time.sleep(seconds)
+        self.check()
+
+
+@dataclass(frozen=True, slots=True)
+class AddressInUse:
+    """The address is not free, and there is no queue to join: wait until it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCheck:
+    """
+    Whether a step may run on a cluster, by the lease of the address.
+
+    :param refusal: why not, in words that follow "Elastic IP … is"; ``None`` when the lease does not forbid it.
+    :param is_certain: the lease is active, so no other owner can have the address by right. Otherwise only the address
+        itself tells.
+    """
+
+    refusal: str | None = None
+    is_certain: bool = False
+
+
+# The answers where no record is kept, or where it cannot be read.
+NO_RECORD = Seen(Record(), None, 0.0)
+NOT_KNOWN = StepCheck()
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """
+    What an attempt did and has to undo when it fails or is killed; a newer attempt's is left alone.
+
+    :param resource_id: the cluster or instance that it associated the address with, or may have.
+    :param token: of the lease under which it did, if it knows.
+    :param launched: that resource is a cluster which it launched or adopted; otherwise it was made elsewhere.
+    :param terminate: end that cluster, too.
+    :param association_id: the association that it made, if it knows.
+    :param may_lag: it may have made one a moment ago: search until EC2 must show it.
+    :param may_be_adopted: a newer attempt may be at work already.
+    :param is_unclear: RunJobFlow was sent, and its cluster is not known.
+    :param created_after: seconds since the epoch, before which no attempt of the owner launched anything.
+    :param step_ids: the steps that it submitted to that cluster, which are all that it has to undo then.
+    """
+
+    attempt: Attempt
+    resource_id: str | None = None
+    token: int | None = None
+    launched: bool = False
+    terminate: bool = False
+    association_id: str | None = None
+    may_lag: bool = False
+    may_be_adopted: bool = False
+    is_unclear: bool = False
+    created_after: float = 0.0
+    step_ids: tuple[str, ...] | None = None
+
+
+class ClusterLauncher(Protocol):
+    """
+    Launches one owner's cluster.
+
+    :ivar created_after: seconds since the epoch, before which no try of the owner launched anything.
+    """
+
+    created_after: float
+
+    def launch(self, *, try_number: int, token: int | None = None) -> str:
+        """
+        Launch the cluster and return its id.
+
+        :param token: of the lease that it is launched under, for its tags.
+        :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
+        """
+
+
+class LeaseClient(ABC):
+    """
+    The lease of one Elastic IP, for one task or command. What is not abstract holds where no record is kept.
+
+    :ivar uri: of the lock store; ``None`` without one.
+    :ivar patience_seconds: for how long one operation pauses, in all, because others change the record.
+    """
+
+    uri: str | None = None
+    allocation_id: str
+    clients: dict[str, Any]
+    patience_seconds: float = 300.0
+
+    def check(self) -> None:  # noqa: B027 - EC2 needs no check
+        """
+        Check the lock store, before anything depends on it.
+
+        :raises LockStoreError: naming what is wrong with it.
+        """
+
+    def check_prewarm(self, prewarm: int) -> None:  # noqa: B027 - a queue allows it
+        """
+        Check that a cluster may be started before it is the owner's turn.
+
+        :param prewarm: from how many first places of the queue; 0 is never.
+        :raises InvalidInputError: when there is no queue.
+        """
+
+    def read(self) -> Seen:
+        """Return the record as it is now."""
+        return NO_RECORD
+
+    def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
+        """Return a cluster that an earlier attempt launched and no lease leads to: it is this attempt's now."""
+        return None
+
+    def take_off(self, resource_id: str) -> bool:
+        """
+        Take the address off a resource, and off nothing else.
+
+        An AssociationId names one association for ever, and so does a NAT gateway's id: if another took the address
+        meanwhile, this undoes nothing of theirs. A gateway keeps the address for about a minute while it is deleted.
+
+        :return: whether there was something to undo.
+        """
+        location = read_location(self.clients, self.allocation_id)
+        if location.association_id is None or resource_id not in location.resource_ids:
+            return False
+        freed = end_association(self.clients["ec2"], location.association_id)
+        log.info("Elastic IP %s is off %s", self.allocation_id, resource_id)
+        return freed
+
+    @abstractmethod
+    def enter(
+        self, lease_request: LeaseRequest, *, due_seconds: float = 0.0, launcher: ClusterLauncher | None = None
+    ) -> Acquired | Queued | AddressInUse:
+        """
+        Acquire the lease, or join the queue.
+
+        :param due_seconds: for how long the wait in the queue has observed that the lease has to be ended.
+        :raises SupersededError: when a newer attempt of the owner is at work.
+        """
+
+    @abstractmethod
+    def launch(self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher) -> str:
+        """
+        Return the cluster of the lease: one that an earlier attempt launched, or a new one.
+
+        :raises LeaseLostError: when the lease is not this attempt's any more.
+        :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
+        """
+
+    def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:
+        """
+        Return the cluster to go on with when the address is not free: one of the same lease that has it, if there is.
+
+        :param resource_id: the cluster with which the address was to be associated.
+        """
+        return resource_id
+
+    def lease_tags(self, attempt: Attempt, *, token: int | None) -> dict[str, str] | None:
+        """Return the tags of all clusters of the attempt's lease; ``None`` when there are none that all have."""
+        return None
+
+    @abstractmethod
+    def hand_over(
+        self, attempt: Attempt, *, token: int | None, resource_id: str, launcher: ClusterLauncher | None = None
+    ) -> None:
+        """
+        Hand over to the resource that has the address: the last check whether the attempt may have it.
+
+        :raises LeaseLostError: when it may not.
+        """
+
+    @abstractmethod
+    def was_handed_over(self, undo: Undo) -> bool:
+        """Whether the resource of an attempt carries the address for the tasks that follow."""
+
+    @abstractmethod
+    def undo(self, undo: Undo) -> None:
+        """End an attempt's part in the lease or the queue, also after a kill."""
+
+    def check_step(self, resource_id: str) -> StepCheck:
+        """
+        Check whether a step may run on a cluster.
+
+        :raises LockStoreUnavailableError: when the lock store gives no answer.
+        """
+        return NOT_KNOWN
+
+    def start_release(self, resource_id: str) -> bool:
+        """Let no further step start on a cluster; return whether the resource has a lease to release."""
+        return False
+
+    def release(self, resource_id: str, *, why: str) -> bool:
+        """End the lease of a resource on which no step needs the address; return whether it had one."""
+        return False
+
+    def end_surplus(self, cluster: Cluster, *, created_after: float) -> None:  # noqa: B027 - a lease leads to all
+        """
+        Terminate what earlier attempts launched for a cluster's owner, as far as no lease leads to it.
+
+        :param created_after: seconds since the epoch, before which no attempt of the owner launched anything.
+        """

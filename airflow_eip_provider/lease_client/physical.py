@@ -1,0 +1,214 @@
+"""
+The address without a lock store: EC2's refusal to re-associate is the lock, and the tags of clusters are the memory.
+
+There is no queue, so no owner is first. An attempt waits until the address is free, launches, and associates; EC2
+refuses when another was faster. RunJobFlow has no idempotency token, and ListClusters and tags lag behind it, so a
+cluster of an earlier attempt may show up late: it is looked for at the start, after the association and at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.aws.addresses import read_address
+from airflow_eip_provider.aws.clusters import read_cluster, read_tagged_clusters
+from airflow_eip_provider.aws.endings import end
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_shown
+from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove_gateways
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, BINDING_TAG, CLUSTER_GATEWAY, OWNER_DIGEST_TAG, TRY_TAG
+from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError
+from airflow_eip_provider.lease.protocol import Acquired
+from airflow_eip_provider.lease_client.interface import NO_RECORD, AddressInUse, LeaseClient
+from airflow_eip_provider.lease_client.reads import is_cluster, read_location
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from airflow_eip_provider.aws.clusters import Cluster
+    from airflow_eip_provider.lease.observation import LeaseRequest
+    from airflow_eip_provider.lease.record import Attempt
+    from airflow_eip_provider.lease_client.interface import ClusterLauncher, KillFlag, Undo
+
+log = logging.getLogger(__name__)
+
+
+class PhysicalLeaseClient(LeaseClient):
+    """
+    What an attempt does about an address when no store keeps leases.
+
+    :param client_for: makes a boto3 client, by service and region.
+    :param remembered: a cluster that an earlier attempt noted, whatever ListClusters says.
+    """
+
+    def __init__(
+        self, *, allocation_id: str, client_for: Any, kill: KillFlag | None = None, remembered: str | None = None
+    ) -> None:
+        self.allocation_id = allocation_id
+        self.clients: dict[str, Any] = {service: client_for(service, None) for service in ("ec2", "emr")}
+        self._kill = kill
+        self._remembered = remembered
+
+    def check_prewarm(self, prewarm: int) -> None:
+        """Refuse to start a cluster early, unless that is left to an estimate."""
+        if prewarm > 0:
+            raise InvalidInputError(
+                "checking prewarm",
+                problem="only the first of a queue may prewarm, and without a lock store there is no queue",
+                remedy="set lock_store or [eip] lock_store, or leave prewarm out",
+            )
+
+    def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
+        """
+        Adopt the cluster that an earlier attempt launched and no one ended.
+
+        Looks among EMR's live clusters, where the address is, and at the one that is remembered: these may be clusters
+        which ListClusters omits. The one that carries the address is kept; any other is a surplus and is terminated.
+        """
+        if attempt.try_number == 1:
+            return None
+        tags = self._owner_tags(attempt.owner)
+        clusters = read_tagged_clusters(self.clients["emr"], tags=tags, created_after=launcher.created_after)
+        found = {cluster.job_flow_id: cluster for cluster in clusters}
+        if self._remembered not in found and (cluster := self._read_own(self._remembered, tags)):
+            found[cluster.job_flow_id] = cluster
+        location = read_location(self.clients, self.allocation_id)
+        holder = next((name for name in location.resource_ids if is_cluster(name)), None)
+        if associated := self._read_own(holder, tags):
+            found[associated.job_flow_id] = associated
+        if not found:
+            return None
+        kept = associated or next(iter(found.values()))
+        self.clients["emr"].add_tags(
+            ResourceId=kept.job_flow_id, Tags=[{"Key": TRY_TAG, "Value": str(attempt.try_number)}]
+        )
+        log.info("Adopting cluster %s of an earlier try", kept.job_flow_id)
+        for surplus in found.keys() - {kept.job_flow_id}:
+            end(self.clients["emr"], surplus)
+        return kept.job_flow_id
+
+    def enter(
+        self, lease_request: LeaseRequest, *, due_seconds: float = 0.0, launcher: ClusterLauncher | None = None
+    ) -> Acquired | AddressInUse:
+        """Launch nothing before the address is free; a resource that exists may have the address already."""
+        if lease_request.wants:
+            return Acquired(NO_RECORD)
+        ec2 = self.clients["ec2"]
+        address = read_address(ec2, self.allocation_id)
+        if address is None:
+            raise AddressNotFoundError(self.allocation_id, region=ec2.meta.region_name)
+        return Acquired(NO_RECORD) if address.is_free else AddressInUse()
+
+    def launch(self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher) -> str:
+        """Launch a cluster."""
+        self._check_alive()
+        return launcher.launch(try_number=lease_request.attempt.try_number)
+
+    def hand_over(
+        self, attempt: Attempt, *, token: int | None, resource_id: str, launcher: ClusterLauncher | None = None
+    ) -> None:
+        """Terminate what an earlier attempt launched and EMR did not show when this one began, minutes ago."""
+        if launcher is not None and attempt.try_number > 1:
+            created_after = launcher.created_after
+            self._terminate_surplus(
+                attempt.owner, keep=resource_id, try_number=attempt.try_number, created_after=created_after
+            )
+
+    def was_handed_over(self, undo: Undo) -> bool:
+        """Whether the address is on the resource."""
+        return undo.resource_id in read_location(self.clients, self.allocation_id).resource_ids
+
+    def undo(self, undo: Undo) -> None:
+        """Free the address; terminate what the attempt launched, also a cluster that EMR shows late."""
+        if undo.resource_id is not None and not (undo.launched and self._is_adopted(undo.resource_id, undo)):
+            self._undo_resource(undo.resource_id, undo)
+        if not (undo.launched and undo.terminate and undo.attempt.owner):
+            return
+        if undo.is_unclear:
+            self._end_unclear(undo)
+        if undo.attempt.try_number > 1:
+            self._terminate_surplus(
+                undo.attempt.owner,
+                keep=undo.resource_id,
+                try_number=undo.attempt.try_number,
+                created_after=undo.created_after,
+            )
+
+    def _is_adopted(self, job_flow_id: str, undo: Undo) -> bool:
+        """Whether a newer attempt goes on with the cluster. The tags that say so may lag, so they are read again."""
+        try_number = undo.attempt.try_number
+        cluster = read_cluster(self.clients["emr"], job_flow_id)
+        if undo.may_be_adopted and cluster is not None and not cluster.is_ending and cluster.newest_try <= try_number:
+            log.info("Reading the tags of %s again in %s s: is it a newer try's?", job_flow_id, READS_LAG_SECONDS)
+            time.sleep(READS_LAG_SECONDS)
+            cluster = read_cluster(self.clients["emr"], job_flow_id)
+        if cluster is None or cluster.newest_try <= try_number:
+            return False
+        log.info("A newer try has adopted cluster %s; leaving it alone", job_flow_id)
+        return True
+
+    def _undo_resource(self, resource_id: str, undo: Undo) -> None:
+        if undo.terminate:
+            end(self.clients["emr"], resource_id)
+        if undo.association_id is not None:
+            end_association(self.clients["ec2"], undo.association_id)
+        elif undo.may_lag:
+            # A resource that lives on would keep the address that EC2 does not show on it yet.
+            until_shown(lambda: self.take_off(resource_id))
+        else:
+            self.take_off(resource_id)
+        if undo.terminate:
+            cluster = read_cluster(self.clients["emr"], resource_id)
+            if cluster is not None and cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY:
+                remove_gateways(self.clients["ec2"], resource_id, allocation_id=self.allocation_id)
+
+    def _end_unclear(self, undo: Undo) -> None:
+        """
+        Terminate the cluster of a launch whose answer was lost or not waited for; not one that a newer try adopted.
+
+        Looks until it shows up, or until the reads of EMR must show it.
+        """
+        tags = {**self._owner_tags(undo.attempt.owner), TRY_TAG: str(undo.attempt.try_number)}
+        found = until_shown(
+            lambda: read_tagged_clusters(self.clients["emr"], tags=tags, created_after=undo.created_after)
+        )
+        for cluster in found:
+            log.warning("Terminating cluster %s: nothing waits for it any more", cluster.job_flow_id)
+            end(self.clients["emr"], cluster.job_flow_id)
+        if not found:
+            log.warning(
+                "RunJobFlow was sent, and no cluster with %s shows up. If there is one, a retry of this task, "
+                "'airflow-eip reap' or EMR's idle termination ends it",
+                tags,
+            )
+
+    def end_surplus(self, cluster: Cluster, *, created_after: float) -> None:
+        """Terminate what shows up late, when the creating task of the cluster was retried."""
+        owner = cluster.tags.get(OWNER_DIGEST_TAG)
+        if owner and cluster.newest_try > 1:
+            self._terminate_surplus(
+                owner, keep=cluster.job_flow_id, try_number=cluster.newest_try, created_after=created_after
+            )
+
+    def _terminate_surplus(self, owner: str, *, keep: str | None, try_number: int, created_after: float) -> None:
+        """Terminate the clusters of one owner but one; those of a newer try are left alone."""
+        tags = self._owner_tags(owner)
+        for cluster in read_tagged_clusters(self.clients["emr"], tags=tags, created_after=created_after):
+            if cluster.job_flow_id != keep and cluster.newest_try <= try_number:
+                log.warning("Terminating cluster %s: an earlier try of the same task launched it", cluster.job_flow_id)
+                end(self.clients["emr"], cluster.job_flow_id)
+
+    def _read_own(self, job_flow_id: str | None, tags: dict[str, str]) -> Cluster | None:
+        """Read a cluster, if it is this owner's and lives."""
+        cluster = read_cluster(self.clients["emr"], job_flow_id) if job_flow_id else None
+        if cluster is None or cluster.is_ending or not tags.items() <= cluster.tags.items():
+            return None
+        return cluster
+
+    def _owner_tags(self, owner: str) -> dict[str, str]:
+        return {OWNER_DIGEST_TAG: owner, ALLOCATION_TAG: self.allocation_id}
+
+    def _check_alive(self) -> None:
+        if self._kill is not None:
+            self._kill.check()

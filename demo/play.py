@@ -1,0 +1,278 @@
+"""The whole demo, from nothing to the table of checks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from demo import checks, node_checks, nodes
+from demo.aws import ACTIVE_STATES, REGION
+from demo.local import LocalAws
+from demo.observe import count_descendants
+from demo.queue import TABLE, rows, standings
+from demo.results import parquet_rows
+from demo.run import Queue, Scene, Story
+from demo.runs import Runs
+from demo.seed import Seed, another_address, database_rows, seed
+from demo.tables import TABLES
+from demo.timeline import chart, clock, moment, moments_rows, sessions
+from harness.airflow import Airflow
+from harness.calls import call_rows, count_calls
+from harness.console import Console, table
+
+if TYPE_CHECKING:
+    import argparse
+
+    from demo.checks import Check
+    from demo.queue import Standing
+    from harness.judge import Event
+    from harness.processes import Children
+from demo.timeline import Session
+
+ROOT = Path(__file__).resolve().parent.parent
+DAG_IDS = (TABLES[0].dag_id, TABLES[1].dag_id)
+KILLED = "killed_daily"
+# A deferred task of an Airflow on a busy laptop goes on well within this.
+_GRACE_REAL_SECONDS = 120
+_LONGEST_GRACE = 86_400
+
+
+class Demo:
+    """
+    Two DAGs on one address; with ``options.all`` every other scene, too.
+
+    :param options: see :func:`demo.__main__.parse`.
+    """
+
+    def __init__(self, *, console: Console, children: Children, options: argparse.Namespace) -> None:
+        self.console = console
+        self.children = children
+        self.time_scale: float = options.time_scale
+        self.state: Path = options.state
+        self.all: bool = options.all
+        self.aws = LocalAws(children, state=self.state / "aws", time_scale=options.time_scale, port=options.aws_port)
+        self.airflow = Airflow(
+            children,
+            home=self.state / "airflow",
+            dags=self._dags(),
+            extra={
+                "AIRFLOW_CONN_AWS_DEFAULT": self.aws.connection,
+                "AIRFLOW__EIP__ENVIRONMENT": "demo",
+                "AIRFLOW__EIP__LOCK_STORE": f"dynamodb://{TABLE}?region={REGION}&create=true&grace={self._grace}",
+            },
+            port=options.airflow_port,
+            tell=lambda what: console.step(f"waiting for Airflow: {what}"),
+        )
+        self.seed: Seed
+        self.other_address: Seed
+
+    @property
+    def _grace(self) -> str:
+        """In simulated seconds; Airflow is as slow as ever while AWS's clock runs fast."""
+        return f"{min(_GRACE_REAL_SECONDS * self.time_scale, _LONGEST_GRACE):.0f}"
+
+    def _dags(self) -> Path:
+        """Put the example DAGs, and those of the other scenes, into one folder."""
+        folder = self.state / "dags"
+        folder.mkdir()
+        others = (ROOT / "demo" / "dags").glob("*.py") if self.all else ()
+        for file in (ROOT / "dags" / "azure_sql_daily.py", *others):
+            shutil.copy(file, folder)
+        return folder
+
+    def set_up(self) -> None:
+        """Start the local EMR and Airflow."""
+        self.console.step("starting the local EMR and the Azure SQL stand-in; meanwhile Airflow makes its database")
+        migration = self.airflow.begin_migration()
+        self.aws.start()
+        self.seed = seed(self.aws, jobs=ROOT / "dags" / "jobs")
+        self.console.step(
+            f"Elastic IP {self.seed.public_ip} ({self.seed.allocation_id}) is registered with the database's firewall; "
+            + " and ".join(f"{table.name} has {table.rows:,} rows" for table in TABLES)
+        )
+        self.airflow.configure({"AIRFLOW_VAR_AZURE_SQL": json.dumps(self.seed.variable)})
+        expected = set(DAG_IDS)
+        if self.all:
+            expected |= {KILLED, nodes.PRIMARY, nodes.GATEWAY}
+            self.other_address = another_address(self.aws, self.seed)
+            network = nodes.private_network(self.aws.client("ec2"))
+            network["allocation_id"] = self.other_address.allocation_id
+            self.airflow.configure({"AIRFLOW_VAR_PRIVATE_NETWORK": json.dumps(network)})
+        self.airflow.finish_migration(migration)
+        self.airflow.preload(ROOT / "demo" / "preload.py")
+        self.console.step("starting Airflow: api-server, scheduler, dag-processor and triggerer")
+        self.airflow.start_processes()
+        self.airflow.wait_for_dags(expected)
+        self.console.step(f"Airflow runs at {self.airflow.url}, and has read the DAGs")
+
+    def play(self) -> list[Check]:
+        """Run the DAGs, print what happened, and return the verdicts."""
+        runs = Runs(console=self.console, airflow=self.airflow, aws=self.aws)
+        queue = Queue(
+            console=self.console,
+            airflow=self.airflow,
+            aws=self.aws,
+            runs=runs,
+            dag_ids=DAG_IDS,
+            killed=KILLED if self.all else None,
+            allocation_id=self.seed.allocation_id,
+        )
+        scenes: list[Scene] = [queue]
+        act = None
+        if self.all:
+            # It has an address of its own, and begins when the task has been killed: until then nothing else may run.
+            act = nodes.ManyNodes(
+                aws=self.aws,
+                runs=runs,
+                allocation_id=self.other_address.allocation_id,
+                may_begin=lambda: queue.has_met,
+            )
+            scenes.append(act)
+        story = Story(console=self.console, children=self.children, airflow=self.airflow, aws=self.aws, runs=runs)
+        story.play(scenes)
+        events = self.aws.events()
+        mine = self._sessions(events)
+        self.console.step("all runs have ended")
+        self._show(events, mine, runs)
+        verdicts = self._checks(events, mine, story, queue, runs)
+        if act is not None:
+            verdicts += self._many_nodes(events, act, runs)
+        most = max((sample.step_processes for sample in story.samples), default=0)
+        return [*verdicts, self._nothing_left(most)]
+
+    def _sessions(self, events: list[Event]) -> list[Session]:
+        """Return the lease periods of the address for which the DAGs queue."""
+        return [session for session in sessions(events) if session.owner in {*DAG_IDS, KILLED}]
+
+    def _show(self, events: list[Event], found: list[Session], runs: Runs) -> None:
+        wanted = {dag_id: since for dag_id, since in runs.wanted_since.items() if dag_id in {*DAG_IDS, KILLED}}
+        start = min(wanted.values())
+        self.console.heading(f"Timeline (minutes of simulated time, {self.time_scale:g} times as fast)")
+        self.console.lines(*chart(found, start=start, waiting_since=wanted))
+        with (self.state / "details.txt").open("w", encoding="utf-8") as file:
+            details = Console(file)
+            details.heading("Moments")
+            details.lines(*table(moments_rows(found, start=start), header=("", *(each.owner for each in found))))
+            details.heading("The queue, from every write of the lock's record")
+            states = self._standings(events)
+            details.lines(*table(rows(states, start=start, clock=clock), header=("", "lease", "queue")))
+            details.heading("AWS calls of the two daily DAGs, by who made them")
+            counts = count_calls(events, dag_ids=DAG_IDS)
+            details.lines(*table(call_rows(counts), header=("", *counts), right=frozenset(range(1, len(counts) + 1))))
+
+    def _standings(self, events: list[Event]) -> list[Standing]:
+        return standings(events, at=lambda event: moment(event).time, allocation_id=self.seed.allocation_id)
+
+    def _checks(
+        self, events: list[Event], everyone: list[Session], story: Story, queue: Queue, runs: Runs
+    ) -> list[Check]:
+        killed = KILLED if self.all else None
+        samples, stranger = story.samples, queue.stranger
+        states = self._standings(events)
+        found = [session for session in everyone if session.owner in DAG_IDS]
+        mine = {dag_id: state for dag_id, state in runs.states.items() if dag_id in {*DAG_IDS, KILLED}}
+        of_address = [
+            event for event in events if event["kind"] != "address" or event["allocation_id"] == self.seed.allocation_id
+        ]
+        return [
+            checks.runs_succeeded(mine, tries=runs.tries(*mine), killed=killed),
+            *([checks.killed_was_adopted(everyone, killed=killed)] if killed else []),
+            *(
+                checks.rows_equal(
+                    table.dag_id,
+                    expected=database_rows(self.aws, table),
+                    found=parquet_rows(self.aws, table, folder=self.state / "results"),
+                )
+                for table in TABLES
+            ),
+            checks.read_from_the_address(events, found=found, public_ip=self.seed.public_ip),
+            checks.refused_without_address(
+                events, job_flow_id=stranger.job_flow_id, step_state=stranger.step_state, log=stranger.log
+            ),
+            checks.sessions_do_not_overlap(of_address, found=everyone),
+            checks.second_waited(samples, found=found, waiting_dag=found[-1].owner if found else ""),
+            checks.first_come_first_served(states, found=everyone),
+            checks.nobody_pays_for_waiting(everyone),
+            checks.three_writes_a_session(states, retries=1 if killed else 0),
+            checks.lease_is_free(states),
+            checks.bound_before_ready(found),
+            checks.never_steals(events, periods_seen=len(everyone)),
+            *(checks.create_takes_no_worker(samples, session=session, task_id="azure.create") for session in found),
+            checks.waits_take_no_worker(samples),
+            checks.calls_bounded(count_calls(events, dag_ids=DAG_IDS), waited_seconds=checks.deferred_seconds(samples)),
+        ]
+
+    def _many_nodes(self, events: list[Event], act: nodes.ManyNodes, runs: Runs) -> list[Check]:
+        """Print what the database saw of the clusters of three nodes, and return the verdicts."""
+        self.console.heading("The same step on three nodes: the address on the primary node, and on a NAT gateway")
+        self.console.lines(
+            f"{nodes.PRIMARY} has on_multi_node='allow': its executors have other addresses, and it fails for that.",
+            f"{nodes.GATEWAY} puts the address on a NAT gateway, through which all its nodes leave.",
+            f"The database's firewall admits {self.other_address.public_ip}, their address, and saw:",
+        )
+        clusters = {dag_id: nodes.cluster_of(events, dag_id) for dag_id in (nodes.PRIMARY, nodes.GATEWAY)}
+        header = ("", "from", "answer", "nodes", "connections")
+        self.console.lines(*table(nodes.rows(events, clusters), header=header, right=frozenset({3, 4})))
+        (read,) = (each for each in TABLES if each.name == nodes.TABLE)
+        seen = {"public_ip": self.other_address.public_ip}
+        primary, gateway = (runs.states.get(dag_id, "") for dag_id in (nodes.PRIMARY, nodes.GATEWAY))
+        return [
+            node_checks.executors_refused(events, job_flow_id=clusters[nodes.PRIMARY], state=primary, **seen),
+            node_checks.every_node_admitted(events, job_flow_id=clusters[nodes.GATEWAY], state=gateway, **seen),
+            checks.rows_equal(
+                nodes.GATEWAY,
+                expected=database_rows(self.aws, read),
+                found=parquet_rows(self.aws, read, folder=self.state / "results", prefix=nodes.GATEWAY),
+            ),
+            node_checks.as_before(act.before, act.after, events=events, clusters=clusters),
+        ]
+
+    def _nothing_left(self, seen: int) -> Check:
+        pages = self.aws.client("emr").get_paginator("list_clusters").paginate(ClusterStates=ACTIVE_STATES)
+        addresses = self.aws.client("ec2").describe_addresses()["Addresses"]
+        return checks.nothing_left(
+            active_clusters=[cluster["Id"] for page in pages for cluster in page["Clusters"]],
+            association_id=next((each["AssociationId"] for each in addresses if "AssociationId" in each), None),
+            step_processes=count_descendants(self.aws.pid),
+            seen=seen,
+        )
+
+    def say_where(self, *, kept: bool) -> None:
+        """Say where there is more to see."""
+        self.console.heading("Where to look")
+        self.console.lines(
+            f"Every moment, the queue, all AWS calls   {self.state / 'details.txt'}",
+            f"Logs   {self.state / 'logs'}; of tasks: {self.state / 'airflow' / 'logs'}; of AWS: {self.state / 'aws'}",
+            *(
+                (
+                    f"Airflow UI   {self.airflow.url}",
+                    f"Local EMR    {self.aws.url} (AWS_ENDPOINT_URL; what happened: {self.aws.url}/_local/events)",
+                    "All of it goes on running; Ctrl-C stops it.",
+                )
+                if kept
+                else (
+                    "`make demo KEEP=1` leaves Airflow's UI and the local EMR running; `make demo ALL=1` shows more.",
+                )
+            ),
+        )
+
+    def stay(self) -> None:
+        """Leave everything running until Ctrl-C."""
+        while True:
+            self.children.check()
+            time.sleep(1)
+
+
+def report(console: Console, verdicts: list[Check]) -> bool:
+    """Print the table of checks and return whether all passed."""
+    console.heading("Checks")
+    console.lines(
+        *table([(check.name, check.verdict, check.detail) for check in verdicts], header=("check", "", "seen"))
+    )
+    failed = [check.name for check in verdicts if not check.passed]
+    summary = f"{len(failed)} of {len(verdicts)} checks FAILED" if failed else f"all {len(verdicts)} checks PASS"
+    console.lines("", f"{summary}, after {console.elapsed_seconds:.0f} s")
+    return not failed

@@ -1,0 +1,56 @@
+"""The hook's AssociateAddress: what it sends, and what each refusal of EC2's means."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError
+
+from airflow_eip_provider.exceptions import AddressBusyError, AddressNotFoundError, NotKnownYetError, NotPermittedError
+from airflow_eip_provider.hooks.eip import ElasticIpHook
+
+SENT = {"AllocationId": "eipalloc-1", "NetworkInterfaceId": "eni-1", "AllowReassociation": False}
+FREE = {"Addresses": [{"AllocationId": "eipalloc-1", "PublicIp": "203.0.113.1"}]}
+
+
+@pytest.fixture
+def hook(monkeypatch, stubbed):
+    def make(*answers):
+        client = stubbed("ec2", *answers)
+        monkeypatch.setattr(ElasticIpHook, "conn", client)
+        return ElasticIpHook(aws_conn_id=None, region_name="eu-west-1")
+
+    return make
+
+
+def test_the_address_is_never_taken_from_anyone(hook):
+    made = hook(("associate_address", {"AssociationId": "eipassoc-1"}, SENT))
+    assert made.associate(allocation_id="eipalloc-1", network_interface_id="eni-1") == "eipassoc-1"
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("Resource.AlreadyAssociated", AddressBusyError),
+        ("InvalidAllocationID.NotFound", AddressNotFoundError),
+        ("InvalidNetworkInterfaceID.NotFound", NotKnownYetError),
+        ("RequestLimitExceeded", ClientError),
+    ],
+)
+def test_each_refusal_is_told_apart(hook, code, error):
+    place = [("describe_addresses", FREE)] if error is AddressBusyError else []
+    with pytest.raises(error):
+        hook(("associate_address", code, SENT), *place).associate(
+            allocation_id="eipalloc-1", network_interface_id="eni-1"
+        )
+
+
+def test_only_iams_refusal_of_the_dry_run_is_one(hook):
+    hook(("associate_address", "DryRunOperation")).check_permission("eipalloc-1")
+    hook(("associate_address", "InvalidNetworkInterfaceID.NotFound")).check_permission("eipalloc-1")
+    with pytest.raises(NotPermittedError, match="ec2:AssociateAddress"):
+        hook(("associate_address", "UnauthorizedOperation")).check_permission("eipalloc-1")
+
+
+def test_the_place_of_an_address_is_told_in_words(hook):
+    made = hook(("describe_addresses", "InvalidAllocationID.NotFound"), ("describe_addresses", FREE))
+    assert [made.describe_place("eipalloc-1") for _ in range(2)] == ["released", "not associated"]

@@ -1,0 +1,117 @@
+"""The checks of RunJobFlow's parameters, each on what it must object to and on what it must not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider.preflight import job_flow as checks
+from airflow_eip_provider.preflight.setup import Setup
+from airflow_eip_provider.preflight.templates import without_templates
+
+KEEP = {"KeepJobFlowAliveWhenNoSteps": True}
+POLICY = {"AutoTerminationPolicy": {"IdleTimeout": 600}}
+
+
+def setup(job_flow: dict[str, Any] | None, *, emr: Any = None, **given: Any) -> Setup:
+    hook: Any = SimpleNamespace(conn=emr)
+    return Setup(allocation_id="eipalloc-1", eip=hook, emr=hook, job_flow=job_flow, **given)
+
+
+def said(check: Any, job_flow: dict[str, Any], **given: Any) -> list[tuple[str, str]]:
+    return [(finding.severity, finding.what) for finding in check.find(setup(job_flow, **given))]
+
+
+@pytest.mark.parametrize(
+    ("job_flow", "what"),
+    [
+        ({"Name": "x", "Instances": {}}, None),
+        ({"Name": "x"}, "'Instances' is missing"),
+        ({"Name": "x", "Instances": {}, "Nmae": 1}, 'Unknown parameter in input: "Nmae"'),
+        ({"Name": 1, "Instances": {}}, "Invalid type for parameter Name"),
+    ],
+)
+def test_names_and_types_are_run_job_flows(stubbed, job_flow, what):
+    found = said(checks.SHAPE, job_flow, emr=stubbed("emr"))
+    assert [severity for severity, _ in found] == ["error"] * (what is not None)
+    assert what is None or what in found[0][1]
+
+
+@pytest.mark.parametrize(
+    ("job_flow", "given", "found"),
+    [
+        ({"Instances": KEEP}, {}, 0),
+        ({"Instances": {}}, {}, 1),
+        ({"Instances": {}}, {"accept_self_termination": True}, 0),
+        ({"Instances": {}, "Steps": [{}]}, {}, 2),
+    ],
+)
+def test_the_cluster_waits_for_its_steps(job_flow, given, found):
+    assert len(said(checks.LIFETIME, job_flow, **given)) == found
+
+
+@pytest.mark.parametrize(
+    ("job_flow", "given", "severity"),
+    [
+        ({"ReleaseLabel": "emr-7.5.0", **POLICY}, {}, []),
+        ({"ReleaseLabel": "emr-5.29.0", **POLICY}, {}, ["error"]),
+        ({"ReleaseLabel": "emr-5.29.0"}, {}, ["warning"]),
+        ({"ReleaseLabel": "emr-6.3.0"}, {}, ["warning"]),
+        ({"ReleaseLabel": "emr-5.29.0"}, {"ends_idle": False}, []),
+    ],
+)
+def test_what_a_release_lacks_is_found(job_flow, given, severity):
+    assert [found for found, _ in said(checks.IDLE_TERMINATION, job_flow, **given)] == severity
+
+
+@pytest.mark.parametrize(("keys", "found"), [(["a"], 0), (["AWS:x"], 1), ([f"k{n}" for n in range(50)], 1)])
+def test_emr_takes_the_tags(keys, found):
+    assert len(said(checks.TAGS, {"Tags": [{"Key": key} for key in keys]})) == found
+
+
+@pytest.mark.parametrize(
+    ("instances", "primaries", "others"),
+    [
+        ({}, 1, 0),
+        ({"InstanceCount": 3}, 1, 2),
+        ({"InstanceGroups": [{"InstanceRole": "MASTER", "InstanceCount": 3}]}, 3, 0),
+        (
+            {"InstanceFleets": [
+                {"InstanceFleetType": "MASTER", "TargetSpotCapacity": 1},
+                {"InstanceFleetType": "CORE", "TargetOnDemandCapacity": 2, "TargetSpotCapacity": 1},
+            ]}, 1, 3,
+        ),
+    ],
+)  # fmt: skip
+def test_nodes_are_counted_in_every_way_to_ask_for_them(instances, primaries, others):
+    job_flow = {"Instances": instances}
+    assert len(said(checks.ONE_PRIMARY, job_flow)) == (primaries != 1)
+    for choice, severities in (("fail", ["error"]), ("warn", ["warning"]), ("allow", [])):
+        found = said(checks.TOPOLOGY, job_flow, on_multi_node=choice)
+        assert [severity for severity, _ in found] == (severities if others else [])
+        assert all(f"{others} core or task nodes" in what for _, what in found)
+
+
+def test_templates_are_left_out_and_what_is_demanded_has_a_stand_in(stubbed):
+    shape = stubbed("emr").meta.service_model.operation_model("RunJobFlow").input_shape
+    group = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": "{{ n }}"}
+    given = {"Name": "{{ ds }}", "LogUri": "{{ uri }}", "Instances": {"InstanceGroups": [group]}}
+    known, places = without_templates(given, shape)
+    assert places == {"Name", "LogUri", "Instances.InstanceGroups.InstanceCount"}
+    assert known == {"Name": "{{ ds }}", "Instances": {"InstanceGroups": [{**group, "InstanceCount": 1}]}}
+
+
+@pytest.mark.parametrize(
+    ("templated", "place", "skipped"),
+    [
+        ("Instances.Ec2SubnetId", "Instances.Ec2SubnetId", True),
+        ("Instances", "Instances.Ec2SubnetId", True),
+        ("Tags.Value", "Tags", True),
+        ("Instances.Ec2SubnetIds", "Instances.Ec2SubnetId", False),
+        ("Tags.Value", "Tags.Key", False),
+    ],
+)
+def test_a_check_is_skipped_for_a_template_in_what_it_reads_and_around_it(templated, place, skipped):
+    assert (setup({}, templated=frozenset({templated})).template_at(place) is not None) is skipped
