@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.exceptions import UnknownRegionError
 
+from airflow_eip_provider.aws.step_logs import spellings, split_log_uri
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.preflight import check_allocation_id
@@ -228,10 +228,10 @@ class _Writer:
 
     def _logs(self, log_uri: str) -> Iterator[Statement]:
         """Allow reading what steps have printed."""
-        parts = urlsplit(log_uri)
-        bucket = f"arn:{self._partition}:s3:::{parts.netloc}"
-        base = f"{parts.path.strip('/')}/".lstrip("/")
-        yield _allow("StepLogs", ["s3:GetObject"], f"{bucket}/{base}j-*/steps/*")
+        name, prefix = split_log_uri(log_uri)
+        bucket = f"arn:{self._partition}:s3:::{name}"
+        objects = [f"{bucket}/{base}j-*/steps/*" for base in spellings(prefix)]
+        yield _allow("StepLogs", ["s3:GetObject"], objects if len(objects) > 1 else objects[0])
         yield _allow("StepLogBucket", ["s3:ListBucket"], bucket)
 
     def _arn(self, service: str, resource: str, *, region: str | None = None) -> str:
@@ -261,10 +261,10 @@ def check(given: Configuration) -> None:
         raise _wrong(f"binding {given.binding!r}", "unknown choice", f"use one of {BINDINGS}")
     _check_gateways(given)
     _check_roles(given)
-    if given.log_uri:
-        parts = urlsplit(given.log_uri)
-        if parts.scheme not in {"s3", "s3n", "s3a"} or not parts.netloc:
-            raise _wrong(f"log_uri {given.log_uri!r}", "it is no place in S3", "give the clusters' LogUri")
+    if given.log_uri and not (
+        given.log_uri.startswith(("s3://", "s3n://", "s3a://")) and split_log_uri(given.log_uri)[0]
+    ):
+        raise _wrong(f"log_uri {given.log_uri!r}", "it is no place in S3", "give the clusters' LogUri")
 
 
 def _check_gateways(given: Configuration) -> None:

@@ -29,24 +29,33 @@ class StepLogs:
     @classmethod
     def of(cls, *, log_uri: str, job_flow_id: str, step_id: str) -> StepLogs:
         """Locate the logs below a cluster's LogUri (``s3://``, ``s3n://`` or ``s3a://``)."""
-        # Not urlsplit: a key may have "?" and "#" in it.
-        bucket, _, base = log_uri.partition("://")[2].partition("/")
-        base = base.rstrip("/")
-        return cls(bucket, f"{base}/" * bool(base) + f"{job_flow_id}/steps/{step_id}/")
+        bucket, base = split_log_uri(log_uri)
+        return cls(bucket, f"{base}{job_flow_id}/steps/{step_id}/")
 
     def key(self, stream: str) -> str:
         """Return the object key of one stream."""
         return self.keys(stream)[0]
 
     def keys(self, stream: str) -> list[str]:
-        """
-        Return where one stream may be: below LogUri as it is written, else without its empty parts.
+        """Return where one stream may be: below LogUri as it is written, else without its empty parts."""
+        return [f"{prefix}{stream}.gz" for prefix in spellings(self.prefix)]
 
-        What EMR makes of ``s3://BUCKET//A//B/`` is not documented: a key may have empty parts, a path has none.
-        """
-        as_path = re.sub("/+", "/", self.prefix.lstrip("/"))
-        prefixes = dict.fromkeys([self.prefix, self.prefix.lstrip("/"), as_path])
-        return [f"{prefix}{stream}.gz" for prefix in prefixes]
+
+def split_log_uri(log_uri: str) -> tuple[str, str]:
+    """Return the bucket of a LogUri, and what the keys begin with: empty, or with a slash at its end."""
+    # Not urlsplit: a key may have "?" and "#" in it.
+    bucket, _, base = log_uri.partition("://")[2].partition("/")
+    base = base.rstrip("/")
+    return bucket, f"{base}/" * bool(base)
+
+
+def spellings(prefix: str) -> list[str]:
+    """
+    Return the prefixes that a LogUri with empty parts may lead to.
+
+    What EMR makes of ``s3://BUCKET//A//B/`` is not documented: a key may have empty parts, a path has none.
+    """
+    return list(dict.fromkeys([prefix, prefix.lstrip("/"), re.sub("/+", "/", prefix.lstrip("/"))]))
 
 
 def read_logs_written(s3: Any, logs: StepLogs) -> bool:

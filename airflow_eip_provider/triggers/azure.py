@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, SqlServer, admitting
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
@@ -42,6 +42,7 @@ class AzureConnection:
         return AzureSqlFirewallHook(self.azure_conn_id)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AzureSqlFirewallRuleTrigger(WatchTrigger):
     """
     Wait until every server has a firewall rule that admits an address.
@@ -51,13 +52,9 @@ class AzureSqlFirewallRuleTrigger(WatchTrigger):
     :param azure_conn_id: the Airflow connection.
     """
 
-    own_fields = ("servers", "public_ip", "azure_conn_id")
-
-    def __init__(self, *, servers: list[str], public_ip: str, azure_conn_id: str, **watch: Any) -> None:
-        super().__init__(**watch)
-        self.servers = servers
-        self.public_ip = public_ip
-        self.azure_conn_id = azure_conn_id
+    servers: list[str]
+    public_ip: str
+    azure_conn_id: str
 
     def judge(self, observed: Observed) -> Verdict:
         """Judge the rules of each server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import gzip
 import json
@@ -48,6 +49,7 @@ class ServiceModels(JSONFileLoader):  # type: ignore[misc]
                     with opened(path, "rb") as file, _no_garbage_collection():
                         self._loaded[path] = json.loads(file.read(), object_pairs_hook=_as_dict)
                         gc.freeze()
+                        atexit.register(gc.unfreeze)  # what extension modules hold is freed at the end, as always
                 if path in self._loaded:
                     return self._loaded[path]
         return None

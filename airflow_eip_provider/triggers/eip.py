@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_eip_provider.aws.tags import CLUSTER_TAG
@@ -94,6 +95,7 @@ def _cluster_gone(job_flow_id: str, cluster: ClusterStatus | None) -> Verdict:
     return Verdict("failed", f"Cluster '{job_flow_id}' is {state}: {reason}", found)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class EipAssociationTrigger(WatchTrigger):
     """
     Wait until an Elastic IP is on a cluster or an instance, or is free.
@@ -106,31 +108,18 @@ class EipAssociationTrigger(WatchTrigger):
     :param since: when the wait began, in seconds since the epoch; EC2 may not show yet what was bound just before.
     """
 
-    own_fields = ("allocation_id", "job_flow_id", "instance_id", "like", "expect", "or_left", "was_bound", "since")
+    allocation_id: str
+    job_flow_id: str | None = None
+    instance_id: str | None = None
+    like: dict[str, str] | None = None
+    expect: Literal["associated", "free"] = "associated"
+    or_left: bool = False
+    was_bound: bool = False
+    since: float = 0.0
 
-    def __init__(
-        self,
-        *,
-        allocation_id: str,
-        job_flow_id: str | None = None,
-        instance_id: str | None = None,
-        like: dict[str, str] | None = None,
-        expect: Literal["associated", "free"] = "associated",
-        or_left: bool = False,
-        was_bound: bool = False,
-        since: float = 0.0,
-        **watch: Any,
-    ) -> None:
-        super().__init__(**watch)
-        self.allocation_id = allocation_id
-        self.job_flow_id = job_flow_id
-        self.instance_id = instance_id
-        self.like = like
-        self.expect = expect
-        self.or_left = or_left
-        self.was_bound = was_bound
-        self.since = since
-        self._second_look = SecondLook(since)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._second_look = SecondLook(self.since)
 
     def announce(self, wants: Wants) -> None:
         """Say that the address and the cluster will be asked for."""
@@ -153,6 +142,7 @@ class EipAssociationTrigger(WatchTrigger):
         return self._second_look.judge(found, now=time.time())
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class InstanceRunningTrigger(WatchTrigger):
     """
     Wait until an EC2 instance runs and shows its primary network interface.
@@ -160,11 +150,7 @@ class InstanceRunningTrigger(WatchTrigger):
     :param instance_id: the instance.
     """
 
-    own_fields = ("instance_id",)
-
-    def __init__(self, *, instance_id: str, **watch: Any) -> None:
-        super().__init__(**watch)
-        self.instance_id = instance_id
+    instance_id: str
 
     def announce(self, wants: Wants) -> None:
         """Say that the instance will be asked for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_eip_provider.aws.clusters import ENDED_STATES, READY_STATES
@@ -96,6 +96,7 @@ def judge_target(observed: Observed, job_flow_id: str, *, target: Target, is_new
     return judge_cluster_state(observed, job_flow_id, target=target, is_new=is_new)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class EmrClusterTrigger(WatchTrigger):
     """
     Wait until a cluster is where it is wanted.
@@ -105,13 +106,9 @@ class EmrClusterTrigger(WatchTrigger):
     :param appears_by: seconds since the epoch, until which EMR may not know the cluster yet.
     """
 
-    own_fields = ("job_flow_id", "target", "appears_by")
-
-    def __init__(self, *, job_flow_id: str, target: Target, appears_by: float = 0.0, **watch: Any) -> None:
-        super().__init__(**watch)
-        self.job_flow_id = job_flow_id
-        self.target: Target = target
-        self.appears_by = appears_by
+    job_flow_id: str
+    target: Target
+    appears_by: float = 0.0
 
     def announce(self, wants: Wants) -> None:
         """Say that the cluster will be asked for, and maybe its primary instance."""
@@ -141,6 +138,7 @@ def judge_no_step_runs(
     return Verdict("pending" if active or may_lag else "done", message, {"step_ids": [step.step_id for step in active]})
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class EmrStepsEndedTrigger(WatchTrigger):
     """
     Wait until no step of a cluster runs or still may.
@@ -149,13 +147,9 @@ class EmrStepsEndedTrigger(WatchTrigger):
     :param not_before: seconds since the epoch; until then a step that was submitted may not be shown.
     """
 
-    own_fields = ("job_flow_id", "name_contains", "not_before")
-
-    def __init__(self, *, job_flow_id: str, name_contains: str = "", not_before: float = 0.0, **watch: Any) -> None:
-        super().__init__(**watch)
-        self.job_flow_id = job_flow_id
-        self.name_contains = name_contains
-        self.not_before = not_before
+    job_flow_id: str
+    name_contains: str = ""
+    not_before: float = 0.0
 
     def judge(self, observed: Observed) -> Verdict:
         """Judge whether the cluster's steps have ended."""
@@ -230,6 +224,7 @@ def judge_fenced_steps(
     return Verdict("failed", f"Elastic IP '{allocation_id}' is {place}", facts)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class EmrFencedStepsTrigger(WatchTrigger):
     """
     Wait for steps, and fail when the Elastic IP leaves their cluster and another look confirms it.
@@ -243,28 +238,17 @@ class EmrFencedStepsTrigger(WatchTrigger):
     :param lock_store: the store's URI; the lease is watched, too.
     """
 
-    own_fields = ("allocation_id", "egress", "job_flow_id", "step_ids", "submitted_at", "lock_store")
+    allocation_id: str
+    egress: dict[str, str | None]
+    job_flow_id: str
+    step_ids: list[str]
+    submitted_at: float = 0.0
+    lock_store: str | None = None
 
-    def __init__(
-        self,
-        *,
-        allocation_id: str,
-        egress: dict[str, str | None],
-        job_flow_id: str,
-        step_ids: list[str],
-        submitted_at: float = 0.0,
-        lock_store: str | None = None,
-        **watch: Any,
-    ) -> None:
-        super().__init__(**watch)
-        self.allocation_id = allocation_id
-        self.egress = egress
-        self.job_flow_id = job_flow_id
-        self.step_ids = step_ids
-        self.submitted_at = submitted_at
-        self.lock_store = lock_store
-        self._second_look = SecondLook(submitted_at)
-        self._unfenced = list(step_ids)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._second_look = SecondLook(self.submitted_at)
+        self._unfenced = list(self.step_ids)
 
     def announce(self, wants: Wants) -> None:
         """Say that the address and the steps will be asked for."""
@@ -287,6 +271,7 @@ class EmrFencedStepsTrigger(WatchTrigger):
         return self._second_look.judge(found, now=time.time())
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class EmrStepLogsTrigger(WatchTrigger):
     """
     Wait until EMR has written a step's stdout and stderr to the log bucket.
@@ -295,12 +280,8 @@ class EmrStepLogsTrigger(WatchTrigger):
     :param prefix: the step's prefix in it, with a slash at its end.
     """
 
-    own_fields = ("bucket", "prefix")
-
-    def __init__(self, *, bucket: str, prefix: str, **watch: Any) -> None:
-        super().__init__(**watch)
-        self.bucket = bucket
-        self.prefix = prefix
+    bucket: str
+    prefix: str
 
     def judge(self, observed: Observed) -> Verdict:
         """Judge whether the log objects are there."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.triggers.observed import Observed
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NatGatewayTrigger(WatchTrigger):
     """
     Wait until EC2 has made a NAT gateway, or has given it up.
@@ -17,11 +19,7 @@ class NatGatewayTrigger(WatchTrigger):
     :param gateway_id: the gateway; EC2's reads may not know a new one yet.
     """
 
-    own_fields = ("gateway_id",)
-
-    def __init__(self, *, gateway_id: str, **watch: Any) -> None:
-        super().__init__(**watch)
-        self.gateway_id = gateway_id
+    gateway_id: str
 
     def judge(self, observed: Observed) -> Verdict:
         """Judge whether the gateway is not pending any more; whether it is of use is for others to judge."""

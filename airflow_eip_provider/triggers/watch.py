@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from asgiref.sync import sync_to_async
@@ -52,6 +52,7 @@ class Verdict:
     data: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class WatchTrigger(BaseTrigger):
     """
     Look at AWS until something is decided; change nothing, but for :meth:`on_kill`.
@@ -64,35 +65,26 @@ class WatchTrigger(BaseTrigger):
         :func:`~airflow_eip_provider.triggers.undo.as_stored`.
     """
 
-    own_fields: ClassVar[tuple[str, ...]] = ()
+    own_fields: ClassVar[tuple[str, ...]] = ()  # parameters of a subclass that is no dataclass
 
-    def __init__(
-        self,
-        *,
-        waiter_delay: float,
-        deadline: float,
-        hint: dict[str, Any] | None = None,
-        undo: tuple[str, dict[str, Any]] | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
-    ) -> None:
+    waiter_delay: float
+    deadline: float
+    hint: dict[str, Any] | None = None
+    undo: tuple[str, dict[str, Any]] | None = None
+    aws_conn_id: str | None = "aws_default"
+    region_name: str | None = None
+    verify: bool | str | None = None
+    botocore_config: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.waiter_delay = waiter_delay
-        self.deadline = deadline
-        self.hint = hint or {}
-        self.undo = undo
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
-        self.botocore_config = botocore_config
+        self.hint = self.hint or {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the plain JSON parameters that rebuild this trigger."""
-        base = ("waiter_delay", "deadline", "hint", "undo", "aws_conn_id", "region_name", "verify", "botocore_config")
         cls = type(self)
-        return f"{cls.__module__}.{cls.__qualname__}", {name: getattr(self, name) for name in (*base, *self.own_fields)}
+        names = [*(parameter.name for parameter in fields(self)), *self.own_fields]
+        return f"{cls.__module__}.{cls.__qualname__}", {name: getattr(self, name) for name in names}
 
     def announce(self, wants: Wants) -> None:
         """Say what the judgement will ask for, so that one call can answer for many waits; the rest is asked singly."""

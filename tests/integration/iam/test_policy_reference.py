@@ -109,6 +109,13 @@ def test_other_partitions_have_arns_and_services_of_their_own():
     assert "'ec2.amazonaws.com.cn'" in text
 
 
+def test_step_logs_are_allowed_wherever_log_uri_may_lead():
+    given = configuration(ADDRESS, log_uri="s3://logs//emr//x/")
+    (logs,) = [s["Resource"] for s in policy_document(given)["Statement"] if s["Sid"] == "StepLogs"]
+    prefixes = ["/emr//x/", "emr//x/", "emr/x/"]
+    assert logs == [f"arn:aws:s3:::logs/{prefix}j-*/steps/*" for prefix in prefixes]
+
+
 def test_a_lock_store_in_another_region_is_allowed_there():
     given = configuration(ADDRESS, lock_store="dynamodb://leases?region=us-east-1")
     tables = {s["Resource"] for s in policy_document(given)["Statement"] if s["Sid"].startswith("Lock")}

@@ -24,11 +24,14 @@ GENEROUS_SECONDS = 60
 
 
 @pytest.mark.parametrize("name", ["endpoints", "no-such-file", "emr/2009-03-31/service-2"])
-def test_what_the_triggerer_loads_of_botocore_is_what_botocore_loads(name):
+def test_what_the_triggerer_loads_of_botocore_is_what_botocore_loads(name, monkeypatch):
+    monkeypatch.setattr(ServiceModels, "_loaded", {})  # botocore itself adds to what it has loaded
     path = str(Path(botocore.__file__).parent / "data" / name)
     collects = gc.isenabled()
-    assert ServiceModels().load_file(path) == service_models._parse.__wrapped__(path)
+    loaded = ServiceModels().load_file(path)
+    assert loaded == service_models._parse.__wrapped__(path)
     assert gc.isenabled() == collects
+    assert ServiceModels().load_file(path) is loaded
 
 
 @pytest.fixture
