@@ -255,9 +255,7 @@ class Demo:
                     "All of it goes on running; Ctrl-C stops it.",
                 )
                 if kept
-                else (
-                    "`make demo KEEP=1` leaves Airflow's UI and the local EMR running; `make demo ALL=1` shows more.",
-                )
+                else ("`make demo KEEP=1` leaves Airflow's UI and the local EMR running; `ALL=1` is for every scene.",)
             ),
         )
 
