@@ -1,4 +1,4 @@
-"""How the local EMR answers as it grows, beside a plain moto server: ``python -m bench.local_emr``; two minutes."""
+"""How the local EMR answers as it grows, beside a plain moto server: ``python -m bench.local_emr``."""
 
 from __future__ import annotations
 

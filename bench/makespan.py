@@ -7,6 +7,7 @@ same on every machine. Between two tasks of a run no time passes; Airflow's own 
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 RUNS = 10
 START_UP, WORK, SHUTDOWN = 300, 180, 60
+# The second kind of day: the same work in sum, but each job's length differs by up to half, and from day to day.
+VARIES = 0.5
 LIMIT = START_UP + RUNS * WORK
 _TICK_SECONDS = 1
 _APART_SECONDS = 4  # the runs arrive one after the other, so that their polls do not fall together
@@ -41,6 +44,7 @@ class Makespan:
     """
     What one way came to.
 
+    :param limit: the least time that is possible.
     :param seconds: from the first launch to the end of the last run's work.
     :param idle: the longest time for which nothing carried the address between two runs.
     :param most_clusters: how many clusters were paid for at the same time, at most.
@@ -48,6 +52,7 @@ class Makespan:
     """
 
     way: str
+    limit: int
     seconds: float
     idle: float
     most_clusters: int
@@ -56,7 +61,7 @@ class Makespan:
     @property
     def ratio(self) -> float:
         """How many times the limit it took."""
-        return self.seconds / LIMIT
+        return self.seconds / self.limit
 
 
 @dataclass(slots=True)
@@ -65,6 +70,7 @@ class _Run:
 
     number: int
     tasks: list[Callable[[Any], Any]]
+    day: int = 0
     task: Task | None = None
     job_flow_id: str | None = None
     due: float = 0.0
@@ -75,21 +81,43 @@ class _Run:
         return self.task is None and not self.tasks
 
 
-def with_leases(way: str, *, prewarm: bool | int) -> Makespan:
-    """Let ten runs arrive at once and share the address by leases."""
+def works(day: int, *, varied: bool) -> list[int]:
+    """Return the seconds of work of each run of a day; their sum is the same for all days."""
+    if not varied:
+        return [WORK] * RUNS
+    chosen = random.Random(day)  # noqa: S311 - not a secret
+    drawn = [WORK * chosen.uniform(1 - VARIES, 1 + VARIES) for _ in range(RUNS - 1)]
+    return [round(seconds) for seconds in [*drawn, WORK]]
+
+
+def limit(day: int, *, varied: bool) -> int:
+    """Return the least time in which a day's runs can do their work: one start-up, and all the work."""
+    return START_UP + sum(works(day, varied=varied))
+
+
+def with_leases(way: str, *, prewarm: bool | int | str, days: int = 1, varied: bool = False) -> Makespan:
+    """
+    Let ten runs arrive at once and share the address by leases.
+
+    :param days: how many days it happens; the last one is measured, and the leases of those before are known.
+    """
     with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__EIP__ENVIRONMENT", "bench")
         put_on_clock(aws, patch)
         address = Address.allocated(aws)
-        runs = [_Run(number, _tasks(address, prewarm=prewarm)) for number in range(RUNS)]
-        made, start = clients(), aws.clock.now().timestamp()
-        while not all(run.has_ended for run in runs):
-            now = aws.clock.now().timestamp()
-            for run in runs:
-                if now - start >= run.number * _APART_SECONDS:
-                    _go_on(run, now, made)
-            aws.clock.advance(_TICK_SECONDS)
-        return _measured(way, aws, address)
+        made = clients()
+        for day in range(days):
+            seconds = works(day, varied=varied)
+            runs = [_Run(number, _tasks(address, work=seconds[number], prewarm=prewarm), day) for number in range(RUNS)]
+            start = aws.clock.now().timestamp()
+            while not all(run.has_ended for run in runs):
+                now = aws.clock.now().timestamp()
+                for run in runs:
+                    if now - start >= run.number * _APART_SECONDS:
+                        _go_on(run, now, made)
+                aws.clock.advance(_TICK_SECONDS)
+            aws.clock.advance(86_400 - (aws.clock.now().timestamp() - start))
+        return _measured(way, aws, address, since=start, limit=limit(days - 1, varied=varied))
 
 
 def in_one_slot(way: str) -> Makespan:
@@ -105,20 +133,24 @@ def in_one_slot(way: str) -> Makespan:
         return _measured(way, aws, address)
 
 
-def with_stock_operators(way: str) -> Makespan:
+def with_stock_operators(way: str, *, day: int = 0, varied: bool = False) -> Makespan:
     """Let ten runs of the Amazon provider's own operators go one after the other."""
     with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
         address = Address.allocated(aws)
         stock.put_on_clock(aws, patch)
         for number in range(RUNS):
-            stock.run(address, number=number, step=_step())
-        return _measured(way, aws, address)
+            stock.run(address, number=number, step=_step(works(day, varied=varied)[number]))
+        return _measured(way, aws, address, limit=limit(day, varied=varied))
 
 
 def measure() -> list[Makespan]:
     """Measure every way."""
     return [
         with_leases("leases, prewarm=2", prewarm=2),
+        with_leases("leases (auto), first day", prewarm="auto"),
+        with_leases("leases (auto), second day", prewarm="auto", days=2),
+        with_leases("leases (auto), fourth day, varied", prewarm="auto", days=4, varied=True),
+        with_stock_operators("stock operators, varied", day=3, varied=True),
         with_leases("leases, prewarm=True", prewarm=True),
         with_leases("leases", prewarm=False),
         in_one_slot("no lock store, one-slot pool"),
@@ -130,18 +162,19 @@ def _aws() -> LocalAws:
     return LocalAws(clock=ManualClock(), durations=_DURATIONS)
 
 
-def _step() -> dict[str, Any]:
+def _step(seconds: int) -> dict[str, Any]:
     return {
         "Name": "read",
         "ActionOnFailure": "CONTINUE",
-        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["--sleep", str(WORK)]},
+        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["--sleep", str(seconds)]},
     }
 
 
 def _tasks(
     address: Address,
     *,
-    prewarm: bool | int,
+    work: int = WORK,
+    prewarm: bool | int | str,
     lock_store: str | None = "dynamodb://leases?create=true",
     deferrable: bool = True,
 ) -> list[Callable[[Any], Any]]:
@@ -161,7 +194,7 @@ def _tasks(
             **common,
         ),
         lambda job_flow_id: EmrAddStepsWithStaticIpOperator(
-            task_id="steps", job_flow_id=job_flow_id, steps=[_step()], **common
+            task_id="steps", job_flow_id=job_flow_id, steps=[_step(work)], **common
         ),
         lambda job_flow_id: EmrTerminateWithStaticIpOperator(task_id="terminate", job_flow_id=job_flow_id, **common),
     ]
@@ -171,7 +204,7 @@ def _go_on(run: _Run, now: float, made: Callable[[str], Any]) -> None:
     """Let a run do what it can at this moment."""
     while not run.has_ended:
         if run.task is None:
-            run.task = Task(run.tasks.pop(0)(run.job_flow_id), dag_id=f"run-{run.number}")
+            run.task = Task(run.tasks.pop(0)(run.job_flow_id), dag_id=f"job-{run.number}", run_id=f"day-{run.day}")
             run.task.start()
         elif run.task.deferral is not None:
             if not _fires(run, now, made):
@@ -200,8 +233,8 @@ def _fires(run: _Run, now: float, made: Callable[[str], Any]) -> bool:
     return True
 
 
-def _measured(way: str, aws: LocalAws, address: Address) -> Makespan:
-    events = aws.events.read()
+def _measured(way: str, aws: LocalAws, address: Address, *, since: float = 0.0, limit: int = LIMIT) -> Makespan:
+    events = [event for event in aws.events.read() if _time(event) >= since]
     first = min(_time(event) for event in events if event.get("operation") == "RunJobFlow")
     steps = [_time(event) for event in events if event["kind"] == "step" and event["state"] == "COMPLETED"]
     if len(steps) != RUNS:
@@ -221,6 +254,7 @@ def _measured(way: str, aws: LocalAws, address: Address) -> Makespan:
         most = max(most, now)
     return Makespan(
         way=way,
+        limit=limit,
         seconds=max(steps) - first,
         idle=max(start - end for end, start in zip(free, bound, strict=True)),
         most_clusters=most,

@@ -61,6 +61,8 @@ class Demo:
             extra={
                 "AIRFLOW_CONN_AWS_DEFAULT": self.aws.connection,
                 "AIRFLOW__EIP__ENVIRONMENT": "demo",
+                # The first task waits for an api-server that has just started; 5 seconds are too few on a busy laptop.
+                "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
                 "AIRFLOW__EIP__LOCK_STORE": f"dynamodb://{TABLE}?region={REGION}&create=true&grace={self._grace}",
             },
             port=options.airflow_port,

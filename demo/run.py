@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _SAMPLE_SECONDS = 1.5
 _SILENT_SECONDS = 15.0
+_SILENT_SECONDS_AGAIN = 60.0
 _RUNS_SECONDS = 1200.0
 
 
@@ -137,6 +138,7 @@ class Story:
             tasks=runs.tasks, aws_time=aws.time, scheduler_pid=airflow.scheduler_pid, local_aws_pid=aws.pid
         )
         self.samples = self._observer.samples
+        self._told = ""
 
     def play(self, scenes: Sequence[Scene]) -> None:
         """
@@ -155,8 +157,14 @@ class Story:
                 scene.advance(events)
             self._runs.look()
             if self._console.silent_seconds > _SILENT_SECONDS:
-                self._console.step(f"waiting for {self._where(scenes)}")
+                self._tell(self._where(scenes))
             time.sleep(_SAMPLE_SECONDS)
+
+    def _tell(self, where: str) -> None:
+        """Say what is being waited for; the same again only after a while."""
+        if where != self._told or self._console.silent_seconds > _SILENT_SECONDS_AGAIN:
+            self._console.step(f"waiting for {where}")
+            self._told = where
 
     def _where(self, scenes: Sequence[Scene]) -> str:
         return "; ".join(filter(None, (self._runs.where(), *(scene.where() for scene in scenes)))) or "Airflow"

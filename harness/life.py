@@ -14,19 +14,11 @@ from typing import TYPE_CHECKING, Any
 import botocore.endpoint
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
-from airflow_eip_provider.aws import endings, lag
 from airflow_eip_provider.lease_client import client as lease_client
-from airflow_eip_provider.lease_client import interface, physical, waiting
-from airflow_eip_provider.operators import eip as eip_operators
-from airflow_eip_provider.operators import launch, phases
-from airflow_eip_provider.operators.bindings import interface as bindings
-from airflow_eip_provider.operators.emr import create, fence, steps, terminate
-from airflow_eip_provider.sensors import eip as eip_sensors
-from airflow_eip_provider.sensors import watching as sensors
+from airflow_eip_provider.operators import eip as _eip
+from airflow_eip_provider.operators import emr as _emr
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
-from airflow_eip_provider.triggers import eip as eip_triggers
-from airflow_eip_provider.triggers import emr as emr_triggers
-from airflow_eip_provider.triggers import poller, watch
+from airflow_eip_provider.triggers import observed, poller
 from harness.polling import passing
 
 if TYPE_CHECKING:
@@ -34,25 +26,13 @@ if TYPE_CHECKING:
 
     import pytest
 
-_TIMED = (
-    phases,
-    bindings,
-    interface,
-    physical,
-    waiting,
-    lag,
-    create,
-    fence,
-    steps,
-    terminate,
-    eip_operators,
-    eip_sensors,
-    sensors,
-    launch,
-    endings,
-    eip_triggers,
-    emr_triggers,
+# Whose sleeps and deadlines are simulated. The observer's age of a listing is not: it is about calls, not about AWS.
+_TIMED = tuple(
+    f"airflow_eip_provider.{package}."
+    for package in ("aws", "hooks", "lease_client", "operators", "sensors", "triggers")
 )
+_REAL = frozenset({observed.__name__})
+_LOADED = (_eip, _emr)  # and with them all that waits
 
 
 class TaskInstance:
@@ -183,9 +163,8 @@ def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = clock_of(local_aws)
     airflows_sensor = next(cls for cls in EipAssociationSensor.__mro__ if cls.__name__ == "BaseSensorOperator")
     monkeypatch.setattr(sys.modules[airflows_sensor.__module__], "time", clock)
-    for module in _TIMED:
-        monkeypatch.setattr(module, "time", clock, raising=False)
-    for module in (watch, poller, botocore.endpoint):
+    timed = [module for name, module in sys.modules.items() if name.startswith(_TIMED) and name not in _REAL]
+    for module in (*(module for module in timed if vars(module).get("time") is time), botocore.endpoint):
         monkeypatch.setattr(module, "time", clock)
     # How much time has passed since the store's answer is real; its pauses are not.
     monkeypatch.setattr(lease_client, "time", SimpleNamespace(monotonic=time.monotonic, sleep=clock.sleep))

@@ -143,7 +143,7 @@ class Children:
 
         :return: the names of the processes that needed SIGKILL.
         """
-        families = {child.name: _family(child.process.pid) for child in self._children}
+        families = {child.name: family(child.process.pid) for child in self._children}
         for child in self._children:
             if child.process.poll() is None:
                 child.process.terminate()
@@ -154,8 +154,8 @@ class Children:
             except subprocess.TimeoutExpired:
                 continue
         forced = []
-        for name, family in families.items():
-            left = [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        for name, its in families.items():
+            left = [process for process in its if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
             for process in left:
                 _kill(process)
             if left:
@@ -195,7 +195,8 @@ def left_running(directory: Path) -> list[tuple[str, int]]:
     return left
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def family(pid: int) -> list[psutil.Process]:
+    """Return a process and all below it; none when it is gone."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]

@@ -55,6 +55,7 @@ class Cluster(ClusterStatus):
     """
     A job flow, as DescribeCluster shows it.
 
+    :param ready_at: when it was ready for steps; ``None`` for never yet.
     :param age: by AWS's own clock, when the answer was given.
     :param subnet_id: where its instances are; ``None`` while EMR has not chosen it.
     """
@@ -63,6 +64,7 @@ class Cluster(ClusterStatus):
     termination_protected: bool = False
     log_uri: str | None = None
     created_at: datetime | None = None
+    ready_at: datetime | None = None
     age: timedelta | None = None
     subnet_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -95,7 +97,8 @@ def _sentence(*parts: str | None) -> str:
 
 def _cluster(response: Mapping[str, Any]) -> Cluster:
     item = response["Cluster"]
-    created_at = item["Status"].get("Timeline", {}).get("CreationDateTime")
+    timeline = item["Status"].get("Timeline", {})
+    created_at = timeline.get("CreationDateTime")
     date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     return Cluster(
         job_flow_id=item["Id"],
@@ -106,6 +109,7 @@ def _cluster(response: Mapping[str, Any]) -> Cluster:
         termination_protected=item.get("TerminationProtected", False),
         log_uri=item.get("LogUri"),
         created_at=created_at,
+        ready_at=timeline.get("ReadyDateTime"),
         age=parsedate_to_datetime(date) - created_at if date and created_at else None,
         subnet_id=item.get("Ec2InstanceAttributes", {}).get("Ec2SubnetId") or None,
         tags=tags_of(item.get("Tags")),

@@ -73,6 +73,10 @@ class Action(Enum):
     STOP = "yield"
 
 
+# A number of places that is estimated while the owner waits; see :mod:`airflow_eip_provider.lease.forecast`.
+ESTIMATED = -1
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
     """
@@ -80,7 +84,8 @@ class LeaseRequest:
 
     :param cluster_name: of the clusters that it launches; empty when it launches none.
     :param handover_seconds: how long it may take from acquiring the lease until the lease is active.
-    :param prewarm: it starts its cluster early from one of so many first places of the queue; 0 is never.
+    :param prewarm: it starts its cluster early from one of so many first places of the queue; 0 is never, and
+        :data:`ESTIMATED` is never until whoever waits for it puts an estimate in its place.
     :param wants: the cluster or instance that was made elsewhere and is to have the address; empty for a launch.
     """
 

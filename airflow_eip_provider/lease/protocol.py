@@ -33,7 +33,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.lease.observation import Action, LeaseRequest, Observation, clusters_of, decide, observe
-from airflow_eip_provider.lease.record import LIMITS, Phase
+from airflow_eip_provider.lease.record import LIMITS, TAKEN_OVER, UNDONE, Phase
 from airflow_eip_provider.lease.store import Seen
 from airflow_eip_provider.lease.transitions import (
     Acquire,
@@ -426,7 +426,7 @@ def _undo_lease(world: World, token: int, resource_id: str | None, work: _Work, 
                 return
             _unbind(world, resource_id, work)
         _sweep(world, seen.record)
-        ended = Release(token, None if unknown else resource_id, "undone", may_have_orphans=unknown)
+        ended = Release(token, None if unknown else resource_id, UNDONE, may_have_orphans=unknown)
         if _change(world, seen, ended, limits) is not None:
             return
 
@@ -521,7 +521,7 @@ def _evict(world: World, observation: Observation, limits: Limits) -> None:
     _sweep(world, observation.seen.record)
     ended = ", ".join(resource.resource_id for resource in observation.resources)
     never = "no cluster was launched" if lease.cluster_name else "it was never handed over"
-    why = f"taken over: {ended} has ended" if ended else f"taken over: {never}"
+    why = f"{TAKEN_OVER}: {ended} has ended" if ended else f"{TAKEN_OVER}: {never}"
     _change(world, observation.seen, Release(lease.token, lease.resource_id, why), limits)
 
 

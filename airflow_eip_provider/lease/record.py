@@ -111,6 +111,10 @@ class Entry:
     passed: int = 0
 
 
+# What ``EndedLease.why`` begins with when it was not the owner's own tasks that released the lease as planned.
+TAKEN_OVER, UNDONE = "taken over", "undone"
+
+
 @dataclass(frozen=True, slots=True)
 class EndedLease:
     """A lease that has ended, kept as history."""

@@ -51,8 +51,8 @@ class PhysicalLeaseClient(LeaseClient):
         self._remembered = remembered
 
     def check_prewarm(self, prewarm: int) -> None:
-        """Refuse to start a cluster early."""
-        if prewarm:
+        """Refuse to start a cluster early, unless that is left to an estimate."""
+        if prewarm > 0:
             raise InvalidInputError(
                 "checking prewarm",
                 problem="only the first of a queue may prewarm, and without a lock store there is no queue",

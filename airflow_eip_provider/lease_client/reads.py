@@ -67,7 +67,11 @@ class LeaseReads:
 
     def read_resource(self, resource_id: str) -> Resource:
         """Return the state of a cluster or an instance."""
-        return _resource(self.clients, resource_id, self.allocation_id)
+        if is_cluster(resource_id):
+            cluster = read_cluster(self.clients["emr"], resource_id)
+            return _as_resource(cluster, self.allocation_id) if cluster else Resource(resource_id, "ended")
+        instance = read_instance(self.clients["ec2"], resource_id)
+        return Resource(resource_id, _GONE_INSTANCE.get(instance.state, "live") if instance else "ended")
 
     def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
         """
@@ -75,7 +79,10 @@ class LeaseReads:
 
         :param since: by the store's clock; no cluster with these tags is older. 0 when that is not known.
         """
-        return _resources(self.clients, lease_tags, since, self.allocation_id)
+        tags = as_aws_tags(lease_tags, allocation_id=self.allocation_id)
+        after = max(0.0, since - _CLOCKS_DIFFER_SECONDS)
+        found = read_tagged_clusters(self.clients["emr"], tags=tags, created_after=after, ending=True)
+        return tuple(_as_resource(cluster, self.allocation_id) for cluster in found)
 
     def active_steps(self, resource_id: str, *, guarded: bool) -> tuple[str, ...]:
         """
@@ -83,7 +90,8 @@ class LeaseReads:
 
         :param guarded: only those that need the address.
         """
-        return _steps(self.clients, resource_id, name_contains=GUARD_MARK if guarded else "")
+        steps = read_active_steps(self.clients["emr"], resource_id) if is_cluster(resource_id) else ()
+        return tuple(step.step_id for step in steps if not guarded or GUARD_MARK in step.name)
 
 
 def read_location(clients: Mapping[str, Any], allocation_id: str) -> AddressLocation:
@@ -122,23 +130,6 @@ def _location_on_interface(clients: Mapping[str, Any], address: Address) -> Addr
     return AddressLocation(gateway.gateway_id, (job_flow_id,), live=not left, lease_tags=lease_tags, left=left)
 
 
-def _resource(clients: Mapping[str, Any], resource_id: str, allocation_id: str) -> Resource:
-    if is_cluster(resource_id):
-        cluster = read_cluster(clients["emr"], resource_id)
-        return _as_resource(cluster, allocation_id) if cluster else Resource(resource_id, "ended")
-    instance = read_instance(clients["ec2"], resource_id)
-    return Resource(resource_id, _GONE_INSTANCE.get(instance.state, "live") if instance else "ended")
-
-
-def _resources(
-    clients: Mapping[str, Any], lease_tags: LeaseTags, since: float, allocation_id: str
-) -> tuple[Resource, ...]:
-    tags = as_aws_tags(lease_tags, allocation_id=allocation_id)
-    after = max(0.0, since - _CLOCKS_DIFFER_SECONDS)
-    found = read_tagged_clusters(clients["emr"], tags=tags, created_after=after, ending=True)
-    return tuple(_as_resource(cluster, allocation_id) for cluster in found)
-
-
 def _as_resource(cluster: Cluster, allocation_id: str) -> Resource:
     state = "ended" if cluster.has_ended else "ending" if cluster.is_ending else "live"
     return Resource(cluster.job_flow_id, state, parse_lease_tags(cluster.tags, allocation_id))
@@ -148,10 +139,3 @@ def parse_lease_tags(tags: Mapping[str, str], allocation_id: str) -> LeaseTags |
     """Read the lease tags from a cluster's tags, which EMR copies to its instances."""
     token = tags.get(TOKEN_TAG, "") if tags.get(ALLOCATION_TAG) == allocation_id else ""
     return LeaseTags(int(token), tags.get(OWNER_DIGEST_TAG, "")) if token.isdigit() else None
-
-
-def _steps(clients: Mapping[str, Any], resource_id: str, *, name_contains: str) -> tuple[str, ...]:
-    if not is_cluster(resource_id):
-        return ()
-    steps = read_active_steps(clients["emr"], resource_id)
-    return tuple(step.step_id for step in steps if name_contains in step.name)

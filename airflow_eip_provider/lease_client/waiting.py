@@ -50,7 +50,7 @@ class Foreground:
         due, due_seconds = Due(), 0.0
         patience = lease_client.patience_seconds
         while True:
-            lease_client.patience_seconds = min(patience, max(self.deadline - time.time(), 0.0))
+            lease_client.patience_seconds = min(patience, max(self.deadline - time.time(), self._poll_seconds))
             entered = self.persist(functools.partial(lease_client.enter, lease_request, due_seconds=due_seconds))
             lease_client.patience_seconds = patience
             if not isinstance(entered, Queued):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.airflow_compat import own_xcom
@@ -168,3 +168,10 @@ class LeasingOperator(PhasedOperator):
 def observed_due_seconds(event: dict[str, Any] | None) -> float:
     """Return for how long a wait in the queue has observed that the lease has to be ended."""
     return float(event["data"].get("dead_seconds", 0.0)) if event else 0.0
+
+
+def with_estimate(lease_request: LeaseRequest, event: dict[str, Any] | None) -> LeaseRequest:
+    """Return a request with the number of places that its wait has estimated, where the wait ended because of that."""
+    # A wait that a version before began, which estimated nothing, has no such key.
+    places = event["data"].get("prewarm", 0) if event else 0
+    return replace(lease_request, prewarm=places) if places else lease_request

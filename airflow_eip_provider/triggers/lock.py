@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lease.description import queue_place_of
-from airflow_eip_provider.lease.observation import Action, Due, LeaseRequest, decide
+from airflow_eip_provider.lease.forecast import ClusterTimes, clusters_asked_for, prewarm_places
+from airflow_eip_provider.lease.observation import ESTIMATED, Action, Due, LeaseRequest, decide
 from airflow_eip_provider.lease.record import LIMITS, Attempt
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
+    from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import Observation
+    from airflow_eip_provider.lease.store import Seen
     from airflow_eip_provider.triggers.observed import Observed
 
 SHORTEST_POLL_SECONDS = 15
@@ -27,7 +30,8 @@ class EipLeaseTrigger(WatchTrigger):
     :param lock_store: the store's URI.
     :param speaker: the attempt that waits, by the stored name of the first version: the fields of
         :class:`~airflow_eip_provider.lease.record.Attempt`.
-    :param prewarm: among how many first places of the queue it starts its cluster early.
+    :param prewarm: among how many first places of the queue it starts its cluster early;
+        :data:`~airflow_eip_provider.lease.observation.ESTIMATED` to estimate that at every look.
     :param wants: the cluster or instance that is to have the address; empty for one that will be launched.
     """
 
@@ -56,6 +60,7 @@ class EipLeaseTrigger(WatchTrigger):
         self.waiter_delay = max(self.waiter_delay, SHORTEST_POLL_SECONDS)
         self._lease_request = LeaseRequest(Attempt(**speaker), cluster_name, handover_seconds, prewarm, wants)
         self._due = Due()
+        self._times: dict[str, ClusterTimes | None] = {}
 
     @classmethod
     def of(cls, request: LeaseRequest, *, allocation_id: str, lock_store: str, **watch: Any) -> EipLeaseTrigger:
@@ -73,13 +78,39 @@ class EipLeaseTrigger(WatchTrigger):
 
     def judge(self, observed: Observed) -> Verdict:
         """Judge whether there is something to do for this owner; all that wait for the address see the same."""
-        return self.judge_observation(observed.lease(self.lock_store, self.allocation_id))
+        observation = observed.lease(self.lock_store, self.allocation_id)
+        prewarm = self._estimated(observed, observation.seen) if self.prewarm == ESTIMATED else self.prewarm
+        return self.judge_observation(observation, prewarm=prewarm)
 
-    def judge_observation(self, observation: Observation) -> Verdict:
-        """Decide whether there is something to do for this owner."""
+    def judge_observation(self, observation: Observation, *, prewarm: int = 0) -> Verdict:
+        """
+        Decide whether there is something to do for this owner.
+
+        :param prewarm: among how many first places of the queue it starts its cluster early.
+        """
         due_seconds = self._due.seconds(observation, LIMITS)
-        action = decide(observation, self._lease_request, due_seconds=due_seconds, limits=LIMITS)
+        lease_request = replace(self._lease_request, prewarm=prewarm)
+        action = decide(observation, lease_request, due_seconds=due_seconds, limits=LIMITS)
         place = queue_place_of(observation, self._lease_request.attempt.owner)
         message = f"Elastic IP {self.allocation_id}: {place}"
-        data = {"action": action.value, "dead_seconds": due_seconds, "queue": place.facts()}
+        data = {"action": action.value, "dead_seconds": due_seconds, "prewarm": prewarm, "queue": place.facts()}
         return Verdict("pending" if action is Action.WAIT else "done", message, data)
+
+    def _estimated(self, observed: Observed, seen: Seen) -> int:
+        """Return among how many first places of the queue this owner starts its cluster early, by estimate."""
+        owner = self._lease_request.attempt.owner
+        times: dict[str, ClusterTimes | None] = dict(self._times)
+        for job_flow_id in clusters_asked_for(seen.record, owner) - times.keys():
+            cluster = observed.cluster(job_flow_id)
+            times[job_flow_id] = _times_of(cluster)
+            if cluster is None or cluster.ready_at is not None or cluster.has_ended:
+                self._times[job_flow_id] = times[job_flow_id]  # this will not change any more
+        known = {job_flow_id: of for job_flow_id, of in times.items() if of is not None}
+        return prewarm_places(seen.record, owner, known, now=seen.now)
+
+
+def _times_of(cluster: Cluster | None) -> ClusterTimes | None:
+    if cluster is None or cluster.created_at is None:
+        return None  # EMR forgets a cluster two months after it has ended
+    ready_at = None if cluster.ready_at is None else cluster.ready_at.timestamp()
+    return ClusterTimes(cluster.created_at.timestamp(), ready_at)

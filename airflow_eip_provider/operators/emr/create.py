@@ -14,7 +14,7 @@ from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_sta
 from airflow_eip_provider.aws.tags import TOKEN_TAG
 from airflow_eip_provider.exceptions import InvalidInputError, WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.lease.observation import LeaseRequest
+from airflow_eip_provider.lease.observation import ESTIMATED, LeaseRequest
 from airflow_eip_provider.lease.protocol import Acquired
 from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease_client.interface import Undo
@@ -24,7 +24,7 @@ from airflow_eip_provider.operators.bindings import Binding, checked_binding
 from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, GatewayWait, Site
 from airflow_eip_provider.operators.launch import Launcher
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
-from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState, observed_due_seconds
+from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState, observed_due_seconds, with_estimate
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.rendering import StructuredFields
@@ -90,9 +90,11 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
     :param lock_store: where owners queue: ``dynamodb://TABLE?region=…&create=true`` or ``s3://BUCKET/PREFIX``;
         ``None`` is the physical lock alone. Default: ``[eip] lock_store``.
     :param bind_at: "primary_running", or "cluster_ready" to bind when the cluster is RUNNING or WAITING.
-    :param prewarm: ``True``: the first of the queue starts its cluster while the holder still works, so that it binds
-        seconds after the release. A number: so many first places do, for clusters that take longer to start than the
-        jobs before them to work. Needs a lock store.
+    :param prewarm: whether a task that queues starts its cluster early, so that it binds seconds after the release.
+        "auto": so that it is ready about when the address becomes free, estimated from the leases before
+        (:mod:`airflow_eip_provider.lease.forecast`). ``True``: the first of the queue does as soon as the holder has
+        the address. A number: so many first places do. ``False``: none. Needs a lock store, but for "auto", which
+        does nothing without.
     :param binding: where the address is put: ``PrimaryNode()`` (default), or ``NatGateway(...)`` for clusters of any
         size; the latter's parameters may be given as a mapping, and be templates. (templated, ``.json``)
     :param on_multi_node: "fail", "warn" or "allow" core and task nodes when the address is on the primary node: Spark
@@ -119,7 +121,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         allocation_id: str,
         lock_store: str | None = UNSET,
         bind_at: str = "primary_running",
-        prewarm: bool | int = False,
+        prewarm: bool | int | str = "auto",
         on_multi_node: str = "fail",
         binding: Binding | Mapping[str, Any] | None = None,
         waiter_delay: int = 15,
@@ -175,7 +177,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         if state.job_flow_id is None:
             request = self._lease_request(attempt, launcher)
             due_seconds = observed_due_seconds(event)
-            entered = self.lease_client.enter(request, due_seconds=due_seconds, launcher=launcher)
+            entered = self.lease_client.enter(with_estimate(request, event), due_seconds=due_seconds, launcher=launcher)
             if not isinstance(entered, Acquired):
                 return self.wait_for_turn(context, state, request, entered)
             self.note_acquired(context, state, entered)
@@ -202,7 +204,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
             attempt,
             cluster_name=launcher.config["Name"],
             handover_seconds=float(self.waiter_delay) * int(self.waiter_max_attempts) + LIMITS.surface,
-            prewarm=int(self.prewarm),
+            prewarm=self._places,
         )
 
     def _wait_to_bind(
@@ -302,13 +304,18 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
                 problem="unknown choice",
                 remedy=f"use one of {preflight.MULTI_NODE_CHOICES}",
             )
-        if not isinstance(self.prewarm, int) or self.prewarm < 0:
+        if self.prewarm != "auto" and (not isinstance(self.prewarm, int) or self.prewarm < 0):
             raise InvalidInputError(
                 f"checking prewarm {self.prewarm!r}",
-                problem="it is neither a bool nor a number of places",
-                remedy="use True, or how many first places of the queue start their clusters early",
+                problem="it is neither 'auto' nor a bool nor a number of places",
+                remedy="use 'auto', or how many first places of the queue start their clusters early",
             )
-        self.lease_client.check_prewarm(int(self.prewarm))
+        self.lease_client.check_prewarm(self._places)
+
+    @property
+    def _places(self) -> int:
+        """From how many first places of the queue the cluster is started early; may be estimated later."""
+        return ESTIMATED if self.prewarm == "auto" else int(self.prewarm)
 
     def _launcher(self, context: Context) -> Launcher:
         if "_launching" not in self.__dict__:

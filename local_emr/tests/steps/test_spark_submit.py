@@ -8,7 +8,7 @@ import pytest
 
 from local_emr.steps.distributed import Distributed, place
 from local_emr.steps.examples import example_arguments
-from local_emr.steps.spark_submit import localize
+from local_emr.steps.spark_submit import LOCAL_MASTER, ONE_NODE_MASTER, localize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +27,21 @@ def test_arguments_that_size_a_yarn_cluster_are_left_out_and_told() -> None:
         "--num-executors 8",
         "--conf spark.executor.memory=20g",
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "master"),
+    [
+        ("--master yarn job.py", ONE_NODE_MASTER),
+        ("--num-executors 2 job.py", LOCAL_MASTER),
+        ("--conf spark.executor.instances=2 job.py", LOCAL_MASTER),
+    ],
+)
+def test_on_one_node_there_is_one_executor_unless_the_step_asks_for_a_number(arguments: str, master: str) -> None:
+    local = localize(arguments.split(), one_node=True)
+    assert local.master == master
+    assert all(master in change for change in local.changes)
+    assert localize(arguments.split()).master == LOCAL_MASTER
 
 
 def test_arguments_of_the_application_are_its_own() -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.audit.report import Database
 from airflow_eip_provider.cli.__main__ import main
-from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
 from harness.life import Task
 from tests.integration.cli.conftest import Said
@@ -257,25 +254,6 @@ def test_formats_that_cannot_be_read_are_refused_by_name(audit, logs, lease_peri
 
 
 @pytest.mark.parametrize(
-    ("text", "networks", "port"),
-    [
-        ("203.0.113.10", ["203.0.113.10/32"], 1433),
-        ("203.0.113.10:1444", ["203.0.113.10/32"], 1444),
-        ("203.0.113.0/24", ["203.0.113.0/24"], 1433),
-        ("[2001:db8::1]:1444", ["2001:db8::1/128"], 1444),
-        ("2001:db8::1", ["2001:db8::1/128"], 1433),
-        ("server.example:1444", ["192.0.2.1/32", "192.0.2.2/32"], 1444),
-    ],
-)
-def test_a_database_is_a_host_an_address_or_a_block(monkeypatch, text, networks, port):
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{k}", 0)) for k in (2, 1, 2)]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    database = Database.parse(text)
-    assert [str(network) for network in database.networks] == networks
-    assert database.port == port
-
-
-@pytest.mark.parametrize(
     ("arguments", "in_message"),
     [
         (["--from", "2026-11-20", "--allocation-id", "foo"], "allocation_id 'foo'"),
@@ -298,13 +276,3 @@ def test_a_bucket_that_does_not_exist_is_named(audit, clocked):
     said = audit("--from", "2026-11-20", "--interface", "eni-1", uri="s3://nothing/vpc")
     assert said.status == 1
     assert "reading flow logs from s3://nothing/vpc: there is no bucket 'nothing'; name the bucket" in said.err
-
-
-@pytest.mark.parametrize("text", ["203.0.113.10:port", "203.0.113.10:0", "203.0.113.10:70000", "no such host"])
-def test_a_database_that_is_none(text, monkeypatch):
-    def fails(*_: Any, **__: Any) -> None:
-        raise OSError("Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", fails)
-    with pytest.raises(InvalidInputError, match=text.replace(".", r"\.")):
-        Database.parse(text)

@@ -167,20 +167,10 @@ def test_overrides_that_run_job_flow_does_not_take(examine, overrides):
     }
 
 
-def test_steps_in_the_overrides(examine, overrides, step):
-    overrides["Steps"] = [step()]
-    assert "Steps" in examine().found("lifetime")["what"]
-
-
 def test_a_cluster_that_would_end_before_its_first_step(examine, overrides):
     del overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"]
     assert "KeepJobFlowAliveWhenNoSteps" in examine().found("lifetime")["what"]
     assert examine("--accept-self-termination").status == 0
-
-
-def test_several_primaries(examine, overrides):
-    overrides["Instances"]["InstanceGroups"][0]["InstanceCount"] = 3
-    assert "3 primary nodes" in examine().found("primary")["what"]
 
 
 def test_workers_beside_the_primary(examine, overrides):

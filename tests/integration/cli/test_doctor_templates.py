@@ -85,20 +85,3 @@ def test_a_file_that_is_no_json_says_why(clocked, allocation_id, tmp_path, capsy
         main(["doctor", "--allocation-id", allocation_id, "--job-flow-overrides", str(tmp_path / "cluster.json")]) == 2
     )
     assert said in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("given", "severity"),
-    [
-        ({"ReleaseLabel": "emr-5.29.0"}, "warning"),
-        ({"ReleaseLabel": "emr-6.3.0"}, "warning"),
-        ({"ReleaseLabel": "emr-5.29.0", "AutoTerminationPolicy": {"IdleTimeout": 600}}, "error"),
-    ],
-    ids=str,
-)
-def test_what_a_release_lacks_is_found(examine, overrides, given, severity):
-    overrides.update(given)
-    findings = {c["check"]: c["findings"] for c in examine().result["checks"]}
-    (found,) = findings["idle"]
-    assert found["severity"] == severity
-    assert given["ReleaseLabel"] in found["what"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from dataclasses import replace
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from airflow_eip_provider.audit.flow_logs import Flow, Period, place_of
 from airflow_eip_provider.audit.lease_periods import LeasePeriod
 from airflow_eip_provider.audit.report import Database, judge
-from airflow_eip_provider.exceptions import InvalidInputError, UsageError
+from airflow_eip_provider.exceptions import InvalidInputError
 
 THEN, LATER = Period(1000, 1060), Period(9000, 9060)
 FLOW = Flow("eni-1", "i-1", "10.0.0.9", "203.0.113.50", 1433, THEN, opened=True, rejected=False)
@@ -55,25 +57,47 @@ def test_flows_of_one_sender_are_counted_together_and_strangers_come_first():
 
 
 @pytest.mark.parametrize(
+    ("text", "networks", "port"),
+    [
+        ("203.0.113.10", ["203.0.113.10/32"], 1433),
+        ("203.0.113.10:1444", ["203.0.113.10/32"], 1444),
+        ("203.0.113.0/24", ["203.0.113.0/24"], 1433),
+        ("[2001:db8::1]:1444", ["2001:db8::1/128"], 1444),
+        ("2001:db8::1", ["2001:db8::1/128"], 1433),
+        ("server.example:1444", ["192.0.2.1/32", "192.0.2.2/32"], 1444),
+    ],
+)
+def test_a_database_is_a_host_an_address_or_a_block(monkeypatch, text, networks, port):
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{k}", 0)) for k in (2, 1, 2)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    database = Database.parse(text)
+    assert [str(network) for network in database.networks] == networks
+    assert database.port == port
+
+
+@pytest.mark.parametrize(
     ("text", "destination", "port", "serves"),
     [
-        ("203.0.113.50", "203.0.113.50", 1433, True),
         ("203.0.113.50", "203.0.113.50", 11500, True),
         ("203.0.113.50", "203.0.113.50", 443, False),
-        ("203.0.113.50:5432", "203.0.113.50", 5432, True),
         ("203.0.113.50:5432", "203.0.113.50", 1433, False),
         ("203.0.113.0/24", "203.0.114.1", 1433, False),
         ("[2001:db8::1]:1433", "2001:db8::1", 1433, True),
-        ("2001:db8::1", "2001:db8::1", 1433, True),
     ],
 )
-def test_a_database_is_an_address_a_block_and_a_port(text, destination, port, serves):
+def test_a_database_serves_its_port_and_those_that_azure_redirects_to(text, destination, port, serves):
     assert Database.parse(text).serves(replace(FLOW, destination=destination, port=port)) is serves
 
 
-@pytest.mark.parametrize("text", ["203.0.113.1:x", "203.0.113.1:0", "203.0.113.1:70000", "203.0.113.0/99", ""])
-def test_what_is_no_database_is_refused(text):
-    with pytest.raises(UsageError, match="reading --database"):
+@pytest.mark.parametrize(
+    "text", ["203.0.113.10:port", "203.0.113.10:0", "203.0.113.10:70000", "203.0.113.0/99", "", "no such host"]
+)
+def test_a_database_that_is_none(text, monkeypatch):
+    def fails(*_, **__):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fails)
+    with pytest.raises(InvalidInputError, match=re.escape(text)):
         Database.parse(text)
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_eip_provider.lease.observation import Action, decide, observe
+from airflow_eip_provider.lease.observation import ESTIMATED, Action, decide, observe
 from airflow_eip_provider.lease.world import LeaseTags
 from tests.verification.model.answers import Glance, answer, started
 from tests.verification.model.checks import check_gave_up, check_returned, check_state
 from tests.verification.model.faults import FAULTS
-from tests.verification.model.processes import Process, Tasks
+from tests.verification.model.processes import ESTIMATES, Process, Tasks
 from tests.verification.model.requests import WriteRecord
 from tests.verification.model.symmetry import Numbers, State, with_, without
 from tests.verification.model.world import LIMITS, Actor, ViolationError, World, end_cluster, moves_of, tick
@@ -40,7 +40,8 @@ class Scenario:
     :param faults: fault → how often at most. "slow" is a tick at any moment; otherwise a tick comes only when nothing
         else can happen.
     :param retries: how many further tries a creating task has.
-    :param prewarm: among how many first places of the queue owners start their clusters early.
+    :param prewarm: among how many first places of the queue owners start their clusters early; ``ESTIMATED``: when an
+        estimate says so, which may be at any moment, or never.
     :param start: the world at the beginning.
     """
 
@@ -91,7 +92,10 @@ class Moves:
                 known.add(process.resource_id)
         key = (state.world, frozenset(known))
         if key not in self._checked:
-            check_state(self.world(state), known=key[1], prewarm=self._scenario.prewarm)
+            estimated = self._scenario.prewarm == ESTIMATED
+            check_state(
+                self.world(state), known=key[1], prewarm=max(ESTIMATES) if estimated else self._scenario.prewarm
+            )
             self._checked.add(key)
 
     def is_end(self, state: State) -> bool:
@@ -110,6 +114,7 @@ class Moves:
             busy = True
             yield move.label, state._replace(world=move.world)
         yield from self._failures(state)
+        yield from self._estimates(state)
         if not busy:
             yield from self._idle(state)
 
@@ -179,6 +184,23 @@ class Moves:
                     return "done"
                 return "cancel" if world.at != process.resource_id and resource_id.state == "live" else None
         return None
+
+    def _estimates(self, state: State) -> Iterator[tuple[str, State]]:
+        """Let a wait estimate that its cluster is to be started early; it may as well not, and time passes."""
+        if self._scenario.prewarm != ESTIMATED:
+            return
+        world = self.world(state)
+        for number in state.processes:
+            process = self.processes.things[number]
+            if process.stage != "wait":
+                continue
+            observed, lease_request = observe(Glance(world), LIMITS), self.tasks.lease_request(process)
+            for places in ESTIMATES:
+                action = decide(observed, replace(lease_request, prewarm=places), due_seconds=1e9, limits=LIMITS)
+                if action is Action.PREWARM:
+                    after = self.processes.of(self.tasks.start(process, "enter", prewarm=places))
+                    label = f"{process.owner}{process.try_number} create: enter, one of {places} to start early"
+                    yield label, self.after(state, number, Move(label, state.world, after))
 
     @staticmethod
     def _is_idle(cluster: Cluster | None) -> bool:

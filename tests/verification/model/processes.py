@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+# A wait may estimate at any moment that its cluster is to be started early, whatever is true; all of these are tried.
+ESTIMATES = (1, 2)
+
+
 @dataclass(slots=True, eq=False)
 class Node:
     """
@@ -76,6 +80,7 @@ class Process:
     :param node: what its function has been told; ``None`` in a stage without one.
     :param resource_id: the cluster that it knows.
     :param seen: the record as it knows it.
+    :param prewarm: the estimate with which it entered last: see :data:`ESTIMATES`.
     """
 
     owner: str
@@ -86,6 +91,7 @@ class Process:
     resource_id: str | None = None
     seen: Seen | None = None
     token: int = 0
+    prewarm: int = 0
 
     def __hash__(self) -> int:
         return hash((self.owner, self.try_number, self.stage, id(self.node), self.resource_id, self.token))
@@ -111,10 +117,15 @@ class Tasks:
         self.roots = Roots()
 
     def lease_request(self, process: Process) -> LeaseRequest:
-        return LeaseRequest(process.attempt, "cluster", HANDOVER_TICKS, self.prewarm)
+        return LeaseRequest(process.attempt, "cluster", HANDOVER_TICKS, process.prewarm or self.prewarm)
 
-    def start(self, process: Process, stage: str) -> Process:
-        """Enter a stage."""
+    def start(self, process: Process, stage: str, *, prewarm: int = 0) -> Process:
+        """
+        Enter a stage.
+
+        :param prewarm: the estimate that its trigger has made.
+        """
+        process = replace(process, prewarm=prewarm)
         if stage == "undo":
             process = replace(process, seen=None)  # it looks for itself
         key = self._key(process, stage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from airflow_eip_provider.lease.observation import ESTIMATED
 from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, PossibleOrphan, Record
 from tests.verification.model.moves import Scenario
 from tests.verification.model.world import HANDOVER_TICKS, LIMITS, Cluster, World
@@ -95,7 +96,7 @@ def scenario(
     plans = [JOB if number else first for number in range(owners)]
     kinds = [fault.split() for fault in faults.split(",") if fault.strip()]
     extras = (
-        f"prewarm {prewarm}" * bool(prewarm),
+        ("prewarm estimated" if prewarm == ESTIMATED else f"prewarm {prewarm}") * bool(prewarm),
         _SAID[first],
         f"retries {retries}" * (retries > 1),
         _SAID[start],
@@ -123,6 +124,7 @@ COMPLETE = (
     scenario(2, "kill 1"),
     scenario(2, "die 1", start=LINGERING),
     scenario(2, "crash 1", prewarm=1),
+    scenario(2, "crash 1", prewarm=ESTIMATED),
     scenario(2, "early 1, crash 1"),
     scenario(2, "slow 1", first=EARLY),
     scenario(2, "slow 1", first=BESIDE),
@@ -157,6 +159,7 @@ DEEP = (
     scenario(3, "kill 1"),
     scenario(3, "clear 1"),
     scenario(3, "crash 1", prewarm=2),
+    scenario(3, prewarm=ESTIMATED),
     scenario(3, "crash 1", first=EARLY),
     scenario(2, "slow 1", start=LYING),
     scenario(2, "crash 1", start=LYING),

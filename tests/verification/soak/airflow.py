@@ -10,13 +10,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import psutil
 
 from harness.processes import ProcessError
 from tests.real_airflow import Rest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
 _PAGE = 100
@@ -133,15 +132,6 @@ def without_heartbeat(scheduler_log: Path) -> frozenset[str]:
     """
     said = scheduler_log.read_text(encoding="utf-8", errors="replace") if scheduler_log.exists() else ""
     return frozenset(re.findall(r"Detected a task instance without a heartbeat: .*?\bid=UUID\('([0-9a-f-]+)'\)", said))
-
-
-def family(pid: int) -> Sequence[psutil.Process]:
-    """Return a process and all below it."""
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
 
 
 def _try(task: Mapping[str, Any]) -> Try:

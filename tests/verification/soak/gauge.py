@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.verification.soak.airflow import family
+from harness.processes import family
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

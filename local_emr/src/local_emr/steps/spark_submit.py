@@ -7,6 +7,7 @@ https://hadoop.apache.org/docs/stable/hadoop-project-dist/hadoop-hdfs/ViewFsOver
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ from local_emr.steps.distributed import Distributed, place, read_distributed
 from local_emr.steps.examples import example_arguments
 from local_emr.steps.logs import NodeLogs
 from local_emr.steps.mirror import BucketMirror
-from local_emr.steps.node import NODE_VARIABLE
+from local_emr.steps.node import INFO, NODE_VARIABLE
 from local_emr.steps.processes import DEPLOY_MODE_VARIABLE
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 
 LOCAL_MASTER = "local-cluster[2,1,1024]"
 """Two executors of one core and 1024 MB each."""
+ONE_NODE_MASTER = "local-cluster[1,2,1024]"
+"""Where all executors would be on the same node: one of two cores, as starting another takes longer than most steps."""
+
+# Steps here are short, and a third of what they cost would be the optimising compiler's work. What a step gives as
+# extraJavaOptions comes later and wins.
+_JVM_OPTIONS = "-XX:TieredStopAtLevel=1"
 
 _FLAGS = frozenset({"--help", "-h", "--verbose", "-v", "--version", "--supervise", "--usage-error"})
 _CLUSTER_OPTIONS = frozenset({"--deploy-mode", "--executor-cores", "--executor-memory", "--num-executors", "--queue"})
@@ -73,6 +80,7 @@ class LocalArguments:
     :param application: The application's file or class path, as given; None if there is none.
     :param deploy_mode: Where YARN would run the driver: ``client`` is the primary node, ``cluster`` a core node.
     :param distributed: What YARN puts into the directories of its containers, the driver's in cluster mode, too.
+    :param master: Spark's master instead of YARN.
     """
 
     arguments: list[str]
@@ -80,10 +88,17 @@ class LocalArguments:
     changes: list[str] = field(default_factory=list)
     deploy_mode: str = "client"
     distributed: list[Distributed] = field(default_factory=list)
+    master: str = LOCAL_MASTER
 
 
-def localize(arguments: Sequence[str]) -> LocalArguments:
-    """Drop the options that size a YARN cluster; the application's own arguments stay as they are."""
+def localize(arguments: Sequence[str], *, one_node: bool = False) -> LocalArguments:
+    """
+    Drop the options that size a YARN cluster; the application's own arguments stay as they are.
+
+    :param one_node: Whether the cluster has no node beside the primary.
+    """
+    # A number of executors that the step asks for is a reason to have two of them.
+    master = LOCAL_MASTER if not one_node or _counts_executors(arguments) else ONE_NODE_MASTER
     kept: list[str] = []
     changes: list[str] = []
     deploy_mode = "client"
@@ -97,7 +112,7 @@ def localize(arguments: Sequence[str]) -> LocalArguments:
             given.append(value)
         deploy_mode = _deploy_mode(option, value) or deploy_mode
         if _sizes_a_cluster(option, value):
-            changes.append(f"{' '.join(given)} is left out: the step runs on {LOCAL_MASTER}")
+            changes.append(f"{' '.join(given)} is left out: the step runs on {master}")
         else:
             files, given = read_distributed(option, value, given)
             distributed += files
@@ -108,7 +123,13 @@ def localize(arguments: Sequence[str]) -> LocalArguments:
         changes=changes,
         deploy_mode=deploy_mode,
         distributed=distributed,
+        master=master,
     )
+
+
+def _counts_executors(arguments: Sequence[str]) -> bool:
+    text = " ".join(arguments)
+    return "--num-executors" in text or "spark.executor.instances" in text
 
 
 def _deploy_mode(option: str, value: str) -> str | None:
@@ -127,11 +148,13 @@ def _sizes_a_cluster(option: str, value: str) -> bool:
     return option in _CLUSTER_OPTIONS
 
 
-def settings(buckets: Iterable[str], *, mirror: Path) -> dict[str, str]:
+def settings(buckets: Iterable[str], *, mirror: Path, master: str) -> dict[str, str]:
     """Return the Spark settings that stand in for a cluster's ``spark-defaults.conf``."""
     defaults = {
-        "spark.master": LOCAL_MASTER,
+        "spark.master": master,
         "spark.ui.enabled": "false",
+        "spark.driver.defaultJavaOptions": _JVM_OPTIONS,
+        "spark.executor.defaultJavaOptions": _JVM_OPTIONS,
         # Hadoop's default local file system would put a .crc file beside each that it writes.
         "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
     }
@@ -152,7 +175,7 @@ def main(arguments: Sequence[str]) -> int:
             sys.stderr.write(f"run-example: {error}\n")
             return 1
     logs = NodeLogs(directory=Path(os.environ["LOCAL_AWS_STEP_DIR"]))
-    local = localize(arguments)
+    local = localize(arguments, one_node=_is_one_node(Path(os.environ[NODE_VARIABLE])))
     for change in local.changes:
         logs.note(f"spark-submit: {change}")
     with tempfile.TemporaryDirectory(prefix="spark-", ignore_cleanup_errors=True) as directory:
@@ -173,10 +196,16 @@ def main(arguments: Sequence[str]) -> int:
                 return 1
             os.chdir(container)
         try:
-            return _submit(local, root=root, defaults=settings(buckets, mirror=mirror.root))
+            return _submit(local, root=root, defaults=settings(buckets, mirror=mirror.root, master=local.master))
         finally:
             for line in mirror.flush():
                 logs.note(f"spark-submit: {line}")
+
+
+def _is_one_node(node: Path) -> bool:
+    """Whether the primary node is all of its cluster, as it says itself; not when it does not know."""
+    info = node / "root" / INFO / "job-flow.json"
+    return info.exists() and json.loads(info.read_text(encoding="utf-8"))["instanceCount"] == 1
 
 
 def _missing(address: str, *, mirror: BucketMirror) -> S3Location | None:
@@ -211,6 +240,7 @@ def _submit(local: LocalArguments, *, root: Path, defaults: dict[str, str]) -> i
         "SPARK_LOCAL_DIRS": str(root / "local"),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_SUBMIT_OPTS": f"-Djava.io.tmpdir={root}",
+        "SPARK_LAUNCHER_OPTS": _JVM_OPTIONS,
         # The node's, which has what a bootstrap action has installed.
         "PYSPARK_PYTHON": str(node / "python/bin/python3"),
         "PYSPARK_DRIVER_PYTHON": str(node / "python/bin/python3"),

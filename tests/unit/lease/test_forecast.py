@@ -1,0 +1,161 @@
+"""When a queue entry starts its cluster early, by the leases before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from airflow_eip_provider.lease.forecast import (
+    LEASES,
+    MOST_IDLE_SECONDS,
+    MOST_PLACES,
+    ClusterTimes,
+    clusters_asked_for,
+    job_of,
+    prewarm_places,
+)
+from airflow_eip_provider.lease.record import Attempt, EndedLease, Entry, Lease, Phase, Record
+
+DAY = 86_400.0
+START_UP, WORK = 300.0, 600.0
+# The holder's cluster was ready, and it got the address, when the day began.
+TODAY = 10 * DAY
+
+
+def owner(job: str, run: str = "scheduled__2026-11-28") -> str:
+    return f"prod/{job}/{run}/create/-1"
+
+
+def attempt(job: str) -> Attempt:
+    return Attempt(f"digest of {job}", owner(job), 1, "nonce")
+
+
+def past(job: str, number: int, *, work: float = WORK, why: str = "terminated") -> tuple[EndedLease, ClusterTimes]:
+    """Return a lease some days ago: its cluster was ready when it got the address."""
+    began = number * DAY
+    cluster = f"j-{job}{number}"
+    ended = EndedLease(number, owner(job, f"run-{number}"), cluster, began, began + work, why)
+    return ended, ClusterTimes(began - START_UP, began)
+
+
+class Days:
+    """A record whose holder is the job "first", and what EMR knows of its clusters."""
+
+    def __init__(self, *before: tuple[EndedLease, ClusterTimes], queue: tuple[str, ...] = ("second",)) -> None:
+        entries = tuple(
+            Entry(token, attempt(job), TODAY, "cluster", 3600.0) for token, job in enumerate(queue, start=101)
+        )
+        lease = Lease(100, attempt("first"), Phase.ACTIVE, TODAY, TODAY, TODAY + 3600, "cluster", "j-holder")
+        self.record = Record(issued=110, lease=lease, queue=entries, history=tuple(lease for lease, _ in before))
+        self.times = {str(lease.resource_id): times for lease, times in before}
+        self.times["j-holder"] = ClusterTimes(TODAY - START_UP, TODAY)
+
+    def places(self, job: str = "second", *, after: float) -> int:
+        return prewarm_places(self.record, attempt(job).owner, self.times, now=TODAY + after)
+
+    def starts(self, job: str = "second") -> int | None:
+        """Return after how many whole seconds of the holder's lease the owner may start its cluster."""
+        return next((after for after in range(7200) if self.places(job, after=after)), None)
+
+
+def test_the_cluster_is_ready_when_the_address_becomes_free():
+    assert Days(past("first", 1), past("second", 2)).starts() == WORK - START_UP
+
+
+def test_the_average_of_the_newest_leases_counts():
+    varied = [past("first", day, work=WORK + 100 * day) for day in (1, 2, 3, 5, 7)]
+    assert Days(*varied, past("second", 8)).starts() == WORK + 500 - START_UP, f"the newest {LEASES}"
+
+
+def test_the_longest_lets_it_idle_for_a_bounded_time():
+    hours = Days(past("first", 1, work=0), past("first", 2, work=5000), past("second", 3))
+    assert hours.starts() == 5000 - START_UP - MOST_IDLE_SECONDS
+
+
+def test_a_holder_that_takes_longer_than_ever_is_expected_to_end_at_any_moment():
+    assert Days(past("first", 1), past("second", 2)).places(after=3 * WORK) == 1
+
+
+def test_the_holders_work_begins_when_its_cluster_is_ready():
+    days = Days(past("first", 1), past("second", 2))
+    days.times["j-holder"] = ClusterTimes(TODAY - 100, None)
+    assert days.starts() == WORK - 100, "200 s until it is ready, and then its work"
+
+
+def test_those_before_it_in_the_queue_count():
+    before = (past("first", 1), past("second", 2, work=150), past("third", 3, work=50), past("fourth", 4))
+    days = Days(*before, queue=("second", "third", "fourth"))
+    assert days.starts("second") == WORK - START_UP
+    assert days.starts("third") == WORK + 150 - START_UP
+    assert days.starts("fourth") == WORK + 200 - START_UP
+    assert days.places("fourth", after=WORK) == 3, "among three places, or the first two could not start theirs"
+
+
+def test_the_start_up_of_others_counts_where_the_job_has_had_no_cluster():
+    assert Days(past("first", 1)).starts() == WORK - START_UP
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        (),
+        (past("second", 1),),
+        (past("first", 1, why="undone"),),
+        (past("first", 1, why="taken over: j-first1 has ended"),),
+    ],
+    ids=["nothing", "the waiter's own", "undone", "taken over"],
+)
+def test_where_the_holders_work_is_not_known_it_waits_for_the_release(before):
+    days = Days(*before, queue=("second", "third"))
+    assert days.starts() is None
+    assert days.record.lease is not None
+    days.record = replace(days.record, lease=replace(days.record.lease, phase=Phase.RELEASING))
+    assert days.places(after=1) == 1
+    assert days.places("third", after=1) == 0
+
+
+def test_what_emr_has_forgotten_is_not_known():
+    days = Days(past("first", 1), past("second", 2))
+    del days.times["j-first1"]
+    assert days.starts() is None
+
+
+@pytest.mark.parametrize("phase", [Phase.ACQUIRED, None])
+def test_before_the_holder_has_its_address_nobody_starts_early(phase):
+    days = Days(past("first", 1), past("second", 2))
+    assert days.record.lease is not None
+    lease = None if phase is None else replace(days.record.lease, phase=phase)
+    days.record = replace(days.record, lease=lease)
+    assert days.starts() is None
+    assert clusters_asked_for(days.record, attempt("second").owner) == frozenset()
+
+
+def test_nobody_starts_early_twice_or_from_far_behind():
+    jobs = [f"job{number}" for number in range(MOST_PLACES + 1)]
+    days = Days(past("first", 1), *(past(job, 2, work=1) for job in jobs), queue=tuple(jobs))
+    assert days.places(jobs[-2], after=WORK) == MOST_PLACES
+    assert days.places(jobs[-1], after=WORK) == 0
+    queue = (replace(days.record.queue[0], prewarmed_at=TODAY), *days.record.queue[1:])
+    days.record = replace(days.record, queue=queue)
+    assert days.places(jobs[0], after=WORK) == 0
+
+
+def test_it_asks_for_the_clusters_of_the_newest_leases_of_the_jobs_before_it_only():
+    before = [past("first", day) for day in range(1, 6)] + [past("second", 6), past("other", 7)]
+    asked = clusters_asked_for(Days(*before).record, attempt("second").owner)
+    assert asked == {"j-first3", "j-first4", "j-first5", "j-second6", "j-holder"}
+
+
+def test_an_instance_has_no_start_up():
+    days = Days(past("first", 1))
+    assert days.record.lease is not None
+    days.record = replace(days.record, lease=replace(days.record.lease, resource_id="i-1"))
+    assert clusters_asked_for(days.record, attempt("second").owner) == {"j-first1"}
+    assert days.starts() is None
+
+
+def test_a_job_is_one_task_of_one_dag_in_one_environment():
+    assert job_of("prod/daily/manual__2026/11/28/create/-1") == job_of("prod/daily/scheduled/create/3")
+    assert job_of("prod/daily/run/create/-1") != job_of("test/daily/run/create/-1")
+    assert job_of("prod/daily/run/create/-1") != job_of("prod/daily/run/second/-1")
