@@ -121,6 +121,8 @@ class Lexer:
         self.between_commands = True
         # What ends the command substitution around the command: ")" or "`", with the quote behind it.
         self.closing = ""
+        # Where that ended: what follows without a blank belongs to the variable's value, be it a "#".
+        self.captured_until = -1
         self.actions: dict[str, Callable[[str], None]] = {
             "cmd_continuation": self._cmd_continuation,
             "powershell_continuation": self._powershell_continuation,
@@ -183,12 +185,13 @@ class Lexer:
     def _case(self) -> tuple[str, str]:
         if self.closing and self.text.startswith(self.closing, self.at):
             closing, self.closing = self.closing, ""
+            self.captured_until = self.at + len(closing)
             return "captured", closing
         match = _CASE.match(self.text, self.at)
         if match is None:  # unreachable: the last case takes any character
             raise self.error(self.at, "it cannot be read", _QUOTE_IT)
         kind, found = str(match.lastgroup), match[0]
-        if self.word is not None and kind == "comment":
+        if kind == "comment" and (self.word is not None or self.at == self.captured_until):
             return "plain", "#"
         if self.word is not None and kind == "redirection" and found[0] not in "<>&":
             return "plain", found[0]

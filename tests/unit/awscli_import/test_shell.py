@@ -65,6 +65,7 @@ def test_words_are_those_of_a_shell(text: str, tmp_path: Path, monkeypatch: pyte
         ("#!/bin/bash\nset -euo pipefail\n\naws x", ["x"], ["line 2: 'set -euo pipefail' is left out"]),
         ("echo 'a cluster'; aws x", ["x"], ["line 1: 'echo 'a cluster'' is left out"]),
         ("id=$(aws x)", ["x"], ["line 1: 'id=$(' is left out"]),
+        ("id=$(aws x) #y", ["x"], ["line 1: 'id=$(' is left out"]),
         ('export id="$(\n  aws x \\\n  y "z"\n)"', ["x", "y", "z"], ["line 1: 'export id=\"$(' is left out"]),
         ("id=`aws x`", ["x"], ["line 1: 'id=`' is left out"]),
         (
@@ -141,6 +142,8 @@ def test_what_stands_around_the_command_is_left_out_with_a_note(text: str, words
         ("NAME=x\naws x", "line 1: 'NAME=x' stands before the command", "nothing before it"),
         ("cat x | aws x", "line 1: 'cat x' stands before the command", "nothing before it"),
         ("id=$(aws x", "line 1: ')' is missing at the end", "close what starts with $("),
+        ("id=$(aws x)#y", "line 1: '#y' behind what captures the output", "leave it out"),
+        ("id=$(aws x)#)", "line 1: ')' is an operator", "leave it out"),
         ("id=$(aws x) y", "line 1: 'y' behind what captures the output", "leave it out"),
         ("id=`aws 'a\\b'`", "line 1: within `…` a shell reads \\b twice", "write $(…)"),
         ("aws a\0b", "line 1: it has a NUL character", "in UTF-8"),

@@ -94,6 +94,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @example(text="a\\\n#b")
 @example(text="'a' #b\n# c\n")
 @example(text="x 1>o 2>&1 | tee o; exit")
+@example(text=")#")
 def test_words_are_those_that_shells_give_or_the_command_is_refused(
     text: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
