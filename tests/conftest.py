@@ -60,14 +60,14 @@ def deferrable(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
-def airflow_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[Path], None]:
+def airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
     """
     Put a new metadata database, in SQLite, into an Airflow home.
 
     It is migrated once for the processes of a test run, and copied.
     """
     own = tmp_path_factory.getbasetemp()
-    shared = own if worker_id == "master" else own.parent
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     made = shared / "airflow-database"
 
     def put(home: Path) -> None:

@@ -5,6 +5,7 @@ import re
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from local_emr.steps.processes import processes_of
@@ -76,6 +77,14 @@ def test_job_that_is_not_there_fails_at_once_and_names_it(runner: ProcessStepRun
     assert result.message == "java.io.FileNotFoundException: s3://data/jobs/missing.py does not exist in the local S3"
 
 
+def command_of(process: psutil.Process) -> str:
+    """Return a process's command line; empty for one that ends just now."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # a zombie, too
+        return ""
+
+
 def test_cancel_ends_driver_executors_and_python_workers(runner: ProcessStepRunner, s3: Any) -> None:
     put_job(
         s3,
@@ -88,7 +97,7 @@ SparkSession.builder.getOrCreate().sparkContext.parallelize(range(2), 2).foreach
     ended = Ended()
     runner.start(spec("spark-submit", "s3://data/jobs/names.py"), ended)
     # pyspark.daemon is the last to start, below an executor
-    wait_until(lambda: any("pyspark.daemon" in " ".join(found.cmdline()) for found in processes_of(runner.mark("s-1"))))
+    wait_until(lambda: any("pyspark.daemon" in command_of(found) for found in processes_of(runner.mark("s-1"))))
 
     runner.cancel("s-1")
     ended.wait()

@@ -169,7 +169,6 @@ def test_region_is_the_commands_or_that_of_the_environment(monkeypatch: pytest.M
         (f"{START} {ALONE} --endpoint-url https://x:65536", ["Port out of range", "leave --endpoint-url out"]),
         (f"{START} {ALONE} --ca-bundle ' '", ["Invalid CA bundle", "leave --ca-bundle out"]),
         (f"{START} {ALONE} --cli-connect-timeout 1.5", ["--cli-connect-timeout: invalid literal", "'1.5'"]),
-        (f"{START} {ALONE} --region ''", ["Invalid endpoint: https://elasticmapreduce..", "name a region"]),
         (f"{START} {ALONE} --name {'x' * 200_000}", ["too long", "put the longest value into a file"]),
         (f"{START} {ALONE} --name '\ud800'", ["a word of it is no text", "correct the command"]),
         (f"{START} {ALONE} --configurations {HALF_A_PAIR}", ["half a surrogate pair"]),
@@ -182,6 +181,13 @@ def test_what_cannot_be_imported_is_refused_by_name(command: str, names: list[st
     assert [name for name in names if name not in str(refusal.value)] == []
     assert "Traceback" not in str(refusal.value)
     assert local_aws.events.calls() == []
+
+
+def test_no_region_makes_no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)  # with one, botocore needs no region for it
+    with pytest.raises(UsageError, match=r"Invalid endpoint: https://elasticmapreduce\.\.") as refusal:
+        run_job_flow_of(arguments_of(f"{START} {ALONE} --region ''"))
+    assert "name a region" in str(refusal.value)
 
 
 def test_remedy_for_a_file_is_that_of_its_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

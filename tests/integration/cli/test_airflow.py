@@ -136,7 +136,7 @@ def test_command_refuses_a_connection_that_does_not_exist(home, local_aws, comma
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_names_the_commands(home, command):
-    assert "end clusters whose owner is over" in python(home, *command, "--help")
+    assert "end clusters whose owner has finished" in python(home, *command, "--help")
     assert "--environment NAME" in python(home, *command, "reap", "--help")
 
 
