@@ -42,12 +42,12 @@ def as_stored(undo: Undo | None, *, allocation_id: str, lock_store: str | None) 
 
 def from_stored(kind: str, what: Mapping[str, Any]) -> Undo:
     """Return what a trigger kept."""
-    nobody = Attempt("", "", what.get("try_number", 0), "")
+    unknown = Attempt("", "", what.get("try_number", 0), "")
     if kind == "steps":
-        return Undo(nobody, resource_id=what["job_flow_id"], step_ids=tuple(what["step_ids"]))
+        return Undo(unknown, resource_id=what["job_flow_id"], step_ids=tuple(what["step_ids"]))
     if kind == "cluster":
         terminate = what.get("terminate", True)
-        return Undo(nobody, what["job_flow_id"], launched=True, terminate=terminate, may_lag=not terminate)
+        return Undo(unknown, what["job_flow_id"], launched=True, terminate=terminate, may_lag=not terminate)
     if kind != "tenancy":
         raise ValueError(f"there is no undo of kind {kind!r}")
     attempt, resource_id = Attempt(**what["speaker"]), what["launched"]
