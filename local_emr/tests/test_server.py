@@ -10,6 +10,7 @@ import pytest
 from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
 
+from local_emr import LocalAws
 from local_emr.outside import Caller
 from local_emr.testing import ANYWHERE, private_subnet
 
@@ -157,3 +158,29 @@ def test_a_cluster_can_be_ended_by_hand(start_cluster, local_emr, state_of):
     assert state_of(job_flow_id) == "TERMINATED_WITH_ERRORS"
     with pytest.raises(KeyError, match="j-UNKNOWN"):
         local_emr.end_cluster("j-UNKNOWN")
+
+
+def test_the_newest_local_emr_of_a_process_has_its_state_and_an_older_one_says_so(ec2, emr, local_emr):
+    ec2.allocate_address(Domain="vpc")
+    with LocalAws():
+        for call in (ec2.describe_addresses, emr.list_clusters):
+            with pytest.raises(ClientError, match="Another local EMR began later .* reset this one first"):
+                call()
+    with pytest.raises(ClientError, match="NotSimulated"):
+        ec2.allocate_address(Domain="vpc")
+    local_emr.reset()
+    made = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    assert [found["AllocationId"] for found in ec2.describe_addresses()["Addresses"]] == [made]
+
+
+@pytest.fixture
+def used_and_replaced(local_emr_server):
+    """Begin another local EMR in this process before the test's own is asked for, as the test before this one may."""
+    with LocalAws():
+        pass
+    assert not local_emr_server.has_state
+
+
+def test_the_fixture_is_as_good_as_new_after_another_local_emr(used_and_replaced, ec2):
+    made = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    assert ec2.describe_addresses(AllocationIds=[made])["Addresses"][0]["AllocationId"] == made

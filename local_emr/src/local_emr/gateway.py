@@ -52,6 +52,10 @@ class Services(Protocol):
     permissions: Permissions
     lock: RLock
 
+    @property
+    def has_state(self) -> bool:
+        """Whether moto's state is that of these services."""
+
     def ec2(self, region: str) -> Ec2:
         """Return a region's EC2."""
 
@@ -175,6 +179,9 @@ class Gateway:
 
         :raises AwsError: In the service's own words.
         """
+        if not self._services.has_state:
+            problem = "Another local EMR began later in this process and has moto's state; reset this one first."
+            raise AwsError("NotSimulated", problem)
         if self._services.faults.is_denied(call.operation):
             code, status = DENIAL_CODES.get(call.protocol, ("AccessDeniedException", 400))
             raise AwsError(code, f"You are not authorized to perform this operation: {call.operation}.", status=status)

@@ -42,5 +42,7 @@ def local_emr(local_emr_server: LocalAws, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     for name, value in client_environment(local_emr_server).items():
         monkeypatch.setenv(name, value)
+    if not local_emr_server.has_state:  # a test before this one had a local EMR of its own
+        local_emr_server.reset()
     yield local_emr_server
     local_emr_server.reset()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import MotoRequestHandler
@@ -45,8 +45,8 @@ _CHANGES = frozenset({"call", "cluster", "step", "instance", "address", "nat_gat
 class LocalAws:
     """AWS on one machine, as far as an EMR job with a fixed address depends on it.
 
-    Its state is in memory, and moto keeps it per process: at most one local EMR may run in a process. What ``saved``
-    keeps is there again at the next start.
+    Its state is in memory, and moto keeps it per process, so the newest local EMR of a process has it; an older one
+    refuses every call until it is :meth:`reset`. What ``saved`` keeps is there again at the next start.
 
     :param port: 0 takes any free one; ``endpoint_url`` tells.
     :param clock: A :class:`ManualClock` unless given; ``aws.clock.advance(seconds)`` turns it.
@@ -56,6 +56,8 @@ class LocalAws:
     :param state_dir: Where the event log is written as ``events.jsonl``; nowhere unless given.
     :param saved: Read at the start and written at the end; nothing outlives the process unless given.
     """
+
+    _newest: ClassVar[LocalAws | None] = None
 
     def __init__(
         self,
@@ -104,6 +106,11 @@ class LocalAws:
     def endpoint_url(self) -> str:
         """Where AWS clients are to connect to."""
         return f"http://{self._server.host}:{self._server.server_port}"
+
+    @property
+    def has_state(self) -> bool:
+        """Whether moto's state is this one's, and not that of another local EMR which began later in this process."""
+        return LocalAws._newest is self
 
     def start(self) -> None:
         """Serve, on a thread of its own; requests wait until what was saved is there again."""
@@ -301,6 +308,7 @@ class LocalAws:
                 self.azure_sql.upstream = tuple(own["upstream"])
 
     def _begin(self) -> None:
+        LocalAws._newest = self
         moto_api_backend.reset()
         self.past = Past(self.clock, self._parts)
         self._guarded = GuardedClock(self.clock, self.lock, after=self.past.record)
