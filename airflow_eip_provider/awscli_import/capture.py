@@ -70,15 +70,19 @@ def main(arguments: list[str]) -> int:
     import awscli  # noqa: PLC0415 - only here: whoever reads this file need not have it
     from awscli.alias import AliasLoader  # noqa: PLC0415
     from awscli.clidriver import create_clidriver  # noqa: PLC0415
+    from awscli.help import PagingHelpRenderer  # noqa: PLC0415
     from botocore.awsrequest import AWSResponse  # noqa: PLC0415 - after awscli, which may bring a botocore of its own
 
     sys.argv[0] = "aws"  # as it calls itself in its errors
     found: dict[str, Any] = {}
     ignored: list[str] = []
 
+    def refuse_other_command(*_: Any) -> NoReturn:
+        raise ValueError(f"this is not 'aws emr create-cluster …': aws {' '.join(arguments)}")
+
     def read_own(parsed_args: Any, **_: Any) -> None:
-        if parsed_args.command != "emr" or arguments[-1] == "help":
-            raise ValueError(f"this is not 'aws emr create-cluster …': aws {' '.join(arguments)}")
+        if parsed_args.command != "emr":
+            refuse_other_command()
         ignored.extend(
             option for name, (option, default) in _OWN.items() if getattr(parsed_args, name, default) != default
         )
@@ -101,6 +105,8 @@ def main(arguments: list[str]) -> int:
 
     socket.getaddrinfo = _refuse_network
     socket.socket.connect = _refuse_network  # type: ignore[method-assign]
+    # Only its own parsers can tell "create-cluster help" from the value of an option: "--tags a=b help".
+    PagingHelpRenderer.render = refuse_other_command
     driver = create_clidriver()
     driver.alias_loader = AliasLoader(os.path.join(os.devnull, "none"))  # noqa: PTH118 - there is none
     events = driver.session.get_component("event_emitter")

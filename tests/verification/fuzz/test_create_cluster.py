@@ -71,6 +71,10 @@ def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsCli]:
 @settings(max_examples=max(20, settings.default.max_examples // 10))
 @example(words=[*LEAST, *NODES[0], "--profile", "p"], of_version_2=[])
 @example(words=[*LEAST, *NODES[0], "--endpoint-url", "https://"], of_version_2=[])
+@example(words=[*LEAST, *NODES[0], "--tags", "a=b", "help"], of_version_2=[])
+@example(words=[*LEAST, *NODES[0], "--name", "help"], of_version_2=[])
+@example(words=[*LEAST[:2], "help"], of_version_2=[])
+@example(words=[LEAST[0], "help"], of_version_2=[])
 @given(words=commands(), of_version_2=st.lists(st.sampled_from(OF_VERSION_2), max_size=2))
 def test_what_is_sent_is_what_the_aws_cli_sends_and_what_it_refuses_is_refused(
     words: list[str], of_version_2: list[list[str]], aws_cli: AwsCli
