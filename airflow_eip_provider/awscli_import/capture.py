@@ -10,6 +10,7 @@ whole process; hence a process of its own. Imports the standard library and awsc
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -54,6 +55,10 @@ def _refuse_network(*_: Any, **__: Any) -> NoReturn:
     raise OSError("nothing is fetched from the network; save it to a file and name that with file://")
 
 
+def _refuse_other_command(arguments: list[str], *_: Any) -> NoReturn:
+    raise ValueError(f"this is not 'aws emr create-cluster …': aws {' '.join(arguments)}")
+
+
 def _add_version_2(argument_table: Any, **_: Any) -> None:
     """Let the parser of version 1 know the options of version 2."""
     from awscli.arguments import CustomArgument  # noqa: PLC0415 - as below
@@ -77,12 +82,9 @@ def main(arguments: list[str]) -> int:
     found: dict[str, Any] = {}
     ignored: list[str] = []
 
-    def refuse_other_command(*_: Any) -> NoReturn:
-        raise ValueError(f"this is not 'aws emr create-cluster …': aws {' '.join(arguments)}")
-
     def read_own(parsed_args: Any, **_: Any) -> None:
         if parsed_args.command != "emr":
-            refuse_other_command()
+            _refuse_other_command(arguments)
         ignored.extend(
             option for name, (option, default) in _OWN.items() if getattr(parsed_args, name, default) != default
         )
@@ -106,7 +108,7 @@ def main(arguments: list[str]) -> int:
     socket.getaddrinfo = _refuse_network
     socket.socket.connect = _refuse_network  # type: ignore[method-assign]
     # Only its own parsers can tell "create-cluster help" from the value of an option: "--tags a=b help".
-    PagingHelpRenderer.render = refuse_other_command
+    PagingHelpRenderer.render = functools.partial(_refuse_other_command, arguments)
     driver = create_clidriver()
     driver.alias_loader = AliasLoader(os.path.join(os.devnull, "none"))  # noqa: PTH118 - there is none
     events = driver.session.get_component("event_emitter")

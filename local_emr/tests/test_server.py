@@ -164,7 +164,7 @@ def test_the_newest_local_emr_of_a_process_has_its_state_and_an_older_one_says_s
     ec2.allocate_address(Domain="vpc")
     with LocalAws():
         for call in (ec2.describe_addresses, emr.list_clusters):
-            with pytest.raises(ClientError, match="Another local EMR began later .* reset this one first"):
+            with pytest.raises(ClientError, match=r"Another local EMR began later .* reset this one first"):
                 call()
     with pytest.raises(ClientError, match="NotSimulated"):
         ec2.allocate_address(Domain="vpc")
