@@ -1,14 +1,14 @@
+# PYTHON_ARGCOMPLETE_OK
 """The console script: ``airflow-eip``, or ``python -m airflow_eip_provider.cli``."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider import __version__
-from airflow_eip_provider.cli.commands import COMMANDS, execute
+from airflow_eip_provider.cli.commands import execute
+from airflow_eip_provider.cli.parsers import complete, make_parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,18 +16,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit status."""
-    parser = argparse.ArgumentParser(prog="airflow-eip", description="Elastic IP addresses for Amazon EMR clusters.")
-    parser.add_argument("--version", action="version", version=__version__)
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        subparser = subparsers.add_parser(
-            command.name,
-            help=command.help,
-            description=command.description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.add_arguments(subparser)
-        subparser.set_defaults(chosen=command)
+    parser = make_parser()
+    complete(parser)
     options = parser.parse_args(arguments)
     return execute(options.chosen, options)
 

@@ -6,13 +6,7 @@ import functools
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.cli.command import (
-    OK,
-    Command,
-    Parser,
-    add_common_arguments,
-    span,
-)
+from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser, add_common_arguments, span
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
 from airflow_eip_provider.exceptions import AddressBusyError, InvalidInputError, NotKnownYetError, WaitTimeoutError
 
@@ -38,9 +32,14 @@ value; or the one that --job-flow-id names. With two that match, nothing is done
 The address is never taken from another: the command waits for it. With a lock store it queues there, behind and before
 the tasks of Airflow, in the name ENVIRONMENT/cluster/ID. It ends when the address is on the cluster, which it then
 keeps until "airflow-eip release", or until the cluster ends. When it fails or is stopped, what it did is undone. Given
-again for the same cluster, it goes on for an earlier one, which ends.
+again for the same cluster, it goes on for an earlier one, which ends."""
 
-Exit status: 0 the address is on the cluster; 1 an error, or no address in time; 2 wrong arguments."""
+EXAMPLES = r"""
+# the cluster that the file describes by its VPC and tag
+airflow-eip associate --parameters parametersValues.json
+# a cluster by its id, and up to two hours in the queue
+airflow-eip associate --parameters parametersValues.json \
+    --job-flow-id j-1ABCDEFGHIJKL --wait 2h --lock-store dynamodb://leases"""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -311,5 +310,14 @@ def _attempt(record: Record, name: str) -> Attempt:
 
 
 COMMAND = Command(
-    "associate", "put the address on a cluster that was launched elsewhere", DESCRIPTION, add_arguments, run
+    "associate",
+    "put the address on a cluster that was launched elsewhere",
+    DESCRIPTION,
+    add_arguments,
+    run,
+    examples=EXAMPLES,
+    exit_statuses={
+        OK: "the address is on the cluster",
+        FAILED: "an error, or no address in time",
+    },
 )

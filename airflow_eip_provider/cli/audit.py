@@ -8,22 +8,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.cli.command import (
-    FOUND,
-    INCOMPLETE,
-    OK,
-    Command,
-    Parser,
-    add_common_arguments,
-)
-from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
+from airflow_eip_provider.cli.command import FAILED, FOUND, INCOMPLETE, OK, Command, Parser, add_common_arguments
+from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table, progress
 from airflow_eip_provider.cli.usage import reading_arguments
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from airflow_eip_provider.audit.flow_logs import FlowLogs, Period
+    from airflow_eip_provider.audit.flow_logs import Flow, FlowLogs, Period
     from airflow_eip_provider.audit.lease_periods import LeasePeriod
     from airflow_eip_provider.audit.report import Connections
     from airflow_eip_provider.cli.session import Session
@@ -43,10 +36,16 @@ The flow log must have, as text, the fields interface-id, pkt-srcaddr, pkt-dstad
 action, start and end; with instance-id it tells instances apart that had one private address after the other.
 
 Records and files that cannot be read are counted and named. What the service itself could not capture (SKIPDATA) is
-counted, too, and does not change the exit status.
+counted, too, and does not change the exit status."""
 
-Exit status: 0 no stranger connected; 1 an error, no logs, or none that can be read; 2 wrong arguments; 3 a stranger
-connected; 4 no stranger connected as far as the logs could be read: some records or files could not."""
+EXAMPLES = r"""
+# the newest lease
+airflow-eip audit --allocation-id eipalloc-0123456789abcdef0 \
+    --logs s3://logs/vpc --database example.database.windows.net
+# one day, without a lock store
+airflow-eip audit --allocation-id eipalloc-0123456789abcdef0 \
+    --logs s3://logs/vpc --database 10.0.3.0/24:5432 \
+    --interface eni-0123456789abcdef0 --from 2026-11-20 --to 2026-11-21"""
 
 
 def _time(text: str) -> float:
@@ -111,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
         period, lease_periods = _lease_periods(options, session, lock_store)
         client = session.hooks.client_for("s3", None)
         logs = FlowLogs(options.logs, account=session.account, region=session.region, client=client)
-        found = judge(logs.flows(period), databases, lease_periods)
+        found = judge(_counted(logs, period), databases, lease_periods)
     strangers = [connections for connections in found if connections.verdict == "stranger"]
     if options.json:
         print_json(_facts(session, period, lease_periods, logs, found))
@@ -120,6 +119,16 @@ def run(options: argparse.Namespace) -> int:
     if strangers:
         return FOUND
     return INCOMPLETE if logs.unreadable else OK
+
+
+def _counted(logs: FlowLogs, period: Period) -> Iterator[Flow]:
+    """Read the flows, and say how far that is."""
+    files = -1
+    for flow in logs.flows(period):
+        if logs.files != files:
+            files = logs.files
+            progress(f"reading flow logs: {files} files")
+        yield flow
 
 
 def _check_time(options: argparse.Namespace, lock_store: str | None) -> None:
@@ -258,4 +267,17 @@ def _facts(
     }
 
 
-COMMAND = Command("audit", "prove which interfaces connected to a database", DESCRIPTION, add_arguments, run)
+COMMAND = Command(
+    "audit",
+    "prove which interfaces connected to a database",
+    DESCRIPTION,
+    add_arguments,
+    run,
+    examples=EXAMPLES,
+    exit_statuses={
+        OK: "no stranger connected",
+        FAILED: "an error, no logs, or none that can be read",
+        FOUND: "a stranger connected",
+        INCOMPLETE: "no stranger connected as far as the logs could be read",
+    },
+)

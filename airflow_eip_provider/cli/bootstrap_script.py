@@ -6,8 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli.command import OK, Command, Parser, span
-from airflow_eip_provider.cli.output import only_the_result, write_or_print
+from airflow_eip_provider.cli.command import OK, Command, Parser, add_json_argument, span
+from airflow_eip_provider.cli.output import only_the_result, print_json, write_or_print, written
 from airflow_eip_provider.cli.usage import reading_arguments
 
 if TYPE_CHECKING:
@@ -21,7 +21,14 @@ s3://BUCKET/PATH/parametersValues.json, of which it reads allocationID and clust
 It never takes the address from another; while it is busy, it waits. With --lock-store it queues behind the jobs of
 Airflow and they behind it; that needs EMR 7. What the role of the nodes must be allowed: docs/bootstrap-action.md.
 
-AWS is not asked. Exit status: 0 printed; 1 an error; 2 wrong arguments."""
+AWS is not asked."""
+
+EXAMPLES = r"""
+# wait up to 45 minutes for the address
+airflow-eip bootstrap-script --wait 45m --output associate_eip.sh
+# queue with the DAGs that use the same lock store
+airflow-eip bootstrap-script --lock-store dynamodb://leases \
+    --output associate_eip.sh"""
 
 _LIMIT = timedelta(hours=1)  # EMR's for bootstrap actions, about
 
@@ -53,6 +60,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="NAME",
         help="what the names of these owners begin with, before /cluster/j-... (default: by-hand)",
     )
+    add_json_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -75,10 +83,21 @@ def run(options: argparse.Namespace) -> int:
         )
         with reading_arguments("--lock-store"):
             script = bootstrap_script(given)
-    write_or_print(script, options.output)
+    if options.json:
+        print_json(written(script, options.output, name="script"))
+    else:
+        write_or_print(script, options.output)
     return OK
 
 
 COMMAND = Command(
-    "bootstrap-script", "make a bootstrap action for clusters launched outside Airflow", DESCRIPTION, add_arguments, run
+    "bootstrap-script",
+    "make a bootstrap action for clusters of other launchers",
+    DESCRIPTION,
+    add_arguments,
+    run,
+    examples=EXAMPLES,
+    exit_statuses={
+        OK: "printed or written",
+    },
 )

@@ -38,6 +38,14 @@ COMMANDS: tuple[Command, ...] = (
     wait.COMMAND,
 )
 
+# What `airflow-eip --help` lists, by task.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Prepare and check": ("doctor", "iam-policy", "selftest"),
+    "See and wait": ("status", "wait"),
+    "Clusters that no task launched": ("associate", "release", "bootstrap-script", "import-cluster"),
+    "Clean up and audit": ("reap", "audit"),
+}
+
 
 def execute(command: Command, options: argparse.Namespace) -> int:
     """Carry a command out and return its exit status; an error that can be expected is said without a traceback."""

@@ -38,7 +38,8 @@ def get_eip_cli_commands() -> list[GroupCommand]:
         ActionCommand(
             name=command.name,
             help=command.help,
-            description=command.description,
+            description=command.wrapped_description,
+            epilog=command.epilog("airflow eip"),
             func=functools.partial(_run, command),
             args=_Arguments(command).collected,
         )

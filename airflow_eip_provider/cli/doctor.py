@@ -7,14 +7,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.cli.command import (
-    FOUND,
-    OK,
-    Command,
-    Parser,
-    add_common_arguments,
-)
-from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
+from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser, add_common_arguments
+from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table, wrapping_width
 from airflow_eip_provider.cli.usage import reading_arguments
 from airflow_eip_provider.exceptions import UsageError
 from airflow_eip_provider.literals import is_template
@@ -37,9 +31,17 @@ EmrCreateWithStaticIpOperator makes the same checks before it launches a cluster
 
 Each finding says what is wrong, why that matters, and how to mend it. With an error the launch is refused, or the
 address cannot serve; a warning may bite. The overrides are checked as the file has them: what the EMR connection adds
-is not seen, and checks that depend on a template are skipped.
+is not seen, and checks that depend on a template are skipped."""
 
-Exit status: 0 no error found; 1 the checks could not be made; 2 wrong arguments; 3 an error found."""
+EXAMPLES = r"""
+# the cluster of a JSON file, as for the operator
+airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \
+    --job-flow-overrides cluster.json
+# a NAT gateway that is made for the cluster
+airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \
+    --job-flow-overrides cluster.json --binding nat-gateway \
+    --public-subnet-id subnet-0123456789abcdef0 \
+    --route-table-id rtb-0123456789abcdef0"""
 
 # EC2 alone has DryRun; for these it would need an association or a gateway that exists.
 _UNANSWERED_OF_BINDINGS = {PRIMARY: ("ec2:DisassociateAddress",), NAT_GATEWAY: ("ec2:DeleteNatGateway",)}
@@ -137,7 +139,9 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({**_facts(session, setup.allocation_id, outcomes, unanswered), "templates": sorted(templated)})
     else:
-        print_table(("RESULT", "CHECK", "FINDING"), [row for outcome in outcomes for row in _rows(outcome)])
+        names = max(len(outcome.check.name) for outcome in outcomes)
+        width = wrapping_width(_WIDTH, beside=len("skipped") + names + 4)
+        print_table(("RESULT", "CHECK", "FINDING"), [row for outcome in outcomes for row in _rows(outcome, width)])
         note(f"errors: {len(errors)}, warnings: {len(findings) - len(errors)}")
         if templated:
             note(f"templates, which are known when the task runs: {', '.join(sorted(templated))}")
@@ -210,7 +214,7 @@ def _unanswered(options: argparse.Namespace, lock_store: str | None) -> list[str
     return [*binding, *_UNANSWERED, *_UNANSWERED_OF_STORES.get(kind, ())]
 
 
-def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
+def _rows(outcome: Outcome, width: int) -> Iterator[tuple[str, str, str]]:
     """Tell what came of a check in one row, and of each finding in a few."""
     name = outcome.check.name
     if outcome.skipped:
@@ -219,17 +223,17 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
         yield "ok", name, outcome.check.title
     for finding in outcome.findings:
         lines = [
-            *textwrap.wrap(f"{finding.subject}: {finding.what}", _WIDTH, break_on_hyphens=False),
-            *_indented("why", finding.why),
-            *_indented("mend", finding.mend),
+            *textwrap.wrap(f"{finding.subject}: {finding.what}", width, break_on_hyphens=False),
+            *_indented("why", finding.why, width),
+            *_indented("mend", finding.mend, width),
         ]
         for number, line in enumerate(lines):
             yield (finding.severity, name, line) if number == 0 else ("", "", line)
 
 
-def _indented(word: str, text: str) -> list[str]:
+def _indented(word: str, text: str, width: int) -> list[str]:
     return textwrap.wrap(
-        text, _WIDTH, initial_indent=f"  {word + ':':<6}", subsequent_indent=" " * 8, break_on_hyphens=False
+        text, width, initial_indent=f"  {word + ':':<6}", subsequent_indent=" " * 8, break_on_hyphens=False
     )
 
 
@@ -253,4 +257,16 @@ def _facts(
     }
 
 
-COMMAND = Command("doctor", "check what a cluster and its address need", DESCRIPTION, add_arguments, run)
+COMMAND = Command(
+    "doctor",
+    "check what a cluster and its address need",
+    DESCRIPTION,
+    add_arguments,
+    run,
+    examples=EXAMPLES,
+    exit_statuses={
+        OK: "no error found; there may be warnings",
+        FAILED: "the checks could not be made",
+        FOUND: "an error found",
+    },
+)

@@ -18,9 +18,14 @@ calls for these Elastic IPs, lock store and clusters, and no more. AWS is not ch
 not even asked.
 
 A bucket or table that is encrypted with a key of your own needs the permissions of that key besides. A cluster that was
-made elsewhere can be given steps, and be ended, when it carries the tag airflow-eip:allocation-id with the address.
+made elsewhere can be given steps, and be ended, when it carries the tag airflow-eip:allocation-id with the address."""
 
-Exit status: 0 printed; 1 an error; 2 wrong arguments."""
+EXAMPLES = r"""
+# all that one address needs, without asking AWS
+airflow-eip iam-policy --allocation-id eipalloc-0123456789abcdef0 \
+    --service-role arn:aws:iam::123456789012:role/EMR_DefaultRole \
+    --instance-role arn:aws:iam::123456789012:role/EMR_EC2_DefaultRole \
+    --lock-store dynamodb://leases --account 123456789012 --region eu-west-1"""
 
 _ROLES = {
     "--service-role": "a role that clusters give to EMR, ServiceRole",
@@ -63,6 +68,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--log-uri", metavar="URI", help="LogUri of the clusters, from which failed steps are shown")
     parser.add_argument("--account", metavar="NUMBER", help="the AWS account (default: the connection's)")
     add_aws_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="as without it: the policy is JSON")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -96,4 +102,14 @@ def run(options: argparse.Namespace) -> int:
     return OK
 
 
-COMMAND = Command("iam-policy", "print the IAM policy for the role of Airflow", DESCRIPTION, add_arguments, run)
+COMMAND = Command(
+    "iam-policy",
+    "print the IAM policy for the role of Airflow",
+    DESCRIPTION,
+    add_arguments,
+    run,
+    examples=EXAMPLES,
+    exit_statuses={
+        OK: "printed",
+    },
+)

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.cli.command import OK, Command, Parser
-from airflow_eip_provider.cli.output import note, only_the_result, write_or_print
+from airflow_eip_provider.cli.command import OK, WRONG, Command, Parser
+from airflow_eip_provider.cli.output import as_text, note, only_the_result, print_json, write_or_print, written
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow_eip_provider.awscli_import.aws_cli import RunJobFlow
     from airflow_eip_provider.awscli_import.job_flow import Imported
+
+    Tell = Callable[[str], None]
 
 DESCRIPTION = """\
 Read an "aws emr create-cluster" command with the files that it names, and print its job_flow_overrides: the parameters
 of RunJobFlow as JSON, exactly what the AWS CLI sends, without the bootstrap action that associates an Elastic IP. With
 --dag print a DAG that runs the cluster with the address and its steps. What was changed is said on standard error.
 
-  airflow-eip import-cluster -- aws emr create-cluster --release-label emr-7.5.0 ...
-  airflow-eip import-cluster --dag --parameters parametersValues.json --output dags/signals.py --file launch.sh
-
 Nothing is launched, and AWS is not asked: no credentials are needed, and settings of the AWS CLI, such as a profile,
-are not read. The AWS CLI's own code reads the command: it needs the package awscli, version 1.
+are not read. The AWS CLI's own code reads the command: it needs the package awscli, version 1."""
 
-Exit status: 0 printed; 1 an error; 2 wrong arguments, such as an option that the AWS CLI does not know."""
+EXAMPLES = r"""
+# the parameters for the operator, as JSON
+airflow-eip import-cluster -- aws emr create-cluster \
+    --release-label emr-7.5.0 --use-default-roles --instance-type m5.xlarge
+# a DAG of a script that has the command
+airflow-eip import-cluster --dag --parameters parametersValues.json \
+    --output dags/signals.py --file launch.sh"""
 
 _HOW_TO_CONNECT = "where to, and how, is said by the connection in Airflow"
 _WHY_IGNORED = {
@@ -71,6 +76,9 @@ def add_arguments(parser: Parser) -> None:
         "--python", metavar="PYTHON", help="a Python that has the package awscli (default: the one that runs this)"
     )
     parser.add_argument(
+        "--json", action="store_true", help="print one JSON object: the result, and what is said on standard error"
+    )
+    parser.add_argument(
         "create_cluster",
         nargs=argparse.REMAINDER,
         metavar="-- aws emr create-cluster ...",
@@ -80,13 +88,23 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Translate, and say what was changed."""
+    said: list[str] = []
+
+    def tell(text: str) -> None:
+        said.append(text)
+        note(text)
+
     with only_the_result():
-        result = _result(options)
-    write_or_print(result, options.output)
+        result = _result(options, tell)
+    if options.json:
+        facts = written(result, options.output, name="dag" if options.dag else "job_flow_overrides")
+        print_json({**facts, "notes": said})
+    else:
+        write_or_print(as_text(result), options.output)
     return OK
 
 
-def _result(options: argparse.Namespace) -> str:
+def _result(options: argparse.Namespace, tell: Tell) -> str | dict[str, Any]:
     from airflow_eip_provider.awscli_import.aws_cli import run_job_flow_of
     from airflow_eip_provider.awscli_import.job_flow import placeholders_in, without_association
 
@@ -96,29 +114,27 @@ def _result(options: argparse.Namespace) -> str:
     scripts = _scripts(options.script)
     sent = run_job_flow_of(command, python=options.python)
     for text in left_out:
-        note(text)
-    note(f"what the AWS CLI {sent.version} sends to region {sent.region}")
+        tell(text)
+    tell(f"what the AWS CLI {sent.version} sends to region {sent.region}")
     for option in sent.ignored:
-        note(f"{option}: not part of it; {_WHY_IGNORED.get(option, 'it says what the AWS CLI prints')}")
+        tell(f"{option}: not part of it; {_WHY_IGNORED.get(option, 'it says what the AWS CLI prints')}")
     for text in placeholders_in(sent.request):
-        note(f"{text} looks like a placeholder: write your value in its place")
+        tell(f"{text} looks like a placeholder: write your value in its place")
     imported = without_association(sent.request, scripts=scripts)
-    return _dag(imported, sent, allocation_id, options) if options.dag else _json(imported)
+    return _dag(imported, sent, allocation_id, options, tell) if options.dag else _overrides(imported, tell)
 
 
-def _json(imported: Imported) -> str:
-    import json
-
+def _overrides(imported: Imported, tell: Tell) -> dict[str, Any]:
     for text in imported.notes:
-        note(text)
+        tell(text)
     if imported.overrides.get("Steps"):
-        note("Steps: EmrCreateWithStaticIpOperator takes none; move them into EmrAddStepsWithStaticIpOperator (--dag)")
+        tell("Steps: EmrCreateWithStaticIpOperator takes none; move them into EmrAddStepsWithStaticIpOperator (--dag)")
     if not imported.overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"]:
-        note("KeepJobFlowAliveWhenNoSteps is false: EmrCreateWithStaticIpOperator wants it true (--dag)")
-    return json.dumps(imported.overrides, indent=2, ensure_ascii=False) + "\n"
+        tell("KeepJobFlowAliveWhenNoSteps is false: EmrCreateWithStaticIpOperator wants it true (--dag)")
+    return imported.overrides
 
 
-def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argparse.Namespace) -> str:
+def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argparse.Namespace, tell: Tell) -> str:
     from datetime import UTC, datetime
 
     from airflow_eip_provider.awscli_import.dag import DagOptions, dag_id_of, dag_source, password_variable
@@ -133,11 +149,11 @@ def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argp
         raise UsageError("making a DAG", problem=problem, remedy="ask for exactly one MASTER instance")
     dag_id = options.dag_id or dag_id_of(imported.overrides["Name"])
     for text in imported.notes:
-        note(text)
+        tell(text)
     if others:
-        note(f"on_multi_node is warn: {others} core or task nodes read from other addresses than the Elastic IP")
+        tell(f"on_multi_node is warn: {others} core or task nodes read from other addresses than the Elastic IP")
     for name in imported.passwords:
-        note(f"{name} is not written into the DAG: put it into Airflow Variable {password_variable(dag_id, name)}")
+        tell(f"{name} is not written into the DAG: put it into Airflow Variable {password_variable(dag_id, name)}")
     return dag_source(
         imported,
         DagOptions(
@@ -225,5 +241,14 @@ def _text(file: str) -> str:
 
 
 COMMAND = Command(
-    "import-cluster", "turn an aws emr create-cluster command into a DAG", DESCRIPTION, add_arguments, run
+    "import-cluster",
+    "turn an aws emr create-cluster command into a DAG",
+    DESCRIPTION,
+    add_arguments,
+    run,
+    examples=EXAMPLES,
+    exit_statuses={
+        OK: "printed or written",
+        WRONG: "wrong arguments, such as an option that the AWS CLI does not know",
+    },
 )

@@ -5,15 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli.command import (
-    FAILED,
-    FOUND,
-    OK,
-    Command,
-    Parser,
-    add_common_arguments,
-    span,
-)
+from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser, add_common_arguments, span
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
 
 if TYPE_CHECKING:
@@ -30,9 +22,13 @@ lease and their association; and NAT gateways that outlived the cluster which th
 
 An owner has finished when its DAG run has ended (known for this environment's own runs), or when its environment is
 declared gone. A cluster of which nothing is known is listed and left alone. That another DAG still uses the cluster is
-not seen: reap only where clusters live no longer than the DAG run that created them.
+not seen: reap only where clusters live no longer than the DAG run that created them."""
 
-Exit status: 0 nothing to do, or done; 1 an error; 2 wrong arguments; 3 a dry run that would reap something."""
+EXAMPLES = """\
+# what there is, and what would be reaped
+airflow-eip reap
+# reap, also what an environment left that is gone for good
+airflow-eip reap --environment staging --yes"""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -125,4 +121,15 @@ def _facts(session: Session, survey: Survey, outcomes: Sequence[Outcome], *, dry
     return {**where, **survey.facts(), "outcomes": [outcome.facts() for outcome in outcomes]}
 
 
-COMMAND = Command("reap", "end clusters whose owner has finished", DESCRIPTION, add_arguments, run)
+COMMAND = Command(
+    "reap",
+    "end clusters whose owner has finished",
+    DESCRIPTION,
+    add_arguments,
+    run,
+    examples=EXAMPLES,
+    exit_statuses={
+        OK: "nothing to do, or done",
+        FOUND: "a dry run that would reap something",
+    },
+)

@@ -6,13 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.cli.address import add_address_arguments
-from airflow_eip_provider.cli.command import (
-    OK,
-    Command,
-    Parser,
-    add_common_arguments,
-    span,
-)
+from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser, add_common_arguments, span
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, WaitTimeoutError
 
@@ -32,9 +26,14 @@ that is no cluster, is left alone.
 
 With a lock store it takes at least a minute: the lease is closed first, so that no further fenced step is submitted,
 and EMR may show a step late that was submitted before. Without a lock store, clusters that tasks launched are known by
-their tags. Safe to give twice, or late.
+their tags. Safe to give twice, or late."""
 
-Exit status: 0 the address is not on the cluster any more; 1 an error, or steps that run; 2 wrong arguments."""
+EXAMPLES = r"""
+# give it back, once the steps that run have ended
+airflow-eip release --allocation-id eipalloc-0123456789abcdef0 --wait 2h
+# from the cluster of a task, before its teardown
+airflow-eip release --allocation-id eipalloc-0123456789abcdef0 \
+    --job-flow-id j-1ABCDEFGHIJKL"""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -194,4 +193,15 @@ def _is_tasks(holder: Holder) -> bool:
     return OWNER_DIGEST_TAG in holder.tags
 
 
-COMMAND = Command("release", "give an address back from a cluster", DESCRIPTION, add_arguments, run)
+COMMAND = Command(
+    "release",
+    "give an address back from a cluster",
+    DESCRIPTION,
+    add_arguments,
+    run,
+    examples=EXAMPLES,
+    exit_statuses={
+        OK: "the address is not on the cluster any more",
+        FAILED: "an error, or steps that run",
+    },
+)

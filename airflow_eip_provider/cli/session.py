@@ -9,6 +9,7 @@ from airflow.models import Connection
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError, NoRegionError, ProfileNotFound
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
+from airflow_eip_provider.cli.output import progress
 from airflow_eip_provider.cli.usage import reading_arguments
 from airflow_eip_provider.exceptions import InvalidInputError, MissingConnectionError
 from airflow_eip_provider.hooks.aws import PATIENT, AwsHooks
@@ -83,14 +84,17 @@ def open_session(options: argparse.Namespace) -> Session:
     :raises MissingConnectionError: when the Airflow connection does not exist.
     :raises InvalidInputError: when there is no region, or there are no credentials.
     """
+    progress("connecting to AWS")
     hooks = CommandHooks(aws_conn_id=options.aws_conn_id, region_name=options.region, config=PATIENT)
     try:
-        return Session(hooks, region=hooks.eip.conn_region_name, account=str(hooks.eip.account_id))
+        session = Session(hooks, region=hooks.eip.conn_region_name, account=str(hooks.eip.account_id))
     except NoRegionError as error:
         raise InvalidInputError("connecting to AWS", problem="no region is set", remedy="name one: --region") from error
     except (CredentialRetrievalError, NoCredentialsError, ProfileNotFound) as error:
         remedy = "give credentials as to the AWS CLI, or name an Airflow connection: --aws-conn-id"
         raise InvalidInputError("connecting to AWS", problem=str(error), remedy=remedy) from error
+    progress("asking AWS")
+    return session
 
 
 def lock_store_of(options: argparse.Namespace) -> str | None:

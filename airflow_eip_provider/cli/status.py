@@ -6,13 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.cli.address import add_address_arguments
-from airflow_eip_provider.cli.command import (
-    OK,
-    Command,
-    Parser,
-    add_common_arguments,
-)
-from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
+from airflow_eip_provider.cli.command import OK, Command, Parser, add_common_arguments
+from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_pairs, print_table
 
 if TYPE_CHECKING:
     import argparse
@@ -26,9 +21,14 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Show where an Elastic IP is: what carries it, and the state and the steps of that cluster. With a lock store also who
-has its lease since when, who queues for it, and who had it last. Nothing is changed.
+has its lease since when, who queues for it, and who had it last. Nothing is changed."""
 
-Exit status: 0 shown; 1 an error; 2 wrong arguments."""
+EXAMPLES = r"""
+# where it is, with the lock store of airflow.cfg
+airflow-eip status --allocation-id eipalloc-0123456789abcdef0
+# the owner of the lease, for a script
+airflow-eip status --allocation-id eipalloc-0123456789abcdef0 --json \
+    | jq -r .lease.owner"""
 
 _LAST = 5
 
@@ -96,8 +96,7 @@ def _look(session: Session, allocation_id: str, lock_store: str | None) -> _Stat
 
 
 def _print(status: _Status) -> None:
-    for name, text in _lines(status):
-        print(f"{name:<12}{text}")
+    print_pairs(_lines(status))
     record = status.record
     if record is not None and record.queue:
         from airflow_eip_provider.lease.description import utc
@@ -194,4 +193,14 @@ def _facts_of_lock(status: _Status) -> dict[str, Any]:
     }
 
 
-COMMAND = Command("status", "show where an address is and who queues for it", DESCRIPTION, add_arguments, run)
+COMMAND = Command(
+    "status",
+    "show where an address is and who queues for it",
+    DESCRIPTION,
+    add_arguments,
+    run,
+    examples=EXAMPLES,
+    exit_statuses={
+        OK: "shown",
+    },
+)

@@ -6,14 +6,7 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from airflow_eip_provider.cli.address import add_address_arguments
-from airflow_eip_provider.cli.command import (
-    FAILED,
-    OK,
-    Command,
-    Parser,
-    add_common_arguments,
-    span,
-)
+from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser, add_common_arguments, span
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
 
 if TYPE_CHECKING:
@@ -27,9 +20,14 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Wait until an Elastic IP is on a cluster, so that its primary node leaves from it (or its private subnet, by a NAT
 gateway), or until it is free; with a lock store free means that no owner has its lease
-either. Nothing is changed, and no place in the queue is taken: who wants the address uses "airflow-eip associate".
+either. Nothing is changed, and no place in the queue is taken: who wants the address uses "airflow-eip associate"."""
 
-Exit status: 0 it is; 1 an error, or not in time, with what was seen last; 2 wrong arguments."""
+EXAMPLES = r"""
+# until it is on the cluster
+airflow-eip wait --allocation-id eipalloc-0123456789abcdef0 \
+    --job-flow-id j-1ABCDEFGHIJKL
+# until nobody has it
+airflow-eip wait --allocation-id eipalloc-0123456789abcdef0 --free --timeout 2h"""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -105,4 +103,15 @@ def _unless_leased(verdict: Verdict, observation: Observation) -> Verdict:
     return Seen("pending", f"{verdict.message}, and its lease is {holder_of(observation)}", verdict.data)
 
 
-COMMAND = Command("wait", "wait until an address is on a cluster or free", DESCRIPTION, add_arguments, run)
+COMMAND = Command(
+    "wait",
+    "wait until an address is on a cluster or free",
+    DESCRIPTION,
+    add_arguments,
+    run,
+    examples=EXAMPLES,
+    exit_statuses={
+        OK: "it is",
+        FAILED: "an error, or not in time, with what was seen last",
+    },
+)

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.aws.errors import is_transient
-from airflow_eip_provider.cli.output import note
+from airflow_eip_provider.cli.output import note, progress
 from airflow_eip_provider.lease_client.waiting import POLL_SECONDS
 from airflow_eip_provider.operators.phases import raise_if_cluster_gone
 from airflow_eip_provider.triggers.backoff import Backoff
@@ -59,6 +59,7 @@ def wait_until(judge: Callable[[Observed], Verdict], client_for: ClientFor, *, d
         if verdict.message != said:
             said = verdict.message
             note(f"waiting: {said}")
+            progress("waiting")
         time.sleep(min(pause.seconds(), left))
 
 
