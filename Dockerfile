@@ -14,7 +14,7 @@ WORKDIR /opt/airflow-eip-provider
 FROM builder AS airflow-packages
 COPY requirements/compose-airflow.txt requirements/
 RUN uv pip install --requirement requirements/compose-airflow.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY airflow_eip_provider/__init__.py airflow_eip_provider/
 RUN uv pip install --no-deps --editable .
 

@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: setup demo test fuzz coverage compose-test chaos exits soak stress model bench mwaa matrix check format pins clean
+.PHONY: setup demo test fuzz coverage compose-test chaos exits soak stress model bench mwaa matrix check format pins release-check release-tag clean
 
 setup: $(STAMP)
 
@@ -87,6 +87,14 @@ check: $(STAMP)
 format: $(STAMP)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+# dist/: the provider and the local EMR as wheels and sdists, checked, and installed into an empty environment.
+release-check: $(STAMP)
+	@$(BIN)/python deploy/release.py
+
+# The same, and a tag for it, when everything is ready to be published.
+release-tag: $(STAMP)
+	@$(BIN)/python deploy/release.py --tag
 
 # Renew the pinned versions, for development and for the images of docker-compose.yaml.
 pins:

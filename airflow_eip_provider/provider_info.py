@@ -33,7 +33,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [_modules("operators", "emr", "eip", "azure")],
         "sensors": [_modules("sensors", "eip", "azure")],
         "hooks": [_modules("hooks", "azure", "eip", "emr", "lock_store", "step_logs")],
-        "triggers": [_modules("triggers", "azure", "eip", "emr", "lock")],
+        "triggers": [_modules("triggers", "azure", "eip", "emr", "lock", "nat")],
         "extra-links": ["airflow_eip_provider.links.eip.ElasticIpLink"],
         "cli": ["airflow_eip_provider.cli.definition.get_eip_cli_commands"],
         "config": {

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.cli.command import OK, WRONG, Command, Parser
-from airflow_eip_provider.cli.output import as_text, note, only_the_result, print_json, write_or_print, written
+from airflow_eip_provider.cli.output import (
+    as_text,
+    note,
+    only_the_result,
+    print_json,
+    progress,
+    write_or_print,
+    written,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,6 +120,7 @@ def _result(options: argparse.Namespace, tell: Tell) -> str | dict[str, Any]:
     command, left_out = _command(options)
     allocation_id = _allocation_id(options)
     scripts = _scripts(options.script)
+    progress("asking the AWS CLI what it would send")
     sent = run_job_flow_of(command, python=options.python)
     for text in left_out:
         tell(text)

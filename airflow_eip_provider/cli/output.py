@@ -141,7 +141,7 @@ def _progress_line() -> Iterator[None]:
         return
     from airflow_eip_provider.cli.terminal import ProgressLine
 
-    line = ProgressLine("working")
+    line = ProgressLine("loading Airflow and the AWS SDK")
     _line.append(line)
     line.start()
     try:

@@ -93,6 +93,7 @@ class ProgressLine:
             TimeElapsedColumn(),
             console=Console(stderr=True),
             transient=True,
+            refresh_per_second=4,
         )
         self._task = self._progress.add_task(text, total=None)
         self._timer = threading.Timer(_SILENT_SECONDS, self._progress.start)

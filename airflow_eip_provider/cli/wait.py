@@ -27,7 +27,8 @@ EXAMPLES = r"""
 airflow-eip wait --allocation-id eipalloc-0123456789abcdef0 \
     --job-flow-id j-1ABCDEFGHIJKL
 # until nobody has it
-airflow-eip wait --allocation-id eipalloc-0123456789abcdef0 --free --timeout 2h"""
+airflow-eip wait --allocation-id eipalloc-0123456789abcdef0 \
+    --free --timeout 2h"""
 
 
 def add_arguments(parser: Parser) -> None:

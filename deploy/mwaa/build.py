@@ -85,7 +85,7 @@ def main() -> None:
     build(arguments.output, constraints=arguments.constraints)
     for path in sorted(arguments.output.rglob("*")):
         if path.is_file():
-            print(path)  # noqa: T201 - a command prints
+            print(path)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
+import pkgutil
+import re
 import subprocess
 import sys
+from importlib.resources import files
+from pathlib import Path
 
+import jsonschema
 import pytest
+from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 
+import airflow_eip_provider
+from airflow_eip_provider.airflow_compat import BaseHook, BaseOperator, BaseTrigger
 from airflow_eip_provider.provider_info import get_provider_info
+from airflow_eip_provider.sensors.watching import WatchingSensor
 from airflow_eip_provider.triggers.watch import WatchTrigger
 
 INFO = get_provider_info()
+FOR_OTHERS = {WatchTrigger, WatchingSensor}  # only other modules of the provider use them
 
 
 def test_airflow_finds_the_provider_and_accepts_its_metadata():
@@ -34,6 +45,47 @@ def test_airflow_finds_the_provider_and_accepts_its_metadata():
 )
 def test_every_module_named_exists(module):
     assert importlib.import_module(module).__doc__
+
+
+def test_the_metadata_is_what_airflows_schema_asks_for():
+    schema = json.loads((files("airflow") / "provider_info.schema.json").read_text(encoding="utf-8"))
+    jsonschema.validate(INFO, schema)
+    # The schema takes any other key, too, and says nothing of one that is misspelt.
+    assert set(INFO) - {"versions"} <= set(schema["properties"])
+
+
+def public_modules(kind: str, base: type) -> set[str]:
+    """The modules of a kind that bring a class for users; one in a package below counts for the package."""
+    package = importlib.import_module(f"airflow_eip_provider.{kind}")
+    found = set()
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        classes = vars(importlib.import_module(module.name)).values()
+        if any(
+            inspect.isclass(cls) and issubclass(cls, base) and cls.__module__ == module.name and cls not in FOR_OTHERS
+            for cls in classes
+        ):
+            found.add(".".join(module.name.split(".")[:3]))
+    return found
+
+
+def test_every_public_module_is_named():
+    bases = {"operators": BaseOperator, "sensors": AwsBaseSensor, "hooks": BaseHook, "triggers": BaseTrigger}
+    named = {kind: {name for entry in INFO[kind] for name in entry["python-modules"]} for kind in bases}
+    assert named == {kind: public_modules(kind, base) for kind, base in bases.items()}
+
+
+def test_every_integration_that_is_named_is_described():
+    (described,) = INFO["integrations"]
+    named = {
+        entry["integration-name"] for kind in ("operators", "sensors", "hooks", "triggers") for entry in INFO[kind]
+    }
+    assert named == {described["integration-name"]}
+
+
+def test_every_option_of_the_section_that_is_read_is_described():
+    texts = [path.read_text(encoding="utf-8") for path in Path(airflow_eip_provider.__file__).parent.glob("**/*.py")]
+    read = {name for text in texts for name in re.findall(r'conf\.get\w*\(\s*"eip",\s*"(\w+)"', text)}
+    assert read == set(INFO["config"]["eip"]["options"])
 
 
 def test_discovery_imports_nothing_heavy():

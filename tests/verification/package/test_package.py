@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 
 from airflow_eip_provider import __version__
+from tests.verification.matrix.cells import CELLS
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = f"airflow_eip_provider-{__version__}"
+EXAMPLES = "airflow_eip_provider/example_dags"
 SDIST_ROOTS = {"airflow_eip_provider", "dags", "demo", "deploy", "harness", "tests"}
-SDIST_FILES = {"conftest.py", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
+SDIST_FILES = {
+    "conftest.py",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "NOTICE",
+    "pyproject.toml",
+    "PKG-INFO",
+    ".gitignore",
+}
 
 
 def run(*command: object) -> str:
@@ -36,7 +49,10 @@ def tracked(*folders: str) -> set[str]:
     if not (ROOT / ".git").exists():
         pytest.skip("this is no clone, and git cannot say what belongs to it")
     listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *folders).splitlines()
-    return {name for name in listed if (ROOT / name).exists()}
+    names = {name for name in listed if (ROOT / name).exists()}
+    if EXAMPLES in names:  # a link to dags/, which a distribution has as files
+        names = (names - {EXAMPLES}) | {name.replace("dags", EXAMPLES, 1) for name in tracked("dags")}
+    return names
 
 
 def test_there_is_one_pure_wheel_and_one_sdist(built):
@@ -57,6 +73,30 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     )
 
 
+def test_the_wheel_has_the_example_dags_as_they_are(built):
+    with zipfile.ZipFile(built / f"{NAME}-py3-none-any.whl") as wheel:
+        shipped = {name: wheel.read(name) for name in wheel.namelist() if name.startswith(f"{EXAMPLES}/")}
+
+    assert shipped == {name.replace("dags", EXAMPLES, 1): (ROOT / name).read_bytes() for name in tracked("dags")}
+    assert {f"{EXAMPLES}/azure_sql_daily.py", f"{EXAMPLES}/jobs/read_azure_sql.py"} <= set(shipped)
+
+
+def test_the_metadata_names_licence_addresses_and_the_pythons_of_the_matrix(built):
+    with zipfile.ZipFile(built / f"{NAME}-py3-none-any.whl") as wheel:
+        metadata = message_from_bytes(wheel.read(f"{NAME}.dist-info/METADATA"))
+
+    assert metadata.get_all("License-File") == ["LICENSE", "NOTICE"]
+    assert [url.split(", ")[0] for url in metadata.get_all("Project-URL")] == [
+        "Documentation",
+        "Source",
+        "Changelog",
+        "Issues",
+    ]
+    prefix = "Programming Language :: Python :: "
+    pythons = [name.removeprefix(prefix) for name in metadata.get_all("Classifier") if name.startswith(prefix)]
+    assert pythons == sorted({cell.python for cell in CELLS})
+
+
 def test_the_sdist_holds_the_sources_and_nothing_else(built):
     with tarfile.open(built / f"{NAME}.tar.gz") as sdist:
         names = {member.name.removeprefix(f"{NAME}/") for member in sdist.getmembers() if member.isfile()}
@@ -65,16 +105,33 @@ def test_the_sdist_holds_the_sources_and_nothing_else(built):
     assert {name for name in names if "/" in name} == tracked(*SDIST_ROOTS)
 
 
-def test_the_wheel_works_in_an_environment_of_its_own(built, tmp_path):
-    """Its own files only: what it depends on is there already."""
-    wheel = built / f"{NAME}-py3-none-any.whl"
-    venv = tmp_path / "venv"
-    run(sys.executable, "-m", "venv", "--without-pip", venv)
-    python = venv / "bin" / "python"
-    run(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--python", python, wheel)
-    lib = venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+def environment(folder: Path, *installed: object) -> tuple[Path, Path]:
+    """Make an environment with this alone; what it depends on is there already. Return its Python and packages."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    python = folder / "bin" / "python"
+    install = (sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation")
+    lib = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     shared = next(path for path in map(Path, sys.path) if (path / "airflow").is_dir())
     (lib / "shared.pth").write_text(f"{shared}\n")
+    run(*install, "--python", python, *installed)
+    return python, lib
+
+
+def test_an_editable_installation_has_the_example_dags_and_shows_changes(tmp_path):
+    python, _ = environment(tmp_path / "venv", "--editable", ROOT)
+    code = (
+        "import json; from importlib.resources import files; "
+        "print(json.dumps([str(path) for path in (files('airflow_eip_provider') / 'example_dags').iterdir()]))"
+    )
+    examples = [Path(path) for path in json.loads(run(python, "-I", "-c", code))]
+
+    assert {path.resolve() for path in examples if path.suffix == ".py"} == set((ROOT / "dags").glob("*.py"))
+
+
+def test_the_wheel_works_in_an_environment_of_its_own(built, tmp_path):
+    """Its own files only: what it depends on is there already."""
+    venv = tmp_path / "venv"
+    python, lib = environment(venv, built / f"{NAME}-py3-none-any.whl")
     code = (
         "import airflow_eip_provider as p; print(p.__file__, p.__version__); "
         "from importlib.metadata import entry_points; "

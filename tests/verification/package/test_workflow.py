@@ -16,9 +16,19 @@ WORKFLOW = safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text(enco
 STEPS = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
 
 
+FIRST = {"lint", "unit"}
+PARTS = {part["part"]: part["command"] for part in WORKFLOW["jobs"]["part"]["strategy"]["matrix"]["include"]}
+
+
 def commands(*, of: str | None = None) -> list[str]:
     steps: list[dict[str, Any]] = STEPS if of is None else WORKFLOW["jobs"][of]["steps"]
     return [line.strip() for step in steps if "run" in step for line in step["run"].splitlines()]
+
+
+def run_by_ci() -> dict[str, str]:
+    """The commands of `.ci/run`, by its names of them."""
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    return {line.split()[1]: line.split(maxsplit=2)[2] for line in lines if line.startswith("part ")}
 
 
 @pytest.mark.parametrize("action", sorted({step["uses"] for step in STEPS if "uses" in step}))
@@ -46,8 +56,29 @@ def test_every_environment_of_the_matrix_is_run():
 
 def test_it_runs_what_a_developer_runs():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    makes = [command.split()[1] for command in commands() if command.startswith("make ")]
+    given = [command for command in [*commands(), *PARTS.values()] if command.startswith("make ")]
 
-    assert commands(of="ci") == [".ci/run"]
-    assert set(makes) == {"matrix", "test", "compose-test"}
-    assert set(makes) <= targets
+    assert {command.split()[1] for command in given} <= targets
+
+
+def test_what_takes_minutes_comes_first_and_the_rest_beside_each_other():
+    needs = {name: set(job.get("needs", ())) for name, job in WORKFLOW["jobs"].items()}
+    assert {name for name, needed in needs.items() if not needed} == FIRST
+    assert [needed for name, needed in needs.items() if name not in FIRST and needed != FIRST] == []
+
+
+def test_the_parts_of_ci_run_are_all_there():
+    alone = {"model", "chaos", "demo"}
+    assert set(run_by_ci()) == alone | {"setup", "check", "test", "compose-test"}
+    assert {name: PARTS[name] for name in alone} == {name: run_by_ci()[name] for name in alone}
+    assert commands(of="lint") == [run_by_ci()["check"]]
+    assert commands(of="compose") == [run_by_ci()["compose-test"]]
+
+
+def test_every_folder_of_tests_is_run_by_one_part():
+    folders = {f"tests/{path.name}" for path in (ROOT / "tests").iterdir() if any(path.glob("**/test_*.py"))}
+    ran = [word for command in PARTS.values() for word in command.replace('"', " ").replace("=", " ").split()]
+    assert folders - {"tests/unit"} <= set(ran)
+    assert WORKFLOW["jobs"]["part"]["strategy"]["matrix"]["part"] == list(PARTS)
+    ignored = set(re.findall(r"--ignore=\S+[^\s\"]", run_by_ci()["test"]))
+    assert set(re.findall(r"--ignore=\S+[^\s\"]", PARTS["verification"])) == ignored

@@ -1,0 +1,133 @@
+"""
+Builds what is released into dist/, and checks it: ``make release-check``; with ``--tag`` also tags the commit.
+
+Nothing is uploaded. CONTRIBUTING.md has the whole procedure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DIST = ROOT / "dist"
+_NAMES = ("airflow_eip_provider", "local_emr")
+_NO_HOST = ".invalid/"  # RFC 2606: no such host can exist
+# What somebody sees who has installed the wheels and nothing else of this repository.
+_LOOK = """
+import json
+from importlib.metadata import metadata
+from pathlib import Path
+import airflow_eip_provider, local_emr
+folder = Path(airflow_eip_provider.__file__).parent
+print(json.dumps({
+    "version": airflow_eip_provider.__version__,
+    "examples": sorted(path.relative_to(folder).as_posix() for path in folder.glob("example_dags/**/*.*")),
+    "urls": len(metadata("airflow-eip-provider").get_all("Project-URL")),
+}))
+"""
+
+
+def _run(*command: object, cwd: Path = ROOT, **environment: str) -> str:
+    """
+    Run a command, and return what it printed.
+
+    :raises SystemExit: when it fails, with what it said.
+    """
+    words = [str(word) for word in command]
+    done = subprocess.run(  # noqa: S603 - our own commands
+        words, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"failed: {' '.join(words)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def build() -> list[Path]:
+    """Build both distributions, in place of what was there of them; return the files."""
+    DIST.mkdir(exist_ok=True)
+    for name in _NAMES:
+        for old in (*DIST.glob(f"{name}-*.whl"), *DIST.glob(f"{name}-*.tar.gz")):
+            old.unlink()
+    for project in (ROOT, ROOT / "local_emr"):
+        _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", DIST, project)
+    return sorted(path for name in _NAMES for path in DIST.glob(f"{name}-*"))
+
+
+def check(files: list[Path]) -> None:
+    """Check the metadata, and what an empty environment gets of the wheels, with the pinned versions beside them."""
+    _run(sys.executable, "-m", "twine", "check", "--strict", *files)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        python = home / "venv" / "bin" / "python"
+        uv = (sys.executable, "-m", "uv")
+        _run(*uv, "venv", "--quiet", "--python", sys.executable, home / "venv")
+        wheels = [path for path in files if path.suffix == ".whl"]
+        pins = ROOT / "requirements" / "dev.txt"
+        _run(*uv, "pip", "install", "--quiet", "--python", python, "--constraint", pins, *wheels)
+        _run(*uv, "pip", "check", "--python", python)
+        seen = json.loads(_run(python, "-I", "-c", _LOOK, cwd=home))
+        said = _run(python.with_name("airflow-eip"), "--version", cwd=home).strip()
+        if said != seen["version"] or len(seen["examples"]) != len(list((ROOT / "dags").glob("**/*.[ps][yh]"))):
+            raise SystemExit(f"the environment is not as it should be: airflow-eip says {said}; {seen}")
+        shown = _run(
+            python.with_name("airflow"), "providers", "get", "airflow-eip-provider", "--full", "--output", "json",
+            cwd=home, AIRFLOW_HOME=str(home / "airflow"), AIRFLOW__CORE__LOAD_EXAMPLES="False",
+        )  # fmt: skip
+        if "airflow_eip_provider.operators.emr" not in shown:
+            raise SystemExit(f"Airflow does not show the provider: {shown}")
+
+
+def version() -> str:
+    """Return the provider's version."""
+    text = (ROOT / "airflow_eip_provider" / "__init__.py").read_text("utf-8")
+    found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    if found is None:
+        raise SystemExit("airflow_eip_provider/__init__.py names no __version__")
+    return found[1]
+
+
+def not_ready() -> list[str]:
+    """Return what keeps this commit from being published."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    found = []
+    if any(_NO_HOST in url for url in project["urls"].values()):
+        found.append("[project.urls] of pyproject.toml names no repository yet")
+    if not re.search(rf"^## {re.escape(version())} \(\d{{4}}-\d\d-\d\d\)$", changelog, re.MULTILINE):
+        found.append(f'CHANGELOG.md has no heading "## {version()} (YEAR-MONTH-DAY)"')
+    if _run("git", "status", "--porcelain"):
+        found.append("there are changes that are not committed")
+    if _run("git", "tag", "--list", f"v{version()}"):
+        found.append(f"the tag v{version()} is there already")
+    return found
+
+
+def main() -> int:
+    """Build, check, and tag if asked to; return the exit status."""
+    parser = argparse.ArgumentParser(description="Builds and checks what is released; see CONTRIBUTING.md, Release.")
+    parser.add_argument("--tag", action="store_true", help="tag the commit, if nothing keeps it from being published")
+    options = parser.parse_args()
+    if options.tag and (reasons := not_ready()):
+        print("not tagged:", *reasons, sep="\n  ", file=sys.stderr)
+        return 1
+    files = build()
+    check(files)
+    print(*(f"built and checked: {path.relative_to(ROOT)}" for path in files), sep="\n")
+    if options.tag:
+        _run("git", "tag", "--annotate", f"v{version()}", "--message", f"airflow-eip-provider {version()}")
+        print(f"tagged v{version()}: push it with git push --tags, and upload dist/ (CONTRIBUTING.md)")
+    elif reasons := not_ready():
+        print("before it is published:", *reasons, sep="\n  ")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
