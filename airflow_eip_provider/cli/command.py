@@ -60,8 +60,7 @@ class Command:
     @property
     def wrapped_description(self) -> str:
         """The description for the width of this terminal."""
-        width = min(shutil.get_terminal_size().columns - 2, _WIDEST)
-        return "\n\n".join(textwrap.fill(paragraph, width) for paragraph in self.description.split("\n\n"))
+        return "\n\n".join(map(wrapped, self.description.split("\n\n")))
 
     @property
     def all_exit_statuses(self) -> dict[int, str]:
@@ -77,6 +76,16 @@ class Command:
         """
         shown = [examples_text(self.examples.replace("airflow-eip ", f"{program} "))] if self.examples else []
         return "\n\n".join([*shown, statuses_text(self.all_exit_statuses)])
+
+
+def wrapped(paragraph: str, *, beside: int = 0) -> str:
+    """
+    Break a paragraph for the width of this terminal.
+
+    :param beside: the columns that something else needs.
+    """
+    width = min(shutil.get_terminal_size().columns - 2, _WIDEST) - beside
+    return textwrap.fill(paragraph, max(width, 20), break_on_hyphens=False)
 
 
 def examples_text(examples: str) -> str:

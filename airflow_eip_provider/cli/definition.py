@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
+from airflow_eip_provider.cli.command import wrapped
 from airflow_eip_provider.cli.commands import COMMANDS, execute
 
 if TYPE_CHECKING:
     import argparse
 
     from airflow_eip_provider.cli.command import Command
+
+
+_HELP_COLUMN = 24  # argparse's
 
 
 class _Arguments:
@@ -24,8 +28,9 @@ class _Arguments:
         command.add_arguments(self)
 
     def add_argument(self, *flags: str, **options: Any) -> None:
-        """Collect one argument."""
-        self.collected.append(Arg(flags, **options))  # type: ignore[no-untyped-call]
+        """Collect one argument; Airflow shows lines of help as they are."""
+        given = {**options, "help": wrapped(options["help"], beside=_HELP_COLUMN)}
+        self.collected.append(Arg(flags, **given))  # type: ignore[no-untyped-call]
 
 
 def _run(command: Command, options: argparse.Namespace) -> None:

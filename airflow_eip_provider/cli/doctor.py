@@ -29,9 +29,9 @@ what its security groups let in, and the lock store; for a NAT gateway, what it 
 and the routes that lead to it. Nothing is changed, and nothing launched.
 EmrCreateWithStaticIpOperator makes the same checks before it launches a cluster.
 
-Each finding says what is wrong, why that matters, and how to mend it. With an error the launch is refused, or the
-address cannot serve; a warning may bite. The overrides are checked as the file has them: what the EMR connection adds
-is not seen, and checks that depend on a template are skipped."""
+Each finding says what is wrong, why that matters, and how to fix it. With an error the launch is refused, or the
+address cannot serve; a warning may cause trouble later. The overrides are checked as the file has them: what the EMR
+connection adds is not seen, and checks that depend on a template are skipped."""
 
 EXAMPLES = r"""
 # the cluster of a JSON file, as for the operator

@@ -1,8 +1,8 @@
 """
 How results look on a terminal, by rich, which Airflow's own command line uses.
 
-Not by Airflow's ``AirflowConsole``: that is 200 columns wide where it is not on a terminal, breaks words in the middle
-where it is on a narrow one, and to import it reads every plugin. Files and pipes get plain text: see ``output``.
+Not by Airflow's ``AirflowConsole``: that takes lists of dictionaries only, is 200 columns wide where it is not on a
+terminal, and imports Airflow's plugin manager. Files and pipes get plain text: see ``output``.
 """
 
 from __future__ import annotations

@@ -37,6 +37,15 @@ def test_reading_them_imports_nothing_else():
     assert out.splitlines()[-1] == "[]"
 
 
+def test_help_of_options_fits_80_columns(monkeypatch):
+    """Airflow's formatter breaks no lines."""
+    monkeypatch.setenv("COLUMNS", "80")
+    (group,) = get_eip_cli_commands()
+    helps = [argument.kwargs["help"] for command in group.subcommands for argument in command.args]
+    assert max(len(line) for text in helps for line in text.splitlines()) <= 80 - 2 - 24
+    assert max(len(line) for command in group.subcommands for line in command.description.splitlines()) < 80
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_nothing_in_help_is_taken_for_markup(command):
     helps = [command.help, command.description]
