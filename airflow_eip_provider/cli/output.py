@@ -25,7 +25,7 @@ def note(text: object) -> None:
     if sys.stderr.isatty():
         from airflow_eip_provider.cli import terminal
 
-        terminal.print_note(str(text))
+        terminal.print_note(str(text), _line[-1] if _line else None)
     else:
         print(text, file=sys.stderr, flush=True)
 

@@ -37,12 +37,17 @@ def columns() -> int:
     return _console().width
 
 
-def print_note(text: str) -> None:
-    """Say something on standard error, its lines broken between words."""
+def print_note(text: str, line: ProgressLine | None) -> None:
+    """
+    Say something on standard error, its lines broken between words.
+
+    :param line: what is shown there meanwhile; it stays below.
+    """
     shown = Text(text)
     if match := _PREFIX.match(text):
         shown.stylize(f"bold {_STYLES[match[1]]}", *match.span())
-    Console(stderr=True, highlight=False, emoji=False).print(shown)
+    console = line.console if line else Console(stderr=True)
+    console.print(shown, highlight=False, emoji=False)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -87,11 +92,12 @@ class ProgressLine:
     """One line on standard error that says what goes on and for how long, from the third second on."""
 
     def __init__(self, text: str) -> None:
+        self.console = Console(stderr=True)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            console=self.console,
             transient=True,
             refresh_per_second=4,
         )

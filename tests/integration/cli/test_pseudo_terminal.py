@@ -48,7 +48,9 @@ def seen(home: Path, *arguments: str, **environment: str) -> tuple[int, str]:
 
 def lines(written: str) -> list[str]:
     """What stays on the screen: a line that is erased, or written over from its start, does not."""
-    stayed = [re.split(r"\r|\x1b\[2K", line)[-1] for line in written.replace("\r\n", "\n").split("\n")]
+    plain = re.sub(r"\x1b\[(\?25[hl]|[0-9;]*m)", "", written.replace("\r\n", "\n"))  # without cursor and colours
+    text = re.sub(r"[^\n]*\n\r\x1b\[1A\x1b\[2K", "", plain)  # one line up, and erase
+    stayed = [re.split(r"\r|\x1b\[2K", line)[-1] for line in text.split("\n")]
     return [ESCAPES.sub("", line).rstrip() for line in stayed]
 
 
@@ -64,6 +66,7 @@ def test_doctor_shows_a_table_that_fits(clocked: Any, allocation_id: str, tmp_pa
     assert wrapped, "no finding is longer than what is left of the line"
     assert "\x1b[32mok" in written
     assert [line for line in shown if "asking AWS" in line or "loading" in line] == []
+    assert len([line for line in shown if line.startswith("AWS account ")]) == 1
 
 
 def test_an_error_is_marked_and_its_colour_can_be_turned_off(clocked: Any, tmp_path: Path) -> None:
