@@ -85,10 +85,12 @@ def _drop(recorder: Recorder, *, is_left: bool) -> dict[str, Any]:
     looks = [look for look in recorder.address if look.at >= told.at]
     off = next((look for look in looks if look.value is None), None)
     states = {state: _first(recorder.instance, state) for state in ("shutting-down", "terminated")}
+    last_on = next((look for look in reversed(looks) if look.value is not None), None)
     by_ec2 = off is not None and freed is None
     facts = {
         "terminate_at": iso(told.at),
         **{f"instance_{name.replace('-', '_')}_at": iso(at) if at else None for name, at in states.items()},
+        "last_address_on_at": iso(last_on.at) if last_on is not None else None,
         "address_off_at": iso(off.at) if off is not None else None,
         "by": "EC2" if by_ec2 else "DisassociateAddress",
     }

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 IDLE_TIMEOUT = timedelta(minutes=15)
 # For how long a terminated instance is watched that may still have the address.
 DROP_LIMIT = timedelta(minutes=10)
+# What comes on top of the limits: looks for what AWS may show late, and for a failed step's logs.
+_MARGIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Plan:
     @property
     def most_instance_seconds(self) -> int:
         """The highest cost of a run that is not killed with SIGKILL."""
-        parts = [self.limit] * 3 + ([DROP_LIMIT] if self.measure_drop else [])
+        parts = [self.limit] * 3 + [_MARGIN] + ([DROP_LIMIT] if self.measure_drop else [])
         return int(sum(part.total_seconds() for part in parts)) * self.instances
 
     def facts(self) -> dict[str, Any]:
@@ -83,8 +85,9 @@ class Plan:
         yield ""
         yield (
             f"Highest cost: {self.most_instance_seconds} instance seconds ({self.most_instance_seconds / 3600:.2f} "
-            f"instance hours): {self.instances} instance, for {minutes} of start, probe and end each"
-            + (f", and {DROP_LIMIT.total_seconds() / 60:g} min for --measure-drop." if self.measure_drop else ".")
+            f"instance hours): {self.instances} instance, {minutes} each for start, probe and end, "
+            f"{_MARGIN.total_seconds() / 60:g} min for what AWS shows late"
+            + (f", {DROP_LIMIT.total_seconds() / 60:g} min for --measure-drop." if self.measure_drop else ".")
         )
         yield (
             "A usual run takes a fraction of that. If this process is killed with SIGKILL, EMR ends the cluster when "
