@@ -15,6 +15,8 @@ import pytest
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.selftest import work
+from airflow_eip_provider.cli.selftest.tasks import Tasks
+from airflow_eip_provider.cli.session import CommandHooks
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.iam_policy import policy_document
 from airflow_eip_provider.stores.uri import open_store
@@ -205,6 +207,23 @@ def test_a_cluster_that_does_not_leave_from_the_address_is_found(stage, selftest
     assert_clean(stage)
 
 
+def test_a_failed_probes_logs_are_looked_for(stage, selftest, monkeypatch):
+    stage.enforce(DYNAMODB, execution_roles=())
+    monkeypatch.setattr("airflow_eip_provider.egress_probe._UNPACK", "--exit")
+    monkeypatch.setattr("airflow_eip_provider.egress_probe._packed_script", lambda: "7")
+    said = selftest("--log-uri", "s3://logs/emr/")
+    assert said.status == 3
+    assert stage.aws.events.calls("HeadObject")
+    assert stage.refusals() == []
+    assert_clean(stage)
+
+
+def test_logs_are_read_with_connections_that_airflow_stores():
+    # From Airflow 3.2 on, the stock hooks do not see those outside of tasks.
+    (stored,) = {base for base in CommandHooks.eip_class.__bases__ if base is not ElasticIpHook}
+    assert issubclass(CommandHooks.logs_class, stored)
+
+
 # It refuses
 
 
@@ -237,6 +256,26 @@ def test_another_owners_lease_is_left_alone(stage, selftest):
     assert f"its lease is held by 'testing/daily/run-1/create/-1' on {job_flow_id}" in said.err
     assert changes(stage) == before
     assert stage.record(DYNAMODB).lease == lease
+
+
+@pytest.mark.parametrize("lock_store", [DYNAMODB, "none"])
+def test_a_job_that_is_quicker_after_the_look_keeps_the_address(stage, selftest, monkeypatch, lock_store):
+    daily = stage.create(lock_store=None if lock_store == "none" else lock_store)
+    create = Tasks.create
+
+    def late(tasks: Tasks) -> None:
+        daily.run()
+        create(tasks)
+
+    monkeypatch.setattr(Tasks, "create", late)
+    said = selftest(lock_store=lock_store)
+    assert said.status == 1
+    assert said.result["error"]["type"] == "AddressBusyError"
+    assert [cluster.id for cluster in stage.aws.emr.life.clusters] == [daily.result]
+    assert not stage.is_free()
+    if lock_store != "none":
+        record = stage.record(lock_store)
+        assert (record.queue, record.lease.resource_id) == ((), daily.result)
 
 
 def test_a_daily_job_that_begins_meanwhile_waits_for_its_end(stage, selftest):
