@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
-from local_emr.complete import complete_aws
-from local_emr.testing import client_environment
+from tests.served import served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from local_emr import LocalAws
+    from tests.served import Served
 
 pytestmark = pytest.mark.airflow
 
@@ -27,32 +24,32 @@ ROOT = SYSTEM.parents[1]
 
 
 @pytest.fixture
-def aws(tmp_path: Path) -> Iterator[LocalAws]:
-    with complete_aws(tmp_path / "aws") as made:
+def aws(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path / "aws") as made:
         yield made
 
 
 @pytest.fixture
 def run_system_test(
-    aws: LocalAws, tmp_path: Path, airflow_database: Callable[[Path], None]
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the test as its first lines say, against the local EMR."""
+    aws: Served, tmp_path: Path, airflow_database: Callable[[Path], None]
+) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Run the test as its first lines say, on the local EMR; the argument is the page that is to see the address."""
     home = tmp_path / "airflow"
     home.mkdir()
     airflow_database(home)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS"))}
     settings = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(SYSTEM),
         "AIRFLOW__EIP__ENVIRONMENT": "testing",
         "AIRFLOW__EIP__LOCK_STORE": "dynamodb://leases?create=true",
+        "ALLOCATION_ID": aws.allocation_id,
+        "SUBNET_ID": aws.subnet_id,
         "WAITER_DELAY": "1",
-        "ECHO_URL": f"{aws.endpoint_url}/my-ip",
     }
 
-    def run(**more: str) -> subprocess.CompletedProcess[str]:
-        environment = {**kept, **client_environment(aws), **settings, **more}
+    def run(page: str) -> subprocess.CompletedProcess[str]:
+        environment = {**aws.environment(), **settings, "ECHO_URL": f"{aws.url}{page}"}
         command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-q", str(SYSTEM / "example_static_ip.py")]
         return subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False
@@ -61,40 +58,24 @@ def run_system_test(
     return run
 
 
-@pytest.fixture
-def ec2(aws: LocalAws) -> Any:
-    return boto3.client("ec2", endpoint_url=aws.endpoint_url, region_name=aws.region, **_ANYBODY)
+def assert_clean(aws: Served) -> None:
+    assert aws.is_free()
+    assert set(aws.cluster_states()) <= {"TERMINATING", "TERMINATED"}
 
 
-_ANYBODY = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-
-
-def _given(ec2: Any) -> dict[str, str]:
-    return {
-        "ALLOCATION_ID": str(ec2.allocate_address(Domain="vpc")["AllocationId"]),
-        "SUBNET_ID": str(ec2.describe_subnets()["Subnets"][0]["SubnetId"]),
-    }
-
-
-def _ended(aws: LocalAws, ec2: Any) -> bool:
-    (address,) = ec2.describe_addresses()["Addresses"]
-    return "AssociationId" not in address and all(
-        cluster.state in {"TERMINATING", "TERMINATED"} for cluster in aws.emr.life.clusters
-    )
-
-
-def test_it_passes_and_leaves_nothing(aws, ec2, run_system_test):
-    done = run_system_test(**_given(ec2))
+def test_it_passes_and_leaves_nothing(aws, run_system_test):
+    done = run_system_test("/my-ip")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert re.search(r"^1 passed", done.stdout, flags=re.MULTILINE)
-    assert len(aws.events.calls("RunJobFlow")) == 1
-    (step,) = [step for cluster in aws.emr.life.clusters for step in cluster.steps]
-    assert step.state == "COMPLETED"
-    assert _ended(aws, ec2)
+    assert sum(call["operation"] == "RunJobFlow" for call in aws.calls()) == 1
+    (cluster,) = aws.emr.list_clusters()["Clusters"]
+    (step,) = aws.emr.list_steps(ClusterId=cluster["Id"])["Steps"]
+    assert step["Status"]["State"] == "COMPLETED"
+    assert_clean(aws)
 
 
-def test_it_fails_when_the_probe_does_and_leaves_nothing(aws, ec2, run_system_test):
-    done = run_system_test(**_given(ec2), ECHO_URL=f"{aws.endpoint_url}/no-such-page")
+def test_it_fails_when_the_probe_does_and_leaves_nothing(aws, run_system_test):
+    done = run_system_test("/no-such-page")
     assert done.returncode == 1, done.stdout[-4000:] + done.stderr[-2000:]
     assert "the DAG run ended" in done.stdout
-    assert _ended(aws, ec2)
+    assert_clean(aws)

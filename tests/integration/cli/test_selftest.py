@@ -7,12 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.selftest import work
 from airflow_eip_provider.cli.selftest.tasks import Tasks
@@ -21,10 +19,9 @@ from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.iam_policy import policy_document
 from airflow_eip_provider.stores.uri import open_store
 from harness.life import clock_of
-from local_emr.complete import complete_aws
-from local_emr.testing import client_environment
 from tests.integration.cli.conftest import Said
 from tests.integration.iam.stage import AIRFLOW, DENIED, DYNAMODB, configuration, staged
+from tests.served import served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
 
     from local_emr import LocalAws
     from tests.integration.iam.stage import Stage
+    from tests.served import Served
 
 CLAIMS = [
     "preflight",
@@ -432,72 +430,49 @@ def test_a_lock_store_needs_the_name_of_an_environment(stage, selftest):
 # As people use it: a process of its own, and a step that really runs
 
 
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
 class Real:
-    """A local EMR whose time passes by itself, 60 times as fast, and which runs steps."""
+    """A self-test as a process, on a local EMR that is another one, under the minimal policy."""
 
-    def __init__(self, aws: LocalAws) -> None:
+    def __init__(self, aws: Served) -> None:
         self.aws = aws
-        self.environment = {**os.environ, **client_environment(aws), "AIRFLOW__EIP__ENVIRONMENT": "testing"}
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        self.session = boto3.Session(*(self.environment[name] for name in names), region_name=aws.region)
-        self.ec2 = self.client("ec2")
-        self.allocation_id = str(self.ec2.allocate_address(Domain="vpc")["AllocationId"])
-        self.subnet_id = str(self.ec2.describe_subnets()["Subnets"][0]["SubnetId"])
-        document = policy_document(configuration(self.allocation_id, log_uri=None, execution_roles=()))
-        aws.enforce(document, access_key_id=AIRFLOW)
-        self.environment["AWS_ACCESS_KEY_ID"] = AIRFLOW
-
-    def client(self, service: str) -> Any:
-        return self.session.client(service, endpoint_url=self.aws.endpoint_url)
+        aws.enforce(policy_document(configuration(aws.allocation_id, log_uri=None, execution_roles=())))
+        self.environment = {**aws.environment(access_key_id=AIRFLOW), "AIRFLOW__EIP__ENVIRONMENT": "testing"}
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "airflow_eip_provider.cli", "selftest", "--json", *arguments]
-        given = {"--allocation-id": self.allocation_id, "--subnet-id": self.subnet_id, "--lock-store": DYNAMODB}
-        limits = {"--poll": "0.5", "--timeout": "3m", "--echo-url": f"{self.aws.endpoint_url}/my-ip"}
-        options = [text for option in {**given, **limits}.items() for text in option]
+        where = {"--allocation-id": self.aws.allocation_id, "--subnet-id": self.aws.subnet_id}
+        given = {"--lock-store": DYNAMODB, "--poll": "0.5", "--timeout": "3m", "--echo-url": f"{self.aws.url}/my-ip"}
+        options = [text for option in {**where, **given}.items() for text in option]
         return subprocess.Popen(
             [*command, *options], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def end_of(self, process: subprocess.Popen[str]) -> Ended:
+    def end_of(self, process: subprocess.Popen[str]) -> Said:
         out, err = process.communicate(timeout=240)
-        return Ended(process.returncode, out, err)
+        return Said(process.returncode, out, err)
 
     def assert_clean(self) -> None:
-        (address,) = self.ec2.describe_addresses()["Addresses"]
-        assert "AssociationId" not in address
-        clusters = self.client("emr").list_clusters()["Clusters"]
-        assert {cluster["Status"]["State"] for cluster in clusters} <= {"TERMINATED", "TERMINATING"}
-        dynamodb = self.client("dynamodb")
-        record = open_store(DYNAMODB, lambda *_: dynamodb).read(self.allocation_id).record
+        assert self.aws.is_free()
+        assert set(self.aws.cluster_states()) <= {"TERMINATED", "TERMINATING"}
+        dynamodb = self.aws.client("dynamodb")
+        record = open_store(DYNAMODB, lambda *_: dynamodb).read(self.aws.allocation_id).record
         assert (record.lease, record.queue) == (None, ())
 
 
 @pytest.fixture
-def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Real]:
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    with complete_aws(tmp_path) as aws:
+def real(tmp_path: Path) -> Iterator[Real]:
+    with served(tmp_path) as aws:
         yield Real(aws)
 
 
 def test_a_process_of_its_own_passes_and_the_page_sees_the_address(real):
     ended = real.end_of(real.begin())
     assert ended.status == 0, ended.err
-    found = json.loads(ended.out)
-    assert {claim["claim"]: claim["result"] for claim in found["claims"]} == dict.fromkeys(CLAIMS, "ok")
-    refused = [e for e in real.aws.events.calls() if e["error_code"] in DENIED]
-    assert refused == []
-    tags = {
-        tag["Key"]: tag["Value"]
-        for tag in real.client("emr").describe_cluster(ClusterId=found["job_flow_id"])["Cluster"]["Tags"]
-    }
-    assert tags[ALLOCATION_TAG] == real.allocation_id
+    assert results(ended) == dict.fromkeys(CLAIMS, "ok")
+    calls = real.aws.calls()
+    assert [call for call in calls if call["error_code"] in DENIED] == []
+    sent = [call["request"]["AllowReassociation"] for call in calls if call["operation"] == "AssociateAddress"]
+    assert {str(value).lower() for value in sent} == {"false"}
     real.assert_clean()
 
 
@@ -512,5 +487,5 @@ def test_ctrl_c_of_a_process_while_its_step_runs_ends_clean(real):
             break
     ended = real.end_of(process)
     assert ended.status == 130, "".join(said) + ended.err
-    assert json.loads(ended.out)["left"] == []
+    assert ended.result["left"] == []
     real.assert_clean()
