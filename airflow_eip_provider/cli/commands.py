@@ -13,6 +13,7 @@ from airflow_eip_provider.cli import (
     import_cluster,
     reap,
     release,
+    selftest,
     status,
     wait,
 )
@@ -34,6 +35,7 @@ COMMANDS: tuple[Command, ...] = (
     import_cluster.COMMAND,
     reap.COMMAND,
     release.COMMAND,
+    selftest.COMMAND,
     status.COMMAND,
     wait.COMMAND,
 )

@@ -16,6 +16,7 @@ from airflow_eip_provider.hooks.aws import PATIENT, AwsHooks
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
+from airflow_eip_provider.hooks.step_logs import StepLogHook
 from airflow_eip_provider.operators.lease_settings import configured_lock_store, with_configured_grace
 from airflow_eip_provider.stores.uri import parse_uri
 
@@ -52,12 +53,17 @@ class _StoredLockStoreHook(_StoredConnection, LockStoreHook):
     pass
 
 
+class _StoredStepLogHook(_StoredConnection, StepLogHook):
+    pass
+
+
 class CommandHooks(AwsHooks):
     """The same hooks, for a process that is no task."""
 
     eip_class = _StoredElasticIpHook
     emr_class = _StoredEmrClusterHook
     store_class = _StoredLockStoreHook
+    logs_class = _StoredStepLogHook
 
 
 @dataclass(frozen=True, slots=True)

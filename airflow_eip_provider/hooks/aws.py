@@ -9,6 +9,7 @@ from botocore.config import Config
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
+from airflow_eip_provider.hooks.step_logs import StepLogHook
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
 
@@ -32,6 +33,7 @@ class AwsHooks:
     eip_class: ClassVar[type[ElasticIpHook]] = ElasticIpHook
     emr_class: ClassVar[type[EmrClusterHook]] = EmrClusterHook
     store_class: ClassVar[type[LockStoreHook]] = LockStoreHook
+    logs_class: ClassVar[type[StepLogHook]] = StepLogHook
 
     def __init__(
         self,
@@ -64,6 +66,13 @@ class AwsHooks:
         if "emr" not in self._made:
             self._made["emr"] = self.emr_class(**self.shared, emr_conn_id=self._emr_conn_id)
         return self._made["emr"]  # type: ignore[no-any-return]
+
+    @property
+    def step_logs(self) -> StepLogHook:
+        """The hook for the logs of steps."""
+        if "logs" not in self._made:
+            self._made["logs"] = self.logs_class(**self.shared)
+        return self._made["logs"]  # type: ignore[no-any-return]
 
     def client_for(self, service: str, region_name: str | None) -> Any:
         """Return the boto3 client of a service; ``None`` is the connection's own region."""

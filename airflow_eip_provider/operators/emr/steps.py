@@ -25,7 +25,6 @@ from airflow_eip_provider.exceptions import (
     WaitTimeoutError,
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.step_logs import StepLogHook
 from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.emr.fence import Fence
@@ -376,7 +375,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         else:
             logs = StepLogs.of(log_uri=cluster.log_uri, job_flow_id=state.job_flow_id, step_id=step.step_id)
             state.logs_deadline = state.logs_deadline or time.time() + _LOGS_TAKE.total_seconds()
-            hook = StepLogHook(**self.aws.shared)
+            hook = self.aws.step_logs
             if not read_logs_written(hook.conn, logs) and time.time() < state.logs_deadline:
                 self.log.info("Step %s ended %s; waiting for its logs", step.step_id, step.state)
                 shared = self.watch(state, deadline=state.logs_deadline)

@@ -1,0 +1,165 @@
+"""What a self-test is going to do, and for how long an instance runs at most."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.egress_probe import ECHO_URL, egress_probe_step
+from airflow_eip_provider.exceptions import UsageError
+from airflow_eip_provider.operators.preflight import check_allocation_id, check_waits
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping
+
+# EMR ends the cluster by itself when it has been idle for so long: for a process that is killed, and runs no code.
+IDLE_TIMEOUT = timedelta(minutes=15)
+# For how long a terminated instance is watched that may still have the address.
+DROP_LIMIT = timedelta(minutes=10)
+# What comes on top of the limits: looks for what AWS may show late, and for a failed step's logs.
+_MARGIN = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    One self-test.
+
+    :param job_flow: RunJobFlow's parameters, before the operator adds its tags and the idle timeout.
+    :param probe: the parameters of ``egress_probe_step``, but for the public address.
+    :param limit: how long each of start, probe and end may take.
+    :param measure_drop: leave the address on the instance until EC2 takes it off.
+    """
+
+    allocation_id: str
+    lock_store: str | None
+    job_flow: Mapping[str, Any]
+    probe: Mapping[str, Any]
+    limit: timedelta
+    poll_seconds: float
+    measure_drop: bool
+
+    @property
+    def attempts(self) -> int:
+        """How many looks at AWS fit into the limit."""
+        return max(1, math.ceil(self.limit.total_seconds() / self.poll_seconds))
+
+    @property
+    def instances(self) -> int:
+        """How many instances the cluster has."""
+        given = self.job_flow.get("Instances", {})
+        return sum(int(group.get("InstanceCount", 1)) for group in given.get("InstanceGroups", ())) or 1
+
+    @property
+    def most_instance_seconds(self) -> int:
+        """The highest cost of a run that is not killed with SIGKILL."""
+        parts = [self.limit] * 3 + [_MARGIN] + ([DROP_LIMIT] if self.measure_drop else [])
+        return int(sum(part.total_seconds() for part in parts)) * self.instances
+
+    def facts(self) -> dict[str, Any]:
+        """Return the plan as plain JSON."""
+        return {
+            "allocation_id": self.allocation_id,
+            "lock_store": self.lock_store,
+            "steps": list(self._steps()),
+            "job_flow": dict(self.job_flow),
+            "probe": dict(self.probe),
+            "limit_seconds": int(self.limit.total_seconds()),
+            "highest_cost": {
+                "instances": self.instances,
+                "instance_seconds": self.most_instance_seconds,
+                "instance_hours": round(self.most_instance_seconds / 3600, 2),
+                "idle_timeout_seconds": int(IDLE_TIMEOUT.total_seconds()),
+            },
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Return the plan for people."""
+        yield from (f"{number}. {step}" for number, step in enumerate(self._steps(), 1))
+        minutes = f"{self.limit.total_seconds() / 60:g} min"
+        yield ""
+        yield (
+            f"Highest cost: {self.most_instance_seconds} instance seconds ({self.most_instance_seconds / 3600:.2f} "
+            f"instance hours): {self.instances} instance, {minutes} each for start, probe and end, "
+            f"{_MARGIN.total_seconds() / 60:g} min for what AWS shows late"
+            + (f", {DROP_LIMIT.total_seconds() / 60:g} min for --measure-drop." if self.measure_drop else ".")
+        )
+        yield (
+            "A usual run takes a fraction of that. If this process is killed with SIGKILL, EMR ends the cluster when "
+            f"it has been idle for {IDLE_TIMEOUT.total_seconds() / 60:g} min."
+        )
+
+    def _steps(self) -> Iterator[str]:
+        given = self.job_flow
+        yield "look: the doctor's checks; stop here if one finds an error, or if the address or its lease is in use"
+        if self.lock_store:
+            yield f"take the lease of {self.allocation_id} in {self.lock_store}, as a task does"
+        nodes = ", ".join(str(group.get("InstanceType")) for group in given["Instances"].get("InstanceGroups", ()))
+        yield (
+            f"launch cluster '{given.get('Name')}': {given.get('ReleaseLabel')}, {self.instances} x {nodes}, subnet "
+            f"{given['Instances'].get('Ec2SubnetId')}"
+        )
+        yield f"put {self.allocation_id} on its primary node"
+        asked = ", ".join([*self.probe["servers"], *([self.probe["echo_url"]] if self.probe["echo_url"] else [])])
+        yield f"run the egress probe as a step; it asks {asked}"
+        if self.measure_drop:
+            yield "terminate the cluster, and watch until EC2 takes the address off"
+        yield "terminate the cluster, free the address" + (", release the lease" if self.lock_store else "")
+        yield "check in AWS that nothing is left, and print what was found"
+
+
+def planned(options: argparse.Namespace, lock_store: str | None) -> Plan:
+    """
+    Return what the arguments ask for; AWS is not asked.
+
+    :raises InvalidInputError: for what is wrong with them.
+    """
+    check_allocation_id(options.allocation_id)
+    check_waits(options.poll, 1)
+    if options.timeout <= timedelta(0):
+        raise UsageError("reading --timeout", problem="it is 0", remedy="give minutes, such as 30m")
+    probe: dict[str, Any] = {"servers": list(options.server), "echo_url": options.echo_url or ECHO_URL}
+    egress_probe_step(public_ip="203.0.113.1", **probe)  # refuses what is wrong
+    return Plan(
+        allocation_id=options.allocation_id,
+        lock_store=lock_store,
+        job_flow=_job_flow(options),
+        probe=probe,
+        limit=options.timeout,
+        poll_seconds=options.poll,
+        measure_drop=options.measure_drop,
+    )
+
+
+def _job_flow(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the smallest cluster that can run the probe, with what the user wants otherwise."""
+    primary = {"InstanceRole": "MASTER", "InstanceType": options.instance_type, "InstanceCount": 1}
+    smallest: dict[str, Any] = {
+        "Name": "airflow-eip-selftest",
+        "ReleaseLabel": options.release_label,
+        "Applications": [{"Name": "Hadoop"}],
+        "ServiceRole": options.service_role,
+        "JobFlowRole": options.instance_profile,
+        **({"LogUri": options.log_uri} if options.log_uri else {}),
+    }
+    instances = {"InstanceGroups": [primary], "Ec2SubnetId": options.subnet_id, "KeepJobFlowAliveWhenNoSteps": True}
+    given = _overrides(options.job_flow_overrides) if options.job_flow_overrides else {}
+    return {**smallest, **given, "Instances": {**instances, **given.get("Instances", {})}}
+
+
+def _overrides(path: str) -> dict[str, Any]:
+    doing = f"reading --job-flow-overrides '{path}'"
+    try:
+        given = json.loads(Path(path).read_text("utf-8-sig"))
+    except OSError as error:
+        raise UsageError(doing, problem=str(error.strerror), remedy="name a JSON file") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(doing, problem=f"it is not JSON: {error}", remedy="correct it there") from error
+    if not isinstance(given, dict) or not isinstance(given.get("Instances", {}), dict):
+        raise UsageError(doing, problem="it is no JSON object", remedy="give RunJobFlow's parameters")
+    return given

@@ -1,0 +1,156 @@
+"""What goes over the wire during a self-test: requests that matter, and what AWS's answers showed when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from airflow_eip_provider.cli.session import CommandHooks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_eip_provider.hooks.aws import AwsHooks
+
+_CHANGES = frozenset(
+    {
+        "RunJobFlow",
+        "AssociateAddress",
+        "DisassociateAddress",
+        "AddJobFlowSteps",
+        "CancelSteps",
+        "SetTerminationProtection",
+        "TerminateJobFlows",
+    }
+)
+_DRY_RUN = frozenset({"DryRunOperation", "UnauthorizedOperation"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """
+    A call that changes AWS, when its answer came.
+
+    :param error: the code of an error.
+    """
+
+    at: datetime
+    operation: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What one answer showed; ``None`` for nothing yet, or nothing any more."""
+
+    at: datetime
+    value: str | None
+
+
+@dataclass
+class Recorder:
+    """
+    Listens to botocore's events; any number of clients of one process.
+
+    Times are the ``Date`` header of AWS's own answers, in whole seconds, so they compare with what EMR says of a
+    cluster's timeline.
+
+    :param say: tells a person what has changed.
+    """
+
+    allocation_id: str
+    say: Callable[[str], None]
+    job_flow_id: str | None = None
+    instance_id: str | None = None
+    calls: list[Call] = field(default_factory=list)
+    #: AllowReassociation of every AssociateAddress, as it was sent; ``None`` where it was left out.
+    reassociation: list[str | None] = field(default_factory=list)
+    primary: list[Shown] = field(default_factory=list)  # Ec2InstanceId, by ListInstances
+    address: list[Shown] = field(default_factory=list)  # AssociationId, by DescribeAddresses
+    cluster: list[Shown] = field(default_factory=list)  # its state, by DescribeCluster
+    instance: list[Shown] = field(default_factory=list)  # the primary's state, by DescribeInstances
+
+    def listen_to(self, client: Any) -> None:
+        """Listen to a client of EC2 or EMR."""
+        events = client.meta.events
+        events.register_last("before-send.ec2.AssociateAddress", self._sent)
+        for service in ("ec2", "emr"):
+            events.register(f"after-call.{service}", self._answered)
+
+    def first(self, operation: str) -> Call | None:
+        """Return the first call of an operation that AWS took."""
+        return next((call for call in self.calls if call.operation == operation and call.error is None), None)
+
+    def count(self, operation: str) -> int:
+        """Return how many calls of an operation AWS took."""
+        return sum(call.operation == operation and call.error is None for call in self.calls)
+
+    def _sent(self, request: Any, **_: Any) -> None:
+        body = request.body.decode() if isinstance(request.body, bytes) else str(request.body or "")
+        self.reassociation.append(parse_qs(body).get("AllowReassociation", [None])[0])
+
+    def _answered(self, parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
+        at, error = _answered_at(parsed), parsed.get("Error", {}).get("Code")
+        if model.name in _CHANGES and error not in _DRY_RUN:
+            self.calls.append(Call(at, model.name, error))
+            self.say(f"{model.name}{f': {error}' if error else ''}")
+            if model.name == "RunJobFlow" and error is None:
+                self.job_flow_id = str(parsed["JobFlowId"])
+        elif error is None and (look := getattr(self, f"_{model.name}", None)) is not None:
+            look(at, parsed)
+
+    def _ListInstances(self, at: datetime, parsed: Mapping[str, Any]) -> None:  # noqa: N802 - the operation's name
+        live = [item for item in parsed["Instances"] if item["Status"]["State"] != "TERMINATED"]
+        found = next((str(item["Ec2InstanceId"]) for item in live if item.get("Ec2InstanceId")), None)
+        self.instance_id = self.instance_id or found
+        self._note(self.primary, Shown(at, found), "EMR shows primary instance {}")
+
+    def _DescribeAddresses(self, at: datetime, parsed: Mapping[str, Any]) -> None:  # noqa: N802 - as above
+        for item in parsed["Addresses"]:
+            if item.get("AllocationId") == self.allocation_id:
+                shown = Shown(at, item.get("AssociationId") or item.get("NetworkInterfaceId") or None)
+                self._note(self.address, shown, "EC2 shows the address with association {}")
+
+    def _DescribeCluster(self, at: datetime, parsed: Mapping[str, Any]) -> None:  # noqa: N802 - as above
+        if parsed["Cluster"]["Id"] == self.job_flow_id:
+            state = str(parsed["Cluster"]["Status"]["State"])
+            self._note(self.cluster, Shown(at, state), f"cluster {self.job_flow_id} is {{}}")
+
+    def _DescribeInstances(self, at: datetime, parsed: Mapping[str, Any]) -> None:  # noqa: N802 - as above
+        for item in (item for group in parsed["Reservations"] for item in group["Instances"]):
+            if item["InstanceId"] == self.instance_id:
+                self._note(self.instance, Shown(at, str(item["State"]["Name"])), f"instance {self.instance_id} is {{}}")
+
+    def _note(self, series: list[Shown], shown: Shown, text: str) -> None:
+        if (series[-1].value if series else None) != shown.value:
+            self.say(text.format(shown.value or "none"))
+        series.append(shown)
+
+
+def _answered_at(parsed: Mapping[str, Any]) -> datetime:
+    date = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    return parsedate_to_datetime(date) if date else datetime.now(UTC)
+
+
+def recorded_hooks(hooks: AwsHooks, recorder: Recorder) -> CommandHooks:
+    """Return the same hooks with a recorder that listens to each of their clients."""
+
+    class _Recorded:
+        def get_client_type(self, *args: Any, **kwargs: Any) -> Any:
+            client = super().get_client_type(*args, **kwargs)  # type: ignore[misc]
+            recorder.listen_to(client)
+            return client
+
+    class _Eip(_Recorded, CommandHooks.eip_class):  # type: ignore[valid-type,misc]
+        pass
+
+    class _Emr(_Recorded, CommandHooks.emr_class):  # type: ignore[valid-type,misc]
+        pass
+
+    class _Hooks(CommandHooks):
+        eip_class, emr_class = _Eip, _Emr
+
+    return _Hooks(**hooks.shared)

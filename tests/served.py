@@ -1,0 +1,103 @@
+"""A local EMR in a process of its own: its time passes by itself, and its steps really run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from local_emr.testing import client_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+REGION = "eu-west-1"
+_EMR_AND_POLICIES = """
+import json, sys
+from pathlib import Path
+from local_emr.complete import complete_aws
+with complete_aws(Path(sys.argv[1])) as aws:
+    print(aws.endpoint_url, flush=True)
+    for line in sys.stdin:
+        aws.enforce(json.loads(line), access_key_id="airflow")
+        print("enforced", flush=True)
+"""
+
+
+class Served:
+    """One such process, which a test talks to over HTTP, as its clients do."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.url = self._said()
+        self._clients: list[Any] = []
+        self.ec2, self.emr = self.client("ec2"), self.client("emr")
+        self.allocation_id = str(self.ec2.allocate_address(Domain="vpc")["AllocationId"])
+        self.subnet_id = str(self.ec2.describe_subnets()["Subnets"][0]["SubnetId"])
+
+    def _said(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def enforce(self, document: Mapping[str, Any]) -> None:
+        """Let the access key "airflow" do what a policy allows, and nothing else."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(document) + "\n")
+        self._process.stdin.flush()
+        assert self._said() == "enforced"
+
+    def environment(self, *, access_key_id: str = "testing") -> dict[str, str]:
+        """Return the environment of a process that works with it: nothing of this one's AWS or Airflow."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS", "AIRFLOW"))}
+        where: Any = SimpleNamespace(endpoint_url=self.url, region=REGION)
+        return {**kept, **client_environment(where), "AWS_ACCESS_KEY_ID": access_key_id}
+
+    def client(self, service: str) -> Any:
+        """Return a client that may do everything."""
+        who = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+        made = boto3.client(service, endpoint_url=self.url, region_name=REGION, **who)
+        self._clients.append(made)
+        return made
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return every API call so far."""
+        with urllib.request.urlopen(f"{self.url}/_local/events?kind=call") as answer:
+            events: list[dict[str, Any]] = json.load(answer)["events"]
+        return [event for event in events if event["kind"] == "call"]
+
+    def cluster_states(self) -> list[str]:
+        """Return the state of every cluster that there was."""
+        return [str(cluster["Status"]["State"]) for cluster in self.emr.list_clusters()["Clusters"]]
+
+    def is_free(self) -> bool:
+        """Whether nothing carries the address."""
+        return "AssociationId" not in self.ec2.describe_addresses()["Addresses"][0]
+
+    def close(self) -> None:
+        """Close the clients."""
+        for client in self._clients:
+            client.close()
+
+
+@contextlib.contextmanager
+def served(directory: Path) -> Iterator[Served]:
+    """Start one, 60 times as fast as time, and end it."""
+    command = [sys.executable, "-c", _EMR_AND_POLICIES, str(directory)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
+        made = Served(process)
+        try:
+            yield made
+        finally:
+            made.close()
+            assert process.stdin is not None
+            process.stdin.close()  # which ends it
