@@ -35,7 +35,7 @@ what its security groups let in, and the lock store; for a NAT gateway, what it 
 and the routes that lead to it. Nothing is changed, and nothing launched.
 EmrCreateWithStaticIpOperator makes the same checks before it launches a cluster.
 
-Each finding says what is wrong, why that matters, and how to mend it. With an error the launch is refused, or the
+Each finding says what is wrong, why that matters, and how to fix it. With an error the launch is refused, or the
 address cannot serve; a warning may bite. The overrides are checked as the file has them: what the EMR connection adds
 is not seen, and checks that depend on a template are skipped.
 
@@ -221,7 +221,7 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
         lines = [
             *textwrap.wrap(f"{finding.subject}: {finding.what}", _WIDTH, break_on_hyphens=False),
             *_indented("why", finding.why),
-            *_indented("mend", finding.mend),
+            *_indented("fix", finding.mend),
         ]
         for number, line in enumerate(lines):
             yield (finding.severity, name, line) if number == 0 else ("", "", line)

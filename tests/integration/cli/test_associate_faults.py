@@ -152,7 +152,7 @@ def test_an_address_that_looks_free_and_cannot_be_bound_is_tried_for_until_the_d
     made = attempts(Binder, "bind", lambda: None)
     said = elsewhere.associate(*arguments, "--wait", wait)
     assert said.status == 1
-    assert "held by nobody now after" in said.err
+    assert "it is held by nobody now;" in said.err
     assert 2 <= len(made) <= most
 
 

@@ -74,7 +74,7 @@ def test_a_rule_of_the_same_name_and_another_address_is_an_error_and_left_as_it_
 
 def test_a_wider_rule_of_the_same_name_is_no_rule_of_ours(azure):
     azure.firewall.put(Rule(RULE, "203.0.113.0", "203.0.113.255"))
-    with pytest.raises(AirflowFailException, match="is left as it is"):
+    with pytest.raises(AirflowFailException, match="was not changed"):
         run()
 
 
