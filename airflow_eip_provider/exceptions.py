@@ -6,38 +6,38 @@ Every error that this package raises.
     ElasticIpError
     ├── PermanentError                  no retry helps: the task fails at once
     │   ├── InvalidInputError           a parameter is wrong; nothing was changed in AWS
-    │   │   └── UsageError              what a command of the command line was given is wrong
+    │   │   └── UsageError              an argument of an airflow-eip command is wrong
     │   ├── AddressNotFoundError        the allocation ID names no address here
-    │   ├── PreflightError              what a launch depends on is not as it must be; nothing was changed in AWS
+    │   ├── PreflightError              a check before the launch failed; nothing was changed in AWS
     │   ├── NotPermittedError           IAM refuses what the task needs
     │   ├── MissingConnectionError      the Airflow connection does not exist
     │   ├── MissingExtraError           an optional part of this package is not installed
-    │   ├── AzureRefusedError           Azure refuses the request, and will again
-    │   ├── FirewallRuleConflictError   a firewall rule of that name admits something else
+    │   ├── AzureRefusedError           Azure refuses the request, and would refuse a retry
+    │   ├── FirewallRuleConflictError   a firewall rule of that name admits other addresses
     │   ├── NotBoundError               a step was to run on a cluster without the address
     │   ├── AddressLostError            the address left the cluster while it was needed
     │   ├── NotLeasedError              a step was to run on a cluster whose lease was released or is releasing
-    │   └── LockStoreError              the lock store is missing, is something else, or may not be used
+    │   └── LockStoreError              the lock store is missing, unusable or not permitted
     │       ├── NewerRecordError        a newer version of this package wrote the record
-    │       └── CorruptRecordError      what is stored there is no record
+    │       └── CorruptRecordError      what is stored for the address is not a lease record
     └── TransientError                  Airflow's retries may help
-        ├── AddressBusyError            somebody else has the address (not getting it, as opposed to losing it)
+        ├── AddressBusyError            another job or resource has the address
         ├── WaitTimeoutError            a bounded wait ended
         ├── ClusterEndedError           the cluster is in a terminal state, or unknown
-        ├── NotKnownYetError            AWS does not know what it has just made
+        ├── NotKnownYetError            AWS does not know an ID yet that it has just returned
         ├── CredentialsExpiredError     the session token has expired, and a new client has no newer one
         ├── KilledError                 the task was killed; nothing further is changed
-        ├── LockStoreUnavailableError   the lock store gives no answer
-        │   └── RecordContendedError    others changed the record before each write, for minutes
+        ├── LockStoreUnavailableError   the lock store does not answer
+        │   └── RecordContendedError    other tasks changed the record before each write, for minutes
         ├── QueueFullError              the record of the address has no room for another queue entry
-        ├── LeaseLostError              the lease went to another owner while this one was not looking
+        ├── LeaseLostError              another owner took over the lease while this task was delayed
         ├── SupersededError             a newer try of the same task is at work
-        ├── AzureUnavailableError       Azure gives no answer, or throttles
-        ├── GatewayFailedError          EC2 could not make the NAT gateway
-        ├── LaunchUnclearError          RunJobFlow got no answer and no cluster of this launch can be found
+        ├── AzureUnavailableError       Azure does not answer, or throttles
+        ├── GatewayFailedError          EC2 could not create the NAT gateway
+        ├── LaunchUnclearError          it is unknown whether RunJobFlow launched a cluster
         ├── SubmissionCancelledError    the address left the cluster while steps were being submitted
         ├── StepFailedError             EMR ended a step other than COMPLETED
-        └── ReapingFailedError          some of the clusters that were to be reaped could not be
+        └── ReapingFailedError          some orphaned clusters could not be terminated
 
 Imports the standard library only. Airflow pickles exceptions between processes, which rebuilds them from ``args``;
 each constructor here builds its own message, hence ``__reduce__``.
@@ -120,7 +120,7 @@ class InvalidInputError(PermanentError):
 
 
 class UsageError(InvalidInputError):
-    """What a command of the command line was given is wrong; it ends with exit status 2."""
+    """An argument of an ``airflow-eip`` command is wrong; the command ends with exit status 2."""
 
 
 class AddressNotFoundError(PermanentError):
@@ -137,9 +137,9 @@ class AddressNotFoundError(PermanentError):
 
 class PreflightError(PermanentError):
     """
-    What a launch depends on is not as it must be; nothing was changed in AWS.
+    A check before the launch failed; nothing was changed in AWS.
 
-    :param errors: each finding, as a sentence that says what is wrong and how to mend it.
+    :param errors: each finding, as a sentence that says what is wrong and how to fix it.
     """
 
     def __init__(self, allocation_id: str, errors: list[str]) -> None:
@@ -150,7 +150,7 @@ class PreflightError(PermanentError):
         super().__init__(
             f"checking what Elastic IP '{allocation_id}' and its cluster need",
             problem=problem,
-            remedy="'airflow-eip doctor' checks it all again, and more",
+            remedy="fix that; 'airflow-eip doctor' makes the same checks without a launch",
         )
         self.allocation_id = allocation_id
 
@@ -169,7 +169,7 @@ class NotPermittedError(PermanentError):
 
 
 class MissingConnectionError(PermanentError):
-    """The Airflow connection does not exist; there is no silent fall back to default credentials."""
+    """The Airflow connection does not exist; default credentials are not used in its place."""
 
     def __init__(
         self, conn_id: str, *, otherwise: str = ", or set aws_conn_id=None to use boto3's default credentials"
@@ -192,7 +192,7 @@ class MissingExtraError(PermanentError):
 
 
 class AzureRefusedError(PermanentError):
-    """Azure refuses the request, and will again: its own code and words."""
+    """Azure refuses the request, and would refuse a retry; the error has Azure's code and text."""
 
     def __init__(self, doing: str, *, code: str, problem: str, remedy: str) -> None:
         super().__init__(doing, problem=f"Azure answers {code}: {problem}", remedy=remedy)
@@ -200,13 +200,13 @@ class AzureRefusedError(PermanentError):
 
 
 class FirewallRuleConflictError(PermanentError):
-    """A firewall rule of that name admits something else; it is not changed."""
+    """A firewall rule of that name admits other addresses; it is not changed."""
 
     def __init__(self, name: str, *, server: str, admits: str, public_ip: str) -> None:
         super().__init__(
             f"using firewall rule '{name}' of Azure SQL server '{server}' for {public_ip}",
-            problem=f"it admits {admits}, and is left as it is",
-            remedy="choose another rule_name, or remove that rule by hand if nobody needs it",
+            problem=f"it admits {admits}; it was not changed",
+            remedy="choose another rule_name, or remove that rule if it is no longer needed",
         )
         self.name = name
 
@@ -252,7 +252,7 @@ class NotLeasedError(PermanentError):
 
 
 class LockStoreError(PermanentError):
-    """The lock store is missing, is something else, or may not be used; nothing was changed."""
+    """The lock store is missing, unusable or not permitted; nothing was changed."""
 
     def __init__(self, uri: str, *, problem: str, remedy: str) -> None:
         super().__init__(f"opening lock store '{uri}'", problem=problem, remedy=remedy)
@@ -260,48 +260,48 @@ class LockStoreError(PermanentError):
 
 
 class NewerRecordError(LockStoreError):
-    """A newer version of this package wrote the record; this one must not touch it."""
+    """A newer version of this package wrote the record; this version must not change it."""
 
     def __init__(self, uri: str, *, schema: int, known: int) -> None:
         super().__init__(
             uri,
-            problem=f"the record has schema {schema}, this version knows up to {known}",
-            remedy="upgrade airflow-eip-provider in this environment to the version of the others",
+            problem=f"a newer version wrote the record: it has schema {schema}, this version reads up to {known}",
+            remedy="upgrade airflow-eip-provider in this environment to the version of the other environments",
         )
 
 
 class CorruptRecordError(LockStoreError):
-    """What is stored there is no record of this lock."""
+    """What is stored for the address is not a lease record."""
 
     def __init__(self, uri: str, *, problem: str) -> None:
         super().__init__(
             uri,
-            problem=f"what is stored there is no record: {problem}",
-            remedy="see that no job uses the address, then delete the record; tokens start anew",
+            problem=f"what is stored there is not a lease record: {problem}",
+            remedy="make sure that no job uses the address, then delete the record; fencing tokens start again at 1",
         )
 
 
 class LockStoreUnavailableError(TransientError):
-    """The lock store gives no answer."""
+    """The lock store does not answer."""
 
     def __init__(self, uri: str, *, problem: str) -> None:
         super().__init__(
             f"using lock store '{uri}'",
-            problem=f"it gives no answer: {problem}",
-            remedy="a retry goes on where this try stopped; running steps are not concerned",
+            problem=f"it does not answer: {problem}",
+            remedy="a retry continues where this try stopped; running steps are not affected",
         )
         self.uri = uri
 
 
 class RecordContendedError(LockStoreUnavailableError):
-    """Others changed the record before each write of this task, for minutes."""
+    """Other tasks changed the record before each write of this one, for minutes."""
 
     def __init__(self, uri: str, *, writes: int, seconds: float) -> None:
         TransientError.__init__(
             self,
             f"writing to lock store '{uri}'",
-            problem=f"others changed the record before each of {writes} writes in {seconds:.0f} s: it changes too fast",
-            remedy="a retry goes on where this try stopped; if it stays so, let fewer tasks start at the same moment",
+            problem=f"other tasks changed the record before each of {writes} writes in {seconds:.0f} s",
+            remedy="a retry continues where this try stopped; if it fails, too, let fewer tasks start at the same time",
         )
         self.uri = uri
 
@@ -312,58 +312,58 @@ class QueueFullError(TransientError):
     def __init__(self, uri: str, *, waiting: int, size: int, most: int) -> None:
         super().__init__(
             f"queueing in lock store '{uri}'",
-            problem=f"{waiting} owners wait for this address already, and with another one the record would have"
-            f" {size:,} bytes, more than the {most:,} up to which the queue may grow",
-            remedy="a retry finds room when some of them have had their turn; start fewer runs at a time"
-            " (max_active_runs), or share them among more addresses",
+            problem=f"{waiting:,} owners are in the queue of this address; one more would make its record {size:,} "
+            f"bytes long, and the limit is {most:,}",
+            remedy="a retry succeeds when the queue is shorter; start fewer runs at a time (max_active_runs), or use"
+            " more than one address",
         )
 
 
 class NotKnownYetError(TransientError):
-    """AWS does not know what it has just made: its reads are eventually consistent."""
+    """AWS does not know an ID yet that it has just returned: its reads are eventually consistent."""
 
     def __init__(self, resource_id: str) -> None:
         super().__init__(
             f"using '{resource_id}'",
-            problem="AWS does not know it",
-            remedy="a new id is known seconds later; if it is gone, something else takes its place",
+            problem="AWS does not know this ID, or not yet",
+            remedy="a new ID is known after some seconds, so a retry helps; if it does not, check that it still exists",
         )
         self.resource_id = resource_id
 
 
 class LeaseLostError(TransientError):
-    """The lease went to another owner while this one was not looking; everything that this one did is undone."""
+    """Another owner took over the lease while this task was delayed; what this task did is undone."""
 
     def __init__(self, allocation_id: str, *, who: str = "this task", problem: str) -> None:
         super().__init__(
-            f"handing over Elastic IP '{allocation_id}'",
+            f"using the lease of Elastic IP '{allocation_id}'",
             problem=f"the lease is no longer {who}'s: {problem}",
-            remedy=f"a retry queues again; find out what held {who} up for so long",
+            remedy=f"a retry joins the queue again; find out what delayed {who}",
         )
         self.allocation_id = allocation_id
 
 
 class SupersededError(TransientError):
-    """A newer try of the same task is at work; this one touches nothing any more."""
+    """A newer try of the same task is running; this one changes nothing more."""
 
     def __init__(self, allocation_id: str, *, problem: str) -> None:
         super().__init__(
             f"working with Elastic IP '{allocation_id}'",
             problem=problem,
-            remedy="nothing to do, the newer try goes on; if there is none, another environment has the same [eip] "
+            remedy="nothing to do, the newer try continues; if there is none, another environment has the same [eip] "
             "environment name",
         )
         self.allocation_id = allocation_id
 
 
 class AddressBusyError(TransientError):
-    """Somebody else has the address: not getting it, as opposed to losing it."""
+    """Another job or resource has the address, and did not free it in time."""
 
     def __init__(self, allocation_id: str, *, holder: str, waited_seconds: float | None = None) -> None:
-        waited = "" if waited_seconds is None else f" after {waited_seconds:.0f} s of waiting"
+        waited = "" if waited_seconds is None else f"waited {waited_seconds:.0f} s; "
         super().__init__(
             f"associating Elastic IP '{allocation_id}'",
-            problem=f"held by {holder}{waited}",
+            problem=f"{waited}it is held by {holder}",
             remedy="wait for that job, raise lock_timeout or --wait, or free the address with EipReleaseOperator or "
             "airflow-eip release",
         )
@@ -377,13 +377,13 @@ class WaitTimeoutError(TransientError):
     def __init__(self, waiting_for: str, *, last_seen: str, bound: str) -> None:
         super().__init__(
             f"waiting for {waiting_for}",
-            problem=f"not seen in time, last: {last_seen}",
-            remedy=f"raise {bound} if this is a normal duration",
+            problem=f"it took too long; last seen: {last_seen}",
+            remedy=f"raise {bound} if that is a normal duration",
         )
 
 
 class ClusterEndedError(TransientError):
-    """The cluster is in a terminal state, or EMR does not know it."""
+    """The cluster is terminating or has ended, or EMR does not know it."""
 
     def __init__(self, job_flow_id: str, *, state: str, reason: str) -> None:
         super().__init__(
@@ -391,14 +391,14 @@ class ClusterEndedError(TransientError):
             problem=f"it is {state}: {reason}",
             remedy="check the id and the region"
             if state == "unknown"
-            else "mend the cause that EMR names; a retry starts a new cluster",
+            else "fix the cause that EMR names; a new try of the creating task starts a new cluster",
         )
         self.job_flow_id = job_flow_id
         self.state = state
 
 
 class CredentialsExpiredError(TransientError):
-    """The session token has expired; the connection was read anew, and had no newer one."""
+    """The session token has expired; the connection was read again, and had no newer one."""
 
     def __init__(self, conn_id: str | None, *, problem: str) -> None:
         source = f"Airflow connection '{conn_id}'" if conn_id else "boto3's default credentials"
@@ -411,49 +411,49 @@ class CredentialsExpiredError(TransientError):
 
 
 class KilledError(TransientError):
-    """The task was killed: ``on_kill`` has cleaned up, and what goes on running must not change AWS again."""
+    """The task was killed; ``on_kill`` cleans up, and the rest of the task must not change AWS again."""
 
     def __init__(self, allocation_id: str) -> None:
         super().__init__(
             f"working with Elastic IP '{allocation_id}'",
-            problem="this task was killed, and has cleaned up",
-            remedy="nothing further is changed in AWS; a retry starts again",
+            problem="this task was killed, so it changes nothing more in AWS",
+            remedy="on_kill cleans up what it did (see above); a retry starts again",
         )
 
 
 class AzureUnavailableError(TransientError):
-    """Azure gives no answer, or throttles for longer than its own client waits."""
+    """Azure does not answer, or throttles for longer than its client waits."""
 
     def __init__(self, doing: str, *, problem: str) -> None:
-        super().__init__(doing, problem=problem, remedy="a retry goes on where this try stopped")
+        super().__init__(doing, problem=problem, remedy="a retry continues where this try stopped")
 
 
 class GatewayFailedError(TransientError):
-    """EC2 could not make the NAT gateway that was to carry the address; it is deleted again."""
+    """EC2 could not create the NAT gateway for the address; the failed gateway is deleted."""
 
     def __init__(self, gateway_id: str, *, allocation_id: str, code: str, problem: str) -> None:
         super().__init__(
-            f"making NAT gateway '{gateway_id}' for Elastic IP '{allocation_id}'",
+            f"creating NAT gateway '{gateway_id}' for Elastic IP '{allocation_id}'",
             problem=f"it failed: {code} {problem}".rstrip(),
-            remedy="mend the cause that EC2 names; a retry makes another one",
+            remedy="fix the cause that EC2 names; a retry creates another one",
         )
         self.gateway_id = gateway_id
         self.allocation_id = allocation_id
 
 
 class LaunchUnclearError(TransientError):
-    """RunJobFlow got no clear answer, and no cluster of this launch can be found."""
+    """It is unknown whether RunJobFlow launched a cluster: its answer was lost, and EMR shows none."""
 
     def __init__(self, name: str, *, owner: str, problem: str) -> None:
         super().__init__(
             f"launching cluster '{name}' for '{owner}'",
-            problem=f"RunJobFlow gave no clear answer ({problem}) and no cluster with this launch's tags is visible",
+            problem=f"RunJobFlow gave no clear answer ({problem}), and EMR shows no cluster with this launch's tags",
             remedy="a retry looks for it again before it launches another",
         )
 
 
 class SubmissionCancelledError(TransientError):
-    """Right after steps were submitted, the address was not on their cluster any more; they were cancelled."""
+    """The address left the cluster while steps were being submitted; the steps were cancelled."""
 
     def __init__(self, allocation_id: str, *, job_flow_id: str, place: str, step_ids: Sequence[str]) -> None:
         super().__init__(
@@ -474,17 +474,17 @@ class StepFailedError(TransientError):
         super().__init__(
             f"running step '{step_id}' ({name}) on cluster '{job_flow_id}'",
             problem=f"it ended {state}: {reason}",
-            remedy="see the tail of its stdout and stderr above",
+            remedy="see its stdout and stderr above (they need a LogUri of the cluster)",
         )
         self.step_id = step_id
 
 
 class ReapingFailedError(TransientError):
-    """Some of the clusters that were to be reaped could not be."""
+    """Some orphaned clusters or their NAT gateways could not be removed; the others were."""
 
     def __init__(self, failed: list[str]) -> None:
         super().__init__(
-            f"reaping {len(failed)} clusters",
+            f"reaping orphaned clusters, {len(failed)} failed",
             problem="; ".join(failed),
-            remedy="mend the cause and reap again; what was reaped already is left alone",
+            remedy="fix the cause and run the reaper again; the others are done",
         )

@@ -65,7 +65,7 @@ def create_gateway(
             raise NotKnownYetError(f"NAT gateway for {allocation_id}") from error
         raise
     made = gateway_of(response["NatGateway"])
-    log.info("NAT gateway %s is being made for Elastic IP %s", made.gateway_id, allocation_id)
+    log.info("Creating NAT gateway %s for Elastic IP %s", made.gateway_id, allocation_id)
     return made
 
 
@@ -162,6 +162,6 @@ def free_left_behind(ec2: Any, emr: Any, *, allocation_id: str) -> bool:
     cluster = read_cluster(emr, holder.job_flow_id)
     if cluster is None or not cluster.has_ended:
         return False
-    log.info("Cluster %s has ended; Elastic IP %s comes off its NAT gateway", holder.job_flow_id, allocation_id)
+    log.info("Cluster %s has ended; removing its NAT gateway with Elastic IP %s", holder.job_flow_id, allocation_id)
     remove_gateway(ec2, holder.gateway)
     return True

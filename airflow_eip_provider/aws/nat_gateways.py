@@ -111,7 +111,7 @@ def read_origin(ec2: Any, table: RouteTable, *, allocation_id: str) -> str:
         return target
     if allocation_id not in gateway.associations and not gateway.is_ending:
         raise InvalidInputError(
-            f"leading the default route of '{table.table_id}' elsewhere",
+            f"changing the default route of '{table.table_id}'",
             problem=f"it leads to NAT gateway '{target}' of cluster '{gateway.job_flow_id}', which has another "
             "Elastic IP",
             remedy="give each Elastic IP route tables of its own",

@@ -24,7 +24,7 @@ def lead(conn: Any, table_id: str, *, target: str) -> None:
     if table is not None and table.default_route == target:
         return
     route = {"RouteTableId": table_id, "DestinationCidrBlock": ANYWHERE, **_parameter(target)}
-    log.info("The default route of %s leads to %s now", table_id, target)
+    log.info("Setting the default route of %s to %s", table_id, target)
     if table is not None and table.default_route != NO_ROUTE:
         conn.replace_route(**route)
         return
@@ -46,14 +46,14 @@ def restore(conn: Any, table_id: str, *, before: str, instead_of: str) -> None:
     table = read_table(conn, table_id)
     if table is None or table.default_route != instead_of:
         return
-    log.info("The default route of %s leads to %s again", table_id, before)
+    log.info("Setting the default route of %s back to %s", table_id, before)
     if before != NO_ROUTE:
         try:
             conn.replace_route(RouteTableId=table_id, DestinationCidrBlock=ANYWHERE, **_parameter(before))
         except ClientError as error:
             if not error_code(error).endswith((".NotFound", "NotFound")):
                 raise
-            log.warning("%s is gone, so %s has no default route any more: %s", before, table_id, error)
+            log.warning("%s no longer exists, so %s has no default route now: %s", before, table_id, error)
         else:
             return
     try:

@@ -125,7 +125,7 @@ def _error(status: int, log: str, *, doing: str) -> Exception:
         last = next((line for line in reversed(log.splitlines()) if line.strip()), problem)
         problem = problem if _LOGGED.match(last) else last
     if not _SENT.search(log):
-        return PermanentError(doing, problem=problem, remedy="nothing was sent; mend what it names")
+        return PermanentError(doing, problem=problem, remedy="nothing was sent; fix what it names")
     unanswered: Exception = HTTPClientError(error=problem)
     return unanswered
 

@@ -107,7 +107,7 @@ class Lease:
         """Record that this cluster carries the address: the last look whether the lease is still its own."""
         token, cluster_id = self._state.token, self._options.cluster_id
         if token is None:
-            raise LeaseLostError(self._options.allocation_id, problem="it was never taken")
+            raise LeaseLostError(self._options.allocation_id, problem="it was never acquired")
         self._foreground(HANDOVER_PATIENCE_SECONDS).persist(
             lambda: self._lease_client.hand_over(self._attempt, token=token, resource_id=cluster_id)
         )
@@ -153,6 +153,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(flag, required=True)
     parser.add_argument("--state", type=Path, required=True, help="what one program tells the next")
     parser.add_argument("--wait", type=float, default=0.0, help="seconds")
-    parser.add_argument("--poll", type=float, default=15.0, help="seconds between two looks")
+    parser.add_argument("--poll", type=float, default=15.0, help="seconds between two reads")
     parser.add_argument("--associated", action="store_true", help="undo: this run has associated the address")
     return parser.parse_args(arguments)

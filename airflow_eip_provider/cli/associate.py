@@ -286,7 +286,7 @@ class _Association:
     def _busy(self, place: str) -> AddressBusyError:
         """Return the error of a wait that has ended, for a place or a lease in words."""
         holder = place.removeprefix("on ").removeprefix("held by ")
-        for free in ("not associated", "no owner has the lease"):
+        for free in ("not associated", "no owner"):
             holder = holder.replace(free, "nobody now", 1)
         return AddressBusyError(self._allocation_id, holder=holder, waited_seconds=self._wait.total_seconds())
 

@@ -47,7 +47,7 @@ def add_arguments(parser: Parser) -> None:
         "--when-busy",
         choices=["fail", "continue"],
         default="fail",
-        help="what becomes of a cluster that has waited in vain: 'fail' (default), or 'continue' without the address",
+        help="what a cluster does that did not get the address in time: 'fail' (default), or 'continue' without it",
     )
     parser.add_argument(
         "--lock-store",

@@ -225,7 +225,7 @@ def _rows(outcome: Outcome, width: int) -> Iterator[tuple[str, str, str]]:
         lines = [
             *textwrap.wrap(f"{finding.subject}: {finding.what}", width, break_on_hyphens=False),
             *_indented("why", finding.why, width),
-            *_indented("mend", finding.mend, width),
+            *_indented("fix", finding.mend, width),
         ]
         for number, line in enumerate(lines):
             yield (finding.severity, name, line) if number == 0 else ("", "", line)

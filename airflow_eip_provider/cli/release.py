@@ -98,7 +98,7 @@ class _Release:
         if holder.job_flow_id is None:
             raise self._refusal(
                 f"it is on {holder.description}, which is no EMR cluster",
-                "nothing was changed; what keeps the address there gives it back",
+                "nothing was changed; wait until it is free, or disassociate it there",
             )
         if lease is not None and lease.resource_id == holder.job_flow_id:
             self._check_by_hand(lease)
@@ -180,7 +180,7 @@ class _Release:
             deadline=max(self._deadline, show_by),
         )
         if seen.status == "pending":
-            state = "its lease is closed, so no fenced step starts any more" if closed else "nothing was changed"
+            state = "its lease is releasing, so no further fenced step can start" if closed else "nothing was changed"
             raise WaitTimeoutError(
                 f"the steps of cluster '{job_flow_id}' to end", last_seen=f"{seen.message} ({state})", bound="--wait"
             )

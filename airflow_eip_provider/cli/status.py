@@ -126,7 +126,7 @@ def _lines(status: _Status) -> Iterator[tuple[str, str]]:
     yield "lock store", status.lock_store or "none"
     if status.observation is not None:
         yield "lease", _lease_in_words(status.observation)
-        yield "grace", f"{status.observation.seen.record.grace:g} s, doubled for who was passed over"
+        yield "grace", f"{status.observation.seen.record.grace:g} s, doubled for an owner that was passed over"
 
 
 def _lease_in_words(observation: Observation) -> str:
@@ -137,8 +137,8 @@ def _lease_in_words(observation: Observation) -> str:
     if lease is None:
         return holder_of(observation)
     over = {
-        LeaseCondition.FINISHED: "; what it was for has ended, so the next owner takes over at once",
-        LeaseCondition.OVERDUE: "; it was never handed over, so the next owner closes it",
+        LeaseCondition.FINISHED: "; its cluster or instance has ended, so the next owner takes over at once",
+        LeaseCondition.OVERDUE: "; it was not handed over in time, so the next owner releases it",
     }
     return f"{holder_of(observation)}, token {lease.token}{over.get(condition_of(observation), '')}"
 

@@ -118,4 +118,4 @@ def _check(public_ip: object, servers: object, echo_url: object) -> None:
 
 
 def _refuse(what: str, *, problem: str) -> NoReturn:
-    raise InvalidInputError(f"making an egress probe, checking {what}", problem=problem, remedy="mend this parameter")
+    raise InvalidInputError(f"making an egress probe, checking {what}", problem=problem, remedy="correct it")

@@ -66,7 +66,7 @@ _REMEDIES = {
     "ParentResourceNotFound": "check the server's name in its resource id ('az sql server show --query id')",
     "ScopeLocked": "remove the lock from the server, or have its keeper change the rule",
 }
-_OTHER_REMEDY = "mend what Azure names"
+_OTHER_REMEDY = "fix what Azure names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ class AzureSqlFirewallHook(BaseHook):
         """
         Return the rules of a server.
 
-        :raises AzureRefusedError: for what no retry mends: an unknown subscription, group or server, no permission.
+        :raises AzureRefusedError: when a retry does not help: an unknown subscription, group or server, no permission.
         :raises AzureUnavailableError: when Azure gives no answer, or throttles for long.
         """
         found = self._call(
@@ -224,7 +224,7 @@ class AzureSqlFirewallHook(BaseHook):
         """
         body = {"properties": {"startIpAddress": rule.start, "endIpAddress": rule.end}}
         self._call(
-            f"making firewall rule {rule} of Azure SQL server '{server.name}'",
+            f"creating firewall rule {rule} of Azure SQL server '{server.name}'",
             server,
             lambda operations, options: operations.create_or_update(
                 server.resource_group, server.name, rule.name, body, **options

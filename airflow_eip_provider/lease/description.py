@@ -58,8 +58,8 @@ def holder_of(observation: Observation) -> str:
     if lease is None:
         if observation.location is not None and not observation.location.is_free:
             there = " / ".join(reversed(observation.location.resource_ids))
-            return f"no owner has the lease, but the address is on {there}"
-        return "no owner has the lease"
+            return f"held by no owner, but the address is on {there}"
+        return "held by no owner"
     on = f" on {lease.resource_id}" if lease.resource_id else ""
     doing = f", {_DOING[lease.phase]}" if _DOING[lease.phase] else ""
     return f"held by '{lease.attempt.name}'{on} since {utc(lease.acquired_at)}{doing}"

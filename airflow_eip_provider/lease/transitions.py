@@ -204,7 +204,7 @@ def turn_at(record: Record, owner: str) -> float | None:
 
 
 def _superseded(attempt: Attempt, by: Attempt) -> Refused:
-    return Refused(f"try {by.try_number} speaks for this owner now, not try {attempt.try_number}", superseded=True)
+    return Refused(f"try {by.try_number} acts for this owner now, not try {attempt.try_number}", superseded=True)
 
 
 def _acquire(record: Record, event: Acquire, now: float, limits: Limits) -> Record | Refused:

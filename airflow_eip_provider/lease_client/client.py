@@ -126,8 +126,8 @@ class StoreLeaseClient(LeaseClient):
         if agreed not in {configured, self._noted_grace}:
             self._noted_grace = agreed
             log.info(
-                "A free Elastic IP %s is kept %.0f s for whose turn it is, as its record says; %.0f s, which are "
-                "configured here, apply when the queue has been empty",
+                "A free Elastic IP %s is kept %.0f s for the task whose turn it is, as its record says; the %.0f s "
+                "that are configured here apply once its record has neither a lease nor a queue",
                 self.allocation_id,
                 agreed,
                 configured,

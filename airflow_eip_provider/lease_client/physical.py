@@ -140,7 +140,7 @@ class PhysicalLeaseClient(LeaseClient):
         try_number = undo.attempt.try_number
         cluster = read_cluster(self.clients["emr"], job_flow_id)
         if undo.may_be_adopted and cluster is not None and not cluster.is_ending and cluster.newest_try <= try_number:
-            log.info("Reading the tags of %s again in %s s: is it a newer try's?", job_flow_id, READS_LAG_SECONDS)
+            log.info("Reading the tags of %s again in %s s: a newer try may own it", job_flow_id, READS_LAG_SECONDS)
             time.sleep(READS_LAG_SECONDS)
             cluster = read_cluster(self.clients["emr"], job_flow_id)
         if cluster is None or cluster.newest_try <= try_number:
@@ -174,12 +174,12 @@ class PhysicalLeaseClient(LeaseClient):
             lambda: read_tagged_clusters(self.clients["emr"], tags=tags, created_after=undo.created_after)
         )
         for cluster in found:
-            log.warning("Terminating cluster %s: nothing waits for it any more", cluster.job_flow_id)
+            log.warning("Terminating cluster %s: no task needs it any more", cluster.job_flow_id)
             end(self.clients["emr"], cluster.job_flow_id)
         if not found:
             log.warning(
-                "RunJobFlow was sent, and no cluster with %s shows up. If there is one, a retry of this task, "
-                "'airflow-eip reap' or EMR's idle termination ends it",
+                "RunJobFlow was sent, but EMR shows no cluster with %s. If there is one, a retry of this task, "
+                "'airflow-eip reap' or EMR's idle termination terminates it",
                 tags,
             )
 

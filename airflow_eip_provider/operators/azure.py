@@ -128,12 +128,12 @@ class AzureSqlFirewallRuleOperator(AwsBaseOperator[ElasticIpHook]):
             self.log.info("Azure SQL server '%s' has firewall rule %s already", server.name, wanted)
             outcome, admitted_by = "unchanged", [wanted, *others]
         elif others:
-            self.log.warning("%s already; no rule is made", by)
+            self.log.warning("%s already; no rule is created", by)
             outcome, admitted_by = "admitted", others
         else:
             azure.put_rule(server, wanted)
             self.log.info(
-                "Made firewall rule %s of Azure SQL server '%s'; it may take up to five minutes to work",
+                "Created firewall rule %s of Azure SQL server '%s'; it may take up to five minutes to work",
                 wanted,
                 server.name,
             )

@@ -117,5 +117,5 @@ class Binder:
 
     def busy(self, *, waited_seconds: float) -> AddressBusyError:
         """Return the error of a wait for the address that has ended."""
-        holder = self.place().removeprefix("on ")
+        holder = self.place().removeprefix("on ").replace("not associated", "nobody now")
         return AddressBusyError(self._allocation_id, holder=holder, waited_seconds=waited_seconds)

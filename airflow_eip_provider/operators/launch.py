@@ -103,7 +103,7 @@ class Launcher:
                 if found := read_tagged_clusters(self._aws.emr.conn, tags=tags, created_after=self.created_after):
                     return found[0].job_flow_id
             except Exception as unanswered:
-                log.warning("Looking for the cluster failed, it may exist all the same: %s", unanswered)
+                log.warning("Looking for the cluster failed; it may still exist: %s", unanswered)
                 if is_expired(unanswered):
                     self._aws.renew()
         raise LaunchUnclearError(self.config["Name"], owner=str(self._owner), problem=problem) from unclear

@@ -129,8 +129,8 @@ class LeasingOperator(PhasedOperator):
             self._warned = True
             self.log.warning(
                 "This task waits in a worker for Elastic IP %s, and keeps its slot meanwhile. When no slot is left for "
-                "the tasks that free the address, neither goes on until lock_timeout (%s): set deferrable=True, which "
-                "needs a triggerer",
+                "the tasks that free the address, neither can continue before lock_timeout (%s): set deferrable=True, "
+                "which needs a triggerer",
                 self.allocation_id,
                 self.lock_timeout,
             )

@@ -184,7 +184,7 @@ class PhasedOperator:
         """Go on after a deferral; one that an older try made starts afresh (Airflow 3.0 resumes it, #56704)."""
         hint = event["hint"]
         if hint.get("try_number") != context["ti"].try_number:
-            self.log.info("This wait belongs to try %s; starting afresh", hint.get("try_number"))
+            self.log.info("This deferral is of try %s; starting again from the beginning", hint.get("try_number"))
             return self.execute(context)
         return self._live(context, self.state_class(**hint), event)
 
@@ -213,8 +213,8 @@ class PhasedOperator:
         undoing.join(KILL_SECONDS)
         if undoing.is_alive():
             self.log.warning(
-                "Cleaning up takes longer than %s s; it goes on as long as this process lives. What it leaves ends by "
-                "the retry, the next owner of the address, or EMR's idle termination",
+                "Cleaning up takes longer than %s s; it continues while this process runs. What is left is cleaned up "
+                "by the retry, the next owner of the address, or EMR's idle termination",
                 KILL_SECONDS,
             )
         if self._finished:
@@ -281,11 +281,11 @@ class PhasedOperator:
         """Raise what Airflow raises when ``execution_timeout`` is over; Airflow 3 ignores it in a deferral."""
         limit = self.execution_timeout  # type: ignore[attr-defined]
         raise AirflowTaskTimeout(
-            f"execution_timeout ({limit}) is over, what this task did is undone; last seen: {last_seen}"
+            f"execution_timeout ({limit}) has passed, what this task did is undone; last seen: {last_seen}"
         )
 
     def _renew(self, error: Exception) -> None:
-        self.log.warning("The credentials have expired, reading them anew: %s", error)
+        self.log.warning("The credentials have expired, reading them again: %s", error)
         self._forget_clients()
 
     def _forget_clients(self) -> None:
@@ -306,7 +306,7 @@ class PhasedOperator:
         if self.deferrable:
             deadline = self._state.execution_deadline
             if deadline is not None and time.time() >= deadline:
-                self._fail_out_of_time("it would have begun another wait")
+                self._fail_out_of_time("it was about to wait again")
             raise TaskDeferred(
                 trigger=trigger,
                 method_name="resume",
@@ -332,7 +332,10 @@ class PhasedOperator:
                     return
                 pause = None if self.kill.is_set else patience.pause_after(error)
                 if pause is None:
-                    self.log.exception("Cleaning up after the failure above failed as well; see what is left behind")
+                    self.log.exception(
+                        "Cleaning up after the failure above failed as well; 'airflow-eip status' and 'airflow-eip "
+                        "reap' show what is left"
+                    )
                     return
                 self.log.warning("AWS gave no answer, cleaning up again in %.0f s: %s", pause, error)
                 time.sleep(pause)

@@ -1,7 +1,7 @@
 """
 What must be true before a cluster is launched for an Elastic IP.
 
-One list of checks; each yields findings that say what is wrong, why it matters and how to mend it. The operators make
+One list of checks; each yields findings that say what is wrong, why it matters and how to fix it. The operators make
 those that a launch depends on, before their first call that changes AWS; ``airflow-eip doctor`` makes all of them.
 Nothing here changes anything.
 """

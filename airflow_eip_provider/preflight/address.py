@@ -43,7 +43,7 @@ def _usable(setup: Setup) -> Iterator[Finding]:
             yield error(
                 subject,
                 what=f"it belongs to {holder.description}, which keeps it as long as it exists",
-                why="a cluster would wait for it in vain",
+                why="a cluster would wait for it until lock_timeout",
                 mend="use another address, or delete what holds this one",
             )
 

@@ -1,4 +1,4 @@
-"""What a check finds: what is wrong, why it matters, and how to mend it."""
+"""What a check finds: what is wrong, why it matters, and how to fix it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Finding:
     :param subject: what it is about, e.g. "subnet 'subnet-…'".
     :param what: is wrong with it.
     :param why: that matters.
-    :param mend: how to mend it.
+    :param mend: how to fix it; JSON keeps this name.
     """
 
     severity: Severity

@@ -158,7 +158,7 @@ def _neighbours(setup: Setup) -> Iterator[Finding]:
             yield warning(
                 subject,
                 what="none of the cluster's subnets uses it",
-                why="it is led to the gateway, and back, for nothing",
+                why="its route is changed to the gateway for no use",
                 mend="leave it out of route_table_ids",
             )
         if not table.leads_out:
@@ -190,7 +190,7 @@ def _who_else(table: RouteTable, setup: Setup) -> Iterator[Finding]:
 
 NEIGHBOURS = Check(
     "neighbours",
-    "the route tables are the cluster's alone, and suffice EMR",
+    "only the cluster uses the route tables, and EMR accepts them",
     _neighbours,
     needs=(SUBNETS, ROUTE_TABLES),
 )

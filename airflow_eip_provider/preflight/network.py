@@ -59,7 +59,7 @@ INTERNET_GATEWAY = Check(
 
 def _public_addresses(setup: Setup) -> Iterator[Finding]:
     """
-    Tell what bites where instances do, or do not, get a public address at launch.
+    Tell what goes wrong where instances do, or do not, get a public address at launch.
 
     The one is lost when an Elastic IP is bound (EC2 User Guide, "Elastic IP addresses"); without one, an internet
     gateway carries nothing (Amazon VPC User Guide, "Enable internet access").
@@ -106,7 +106,7 @@ def _public_addresses(setup: Setup) -> Iterator[Finding]:
 
 PUBLIC_ADDRESSES = Check(
     "auto-assign",
-    "nothing bites between launch and binding",
+    "no problem is known between launch and binding",
     _public_addresses,
     needs=(SUBNETS, INTERNET_GATEWAY),
     missing=_missing,

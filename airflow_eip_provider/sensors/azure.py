@@ -23,7 +23,7 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
     """
     Wait until each Azure SQL server has a firewall rule that admits an Elastic IP.
 
-    Returns {public_ip, servers: {resource id: [rule, …]}}. What no waiting mends fails at once: an unknown subscription
+    Returns {public_ip, servers: {resource id: [rule, …]}}. These fail at once: an unknown subscription
     or server, a missing permission, an address that does not exist. A rule that is there may still take Azure up to
     five minutes to follow; the egress probe waits for that.
 
@@ -60,7 +60,7 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
         """
         Look at the rules.
 
-        :raises AirflowFailException: for what no waiting mends.
+        :raises AirflowFailException: for what no waiting can change.
         """
         try:
             servers, public_ip = self._checked()

@@ -120,7 +120,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         except Exception as error:
             if not is_expired(error):
                 raise
-            self.log.warning("The credentials have expired, reading them anew: %s", error)
+            self.log.warning("The credentials have expired, reading them again: %s", error)
         self.__dict__.pop("hook", None)  # the stock mixin keeps one
         try:
             return self.look()
@@ -139,7 +139,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         if event["status"] == "timeout":
             if self._seconds < float(self.timeout):
                 raise AirflowTaskTimeout(
-                    f"execution_timeout ({self.execution_timeout}) is over; last seen: {event['message']}"
+                    f"execution_timeout ({self.execution_timeout}) has passed; last seen: {event['message']}"
                 )
             message = f"Sensor has timed out; last seen: {event['message']}"
             if self.soft_fail:

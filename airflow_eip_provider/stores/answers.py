@@ -30,8 +30,8 @@ def server_time(answer: Mapping[str, Any], *, uri: str) -> float:
     except (TypeError, ValueError) as error:  # before Python 3.10 the first
         raise LockStoreError(
             uri,
-            problem=f"its answer tells no time: its Date header is {date!r}",
-            remedy="use AWS's own endpoint; whatever stands between must pass the header on",
+            problem=f"its answer has no valid time: its Date header is {date!r}",
+            remedy="use AWS's own endpoint; a proxy must pass the Date header on",
         ) from error
 
 

@@ -215,7 +215,7 @@ class StaticIpCluster(TaskGroup):
         if not added.wait_for_completion:
             raise InvalidInputError(
                 f"making task '{added.task_id}'",
-                problem="wait_for_completion is False; a step that nobody watches would run on after the address left",
+                problem="wait_for_completion is False; an unwatched step would continue after the address has left",
                 remedy="leave it out; if default_args say so for the DAG, give the group default_args of its own",
             )
         self._steps.append(added)

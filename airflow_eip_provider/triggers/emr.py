@@ -166,7 +166,7 @@ def leased_elsewhere(observed: Observed, allocation_id: str, *, job_flow_id: str
     try:
         seen = observed.record(lock_store, allocation_id)
     except (LockStoreUnavailableError, LockStoreError) as error:
-        log.warning("The address alone is watched this time: %s", error)
+        log.warning("The lease could not be read, so only the address is checked this time: %s", error)
         return None
     lease = seen.record.lease
     if lease is None:

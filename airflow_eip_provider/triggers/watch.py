@@ -166,7 +166,7 @@ class WatchTrigger(BaseTrigger):
             return
         state = await sync_to_async(task_state, thread_sensitive=False)(self.task_instance)
         if state not in TASK_IS_OVER:
-            self.log.info("The task is %s, so it may go on with what it did; nothing is undone", state)
+            self.log.info("The task is %s, so it may still use what it created; nothing is undone", state)
             return
         kind, what = self.undo
         self.log.info("The task is %s; undoing what it did: %s", state, kind)
@@ -197,7 +197,7 @@ class WatchTrigger(BaseTrigger):
         if is_expired(error):
             if renewed:
                 raise CredentialsExpiredError(self.aws_conn_id, problem=str(error)) from error
-            self.log.warning("The credentials have expired, reading them anew: %s", error)
+            self.log.warning("The credentials have expired, reading them again: %s", error)
         elif not is_transient(error):
             raise error
         else:

@@ -96,7 +96,7 @@ class NatGateway(Binding):
         if made == bool(self.nat_gateway_id):
             raise _wrong(
                 "its parameters",
-                "it names both a gateway and what to make one of" if made else "it is empty",
+                "it names both an existing gateway and where to create one" if made else "it is empty",
                 "give public_subnet_id and route_table_ids, or else nat_gateway_id",
             )
         if self.nat_gateway_id:

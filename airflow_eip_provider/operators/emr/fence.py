@@ -94,9 +94,7 @@ class Fence:
                 return found
             if not found.exists or time.time() >= deadline:
                 raise NotBoundError(self._allocation_id, job_flow_id=self._job_flow_id, place=found.place)
-            log.info(
-                "Elastic IP %s is %s; EC2 may answer from the past, looking again", self._allocation_id, found.place
-            )
+            log.info("Elastic IP %s is %s; EC2's answer may be old, checking again", self._allocation_id, found.place)
             self._kill.pause(SECOND_LOOK_SECONDS)
             cluster = self.cluster()
 

@@ -225,7 +225,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         if not self.wait_for_completion:
             raise InvalidInputError(
                 "checking wait_for_completion=False",
-                problem="a step that nobody watches would run on after the address left",
+                problem="an unwatched step would continue after the address has left",
                 remedy="leave wait_for_completion out",
             )
         return preflight.checked_steps(self.steps)

@@ -175,7 +175,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         except Exception as error:
             if not is_transient(error) or time.time() >= state.deadline:
                 raise
-            self.log.warning("No answer this time, the teardown goes on and asks again: %s", error)
+            self.log.warning("No answer this time; the teardown continues and asks again: %s", error)
 
     def _examine(self, context: Context, state: TerminateState) -> None:
         """Learn from the cluster itself what else was made for it."""

@@ -152,7 +152,7 @@ def test_an_address_that_looks_free_and_cannot_be_bound_is_tried_for_until_the_d
     made = attempts(Binder, "bind", lambda: None)
     said = elsewhere.associate(*arguments, "--wait", wait)
     assert said.status == 1
-    assert "held by nobody now after" in said.err
+    assert "it is held by nobody now;" in said.err
     assert 2 <= len(made) <= most
 
 
@@ -169,7 +169,7 @@ def test_a_store_that_refuses_every_write_ends_with_the_deadline(
     made = attempts(StoreLeaseClient, "enter")
     said = elsewhere.associate("--lock-store", lock_store, "--wait", wait)
     assert said.status == 1
-    assert f"writing to lock store '{lock_store}': others changed the record before each of" in said.err
+    assert f"writing to lock store '{lock_store}': other tasks changed the record before each of" in said.err
     assert 1 <= len(made) <= most
     assert elsewhere.cluster_of_address() is None
 

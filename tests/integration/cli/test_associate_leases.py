@@ -214,7 +214,7 @@ def test_status_shows_holder_queue_and_history(elsewhere: Elsewhere, queue: Queu
     assert said.status == 0
     lines = said.out.splitlines()
     assert f"cluster     {job_flow_id} (daily) is WAITING" in lines
-    assert "grace       120 s, doubled for who was passed over" in lines
+    assert "grace       120 s, doubled for an owner that was passed over" in lines
     assert "steps       none is running or pending" in lines
     assert any(line.startswith(f"lease       held by '{owner}' on {job_flow_id} since ") for line in lines)
     assert any(line.startswith("1      20") and line.endswith("testing/daily/run-1/create/-1") for line in lines)

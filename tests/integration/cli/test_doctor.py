@@ -328,7 +328,7 @@ def test_a_table_with_another_key(examine, monkeypatch, boto):
 @pytest.mark.parametrize("lock_store", ["s3"], indirect=True)
 def test_a_record_that_is_none(examine, lock_store, s3, allocation_id):
     s3.put_object(Bucket="leases", Key=f"eip/{allocation_id}.json", Body=b"no record")
-    assert "no record" in examine("--lock-store", lock_store).found("lock-store")["what"]
+    assert "not a lease record" in examine("--lock-store", lock_store).found("lock-store")["what"]
 
 
 @pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)

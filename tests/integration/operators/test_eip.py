@@ -157,7 +157,7 @@ def test_an_address_that_the_target_has_already_is_leased_in_its_turn(
     other, task = leased("other"), Task(associate(job_flow_id=job_flow_id, lock_store=lock_store, deferrable=True))
     other.start()
     task.start()
-    assert "no owner has the lease, but the address is on" in other.ti.xcoms["queue"]["holder"]
+    assert "held by no owner, but the address is on" in other.ti.xcoms["queue"]["holder"]
     waited = queue.until(lambda: task.ended, other, task)
     assert task.error is None
     assert waited <= 2 * LIMITS.grace

@@ -137,7 +137,7 @@ def test_the_first_writer_decides_on_the_grace_and_others_say_that_theirs_does_n
     waits.start()
     queue.pass_time(120, waits)
     assert record().grace == 300
-    said = "is kept 300 s for whose turn it is, as its record says; 45 s, which are configured here"
+    said = "is kept 300 s for the task whose turn it is, as its record says; the 45 s that are configured here"
     assert logged().count(said) == 1
 
 

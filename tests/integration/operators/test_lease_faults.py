@@ -95,8 +95,8 @@ def test_a_missing_permission_is_named_before_a_cluster_is_launched(
 @pytest.mark.parametrize(
     ("stored", "says"),
     [
-        ("not json", "is no record"),
-        (json.dumps({"schema": 1, "issued": 3}), "is no record"),
+        ("not json", "is not a lease record"),
+        (json.dumps({"schema": 1, "issued": 3}), "is not a lease record"),
         (json.dumps({"schema": 3}), "upgrade airflow-eip-provider"),
     ],
 )

@@ -177,5 +177,5 @@ def test_an_answer_without_a_time_is_refused(client):
     client.meta.events.register(
         "after-call.dynamodb.GetItem", lambda parsed, **_: parsed["ResponseMetadata"]["HTTPHeaders"].pop("date")
     )
-    with pytest.raises(LockStoreError, match="tells no time"):
+    with pytest.raises(LockStoreError, match="no valid time"):
         DynamoDbStore("locks", client).read("k")

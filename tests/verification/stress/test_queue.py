@@ -75,7 +75,7 @@ def test_who_meets_others_for_minutes_is_told_so_and_has_paused_in_between(monke
         "dynamodb://leases", allocation_id="eipalloc-1", client_for=lambda *_: arrivals.NoAws()
     )
     lease_client.store = Busy(lambda: 0.0)
-    with pytest.raises(RecordContendedError, match="it changes too fast"):
+    with pytest.raises(RecordContendedError, match="other tasks changed the record"):
         enter(lease_client.world(), LeaseRequest(sizes.attempt_of(1), "daily", 3600.0))
     assert 300 <= sum(slept) < 320
     assert max(slept) <= 20
