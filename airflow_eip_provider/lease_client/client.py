@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
 import time
@@ -149,7 +150,7 @@ class StoreLeaseClient(LeaseClient):
         world.known_record = self.take_opened()
         noted = self.take_noted()
         if world.known_record is not None and noted is not None:  # of the two, the record was read first
-            world.known_location = read_location(self.clients, self.allocation_id, address=noted)
+            world.known_location = functools.partial(read_location, self.clients, self.allocation_id, address=noted)
         entered = protocol.enter(world, lease_request, due_seconds=due_seconds, limits=self.limits)
         if isinstance(entered, protocol.Superseded):
             raise SupersededError(self.allocation_id, problem=f"a newer try of {self._who} is at work")
@@ -243,7 +244,7 @@ class StoreLeaseClient(LeaseClient):
         world = self.world()
         taken_off, self._taken_off = self._taken_off, None
         if taken_off == resource_id:
-            world.known_location = AddressLocation()
+            world.known_location = AddressLocation
         return protocol.release(world, resource_id, why=why)
 
     def take_off(self, resource_id: str) -> bool:
@@ -294,12 +295,13 @@ class LeaseWorld(LeaseReads):
     - RecordContendedError when others change the record before each write of this task, for minutes,
     - KilledError after a kill, before a change.
 
-    :ivar known_record: what the first read of the record returns; ``known_location`` likewise.
+    :ivar known_record: what the first read of the record returns.
+    :ivar known_location: returns what the first read of the location does, if no other read of the record comes before.
     :ivar last_seen: what the last one returned.
     """
 
     known_record: Seen | None = None
-    known_location: AddressLocation | None = None
+    known_location: Callable[[], AddressLocation] | None = None
     last_seen: Seen | None = None
 
     def __init__(
@@ -321,6 +323,7 @@ class LeaseWorld(LeaseReads):
         """
         self.last_seen, self.known_record = self.known_record, None
         if self.last_seen is None:
+            self.known_location = None  # it would be older than the record (rule 11)
             asked_at = time.monotonic()
             self.last_seen = super().read_record()
             self._lease_client.set_clock(self.last_seen, asked_at=asked_at)
@@ -329,7 +332,7 @@ class LeaseWorld(LeaseReads):
     def read_location(self) -> AddressLocation:
         """Return where the address is, or was a moment ago, after the record was read."""
         known, self.known_location = self.known_location, None
-        return known or super().read_location()
+        return known() if known else super().read_location()
 
     def write_record(self, record: Record, version: str | None, *, joins: bool = False) -> Outcome:
         """
