@@ -154,13 +154,14 @@ def read_primaries(ec2: Any, job_flow_ids: Collection[str]) -> dict[str, Instanc
     Read the primary instances of many clusters, by the clusters' ids, from the tags that EMR gives to its instances.
 
     Left out are those whose tags EC2 does not show (yet), and terminated ones. Of a primary that is replaced, and the
-    one that replaces it, the latter is returned.
+    one that replaces it, the latter is returned; of several, always the same.
     """
     found: dict[str, Instance] = {}
     for some in _in_chunks(job_flow_ids):
         filters = [_filter(f"tag:{CLUSTER_TAG}", *some), _filter(f"tag:{ROLE_TAG}", "MASTER")]
         states = _filter("instance-state-name", *_NOT_TERMINATED)
-        for instance in _read_instances(ec2, [*filters, states]):
+        instances = _read_instances(ec2, [*filters, states])
+        for instance in sorted(instances, key=lambda instance: instance.instance_id):
             name = instance.tags[CLUSTER_TAG]
             if name not in found or found[name].state == "shutting-down":
                 found[name] = instance

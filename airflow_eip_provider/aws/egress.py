@@ -92,25 +92,38 @@ def _read_is_primary(emr: Any, instance: Instance, cluster: Cluster) -> bool:
     return read_primary_instance_id(emr, cluster) == instance.instance_id
 
 
-def read_egress(ec2: Any, emr: Any, allocation_id: str, cluster: Cluster) -> Egress | NotBound:
-    """Read whether a cluster leaves from the address, and if not, where the address is."""
+def read_egress(
+    ec2: Any, emr: Any, allocation_id: str, cluster: Cluster, *, before: Egress | None = None
+) -> Egress | NotBound:
+    """
+    Read whether a cluster leaves from the address, and if not, where the address is.
+
+    :param before: the way out, as it was found before. An association id names one association for ever, so what had
+        the address under it still has it, and only the route to a NAT gateway is read again.
+    """
     address = read_address(ec2, allocation_id)
     if address is None:
         return NotBound("released", exists=False)
     if address.is_free or address.association_id is None:
         return NotBound("not associated")
+    if before is not None and before.association_id == address.association_id and read_astray(ec2, before) is None:
+        return before
+    return _read_way_out(ec2, emr, address, cluster, association_id=address.association_id)
+
+
+def _read_way_out(ec2: Any, emr: Any, address: Address, cluster: Cluster, *, association_id: str) -> Egress | NotBound:
     holder = read_holder(ec2, address)
     unbound = read_unbound(emr, address, holder, cluster)
     if unbound is not None:
-        return NotBound(unbound, address.association_id)
+        return NotBound(unbound, association_id)
     if holder.gateway is None:
-        return Egress(address.association_id)
+        return Egress(association_id)
     place = f"on {holder.description}"
     if cluster.subnet_id is None:
-        return NotBound(f"{place}, but EMR does not show the cluster's subnet yet", address.association_id)
-    egress = Egress(address.association_id, holder.gateway.gateway_id, cluster.subnet_id)
+        return NotBound(f"{place}, but EMR does not show the cluster's subnet yet", association_id)
+    egress = Egress(association_id, holder.gateway.gateway_id, cluster.subnet_id)
     astray = read_astray(ec2, egress)
-    return NotBound(f"{place}, but {astray}", address.association_id) if astray else egress
+    return NotBound(f"{place}, but {astray}", association_id) if astray else egress
 
 
 def read_astray(ec2: Any, egress: Egress) -> str | None:

@@ -21,11 +21,13 @@ from airflow_eip_provider.aws.nat_gateways import (
 )
 from airflow_eip_provider.aws.route_changes import restore
 from airflow_eip_provider.aws.routes import ANYWHERE
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG, as_items
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, BINDING_TAG, CLUSTER_GATEWAY, as_items
 from airflow_eip_provider.exceptions import AddressNotFoundError, NotKnownYetError, NotPermittedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from airflow_eip_provider.aws.clusters import Cluster
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +104,17 @@ def remove_gateways(conn: Any, job_flow_id: str, *, allocation_id: str) -> bool:
     for gateway in found:
         remove_gateway(conn, gateway)
     return any(not gateway.is_ending for gateway in found)
+
+
+def is_behind_own_gateway(cluster: Cluster) -> bool:
+    """Whether the address of a cluster is on a NAT gateway that was made for it."""
+    return cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY
+
+
+def remove_own_gateways(ec2: Any, cluster: Cluster, *, allocation_id: str) -> None:
+    """Remove the NAT gateways of a cluster whose address is on one that was made for it; of others there are none."""
+    if is_behind_own_gateway(cluster):
+        remove_gateways(ec2, cluster.job_flow_id, allocation_id=allocation_id)
 
 
 def ask_permissions(

@@ -5,17 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from airflow_eip_provider.aws.errors import error_code
-from airflow_eip_provider.aws.routes import RouteTable, read_table_of_subnet
+from airflow_eip_provider.aws.routes import RouteTable, read_tables, table_of_subnet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 _EVERYBODY = frozenset({"0.0.0.0/0", "::/0"})
-_NO_SUBNET = frozenset({"InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed", "InvalidSubnetId.Malformed"})
-_NO_GROUP = frozenset({"InvalidGroup.NotFound", "InvalidGroupId.Malformed", "InvalidGroupId.NotFound"})
 _HIGHEST_PORT = 65535
 
 
@@ -84,36 +79,50 @@ class BlockPublicAccess:
     exceptions: Sequence[Ports]
 
 
-def read_subnet(ec2: Any, subnet_id: str) -> Subnet | None:
-    """Read a subnet and its route table; ``None`` when there is no such subnet."""
-    try:
-        response = ec2.describe_subnets(SubnetIds=[subnet_id])
-    except ClientError as error:
-        if error_code(error) in _NO_SUBNET:
-            return None
-        raise
-    for item in response["Subnets"]:
-        table = read_table_of_subnet(ec2, subnet_id, vpc_id=item["VpcId"])
-        return Subnet(subnet_id, item["VpcId"], assigns_public_ip=bool(item.get("MapPublicIpOnLaunch")), table=table)
-    return None
+def read_subnets(ec2: Any, subnet_ids: Collection[str]) -> dict[str, Subnet]:
+    """
+    Read subnets and their route tables, by the subnets' ids; those that do not exist are left out.
+
+    Two calls, however many subnets: filters, because one unknown id in SubnetIds fails the whole call.
+    """
+    items = _pages(ec2.describe_subnets, "Subnets", **{"subnet-id": subnet_ids})
+    tables = read_tables(ec2, vpc_ids={str(item["VpcId"]) for item in items})
+    return {
+        item["SubnetId"]: Subnet(
+            item["SubnetId"],
+            item["VpcId"],
+            assigns_public_ip=bool(item.get("MapPublicIpOnLaunch")),
+            table=table_of_subnet(tables, item["SubnetId"], vpc_id=item["VpcId"]),
+        )
+        for item in items
+    }
 
 
-def read_security_group(ec2: Any, group_id: str) -> SecurityGroup | None:
-    """Read a security group; ``None`` when there is no such group."""
-    try:
-        response = ec2.describe_security_groups(GroupIds=[group_id])
-    except ClientError as error:
-        if error_code(error) in _NO_GROUP:
-            return None
-        raise
-    return next((_group(item) for item in response["SecurityGroups"]), None)
+def read_security_groups(ec2: Any, group_ids: Collection[str]) -> dict[str, SecurityGroup]:
+    """Read security groups, by their ids; those that do not exist are left out."""
+    items = _pages(ec2.describe_security_groups, "SecurityGroups", **{"group-id": group_ids})
+    return {item["GroupId"]: _group(item) for item in items}
 
 
-def read_named_security_group(ec2: Any, name: str, *, vpc_id: str) -> SecurityGroup | None:
-    """Read the security group of a name in a VPC; ``None`` when there is none."""
-    filters = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc_id]}]
-    response = ec2.describe_security_groups(Filters=filters)
-    return next((_group(item) for item in response["SecurityGroups"]), None)
+def read_named_security_groups(ec2: Any, names: Collection[str], *, vpc_ids: Collection[str]) -> list[SecurityGroup]:
+    """Read the security groups of these names in these VPCs, in the order of the VPCs' ids."""
+    filters = {"group-name": names, "vpc-id": vpc_ids}
+    items = _pages(ec2.describe_security_groups, "SecurityGroups", **filters)
+    return [_group(item) for item in sorted(items, key=lambda item: str(item.get("VpcId")))]
+
+
+def _pages(describe: Any, key: str, **filters: Collection[str]) -> list[Mapping[str, Any]]:
+    """Read all pages of what the filters leave; nothing when one of them names nothing."""
+    wanted = [{"Name": name, "Values": sorted(values)} for name, values in filters.items()]
+    found: list[Mapping[str, Any]] = []
+    token: dict[str, str] = {}
+    while all(filters.values()):
+        response = describe(Filters=wanted, **token)
+        found.extend(response[key])
+        if not response.get("NextToken"):
+            break
+        token = {"NextToken": response["NextToken"]}
+    return found
 
 
 def _group(item: Mapping[str, Any]) -> SecurityGroup:

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from airflow_eip_provider.aws.errors import error_code
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 ANYWHERE = "0.0.0.0/0"
 NO_ROUTE = "none"
@@ -97,20 +97,43 @@ def read_table(ec2: Any, table_id: str) -> RouteTable | None:
     return next((_table(item) for item in response["RouteTables"]), None)
 
 
-def read_table_of_subnet(ec2: Any, subnet_id: str, *, vpc_id: str | None = None) -> RouteTable | None:
+def read_tables(ec2: Any, *, table_ids: Collection[str] = (), vpc_ids: Collection[str] = ()) -> list[RouteTable]:
     """
-    Read the route table that decides for a subnet; ``None`` when there is no such subnet.
+    Read many route tables: those of these ids, or all of these VPCs.
+
+    What does not exist is left out: it is a filter that names it.
+    """
+    name, values = ("route-table-id", table_ids) if table_ids else ("vpc-id", vpc_ids)
+    found: list[RouteTable] = []
+    token: dict[str, str] = {}
+    while values:
+        response = ec2.describe_route_tables(Filters=[{"Name": name, "Values": sorted(values)}], **token)
+        found.extend(_table(item) for item in response["RouteTables"])
+        if not response.get("NextToken"):
+            break
+        token = {"NextToken": response["NextToken"]}
+    return found
+
+
+def table_of_subnet(tables: Collection[RouteTable], subnet_id: str, *, vpc_id: str) -> RouteTable | None:
+    """
+    Return the route table that decides for a subnet.
 
     A subnet without a route table of its own uses the VPC's main one (EC2 User Guide, "Subnet route tables").
 
-    :param vpc_id: the subnet's, if it is known.
+    :param tables: all of its VPC.
     """
+    own = next((table for table in tables if subnet_id in table.subnet_ids), None)
+    return own or next((table for table in tables if table.is_main and table.vpc_id == vpc_id), None)
+
+
+def read_table_of_subnet(ec2: Any, subnet_id: str) -> RouteTable | None:
+    """Read the route table that decides for a subnet whose VPC is not known; see :func:`table_of_subnet`."""
     own = [{"Name": "association.subnet-id", "Values": [subnet_id]}]
     response = ec2.describe_route_tables(Filters=own)
     if not response["RouteTables"]:
-        if vpc_id is None:
-            found = ec2.describe_subnets(SubnetIds=[subnet_id])
-            vpc_id = str(found["Subnets"][0]["VpcId"])
+        found = ec2.describe_subnets(SubnetIds=[subnet_id])
+        vpc_id = str(found["Subnets"][0]["VpcId"])
         main = [{"Name": "association.main", "Values": ["true"]}, {"Name": "vpc-id", "Values": [vpc_id]}]
         response = ec2.describe_route_tables(Filters=main)
     return next((_table(item) for item in response["RouteTables"]), None)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.endings import end
-from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove_gateways
-from airflow_eip_provider.aws.tags import BINDING_TAG, CLUSTER_GATEWAY
+from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove_own_gateways
 from airflow_eip_provider.exceptions import (
+    CorruptRecordError,
     LaunchUnclearError,
     LeaseLostError,
+    LockStoreError,
     LockStoreUnavailableError,
+    NewerRecordError,
     QueueFullError,
     RecordContendedError,
     SupersededError,
@@ -24,9 +29,9 @@ from airflow_eip_provider.lease import protocol
 from airflow_eip_provider.lease.description import utc
 from airflow_eip_provider.lease.record import LIMITS, Phase
 from airflow_eip_provider.lease.store import Seen, Unknown
-from airflow_eip_provider.lease.world import LeaseTags, TooLate, Unclear
-from airflow_eip_provider.lease_client.interface import LeaseClient, StepCheck
-from airflow_eip_provider.lease_client.reads import LeaseReads, as_aws_tags, is_cluster
+from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, TooLate, Unclear
+from airflow_eip_provider.lease_client.interface import FRESH_SECONDS, Clients, LeaseClient, StepCheck
+from airflow_eip_provider.lease_client.reads import LeaseReads, as_aws_tags, is_cluster, read_location
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 
@@ -93,16 +98,45 @@ class StoreLeaseClient(LeaseClient):
         self.allocation_id = allocation_id
         self.limits = replace(LIMITS, grace=where.grace or LIMITS.grace)
         self.store = open_store(uri, client_for)
-        self.clients: dict[str, Any] = {service: client_for(service, None) for service in ("ec2", "emr")}
+        self.clients = Clients(client_for)
+        self._is_dynamodb = where.kind == "dynamodb"
         self.kill = kill
         self.remembered = remembered
         self._who = who
         self._noted_grace: float | None = None
         self._clock: tuple[float, float] | None = None
+        self._opened: tuple[Seen, float] | None = None
+        self._taken_off: str | None = None
 
     def check(self) -> None:
-        """Check the lock store, before anything depends on it."""
-        self.store.check()
+        """
+        Check the lock store, before anything depends on it, by reading the record; the next operation uses that.
+
+        A table that DynamoDB reads from is there, serves, and has the right key. Only where the read fails the store is
+        checked for why, and a missing table is created if that is asked for. S3 also reads a bucket of another region.
+        """
+        if not self._is_dynamodb:
+            self.store.check()
+        try:
+            seen = self._read_timed()
+        except (CorruptRecordError, NewerRecordError):
+            raise
+        except (LockStoreError, ClientError) as refused:
+            log.info("Checking lock store '%s', as its first read failed: %s", self.uri, refused)
+            self.store.check()
+            seen = self._read_timed()
+        self._opened = (seen, time.monotonic())
+
+    def _read_timed(self) -> Seen:
+        asked_at = time.monotonic()
+        seen = self.read()
+        self.set_clock(seen, asked_at=asked_at)
+        return seen
+
+    def take_opened(self) -> Seen | None:
+        """Return the record as :meth:`check` read it, once; ``None`` when that is too long ago."""
+        opened, self._opened = self._opened, None
+        return opened[0] if opened and time.monotonic() - opened[1] < FRESH_SECONDS else None
 
     def read(self) -> Seen:
         """Return the record as it is now."""
@@ -113,6 +147,10 @@ class StoreLeaseClient(LeaseClient):
     ) -> Acquired | Queued:
         """Acquire the lease, or join the queue."""
         world = self.world(launcher, try_number=lease_request.attempt.try_number)
+        world.known_record = self.take_opened()
+        noted = self.take_noted()
+        if world.known_record is not None and noted is not None:  # of the two, the record was read first
+            world.known_location = functools.partial(read_location, self.clients, self.allocation_id, address=noted)
         entered = protocol.enter(world, lease_request, due_seconds=due_seconds, limits=self.limits)
         if isinstance(entered, protocol.Superseded):
             raise SupersededError(self.allocation_id, problem=f"a newer try of {self._who} is at work")
@@ -181,14 +219,16 @@ class StoreLeaseClient(LeaseClient):
         )
         if undo.launched and undo.resource_id is not None:
             cluster = read_cluster(self.clients["emr"], undo.resource_id)
-            if cluster is not None and cluster.is_ending and cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY:
+            if cluster is not None and cluster.is_ending:
                 # A gateway that failed, or does not show the address.
-                remove_gateways(self.clients["ec2"], cluster.job_flow_id, allocation_id=self.allocation_id)
+                remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
 
     def check_step(self, resource_id: str) -> StepCheck:
         """Check that the lease is the cluster's, and active."""
-        said = protocol.guard(self.world(), resource_id)
-        ended = None if said is None else _how_it_ended(self.read().record, resource_id)
+        world = self.world()
+        said = protocol.guard(world, resource_id)
+        seen = None if said is None else world.last_seen
+        ended = None if seen is None else _how_it_ended(seen.record, resource_id)
         return StepCheck(f"{said}; {ended}" if ended else said, is_certain=said is None)
 
     def start_release(self, resource_id: str) -> bool:
@@ -196,8 +236,22 @@ class StoreLeaseClient(LeaseClient):
         return protocol.start_release(self.world(), resource_id)
 
     def release(self, resource_id: str, *, why: str) -> bool:
-        """Disassociate the address, and end the lease with what crashed attempts may have left."""
-        return protocol.release(self.world(), resource_id, why=why)
+        """
+        Disassociate the address, and end the lease with what crashed attempts may have left.
+
+        Where :meth:`take_off` has just disassociated it from this resource, it is not looked for there again.
+        """
+        world = self.world()
+        taken_off, self._taken_off = self._taken_off, None
+        if taken_off == resource_id:
+            world.known_location = AddressLocation
+        return protocol.release(world, resource_id, why=why)
+
+    def take_off(self, resource_id: str) -> bool:
+        """Take the address off a resource, and remember that for the release that follows."""
+        freed = super().take_off(resource_id)
+        self._taken_off = resource_id if freed else None
+        return freed
 
     def world(
         self, launcher: ClusterLauncher | None = None, *, try_number: int = 1, undoing: bool = False
@@ -240,7 +294,15 @@ class LeaseWorld(LeaseReads):
     - QueueFullError when the queue is too long for one more,
     - RecordContendedError when others change the record before each write of this task, for minutes,
     - KilledError after a kill, before a change.
+
+    :ivar known_record: what the first read of the record returns.
+    :ivar known_location: returns what the first read of the location does, if no other read of the record comes before.
+    :ivar last_seen: what the last one returned.
     """
+
+    known_record: Seen | None = None
+    known_location: Callable[[], AddressLocation] | None = None
+    last_seen: Seen | None = None
 
     def __init__(
         self, lease_client: StoreLeaseClient, launcher: ClusterLauncher | None, *, try_number: int, undoing: bool
@@ -254,11 +316,23 @@ class LeaseWorld(LeaseReads):
         self._pauses, self._paused = 0, 0.0
 
     def read_record(self) -> Seen:
-        """Return the record as the store has it now."""
-        asked_at = time.monotonic()
-        seen = super().read_record()
-        self._lease_client.set_clock(seen, asked_at=asked_at)
-        return seen
+        """
+        Return the record as the store has it now, or had it when the store was checked a moment ago.
+
+        A write that follows names the version of that record, and is refused if it has changed since.
+        """
+        self.last_seen, self.known_record = self.known_record, None
+        if self.last_seen is None:
+            self.known_location = None  # it would be older than the record (rule 11)
+            asked_at = time.monotonic()
+            self.last_seen = super().read_record()
+            self._lease_client.set_clock(self.last_seen, asked_at=asked_at)
+        return self.last_seen
+
+    def read_location(self) -> AddressLocation:
+        """Return where the address is, or was a moment ago, after the record was read."""
+        known, self.known_location = self.known_location, None
+        return known() if known else super().read_location()
 
     def write_record(self, record: Record, version: str | None, *, joins: bool = False) -> Outcome:
         """

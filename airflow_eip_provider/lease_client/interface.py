@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +23,9 @@ from airflow_eip_provider.lease.store import Seen
 from airflow_eip_provider.lease_client.reads import read_location
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.protocol import Acquired, Queued
@@ -76,6 +80,9 @@ class StepCheck:
     is_certain: bool = False
 
 
+# For how long what was read counts as read now, within one phase of one task.
+FRESH_SECONDS = 10.0
+
 # The answers where no record is kept, or where it cannot be read.
 NO_RECORD = Seen(Record(), None, 0.0)
 NOT_KNOWN = StepCheck()
@@ -129,6 +136,35 @@ class ClusterLauncher(Protocol):
         """
 
 
+class Clients(Mapping[str, "Any"]):
+    """
+    The boto3 clients of a lease, by service: EC2's and EMR's.
+
+    Each is asked for when it is used, so none outlives the credentials that its maker has dropped.
+
+    :param client_for: makes a client, by service and region, and keeps it.
+    """
+
+    _SERVICES = ("ec2", "emr")
+
+    def __init__(self, client_for: Callable[[Any, str | None], Any]) -> None:
+        self._client_for = client_for
+
+    def __getitem__(self, service: str) -> Any:
+        """Return the client of a service."""
+        if service not in self._SERVICES:
+            raise KeyError(service)
+        return self._client_for(service, None)
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names of the services."""
+        return iter(self._SERVICES)
+
+    def __len__(self) -> int:
+        """Return how many services there are."""
+        return len(self._SERVICES)
+
+
 class LeaseClient(ABC):
     """
     The lease of one Elastic IP, for one task or command. What is not abstract holds where no record is kept.
@@ -139,8 +175,9 @@ class LeaseClient(ABC):
 
     uri: str | None = None
     allocation_id: str
-    clients: dict[str, Any]
+    clients: Clients
     patience_seconds: float = 300.0
+    _noted: tuple[Address, float] | None = None
 
     def check(self) -> None:  # noqa: B027 - EC2 needs no check
         """
@@ -160,6 +197,19 @@ class LeaseClient(ABC):
     def read(self) -> Seen:
         """Return the record as it is now."""
         return NO_RECORD
+
+    def note_address(self, address: Address) -> None:
+        """
+        Pass on where the address is, for the first :meth:`enter` of the same phase.
+
+        :param address: as it was read just now, after :meth:`check`.
+        """
+        self._noted = (address, time.monotonic())
+
+    def take_noted(self) -> Address | None:
+        """Return what was noted, once; ``None`` when that is too long ago."""
+        noted, self._noted = self._noted, None
+        return noted[0] if noted and time.monotonic() - noted[1] < FRESH_SECONDS else None
 
     def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
         """Return a cluster that an earlier attempt launched and no lease leads to: it is this attempt's now."""

@@ -16,11 +16,11 @@ from airflow_eip_provider.aws.addresses import read_address
 from airflow_eip_provider.aws.clusters import read_cluster, read_tagged_clusters
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_shown
-from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove_gateways
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG, BINDING_TAG, CLUSTER_GATEWAY, OWNER_DIGEST_TAG, TRY_TAG
+from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove_own_gateways
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError
 from airflow_eip_provider.lease.protocol import Acquired
-from airflow_eip_provider.lease_client.interface import NO_RECORD, AddressInUse, LeaseClient
+from airflow_eip_provider.lease_client.interface import NO_RECORD, AddressInUse, Clients, LeaseClient
 from airflow_eip_provider.lease_client.reads import is_cluster, read_location
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class PhysicalLeaseClient(LeaseClient):
         self, *, allocation_id: str, client_for: Any, kill: KillFlag | None = None, remembered: str | None = None
     ) -> None:
         self.allocation_id = allocation_id
-        self.clients: dict[str, Any] = {service: client_for(service, None) for service in ("ec2", "emr")}
+        self.clients = Clients(client_for)
         self._kill = kill
         self._remembered = remembered
 
@@ -95,7 +95,7 @@ class PhysicalLeaseClient(LeaseClient):
         if lease_request.wants:
             return Acquired(NO_RECORD)
         ec2 = self.clients["ec2"]
-        address = read_address(ec2, self.allocation_id)
+        address = self.take_noted() or read_address(ec2, self.allocation_id)
         if address is None:
             raise AddressNotFoundError(self.allocation_id, region=ec2.meta.region_name)
         return Acquired(NO_RECORD) if address.is_free else AddressInUse()
@@ -160,8 +160,8 @@ class PhysicalLeaseClient(LeaseClient):
             self.take_off(resource_id)
         if undo.terminate:
             cluster = read_cluster(self.clients["emr"], resource_id)
-            if cluster is not None and cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY:
-                remove_gateways(self.clients["ec2"], resource_id, allocation_id=self.allocation_id)
+            if cluster is not None:
+                remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
 
     def _end_unclear(self, undo: Undo) -> None:
         """

@@ -94,9 +94,13 @@ class LeaseReads:
         return tuple(step.step_id for step in steps if not guarded or GUARD_MARK in step.name)
 
 
-def read_location(clients: Mapping[str, Any], allocation_id: str) -> AddressLocation:
-    """Return where the address is."""
-    address = read_address(clients["ec2"], allocation_id)
+def read_location(clients: Mapping[str, Any], allocation_id: str, *, address: Address | None = None) -> AddressLocation:
+    """
+    Return where the address is.
+
+    :param address: as it was read a moment ago; else it is read now.
+    """
+    address = address or read_address(clients["ec2"], allocation_id)
     if address is None or address.is_free:
         return AddressLocation()
     association_id = address.association_id or "unknown"

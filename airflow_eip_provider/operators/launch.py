@@ -36,6 +36,7 @@ class Launcher:
     :param tags: of the cluster, besides its owner's.
     :param created_after: seconds since the epoch, before which no try of the owner launched anything.
     :ivar is_unclear: whether RunJobFlow was sent and neither its answer nor its cluster is known.
+    :ivar answered: the cluster that RunJobFlow's last answer named, until it is taken note of.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Launcher:
         created_after: float = 0.0,
     ) -> None:
         self.is_unclear = False
+        self.answered: str | None = None
         self.created_after = created_after
         self._aws = aws
         self._owner = owner
@@ -74,6 +76,7 @@ class Launcher:
         self.is_unclear = True  # also when a timeout or a kill interrupts the request
         try:
             launched = str(self._aws.emr.conn_without_retries.run_job_flow(**config)["JobFlowId"])
+            self.answered = launched
         except Exception as error:
             if not is_transient(error) or was_refused(error):
                 # What is not of botocore came from a signal, and says nothing about the request.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.aws.network import (
     SecurityGroup,
     read_block_public_access,
-    read_named_security_group,
-    read_security_group,
+    read_named_security_groups,
+    read_security_groups,
 )
 from airflow_eip_provider.preflight.finding import Check, Finding, error, warning
 from airflow_eip_provider.preflight.network import INTERNET_GATEWAY, SUBNETS
@@ -25,7 +25,7 @@ _KNOWN_PORTS = {22: "SSH", 8088: "YARN", 8888: "Hue", 8890: "Zeppelin", 9443: "J
 
 
 def _security_groups(setup: Setup) -> Iterator[Finding]:
-    primary, others = _groups(setup, "Master"), _groups(setup, "Slave")
+    primary, others = _groups(setup)
     for name, group in primary.items():
         if group is None:
             yield error(
@@ -64,22 +64,31 @@ def _blocked(exposed: Iterable[SecurityGroup], setup: Setup) -> Iterator[Finding
             )
 
 
-def _groups(setup: Setup, role: str) -> dict[str, SecurityGroup | None]:
+def _groups(setup: Setup) -> tuple[dict[str, SecurityGroup | None], dict[str, SecurityGroup | None]]:
     """
-    Read the security groups of the primary node ("Master") or of the others ("Slave"), by id.
+    Read the security groups of the primary node ("Master") and of the others ("Slave"), by id.
 
     Of those that the cluster does not name, EMR takes its own defaults; it makes them when there are none.
     """
-    named = list(setup.instances.get(f"Additional{role}SecurityGroups", ()))
-    if managed := setup.instances.get(f"EmrManaged{role}SecurityGroup"):
-        named.append(managed)
-    found = {name: read_security_group(setup.eip.conn, name) for name in named}
-    if not managed:
-        for vpc_id in sorted({subnet.vpc_id for subnet in setup.public_subnets}):
-            default = read_named_security_group(setup.eip.conn, _DEFAULTS[role], vpc_id=vpc_id)
-            if default:
-                found[default.group_id] = default
-    return found
+    named = {role: _named(setup, role) for role in _DEFAULTS}
+    by_id = read_security_groups(setup.eip.conn, {name for names in named.values() for name in names})
+    unnamed = [role for role in _DEFAULTS if not setup.instances.get(f"EmrManaged{role}SecurityGroup")]
+    defaults = read_named_security_groups(
+        setup.eip.conn,
+        [_DEFAULTS[role] for role in unnamed],
+        vpc_ids={subnet.vpc_id for subnet in setup.public_subnets},
+    )
+    found: dict[str, dict[str, SecurityGroup | None]] = {}
+    for role, names in named.items():
+        found[role] = {name: by_id.get(name) for name in names}
+        if role in unnamed:
+            found[role].update({group.group_id: group for group in defaults if group.name == _DEFAULTS[role]})
+    return found["Master"], found["Slave"]
+
+
+def _named(setup: Setup, role: str) -> list[str]:
+    managed = setup.instances.get(f"EmrManaged{role}SecurityGroup")
+    return [*setup.instances.get(f"Additional{role}SecurityGroups", ()), *([managed] if managed else ())]
 
 
 def _subject(group: SecurityGroup) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.nat_gateways import read_gateway
-from airflow_eip_provider.aws.network import Subnet, read_subnet
-from airflow_eip_provider.aws.routes import read_table
+from airflow_eip_provider.aws.network import Subnet, read_subnets
+from airflow_eip_provider.aws.routes import read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -89,27 +89,31 @@ class Setup:
     @functools.cached_property
     def subnets(self) -> dict[str, Subnet | None]:
         """Every subnet that the cluster may be put into, by its id (ec2:DescribeSubnets, ec2:DescribeRouteTables)."""
-        return {subnet_id: read_subnet(self.eip.conn, subnet_id) for subnet_id in self.subnet_ids}
+        return {subnet_id: self._subnets.get(subnet_id) for subnet_id in self.subnet_ids}
 
     @property
     def public_subnets(self) -> list[Subnet]:
         """Those in which an Elastic IP is of use."""
         return [subnet for subnet in self.subnets.values() if subnet and subnet.has_internet_gateway]
 
-    @functools.cached_property
+    @property
     def public_subnet(self) -> Subnet | None:
         """Where the NAT gateway is to be made."""
-        name = self.public_subnet_id
-        if name is None or name in self.subnets:
-            return self.subnets.get(str(name))
-        return read_subnet(self.eip.conn, name)
+        return self._subnets.get(str(self.public_subnet_id))
+
+    @functools.cached_property
+    def _subnets(self) -> dict[str, Subnet]:
+        named = {*self.subnet_ids, self.public_subnet_id} - {None}
+        return read_subnets(self.eip.conn, {str(name) for name in named})
 
     @functools.cached_property
     def route_tables(self) -> dict[str, RouteTable | None]:
         """The route tables that are to lead to the NAT gateway, by their ids (ec2:DescribeRouteTables)."""
         tables = [subnet.table for subnet in (*self.subnets.values(), self.public_subnet) if subnet and subnet.table]
         known = {table.table_id: table for table in tables}
-        return {name: known.get(name) or read_table(self.eip.conn, name) for name in self.route_table_ids}
+        others = read_tables(self.eip.conn, table_ids=set(self.route_table_ids) - known.keys())
+        known.update({table.table_id: table for table in others})
+        return {name: known.get(name) for name in self.route_table_ids}
 
     @functools.cached_property
     def gateway(self) -> Gateway | None:

@@ -117,7 +117,16 @@ class EmrClusterTrigger(WatchTrigger):
             wants.primaries.add(self.job_flow_id)
 
     def judge(self, observed: Observed) -> Verdict:
-        """Judge where the cluster is."""
+        """
+        Judge where the cluster is.
+
+        A primary instance that runs ends the wait whatever EMR says of the cluster, so EMR is not asked: whoever waits
+        looks at both again before anything is bound.
+        """
+        if self.target == "primary_running":
+            primary = observed.tagged_primary(self.job_flow_id)
+            if primary is not None and (found := judge_instance(primary.instance_id, primary)).status == "done":
+                return replace(found, message=f"Cluster {self.job_flow_id}: {found.message}")
         return judge_target(observed, self.job_flow_id, target=self.target, is_new=time.time() < self.appears_by)
 
 
@@ -202,7 +211,8 @@ def judge_fenced_steps(
     # What EMR does not show (yet) may run.
     active = [step_id for step_id in step_ids if step_id not in ended]
     bound = on_cluster and astray is None
-    data: dict[str, Any] = {"bound": bound, "active": active}
+    shown = {step.step_id: step.state for step in steps}
+    data: dict[str, Any] = {"bound": bound, "active": active, "states": shown}
     states = f"Steps of cluster {job_flow_id}: " + ", ".join(f"{step.step_id} {step.state}" for step in steps)
     if bound and not_leased and active:
         facts = {**data, "gone": "lease", "place": not_leased, "unconfirmed": not_leased}

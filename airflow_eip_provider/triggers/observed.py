@@ -153,14 +153,12 @@ class Observed:
 
     def primary(self, job_flow_id: str) -> tuple[str, Instance | None] | None:
         """Return the id of a cluster's primary instance, and the instance if EC2 shows it; ``None`` for no such yet."""
-        wanted = self._wants.primaries
-        if len(wanted) > 1 and job_flow_id in wanted:
-            found = self._once("primaries", lambda: addresses.read_primaries(self.client("ec2"), wanted))
-            if job_flow_id in found:
-                return found[job_flow_id].instance_id, found[job_flow_id]
-            status = self.status(job_flow_id)
-            if status is None or status.state == "STARTING":
-                return None  # what has no instances yet; EMR is asked when it must have some
+        tagged = self.tagged_primary(job_flow_id)
+        if tagged is not None:
+            return tagged.instance_id, tagged
+        status = self.status(job_flow_id)
+        if status is None or status.state == "STARTING":
+            return None  # what has no instances yet; EMR is asked when it must have some
         cluster = self.cluster(job_flow_id)
         if cluster is None:
             return None
@@ -168,6 +166,13 @@ class Observed:
             ("primary", job_flow_id), lambda: clusters.read_primary_instance_id(self.client("emr"), cluster)
         )
         return (instance_id, self.instance(instance_id)) if instance_id else None
+
+    def tagged_primary(self, job_flow_id: str) -> Instance | None:
+        """Return a cluster's primary instance; ``None`` when EC2 does not show EMR's tags on it (yet)."""
+        wanted = self._wants.primaries | {job_flow_id}
+        key = ("primaries", frozenset(wanted))
+        found = self._once(key, lambda: addresses.read_primaries(self.client("ec2"), wanted))
+        return found.get(job_flow_id)
 
     def steps(self, job_flow_id: str, step_ids: Collection[str]) -> list[Step]:
         """Return the named steps of a cluster, those that EMR shows, in the order of their ids given."""

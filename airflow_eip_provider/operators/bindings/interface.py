@@ -101,6 +101,11 @@ class Binding(ABC):
         """Whether something is made for the cluster that must be removed after it."""
 
     @property
+    def first_target(self) -> Target | None:
+        """What :meth:`bind` waits for first with a new cluster; ``None`` when it has something to do before that."""
+        return None
+
+    @property
     @abstractmethod
     def checks(self) -> Sequence[Check]:
         """What must be true for it before a launch, in the order in which it is looked at."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.operators.bindings.interface import Site
     from airflow_eip_provider.preflight import Check
+    from airflow_eip_provider.triggers.emr import Target
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class PrimaryNode(Binding):
     def makes_gateway(self) -> bool:
         """Nothing is made."""
         return False
+
+    @property
+    def first_target(self) -> Target:
+        """The primary node runs."""
+        return "primary_running"
 
     @property
     def checks(self) -> Sequence[Check]:

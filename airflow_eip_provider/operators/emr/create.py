@@ -164,8 +164,11 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         if (adopted := self.begin_attempt(context, state, launcher)) is not None:
             self._publish(context, state, adopted)
         binding = self._binding
-        for warning in preflight.require(binding.examined(self._setup(launcher.config)), binding.checks):
+        setup = binding.examined(self._setup(launcher.config))
+        for warning in preflight.require(setup, binding.checks):
             self.log.warning("%s", warning)
+        if setup.address is not None:
+            self.lease_client.note_address(setup.address)
         self.link_address(context)
         return state
 
@@ -174,14 +177,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         if event is not None and event["status"] == "timeout":
             raise self._timed_out(state, event)
         launcher, attempt = self._launcher(context), attempt_of(context, state.nonce)
-        if state.job_flow_id is None:
-            request = self._lease_request(attempt, launcher)
-            due_seconds = observed_due_seconds(event)
-            entered = self.lease_client.enter(with_estimate(request, event), due_seconds=due_seconds, launcher=launcher)
-            if not isinstance(entered, Acquired):
-                return self.wait_for_turn(context, state, request, entered)
-            self.note_acquired(context, state, entered)
-            self._publish(context, state, self.lease_client.launch(entered, request, launcher))
+        if state.job_flow_id is None and (waiting := self._launch(context, state, event, attempt)) is not None:
+            return waiting
         while not state.bound:
             if self.bind_at == "cluster_ready" and self._look_at_cluster(state, "cluster_ready").status != "done":
                 return self._wait_for_cluster(state, "cluster_ready")
@@ -198,6 +195,29 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
             if self._look_at_cluster(state, target).status != "done":
                 return self._wait_for_cluster(state, target)
         return Result(state.job_flow_id)
+
+    def _launch(
+        self, context: Context, state: CreateState, event: dict[str, Any] | None, attempt: Attempt
+    ) -> WatchTrigger | None:
+        """
+        Acquire the lease and launch its cluster, or adopt one.
+
+        :return: what to wait for; ``None`` when there is a cluster to look at. One that was launched this moment needs
+            no look: its primary node cannot run yet.
+        """
+        launcher = self._launcher(context)
+        request = self._lease_request(attempt, launcher)
+        due_seconds = observed_due_seconds(event)
+        entered = self.lease_client.enter(with_estimate(request, event), due_seconds=due_seconds, launcher=launcher)
+        if not isinstance(entered, Acquired):
+            return self.wait_for_turn(context, state, request, entered)
+        self.note_acquired(context, state, entered)
+        launcher.answered = None  # what it may have launched early is not new any more
+        self._publish(context, state, self.lease_client.launch(entered, request, launcher))
+        if launcher.answered != state.job_flow_id:
+            return None
+        first: Target | None = "cluster_ready" if self.bind_at == "cluster_ready" else self._binding.first_target
+        return None if first is None else self._wait_for_cluster(state, first)
 
     def _lease_request(self, attempt: Attempt, launcher: Launcher) -> LeaseRequest:
         return LeaseRequest(

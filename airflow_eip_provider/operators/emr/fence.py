@@ -58,6 +58,7 @@ class Fence:
         self._lease_client = lease_client
         self._kill = kill
         self._checked_at = 0.0
+        self._found: Egress | None = None
 
     def cluster(self) -> Cluster:
         """
@@ -90,7 +91,7 @@ class Fence:
                 raise NotLeasedError(self._allocation_id, job_flow_id=self._job_flow_id, condition=refusal)
             found = self._look(cluster)
             if isinstance(found, Egress):
-                self._checked_at = time.time()
+                self._checked_at, self._found = time.time(), found
                 return found
             if not found.exists or time.time() >= deadline:
                 raise NotBoundError(self._allocation_id, job_flow_id=self._job_flow_id, place=found.place)
@@ -137,10 +138,10 @@ class Fence:
             log.warning("%s", error)
             return NOT_KNOWN
 
-    def _look(self, cluster: Cluster) -> Egress | NotBound:
-        return read_egress(self._eip.conn, self._emr.conn, self._allocation_id, cluster)
+    def _look(self, cluster: Cluster, *, before: Egress | None = None) -> Egress | NotBound:
+        return read_egress(self._eip.conn, self._emr.conn, self._allocation_id, cluster, before=before)
 
     def _changed(self, cluster: Cluster) -> NotBound | None:
         """Return where the address is now if the cluster does not leave from it any more."""
-        found = self._look(cluster)
+        found = self._look(cluster, before=self._found)
         return None if isinstance(found, Egress) else found

@@ -11,8 +11,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start
 from airflow_eip_provider.aws.errors import is_transient
-from airflow_eip_provider.aws.nat_gateway_changes import remove_gateways
-from airflow_eip_provider.aws.tags import BINDING_TAG, CLUSTER_GATEWAY
+from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway, remove_gateways
 from airflow_eip_provider.exceptions import WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.operators import preflight
@@ -189,7 +188,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         self.link_cluster(context, self.job_flow_id, log_uri=cluster.log_uri)
         self.lease_client.end_surplus(cluster, created_after=earliest_start(context))
         state.ended = cluster.has_ended
-        state.has_gateway = cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY
+        state.has_gateway = is_behind_own_gateway(cluster)
 
     def _free(self, state: TerminateState) -> None:
         """

@@ -11,6 +11,7 @@ import pytest
 from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.aws import addresses
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.exceptions import StepFailedError
 from airflow_eip_provider.operators.bindings import NatGateway
@@ -40,6 +41,14 @@ def daily(stage: Stage, *, lock_store: str | None, deferrable: bool) -> None:
     assert stage.is_free()
     if lock_store:
         assert [ended.resource_id for ended in stage.record(lock_store).history] == [job_flow_id]
+
+
+def untagged_primary(stage: Stage) -> None:
+    """EC2 does not show EMR's tags on the primary instance, so EMR is asked for it."""
+    stage.enforce(None)
+    stage.patch.setattr(addresses, "read_primaries", lambda *_: {})
+    stage.create().run()
+    assert not stage.is_free()
 
 
 def adoption(stage: Stage) -> None:
@@ -238,6 +247,7 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     **_each(undoing, lock_store=[None, DYNAMODB, S3]),
     **_each(failed_step, deferrable=[False, True]),
     **_each(adoption),
+    **_each(untagged_primary),
     **_each(killed_steps),
     **_each(protected_cluster),
     **_each(automatic_scaling),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_eip_provider.aws import clusters
+from airflow_eip_provider.aws import addresses, clusters
 from airflow_eip_provider.exceptions import NotKnownYetError
 from harness.life import Task
 
@@ -27,10 +27,13 @@ def unknown_at_first(aws, operation, *, times):
 
 
 @pytest.mark.parametrize("operation", ["DescribeCluster", "ListInstances"])
-def test_a_new_cluster_may_be_unknown_at_first(clocked, create_operator, deferrable, operation):
+def test_a_new_cluster_may_be_unknown_at_first(clocked, create_operator, deferrable, operation, monkeypatch):
+    if operation == "ListInstances":  # EMR is asked for the primary instance where EC2 does not show its tags
+        monkeypatch.setattr(addresses, "read_primaries", lambda *_: {})
     unknown_at_first(clocked, operation, times=2)
     job_flow_id = Task(create_operator(deferrable=deferrable)).run()
     assert launched(clocked) == [job_flow_id]
+    assert [call["status"] for call in clocked.events.calls(operation)][:3] == [400, 400, 200]
 
 
 def test_a_cluster_that_stays_unknown_is_an_error(clocked, create_operator, deferrable):

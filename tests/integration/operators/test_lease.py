@@ -44,7 +44,9 @@ def test_an_uncontended_lease_costs_three_writes_three_reads_and_one_read_with_e
     Task(terminate_operator(job_flow_id, **common)).run()
     calls = store_calls(clocked)
     assert sum(calls[name] for name in WRITES) == 3
-    assert sum(calls[name] for name in READS) - reads_of_steps == 3
+    # The store is checked by the first of them; the first owner's finds no table, and it reads again when that is made.
+    makes_the_table = lock_store.startswith("dynamodb")
+    assert sum(calls[name] for name in READS) - reads_of_steps == 3 + makes_the_table
     after = record()
     assert after.lease is None
     assert after.queue == ()
