@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one command and return its exit status."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command; the documentation's reference is made of it, too."""
     parser = argparse.ArgumentParser(prog="airflow-eip", description="Elastic IP addresses for Amazon EMR clusters.")
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -28,7 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         command.add_arguments(subparser)
         subparser.set_defaults(chosen=command)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command and return its exit status."""
+    options = make_parser().parse_args(arguments)
     return execute(options.chosen, options)
 
 
