@@ -9,14 +9,13 @@ from pathlib import Path
 # What Airflow writes when it is imported goes to the build directory, not to the home directory.
 os.environ.setdefault("AIRFLOW_HOME", str(Path(__file__).resolve().parent / "_build" / "airflow"))
 os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
-os.environ["COLUMNS"] = "100"  # argparse wraps usage lines at the width of the terminal
+os.environ["COLUMNS"] = "84"  # argparse wraps usage lines at the width of the terminal
 sys.path.insert(0, str(Path(__file__).resolve().parent / "_ext"))
 
 from airflow_eip_provider import __version__
 
 project = "airflow-eip-provider"
 author = "The airflow-eip-provider authors"
-copyright = "Apache-2.0"  # noqa: A001 - Sphinx's name
 version = release = __version__
 
 extensions = [
@@ -39,6 +38,8 @@ autodoc_typehints = "none"  # in the signature they hide the parameters' names; 
 autodoc_class_signature = "mixed"
 autodoc_inherit_docstrings = False  # a docstring of Amazon's operator is not ours to publish
 add_module_names = False
+autodoc_preserve_defaults = True
+smartquotes = False  # of --option they make a dash
 
 nitpicky = True
 nitpick_ignore_regex = [
@@ -54,4 +55,6 @@ html_title = "airflow-eip-provider"
 html_static_path = ["_static"]
 html_css_files = ["eip.css"]
 html_show_sphinx = False
+html_show_copyright = False
+html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
