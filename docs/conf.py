@@ -39,6 +39,7 @@ autodoc_class_signature = "mixed"
 autodoc_inherit_docstrings = False  # a docstring of Amazon's operator is not ours to publish
 add_module_names = False
 autodoc_preserve_defaults = True
+mermaid_fullscreen = False
 smartquotes = False  # of --option they make a dash
 
 nitpicky = True
