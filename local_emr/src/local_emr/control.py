@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
@@ -56,8 +57,12 @@ class ControlApi:
             ("POST", "remember"): self._remember,
             ("POST", "steal"): self._steal,
             ("POST", "deny"): self._deny,
-            ("POST", "clusters/fail-next"): self._fail_next_cluster,
-            ("POST", "clusters/end"): self._end_cluster,
+            ("POST", "clusters/fail-next"): partial(_do, aws.fail_next_cluster),
+            ("POST", "clusters/end"): partial(_do, aws.end_cluster),
+            ("POST", "clusters/interrupt-spot"): partial(_do, aws.interrupt_spot),
+            ("POST", "zones/limit"): partial(_do, aws.limit_capacity),
+            ("POST", "zones/down"): partial(_do, aws.take_zone_down),
+            ("POST", "zones/restore"): partial(_do, aws.restore_zone),
             ("GET", "azure/token"): self._azure_token,
             ("GET", "azure-sql/firewall-rules"): self._firewall_rules,
             ("PUT", "azure-sql/firewall-rules/NAME"): self._put_firewall_rule,
@@ -231,21 +236,15 @@ class ControlApi:
         self._aws.deny(_field(request, "operation"))
         return {}
 
-    def _fail_next_cluster(self, request: Request) -> Answer:
-        fields = _fields(request)
-        try:
-            self._aws.fail_next_cluster(**fields)
-        except TypeError as error:
-            raise ControlError(400, f"planning the end of a cluster {fields}: {error}") from error
-        return {}
 
-    def _end_cluster(self, request: Request) -> Answer:
-        fields = _fields(request)
-        try:
-            self._aws.end_cluster(**fields)
-        except (TypeError, KeyError) as error:
-            raise ControlError(400, f"ending a cluster {fields}: {error}") from error
-        return {}
+def _do(action: Callable[..., None], request: Request) -> Answer:
+    """Call a function with the fields of a body."""
+    fields = _fields(request)
+    try:
+        action(**fields)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ControlError(400, f"{request.path} {fields}: {error}") from error
+    return {}
 
 
 def _fields(request: Request) -> dict[str, Any]:

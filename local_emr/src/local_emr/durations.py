@@ -11,6 +11,7 @@ class Durations:
 
     :param fulfilment: EC2 gives a cluster its instances after this long; until then they have no EC2 id.
     :param instance_boot: An EC2 instance is ``pending`` for this long.
+    :param capacity_retry: EMR asks EC2 this often for core and task instances that a zone does not have.
     :param starting: A cluster is STARTING for this long, its instances' boot included.
     :param bootstrapping: Then BOOTSTRAPPING, or until its bootstrap actions have ended, if that is later.
     :param bootstrap_action_limit: A bootstrap action that takes longer has failed; real seconds if it is a process.
@@ -27,6 +28,7 @@ class Durations:
 
     fulfilment: float = 10
     instance_boot: float = 35
+    capacity_retry: float = 30
     starting: float = 120
     bootstrapping: float = 90
     bootstrap_action_limit: float = 3600

@@ -105,17 +105,26 @@ class TokenBucket:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterFault:
-    """The end of a cluster that reaches a state.
+    """The end of a cluster that reaches a state, or that it gets no further.
 
-    :param state: The state in which it fails, e.g. STARTING (capacity) or BOOTSTRAPPING.
+    :param state: The state in which that happens, e.g. STARTING (capacity) or BOOTSTRAPPING.
     :param code: EMR's ``StateChangeReason`` code, e.g. VALIDATION_ERROR or BOOTSTRAP_FAILURE.
     :param after_seconds: How long it stays in that state first, in simulated seconds.
+    :param hangs: It does not fail, but stays in that state until it is told to end; only STARTING and BOOTSTRAPPING
+        can, and there is neither ``code`` nor ``message`` then.
     """
 
     state: str
-    code: str
-    message: str
+    code: str = ""
+    message: str = ""
     after_seconds: float = 0.0
+    hangs: bool = False
+
+    def __post_init__(self) -> None:
+        if self.hangs and (self.state not in {"STARTING", "BOOTSTRAPPING"} or self.code or self.message):
+            raise ValueError(f"hangs: in state STARTING or BOOTSTRAPPING, without code and message; not {self}")
+        if not self.hangs and not self.code:
+            raise ValueError("code is missing: EMR's StateChangeReason code, e.g. VALIDATION_ERROR")
 
 
 class Faults:

@@ -197,12 +197,58 @@ class LocalAws:
             self.emr.life.replace_primary(self.cluster(job_flow_id))
 
     def fail_next_cluster(
-        self, *, state: str = "STARTING", code: str, message: str, after_seconds: float = 0.0
+        self,
+        *,
+        state: str = "STARTING",
+        code: str = "",
+        message: str = "",
+        after_seconds: float = 0.0,
+        hangs: bool = False,
     ) -> None:
-        """Let the next cluster that reaches a state fail there, e.g. in STARTING for want of capacity."""
+        """Let the next cluster that reaches a state fail there, or stay there for ever.
+
+        :raises ValueError: As :class:`ClusterFault` has it.
+        """
         self.faults.fail_next_cluster(
-            ClusterFault(state=state, code=code, message=message, after_seconds=after_seconds)
+            ClusterFault(state=state, code=code, message=message, after_seconds=after_seconds, hangs=hangs)
         )
+
+    def limit_capacity(self, zone: str, *, instance_type: str | None = None, left: int = 0) -> None:
+        """Let an Availability Zone have so many instances left, of a type or of all of them, until it is restored.
+
+        A primary node that gets none ends its cluster. Core and task nodes are asked for again and again, in STARTING.
+
+        :raises ValueError: For a zone that does not exist, or a negative number.
+        """
+        with self.lock:
+            self.ec2(self.region).zones.limit(zone, instance_type=instance_type, left=left)
+
+    def take_zone_down(self, zone: str) -> None:
+        """Lose every instance of an Availability Zone, and start none there until it is restored.
+
+        :raises ValueError: For a zone that does not exist.
+        """
+        with self.lock:
+            ec2 = self.ec2(self.region)
+            ec2.zones.take_down(zone)
+            ec2.instances.lose(ec2.instances.in_zone(zone))
+
+    def restore_zone(self, zone: str) -> None:
+        """Let an Availability Zone have instances of every type again.
+
+        :raises ValueError: For a zone that does not exist.
+        """
+        with self.lock:
+            self.ec2(self.region).zones.restore(zone)
+
+    def interrupt_spot(self, job_flow_id: str) -> None:
+        """Let EC2 take the Spot Instance of a cluster's primary node back, which ends the cluster.
+
+        :raises KeyError: If there is no such cluster.
+        :raises ValueError: If its primary node is not a running Spot Instance.
+        """
+        with self.lock:
+            self.emr.life.interrupt_spot(self.cluster(job_flow_id))
 
     def remember(self) -> None:
         """Remember from now on what the state of EC2 and EMR is, so that a stale read can be answered with it."""

@@ -13,6 +13,7 @@ from local_emr.ec2.nat_gateways import NatGateways
 from local_emr.ec2.network import egress_ip, open_default_vpc
 from local_emr.ec2.routes import CHANGES, Routes
 from local_emr.ec2.wire import tags_of
+from local_emr.ec2.zones import Zones
 from local_emr.errors import AwsError
 
 if TYPE_CHECKING:
@@ -33,8 +34,14 @@ class Ec2:
         self.backend: Any = ec2_backends[DEFAULT_ACCOUNT_ID][region]
         open_default_vpc(self.backend)
         self.addresses = Addresses(self.backend, events)
+        self.zones = Zones(region, events)
         self.instances = Instances(
-            backend=self.backend, addresses=self.addresses, events=events, clock=clock, durations=durations
+            backend=self.backend,
+            addresses=self.addresses,
+            events=events,
+            clock=clock,
+            durations=durations,
+            zones=self.zones,
         )
         self.nat_gateways = NatGateways(
             backend=self.backend,
@@ -81,6 +88,8 @@ class Ec2:
             raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
         if handler is None:
             self.routes.check(operation, params)
+            if operation == "RunInstances":
+                self._take_capacity(params)
             return None
         return handler(params)
 
@@ -114,6 +123,15 @@ class Ec2:
             if instance.state == "running":
                 return egress_ip(self.backend, instance.nics[0])
         return None
+
+    def _take_capacity(self, params: Params) -> None:
+        subnet_id = params.get("SubnetId") or params.get("NetworkInterface.1.SubnetId")
+        if subnet_id or "Placement.AvailabilityZone" not in params:
+            zone = self.instances.subnet(subnet_id or self.instances.default_subnet_id()).availability_zone
+        else:
+            zone = params["Placement.AvailabilityZone"]
+        # Between the least and the most, EC2 gives what it has; here it is the least.
+        self.zones.take(zone, params.get("InstanceType", "m1.small"), int(params.get("MinCount", 1)))
 
     def _allocate_address(self, params: Params) -> Params:
         address = self.addresses.allocate(tags=tags_of(params))

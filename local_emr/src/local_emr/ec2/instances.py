@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from local_emr.clock import Clock
     from local_emr.durations import Durations
     from local_emr.ec2.addresses import Addresses
+    from local_emr.ec2.zones import Zones
     from local_emr.events import EventLog
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
@@ -34,6 +35,7 @@ class Instances:
         events: EventLog,
         clock: Clock,
         durations: Durations,
+        zones: Zones,
         image_id: str = "ami-0123456789abcdef0",
     ) -> None:
         self._backend = backend
@@ -41,15 +43,16 @@ class Instances:
         self._events = events
         self._clock = clock
         self._durations = durations
+        self._zones = zones
         self._image_id = image_id
         self.on_terminated: list[Callable[[Any], None]] = []
 
     def launch(self, *, subnet_id: str, instance_type: str, tags: dict[str, str]) -> Any:
         """Start an instance; it is pending at first and runs after ``Durations.instance_boot``.
 
-        :raises AwsError: ``InvalidSubnetID.NotFound``.
+        :raises AwsError: ``InvalidSubnetID.NotFound``, ``InsufficientInstanceCapacity``.
         """
-        self.subnet(subnet_id)
+        self._zones.take(self.subnet(subnet_id).availability_zone, instance_type)
         reservation = self._backend.run_instances(
             self._image_id,
             1,
@@ -108,6 +111,24 @@ class Instances:
                 and not self._addresses.on_interface(interface)
             ):
                 assign_public_ip(self._backend, interface)
+
+    def lose(self, instances: Iterable[Any]) -> None:
+        """End instances at once, as their zone fails or EC2 takes Spot Instances back; their owners are told."""
+        for instance in instances:
+            if instance.state in {"pending", "running", "shutting-down"}:
+                instance.teardown_defaults()
+                self._enter(instance, "terminated")
+                self._schedule_drop(instance)
+                for callback in self.on_terminated:
+                    callback(instance)
+
+    def in_zone(self, zone: str) -> list[Any]:
+        """Return the instances of a zone that have not ended."""
+        return [i for i in self._backend.all_instances() if i.state != "terminated" and i.availability_zone == zone]
+
+    def has_capacity(self, subnet: Any, instance_type: str) -> bool:
+        """Whether the zone of a subnet has an instance of a type left."""
+        return self._zones.has(subnet.availability_zone, instance_type)
 
     def find(self, instance_ids: Iterable[str]) -> list[Any]:
         """Return those of the instances that exist."""

@@ -29,10 +29,17 @@ def new_id(prefix: str) -> str:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a cluster or a step is in its state."""
+    """Why a cluster or a step is in its state.
+
+    :param code: The code in StateChangeReason.
+    :param error_code: The finer one in ErrorDetails, where EMR has one; else that is ``code``, too.
+    :param error_data: What ErrorDetails says beside it.
+    """
 
     code: str | None = None
     message: str | None = None
+    error_code: str | None = None
+    error_data: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -101,6 +108,8 @@ class Step:
 class Cluster:
     """One job flow; ``request`` is what RunJobFlow was given.
 
+    :param hangs: It stays in its state, whatever it has to do next, until it is told to end.
+    :param starting_time_is_over: It has been STARTING for as long as it takes when its instances come at once.
     :param bootstrap_time_is_over: It has been BOOTSTRAPPING for as long as it takes without bootstrap actions.
     """
 
@@ -119,6 +128,8 @@ class Cluster:
     state: str = "STARTING"
     reason: Reason = field(default_factory=Reason)
     fails: bool = False
+    hangs: bool = False
+    starting_time_is_over: bool = False
     bootstrap_time_is_over: bool = False
     ready: datetime | None = None
     ended: datetime | None = None

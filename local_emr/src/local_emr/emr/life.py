@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from local_emr.ec2.addresses import JOB_FLOW_TAG
+from local_emr.ec2.zones import NO_CAPACITY
 from local_emr.emr.bootstrap import Bootstrap
 from local_emr.emr.cluster import ENDED, OPEN, READY, UNFINISHED_STEP, Cluster, Pool, Reason
 from local_emr.emr.queue import StepQueue
+from local_emr.errors import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +28,7 @@ STEP_FAILED = Reason("STEP_FAILURE", "Shut down as step failed")
 # Which code EMR gives here is not documented; clients are to look at the state.
 IDLE = Reason("USER_REQUEST", "Terminated by the auto-termination policy: idle for too long")
 PRIMARY_GONE = Reason("INSTANCE_FAILURE", "The master instance was terminated")
+_ERROR_DOCS = "https://docs.aws.amazon.com/emr/latest/ManagementGuide"
 
 
 class ClusterLife:
@@ -97,7 +100,7 @@ class ClusterLife:
         self._clusters[cluster.id] = cluster
         self._events.append("cluster", job_flow_id=cluster.id, **{"from": None, "to": "STARTING", "reason": None})
         self._later(cluster, "STARTING", self._durations.fulfilment, self._launch, "gets its instances")
-        self._later(cluster, "STARTING", self._durations.starting, self._bootstrap, "bootstraps")
+        self._later(cluster, "STARTING", self._durations.starting, self._starting_time_is_over, "bootstraps")
         self._maybe_fail(cluster)
 
     def terminate(self, cluster: Cluster, reason: Reason, *, fails: bool = False) -> None:
@@ -121,6 +124,19 @@ class ClusterLife:
             cluster.fails, cluster.reason = fails, reason
             self._end(cluster)
 
+    def interrupt_spot(self, cluster: Cluster) -> None:
+        """Let EC2 take a primary node's Spot Instance back, which ends the cluster; what is no Spot Instance stays.
+
+        :raises ValueError: When the primary node is no Spot Instance, or is not there.
+        """
+        if cluster.primary_pool.market != "SPOT" or cluster.primary is None or cluster.state not in OPEN:
+            raise ValueError(f"cluster {cluster.id!r} has no Spot Instance as its primary node now")
+        code = "INTERNAL_ERROR_SPOT_PRICE_INCREASE_PRIMARY"
+        data = (("primary-instance-id", str(cluster.primary.id)), ("public-doc", f"{_ERROR_DOCS}/{code}.html"))
+        message = "The Spot Instance of the primary node was terminated, as its price exceeds the maximum price"
+        self.terminate(cluster, Reason("INTERNAL_ERROR", message, code, data), fails=True)
+        self._ec2.instances.lose([node.instance for node in cluster.primary_pool.nodes])
+
     def replace_primary(self, cluster: Cluster) -> None:
         """Give a cluster another primary instance, as EMR does with one that failed; the first one shuts down."""
         pool = cluster.primary_pool
@@ -139,7 +155,8 @@ class ClusterLife:
 
     def bootstrapped(self, cluster: Cluster) -> None:
         """Bring a cluster to RUNNING once its time for it has come and every bootstrap action has succeeded."""
-        if cluster.state == "BOOTSTRAPPING" and cluster.bootstrap_time_is_over and self._actions.is_done(cluster):
+        is_over = cluster.bootstrap_time_is_over and not cluster.hangs
+        if cluster.state == "BOOTSTRAPPING" and is_over and self._actions.is_done(cluster):
             self._become_ready(cluster)
 
     def settle(self, cluster: Cluster) -> None:
@@ -189,10 +206,29 @@ class ClusterLife:
             self.queue.cancel_pending(cluster)
 
     def _launch(self, cluster: Cluster) -> None:
-        for pool in cluster.pools:
-            for node in pool.nodes:
+        """Give every node its instance; a primary that cannot have one ends the cluster, others are asked for again."""
+        for pool, node in sorted(cluster.members(), key=lambda member: member[0].role != "MASTER"):
+            node.state = "PROVISIONING"
+            if node.instance is not None:
+                continue
+            try:
                 node.instance = self._instance(cluster, pool)
-                node.state = "PROVISIONING"
+            except AwsError as error:
+                if error.code != NO_CAPACITY:
+                    raise
+                if pool.role == "MASTER":
+                    self.terminate(cluster, _no_capacity(cluster, pool, error.message), fails=True)
+                    return
+        if all(node.instance is not None for node in cluster.nodes()):
+            if cluster.starting_time_is_over:  # the last of them boots yet
+                self._later(cluster, "STARTING", self._durations.instance_boot, self._bootstrap, "bootstraps")
+        else:
+            self._later(cluster, "STARTING", self._durations.capacity_retry, self._launch, "gets its instances")
+
+    def _starting_time_is_over(self, cluster: Cluster) -> None:
+        cluster.starting_time_is_over = True
+        if all(node.instance is not None for node in cluster.nodes()):
+            self._bootstrap(cluster)
 
     def _instance(self, cluster: Cluster, pool: Pool) -> Any:
         return self._ec2.instances.launch(
@@ -202,6 +238,8 @@ class ClusterLife:
         )
 
     def _bootstrap(self, cluster: Cluster) -> None:
+        if cluster.hangs:
+            return
         for node in cluster.nodes():
             node.state = "BOOTSTRAPPING"
         self._later(cluster, "BOOTSTRAPPING", self._durations.bootstrapping, self._bootstrap_time_is_over, "is ready")
@@ -242,7 +280,11 @@ class ClusterLife:
         fault = self._faults.take_cluster_fault(cluster.state)
         if fault is None:
             return
-        self._events.append("fault", job_flow_id=cluster.id, fault="cluster", state=fault.state, code=fault.code)
+        what = "hangs" if fault.hangs else "cluster"
+        self._events.append("fault", job_flow_id=cluster.id, fault=what, state=fault.state, code=fault.code or None)
+        if fault.hangs:
+            cluster.hangs = True
+            return
         reason = Reason(fault.code, fault.message)
         self._later(
             cluster,
@@ -260,3 +302,19 @@ class ClusterLife:
                 then(cluster)
 
         self.clock.call_later(seconds, act, name=f"{cluster.id} {what}")
+
+
+def _no_capacity(cluster: Cluster, pool: Pool, message: str) -> Reason:
+    """Say that a zone has no instance for a primary node, as EMR does.
+
+    (Docs: EMR management guide, "Internal error codes". The code in StateChangeReason is not documented for them; their
+    names begin with it.)
+    """
+    spot = pool.market == "SPOT"
+    code = "INTERNAL_ERROR_SPOT_NO_CAPACITY_PRIMARY" if spot else "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ"
+    data = {
+        "instance-type": pool.instance_type,
+        "availability-zone": str(cluster.subnet.availability_zone),
+        "public-doc": f"{_ERROR_DOCS}/{code}.html",
+    }
+    return Reason("INTERNAL_ERROR", message, code, tuple(data.items()))

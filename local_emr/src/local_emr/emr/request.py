@@ -44,7 +44,7 @@ def cluster_of(params: dict[str, Any], *, now: datetime, instances: Instances) -
     return Cluster(
         request=params,
         created=now,
-        subnet=_subnet(wanted, instances),
+        subnet=_subnet(wanted, instances, next(pool for pool in pools if pool.role == "MASTER").instance_type),
         collection="INSTANCE_FLEET" if wanted.get("InstanceFleets") else "INSTANCE_GROUP",
         pools=pools,
         tags=tags,
@@ -73,13 +73,17 @@ def steps_of(params: dict[str, Any], *, now: datetime) -> list[Step]:
     return [Step(request=config, created=now, execution_role_arn=role) for config in params.get("Steps", [])]
 
 
-def _subnet(wanted: dict[str, Any], instances: Instances) -> Any:
+def _subnet(wanted: dict[str, Any], instances: Instances, primary_type: str) -> Any:
+    """Return the subnet to launch in: of several, which only instance fleets take, one that has capacity.
+
+    (Docs: EMR management guide, "Planning and configuring instance fleets": EMR chooses among the subnets.)
+    """
     subnet_ids = [wanted["Ec2SubnetId"]] if "Ec2SubnetId" in wanted else wanted.get("Ec2SubnetIds", [])
     try:
         subnets = [instances.subnet(subnet_id) for subnet_id in subnet_ids or [instances.default_subnet_id()]]
     except AwsError as error:
         raise invalid(f"Invalid subnet: {error.message}") from error
-    return subnets[0]
+    return next((subnet for subnet in subnets if instances.has_capacity(subnet, primary_type)), subnets[0])
 
 
 def _pools(wanted: dict[str, Any], now: datetime) -> list[Pool]:

@@ -213,8 +213,13 @@ def _cluster_status(cluster: Cluster) -> View:
         "Timeline": _timeline(CreationDateTime=cluster.created, ReadyDateTime=cluster.ready, EndDateTime=cluster.ended),
     }
     if cluster.state in ENDED and cluster.fails:
+        reason = cluster.reason
         status["ErrorDetails"] = [
-            {"ErrorCode": cluster.reason.code, "ErrorMessage": cluster.reason.message, "ErrorData": []}
+            {
+                "ErrorCode": reason.error_code or reason.code,
+                "ErrorMessage": reason.message,
+                "ErrorData": [{name: value} for name, value in reason.error_data],
+            }
         ]
     return status
 
