@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: setup demo test docs fuzz coverage compose-test chaos exits soak stress model bench mwaa matrix check format pins clean
+.PHONY: setup demo test fuzz coverage compose-test chaos exits soak stress model bench mwaa matrix check format pins clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,7 @@ test: $(STAMP)
 
 # The documentation site, docs/_build/html/index.html; a dead link, a missing docstring or any other warning fails. It has an
 # environment of its own, because the AWS CLI of the other one needs an old docutils.
+.PHONY: docs
 docs: $(DOCS)/.installed
 	@$(DOCS)/bin/python -m sphinx -q -W --keep-going -b html $(ARGS) docs docs/_build/html
 	@echo "docs/_build/html/index.html"

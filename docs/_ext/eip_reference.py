@@ -35,7 +35,7 @@ _PAGES = {
     "../deploy/README.md": "deploy.md",
 }
 # Pages of the table of contents that are written separately; a build without one leaves it out.
-_LATER = ("troubleshooting", "reference/exceptions", "calls")
+_LATER = ("troubleshooting", "selftest", "reference/exceptions", "cli", "calls", "upgrading")
 
 
 class Options(SphinxDirective):
