@@ -10,8 +10,10 @@ Reference pages that are written from the code, and checks of what a page says.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
@@ -20,6 +22,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from airflow_eip_provider import iam_policy
+from airflow_eip_provider.cli.__main__ import make_parser
 from airflow_eip_provider.lease import codec, record
 from airflow_eip_provider.provider_info import get_provider_info
 
@@ -145,6 +148,20 @@ def _parsed(directive: SphinxDirective, lines: list[str]) -> list[nodes.Node]:
     content = StringList(lines, source=directive.get_source_info()[0])
     directive.state.nested_parse(content, directive.content_offset, container, match_titles=True)
     return container.children
+
+
+def documented_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``airflow-eip``, whose indented help is what reStructuredText calls a literal block."""
+    parser = make_parser()
+    commands = next(iter(action.choices for action in parser._actions if isinstance(action.choices, dict)))  # noqa: SLF001
+    for each in (parser, *commands.values()):
+        each.description, each.epilog = _literal(each.description), _literal(each.epilog)
+        each.formatter_class = argparse.RawDescriptionHelpFormatter  # the usage without marks for a terminal
+    return parser
+
+
+def _literal(text: str | None) -> str | None:
+    return text and re.sub(r"(?m)^(\S[^\n]*?):?\n((?:(?: +[^\n]*)(?:\n|\Z))+)", r"\1::\n\n\2\n", text)
 
 
 def _check_docstring(_app: Sphinx, what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
