@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+DOCS   := .venv-docs
 # Compiled modules are kept, whatever the environment says: every Airflow process would compile thousands anew.
 export PYTHONDONTWRITEBYTECODE :=
 # A process for each core; one file's tests stay together, as they share what is slow to start, and slow files come first.
@@ -29,6 +30,20 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+# The documentation site, docs/_build/html/index.html; a dead link, a missing docstring or any other warning fails. It has an
+# environment of its own, because the AWS CLI of the other one needs an old docutils.
+.PHONY: docs
+docs: $(DOCS)/.installed
+	@$(DOCS)/bin/python -m sphinx -q -W --keep-going -b html $(ARGS) docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+$(DOCS)/.installed: requirements/docs.txt | $(STAMP)
+	@echo "installing what requirements/docs.txt names into $(DOCS), once"
+	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	@$(BIN)/uv pip install --quiet --python $(DOCS)/bin/python --requirement requirements/docs.txt
+	@$(BIN)/uv pip install --quiet --python $(DOCS)/bin/python --no-deps --editable .
+	@touch $@
 
 # Which lines of the provider the unit tests run, with a floor (pyproject.toml); of other tests, with ARGS, without one.
 coverage: $(STAMP)
@@ -99,7 +114,10 @@ release-tag: $(STAMP)
 # Renew the pinned versions, for development and for the images of docker-compose.yaml.
 pins:
 	@$(PIN) --extra dev --no-emit-package airflow-eip-provider --no-emit-package local-emr --output-file requirements/dev.txt pyproject.toml
+	@grep -v '^docutils==' requirements/dev.txt > requirements/constraints.tmp
+	@$(PIN) --extra docs --constraint requirements/constraints.tmp --no-emit-package airflow-eip-provider --output-file requirements/docs.txt pyproject.toml
+	@rm requirements/constraints.tmp
 	@for image in airflow local-aws; do $(PIN) --python-platform linux --output-file requirements/compose-$$image.txt requirements/compose-$$image.in || exit; done
 
 clean:
-	rm -rf $(VENV) dist .demo .exits .matrix .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage*
+	rm -rf $(VENV) $(DOCS) docs/_build dist .demo .exits .matrix .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage*

@@ -109,10 +109,18 @@ class Cell:
 
 
 CELLS = (
-    Cell(name="mwaa-2.11.2", title="Amazon MWAA 2.11.2", python="3.12", installation=Mwaa("2.11.2"), end_to_end=True),
-    Cell(name="mwaa-3.0.6", title="Amazon MWAA 3.0.6", python="3.12", installation=Mwaa("3.0.6"), end_to_end=True),
-    Cell(name="mwaa-3.2.1", title="Amazon MWAA 3.2.1", python="3.12", installation=Mwaa("3.2.1")),
-    Cell(name="mwaa-3.3.1", title="Amazon MWAA 3.3.1", python="3.12", installation=Mwaa("3.3.1")),
+    Cell(
+        name="mwaa-2.11.2",
+        title="pins of Amazon MWAA 2.11.2",
+        python="3.12",
+        installation=Mwaa("2.11.2"),
+        end_to_end=True,
+    ),
+    Cell(
+        name="mwaa-3.0.6", title="pins of Amazon MWAA 3.0.6", python="3.12", installation=Mwaa("3.0.6"), end_to_end=True
+    ),
+    Cell(name="mwaa-3.2.1", title="pins of Amazon MWAA 3.2.1", python="3.12", installation=Mwaa("3.2.1")),
+    Cell(name="mwaa-3.3.1", title="pins of Amazon MWAA 3.3.1", python="3.12", installation=Mwaa("3.3.1")),
     Cell(name="newest-py3.11", title="newest", python="3.11", installation=Pinned(), end_to_end=True, strict=True),
     Cell(name="newest-py3.13", title="newest", python="3.13", installation=Pinned()),
 )

@@ -75,7 +75,7 @@ def test_the_table_replaces_the_one_in_the_readme(tmp_path):
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    assert "| Amazon MWAA 2.11.2 | 3.12 | 2.11.2 | 9.22.0 | 3 pass | passes |" in text
+    assert "| pins of Amazon MWAA 2.11.2 | 3.12 | 2.11.2 | 9.22.0 | 3 pass | passes |" in text
 
 
 @pytest.mark.parametrize(
