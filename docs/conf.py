@@ -51,6 +51,8 @@ nitpick_ignore_regex = [
 ]
 copybutton_prompt_text = "$ "
 
+highlight_language = "text"  # of blocks that name none: help of commands
+
 html_theme = "furo"
 html_title = "airflow-eip-provider"
 html_static_path = ["_static"]
