@@ -95,6 +95,7 @@ def test_the_output_on_the_page_is_what_the_command_prints(heading, account, req
     monkeypatch.chdir(tmp_path)
     Path("cluster.json").write_text(cluster)
     assert json.loads(cluster)
+    capsys.readouterr()  # what was logged while the account was made
     status = main(shlex.split(command.replace("\\\n", " ")))
     said = capsys.readouterr()
     # What Airflow logs meanwhile is its own.
