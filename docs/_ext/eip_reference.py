@@ -37,8 +37,6 @@ _PAGES = {
     "../local_emr/README.md": "local-emr.md",
     "../deploy/README.md": "deploy.md",
 }
-# Pages of the table of contents that are written separately; a build without one leaves it out.
-_LATER = ("troubleshooting", "selftest", "reference/exceptions", "cli", "calls", "upgrading")
 
 
 class Options(SphinxDirective):
@@ -176,13 +174,6 @@ def _lead_to_pages(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] = source[0].replace(f"]({depth}{file}", f"]({depth}{page}")
 
 
-def _leave_out(app: Sphinx, name: str, source: list[str]) -> None:
-    if name == "index":
-        for page in _LATER:
-            if not (app.srcdir / f"{page}.md").exists():
-                source[0] = source[0].replace(f"\n{page}\n", "\n")
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of it."""
     app.add_directive("eip-options", Options)
@@ -190,5 +181,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("eip-record", StoredRecord)
     app.connect("autodoc-process-docstring", _check_docstring)
     app.connect("source-read", _lead_to_pages)
-    app.connect("source-read", _leave_out)
     return {"parallel_read_safe": True}

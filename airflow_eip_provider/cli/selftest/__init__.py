@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli.command import FOUND, OK, Command, Parser, add_common_arguments, span
+from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser, add_common_arguments, span
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
 from airflow_eip_provider.cli.usage import reading_arguments
 from airflow_eip_provider.exceptions import PreflightError
@@ -19,10 +19,17 @@ binds, probes and ends with the same operators as a DAG, and takes the lease in 
 
 It refuses while anything has the address, or an owner has its lease or queues for it. Whatever happens, an error,
 Ctrl-C or SIGTERM, the cluster is terminated and the address is free. A cluster costs money: --plan shows, without
-asking AWS, what would be done and for how long an instance runs at most.
+asking AWS, what would be done and for how long an instance runs at most."""
 
-Exit status: 0 everything is as promised; 1 an error, or the address is in use; 2 wrong arguments; 3 a check before the
-launch found an error, or a promise was not kept; 130 or 143 stopped, and everything was ended."""
+EXAMPLES = r"""
+# what it would do, and for how long an instance would run at most
+airflow-eip selftest --allocation-id eipalloc-0123456789abcdef0 \
+    --subnet-id subnet-0123456789abcdef0 --plan
+# with a database, and a report to attach to an issue
+airflow-eip selftest --allocation-id eipalloc-0123456789abcdef0 \
+    --subnet-id subnet-0123456789abcdef0 \
+    --server NAME.database.windows.net:1433/DATABASE \
+    --report selftest.json"""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -122,5 +129,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 COMMAND = Command(
-    "selftest", "launch a small cluster with an address, check everything, and end it", DESCRIPTION, add_arguments, run
+    "selftest",
+    "launch a small cluster with the address, and check it",
+    DESCRIPTION,
+    add_arguments,
+    run,
+    examples=EXAMPLES,
+    exit_statuses={
+        OK: "everything is as promised",
+        FAILED: "an error, or the address is in use",
+        FOUND: "a check before the launch found an error, or a promise was not kept",
+    },
 )
