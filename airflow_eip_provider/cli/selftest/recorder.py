@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_eip_provider.cli.session import CommandHooks
 
@@ -72,10 +75,13 @@ class Recorder:
     address: list[Shown] = field(default_factory=list)  # AssociationId, by DescribeAddresses
     cluster: list[Shown] = field(default_factory=list)  # its state, by DescribeCluster
     instance: list[Shown] = field(default_factory=list)  # the primary's state, by DescribeInstances
+    _emr: Any = None
 
     def listen_to(self, client: Any) -> None:
         """Listen to a client of EC2 or EMR."""
         events = client.meta.events
+        if client.meta.service_model.service_name == "emr":
+            self._emr = client
         events.register_last("before-send.ec2.AssociateAddress", self._sent)
         for service in ("ec2", "emr"):
             events.register(f"after-call.{service}", self._answered)
@@ -101,6 +107,15 @@ class Recorder:
                 self.job_flow_id = str(parsed["JobFlowId"])
         elif error is None and (look := getattr(self, f"_{model.name}", None)) is not None:
             look(at, parsed)
+            if model.name != "ListInstances":
+                self._ask_for_instance_id()
+
+    def _ask_for_instance_id(self) -> None:
+        """Ask ListInstances at each look, until it shows the primary: the operators find that by EMR's tags."""
+        if self._emr is None or self.job_flow_id is None or self.instance_id is not None:
+            return
+        with contextlib.suppress(ClientError, BotoCoreError):  # then it is not measured
+            self._emr.list_instances(ClusterId=self.job_flow_id)
 
     def _ListInstances(self, at: datetime, parsed: Mapping[str, Any]) -> None:  # noqa: N802 - the operation's name
         live = [item for item in parsed["Instances"] if item["Status"]["State"] != "TERMINATED"]

@@ -177,8 +177,17 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         if event is not None and event["status"] == "timeout":
             raise self._timed_out(state, event)
         launcher, attempt = self._launcher(context), attempt_of(context, state.nonce)
-        if state.job_flow_id is None and (waiting := self._launch(context, state, event, attempt)) is not None:
-            return waiting
+        if state.job_flow_id is None:
+            request = self._lease_request(attempt, launcher)
+            due_seconds = observed_due_seconds(event)
+            entered = self.lease_client.enter(with_estimate(request, event), due_seconds=due_seconds, launcher=launcher)
+            if not isinstance(entered, Acquired):
+                return self.wait_for_turn(context, state, request, entered)
+            self.note_acquired(context, state, entered)
+            launcher.answered = None  # what it may have launched early is not new any more
+            self._publish(context, state, self.lease_client.launch(entered, request, launcher))
+            if (waiting := self._wait_after_launch(state, launcher)) is not None:
+                return waiting
         while not state.bound:
             if self.bind_at == "cluster_ready" and self._look_at_cluster(state, "cluster_ready").status != "done":
                 return self._wait_for_cluster(state, "cluster_ready")
@@ -190,30 +199,21 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
             job_flow_id = str(state.job_flow_id)
             self.lease_client.hand_over(attempt, token=state.token, resource_id=job_flow_id, launcher=launcher)
             self._publish_bound(context, state, bound)
-        if self.wait_policy is not None:
-            target = _WAIT_TARGETS[self.wait_policy.name]
-            if self._look_at_cluster(state, target).status != "done":
-                return self._wait_for_cluster(state, target)
-        return Result(state.job_flow_id)
+        return self._wait_by_policy(state) or Result(state.job_flow_id)
 
-    def _launch(
-        self, context: Context, state: CreateState, event: dict[str, Any] | None, attempt: Attempt
-    ) -> WatchTrigger | None:
-        """
-        Acquire the lease and launch its cluster, or adopt one.
+    def _wait_by_policy(self, state: CreateState) -> WatchTrigger | None:
+        """Return the wait that ``wait_policy`` asks for, unless the cluster has come that far."""
+        if self.wait_policy is None:
+            return None
+        target = _WAIT_TARGETS[self.wait_policy.name]
+        return None if self._look_at_cluster(state, target).status == "done" else self._wait_for_cluster(state, target)
 
-        :return: what to wait for; ``None`` when there is a cluster to look at. One that was launched this moment needs
-            no look: its primary node cannot run yet.
+    def _wait_after_launch(self, state: CreateState, launcher: Launcher) -> WatchTrigger | None:
         """
-        launcher = self._launcher(context)
-        request = self._lease_request(attempt, launcher)
-        due_seconds = observed_due_seconds(event)
-        entered = self.lease_client.enter(with_estimate(request, event), due_seconds=due_seconds, launcher=launcher)
-        if not isinstance(entered, Acquired):
-            return self.wait_for_turn(context, state, request, entered)
-        self.note_acquired(context, state, entered)
-        launcher.answered = None  # what it may have launched early is not new any more
-        self._publish(context, state, self.lease_client.launch(entered, request, launcher))
+        Return the wait for a cluster that was launched this moment, whose primary node cannot run yet.
+
+        :return: ``None`` when the cluster was adopted, or the binding has something to do first: then it is looked at.
+        """
         if launcher.answered != state.job_flow_id:
             return None
         first: Target | None = "cluster_ready" if self.bind_at == "cluster_ready" else self._binding.first_target

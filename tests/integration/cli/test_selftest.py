@@ -57,6 +57,20 @@ def stage(served_aws: LocalAws) -> Iterator[Stage]:
         yield made
 
 
+@pytest.fixture(autouse=True)
+def signals_heeded() -> Iterator[None]:
+    """Let signals do what they do by default; under nohup they would be ignored, here and in processes begun here."""
+    defaults = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def selftest(stage: Stage, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     """Give the command, with a lock store unless it is told otherwise."""

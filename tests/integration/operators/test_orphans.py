@@ -15,7 +15,7 @@ from airflow_eip_provider.exceptions import AddressBusyError, KilledError, Launc
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
-from airflow_eip_provider.operators.bindings import PrimaryNode
+from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from harness.life import Task
 
 
@@ -322,7 +322,7 @@ def test_a_cluster_that_emr_does_not_know_yet_is_ended_within_a_minute(
     clocked, monkeypatch, unknown_for, create_operator, deferrable, emr, store
 ):
     monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    monkeypatch.setattr(PrimaryNode, "bind", _killed)
+    monkeypatch.setattr(EmrCreateWithStaticIpOperator, "link_cluster", _killed)  # as soon as RunJobFlow has answered
     unknown_for(45)
     Task(create_operator(deferrable=deferrable, lock_store=store)).start()
     assert launches(clocked) == 1
@@ -335,7 +335,7 @@ def test_the_next_owner_ends_a_cluster_that_emr_shows_later(
 ):
     unknown_for(200)
     with monkeypatch.context() as patched:
-        patched.setattr(PrimaryNode, "bind", _killed)
+        patched.setattr(EmrCreateWithStaticIpOperator, "link_cluster", _killed)
         Task(create_operator(deferrable=deferrable, lock_store=lock_store)).start()
     assert record().lease is None
     assert [orphan.keep for orphan in record().possible_orphans] == [None]
