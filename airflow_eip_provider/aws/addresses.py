@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.aws.errors import error_code
 from airflow_eip_provider.aws.nat_gateways import read_carrying_gateway
+from airflow_eip_provider.aws.pages import read_pages
 from airflow_eip_provider.aws.tags import CLUSTER_TAG, OWNER_TAG, ROLE_TAG, tags_of
 
 if TYPE_CHECKING:
@@ -220,14 +221,8 @@ def _filter(name: str, *values: str) -> dict[str, Any]:
 
 
 def _read_instances(ec2: Any, filters: list[dict[str, Any]]) -> list[Instance]:
-    found: list[Instance] = []
-    token: dict[str, str] = {}
-    while True:
-        response = ec2.describe_instances(Filters=filters, **token)
-        found.extend(_instance(item) for group in response["Reservations"] for item in group["Instances"])
-        if not response.get("NextToken"):
-            return found
-        token = {"NextToken": response["NextToken"]}
+    groups = read_pages(ec2.describe_instances, "Reservations", Filters=filters)
+    return [_instance(item) for group in groups for item in group["Instances"]]
 
 
 def read_holder(ec2: Any, address: Address) -> Holder:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.aws.errors import error_code
+from airflow_eip_provider.aws.pages import read_pages
 from airflow_eip_provider.aws.routes import NO_ROUTE
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, JOB_FLOW_TAG, ROUTE_TAG, tags_of
 from airflow_eip_provider.exceptions import InvalidInputError
@@ -76,14 +77,7 @@ def gateway_of(item: Mapping[str, Any]) -> Gateway:
 
 def _describe(ec2: Any, filters: Mapping[str, list[str]]) -> list[Gateway]:
     wanted = [{"Name": name, "Values": values} for name, values in filters.items()]
-    found: list[Gateway] = []
-    token: dict[str, str] = {}
-    while True:
-        response = ec2.describe_nat_gateways(Filter=wanted, **token)
-        found.extend(gateway_of(item) for item in response["NatGateways"])
-        if not response.get("NextToken"):
-            return found
-        token = {"NextToken": response["NextToken"]}
+    return [gateway_of(item) for item in read_pages(ec2.describe_nat_gateways, "NatGateways", Filter=wanted)]
 
 
 def read_gateway(ec2: Any, gateway_id: str) -> Gateway | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.aws.pages import read_pages
 from airflow_eip_provider.aws.routes import RouteTable, read_tables, table_of_subnet
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def read_subnets(ec2: Any, subnet_ids: Collection[str]) -> dict[str, Subnet]:
 
     Two calls, however many subnets: filters, because one unknown id in SubnetIds fails the whole call.
     """
-    items = _pages(ec2.describe_subnets, "Subnets", **{"subnet-id": subnet_ids})
+    items = _filtered(ec2.describe_subnets, "Subnets", **{"subnet-id": subnet_ids})
     tables = read_tables(ec2, vpc_ids={str(item["VpcId"]) for item in items})
     return {
         item["SubnetId"]: Subnet(
@@ -100,29 +101,23 @@ def read_subnets(ec2: Any, subnet_ids: Collection[str]) -> dict[str, Subnet]:
 
 def read_security_groups(ec2: Any, group_ids: Collection[str]) -> dict[str, SecurityGroup]:
     """Read security groups, by their ids; those that do not exist are left out."""
-    items = _pages(ec2.describe_security_groups, "SecurityGroups", **{"group-id": group_ids})
+    items = _filtered(ec2.describe_security_groups, "SecurityGroups", **{"group-id": group_ids})
     return {item["GroupId"]: _group(item) for item in items}
 
 
 def read_named_security_groups(ec2: Any, names: Collection[str], *, vpc_ids: Collection[str]) -> list[SecurityGroup]:
     """Read the security groups of these names in these VPCs, in the order of the VPCs' ids."""
     filters = {"group-name": names, "vpc-id": vpc_ids}
-    items = _pages(ec2.describe_security_groups, "SecurityGroups", **filters)
+    items = _filtered(ec2.describe_security_groups, "SecurityGroups", **filters)
     return [_group(item) for item in sorted(items, key=lambda item: str(item.get("VpcId")))]
 
 
-def _pages(describe: Any, key: str, **filters: Collection[str]) -> list[Mapping[str, Any]]:
-    """Read all pages of what the filters leave; nothing when one of them names nothing."""
+def _filtered(describe: Any, key: str, **filters: Collection[str]) -> list[Mapping[str, Any]]:
+    """Read what the filters leave; nothing when one of them names nothing."""
+    if not all(filters.values()):
+        return []
     wanted = [{"Name": name, "Values": sorted(values)} for name, values in filters.items()]
-    found: list[Mapping[str, Any]] = []
-    token: dict[str, str] = {}
-    while all(filters.values()):
-        response = describe(Filters=wanted, **token)
-        found.extend(response[key])
-        if not response.get("NextToken"):
-            break
-        token = {"NextToken": response["NextToken"]}
-    return found
+    return read_pages(describe, key, Filters=wanted)
 
 
 def _group(item: Mapping[str, Any]) -> SecurityGroup:

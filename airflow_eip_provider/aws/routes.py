@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.aws.errors import error_code
+from airflow_eip_provider.aws.pages import read_pages
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -104,15 +105,10 @@ def read_tables(ec2: Any, *, table_ids: Collection[str] = (), vpc_ids: Collectio
     What does not exist is left out: it is a filter that names it.
     """
     name, values = ("route-table-id", table_ids) if table_ids else ("vpc-id", vpc_ids)
-    found: list[RouteTable] = []
-    token: dict[str, str] = {}
-    while values:
-        response = ec2.describe_route_tables(Filters=[{"Name": name, "Values": sorted(values)}], **token)
-        found.extend(_table(item) for item in response["RouteTables"])
-        if not response.get("NextToken"):
-            break
-        token = {"NextToken": response["NextToken"]}
-    return found
+    if not values:
+        return []
+    wanted = [{"Name": name, "Values": sorted(values)}]
+    return [_table(item) for item in read_pages(ec2.describe_route_tables, "RouteTables", Filters=wanted)]
 
 
 def table_of_subnet(tables: Collection[RouteTable], subnet_id: str, *, vpc_id: str) -> RouteTable | None:
