@@ -229,12 +229,11 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
                 return self._replace(context, state, attempt, launcher)
             return self._bring_up(context, state, attempt, launcher)
         except CandidateFailed as failed:
-            self.give_up(context, state, failed.failure)
+            return self.give_up(context, state, failed.failure)
         except ClusterEndedError:
             if not self.has_fallbacks:
                 raise
-            self.give_up(context, state)
-        return None
+            return self.give_up(context, state)
 
     def _is_judged_below(self, state: CreateState) -> bool:
         """Whether the end of a wait for the start is for :meth:`check_in_time` to judge."""
@@ -303,7 +302,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         :raises CandidateFailed: when the cluster is to be replaced; so does ClusterEndedError, with fallbacks.
         """
         while not state.bound:
-            self.check_start(state)
+            has_started = not self.has_fallbacks or self.look_at_start(state)
             if self.bind_at == "cluster_ready" and self._look_at_cluster(state, "cluster_ready").status != "done":
                 return self._wait_for_cluster(state, "cluster_ready")
             bound = self.binding_of(state.candidate).bind(self._site(context, state))
@@ -311,7 +310,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
                 if (waiting := self._wait_to_bind(context, state, attempt, bound)) is not None:
                     return waiting
                 continue  # with the cluster of an earlier try, which has the address
-            if self.has_fallbacks and self._look_at_cluster(state, "cluster_ready").status != "done":
+            if not has_started:
                 state.instance_id = bound.address.instance_id
                 return self.wait_for_start(state)
             job_flow_id = str(state.job_flow_id)

@@ -179,18 +179,18 @@ class FailoverOperator(LeasingOperator):
                     raise self._none_started(context) from error
                 self.move_on(state, launcher)
 
-    def check_start(self, state: CreateState) -> None:
+    def look_at_start(self, state: CreateState) -> bool:
         """
-        Look whether the primary node that carries the address is still there while the cluster starts.
+        Look whether the cluster has started, and its primary node with the address is still there until then.
 
-        :raises CandidateFailed: when it is not.
+        :raises CandidateFailed: when that node is lost.
+        :raises ClusterEndedError: when the cluster is gone.
         """
-        if state.instance_id is None:
-            return
-        job_flow_id, instance_id = str(state.job_flow_id), state.instance_id
-        found = self.look(lambda seen: judge_start(seen, job_flow_id, instance_id=instance_id))
+        job_flow_id, is_new = str(state.job_flow_id), time.time() < state.appears_by
+        found = self.look(lambda seen: judge_start(seen, job_flow_id, instance_id=state.instance_id, is_new=is_new))
         if found.data.get("gone") == "primary":
             raise CandidateFailed(StartFailure(PRIMARY_LOST, found.message, moves_on=True))
+        return found.status == "done"
 
     def wait_for_start(self, state: CreateState) -> WatchTrigger:
         """Return the wait for a cluster with the address to start."""
@@ -217,17 +217,20 @@ class FailoverOperator(LeasingOperator):
             said = f"{cluster.state}: {cluster.reason}" if cluster else "EMR does not know it"
             raise CandidateFailed(StartFailure(START_TIMEOUT, f"not started in time; it is {said}", moves_on=True))
 
-    def give_up(self, context: Context, state: CreateState, failure: StartFailure | None = None) -> None:
+    def give_up(self, context: Context, state: CreateState, failure: StartFailure | None = None) -> WatchTrigger | None:
         """
         Give up the cluster of a candidate that did not start, if another may.
 
         :param failure: why; ``None`` to ask EMR.
+        :return: the wait for the end of a cluster that is terminating: then EMR says why.
         :raises ClusterEndedError: when no other would start either.
         :raises NoCandidateStartedError: when there is no other.
         """
         job_flow_id = str(state.job_flow_id)
         cluster = self.emr.get_cluster(job_flow_id)
         if failure is None:
+            if cluster is not None and not cluster.has_ended:
+                return self._wait_for_end(state)
             failure = _why(cluster, deadline=state.start_deadline)
         self.note_attempt(context, state, failure.code, reason=failure.reason, cluster=cluster)
         if not failure.moves_on:
@@ -236,20 +239,16 @@ class FailoverOperator(LeasingOperator):
         if not self._has_next(state):
             raise self._none_started(context)
         state.failed, state.instance_id = failure.code, None
-        state.ends_by = time.time() + ENDS_WITHIN.total_seconds()
+        state.ends_by = 0.0
         self.move_on(state)
+        return None
 
     def give_up_recorded(self, context: Context, state: CreateState, acquired: Acquired) -> None:
-        """
-        Give up a cluster of the lease that did not start, before this try: started early, or by a try that crashed.
-
-        :param acquired: the lease; its record says whether an earlier try gave the cluster up.
-        """
+        """Give up a cluster that an earlier try has given up in the lease's record, whatever has become of it since."""
         lease = acquired.seen.record.lease
-        failure = _why(self.emr.get_cluster(str(state.job_flow_id)), deadline=state.start_deadline)
         if lease is not None and lease.is_given_up(state.job_flow_id):
-            failure = replace(failure, moves_on=True)
-        self.give_up(context, state, failure)
+            failure = _why(self.emr.get_cluster(str(state.job_flow_id)), deadline=state.start_deadline)
+            self.give_up(context, state, replace(failure, moves_on=True))
 
     def replace_failed(self, state: CreateState, attempt: Attempt, launcher: Launcher) -> str | WatchTrigger:
         """Return the next candidate's cluster, or the wait for the end of the one that did not start."""
@@ -258,11 +257,21 @@ class FailoverOperator(LeasingOperator):
         if not isinstance(gone, Ending):
             state.failed = None
             return gone
-        state.waiting_for = "cluster_freed" if gone.has_ended else "cluster_ended"
-        shared = self.watch(state, deadline=state.ends_by)
         if not gone.has_ended:
-            return EmrClusterTrigger(job_flow_id=failed, target="cluster_ended", **shared)
+            return self._wait_for_end(state)
+        state.waiting_for = "cluster_freed"
+        shared = self.watch(state, deadline=self._ends_by(state))
         return EipAssociationTrigger(allocation_id=self.allocation_id, expect="free", **shared)
+
+    def _wait_for_end(self, state: CreateState) -> WatchTrigger:
+        state.waiting_for = "cluster_ended"
+        shared = self.watch(state, deadline=self._ends_by(state))
+        return EmrClusterTrigger(job_flow_id=str(state.job_flow_id), target="cluster_ended", **shared)
+
+    @staticmethod
+    def _ends_by(state: CreateState) -> float:
+        state.ends_by = state.ends_by or time.time() + ENDS_WITHIN.total_seconds()
+        return state.ends_by
 
     def move_on(self, state: CreateState, launcher: Launcher | None = None) -> None:
         """Go on with the next candidate: the one moment at which a failover is decided."""
