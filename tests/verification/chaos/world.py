@@ -81,10 +81,12 @@ class World:
         aws.faults = self._chaos
         self._chaos.begin(None)
         stage, zone = self._stage()
-        if plan.fallback:
+        if plan.fallback == "has no capacity":
             aws.limit_capacity(zone)
         aws.events.clear()
         self._chaos.begin(point)
+        if plan.fallback == "hangs":
+            aws.fail_next_cluster(state="STARTING", hangs=True)
         log = self._directory / f"{os.getpid()}.log"
         log.unlink(missing_ok=True)
 
@@ -113,7 +115,7 @@ class World:
         record = self._record(plan, stage)
         kind = point.kind if point else None
         ours = plan.operators == "ours"
-        evidence = Evidence(kind, events, run.tasks, record, forbids_theft=ours, replaces=plan.fallback)
+        evidence = Evidence(kind, events, run.tasks, record, forbids_theft=ours, replaces=bool(plan.fallback))
         found += problems(evidence)
         states = {name: f"{tries.state} after {tries.count}" for name, tries in run.tasks.items()}
         kept = log.read_text(errors="replace") if found and log.exists() else ""
