@@ -19,6 +19,7 @@ from local_emr.control import ControlApi
 from local_emr.durations import Durations
 from local_emr.ec2.api import Ec2
 from local_emr.ec2.metadata import InstanceMetadata
+from local_emr.elb.api import LoadBalancers
 from local_emr.emr.api import Emr
 from local_emr.emr.cluster import ENDED, Cluster, Reason
 from local_emr.emr.life import ClusterLife
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from local_emr.saved import SavedState
 
 _POLL_SECONDS = 0.05
-_CHANGES = frozenset({"call", "cluster", "step", "instance", "address", "nat_gateway", "route"})
+_CHANGES = frozenset({"call", "cluster", "step", "instance", "address", "nat_gateway", "route", "target"})
 
 
 class LocalAws:
@@ -175,6 +176,7 @@ class LocalAws:
     def _leave(self) -> None:
         """End what is served at the nodes."""
         self.services.close()
+        self.load_balancers.close()
         self.ports.close_all()
 
     def ec2(self, region: str) -> Ec2:
@@ -410,6 +412,7 @@ class LocalAws:
         yield from self.emr.life.parts()
         for ec2 in self._ec2.values():
             yield from ec2.parts()
+        yield from self.load_balancers.parts()
 
     def _save(self) -> None:
         """Save, while nobody changes anything."""
@@ -452,6 +455,7 @@ class LocalAws:
         )
         self.emr = Emr(life, home.instances)
         self.services = PrimaryServices(self, clock=self._guarded, life=life, zones=home.zones, ports=self.ports)
+        self.load_balancers = LoadBalancers(self, clock=self._guarded, ec2=home)
 
 
 def _node_of(cluster: Cluster, primary: Any, executor: int | None) -> Any:

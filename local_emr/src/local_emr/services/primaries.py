@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from local_emr.services.ports import Mode, Port, Ports
 
 PORTS = {"yarn": yarn.PORT, "hdfs": hdfs.PORT, "livy": LIVY}
+_SERVICES = {port: service for service, port in PORTS.items()}
 Trouble = Literal["hangs", "errors", "refuses", "safe-mode"]
 _LOST_SECONDS = 600  # how long the ports of an instance that was lost are kept, so that nothing answers at them
 
@@ -158,7 +159,7 @@ class PrimaryServices:
                 self._lose(primary)
             else:
                 self._end(primary)
-        if serves and instance.id not in self._primaries:
+        if serves and instance is not None and instance.id not in self._primaries:
             self._begin(cluster, instance)
 
     def _begin(self, cluster: Cluster, instance: Any) -> None:
@@ -250,8 +251,9 @@ class PrimaryServices:
         Answer a request to a port; ``None`` where no answer ever comes.
 
         :raises ConnectionAbortedError: when nothing is there any more.
+        :raises KeyError: when the port is that of no service.
         """
-        service = next(name for name, number in PORTS.items() if number == port)
+        service = _SERVICES[port]
         with self._world.lock:
             primary = self.at(address)
             if primary is None or service not in primary.ports:
@@ -259,6 +261,8 @@ class PrimaryServices:
             if self._state(primary, service) != "open":
                 return None
             response = self._answer(primary, service, request)
+            if request.headers.get("User-Agent", "").startswith("ELB-HealthChecker"):
+                return response  # its results are in the log as the target's state
             self._world.events.append(
                 "http",
                 service=service,
