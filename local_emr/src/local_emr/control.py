@@ -65,6 +65,7 @@ class ControlApi:
             ("POST", "zones/cut"): partial(_do, aws.cut_zone),
             ("POST", "zones/restore"): partial(_do, aws.restore_zone),
             ("POST", "clusters/lose-primary"): partial(_do, aws.lose_primary),
+            ("POST", "instances/impair"): partial(_do, aws.impair),
             ("POST", "services/trouble"): partial(_do, aws.trouble_service),
             ("POST", "services/mend"): partial(_do, aws.mend_service),
             ("POST", "livy/end-batch"): partial(_do, aws.end_batch),

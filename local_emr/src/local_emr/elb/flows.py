@@ -7,7 +7,7 @@ import selectors
 import socket
 import struct
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,11 +88,11 @@ def _pump(client: socket.socket, target: socket.socket) -> None:
     """Pass on what either side sends until both, or one of them with an error, have ended."""
     other = {client: target, target: client}
     with selectors.DefaultSelector() as selector:
-        for side in other:
-            selector.register(side, selectors.EVENT_READ)
+        for each in other:
+            selector.register(each, selectors.EVENT_READ)
         while selector.get_map():
             for key, _ in selector.select():
-                side: socket.socket = key.fileobj  # type: ignore[assignment] # what was registered
+                side = cast("socket.socket", key.fileobj)
                 data = side.recv(_CHUNK)
                 if data:
                     other[side].sendall(data)
