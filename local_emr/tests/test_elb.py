@@ -328,6 +328,9 @@ def test_the_ports_of_a_load_balancer_are_there_as_long_as_its_listeners(stage):
     assert shown["DNSName"] == where[0]
     assert shown["LoadBalancerArn"] == stage.balancer["LoadBalancerArn"]
     assert ":loadbalancer/net/emr/" in shown["LoadBalancerArn"]
+    told = requests.get(f"{stage.aws.endpoint_url}/_local/services", timeout=5).json()
+    assert [each["address"] for each in told["listeners"]] == [f"{where[0]}:8998"]
+    assert {f"{address}:8998" for address in stage.addresses} <= {each["address"] for each in told["services"]}
     socket.create_connection(where, timeout=1).close()
     (listener,) = stage.elb.describe_listeners(LoadBalancerArn=shown["LoadBalancerArn"])["Listeners"]
     stage.elb.delete_listener(ListenerArn=listener["ListenerArn"])

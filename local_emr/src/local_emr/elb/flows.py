@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CONNECT_SECONDS = 30.0
+_HALF_CLOSED_SECONDS = 30.0
 _CHUNK = 65536
 _RESET = struct.pack("ii", 1, 0)
 Key = tuple[str, str, int]
@@ -91,7 +92,11 @@ def _pump(client: socket.socket, target: socket.socket) -> None:
         for each in other:
             selector.register(each, selectors.EVENT_READ)
         while selector.get_map():
-            for key, _ in selector.select():
+            both = len(selector.get_map()) == len(other)
+            ready = selector.select(None if both else _HALF_CLOSED_SECONDS)
+            if not ready:  # its other end is gone for good
+                return
+            for key, _ in ready:
                 side = cast("socket.socket", key.fileobj)
                 data = side.recv(_CHUNK)
                 if data:

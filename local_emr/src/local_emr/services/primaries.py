@@ -118,6 +118,20 @@ class PrimaryServices:
             raise ValueError(f"the services of cluster {job_flow_id!r} do not run: is it RUNNING or WAITING?")
         return primary
 
+    def shown(self) -> list[dict[str, str]]:
+        """Return every service that has a port: where it is, of what, and how it behaves."""
+        return [
+            {
+                "job_flow_id": primary.cluster.id,
+                "instance_id": primary.instance.id,
+                "service": service,
+                "address": f"{primary.address}:{PORTS[service]}",
+                "state": primary.troubles.get(service, port.mode) if port.mode == "open" else port.mode,
+            }
+            for primary in self._primaries.values()
+            for service, port in primary.ports.items()
+        ]
+
     def at(self, address: str) -> Primary | None:
         """Return the primary node at a private address."""
         return next((primary for primary in self._primaries.values() if primary.address == address), None)
