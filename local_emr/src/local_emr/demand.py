@@ -133,7 +133,7 @@ class OnDemand:
 
         :param service: ``yarn``, ``hdfs`` or ``livy``.
         :param trouble: ``hangs`` (accepts connections and never answers), ``errors`` (answers 500), ``refuses`` (has
-            no process), or ``safe-mode`` (of HDFS).
+            no process), ``safe-mode`` (of HDFS), or ``ids-only`` (of Livy: finds no batch by its name, as older ones).
         :raises ValueError: If the service does not run there, or there is no such trouble.
         """
         with self.lock:

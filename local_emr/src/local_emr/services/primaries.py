@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 PORTS = {"yarn": yarn.PORT, "hdfs": hdfs.PORT, "livy": LIVY}
 _SERVICES = {port: service for service, port in PORTS.items()}
-Trouble = Literal["hangs", "errors", "refuses", "safe-mode"]
+Trouble = Literal["hangs", "errors", "refuses", "safe-mode", "ids-only"]
+_OF_ONE = {"safe-mode": "hdfs", "ids-only": "livy"}
 _LOST_SECONDS = 600  # how long the ports of an instance that was lost are kept, so that nothing answers at them
 
 
@@ -147,7 +148,7 @@ class PrimaryServices:
             raise ValueError(f"cluster {job_flow_id!r} has no {service!r}; it has {', '.join(primary.services)}")
         if trouble is None:
             primary.troubles.pop(service, None)
-        elif trouble not in get_args(Trouble) or (trouble == "safe-mode" and service != "hdfs"):
+        elif trouble not in get_args(Trouble) or _OF_ONE.get(trouble, service) != service:
             raise ValueError(
                 f"{service!r} cannot be in the trouble {trouble!r}; there are {', '.join(get_args(Trouble))}"
             )
@@ -294,7 +295,7 @@ class PrimaryServices:
         if trouble == "errors":
             return _json({"message": "Internal Server Error", "msg": "Internal Server Error"}, status=500)
         if service == "livy" and primary.livy is not None:
-            return primary.livy.answer(request)
+            return primary.livy.answer(request, knows_names=trouble != "ids-only")
         if service == "yarn":
             body = yarn.answer(request.path.rstrip("/"), primary.cluster)
         else:
