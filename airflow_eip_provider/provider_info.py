@@ -31,9 +31,9 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "operators": [_modules("operators", "emr", "eip", "azure")],
-        "sensors": [_modules("sensors", "eip", "azure")],
+        "sensors": [_modules("sensors", "eip", "azure", "emr")],
         "hooks": [_modules("hooks", "azure", "eip", "emr", "lock_store", "step_logs")],
-        "triggers": [_modules("triggers", "azure", "eip", "emr", "lock", "nat")],
+        "triggers": [_modules("triggers", "azure", "eip", "emr", "health", "lock", "nat")],
         "extra-links": ["airflow_eip_provider.links.eip.ElasticIpLink"],
         "cli": ["airflow_eip_provider.cli.definition.get_eip_cli_commands"],
         "config": {

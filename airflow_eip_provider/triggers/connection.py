@@ -80,6 +80,17 @@ class _TriggererHook(StrictConnectionMixin, AwsBaseHook):
         return session
 
 
+def read_login(conn_id: str) -> tuple[str, str]:
+    """
+    Read login and password of an Airflow connection, in a thread; the password is kept in memory only.
+
+    :raises MissingConnectionError: when there is no such connection.
+    """
+    with _ONE_AT_A_TIME:
+        connection = _TriggererHook.get_connection(conn_id)
+    return connection.login or "", connection.password or ""
+
+
 class Connection(Protocol):
     """What waits look through; equal ones share a poller."""
 
