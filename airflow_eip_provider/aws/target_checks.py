@@ -74,7 +74,7 @@ def read_node(ec2: Any, instance_id: str) -> Node | None:
 
 def read_nodes_at(ec2: Any, private_ip: str, *, vpc_id: str) -> list[Node]:
     """Read the instances that have a private address in a VPC now."""
-    filters = {"network-interface.addresses.private-ip-address": private_ip, "vpc-id": vpc_id}
+    filters = {"private-ip-address": private_ip, "vpc-id": vpc_id}
     wanted = [{"Name": name, "Values": [value]} for name, value in filters.items()]
     found = read_pages(ec2.describe_instances, "Reservations", Filters=wanted)
     return [_node(item) for group in found for item in group["Instances"]]
