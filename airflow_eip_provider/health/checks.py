@@ -141,7 +141,7 @@ def _problem_with_name(name: object) -> str | None:
     return f"this is no name (letters, digits, '_', '.', '-'; none of {', '.join(PLATFORM_CHECKS)})"
 
 
-def _problem_with_request(check: HttpCheck) -> str | None:
+def _problem_with_request(check: Any) -> str | None:
     if check.scheme not in {"http", "https"}:
         return f"{check.scheme!r} is neither 'http' nor 'https'"
     if not isinstance(check.path, str) or not check.path.startswith("/") or re.search(r"[\s#]", check.path):

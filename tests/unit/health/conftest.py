@@ -23,6 +23,7 @@ class Services:
 
     def __init__(self) -> None:
         self.port = 0
+        self.server: Any = None
         self.asked: list[tuple[str, str | None]] = []
         self.release = threading.Event()
         self.answers: dict[str, tuple[int, Any]] = {
@@ -55,7 +56,7 @@ def services() -> Iterator[Services]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    said.port = server.server_port
+    said.port, said.server = server.server_port, server
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield said

@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import socket
+import ssl
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.health import http
@@ -125,3 +133,45 @@ def test_a_file_of_certificates_that_is_not_there_is_refused(tmp_path):
 def test_tls_on_a_port_that_does_not_speak_it_is_a_failure_not_a_wrong_setup(services):
     found = checked(replace(LIVY, port=services.port, scheme="https", verify=False))
     assert (found.failed, found.kind) == (True, "")
+
+
+@pytest.fixture
+def certificate(tmp_path: Any) -> tuple[str, str]:
+    """A certificate of 127.0.0.1 that signs itself, and its key: the paths of both."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "primary")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = tmp_path / "ca.pem", tmp_path / "key.pem"
+    paths[0].write_bytes(made.public_bytes(Encoding.PEM))
+    paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return str(paths[0]), str(paths[1])
+
+
+@pytest.fixture
+def with_tls(services: Any, certificate: tuple[str, str]) -> str:
+    """Let the server speak TLS; return the path of what it is to be trusted by."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    services.server.socket = context.wrap_socket(services.server.socket, server_side=True)
+    return certificate[0]
+
+
+def test_with_tls_a_certificate_of_the_given_ca_is_trusted_and_another_is_not(services, with_tls):
+    check = replace(LIVY, port=services.port, scheme="https")
+    assert checked(replace(check, verify=with_tls)).ok
+    assert checked(replace(check, verify=False)).ok
+    found = checked(check)
+    assert (found.ok, found.kind) == (False, "refused"), "that is no sign of a sick service"
+    assert "certificate" in found.problem.lower()
