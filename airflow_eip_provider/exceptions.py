@@ -452,9 +452,9 @@ class CredentialsExpiredError(TransientError):
 class KilledError(TransientError):
     """The task was killed; ``on_kill`` cleans up, and the rest of the task must not change AWS again."""
 
-    def __init__(self, allocation_id: str) -> None:
+    def __init__(self, allocation_id: str | None) -> None:
         super().__init__(
-            f"working with Elastic IP '{allocation_id}'",
+            f"working with Elastic IP '{allocation_id}'" if allocation_id else "running this task",
             problem="this task was killed, so it changes nothing more in AWS",
             remedy="on_kill cleans up what it did (see above); a retry starts again",
         )

@@ -30,10 +30,10 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["aws"],
             }
         ],
-        "operators": [_modules("operators", "emr", "eip", "azure")],
-        "sensors": [_modules("sensors", "eip", "azure")],
-        "hooks": [_modules("hooks", "azure", "eip", "emr", "lock_store", "step_logs")],
-        "triggers": [_modules("triggers", "azure", "eip", "emr", "lock", "nat")],
+        "operators": [_modules("operators", "emr", "eip", "azure", "elbv2")],
+        "sensors": [_modules("sensors", "eip", "azure", "emr")],
+        "hooks": [_modules("hooks", "azure", "eip", "elbv2", "emr", "lock_store", "step_logs")],
+        "triggers": [_modules("triggers", "azure", "eip", "elbv2", "emr", "health", "lock", "nat")],
         "extra-links": ["airflow_eip_provider.links.eip.ElasticIpLink"],
         "cli": ["airflow_eip_provider.cli.definition.get_eip_cli_commands"],
         "config": {

@@ -60,6 +60,11 @@ BEHIND_GATEWAYS: dict[str, Any] = {
     "route_tables": ["rtb-0123456789abcdef0"],
 }
 
+LONG_RUNNING: dict[str, Any] = {
+    "health": True,
+    "target_groups": [f"arn:aws:elasticloadbalancing:{_REGION}:{ACCOUNT}:targetgroup/livy/0123456789abcdef"],
+}
+
 
 def without(document: dict[str, Any], sid: str, action: str) -> dict[str, Any]:
     """Return the document without one action of one statement."""
@@ -166,6 +171,10 @@ class Stage:
     def task(self, operator: type, **given: Any) -> Task:
         """Make a task of another operator or sensor."""
         return _Noted(self, operator(**{**self._common, "task_id": "task", **given}))
+
+    def noted(self, operator: Any) -> Task:
+        """Make a task of an operator that takes no address."""
+        return _Noted(self, operator)
 
     @property
     def _common(self) -> dict[str, Any]:
