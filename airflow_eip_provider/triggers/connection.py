@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Hooks read connections one at a time: the triggerers of Airflow 3.0 and 3.1 have one channel to ask for them.
-_ONE_AT_A_TIME = threading.Lock()
+ONE_AT_A_TIME = threading.Lock()
 
 
 class ServiceModels(JSONFileLoader):  # type: ignore[misc]
@@ -122,7 +122,7 @@ class AwsConnection:
         """Return what the Airflow connection says now; ``None`` for boto3's own credentials."""
         if self.aws_conn_id is None:
             return None
-        with _ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:
             return _TriggererHook.get_connection(self.aws_conn_id).get_uri()
 
     def client(self, service: str, region_name: str | None) -> Any:
@@ -133,5 +133,5 @@ class AwsConnection:
             "verify": self.verify,
             "config": json.loads(self.botocore_config),
         }
-        with _ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:
             return _TriggererHook(client_type=service, **given).conn
