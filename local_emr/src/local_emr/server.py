@@ -27,8 +27,12 @@ from local_emr.events import Event, EventLog
 from local_emr.faults import ClusterFault, Faults
 from local_emr.gateway import Gateway
 from local_emr.iam.permissions import Permissions
+from local_emr.livy.batches import BatchSpec
 from local_emr.outside import Caller, Outside
 from local_emr.past import Past
+from local_emr.services.loopback import LoopbackNetwork
+from local_emr.services.ports import Ports
+from local_emr.services.primaries import PrimaryServices, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -99,7 +103,9 @@ class LocalAws:
         self.step_runner: StepRunner = runner or TimedStepRunner(self.clock)
         self.outside = Outside(runner=lambda: self.step_runner, locate=self._locate)
         self.azure_sql = azure_sql(self) if azure_sql else None
-        self.events.listeners += [self._break_connections, self._record]
+        self.events.listeners += [self._break_connections, self._record, self._follow]
+        self.loopback = LoopbackNetwork()
+        self.ports = Ports()
         self._begin()
 
     @property
@@ -133,6 +139,9 @@ class LocalAws:
         self.clock.close()
         with self.lock:
             self._guarded.close()
+            self._leave()
+        self.ports.close_all()
+        self.loopback.close()
         self.events.close()
 
     def save_when_idle(self) -> None:
@@ -157,15 +166,23 @@ class LocalAws:
             self.clock.clear()
             self._guarded.close()
             self.emr.life.close()
+            self._leave()
             self.faults.clear()
             self.permissions.clear()
             self.events.clear()
             self._begin()
 
+    def _leave(self) -> None:
+        """End what is served at the nodes."""
+        self.services.close()
+        self.ports.close_all()
+
     def ec2(self, region: str) -> Ec2:
         """Return a region's EC2."""
         if region not in self._ec2:
-            self._ec2[region] = Ec2(region, clock=self._guarded, events=self.events, durations=self.durations)
+            self._ec2[region] = Ec2(
+                region, clock=self._guarded, events=self.events, durations=self.durations, loopback=self.loopback
+            )
         return self._ec2[region]
 
     def cluster(self, job_flow_id: str) -> Cluster:
@@ -233,8 +250,63 @@ class LocalAws:
             ec2.zones.take_down(zone)
             ec2.instances.lose(ec2.instances.in_zone(zone))
 
+    def cut_zone(self, zone: str) -> None:
+        """Let no packet reach an Availability Zone or leave it until it is restored; its instances go on.
+
+        Connections to its nodes' addresses time out, their status checks are ``impaired``, and nothing there reaches
+        the internet. EMR and EC2 answer as before.
+
+        :raises ValueError: For a zone that does not exist.
+        """
+        with self.lock:
+            self.ec2(self.region).zones.cut(zone)
+
+    def lose_primary(self, job_flow_id: str, *, emr_notices_after: float = 0.0) -> None:
+        """Lose the machine of a cluster's primary node: its instance is terminated, and its address answers nothing.
+
+        :param emr_notices_after: EMR ends the cluster so many seconds later; until then it looks well.
+        :raises KeyError: If there is no such cluster.
+        :raises ValueError: If it has no primary node now.
+        """
+        with self.lock:
+            primary = self.cluster(job_flow_id).primary
+            if primary is None:
+                raise ValueError(f"cluster {job_flow_id!r} has no primary node now")
+            self.ec2(self.region).instances.lose([primary], told_after=emr_notices_after)
+
+    def trouble_service(self, job_flow_id: str, service: str, trouble: Trouble) -> None:
+        """Let a service of a cluster's primary node fail until it is mended.
+
+        :param service: ``yarn``, ``hdfs`` or ``livy``.
+        :param trouble: ``hangs`` (accepts connections and never answers), ``errors`` (answers 500), ``refuses`` (has
+            no process), or ``safe-mode`` (of HDFS).
+        :raises ValueError: If the service does not run there, or there is no such trouble.
+        """
+        with self.lock:
+            self.services.trouble(job_flow_id, service, trouble)
+
+    def mend_service(self, job_flow_id: str, service: str) -> None:
+        """Let a service work again.
+
+        :raises ValueError: If it does not run there.
+        """
+        with self.lock:
+            self.services.trouble(job_flow_id, service, None)
+
+    def end_batch(self, job_flow_id: str, batch: int | str, *, state: str = "killed") -> None:
+        """Let a batch of Livy end ``killed``, ``dead`` or in ``error``, as when its application is killed in YARN.
+
+        :param batch: Its id or its name.
+        :raises ValueError: If it is not there or has ended, or for another state.
+        """
+        with self.lock:
+            livy = self.services.find(job_flow_id).livy
+            if livy is None:
+                raise ValueError(f"cluster {job_flow_id!r} has no Livy: it is not among its Applications")
+            livy.end(str(batch), state)
+
     def restore_zone(self, zone: str) -> None:
-        """Let an Availability Zone have instances of every type again.
+        """Let an Availability Zone have instances of every type again, and a network.
 
         :raises ValueError: For a zone that does not exist.
         """
@@ -288,17 +360,20 @@ class LocalAws:
             cluster = self.emr.life.find_step(step_id)
             if cluster is None or cluster.primary is None:
                 return Caller(None, step_id, cluster.id if cluster else None)
-            workers = cluster.workers
-            instance = workers[executor % len(workers)] if workers and executor is not None else cluster.primary
+            instance = _node_of(cluster, cluster.primary, executor)
             return Caller(self.ec2(self.region).public_ip(instance.id), step_id, cluster.id, instance.id)
 
     def _locate(self, work: NodeWork, executor: int | None) -> Caller:
-        """Return what the internet sees now of the node that runs a step or a bootstrap action."""
+        """Return what the internet sees now of the node that runs a step, a bootstrap action or a batch of Livy."""
         if isinstance(work, StepSpec):
             return self.locate(work.step_id, executor)
+        instance_id = work.instance_id
         with self.lock:
-            public_ip = self.ec2(self.region).public_ip(work.instance_id)
-        return Caller(public_ip, None, work.job_flow_id, work.instance_id)
+            cluster = self.emr.life.find(work.job_flow_id)
+            if isinstance(work, BatchSpec) and cluster is not None and executor is not None and cluster.workers:
+                instance_id = _node_of(cluster, None, executor).id
+            public_ip = self.ec2(self.region).public_ip(instance_id)
+        return Caller(public_ip, None, work.job_flow_id, instance_id)
 
     def public_ip_of_step(self, step_id: str) -> str | None:
         """Return the address that the internet sees behind a step now, or None if its primary node cannot get out."""
@@ -313,7 +388,7 @@ class LocalAws:
             return
         if event["kind"] == "address" and event["instance_id"]:
             self.azure_sql.reset_connections(lambda caller: caller.instance_id == event["instance_id"])
-        elif event["kind"] in {"nat_gateway", "route"}:
+        elif event["kind"] in {"nat_gateway", "route", "zone"}:
             self.azure_sql.reset_connections(self._has_moved)
 
     def _has_moved(self, caller: Caller) -> bool:
@@ -326,6 +401,10 @@ class LocalAws:
         if event["kind"] in _CHANGES:
             with self.lock:
                 self.past.record()
+
+    def _follow(self, event: Event) -> None:
+        """Let what is served at the nodes follow their clusters."""
+        self.services.heed(event)
 
     def _parts(self) -> Iterator[Any]:
         yield from self.emr.life.parts()
@@ -372,6 +451,13 @@ class LocalAws:
             lock=self.lock,
         )
         self.emr = Emr(life, home.instances)
+        self.services = PrimaryServices(self, clock=self._guarded, life=life, zones=home.zones, ports=self.ports)
+
+
+def _node_of(cluster: Cluster, primary: Any, executor: int | None) -> Any:
+    """Return the instance on which a Spark executor runs: core and task nodes in turn; without them, the primary."""
+    workers = cluster.workers
+    return workers[executor % len(workers)] if workers and executor is not None else primary
 
 
 def _handler(clock: Clock) -> type[MotoRequestHandler]:

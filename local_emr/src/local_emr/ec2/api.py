@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from local_emr.clock import Clock
     from local_emr.durations import Durations
     from local_emr.events import EventLog
+    from local_emr.services.loopback import LoopbackNetwork
 
 Params = dict[str, Any]
 THIEF = "local-aws-thief"
@@ -30,7 +31,9 @@ THIEF = "local-aws-thief"
 class Ec2:
     """One region's EC2."""
 
-    def __init__(self, region: str, *, clock: Clock, events: EventLog, durations: Durations) -> None:
+    def __init__(
+        self, region: str, *, clock: Clock, events: EventLog, durations: Durations, loopback: LoopbackNetwork
+    ) -> None:
         self.backend: Any = ec2_backends[DEFAULT_ACCOUNT_ID][region]
         open_default_vpc(self.backend)
         self.addresses = Addresses(self.backend, events)
@@ -42,6 +45,7 @@ class Ec2:
             clock=clock,
             durations=durations,
             zones=self.zones,
+            loopback=loopback,
         )
         self.nat_gateways = NatGateways(
             backend=self.backend,
@@ -118,9 +122,9 @@ class Ec2:
         return str(thief.id)
 
     def public_ip(self, instance_id: str) -> str | None:
-        """Return the address that the internet sees behind a running instance now."""
+        """Return the address that the internet sees behind a running instance now, None if it cannot get out."""
         for instance in self.instances.find([instance_id]):
-            if instance.state == "running":
+            if instance.state == "running" and not self.zones.is_cut(instance.availability_zone):
                 return egress_ip(self.backend, instance.nics[0])
         return None
 

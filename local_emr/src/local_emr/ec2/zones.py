@@ -40,6 +40,7 @@ class Zones:
         self._events = events
         self._shortages: list[Shortage] = []
         self._down: set[str] = set()
+        self._cut: set[str] = set()
 
     def limit(self, zone: str, *, instance_type: str | None = None, left: int = 0) -> None:
         """Let a zone have so many instances left, of a type or of all; it replaces an earlier limit of the same.
@@ -62,13 +63,27 @@ class Zones:
         self._down.add(zone)
         self._events.append("zone", zone=zone, state="down")
 
+    def cut(self, zone: str) -> None:
+        """Let no packet reach a zone or leave it until it is restored; its instances go on.
+
+        :raises ValueError: For a zone that does not exist.
+        """
+        self._check(zone)
+        self._cut.add(zone)
+        self._events.append("zone", zone=zone, state="cut off")
+
+    def is_cut(self, zone: str) -> bool:
+        """Whether a zone is cut off."""
+        return zone in self._cut
+
     def restore(self, zone: str) -> None:
-        """Let a zone have instances of every type again.
+        """Let a zone have instances of every type again, and a network.
 
         :raises ValueError: For a zone that does not exist.
         """
         self._check(zone)
         self._down.discard(zone)
+        self._cut.discard(zone)
         self._shortages = [one for one in self._shortages if one.zone != zone]
         self._events.append("zone", zone=zone, state="restored")
 
