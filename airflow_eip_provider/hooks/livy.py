@@ -254,7 +254,8 @@ class LivyBatchHook(BaseHook):
         if response.status_code == _NOT_FOUND and absent_is_fine:
             return None
         if response.status_code >= _BAD_REQUEST:
-            problem = self._cleaned(response.text or response.reason or "no text")
+            sent = response.request.headers.get("Authorization", "")
+            problem = self._cleaned(response.text or response.reason or "no text", *sent.split()[1:])
             if response.status_code == _THROTTLED or response.status_code >= _SERVER_ERROR:
                 raise LivyUnavailableError(doing, problem=f"{response.status_code} {problem}")
             raise LivyRefusedError(
@@ -327,11 +328,11 @@ class LivyBatchHook(BaseHook):
             **where,
         )
 
-    def _cleaned(self, text: str) -> str:
-        """Return a text without the connection's password, and without the values of headers."""
+    def _cleaned(self, text: str, *secrets: str) -> str:
+        """Return a text without secrets: the connection's password, and the values of headers."""
         connection = self._connection()
         headers = {**connection.extra_dejson, **self._headers}.values()
-        for secret in (connection.password, *(value for value in headers if isinstance(value, str))):
+        for secret in (*secrets, connection.password, *(value for value in headers if isinstance(value, str))):
             if secret and len(secret) > 2:  # noqa: PLR2004 - no secret is that short
                 text = text.replace(secret, "***")
         return " ".join(text.split())[:_LONGEST_TEXT].rstrip(".")
