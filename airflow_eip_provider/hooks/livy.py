@@ -294,7 +294,7 @@ class LivyBatchHook(BaseHook):
         connection = self._connection()
         seconds = _POST_TIMEOUT_SECONDS if method == "POST" else _TIMEOUT_SECONDS
         timeout = connection.extra_dejson.get("timeout", seconds)
-        hook = LivyHook(
+        hook: Any = LivyHook(
             livy_conn_id=self.livy_conn_id,
             extra_headers=self._headers,
             extra_options={"timeout": timeout, **self._options, "check_response": False},

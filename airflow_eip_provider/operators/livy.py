@@ -13,6 +13,7 @@ from airflow.providers.amazon.aws.links.emr import EmrClusterLink
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
+from airflow_eip_provider.aws.clusters import READY_STATES
 from airflow_eip_provider.aws.egress import Egress
 from airflow_eip_provider.aws.lag import SECOND_LOOK_SECONDS, until_shown
 from airflow_eip_provider.exceptions import (
@@ -37,12 +38,17 @@ from airflow_eip_provider.operators.lease_settings import UNSET
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State, raise_if_cluster_gone
 from airflow_eip_provider.operators.targets import check_job_flow_id
 from airflow_eip_provider.rendered import is_nothing, rendered
+from airflow_eip_provider.triggers.emr import EmrClusterTrigger
 from airflow_eip_provider.triggers.livy import LivyBatchTrigger
 from airflow_eip_provider.triggers.observed import Observed
 
 try:
     from airflow.providers.apache.livy.hooks.livy import LivyHook
-    from airflow.providers.apache.livy.operators import livy as stock
+    from airflow.providers.apache.livy.operators.livy import LivyOperator
+    from airflow.providers.common.compat.openlineage.utils.spark import (
+        inject_parent_job_information_into_spark_properties,
+        inject_transport_information_into_spark_properties,
+    )
 except ImportError as _error:
     _missing = MissingExtraError("livy", doing="importing LivyBatchWithStaticIpOperator", module=_error.name)
     raise ImportError(str(_missing), name=_error.name) from _error
@@ -61,24 +67,25 @@ _WORK = "Livy batches"
 @dataclass(slots=True)
 class BatchState(State):
     """
-    The batch that was submitted.
+    The batch that was submitted, if it was.
 
+    :param deadline: of the wait for the cluster, then of that for the batch; seconds since the epoch.
     :param server_url: of its server; ``None`` for the connection's host.
     :param egress: the way out that it was submitted for: the fields of ``Egress``; ``None`` without an address.
     :param submitted_at: when this try submitted or found it, in seconds since the epoch.
     """
 
-    name: str
-    batch_id: int
     deadline: float
+    job_flow_id: str | None = None
+    name: str = ""
+    batch_id: int | None = None
     app_id: str | None = None
     server_url: str | None = None
-    job_flow_id: str | None = None
     egress: dict[str, str | None] | None = None
     submitted_at: float = 0.0
 
 
-class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type: ignore[misc]
+class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: ignore[misc]
     """
     Run a Spark batch through Livy, and report that batch's end and no other's.
 
@@ -102,7 +109,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
     With ``allocation_id`` the batch is fenced as steps are: it is posted to the Livy of the primary node of
     ``job_flow_id`` and to no other, only while the cluster leaves from the address and the lease is active; that is
     checked again right after the POST and watched while it runs, and the batch is deleted when the address leaves or
-    the lease is gone. Executors leave from their own nodes, so a fenced cluster has one node, or a NAT gateway.
+    the lease is gone. A cluster that is starting is waited for: Livy starts at the end of its start. Executors leave from their own nodes, so a fenced cluster has one node, or a NAT gateway.
 
     Returns the batch's id; pushes ``batch_id``, ``batch_name``, ``app_id``, and the links to Spark's page and the
     driver's log. The log that Livy keeps is in the task log: in YARN's cluster mode spark-submit's; the driver's is
@@ -126,7 +133,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
     :param durable: ``False`` is refused: a retry that ignored its batch would run it twice.
     :param livy_conn_auth_type: also holds in the triggerer; a class that can be imported by its path when deferrable.
     :param retry_args: tenacity's, for polls in the worker.
-    :param batch_timeout: how long the batch may take, from its submission on.
+    :param batch_timeout: how long the batch may take, from its submission on; before that, how long its cluster may
+        take to be ready.
     :param lost_after: for how long no poll may show the batch before it counts as lost.
     :param server_url: of one Livy server, as ``http://10.0.1.5:8998``, in place of the connection's host; with
         ``job_flow_id`` its primary node's private address, with the connection's schema and port. (templated)
@@ -138,7 +146,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
     state_class = BatchState
     permanent_errors = (PermanentError, ClusterEndedError)  # a retry would find the same cluster gone
     template_fields: Sequence[str] = aws_template_fields(
-        "allocation_id", "job_flow_id", "server_url", *stock.LivyOperator.template_fields
+        "allocation_id", "job_flow_id", "server_url", *LivyOperator.template_fields
     )
     operator_extra_links = (EmrClusterLink(), ElasticIpLink(), SparkUiLink(), DriverLogLink())
 
@@ -187,44 +195,21 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
         return self._posted is not None
 
     def begin(self, context: Context) -> BatchState:
-        """Refuse what is wrong and a cluster without the address; find the batch of an earlier try, else submit."""
+        """Refuse what is wrong."""
         self._check()
-        mark = BatchMark.of(context)
-        body = self._body(context, mark)
-        fence, cluster, egress = self._fence(), None, None
-        if fence is not None:
-            cluster = fence.cluster()
-            egress = fence.check(cluster)
-            self.link_address(context)
-        server_url = self._server_url(context)
-        livy = self._livy(server_url)
-        looked_at = time.time()
-        batch = self._adopt(livy, mark, name=body["name"], first_try=self._first_try(context))
-        if batch is None and fence is not None and time.time() - looked_at >= SECOND_LOOK_SECONDS:
-            cluster = fence.cluster()
-            egress = fence.check(cluster)
-        batch = batch or self._submit(context, livy, body)
-        self._posted, self._is_unclear = (batch.name, server_url), False
-        state = BatchState(
+        return BatchState(
             try_number=context["ti"].try_number,
-            name=batch.name,
-            batch_id=batch.batch_id,
             deadline=time.time() + self.batch_timeout.total_seconds(),
-            app_id=batch.app_id,
-            server_url=server_url,
             job_flow_id=self.job_flow_id,
-            egress=asdict(egress) if egress is not None else None,
-            submitted_at=time.time(),
         )
-        self._push(context, batch, server_url)
-        if fence is not None and cluster is not None and batch.is_active:
-            lost = fence.lost_since(cluster=cluster, step_ids=[batch.name])
-            if lost is not None:
-                raise lost  # undo deletes the batch
-        return state
 
     def advance(self, context: Context, state: BatchState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """Watch batch and address; then judge the batch."""
+        """Find the batch of an earlier try, else submit one when the cluster is ready; watch it, then judge it."""
+        if state.batch_id is None:
+            if event is not None:
+                self._raise_not_ready(state, event)
+            waiting = self._start(context, state)
+            return waiting or self._watch_batch(state)
         if event is None:
             return self._watch_batch(state)
         facts = event["data"]
@@ -237,6 +222,41 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
             raise WaitTimeoutError(
                 f"Livy batch '{state.name}' to end", last_seen=event["message"], bound="batch_timeout"
             )
+        return self._judge_end(context, state, batch, facts)
+
+    def _start(self, context: Context, state: BatchState) -> WatchTrigger | None:
+        """
+        Submit the batch, or find it, and note it in the state.
+
+        :return: what to wait for before that, if the cluster is not ready: Livy starts at the end of the start.
+        """
+        mark = BatchMark.of(context)
+        body = self._body(context, mark)
+        cluster, fence = self._cluster(context), self._fence()
+        egress = fence.check(cluster) if fence is not None and cluster is not None else None
+        if cluster is not None and cluster.state not in READY_STATES:
+            return self._watch_cluster(state, cluster)
+        server_url = self._server_url()
+        livy = self._livy(server_url)
+        looked_at = time.time()
+        batch = self._adopt(livy, mark, name=body["name"], first_try=self._first_try(context))
+        if batch is None and fence is not None and time.time() - looked_at >= SECOND_LOOK_SECONDS:
+            cluster = fence.cluster()
+            egress = fence.check(cluster)
+        batch = batch or self._submit(context, livy, body)
+        self._posted, self._is_unclear = (batch.name, server_url), False
+        state.name, state.batch_id, state.app_id = batch.name, batch.batch_id, batch.app_id
+        state.server_url, state.submitted_at = server_url, time.time()
+        state.egress = asdict(egress) if egress is not None else None
+        state.deadline = time.time() + self.batch_timeout.total_seconds()
+        self._push(context, batch, server_url)
+        if fence is not None and cluster is not None and batch.is_active:
+            lost = fence.lost_since(cluster=cluster, step_ids=[batch.name])
+            if lost is not None:
+                raise lost  # undo deletes the batch
+        return None
+
+    def _judge_end(self, context: Context, state: BatchState, batch: Batch, facts: dict[str, Any]) -> Result:
         self._has_ended = True
         self._push(context, batch, state.server_url)
         if facts.get("bound") is False and "place" in facts:
@@ -250,7 +270,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
         """Delete the batch of this task by its name, unless it has ended."""
         if self._has_ended:
             return
-        if state is not None:
+        if state is not None and state.batch_id is not None:
             name, server_url = state.name, state.server_url
         elif self._posted is not None:
             name, server_url = self._posted
@@ -265,7 +285,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
             self.log.info("Livy batch %s is not there to be deleted", name)
 
     def _stored_undo(self, state: BatchState) -> tuple[str, dict[str, Any]] | None:  # type: ignore[override]
-        return "livy_batch", {"name": state.name}
+        return None if state.batch_id is None else ("livy_batch", {"name": state.name})
 
     def _check(self) -> None:
         if float(self._polling_interval or 0) <= 0:
@@ -319,7 +339,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
             )
 
     def _auth_path(self) -> str:
-        given = self._livy_conn_auth_type
+        given: Any = self._livy_conn_auth_type
         return given if isinstance(given, str) else f"{given.__module__}.{given.__qualname__}"
 
     def _given(self, server_url: str | None) -> dict[str, Any]:
@@ -338,13 +358,11 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
         return LivyBatchHook(**given, retry_args=self.retry_args)
 
     def _body(self, context: Context, mark: BatchMark) -> dict[str, Any]:
-        parameters = dict(self.spark_params)
+        parameters: dict[str, Any] = dict(self.spark_params)
         if self.openlineage_inject_parent_job_info:
-            inject = stock.inject_parent_job_information_into_spark_properties
-            parameters["conf"] = inject(parameters["conf"], context)
+            parameters["conf"] = inject_parent_job_information_into_spark_properties(parameters["conf"], context)
         if self.openlineage_inject_transport_info:
-            inject = stock.inject_transport_information_into_spark_properties
-            parameters["conf"] = inject(parameters["conf"], context)
+            parameters["conf"] = inject_transport_information_into_spark_properties(parameters["conf"], context)
         title = parameters.pop("name", None)
         try:
             body = LivyHook.build_post_batch_body(**parameters)
@@ -365,15 +383,27 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
             work=_WORK,
         )
 
-    def _server_url(self, context: Context) -> str | None:
+    def _cluster(self, context: Context) -> Cluster | None:
+        """
+        Return the cluster, if one is given.
+
+        :raises NotKnownYetError: while EMR does not know it.
+        :raises ClusterEndedError: when it has ended, or is ending.
+        """
+        if self.job_flow_id is None:
+            return None
+        cluster: Cluster | None = self.emr.get_cluster(self.job_flow_id)
+        if cluster is None:
+            raise NotKnownYetError(self.job_flow_id)
+        if cluster.is_ending:
+            raise ClusterEndedError(self.job_flow_id, state=cluster.state, reason=cluster.reason)
+        self.link_cluster(context, self.job_flow_id, log_uri=None)
+        if self.allocation_id is not None:
+            self.link_address(context)
+        return cluster
+
+    def _server_url(self) -> str | None:
         """Return the server that everything goes to; ``None`` for the connection's host."""
-        if self.job_flow_id is not None:
-            cluster: Cluster | None = self.emr.get_cluster(self.job_flow_id)
-            if cluster is None:
-                raise NotKnownYetError(self.job_flow_id)
-            if cluster.is_ending:
-                raise ClusterEndedError(self.job_flow_id, state=cluster.state, reason=cluster.reason)
-            self.link_cluster(context, self.job_flow_id, log_uri=None)
         if self.server_url is not None or self.job_flow_id is None:
             return self.server_url
         primary = Observed(self.aws.client_for).primary(self.job_flow_id)
@@ -381,6 +411,19 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
         if address is None:
             raise NotKnownYetError(primary[0] if primary is not None else self.job_flow_id)
         return self._livy(None).direct_url(address)
+
+    def _watch_cluster(self, state: BatchState, cluster: Cluster) -> WatchTrigger:
+        self.log.info("Cluster %s is %s; its Livy starts at the end of its start", cluster.job_flow_id, cluster.state)
+        shared = self.watch(state, deadline=state.deadline)
+        return EmrClusterTrigger(job_flow_id=cluster.job_flow_id, target="cluster_ready", **shared)
+
+    @staticmethod
+    def _raise_not_ready(state: BatchState, event: dict[str, Any]) -> None:
+        raise_if_cluster_gone(event["data"])
+        if event["status"] == "timeout":
+            raise WaitTimeoutError(
+                f"cluster '{state.job_flow_id}' to be ready", last_seen=event["message"], bound="batch_timeout"
+            )
 
     def _first_try(self, context: Context) -> int:
         """Return the first try since the task was last cleared: a clear allows as many retries again."""
@@ -441,7 +484,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
         trigger = LivyBatchTrigger(
             livy=self._given(state.server_url),
             batch_name=state.name,
-            batch_id=state.batch_id,
+            batch_id=_known(state.batch_id),
             app_id=state.app_id,
             lost_after=self.lost_after.total_seconds(),
             submitted_at=state.submitted_at,
@@ -457,7 +500,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
         if facts.get("gone") == "batch":
             raise BatchLostError(
                 state.name,
-                batch_id=state.batch_id,
+                batch_id=_known(state.batch_id),
                 app_id=facts.get("app_id"),
                 server=self._livy(state.server_url).server,
                 seconds=facts["seconds"],
@@ -479,12 +522,12 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
         if fence is not None and refusal is not None:
             return fence.not_leased(refusal, consequence)
         return AddressLostError(
-            self.allocation_id, job_flow_id=str(state.job_flow_id), place=place, consequence=consequence
+            str(self.allocation_id), job_flow_id=str(state.job_flow_id), place=place, consequence=consequence
         )
 
     def _warn_address_left(self, context: Context, state: BatchState, *, place: str) -> None:
         """Say that the batch ended without the address, as far as it is known; not when its lease was released."""
-        address = self.eip.get_address(self.allocation_id)
+        address = self.eip.get_address(str(self.allocation_id))
         if address is not None and state.egress and address.association_id == Egress(**state.egress).association_id:  # type: ignore[arg-type]
             return  # the answer was stale
         fence = self._fence()
@@ -518,6 +561,10 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, stock.LivyOperator):  # type
             self.log.info("%s", line)
         if batch.driver_log_url:
             self.log.info("The driver's log in YARN: %s", batch.driver_log_url)
+
+
+def _known(batch_id: int | None) -> int:
+    return -1 if batch_id is None else batch_id
 
 
 def _check_server_url(server_url: str) -> None:

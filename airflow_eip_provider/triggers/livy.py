@@ -137,7 +137,7 @@ class LivyBatchTrigger(WatchTrigger):
                 raise
             log.warning("%s", error)
             return broken
-        data = {"batch": asdict(batch) if batch else None, "bound": seen is None or seen.is_bound}
+        data: dict[str, Any] = {"batch": asdict(batch) if batch else None, "bound": seen is None or seen.is_bound}
         if batch is not None and not batch.is_active:
             if seen is not None and not seen.is_bound:
                 data["place"] = seen.place(observed)

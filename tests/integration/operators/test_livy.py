@@ -115,6 +115,26 @@ def test_a_fenced_batch_runs_on_the_livy_of_its_cluster(clocked, leased_id, lock
     assert task.ti.xcoms["app_id"].startswith("application_")
 
 
+def test_a_cluster_that_is_starting_is_waited_for(clocked, create_operator, livy_overrides, operator, deferrable):
+    """The creating task returns when the address is bound, minutes before Livy answers."""
+    created = Task(create_operator(job_flow_overrides=livy_overrides)).run()
+    assert clocked.cluster(created).state in {"STARTING", "BOOTSTRAPPING"}
+    task = Task(operator(created, deferrable=deferrable))
+    assert task.run() == 0
+    assert ends(clocked) == ["starting", "running", "success"]
+    assert task.deferrals == (["EmrClusterTrigger", "LivyBatchTrigger"] if deferrable else [])
+
+
+def test_a_cluster_that_ends_while_it_starts_ends_the_task(clocked, create_operator, livy_overrides, operator, emr):
+    created = Task(create_operator(job_flow_overrides=livy_overrides)).run()
+    task = Task(operator(created, deferrable=True))
+    task.start()
+    emr.terminate_job_flows(JobFlowIds=[created])
+    task.go_on()
+    assert isinstance(task.error, AirflowFailException)
+    assert ends(clocked) == []
+
+
 def test_without_the_address_on_the_cluster_nothing_is_posted(clocked, job_flow_id, operator, ec2):
     free_address(ec2)
     with pytest.raises(AirflowFailException, match=r"submitting Livy batches to cluster .* is not associated"):
