@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
@@ -21,7 +19,6 @@ from airflow_eip_provider.exceptions import (
     BatchFailedError,
     BatchLostError,
     ClusterEndedError,
-    InvalidInputError,
     LivyUnavailableError,
     MissingExtraError,
     NotKnownYetError,
@@ -35,8 +32,8 @@ from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.batch_mark import BatchMark
 from airflow_eip_provider.operators.emr.fence import Fence
 from airflow_eip_provider.operators.lease_settings import UNSET
+from airflow_eip_provider.operators.livy_parameters import LivyAccess, check_place, check_watch, refused
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State, raise_if_cluster_gone
-from airflow_eip_provider.operators.targets import check_job_flow_id
 from airflow_eip_provider.rendered import is_nothing, rendered
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger
 from airflow_eip_provider.triggers.livy import LivyBatchTrigger
@@ -109,7 +106,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
     With ``allocation_id`` the batch is fenced as steps are: it is posted to the Livy of the primary node of
     ``job_flow_id`` and to no other, only while the cluster leaves from the address and the lease is active; that is
     checked again right after the POST and watched while it runs, and the batch is deleted when the address leaves or
-    the lease is gone. A cluster that is starting is waited for: Livy starts at the end of its start. Executors leave from their own nodes, so a fenced cluster has one node, or a NAT gateway.
+    the lease is gone. A cluster that is starting is waited for: Livy starts at the end of its start. Executors leave
+    from their own nodes, so a fenced cluster has one node, or a NAT gateway.
 
     Returns the batch's id; pushes ``batch_id``, ``batch_name``, ``app_id``, and the links to Spark's page and the
     driver's log. The log that Livy keeps is in the task log: in YARN's cluster mode spark-submit's; the driver's is
@@ -288,74 +286,28 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         return None if state.batch_id is None else ("livy_batch", {"name": state.name})
 
     def _check(self) -> None:
-        if float(self._polling_interval or 0) <= 0:
-            raise _refused(
-                f"polling_interval={self._polling_interval!r}",
-                problem="a batch that nobody polls ends unseen, and outlives the address",
-                remedy="give seconds above 0, such as 30",
-            )
-        if self.may_repeat:
-            raise _refused(
-                "durable=False",
-                problem="a retry that ignores the batch of the try before it runs it twice",
-                remedy="leave durable out",
-            )
-        preflight.check_duration("batch_timeout", self.batch_timeout)
-        preflight.check_duration("lost_after", self.lost_after)
         for name in ("allocation_id", "job_flow_id", "server_url"):
             if getattr(self, name) is not None:
                 setattr(self, name, rendered(getattr(self, name), name=name, doing="submitting a Livy batch"))
-        if self.job_flow_id is not None:
-            check_job_flow_id(self.job_flow_id)
-        if self.allocation_id is not None:
-            preflight.check_allocation_id(self.allocation_id)
-            if self.job_flow_id is None:
-                raise _refused(
-                    f"allocation_id {self.allocation_id!r} without job_flow_id",
-                    problem="a load balancer may lead to a cluster that does not leave from the address",
-                    remedy="give the id of the cluster that carries it as job_flow_id",
-                )
-        if self.server_url is not None:
-            _check_server_url(self.server_url)
-        self._check_storable()
+        check_watch(self._polling_interval, may_repeat=self.may_repeat)
+        preflight.check_duration("batch_timeout", self.batch_timeout)
+        preflight.check_duration("lost_after", self.lost_after)
+        check_place(self.allocation_id, job_flow_id=self.job_flow_id, server_url=self.server_url)
+        if self.deferrable:
+            self._access.check_storable()
 
-    def _check_storable(self) -> None:
-        """Check what a deferral has to carry."""
-        if not self.deferrable:
-            return
-        try:
-            json.dumps(self._given(None))
-        except TypeError as error:
-            raise _refused(
-                "extra_options and extra_headers",
-                problem=f"a deferred task carries them to the triggerer, and they are no JSON: {error}",
-                remedy="give plain values, or set deferrable=False",
-            ) from error
-        if self._livy_conn_auth_type is not None and "<locals>" in self._auth_path():
-            raise _refused(
-                f"livy_conn_auth_type {self._auth_path()}",
-                problem="the triggerer cannot import it",
-                remedy="define the class at the top of a module that is installed there, or set deferrable=False",
-            )
-
-    def _auth_path(self) -> str:
-        given: Any = self._livy_conn_auth_type
-        return given if isinstance(given, str) else f"{given.__module__}.{given.__qualname__}"
-
-    def _given(self, server_url: str | None) -> dict[str, Any]:
-        """Return the parameters of the hook; a class as the path to import it from."""
-        return {
-            "livy_conn_id": self._livy_conn_id,
-            "server_url": server_url,
-            "endpoint_prefix": self._livy_endpoint_prefix,
-            "auth_type": None if self._livy_conn_auth_type is None else self._auth_path(),
-            "extra_headers": dict(self._extra_headers),
-            "extra_options": dict(self._extra_options),
-        }
+    @property
+    def _access(self) -> LivyAccess:
+        return LivyAccess(
+            self._livy_conn_id,
+            endpoint_prefix=self._livy_endpoint_prefix,
+            auth_type=self._livy_conn_auth_type,
+            extra_headers=self._extra_headers,
+            extra_options=self._extra_options,
+        )
 
     def _livy(self, server_url: str | None) -> LivyBatchHook:
-        given = {**self._given(server_url), "auth_type": self._livy_conn_auth_type}
-        return LivyBatchHook(**given, retry_args=self.retry_args)
+        return self._access.hook(server_url, retry_args=self.retry_args)
 
     def _body(self, context: Context, mark: BatchMark) -> dict[str, Any]:
         parameters: dict[str, Any] = dict(self.spark_params)
@@ -367,7 +319,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         try:
             body = LivyHook.build_post_batch_body(**parameters)
         except ValueError as error:
-            raise _refused("the batch", problem=str(error), remedy="see LivyOperator's parameters") from error
+            raise refused("the batch", problem=str(error), remedy="see LivyOperator's parameters") from error
         return {**body, "name": mark.on(self.task_id if is_nothing(title) else str(title))}
 
     def _fence(self) -> Fence | None:
@@ -482,7 +434,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
 
     def _watch_batch(self, state: BatchState) -> WatchTrigger:
         trigger = LivyBatchTrigger(
-            livy=self._given(state.server_url),
+            livy=self._access.stored(state.server_url),
             batch_name=state.name,
             batch_id=_known(state.batch_id),
             app_id=state.app_id,
@@ -565,18 +517,3 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
 
 def _known(batch_id: int | None) -> int:
     return -1 if batch_id is None else batch_id
-
-
-def _check_server_url(server_url: str) -> None:
-    parts = urlsplit(server_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
-        # The URL itself stays out of the text: it may have a password in it.
-        raise _refused(
-            "server_url",
-            problem="it is no http:// or https:// URL of a server without a user in it",
-            remedy="give one such as http://10.0.1.5:8998; login and password belong into the Livy connection",
-        )
-
-
-def _refused(what: str, *, problem: str, remedy: str) -> InvalidInputError:
-    return InvalidInputError(f"checking {what}", problem=problem, remedy=remedy)
