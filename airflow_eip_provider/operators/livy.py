@@ -510,7 +510,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
             self.log.warning("The log of Livy batch %s cannot be read: %s", batch.name, error)
             lines = []
         for line in lines:
-            self.log.info("%s", line)
+            self.log.info("%s", line.strip("\n"))
         if batch.driver_log_url:
             self.log.info("The driver's log in YARN: %s", batch.driver_log_url)
 
