@@ -60,6 +60,7 @@ class Ec2:
             "CreateNatGateway": self.nat_gateways.create,
             "DeleteNatGateway": self.nat_gateways.delete,
             "DescribeNatGateways": self.nat_gateways.describe,
+            "DescribeAvailabilityZones": self.zones.describe,
         }
 
     def parts(self) -> Iterator[Any]:
