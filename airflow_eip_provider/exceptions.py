@@ -24,6 +24,8 @@ Every error that this package raises.
         ├── AddressBusyError            another job or resource has the address
         ├── WaitTimeoutError            a bounded wait ended
         ├── ClusterEndedError           the cluster is in a terminal state, or unknown
+        ├── StartTimeoutError           the cluster did not start in time, and was terminated
+        ├── NoCandidateStartedError     no cluster of the fallbacks started either
         ├── NotKnownYetError            AWS does not know an ID yet that it has just returned
         ├── CredentialsExpiredError     the session token has expired, and a new client has no newer one
         ├── KilledError                 the task was killed; nothing further is changed
@@ -48,7 +50,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "AddressBusyError",
@@ -71,6 +73,7 @@ __all__ = [
     "MissingConnectionError",
     "MissingExtraError",
     "NewerRecordError",
+    "NoCandidateStartedError",
     "NotBoundError",
     "NotKnownYetError",
     "NotLeasedError",
@@ -80,6 +83,7 @@ __all__ = [
     "QueueFullError",
     "ReapingFailedError",
     "RecordContendedError",
+    "StartTimeoutError",
     "StepFailedError",
     "SubmissionCancelledError",
     "SupersededError",
@@ -395,6 +399,41 @@ class ClusterEndedError(TransientError):
         )
         self.job_flow_id = job_flow_id
         self.state = state
+
+
+class StartTimeoutError(TransientError):
+    """The cluster did not come to RUNNING or WAITING within its start timeout, and was terminated."""
+
+    def __init__(self, job_flow_id: str, *, state: str, reason: str, seconds: float) -> None:
+        super().__init__(
+            f"waiting for cluster '{job_flow_id}' to start",
+            problem=f"{seconds:.0f} s after RunJobFlow it was {state}: {reason}; it is terminated, its address freed",
+            remedy="clear the DAG run from the creating task; with fallbacks that task tries another zone or instance "
+            "type, and raise start_timeout if that is a normal duration",
+        )
+        self.job_flow_id = job_flow_id
+
+
+class NoCandidateStartedError(TransientError):
+    """
+    Neither the first choice of the cluster nor one of its fallbacks started; each that was launched is terminated.
+
+    :param attempts: what the XCom ``attempts`` says.
+    """
+
+    def __init__(self, allocation_id: str, *, attempts: Sequence[Mapping[str, Any]]) -> None:
+        said = "; ".join(
+            f"candidate {one['candidate']} ({one['subnet']}, {one['instance_type']}), cluster {one['job_flow_id']}: "
+            f"{one['outcome']}: {one['reason']}"
+            for one in attempts
+        )
+        super().__init__(
+            f"starting a cluster for Elastic IP '{allocation_id}'",
+            problem=f"no candidate started: {said}",
+            remedy="a retry begins with the first choice again; give fallbacks in other zones or of other instance "
+            "types, or raise fallback_rounds",
+        )
+        self.allocation_id = allocation_id
 
 
 class CredentialsExpiredError(TransientError):

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from airflow_eip_provider.lease.observation import LeaseRequest
-    from airflow_eip_provider.lease.protocol import Acquired, Queued
+    from airflow_eip_provider.lease.protocol import Acquired, Ending, NotStarted, Queued
     from airflow_eip_provider.lease.record import Attempt, Record
     from airflow_eip_provider.lease.store import Outcome
     from airflow_eip_provider.lease.world import Resource
@@ -171,14 +171,30 @@ class StoreLeaseClient(LeaseClient):
                 configured,
             )
 
-    def launch(self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher) -> str:
-        """Return the cluster of the lease."""
+    def launch(
+        self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher, *, replaces: bool = False
+    ) -> str | NotStarted:
+        """Return the cluster of the lease, or the one that has to be replaced."""
         attempt = lease_request.attempt
-        launched = protocol.launch(self.world(launcher, try_number=attempt.try_number), acquired.seen, attempt)
+        world = self.world(launcher, try_number=attempt.try_number)
+        launched = protocol.launch(world, acquired.seen, attempt, replaces=replaces)
         if isinstance(launched, protocol.LeaseLost):
             raise LeaseLostError(self.allocation_id, problem=launched.why)
         if isinstance(launched, Unclear):
             raise LaunchUnclearError(lease_request.cluster_name, owner=attempt.name, problem="see above")
+        return launched
+
+    def replace(self, attempt: Attempt, launcher: ClusterLauncher, *, token: int | None, failed: str) -> str | Ending:
+        """Give the cluster up in the record, end it, and launch the next one when it is gone."""
+        world = self.world(launcher, try_number=attempt.try_number)
+        given_up = protocol.give_up(world, attempt, token=token or 0, failed=failed)
+        if not isinstance(given_up, protocol.LeaseLost):
+            self._remove_gateways(failed)
+        launched = protocol.replace_cluster(world, attempt, token=token or 0, failed=failed)
+        if isinstance(launched, protocol.LeaseLost):
+            raise LeaseLostError(self.allocation_id, who=self._who, problem=launched.why)
+        if isinstance(launched, Unclear):
+            raise LaunchUnclearError(f"in the place of {failed}", owner=attempt.name, problem="see above")
         return launched
 
     def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:
@@ -218,10 +234,13 @@ class StoreLeaseClient(LeaseClient):
             may_lag=undo.may_lag,
         )
         if undo.launched and undo.resource_id is not None:
-            cluster = read_cluster(self.clients["emr"], undo.resource_id)
-            if cluster is not None and cluster.is_ending:
-                # A gateway that failed, or does not show the address.
-                remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
+            self._remove_gateways(undo.resource_id)
+
+    def _remove_gateways(self, job_flow_id: str) -> None:
+        """Remove what was made for a cluster that is ending: a gateway that failed may not show the address."""
+        cluster = read_cluster(self.clients["emr"], job_flow_id)
+        if cluster is not None and cluster.is_ending:
+            remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
 
     def check_step(self, resource_id: str) -> StepCheck:
         """Check that the lease is the cluster's, and active."""

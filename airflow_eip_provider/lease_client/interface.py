@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import LeaseRequest
-    from airflow_eip_provider.lease.protocol import Acquired, Queued
+    from airflow_eip_provider.lease.protocol import Acquired, Ending, NotStarted, Queued
     from airflow_eip_provider.lease.record import Attempt
 
 log = logging.getLogger(__name__)
@@ -243,11 +243,28 @@ class LeaseClient(ABC):
         """
 
     @abstractmethod
-    def launch(self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher) -> str:
+    def launch(
+        self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher, *, replaces: bool = False
+    ) -> str | NotStarted:
         """
         Return the cluster of the lease: one that an earlier attempt launched, or a new one.
 
+        :param replaces: the caller launches another way when a cluster did not start.
+        :return: or what it has to replace.
         :raises LeaseLostError: when the lease is not this attempt's any more.
+        :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
+        """
+
+    @abstractmethod
+    def replace(self, attempt: Attempt, launcher: ClusterLauncher, *, token: int | None, failed: str) -> str | Ending:
+        """
+        End a cluster that did not start, and launch the next one under the same lease when it is gone.
+
+        What was made for it is removed, too. Idempotent: called until it returns the next cluster.
+
+        :param failed: the cluster; the attempt's own, and never handed over.
+        :raises LeaseLostError: when the lease is not this attempt's any more.
+        :raises SupersededError: when a newer attempt goes on with that cluster.
         :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
         """
 

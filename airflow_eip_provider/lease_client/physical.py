@@ -18,8 +18,8 @@ from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_shown
 from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove_own_gateways
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TRY_TAG
-from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError
-from airflow_eip_provider.lease.protocol import Acquired
+from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, SupersededError
+from airflow_eip_provider.lease.protocol import Acquired, Ending
 from airflow_eip_provider.lease_client.interface import NO_RECORD, AddressInUse, Clients, LeaseClient
 from airflow_eip_provider.lease_client.reads import is_cluster, read_location
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import LeaseRequest
+    from airflow_eip_provider.lease.protocol import NotStarted
     from airflow_eip_provider.lease.record import Attempt
     from airflow_eip_provider.lease_client.interface import ClusterLauncher, KillFlag, Undo
 
@@ -100,10 +101,33 @@ class PhysicalLeaseClient(LeaseClient):
             raise AddressNotFoundError(self.allocation_id, region=ec2.meta.region_name)
         return Acquired(NO_RECORD) if address.is_free else AddressInUse()
 
-    def launch(self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher) -> str:
+    def launch(
+        self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher, *, replaces: bool = False
+    ) -> str | NotStarted:
         """Launch a cluster."""
         self._check_alive()
         return launcher.launch(try_number=lease_request.attempt.try_number)
+
+    def replace(self, attempt: Attempt, launcher: ClusterLauncher, *, token: int | None, failed: str) -> str | Ending:
+        """
+        End the cluster unless a newer attempt has adopted it, and launch the next one when it is gone.
+
+        Where the address is on a NAT gateway of the cluster, the gateway is removed, and its routes are put back.
+        """
+        self._check_alive()
+        cluster = read_cluster(self.clients["emr"], failed)
+        if cluster is not None and cluster.newest_try > attempt.try_number:
+            raise SupersededError(self.allocation_id, problem=f"a newer try goes on with cluster {failed}")
+        if cluster is not None and not cluster.is_ending:
+            end(self.clients["emr"], failed)
+        self.take_off(failed)
+        if cluster is not None:
+            remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
+        has_ended = cluster is None or cluster.has_ended
+        if not has_ended or failed in read_location(self.clients, self.allocation_id).resource_ids:
+            return Ending(has_ended=has_ended)
+        self._check_alive()
+        return launcher.launch(try_number=attempt.try_number)
 
     def hand_over(
         self, attempt: Attempt, *, token: int | None, resource_id: str, launcher: ClusterLauncher | None = None
