@@ -10,6 +10,7 @@ from airflow_eip_provider.candidates import BINDING_KEY, Candidate, candidates_o
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.literals import is_template, parse_literal
 from airflow_eip_provider.preflight.templates import without_templates
+from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,7 +47,7 @@ def parsed_fallbacks(fallbacks: object) -> list[Any]:
     :raises InvalidInputError: when they are no list.
     """
     given = parse_literal(fallbacks)
-    if given in (None, "", "None"):
+    if is_nothing(given):
         return []
     if not isinstance(given, (list, tuple)):
         raise InvalidInputError(
