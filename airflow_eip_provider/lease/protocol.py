@@ -236,7 +236,7 @@ def _not_started(world: ReadOnlyWorld, lease: Lease, *, replaces: bool) -> str |
 
 
 def replace_cluster(
-    world: World, attempt: Attempt, *, token: int, failed: str, limits: Limits = LIMITS
+    world: World, attempt: Attempt, *, token: int, failed: str, other: str | None = None, limits: Limits = LIMITS
 ) -> str | Ending | LeaseLost | Unclear:
     """
     Launch the lease's next cluster in the place of one that did not start.
@@ -245,6 +245,7 @@ def replace_cluster(
     hands it over. The next is launched when it has ended, and the address is off it.
 
     :param failed: that cluster; it needs no address any more, and no step was let through to it.
+    :param other: one of the lease that this attempt launched before it went on with that of an earlier attempt.
     """
     lease = give_up(world, attempt, token=token, failed=failed, limits=limits)
     if isinstance(lease, LeaseLost):
@@ -257,6 +258,8 @@ def replace_cluster(
         return Ending(has_ended=there.state == "ended")
     # An earlier call may have launched it, and not have come to its answer.
     found = [resource.resource_id for resource in clusters_of(world, lease) if resource.resource_id != failed]
+    if not found and other is not None and world.read_resource(other).state != "ended":
+        found = [other]  # ListClusters may not show it yet
     return found[0] if found else _launch(world, lease, attempt, limits)
 
 

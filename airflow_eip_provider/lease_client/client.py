@@ -184,13 +184,21 @@ class StoreLeaseClient(LeaseClient):
             raise LaunchUnclearError(lease_request.cluster_name, owner=attempt.name, problem="see above")
         return launched
 
-    def replace(self, attempt: Attempt, launcher: ClusterLauncher, *, token: int | None, failed: str) -> str | Ending:
+    def replace(
+        self,
+        attempt: Attempt,
+        launcher: ClusterLauncher,
+        *,
+        token: int | None,
+        failed: str,
+        other: str | None = None,
+    ) -> str | Ending:
         """Give the cluster up in the record, end it, and launch the next one when it is gone."""
         world = self.world(launcher, try_number=attempt.try_number)
         given_up = protocol.give_up(world, attempt, token=token or 0, failed=failed)
         if not isinstance(given_up, protocol.LeaseLost):
             self._remove_gateways(failed)
-        launched = protocol.replace_cluster(world, attempt, token=token or 0, failed=failed)
+        launched = protocol.replace_cluster(world, attempt, token=token or 0, failed=failed, other=other)
         if isinstance(launched, protocol.LeaseLost):
             raise LeaseLostError(self.allocation_id, who=self._who, problem=launched.why)
         if isinstance(launched, Unclear):

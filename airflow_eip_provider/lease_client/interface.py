@@ -256,13 +256,22 @@ class LeaseClient(ABC):
         """
 
     @abstractmethod
-    def replace(self, attempt: Attempt, launcher: ClusterLauncher, *, token: int | None, failed: str) -> str | Ending:
+    def replace(
+        self,
+        attempt: Attempt,
+        launcher: ClusterLauncher,
+        *,
+        token: int | None,
+        failed: str,
+        other: str | None = None,
+    ) -> str | Ending:
         """
         End a cluster that did not start, and launch the next one under the same lease when it is gone.
 
         What was made for it is removed, too. Idempotent: called until it returns the next cluster.
 
         :param failed: the cluster; the attempt's own, and never handed over.
+        :param other: one that the attempt launched before it went on with that of an earlier attempt.
         :raises LeaseLostError: when the lease is not this attempt's any more.
         :raises SupersededError: when a newer attempt goes on with that cluster.
         :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.

@@ -108,7 +108,15 @@ class PhysicalLeaseClient(LeaseClient):
         self._check_alive()
         return launcher.launch(try_number=lease_request.attempt.try_number)
 
-    def replace(self, attempt: Attempt, launcher: ClusterLauncher, *, token: int | None, failed: str) -> str | Ending:
+    def replace(
+        self,
+        attempt: Attempt,
+        launcher: ClusterLauncher,
+        *,
+        token: int | None,
+        failed: str,
+        other: str | None = None,
+    ) -> str | Ending:
         """
         End the cluster unless a newer attempt has adopted it, and launch the next one when it is gone.
 

@@ -371,6 +371,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         if kept == job_flow_id:
             like = self.lease_client.lease_tags(attempt, token=state.token)
             return self.wait_for_address(state, job_flow_id=job_flow_id, like=like)
+        state.other = job_flow_id
         self._publish(context, state, kept)
         return None
 

@@ -60,6 +60,7 @@ class CreateState(LeasingState):
     :param instance_id: the primary node that was bound, while the cluster starts.
     :param failed: why the cluster did not start; it is being replaced.
     :param ends_by: until when it has to have ended then.
+    :param other: the cluster that this try launched before it went on with that of an earlier try.
     """
 
     job_flow_id: str | None = None
@@ -72,6 +73,7 @@ class CreateState(LeasingState):
     instance_id: str | None = None
     failed: str | None = None
     ends_by: float = 0.0
+    other: str | None = None
 
 
 class FailoverOperator(LeasingOperator):
@@ -249,9 +251,9 @@ class FailoverOperator(LeasingOperator):
     def replace_failed(self, state: CreateState, attempt: Attempt, launcher: Launcher) -> str | WatchTrigger:
         """Return the next candidate's cluster, or the wait for the end of the one that did not start."""
         failed = str(state.job_flow_id)
-        gone = self.lease_client.replace(attempt, launcher, token=state.token, failed=failed)
+        gone = self.lease_client.replace(attempt, launcher, token=state.token, failed=failed, other=state.other)
         if not isinstance(gone, Ending):
-            state.failed = None
+            state.failed = state.other = None
             return gone
         if not gone.has_ended:
             return self._wait_for_end(state)

@@ -76,6 +76,16 @@ def _die(moves: Moves, state: State, number: int) -> _After:
         yield f": {cluster.resource_id} ends", state._replace(world=after)
 
 
+def _fail(moves: Moves, state: State, number: int) -> _After:
+    """A process finds that its cluster does not start, whatever other tries of its task find; or the cluster ends."""
+    process: Process = moves.processes.things[number]
+    if process.stage != "start":
+        return
+    replacing = moves.processes.of(moves.tasks.start(process, "replace"))
+    yield f": {process.resource_id} does not start", moves.after(state, number, moves.unmoved(state, replacing))
+    yield from _die(moves, state, number)
+
+
 def _early(moves: Moves, state: State, number: int) -> _After:
     """A step of the user's own, which no operator of ours guards, begins before its cluster is handed over."""
     process: Process = moves.processes.things[number]
@@ -96,4 +106,5 @@ FAULTS: Mapping[str, Callable[[Moves, State, int], _After]] = {
     "lost": _lost,
     "die": _die,
     "early": _early,
+    "fail": _fail,
 }
