@@ -11,25 +11,19 @@ from airflow_eip_provider.aws.addresses import Address, read_addresses
 from airflow_eip_provider.exceptions import ElasticIpError, LockStoreUnavailableError
 from airflow_eip_provider.stores.listing import list_addresses
 from airflow_eip_provider.stores.uri import open_store
-from airflow_eip_provider.ui.names import task_of
+from airflow_eip_provider.ui.waits import begun_leases, read_waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-    from typing import TypeAlias
+    from collections.abc import Callable, Mapping
 
     from airflow_eip_provider.lease.record import Record
-    from airflow_eip_provider.ui.names import TaskName
-
-    # Owners' names to when their task instances began, in seconds since the epoch, as far as Airflow knows.
-    ReadStarts: TypeAlias = Callable[[Collection[TaskName]], Mapping[TaskName, float]]
+    from airflow_eip_provider.ui.waits import ReadStarts
 
 _LOG = logging.getLogger(__name__)
 # The names of addresses hardly change, and listing them costs more than reading one.
 _LISTED_SECONDS = 60.0
 # Without a lock store, and without names: so many of the region's addresses are shown.
 _MOST_ADDRESSES = 50
-# No task's wait is longer; a task that began earlier was cleared or belongs to another run of the same name.
-_LONGEST_WAIT_SECONDS = 30 * 86400.0
 NO_STORE = (
     "No lock store is configured ([eip] lock_store), so nobody knows who waits and who had an address. "
     "What EC2 says of them is shown."
@@ -150,22 +144,14 @@ class SnapshotReader:
         """Return the waits before leases; Airflow is asked once for each."""
         if reading.record is None or source.read_starts is None:
             return {}
-        begun = {lease.token: (lease.owner, lease.acquired_at) for lease in reading.record.history}
-        if lease := reading.record.lease:
-            begun[lease.token] = (lease.attempt.name, lease.acquired_at)
-        asked = {token: at for token, at in begun.items() if (reading.allocation_id, token) not in self._waits}
-        tasks = {token: task_of(owner) for token, (owner, _) in asked.items()}
-        own = {task for task in tasks.values() if task is not None and task.environment == source.environment}
+        begun = begun_leases(reading.record)
+        asked = {token: lease for token, lease in begun.items() if (reading.allocation_id, token) not in self._waits}
         try:
-            starts = source.read_starts(own) if own else {}
+            found = read_waits(asked, environment=source.environment, read_starts=source.read_starts)
         except Exception:
             _LOG.warning("Airflow's database did not say when tasks began", exc_info=True)
             return {}
-        for token, (_, acquired_at) in asked.items():
-            task = tasks[token]
-            start = starts.get(task) if task is not None else None
-            known = start is not None and 0 <= acquired_at - start <= _LONGEST_WAIT_SECONDS
-            self._waits[reading.allocation_id, token] = acquired_at - start if known and start is not None else None
+        self._waits.update({(reading.allocation_id, token): wait for token, wait in found.items()})
         waits = {token: self._waits.get((reading.allocation_id, token)) for token in begun}
         return {token: wait for token, wait in waits.items() if wait is not None}
 
