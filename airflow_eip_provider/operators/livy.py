@@ -243,15 +243,16 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
             egress = fence.check(cluster)
         batch = batch or self._submit(context, livy, body)
         self._posted, self._is_unclear = (batch.name, server_url), False
-        state.name, state.batch_id, state.app_id = batch.name, batch.batch_id, batch.app_id
-        state.server_url, state.submitted_at = server_url, time.time()
-        state.egress = asdict(egress) if egress is not None else None
-        state.deadline = time.time() + self.batch_timeout.total_seconds()
         self._push(context, batch, server_url)
         if fence is not None and cluster is not None and batch.is_active:
             lost = fence.lost_since(cluster=cluster, step_ids=[batch.name])
             if lost is not None:
                 raise lost  # undo deletes the batch
+        # Only now: a check without an answer is made again before anything waits.
+        state.name, state.batch_id, state.app_id = batch.name, batch.batch_id, batch.app_id
+        state.server_url, state.submitted_at = server_url, time.time()
+        state.egress = asdict(egress) if egress is not None else None
+        state.deadline = time.time() + self.batch_timeout.total_seconds()
         return None
 
     def _judge_end(self, context: Context, state: BatchState, batch: Batch, facts: dict[str, Any]) -> Result:

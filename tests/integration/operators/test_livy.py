@@ -9,10 +9,11 @@ import pytest
 pytest.importorskip("airflow.providers.apache.livy", reason="the extra livy is not installed")
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
-from airflow_eip_provider.exceptions import SubmissionCancelledError
+from airflow_eip_provider.exceptions import LockStoreUnavailableError, SubmissionCancelledError
 from airflow_eip_provider.hooks.livy import LivyBatchHook
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
+from airflow_eip_provider.operators.emr.fence import Fence
 from airflow_eip_provider.operators.livy import LivyBatchWithStaticIpOperator
 from harness.life import Task, put_on_clock
 from local_emr import LocalAws, ManualClock
@@ -153,6 +154,24 @@ def test_a_release_while_the_batch_is_posted_has_it_deleted_at_once(
         task.run()
     assert ends(clocked) == ["starting", "killed", "forgotten"]
     assert task.deferrals == []
+
+
+def test_a_second_check_without_an_answer_is_made_again_and_nothing_is_posted_again(
+    clocked, job_flow_id, operator, release, while_posting, monkeypatch
+):
+    check, left = Fence.lost_since, [LockStoreUnavailableError("s3://leases", problem="503")]
+
+    def unanswered_once(self: Any, **known: Any) -> Any:
+        if left:
+            raise left.pop()
+        return check(self, **known)
+
+    monkeypatch.setattr(Fence, "lost_since", unanswered_once)
+    while_posting(lambda: release(job_flow_id))
+    with pytest.raises(AirflowFailException, match="is not associated"):
+        Task(operator(job_flow_id, "--sleep", "900")).run()
+    assert ends(clocked).count("starting") == 1
+    assert ends(clocked)[-2:] == ["killed", "forgotten"]
 
 
 def test_without_a_lock_store_the_address_decides_after_the_post(
