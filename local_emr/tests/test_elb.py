@@ -322,11 +322,15 @@ def test_public_addresses_and_groups_that_are_not_there_are_refused(stage, refus
 
 
 def test_the_ports_of_a_load_balancer_are_there_as_long_as_its_listeners(stage):
+    stage.register(stage.addresses[0])  # without any, connections are reset
     where = (stage.balancer["DNSName"], 8998)
     (shown,) = stage.elb.describe_load_balancers(Names=["emr"])["LoadBalancers"]
     assert shown["DNSName"] == where[0]
     assert shown["LoadBalancerArn"] == stage.balancer["LoadBalancerArn"]
     assert ":loadbalancer/net/emr/" in shown["LoadBalancerArn"]
+    told = requests.get(f"{stage.aws.endpoint_url}/_local/services", timeout=5).json()
+    assert [each["address"] for each in told["listeners"]] == [f"{where[0]}:8998"]
+    assert {f"{address}:8998" for address in stage.addresses} <= {each["address"] for each in told["services"]}
     socket.create_connection(where, timeout=1).close()
     (listener,) = stage.elb.describe_listeners(LoadBalancerArn=shown["LoadBalancerArn"])["Listeners"]
     stage.elb.delete_listener(ListenerArn=listener["ListenerArn"])
@@ -366,3 +370,27 @@ def test_a_policy_is_asked_about_the_target_group(stage, refused, boto):
     stage.group = stage.group.replace("/livy/", "/other/")
     with refused("AccessDenied"):
         stage.register(stage.addresses[0])
+
+
+def test_a_batch_is_asked_for_at_another_server_which_has_one_of_the_same_number(stage):
+    stage.register(*stage.addresses)
+    stage.wait(4)
+    url = f"http://{stage.balancer['DNSName']}:8998/batches"
+    with requests.Session() as session:
+        session.trust_env = False
+        for name in ("mine", "theirs"):
+            answer = session.post(url, json={"file": "s3://code/job.py", "name": name}, timeout=5)
+            assert answer.json()["id"] == 0
+        assert {session.get(f"{url}/0", timeout=5).json()["name"] for _ in range(2)} == {"mine", "theirs"}
+        assert {session.get(f"{url}/mine", timeout=5).status_code for _ in range(2)} == {200, 404}
+
+
+def test_when_one_of_two_clusters_ends_all_further_batches_go_to_the_other(stage):
+    stage.register(*stage.addresses)
+    stage.wait(4)
+    stage.aws.lose_primary(stage.clusters[0])
+    stage.wait(2)
+    stage.aws.clock.advance(TIMEOUT)
+    assert stage.health(stage.addresses[0])[0] == "unhealthy"
+    assert [stage.ask() for _ in range(4)] == [200] * 4
+    assert {target for target, _ in stage.flows()} == {stage.addresses[1]}

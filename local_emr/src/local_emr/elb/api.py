@@ -117,6 +117,15 @@ class LoadBalancers:
         self._backend.tagging_service.delete_all_tags_for_resource(old_arn)
         return {old_name: balancer.dns_name, old_arn: balancer.arn}
 
+    def shown(self) -> list[dict[str, str]]:
+        """Return every listener that has a port: of which load balancer, and where."""
+        return [
+            {"load_balancer": balancer.name, "listener_arn": arn, "address": f"{balancer.dns_name}:{listener.port}"}
+            for balancer in self._backend.load_balancers.values()
+            for arn, listener in balancer.listeners.items()
+            if arn in self._listening
+        ]
+
     def close(self) -> None:
         """Reset every connection; the ports are closed by who has them."""
         self._flows.close()

@@ -49,7 +49,7 @@ class Checker:
         return "good" if path is None else self._ask(address, port, path, codes)
 
     def _ask(self, address: str, port: int, path: str, codes: str) -> Outcome:
-        request = Request(EnvironBuilder(path=path, headers={"User-Agent": USER_AGENT}).get_environ())
+        request = Request(EnvironBuilder(path=path, headers=[("User-Agent", USER_AGENT)]).get_environ())
         try:
             response = self._services.answer(address, port, request)
         except (ConnectionAbortedError, LookupError):  # nothing is there, or no service of a node

@@ -7,12 +7,13 @@ import selectors
 import socket
 import struct
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CONNECT_SECONDS = 30.0
+_HALF_CLOSED_SECONDS = 30.0
 _CHUNK = 65536
 _RESET = struct.pack("ii", 1, 0)
 Key = tuple[str, str, int]
@@ -88,11 +89,15 @@ def _pump(client: socket.socket, target: socket.socket) -> None:
     """Pass on what either side sends until both, or one of them with an error, have ended."""
     other = {client: target, target: client}
     with selectors.DefaultSelector() as selector:
-        for side in other:
-            selector.register(side, selectors.EVENT_READ)
+        for each in other:
+            selector.register(each, selectors.EVENT_READ)
         while selector.get_map():
-            for key, _ in selector.select():
-                side: socket.socket = key.fileobj  # type: ignore[assignment] # what was registered
+            both = len(selector.get_map()) == len(other)
+            ready = selector.select(None if both else _HALF_CLOSED_SECONDS)
+            if not ready:  # its other end is gone for good
+                return
+            for key, _ in ready:
+                side = cast("socket.socket", key.fileobj)
                 data = side.recv(_CHUNK)
                 if data:
                     other[side].sendall(data)

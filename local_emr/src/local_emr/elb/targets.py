@@ -110,7 +110,8 @@ class TargetGroup:
     @property
     def terminates_connections(self) -> bool:
         """Whether connections are closed at the end of the deregistration delay."""
-        return self.settings.attributes.get("deregistration_delay.connection_termination.enabled") == "true"
+        setting = self.settings.attributes.get("deregistration_delay.connection_termination.enabled")
+        return str(setting) == "true"
 
     @property
     def expected_codes(self) -> str:
