@@ -10,14 +10,15 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.aws import load_balancers
 from airflow_eip_provider.aws.errors import error_code
-from airflow_eip_provider.aws.target_checks import find_group_problems, find_target_problems
+from airflow_eip_provider.aws.load_balancers import Member, Target
+from airflow_eip_provider.aws.target_checks import find_group_problems, find_target_problems, read_nodes_at
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
 from airflow_eip_provider.hooks.eip import StrictConnectionMixin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from airflow_eip_provider.aws.load_balancers import LoadBalancer, Member, Target, TargetGroup, TargetHealth
+    from airflow_eip_provider.aws.load_balancers import LoadBalancer, TargetGroup, TargetHealth
     from airflow_eip_provider.aws.target_checks import Node, TargetProblem
 
 _INVALID_TARGET = "InvalidTarget"
@@ -27,8 +28,9 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
     """
     Target groups, their targets and the health of these, typed.
 
-    ``register``, ``wait_until_healthy``, ``deregister`` and ``wait_until_deregistered`` are the steps of moving a
-    service from one node to another; each may be repeated. Takes the parameters of the Amazon provider's hooks.
+    To move a service from one node to another: ``prepare``, ``register`` and ``wait_until_healthy`` for the new one,
+    then ``find_members``, ``deregister`` and ``wait_until_deregistered`` for the old one; each may be repeated. Takes
+    the parameters of the Amazon provider's hooks.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -70,6 +72,74 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
         if any(problem.is_error for problem in problems):
             return problems
         return [*problems, *find_target_problems(self.conn, ec2, group, node, target)]
+
+    def prepare(self, ec2: Any, node: Node, groups: Sequence[tuple[TargetGroup, int | None]]) -> list[Member]:
+        """
+        Check that the load balancers of every group will reach a node, and return what is to be registered.
+
+        :param groups: each with the port that the node gets traffic on; ``None`` for the group's.
+        :raises InvalidInputError: naming everything that is wrong; nothing is changed.
+        """
+        members: list[Member] = []
+        wrong: list[str] = []
+        for group, port in groups:
+            target = Target(node.id_in(group) or node.instance_id, port or group.port)
+            members.append(Member.of(group, target))
+            for problem in self.find_problems(ec2, group, node, target):
+                if problem.is_error:
+                    wrong.append(str(problem))
+                else:
+                    self.log.warning("%s", problem)
+        if wrong:
+            raise InvalidInputError(
+                f"checking {node.instance_id} as a target",
+                problem="; ".join(dict.fromkeys(wrong)),
+                remedy="correct that; nothing was registered",
+            )
+        return members
+
+    def find_members(
+        self, ec2: Any, nodes: Mapping[str, str | None], groups: Sequence[tuple[TargetGroup, int | None]]
+    ) -> list[Member]:
+        """
+        Return what is to be deregistered, so that nodes get no traffic any more.
+
+        That is what is registered of them, and the port that they are meant to have: DescribeTargetHealth may not show
+        yet what was registered just before. Of a target that does not exist Elastic Load Balancing says that it is
+        deregistered (API Reference, DeregisterTargets). Needs ec2:DescribeInstances for groups of type "ip".
+
+        :param nodes: the private address of each instance, by its id; a bare address has an empty id.
+        :param groups: each with the port that is to be deregistered; ``None`` for every port.
+        """
+        members: list[Member] = []
+        for group, port in groups:
+            ids = self._ids_in(ec2, group, nodes)
+            registered = self.get_target_health(group)
+            leaving = [
+                health.target
+                for health in registered
+                if health.target.target_id in ids and port in {None, health.target.port}
+            ]
+            stays_healthy = any(h.state == load_balancers.HEALTHY and h.target not in leaving for h in registered)
+            if leaving and not stays_healthy:
+                self.log.warning("Target group '%s' is left without a healthy target", group.name)
+            meant = [Target(target_id, port or group.port) for target_id in ids]
+            members += [Member.of(group, target) for target in dict.fromkeys([*leaving, *meant])]
+        return members
+
+    def _ids_in(self, ec2: Any, group: TargetGroup, nodes: Mapping[str, str | None]) -> list[str]:
+        """Return what nodes are called in a group; an address that another instance has now is none of theirs."""
+        if group.target_type == "instance":
+            return [instance_id for instance_id in nodes if instance_id]
+        own = {address for address in nodes.values() if address}
+        if "" in nodes:
+            return sorted(own)
+        for address in sorted(own):
+            for node in read_nodes_at(ec2, address, vpc_id=str(group.vpc_id)):
+                if node.instance_id not in nodes and node.state in {"pending", "running"}:
+                    self.log.warning("%s is the address of %s now, and stays registered", address, node.instance_id)
+                    own.discard(address)
+        return sorted(own)
 
     def register(self, members: Sequence[Member]) -> None:
         """

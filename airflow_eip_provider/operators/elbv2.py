@@ -13,7 +13,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.clusters import read_all_primaries
-from airflow_eip_provider.aws.load_balancers import HEALTHY, Member, Target
+from airflow_eip_provider.aws.load_balancers import Member
 from airflow_eip_provider.aws.target_checks import Node, read_node, read_nodes_at
 from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, TransientError, WaitTimeoutError
 from airflow_eip_provider.hooks.elbv2 import ElasticLoadBalancingHook
@@ -125,8 +125,7 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
             )
         self._check_node()
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
-        for name, _ in checked_groups(self.target_groups):
-            self.hook.get_target_group(name)
+        self._groups()
         seconds = float(self.waiter_delay) * int(self.waiter_max_attempts)
         return TargetsState(try_number=context["ti"].try_number, deadline=time.time() + seconds)
 
@@ -169,10 +168,9 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
         else:
             _check_private_ip(self.private_ip)
 
-    def _groups(self) -> list[tuple[TargetGroup, int]]:
-        """Return the target groups, each with the port that the node gets traffic on."""
-        found = [(self.hook.get_target_group(name), port) for name, port in checked_groups(self.target_groups)]
-        return [(group, port or group.port) for group, port in found]
+    def _groups(self) -> list[tuple[TargetGroup, int | None]]:
+        """Return the target groups, each with the port that was given for it."""
+        return [(self.hook.get_target_group(name), port) for name, port in checked_groups(self.target_groups)]
 
     def _running_node(self, state: TargetsState) -> Node | WatchTrigger:
         """Return the node, or what to wait for while it does not run."""
@@ -214,49 +212,15 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
         )
 
     def _register(self, node: Node) -> list[dict[str, Any]]:
-        """
-        Check every group, then register the node with each.
-
-        :raises InvalidInputError: naming everything that is wrong; nothing was changed.
-        """
-        members, wrong = [], []
-        for group, port in self._groups():
-            target_id = node.id_in(group)
-            target = Target(target_id or node.instance_id, port)
-            for problem in self.hook.find_problems(self.eip.conn, group, node, target):
-                if problem.is_error:
-                    wrong.append(str(problem))
-                else:
-                    self.log.warning("%s", problem)
-            members.append(Member.of(group, target))
-        if wrong:
-            raise InvalidInputError(
-                f"checking {node.instance_id} as a target",
-                problem="; ".join(dict.fromkeys(wrong)),
-                remedy="correct that; nothing was registered",
-            )
+        """Check every group, then register the node with each; return its members."""
+        members = self.hook.prepare(self.eip.conn, node, self._groups())
         self.kill.check()
         self.hook.register(members)
         return [asdict(member) for member in members]
 
     def _deregister(self) -> list[dict[str, Any]]:
-        """
-        Deregister the node: on the ports that it is registered with, and on the one that it is meant to have.
-
-        The latter too, because DescribeTargetHealth may not show yet what was registered just before. Of a target that
-        does not exist Elastic Load Balancing says that it is deregistered (API Reference, DeregisterTargets).
-        """
-        nodes = self._known_nodes()
-        members: list[Member] = []
-        for (group, port), (_, given_port) in zip(self._groups(), checked_groups(self.target_groups), strict=True):
-            registered = self.hook.get_target_health(group)
-            ids = self._ids_in(group, nodes)
-            shown = [health.target for health in registered if health.target.target_id in ids]
-            leaving = [target for target in shown if given_port in {None, target.port}]
-            if leaving and not any(health.state == HEALTHY for health in registered if health.target not in leaving):
-                self.log.warning("Target group '%s' is left without a healthy target", group.name)
-            leaving = list(dict.fromkeys([*leaving, *(Target(target_id, port) for target_id in ids)]))
-            members += [Member.of(group, target) for target in leaving]
+        """Deregister the node; return its members, those that are not registered (any more) included."""
+        members = self.hook.find_members(self.eip.conn, self._known_nodes(), self._groups())
         self.kill.check()
         self.hook.deregister(members)
         return [asdict(member) for member in members]
@@ -272,20 +236,6 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
         if cluster is None:
             raise ClusterEndedError(str(self.job_flow_id), state="unknown", reason="EMR does not know it")
         return read_all_primaries(self.emr.conn, cluster)
-
-    def _ids_in(self, group: TargetGroup, nodes: Mapping[str, str | None]) -> list[str]:
-        """Return what the nodes are called in a group; an address that another instance has now is none of theirs."""
-        if group.target_type == "instance":
-            return [instance_id for instance_id in nodes if instance_id]
-        own = {address for address in nodes.values() if address}
-        if "" in nodes:
-            return sorted(own)
-        for address in sorted(own):
-            for node in read_nodes_at(self.eip.conn, address, vpc_id=str(group.vpc_id)):
-                if node.instance_id not in nodes and node.state in {"pending", "running"}:
-                    self.log.warning("%s is the address of %s now, and stays registered", address, node.instance_id)
-                    own.discard(address)
-        return sorted(own)
 
     def _timed_out(self, state: TargetsState, event: dict[str, Any]) -> WaitTimeoutError:
         node = self.job_flow_id or self.instance_id or self.private_ip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from datetime import timedelta
@@ -13,6 +14,7 @@ import pytest
 from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from airflow_eip_provider.health import http
 from airflow_eip_provider.sensors.emr import EmrPrimaryHealthSensor, HttpCheck
+from airflow_eip_provider.triggers.health import EmrPrimaryHealthTrigger
 from harness.life import Task
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Livy:
     def __init__(self) -> None:
         self.port = 0
         self.statuses = [200]
+        self.authorizations: list[str | None] = []
 
 
 @pytest.fixture
@@ -41,6 +44,7 @@ def livy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Livy]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            said.authorizations.append(self.headers.get("Authorization"))
             status = said.statuses.pop(0) if len(said.statuses) > 1 else said.statuses[0]
             self.send_response(status)
             self.send_header("Content-Length", "2")
@@ -130,6 +134,32 @@ def test_refused_credentials_fail_the_task_and_report_no_unhealthy_node(clocked,
     livy.statuses = [401]
     with pytest.raises(AirflowFailException, match=r"'livy' was not let in.*401.*auth_conn_id"):
         Task(sensor(cluster, livy, deferrable=deferrable, soft_fail=True)).run()
+
+
+def test_a_password_is_sent_and_is_in_no_log_deferral_or_xcom(
+    clocked, cluster, livy, monkeypatch, caplog, capfd, deferrable
+):
+    caplog.set_level("DEBUG")
+    monkeypatch.setenv("AIRFLOW_CONN_LIVY_LOGIN", "http://reader:s3cret-word@nowhere")
+    livy.statuses = [200, 200, 500]
+    checks = [{"name": "livy", "port": livy.port, "auth_conn_id": "livy_login"}]
+    stored: list[Any] = []
+    serialize = EmrPrimaryHealthTrigger.serialize
+
+    def noted(trigger: EmrPrimaryHealthTrigger) -> Any:
+        stored.append(serialize(trigger))
+        return stored[-1]
+
+    monkeypatch.setattr(EmrPrimaryHealthTrigger, "serialize", noted)
+    task = Task(sensor(cluster, livy, checks=checks, deferrable=deferrable))
+    task.run()
+    sent = "Basic " + base64.b64encode(b"reader:s3cret-word").decode()
+    assert set(livy.authorizations) == {sent}
+    assert bool(stored) is deferrable
+    seen = f"{stored} {task.ti.xcoms} {caplog.text} {capfd.readouterr()}"
+    assert "livy_login" in seen or not deferrable
+    assert "s3cret-word" not in seen
+    assert sent.removeprefix("Basic ") not in seen
 
 
 def test_an_unknown_cluster_fails_the_task(clocked, livy, deferrable):

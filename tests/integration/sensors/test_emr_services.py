@@ -79,13 +79,24 @@ def test_a_primary_node_that_is_lost_is_found_long_before_emr_says_so(clocked, c
     assert seconds <= 100 + 4 * ROUND_SECONDS
 
 
-def test_a_zone_that_is_cut_off_is_found_although_emr_and_ec2_say_that_all_is_well(clocked, cluster, watch, ec2):
+def test_a_zone_that_is_cut_off_is_found_by_its_services_first(clocked, cluster, watch, ec2):
     (group,) = ec2.describe_instances(InstanceIds=[clocked.cluster(cluster).primary.id])["Reservations"]
     zone = group["Instances"][0]["Placement"]["AvailabilityZone"]
     clocked.clock.call_later(100, lambda: clocked.cut_zone(zone), name="cut")
     found, seconds = watch(deferrable=True)
     assert {failure["check"] for failure in found["failures"]} == {"yarn", "hdfs", "livy"}
     assert seconds <= 100 + 4 * ROUND_SECONDS
+
+
+@pytest.mark.parametrize("check", ["system", "instance"])
+def test_ec2s_status_checks_are_found_while_every_service_answers(clocked, cluster, watch, check, deferrable):
+    failing = {"system": check == "system", "instance": check == "instance"}
+    primary = clocked.cluster(cluster).primary
+    clocked.clock.call_later(100, lambda: clocked.impair(primary.id, **failing), name="impaired")
+    found, seconds = watch(deferrable=deferrable)
+    assert found["check"] == f"ec2_{check}_status"
+    assert found["problem"] == f"instance '{primary.id}' is impaired"
+    assert seconds <= 100 + 3 * 2 * ROUND_SECONDS + ROUND_SECONDS
 
 
 def test_a_service_that_recovers_in_time_is_no_trouble(clocked, cluster, watch, emr):
