@@ -186,6 +186,20 @@ def messages() -> dict[str, list[str]]:
             last_seen=said("Cluster {} is {}, its primary instance is not there yet", CLUSTER, "STARTING"),
             bound=said(bound),
         ),
+        exceptions.StartTimeoutError(CLUSTER, state="STARTING", reason=_reason({}), seconds=2715),
+        exceptions.NoCandidateStartedError(
+            EIP,
+            attempts=[
+                {
+                    "candidate": 0,
+                    "subnet": "subnet-0123456789abcdef0",
+                    "instance_type": "m5.xlarge",
+                    "job_flow_id": CLUSTER,
+                    "outcome": "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ",
+                    "reason": "The zone has no capacity for the instance type",
+                }
+            ],
+        ),
         exceptions.LaunchUnclearError("daily", owner=OWNER, problem=lost),
         exceptions.NotKnownYetError("eni-0123456789abcdef0"),
         exceptions.NotBoundError(EIP, job_flow_id=CLUSTER, place=elsewhere),
