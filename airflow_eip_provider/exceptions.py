@@ -18,6 +18,7 @@ Every error that this package raises.
     │   ├── NotBoundError               a step was to run on a cluster without the address
     │   ├── AddressLostError            the address left the cluster while it was needed
     │   ├── NotLeasedError              a step was to run on a cluster whose lease was released or is releasing
+    │   ├── StartTimeoutError           the cluster did not start in time, and was terminated
     │   └── LockStoreError              the lock store is missing, unusable or not permitted
     │       ├── NewerRecordError        a newer version of this package wrote the record
     │       └── CorruptRecordError      what is stored for the address is not a lease record
@@ -25,7 +26,6 @@ Every error that this package raises.
         ├── AddressBusyError            another job or resource has the address
         ├── WaitTimeoutError            a bounded wait ended
         ├── ClusterEndedError           the cluster is in a terminal state, or unknown
-        ├── StartTimeoutError           the cluster did not start in time, and was terminated
         ├── NoCandidateStartedError     no cluster of the fallbacks started either
         ├── NotKnownYetError            AWS does not know an ID yet that it has just returned
         ├── CredentialsExpiredError     the session token has expired, and a new client has no newer one
@@ -298,6 +298,19 @@ class NotLeasedError(PermanentError):
         self.job_flow_id = job_flow_id
 
 
+class StartTimeoutError(PermanentError):
+    """The cluster did not come to RUNNING or WAITING within its start timeout, and was terminated."""
+
+    def __init__(self, job_flow_id: str, *, state: str, reason: str, seconds: float) -> None:
+        super().__init__(
+            f"waiting for cluster '{job_flow_id}' to start",
+            problem=f"{seconds:.0f} s after RunJobFlow it was {state}: {reason}; it is terminated, its address freed",
+            remedy="clear the DAG run from the creating task; with fallbacks that task tries another zone or instance "
+            "type, and raise start_timeout if that is a normal duration",
+        )
+        self.job_flow_id = job_flow_id
+
+
 class LockStoreError(PermanentError):
     """The lock store is missing, unusable or not permitted; nothing was changed."""
 
@@ -442,19 +455,6 @@ class ClusterEndedError(TransientError):
         )
         self.job_flow_id = job_flow_id
         self.state = state
-
-
-class StartTimeoutError(TransientError):
-    """The cluster did not come to RUNNING or WAITING within its start timeout, and was terminated."""
-
-    def __init__(self, job_flow_id: str, *, state: str, reason: str, seconds: float) -> None:
-        super().__init__(
-            f"waiting for cluster '{job_flow_id}' to start",
-            problem=f"{seconds:.0f} s after RunJobFlow it was {state}: {reason}; it is terminated, its address freed",
-            remedy="clear the DAG run from the creating task; with fallbacks that task tries another zone or instance "
-            "type, and raise start_timeout if that is a normal duration",
-        )
-        self.job_flow_id = job_flow_id
 
 
 class NoCandidateStartedError(TransientError):

@@ -140,7 +140,7 @@ class Demo:
                 allocation_id=self.other_address.allocation_id,
                 may_begin=lambda: queue.has_met,
             )
-            moved = zones.MovedJob(aws=self.aws, runs=runs, zones=self.zones, may_begin=lambda: queue.has_met)
+            moved = zones.MovedJob(aws=self.aws, runs=runs, zones=self.zones, after=DAG_IDS)
             scenes += [act, moved]
         story = Story(console=self.console, children=self.children, airflow=self.airflow, aws=self.aws, runs=runs)
         story.play(scenes)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demo import zone_checks
-from demo.zones import DAG, Zones, lanes, tried
-from tests.unit.demo.story import START, Log
+from demo.zones import DAG, MovedJob, Zones, lanes, tried
+from tests.unit.demo.story import DAGS, START, Log
 
 if TYPE_CHECKING:
     from demo.checks import Check
@@ -92,3 +92,41 @@ def test_the_timeline_has_a_lane_for_each_zone():
     assert first.startswith(f"{DAG} in eu-west-1a  |-")
     assert "=" not in first
     assert "#" in second
+
+
+class Runs:
+    """Runs of which some have ended, and those that were started."""
+
+    def __init__(self, *ended: str) -> None:
+        self.ended = ended
+        self.started: list[str] = []
+
+    def have_ended(self, dag_id: str) -> bool:
+        return dag_id in self.ended
+
+    def start(self, dag_id: str) -> None:
+        self.started.append(dag_id)
+
+
+class Aws:
+    def __init__(self) -> None:
+        self.emptied: list[tuple[str, str]] = []
+
+    def limit_capacity(self, zone: str, *, instance_type: str) -> None:
+        self.emptied.append((zone, instance_type))
+
+
+@pytest.mark.parametrize("ended", [(), (DAGS[1],)])
+def test_the_job_begins_once_when_the_others_have_had_their_address_or_have_ended(ended: tuple[str, ...]):
+    log, runs, aws = Log(), Runs(*ended), Aws()
+    scene: Any = MovedJob(aws=aws, runs=runs, zones=ZONES, after=DAGS)  # type: ignore[arg-type]
+    scene.advance(log.events)
+    assert runs.started == []
+    log.session(0, DAGS[0], "j-1")
+    scene.advance(log.events)
+    assert bool(runs.started) is bool(ended)
+    log.session(8, DAGS[1], "j-2")
+    scene.advance(log.events)
+    scene.advance(log.events)
+    assert runs.started == [DAG]
+    assert aws.emptied == [("eu-west-1a", "r5.xlarge")]
