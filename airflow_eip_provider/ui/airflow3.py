@@ -20,6 +20,7 @@ from airflow.models import DagModel
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from jwt import InvalidTokenError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from airflow_eip_provider.ui.names import Viewer
@@ -52,7 +53,10 @@ async def _user_of_header_or_cookie(request: Request) -> Any:
     given = token.strip() if scheme.lower() == "bearer" else request.cookies.get(_COOKIE)
     if not given:
         raise HTTPException(401, "Not authenticated")
-    return await get_user(given)  # type: ignore[arg-type]
+    try:
+        return await get_auth_manager().get_user_from_token(given)
+    except InvalidTokenError as error:  # expired, too
+        raise HTTPException(401, "Invalid or expired token") from error
 
 
 _current_user = get_user if "request" in inspect.signature(get_user).parameters else _user_of_header_or_cookie

@@ -7,7 +7,7 @@ the page is made when a web server asks for it.
 
 from __future__ import annotations
 
-from functools import cache
+import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow import __version__
@@ -22,13 +22,24 @@ _IS_AIRFLOW_3 = not __version__.startswith("2.")
 
 
 class _WhenAsked:
-    """An attribute that is made when it is first read, of a plugin's class or instance."""
+    """
+    An attribute that is made when it is first read, of a plugin's class or instance.
+
+    An error would end Airflow's web server at its start. So it is logged, and there is no page.
+    """
 
     def __init__(self, make: Callable[[], list[Any]]) -> None:
-        self._make = cache(make)
+        self._make = make
+        self._made: list[Any] | None = None
 
     def __get__(self, _instance: object, _owner: type) -> list[Any]:
-        return self._make()
+        if self._made is None:
+            try:
+                self._made = self._make()
+            except Exception:
+                logging.getLogger(__name__).exception("the page %s cannot be shown", _TITLE)
+                self._made = []
+        return self._made
 
 
 def _fastapi_apps() -> list[Any]:

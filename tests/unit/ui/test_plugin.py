@@ -11,7 +11,7 @@ import pytest
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.provider_info import get_provider_info
 from airflow_eip_provider.ui import source
-from airflow_eip_provider.ui.plugin import ElasticIpPlugin
+from airflow_eip_provider.ui.plugin import ElasticIpPlugin, _WhenAsked
 
 LOADED = """
 import sys
@@ -44,3 +44,13 @@ def test_addresses_are_split_and_checked(monkeypatch):
         source.page_addresses()
     monkeypatch.delenv("AIRFLOW__EIP__PAGE_ADDRESSES")
     assert source.page_addresses() == ()
+
+
+def test_a_page_that_cannot_be_made_does_not_end_the_web_server(caplog):
+    def fails():
+        raise ImportError("another FastAPI")
+
+    plugin = type("Plugin", (), {"fastapi_apps": _WhenAsked(fails)})
+    assert plugin.fastapi_apps == plugin().fastapi_apps == []
+    assert "another FastAPI" in caplog.text
+    assert len(caplog.records) == 1

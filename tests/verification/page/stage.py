@@ -20,8 +20,6 @@ from tests.real_airflow import ROOT, version_of
 from tests.unit.ui.stories import BUSY, FREE, NOW, lease
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from airflow_eip_provider.lease.record import Record
 
 # Folders with an Airflow each, NAME/bin/python; the provider is installed in them without its dependencies.
@@ -143,12 +141,11 @@ class Site:
     The web server of an Airflow.
 
     :param url: with its path, without a slash at the end.
+    :param fab: whether Flask AppBuilder keeps users and roles, else the simple auth manager.
     """
 
     version: tuple[int, ...]
     url: str
-    world: World
-    run: Callable[..., str]
     fab: bool
 
     @property
@@ -178,16 +175,9 @@ def start(children: Children, *, venv: Path, state: Path, path: str, world: Worl
         "NO_PROXY": "127.0.0.1,localhost",
     }
 
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [python, "-m", "airflow", *arguments], env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, (arguments, done.stdout[-1500:], done.stderr[-3000:])
-        return done.stdout
-
-    run("db", "migrate")
+    _checked([python, "-m", "airflow", "db", "migrate"], environment)
     if fab:
-        _make_users(run)
+        _checked([python, "-c", _USERS, PASSWORD], environment)
     else:
         users = dict.fromkeys(("admin", "viewer"), PASSWORD)
         (home / "passwords.json").write_text(json.dumps(users), encoding="utf-8")
@@ -200,11 +190,16 @@ def start(children: Children, *, venv: Path, state: Path, path: str, world: Worl
         children.check()
         try:
             if httpx.get(health, trust_env=False, timeout=10).status_code == 200:
-                return Site(version, url, world, run, fab)
+                return Site(version, url, fab)
         except httpx.TransportError:
             pass
         time.sleep(1)
     raise AssertionError(f"{health} does not answer")
+
+
+def _checked(command: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (command, done.stdout[-1500:], done.stderr[-3000:])
 
 
 def _settings(home: Path, url: str, *, fab: bool, version: tuple[int, ...]) -> dict[str, str]:
@@ -229,11 +224,20 @@ def _settings(home: Path, url: str, *, fab: bool, version: tuple[int, ...]) -> d
     return {"AIRFLOW_HOME": str(home)} | {f"AIRFLOW__{name}": value for name, value in options.items()}
 
 
-def _make_users(run: Callable[..., str]) -> None:
-    """An admin, a reader of the DAG "holder" alone, and one who may not see the website."""
-    run("roles", "create", "ReadsHolder", "MayNothing")
-    run("roles", "add-perms", "ReadsHolder", "--action", "can_read", "--resource", "Website")
-    run("roles", "add-perms", "ReadsHolder", "--action", "can_read", "--resource", "DAG:holder")
-    for user, role in {"admin": "Admin", "reader": "ReadsHolder", "nobody": "MayNothing"}.items():
-        name = ("--firstname", user, "--lastname", "-", "--email", f"{user}@example.invalid")
-        run("users", "create", "--username", user, "--role", role, "--password", PASSWORD, *name)
+# One process: each of Airflow's takes long to start. An admin, a reader of the DAG "holder" alone, and one who may not
+# see the website.
+_USERS = """
+import sys
+from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+with get_application_builder() as appbuilder:
+    manager = appbuilder.sm
+    manager.sync_roles()
+    rights = {"ReadsHolder": ["Website", "DAG:holder"], "MayNothing": []}
+    for name, resources in rights.items():
+        role = manager.add_role(name)
+        for resource in resources:
+            manager.add_permission_to_role(role, manager.create_permission("can_read", resource))
+    for name, role in {"admin": "Admin", "reader": "ReadsHolder", "nobody": "MayNothing"}.items():
+        address = f"{name}@example.invalid"
+        assert manager.add_user(name, name, "-", address, manager.find_role(role), password=sys.argv[1])
+"""
