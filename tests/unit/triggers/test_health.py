@@ -19,6 +19,7 @@ from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.health.judgement import Result
 from airflow_eip_provider.triggers import health
 from airflow_eip_provider.triggers.health import Known, PrimaryWatch, check_host, host_of
+from airflow_eip_provider.triggers.observed import Observed, Wants
 
 if TYPE_CHECKING:
     from airflow_eip_provider.triggers.watch import Verdict
@@ -362,3 +363,16 @@ def test_nothing_is_asked_of_a_node_that_is_not_there_yet():
     rounds = Rounds(Aws(state="STARTING", age=timedelta(0), primary=None))
     rounds.round()
     assert asyncio.run(rounds.watch.ask()) == []
+
+
+def test_many_watches_of_a_triggerer_share_one_call_for_the_status_checks(stubbed):
+    names = [f"i-{n:02}" for n in range(50)]
+    ok = {"Status": "ok"}
+    items = [
+        {"InstanceId": name, "InstanceState": {"Name": "running"}, "InstanceStatus": ok, "SystemStatus": ok}
+        for name in names
+    ]
+    asked = {"InstanceIds": names, "IncludeAllInstances": True}
+    ec2 = stubbed("ec2", ("describe_instance_status", {"InstanceStatuses": items}, asked))
+    observed = Observed(lambda *_: ec2, wants=Wants(instance_statuses=set(names)))
+    assert {observed.instance_status(name).state for name in names} == {"running"}
