@@ -82,6 +82,14 @@ def test_a_batch_is_found_by_its_name_too(livy):
     assert livy.call("GET", "/batches/other") == (404, {"msg": "Session 'other' not found."})
 
 
+def test_an_older_server_takes_ids_only(start_livy, local_emr):
+    job_flow_id, livy = start_livy()
+    livy.post(name="daily")
+    local_emr.trouble_service(job_flow_id, "livy", "ids-only")
+    assert livy.get("/batches/0")["name"] == "daily"
+    assert livy.call("GET", "/batches/daily/state") == (400, {"msg": 'For input string: "daily"'})
+
+
 def test_digits_are_an_id_and_never_a_name(livy):
     livy.post(name="7")
     assert livy.call("GET", "/batches/7") == (404, {"msg": "Session '7' not found."})

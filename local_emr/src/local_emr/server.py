@@ -16,15 +16,17 @@ from local_emr.azure_arm import AzureResourceManager
 from local_emr.azure_sql.firewall import Rule
 from local_emr.clock import GuardedClock, ManualClock
 from local_emr.control import ControlApi
+from local_emr.demand import OnDemand
 from local_emr.durations import Durations
 from local_emr.ec2.api import Ec2
 from local_emr.ec2.metadata import InstanceMetadata
+from local_emr.elb.api import LoadBalancers
 from local_emr.emr.api import Emr
-from local_emr.emr.cluster import ENDED, Cluster, Reason
+from local_emr.emr.cluster import ENDED, Cluster
 from local_emr.emr.life import ClusterLife
 from local_emr.emr.steps import NodeWork, StepRunner, StepSpec, TimedStepRunner
 from local_emr.events import Event, EventLog
-from local_emr.faults import ClusterFault, Faults
+from local_emr.faults import Faults
 from local_emr.gateway import Gateway
 from local_emr.iam.permissions import Permissions
 from local_emr.livy.batches import BatchSpec
@@ -32,10 +34,10 @@ from local_emr.outside import Caller, Outside
 from local_emr.past import Past
 from local_emr.services.loopback import LoopbackNetwork
 from local_emr.services.ports import Ports
-from local_emr.services.primaries import PrimaryServices, Trouble
+from local_emr.services.primaries import PrimaryServices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from local_emr.azure_sql import AzureSqlServer
@@ -43,10 +45,12 @@ if TYPE_CHECKING:
     from local_emr.saved import SavedState
 
 _POLL_SECONDS = 0.05
-_CHANGES = frozenset({"call", "cluster", "step", "instance", "address", "nat_gateway", "route"})
+_CHANGES = frozenset(
+    {"call", "cluster", "step", "instance", "address", "nat_gateway", "route", "status", "target", "zone"}
+)
 
 
-class LocalAws:
+class LocalAws(OnDemand):
     """AWS on one machine, as far as an EMR job with a fixed address depends on it.
 
     Its state is in memory, and moto keeps it per process, so the newest local EMR of a process has it; an older one
@@ -175,6 +179,7 @@ class LocalAws:
     def _leave(self) -> None:
         """End what is served at the nodes."""
         self.services.close()
+        self.load_balancers.close()
         self.ports.close_all()
 
     def ec2(self, region: str) -> Ec2:
@@ -194,160 +199,6 @@ class LocalAws:
         if cluster is None:
             raise KeyError(f"there is no cluster {job_flow_id!r}; it may be from before a reset")
         return cluster
-
-    def end_cluster(
-        self,
-        job_flow_id: str,
-        *,
-        state: str = "TERMINATED",
-        code: str = "INTERNAL_ERROR",
-        message: str = "Ended on demand",
-    ) -> None:
-        """End a cluster at once, as TERMINATED or TERMINATED_WITH_ERRORS, for the reason given."""
-        with self.lock:
-            fails = state == "TERMINATED_WITH_ERRORS"
-            self.emr.life.end_now(self.cluster(job_flow_id), Reason(code, message), fails=fails)
-
-    def replace_primary(self, job_flow_id: str) -> None:
-        """Give a cluster another primary instance, as EMR does with one that failed."""
-        with self.lock:
-            self.emr.life.replace_primary(self.cluster(job_flow_id))
-
-    def fail_next_cluster(
-        self,
-        *,
-        state: str = "STARTING",
-        code: str = "",
-        message: str = "",
-        after_seconds: float = 0.0,
-        hangs: bool = False,
-    ) -> None:
-        """Let the next cluster that reaches a state fail there, or stay there for ever.
-
-        :raises ValueError: As :class:`ClusterFault` has it.
-        """
-        self.faults.fail_next_cluster(
-            ClusterFault(state=state, code=code, message=message, after_seconds=after_seconds, hangs=hangs)
-        )
-
-    def limit_capacity(self, zone: str, *, instance_type: str | None = None, left: int = 0) -> None:
-        """Let an Availability Zone have so many instances left, of a type or of all of them, until it is restored.
-
-        A primary node that gets none ends its cluster. Core and task nodes are asked for again and again, in STARTING.
-
-        :raises ValueError: For a zone that does not exist, or a negative number.
-        """
-        with self.lock:
-            self.ec2(self.region).zones.limit(zone, instance_type=instance_type, left=left)
-
-    def take_zone_down(self, zone: str) -> None:
-        """Lose every instance of an Availability Zone, and start none there until it is restored.
-
-        :raises ValueError: For a zone that does not exist.
-        """
-        with self.lock:
-            ec2 = self.ec2(self.region)
-            ec2.zones.take_down(zone)
-            ec2.instances.lose(ec2.instances.in_zone(zone))
-
-    def cut_zone(self, zone: str) -> None:
-        """Let no packet reach an Availability Zone or leave it until it is restored; its instances go on.
-
-        Connections to its nodes' addresses time out, their status checks are ``impaired``, and nothing there reaches
-        the internet. EMR and EC2 answer as before.
-
-        :raises ValueError: For a zone that does not exist.
-        """
-        with self.lock:
-            self.ec2(self.region).zones.cut(zone)
-
-    def lose_primary(self, job_flow_id: str, *, emr_notices_after: float = 0.0) -> None:
-        """Lose the machine of a cluster's primary node: its instance is terminated, and its address answers nothing.
-
-        :param emr_notices_after: EMR ends the cluster so many seconds later; until then it looks well.
-        :raises KeyError: If there is no such cluster.
-        :raises ValueError: If it has no primary node now.
-        """
-        with self.lock:
-            primary = self.cluster(job_flow_id).primary
-            if primary is None:
-                raise ValueError(f"cluster {job_flow_id!r} has no primary node now")
-            self.ec2(self.region).instances.lose([primary], told_after=emr_notices_after)
-
-    def trouble_service(self, job_flow_id: str, service: str, trouble: Trouble) -> None:
-        """Let a service of a cluster's primary node fail until it is mended.
-
-        :param service: ``yarn``, ``hdfs`` or ``livy``.
-        :param trouble: ``hangs`` (accepts connections and never answers), ``errors`` (answers 500), ``refuses`` (has
-            no process), or ``safe-mode`` (of HDFS).
-        :raises ValueError: If the service does not run there, or there is no such trouble.
-        """
-        with self.lock:
-            self.services.trouble(job_flow_id, service, trouble)
-
-    def mend_service(self, job_flow_id: str, service: str) -> None:
-        """Let a service work again.
-
-        :raises ValueError: If it does not run there.
-        """
-        with self.lock:
-            self.services.trouble(job_flow_id, service, None)
-
-    def end_batch(self, job_flow_id: str, batch: int | str, *, state: str = "killed") -> None:
-        """Let a batch of Livy end ``killed``, ``dead`` or in ``error``, as when its application is killed in YARN.
-
-        :param batch: Its id or its name.
-        :raises ValueError: If it is not there or has ended, or for another state.
-        """
-        with self.lock:
-            livy = self.services.find(job_flow_id).livy
-            if livy is None:
-                raise ValueError(f"cluster {job_flow_id!r} has no Livy: it is not among its Applications")
-            livy.end(str(batch), state)
-
-    def restore_zone(self, zone: str) -> None:
-        """Let an Availability Zone have instances of every type again, and a network.
-
-        :raises ValueError: For a zone that does not exist.
-        """
-        with self.lock:
-            self.ec2(self.region).zones.restore(zone)
-
-    def interrupt_spot(self, job_flow_id: str) -> None:
-        """Let EC2 take the Spot Instance of a cluster's primary node back, which ends the cluster.
-
-        :raises KeyError: If there is no such cluster.
-        :raises ValueError: If its primary node is not a running Spot Instance.
-        """
-        with self.lock:
-            self.emr.life.interrupt_spot(self.cluster(job_flow_id))
-
-    def remember(self) -> None:
-        """Remember from now on what the state of EC2 and EMR is, so that a stale read can be answered with it."""
-        with self.lock:
-            self.past.remember()
-
-    def deny(self, operation: str) -> None:
-        """Take away the permission to call an operation, dry runs included."""
-        self.faults.deny(operation)
-
-    def enforce(self, document: Mapping[str, Any], *, access_key_id: str) -> None:
-        """Let an access key do from now on what an IAM policy document allows, and nothing else.
-
-        :raises ValueError: For what of the policy language is not evaluated here.
-        """
-        with self.lock:
-            self.permissions.enforce(document, access_key_id=access_key_id)
-
-    def steal(self, allocation_id: str) -> str:
-        """Move an Elastic IP to an instance of a thief's, as EC2 allows by default; return the instance id."""
-        with self.lock:
-            return self.ec2(self.region).steal(allocation_id)
-
-    def add_classic_address(self) -> str:
-        """Allocate an address in the EC2-Classic domain, which AWS retired; return an id for it."""
-        with self.lock:
-            return str(self.ec2(self.region).addresses.allocate(domain="standard").allocation_id)
 
     def locate(self, step_id: str, executor: int | None = None) -> Caller:
         """Return what the internet sees now of the node that runs a step, or one of its Spark executors.
@@ -410,6 +261,7 @@ class LocalAws:
         yield from self.emr.life.parts()
         for ec2 in self._ec2.values():
             yield from ec2.parts()
+        yield from self.load_balancers.parts()
 
     def _save(self) -> None:
         """Save, while nobody changes anything."""
@@ -452,6 +304,7 @@ class LocalAws:
         )
         self.emr = Emr(life, home.instances)
         self.services = PrimaryServices(self, clock=self._guarded, life=life, zones=home.zones, ports=self.ports)
+        self.load_balancers = LoadBalancers(self, clock=self._guarded, ec2=home)
 
 
 def _node_of(cluster: Cluster, primary: Any, executor: int | None) -> Any:

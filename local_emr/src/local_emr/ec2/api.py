@@ -12,6 +12,7 @@ from local_emr.ec2.instances import Instances
 from local_emr.ec2.nat_gateways import NatGateways
 from local_emr.ec2.network import egress_ip, open_default_vpc
 from local_emr.ec2.routes import CHANGES, Routes
+from local_emr.ec2.status import StatusChecks
 from local_emr.ec2.wire import tags_of
 from local_emr.ec2.zones import Zones
 from local_emr.errors import AwsError
@@ -37,7 +38,7 @@ class Ec2:
         self.backend: Any = ec2_backends[DEFAULT_ACCOUNT_ID][region]
         open_default_vpc(self.backend)
         self.addresses = Addresses(self.backend, events)
-        self.zones = Zones(region, events)
+        self.zones = Zones(region, events, clock=clock)
         self.instances = Instances(
             backend=self.backend,
             addresses=self.addresses,
@@ -56,6 +57,14 @@ class Ec2:
             durations=durations,
         )
         self.routes = Routes(self.backend, events)
+        self.status_checks = StatusChecks(
+            backend=self.backend,
+            instances=self.instances,
+            zones=self.zones,
+            clock=clock,
+            durations=durations,
+            events=events,
+        )
         self._own = {
             "AllocateAddress": self._allocate_address,
             "AssociateAddress": self._associate_address,
@@ -64,11 +73,14 @@ class Ec2:
             "CreateNatGateway": self.nat_gateways.create,
             "DeleteNatGateway": self.nat_gateways.delete,
             "DescribeNatGateways": self.nat_gateways.describe,
+            "DescribeInstanceStatus": self.status_checks.describe,
         }
 
     def parts(self) -> Iterator[Any]:
         """Yield every object whose attributes are EC2's state."""
         yield self.backend
+        yield self.status_checks
+        yield self.zones
         yield from self.backend.addresses
         yield from self.backend.enis.values()
         yield from self.backend.nat_gateways.values()

@@ -11,6 +11,7 @@ from local_emr.errors import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from local_emr.clock import Clock
     from local_emr.durations import Durations
@@ -48,6 +49,7 @@ class Instances:
         self._zones = zones
         self._loopback = loopback
         self._image_id = image_id
+        self._running_since: dict[str, datetime] = {}
         self.on_terminated: list[Callable[[Any], None]] = []
 
     def launch(self, *, subnet_id: str, instance_type: str, tags: dict[str, str]) -> Any:
@@ -147,6 +149,10 @@ class Instances:
         wanted = set(instance_ids)
         return [instance for instance in self._backend.all_instances() if instance.id in wanted]
 
+    def running_since(self, instance_id: str) -> datetime | None:
+        """Return since when an instance that was launched here has been running."""
+        return self._running_since.get(instance_id)
+
     def subnet(self, subnet_id: str) -> Any:
         """Return a subnet.
 
@@ -175,6 +181,7 @@ class Instances:
 
     def _booted(self, instance: Any) -> None:
         if instance.state == "pending":
+            self._running_since[instance.id] = self._clock.now()
             self._enter(instance, "running")
 
     def _terminate(self, instance: Any) -> None:

@@ -10,6 +10,9 @@ from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBacken
 from local_emr.errors import AwsError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from local_emr.clock import Clock
     from local_emr.events import EventLog
 
 NO_CAPACITY = "InsufficientInstanceCapacity"
@@ -35,12 +38,13 @@ class Shortage:
 class Zones:
     """The zones of one region; each has instances of every type without end, until it is told otherwise."""
 
-    def __init__(self, region: str, events: EventLog) -> None:
+    def __init__(self, region: str, events: EventLog, *, clock: Clock) -> None:
         self._known = {zone.name for zone in RegionsAndZonesBackend.zones[region]}
         self._events = events
+        self._clock = clock
         self._shortages: list[Shortage] = []
         self._down: set[str] = set()
-        self._cut: set[str] = set()
+        self._cut: dict[str, datetime] = {}
 
     def limit(self, zone: str, *, instance_type: str | None = None, left: int = 0) -> None:
         """Let a zone have so many instances left, of a type or of all; it replaces an earlier limit of the same.
@@ -69,12 +73,16 @@ class Zones:
         :raises ValueError: For a zone that does not exist.
         """
         self._check(zone)
-        self._cut.add(zone)
+        self._cut.setdefault(zone, self._clock.now())
         self._events.append("zone", zone=zone, state="cut off")
 
     def is_cut(self, zone: str) -> bool:
         """Whether a zone is cut off."""
         return zone in self._cut
+
+    def cut_since(self, zone: str) -> datetime | None:
+        """Return when a zone was cut off; ``None`` for one that is not."""
+        return self._cut.get(zone)
 
     def restore(self, zone: str) -> None:
         """Let a zone have instances of every type again, and a network.
@@ -83,7 +91,7 @@ class Zones:
         """
         self._check(zone)
         self._down.discard(zone)
-        self._cut.discard(zone)
+        self._cut.pop(zone, None)
         self._shortages = [one for one in self._shortages if one.zone != zone]
         self._events.append("zone", zone=zone, state="restored")
 

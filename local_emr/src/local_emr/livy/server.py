@@ -68,10 +68,14 @@ class LivyServer:
             ("DELETE", ""): self._delete,
         }
 
-    def answer(self, request: Request) -> Response:
-        """Answer a request; under the lock."""
+    def answer(self, request: Request, *, knows_names: bool = True) -> Response:
+        """
+        Answer a request; under the lock.
+
+        :param knows_names: whether a batch is found by its name, too, which older servers refuse.
+        """
         try:
-            return self._route(request)
+            return self._route(request, knows_names=knows_names)
         except LivyError as error:
             return _json({"msg": str(error)}, status=error.status)
 
@@ -101,7 +105,7 @@ class LivyServer:
             if batch.state not in FINISHED:
                 self._world.step_runner.cancel(batch.spec.id)
 
-    def _route(self, request: Request) -> Response:
+    def _route(self, request: Request, *, knows_names: bool) -> Response:
         root, _, path = request.path.strip("/").partition("/")
         if root != "batches":
             raise LivyError(404, "Not Found")
@@ -114,6 +118,8 @@ class LivyServer:
         route = self._routes.get((request.method, what))
         if route is None or not key:
             raise LivyError(404, "Not Found")
+        if not knows_names and not set(key) <= _DIGITS:
+            raise LivyError(400, f'For input string: "{key}"')
         return _json(route(self._find(key), request))
 
     def _create(self, request: Request) -> Batch:

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from local_emr.services.ports import Mode, Port, Ports
 
 PORTS = {"yarn": yarn.PORT, "hdfs": hdfs.PORT, "livy": LIVY}
-Trouble = Literal["hangs", "errors", "refuses", "safe-mode"]
+_SERVICES = {port: service for service, port in PORTS.items()}
+Trouble = Literal["hangs", "errors", "refuses", "safe-mode", "ids-only"]
+_OF_ONE = {"safe-mode": "hdfs", "ids-only": "livy"}
 _LOST_SECONDS = 600  # how long the ports of an instance that was lost are kept, so that nothing answers at them
 
 
@@ -117,6 +119,20 @@ class PrimaryServices:
             raise ValueError(f"the services of cluster {job_flow_id!r} do not run: is it RUNNING or WAITING?")
         return primary
 
+    def shown(self) -> list[dict[str, str]]:
+        """Return every service that has a port: where it is, of what, and how it behaves."""
+        return [
+            {
+                "job_flow_id": primary.cluster.id,
+                "instance_id": primary.instance.id,
+                "service": service,
+                "address": f"{primary.address}:{PORTS[service]}",
+                "state": primary.troubles.get(service, port.mode) if port.mode == "open" else port.mode,
+            }
+            for primary in self._primaries.values()
+            for service, port in primary.ports.items()
+        ]
+
     def at(self, address: str) -> Primary | None:
         """Return the primary node at a private address."""
         return next((primary for primary in self._primaries.values() if primary.address == address), None)
@@ -132,7 +148,7 @@ class PrimaryServices:
             raise ValueError(f"cluster {job_flow_id!r} has no {service!r}; it has {', '.join(primary.services)}")
         if trouble is None:
             primary.troubles.pop(service, None)
-        elif trouble not in get_args(Trouble) or (trouble == "safe-mode" and service != "hdfs"):
+        elif trouble not in get_args(Trouble) or _OF_ONE.get(trouble, service) != service:
             raise ValueError(
                 f"{service!r} cannot be in the trouble {trouble!r}; there are {', '.join(get_args(Trouble))}"
             )
@@ -158,7 +174,7 @@ class PrimaryServices:
                 self._lose(primary)
             else:
                 self._end(primary)
-        if serves and instance.id not in self._primaries:
+        if serves and instance is not None and instance.id not in self._primaries:
             self._begin(cluster, instance)
 
     def _begin(self, cluster: Cluster, instance: Any) -> None:
@@ -250,8 +266,9 @@ class PrimaryServices:
         Answer a request to a port; ``None`` where no answer ever comes.
 
         :raises ConnectionAbortedError: when nothing is there any more.
+        :raises KeyError: when the port is that of no service.
         """
-        service = next(name for name, number in PORTS.items() if number == port)
+        service = _SERVICES[port]
         with self._world.lock:
             primary = self.at(address)
             if primary is None or service not in primary.ports:
@@ -259,6 +276,8 @@ class PrimaryServices:
             if self._state(primary, service) != "open":
                 return None
             response = self._answer(primary, service, request)
+            if request.headers.get("User-Agent", "").startswith("ELB-HealthChecker"):
+                return response  # its results are in the log as the target's state
             self._world.events.append(
                 "http",
                 service=service,
@@ -276,7 +295,7 @@ class PrimaryServices:
         if trouble == "errors":
             return _json({"message": "Internal Server Error", "msg": "Internal Server Error"}, status=500)
         if service == "livy" and primary.livy is not None:
-            return primary.livy.answer(request)
+            return primary.livy.answer(request, knows_names=trouble != "ids-only")
         if service == "yarn":
             body = yarn.answer(request.path.rstrip("/"), primary.cluster)
         else:
