@@ -194,7 +194,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         :raises InvalidInputError: when a fallback has the wrong form.
         :raises PreflightError: naming everything that is wrong, and with fallbacks with which candidate.
         """
-        first = self.candidates[0].job_flow
+        # The launcher names a cluster that has no name after its task.
+        first = {"Name": f"{self.dag_id}.{self.task_id}", **self.candidates[0].job_flow}
         shape = self.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
         candidates = read_candidates(first, self.fallbacks, shape=shape, rounds=self.fallback_rounds)
         plans = plans_of(

@@ -274,7 +274,7 @@ class FailoverOperator(LeasingOperator):
     def move_on(self, state: CreateState, launcher: Launcher | None = None) -> None:
         """Go on with the next candidate: the one moment at which a failover is decided."""
         state.candidate += 1
-        self.log.info("Moving on to candidate %s of 0 to %s", state.candidate, len(self.candidates) - 1)
+        self.log.info("Moving on to candidate %s; the last one is %s", state.candidate, len(self.candidates) - 1)
         if launcher is not None:
             self.choose(launcher, state.candidate)
 

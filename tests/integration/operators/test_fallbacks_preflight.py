@@ -93,3 +93,10 @@ def test_fallbacks_cost_two_calls_more_however_many_there_are(clocked, create_op
         assert with_fallbacks.count(name) == 1
         assert name not in without
     assert with_fallbacks.count("DescribeSubnets") == with_fallbacks.count("DescribeRouteTables") == 1
+
+
+def test_a_cluster_without_a_name_gets_the_tasks_in_every_candidate(clocked, create_operator, to_b, overrides):
+    del overrides["Name"]
+    assert Task(create_operator(fallbacks=[to_b])).run()
+    (launched,) = clocked.events.calls("RunJobFlow")
+    assert launched["request"]["Name"].endswith(".create")
