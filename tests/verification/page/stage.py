@@ -28,7 +28,7 @@ PASSWORD = "pass-word-of-a-test"
 REGION = "eu-west-1"
 FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 EVIL = "prod/<script>document.title='taken'</script>/run/create/-1"
-_START_SECONDS = 300.0
+_START_SECONDS = 600.0
 
 
 def moved(record: Record, seconds: float) -> Record:
@@ -214,6 +214,8 @@ def _settings(home: Path, url: str, *, fab: bool, version: tuple[int, ...]) -> d
         "API_AUTH__JWT_SECRET": "of-a-test-that-is-long-enough-for-a-signature-of-64-bytes-or-more",
         "WEBSERVER__BASE_URL": url,
         "WEBSERVER__SECRET_KEY": "of-a-test",
+        "WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "600",
+        "WEBSERVER__WEB_SERVER_WORKER_TIMEOUT": "600",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
     }

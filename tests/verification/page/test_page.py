@@ -98,6 +98,8 @@ def log_in(site: Site, tab: Browser, user: str = "admin") -> None:
     tab.type_into("input[name=password]", PASSWORD)
     tab.press_enter()
     tab.until("!location.pathname.includes('login') && document.readyState === 'complete'")
+    if site.version[:2] == (3, 0):  # its UI moves the token from a cookie to the local storage
+        tab.until("localStorage.getItem('token') !== null")
 
 
 def wait_for(get: Any, what: str) -> str:
