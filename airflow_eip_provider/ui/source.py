@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+import time
+from functools import cache, lru_cache
 from typing import Any
 
 from botocore.config import Config
@@ -20,6 +21,7 @@ from airflow_eip_provider.ui.task_starts import read_starts
 # Whoever looks waits for no more than this; the stores of tasks are more patient.
 _CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 REFRESH_SECONDS = 5.0
+_CLIENTS_SECONDS = 300
 _DEFAULT_CONNECTION = "aws_default"
 _ALLOCATION_ID = re.compile(r"eipalloc-[0-9a-f]{8,17}")
 
@@ -39,7 +41,7 @@ def _source() -> Source:
     return Source(
         lock_store=configured_lock_store(),
         allocation_ids=page_addresses(),
-        client_for=_hooks(_connection()).client_for,
+        client_for=_hooks(_connection(), int(time.monotonic() // _CLIENTS_SECONDS)).client_for,
         environment=environment(),
         read_starts=read_starts,
     )
@@ -76,7 +78,7 @@ def _connection() -> str | None:
     return _DEFAULT_CONNECTION
 
 
-@cache
-def _hooks(aws_conn_id: str | None) -> Any:
-    """Return the hooks of a connection; its clients are made once a process."""
+@lru_cache(maxsize=1)
+def _hooks(aws_conn_id: str | None, _while: int) -> Any:
+    """Return the hooks of a connection; made anew now and then, as credentials and connections change."""
     return StoredHooks(aws_conn_id=aws_conn_id, config=_CONFIG)

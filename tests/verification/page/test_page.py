@@ -9,6 +9,7 @@ provider. PAGE_SHOTS names a folder for the pictures.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import sys
@@ -97,6 +98,8 @@ def log_in(site: Site, tab: Browser, user: str = "admin") -> None:
     tab.type_into("input[name=password]", PASSWORD)
     tab.press_enter()
     tab.until("!location.pathname.includes('login') && document.readyState === 'complete'")
+    if site.version[:2] == (3, 0):  # its UI moves the token from a cookie to the local storage
+        tab.until("localStorage.getItem('token') !== null")
 
 
 def wait_for(get: Any, what: str) -> str:
@@ -174,7 +177,7 @@ def test_missing_corrupt_and_down_each_have_their_message(site, world):
         assert "waits_502" in wait_for(lambda: admin.get(site.page), "waits_502")
 
 
-def test_50_viewers_who_refresh_read_each_record_once_in_five_seconds(site, world, record_property):
+def test_50_viewers_who_refresh_read_each_record_once_in_five_seconds(site, world):
     with client(site, "admin") as admin:
         headers, cookies = dict(admin.headers), dict(admin.cookies)
         admin.get(site.page)
@@ -203,7 +206,7 @@ def test_50_viewers_who_refresh_read_each_record_once_in_five_seconds(site, worl
     assert 0 < len(world.reads) <= 3 * (seconds / 5 + 1), (
         f"{len(world.reads)} reads for {seen} views in {seconds:.0f} s"
     )
-    record_property("viewers", f"{seen} views in {seconds:.1f} s: {len(world.reads)} reads of three records")
+    logging.getLogger(__name__).info("%d views in %.1f s: %d reads of three records", seen, seconds, len(world.reads))
 
 
 def test_a_person_finds_it_in_the_menu(site, tab):
