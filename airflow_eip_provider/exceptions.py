@@ -13,10 +13,12 @@ Every error that this package raises.
     │   ├── MissingConnectionError      the Airflow connection does not exist
     │   ├── MissingExtraError           an optional part of this package is not installed
     │   ├── AzureRefusedError           Azure refuses the request, and would refuse a retry
+    │   ├── LivyRefusedError            a Livy server refuses the request, and would refuse a retry
     │   ├── FirewallRuleConflictError   a firewall rule of that name admits other addresses
     │   ├── NotBoundError               a step was to run on a cluster without the address
     │   ├── AddressLostError            the address left the cluster while it was needed
     │   ├── NotLeasedError              a step was to run on a cluster whose lease was released or is releasing
+    │   ├── StartTimeoutError           the cluster did not start in time, and was terminated
     │   └── LockStoreError              the lock store is missing, unusable or not permitted
     │       ├── NewerRecordError        a newer version of this package wrote the record
     │       └── CorruptRecordError      what is stored for the address is not a lease record
@@ -24,7 +26,6 @@ Every error that this package raises.
         ├── AddressBusyError            another job or resource has the address
         ├── WaitTimeoutError            a bounded wait ended
         ├── ClusterEndedError           the cluster is in a terminal state, or unknown
-        ├── StartTimeoutError           the cluster did not start in time, and was terminated
         ├── NoCandidateStartedError     no cluster of the fallbacks started either
         ├── NotKnownYetError            AWS does not know an ID yet that it has just returned
         ├── CredentialsExpiredError     the session token has expired, and a new client has no newer one
@@ -35,6 +36,9 @@ Every error that this package raises.
         ├── LeaseLostError              another owner took over the lease while this task was delayed
         ├── SupersededError             a newer try of the same task is at work
         ├── AzureUnavailableError       Azure does not answer, or throttles
+        ├── LivyUnavailableError        a Livy server does not answer
+        ├── BatchLostError              no Livy server has the batch any more
+        ├── BatchFailedError            Livy ended a batch other than success
         ├── GatewayFailedError          EC2 could not create the NAT gateway
         ├── LaunchUnclearError          it is unknown whether RunJobFlow launched a cluster
         ├── SubmissionCancelledError    the address left the cluster while steps were being submitted
@@ -58,6 +62,8 @@ __all__ = [
     "AddressNotFoundError",
     "AzureRefusedError",
     "AzureUnavailableError",
+    "BatchFailedError",
+    "BatchLostError",
     "ClusterEndedError",
     "CorruptRecordError",
     "CredentialsExpiredError",
@@ -68,6 +74,8 @@ __all__ = [
     "KilledError",
     "LaunchUnclearError",
     "LeaseLostError",
+    "LivyRefusedError",
+    "LivyUnavailableError",
     "LockStoreError",
     "LockStoreUnavailableError",
     "MissingConnectionError",
@@ -91,6 +99,20 @@ __all__ = [
     "UsageError",
     "WaitTimeoutError",
 ]
+
+
+# Livy's SessionState: how a batch ends, but for "success".
+_BATCH_ENDS = {
+    "dead": ("the driver or spark-submit exited with an error", "see the log above, and the driver's log in YARN"),
+    "killed": (
+        "someone killed its application in YARN, or deleted the batch",
+        "find out who did (YARN's log of the application names the user), then let it run again",
+    ),
+    "error": (
+        "Livy itself failed to run it, or lost its application",
+        "see the log above and Livy's own log on the primary node, /var/log/livy",
+    ),
+}
 
 
 def _restore(cls: type[ElasticIpError], message: str) -> ElasticIpError:
@@ -203,6 +225,18 @@ class AzureRefusedError(PermanentError):
         self.code = code
 
 
+class LivyRefusedError(PermanentError):
+    """
+    A Livy server refuses the request, and would refuse a retry; the error has its status and text.
+
+    :ivar status: of the HTTP response.
+    """
+
+    def __init__(self, doing: str, *, status: int, problem: str, remedy: str) -> None:
+        super().__init__(doing, problem=f"Livy answers {status}: {problem}", remedy=remedy)
+        self.status = status
+
+
 class FirewallRuleConflictError(PermanentError):
     """A firewall rule of that name admits other addresses; it is not changed."""
 
@@ -216,11 +250,11 @@ class FirewallRuleConflictError(PermanentError):
 
 
 class NotBoundError(PermanentError):
-    """A step was to be submitted to a cluster that does not carry the address."""
+    """Steps, or a batch, were to be submitted to a cluster that does not carry the address."""
 
-    def __init__(self, allocation_id: str, *, job_flow_id: str, place: str) -> None:
+    def __init__(self, allocation_id: str, *, job_flow_id: str, place: str, work: str = "steps") -> None:
         super().__init__(
-            f"submitting steps to cluster '{job_flow_id}'",
+            f"submitting {work} to cluster '{job_flow_id}'",
             problem=f"Elastic IP '{allocation_id}' is {place}",
             remedy="create the cluster with EmrCreateWithStaticIpOperator, or bind it with EipAssociateOperator first",
         )
@@ -242,16 +276,38 @@ class AddressLostError(PermanentError):
 
 
 class NotLeasedError(PermanentError):
-    """A step was to run on a cluster whose lease has been released, or is being released."""
+    """Steps, or a batch, were to run on a cluster whose lease has been released, or is being released."""
 
-    def __init__(self, allocation_id: str, *, job_flow_id: str, condition: str, consequence: str | None = None) -> None:
+    def __init__(
+        self,
+        allocation_id: str,
+        *,
+        job_flow_id: str,
+        condition: str,
+        consequence: str | None = None,
+        work: str = "steps",
+    ) -> None:
         done = "" if consequence is None else f"; {consequence}"
+        every = "every step" if work == "steps" else "everything"
         super().__init__(
-            f"submitting steps to cluster '{job_flow_id}'",
+            f"submitting {work} to cluster '{job_flow_id}'",
             problem=f"the lock store says that Elastic IP '{allocation_id}' is {condition}{done}",
-            remedy="submit every step that needs the address before it is released, or create a cluster for them",
+            remedy=f"submit {every} that needs the address before it is released, or create a cluster for them",
         )
         self.allocation_id = allocation_id
+        self.job_flow_id = job_flow_id
+
+
+class StartTimeoutError(PermanentError):
+    """The cluster did not come to RUNNING or WAITING within its start timeout, and was terminated."""
+
+    def __init__(self, job_flow_id: str, *, state: str, reason: str, seconds: float) -> None:
+        super().__init__(
+            f"waiting for cluster '{job_flow_id}' to start",
+            problem=f"{seconds:.0f} s after RunJobFlow it was {state}: {reason}; it is terminated, its address freed",
+            remedy="clear the DAG run from the creating task; with fallbacks that task tries another zone or instance "
+            "type, and raise start_timeout if that is a normal duration",
+        )
         self.job_flow_id = job_flow_id
 
 
@@ -401,19 +457,6 @@ class ClusterEndedError(TransientError):
         self.state = state
 
 
-class StartTimeoutError(TransientError):
-    """The cluster did not come to RUNNING or WAITING within its start timeout, and was terminated."""
-
-    def __init__(self, job_flow_id: str, *, state: str, reason: str, seconds: float) -> None:
-        super().__init__(
-            f"waiting for cluster '{job_flow_id}' to start",
-            problem=f"{seconds:.0f} s after RunJobFlow it was {state}: {reason}; it is terminated, its address freed",
-            remedy="clear the DAG run from the creating task; with fallbacks that task tries another zone or instance "
-            "type, and raise start_timeout if that is a normal duration",
-        )
-        self.job_flow_id = job_flow_id
-
-
 class NoCandidateStartedError(TransientError):
     """
     Neither the first choice of the cluster nor one of its fallbacks started; each that was launched is terminated.
@@ -452,9 +495,9 @@ class CredentialsExpiredError(TransientError):
 class KilledError(TransientError):
     """The task was killed; ``on_kill`` cleans up, and the rest of the task must not change AWS again."""
 
-    def __init__(self, allocation_id: str) -> None:
+    def __init__(self, allocation_id: str | None) -> None:
         super().__init__(
-            f"working with Elastic IP '{allocation_id}'",
+            f"working with Elastic IP '{allocation_id}'" if allocation_id else "running this task",
             problem="this task was killed, so it changes nothing more in AWS",
             remedy="on_kill cleans up what it did (see above); a retry starts again",
         )
@@ -465,6 +508,51 @@ class AzureUnavailableError(TransientError):
 
     def __init__(self, doing: str, *, problem: str) -> None:
         super().__init__(doing, problem=problem, remedy="a retry continues where this try stopped")
+
+
+class LivyUnavailableError(TransientError):
+    """
+    A Livy server gives no answer, or an error of its own.
+
+    :ivar was_sent: the request may have reached it, and may have had its effect.
+    """
+
+    def __init__(self, doing: str, *, problem: str, was_sent: bool = True) -> None:
+        super().__init__(doing, problem=problem, remedy="a retry looks for the batch by its name before it submits one")
+        self.was_sent = was_sent
+
+
+class BatchLostError(TransientError):
+    """No Livy server has the batch any more: the server that ran it is gone, was restarted, or forgot the batch."""
+
+    def __init__(self, name: str, *, batch_id: int, app_id: str | None, server: str, seconds: float) -> None:
+        application = f"its YARN application is {app_id}" if app_id else "it had no YARN application yet"
+        super().__init__(
+            f"watching Livy batch '{name}' (id {batch_id}) on {server}",
+            problem=f"moved: for {seconds:.0f} s no answer showed a batch of that name, so the server that ran it is "
+            "gone, was restarted without recovery, or the batch was deleted; how it ended is unknown, and "
+            f"{application}",
+            remedy="a retry submits it again; if its cluster still runs, see first that the application has ended",
+        )
+        self.name = name
+
+
+class BatchFailedError(TransientError):
+    """
+    Livy ended a batch other than success.
+
+    :ivar state: ``dead``, ``killed`` or ``error``.
+    """
+
+    def __init__(self, name: str, *, batch_id: int, app_id: str | None, state: str) -> None:
+        meaning, remedy = _BATCH_ENDS.get(state, ("Livy says no more", "see the log above"))
+        super().__init__(
+            f"running Livy batch '{name}' (id {batch_id}, application {app_id or 'none'})",
+            problem=f"it ended {state}: {meaning}",
+            remedy=remedy,
+        )
+        self.name = name
+        self.state = state
 
 
 class GatewayFailedError(TransientError):
@@ -492,15 +580,17 @@ class LaunchUnclearError(TransientError):
 
 
 class SubmissionCancelledError(TransientError):
-    """The address left the cluster while steps were being submitted; the steps were cancelled."""
+    """The address left the cluster while steps, or a batch, were being submitted; they were cancelled."""
 
-    def __init__(self, allocation_id: str, *, job_flow_id: str, place: str, step_ids: Sequence[str]) -> None:
+    def __init__(
+        self, allocation_id: str, *, job_flow_id: str, place: str, step_ids: Sequence[str], work: str = "steps"
+    ) -> None:
         super().__init__(
-            f"submitting steps to cluster '{job_flow_id}'",
-            problem=f"Elastic IP '{allocation_id}' was on it before and is now {place}; cancelled the steps that were "
-            f"submitted meanwhile: {', '.join(step_ids)}",
+            f"submitting {work} to cluster '{job_flow_id}'",
+            problem=f"Elastic IP '{allocation_id}' was on it before and is now {place}; cancelled the {work} that "
+            f"were submitted meanwhile: {', '.join(step_ids)}",
             remedy="find out who released or moved it (CloudTrail: DisassociateAddress, AssociateAddress); a retry "
-            "submits the steps again if the address is on the cluster",
+            f"submits the {work} again if the address is on the cluster",
         )
         self.allocation_id = allocation_id
         self.job_flow_id = job_flow_id

@@ -31,6 +31,7 @@ BINDINGS = ("primary", "nat-gateway")  # where an address is put
 _ACCOUNT = re.compile(r"\d{12}")
 _ROLE = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+")
 _SUBNET, _TABLE = re.compile(r"subnet-[0-9a-f]{8,17}"), re.compile(r"rtb-[0-9a-f]{8,17}")
+_TARGET_GROUP = re.compile(r"arn:[a-z-]+:elasticloadbalancing:[a-z0-9-]+:\d{12}:targetgroup/[\w-]+/[0-9a-f]+")
 _SERVICE_SUFFIX = {"aws-cn": "amazonaws.com.cn"}
 
 
@@ -52,6 +53,9 @@ class Configuration:
     :param public_subnets: with "nat-gateway", where gateways are made for clusters; empty: none are made, because each
         address is on a gateway for good.
     :param route_tables: with ``public_subnets``, those whose default routes are led to the gateways.
+    :param health: the health of primary nodes is watched: EmrPrimaryHealthSensor.
+    :param target_groups: ARNs of the target groups of load balancers in which primary nodes are registered and
+        deregistered: NlbTargetsOperator.
     """
 
     allocation_ids: Sequence[str]
@@ -66,6 +70,8 @@ class Configuration:
     binding: str = "primary"
     public_subnets: Sequence[str] = ()
     route_tables: Sequence[str] = ()
+    health: bool = False
+    target_groups: Sequence[str] = ()
 
 
 def policy_document(configuration: Configuration) -> dict[str, Any]:
@@ -114,6 +120,10 @@ class _Writer:
             yield from self._remove_gateways()
         yield from self._launch()
         yield from self._own_clusters()
+        if self._given.health:
+            yield _allow("LookAtHealth", ["ec2:DescribeInstanceStatus"], "*", StringEquals=self._in_region)
+        if self._given.target_groups:
+            yield from self._targets()
         if self._given.lock_store:
             where = parse_uri(self._given.lock_store)
             yield from self._table(where) if where.kind == "dynamodb" else self._bucket(where)
@@ -126,7 +136,17 @@ class _Writer:
 
         The Describe calls of EC2 and these of EMR know no resources.
         """
-        ec2 = ("Addresses", "Instances", "NatGateways", "NetworkInterfaces", "RouteTables", "SecurityGroups", "Subnets")
+        ec2 = (
+            "Addresses",
+            "AvailabilityZones",
+            "InstanceTypeOfferings",
+            "Instances",
+            "NatGateways",
+            "NetworkInterfaces",
+            "RouteTables",
+            "SecurityGroups",
+            "Subnets",
+        )
         emr = ("GetBlockPublicAccessConfiguration", "ListClusters")
         actions = [*(f"ec2:Describe{kind}" for kind in ec2), *(f"elasticmapreduce:{name}" for name in emr)]
         yield _allow("Look", actions, "*", StringEquals=self._in_region)
@@ -206,6 +226,14 @@ class _Writer:
         only_try = {"ForAllValues:StringEquals": {"aws:TagKeys": [TRY_TAG]}}
         yield _allow("Adopt", ["elasticmapreduce:AddTags"], self._clusters, StringEquals=self._ours, **only_try)
 
+    def _targets(self) -> Iterator[Statement]:
+        """Allow changing the targets of these groups; Elastic Load Balancing's Describe calls know no resources."""
+        kinds = ("LoadBalancerAttributes", "LoadBalancers", "TargetGroupAttributes", "TargetGroups", "TargetHealth")
+        look = [f"elasticloadbalancing:Describe{kind}" for kind in kinds]
+        yield _allow("LookAtTargets", look, "*", StringEquals=self._in_region)
+        changes = [f"elasticloadbalancing:{change}Targets" for change in ("Deregister", "Register")]
+        yield _allow("ChangeTargets", changes, list(self._given.target_groups))
+
     def _table(self, where: StoreUri) -> Iterator[Statement]:
         """Allow the records of these addresses; an address is the key of its item."""
         table = self._arn("dynamodb", f"table/{where.name}", region=where.region)
@@ -261,6 +289,9 @@ def check(given: Configuration) -> None:
         raise _wrong(f"binding {given.binding!r}", "unknown choice", f"use one of {BINDINGS}")
     _check_gateways(given)
     _check_roles(given)
+    for arn in given.target_groups:
+        if not _TARGET_GROUP.fullmatch(arn):
+            raise _wrong(f"target_groups {arn!r}", "it is no ARN of a target group", "give what EC2's console shows")
     if given.log_uri and not (
         given.log_uri.startswith(("s3://", "s3n://", "s3a://")) and split_log_uri(given.log_uri)[0]
     ):

@@ -92,6 +92,10 @@ class AwsClient:
         """Plan a fault; see the local EMR's own page for its fields."""
         self._control("POST", "faults", json=fault)
 
+    def limit_capacity(self, zone: str, *, instance_type: str) -> None:
+        """Let an Availability Zone have no more instances of a type."""
+        self._control("POST", "zones/limit", json={"zone": zone, "instance_type": instance_type})
+
     def admit(self, name: str, address: str) -> None:
         """Register an address with the Azure SQL firewall."""
         rule = {"start_ip_address": address, "end_ip_address": address}

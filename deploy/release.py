@@ -13,7 +13,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,8 +20,9 @@ DIST = ROOT / "dist"
 _NAMES = ("airflow_eip_provider", "local_emr")
 _NO_HOST = ".invalid/"  # RFC 2606: no such host can exist
 # What somebody sees who has installed the wheels and nothing else of this repository.
-_LOOK = """
+_LOOK = r"""
 import json
+import re
 from importlib.metadata import metadata
 from pathlib import Path
 import airflow_eip_provider, local_emr
@@ -31,6 +31,7 @@ print(json.dumps({
     "version": airflow_eip_provider.__version__,
     "examples": sorted(path.relative_to(folder).as_posix() for path in folder.glob("example_dags/**/*.*")),
     "urls": len(metadata("airflow-eip-provider").get_all("Project-URL")),
+    "links": re.findall(r"\]\(([^)]+)\)", metadata("airflow-eip-provider").get_payload()),
 }))
 """
 
@@ -77,6 +78,9 @@ def check(files: list[Path]) -> None:
         said = _run(python.with_name("airflow-eip"), "--version", cwd=home).strip()
         if said != seen["version"] or len(seen["examples"]) != len(list((ROOT / "dags").glob("**/*.[ps][yh]"))):
             raise SystemExit(f"the environment is not as it should be: airflow-eip says {said}; {seen}")
+        relative = [link for link in seen["links"] if not link.startswith("https://")]
+        if relative or not seen["links"]:
+            raise SystemExit(f"links of the README that do not work on PyPI: {relative or 'it has none'}")
         shown = _run(
             python.with_name("airflow"), "providers", "get", "airflow-eip-provider", "--full", "--output", "json",
             cwd=home, AIRFLOW_HOME=str(home / "airflow"), AIRFLOW__CORE__LOAD_EXAMPLES="False",
@@ -96,11 +100,11 @@ def version() -> str:
 
 def not_ready() -> list[str]:
     """Return what keeps this commit from being published."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     found = []
-    if any(_NO_HOST in url for url in project["urls"].values()):
-        found.append("[project.urls] of pyproject.toml names no repository yet")
+    if _NO_HOST in project:
+        found.append("pyproject.toml names no repository yet: [project.urls] and the links of the README")
     if not re.search(rf"^## {re.escape(version())} \(\d{{4}}-\d\d-\d\d\)$", changelog, re.MULTILINE):
         found.append(f'CHANGELOG.md has no heading "## {version()} (YEAR-MONTH-DAY)"')
     if _run("git", "status", "--porcelain"):

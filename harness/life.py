@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Whose sleeps and deadlines are simulated. The observer's age of a listing is not: it is about calls, not about AWS.
 _TIMED = tuple(
     f"airflow_eip_provider.{package}."
-    for package in ("aws", "hooks", "lease_client", "operators", "sensors", "triggers")
+    for package in ("aws", "health", "hooks", "lease_client", "operators", "sensors", "triggers")
 )
 _REAL = frozenset({observed.__name__})
 _LOADED = (_eip, _emr, _waiting)  # and with them all that waits

@@ -67,6 +67,7 @@ class Instance:
     An EC2 instance and its primary network interface (DeviceIndex 0).
 
     :param private_ip: the primary private address of that interface.
+    :param private_dns: its name inside the VPC; ``public_ip`` the address that it has outside of it, if any.
     """
 
     instance_id: str
@@ -76,6 +77,8 @@ class Instance:
     vpc_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     private_ip: str | None = None
+    private_dns: str | None = None
+    public_ip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,8 @@ def _instance(item: Mapping[str, Any]) -> Instance:
         vpc_id=item.get("VpcId"),
         tags=tags_of(item.get("Tags")),
         private_ip=primary.get("PrivateIpAddress"),
+        private_dns=item.get("PrivateDnsName") or None,
+        public_ip=item.get("PublicIpAddress") or None,
     )
 
 

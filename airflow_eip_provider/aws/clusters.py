@@ -209,15 +209,16 @@ def read_listed_statuses(
     return found, most_pages
 
 
+def _primaries_of(cluster: Cluster) -> dict[str, Any]:
+    if cluster.collection_type == "INSTANCE_FLEET":
+        return {"InstanceFleetType": "MASTER"}
+    return {"InstanceGroupTypes": ["MASTER"]}
+
+
 def read_primary_instance_id(emr: Any, cluster: Cluster) -> str | None:
     """Read the EC2 id of the cluster's one primary instance; ``None`` while EMR does not show it yet."""
-    which: dict[str, Any] = (
-        {"InstanceFleetType": "MASTER"}
-        if cluster.collection_type == "INSTANCE_FLEET"
-        else {"InstanceGroupTypes": ["MASTER"]}
-    )
     try:
-        response = emr.list_instances(ClusterId=cluster.job_flow_id, **which)
+        response = emr.list_instances(ClusterId=cluster.job_flow_id, **_primaries_of(cluster))
     except ClientError as error:
         if error_code(error) in UNKNOWN_CLUSTER:
             return None
@@ -230,6 +231,24 @@ def read_primary_instance_id(emr: Any, cluster: Cluster) -> str | None:
         ),
         None,
     )
+
+
+def read_all_primaries(emr: Any, cluster: Cluster) -> dict[str, str | None]:
+    """
+    Read every instance that is or was the cluster's primary node: its private address, by its EC2 id.
+
+    EMR shows those of a cluster that has ended, too; EC2 forgets them within the hour.
+    """
+    found: dict[str, str | None] = {}
+    marker: dict[str, str] = {}
+    while True:
+        response = emr.list_instances(ClusterId=cluster.job_flow_id, **_primaries_of(cluster), **marker)
+        for item in response["Instances"]:
+            if item.get("Ec2InstanceId"):
+                found[item["Ec2InstanceId"]] = item.get("PrivateIpAddress") or None
+        if not response.get("Marker"):
+            return found
+        marker = {"Marker": response["Marker"]}
 
 
 def read_steps(emr: Any, job_flow_id: str, *, step_ids: Sequence[str]) -> list[Step]:

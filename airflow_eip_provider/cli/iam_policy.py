@@ -64,6 +64,16 @@ def add_arguments(parser: Parser) -> None:
         parser.add_argument(
             flag, action="append", default=None if required else [], required=required, metavar="ARN", help=what + again
         )
+    parser.add_argument(
+        "--health", action="store_true", help="the health of primary nodes is watched, by EmrPrimaryHealthSensor"
+    )
+    parser.add_argument(
+        "--target-group",
+        action="append",
+        default=[],
+        metavar="ARN",
+        help=f"a target group in which NlbTargetsOperator registers primary nodes{again}",
+    )
     add_lock_store_argument(parser)
     parser.add_argument("--log-uri", metavar="URI", help="LogUri of the clusters, from which failed steps are shown")
     parser.add_argument("--account", metavar="NUMBER", help="the AWS account (default: the connection's)")
@@ -90,6 +100,8 @@ def run(options: argparse.Namespace) -> int:
             binding=options.binding,
             public_subnets=options.public_subnet,
             route_tables=options.route_table,
+            health=options.health,
+            target_groups=options.target_group,
         )
         with reading_arguments():
             check(given)

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.loaders import JSONFileLoader
 
+from airflow_eip_provider.exceptions import MissingConnectionError
 from airflow_eip_provider.hooks.eip import StrictConnectionMixin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Hooks read connections one at a time: the triggerers of Airflow 3.0 and 3.1 have one channel to ask for them.
-_ONE_AT_A_TIME = threading.Lock()
+ONE_AT_A_TIME = threading.Lock()
 
 
 class ServiceModels(JSONFileLoader):  # type: ignore[misc]
@@ -80,6 +81,20 @@ class _TriggererHook(StrictConnectionMixin, AwsBaseHook):
         return session
 
 
+def read_login(conn_id: str) -> tuple[str, str]:
+    """
+    Read login and password of an Airflow connection, in a thread; the password is kept in memory only.
+
+    :raises MissingConnectionError: when there is no such connection.
+    """
+    with ONE_AT_A_TIME:
+        try:
+            connection = _TriggererHook.get_connection(conn_id)
+        except MissingConnectionError as error:
+            raise MissingConnectionError(conn_id, otherwise=", with login and password") from error
+    return connection.login or "", connection.password or ""
+
+
 class Connection(Protocol):
     """What waits look through; equal ones share a poller."""
 
@@ -122,7 +137,7 @@ class AwsConnection:
         """Return what the Airflow connection says now; ``None`` for boto3's own credentials."""
         if self.aws_conn_id is None:
             return None
-        with _ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:
             return _TriggererHook.get_connection(self.aws_conn_id).get_uri()
 
     def client(self, service: str, region_name: str | None) -> Any:
@@ -133,5 +148,5 @@ class AwsConnection:
             "verify": self.verify,
             "config": json.loads(self.botocore_config),
         }
-        with _ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:
             return _TriggererHook(client_type=service, **given).conn

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_eip_provider.aws import addresses, clusters, egress, nat_gateways, step_logs
+from airflow_eip_provider.aws import addresses, clusters, egress, instance_status, nat_gateways, step_logs
 from airflow_eip_provider.aws.errors import is_denied
 from airflow_eip_provider.lease.observation import observe
 from airflow_eip_provider.lease_client.reads import LeaseReads
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Address, Holder, Instance
     from airflow_eip_provider.aws.clusters import Cluster, ClusterStatus, Step
     from airflow_eip_provider.aws.egress import Egress
+    from airflow_eip_provider.aws.instance_status import InstanceStatus
     from airflow_eip_provider.aws.nat_gateways import Gateway
     from airflow_eip_provider.aws.step_logs import StepLogs
     from airflow_eip_provider.lease.observation import Observation
@@ -76,6 +77,7 @@ class Wants:
     :param clusters: those of which the state alone is asked.
     :param primaries: clusters of which the primary instance is asked.
     :param steps: by cluster.
+    :param instance_statuses: instances of which EC2's status checks are asked.
     """
 
     clusters: set[str] = field(default_factory=set)
@@ -83,6 +85,7 @@ class Wants:
     addresses: set[str] = field(default_factory=set)
     instances: set[str] = field(default_factory=set)
     steps: dict[str, set[str]] = field(default_factory=dict)
+    instance_statuses: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -204,6 +207,13 @@ class Observed:
             found = self._once(key, lambda: addresses.read_instances(self.client("ec2"), wanted))
             return found.get(instance_id)
         return self._once(("instance", instance_id), lambda: addresses.read_instance(self.client("ec2"), instance_id))
+
+    def instance_status(self, instance_id: str) -> InstanceStatus | None:
+        """Return EC2's status checks of an instance; ``None`` when EC2 does not know it."""
+        wanted = self._wants.instance_statuses | {instance_id}
+        key = ("statuses", frozenset(wanted))
+        found = self._once(key, lambda: instance_status.read_instance_statuses(self.client("ec2"), wanted))
+        return found.get(instance_id)
 
     def _resources(self) -> set[str]:
         """Return the instances that carry one of the wanted addresses: who asks for one of them asks for most."""

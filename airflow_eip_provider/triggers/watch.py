@@ -93,6 +93,10 @@ class WatchTrigger(BaseTrigger):
         """Judge what is observed at one moment; called in a thread of the triggerer, or in the worker."""
         raise NotImplementedError
 
+    async def complete(self, found: Verdict) -> Verdict:
+        """Add to a judgement what is not asked of AWS; called in the event loop of the triggerer after each one."""
+        return found
+
     @property
     def connection(self) -> Connection:
         """What this wait looks through: those with equal ones share clients and calls."""
@@ -140,7 +144,8 @@ class WatchTrigger(BaseTrigger):
                 after = min(pause.seconds(poller.chance), left)
                 try:
                     async with asyncio.timeout(left + _LAST_ANSWER_SECONDS) as patience:
-                        last = self._report(await poller.poll(self, after=after, early=early * after, is_new=is_new))
+                        found = await poller.poll(self, after=after, early=early * after, is_new=is_new)
+                        last = self._report(await self.complete(found))
                     pause.answered()
                     renewed, early = False, _EARLY
                 except Exception as error:
@@ -171,9 +176,11 @@ class WatchTrigger(BaseTrigger):
         kind, what = self.undo
         self.log.info("The task is %s; undoing what it did: %s", state, kind)
         # A stale copy of this trigger may be killed after the task has gone on and succeeded.
-        await sync_to_async(undo_stored, thread_sensitive=False)(
-            kind, what, connection=self._connection, spare_handed_over=state == "success"
-        )
+        await sync_to_async(self.undo_now, thread_sensitive=False)(kind, what, spare_handed_over=state == "success")
+
+    def undo_now(self, kind: str, what: dict[str, Any], *, spare_handed_over: bool) -> None:
+        """Undo what the task did, in a thread of the triggerer; see :func:`~.undo.undo_stored`."""
+        undo_stored(kind, what, connection=self._connection, spare_handed_over=spare_handed_over)
 
     @property
     def _connection(self) -> dict[str, Any]:

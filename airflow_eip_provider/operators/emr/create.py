@@ -11,7 +11,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remember, remembered
 from airflow_eip_provider.aws.tags import TOKEN_TAG
-from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, PreflightError, WaitTimeoutError
+from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.lease.observation import ESTIMATED, LeaseRequest
 from airflow_eip_provider.lease.protocol import Acquired, NotStarted
@@ -27,7 +27,7 @@ from airflow_eip_provider.operators.leasing import observed_due_seconds, with_es
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.rendering import StructuredFields
-from airflow_eip_provider.preflight import Setup
+from airflow_eip_provider.preflight import Setup, plans_of, read_candidates
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, judge_target
 from airflow_eip_provider.triggers.nat import NatGatewayTrigger
 
@@ -81,7 +81,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
     also ec2:DescribeNatGateways, and to make one ec2:CreateNatGateway, ec2:CreateTags, ec2:DeleteNatGateway,
     ec2:CreateRoute, ec2:ReplaceRoute, ec2:DeleteRoute. ``airflow-eip iam-policy`` prints all of it. Without
     ec2:DescribeSecurityGroups and elasticmapreduce:GetBlockPublicAccessConfiguration it warns that it could not check
-    whether the primary node is open to the internet.
+    whether the primary node is open to the internet, and with fallbacks without ec2:DescribeAvailabilityZones and
+    ec2:DescribeInstanceTypeOfferings whether their zones have what they need.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_overrides: as in the stock operator; merged over the extra of ``emr_conn_id``. (templated,
@@ -181,7 +182,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         )
         if (adopted := self.begin_attempt(context, state, launcher)) is not None:
             self._publish(context, state, adopted)
-        for warning in dict.fromkeys(self._preflight_warnings()):
+        for warning in self._preflight_warnings():
             self.log.warning("%s", warning)
         self.link_address(context)
         return state
@@ -190,22 +191,22 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         """
         Make the checks for every candidate, before anything is changed.
 
-        :raises PreflightError: naming everything that is wrong with one of them.
+        :raises InvalidInputError: when a fallback has the wrong form.
+        :raises PreflightError: naming everything that is wrong, and with fallbacks with which candidate.
         """
-        warnings: list[str] = []
-        different = len(self.candidates) // self.fallback_rounds
-        for candidate in self.candidates[:different]:
-            binding = self.binding_of(candidate.number)
-            setup = binding.examined(self._setup(candidate.job_flow))
-            try:
-                warnings += preflight.require(setup, binding.checks)
-            except PreflightError as error:
-                if candidate.number == 0:
-                    raise
-                where = f"fallbacks[{candidate.number - 1}]: {error.problem}"
-                raise PreflightError(self.allocation_id, [where]) from error
-            if candidate.number == 0 and setup.address is not None:
-                self.lease_client.note_address(setup.address)
+        # The launcher names a cluster that has no name after its task.
+        first = {"Name": f"{self.dag_id}.{self.task_id}", **self.candidates[0].job_flow}
+        shape = self.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
+        candidates = read_candidates(first, self.fallbacks, shape=shape, rounds=self.fallback_rounds)
+        plans = plans_of(
+            self._setup(first),
+            candidates,
+            rounds=self.fallback_rounds,
+            binding_of=lambda candidate: self.binding_of(candidate.number),
+        )
+        warnings = preflight.require_plans(plans)
+        if plans[0].setup.address is not None:
+            self.lease_client.note_address(plans[0].setup.address)
         return warnings
 
     def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:

@@ -19,7 +19,7 @@ from airflow_eip_provider.lease.protocol import Ending
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.bindings import Binding, checked_binding
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
-from airflow_eip_provider.rendered import is_nothing
+from airflow_eip_provider.preflight import parsed_fallbacks
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStartTrigger, judge_start
 
@@ -95,12 +95,8 @@ class FailoverOperator(LeasingOperator):
         """
         if "_candidates" not in self.__dict__:
             overrides = preflight.checked_mapping(self.job_flow_overrides, parameter="job_flow_overrides")
-            given = preflight.parse_literal(self.fallbacks)
-            listed = () if is_nothing(given) else given
-            if isinstance(listed, (list, tuple)):
-                listed = [preflight.parse_literal(fallback) for fallback in listed]
-            merged = self.emr.merged_overrides(overrides)
-            self.__dict__["_candidates"] = candidates_of(merged, listed, self.fallback_rounds)  # type: ignore[arg-type]
+            merged, fallbacks = self.emr.merged_overrides(overrides), parsed_fallbacks(self.fallbacks)
+            self.__dict__["_candidates"] = candidates_of(merged, fallbacks, self.fallback_rounds)
         return self.__dict__["_candidates"]  # type: ignore[no-any-return]
 
     @property
@@ -278,7 +274,7 @@ class FailoverOperator(LeasingOperator):
     def move_on(self, state: CreateState, launcher: Launcher | None = None) -> None:
         """Go on with the next candidate: the one moment at which a failover is decided."""
         state.candidate += 1
-        self.log.info("Moving on to candidate %s of 0 to %s", state.candidate, len(self.candidates) - 1)
+        self.log.info("Moving on to candidate %s; the last one is %s", state.candidate, len(self.candidates) - 1)
         if launcher is not None:
             self.choose(launcher, state.candidate)
 

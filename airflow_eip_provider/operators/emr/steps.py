@@ -21,7 +21,6 @@ from airflow_eip_provider.exceptions import (
     InvalidInputError,
     NotLeasedError,
     PermanentError,
-    StartTimeoutError,
     StepFailedError,
     WaitTimeoutError,
 )
@@ -119,8 +118,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
     state_class = StepsState
     text_only = True
-    # A retry would find the same cluster gone.
-    permanent_errors = (PermanentError, ClusterEndedError, StartTimeoutError)
+    permanent_errors = (PermanentError, ClusterEndedError)  # a retry would find the same cluster gone
     aws_hook_class = EmrClusterHook
     template_fields: Sequence[str] = aws_template_fields(
         "allocation_id", "cluster_states", "execution_role_arn", "job_flow_id", "job_flow_name", "steps"

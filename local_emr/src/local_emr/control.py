@@ -62,7 +62,14 @@ class ControlApi:
             ("POST", "clusters/interrupt-spot"): partial(_do, aws.interrupt_spot),
             ("POST", "zones/limit"): partial(_do, aws.limit_capacity),
             ("POST", "zones/down"): partial(_do, aws.take_zone_down),
+            ("POST", "zones/cut"): partial(_do, aws.cut_zone),
             ("POST", "zones/restore"): partial(_do, aws.restore_zone),
+            ("POST", "clusters/lose-primary"): partial(_do, aws.lose_primary),
+            ("POST", "instances/impair"): partial(_do, aws.impair),
+            ("GET", "services"): self._services,
+            ("POST", "services/trouble"): partial(_do, aws.trouble_service),
+            ("POST", "services/mend"): partial(_do, aws.mend_service),
+            ("POST", "livy/end-batch"): partial(_do, aws.end_batch),
             ("GET", "azure/token"): self._azure_token,
             ("GET", "azure-sql/firewall-rules"): self._firewall_rules,
             ("PUT", "azure-sql/firewall-rules/NAME"): self._put_firewall_rule,
@@ -109,6 +116,10 @@ class ControlApi:
             if (sql := self._aws.azure_sql)
             else None,
         }
+
+    def _services(self, _: Request) -> Answer:
+        with self._aws.lock:
+            return {"services": self._aws.services.shown(), "listeners": self._aws.load_balancers.shown()}
 
     def _my_ip(self, request: Request) -> Response:
         """Say which address the caller is seen to come from; a node without one does not get out to ask."""

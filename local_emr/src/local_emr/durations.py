@@ -18,6 +18,11 @@ class Durations:
     :param terminating: A cluster is TERMINATING for this long.
     :param instance_shutdown: Its instances are ``shutting-down`` for this long meanwhile.
     :param address_drop: EC2 takes an Elastic IP off a terminated instance this long after.
+    :param status_checks: The status checks of an instance that runs are ``initializing`` for this long.
+    :param livy_starting: A batch of Livy is ``starting`` for this long, and has no application id.
+    :param livy_retention: Livy knows a batch for this long after its end.
+    :param target_registration: A load balancer begins to check a target this long after it was registered; AWS says
+        that it can take a few minutes.
     :param nat_gateway_association: A NAT gateway tries to take its Elastic IP this long after it was asked for.
     :param nat_gateway_start: It is ``pending`` for this long, the association included.
     :param nat_gateway_deletion: It is ``deleting`` for this long, and keeps its address meanwhile.
@@ -35,6 +40,10 @@ class Durations:
     terminating: float = 60
     instance_shutdown: float = 30
     address_drop: float = 5
+    status_checks: float = 120
+    livy_starting: float = 10
+    livy_retention: float = 600
+    target_registration: float = 20
     nat_gateway_association: float = 10
     nat_gateway_start: float = 90
     nat_gateway_deletion: float = 60

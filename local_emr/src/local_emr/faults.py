@@ -16,9 +16,11 @@ Kind = Literal[
 _READS = ("*", "Describe", "Get", "List")
 DENIAL_CODES = {  # by protocol; AccessDeniedException of status 400 elsewhere
     "ec2": ("UnauthorizedOperation", 403),
+    "query": ("AccessDenied", 403),
     "rest": ("AccessDenied", 403),
 }
 THROTTLE_CODES = {
+    "elasticloadbalancing": ("Throttling", 400),
     "ec2": ("RequestLimitExceeded", 503),
     "s3": ("SlowDown", 503),
     "dynamodb": ("ProvisionedThroughputExceededException", 400),

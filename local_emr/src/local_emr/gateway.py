@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from local_emr.calls import Environ
     from local_emr.clock import Clock
     from local_emr.ec2.api import Ec2
+    from local_emr.elb.api import LoadBalancers
     from local_emr.emr.api import Emr
     from local_emr.events import EventLog
     from local_emr.iam.permissions import Grant, Permissions
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 _NOT_FOUND = 404
 _POLL_SECONDS = 0.05
 # What reads from a copy that may lag; S3 and DynamoDB answer from the present.
-_EVENTUAL = frozenset({"ec2", "elasticmapreduce"})
+_EVENTUAL = frozenset({"ec2", "elasticloadbalancing", "elasticmapreduce"})
 _LOGGED_IDS = {"JobFlowId", "StepIds", "associationId", "allocationId", "publicIp", "natGatewayId"}
 
 
@@ -47,6 +48,7 @@ class Services(Protocol):
     clock: Clock
     past: Past
     emr: Emr
+    load_balancers: LoadBalancers
     events: EventLog
     faults: Faults
     permissions: Permissions
@@ -217,6 +219,8 @@ class Gateway:
             return self._answer_emr(call)
         if call.service == "ec2":
             return self._answer_ec2(call, environ)
+        if call.service == "elasticloadbalancing" and call.region == self._services.region:
+            return self._answer_elb(call, environ), {}
         return self._ask_moto(environ), {}
 
     def _answer_emr(self, call: Call) -> tuple[Response, dict[str, Any]]:
@@ -233,6 +237,16 @@ class Gateway:
         if response.status_code == 200:  # noqa: PLR2004 - HTTP's OK
             ec2.follow_up(call.operation, call.params)
         return response, {}
+
+    def _answer_elb(self, call: Call, environ: Environ) -> Response:
+        balancers = self._services.load_balancers
+        text = balancers.answer(call.operation, call.params)
+        if text is not None:
+            return Response(text, content_type="text/xml")
+        response = self._ask_moto(environ)
+        if response.status_code == 200:  # noqa: PLR2004 - HTTP's OK
+            balancers.follow_up(call.operation, response)
+        return response
 
     def _ask_moto(self, environ: Environ) -> Response:
         return Response.from_app(self._moto, environ, buffered=True)

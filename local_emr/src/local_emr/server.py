@@ -16,22 +16,28 @@ from local_emr.azure_arm import AzureResourceManager
 from local_emr.azure_sql.firewall import Rule
 from local_emr.clock import GuardedClock, ManualClock
 from local_emr.control import ControlApi
+from local_emr.demand import OnDemand
 from local_emr.durations import Durations
 from local_emr.ec2.api import Ec2
 from local_emr.ec2.metadata import InstanceMetadata
+from local_emr.elb.api import LoadBalancers
 from local_emr.emr.api import Emr
-from local_emr.emr.cluster import ENDED, Cluster, Reason
+from local_emr.emr.cluster import ENDED, Cluster
 from local_emr.emr.life import ClusterLife
 from local_emr.emr.steps import NodeWork, StepRunner, StepSpec, TimedStepRunner
 from local_emr.events import Event, EventLog
-from local_emr.faults import ClusterFault, Faults
+from local_emr.faults import Faults
 from local_emr.gateway import Gateway
 from local_emr.iam.permissions import Permissions
+from local_emr.livy.batches import BatchSpec
 from local_emr.outside import Caller, Outside
 from local_emr.past import Past
+from local_emr.services.loopback import LoopbackNetwork
+from local_emr.services.ports import Ports
+from local_emr.services.primaries import PrimaryServices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from local_emr.azure_sql import AzureSqlServer
@@ -39,10 +45,12 @@ if TYPE_CHECKING:
     from local_emr.saved import SavedState
 
 _POLL_SECONDS = 0.05
-_CHANGES = frozenset({"call", "cluster", "step", "instance", "address", "nat_gateway", "route"})
+_CHANGES = frozenset(
+    {"call", "cluster", "step", "instance", "address", "nat_gateway", "route", "status", "target", "zone"}
+)
 
 
-class LocalAws:
+class LocalAws(OnDemand):
     """AWS on one machine, as far as an EMR job with a fixed address depends on it.
 
     Its state is in memory, and moto keeps it per process, so the newest local EMR of a process has it; an older one
@@ -99,7 +107,9 @@ class LocalAws:
         self.step_runner: StepRunner = runner or TimedStepRunner(self.clock)
         self.outside = Outside(runner=lambda: self.step_runner, locate=self._locate)
         self.azure_sql = azure_sql(self) if azure_sql else None
-        self.events.listeners += [self._break_connections, self._record]
+        self.events.listeners += [self._break_connections, self._record, self._follow]
+        self.loopback = LoopbackNetwork()
+        self.ports = Ports()
         self._begin()
 
     @property
@@ -133,6 +143,9 @@ class LocalAws:
         self.clock.close()
         with self.lock:
             self._guarded.close()
+            self._leave()
+        self.ports.close_all()
+        self.loopback.close()
         self.events.close()
 
     def save_when_idle(self) -> None:
@@ -157,15 +170,24 @@ class LocalAws:
             self.clock.clear()
             self._guarded.close()
             self.emr.life.close()
+            self._leave()
             self.faults.clear()
             self.permissions.clear()
             self.events.clear()
             self._begin()
 
+    def _leave(self) -> None:
+        """End what is served at the nodes."""
+        self.services.close()
+        self.load_balancers.close()
+        self.ports.close_all()
+
     def ec2(self, region: str) -> Ec2:
         """Return a region's EC2."""
         if region not in self._ec2:
-            self._ec2[region] = Ec2(region, clock=self._guarded, events=self.events, durations=self.durations)
+            self._ec2[region] = Ec2(
+                region, clock=self._guarded, events=self.events, durations=self.durations, loopback=self.loopback
+            )
         return self._ec2[region]
 
     def cluster(self, job_flow_id: str) -> Cluster:
@@ -178,105 +200,6 @@ class LocalAws:
             raise KeyError(f"there is no cluster {job_flow_id!r}; it may be from before a reset")
         return cluster
 
-    def end_cluster(
-        self,
-        job_flow_id: str,
-        *,
-        state: str = "TERMINATED",
-        code: str = "INTERNAL_ERROR",
-        message: str = "Ended on demand",
-    ) -> None:
-        """End a cluster at once, as TERMINATED or TERMINATED_WITH_ERRORS, for the reason given."""
-        with self.lock:
-            fails = state == "TERMINATED_WITH_ERRORS"
-            self.emr.life.end_now(self.cluster(job_flow_id), Reason(code, message), fails=fails)
-
-    def replace_primary(self, job_flow_id: str) -> None:
-        """Give a cluster another primary instance, as EMR does with one that failed."""
-        with self.lock:
-            self.emr.life.replace_primary(self.cluster(job_flow_id))
-
-    def fail_next_cluster(
-        self,
-        *,
-        state: str = "STARTING",
-        code: str = "",
-        message: str = "",
-        after_seconds: float = 0.0,
-        hangs: bool = False,
-    ) -> None:
-        """Let the next cluster that reaches a state fail there, or stay there for ever.
-
-        :raises ValueError: As :class:`ClusterFault` has it.
-        """
-        self.faults.fail_next_cluster(
-            ClusterFault(state=state, code=code, message=message, after_seconds=after_seconds, hangs=hangs)
-        )
-
-    def limit_capacity(self, zone: str, *, instance_type: str | None = None, left: int = 0) -> None:
-        """Let an Availability Zone have so many instances left, of a type or of all of them, until it is restored.
-
-        A primary node that gets none ends its cluster. Core and task nodes are asked for again and again, in STARTING.
-
-        :raises ValueError: For a zone that does not exist, or a negative number.
-        """
-        with self.lock:
-            self.ec2(self.region).zones.limit(zone, instance_type=instance_type, left=left)
-
-    def take_zone_down(self, zone: str) -> None:
-        """Lose every instance of an Availability Zone, and start none there until it is restored.
-
-        :raises ValueError: For a zone that does not exist.
-        """
-        with self.lock:
-            ec2 = self.ec2(self.region)
-            ec2.zones.take_down(zone)
-            ec2.instances.lose(ec2.instances.in_zone(zone))
-
-    def restore_zone(self, zone: str) -> None:
-        """Let an Availability Zone have instances of every type again.
-
-        :raises ValueError: For a zone that does not exist.
-        """
-        with self.lock:
-            self.ec2(self.region).zones.restore(zone)
-
-    def interrupt_spot(self, job_flow_id: str) -> None:
-        """Let EC2 take the Spot Instance of a cluster's primary node back, which ends the cluster.
-
-        :raises KeyError: If there is no such cluster.
-        :raises ValueError: If its primary node is not a running Spot Instance.
-        """
-        with self.lock:
-            self.emr.life.interrupt_spot(self.cluster(job_flow_id))
-
-    def remember(self) -> None:
-        """Remember from now on what the state of EC2 and EMR is, so that a stale read can be answered with it."""
-        with self.lock:
-            self.past.remember()
-
-    def deny(self, operation: str) -> None:
-        """Take away the permission to call an operation, dry runs included."""
-        self.faults.deny(operation)
-
-    def enforce(self, document: Mapping[str, Any], *, access_key_id: str) -> None:
-        """Let an access key do from now on what an IAM policy document allows, and nothing else.
-
-        :raises ValueError: For what of the policy language is not evaluated here.
-        """
-        with self.lock:
-            self.permissions.enforce(document, access_key_id=access_key_id)
-
-    def steal(self, allocation_id: str) -> str:
-        """Move an Elastic IP to an instance of a thief's, as EC2 allows by default; return the instance id."""
-        with self.lock:
-            return self.ec2(self.region).steal(allocation_id)
-
-    def add_classic_address(self) -> str:
-        """Allocate an address in the EC2-Classic domain, which AWS retired; return an id for it."""
-        with self.lock:
-            return str(self.ec2(self.region).addresses.allocate(domain="standard").allocation_id)
-
     def locate(self, step_id: str, executor: int | None = None) -> Caller:
         """Return what the internet sees now of the node that runs a step, or one of its Spark executors.
 
@@ -288,17 +211,20 @@ class LocalAws:
             cluster = self.emr.life.find_step(step_id)
             if cluster is None or cluster.primary is None:
                 return Caller(None, step_id, cluster.id if cluster else None)
-            workers = cluster.workers
-            instance = workers[executor % len(workers)] if workers and executor is not None else cluster.primary
+            instance = _node_of(cluster, cluster.primary, executor)
             return Caller(self.ec2(self.region).public_ip(instance.id), step_id, cluster.id, instance.id)
 
     def _locate(self, work: NodeWork, executor: int | None) -> Caller:
-        """Return what the internet sees now of the node that runs a step or a bootstrap action."""
+        """Return what the internet sees now of the node that runs a step, a bootstrap action or a batch of Livy."""
         if isinstance(work, StepSpec):
             return self.locate(work.step_id, executor)
+        instance_id = work.instance_id
         with self.lock:
-            public_ip = self.ec2(self.region).public_ip(work.instance_id)
-        return Caller(public_ip, None, work.job_flow_id, work.instance_id)
+            cluster = self.emr.life.find(work.job_flow_id)
+            if isinstance(work, BatchSpec) and cluster is not None and executor is not None and cluster.workers:
+                instance_id = _node_of(cluster, None, executor).id
+            public_ip = self.ec2(self.region).public_ip(instance_id)
+        return Caller(public_ip, None, work.job_flow_id, instance_id)
 
     def public_ip_of_step(self, step_id: str) -> str | None:
         """Return the address that the internet sees behind a step now, or None if its primary node cannot get out."""
@@ -313,7 +239,7 @@ class LocalAws:
             return
         if event["kind"] == "address" and event["instance_id"]:
             self.azure_sql.reset_connections(lambda caller: caller.instance_id == event["instance_id"])
-        elif event["kind"] in {"nat_gateway", "route"}:
+        elif event["kind"] in {"nat_gateway", "route", "zone"}:
             self.azure_sql.reset_connections(self._has_moved)
 
     def _has_moved(self, caller: Caller) -> bool:
@@ -327,10 +253,15 @@ class LocalAws:
             with self.lock:
                 self.past.record()
 
+    def _follow(self, event: Event) -> None:
+        """Let what is served at the nodes follow their clusters."""
+        self.services.heed(event)
+
     def _parts(self) -> Iterator[Any]:
         yield from self.emr.life.parts()
         for ec2 in self._ec2.values():
             yield from ec2.parts()
+        yield from self.load_balancers.parts()
 
     def _save(self) -> None:
         """Save, while nobody changes anything."""
@@ -372,6 +303,14 @@ class LocalAws:
             lock=self.lock,
         )
         self.emr = Emr(life, home.instances)
+        self.services = PrimaryServices(self, clock=self._guarded, life=life, zones=home.zones, ports=self.ports)
+        self.load_balancers = LoadBalancers(self, clock=self._guarded, ec2=home)
+
+
+def _node_of(cluster: Cluster, primary: Any, executor: int | None) -> Any:
+    """Return the instance on which a Spark executor runs: core and task nodes in turn; without them, the primary."""
+    workers = cluster.workers
+    return workers[executor % len(workers)] if workers and executor is not None else primary
 
 
 def _handler(clock: Clock) -> type[MotoRequestHandler]:

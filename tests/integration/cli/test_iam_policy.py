@@ -49,6 +49,19 @@ def test_a_nat_gateways_policy_names_its_subnets_and_route_tables(printed):
     assert not {s["Sid"] for s in document["Statement"]} & {"Associate", "Disassociate"}
 
 
+def test_watching_and_load_balancers_are_parts_of_their_own(printed):
+    group = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/livy/0123456789abcdef"
+    document = printed(*PLACE, "--health", "--target-group", group)
+    assert document == expected(health=True, target_groups=[group])
+    sids = {s["Sid"]: s for s in document["Statement"]}
+    assert sids["ChangeTargets"]["Resource"] == [group]
+    assert sids.keys() - {s["Sid"] for s in printed(*PLACE)["Statement"]} == {
+        "LookAtHealth",
+        "LookAtTargets",
+        "ChangeTargets",
+    }
+
+
 def test_several_addresses_share_a_policy(printed):
     other = "eipalloc-0123456789abcdef1"
     associate = next(s for s in printed(*PLACE, "--allocation-id", other)["Statement"] if s["Sid"] == "Associate")
@@ -72,6 +85,7 @@ def test_account_and_region_are_the_connections_unless_they_are_named(local_aws,
         (["--service-role", "EMR_DefaultRole"], "service_roles 'EMR_DefaultRole': it is no ARN of a role"),
         (["--allocation-id", "foo"], "allocation_id 'foo'"),
         (["--account", "12"], "account '12'"),
+        (["--target-group", "livy"], "target_groups 'livy': it is no ARN of a target group"),
         (["--region", "nowhere"], "region 'nowhere'"),
         (["--binding", "nat-gateway", "--public-subnet", "subnet-0123456789abcdef0"], "one is missing"),
         (["--public-subnet", "subnet-0123456789abcdef0"], "the primary node needs none"),

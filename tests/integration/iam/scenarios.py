@@ -16,8 +16,10 @@ from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.exceptions import StepFailedError
 from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
+from airflow_eip_provider.operators.elbv2 import NlbTargetsOperator
 from airflow_eip_provider.reaper.task import reap
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
+from airflow_eip_provider.sensors.emr import EmrPrimaryHealthSensor
 from harness.leases import vanish
 from harness.life import Task
 from local_emr.testing import ANYWHERE, default_route, private_subnet
@@ -180,6 +182,43 @@ def exposed_primary(stage: Stage) -> None:
     assert "block public access" in str(task.error)
 
 
+def moving_on(stage: Stage) -> None:
+    """A zone without capacity, and the cluster of the fallback in another one."""
+    stage.enforce(None)
+    stage.aws.limit_capacity("eu-west-1a")
+    fallbacks = [{"Instances": {"Ec2SubnetId": stage.subnet_in("eu-west-1b")}}]
+    overrides = stage.overrides(Instances={"Ec2SubnetId": stage.subnet_in("eu-west-1a")})
+    task = stage.create(job_flow_overrides=overrides, fallbacks=fallbacks)
+    job_flow_id = task.run()
+    assert [one["outcome"] for one in task.ti.xcoms["attempts"]][1:] == ["started"]
+    assert stage.aws.cluster(job_flow_id).state in {"RUNNING", "WAITING"}
+    assert not stage.is_free()
+
+
+def fallback_that_could_not_start(stage: Stage) -> None:
+    """A fallback whose zone does not offer the instance type is refused before it is needed."""
+    stage.enforce(None)
+    instances = {"InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "h1.2xlarge", "InstanceCount": 1}]}
+    overrides = stage.overrides(Instances={**instances, "Ec2SubnetId": stage.subnet_in("eu-west-1a")})
+    fallbacks = [{"Instances": {"Ec2SubnetId": stage.subnet_in("eu-west-1b")}}]
+    task = stage.create(job_flow_overrides=overrides, fallbacks=fallbacks)
+    task.start()
+    assert "EC2 offers no h1.2xlarge there" in str(task.error)
+
+
+def fallback_in_a_zone_that_is_down(stage: Stage) -> None:
+    """It is said before the launch."""
+    stage.enforce(None)
+    stage.aws.take_zone_down("eu-west-1b")
+    fallbacks = [{"Instances": {"Ec2SubnetId": stage.subnet_in("eu-west-1b")}}]
+    overrides = stage.overrides(Instances={"Ec2SubnetId": stage.subnet_in("eu-west-1a")})
+    task = stage.create(job_flow_overrides=overrides, fallbacks=fallbacks, deferrable=True)
+    warned: list[str] = []
+    stage.patch.setattr(task._pristine.log, "warning", lambda text, *args: warned.append(text % args))
+    task.start()
+    assert "EC2 says that it is unavailable" in "".join(warned)
+
+
 def behind_a_gateway(stage: Stage) -> None:
     """Cluster and NAT gateway, a step, terminate; a route that led nowhere, and one that led to the internet."""
     ec2 = stage.client("ec2")
@@ -210,6 +249,42 @@ def cluster_made_elsewhere(stage: Stage) -> None:
     stage.steps(job_flow_id).run()
     assert stage.task(EipReleaseOperator, job_flow_id=job_flow_id).run() is True
     assert stage.is_free()
+
+
+def watching(stage: Stage) -> None:
+    """The health of a primary node, of which EMR and EC2 are asked."""
+    stage.enforce(None, health=True)
+    job_flow_id = stage.client("emr").run_job_flow(**stage.overrides())["JobFlowId"]
+    stage.aws.clock.advance(600)
+    sensing = {"job_flow_id": job_flow_id, "until": "healthy", "checks": [], "aws_conn_id": None}
+    assert Task(EmrPrimaryHealthSensor(task_id="watch", **sensing)).run()["status"] == "healthy"
+
+
+def load_balanced(stage: Stage) -> None:
+    """A primary node becomes a target of a load balancer, and none any more."""
+    elb, ec2 = stage.client("elbv2"), stage.client("ec2")
+    subnets = ec2.describe_subnets()["Subnets"]
+    (balancer,) = elb.create_load_balancer(
+        Name="emr", Type="network", Subnets=[subnet["SubnetId"] for subnet in subnets]
+    )["LoadBalancers"]
+    livy = {"Name": "livy", "Protocol": "TCP", "Port": 8998, "VpcId": subnets[0]["VpcId"], "TargetType": "ip"}
+    (group,) = elb.create_target_group(**livy)["TargetGroups"]
+    arn = group["TargetGroupArn"]
+    forward = [{"Type": "forward", "TargetGroupArn": arn}]
+    elb.create_listener(LoadBalancerArn=balancer["LoadBalancerArn"], Protocol="TCP", Port=8998, DefaultActions=forward)
+    stage.enforce(None, target_groups=[arn])
+    overrides = stage.overrides(Applications=[{"Name": "Livy"}])
+    job_flow_id = stage.client("emr").run_job_flow(**overrides)["JobFlowId"]
+    stage.aws.clock.advance(600)
+    for interface in ec2.describe_instances()["Reservations"][-1]["Instances"][0]["NetworkInterfaces"]:
+        for security_group in interface["Groups"]:
+            everywhere = [{"CidrIp": "172.31.0.0/16"}]
+            rule = {"IpProtocol": "tcp", "FromPort": 8998, "ToPort": 8998, "IpRanges": everywhere}
+            ec2.authorize_security_group_ingress(GroupId=security_group["GroupId"], IpPermissions=[rule])
+    for action, state in (("register", "healthy"), ("deregister", "deregistered")):
+        given = {"job_flow_id": job_flow_id, "target_groups": ["livy"], "action": action, "aws_conn_id": None}
+        (found,) = stage.noted(NlbTargetsOperator(task_id=action, **given)).run()
+        assert found["state"] == state
 
 
 def reaping(stage: Stage) -> None:
@@ -253,7 +328,12 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     **_each(automatic_scaling),
     **_each(nat_gateway),
     **_each(exposed_primary),
+    **_each(moving_on),
+    **_each(fallback_that_could_not_start),
+    **_each(fallback_in_a_zone_that_is_down),
     **_each(behind_a_gateway),
     **_each(cluster_made_elsewhere),
+    **_each(watching),
+    **_each(load_balanced),
     **_each(reaping),
 }

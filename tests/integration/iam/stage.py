@@ -60,6 +60,11 @@ BEHIND_GATEWAYS: dict[str, Any] = {
     "route_tables": ["rtb-0123456789abcdef0"],
 }
 
+LONG_RUNNING: dict[str, Any] = {
+    "health": True,
+    "target_groups": [f"arn:aws:elasticloadbalancing:{_REGION}:{ACCOUNT}:targetgroup/livy/0123456789abcdef"],
+}
+
 
 def without(document: dict[str, Any], sid: str, action: str) -> dict[str, Any]:
     """Return the document without one action of one statement."""
@@ -101,6 +106,11 @@ class Stage:
         self.subnet_id = str(self.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"])
         self.taken_away: tuple[str, str] | None = None
         self.needed: dict[type, set[str]] = {}
+
+    def subnet_in(self, zone: str) -> str:
+        """Return the default VPC's subnet of an Availability Zone."""
+        subnets = self.client("ec2").describe_subnets()["Subnets"]
+        return next(str(found["SubnetId"]) for found in subnets if found["AvailabilityZone"] == zone)
 
     def _new_client(self, service: str, caller: str = "testing", region: str = _REGION) -> Any:
         who = {"aws_access_key_id": caller, "aws_secret_access_key": "testing"}
@@ -166,6 +176,10 @@ class Stage:
     def task(self, operator: type, **given: Any) -> Task:
         """Make a task of another operator or sensor."""
         return _Noted(self, operator(**{**self._common, "task_id": "task", **given}))
+
+    def noted(self, operator: Any) -> Task:
+        """Make a task of an operator that takes no address."""
+        return _Noted(self, operator)
 
     @property
     def _common(self) -> dict[str, Any]:

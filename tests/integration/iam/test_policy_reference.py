@@ -12,16 +12,18 @@ from policy_sentry.querying.arns import get_arn_type_details
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.iam_policy import policy_document
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
+from airflow_eip_provider.operators.elbv2 import NlbTargetsOperator
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
     EmrCreateWithStaticIpOperator,
     EmrTerminateWithStaticIpOperator,
 )
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
+from airflow_eip_provider.sensors.emr import EmrPrimaryHealthSensor
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
 from airflow_eip_provider.stores.s3 import S3Store
 from tests.integration.iam.scenarios import SCENARIOS
-from tests.integration.iam.stage import BEHIND_GATEWAYS, DYNAMODB, S3, configuration
+from tests.integration.iam.stage import BEHIND_GATEWAYS, DYNAMODB, LONG_RUNNING, S3, configuration
 
 ADDRESS = "eipalloc-0123456789abcdef0"
 OPERATORS = (
@@ -30,6 +32,7 @@ OPERATORS = (
     EmrTerminateWithStaticIpOperator,
     EipAssociateOperator,
     EipReleaseOperator,
+    NlbTargetsOperator,
 )
 STORES = (DynamoDbStore, S3Store)
 # Global condition keys, which the reference does not list with each action (IAM User Guide).
@@ -37,7 +40,7 @@ GLOBAL_KEYS = {"aws:requestedregion"}
 
 
 def documents() -> list[dict[str, Any]]:
-    given = ({"lock_store": DYNAMODB}, {"lock_store": S3}, BEHIND_GATEWAYS)
+    given = ({"lock_store": DYNAMODB}, {"lock_store": S3}, BEHIND_GATEWAYS, LONG_RUNNING)
     return [policy_document(configuration(ADDRESS, **each)) for each in given]
 
 
@@ -84,7 +87,7 @@ def named_in(*classes: type) -> set[str]:
 
 
 def test_docstrings_and_policy_name_the_same_actions():
-    said = named_in(*OPERATORS, *STORES, EipAssociationSensor)
+    said = named_in(*OPERATORS, *STORES, EipAssociationSensor, EmrPrimaryHealthSensor)
     assert said == {action for action, _ in STATEMENTS.values()}
 
 

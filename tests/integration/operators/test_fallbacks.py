@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.airflow_compat import AirflowFailException
-from airflow_eip_provider.exceptions import ClusterEndedError, NoCandidateStartedError, StepFailedError
+from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowTaskTimeout
+from airflow_eip_provider.exceptions import (
+    ClusterEndedError,
+    LeaseLostError,
+    NoCandidateStartedError,
+    StepFailedError,
+    SupersededError,
+)
 from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.stores.uri import open_store
 from harness.judge import two_clusters_of_a_lease
@@ -459,3 +465,53 @@ def test_a_launch_answer_that_is_lost_in_a_replacement_is_found(clocked, create,
     task.go_on()
     assert task.error is None
     check(task.result)
+
+
+def test_an_older_try_that_gives_up_a_cluster_leaves_it_to_the_newer_one_that_goes_on_with_it(
+    clocked, create, check, store
+):
+    first = Task(create(lock_store=store, deferrable=True, start_timeout=timedelta(minutes=2)), max_tries=1)
+    first.start()
+    while "EmrStartTrigger" not in first.deferrals:
+        step_on(first)
+    newer = Task(create(lock_store=store, deferrable=True), try_number=2, max_tries=1)
+    newer.start()
+    first.go_on()
+    assert isinstance(first.error, (SupersededError, LeaseLostError))
+    newer.go_on()
+    assert newer.error is None
+    check(newer.result, launched=1, zone=A)
+
+
+@pytest.mark.usefixtures("with_core")
+def test_a_cluster_that_was_started_early_and_hangs_is_replaced_when_the_lease_is_acquired(
+    clocked, create, queue, monkeypatch, terminate_operator, create_operator
+):
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    store = "dynamodb://leases?create=true"
+    holder = Task(
+        create_operator("holder", lock_store=store, on_multi_node="allow", idle_timeout=None), dag_id="holder"
+    ).run()
+    clocked.limit_capacity(A, instance_type="r5.xlarge")
+    given = {"lock_store": store, "prewarm": True, "deferrable": True, "on_multi_node": "allow"}
+    waiter = Task(create(**given, start_timeout=timedelta(minutes=10)), dag_id="waiter")
+    waiter.start()
+    queue.until(lambda: len(runs(clocked)) == 2, waiter)
+    queue.pass_time(900, waiter)
+    Task(terminate_operator(holder, lock_store=store), dag_id="holder").run()
+    queue.until(lambda: waiter.ended, waiter)
+    assert waiter.error is None
+    assert outcomes(waiter) == [(0, "start_timeout"), (1, "started")]
+    assert two_clusters_of_a_lease(clocked.events.read()) == []
+
+
+def test_the_execution_timeout_ends_the_start_of_any_candidate(clocked, create, emr, ec2, allocation_id, store):
+    clocked.limit_capacity(A)
+    clocked.fail_next_cluster(state="BOOTSTRAPPING", hangs=True)
+    task = Task(create(lock_store=store, deferrable=True, execution_timeout=timedelta(minutes=15)))
+    with pytest.raises(AirflowTaskTimeout, match="execution_timeout"):
+        task.run()
+    assert len(runs(clocked)) == 2
+    clocked.clock.advance(300)
+    assert {c["Status"]["State"] for c in emr.list_clusters()["Clusters"]} == {"TERMINATED", "TERMINATED_WITH_ERRORS"}
+    assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]

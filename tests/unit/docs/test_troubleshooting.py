@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutErr
 
 from airflow_eip_provider import exceptions
 from airflow_eip_provider.aws.clusters import _reason
+from airflow_eip_provider.aws.start_failures import START_TIMEOUT
 from airflow_eip_provider.cli.address import checked_job_flow_id
 from airflow_eip_provider.exceptions import ElasticIpError, PermanentError, TransientError
 from airflow_eip_provider.hooks import azure
@@ -103,6 +104,7 @@ def of(call: Any, *arguments: Any, **options: Any) -> ElasticIpError:
 EIP, CLUSTER, INSTANCE, STEP = "eipalloc-0a1b2c3d4e5f60718", "j-1A2B3C4D5E6F7", "i-0123456789abcdef0", "s-1A2B3C4D5E6F7"
 RUN = "scheduled__2026-11-20T00:00:00+00:00"
 OWNER = f"production/orders/{RUN}/azure.create/-1"
+BATCH, LIVY = "orders-eip-0123456789ab-1", "http://10.0.1.5:8998"
 TABLE = "dynamodb://airflow-eip-leases"
 
 
@@ -115,7 +117,7 @@ def messages() -> dict[str, list[str]]:
     stranger = said("held by no owner, but the address is on {}", INSTANCE)
     cancelled = said("cancelled the steps that still needed it: {}", STEP)
     elsewhere = said("{}, which is not the primary node", f"on cluster '{CLUSTER}' (instance 'i-0fedcba9876543210')")
-    bound = "waiter_delay or waiter_max_attempts"
+    bound = "start_timeout, waiter_delay or waiter_max_attempts"
     setup = Setup(allocation_id=EIP, eip=None, emr=None, job_flow={"Name": "daily", "Instances": {}})  # type: ignore[arg-type]
     no_capacity = {
         "StateChangeReason": {"Code": "INTERNAL_ERROR", "Message": "The zone has no capacity for the instance type"}
@@ -186,6 +188,20 @@ def messages() -> dict[str, list[str]]:
             last_seen=said("Cluster {} is {}, its primary instance is not there yet", CLUSTER, "STARTING"),
             bound=said(bound),
         ),
+        exceptions.StartTimeoutError(CLUSTER, state="STARTING", reason=_reason({}), seconds=2700),
+        exceptions.NoCandidateStartedError(
+            "eipalloc-0123456789abcdef0",
+            attempts=[
+                {
+                    "candidate": 0,
+                    "subnet": "subnet-0123456789abcdef0",
+                    "instance_type": "m5.xlarge",
+                    "job_flow_id": CLUSTER,
+                    "outcome": START_TIMEOUT,
+                    "reason": "not started in time",
+                }
+            ],
+        ),
         exceptions.LaunchUnclearError("daily", owner=OWNER, problem=lost),
         exceptions.NotKnownYetError("eni-0123456789abcdef0"),
         exceptions.NotBoundError(EIP, job_flow_id=CLUSTER, place=elsewhere),
@@ -218,6 +234,17 @@ def messages() -> dict[str, list[str]]:
         exceptions.AzureUnavailableError(
             said("reading the firewall rules of Azure SQL server '{}'", "sales"), problem="429 Too Many Requests"
         ),
+        exceptions.LivyRefusedError(
+            said("{} on {}", said("submitting Livy batch '{}'", BATCH), LIVY),
+            status=400,
+            problem="requirement failed: Local path /tmp/job.py cannot be added to user sessions",
+            remedy=said("check the parameters of the batch, and login, headers and endpoint of the Livy connection"),
+        ),
+        exceptions.LivyUnavailableError(
+            said("{} on {}", said("looking for Livy batch '{}'", BATCH), LIVY), problem="503 Service Unavailable"
+        ),
+        exceptions.BatchLostError(BATCH, batch_id=3, app_id="application_1795000000000_0042", server=LIVY, seconds=120),
+        exceptions.BatchFailedError(BATCH, batch_id=3, app_id="application_1795000000000_0042", state="dead"),
         exceptions.FirewallRuleConflictError(
             "eip-52.31.7.20",
             server="sales",

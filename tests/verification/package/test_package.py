@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -79,6 +80,17 @@ def test_the_wheel_has_the_example_dags_as_they_are(built):
 
     assert shipped == {name.replace("dags", EXAMPLES, 1): (ROOT / name).read_bytes() for name in tracked("dags")}
     assert {f"{EXAMPLES}/azure_sql_daily.py", f"{EXAMPLES}/jobs/read_azure_sql.py"} <= set(shipped)
+
+
+def test_every_link_of_the_page_on_pypi_names_a_host_and_a_file_that_is_there(built):
+    with zipfile.ZipFile(built / f"{NAME}-py3-none-any.whl") as wheel:
+        page = message_from_bytes(wheel.read(f"{NAME}.dist-info/METADATA")).get_payload()
+
+    links = re.findall(r"\]\(([^)]+)\)", page)
+    own = [link.partition("/blob/main/") for link in links]
+    assert len(links) == len(re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text("utf-8"))) > 20
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert [path for _, ours, path in own if ours and not (ROOT / path.removesuffix("?raw=true")).exists()] == []
 
 
 def test_the_metadata_names_licence_addresses_and_the_pythons_of_the_matrix(built):

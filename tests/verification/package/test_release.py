@@ -48,7 +48,7 @@ def test_a_commit_that_is_ready_has_nothing_against_it(release):
 def test_the_host_that_stands_for_no_repository_is_no_address(release, tmp_path):
     (tmp_path / "pyproject.toml").write_text(PROJECT.format(host="airflow-eip-provider.invalid"))
     commit(tmp_path)
-    assert release.not_ready() == ["[project.urls] of pyproject.toml names no repository yet"]
+    assert release.not_ready() == ["pyproject.toml names no repository yet: [project.urls] and the links of the README"]
 
 
 def test_the_changelog_names_the_version_and_its_day(release, tmp_path):

@@ -12,6 +12,7 @@ from local_emr.ec2.instances import Instances
 from local_emr.ec2.nat_gateways import NatGateways
 from local_emr.ec2.network import egress_ip, open_default_vpc
 from local_emr.ec2.routes import CHANGES, Routes
+from local_emr.ec2.status import StatusChecks
 from local_emr.ec2.wire import tags_of
 from local_emr.ec2.zones import Zones
 from local_emr.errors import AwsError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from local_emr.clock import Clock
     from local_emr.durations import Durations
     from local_emr.events import EventLog
+    from local_emr.services.loopback import LoopbackNetwork
 
 Params = dict[str, Any]
 THIEF = "local-aws-thief"
@@ -30,11 +32,13 @@ THIEF = "local-aws-thief"
 class Ec2:
     """One region's EC2."""
 
-    def __init__(self, region: str, *, clock: Clock, events: EventLog, durations: Durations) -> None:
+    def __init__(
+        self, region: str, *, clock: Clock, events: EventLog, durations: Durations, loopback: LoopbackNetwork
+    ) -> None:
         self.backend: Any = ec2_backends[DEFAULT_ACCOUNT_ID][region]
         open_default_vpc(self.backend)
         self.addresses = Addresses(self.backend, events)
-        self.zones = Zones(region, events)
+        self.zones = Zones(region, events, clock=clock)
         self.instances = Instances(
             backend=self.backend,
             addresses=self.addresses,
@@ -42,6 +46,7 @@ class Ec2:
             clock=clock,
             durations=durations,
             zones=self.zones,
+            loopback=loopback,
         )
         self.nat_gateways = NatGateways(
             backend=self.backend,
@@ -52,6 +57,14 @@ class Ec2:
             durations=durations,
         )
         self.routes = Routes(self.backend, events)
+        self.status_checks = StatusChecks(
+            backend=self.backend,
+            instances=self.instances,
+            zones=self.zones,
+            clock=clock,
+            durations=durations,
+            events=events,
+        )
         self._own = {
             "AllocateAddress": self._allocate_address,
             "AssociateAddress": self._associate_address,
@@ -60,11 +73,15 @@ class Ec2:
             "CreateNatGateway": self.nat_gateways.create,
             "DeleteNatGateway": self.nat_gateways.delete,
             "DescribeNatGateways": self.nat_gateways.describe,
+            "DescribeInstanceStatus": self.status_checks.describe,
+            "DescribeAvailabilityZones": self.zones.describe,
         }
 
     def parts(self) -> Iterator[Any]:
         """Yield every object whose attributes are EC2's state."""
         yield self.backend
+        yield self.status_checks
+        yield self.zones
         yield from self.backend.addresses
         yield from self.backend.enis.values()
         yield from self.backend.nat_gateways.values()
@@ -118,9 +135,9 @@ class Ec2:
         return str(thief.id)
 
     def public_ip(self, instance_id: str) -> str | None:
-        """Return the address that the internet sees behind a running instance now."""
+        """Return the address that the internet sees behind a running instance now, None if it cannot get out."""
         for instance in self.instances.find([instance_id]):
-            if instance.state == "running":
+            if instance.state == "running" and not self.zones.is_cut(instance.availability_zone):
                 return egress_ip(self.backend, instance.nics[0])
         return None
 

@@ -11,12 +11,14 @@ from local_emr.errors import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from local_emr.clock import Clock
     from local_emr.durations import Durations
     from local_emr.ec2.addresses import Addresses
     from local_emr.ec2.zones import Zones
     from local_emr.events import EventLog
+    from local_emr.services.loopback import LoopbackNetwork
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
 
@@ -36,6 +38,7 @@ class Instances:
         clock: Clock,
         durations: Durations,
         zones: Zones,
+        loopback: LoopbackNetwork,
         image_id: str = "ami-0123456789abcdef0",
     ) -> None:
         self._backend = backend
@@ -44,11 +47,15 @@ class Instances:
         self._clock = clock
         self._durations = durations
         self._zones = zones
+        self._loopback = loopback
         self._image_id = image_id
+        self._running_since: dict[str, datetime] = {}
         self.on_terminated: list[Callable[[Any], None]] = []
 
     def launch(self, *, subnet_id: str, instance_type: str, tags: dict[str, str]) -> Any:
         """Start an instance; it is pending at first and runs after ``Durations.instance_boot``.
+
+        Its private address is one that is reached on this machine (see ``local_emr.services``).
 
         :raises AwsError: ``InvalidSubnetID.NotFound``, ``InsufficientInstanceCapacity``.
         """
@@ -66,6 +73,7 @@ class Instances:
             tags={"instance": {}},
         )
         instance = reservation.instances[0]
+        self._make_reachable(instance.nics[0])
         self.tag(instance, tags)
         self.tidy(instance)
         self._enter(instance, "pending")
@@ -98,8 +106,7 @@ class Instances:
                 "instance", instance_id=instance.id, job_flow_id=job_flow_id_of(instance), state=instance.state
             )
             self._schedule_drop(instance)
-            for callback in self.on_terminated:
-                callback(instance)
+            self._tell_owners(instance)
 
     def tidy(self, instance: Any) -> None:
         """Bring a new instance of moto's into line: public addresses of this network, no interface left behind."""
@@ -112,15 +119,22 @@ class Instances:
             ):
                 assign_public_ip(self._backend, interface)
 
-    def lose(self, instances: Iterable[Any]) -> None:
-        """End instances at once, as their zone fails or EC2 takes Spot Instances back; their owners are told."""
+    def lose(self, instances: Iterable[Any], *, told_after: float = 0.0) -> None:
+        """End instances at once, as their zone fails or EC2 takes Spot Instances back; their owners are told.
+
+        :param told_after: So many seconds later; until then, they know nothing.
+        """
         for instance in instances:
             if instance.state in {"pending", "running", "shutting-down"}:
                 instance.teardown_defaults()
                 self._enter(instance, "terminated")
                 self._schedule_drop(instance)
-                for callback in self.on_terminated:
-                    callback(instance)
+                if told_after > 0:
+                    self._clock.call_later(
+                        told_after, partial(self._tell_owners, instance), name=f"{instance.id} is missed"
+                    )
+                else:
+                    self._tell_owners(instance)
 
     def in_zone(self, zone: str) -> list[Any]:
         """Return the instances of a zone that have not ended."""
@@ -134,6 +148,10 @@ class Instances:
         """Return those of the instances that exist."""
         wanted = set(instance_ids)
         return [instance for instance in self._backend.all_instances() if instance.id in wanted]
+
+    def running_since(self, instance_id: str) -> datetime | None:
+        """Return since when an instance that was launched here has been running."""
+        return self._running_since.get(instance_id)
 
     def subnet(self, subnet_id: str) -> Any:
         """Return a subnet.
@@ -154,8 +172,16 @@ class Instances:
             if subnet.vpc_id == self._backend.default_vpc.id
         )
 
+    def _make_reachable(self, interface: Any) -> None:
+        address = self._loopback.take()
+        for entry in interface.private_ip_addresses:
+            if entry["PrivateIpAddress"] == interface.private_ip_address:
+                entry["PrivateIpAddress"] = address
+        interface.private_ip_address = address
+
     def _booted(self, instance: Any) -> None:
         if instance.state == "pending":
+            self._running_since[instance.id] = self._clock.now()
             self._enter(instance, "running")
 
     def _terminate(self, instance: Any) -> None:
@@ -168,6 +194,10 @@ class Instances:
         self._clock.call_later(
             self._durations.address_drop, lambda: self._drop(instance), name=f"{instance.id} loses its addresses"
         )
+
+    def _tell_owners(self, instance: Any) -> None:
+        for callback in self.on_terminated:
+            callback(instance)
 
     def _drop(self, instance: Any) -> None:
         for address in self._addresses.of_instance(instance):

@@ -117,6 +117,9 @@ class StepRunner(Protocol):
     def work_of(self, process: psutil.Process) -> NodeWork | None:
         """Return what of this runner's a process of this machine is running for."""
 
+    def read_log(self, work: NodeWork, name: str) -> str:
+        """Return what something has written to a log by now, also when it has ended."""
+
 
 CANCELLED = StepResult(succeeded=False, exit_code=None, reason="Cancelled by user")
 
@@ -163,6 +166,10 @@ class TimedStepRunner:
 
     def work_of(self, process: psutil.Process) -> None:
         """Return None: there are no processes."""
+
+    def read_log(self, work: NodeWork, name: str) -> str:
+        """Return nothing: nobody writes."""
+        return ""
 
     def _end(self, work_id: str, result: StepResult) -> None:
         with self._lock:

@@ -2,7 +2,8 @@
 What IAM is asked about a call: the actions, the resources and the condition keys.
 
 The source is the Service Authorization Reference, "Actions, resources, and condition keys for …" (EC2, Elastic
-MapReduce, DynamoDB, S3, IAM). Where that leaves something open, the stricter reading is taken.
+MapReduce, Elastic Load Balancing V2, DynamoDB, S3, IAM). Where that leaves something open, the stricter reading is
+taken.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
 from moto.dynamodb.models import dynamodb_backends
+from moto.elbv2.models import elbv2_backends
 from moto.iam.models import iam_backends
 
 from local_emr.ec2.routes import CHANGES
 from local_emr.ec2.wire import tags_of
+from local_emr.elb.wire import structures
 from local_emr.iam.policy import Question
 
 if TYPE_CHECKING:
@@ -42,6 +45,10 @@ _S3_ACTIONS = {"HeadObject": "GetObject", "HeadBucket": "ListBucket", "ListObjec
     "ListObjectsV2": "ListBucket",
     "ListBuckets": "ListAllMyBuckets",
 }
+
+
+_ELB_ARNS = {"ListenerArn", "LoadBalancerArn", "ResourceArn", "TargetGroupArn"}
+_ELB_CREATED = {"CreateLoadBalancer": "loadbalancer/net", "CreateTargetGroup": "targetgroup"}
 
 
 class World(Protocol):
@@ -223,4 +230,43 @@ def _bucket(call: Call) -> str:
     return f"arn:aws:s3:::{call.params['Bucket']}"
 
 
-_BY_SERVICE = {"ec2": _ec2, "elasticmapreduce": _emr, "dynamodb": _dynamodb, "s3": _s3, "sts": _sts}
+def _elb(call: Call, world: World) -> Iterator[Question]:
+    """
+    Ask for what is changed, by its ARN and with its tags; Describe actions know no resources.
+
+    What is created is asked for by the name that it will have, ``loadbalancer/net/NAME/*``; with tags, AddTags as well.
+    """
+    action, params = f"elasticloadbalancing:{call.operation}", call.params
+    tags = {fields["Key"]: fields.get("Value", "") for fields in structures(params, "Tags")}
+    asked: Context = {}
+    if tags:
+        asked = {**_tags("RequestTag", tags, service="elasticloadbalancing"), "aws:TagKeys": tuple(tags)}
+    arns = [value for key, value in params.items() if key in _ELB_ARNS or key.startswith("ResourceArns.member.")]
+    if call.operation.startswith("Describe"):
+        yield Question(action, "*")
+    elif call.operation in _ELB_CREATED and "Name" in params:
+        arn = f"arn:aws:elasticloadbalancing:{call.region}:{ACCOUNT}:{_ELB_CREATED[call.operation]}/{params['Name']}/*"
+        arns = [arn]
+        yield Question(action, arn, asked)
+    else:
+        for arn in arns:
+            yield Question(action, arn, {**asked, **_elb_tags(call.region, arn)})
+    if tags and call.operation.startswith("Create"):
+        creating: Context = {**asked, "elasticloadbalancing:CreateAction": call.operation}
+        for arn in arns:
+            yield Question("elasticloadbalancing:AddTags", arn, creating)
+
+
+def _elb_tags(region: str, arn: str) -> Context:
+    tags = elbv2_backends[ACCOUNT][region].tagging_service.get_tag_dict_for_resource(arn)
+    return _tags("ResourceTag", tags, service="elasticloadbalancing")
+
+
+_BY_SERVICE = {
+    "dynamodb": _dynamodb,
+    "ec2": _ec2,
+    "elasticloadbalancing": _elb,
+    "elasticmapreduce": _emr,
+    "s3": _s3,
+    "sts": _sts,
+}

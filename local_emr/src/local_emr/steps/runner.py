@@ -144,6 +144,11 @@ class ProcessStepRunner:
                     return run.work
         return None
 
+    def read_log(self, work: NodeWork, name: str) -> str:
+        """Return what something has written to a log by now, also when it has ended."""
+        path = NodeLogs(directory=self.state_dir / work.place).path(name)
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
     def _live(self, run: _Run) -> None:
         result = StepResult(succeeded=False, exit_code=None, reason="Unknown Error.")
         try:

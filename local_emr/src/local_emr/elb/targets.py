@@ -1,0 +1,124 @@
+"""The targets of one target group: what they are, and how the results of checks change their state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from local_emr.clock import Timer
+
+INITIAL, HEALTHY, UNHEALTHY, DRAINING = "initial", "healthy", "unhealthy", "draining"
+DESCRIPTIONS = {
+    "Elb.RegistrationInProgress": "Target registration is in progress",
+    "Elb.InitialHealthChecking": "Initial health checks in progress",
+    "Target.FailedHealthChecks": "Health checks failed",
+    "Target.DeregistrationInProgress": "Target deregistration is in progress",
+    "Target.NotRegistered": "Target is not registered to the target group",
+    "Target.NotInUse": "Target group is not configured to receive traffic from the load balancer",
+    "Target.InvalidState": "Target is in the terminated state",
+}
+
+
+@dataclass(kw_only=True)
+class Target:
+    """
+    A registered target.
+
+    :param id: an instance or a private address.
+    :param passed: how many checks in a row were good.
+    :param failed: how many were not.
+    :param timer: the next check, or the end of the deregistration delay.
+    """
+
+    id: str
+    port: int
+    state: str = INITIAL
+    reason: str | None = "Elb.RegistrationInProgress"
+    passed: int = 0
+    failed: int = 0
+    timer: Timer | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it is known by in its group."""
+        return self.id, self.port
+
+    def enter(self, state: str, reason: str | None = None) -> None:
+        """Put it into a state, its checks counted from 0."""
+        self.state, self.reason = state, reason
+        self.passed = self.failed = 0
+
+    def count(self, *, good: bool, healthy_after: int, unhealthy_after: int) -> bool:
+        """
+        Take in the result of a check, and say whether that changed the state.
+
+        :param healthy_after: so many good ones in a row make it healthy.
+        :param unhealthy_after: so many bad ones in a row make it unhealthy.
+        """
+        self.passed, self.failed = (self.passed + 1, 0) if good else (0, self.failed + 1)
+        if self.state == INITIAL:
+            self.reason = "Elb.InitialHealthChecking"
+        if self.state != HEALTHY and self.passed >= healthy_after:
+            self.enter(HEALTHY)
+            return True
+        if self.state != UNHEALTHY and self.failed >= unhealthy_after:
+            self.enter(UNHEALTHY, "Target.FailedHealthChecks")
+            return True
+        return False
+
+
+@dataclass(kw_only=True)
+class TargetGroup:
+    """
+    What moto knows of a target group, and its targets.
+
+    :param settings: moto's object, which has the settings as they are now.
+    """
+
+    settings: Any
+    targets: dict[tuple[str, int], Target] = field(default_factory=dict)
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return str(self.settings.arn)
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two checks."""
+        return float(self.settings.health_check_interval_seconds)
+
+    @property
+    def timeout(self) -> float:
+        """Seconds after which a check without an answer has failed."""
+        return float(self.settings.health_check_timeout_seconds)
+
+    @property
+    def thresholds(self) -> dict[str, int]:
+        """How many checks make a target healthy or unhealthy."""
+        return {
+            "healthy_after": int(self.settings.healthy_threshold_count),
+            "unhealthy_after": int(self.settings.unhealthy_threshold_count),
+        }
+
+    @property
+    def deregistration_delay(self) -> float:
+        """Seconds for which a target is draining."""
+        return float(self.settings.attributes["deregistration_delay.timeout_seconds"])
+
+    @property
+    def terminates_connections(self) -> bool:
+        """Whether connections are closed at the end of the deregistration delay."""
+        setting = self.settings.attributes.get("deregistration_delay.connection_termination.enabled")
+        return str(setting) == "true"
+
+    @property
+    def expected_codes(self) -> str:
+        """The status codes of a good answer: 200-399 for Network Load Balancers."""
+        return str((getattr(self.settings, "matcher", None) or {}).get("HttpCode", "200-399"))
+
+    def check_port(self, target: Target) -> int:
+        """Return the port at which a target is checked."""
+        port = str(self.settings.health_check_port)
+        return target.port if port == "traffic-port" else int(port)
