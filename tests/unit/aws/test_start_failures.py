@@ -133,3 +133,22 @@ def test_a_validation_that_names_the_zone_moves_on():
 
 def test_what_is_no_answer_of_aws_is_no_refusal():
     assert refused_start(ReadTimeoutError(endpoint_url="x")) is None
+
+
+def test_a_code_that_nobody_knows_beside_a_capacity_code_is_no_reason_to_move_on():
+    # "Whatever is not in these tables is no reason to move on."
+    details = ("INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ", "SOME_QUOTA_OF_THE_ACCOUNT")
+    assert judged(details=details, code="INTERNAL_ERROR")[1] is False
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("VALIDATION_ERROR", "You do not have sufficient permissions to use the KMS key of the volumes"),
+        ("INTERNAL_ERROR", "Your quota allows for 0 more running instance(s). You requested at least 1"),
+        ("INTERNAL_ERROR", "You have requested more vCPU capacity than your current vCPU limit of 0 allows for"),
+    ],
+)
+def test_permissions_and_quotas_are_no_want_of_capacity(code, message):
+    # Made-up words for permissions; EC2's own for quotas. Only capacity that is insufficient may move on.
+    assert judged(code=code, message=message) == (code, False)
