@@ -159,7 +159,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         fence = self._fence(job_flow_id)
         cluster = fence.cluster()
         start_deadline = None if cluster.has_started else cluster.start_deadline
-        if start_deadline is not None and time.time() >= start_deadline:
+        if start_deadline is not None and time.time() >= start_deadline and fence.may_end(cluster):
             raise end_unstarted(self, cluster)
         egress = fence.check(cluster)
         self.link_cluster(context, job_flow_id, log_uri=cluster.log_uri)
@@ -225,8 +225,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         if state.start_deadline is None or time.time() < state.start_deadline:
             return
         if all(shown == "PENDING" for shown in facts.get("states", {}).values()):
-            cluster = self._fence(state.job_flow_id).cluster()
-            if not cluster.has_started:
+            fence = self._fence(state.job_flow_id)
+            cluster = fence.cluster()
+            if not cluster.has_started and fence.may_end(cluster):
                 raise end_unstarted(self, cluster)
         state.start_deadline = None
 
