@@ -364,8 +364,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
             return self._wait_for_cluster(state, needed.target)
         if isinstance(needed, GatewayWait):
             state.waiting_for = f"behind NAT gateway '{needed.gateway_id}'"
-            self.check_in_time(state)
-            shared = self.watch(state, deadline=state.start_deadline)
+            shared = self.watch(state, deadline=self.check_in_time(state))
             return NatGatewayTrigger(gateway_id=needed.gateway_id, **shared)
         job_flow_id = str(state.job_flow_id)
         kept = self.lease_client.relocate(attempt, token=state.token, resource_id=job_flow_id)
@@ -512,10 +511,10 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         launcher = self._launcher(context)
         state.launched_at = time.time()
         state.appears_by = state.launched_at + _APPEARS_WITHIN.total_seconds()
+        state.wait_deadline = state.launched_at + self.wait_seconds
         if self.has_fallbacks and launcher.answered != job_flow_id:
             self._recognise(state, launcher)
         state.start_deadline = state.launched_at + self.start_seconds
-        state.wait_deadline = state.launched_at + self.wait_seconds
         self.log.info("The cluster is %s", job_flow_id)
         self.link_cluster(context, job_flow_id, log_uri=launcher.config.get("LogUri"))
 
@@ -534,10 +533,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         return self.look(lambda seen: judge_target(seen, str(state.job_flow_id), target=target, is_new=is_new))
 
     def _wait_for_cluster(self, state: CreateState, target: Target, *, deadline: float | None = None) -> WatchTrigger:
-        if not state.bound:
-            self.check_in_time(state)
+        limit = deadline or (state.start_deadline if state.bound else self.check_in_time(state))
         state.waiting_for = target
-        shared = self.watch(state, deadline=deadline or state.start_deadline)
+        shared = self.watch(state, deadline=limit)
         return EmrClusterTrigger(
             job_flow_id=str(state.job_flow_id), target=target, appears_by=state.appears_by, **shared
         )

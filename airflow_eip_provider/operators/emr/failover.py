@@ -14,7 +14,12 @@ from airflow_eip_provider.aws.start_failures import PRIMARY_LOST, START_TIMEOUT,
 from airflow_eip_provider.aws.start_failures import start_failure as failure_of
 from airflow_eip_provider.aws.tags import CANDIDATE_TAG, START_TIMEOUT_TAG
 from airflow_eip_provider.candidates import Candidate, candidates_of
-from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, NoCandidateStartedError
+from airflow_eip_provider.exceptions import (
+    ClusterEndedError,
+    InvalidInputError,
+    NoCandidateStartedError,
+    WaitTimeoutError,
+)
 from airflow_eip_provider.lease.protocol import Ending
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.bindings import Binding, checked_binding
@@ -54,7 +59,7 @@ class CreateState(LeasingState):
     How far a launch has come.
 
     :param start_deadline: until when the cluster has to have started, in seconds since the epoch.
-    :param wait_deadline: until when ``wait_policy`` waits.
+    :param wait_deadline: until when ``wait_policy`` waits, and until when a started cluster may wait for the address.
     :param candidate: which one the cluster is, from 0.
     :param launched_at: when it was launched, in seconds since the epoch.
     :param instance_id: the primary node that was bound, while the cluster starts.
@@ -192,18 +197,21 @@ class FailoverOperator(LeasingOperator):
 
     def wait_for_start(self, state: CreateState) -> WatchTrigger:
         """Return the wait for a cluster with the address to start."""
-        self.check_in_time(state)
+        deadline = self.check_in_time(state)
         state.waiting_for = "cluster_ready"
         return EmrStartTrigger(
             job_flow_id=str(state.job_flow_id),
             instance_id=state.instance_id,
-            **self.watch(state, deadline=state.start_deadline),
+            **self.watch(state, deadline=deadline),
         )
 
-    def check_in_time(self, state: CreateState) -> None:
+    def check_in_time(self, state: CreateState) -> float:
         """
         Check that a cluster that has not started still may; only where another can be launched.
 
+        :return: until when to wait, in seconds since the epoch; for a started cluster that may be after the start
+            deadline, as one that was started early may be older than that.
+        :raises WaitTimeoutError: when it has started, and its time to get the address is over.
         :raises CandidateFailed: when its time is over.
         """
         if self.has_fallbacks and time.time() >= state.start_deadline:
@@ -211,9 +219,16 @@ class FailoverOperator(LeasingOperator):
             if cluster is not None and cluster.is_ending:
                 raise ClusterEndedError(cluster.job_flow_id, state=cluster.state, reason=cluster.reason)
             if cluster is not None and cluster.has_started:
-                return
+                if time.time() < state.wait_deadline:
+                    return state.wait_deadline
+                raise WaitTimeoutError(
+                    f"cluster '{cluster.job_flow_id}' to get the Elastic IP; at last it was to be {state.waiting_for}",
+                    last_seen=cluster.state,
+                    bound="waiter_delay or waiter_max_attempts",
+                )
             said = f"{cluster.state}: {cluster.reason}" if cluster else "EMR does not know it"
             raise CandidateFailed(StartFailure(START_TIMEOUT, f"not started in time; it is {said}", moves_on=True))
+        return state.start_deadline
 
     def give_up(self, context: Context, state: CreateState, failure: StartFailure | None = None) -> WatchTrigger | None:
         """
@@ -254,6 +269,7 @@ class FailoverOperator(LeasingOperator):
         gone = self.lease_client.replace(attempt, launcher, token=state.token, failed=failed, other=state.other)
         if not isinstance(gone, Ending):
             state.failed = state.other = None
+            state.ends_by = 0.0  # the next cluster that does not start has its own time to end
             return gone
         if not gone.has_ended:
             return self._wait_for_end(state)
