@@ -205,6 +205,12 @@ class StoreLeaseClient(LeaseClient):
             raise LaunchUnclearError(f"in the place of {failed}", owner=attempt.name, problem="see above")
         return launched
 
+    def give_up(self, attempt: Attempt, *, token: int | None, failed: str) -> None:
+        """Write that a cluster did not start, so that its owner keeps the lease while it replaces it."""
+        given_up = protocol.give_up(self.world(), attempt, token=token or 0, failed=failed)
+        if isinstance(given_up, protocol.LeaseLost):
+            raise LeaseLostError(self.allocation_id, who=self._who, problem=given_up.why)
+
     def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:
         """Find another cluster of the lease that has the address: of an earlier attempt that is still at work."""
         if token is None:

@@ -277,6 +277,15 @@ class LeaseClient(ABC):
         :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
         """
 
+    @abstractmethod
+    def give_up(self, attempt: Attempt, *, token: int | None, failed: str) -> None:
+        """
+        Write, where a record is kept, that a cluster is ending because it did not start, and will be replaced.
+
+        :raises LeaseLostError: when the lease is not this attempt's any more.
+        """
+
+    @abstractmethod
     def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:
         """
         Return the cluster to go on with when the address is not free: one of the same lease that has it, if there is.

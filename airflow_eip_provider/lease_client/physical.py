@@ -108,6 +108,9 @@ class PhysicalLeaseClient(LeaseClient):
         self._check_alive()
         return launcher.launch(try_number=lease_request.attempt.try_number)
 
+    def give_up(self, attempt: Attempt, *, token: int | None, failed: str) -> None:
+        """Do nothing: there is no record."""
+
     def replace(
         self,
         attempt: Attempt,

@@ -272,12 +272,24 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
             launcher,
             lambda: self.lease_client.launch(entered, request, launcher, replaces=self.has_fallbacks),
         )
+        if isinstance(launched, NotStarted) and self._was_ended_early(entered, launched.resource_id):
+            launched = self.launch_or_move_on(
+                context, state, launcher, lambda: self.lease_client.launch(entered, request, launcher)
+            )
         if isinstance(launched, NotStarted):
             self._publish(context, state, launched.resource_id)
             self.give_up_recorded(context, state, entered)
             return None
         self._publish(context, state, launched)
         return self._wait_after_launch(state, launcher)
+
+    def _was_ended_early(self, acquired: Acquired, job_flow_id: str) -> bool:
+        """Whether a cluster that was started early is gone for no failure of its start: idle, or terminated."""
+        lease = acquired.seen.record.lease
+        if lease is None or lease.is_given_up(job_flow_id):
+            return False
+        cluster = self.emr.get_cluster(job_flow_id)
+        return cluster is not None and (cluster.has_started or cluster.change_code == "USER_REQUEST")
 
     def _replace(
         self, context: Context, state: CreateState, attempt: Attempt, launcher: Launcher

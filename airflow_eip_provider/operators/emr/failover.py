@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -23,6 +24,7 @@ from airflow_eip_provider.exceptions import (
 from airflow_eip_provider.lease.protocol import Ending
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.bindings import Binding, checked_binding
+from airflow_eip_provider.operators.lease_settings import attempt_of
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
 from airflow_eip_provider.preflight import parsed_fallbacks
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
@@ -243,8 +245,12 @@ class FailoverOperator(LeasingOperator):
         cluster = self.emr.get_cluster(job_flow_id)
         if failure is None:
             if cluster is not None and not cluster.has_ended:
+                if _why(cluster).moves_on and self._has_next(state):
+                    # Written now: once the cluster has ended, others would take a lease without a cluster over.
+                    attempt = attempt_of(context, state.nonce)
+                    self.lease_client.give_up(attempt, token=state.token, failed=job_flow_id)
                 return self._wait_for_end(state)
-            failure = _why(cluster, deadline=state.start_deadline)
+            failure = _why(cluster)
         self.note_attempt(context, state, failure.code, reason=failure.reason, cluster=cluster)
         if not failure.moves_on:
             ended = cluster.state if cluster else "unknown"
@@ -327,7 +333,12 @@ class FailoverOperator(LeasingOperator):
         return NoCandidateStartedError(self.allocation_id, attempts=own_xcom(context, _ATTEMPTS_XCOM) or ())
 
 
-def _why(cluster: Cluster | None, *, deadline: float) -> StartFailure:
+def _why(cluster: Cluster | None, *, deadline: float = math.inf) -> StartFailure:
+    """
+    Tell why a cluster did not start.
+
+    :param deadline: from when on a request to terminate it was this owner's own; never, unless the record says so.
+    """
     if cluster is None:
         return StartFailure("unknown", "EMR does not know it", moves_on=False)
     return failure_of(cluster, deadline=deadline, now=time.time())

@@ -29,7 +29,7 @@ from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.emr.fence import Fence
 from airflow_eip_provider.operators.emr.submitted import StepMark, steps_to_adopt
-from airflow_eip_provider.operators.emr.unstarted import end_unstarted
+from airflow_eip_provider.operators.emr.unstarted import end_unstarted, judged_at
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.phases import (
     CLUSTER_LINKS,
@@ -158,7 +158,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         mark, first_try = StepMark.of(context), self._first_try(context)
         fence = self._fence(job_flow_id)
         cluster = fence.cluster()
-        start_deadline = None if cluster.has_started else cluster.start_deadline
+        start_deadline = None if cluster.has_started else judged_at(cluster)
         if start_deadline is not None and time.time() >= start_deadline and fence.may_end(cluster):
             raise end_unstarted(self, cluster)
         egress = fence.check(cluster)

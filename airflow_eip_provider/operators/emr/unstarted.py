@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.aws.clusters import read_active_steps
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
 from airflow_eip_provider.aws.nat_gateway_changes import remove_own_gateways
 from airflow_eip_provider.exceptions import StartTimeoutError
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from airflow_eip_provider.operators.phases import PhasedOperator
 
 log = logging.getLogger(__name__)
+
+
+def judged_at(cluster: Cluster) -> float | None:
+    """Return from when on EMR must show whether the cluster started in time, in seconds since the epoch."""
+    return None if cluster.start_deadline is None else cluster.start_deadline + READS_LAG_SECONDS
 
 
 def end_unstarted(operator: PhasedOperator, cluster: Cluster) -> StartTimeoutError:
@@ -32,6 +38,7 @@ def end_unstarted(operator: PhasedOperator, cluster: Cluster) -> StartTimeoutErr
         log.warning(
             "Step %s of cluster %s has started; the teardown frees the address", running[0].step_id, job_flow_id
         )
+        operator.lease_client.start_release(job_flow_id)
     else:
         operator.lease_client.take_off(job_flow_id)
         remove_own_gateways(operator.eip.conn, cluster, allocation_id=allocation_id)
