@@ -13,6 +13,7 @@ HIDDEN = "a DAG that you may not see"
 
 _CLUSTER_OWNER = re.compile(r"[^/]+/cluster/(j-[0-9A-Z]+)")
 _FEWEST_PARTS = 5
+_EVERY_DAG = "another environment/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Viewer:
             return OwnerView(name, task, is_own=True) if may else OwnerView(HIDDEN, hidden=True)
         # This Airflow knows nothing of the rights in another environment. Who may read every DAG of this one may see
         # the names; no DAG has an id with a slash, so only a right to all DAGs is a right to this one.
-        may = self.may_read(f"another environment/{name}")
+        may = self.may_read(_EVERY_DAG)
         return OwnerView(name, task) if may else OwnerView(HIDDEN, hidden=True)
 
 

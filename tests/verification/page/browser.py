@@ -55,7 +55,8 @@ class Browser:
 
     def _keep(self, said: Mapping[str, Any]) -> None:
         if said.get("method") == "Log.entryAdded" and said["params"]["entry"]["level"] == "error":
-            self.problems.append(said["params"]["entry"]["text"])
+            entry = said["params"]["entry"]
+            self.problems.append(f"{entry['text']} {entry.get('url', '')}")
         if said.get("method") == "Runtime.exceptionThrown":
             self.problems.append(str(said["params"]["exceptionDetails"]))
         if said.get("method") == "Page.javascriptDialogOpening":

@@ -214,6 +214,7 @@ def _settings(home: Path, url: str, *, fab: bool, version: tuple[int, ...]) -> d
         "API_AUTH__JWT_SECRET": "of-a-test-that-is-long-enough-for-a-signature-of-64-bytes-or-more",
         "WEBSERVER__BASE_URL": url,
         "WEBSERVER__SECRET_KEY": "of-a-test",
+        "FAB__AUTH_RATE_LIMITED": "False",
         "WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "600",
         "WEBSERVER__WEB_SERVER_WORKER_TIMEOUT": "600",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
