@@ -285,7 +285,6 @@ class LeaseClient(ABC):
         :raises LeaseLostError: when the lease is not this attempt's any more.
         """
 
-    @abstractmethod
     def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:
         """
         Return the cluster to go on with when the address is not free: one of the same lease that has it, if there is.
