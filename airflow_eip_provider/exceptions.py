@@ -13,6 +13,7 @@ Every error that this package raises.
     │   ├── MissingConnectionError      the Airflow connection does not exist
     │   ├── MissingExtraError           an optional part of this package is not installed
     │   ├── AzureRefusedError           Azure refuses the request, and would refuse a retry
+    │   ├── LivyRefusedError            a Livy server refuses the request, and would refuse a retry
     │   ├── FirewallRuleConflictError   a firewall rule of that name admits other addresses
     │   ├── NotBoundError               a step was to run on a cluster without the address
     │   ├── AddressLostError            the address left the cluster while it was needed
@@ -33,6 +34,9 @@ Every error that this package raises.
         ├── LeaseLostError              another owner took over the lease while this task was delayed
         ├── SupersededError             a newer try of the same task is at work
         ├── AzureUnavailableError       Azure does not answer, or throttles
+        ├── LivyUnavailableError        a Livy server does not answer
+        ├── BatchLostError              no Livy server has the batch any more
+        ├── BatchFailedError            Livy ended a batch other than success
         ├── GatewayFailedError          EC2 could not create the NAT gateway
         ├── LaunchUnclearError          it is unknown whether RunJobFlow launched a cluster
         ├── SubmissionCancelledError    the address left the cluster while steps were being submitted
@@ -56,6 +60,8 @@ __all__ = [
     "AddressNotFoundError",
     "AzureRefusedError",
     "AzureUnavailableError",
+    "BatchFailedError",
+    "BatchLostError",
     "ClusterEndedError",
     "CorruptRecordError",
     "CredentialsExpiredError",
@@ -66,6 +72,8 @@ __all__ = [
     "KilledError",
     "LaunchUnclearError",
     "LeaseLostError",
+    "LivyRefusedError",
+    "LivyUnavailableError",
     "LockStoreError",
     "LockStoreUnavailableError",
     "MissingConnectionError",
@@ -87,6 +95,20 @@ __all__ = [
     "UsageError",
     "WaitTimeoutError",
 ]
+
+
+# Livy's SessionState: how a batch ends, but for "success".
+_BATCH_ENDS = {
+    "dead": ("the driver or spark-submit exited with an error", "see the log above, and the driver's log in YARN"),
+    "killed": (
+        "someone killed its application in YARN, or deleted the batch",
+        "find out who did (YARN's log of the application names the user), then let it run again",
+    ),
+    "error": (
+        "Livy itself failed to run it, or lost its application",
+        "see the log above and Livy's own log on the primary node, /var/log/livy",
+    ),
+}
 
 
 def _restore(cls: type[ElasticIpError], message: str) -> ElasticIpError:
@@ -199,6 +221,18 @@ class AzureRefusedError(PermanentError):
         self.code = code
 
 
+class LivyRefusedError(PermanentError):
+    """
+    A Livy server refuses the request, and would refuse a retry; the error has its status and text.
+
+    :ivar status: of the HTTP response.
+    """
+
+    def __init__(self, doing: str, *, status: int, problem: str, remedy: str) -> None:
+        super().__init__(doing, problem=f"Livy answers {status}: {problem}", remedy=remedy)
+        self.status = status
+
+
 class FirewallRuleConflictError(PermanentError):
     """A firewall rule of that name admits other addresses; it is not changed."""
 
@@ -212,11 +246,11 @@ class FirewallRuleConflictError(PermanentError):
 
 
 class NotBoundError(PermanentError):
-    """A step was to be submitted to a cluster that does not carry the address."""
+    """Steps, or a batch, were to be submitted to a cluster that does not carry the address."""
 
-    def __init__(self, allocation_id: str, *, job_flow_id: str, place: str) -> None:
+    def __init__(self, allocation_id: str, *, job_flow_id: str, place: str, work: str = "steps") -> None:
         super().__init__(
-            f"submitting steps to cluster '{job_flow_id}'",
+            f"submitting {work} to cluster '{job_flow_id}'",
             problem=f"Elastic IP '{allocation_id}' is {place}",
             remedy="create the cluster with EmrCreateWithStaticIpOperator, or bind it with EipAssociateOperator first",
         )
@@ -238,14 +272,23 @@ class AddressLostError(PermanentError):
 
 
 class NotLeasedError(PermanentError):
-    """A step was to run on a cluster whose lease has been released, or is being released."""
+    """Steps, or a batch, were to run on a cluster whose lease has been released, or is being released."""
 
-    def __init__(self, allocation_id: str, *, job_flow_id: str, condition: str, consequence: str | None = None) -> None:
+    def __init__(
+        self,
+        allocation_id: str,
+        *,
+        job_flow_id: str,
+        condition: str,
+        consequence: str | None = None,
+        work: str = "steps",
+    ) -> None:
         done = "" if consequence is None else f"; {consequence}"
+        every = "every step" if work == "steps" else "everything"
         super().__init__(
-            f"submitting steps to cluster '{job_flow_id}'",
+            f"submitting {work} to cluster '{job_flow_id}'",
             problem=f"the lock store says that Elastic IP '{allocation_id}' is {condition}{done}",
-            remedy="submit every step that needs the address before it is released, or create a cluster for them",
+            remedy=f"submit {every} that needs the address before it is released, or create a cluster for them",
         )
         self.allocation_id = allocation_id
         self.job_flow_id = job_flow_id
@@ -428,6 +471,51 @@ class AzureUnavailableError(TransientError):
         super().__init__(doing, problem=problem, remedy="a retry continues where this try stopped")
 
 
+class LivyUnavailableError(TransientError):
+    """
+    A Livy server gives no answer, or an error of its own.
+
+    :ivar was_sent: the request may have reached it, and may have had its effect.
+    """
+
+    def __init__(self, doing: str, *, problem: str, was_sent: bool = True) -> None:
+        super().__init__(doing, problem=problem, remedy="a retry looks for the batch by its name before it submits one")
+        self.was_sent = was_sent
+
+
+class BatchLostError(TransientError):
+    """No Livy server has the batch any more: the server that ran it is gone, was restarted, or forgot the batch."""
+
+    def __init__(self, name: str, *, batch_id: int, app_id: str | None, server: str, seconds: float) -> None:
+        application = f"its YARN application is {app_id}" if app_id else "it had no YARN application yet"
+        super().__init__(
+            f"watching Livy batch '{name}' (id {batch_id}) on {server}",
+            problem=f"moved: for {seconds:.0f} s no answer showed a batch of that name, so the server that ran it is "
+            "gone, was restarted without recovery, or the batch was deleted; how it ended is unknown, and "
+            f"{application}",
+            remedy="a retry submits it again; if its cluster still runs, see first that the application has ended",
+        )
+        self.name = name
+
+
+class BatchFailedError(TransientError):
+    """
+    Livy ended a batch other than success.
+
+    :ivar state: ``dead``, ``killed`` or ``error``.
+    """
+
+    def __init__(self, name: str, *, batch_id: int, app_id: str | None, state: str) -> None:
+        meaning, remedy = _BATCH_ENDS.get(state, ("Livy says no more", "see the log above"))
+        super().__init__(
+            f"running Livy batch '{name}' (id {batch_id}, application {app_id or 'none'})",
+            problem=f"it ended {state}: {meaning}",
+            remedy=remedy,
+        )
+        self.name = name
+        self.state = state
+
+
 class GatewayFailedError(TransientError):
     """EC2 could not create the NAT gateway for the address; the failed gateway is deleted."""
 
@@ -453,15 +541,17 @@ class LaunchUnclearError(TransientError):
 
 
 class SubmissionCancelledError(TransientError):
-    """The address left the cluster while steps were being submitted; the steps were cancelled."""
+    """The address left the cluster while steps, or a batch, were being submitted; they were cancelled."""
 
-    def __init__(self, allocation_id: str, *, job_flow_id: str, place: str, step_ids: Sequence[str]) -> None:
+    def __init__(
+        self, allocation_id: str, *, job_flow_id: str, place: str, step_ids: Sequence[str], work: str = "steps"
+    ) -> None:
         super().__init__(
-            f"submitting steps to cluster '{job_flow_id}'",
-            problem=f"Elastic IP '{allocation_id}' was on it before and is now {place}; cancelled the steps that were "
-            f"submitted meanwhile: {', '.join(step_ids)}",
+            f"submitting {work} to cluster '{job_flow_id}'",
+            problem=f"Elastic IP '{allocation_id}' was on it before and is now {place}; cancelled the {work} that "
+            f"were submitted meanwhile: {', '.join(step_ids)}",
             remedy="find out who released or moved it (CloudTrail: DisassociateAddress, AssociateAddress); a retry "
-            "submits the steps again if the address is on the cluster",
+            f"submits the {work} again if the address is on the cluster",
         )
         self.allocation_id = allocation_id
         self.job_flow_id = job_flow_id

@@ -30,11 +30,15 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["aws"],
             }
         ],
-        "operators": [_modules("operators", "emr", "eip", "azure", "elbv2")],
+        "operators": [_modules("operators", "emr", "eip", "azure", "elbv2", "livy")],
         "sensors": [_modules("sensors", "eip", "azure", "emr")],
-        "hooks": [_modules("hooks", "azure", "eip", "elbv2", "emr", "lock_store", "step_logs")],
-        "triggers": [_modules("triggers", "azure", "eip", "elbv2", "emr", "health", "lock", "nat")],
-        "extra-links": ["airflow_eip_provider.links.eip.ElasticIpLink"],
+        "hooks": [_modules("hooks", "azure", "eip", "elbv2", "emr", "livy", "lock_store", "step_logs")],
+        "triggers": [_modules("triggers", "azure", "eip", "elbv2", "emr", "health", "livy", "lock", "nat")],
+        "extra-links": [
+            "airflow_eip_provider.links.eip.ElasticIpLink",
+            "airflow_eip_provider.links.livy.DriverLogLink",
+            "airflow_eip_provider.links.livy.SparkUiLink",
+        ],
         "cli": ["airflow_eip_provider.cli.definition.get_eip_cli_commands"],
         "config": {
             "eip": {

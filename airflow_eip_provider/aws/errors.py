@@ -6,7 +6,12 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from airflow_eip_provider.exceptions import AzureUnavailableError, LockStoreUnavailableError, NotKnownYetError
+from airflow_eip_provider.exceptions import (
+    AzureUnavailableError,
+    LivyUnavailableError,
+    LockStoreUnavailableError,
+    NotKnownYetError,
+)
 
 # botocore names the codes that its own retries treat as throttling (botocore.retries.standard): EC2 and EMR use the
 # first three, DynamoDB the third and the fourth, S3 the last.
@@ -25,6 +30,7 @@ DENIED_CODES = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDenied
 # InvalidClientTokenId is not among them: such a key was deactivated, deleted, or never existed.
 EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _NO_WHOLE_ANSWER = (HTTPClientError, BotoConnectionError, IncompleteReadError, ResponseParserError)
+_NO_ANSWER = (AzureUnavailableError, LivyUnavailableError, LockStoreUnavailableError, NotKnownYetError)
 _SERVER_ERROR = 500
 
 
@@ -38,7 +44,7 @@ def is_transient(error: Exception) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return error_code(error) in THROTTLING_CODES or status >= _SERVER_ERROR
-    return isinstance(error, (*_NO_WHOLE_ANSWER, AzureUnavailableError, LockStoreUnavailableError, NotKnownYetError))
+    return isinstance(error, (*_NO_WHOLE_ANSWER, *_NO_ANSWER))
 
 
 def is_denied(error: Exception) -> bool:

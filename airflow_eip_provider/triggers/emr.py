@@ -17,6 +17,7 @@ from airflow_eip_provider.triggers.second_look import SecondLook
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
+    from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.aws.clusters import ClusterStatus
     from airflow_eip_provider.triggers.observed import Observed, Wants
 
@@ -32,7 +33,8 @@ _TARGET_STATES: dict[str, frozenset[str]] = {
 }
 
 
-def _gone(job_flow_id: str, cluster: ClusterStatus | None) -> Verdict:
+def judge_gone(job_flow_id: str, cluster: ClusterStatus | None) -> Verdict:
+    """Judge a cluster that has ended, is ending, or is unknown."""
     state, reason = (cluster.state, cluster.reason) if cluster else ("unknown", "EMR does not know it")
     data = {"gone": "cluster", "job_flow_id": job_flow_id, "state": state, "reason": reason}
     return Verdict("failed", f"Cluster '{job_flow_id}' is {state}: {reason}", data)
@@ -52,7 +54,7 @@ def judge_primary_running(observed: Observed, job_flow_id: str, *, is_new: bool 
     if cluster is None and is_new:
         return _not_known_yet(job_flow_id)
     if cluster is None or cluster.is_ending:
-        return _gone(job_flow_id, cluster)
+        return judge_gone(job_flow_id, cluster)
     primary = observed.primary(job_flow_id)
     if primary is None:
         return Verdict("pending", f"Cluster {job_flow_id} is {cluster.state}, its primary instance is not there yet")
@@ -74,14 +76,14 @@ def judge_cluster_state(observed: Observed, job_flow_id: str, *, target: Target,
     if target == "cluster_ended" and cluster is None:
         return Verdict("done", f"EMR does not know cluster {job_flow_id} (any more)")
     if cluster is None:
-        return _gone(job_flow_id, cluster)
+        return judge_gone(job_flow_id, cluster)
     message = f"Cluster {job_flow_id} is {cluster.state} ({cluster.reason})"
     data = {"state": cluster.state, "reason": cluster.reason}
     if cluster.state in _TARGET_STATES[target]:
         return Verdict("done", message, data)
     ending_is_fine = target in {"cluster_ended", "cluster_completed"} and not cluster.has_ended
     if cluster.is_ending and not ending_is_fine:
-        return _gone(job_flow_id, cluster)
+        return judge_gone(job_flow_id, cluster)
     return Verdict("pending", message, data)
 
 
@@ -183,6 +185,77 @@ def leased_elsewhere(observed: Observed, allocation_id: str, *, job_flow_id: str
     return None if lease.resource_id == job_flow_id else f"leased to {lease.attempt.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class FenceSeen:
+    """
+    What one look shows of the lease and the address that work on a cluster needs.
+
+    :param address: ``None`` when it does not exist.
+    :param on_cluster: it has the association under which the work was submitted.
+    :param astray: where the route to its NAT gateway leads, if not there.
+    :param not_leased: to whom it is leased, if not to the cluster.
+    """
+
+    address: Address | None
+    on_cluster: bool
+    astray: str | None
+    not_leased: str | None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the cluster leaves from the address."""
+        return self.on_cluster and self.astray is None
+
+    def place(self, observed: Observed) -> str:
+        """Return where the address is, in words that follow "Elastic IP … is"."""
+        if self.address is None:
+            return "released"
+        if self.address.is_free:
+            return "not associated"
+        place = f"on {observed.holder(self.address).description}"
+        return f"{place}, but {self.astray}" if self.astray else place
+
+
+def see_fence(
+    observed: Observed, *, allocation_id: str, egress: Egress, job_flow_id: str, lock_store: str | None
+) -> FenceSeen:
+    """
+    Look at the lease, then at the address; what they fence is looked at after that.
+
+    Work that is active after the address was seen elsewhere has outlived its fence, whereas work that ended first and
+    an address that was freed then are the normal end.
+    """
+    not_leased = None
+    if lock_store is not None:
+        not_leased = leased_elsewhere(observed, allocation_id, job_flow_id=job_flow_id, lock_store=lock_store)
+    address = observed.address(allocation_id)
+    on_cluster = address is not None and address.association_id == egress.association_id
+    return FenceSeen(address, on_cluster, observed.astray(egress) if on_cluster else None, not_leased)
+
+
+def judge_broken_fence(
+    observed: Observed, seen: FenceSeen, *, allocation_id: str, job_flow_id: str, data: dict[str, Any]
+) -> Verdict | None:
+    """
+    Judge a fence whose work is active; ``None`` while it holds.
+
+    One look alone proves no loss: see :class:`~airflow_eip_provider.triggers.second_look.SecondLook`. The lease matters
+    where the address stays in its place, on a permanent NAT gateway.
+    """
+    if seen.is_bound:
+        if not seen.not_leased:
+            return None
+        facts = {**data, "gone": "lease", "place": seen.not_leased, "unconfirmed": seen.not_leased}
+        return Verdict("failed", f"Elastic IP '{allocation_id}' is {seen.not_leased}", facts)
+    place = seen.place(observed)
+    cluster = observed.status(job_flow_id)
+    if cluster is not None and cluster.is_ending:
+        return judge_gone(job_flow_id, cluster)
+    moved = seen.address is not None and not seen.address.is_free and not seen.on_cluster
+    facts = {**data, "gone": "address", "place": place, "moved": moved, "unconfirmed": place}
+    return Verdict("failed", f"Elastic IP '{allocation_id}' is {place}", facts)
+
+
 def judge_fenced_steps(
     observed: Observed,
     *,
@@ -192,46 +265,23 @@ def judge_fenced_steps(
     step_ids: list[str],
     lock_store: str | None = None,
 ) -> Verdict:
-    """
-    Judge steps and the binding that they need, in one look.
-
-    Lease and address are read before the steps: a step that is active after the address was seen elsewhere has outlived
-    its fence, whereas a step that ended first and an address that was freed then are the normal end. One look alone
-    proves no loss: see :class:`~airflow_eip_provider.triggers.second_look.SecondLook`. The lease matters where the
-    address stays in its place, on a permanent NAT gateway.
-    """
-    not_leased = None
-    if lock_store is not None:
-        not_leased = leased_elsewhere(observed, allocation_id, job_flow_id=job_flow_id, lock_store=lock_store)
-    address = observed.address(allocation_id)
-    on_cluster = address is not None and address.association_id == egress.association_id
-    astray = observed.astray(egress) if on_cluster else None
+    """Judge steps and the binding that they need, in one look."""
+    seen = see_fence(
+        observed, allocation_id=allocation_id, egress=egress, job_flow_id=job_flow_id, lock_store=lock_store
+    )
     steps = observed.steps(job_flow_id, step_ids)
     ended = {step.step_id for step in steps if not step.is_active}
     # What EMR does not show (yet) may run.
     active = [step_id for step_id in step_ids if step_id not in ended]
-    bound = on_cluster and astray is None
     shown = {step.step_id: step.state for step in steps}
-    data: dict[str, Any] = {"bound": bound, "active": active, "states": shown}
+    data: dict[str, Any] = {"bound": seen.is_bound, "active": active, "states": shown}
     states = f"Steps of cluster {job_flow_id}: " + ", ".join(f"{step.step_id} {step.state}" for step in steps)
-    if bound and not_leased and active:
-        facts = {**data, "gone": "lease", "place": not_leased, "unconfirmed": not_leased}
-        return Verdict("failed", f"Elastic IP '{allocation_id}' is {not_leased}", facts)
-    if bound:
-        return Verdict("pending" if active else "done", states, data)
-    place = "released" if address is None else "not associated"
-    if address is not None and not address.is_free:
-        place = f"on {observed.holder(address).description}"
-        place += f", but {astray}" if astray else ""
-    data["place"] = place
-    if not active:
-        return Verdict("done", states, data)
-    cluster = observed.status(job_flow_id)
-    if cluster is not None and cluster.is_ending:
-        return _gone(job_flow_id, cluster)
-    moved = address is not None and not address.is_free and not on_cluster
-    facts = {**data, "gone": "address", "moved": moved, "unconfirmed": place}
-    return Verdict("failed", f"Elastic IP '{allocation_id}' is {place}", facts)
+    if active:
+        broken = judge_broken_fence(observed, seen, allocation_id=allocation_id, job_flow_id=job_flow_id, data=data)
+        return broken or Verdict("pending", states, data)
+    if not seen.is_bound:
+        data["place"] = seen.place(observed)
+    return Verdict("done", states, data)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -176,9 +176,11 @@ class WatchTrigger(BaseTrigger):
         kind, what = self.undo
         self.log.info("The task is %s; undoing what it did: %s", state, kind)
         # A stale copy of this trigger may be killed after the task has gone on and succeeded.
-        await sync_to_async(undo_stored, thread_sensitive=False)(
-            kind, what, connection=self._connection, spare_handed_over=state == "success"
-        )
+        await sync_to_async(self.undo_now, thread_sensitive=False)(kind, what, spare_handed_over=state == "success")
+
+    def undo_now(self, kind: str, what: dict[str, Any], *, spare_handed_over: bool) -> None:
+        """Undo what the task did, in a thread of the triggerer; see :func:`~.undo.undo_stored`."""
+        undo_stored(kind, what, connection=self._connection, spare_handed_over=spare_handed_over)
 
     @property
     def _connection(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Where MWAA unpacks plugins.zip, before it installs the requirements.
 PLUGINS = "/usr/local/airflow/plugins"
 _CONSTRAINTS = "constraints.txt"
+_LIVY_DAG = "emr_livy_batch.py"
 # An entry's time says nothing of its content: the same sources make the same plugins.zip.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -29,13 +30,15 @@ _OPTIONS = {
 }
 
 
-def build(output: Path, *, constraints: Path | None = None) -> None:
+def build(output: Path, *, constraints: Path | None = None, livy: bool = False) -> None:
     """
     Write everything for MWAA into a folder, in place of what was there.
 
     :param output: the folder.
     :param constraints: a pip constraints file that plugins.zip carries and the requirements name. Without one MWAA adds
         the constraints of its version.
+    :param livy: with the extra ``livy`` and its DAG. MWAA fetches the Livy provider then, so it needs an index of
+        packages, and there are no requirements for an environment without one.
     """
     wheel, content = _wheel()
     carried = {wheel: content} | ({_CONSTRAINTS: constraints.read_bytes()} if constraints else {})
@@ -51,12 +54,16 @@ def build(output: Path, *, constraints: Path | None = None) -> None:
     head = [f'--constraint "{PLUGINS}/{_CONSTRAINTS}"'] if constraints else []
     _, version, _ = wheel.split("-", 2)
     # By its path, so that no package of this name in an index can take its place.
-    _write(output / "requirements.txt", [*head, f"{PLUGINS}/{wheel}"])
-    offline = [*head, f"--find-links {PLUGINS}", "--no-index", f"airflow-eip-provider=={version}"]
-    _write(output / "requirements-no-internet.txt", offline)
+    if livy:
+        _write(output / "requirements.txt", [*head, f"airflow-eip-provider[livy] @ file://{PLUGINS}/{wheel}"])
+    else:
+        _write(output / "requirements.txt", [*head, f"{PLUGINS}/{wheel}"])
+        offline = [*head, f"--find-links {PLUGINS}", "--no-index", f"airflow-eip-provider=={version}"]
+        _write(output / "requirements-no-internet.txt", offline)
     (output / "airflow-options.json").write_text(json.dumps(_OPTIONS, indent=2) + "\n")
     # The jobs run on the cluster, which fetches them from S3; Airflow has no business with them.
-    shutil.copytree(ROOT / "dags", output / "dags", ignore=shutil.ignore_patterns("jobs", "__pycache__"))
+    left_out = ("jobs", "__pycache__", *(() if livy else (_LIVY_DAG,)))
+    shutil.copytree(ROOT / "dags", output / "dags", ignore=shutil.ignore_patterns(*left_out))
     shutil.copytree(ROOT / "dags" / "jobs", output / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
 
 
@@ -77,12 +84,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Builds what an Amazon MWAA environment is given; see docs/mwaa.md.")
     parser.add_argument("--output", type=Path, default=ROOT / "dist" / "mwaa", help="replaced; default: dist/mwaa")
     parser.add_argument("--constraints", type=Path, help="a constraints file for plugins.zip and the requirements")
+    parser.add_argument("--livy", action="store_true", help="with the extra livy, which MWAA fetches, and its DAG")
     arguments = parser.parse_args()
     if arguments.constraints and not arguments.constraints.is_file():
         parser.error(f"--constraints: there is no file {arguments.constraints}")
     if arguments.output.exists() and not (arguments.output / "plugins.zip").is_file():
         parser.error(f"--output: {arguments.output} is there and was not made by this; name another or remove it")
-    build(arguments.output, constraints=arguments.constraints)
+    build(arguments.output, constraints=arguments.constraints, livy=arguments.livy)
     for path in sorted(arguments.output.rglob("*")):
         if path.is_file():
             print(path)

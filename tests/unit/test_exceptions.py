@@ -18,6 +18,10 @@ EXAMPLES = [
     exceptions.MissingExtraError("azure", doing="using Azure's API", module="azure.mgmt.sql"),
     exceptions.AzureRefusedError("reading rules", code="AuthorizationFailed", problem="no", remedy="grant it"),
     exceptions.AzureUnavailableError("reading rules", problem="429"),
+    exceptions.LivyRefusedError("submitting", status=400, problem="no file", remedy="give one"),
+    exceptions.LivyUnavailableError("looking for Livy batch 'daily'", problem="503"),
+    exceptions.BatchLostError("daily", batch_id=3, app_id="application_1_1", server="http://10.0.1.5", seconds=120.0),
+    exceptions.BatchFailedError("daily", batch_id=3, app_id=None, state="dead"),
     exceptions.FirewallRuleConflictError("eip", server="sales", admits="203.0.113.1", public_ip="203.0.113.2"),
     exceptions.NotBoundError("eipalloc-1", job_flow_id="j-1", place="not associated"),
     exceptions.AddressLostError(

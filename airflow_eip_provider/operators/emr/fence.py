@@ -1,4 +1,4 @@
-"""The fence of a step: it runs only while its cluster leaves from the Elastic IP and has its lease."""
+"""The fence of steps and batches: they run only while their cluster leaves from the Elastic IP and has its lease."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ class Fence:
     steps. So either the releaser sees the step, or the second check sees the release.
 
     :param kill: the task's; a killed task does not look again.
+    :param work: what is submitted, in words for errors.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Fence:
         emr: EmrClusterHook,
         lease_client: LeaseClient,
         kill: KillFlag,
+        work: str = "steps",
     ) -> None:
         self._allocation_id = allocation_id
         self._job_flow_id = job_flow_id
@@ -57,6 +59,7 @@ class Fence:
         self._emr = emr
         self._lease_client = lease_client
         self._kill = kill
+        self._work = work
         self._checked_at = 0.0
         self._found: Egress | None = None
 
@@ -88,13 +91,15 @@ class Fence:
         while True:
             refusal = self._lease_client.check_step(self._job_flow_id).refusal
             if refusal is not None:
-                raise NotLeasedError(self._allocation_id, job_flow_id=self._job_flow_id, condition=refusal)
+                raise self.not_leased(refusal)
             found = self._look(cluster)
             if isinstance(found, Egress):
                 self._checked_at, self._found = time.time(), found
                 return found
             if not found.exists or time.time() >= deadline:
-                raise NotBoundError(self._allocation_id, job_flow_id=self._job_flow_id, place=found.place)
+                raise NotBoundError(
+                    self._allocation_id, job_flow_id=self._job_flow_id, place=found.place, work=self._work
+                )
             log.info("Elastic IP %s is %s; EC2's answer may be old, checking again", self._allocation_id, found.place)
             self._kill.pause(SECOND_LOOK_SECONDS)
             cluster = self.cluster()
@@ -107,11 +112,10 @@ class Fence:
         left to the watch. Without one, or when it gives no answer, the address decides, when two looks agree that it
         left; one is enough once no answer can be from before the first check, after a submission that took long.
         """
-        consequence = f"cancelled the steps that were submitted meanwhile: {', '.join(step_ids)}"
         leased = self._check_lease()
         if leased.refusal is not None:
-            return NotLeasedError(
-                self._allocation_id, job_flow_id=self._job_flow_id, condition=leased.refusal, consequence=consequence
+            return self.not_leased(
+                leased.refusal, f"cancelled the {self._work} that were submitted meanwhile: {', '.join(step_ids)}"
             )
         if leased.is_certain:
             return None
@@ -124,7 +128,17 @@ class Fence:
             if found is None:
                 return None
         return SubmissionCancelledError(
-            self._allocation_id, job_flow_id=self._job_flow_id, place=found.place, step_ids=step_ids
+            self._allocation_id, job_flow_id=self._job_flow_id, place=found.place, step_ids=step_ids, work=self._work
+        )
+
+    def not_leased(self, condition: str, consequence: str | None = None) -> NotLeasedError:
+        """Return the error of a lease that does not allow what was to be submitted."""
+        return NotLeasedError(
+            self._allocation_id,
+            job_flow_id=self._job_flow_id,
+            condition=condition,
+            consequence=consequence,
+            work=self._work,
         )
 
     def lease_refusal(self) -> str | None:

@@ -103,6 +103,7 @@ def of(call: Any, *arguments: Any, **options: Any) -> ElasticIpError:
 EIP, CLUSTER, INSTANCE, STEP = "eipalloc-0a1b2c3d4e5f60718", "j-1A2B3C4D5E6F7", "i-0123456789abcdef0", "s-1A2B3C4D5E6F7"
 RUN = "scheduled__2026-11-20T00:00:00+00:00"
 OWNER = f"production/orders/{RUN}/azure.create/-1"
+BATCH, LIVY = "orders-eip-0123456789ab-1", "http://10.0.1.5:8998"
 TABLE = "dynamodb://airflow-eip-leases"
 
 
@@ -218,6 +219,17 @@ def messages() -> dict[str, list[str]]:
         exceptions.AzureUnavailableError(
             said("reading the firewall rules of Azure SQL server '{}'", "sales"), problem="429 Too Many Requests"
         ),
+        exceptions.LivyRefusedError(
+            said("{} on {}", said("submitting Livy batch '{}'", BATCH), LIVY),
+            status=400,
+            problem="requirement failed: Local path /tmp/job.py cannot be added to user sessions",
+            remedy=said("check the parameters of the batch, and login, headers and endpoint of the Livy connection"),
+        ),
+        exceptions.LivyUnavailableError(
+            said("{} on {}", said("looking for Livy batch '{}'", BATCH), LIVY), problem="503 Service Unavailable"
+        ),
+        exceptions.BatchLostError(BATCH, batch_id=3, app_id="application_1795000000000_0042", server=LIVY, seconds=120),
+        exceptions.BatchFailedError(BATCH, batch_id=3, app_id="application_1795000000000_0042", state="dead"),
         exceptions.FirewallRuleConflictError(
             "eip-52.31.7.20",
             server="sales",

@@ -73,7 +73,8 @@ class Mwaa:
         before = image.packages()
         kept = venv / "image.txt"
         kept.write_text("".join(f"{name}=={version}\n" for name, version in before.items()), encoding="utf-8")
-        uv_install(venv, "--constraint", kept, "--editable", f"{ROOT}[local]", *_TOOLS)
+        livy = re.findall(r"^apache-airflow-providers-apache-livy==.*$", image.constraints.read_text(), re.MULTILINE)
+        uv_install(venv, "--constraint", kept, "--editable", f"{ROOT}[livy,local]", *livy, *_TOOLS)
         if changed := {name for name, version in before.items() if image.packages().get(name) != version}:
             raise AssertionError(f"the tests' packages changed those of MWAA {self.version}: {sorted(changed)}")
 

@@ -21,15 +21,22 @@ modules = [
     for entry in info[kind]
     for module in entry["python-modules"]
 ]
+imported, missing = [], {}
 for module in modules:
-    importlib.import_module(module)
+    try:
+        importlib.import_module(module)
+    except ImportError as error:  # an extra
+        missing[module] = str(error)
+    else:
+        imported.append(module)
 
 bag = DagBag(sys.argv[1])
 print(  # noqa: T201 - for the test to read
     json.dumps(
         {
             "version": provider.version,
-            "modules": modules,
+            "modules": imported,
+            "missing": missing,
             "errors": bag.import_errors,
             "dags": {dag_id: dag.fileloc for dag_id, dag in bag.dags.items()},
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -132,7 +133,40 @@ def test_an_environment_starts_with_it(environment, built, tmp_path, requirement
     assert seen["errors"] == {}
     assert seen["version"] == __version__
     assert "airflow_eip_provider.triggers.lock" in seen["modules"]
+    assert list(seen["missing"]) == ["airflow_eip_provider.operators.livy"]
+    assert "pip install 'airflow-eip-provider[livy]'" in seen["missing"]["airflow_eip_provider.operators.livy"]
     assert set(seen["dags"].values()) == {str(path) for path in (built / "dags").glob("*.py")}
+
+
+def test_the_extra_livy_is_asked_for_with_its_dag(built, tmp_path):
+    output = tmp_path / "dist"
+    assert build(output, "--livy").returncode == 0
+    assert (output / "requirements.txt").read_text() == f"airflow-eip-provider[livy] @ file://{PLUGINS}/{WHEEL}\n"
+    files = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
+    others = {path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file()}
+    assert files == (others | {"dags/emr_livy_batch.py"}) - {"requirements-no-internet.txt"}
+
+
+@pytest.mark.airflow
+def test_an_environment_starts_with_the_extra_livy(environment, tmp_path):
+    """The Livy provider comes in the version of MWAA's constraints, and changes no other package."""
+    before = environment.packages()
+    output = tmp_path / "dist"
+    assert build(output, "--livy").returncode == 0
+    environment.unpack(output / "plugins.zip")
+    made = environment.install(output / "requirements.txt", internet=True)
+    assert made.returncode == 0, made.stdout + made.stderr
+    name = "apache-airflow-providers-apache-livy"
+    (pinned,) = re.findall(rf"^{name}==(\S+)", environment.constraints.read_text(), re.MULTILINE)
+    after = environment.packages()
+    assert after[name] == pinned
+    assert {package: after[package] for package in before} == before
+
+    seen = look(environment, output / "dags", tmp_path)
+    assert seen["errors"] == {}
+    assert seen["missing"] == {}
+    assert "emr_livy_batch" in seen["dags"]
+    environment.uv("uninstall", "--quiet", *sorted(after.keys() - before.keys()))
 
 
 @pytest.mark.airflow

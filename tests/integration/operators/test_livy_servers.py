@@ -1,0 +1,432 @@
+"""LivyBatchWithStaticIpOperator on small Livy servers: whose end is reported, what is posted, and what is deleted."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import json
+import logging
+import subprocess
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("airflow.providers.apache.livy", reason="the extra livy is not installed")
+
+from airflow.providers.apache.livy.operators.livy import LivyOperator
+from requests.auth import AuthBase
+
+from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowTaskTimeout
+from airflow_eip_provider.exceptions import BatchFailedError, BatchLostError, LivyUnavailableError, WaitTimeoutError
+from airflow_eip_provider.hooks.livy import LivyBatchHook
+from airflow_eip_provider.operators.livy import LivyBatchWithStaticIpOperator
+from harness.life import Task, TaskInstance, clock_of
+from tests.livy import Endpoint, Livy, connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SECRET = "s3cr3t-of-livy"
+
+
+@pytest.fixture
+def now(clocked: Any) -> Callable[[], float]:
+    return clock_of(clocked).time  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def a(now: Any) -> Livy:
+    return Livy(now)
+
+
+@pytest.fixture
+def b(now: Any) -> Livy:
+    return Livy(now)
+
+
+@pytest.fixture
+def endpoint(a: Livy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    """The host of the Livy connection; it leads to server A."""
+    endpoint = Endpoint(a)
+    monkeypatch.setenv("AIRFLOW_CONN_LIVY_DEFAULT", connection(endpoint))
+    yield endpoint
+    endpoint.close()
+
+
+@pytest.fixture
+def operator(endpoint: Endpoint) -> Callable[..., LivyBatchWithStaticIpOperator]:
+    def make(**parameters: Any) -> LivyBatchWithStaticIpOperator:
+        given = {"file": "s3://code/job.py", "aws_conn_id": None, "polling_interval": 15, **parameters}
+        return LivyBatchWithStaticIpOperator(task_id="batch", **given)
+
+    return make
+
+
+def started(task: Task, clocked: Any) -> Task:
+    """Let a task submit, and stop when it waits: deferred, it has not been resumed."""
+    task.start()
+    assert task.deferral is not None, task.error
+    return task
+
+
+class Auth(AuthBase):
+    """Some authentication of requests."""
+
+    def __init__(self, login: str = "", password: str = "") -> None:
+        self.login = login
+
+    def __call__(self, request: Any) -> Any:
+        request.headers["Authorization"] = f"Custom {self.login}"
+        return request
+
+
+@pytest.fixture
+def fail_over(endpoint: Endpoint, a: Livy, b: Livy) -> None:
+    """Every POST goes to A, and whatever follows to B, whose batch of the same number is another's and succeeded."""
+    b.add(name="another's", state="success")
+    post = a.answer
+
+    def post_and_fail_over(*request: Any) -> Any:
+        if request[0] == "POST":
+            endpoint.servers = [b]
+        return post(*request)
+
+    a.answer = post_and_fail_over  # type: ignore[method-assign]
+
+
+def test_the_stock_operator_reports_the_success_of_another_servers_batch(fail_over, a, b):
+    """Why there is another: the batch that it posted has not ended, the one that it polled is another's."""
+    stock = LivyOperator(task_id="stock", file="s3://code/job.py", polling_interval=0.01, deferrable=False)
+    stock.durable = False  # it concerns retries alone, and needs the task's supervisor
+    assert stock.execute({"ti": TaskInstance(task_id="stock")}) == 0
+    assert [batch["state"] for batch in a.batches.values()] == [None]
+    assert b.posted() == []
+
+
+def test_another_servers_batch_of_the_same_number_is_never_taken_for_ours(fail_over, operator, deferrable, b, clocked):
+    with pytest.raises(BatchLostError, match=r"moved: for \d+ s no answer showed a batch of that name"):
+        Task(operator(deferrable=deferrable)).run()
+    assert [batch["name"] for batch in b.batches.values()] == ["another's"], "nothing of theirs was deleted"
+
+
+def test_a_batch_succeeds(operator, deferrable, a, clocked, capsys):
+    task = Task(operator(deferrable=deferrable, args=["--day", 7], driver_memory="2g", name="daily report"))
+    assert task.run() == 0
+    (body,) = a.posted()
+    assert body["args"] == ["--day", "7"]
+    assert body["driverMemory"] == "2g"
+    assert body["name"].startswith("daily-report-eip-")
+    xcoms = task.ti.xcoms
+    assert (xcoms["batch_id"], xcoms["batch_name"]) == (0, body["name"])
+    assert xcoms["app_id"].startswith("application_")
+    assert xcoms["livy_spark_ui"] == {"url": f"http://node/proxy/{xcoms['app_id']}/"}
+    assert f"line 2 of {body['name']}" in capsys.readouterr().out
+    assert a.asked("DELETE") == []
+
+
+def test_behind_a_load_balancer_of_two_servers_the_right_one_is_heard(operator, deferrable, endpoint, a, b, clocked):
+    endpoint.servers = [a, b]
+    a.takes = b.takes = 300
+    for server in (a, b):
+        server.add(name="another", state="dead")
+    task = Task(operator(deferrable=deferrable))
+    assert task.run() == 1
+    assert len(a.posted() + b.posted()) == 1
+    assert len(a.asked("GET")) > 5
+    assert len(b.asked("GET")) > 5
+
+
+def test_with_a_server_of_its_own_no_request_goes_through_the_load_balancer(
+    operator, deferrable, endpoint, a, b, clocked
+):
+    endpoint.servers = [b]
+    direct = Endpoint(a)
+    assert Task(operator(deferrable=deferrable, server_url=direct.url)).run() == 0
+    direct.close()
+    assert b.requests == []
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("dead", "it ended dead: the driver or spark-submit exited with an error"),
+        ("killed", "it ended killed: someone killed its application in YARN, or deleted the batch"),
+        ("error", "it ended error: Livy itself failed to run it"),
+    ],
+)
+def test_each_end_is_told_apart(operator, deferrable, a, clocked, capsys, state, said):
+    a.ends = state
+    with pytest.raises(BatchFailedError) as failed:
+        Task(operator(deferrable=deferrable)).run()
+    assert failed.value.state == state
+    assert said in str(failed.value)
+    logged = capsys.readouterr().out
+    assert "line 0 of batch-eip-" in logged
+    assert "The driver's log in YARN: http://node/logs/application_" in logged
+    assert a.asked("DELETE") == [], "what has ended can still be looked at"
+
+
+def test_a_state_that_this_version_does_not_know_is_no_end(operator, deferrable, a, clocked):
+    a.ends = "recovering"
+    with pytest.raises(WaitTimeoutError):
+        Task(operator(deferrable=deferrable, batch_timeout=timedelta(minutes=5))).run()
+
+
+def test_when_the_answer_is_lost_the_batch_is_found_and_not_posted_again(operator, deferrable, a, clocked):
+    a.after["POST"] = [0]
+    assert Task(operator(deferrable=deferrable)).run() == 0
+    assert len(a.asked("POST")) == 1
+    assert len(a.posted()) == 1
+
+
+def test_when_the_answer_is_lost_and_the_look_too_a_second_post_is_refused_by_name(operator, deferrable, a, clocked):
+    """The list is behind for longer than a minute; the server knows the name all the same."""
+    a.after["POST"] = [0]
+    hidden = a._view
+
+    def listed(batch: dict[str, Any]) -> dict[str, Any]:
+        shown = hidden(batch)
+        return shown if len(a.asked("POST")) > 1 else {**shown, "name": "not yet"}
+
+    a._view = listed  # type: ignore[method-assign]
+    assert Task(operator(deferrable=deferrable)).run() == 0
+    assert len(a.asked("POST")) == 2
+    assert len(a.posted()) == 1
+
+
+def test_a_server_that_is_not_there_yet_is_asked_again(operator, deferrable, a, endpoint, clocked):
+    a.after["POST"] = [503]
+    a.after["GET"] = [500]
+    assert Task(operator(deferrable=deferrable)).run() == 0
+    assert len(a.posted()) == 1
+
+
+def test_too_many_sessions_is_no_reason_to_give_up(operator, a, clocked):
+    answer = a.answer
+    left = ["Rejected, too many sessions are being created!"]
+
+    def busy(method: str, *request: Any) -> Any:
+        return (400, {"msg": left.pop()}) if method == "POST" and left else answer(method, *request)
+
+    a.answer = busy  # type: ignore[method-assign]
+    assert Task(operator(deferrable=False)).run() == 0
+
+
+def test_what_livy_refuses_is_not_retried(operator, a, clocked):
+    a.after["POST"] = [400]
+    with pytest.raises(AirflowFailException, match="Livy answers 400"):
+        Task(operator(deferrable=False)).run()
+    assert len(a.asked("POST")) == 1
+
+
+def test_a_server_that_is_restarted_has_lost_the_batch(operator, a, clocked):
+    """The ids begin at 0 again, and the new batch 0 succeeds."""
+    a.takes = 600
+    task = started(Task(operator(deferrable=True)), clocked)
+    a.restart()
+    a.add(name="somebody else's", state="success")
+    begun = clock_of(clocked).time()
+    task.go_on()
+    assert isinstance(task.error, BatchLostError)
+    assert 120 <= clock_of(clocked).time() - begun <= 120 + 2 * 15 + 15
+    assert len(a.batches) == 1
+
+
+def test_a_batch_that_is_away_for_less_than_lost_after_is_not_lost(operator, a, b, endpoint, clocked):
+    a.takes = 600
+    task = started(Task(operator(deferrable=True, lost_after=timedelta(minutes=5))), clocked)
+    find, away = a._find, clock_of(clocked).time() + 240
+
+    def late(key: str) -> Any:
+        return find(key) if clock_of(clocked).time() > away else None
+
+    a._find = late  # type: ignore[method-assign]
+    task.go_on()
+    assert task.result == 0
+
+
+def test_a_retry_goes_on_with_the_batch_that_runs(operator, deferrable, a, clocked):
+    a.takes = 600
+    first = started(Task(operator(deferrable=True, retries=2), try_number=1), clocked)
+    assert first.deferral is not None  # and its process is lost
+    second = Task(operator(deferrable=deferrable, retries=2), try_number=2)
+    assert second.run() == 0
+    assert len(a.asked("POST")) == 1
+
+
+def test_a_retry_goes_on_with_the_batch_wherever_it_is(operator, endpoint, a, b, clocked):
+    a.takes = 600
+    started(Task(operator(deferrable=True, retries=2), try_number=1), clocked)
+    endpoint.servers = [b, a]
+    assert Task(operator(deferrable=False, retries=2), try_number=2).run() == 0
+    assert b.posted() == []
+
+
+def test_a_retry_takes_the_success_of_the_try_before_it(operator, a, clocked):
+    started(Task(operator(deferrable=True, retries=2), try_number=1), clocked)
+    clocked.clock.advance(300)
+    assert Task(operator(deferrable=False, retries=2), try_number=2).run() == 0
+    assert len(a.posted()) == 1
+
+
+def test_a_task_that_was_cleared_runs_its_batch_again(operator, a, clocked):
+    Task(operator(deferrable=False, retries=1), try_number=1).run()
+    assert Task(operator(deferrable=False, retries=1), try_number=2, max_tries=2).run() == 1
+    assert len(a.posted()) == 2
+
+
+def test_a_retry_after_a_failure_submits_another(operator, a, clocked):
+    a.ends = "dead"
+    failing = Task(operator(deferrable=False, retries=1), try_number=1)
+    with pytest.raises(BatchFailedError):
+        failing.run()
+    a.batches[0]["state"], a.ends = "dead", "success"
+    assert Task(operator(deferrable=False, retries=1), try_number=2).run() == 1
+
+
+def test_a_kill_deletes_the_batch_by_its_name_on_whichever_server_it_is(operator, endpoint, a, b, clocked):
+    a.takes = 600
+    task = started(Task(operator(deferrable=True)), clocked)
+    b.add(name="somebody else's")
+    endpoint.servers = [b, a]
+    killed = operator(deferrable=True)
+    killed.pre_execute(task.context)
+    killed.on_kill()
+    assert a.batches == {}
+    assert [batch["name"] for batch in b.batches.values()] == ["somebody else's"]
+    assert not any(path.rpartition("/")[2].isdigit() for path in a.asked("DELETE") + b.asked("DELETE"))
+
+
+def test_a_deferral_that_times_out_deletes_the_batch(operator, a, clocked):
+    a.takes = 6000
+    task = started(Task(operator(deferrable=True)), clocked)
+    task.fail_deferral()
+    assert a.batches == {}
+
+
+def test_the_triggers_kill_deletes_what_runs_and_leaves_what_has_ended(operator, a, clocked):
+    a.takes = 600
+    trigger = started(Task(operator(deferrable=True)), clocked).trigger()
+    name = trigger.batch_name
+    a.batches[0]["state"] = "success"
+    trigger.undo_now(*trigger.undo, spare_handed_over=False)
+    assert [batch["name"] for batch in a.batches.values()] == [name]
+    a.batches[0]["state"] = None
+    trigger.undo_now(*trigger.undo, spare_handed_over=False)
+    assert a.batches == {}
+
+
+@pytest.mark.parametrize("bound", ["batch_timeout", "execution_timeout"])
+def test_a_batch_that_takes_too_long_is_deleted(operator, a, clocked, bound):
+    a.takes = 6000
+    with pytest.raises((WaitTimeoutError, AirflowTaskTimeout)):
+        Task(operator(deferrable=True, **{bound: timedelta(minutes=10)})).run()
+    assert a.batches == {}
+
+
+def test_a_password_that_changes_while_a_batch_runs_ends_nothing(operator, a, endpoint, clocked, monkeypatch):
+    a.takes = 600
+    task = started(Task(operator(deferrable=True)), clocked)
+    looked = a.answer
+
+    def change(*request: Any) -> Any:
+        if len(a.requests) > 6:
+            monkeypatch.setenv("AIRFLOW_CONN_LIVY_DEFAULT", connection(endpoint, login="new", password="other"))
+        if len(a.requests) > 4:
+            a.user = f"Basic {base64.b64encode(b'new:other').decode()}"
+        return looked(*request)
+
+    a.answer = change  # type: ignore[method-assign]
+    task.go_on()
+    assert task.result == 0
+    assert a.requests[-1][2]["Authorization"] == a.user
+
+
+def test_no_secret_is_in_logs_errors_or_xcoms(operator, deferrable, a, endpoint, clocked, caplog, capsys):
+    caplog.set_level(logging.DEBUG)
+    a.user = "nobody"
+    header = {"X-Token": "t0ken-of-livy"}
+    task = Task(operator(deferrable=deferrable, extra_headers=header))
+    with pytest.raises(AirflowFailException) as refused:
+        task.run()
+    a.user = None
+    done = Task(operator(deferrable=deferrable, extra_headers=header, conf={"spark.password": "spark-s3cret"}))
+    done.run()
+    endpoint.close()
+    with pytest.raises(LivyUnavailableError) as gone:
+        LivyBatchHook(extra_headers=header).find("batch", looks=1)
+    xcoms = json.dumps([task.ti.xcoms, done.ti.xcoms])
+    seen = [caplog.text, *capsys.readouterr(), repr(refused.value), repr(gone.value), xcoms]
+    for text in seen:
+        for secret in (SECRET, "t0ken-of-livy", "spark-s3cret", "YWlyZmxvdzpz"):
+            assert secret not in text
+    assert a.requests[-1][2]["X-Token"] == "t0ken-of-livy"
+
+
+def test_authentication_prefix_and_headers_hold_in_the_trigger_too(operator, a, clocked):
+    a.user = "Custom airflow"
+    task = Task(
+        operator(
+            deferrable=True,
+            livy_conn_auth_type=Auth,
+            livy_endpoint_prefix="gateway/livy",
+            extra_headers={"X-Requested-By": "airflow"},
+        )
+    )
+    assert task.run() == 0
+    assert task.deferrals == ["LivyBatchTrigger"]
+    for _, path, headers in a.requests:
+        assert path.startswith("/gateway/livy/batches")
+        assert headers["X-Requested-By"] == "airflow"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"polling_interval": 0}, "a batch that nobody polls ends unseen"),
+        ({"durable": False}, "runs it twice"),
+        ({"allocation_id": "eipalloc-0123456789abcdef0"}, "without job_flow_id"),
+        ({"job_flow_id": "daily"}, "this is not the id of an EMR cluster"),
+        ({"server_url": "http://me:pass@10.0.1.5:8998"}, "no http:// or https:// URL of a server without a user"),
+        ({"lost_after": 30}, "this is no timedelta"),
+        ({"extra_options": {"cert": object()}, "deferrable": True}, "they are no JSON"),
+        ({"args": [object()]}, "List of strings expected"),
+        ({"driver_memory": "much"}, "Invalid java size format"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_has_no_meaning_here_is_refused_before_anything_is_posted(operator, a, clocked, given, said):
+    with pytest.raises(AirflowFailException, match=said) as refused:
+        Task(operator(**given)).run()
+    assert a.requests == []
+    assert "pass@" not in str(refused.value)
+
+
+def test_a_server_that_does_not_name_its_batches_is_refused(operator, a, clocked):
+    a.names = False
+    with pytest.raises(AirflowFailException, match=r"Livy 0\.7 or later"):
+        Task(operator(deferrable=False)).run()
+    assert a.batches == {}, "it does not run on unseen"
+
+
+def test_every_parameter_of_the_stock_operator_is_taken(operator):
+    stock = inspect.signature(LivyOperator.__init__).parameters
+    given = {
+        name: parameter.default
+        for name, parameter in stock.items()
+        if name not in {"self", "file", "polling_interval", "kwargs"}
+    }
+    assert {"durable", "retry_args", "livy_endpoint_prefix"} & given.keys()
+    operator(**given)
+
+
+def test_without_the_extra_the_import_says_what_to_install():
+    code = "import sys; sys.modules['airflow.providers.apache.livy.hooks.livy'] = None\nimport airflow_eip_provider."
+    for module in ("hooks.livy", "triggers.livy"):
+        subprocess.run([sys.executable, "-c", code + module], check=True, capture_output=True)
+    failed = subprocess.run(
+        [sys.executable, "-c", code + "operators.livy"], check=False, capture_output=True, text=True
+    )
+    assert "pip install 'airflow-eip-provider[livy]'" in failed.stderr.splitlines()[-1]
