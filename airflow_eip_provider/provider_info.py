@@ -39,6 +39,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_eip_provider.links.livy.DriverLogLink",
             "airflow_eip_provider.links.livy.SparkUiLink",
         ],
+        "plugins": [{"name": "elastic_ips", "plugin-class": "airflow_eip_provider.ui.plugin.ElasticIpPlugin"}],
         "cli": ["airflow_eip_provider.cli.definition.get_eip_cli_commands"],
         "config": {
             "eip": {
@@ -69,6 +70,23 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "float",
                         "version_added": "0.2.0",
                         "example": "120",
+                        "default": None,
+                    },
+                    "page_addresses": {
+                        "description": "The allocation IDs that the page Elastic IPs shows, with commas between them. "
+                        "Unset: all that the lock store has a record of, which needs dynamodb:Scan or s3:ListBucket; "
+                        "without a lock store, the first 50 of the connection's region.",
+                        "type": "string",
+                        "version_added": "0.2.0",
+                        "example": "eipalloc-0123456789abcdef0,eipalloc-0fedcba9876543210",
+                        "default": None,
+                    },
+                    "page_aws_conn_id": {
+                        "description": "The Airflow connection with which the page Elastic IPs reads the lock store "
+                        "and EC2. Unset: aws_default if there is one, else boto3's own chain of credentials.",
+                        "type": "string",
+                        "version_added": "0.2.0",
+                        "example": "aws_read_only",
                         "default": None,
                     },
                 },

@@ -9,6 +9,7 @@ from airflow_eip_provider.cli import (
     audit,
     bootstrap_script,
     doctor,
+    history,
     iam_policy,
     import_cluster,
     reap,
@@ -31,6 +32,7 @@ COMMANDS: tuple[Command, ...] = (
     audit.COMMAND,
     bootstrap_script.COMMAND,
     doctor.COMMAND,
+    history.COMMAND,
     iam_policy.COMMAND,
     import_cluster.COMMAND,
     reap.COMMAND,
@@ -43,7 +45,7 @@ COMMANDS: tuple[Command, ...] = (
 # What `airflow-eip --help` lists, by task.
 GROUPS: dict[str, tuple[str, ...]] = {
     "Prepare and check": ("doctor", "iam-policy", "selftest"),
-    "See and wait": ("status", "wait"),
+    "See and wait": ("status", "history", "wait"),
     "Clusters that no task launched": ("associate", "release", "bootstrap-script", "import-cluster"),
     "Clean up and audit": ("reap", "audit"),
 }

@@ -125,11 +125,17 @@ def only_the_result() -> Iterator[None]:
 
     Meanwhile a person at a terminal sees that something goes on, and what (``progress``).
     """
+    with without_logs(), contextlib.redirect_stdout(sys.stderr), _progress_line():
+        yield
+
+
+@contextlib.contextmanager
+def without_logs() -> Iterator[None]:
+    """Let only warnings be logged."""
     disabled = logging.root.manager.disable
     logging.disable(logging.INFO)
     try:
-        with contextlib.redirect_stdout(sys.stderr), _progress_line():
-            yield
+        yield
     finally:
         logging.disable(disabled)
 

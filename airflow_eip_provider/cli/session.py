@@ -3,67 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from airflow.models import Connection
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError, NoRegionError, ProfileNotFound
 
-from airflow_eip_provider.airflow_compat import AirflowNotFoundException
 from airflow_eip_provider.cli.output import progress
 from airflow_eip_provider.cli.usage import reading_arguments
-from airflow_eip_provider.exceptions import InvalidInputError, MissingConnectionError
+from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.hooks.aws import PATIENT, AwsHooks
-from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.hooks.lock_store import LockStoreHook
-from airflow_eip_provider.hooks.step_logs import StepLogHook
 from airflow_eip_provider.operators.lease_settings import configured_lock_store, with_configured_grace
+from airflow_eip_provider.stored_hooks import StoredHooks as CommandHooks
 from airflow_eip_provider.stores.uri import parse_uri
 
 if TYPE_CHECKING:
     import argparse
 
-
-class _StoredConnection:
-    """From Airflow 3.2 on, hooks see no connections of the metadata database outside tasks; this does."""
-
-    @classmethod
-    def get_connection(cls, conn_id: str) -> Any:
-        """
-        Read an Airflow connection, from wherever Airflow keeps them.
-
-        :raises MissingConnectionError: when it does not exist.
-        """
-        try:
-            return Connection.get_connection_from_secrets(conn_id)  # noqa: AIR311 - the one that sees the database
-        except AirflowNotFoundException as error:
-            otherwise = ", or leave --aws-conn-id out to use boto3's default credentials"
-            raise MissingConnectionError(conn_id, otherwise=otherwise) from error
-
-
-class _StoredElasticIpHook(_StoredConnection, ElasticIpHook):
-    pass
-
-
-class _StoredEmrClusterHook(_StoredConnection, EmrClusterHook):
-    pass
-
-
-class _StoredLockStoreHook(_StoredConnection, LockStoreHook):
-    pass
-
-
-class _StoredStepLogHook(_StoredConnection, StepLogHook):
-    pass
-
-
-class CommandHooks(AwsHooks):
-    """The same hooks, for a process that is no task."""
-
-    eip_class = _StoredElasticIpHook
-    emr_class = _StoredEmrClusterHook
-    store_class = _StoredLockStoreHook
-    logs_class = _StoredStepLogHook
+__all__ = ["CommandHooks", "Session", "lock_store_of", "open_session"]
 
 
 @dataclass(frozen=True, slots=True)

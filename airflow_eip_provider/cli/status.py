@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.cli.address import add_address_arguments
-from airflow_eip_provider.cli.command import OK, Command, Parser, add_common_arguments
+from airflow_eip_provider.cli.command import OK, Command, Parser, add_common_arguments, span
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_pairs, print_table
 
 if TYPE_CHECKING:
@@ -16,31 +18,42 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Address, Holder
     from airflow_eip_provider.aws.clusters import Cluster, Step
     from airflow_eip_provider.cli.session import Session
+    from airflow_eip_provider.cli.watch import Parts
     from airflow_eip_provider.lease.observation import Observation
     from airflow_eip_provider.lease.record import Record
 
 DESCRIPTION = """\
 Show where an Elastic IP is: what carries it, and the state and the steps of that cluster. With a lock store also who
-has its lease since when, who queues for it, and who had it last. Nothing is changed."""
+has its lease since when, who queues for it, and who had it last. Nothing is changed.
+
+With --watch the terminal shows it again every few seconds, until Ctrl-C; the lock store is read once each time."""
 
 EXAMPLES = r"""
 # where it is, with the lock store of airflow.cfg
 airflow-eip status --allocation-id eipalloc-0123456789abcdef0
 # the owner of the lease, for a script
 airflow-eip status --allocation-id eipalloc-0123456789abcdef0 --json \
-    | jq -r .lease.owner"""
+    | jq -r .lease.owner
+# again and again, on a terminal
+airflow-eip status --allocation-id eipalloc-0123456789abcdef0 --watch"""
 
 _LAST = 5
+_SHORTEST = timedelta(seconds=2)
 
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     add_address_arguments(parser)
+    parser.add_argument("--watch", action="store_true", help="show it again and again, until Ctrl-C; needs a terminal")
+    parser.add_argument(
+        "--every", type=span, default="5s", metavar="SPAN", help="with --watch: how often, at least 2s (default: 5s)"
+    )
     add_common_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Look, and show."""
+    _check_watch(options)
     with only_the_result():
         from airflow_eip_provider.cli.address import required_allocation_id
         from airflow_eip_provider.cli.session import lock_store_of, open_session
@@ -50,6 +63,10 @@ def run(options: argparse.Namespace) -> int:
         session = open_session(options)
         note(session)
         status = _look(session, allocation_id, lock_store)
+    if options.watch:
+        from airflow_eip_provider.cli.watch import watch
+
+        watch(lambda: _look(session, allocation_id, lock_store), _parts, first=status, every=options.every)
     if options.json:
         print_json({"account": session.account, "region": session.region, **_facts(status)})
     else:
@@ -95,24 +112,42 @@ def _look(session: Session, allocation_id: str, lock_store: str | None) -> _Stat
     )
 
 
+def _check_watch(options: argparse.Namespace) -> None:
+    from airflow_eip_provider.exceptions import UsageError
+
+    if not options.watch:
+        return
+    if options.json or not sys.stdout.isatty():
+        problem = "--json is given, too" if options.json else "standard output is no terminal"
+        raise UsageError("reading --watch", problem=problem, remedy="leave --watch out, and ask again and again")
+    if options.every < _SHORTEST:
+        raise UsageError("reading --every", problem="it is shorter than 2s", remedy="AWS throttles; give 2s or more")
+
+
 def _print(status: _Status) -> None:
-    print_pairs(_lines(status))
-    record = status.record
-    if record is not None and record.queue:
-        from airflow_eip_provider.lease.description import utc
-
-        rows = [(str(k), utc(e.arrived_at), str(e.passed), e.attempt.name) for k, e in enumerate(record.queue, 1)]
+    pairs, *tables = _parts(status)
+    print_pairs(pairs)
+    for header, rows in tables:
         print()
-        print_table(("QUEUE", "SINCE", "PASSED OVER", "OWNER"), rows)
-    if record is not None and record.history:
-        from airflow_eip_provider.lease.description import utc
+        print_table(header, rows)
 
+
+def _parts(status: _Status) -> Parts:
+    """Return names with what they stand for, and the tables that follow."""
+    from airflow_eip_provider.lease.description import utc
+
+    record = status.record
+    tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = []
+    if record is not None and record.queue:
+        rows = [(str(k), utc(e.arrived_at), str(e.passed), e.attempt.name) for k, e in enumerate(record.queue, 1)]
+        tables.append((("QUEUE", "SINCE", "PASSED OVER", "OWNER"), list(rows)))
+    if record is not None and record.history:
         last = [
             (str(t.token), t.resource_id or "-", utc(t.acquired_at), utc(t.ended_at), f"{t.owner}: {t.why}")
             for t in reversed(record.history[-_LAST:])
         ]
-        print()
-        print_table(("TOKEN", "LAST ON", "FROM", "TO", "OWNER AND END"), last)
+        tables.append((("TOKEN", "LAST ON", "FROM", "TO", "OWNER AND END"), list(last)))
+    return (list(_lines(status)), *tables)
 
 
 def _lines(status: _Status) -> Iterator[tuple[str, str]]:

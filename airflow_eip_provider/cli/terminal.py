@@ -11,13 +11,16 @@ import re
 import threading
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
 
 # Results that mean something: red for what must be looked at, yellow for what may.
 _STYLES = {"ok": "green", "error": "red", "stranger": "red", "warning": "yellow", "reap": "yellow", "unknown": "yellow"}
@@ -53,39 +56,53 @@ def print_note(text: str, line: ProgressLine | None) -> None:
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows side by side; below each other, name by name, where the terminal is too narrow for that."""
     console = _console()
+    console.print(table(header, rows, width=console.width))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> RenderableType:
+    """Return what :func:`print_table` prints."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     before_last = sum(widths[:-1]) + _GAP * (len(widths) - 1)
-    if before_last + min(widths[-1], _NARROWEST) <= console.width:
-        _print_side_by_side(console, header, rows, widths)
-    else:
-        _print_below_each_other(console, header, rows)
+    if before_last + min(widths[-1], _NARROWEST) <= width:
+        return _side_by_side(header, rows, widths)
+    return _below_each_other(header, rows)
 
 
-def _print_side_by_side(
-    console: Console, header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]
-) -> None:
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+def _side_by_side(header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Table:
+    shown = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for name, width in zip(header[:-1], widths[:-1], strict=True):
-        table.add_column(name, no_wrap=True, min_width=width)
-    table.add_column(header[-1], overflow="fold")
+        shown.add_column(name, no_wrap=True, min_width=width)
+    shown.add_column(header[-1], overflow="fold")
     for row in rows:
-        table.add_row(Text(row[0], _STYLES.get(row[0], "")), *map(Text, row[1:]))
-    console.print(table)
+        shown.add_row(Text(row[0], _STYLES.get(row[0], "")), *map(Text, row[1:]))
+    return shown
 
 
-def _print_below_each_other(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    for number, row in enumerate(rows):
-        if number:
-            console.print()
-        print_pairs([(name, cell) for name, cell in zip(header, row, strict=True) if cell])
+def _below_each_other(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Group:
+    parts: list[RenderableType] = []
+    for row in rows:
+        if parts:
+            parts.append(Text())
+        parts.append(pairs_table([(name, cell) for name, cell in zip(header, row, strict=True) if cell]))
+    return Group(*parts)
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     """Print names and what they stand for, one below the other."""
-    table = Table.grid(Column(no_wrap=True, style="bold"), Column(overflow="fold"), padding=(0, _GAP, 0, 0))
+    _console().print(pairs_table(pairs))
+
+
+def pairs_table(pairs: Iterable[tuple[str, str]]) -> Table:
+    """Return what :func:`print_pairs` prints."""
+    shown = Table.grid(Column(no_wrap=True, style="bold"), Column(overflow="fold"), padding=(0, _GAP, 0, 0))
     for name, text in pairs:
-        table.add_row(name, Text(text, _STYLES.get(text, "")))
-    _console().print(table)
+        shown.add_row(name, Text(text, _STYLES.get(text, "")))
+    return shown
+
+
+def live() -> Live:
+    """Return what shows something that changes; what is higher than the terminal is cut off."""
+    return Live(console=_console(), auto_refresh=False)
 
 
 class ProgressLine:

@@ -1,0 +1,53 @@
+"""Which addresses a lock store has records of."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.stores.answers import explained
+from airflow_eip_provider.stores.dynamodb import KEY
+from airflow_eip_provider.stores.uri import parse_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_ALLOCATION_ID = re.compile(r"eipalloc-[0-9a-f]+")
+_MISSING = "create it, or correct its name in the URI of the lock store"
+
+
+def list_addresses(uri: str, client_for: Callable[[Any, str | None], Any]) -> list[str]:
+    """
+    Return the allocation IDs of the records, sorted.
+
+    It reads the keys only, but DynamoDB counts whole items: so it is for pages that are shown now and then, and no part
+    of the lock. (dynamodb:Scan; s3:ListBucket)
+
+    :param client_for: as for :func:`airflow_eip_provider.stores.uri.open_store`.
+    :raises LockStoreError: when the store is missing, or the permission.
+    :raises LockStoreUnavailableError: when there is no answer.
+    """
+    where = parse_uri(uri)
+    client = client_for(where.kind, where.region)
+    if where.kind == "dynamodb":
+        with explained(uri=uri, action="dynamodb:Scan", missing=_MISSING):
+            keys = list(_keys_of_table(client, where.name))
+    else:
+        with explained(uri=uri, action="s3:ListBucket", missing=_MISSING):
+            keys = list(_keys_of_bucket(client, where.name, where.prefix))
+    return sorted(key for key in keys if _ALLOCATION_ID.fullmatch(key))
+
+
+def _keys_of_table(client: Any, table: str) -> Iterator[str]:
+    pages = client.get_paginator("scan").paginate(
+        TableName=table, ProjectionExpression="#key", ExpressionAttributeNames={"#key": KEY}
+    )
+    for page in pages:
+        yield from (item[KEY]["S"] for item in page["Items"] if "S" in item.get(KEY, {}))
+
+
+def _keys_of_bucket(client: Any, bucket: str, prefix: str) -> Iterator[str]:
+    before = f"{prefix}/" * bool(prefix)
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=before):
+        for found in page.get("Contents", ()):
+            yield found["Key"].removeprefix(before).removesuffix(".json")

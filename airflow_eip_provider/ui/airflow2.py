@@ -1,0 +1,103 @@
+"""The page in Airflow 2: a view of Flask AppBuilder. It adds no permission: who may read the website sees it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from airflow.auth.managers.models.resource_details import AccessView, DagDetails
+from airflow.www.extensions.init_auth_manager import get_auth_manager
+from flask import Response, abort, jsonify, request
+from flask_appbuilder import BaseView, expose
+
+from airflow_eip_provider.ui.names import Viewer
+from airflow_eip_provider.ui.page import (
+    HEADERS,
+    STATIC,
+    TITLE,
+    Links,
+    page_facts,
+    render_page,
+    render_refusal,
+    static_file,
+)
+from airflow_eip_provider.ui.period import DEFAULT_PERIOD
+from airflow_eip_provider.ui.source import environment, shared_snapshot
+from airflow_eip_provider.ui.view import page_of
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.ui.names import TaskName
+    from airflow_eip_provider.ui.view import PageView
+
+_HOME = "../"  # the view is one level below Airflow, whatever the base URL is
+_SECONDS = 30.0  # that a request waits for the lock store and EC2 at most
+
+
+def task_link(task: TaskName) -> str:
+    """Return where Airflow 2 shows a task instance, relative to the page."""
+    dag, run, name = (quote(part, safe="") for part in (task.dag_id, task.run_id, task.task_id))
+    mapped = f"&map_index={task.map_index}" if task.map_index >= 0 else ""
+    return f"{_HOME}dags/{dag}/grid?dag_run_id={run}&task_id={name}{mapped}"
+
+
+def _may_read(dag_id: str) -> bool:
+    try:
+        return bool(get_auth_manager().is_authorized_dag(method="GET", details=DagDetails(id=dag_id)))
+    except AttributeError:  # FAB takes a dot for that of a SubDAG, and finds no DAG above it when it was deleted
+        return False
+
+
+def _view() -> PageView:
+    snapshot = shared_snapshot().get().result(timeout=_SECONDS)
+    period = request.args.get("period", DEFAULT_PERIOD)
+    return page_of(snapshot, Viewer(environment(), cache(_may_read)), period=period)
+
+
+def _refusal() -> int | None:
+    """Return the status for who may not see the page."""
+    manager = get_auth_manager()
+    if manager.is_authorized_view(access_view=AccessView.WEBSITE):
+        return None
+    return 403 if manager.is_logged_in() else 401
+
+
+class ElasticIpsView(BaseView):  # type: ignore[misc]
+    """The page, and what it loads."""
+
+    route_base = "/elastic-ips"
+    default_view = "page"
+
+    @expose("/")  # type: ignore[untyped-decorator]
+    def page(self) -> Response:
+        """Show the page."""
+        if status := _refusal():
+            login = get_auth_manager().get_url_login(next_url=request.url)
+            return _html(render_refusal(status=status, login=login, home=_HOME), status)
+        return _html(render_page(_view(), Links(_HOME, task_link)), 200)
+
+    @expose("/data.json")  # type: ignore[untyped-decorator]
+    def data(self) -> Response:
+        """Return the same as JSON."""
+        status = _refusal()
+        answer = jsonify({"detail": "Not authenticated"} if status else page_facts(_view()))
+        answer.status_code = status or 200
+        answer.headers.update(HEADERS)
+        return answer
+
+    @expose("/<name>")  # type: ignore[untyped-decorator]
+    def static_file(self, name: str) -> Response:
+        """Return the style sheet or the script, which hold no data."""
+        if name not in STATIC:
+            abort(404)
+        headers = {**HEADERS, "Cache-Control": "max-age=300"}
+        return Response(static_file(name), content_type=STATIC[name], headers=headers)
+
+
+def _html(text: str, status: int) -> Response:
+    return Response(text, status=status, content_type="text/html; charset=utf-8", headers=HEADERS)
+
+
+def views() -> list[dict[str, object]]:
+    """Return what Airflow adds to its menu."""
+    return [{"name": TITLE, "category": "Browse", "view": ElasticIpsView()}]

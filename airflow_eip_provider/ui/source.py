@@ -1,0 +1,84 @@
+"""Where the page of this Airflow reads: its options and its connection."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import cache, lru_cache
+from typing import Any
+
+from botocore.config import Config
+
+from airflow_eip_provider.airflow_compat import AirflowNotFoundException, conf
+from airflow_eip_provider.exceptions import InvalidInputError, MissingConnectionError
+from airflow_eip_provider.operators.lease_settings import configured_lock_store
+from airflow_eip_provider.operators.owner import UNNAMED_ENVIRONMENT, own_environment
+from airflow_eip_provider.stored_hooks import StoredHooks, stored_connection
+from airflow_eip_provider.ui.shared_read import SharedRead
+from airflow_eip_provider.ui.snapshot import Snapshot, SnapshotReader, Source
+from airflow_eip_provider.ui.task_starts import read_starts
+
+# Whoever looks waits for no more than this; the stores of tasks are more patient.
+_CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+REFRESH_SECONDS = 5.0
+_CLIENTS_SECONDS = 300
+_DEFAULT_CONNECTION = "aws_default"
+_ALLOCATION_ID = re.compile(r"eipalloc-[0-9a-f]{8,17}")
+
+
+def environment() -> str:
+    """Return the name of this Airflow environment in its owners."""
+    return own_environment() or UNNAMED_ENVIRONMENT
+
+
+@cache
+def shared_snapshot() -> SharedRead[Snapshot]:
+    """Return what all requests of this process share."""
+    return SharedRead(SnapshotReader(_source, refresh_seconds=REFRESH_SECONDS), seconds=REFRESH_SECONDS)
+
+
+def _source() -> Source:
+    return Source(
+        lock_store=configured_lock_store(),
+        allocation_ids=page_addresses(),
+        client_for=_hooks(_connection(), int(time.monotonic() // _CLIENTS_SECONDS)).client_for,
+        environment=environment(),
+        read_starts=read_starts,
+    )
+
+
+def page_addresses() -> tuple[str, ...]:
+    """
+    Return ``[eip] page_addresses``; empty for all that the lock store has.
+
+    :raises InvalidInputError: for what is no allocation ID.
+    """
+    given = conf.get("eip", "page_addresses", fallback=None) or ""
+    names = tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
+    for name in names:
+        if not _ALLOCATION_ID.fullmatch(name):
+            problem = f"{name!r} is no allocation ID"
+            raise InvalidInputError("reading [eip] page_addresses", problem=problem, remedy="write eipalloc-…, …")
+    return names
+
+
+def _connection() -> str | None:
+    """
+    Return the connection to use; ``None`` for boto3's own credentials.
+
+    :raises MissingConnectionError: when the one that is named does not exist.
+    """
+    named = conf.get("eip", "page_aws_conn_id", fallback=None)
+    if named:
+        return str(named)
+    try:
+        stored_connection(_DEFAULT_CONNECTION)
+    except (AirflowNotFoundException, MissingConnectionError):
+        return None
+    return _DEFAULT_CONNECTION
+
+
+@lru_cache(maxsize=1)
+def _hooks(aws_conn_id: str | None, _while: int) -> Any:
+    """Return the hooks of a connection; made anew now and then, as credentials and connections change."""
+    return StoredHooks(aws_conn_id=aws_conn_id, config=_CONFIG)

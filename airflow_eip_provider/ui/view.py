@@ -1,0 +1,285 @@
+"""What a viewer may see of what was read, in the words of the page; no I/O, no Airflow, no clock."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.lease.record import MOST_PASSED_GRACES, Phase
+from airflow_eip_provider.ui.past import is_cut, past_leases, usage_of
+from airflow_eip_provider.ui.period import DEFAULT_PERIOD, PERIODS, percentile
+from airflow_eip_provider.ui.timeline import Timeline, timeline_of
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.aws.addresses import Address
+    from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.ui.names import OwnerView, Viewer
+    from airflow_eip_provider.ui.past import PastLease, Usage
+    from airflow_eip_provider.ui.snapshot import Reading, Snapshot
+
+_CLUSTER = re.compile(r"j-[0-9A-Z]+")
+_PHASES = {
+    Phase.ACQUIRED: ("starting", "its cluster starts"),
+    Phase.ACTIVE: ("in use", "in use"),
+    Phase.RELEASING: ("ending", "being released"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """
+    A cluster or an instance.
+
+    :param href: of the cluster in the EMR console; ``None`` for an instance.
+    """
+
+    text: str
+    href: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HolderView:
+    """Who has the lease."""
+
+    owner: OwnerView
+    cluster: ClusterView | None
+    since: float
+    seconds: float
+    waited: float | None
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaiterView:
+    """
+    Who waits.
+
+    :param place: from 1.
+    :param passed: how often an entry behind it took the address.
+    :param cluster: that it has started early.
+    """
+
+    place: int
+    owner: OwnerView
+    since: float
+    seconds: float
+    passed: int
+    window: float
+    cluster: ClusterView | None
+
+
+@dataclass(frozen=True, slots=True)
+class PastView:
+    """A lease that has ended."""
+
+    lease: PastLease
+    owner: OwnerView
+    cluster: ClusterView | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """
+    What follows for the shown period.
+
+    :param waits: median, 90th percentile and longest of the waits that are known, in seconds; ``None`` of none.
+    """
+
+    leases: int
+    usage: Usage
+    known_waits: int
+    waits: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class AddressView:
+    """
+    One address.
+
+    :param state: in a word or two, for the label; ``kind`` is its colour.
+    :param place: what EC2 says.
+    :param problems: what a person should look at.
+    """
+
+    allocation_id: str
+    public_ip: str | None
+    state: str
+    kind: str
+    detail: str
+    place: str
+    problems: tuple[str, ...] = ()
+    holder: HolderView | None = None
+    queue: tuple[WaiterView, ...] = ()
+    grace: float | None = None
+    history: tuple[PastView, ...] = ()
+    kept: int = 0
+    cut: bool = False
+    figures: Figures | None = None
+    timeline: Timeline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """The page."""
+
+    addresses: tuple[AddressView, ...]
+    problems: tuple[str, ...]
+    lock_store: str | None
+    read_at: float
+    period: str
+    refresh_seconds: float
+
+
+def page_of(snapshot: Snapshot, viewer: Viewer, *, period: str = DEFAULT_PERIOD) -> PageView:
+    """
+    Return what a viewer may see.
+
+    :param period: one of ``PERIODS``; another is the default.
+    """
+    period = period if period in PERIODS else DEFAULT_PERIOD
+    addresses = tuple(_address(reading, snapshot, viewer, PERIODS[period]) for reading in snapshot.readings)
+    return PageView(
+        addresses=addresses,
+        problems=snapshot.problems,
+        lock_store=snapshot.lock_store,
+        read_at=snapshot.read_at,
+        period=period,
+        refresh_seconds=snapshot.refresh_seconds,
+    )
+
+
+def _address(reading: Reading, snapshot: Snapshot, viewer: Viewer, seconds: float) -> AddressView:
+    address, record, now = reading.address, reading.record, reading.now
+    place = _place(reading)
+    shown = {"allocation_id": reading.allocation_id, "public_ip": address.public_ip if address else None}
+    if record is None or not reading.is_written:
+        state, kind, detail = _without_record(reading, snapshot)
+        problems = () if reading.problem is None else (reading.problem,)
+        return AddressView(**shown, state=state, kind=kind, detail=detail, place=place, problems=problems)  # type: ignore[arg-type]
+    since = now - seconds
+    past = past_leases(record, since=since, waits=reading.waits)
+    history = tuple(_past(lease, viewer, snapshot.region) for lease in past)
+    state, kind, detail = _state(record, now)
+    return AddressView(
+        **shown,  # type: ignore[arg-type]
+        state=state,
+        kind=kind,
+        detail=detail,
+        place=place,
+        problems=_contradictions(record, address),
+        holder=_holder(reading, record, viewer, snapshot.region),
+        queue=_queue(record, viewer, now, snapshot.region),
+        grace=record.grace,
+        history=history,
+        kept=len(record.history),
+        cut=is_cut(record),
+        figures=_figures(record, past, reading, since=since),
+        timeline=timeline_of(record, history, viewer, waits=reading.waits, since=since, now=now),
+    )
+
+
+def _without_record(reading: Reading, snapshot: Snapshot) -> tuple[str, str, str]:
+    if reading.problem is not None:
+        return "not known", "bad", "The record could not be read."
+    address = reading.address
+    if snapshot.lock_store is None:
+        if address is None:
+            return "not known", "plain", ""
+        return ("free", "free", "") if address.is_free else ("in use", "active", "")
+    return "never leased", "plain", "The lock store has no record of this address: no task has asked for it yet."
+
+
+def _state(record: Record, now: float) -> tuple[str, str, str]:
+    if record.lease is not None:
+        state, detail = _PHASES[record.lease.phase]
+        kinds = {Phase.ACQUIRED: "start", Phase.ACTIVE: "active", Phase.RELEASING: "ending"}
+        return state, kinds[record.lease.phase], detail
+    if record.queue:
+        left = record.free_since + record.window(record.queue[0]) - now
+        kept = (
+            f"kept for the first in the queue for {left:.0f} s more" if left > 0 else "no one in the queue took it yet"
+        )
+        return "free", "free", kept
+    return "free", "free", "nobody waits"
+
+
+def _place(reading: Reading) -> str:
+    address = reading.address
+    if address is None:
+        return reading.address_problem or "EC2 shows no such address in this account and region."
+    if address.is_free:
+        return "on nothing"
+    return "on " + ", ".join(filter(None, (address.instance_id, address.network_interface_id)))
+
+
+def _contradictions(record: Record, address: Address | None) -> tuple[str, ...]:
+    """Say where EC2 and the record differ; EC2's answer may be a minute old, and an association takes a while."""
+    if address is None:
+        return ()
+    if record.lease is None and not address.is_free:
+        return ("EC2 shows the address on something, but nobody has its lease. Did something else associate it?",)
+    if record.lease is not None and record.lease.phase is Phase.ACTIVE and address.is_free:
+        return ("The lease is in use, but EC2 shows the address on nothing.",)
+    return ()
+
+
+def _holder(reading: Reading, record: Record, viewer: Viewer, region: str | None) -> HolderView | None:
+    lease = record.lease
+    if lease is None:
+        return None
+    return HolderView(
+        owner=viewer.sees(lease.attempt.name),
+        cluster=cluster_view(lease.resource_id, region),
+        since=lease.acquired_at,
+        seconds=max(0.0, reading.now - lease.acquired_at),
+        waited=reading.waits.get(lease.token),
+        token=lease.token,
+    )
+
+
+def _queue(record: Record, viewer: Viewer, now: float, region: str | None) -> tuple[WaiterView, ...]:
+    return tuple(
+        WaiterView(
+            place=place,
+            owner=viewer.sees(entry.attempt.name),
+            since=entry.arrived_at,
+            seconds=max(0.0, now - entry.arrived_at),
+            passed=entry.passed,
+            window=min(record.window(entry), record.grace * MOST_PASSED_GRACES),
+            cluster=cluster_view(entry.resource_id, region),
+        )
+        for place, entry in enumerate(record.queue, 1)
+    )
+
+
+def _past(lease: PastLease, viewer: Viewer, region: str | None) -> PastView:
+    owner = viewer.sees(lease.owner)
+    why = lease.reason if owner.hidden else lease.why
+    return PastView(lease=lease, owner=owner, cluster=cluster_view(lease.resource_id, region), why=why)
+
+
+def _figures(record: Record, past: tuple[PastLease, ...], reading: Reading, *, since: float) -> Figures:
+    waits = [lease.waited for lease in past if lease.waited is not None]
+    if record.lease is not None and record.lease.token in reading.waits:
+        waits.append(reading.waits[record.lease.token])
+    shown = (percentile(waits, 0.5), percentile(waits, 0.9), percentile(waits, 1))
+    usage = usage_of(record, since=since, now=reading.now)
+    return Figures(len(past), usage, len(waits), shown if waits else None)  # type: ignore[arg-type]
+
+
+def cluster_view(resource_id: str | None, region: str | None) -> ClusterView | None:
+    """Return a cluster with its page in the EMR console; ``None`` for none."""
+    if resource_id is None:
+        return None
+    if region is None or not _CLUSTER.fullmatch(resource_id):
+        return ClusterView(resource_id, None)
+    return ClusterView(resource_id, f"{_console(region)}/emr/home?region={region}#/clusterDetails/{resource_id}")
+
+
+def _console(region: str) -> str:
+    """Return where the console of a region's partition is (AWS Management Console, as Airflow's own links have it)."""
+    if region.startswith("cn-"):
+        return "https://console.amazonaws.cn"
+    return "https://console.amazonaws-us-gov.com" if region.startswith("us-gov-") else "https://console.aws.amazon.com"

@@ -1,0 +1,285 @@
+"""What is read for the page, how often, and what is said when it cannot be read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections import Counter
+from email.utils import formatdate
+from types import SimpleNamespace
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError
+
+from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.stores.listing import list_addresses
+from airflow_eip_provider.stores.records import to_text
+from airflow_eip_provider.ui.shared_read import SharedRead
+from airflow_eip_provider.ui.snapshot import NO_STORE, SnapshotReader, Source
+from tests.unit.ui.stories import ALLOCATION, BUSY, FREE, NOW, SECOND, THIRD, owner, task
+
+STORE = "dynamodb://leases"
+NAMES = (ALLOCATION, SECOND, THIRD)
+
+
+class Aws:
+    """DynamoDB and EC2, as far as the page asks them; every call is counted."""
+
+    def __init__(self, texts: dict[str, str] | None = None) -> None:
+        self.texts = {ALLOCATION: to_text(BUSY), SECOND: to_text(FREE)} if texts is None else texts
+        self.calls: Counter[str] = Counter()
+        self.fails: dict[str, Exception] = {}
+        self.meta = SimpleNamespace(region_name="eu-west-1")
+
+    def client_for(self, service, region_name):
+        return self
+
+    def _count(self, call):
+        self.calls[call] += 1
+        if call in self.fails:
+            raise self.fails[call]
+
+    def get_item(self, *, TableName, Key, ConsistentRead):  # noqa: N803 - AWS's names
+        self._count("GetItem")
+        answer = {"ResponseMetadata": {"HTTPHeaders": {"date": formatdate(NOW, usegmt=True)}}}
+        text = self.texts.get(Key["address"]["S"])
+        return answer if text is None else {**answer, "Item": {"version": {"S": "1"}, "record": {"S": text}}}
+
+    def get_paginator(self, operation):
+        assert operation == "scan"
+        return self
+
+    def paginate(self, **asked):
+        self._count("Scan")
+        assert set(asked) == {"TableName", "ProjectionExpression", "ExpressionAttributeNames"}
+        yield {"Items": [{"address": {"S": name}} for name in [*self.texts, "not-an-address"]]}
+
+    def describe_addresses(self, **asked):
+        self._count("DescribeAddresses")
+        names = asked["Filters"][0]["Values"] if asked else NAMES
+        return {"Addresses": [{"AllocationId": name, "PublicIp": "203.0.113.7", "Domain": "vpc"} for name in names]}
+
+
+def reader(aws, *, lock_store=STORE, names=NAMES, read_starts=None):
+    source = Source(lock_store, names, aws.client_for, "prod", read_starts)
+    return SnapshotReader(lambda: source, refresh_seconds=5.0)
+
+
+def denied(action="GetItem"):
+    return ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, action)
+
+
+def test_each_record_is_read_once_and_ec2_asked_once_for_all():
+    aws = Aws()
+    shown = reader(aws)()
+    assert aws.calls == {"GetItem": 3, "DescribeAddresses": 1}
+    assert [found.allocation_id for found in shown.readings] == list(NAMES)
+    assert [found.is_written for found in shown.readings] == [True, True, False]
+    assert (shown.readings[0].now, shown.region, shown.problems) == (NOW, "eu-west-1", ())
+
+
+def test_50_viewers_who_refresh_every_5_seconds_cost_one_read_an_address_and_5_seconds():
+    """Two minutes of 50 viewers, in threads as a web server has them, and a clock that the test turns."""
+    aws, clock = Aws(), [0.0]
+    shared = SharedRead(reader(aws), seconds=5.0, clock=lambda: clock[0])
+    seen = []
+
+    def look():
+        seen.append(len(shared.get().result(timeout=30).readings))
+
+    for second in range(120):
+        clock[0] = float(second)
+        viewers = [threading.Thread(target=look) for viewer in range(50) if viewer % 5 == second % 5]
+        for viewer in viewers:
+            viewer.start()
+        for viewer in viewers:
+            viewer.join()
+    assert seen == [3] * (120 * 10)
+    assert aws.calls["GetItem"] <= 3 * 120 / 5
+    assert aws.calls["GetItem"] >= 3 * 120 / 5 - 3, "it is read again"
+    assert aws.calls["DescribeAddresses"] <= 120 / 5
+
+
+def test_who_comes_during_a_slow_read_shares_it_and_no_thread_is_held():
+    entered, let_go, reads = threading.Event(), threading.Event(), []
+
+    def slow():
+        reads.append(1)
+        entered.set()
+        let_go.wait(30)
+        return "read"
+
+    shared = SharedRead(slow, seconds=0.0)
+
+    async def look():
+        waiting = [asyncio.ensure_future(asyncio.wrap_future(shared.get())) for _ in range(50)]
+        await asyncio.to_thread(entered.wait, 30)
+        threads = threading.active_count()
+        let_go.set()
+        return await asyncio.gather(*waiting), threads
+
+    before = threading.active_count()
+    answers, threads = asyncio.run(look())
+    assert (answers, len(reads)) == (["read"] * 50, 1)
+    assert threads <= before + 2, "the read's, and the one that this test waits in"
+
+
+def test_a_read_that_failed_is_made_again_after_its_time():
+    clock, answers = [0.0], iter([ValueError("once"), "well"])
+
+    def read():
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    shared = SharedRead(read, seconds=5.0, clock=lambda: clock[0])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="once"):
+            shared.get().result(timeout=30)
+    clock[0] = 5.0
+    assert shared.get().result(timeout=30) == "well"
+
+
+def test_a_store_that_is_down_is_asked_once_and_every_address_says_so():
+    aws = Aws()
+    aws.fails["GetItem"] = ConnectTimeoutError(endpoint_url="https://dynamodb")
+    shown = reader(aws)()
+    assert aws.calls["GetItem"] == 1
+    assert all("ConnectTimeoutError" in found.problem for found in shown.readings)
+    assert all(found.address.public_ip == "203.0.113.7" for found in shown.readings), "EC2's answer is still there"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("{", "not JSON"), (json.dumps({"schema": 99}), "newer version"), (json.dumps({"schema": 1}), "issued")],
+    ids=["corrupt", "newer", "incomplete"],
+)
+def test_a_record_that_cannot_be_read_says_why_and_the_others_are_there(text, says):
+    bad, good, missing = reader(Aws({ALLOCATION: text, SECOND: to_text(FREE)}))().readings
+    assert bad.record is None
+    assert says in bad.problem
+    assert good.record == FREE
+    assert (missing.is_written, missing.problem) == (False, None)
+
+
+def test_a_missing_permission_is_named():
+    aws = Aws()
+    aws.fails["GetItem"] = denied()
+    assert "dynamodb:GetItem" in reader(aws)().readings[0].problem
+
+
+def test_what_ec2_refuses_leaves_the_records():
+    aws = Aws()
+    aws.fails["DescribeAddresses"] = denied("DescribeAddresses")
+    shown = reader(aws)()
+    assert "ec2:DescribeAddresses" in shown.readings[0].address_problem
+    assert shown.readings[0].record == BUSY
+
+
+def test_without_names_the_store_says_which_addresses_there_are_and_seldom():
+    aws = Aws()
+    read = reader(aws, names=())
+    for _ in range(3):
+        assert [found.allocation_id for found in read().readings] == [ALLOCATION, SECOND]
+    assert aws.calls["Scan"] == 1
+
+
+def test_a_store_that_may_not_be_listed_says_what_to_do():
+    aws = Aws()
+    aws.fails["Scan"] = denied("Scan")
+    (problem,) = reader(aws, names=())().problems
+    assert "dynamodb:Scan" in problem
+    assert "page_addresses" in problem
+
+
+def test_an_empty_store_says_so():
+    assert "no record yet" in reader(Aws({}), names=())().problems[0]
+
+
+def test_without_a_store_ec2s_answer_is_shown():
+    aws = Aws()
+    shown = reader(aws, lock_store=None, names=())()
+    assert shown.problems == (NO_STORE,)
+    assert [found.address.allocation_id for found in shown.readings] == list(NAMES)
+    assert aws.calls["GetItem"] == 0
+    assert [found.allocation_id for found in reader(aws, lock_store=None)().readings] == list(NAMES)
+
+
+def test_wrong_options_are_a_problem_on_the_page():
+    def source():
+        raise InvalidInputError("reading [eip] page_addresses", problem="'x' is no allocation ID", remedy="correct it")
+
+    shown = SnapshotReader(source, refresh_seconds=5.0)()
+    assert (shown.readings, len(shown.problems)) == ((), 1)
+    assert "'x' is no allocation ID" in shown.problems[0]
+
+
+def test_an_error_that_nobody_expects_is_not_shown_to_everyone(caplog):
+    aws = Aws()
+    aws.fails["GetItem"] = RuntimeError("password=secret")
+    problem = reader(aws)().readings[0].problem
+    assert "RuntimeError" in problem
+    assert "secret" not in problem
+    assert "secret" in caplog.text
+
+
+def test_waits_are_from_the_start_of_the_task_and_asked_for_once():
+    asked = []
+    last = BUSY.history[-1]
+    held = BUSY.lease
+
+    def read_starts(tasks):
+        asked.append(set(tasks))
+        return {
+            task(held.attempt.name): held.acquired_at - 600,
+            task(last.owner): last.acquired_at + 60,  # a later try of the same task
+        }
+
+    read = reader(Aws(), names=(ALLOCATION,), read_starts=read_starts)
+    assert read().readings[0].waits == {held.token: 600}
+    assert read().readings[0].waits == {held.token: 600}
+    assert len(asked) == 1
+    assert task(held.attempt.name) in asked[0]
+
+
+def test_only_tasks_of_this_environment_are_asked_for():
+    asked = []
+    elsewhere = owner("daily", 3, "staging")
+    text = to_text(FREE).replace(FREE.history[-1].owner, elsewhere)
+    read = reader(Aws({ALLOCATION: text}), names=(ALLOCATION,), read_starts=lambda tasks: asked.append(tasks) or {})
+    assert read().readings[0].waits == {}
+    assert {found.environment for found in asked[0]} == {"prod"}
+
+
+def test_a_database_that_fails_costs_the_waits_only():
+    def read_starts(tasks):
+        raise RuntimeError("no database")
+
+    shown = reader(Aws(), read_starts=read_starts)().readings[0]
+    assert (shown.waits, shown.record) == ({}, BUSY)
+
+
+def test_keys_of_a_bucket_are_those_below_its_prefix():
+    class S3:
+        def get_paginator(self, operation):
+            assert operation == "list_objects_v2"
+            return self
+
+        def paginate(self, *, Bucket, Prefix):  # noqa: N803 - AWS's names
+            assert (Bucket, Prefix) == ("bucket", "team/eip/")
+            yield {"Contents": [{"Key": f"team/eip/{SECOND}.json"}, {"Key": "team/eip/notes.txt"}]}
+            yield {}
+            yield {"Contents": [{"Key": f"team/eip/{ALLOCATION}.json"}]}
+
+    assert list_addresses("s3://bucket/team/eip", lambda service, region: S3()) == [ALLOCATION, SECOND]
+
+
+def test_the_clock_of_a_read_is_when_it_began():
+    moments = []
+    shared = SharedRead(lambda: moments.append(time.monotonic()), seconds=60.0)
+    shared.get().result(timeout=30)
+    shared.get().result(timeout=30)
+    assert len(moments) == 1

@@ -1,0 +1,244 @@
+"""A lock store with three addresses, and the web server of a real Airflow that shows them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import httpx
+
+from airflow_eip_provider.stores.records import to_text
+from airflow_eip_provider.stores.uri import open_store
+from harness.processes import Children, free_port
+from tests.real_airflow import ROOT, version_of
+from tests.unit.ui.stories import BUSY, FREE, NOW, lease
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.lease.record import Record
+
+# Folders with an Airflow each, NAME/bin/python; the provider is installed in them without its dependencies.
+VENVS = Path(os.environ.get("PAGE_VENVS", ROOT.parent / "page-venvs"))
+PASSWORD = "pass-word-of-a-test"
+REGION = "eu-west-1"
+FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
+EVIL = "prod/<script>document.title='taken'</script>/run/create/-1"
+_START_SECONDS = 600.0
+
+
+def moved(record: Record, seconds: float) -> Record:
+    """Return a record with all of its times moved."""
+    now = record.lease
+    return replace(
+        record,
+        lease=now
+        and replace(
+            now,
+            acquired_at=now.acquired_at + seconds,
+            written_at=now.written_at + seconds,
+            handover_by=now.handover_by + seconds,
+        ),
+        free_since=record.free_since + seconds,
+        queue=tuple(
+            replace(
+                entry,
+                arrived_at=entry.arrived_at + seconds,
+                prewarmed_at=None if entry.prewarmed_at is None else entry.prewarmed_at + seconds,
+            )
+            for entry in record.queue
+        ),
+        history=tuple(
+            replace(ended, acquired_at=ended.acquired_at + seconds, ended_at=ended.ended_at + seconds)
+            for ended in record.history
+        ),
+    )
+
+
+class World:
+    """DynamoDB and EC2 by moto, in this process, so that calls are counted and the store can be down."""
+
+    def __init__(self) -> None:
+        from moto.dynamodb.models import DynamoDBBackend  # noqa: PLC0415 - slow
+        from moto.server import ThreadedMotoServer  # noqa: PLC0415
+
+        self.reads: list[float] = []
+        self.is_down = False
+        self._get_item = DynamoDBBackend.get_item
+        self._backend: Any = DynamoDBBackend
+        self._server = ThreadedMotoServer("127.0.0.1", port=free_port(), verbose=False)
+        self._server.start()
+        host, port = self._server.get_host_and_port()
+        self.environment = {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "-",
+            "AWS_SECRET_ACCESS_KEY": "-",
+            "AWS_DEFAULT_REGION": REGION,
+        }
+        self._patch()
+        self.store = open_store("dynamodb://leases?create=true", lambda service, region: self.client(service))
+        self.store.check()
+        self.addresses = self._addresses()
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
+            region_name=REGION,
+            aws_access_key_id="-",
+            aws_secret_access_key="-",
+        )
+
+    def _patch(self) -> None:
+        def get_item(backend: Any, *arguments: Any, **named: Any) -> Any:
+            self.reads.append(time.monotonic())
+            if self.is_down:
+                raise RuntimeError("the store is down")
+            return self._get_item(backend, *arguments, **named)
+
+        self._backend.get_item = get_item
+
+    def _addresses(self) -> list[str]:
+        """Return three addresses, in the order of the page; the first and the last are on an interface."""
+        ec2 = self.client("ec2")
+        made = sorted(
+            ec2.allocate_address(Domain="vpc", Address=f"203.0.113.{last}")["AllocationId"] for last in (17, 21, 42)
+        )
+        subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+        for name in (made[0], made[2]):
+            interface = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
+            ec2.associate_address(AllocationId=name, NetworkInterfaceId=interface)
+        return made
+
+    def keep(self, place: int, record: Record | str | None) -> None:
+        """Put a record, a text or nothing in the place of an address's record."""
+        table, key = self.client("dynamodb"), {"address": {"S": self.addresses[place]}}
+        if record is None:
+            table.delete_item(TableName="leases", Key=key)
+            return
+        text = record if isinstance(record, str) else to_text(record)
+        table.put_item(TableName="leases", Item={**key, "version": {"S": str(time.time())}, "record": {"S": text}})
+
+    def fill(self) -> None:
+        """The first address has a queue of five and 500 leases that ended, the second is free, of the third less."""
+        ago = time.time() - NOW
+        self.keep(0, moved(BUSY, ago))
+        self.keep(1, moved(FREE, ago))
+        self.keep(2, moved(replace(BUSY, lease=lease(3, name=EVIL), queue=(), history=()), ago))
+
+    def stop(self) -> None:
+        self._backend.get_item = self._get_item
+        self._server.stop()
+
+
+@dataclass
+class Site:
+    """
+    The web server of an Airflow.
+
+    :param url: with its path, without a slash at the end.
+    :param fab: whether Flask AppBuilder keeps users and roles, else the simple auth manager.
+    """
+
+    version: tuple[int, ...]
+    url: str
+    fab: bool
+
+    @property
+    def page(self) -> str:
+        return f"{self.url}/elastic-ips/"
+
+    def token(self, user: str) -> str:
+        """Log in by the API of Airflow 3."""
+        asked = {"username": user, "password": PASSWORD}
+        answer = httpx.post(f"{self.url}/auth/token", json=asked, trust_env=False, timeout=60)
+        return str(answer.raise_for_status().json()["access_token"])
+
+
+def start(children: Children, *, venv: Path, state: Path, path: str, world: World) -> Site:
+    """Start the web server of the Airflow in an environment, below a path, and wait until it answers."""
+    version, port = version_of(venv), free_port()
+    python = str(venv / "bin" / "python")
+    url = f"http://127.0.0.1:{port}{path}"
+    fab = version[:2] != (3, 3)  # the environment of this repository has no FAB
+    home = state / "airflow"
+    home.mkdir(parents=True)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS_", "VIRTUAL"))},
+        **world.environment,
+        **_settings(home, url, fab=fab, version=version),
+        "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+
+    _checked([python, "-m", "airflow", "db", "migrate"], environment)
+    if fab:
+        _checked([python, "-c", _USERS, PASSWORD], environment)
+    else:
+        users = dict.fromkeys(("admin", "viewer"), PASSWORD)
+        (home / "passwords.json").write_text(json.dumps(users), encoding="utf-8")
+    server = ("api-server", "--host", "127.0.0.1") if version >= (3,) else ("webserver", "--hostname", "127.0.0.1")
+    command = [python, "-m", "airflow", *server, "--port", str(port), "--workers", "1"]
+    children.start("web-server", command, env=environment)
+    health = f"{url}/api/v2/monitor/health" if version >= (3,) else f"{url}/health"
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        children.check()
+        try:
+            if httpx.get(health, trust_env=False, timeout=10).status_code == 200:
+                return Site(version, url, fab)
+        except httpx.TransportError:
+            pass
+        time.sleep(1)
+    raise AssertionError(f"{health} does not answer")
+
+
+def _checked(command: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (command, done.stdout[-1500:], done.stderr[-3000:])
+
+
+def _settings(home: Path, url: str, *, fab: bool, version: tuple[int, ...]) -> dict[str, str]:
+    options = {
+        "CORE__LOAD_EXAMPLES": "False",
+        "CORE__DAGS_FOLDER": str(home / "dags"),
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "EIP__ENVIRONMENT": "prod",
+        "EIP__LOCK_STORE": "dynamodb://leases",
+        "API__BASE_URL": url,
+        "API__SECRET_KEY": "of-a-test",
+        "API_AUTH__JWT_SECRET": "of-a-test-that-is-long-enough-for-a-signature-of-64-bytes-or-more",
+        "WEBSERVER__BASE_URL": url,
+        "WEBSERVER__SECRET_KEY": "of-a-test",
+        "FAB__AUTH_RATE_LIMITED": "False",
+        "WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "600",
+        "WEBSERVER__WEB_SERVER_WORKER_TIMEOUT": "600",
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+    }
+    if version < (3,):
+        options["CORE__EXECUTOR"] = "SequentialExecutor"
+    elif fab:
+        options["CORE__AUTH_MANAGER"] = FAB
+    return {"AIRFLOW_HOME": str(home)} | {f"AIRFLOW__{name}": value for name, value in options.items()}
+
+
+# One process: each of Airflow's takes long to start. An admin, a reader of the DAG "holder" alone, and one who may not
+# see the website, as only the role Public may not: Airflow gives that right to all others.
+_USERS = """
+import sys
+from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+with get_application_builder() as appbuilder:
+    manager = appbuilder.sm
+    manager.sync_roles()
+    role = manager.add_role("ReadsHolder")
+    for resource in ("Website", "DAG:holder"):
+        manager.add_permission_to_role(role, manager.create_permission("can_read", resource))
+    for name, role in {"admin": "Admin", "reader": "ReadsHolder", "nobody": "Public"}.items():
+        address = f"{name}@example.invalid"
+        assert manager.add_user(name, name, "-", address, manager.find_role(role), password=sys.argv[1])
+"""
