@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from airflow_eip_provider.exceptions import InvalidInputError
 
 
@@ -28,3 +30,14 @@ def rendered(value: object, *, name: str, doing: str) -> str:
             remedy=f"see that the task that {name} comes from has run and returned it",
         )
     return str(value)
+
+
+def number_of(value: object) -> float | None:
+    """Read a number, or a text that a template rendered to and that spells one; ``None`` for all else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.rendered import number_of
 
 # What the state of the cluster and of its instance is called beside the HTTP checks.
 EMR_STATE, EC2_STATE = "emr_state", "ec2_state"
@@ -120,8 +120,8 @@ def checked_checks(given: Any) -> list[HttpCheck]:
 
 def _checked(given: Any) -> HttpCheck:
     check = given if isinstance(given, HttpCheck) else _from_mapping(given)
-    port, timeout = _number(check.port), _number(check.timeout_seconds)
-    statuses = [_number(status) for status in check.statuses] if _is_list(check.statuses) else []
+    port, timeout = number_of(check.port), number_of(check.timeout_seconds)
+    statuses = [number_of(status) for status in check.statuses] if _is_list(check.statuses) else []
     problem = _problem_with_name(check.name) or _problem_with_request(check)
     if port is None or port != int(port) or not 0 < port <= _HIGHEST_PORT:
         problem = f"{check.port!r} is no port"
@@ -175,17 +175,6 @@ def _from_mapping(given: Any) -> HttpCheck:
 
 def _is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _number(value: object) -> float | None:
-    """Read a number, or a text that a template rendered to and that spells one."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _value_at(answer: Any, path: str) -> Any:

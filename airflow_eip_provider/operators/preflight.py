@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from airflow_eip_provider.exceptions import InvalidInputError, PreflightError
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators.step_list import checked_steps, known_steps
 from airflow_eip_provider.preflight import examine, examine_plans
+from airflow_eip_provider.rendered import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,14 +106,14 @@ def check_waits(waiter_delay: object, waiter_max_attempts: object) -> None:
 
     :raises InvalidInputError: when one is none, or the wait would never end.
     """
-    delay = _number(waiter_delay)
+    delay = number_of(waiter_delay)
     if delay is None or delay <= 0:
         raise _invalid(
             f"waiter_delay {waiter_delay!r}",
             problem="this is no number of seconds above 0",
             remedy="give a number, such as 15; a template must render to one",
         )
-    attempts = _number(waiter_max_attempts)
+    attempts = number_of(waiter_max_attempts)
     whole = attempts is not None and attempts >= 1 and attempts == int(attempts)
     if attempts is None or not whole or (isinstance(waiter_max_attempts, str) and "." in waiter_max_attempts):
         raise _invalid(
@@ -156,14 +156,3 @@ def check_idle_timeout(value: object) -> None:
             problem="this is no timedelta from 60 seconds to 7 days",
             remedy="write idle_timeout=timedelta(hours=1), or None to leave an idle cluster alone",
         )
-
-
-def _number(value: object) -> float | None:
-    """Read a number, or a text that spells one; ``None`` for all else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

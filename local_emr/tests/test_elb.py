@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 import requests
 
@@ -96,11 +97,16 @@ class Stage:
         return [(event["target"], event["fails_open"]) for event in self.aws.events.read(kind="flow")]
 
     def connect(self) -> socket.socket:
-        """Connect through the load balancer, and return when it has chosen a target."""
-        before = len(self.flows())
-        connection = socket.create_connection((self.balancer["DNSName"], 8998), timeout=5)
-        wait_until(lambda: len(self.flows()) > before)
+        """Connect through the load balancer, and return when the target that it chose has accepted the connection."""
+        flows, accepted = len(self.flows()), self._accepted()
+        connection = socket.create_connection((self.balancer["DNSName"], 8998), timeout=30)
+        wait_until(lambda: len(self.flows()) > flows and self._accepted() > accepted)
         return connection
+
+    def _accepted(self) -> int:
+        """Return how many connections the targets have accepted; they are in this process."""
+        found = psutil.Process().net_connections("tcp")
+        return sum(one.status == psutil.CONN_ESTABLISHED and one.laddr.ip in self.addresses for one in found)
 
     def ask(self) -> int:
         with requests.Session() as session:
