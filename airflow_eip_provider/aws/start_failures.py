@@ -16,6 +16,7 @@ Sources, all in the Amazon EMR Management Guide unless another is named:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -63,13 +64,11 @@ STATE_CHANGES: Mapping[str, Consequence] = {
 }
 # What EMR and EC2 write of a zone without a type, or without capacity for it. EMR's text has "EC2 service quota" for a
 # quota, and "throttling" for that; neither is here.
-_ZONE_TEXTS = (
-    "not supported in the requested availability zone",
-    "not supported in your requested availability zone",
-    "insufficient capacity",
-    "insufficient instance capacity",
-    "insufficientinstancecapacity",
-    "do not have sufficient",
+_ZONE_TEXTS = re.compile(
+    r"not supported in (the|your) requested availability zone"
+    r"|insufficient (instance )?capacity|insufficientinstancecapacity"
+    r"|do not have sufficient \S+ capacity",
+    re.IGNORECASE,
 )
 _TEXT_DECIDES = frozenset({"INTERNAL_ERROR", "VALIDATION_ERROR", "ValidationException", "InternalServerException"})
 # EC2's codes, and EMR's own, with which RunJobFlow is refused.
@@ -116,14 +115,12 @@ def start_failure(cluster: Cluster, *, deadline: float, now: float) -> StartFail
     ended_at = cluster.ended_at.timestamp() if cluster.ended_at else now
     if cluster.change_code == "USER_REQUEST" and not cluster.has_started and ended_at >= deadline:
         return StartFailure(START_TIMEOUT, cluster.reason, moves_on=True)
-    known = [ERROR_DETAILS[code] for code in codes if code in ERROR_DETAILS]
-    if known:
-        code = next(code for code in codes if code in ERROR_DETAILS)
-        return StartFailure(code, cluster.reason, moves_on="fail" not in known)
-    # EMR may name the code of StateChangeReason in ErrorDetails once more; any other one there is unknown here.
-    unknown = next((code for code in codes if code not in STATE_CHANGES), None)
-    if unknown is not None:
-        return StartFailure(unknown, cluster.reason, moves_on=False)
+    # EMR may name the code of StateChangeReason in ErrorDetails once more; that one decides below.
+    named = [code for code in codes if code not in STATE_CHANGES]
+    if named:
+        # One code that is no matter of the zone, or is in no table, is reason enough to fail.
+        failing = next((code for code in named if ERROR_DETAILS.get(code) != "move on"), None)
+        return StartFailure(failing or named[0], cluster.reason, moves_on=failing is None)
     moves_on = STATE_CHANGES.get(cluster.change_code) == "move on" or _is_about_the_zone(
         cluster.change_code, cluster.change_message
     )
@@ -133,7 +130,7 @@ def start_failure(cluster: Cluster, *, deadline: float, now: float) -> StartFail
 
 def refused_start(error: BaseException) -> StartFailure | None:
     """Tell why RunJobFlow was refused, if another candidate may start; ``None`` for every other error."""
-    if not isinstance(error, ClientError):
+    if not isinstance(error, ClientError) or error.operation_name != "RunJobFlow":
         return None
     code, text = error_code(error), str(error.response.get("Error", {}).get("Message", ""))
     if REFUSALS.get(code) == "move on" or _is_about_the_zone(code, text):
@@ -142,4 +139,4 @@ def refused_start(error: BaseException) -> StartFailure | None:
 
 
 def _is_about_the_zone(code: str, text: str) -> bool:
-    return code in _TEXT_DECIDES and any(part in text.lower() for part in _ZONE_TEXTS)
+    return code in _TEXT_DECIDES and _ZONE_TEXTS.search(text) is not None

@@ -209,20 +209,12 @@ def launch(
         return adopted
     if (failed := _not_started(world, lease, replaces=replaces)) is not None:
         return NotStarted(failed)
-    return _launch(world, lease, attempt, limits)
-
-
-def _launch(world: World, lease: Lease, attempt: Attempt, limits: Limits) -> str | LeaseLost | Unclear:
-    while True:
-        launched = world.launch(lease.token, lease.written_at)
-        if not isinstance(launched, TooLate):
-            return launched
-        # Once RunJobFlow can no longer surface, a lease without a cluster counts as finished. A request that is sent
-        # later than its write announced would surface after that; so it is announced anew first.
+    while isinstance(launched := world.launch(lease.token, lease.written_at), TooLate):
         renewed = _renew(world, lease.token, attempt, limits)
-        if renewed is None:
-            return LeaseLost("another owner acquired it while this task did nothing")
+        if isinstance(renewed, LeaseLost):
+            return renewed
         lease = renewed
+    return launched
 
 
 def _not_started(world: ReadOnlyWorld, lease: Lease, *, replaces: bool) -> str | None:
@@ -260,7 +252,14 @@ def replace_cluster(
     found = [resource.resource_id for resource in clusters_of(world, lease) if resource.resource_id != failed]
     if not found and other is not None and world.read_resource(other).state != "ended":
         found = [other]  # ListClusters may not show it yet
-    return found[0] if found else _launch(world, lease, attempt, limits)
+    if found:
+        return found[0]
+    while isinstance(launched := world.launch(lease.token, lease.written_at), TooLate):
+        renewed = _renew(world, lease.token, attempt, limits)
+        if isinstance(renewed, LeaseLost):
+            return renewed
+        lease = renewed
+    return launched
 
 
 def give_up(world: World, attempt: Attempt, *, token: int, failed: str, limits: Limits = LIMITS) -> Lease | LeaseLost:
@@ -276,16 +275,22 @@ def give_up(world: World, attempt: Attempt, *, token: int, failed: str, limits: 
             return written.record.lease
 
 
-def _renew(world: World, token: int, attempt: Attempt, limits: Limits) -> Lease | None:
+def _renew(world: World, token: int, attempt: Attempt, limits: Limits) -> Lease | LeaseLost:
+    """
+    Announce a launch anew that would be sent later than the last write announced.
+
+    Once RunJobFlow can no longer surface, a lease without a cluster counts as finished; a request that is sent later
+    would surface after that.
+    """
     while True:
         seen = world.read_record()
         lease = seen.record.lease
         if lease is None or lease.token != token or lease.attempt != attempt or lease.phase is Phase.RELEASING:
-            return None
+            return LeaseLost("another owner acquired it while this task did nothing")
         if lease.written_at == seen.now:
             return lease  # there is nothing to write: an answer was lost a moment ago
         written = _change(world, seen, Reenter(attempt), limits)
-        if written is not None:
+        if written is not None and written.record.lease is not None:
             return written.record.lease
 
 

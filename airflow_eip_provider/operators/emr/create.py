@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remember, remembered
 from airflow_eip_provider.aws.tags import TOKEN_TAG
@@ -211,125 +212,72 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
 
     def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Lease → cluster launched → bound → (started, or replaced) → handed over → (waited for)."""
-        if event is not None and event["status"] == "timeout" and not self._is_judged_below(state):
-            raise self._timed_out(state, event)
-        launcher, attempt = self._launcher(context), attempt_of(context, state.nonce)
-        self.choose(launcher, state.candidate)
+        self._check_not_timed_out(state, event)
+        launcher, attempt, replaces = self._launcher(context), attempt_of(context, state.nonce), self.has_fallbacks
         waiting: WatchTrigger | None
-        if state.job_flow_id is None and (waiting := self._acquire(context, state, attempt, launcher, event)):
-            return waiting
         while not state.bound:
-            if (waiting := self._go_on(context, state, attempt, launcher)) is not None:
+            self.choose(launcher, state.candidate)
+            try:
+                if state.job_flow_id is None:
+                    request, due_seconds = self._lease_request(attempt, launcher), observed_due_seconds(event)
+                    wanted = with_estimate(request, event)
+                    entered = self.lease_client.enter(wanted, due_seconds=due_seconds, launcher=launcher)
+                    if not isinstance(entered, Acquired):
+                        return self.wait_for_turn(context, state, request, entered)
+                    self.note_acquired(context, state, entered)
+                    launcher.answered = None  # what it may have launched early is not new any more
+                    launched = self.lease_client.launch(entered, request, launcher, replaces=replaces)
+                    if isinstance(launched, NotStarted):
+                        replaces = self._replaces(context, state, entered, launched.resource_id)
+                        continue
+                    waiting = self._note_launch(context, state, launcher, launched)
+                elif state.failed is not None:
+                    launcher.answered = None
+                    waiting = self._note_launch(context, state, launcher, self.replace_failed(state, attempt, launcher))
+                else:
+                    has_started = not self.has_fallbacks or self.look_at_start(state)
+                    if (
+                        self.bind_at == "cluster_ready"
+                        and self._look_at_cluster(state, "cluster_ready").status != "done"
+                    ):
+                        return self._wait_for_cluster(state, "cluster_ready")
+                    bound = self.binding_of(state.candidate).bind(self._site(context, state))
+                    if isinstance(bound, Bound) and has_started:
+                        job_flow_id = str(state.job_flow_id)
+                        self.lease_client.hand_over(
+                            attempt, token=state.token, resource_id=job_flow_id, launcher=launcher
+                        )
+                        self._publish_bound(context, state, bound)
+                        break
+                    waiting = self._wait_to_bind(context, state, attempt, bound)
+            except (CandidateFailed, ClusterEndedError, ClientError) as error:
+                waiting = self.another_candidate(context, state, error)
+            if waiting is not None:
                 return waiting
         return self._wait_by_policy(state) or Result(state.job_flow_id)
 
-    def _go_on(self, context: Context, state: CreateState, attempt: Attempt, launcher: Launcher) -> WatchTrigger | None:
-        """Bring the cluster up, or replace it; return what to wait for."""
-        try:
-            if state.failed is not None:
-                return self._replace(context, state, attempt, launcher)
-            return self._bring_up(context, state, attempt, launcher)
-        except CandidateFailed as failed:
-            return self.give_up(context, state, failed.failure)
-        except ClusterEndedError:
-            if not self.has_fallbacks:
-                raise
-            return self.give_up(context, state)
+    def _check_not_timed_out(self, state: CreateState, event: dict[str, Any] | None) -> None:
+        """Check that no wait has ended without a result; that for a start is judged by :meth:`check_in_time`."""
+        if event is None or event["status"] != "timeout":
+            return
+        waits_for_start = state.waiting_for in _START_WAITS or state.waiting_for.startswith("behind")
+        if not (self.has_fallbacks and not state.bound and state.failed is None and waits_for_start):
+            raise self._timed_out(state, event)
 
-    def _is_judged_below(self, state: CreateState) -> bool:
-        """Whether the end of a wait for the start is for :meth:`check_in_time` to judge."""
-        return (
-            self.has_fallbacks
-            and not state.bound
-            and state.failed is None
-            and (state.waiting_for in _START_WAITS or state.waiting_for.startswith("behind"))
-        )
+    def _replaces(self, context: Context, state: CreateState, acquired: Acquired, job_flow_id: str) -> bool:
+        """
+        Go on with a cluster of the lease that has ended, or is ending, as with one that did not start.
 
-    def _acquire(
-        self,
-        context: Context,
-        state: CreateState,
-        attempt: Attempt,
-        launcher: Launcher,
-        event: dict[str, Any] | None,
-    ) -> WatchTrigger | None:
-        """Acquire the lease, and give it its cluster."""
-        request = self._lease_request(attempt, launcher)
-        due_seconds, wanted = observed_due_seconds(event), with_estimate(request, event)
-        entered = self.launch_or_move_on(
-            context,
-            state,
-            launcher,
-            lambda: self.lease_client.enter(wanted, due_seconds=due_seconds, launcher=launcher),
-        )
-        if not isinstance(entered, Acquired):
-            return self.wait_for_turn(context, state, request, entered)
-        self.note_acquired(context, state, entered)
-        launcher.answered = None  # what it may have launched early is not new any more
-        launched = self.launch_or_move_on(
-            context,
-            state,
-            launcher,
-            lambda: self.lease_client.launch(entered, request, launcher, replaces=self.has_fallbacks),
-        )
-        if isinstance(launched, NotStarted) and self._was_ended_early(entered, launched.resource_id):
-            launched = self.launch_or_move_on(
-                context, state, launcher, lambda: self.lease_client.launch(entered, request, launcher)
-            )
-        if isinstance(launched, NotStarted):
-            self._publish(context, state, launched.resource_id)
-            self.give_up_recorded(context, state, entered)
-            return None
-        self._publish(context, state, launched)
-        return self._wait_after_launch(state, launcher)
-
-    def _was_ended_early(self, acquired: Acquired, job_flow_id: str) -> bool:
-        """Whether a cluster that was started early is gone for no failure of its start: idle, or terminated."""
+        :return: ``False`` for one that was started early, and ended for no failure of its start: idle, or terminated.
+        """
         lease = acquired.seen.record.lease
-        if lease is None or lease.is_given_up(job_flow_id):
-            return False
-        cluster = self.emr.get_cluster(job_flow_id)
-        return cluster is not None and (cluster.has_started or cluster.change_code == "USER_REQUEST")
-
-    def _replace(
-        self, context: Context, state: CreateState, attempt: Attempt, launcher: Launcher
-    ) -> WatchTrigger | None:
-        """Let the next candidate's cluster take the place of one that did not start."""
-        self.choose(launcher, state.candidate)
-        launcher.answered = None
-        replaced = self.launch_or_move_on(
-            context, state, launcher, lambda: self.replace_failed(state, attempt, launcher)
-        )
-        if not isinstance(replaced, str):
-            return replaced
-        self._publish(context, state, replaced)
-        return self._wait_after_launch(state, launcher)
-
-    def _bring_up(
-        self, context: Context, state: CreateState, attempt: Attempt, launcher: Launcher
-    ) -> WatchTrigger | None:
-        """
-        Bind the address, with fallbacks wait for the start, and hand over.
-
-        :return: what to wait for; ``None`` when it is done.
-        :raises CandidateFailed: when the cluster is to be replaced; so does ClusterEndedError, with fallbacks.
-        """
-        while not state.bound:
-            has_started = not self.has_fallbacks or self.look_at_start(state)
-            if self.bind_at == "cluster_ready" and self._look_at_cluster(state, "cluster_ready").status != "done":
-                return self._wait_for_cluster(state, "cluster_ready")
-            bound = self.binding_of(state.candidate).bind(self._site(context, state))
-            if not isinstance(bound, Bound):
-                if (waiting := self._wait_to_bind(context, state, attempt, bound)) is not None:
-                    return waiting
-                continue  # with the cluster of an earlier try, which has the address
-            if not has_started:
-                state.instance_id = bound.address.instance_id
-                return self.wait_for_start(state)
-            job_flow_id = str(state.job_flow_id)
-            self.lease_client.hand_over(attempt, token=state.token, resource_id=job_flow_id, launcher=launcher)
-            self._publish_bound(context, state, bound)
-        return None
+        if lease is not None and not lease.is_given_up(job_flow_id):
+            cluster = self.emr.get_cluster(job_flow_id)
+            if cluster is not None and (cluster.has_started or cluster.change_code == "USER_REQUEST"):
+                return False
+        self._publish(context, state, job_flow_id)
+        self.give_up_recorded(context, state, acquired)
+        return True
 
     def _wait_by_policy(self, state: CreateState) -> WatchTrigger | None:
         """Return the wait that ``wait_policy`` asks for, unless the cluster has come that far."""
@@ -343,13 +291,20 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
             return self._wait_for_cluster(state, "cluster_ready")
         return self._wait_for_cluster(state, target, deadline=state.wait_deadline or state.start_deadline)
 
-    def _wait_after_launch(self, state: CreateState, launcher: Launcher) -> WatchTrigger | None:
+    def _note_launch(
+        self, context: Context, state: CreateState, launcher: Launcher, launched: str | WatchTrigger
+    ) -> WatchTrigger | None:
         """
-        Return the wait for a cluster that was launched this moment, whose primary node cannot run yet.
+        Publish the cluster of the lease.
 
-        :return: ``None`` when the cluster was adopted, or the binding has something to do first: then it is looked at.
+        :param launched: its id, or the wait before it can be launched.
+        :return: the wait for a cluster that was launched this moment, whose primary node cannot run yet; ``None`` when
+            it was adopted, or the binding has something to do first: then it is looked at.
         """
-        if launcher.answered != state.job_flow_id:
+        if not isinstance(launched, str):
+            return launched
+        self._publish(context, state, launched)
+        if launcher.answered != launched:
             return None
         binding = self.binding_of(state.candidate)
         first: Target | None = "cluster_ready" if self.bind_at == "cluster_ready" else binding.first_target
@@ -364,14 +319,17 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         )
 
     def _wait_to_bind(
-        self, context: Context, state: CreateState, attempt: Attempt, needed: ClusterWait | GatewayWait | None
+        self, context: Context, state: CreateState, attempt: Attempt, needed: Bound | ClusterWait | GatewayWait | None
     ) -> WatchTrigger | None:
         """
-        Return the wait that is needed before the address can be bound.
+        Return the wait that is needed before the address can be bound, or before a bound cluster has started.
 
         :param needed: what the binding has to wait for; ``None`` when something else has the address.
         :return: ``None`` when the cluster of an earlier try has the address: that is this task's now.
         """
+        if isinstance(needed, Bound):
+            state.instance_id = needed.address.instance_id
+            return self.wait_for_start(state)
         if isinstance(needed, ClusterWait):
             return self._wait_for_cluster(state, needed.target)
         if isinstance(needed, GatewayWait):

@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -31,7 +31,7 @@ from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStartTrigger, judge_start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.clusters import Cluster
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Attempt
     from airflow_eip_provider.operators.launch import Launcher
     from airflow_eip_provider.triggers.watch import WatchTrigger
-
-T = TypeVar("T")
 
 # EMR ends a cluster in minutes; it may take longer when it is still provisioning.
 ENDS_WITHIN = timedelta(minutes=30)
@@ -166,23 +164,28 @@ class FailoverOperator(LeasingOperator):
                 remedy="give what a start takes at most, such as timedelta(minutes=45), or None for no such end",
             )
 
-    def launch_or_move_on(self, context: Context, state: CreateState, launcher: Launcher, launch: Callable[[], T]) -> T:
+    def another_candidate(
+        self, context: Context, state: CreateState, error: CandidateFailed | ClusterEndedError | ClientError
+    ) -> WatchTrigger | None:
         """
-        Do what may send RunJobFlow, again with the next candidate when EMR refuses it for want of capacity.
+        Go on after a cluster that did not start, or that EMR refused to launch for want of capacity.
 
-        :return: what ``launch`` returns.
+        :return: what to wait for first.
+        :raises ClusterEndedError: when no other would start either, or there are no fallbacks.
+        :raises NoCandidateStartedError: when there is no other.
         """
-        while True:
-            try:
-                return launch()
-            except ClientError as error:
-                failure = refused_start(error)
-                if failure is None or not self.has_fallbacks:
-                    raise
-                self._note_refusal(context, state, failure)
-                if not self._has_next(state):
-                    raise self._none_started(context) from error
-                self.move_on(state, launcher)
+        if not self.has_fallbacks:
+            raise error
+        if isinstance(error, ClientError):
+            failure = refused_start(error)
+            if failure is None:
+                raise error
+            self._note_refusal(context, state, failure)
+            if not self._has_next(state):
+                raise self._none_started(context) from error
+            self.move_on(state)
+            return None
+        return self.give_up(context, state, error.failure if isinstance(error, CandidateFailed) else None)
 
     def look_at_start(self, state: CreateState) -> bool:
         """
@@ -293,12 +296,10 @@ class FailoverOperator(LeasingOperator):
         state.ends_by = state.ends_by or time.time() + ENDS_WITHIN.total_seconds()
         return state.ends_by
 
-    def move_on(self, state: CreateState, launcher: Launcher | None = None) -> None:
+    def move_on(self, state: CreateState) -> None:
         """Go on with the next candidate: the one moment at which a failover is decided."""
         state.candidate += 1
         self.log.info("Moving on to candidate %s; the last one is %s", state.candidate, len(self.candidates) - 1)
-        if launcher is not None:
-            self.choose(launcher, state.candidate)
 
     def _has_next(self, state: CreateState) -> bool:
         return state.candidate + 1 < len(self.candidates)

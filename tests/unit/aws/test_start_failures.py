@@ -135,7 +135,7 @@ def test_what_is_no_answer_of_aws_is_no_refusal():
     assert refused_start(ReadTimeoutError(endpoint_url="x")) is None
 
 
-def test_a_code_that_nobody_knows_beside_a_capacity_code_is_no_reason_to_move_on():
+def test_an_unknown_code_beside_a_capacity_code_is_no_reason_to_move_on():
     # "Whatever is not in these tables is no reason to move on."
     details = ("INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ", "SOME_QUOTA_OF_THE_ACCOUNT")
     assert judged(details=details, code="INTERNAL_ERROR")[1] is False
