@@ -297,7 +297,7 @@ def replaced_without(*skipped: str) -> Callable[..., Any]:
             protocol._take_off(world, failed)
         if "end" not in skipped and there.state != "ended":
             return protocol.Ending(has_ended=False)
-        return protocol._launch(world, lease, attempt, limits)
+        return world.launch(lease.token, lease.written_at)
 
     return replaced
 
