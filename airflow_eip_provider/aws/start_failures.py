@@ -62,12 +62,14 @@ STATE_CHANGES: Mapping[str, Consequence] = {
     "USER_REQUEST": "fail",
     "ALL_STEPS_COMPLETED": "fail",
 }
-# What EMR and EC2 write of a zone without a type, or without capacity for it. EMR's text has "EC2 service quota" for a
+# What EMR and EC2 write of a zone without a type, or without capacity for it, and of a subnet without a free address
+# (EMR: "Subnet does not have enough free addresses", as users report it). EMR's text has "EC2 service quota" for a
 # quota, and "throttling" for that; neither is here.
 _ZONE_TEXTS = re.compile(
     r"not supported in (the|your) requested availability zone"
     r"|insufficient (instance )?capacity|insufficientinstancecapacity"
-    r"|do not have sufficient \S+ capacity",
+    r"|do not have sufficient \S+ capacity"
+    r"|not have enough free (ip )?addresses",
     re.IGNORECASE,
 )
 _TEXT_DECIDES = frozenset({"INTERNAL_ERROR", "VALIDATION_ERROR", "ValidationException", "InternalServerException"})

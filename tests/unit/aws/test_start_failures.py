@@ -72,6 +72,7 @@ def test_a_lost_instance_is_a_lost_primary():
         ),
         ("INTERNAL_ERROR", "We currently do not have sufficient m5.xlarge capacity in the Availability Zone", True),
         ("VALIDATION_ERROR", "The requested instance type m5.xlarge is not available: insufficient capacity", True),
+        ("VALIDATION_ERROR", "Subnet does not have enough free addresses", True),
         ("INTERNAL_ERROR", "Request exceeds the EC2 service quota for that type.", False),
         ("INTERNAL_ERROR", "Failed to provision instances due to throttling from Amazon EC2", False),
         ("BOOTSTRAP_FAILURE", "the script says: insufficient capacity", False),
