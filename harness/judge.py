@@ -147,7 +147,8 @@ def two_clusters_of_a_lease(events: Iterable[Event]) -> list[str]:
     """
     Return the clusters that were launched while another one of the same lease had not ended.
 
-    A lease is its owner's, and has a token where there is a lock store; without one an owner has one at a time.
+    A lease is its owner's, and has a token where there is a lock store. Without one an owner has one cluster at a time
+    that is not terminating: a retry does not wait until the cluster that the failed try terminated has ended.
     """
     log = list(events)
     its = {one.job_flow_id: (tuple(one.owner), one.tags.get(TOKEN_TAG)) for one in launches(log)}
@@ -157,7 +158,8 @@ def two_clusters_of_a_lease(events: Iterable[Event]) -> list[str]:
         cluster = event.get("job_flow_id")
         if event["kind"] != "cluster" or cluster not in its:
             continue
-        if event["to"] in CLUSTER_ENDED:
+        has_token = its[cluster][1] is not None
+        if event["to"] in CLUSTER_ENDED or (event["to"] == "TERMINATING" and not has_token):
             living.pop(cluster, None)
             continue
         if cluster not in living:

@@ -31,6 +31,7 @@ from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.preflight import Setup, plans_of, read_candidates
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, judge_target
 from airflow_eip_provider.triggers.nat import NatGatewayTrigger
+from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -235,19 +236,17 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
                     launcher.answered = None
                     waiting = self._note_launch(context, state, launcher, self.replace_failed(state, attempt, launcher))
                 else:
-                    has_started = not self.has_fallbacks or self.look_at_start(state)
-                    if (
-                        self.bind_at == "cluster_ready"
-                        and self._look_at_cluster(state, "cluster_ready").status != "done"
-                    ):
+                    observed = Observed(self.aws.client_for)  # one look at the cluster for all that follows
+                    has_started = not self.has_fallbacks or self.look_at_start(state, observed)
+                    if not self._may_bind(state, observed):
                         return self._wait_for_cluster(state, "cluster_ready")
-                    bound = self.binding_of(state.candidate).bind(self._site(context, state))
+                    bound = self.binding_of(state.candidate).bind(self._site(context, state, observed))
                     if isinstance(bound, Bound) and has_started:
                         job_flow_id = str(state.job_flow_id)
                         self.lease_client.hand_over(
                             attempt, token=state.token, resource_id=job_flow_id, launcher=launcher
                         )
-                        self._publish_bound(context, state, bound)
+                        self._publish_bound(context, state, bound, observed)
                         break
                     waiting = self._wait_to_bind(context, state, attempt, bound)
             except (CandidateFailed, ClusterEndedError, ClientError) as error:
@@ -345,7 +344,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         self._publish(context, state, kept)
         return None
 
-    def _publish_bound(self, context: Context, state: CreateState, bound: Bound) -> None:
+    def _publish_bound(self, context: Context, state: CreateState, bound: Bound, observed: Observed) -> None:
         address, job_flow_id = bound.address, state.job_flow_id
         facts = bound_facts(address, job_flow_id=job_flow_id, token=state.token, gateway_id=bound.gateway_id)
         self.log.info("Elastic IP %s (%s) is on cluster %s", self.allocation_id, address.public_ip, job_flow_id)
@@ -354,7 +353,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
             context["ti"].xcom_push(key=name, value=facts[name])
         state.bound = True
         if self.has_fallbacks:
-            cluster = self.emr.get_cluster(str(job_flow_id))
+            cluster = observed.cluster(str(job_flow_id))
             reason = cluster.reason if cluster else ""
             self.note_attempt(context, state, "started", reason=reason, cluster=cluster)
 
@@ -463,7 +462,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
             lock_store=self.lease_client.uri,
         )
 
-    def _site(self, context: Context, state: CreateState) -> Site:
+    def _site(self, context: Context, state: CreateState, observed: Observed) -> Site:
         token = {} if state.token is None else {TOKEN_TAG: str(state.token)}
         return Site(
             aws=self.aws,
@@ -472,6 +471,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
             tags={**Owner.of(context).tags(allocation_id=self.allocation_id), **token},
             appears_by=state.appears_by,
             kill=self.kill,
+            observed=observed,
         )
 
     def _publish(self, context: Context, state: CreateState, job_flow_id: str) -> None:
@@ -498,9 +498,17 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
             state.launched_at = cluster.created_at.timestamp()
         self.choose(launcher, state.candidate)
 
-    def _look_at_cluster(self, state: CreateState, target: Target) -> Verdict:
+    def _may_bind(self, state: CreateState, observed: Observed) -> bool:
+        """Whether the cluster has come as far as ``bind_at`` asks for, apart from its primary node."""
+        return (
+            self.bind_at != "cluster_ready" or self._look_at_cluster(state, "cluster_ready", observed).status == "done"
+        )
+
+    def _look_at_cluster(self, state: CreateState, target: Target, observed: Observed | None = None) -> Verdict:
         is_new = time.time() < state.appears_by
-        return self.look(lambda seen: judge_target(seen, str(state.job_flow_id), target=target, is_new=is_new))
+        return self.look(
+            lambda seen: judge_target(seen, str(state.job_flow_id), target=target, is_new=is_new), observed
+        )
 
     def _wait_for_cluster(self, state: CreateState, target: Target, *, deadline: float | None = None) -> WatchTrigger:
         limit = deadline or (state.start_deadline if state.bound else self.check_in_time(state))

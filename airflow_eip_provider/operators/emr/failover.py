@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.protocol import Acquired
     from airflow_eip_provider.lease.record import Attempt
     from airflow_eip_provider.operators.launch import Launcher
+    from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 # EMR ends a cluster in minutes; it may take longer when it is still provisioning.
@@ -187,7 +188,7 @@ class FailoverOperator(LeasingOperator):
             return None
         return self.give_up(context, state, error.failure if isinstance(error, CandidateFailed) else None)
 
-    def look_at_start(self, state: CreateState) -> bool:
+    def look_at_start(self, state: CreateState, observed: Observed) -> bool:
         """
         Look whether the cluster has started, and its primary node with the address is still there until then.
 
@@ -195,7 +196,8 @@ class FailoverOperator(LeasingOperator):
         :raises ClusterEndedError: when the cluster is gone.
         """
         job_flow_id, is_new = str(state.job_flow_id), time.time() < state.appears_by
-        found = self.look(lambda seen: judge_start(seen, job_flow_id, instance_id=state.instance_id, is_new=is_new))
+        instance_id = state.instance_id
+        found = self.look(lambda seen: judge_start(seen, job_flow_id, instance_id=instance_id, is_new=is_new), observed)
         if found.data.get("gone") == "primary":
             raise CandidateFailed(StartFailure(PRIMARY_LOST, found.message, moves_on=True))
         return found.status == "done"
