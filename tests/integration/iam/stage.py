@@ -222,6 +222,7 @@ def staged(aws: LocalAws, *, taken_away: tuple[str, str] | None = None) -> Itera
             patch.setenv(name, value)
         patch.delenv("AWS_PROFILE", raising=False)
         put_on_clock(aws, patch)
+        aws.reset()  # a local EMR of another test may have taken moto's state over
         stage = Stage(aws, patch, clients)
         stage.taken_away = taken_away
         try:
