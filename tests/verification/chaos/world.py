@@ -69,6 +69,10 @@ class World:
         }
         os.environ.update(self._environment)
         self._session = boto3.Session()
+        # moto loads a service at its first call. On a busy machine that takes longer than the operators wait for an
+        # answer; the clean run would have a second attempt of that call, and no other run.
+        self._session.client("dynamodb").list_tables()
+        self._session.client("emr").list_clusters()
 
     def close(self) -> None:
         """Stop serving."""
