@@ -1,4 +1,4 @@
-"""Killing a task's process at the worst moment: right after RunJobFlow, before anything is written down."""
+"""Killing a task's process at the worst moment: EMR has launched its cluster, and the answer has not come yet."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from harness.airflow import TaskState
     from harness.judge import Event
 
-# The call that follows RunJobFlow hangs so long (real seconds), that the process is found in time.
-_HANG_SECONDS = 15
+# In simulated seconds. The task cannot go on until the answer comes, so its process is surely there to be killed; the
+# cluster could be bound a minute later.
+_ANSWER_SECONDS = 150
 
 
 class Assassin:
@@ -36,8 +37,8 @@ class Assassin:
         self.struck = 0
 
     def lie_in_wait(self) -> None:
-        """Let the next DescribeCluster hang; with nothing else running it is the one after RunJobFlow."""
-        self._aws.fault(operation="DescribeCluster", kind="delay", seconds=_HANG_SECONDS, times=1)
+        """Let the answer of the next RunJobFlow come late; with nothing else running it is this DAG's."""
+        self._aws.fault(operation="RunJobFlow", kind="hold_answer", seconds=_ANSWER_SECONDS, times=1)
 
     def strike(self, events: list[Event], tasks: list[TaskState]) -> bool:
         """Kill the process with SIGKILL if its cluster has been launched; return whether that has happened now."""

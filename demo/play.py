@@ -297,7 +297,9 @@ def report(console: Console, verdicts: list[Check]) -> bool:
     console.lines(
         *table([(check.name, check.verdict, check.detail) for check in verdicts], header=("check", "", "seen"))
     )
-    failed = [check.name for check in verdicts if not check.passed]
+    failed = [check for check in verdicts if not check.passed]
     summary = f"{len(failed)} of {len(verdicts)} checks FAILED" if failed else f"all {len(verdicts)} checks PASS"
     console.lines("", f"{summary}, after {console.elapsed_seconds:.0f} s")
+    # Again at the end, where a long output is read first.
+    console.lines(*(f"FAILED: {check.name}: {check.detail}" for check in failed))
     return not failed
