@@ -243,14 +243,17 @@ def replace_cluster(
     if isinstance(lease, LeaseLost):
         return lease
     there = world.read_resource(failed)
-    if there.is_live:
-        world.terminate(failed)
+    has_ended = there.state == "ended"
+    if there.is_live or not there.is_known:
+        is_known = world.terminate(failed)
+        # A read that does not show a new cluster says nothing of its end.
+        has_ended = has_ended and not is_known
     _take_off(world, failed)
-    if there.state != "ended" or failed in world.read_location().resource_ids:
-        return Ending(has_ended=there.state == "ended")
+    if not has_ended or failed in world.read_location().resource_ids:
+        return Ending(has_ended=has_ended)
     # An earlier call may have launched it, and not have come to its answer.
     found = [resource.resource_id for resource in clusters_of(world, lease) if resource.resource_id != failed]
-    if not found and other is not None and world.read_resource(other).state != "ended":
+    if not found and other is not None and not _has_ended(world.read_resource(other)):
         found = [other]  # ListClusters may not show it yet
     if found:
         return found[0]
@@ -260,6 +263,11 @@ def replace_cluster(
             return renewed
         lease = renewed
     return launched
+
+
+def _has_ended(resource: Resource) -> bool:
+    """Whether EMR says so; it may not know a new cluster for a moment."""
+    return resource.state == "ended" and resource.is_known
 
 
 def give_up(world: World, attempt: Attempt, *, token: int, failed: str, limits: Limits = LIMITS) -> Lease | LeaseLost:

@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.endings import end
-from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove_own_gateways
+from airflow_eip_provider.aws.nat_gateway_changes import end_association, is_behind_own_gateway, remove_gateways
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.exceptions import (
     CorruptRecordError,
     LaunchUnclearError,
@@ -107,6 +108,7 @@ class StoreLeaseClient(LeaseClient):
         self._clock: tuple[float, float] | None = None
         self._opened: tuple[Seen, float] | None = None
         self._taken_off: str | None = None
+        self._without_gateway: set[str] = set()
 
     def check(self) -> None:
         """
@@ -252,9 +254,15 @@ class StoreLeaseClient(LeaseClient):
 
     def _remove_gateways(self, job_flow_id: str) -> None:
         """Remove what was made for a cluster that is ending: a gateway that failed may not show the address."""
+        if job_flow_id in self._without_gateway:
+            return
         cluster = read_cluster(self.clients["emr"], job_flow_id)
-        if cluster is not None and cluster.is_ending:
-            remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
+        if cluster is None or ALLOCATION_TAG not in cluster.tags:
+            return  # EMR does not show it, or not the tags that it was launched with
+        if not is_behind_own_gateway(cluster):
+            self._without_gateway.add(job_flow_id)  # for good, so EMR need not be asked again
+        elif cluster.is_ending:
+            remove_gateways(self.clients["ec2"], job_flow_id, allocation_id=self.allocation_id)
 
     def check_step(self, resource_id: str) -> StepCheck:
         """Check that the lease is the cluster's, and active."""

@@ -217,6 +217,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         launcher, attempt, replaces = self._launcher(context), attempt_of(context, state.nonce), self.has_fallbacks
         waiting: WatchTrigger | None
         while not state.bound:
+            observed: Observed | None = None
             self.choose(launcher, state.candidate)
             try:
                 if state.job_flow_id is None:
@@ -239,7 +240,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
                     observed = Observed(self.aws.client_for)  # one look at the cluster for all that follows
                     has_started = not self.has_fallbacks or self.look_at_start(state, observed)
                     if not self._may_bind(state, observed):
-                        return self._wait_for_cluster(state, "cluster_ready")
+                        deadline = self.check_in_time(state, observed)
+                        return self._wait_for_cluster(state, "cluster_ready", deadline=deadline)
                     bound = self.binding_of(state.candidate).bind(self._site(context, state, observed))
                     if isinstance(bound, Bound) and has_started:
                         job_flow_id = str(state.job_flow_id)
@@ -248,9 +250,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
                         )
                         self._publish_bound(context, state, bound, observed)
                         break
-                    waiting = self._wait_to_bind(context, state, attempt, bound)
+                    waiting = self._wait_to_bind(context, state, attempt, bound, observed)
             except (CandidateFailed, ClusterEndedError, ClientError) as error:
-                waiting = self.another_candidate(context, state, error)
+                waiting = self.another_candidate(context, state, error, observed)
             if waiting is not None:
                 return waiting
         return self._wait_by_policy(state) or Result(state.job_flow_id)
@@ -260,7 +262,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         if event is None or event["status"] != "timeout":
             return
         waits_for_start = state.waiting_for in _START_WAITS or state.waiting_for.startswith("behind")
-        if not (self.has_fallbacks and not state.bound and state.failed is None and waits_for_start):
+        if not (self.has_fallbacks and not state.bound and waits_for_start):
             raise self._timed_out(state, event)
 
     def _replaces(self, context: Context, state: CreateState, acquired: Acquired, job_flow_id: str) -> bool:
@@ -287,7 +289,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         if found.status == "done":
             return None
         if found.data.get("state") in {"STARTING", "BOOTSTRAPPING"}:
-            return self._wait_for_cluster(state, "cluster_ready")
+            return self._wait_for_cluster(state, "cluster_ready", deadline=state.start_deadline)
         return self._wait_for_cluster(state, target, deadline=state.wait_deadline or state.start_deadline)
 
     def _note_launch(
@@ -307,7 +309,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
             return None
         binding = self.binding_of(state.candidate)
         first: Target | None = "cluster_ready" if self.bind_at == "cluster_ready" else binding.first_target
-        return None if first is None else self._wait_for_cluster(state, first)
+        return None if first is None else self._wait_for_cluster(state, first, deadline=state.start_deadline)
 
     def _lease_request(self, attempt: Attempt, launcher: Launcher) -> LeaseRequest:
         return LeaseRequest(
@@ -318,22 +320,28 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         )
 
     def _wait_to_bind(
-        self, context: Context, state: CreateState, attempt: Attempt, needed: Bound | ClusterWait | GatewayWait | None
+        self,
+        context: Context,
+        state: CreateState,
+        attempt: Attempt,
+        needed: Bound | ClusterWait | GatewayWait | None,
+        observed: Observed,
     ) -> WatchTrigger | None:
         """
         Return the wait that is needed before the address can be bound, or before a bound cluster has started.
 
         :param needed: what the binding has to wait for; ``None`` when something else has the address.
+        :param observed: what this pass has observed of the cluster.
         :return: ``None`` when the cluster of an earlier try has the address: that is this task's now.
         """
         if isinstance(needed, Bound):
             state.instance_id = needed.address.instance_id
-            return self.wait_for_start(state)
+            return self.wait_for_start(state, deadline=self.check_in_time(state, observed))
         if isinstance(needed, ClusterWait):
-            return self._wait_for_cluster(state, needed.target)
+            return self._wait_for_cluster(state, needed.target, deadline=self.check_in_time(state, observed))
         if isinstance(needed, GatewayWait):
             state.waiting_for = f"behind NAT gateway '{needed.gateway_id}'"
-            shared = self.watch(state, deadline=self.check_in_time(state))
+            shared = self.watch(state, deadline=self.check_in_time(state, observed))
             return NatGatewayTrigger(gateway_id=needed.gateway_id, **shared)
         job_flow_id = str(state.job_flow_id)
         kept = self.lease_client.relocate(attempt, token=state.token, resource_id=job_flow_id)
@@ -510,10 +518,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
             lambda seen: judge_target(seen, str(state.job_flow_id), target=target, is_new=is_new), observed
         )
 
-    def _wait_for_cluster(self, state: CreateState, target: Target, *, deadline: float | None = None) -> WatchTrigger:
-        limit = deadline or (state.start_deadline if state.bound else self.check_in_time(state))
+    def _wait_for_cluster(self, state: CreateState, target: Target, *, deadline: float) -> WatchTrigger:
         state.waiting_for = target
-        shared = self.watch(state, deadline=limit)
+        shared = self.watch(state, deadline=deadline)
         return EmrClusterTrigger(
             job_flow_id=str(state.job_flow_id), target=target, appears_by=state.appears_by, **shared
         )

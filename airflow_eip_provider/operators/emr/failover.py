@@ -166,11 +166,16 @@ class FailoverOperator(LeasingOperator):
             )
 
     def another_candidate(
-        self, context: Context, state: CreateState, error: CandidateFailed | ClusterEndedError | ClientError
+        self,
+        context: Context,
+        state: CreateState,
+        error: CandidateFailed | ClusterEndedError | ClientError,
+        observed: Observed | None,
     ) -> WatchTrigger | None:
         """
         Go on after a cluster that did not start, or that EMR refused to launch for want of capacity.
 
+        :param observed: what this pass has observed; ``None`` when it has looked at nothing.
         :return: what to wait for first.
         :raises ClusterEndedError: when no other would start either, or there are no fallbacks.
         :raises NoCandidateStartedError: when there is no other.
@@ -186,7 +191,18 @@ class FailoverOperator(LeasingOperator):
                 raise self._none_started(context) from error
             self.move_on(state)
             return None
-        return self.give_up(context, state, error.failure if isinstance(error, CandidateFailed) else None)
+        failure = error.failure if isinstance(error, CandidateFailed) else None
+        return self.give_up(context, state, failure, self._failed_cluster(state, failure, observed))
+
+    def _failed_cluster(
+        self, state: CreateState, failure: StartFailure | None, observed: Observed | None
+    ) -> Cluster | None:
+        """Return the cluster as this pass has seen it fail, or as EMR describes it now."""
+        job_flow_id = str(state.job_flow_id)
+        seen = observed.cluster(job_flow_id) if observed is not None else None
+        if seen is not None and (seen.is_ending or failure is not None):
+            return seen
+        return self.emr.get_cluster(job_flow_id)
 
     def look_at_start(self, state: CreateState, observed: Observed) -> bool:
         """
@@ -202,9 +218,12 @@ class FailoverOperator(LeasingOperator):
             raise CandidateFailed(StartFailure(PRIMARY_LOST, found.message, moves_on=True))
         return found.status == "done"
 
-    def wait_for_start(self, state: CreateState) -> WatchTrigger:
-        """Return the wait for a cluster with the address to start."""
-        deadline = self.check_in_time(state)
+    def wait_for_start(self, state: CreateState, *, deadline: float) -> WatchTrigger:
+        """
+        Return the wait for a cluster with the address to start.
+
+        :param deadline: until when, in seconds since the epoch.
+        """
         state.waiting_for = "cluster_ready"
         return EmrStartTrigger(
             job_flow_id=str(state.job_flow_id),
@@ -212,17 +231,18 @@ class FailoverOperator(LeasingOperator):
             **self.watch(state, deadline=deadline),
         )
 
-    def check_in_time(self, state: CreateState) -> float:
+    def check_in_time(self, state: CreateState, observed: Observed) -> float:
         """
         Check that a cluster that has not started still may; only where another can be launched.
 
+        :param observed: with the look at the cluster that said whether it has started.
         :return: until when to wait, in seconds since the epoch; for a started cluster that may be after the start
             deadline, as one that was started early may be older than that.
         :raises WaitTimeoutError: when it has started, and its time to get the address is over.
         :raises CandidateFailed: when its time is over.
         """
         if self.has_fallbacks and time.time() >= state.start_deadline:
-            cluster = self.emr.get_cluster(str(state.job_flow_id))
+            cluster = observed.cluster(str(state.job_flow_id))
             if cluster is not None and cluster.is_ending:
                 raise ClusterEndedError(cluster.job_flow_id, state=cluster.state, reason=cluster.reason)
             if cluster is not None and cluster.has_started:
@@ -237,17 +257,19 @@ class FailoverOperator(LeasingOperator):
             raise CandidateFailed(StartFailure(START_TIMEOUT, f"not started in time; it is {said}", moves_on=True))
         return state.start_deadline
 
-    def give_up(self, context: Context, state: CreateState, failure: StartFailure | None = None) -> WatchTrigger | None:
+    def give_up(
+        self, context: Context, state: CreateState, failure: StartFailure | None, cluster: Cluster | None
+    ) -> WatchTrigger | None:
         """
         Give up the cluster of a candidate that did not start, if another may.
 
-        :param failure: why; ``None`` to ask EMR.
+        :param failure: why; ``None`` when EMR's reason tells.
+        :param cluster: as EMR describes it; ``None`` when EMR does not know it.
         :return: the wait for the end of a cluster that is terminating: then EMR says why.
         :raises ClusterEndedError: when no other would start either.
         :raises NoCandidateStartedError: when there is no other.
         """
         job_flow_id = str(state.job_flow_id)
-        cluster = self.emr.get_cluster(job_flow_id)
         if failure is None:
             if cluster is not None and not cluster.has_ended:
                 if _why(cluster).moves_on and self._has_next(state):
@@ -271,8 +293,9 @@ class FailoverOperator(LeasingOperator):
         """Give up a cluster that an earlier try has given up in the lease's record, whatever has become of it since."""
         lease = acquired.seen.record.lease
         if lease is not None and lease.is_given_up(state.job_flow_id):
-            failure = _why(self.emr.get_cluster(str(state.job_flow_id)), deadline=state.start_deadline)
-            self.give_up(context, state, replace(failure, moves_on=True))
+            cluster = self.emr.get_cluster(str(state.job_flow_id))
+            failure = _why(cluster, deadline=state.start_deadline)
+            self.give_up(context, state, replace(failure, moves_on=True), cluster)
 
     def replace_failed(self, state: CreateState, attempt: Attempt, launcher: Launcher) -> str | WatchTrigger:
         """Return the next candidate's cluster, or the wait for the end of the one that did not start."""
@@ -291,7 +314,9 @@ class FailoverOperator(LeasingOperator):
     def _wait_for_end(self, state: CreateState) -> WatchTrigger:
         state.waiting_for = "cluster_ended"
         shared = self.watch(state, deadline=self._ends_by(state))
-        return EmrClusterTrigger(job_flow_id=str(state.job_flow_id), target="cluster_ended", **shared)
+        return EmrClusterTrigger(
+            job_flow_id=str(state.job_flow_id), target="cluster_ended", appears_by=state.appears_by, **shared
+        )
 
     @staticmethod
     def _ends_by(state: CreateState) -> float:

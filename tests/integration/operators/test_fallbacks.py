@@ -20,6 +20,8 @@ from airflow_eip_provider.exceptions import (
     SupersededError,
 )
 from airflow_eip_provider.lease.record import Phase
+from airflow_eip_provider.lease_client.client import StoreLeaseClient
+from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
 from airflow_eip_provider.stores.uri import open_store
 from harness.judge import two_clusters_of_a_lease
 from harness.life import Task, _first_event
@@ -179,6 +181,54 @@ def test_core_nodes_without_capacity_are_waited_for_until_the_start_timeout(cloc
     assert outcomes(task) == [(0, "start_timeout"), (1, "started")]
     assert 600 <= task.ti.xcoms["attempts"][0]["seconds"] <= 600 + 2 * POLL_SECONDS
     assert (clocked.clock.now() - begun).total_seconds() < 1500
+
+
+@pytest.mark.usefixtures("with_core")
+def test_one_answer_of_describe_cluster_in_twenty_seconds_is_enough(clocked, create, check, deferrable):
+    """Every pass of create makes one such call; a lease on a store makes more where it looks for orphans."""
+    clocked.limit_capacity(A, instance_type="r5.xlarge")
+    clocked.faults.add(operation="DescribeCluster", kind="rate", per_second=0.05, burst=1)
+    task = Task(
+        create(lock_store=None, deferrable=deferrable, on_multi_node="allow", start_timeout=timedelta(minutes=10))
+    )
+    job_flow_id = task.run()
+    clocked.faults.clear()
+    check(job_flow_id)
+    assert outcomes(task) == [(0, "start_timeout"), (1, "started")]
+
+
+@pytest.mark.usefixtures("with_core")
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"code": "InvalidRequestException", "message": "Cluster id is not valid.", "status": 400},
+        {"code": "ThrottlingException", "message": "Rate exceeded", "status": 400},
+    ],
+    ids=["unknown", "throttled"],
+)
+def test_a_replacement_whose_look_shows_nothing_still_ends_the_first_cluster(
+    clocked, create, check, store, deferrable, monkeypatch, refusal
+):
+    """EMR may not know a new cluster for a moment: that is no end, and the next is launched after the end only."""
+    clocked.limit_capacity(A, instance_type="r5.xlarge")
+    planned = []
+
+    def with_fault(replace: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            if not planned:
+                planned.append(clocked.faults.add(operation="DescribeCluster", kind="error", times=5, **refusal))
+            return replace(*args, **kwargs)
+
+        return wrapped
+
+    for cls in (PhysicalLeaseClient, StoreLeaseClient):
+        monkeypatch.setattr(cls, "replace", with_fault(cls.replace))
+    task = Task(
+        create(lock_store=store, deferrable=deferrable, on_multi_node="allow", start_timeout=timedelta(minutes=10))
+    )
+    check(task.run())
+    assert planned
+    assert outcomes(task) == [(0, "start_timeout"), (1, "started")]
 
 
 @pytest.mark.usefixtures("with_core")
