@@ -61,6 +61,9 @@ def _lost(moves: Moves, state: State, number: int) -> _After:
         return
     world = moves.world(state)
     effect, _ = answer(world, Actor(process.owner, process.try_number, process.task), request)
+    launched = [cluster for cluster in effect.clusters if world.cluster(cluster.resource_id) is None]
+    for cluster in launched:
+        effect = effect.with_cluster(cluster.unanswered())
     told = moves.tasks.tell(process, Unknown("lost") if isinstance(request, WriteRecord) else Unclear())
     yield ": the answer", moves.after(state, number, moves.move("", effect, process, told))
     yield ": the request", moves.after(state, number, moves.move("", world, process, told))

@@ -75,7 +75,7 @@ class Cluster:
     :param handed_over: its creating task has returned it.
     :param adoptable: it could be seen when a newer try began to speak for its lease.
     :param born: the tick at which it was launched.
-    :param by: the try that launched it.
+    :param by: the try that launched it; 0 when the answer was lost, so that it does not know it.
     :param given_up: the record has named it as one that did not start.
     """
 
@@ -95,6 +95,10 @@ class Cluster:
     @property
     def lease_tags(self) -> LeaseTags:
         return LeaseTags(self.token, self.owner)
+
+    def unanswered(self) -> Cluster:
+        """Return it as it is when the answer of its launch was lost."""
+        return replace(self, by=0)
 
     def shown(self) -> Cluster:
         """Return it as ListClusters shows it; by when it had to does not matter any more."""
