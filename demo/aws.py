@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import boto3
 import httpx
 
-_REQUEST_SECONDS = 20.0
+_REQUEST_SECONDS = 60.0
 _PAGE = 1000
 REGION = "eu-west-1"
 CREDENTIALS = {"aws_access_key_id": "demo", "aws_secret_access_key": "local-demo"}
