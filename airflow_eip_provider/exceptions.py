@@ -18,6 +18,7 @@ Every error that this package raises.
     │   ├── NotBoundError               a step was to run on a cluster without the address
     │   ├── AddressLostError            the address left the cluster while it was needed
     │   ├── NotLeasedError              a step was to run on a cluster whose lease was released or is releasing
+    │   ├── StartTimeoutError           the cluster did not start in time, and was terminated
     │   └── LockStoreError              the lock store is missing, unusable or not permitted
     │       ├── NewerRecordError        a newer version of this package wrote the record
     │       └── CorruptRecordError      what is stored for the address is not a lease record
@@ -25,6 +26,7 @@ Every error that this package raises.
         ├── AddressBusyError            another job or resource has the address
         ├── WaitTimeoutError            a bounded wait ended
         ├── ClusterEndedError           the cluster is in a terminal state, or unknown
+        ├── NoCandidateStartedError     no cluster of the fallbacks started either
         ├── NotKnownYetError            AWS does not know an ID yet that it has just returned
         ├── CredentialsExpiredError     the session token has expired, and a new client has no newer one
         ├── KilledError                 the task was killed; nothing further is changed
@@ -52,7 +54,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "AddressBusyError",
@@ -79,6 +81,7 @@ __all__ = [
     "MissingConnectionError",
     "MissingExtraError",
     "NewerRecordError",
+    "NoCandidateStartedError",
     "NotBoundError",
     "NotKnownYetError",
     "NotLeasedError",
@@ -88,6 +91,7 @@ __all__ = [
     "QueueFullError",
     "ReapingFailedError",
     "RecordContendedError",
+    "StartTimeoutError",
     "StepFailedError",
     "SubmissionCancelledError",
     "SupersededError",
@@ -294,6 +298,19 @@ class NotLeasedError(PermanentError):
         self.job_flow_id = job_flow_id
 
 
+class StartTimeoutError(PermanentError):
+    """The cluster did not come to RUNNING or WAITING within its start timeout, and was terminated."""
+
+    def __init__(self, job_flow_id: str, *, state: str, reason: str, seconds: float) -> None:
+        super().__init__(
+            f"waiting for cluster '{job_flow_id}' to start",
+            problem=f"{seconds:.0f} s after RunJobFlow it was {state}: {reason}; it is terminated, its address freed",
+            remedy="clear the DAG run from the creating task; with fallbacks that task tries another zone or instance "
+            "type, and raise start_timeout if that is a normal duration",
+        )
+        self.job_flow_id = job_flow_id
+
+
 class LockStoreError(PermanentError):
     """The lock store is missing, unusable or not permitted; nothing was changed."""
 
@@ -438,6 +455,28 @@ class ClusterEndedError(TransientError):
         )
         self.job_flow_id = job_flow_id
         self.state = state
+
+
+class NoCandidateStartedError(TransientError):
+    """
+    Neither the first choice of the cluster nor one of its fallbacks started; each that was launched is terminated.
+
+    :param attempts: what the XCom ``attempts`` says.
+    """
+
+    def __init__(self, allocation_id: str, *, attempts: Sequence[Mapping[str, Any]]) -> None:
+        said = "; ".join(
+            f"candidate {one['candidate']} ({one['subnet']}, {one['instance_type']}), cluster {one['job_flow_id']}: "
+            f"{one['outcome']}: {one['reason']}"
+            for one in attempts
+        )
+        super().__init__(
+            f"starting a cluster for Elastic IP '{allocation_id}'",
+            problem=f"no candidate started: {said}",
+            remedy="a retry begins with the first choice again; give fallbacks in other zones or of other instance "
+            "types, or raise fallback_rounds",
+        )
+        self.allocation_id = allocation_id
 
 
 class CredentialsExpiredError(TransientError):

@@ -136,7 +136,17 @@ class _Writer:
 
         The Describe calls of EC2 and these of EMR know no resources.
         """
-        ec2 = ("Addresses", "Instances", "NatGateways", "NetworkInterfaces", "RouteTables", "SecurityGroups", "Subnets")
+        ec2 = (
+            "Addresses",
+            "AvailabilityZones",
+            "InstanceTypeOfferings",
+            "Instances",
+            "NatGateways",
+            "NetworkInterfaces",
+            "RouteTables",
+            "SecurityGroups",
+            "Subnets",
+        )
         emr = ("GetBlockPublicAccessConfiguration", "ListClusters")
         actions = [*(f"ec2:Describe{kind}" for kind in ec2), *(f"elasticmapreduce:{name}" for name in emr)]
         yield _allow("Look", actions, "*", StringEquals=self._in_region)

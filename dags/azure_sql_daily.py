@@ -10,6 +10,9 @@ Before the first run, upload the job and say where everything is, in one Airflow
         "user": "reader", "secret_id": "azure-sql/reader"}'
 
 ``port`` (1433) and ``encrypt`` ("yes") may be there too.
+
+For the day on which the subnet's zone has no capacity: make FALLBACKS and ``fallbacks`` below code, and add
+``other_subnet_id``, a subnet in another Availability Zone, to the Variable.
 """
 
 from __future__ import annotations
@@ -60,6 +63,8 @@ CLUSTER = {
     ],
 }
 
+# FALLBACKS = [{"Instances": {"Ec2SubnetId": "{{ setting('other_subnet_id') }}"}}]
+
 
 def read_step(*, table: str, partition_column: str) -> dict[str, Any]:
     """Return the step that copies a table to S3, each run to a place of its own."""
@@ -108,7 +113,11 @@ def read_daily(dag_id: str, *, table: str, partition_column: str) -> DAG:
             tags=["eip", "azure-sql"],
         ) as dag,
         StaticIpCluster(
-            "azure", allocation_id="{{ setting('allocation_id') }}", job_flow_overrides=CLUSTER, deferrable=True
+            "azure",
+            allocation_id="{{ setting('allocation_id') }}",
+            job_flow_overrides=CLUSTER,
+            # fallbacks=FALLBACKS,
+            deferrable=True,
         ) as cluster,
     ):
         cluster.steps([read_step(table=table, partition_column=partition_column)], task_id="read")

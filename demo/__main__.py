@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("--all", action="store_true", help="every scene: a killed task, three nodes, a NAT gateway")
+    parser.add_argument(
+        "--all", action="store_true", help="every scene: a killed task, three nodes, a NAT gateway, an empty zone"
+    )
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--time-scale", type=float, default=6.0, help="simulated seconds a real second (%(default)s)")
     parser.add_argument("--state", type=Path, default=ROOT / ".demo", help="a directory of its own; emptied first")

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import boto3
 import httpx
 
-_REQUEST_SECONDS = 20.0
+_REQUEST_SECONDS = 60.0
 _PAGE = 1000
 REGION = "eu-west-1"
 CREDENTIALS = {"aws_access_key_id": "demo", "aws_secret_access_key": "local-demo"}
@@ -91,6 +91,10 @@ class AwsClient:
     def fault(self, **fault: Any) -> None:
         """Plan a fault; see the local EMR's own page for its fields."""
         self._control("POST", "faults", json=fault)
+
+    def limit_capacity(self, zone: str, *, instance_type: str) -> None:
+        """Let an Availability Zone have no more instances of a type."""
+        self._control("POST", "zones/limit", json={"zone": zone, "instance_type": instance_type})
 
     def admit(self, name: str, address: str) -> None:
         """Register an address with the Azure SQL firewall."""

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo import checks, node_checks, nodes
+from demo import checks, node_checks, nodes, zone_checks, zones
 from demo.aws import ACTIVE_STATES, REGION
 from demo.local import LocalAws
 from demo.observe import count_descendants
@@ -70,6 +70,7 @@ class Demo:
         )
         self.seed: Seed
         self.other_address: Seed
+        self.zones: zones.Zones
 
     @property
     def _grace(self) -> str:
@@ -98,11 +99,18 @@ class Demo:
         self.airflow.configure({"AIRFLOW_VAR_AZURE_SQL": json.dumps(self.seed.variable)})
         expected = set(DAG_IDS)
         if self.all:
-            expected |= {KILLED, nodes.PRIMARY, nodes.GATEWAY}
+            expected |= {KILLED, nodes.PRIMARY, nodes.GATEWAY, zones.DAG}
             self.other_address = another_address(self.aws, self.seed)
             network = nodes.private_network(self.aws.client("ec2"))
             network["allocation_id"] = self.other_address.allocation_id
-            self.airflow.configure({"AIRFLOW_VAR_PRIVATE_NETWORK": json.dumps(network)})
+            self.zones = zones.Zones.of_default_vpc(self.aws.client("ec2"))
+            places = {
+                "allocation_id": another_address(self.aws, self.seed, number=3).allocation_id,
+                "subnet_id": self.zones.empty[1],
+                "other_subnet_id": self.zones.other[1],
+            }
+            variables = {"AIRFLOW_VAR_PRIVATE_NETWORK": json.dumps(network), "AIRFLOW_VAR_ZONES": json.dumps(places)}
+            self.airflow.configure(variables)
         self.airflow.finish_migration(migration)
         self.airflow.preload(ROOT / "demo" / "preload.py")
         self.console.step("starting Airflow: api-server, scheduler, dag-processor and triggerer")
@@ -132,7 +140,8 @@ class Demo:
                 allocation_id=self.other_address.allocation_id,
                 may_begin=lambda: queue.has_met,
             )
-            scenes.append(act)
+            moved = zones.MovedJob(aws=self.aws, runs=runs, zones=self.zones, after=DAG_IDS)
+            scenes += [act, moved]
         story = Story(console=self.console, children=self.children, airflow=self.airflow, aws=self.aws, runs=runs)
         story.play(scenes)
         events = self.aws.events()
@@ -141,7 +150,7 @@ class Demo:
         self._show(events, mine, runs)
         verdicts = self._checks(events, mine, story, queue, runs)
         if act is not None:
-            verdicts += self._many_nodes(events, act, runs)
+            verdicts += self._many_nodes(events, act, runs) + self._moved(events, runs)
         most = max((sample.step_processes for sample in story.samples), default=0)
         return [*verdicts, self._nothing_left(most)]
 
@@ -230,6 +239,22 @@ class Demo:
                 found=parquet_rows(self.aws, read, folder=self.state / "results", prefix=nodes.GATEWAY),
             ),
             node_checks.as_before(act.before, act.after, events=events, clusters=clusters),
+        ]
+
+    def _moved(self, events: list[Event], runs: Runs) -> list[Check]:
+        """Print how the job moved to another zone, and return the verdicts."""
+        found = zones.tried(events, self.zones)
+        self.console.heading(f"A zone without capacity: {zones.DAG}, with its fallback in another zone")
+        self.console.lines(
+            f"{self.zones.empty[0]} has no {zones.INSTANCE_TYPE} left. The cluster there ends, and the same try of the "
+            f"task launches one in {self.zones.other[0]}.",
+            *zones.lanes(found, wanted_since=runs.wanted_since[zones.DAG]),
+        )
+        state, tries = runs.states.get(zones.DAG, ""), runs.tries(zones.DAG)[zones.DAG]
+        return [
+            zone_checks.moved_to_the_other_zone(found, zones=self.zones, state=state, tries=tries),
+            zone_checks.same_lease(found),
+            zone_checks.one_cluster_at_a_time(events, found),
         ]
 
     def _nothing_left(self, seen: int) -> Check:

@@ -68,9 +68,9 @@ def seed(aws: AwsClient, *, jobs: Path, server: AzureSql | None = None) -> Seed:
     return Seed(allocation_id=address["AllocationId"], public_ip=address["PublicIp"], variable=variable)
 
 
-def another_address(aws: AwsClient, first: Seed) -> Seed:
+def another_address(aws: AwsClient, first: Seed, *, number: int = 2) -> Seed:
     """Make one more address that the firewall admits, for what is to run beside the first."""
-    name = f"{NAME}-2"
+    name = f"{NAME}-{number}"
     address = _address(aws.client("ec2"), name=name)
     aws.admit(name, address["PublicIp"])
     variable = {**first.variable, "allocation_id": address["AllocationId"]}

@@ -149,7 +149,7 @@ def _lane(session: Session, column: Callable[[datetime], int], waiting_since: di
     wanted = waiting_since.get(session.owner)
     spans = [
         (".", wanted, launched),
-        ("-", launched, _time(session.bound)),
+        ("-", launched, _time(session.bound or session.terminated)),
         ("=", _time(session.bound), _time(session.freed)),
         ("#", _time(session.step_running), _time(session.step_ended)),
         ("~", _time(session.freed), _time(session.terminated)),

@@ -143,6 +143,32 @@ def clusters_left(events: Iterable[Event]) -> list[str]:
     return [f"{cluster} is left {state}" for cluster, state in states.items() if state not in CLUSTER_ENDED]
 
 
+def two_clusters_of_a_lease(events: Iterable[Event]) -> list[str]:
+    """
+    Return the clusters that were launched while another one of the same lease had not ended.
+
+    A lease is its owner's, and has a token where there is a lock store. Without one an owner has one cluster at a time
+    that is not terminating: a retry does not wait until the cluster that the failed try terminated has ended.
+    """
+    log = list(events)
+    its = {one.job_flow_id: (tuple(one.owner), one.tags.get(TOKEN_TAG)) for one in launches(log)}
+    living: dict[str, tuple[Any, ...]] = {}
+    problems: list[str] = []
+    for event in log:
+        cluster = event.get("job_flow_id")
+        if event["kind"] != "cluster" or cluster not in its:
+            continue
+        has_token = its[cluster][1] is not None
+        if event["to"] in CLUSTER_ENDED or (event["to"] == "TERMINATING" and not has_token):
+            living.pop(cluster, None)
+            continue
+        if cluster not in living:
+            others = [other for other, lease in living.items() if lease == its[cluster] and lease[0]]
+            problems += [f"{event['seq']}: {cluster} was launched while {other} had not ended" for other in others]
+        living[cluster] = its[cluster]
+    return problems
+
+
 def idle_endings(events: Iterable[Event]) -> list[str]:
     """Return the clusters that EMR ended because they were idle: the last resort, when nobody else ended them."""
     return [

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.aws.errors import error_code
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TRY_TAG, tags_of
+from airflow_eip_provider.aws.tags import (
+    ALLOCATION_TAG,
+    CANDIDATE_TAG,
+    OWNER_DIGEST_TAG,
+    START_TIMEOUT_TAG,
+    TRY_TAG,
+    tags_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -57,7 +64,10 @@ class Cluster(ClusterStatus):
 
     :param ready_at: when it was ready for steps; ``None`` for never yet.
     :param age: by AWS's own clock, when the answer was given.
-    :param subnet_id: where its instances are; ``None`` while EMR has not chosen it.
+    :param subnet_id: where its instances are; ``None`` while EMR has not chosen it. ``zone``: its Availability Zone.
+    :param ended_at: when it came to its terminal state.
+    :param error_codes: the codes of ErrorDetails.
+    :param change_code: the code of StateChangeReason, and ``change_message`` its text.
     """
 
     collection_type: str = "INSTANCE_GROUP"
@@ -67,12 +77,34 @@ class Cluster(ClusterStatus):
     ready_at: datetime | None = None
     age: timedelta | None = None
     subnet_id: str | None = None
+    zone: str | None = None
+    ended_at: datetime | None = None
+    error_codes: tuple[str, ...] = ()
+    change_code: str = ""
+    change_message: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def newest_try(self) -> int:
         """The number of the try that speaks for the cluster; 0 for a cluster that is not ours."""
         return int(self.tags.get(TRY_TAG, 0))
+
+    @property
+    def has_started(self) -> bool:
+        """Whether it is, or was, RUNNING or WAITING."""
+        return self.ready_at is not None or self.state in READY_STATES
+
+    @property
+    def candidate(self) -> int:
+        """Which of its owner's candidates it is; 0, the first choice, without a tag that says so."""
+        number = self.tags.get(CANDIDATE_TAG, "")
+        return int(number) if number.isdecimal() else 0
+
+    @property
+    def start_deadline(self) -> float | None:
+        """Until when it has to have started, in seconds since the epoch; ``None`` when its tags set no end."""
+        seconds = self.tags.get(START_TIMEOUT_TAG, "")
+        return self.created_at.timestamp() + int(seconds) if self.created_at and seconds.isdecimal() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +130,7 @@ def _sentence(*parts: str | None) -> str:
 def _cluster(response: Mapping[str, Any]) -> Cluster:
     item = response["Cluster"]
     timeline = item["Status"].get("Timeline", {})
+    change = item["Status"].get("StateChangeReason") or {}
     created_at = timeline.get("CreationDateTime")
     date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     return Cluster(
@@ -112,6 +145,11 @@ def _cluster(response: Mapping[str, Any]) -> Cluster:
         ready_at=timeline.get("ReadyDateTime"),
         age=parsedate_to_datetime(date) - created_at if date and created_at else None,
         subnet_id=item.get("Ec2InstanceAttributes", {}).get("Ec2SubnetId") or None,
+        zone=item.get("Ec2InstanceAttributes", {}).get("Ec2AvailabilityZone") or None,
+        ended_at=timeline.get("EndDateTime"),
+        error_codes=tuple(detail.get("ErrorCode", "") for detail in item["Status"].get("ErrorDetails", ())),
+        change_code=change.get("Code") or "",
+        change_message=change.get("Message") or "",
         tags=tags_of(item.get("Tags")),
     )
 

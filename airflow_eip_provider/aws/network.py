@@ -20,12 +20,14 @@ class Subnet:
     """
     A subnet and where its routes lead.
 
+    :param zone: the name of its Availability Zone.
     :param assigns_public_ip: EC2 gives each instance a public address of its own at launch.
     :param table: the route table that decides for it.
     """
 
     subnet_id: str
     vpc_id: str
+    zone: str
     assigns_public_ip: bool
     table: RouteTable | None
 
@@ -65,6 +67,7 @@ class SecurityGroup:
 
     group_id: str
     name: str
+    vpc_id: str
     open_to_all: Sequence[Ports]
 
 
@@ -92,6 +95,7 @@ def read_subnets(ec2: Any, subnet_ids: Collection[str]) -> dict[str, Subnet]:
         item["SubnetId"]: Subnet(
             item["SubnetId"],
             item["VpcId"],
+            zone=str(item.get("AvailabilityZone", "")),
             assigns_public_ip=bool(item.get("MapPublicIpOnLaunch")),
             table=table_of_subnet(tables, item["SubnetId"], vpc_id=item["VpcId"]),
         )
@@ -121,7 +125,8 @@ def _filtered(describe: Any, key: str, **filters: Collection[str]) -> list[Mappi
 
 
 def _group(item: Mapping[str, Any]) -> SecurityGroup:
-    return SecurityGroup(item["GroupId"], item["GroupName"], sorted(set(_open_to_all(item.get("IpPermissions", ())))))
+    open_to_all = sorted(set(_open_to_all(item.get("IpPermissions", ()))))
+    return SecurityGroup(item["GroupId"], item["GroupName"], str(item.get("VpcId", "")), open_to_all)
 
 
 def _open_to_all(rules: Iterable[Mapping[str, Any]]) -> Iterable[Ports]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,18 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
+    from airflow_eip_provider.candidates import Candidate
     from airflow_eip_provider.cli.session import Session
     from airflow_eip_provider.operators.bindings import Binding
-    from airflow_eip_provider.preflight import Outcome
+    from airflow_eip_provider.preflight import Outcome, Plan, Setup
 
 PRIMARY, NAT_GATEWAY = "primary", "nat-gateway"
 
 DESCRIPTION = """\
-Check what a cluster with an Elastic IP depends on: the address, its permissions, the subnet, the shape of the cluster,
-what its security groups let in, and the lock store; for a NAT gateway, what it takes to make one or the one there is,
-and the routes that lead to it. Nothing is changed, and nothing launched.
+Check what a cluster with an Elastic IP depends on: the address, its permissions, the subnet and its zone, the shape of
+the cluster, its security groups and what they let in, and the lock store; for a NAT gateway, what it takes to make one
+or the one there is, and the routes that lead to it; with fallbacks, all of it for each. Nothing is changed, and nothing
+launched.
 EmrCreateWithStaticIpOperator makes the same checks before it launches a cluster.
 
 Each finding says what is wrong, why that matters, and how to fix it. With an error the launch is refused, or the
@@ -37,6 +40,9 @@ EXAMPLES = r"""
 # the cluster of a JSON file, as for the operator
 airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \
     --job-flow-overrides cluster.json
+# and what is launched instead when it does not start
+airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \
+    --job-flow-overrides cluster.json --fallbacks fallbacks.json
 # a NAT gateway that is made for the cluster
 airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \
     --job-flow-overrides cluster.json --binding nat-gateway \
@@ -61,6 +67,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--allocation-id", required=True, metavar="ID", help="the Elastic IP")
     parser.add_argument(
         "--job-flow-overrides", metavar="FILE", help="the cluster: RunJobFlow's parameters as a JSON file"
+    )
+    parser.add_argument(
+        "--fallbacks",
+        metavar="FILE",
+        help="what the operator is given as fallbacks: a JSON file with a list; each candidate is checked",
     )
     parser.add_argument(
         "--subnet-id",
@@ -102,51 +113,128 @@ def run(options: argparse.Namespace) -> int:
     """Make every check."""
     with only_the_result():
         from airflow_eip_provider.cli.session import lock_store_of, open_session
-        from airflow_eip_provider.operators.owner import own_environment
         from airflow_eip_provider.operators.preflight import check_allocation_id
-        from airflow_eip_provider.preflight import Setup, examine, without_templates
+        from airflow_eip_provider.preflight import examine_plans
 
         with reading_arguments():
             check_allocation_id(options.allocation_id)
             binding = _binding(options)
-            job_flow = _job_flow(options)
+            job_flow, fallbacks = _job_flow(options), _fallbacks(options)
         lock_store = lock_store_of(options)
         session = open_session(options)
         note(session)
-        templated: frozenset[str] = frozenset()
-        if job_flow is not None:
-            run_job_flow = session.hooks.emr.conn.meta.service_model.operation_model("RunJobFlow")
-            job_flow, templated = without_templates(job_flow, run_job_flow.input_shape)
-        setup = Setup(
-            allocation_id=options.allocation_id,
-            eip=session.hooks.eip,
-            emr=session.hooks.emr,
-            job_flow=job_flow,
-            templated=templated,
-            subnets_named=options.subnet_id,
-            on_multi_node=options.on_multi_node,
-            bind_at=options.bind_at,
-            accept_self_termination=options.accept_self_termination,
-            vpc_id=options.vpc_id,
-            lock_store=lock_store,
-            store_client=session.hooks.client_for,
-            environment=own_environment(),
-        )
-        outcomes = list(examine(binding.examined(setup), binding.checks))
+        with reading_arguments():
+            plans = _plans(session, _setup(options, session, lock_store), job_flow, fallbacks, binding)
+        outcomes = list(examine_plans(plans))
     findings = [finding for outcome in outcomes for finding in outcome.findings]
     errors = [finding for finding in findings if finding.severity == "error"]
-    unanswered = _unanswered(options, setup.lock_store)
+    unanswered = _unanswered(options, lock_store)
+    templated = sorted({place for plan in plans for place in plan.setup.templated})
+    hints = [] if fallbacks else list(_hints(plans[0].setup))
     if options.json:
-        print_json({**_facts(session, setup.allocation_id, outcomes, unanswered), "templates": sorted(templated)})
+        facts = _facts(session, options.allocation_id, outcomes, unanswered)
+        print_json({**facts, "templates": templated, "hints": hints})
     else:
         names = max(len(outcome.check.name) for outcome in outcomes)
         width = wrapping_width(_WIDTH, beside=len("skipped") + names + 4)
         print_table(("RESULT", "CHECK", "FINDING"), [row for outcome in outcomes for row in _rows(outcome, width)])
         note(f"errors: {len(errors)}, warnings: {len(findings) - len(errors)}")
         if templated:
-            note(f"templates, which are known when the task runs: {', '.join(sorted(templated))}")
+            note(f"templates, which are known when the task runs: {', '.join(templated)}")
+        for hint in hints:
+            note(f"hint: {hint}")
         note(f"AWS does not say beforehand whether these are allowed: {', '.join(unanswered)}")
     return FOUND if errors else OK
+
+
+def _setup(options: argparse.Namespace, session: Session, lock_store: str | None) -> Setup:
+    from airflow_eip_provider.operators.owner import own_environment
+    from airflow_eip_provider.preflight import Setup
+
+    return Setup(
+        allocation_id=options.allocation_id,
+        eip=session.hooks.eip,
+        emr=session.hooks.emr,
+        subnets_named=options.subnet_id,
+        on_multi_node=options.on_multi_node,
+        bind_at=options.bind_at,
+        accept_self_termination=options.accept_self_termination,
+        vpc_id=options.vpc_id,
+        lock_store=lock_store,
+        store_client=session.hooks.client_for,
+        environment=own_environment(),
+    )
+
+
+def _plans(
+    session: Session, setup: Setup, job_flow: dict[str, Any] | None, fallbacks: list[Any], binding: Binding
+) -> list[Plan]:
+    """
+    Return what is checked: the cluster of the file, and what each fallback makes of it.
+
+    :raises InvalidInputError: when a fallback has the wrong form.
+    """
+    from airflow_eip_provider.operators.bindings import checked_binding
+    from airflow_eip_provider.preflight import Plan, plans_of, read_candidates, without_templates
+
+    if job_flow is None:
+        return [Plan(binding.examined(setup), binding.checks)]
+    shape = session.hooks.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
+
+    def known(candidate: Candidate) -> tuple[Candidate, frozenset[str]]:
+        without, templated = without_templates(candidate.job_flow, shape)
+        return replace(candidate, job_flow=without), templated
+
+    listed = [known(candidate) for candidate in read_candidates(job_flow, fallbacks, shape=shape)]
+    plans = plans_of(
+        setup,
+        [candidate for candidate, _ in listed],
+        rounds=1,
+        binding_of=lambda one: binding if one.binding_override is None else checked_binding(one.binding_override),
+    )
+    return [
+        replace(plan, setup=replace(plan.setup, templated=templated))
+        for plan, (_, templated) in zip(plans, listed, strict=True)
+    ]
+
+
+def _fallbacks(options: argparse.Namespace) -> list[Any]:
+    """
+    Read the fallbacks; none when no file is given.
+
+    :raises UsageError: when there is no cluster that they change, no such file, or no JSON list in it.
+    """
+    if options.fallbacks is None:
+        return []
+    if options.job_flow_overrides is None:
+        raise UsageError(
+            f"reading --fallbacks '{options.fallbacks}'",
+            problem="there is no cluster that they change",
+            remedy="give --job-flow-overrides, too",
+        )
+    given = _read_json("--fallbacks", options.fallbacks)
+    if not isinstance(given, list):
+        raise UsageError(
+            f"reading --fallbacks '{options.fallbacks}'",
+            problem="it is no JSON list",
+            remedy='give a list of what each fallback changes: [{"Instances": {"Ec2SubnetId": "subnet-…"}}]',
+        )
+    return given
+
+
+def _hints(setup: Setup) -> Iterator[str]:
+    """Say what a job without fallbacks depends on; that is a choice, and no finding."""
+    from airflow_eip_provider.preflight import has_spot_primary
+
+    if setup.job_flow is None or setup.template_at("Instances"):
+        return
+    if has_spot_primary(setup):
+        yield "the primary node is a Spot Instance: when EC2 takes it back the cluster ends; On-Demand avoids that"
+    if len(setup.subnet_ids) == 1:
+        yield (
+            "there are no fallbacks: when the zone of its subnet has no capacity the job fails; the operator's "
+            "fallbacks (--fallbacks) name subnets that are tried next"
+        )
 
 
 def _job_flow(options: argparse.Namespace) -> dict[str, Any] | None:
@@ -164,10 +252,23 @@ def _job_flow(options: argparse.Namespace) -> dict[str, Any] | None:
             problem="--subnet-id is given, too",
             remedy="give one: the cluster's subnets are those of the file when there is one",
         )
+    given = _read_json("--job-flow-overrides", options.job_flow_overrides)
+    if not isinstance(given, dict):
+        raise UsageError(doing, problem="it is no JSON object", remedy="give RunJobFlow's parameters")
+    return given
+
+
+def _read_json(argument: str, path: str) -> object:
+    """
+    Return what a file holds.
+
+    :raises UsageError: when there is no such file, or it is not JSON.
+    """
+    doing = f"reading {argument} '{path}'"
     text = ""
     try:
-        text = Path(options.job_flow_overrides).read_text("utf-8-sig")
-        given = json.loads(text)
+        text = Path(path).read_text("utf-8-sig")
+        given: object = json.loads(text)
     except OSError as error:
         raise UsageError(doing, problem=str(error.strerror), remedy="name a JSON file") from error
     except (ValueError, RecursionError) as error:
@@ -175,8 +276,6 @@ def _job_flow(options: argparse.Namespace) -> dict[str, Any] | None:
         if is_template(text):
             remedy = "it holds templates: put each into a string, or render the file first"
         raise UsageError(doing, problem=f"it is not JSON: {error}", remedy=remedy) from error
-    if not isinstance(given, dict):
-        raise UsageError(doing, problem="it is no JSON object", remedy="give RunJobFlow's parameters")
     return given
 
 
@@ -223,7 +322,7 @@ def _rows(outcome: Outcome, width: int) -> Iterator[tuple[str, str, str]]:
         yield "ok", name, outcome.check.title
     for finding in outcome.findings:
         lines = [
-            *textwrap.wrap(f"{finding.subject}: {finding.what}", width, break_on_hyphens=False),
+            *textwrap.wrap(f"{finding.about}: {finding.what}", width, break_on_hyphens=False),
             *_indented("why", finding.why, width),
             *_indented("fix", finding.mend, width),
         ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.aws.tags import CANDIDATE_TAG
 from airflow_eip_provider.cli.address import add_address_arguments
 from airflow_eip_provider.cli.command import OK, Command, Parser, add_common_arguments, span
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_pairs, print_table
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Record
 
 DESCRIPTION = """\
-Show where an Elastic IP is: what carries it, and the state and the steps of that cluster. With a lock store also who
-has its lease since when, who queues for it, and who had it last. Nothing is changed.
+Show where an Elastic IP is: what carries it, and the state and the steps of that cluster; for a job with fallbacks also
+which of its candidates the cluster is. With a lock store also who has its lease since when, who queues for it, and who
+had it last. Nothing is changed.
 
 With --watch the terminal shows it again every few seconds, until Ctrl-C; the lock store is read once each time."""
 
@@ -158,10 +160,19 @@ def _lines(status: _Status) -> Iterator[tuple[str, str]]:
         steps = ", ".join(f"{step.step_id} {step.state} ({step.name})" for step in reversed(status.steps))
         yield "cluster", f"{cluster.job_flow_id} ({cluster.name}) is {cluster.state}"
         yield "steps", steps or "none is running or pending"
+        if CANDIDATE_TAG in cluster.tags:
+            yield "candidate", _candidate_in_words(cluster)
     yield "lock store", status.lock_store or "none"
     if status.observation is not None:
         yield "lease", _lease_in_words(status.observation)
         yield "grace", f"{status.observation.seen.record.grace:g} s, doubled for an owner that was passed over"
+
+
+def _candidate_in_words(cluster: Cluster) -> str:
+    """Say which of its job's candidates a cluster is."""
+    place = "the first choice" if cluster.candidate == 0 else "0 is the first choice"
+    where = ", ".join(filter(None, (cluster.zone, cluster.subnet_id))) or "no zone yet"
+    return f"{cluster.candidate} ({place}), in {where}"
 
 
 def _lease_in_words(observation: Observation) -> str:
@@ -186,9 +197,21 @@ def _facts(status: _Status) -> dict[str, Any]:
         "holder": holder.description if holder else None,
         "permanent": bool(holder and holder.permanent),
         "cluster": cluster and {"name": cluster.name, "state": cluster.state, "reason": cluster.reason},
+        "candidate": _facts_of_candidate(cluster),
         "steps": [{"step_id": step.step_id, "name": step.name, "state": step.state} for step in status.steps],
         "lock_store": status.lock_store,
         **_facts_of_lock(status),
+    }
+
+
+def _facts_of_candidate(cluster: Cluster | None) -> dict[str, Any] | None:
+    """Return which candidate has the address; ``None`` for a cluster of a job without fallbacks."""
+    if cluster is None or CANDIDATE_TAG not in cluster.tags:
+        return None
+    return {
+        "number": cluster.candidate,
+        "subnet": cluster.subnet_id,
+        "zone": cluster.zone,
     }
 
 

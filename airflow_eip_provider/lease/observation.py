@@ -8,7 +8,7 @@ to renew a lease, and no owner loses the address by an outage of Airflow or of t
 - "Its cluster has ended" is not enough: an instance outlives its cluster for some seconds, and keeps the address.
 - "EMR shows no cluster" is not enough either: RunJobFlow may have been sent just before a crash, and ListClusters may
   lag. Until ``Limits.surface`` has passed since the attempt's last write, its lease is in use, whatever AWS shows
-  (rule 5).
+  (rule 5). A lease whose cluster is given up is its owner's until the hand-over is overdue: it launches another one.
 - Others may start the release of a lease that is still acquired once it is overdue, for its owner may never come back;
   but not while a step runs on its cluster, and never the release of an active lease.
 - A lease that is releasing is finished as soon as the address is free and no fenced step runs: no further step can
@@ -107,7 +107,7 @@ def observe(world: ReadOnlyWorld, limits: Limits = LIMITS) -> Observation:
     lease = seen.record.lease
     if lease is None:
         return Observation(seen, location=world.read_location())
-    if _may_surface(lease, seen.now, limits):
+    if _is_in_use(lease, seen.now, limits):
         return Observation(seen)  # in use, whatever AWS shows; so most observations cost one read
     resources = _resources(world, lease)
     observation = Observation(seen, resources=resources)
@@ -163,7 +163,7 @@ def condition_of(observation: Observation, limits: Limits = LIMITS) -> LeaseCond
     lease, now = observation.seen.record.lease, observation.seen.now
     if lease is None:
         raise ValueError("there is no lease")
-    if _may_surface(lease, now, limits):
+    if _is_in_use(lease, now, limits):
         return LeaseCondition.IN_USE
     if all(resource.state == "ended" for resource in observation.resources):
         # Also with no resource at all: the time in which a cluster could still surface is over. An address on an
@@ -181,6 +181,13 @@ def condition_of(observation: Observation, limits: Limits = LIMITS) -> LeaseCond
     return (
         LeaseCondition.IN_USE if any(resource.is_live for resource in observation.resources) else LeaseCondition.ENDING
     )
+
+
+def _is_in_use(lease: Lease, now: float, limits: Limits) -> bool:
+    """Whether the lease is in use, whatever AWS shows."""
+    # A cluster that is given up ends in its own time, and its owner launches the next one after that.
+    is_replacing = lease.is_given_up(lease.resource_id) and now < lease.handover_by
+    return is_replacing or _may_surface(lease, now, limits)
 
 
 def _may_surface(lease: Lease, now: float, limits: Limits) -> bool:

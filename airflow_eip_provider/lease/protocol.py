@@ -1,5 +1,5 @@
 """
-What the attempts of a task do with the lease: enter, launch, hand over, start the release, release, undo.
+What the attempts of a task do with the lease: enter, launch, replace, hand over, start the release, release, undo.
 
 Plain functions over a :class:`~airflow_eip_provider.lease.world.World`. Each starts from nothing, observes, and then
 changes one thing at a time. It may be cut off between any two calls and run again, by the same attempt or a newer one:
@@ -21,6 +21,8 @@ below, one at a time, and finds what then goes wrong):
   it. Before an attempt acquires or releases a lease it sweeps: it terminates what it finds.
 - **A retry adopts, it does not launch again** (rule 8): the recorded cluster, else one that the tags lead to, else one
   that has the address already.
+- **A cluster that did not start is given up in the record first**, then terminated, and the next one is launched when
+  it has ended. So no attempt hands it over meanwhile, and a lease has one cluster at a time.
 
 After a write that conflicted with another, or whose answer was lost, come a pause and another read: however many write
 the same record, none gives up because others were faster.
@@ -46,6 +48,7 @@ from airflow_eip_provider.lease.transitions import (
     Reenter,
     Refused,
     Release,
+    Replace,
     StartRelease,
     step,
 )
@@ -82,6 +85,24 @@ class Queued:
 @dataclass(frozen=True, slots=True)
 class Superseded:
     """A newer attempt of the owner is at work; this one must not change anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """The lease has a cluster that did not start: replace it."""
+
+    resource_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """
+    The cluster that is replaced is not gone yet: call again when it is.
+
+    :param has_ended: it is in a terminal state, and the address is still on it.
+    """
+
+    has_ended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +190,15 @@ def _act_on_others(
         raise AssertionError(f"nothing is done about {action}")
 
 
-def launch(world: World, held: Seen, attempt: Attempt, limits: Limits = LIMITS) -> str | LeaseLost | Unclear:
+def launch(
+    world: World, held: Seen, attempt: Attempt, limits: Limits = LIMITS, *, replaces: bool = False
+) -> str | NotStarted | LeaseLost | Unclear:
     """
     Give the lease its cluster: the one that was prewarmed or that an earlier try launched, else a new one.
 
     :param held: the record in which the attempt has the lease.
+    :param replaces: the caller launches another way when a cluster did not start; so one that has ended, or is ending,
+        is not followed by one that is launched in the same way.
     """
     lease = held.record.lease
     if lease is None or lease.attempt != attempt:
@@ -182,28 +207,98 @@ def launch(world: World, held: Seen, attempt: Attempt, limits: Limits = LIMITS) 
     adopted = _adopt(world, lease)
     if adopted is not None:
         return adopted
-    while True:
-        launched = world.launch(lease.token, lease.written_at)
-        if not isinstance(launched, TooLate):
-            return launched
-        # Once RunJobFlow can no longer surface, a lease without a cluster counts as finished. A request that is sent
-        # later than its write announced would surface after that; so it is announced anew first.
+    if (failed := _not_started(world, lease, replaces=replaces)) is not None:
+        return NotStarted(failed)
+    while isinstance(launched := world.launch(lease.token, lease.written_at), TooLate):
         renewed = _renew(world, lease.token, attempt, limits)
-        if renewed is None:
-            return LeaseLost("another owner acquired it while this task did nothing")
+        if isinstance(renewed, LeaseLost):
+            return renewed
         lease = renewed
+    return launched
 
 
-def _renew(world: World, token: int, attempt: Attempt, limits: Limits) -> Lease | None:
+def _not_started(world: ReadOnlyWorld, lease: Lease, *, replaces: bool) -> str | None:
+    """Return the cluster of a lease, of which none lives, that the next one has to wait for."""
+    if lease.is_given_up(lease.resource_id):
+        return lease.resource_id
+    if not replaces:
+        return None
+    ending = clusters_of(world, lease) if lease.may_have_orphans else ()
+    return next((resource.resource_id for resource in ending if resource.state != "ended"), lease.resource_id)
+
+
+def replace_cluster(
+    world: World, attempt: Attempt, *, token: int, failed: str, other: str | None = None, limits: Limits = LIMITS
+) -> str | Ending | LeaseLost | Unclear:
+    """
+    Launch the lease's next cluster in the place of one that did not start.
+
+    The record gives that one up before it is terminated: no other attempt of the owner, which may judge it otherwise,
+    hands it over. The next is launched when it has ended, and the address is off it.
+
+    :param failed: that cluster; it needs no address any more, and no step was let through to it.
+    :param other: one of the lease that this attempt launched before it went on with that of an earlier attempt.
+    """
+    lease = give_up(world, attempt, token=token, failed=failed, limits=limits)
+    if isinstance(lease, LeaseLost):
+        return lease
+    there = world.read_resource(failed)
+    has_ended = there.state == "ended"
+    if there.is_live or not there.is_known:
+        is_known = world.terminate(failed)
+        # A read that does not show a new cluster says nothing of its end.
+        has_ended = has_ended and not is_known
+    _take_off(world, failed)
+    if not has_ended or failed in world.read_location().resource_ids:
+        return Ending(has_ended=has_ended)
+    # An earlier call may have launched it, and not have come to its answer.
+    found = [resource.resource_id for resource in clusters_of(world, lease) if resource.resource_id != failed]
+    if not found and other is not None and not _has_ended(world.read_resource(other)):
+        found = [other]  # ListClusters may not show it yet
+    if found:
+        return found[0]
+    while isinstance(launched := world.launch(lease.token, lease.written_at), TooLate):
+        renewed = _renew(world, lease.token, attempt, limits)
+        if isinstance(renewed, LeaseLost):
+            return renewed
+        lease = renewed
+    return launched
+
+
+def _has_ended(resource: Resource) -> bool:
+    """Whether EMR says so; it may not know a new cluster for a moment."""
+    return resource.state == "ended" and resource.is_known
+
+
+def give_up(world: World, attempt: Attempt, *, token: int, failed: str, limits: Limits = LIMITS) -> Lease | LeaseLost:
+    """Write that a cluster did not start, so that no attempt adopts it or hands it over; return the lease."""
+    event = Replace(attempt, token, failed)
+    while True:
+        seen = world.read_record()
+        after = step(seen.record, event, seen.now, limits)
+        if isinstance(after, Refused):
+            return LeaseLost(after.why)
+        written = seen if after == seen.record else _change(world, seen, event, limits)
+        if written is not None and written.record.lease is not None:
+            return written.record.lease
+
+
+def _renew(world: World, token: int, attempt: Attempt, limits: Limits) -> Lease | LeaseLost:
+    """
+    Announce a launch anew that would be sent later than the last write announced.
+
+    Once RunJobFlow can no longer surface, a lease without a cluster counts as finished; a request that is sent later
+    would surface after that.
+    """
     while True:
         seen = world.read_record()
         lease = seen.record.lease
         if lease is None or lease.token != token or lease.attempt != attempt or lease.phase is Phase.RELEASING:
-            return None
+            return LeaseLost("another owner acquired it while this task did nothing")
         if lease.written_at == seen.now:
             return lease  # there is nothing to write: an answer was lost a moment ago
         written = _change(world, seen, Reenter(attempt), limits)
-        if written is not None:
+        if written is not None and written.record.lease is not None:
             return written.record.lease
 
 
@@ -214,17 +309,20 @@ def _adopt(world: ReadOnlyWorld, lease: Lease) -> str | None:
     The others are terminated after the hand-over: until then a newer try may be about to keep one of them.
     """
     live: list[str] = []
-    if lease.resource_id is not None:
+    if lease.resource_id is not None and not lease.is_given_up(lease.resource_id):
         known = world.read_resource(lease.resource_id)
         live += [known.resource_id] * known.is_live
     if not lease.may_have_orphans or lease.phase is Phase.ACTIVE:
         # No earlier try can have launched another; or the steps that follow know this one, and need this one.
         return next(iter(live), None)
     live += [resource.resource_id for resource in clusters_of(world, lease) if resource.is_live]
+    live = [resource_id for resource_id in live if not lease.is_given_up(resource_id)]
     if not live:
         # ListClusters may lag behind; an instance that has the address shows its cluster's tags.
-        return relocate(world, lease_tags_of(lease), resource_id="") or None
-    return relocate(world, lease_tags_of(lease), resource_id=live[0])
+        there = relocate(world, lease_tags_of(lease), resource_id="") or None
+        return None if lease.is_given_up(there) else there
+    there = relocate(world, lease_tags_of(lease), resource_id=live[0])
+    return live[0] if lease.is_given_up(there) else there
 
 
 def relocate(world: ReadOnlyWorld, lease_tags: LeaseTags, *, resource_id: str) -> str:

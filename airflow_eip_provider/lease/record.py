@@ -70,7 +70,7 @@ class Lease:
         that a prewarmed cluster.
     :param may_have_orphans: an earlier try may have launched a cluster that is recorded nowhere.
     :param to_be_terminated: its release began before it was active, or it is being undone: whoever observes its cluster
-        terminates it.
+        terminates it. While it is ACQUIRED: its cluster did not start, and its owner replaces it.
     :param since: when its cluster was announced while it queued, if it was; else no cluster of it is older than
         ``acquired_at``. 0 when that is not known.
     """
@@ -86,6 +86,11 @@ class Lease:
     may_have_orphans: bool = False
     to_be_terminated: bool = False
     since: Optional[float] = None
+
+    def is_given_up(self, resource_id: str | None) -> bool:
+        """Whether this is its cluster that did not start: no attempt adopts it or hands it over."""
+        doomed = self.phase is Phase.ACQUIRED and self.to_be_terminated
+        return doomed and resource_id is not None and resource_id == self.resource_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,19 @@ class Activate:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """
+    Give up a cluster of an acquired lease that did not start: it is terminated, and never handed over.
+
+    :param resource_id: that cluster; another is launched under the same lease when it has ended.
+    """
+
+    attempt: Attempt
+    token: int
+    resource_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class StartRelease:
     """
     Let no further step start.
@@ -141,7 +154,7 @@ FREE, SAME = "free", "same"
 _LEASED = ("acquired", "active", "releasing")
 _ANY = (FREE, *_LEASED)
 
-Event: TypeAlias = Union[Acquire, Queue, Reenter, Prewarm, Prewarmed, Activate, StartRelease, Release, Leave]
+Event: TypeAlias = Union[Acquire, Queue, Reenter, Prewarm, Prewarmed, Activate, Replace, StartRelease, Release, Leave]
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +350,33 @@ def _activate(record: Record, event: Activate, now: float, limits: Limits) -> Re
         return _superseded(event.attempt, lease.attempt)
     if lease.phase is Phase.RELEASING:
         return Refused("the lease is releasing")
-    return replace(record, lease=replace(lease, phase=Phase.ACTIVE, resource_id=event.resource_id))
+    if lease.is_given_up(event.resource_id):
+        return Refused(f"cluster {event.resource_id} did not start, and is being replaced")
+    active = replace(lease, phase=Phase.ACTIVE, resource_id=event.resource_id, to_be_terminated=False)
+    return replace(record, lease=active)
+
+
+def _replace(record: Record, event: Replace, now: float, limits: Limits) -> Record | Refused:
+    lease = record.lease
+    if lease is None or lease.token != event.token:
+        return Refused(f"token {event.token} is not current")
+    if lease.attempt != event.attempt:
+        return _superseded(event.attempt, lease.attempt)
+    if lease.phase is not Phase.ACQUIRED:
+        return Refused(f"the lease is {lease.phase.name.lower()}")
+    if lease.is_given_up(event.resource_id):
+        return record
+    # From now on the record does not name the cluster that the lease has, or will have.
+    late = lease.handover_by - lease.written_at
+    given_up = replace(
+        lease,
+        resource_id=event.resource_id,
+        to_be_terminated=True,
+        may_have_orphans=True,
+        written_at=now,
+        handover_by=now + late,
+    )
+    return replace(record, lease=given_up)
 
 
 def _start_release(record: Record, event: StartRelease, now: float, limits: Limits) -> Record | Refused:
@@ -430,6 +469,14 @@ TABLE: tuple[Row, ...] = (
     Row(Prewarm, _prewarm, _LEASED, SAME, "a queue entry", "among the first places; no more at a time than places"),
     Row(Prewarmed, _prewarmed, _ANY, SAME, "the same queue entry", "it had announced so"),
     Row(Activate, _activate, ("acquired", "active"), "active", "the holder's attempt", "the token is current"),
+    Row(
+        Replace,
+        _replace,
+        ("acquired",),
+        "acquired",
+        "the holder's attempt, which launches another cluster",
+        "the token is current",
+    ),
     Row(
         StartRelease,
         _start_release,

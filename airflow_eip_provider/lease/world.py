@@ -66,12 +66,14 @@ class Resource:
     The cluster or instance with which the address is, or may come to be, associated.
 
     :param state: "live", "ending" (on its way to a terminal state) or "ended" (in one, or unknown).
+    :param is_known: whether EMR or EC2 knows it; a new one may be unknown for a moment.
     :param lease_tags: from its tags; ``None`` when it was not launched under a lease of this address.
     """
 
     resource_id: str
     state: str
     lease_tags: LeaseTags | None = None
+    is_known: bool = True
 
     @property
     def is_live(self) -> bool:

@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.endings import end
-from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove_own_gateways
+from airflow_eip_provider.aws.nat_gateway_changes import end_association, is_behind_own_gateway, remove_gateways
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.exceptions import (
     CorruptRecordError,
     LaunchUnclearError,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from airflow_eip_provider.lease.observation import LeaseRequest
-    from airflow_eip_provider.lease.protocol import Acquired, Queued
+    from airflow_eip_provider.lease.protocol import Acquired, Ending, NotStarted, Queued
     from airflow_eip_provider.lease.record import Attempt, Record
     from airflow_eip_provider.lease.store import Outcome
     from airflow_eip_provider.lease.world import Resource
@@ -107,6 +108,7 @@ class StoreLeaseClient(LeaseClient):
         self._clock: tuple[float, float] | None = None
         self._opened: tuple[Seen, float] | None = None
         self._taken_off: str | None = None
+        self._without_gateway: set[str] = set()
 
     def check(self) -> None:
         """
@@ -171,15 +173,45 @@ class StoreLeaseClient(LeaseClient):
                 configured,
             )
 
-    def launch(self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher) -> str:
-        """Return the cluster of the lease."""
+    def launch(
+        self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher, *, replaces: bool = False
+    ) -> str | NotStarted:
+        """Return the cluster of the lease, or the one that has to be replaced."""
         attempt = lease_request.attempt
-        launched = protocol.launch(self.world(launcher, try_number=attempt.try_number), acquired.seen, attempt)
+        world = self.world(launcher, try_number=attempt.try_number)
+        launched = protocol.launch(world, acquired.seen, attempt, replaces=replaces)
         if isinstance(launched, protocol.LeaseLost):
             raise LeaseLostError(self.allocation_id, problem=launched.why)
         if isinstance(launched, Unclear):
             raise LaunchUnclearError(lease_request.cluster_name, owner=attempt.name, problem="see above")
         return launched
+
+    def replace(
+        self,
+        attempt: Attempt,
+        launcher: ClusterLauncher,
+        *,
+        token: int | None,
+        failed: str,
+        other: str | None = None,
+    ) -> str | Ending:
+        """Give the cluster up in the record, end it, and launch the next one when it is gone."""
+        world = self.world(launcher, try_number=attempt.try_number)
+        given_up = protocol.give_up(world, attempt, token=token or 0, failed=failed)
+        if not isinstance(given_up, protocol.LeaseLost):
+            self._remove_gateways(failed)
+        launched = protocol.replace_cluster(world, attempt, token=token or 0, failed=failed, other=other)
+        if isinstance(launched, protocol.LeaseLost):
+            raise LeaseLostError(self.allocation_id, who=self._who, problem=launched.why)
+        if isinstance(launched, Unclear):
+            raise LaunchUnclearError(f"in the place of {failed}", owner=attempt.name, problem="see above")
+        return launched
+
+    def give_up(self, attempt: Attempt, *, token: int | None, failed: str) -> None:
+        """Write that a cluster did not start, so that its owner keeps the lease while it replaces it."""
+        given_up = protocol.give_up(self.world(), attempt, token=token or 0, failed=failed)
+        if isinstance(given_up, protocol.LeaseLost):
+            raise LeaseLostError(self.allocation_id, who=self._who, problem=given_up.why)
 
     def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:
         """Find another cluster of the lease that has the address: of an earlier attempt that is still at work."""
@@ -218,10 +250,19 @@ class StoreLeaseClient(LeaseClient):
             may_lag=undo.may_lag,
         )
         if undo.launched and undo.resource_id is not None:
-            cluster = read_cluster(self.clients["emr"], undo.resource_id)
-            if cluster is not None and cluster.is_ending:
-                # A gateway that failed, or does not show the address.
-                remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
+            self._remove_gateways(undo.resource_id)
+
+    def _remove_gateways(self, job_flow_id: str) -> None:
+        """Remove what was made for a cluster that is ending: a gateway that failed may not show the address."""
+        if job_flow_id in self._without_gateway:
+            return
+        cluster = read_cluster(self.clients["emr"], job_flow_id)
+        if cluster is None or ALLOCATION_TAG not in cluster.tags:
+            return  # EMR does not show it, or not the tags that it was launched with
+        if not is_behind_own_gateway(cluster):
+            self._without_gateway.add(job_flow_id)  # for good, so EMR need not be asked again
+        elif cluster.is_ending:
+            remove_gateways(self.clients["ec2"], job_flow_id, allocation_id=self.allocation_id)
 
     def check_step(self, resource_id: str) -> StepCheck:
         """Check that the lease is the cluster's, and active."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import LeaseRequest
-    from airflow_eip_provider.lease.protocol import Acquired, Queued
+    from airflow_eip_provider.lease.protocol import Acquired, Ending, NotStarted, Queued
     from airflow_eip_provider.lease.record import Attempt
 
 log = logging.getLogger(__name__)
@@ -243,12 +243,46 @@ class LeaseClient(ABC):
         """
 
     @abstractmethod
-    def launch(self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher) -> str:
+    def launch(
+        self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher, *, replaces: bool = False
+    ) -> str | NotStarted:
         """
         Return the cluster of the lease: one that an earlier attempt launched, or a new one.
 
+        :param replaces: the caller launches another way when a cluster did not start.
+        :return: or what it has to replace.
         :raises LeaseLostError: when the lease is not this attempt's any more.
         :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
+        """
+
+    @abstractmethod
+    def replace(
+        self,
+        attempt: Attempt,
+        launcher: ClusterLauncher,
+        *,
+        token: int | None,
+        failed: str,
+        other: str | None = None,
+    ) -> str | Ending:
+        """
+        End a cluster that did not start, and launch the next one under the same lease when it is gone.
+
+        What was made for it is removed, too. Idempotent: called until it returns the next cluster.
+
+        :param failed: the cluster; the attempt's own, and never handed over.
+        :param other: one that the attempt launched before it went on with that of an earlier attempt.
+        :raises LeaseLostError: when the lease is not this attempt's any more.
+        :raises SupersededError: when a newer attempt goes on with that cluster.
+        :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
+        """
+
+    @abstractmethod
+    def give_up(self, attempt: Attempt, *, token: int | None, failed: str) -> None:
+        """
+        Write, where a record is kept, that a cluster is ending because it did not start, and will be replaced.
+
+        :raises LeaseLostError: when the lease is not this attempt's any more.
         """
 
     def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:

@@ -18,8 +18,8 @@ from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_shown
 from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove_own_gateways
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TRY_TAG
-from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError
-from airflow_eip_provider.lease.protocol import Acquired
+from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, SupersededError
+from airflow_eip_provider.lease.protocol import Acquired, Ending
 from airflow_eip_provider.lease_client.interface import NO_RECORD, AddressInUse, Clients, LeaseClient
 from airflow_eip_provider.lease_client.reads import is_cluster, read_location
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import LeaseRequest
+    from airflow_eip_provider.lease.protocol import NotStarted
     from airflow_eip_provider.lease.record import Attempt
     from airflow_eip_provider.lease_client.interface import ClusterLauncher, KillFlag, Undo
 
@@ -100,10 +101,46 @@ class PhysicalLeaseClient(LeaseClient):
             raise AddressNotFoundError(self.allocation_id, region=ec2.meta.region_name)
         return Acquired(NO_RECORD) if address.is_free else AddressInUse()
 
-    def launch(self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher) -> str:
+    def launch(
+        self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher, *, replaces: bool = False
+    ) -> str | NotStarted:
         """Launch a cluster."""
         self._check_alive()
         return launcher.launch(try_number=lease_request.attempt.try_number)
+
+    def give_up(self, attempt: Attempt, *, token: int | None, failed: str) -> None:
+        """Do nothing: there is no record."""
+
+    def replace(
+        self,
+        attempt: Attempt,
+        launcher: ClusterLauncher,
+        *,
+        token: int | None,
+        failed: str,
+        other: str | None = None,
+    ) -> str | Ending:
+        """
+        End the cluster unless a newer attempt has adopted it, and launch the next one when it is gone.
+
+        Where the address is on a NAT gateway of the cluster, the gateway is removed, and its routes are put back.
+        """
+        self._check_alive()
+        cluster = read_cluster(self.clients["emr"], failed)
+        if cluster is not None and cluster.newest_try > attempt.try_number:
+            raise SupersededError(self.allocation_id, problem=f"a newer try goes on with cluster {failed}")
+        is_known = True
+        if cluster is None or not cluster.is_ending:
+            is_known = end(self.clients["emr"], failed)
+        self.take_off(failed)
+        if cluster is not None:
+            remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
+        # A read that does not show a new cluster says nothing of its end.
+        has_ended = cluster.has_ended if cluster is not None else not is_known
+        if not has_ended or failed in read_location(self.clients, self.allocation_id).resource_ids:
+            return Ending(has_ended=has_ended)
+        self._check_alive()
+        return launcher.launch(try_number=attempt.try_number)
 
     def hand_over(
         self, attempt: Attempt, *, token: int | None, resource_id: str, launcher: ClusterLauncher | None = None
@@ -121,7 +158,7 @@ class PhysicalLeaseClient(LeaseClient):
 
     def undo(self, undo: Undo) -> None:
         """Free the address; terminate what the attempt launched, also a cluster that EMR shows late."""
-        if undo.resource_id is not None and not (undo.launched and self._is_adopted(undo.resource_id, undo)):
+        if undo.resource_id is not None:
             self._undo_resource(undo.resource_id, undo)
         if not (undo.launched and undo.terminate and undo.attempt.owner):
             return
@@ -135,20 +172,22 @@ class PhysicalLeaseClient(LeaseClient):
                 created_after=undo.created_after,
             )
 
-    def _is_adopted(self, job_flow_id: str, undo: Undo) -> bool:
-        """Whether a newer attempt goes on with the cluster. The tags that say so may lag, so they are read again."""
-        try_number = undo.attempt.try_number
+    def _read_launched(self, job_flow_id: str, undo: Undo) -> Cluster | None:
+        """Read a cluster, twice where a newer try may have adopted it: the tags that say so may lag."""
         cluster = read_cluster(self.clients["emr"], job_flow_id)
-        if undo.may_be_adopted and cluster is not None and not cluster.is_ending and cluster.newest_try <= try_number:
+        if cluster is None or not undo.may_be_adopted or cluster.is_ending:
+            return cluster
+        if cluster.newest_try <= undo.attempt.try_number:
             log.info("Reading the tags of %s again in %s s: a newer try may own it", job_flow_id, READS_LAG_SECONDS)
             time.sleep(READS_LAG_SECONDS)
             cluster = read_cluster(self.clients["emr"], job_flow_id)
-        if cluster is None or cluster.newest_try <= try_number:
-            return False
-        log.info("A newer try has adopted cluster %s; leaving it alone", job_flow_id)
-        return True
+        return cluster
 
     def _undo_resource(self, resource_id: str, undo: Undo) -> None:
+        cluster = self._read_launched(resource_id, undo) if undo.launched else None
+        if cluster is not None and cluster.newest_try > undo.attempt.try_number:
+            log.info("A newer try has adopted cluster %s; leaving it alone", resource_id)
+            return
         if undo.terminate:
             end(self.clients["emr"], resource_id)
         if undo.association_id is not None:
@@ -159,7 +198,8 @@ class PhysicalLeaseClient(LeaseClient):
         else:
             self.take_off(resource_id)
         if undo.terminate:
-            cluster = read_cluster(self.clients["emr"], resource_id)
+            # What a gateway is found by does not change, and another read may find no answer.
+            cluster = cluster or read_cluster(self.clients["emr"], resource_id)
             if cluster is not None:
                 remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
 

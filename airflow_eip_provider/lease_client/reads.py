@@ -69,9 +69,13 @@ class LeaseReads:
         """Return the state of a cluster or an instance."""
         if is_cluster(resource_id):
             cluster = read_cluster(self.clients["emr"], resource_id)
-            return _as_resource(cluster, self.allocation_id) if cluster else Resource(resource_id, "ended")
+            if cluster is None:
+                return Resource(resource_id, "ended", is_known=False)
+            return _as_resource(cluster, self.allocation_id)
         instance = read_instance(self.clients["ec2"], resource_id)
-        return Resource(resource_id, _GONE_INSTANCE.get(instance.state, "live") if instance else "ended")
+        if instance is None:
+            return Resource(resource_id, "ended", is_known=False)
+        return Resource(resource_id, _GONE_INSTANCE.get(instance.state, "live"))
 
     def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
         """

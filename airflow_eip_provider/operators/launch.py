@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_eip_provider.aws.clusters import read_tagged_clusters
 from airflow_eip_provider.aws.errors import is_expired, is_transient, was_refused
+from airflow_eip_provider.aws.start_failures import refused_start
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TOKEN_TAG, TRY_TAG, as_items
 from airflow_eip_provider.exceptions import LaunchUnclearError
 from airflow_eip_provider.releases import auto_termination
@@ -56,11 +57,17 @@ class Launcher:
         self._aws = aws
         self._owner = owner
         self._allocation_id = allocation_id
+        self._idle_timeout = idle_timeout
+        self.config: dict[str, Any] = {}
+        self.choose(config, tags=tags)
+
+    def choose(self, config: Mapping[str, Any], *, tags: Mapping[str, str]) -> None:
+        """Launch the next cluster in another way; parameters as of the class."""
         self._tags = dict(tags)
         self.config = dict(config)
-        self.config.setdefault("Name", f"{owner.dag_id}.{owner.task_id}")
-        if idle_timeout is not None and auto_termination(self.config) != "none":
-            self.config.setdefault("AutoTerminationPolicy", {"IdleTimeout": int(idle_timeout.total_seconds())})
+        self.config.setdefault("Name", f"{self._owner.dag_id}.{self._owner.task_id}")
+        if self._idle_timeout is not None and auto_termination(self.config) != "none":
+            self.config.setdefault("AutoTerminationPolicy", {"IdleTimeout": int(self._idle_timeout.total_seconds())})
 
     def launch(self, *, try_number: int, token: int | None = None) -> str:
         """
@@ -78,7 +85,7 @@ class Launcher:
             launched = str(self._aws.emr.conn_without_retries.run_job_flow(**config)["JobFlowId"])
             self.answered = launched
         except Exception as error:
-            if not is_transient(error) or was_refused(error):
+            if not is_transient(error) or was_refused(error) or refused_start(error):
                 # What is not of botocore came from a signal, and says nothing about the request.
                 self.is_unclear = not isinstance(error, (ClientError, BotoCoreError))
                 raise

@@ -410,13 +410,14 @@ class PhasedOperator:
         """The hook for the cluster."""
         return self.aws.emr
 
-    def look(self, judge: Callable[[Observed], Verdict]) -> Verdict:
+    def look(self, judge: Callable[[Observed], Verdict], observed: Observed | None = None) -> Verdict:
         """
         Look at AWS once, from the worker.
 
+        :param observed: what was read a moment ago, and need not be read again.
         :raises ClusterEndedError: when the verdict says that the cluster is gone.
         """
-        verdict = judge(Observed(self.aws.client_for))
+        verdict = judge(observed or Observed(self.aws.client_for))
         raise_if_cluster_gone(verdict.data)
         return verdict
 

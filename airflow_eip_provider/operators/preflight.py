@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.exceptions import InvalidInputError, PreflightError
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators.step_list import checked_steps, known_steps
-from airflow_eip_provider.preflight import examine
+from airflow_eip_provider.preflight import examine, examine_plans
 from airflow_eip_provider.rendered import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from airflow_eip_provider.preflight import Check, Setup
+    from airflow_eip_provider.preflight import Check, Outcome, Plan, Setup
 
 __all__ = [
     "MULTI_NODE_CHOICES",
@@ -28,6 +28,7 @@ __all__ = [
     "known_steps",
     "parse_literal",
     "require",
+    "require_plans",
 ]
 
 _ALLOCATION_ID = re.compile(r"eipalloc-([0-9a-f]{8}|[0-9a-f]{17})")
@@ -63,10 +64,23 @@ def require(setup: Setup, checks: Sequence[Check]) -> list[str]:
     :return: warnings.
     :raises PreflightError: naming everything that is wrong.
     """
-    outcomes = examine(setup, [check for check in checks if check.at_launch])
+    return _warnings(setup.allocation_id, examine(setup, [check for check in checks if check.at_launch]))
+
+
+def require_plans(plans: Sequence[Plan]) -> list[str]:
+    """
+    Make the checks that a launch depends on, of every candidate.
+
+    :return: warnings.
+    :raises PreflightError: naming everything that is wrong, and with fallbacks the candidates that it is wrong with.
+    """
+    return _warnings(plans[0].setup.allocation_id, examine_plans(plans, at_launch=True))
+
+
+def _warnings(allocation_id: str, outcomes: Iterable[Outcome]) -> list[str]:
     findings = [finding for outcome in outcomes for finding in outcome.findings]
     if errors := [str(finding) for finding in findings if finding.severity == "error"]:
-        raise PreflightError(setup.allocation_id, errors)
+        raise PreflightError(allocation_id, errors)
     return [str(finding) for finding in findings]
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_eip_provider.aws.errors import error_code, is_denied
-from airflow_eip_provider.preflight import address, exposure, job_flow, lock_store, nat, network
+from airflow_eip_provider.preflight import address, exposure, job_flow, lock_store, nat, network, security_groups, zones
+from airflow_eip_provider.preflight.fallbacks import parsed_fallbacks, read_candidates
 from airflow_eip_provider.preflight.finding import Check, Finding, Outcome, error, warning
+from airflow_eip_provider.preflight.plans import Plan, has_spot_primary, merged, plans_of, spread_outcome
 from airflow_eip_provider.preflight.setup import Setup
 from airflow_eip_provider.preflight.templates import without_templates
 
@@ -30,8 +32,14 @@ __all__ = [
     "Check",
     "Finding",
     "Outcome",
+    "Plan",
     "Setup",
     "examine",
+    "examine_plans",
+    "has_spot_primary",
+    "parsed_fallbacks",
+    "plans_of",
+    "read_candidates",
     "without_templates",
 ]
 
@@ -49,7 +57,10 @@ PRIMARY_CHECKS = (
     network.SUBNETS,
     network.INTERNET_GATEWAY,
     network.PUBLIC_ADDRESSES,
+    zones.ZONES,
+    zones.INSTANCE_TYPES,
     exposure.SECURITY_GROUPS,
+    security_groups.SECURITY_GROUPS,
     lock_store.LOCK_STORE,
 )
 # On a NAT gateway that is made for the cluster:
@@ -67,6 +78,9 @@ CLUSTER_GATEWAY_CHECKS = (
     network.SUBNETS,
     nat.CLUSTER_SUBNETS,
     nat.NEIGHBOURS,
+    zones.ZONES,
+    zones.INSTANCE_TYPES,
+    security_groups.SECURITY_GROUPS,
     lock_store.LOCK_STORE,
 )
 # On a NAT gateway that has it for good:
@@ -80,6 +94,9 @@ GATEWAY_CHECKS = (
     nat.TURNS,
     network.SUBNETS,
     nat.WAYS_OUT,
+    zones.ZONES,
+    zones.INSTANCE_TYPES,
+    security_groups.SECURITY_GROUPS,
     lock_store.LOCK_STORE,
 )
 # For an address on a cluster or an instance that was made elsewhere.
@@ -108,6 +125,34 @@ def examine(setup: Setup, checks: Sequence[Check]) -> Iterator[Outcome]:
             # What has another type than it should cannot be read any further.
             setup = replace(setup, job_flow=None)
         yield outcome
+
+
+def examine_plans(plans: Sequence[Plan], *, at_launch: bool = False) -> Iterator[Outcome]:
+    """
+    Make the checks of every candidate of a launch; each check has one outcome, in which findings name the candidates.
+
+    :param at_launch: only those that an operator makes.
+    :raises ClientError: as :func:`examine` does.
+    """
+    several = len(plans) > 1
+    if not several:
+        yield from examine(plans[0].setup, _chosen(plans[0].checks, at_launch=at_launch, several=False))
+        return
+    seen: set[Check] = set()
+    named: list[tuple[str, Outcome]] = []
+    for plan in plans:
+        checks = [c for c in _chosen(plan.checks, at_launch=at_launch, several=True) if not (c.once and c in seen)]
+        seen.update(checks)
+        named.extend((str(plan.setup.candidate), outcome) for outcome in examine(plan.setup, checks))
+    yield from merged(named, candidates=len(plans))
+    yield spread_outcome(plans)
+
+
+def _chosen(checks: Sequence[Check], *, at_launch: bool, several: bool) -> list[Check]:
+    """Leave out what an operator does not check."""
+    if not at_launch:
+        return list(checks)
+    return [check for check in checks if check.at_launch and (several or not check.with_fallbacks)]
 
 
 def _made(check: Check, setup: Setup, denied: set[str]) -> Outcome:

@@ -38,8 +38,12 @@ def _usable(setup: Setup) -> Iterator[Finding]:
             mend="use an address of the cluster's region",
         )
     if not address.is_free and not address.instance_id:
-        holder = setup.eip.get_holder(address)
-        if holder.permanent and (holder.gateway is None or holder.gateway.gateway_id != setup.nat_gateway_id):
+        holder = setup.holder
+        if (
+            holder
+            and holder.permanent
+            and (holder.gateway is None or holder.gateway.gateway_id != setup.nat_gateway_id)
+        ):
             yield error(
                 subject,
                 what=f"it belongs to {holder.description}, which keeps it as long as it exists",
@@ -53,11 +57,8 @@ USABLE = Check("address", "the address exists here, is a VPC address and can be 
 
 def _holder(setup: Setup) -> Iterator[Finding]:
     """Compare who carries the address with who may; what keeps it for good is another check's finding."""
-    address = setup.address
-    if address is None or address.is_free:
-        return
-    holder = setup.eip.get_holder(address)
-    if holder.permanent:
+    address, holder = setup.address, setup.holder
+    if address is None or holder is None or holder.permanent:
         return
     rightly = {address.instance_id, holder.job_flow_id} - {None}
     lease_tags = parse_lease_tags(holder.tags, setup.allocation_id)
@@ -97,6 +98,7 @@ HOLDER = Check(
     "the address is free, or on a cluster that has the right to it",
     _holder,
     at_launch=False,
+    once=True,
     needs=(USABLE,),
 )
 
@@ -108,4 +110,6 @@ def _permission(setup: Setup) -> Iterator[Finding]:
         yield not_permitted(refused)
 
 
-PERMISSION = Check("permission", "ec2:AssociateAddress is allowed, says a DryRun", _permission, needs=(USABLE,))
+PERMISSION = Check(
+    "permission", "ec2:AssociateAddress is allowed, says a DryRun", _permission, once=True, needs=(USABLE,)
+)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.aws.network import (
-    SecurityGroup,
-    read_block_public_access,
-    read_named_security_groups,
-    read_security_groups,
-)
 from airflow_eip_provider.preflight.finding import Check, Finding, error, warning
 from airflow_eip_provider.preflight.network import INTERNET_GATEWAY, SUBNETS
+from airflow_eip_provider.preflight.setup import GROUP_PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from airflow_eip_provider.aws.network import BlockPublicAccess, Ports
+    from airflow_eip_provider.aws.network import BlockPublicAccess, Ports, SecurityGroup
     from airflow_eip_provider.preflight.setup import Setup
 
 # What EMR makes in a VPC, once, for clusters that name none.
@@ -48,7 +43,7 @@ def _blocked(exposed: Iterable[SecurityGroup], setup: Setup) -> Iterator[Finding
     """Compare with EMR's block public access, which concerns public subnets."""
     if not exposed or not setup.public_subnets:
         return
-    blocking: BlockPublicAccess = read_block_public_access(setup.emr.conn)
+    blocking: BlockPublicAccess = setup.block_public_access
     if not blocking.enabled:
         return
     for group in exposed:
@@ -70,25 +65,15 @@ def _groups(setup: Setup) -> tuple[dict[str, SecurityGroup | None], dict[str, Se
 
     Of those that the cluster does not name, EMR takes its own defaults; it makes them when there are none.
     """
-    named = {role: _named(setup, role) for role in _DEFAULTS}
-    by_id = read_security_groups(setup.eip.conn, {name for names in named.values() for name in names})
+    named, by_id = setup.security_group_ids, setup.security_groups
     unnamed = [role for role in _DEFAULTS if not setup.instances.get(f"EmrManaged{role}SecurityGroup")]
-    defaults = read_named_security_groups(
-        setup.eip.conn,
-        [_DEFAULTS[role] for role in unnamed],
-        vpc_ids={subnet.vpc_id for subnet in setup.public_subnets},
-    )
+    defaults = setup.default_security_groups([_DEFAULTS[role] for role in unnamed])
     found: dict[str, dict[str, SecurityGroup | None]] = {}
-    for role, names in named.items():
-        found[role] = {name: by_id.get(name) for name in names}
+    for role, default in _DEFAULTS.items():
+        found[role] = {name: by_id[name] for name in named[role]}
         if role in unnamed:
-            found[role].update({group.group_id: group for group in defaults if group.name == _DEFAULTS[role]})
+            found[role].update({group.group_id: group for group in defaults if group.name == default})
     return found["Master"], found["Slave"]
-
-
-def _named(setup: Setup, role: str) -> list[str]:
-    managed = setup.instances.get(f"EmrManaged{role}SecurityGroup")
-    return [*setup.instances.get(f"Additional{role}SecurityGroups", ()), *([managed] if managed else ())]
 
 
 def _subject(group: SecurityGroup) -> str:
@@ -110,9 +95,5 @@ SECURITY_GROUPS = Check(
     _security_groups,
     essential=False,
     needs=(SUBNETS, INTERNET_GATEWAY),
-    reads=tuple(
-        f"Instances.{name}"
-        for role in ("Master", "Slave")
-        for name in (f"EmrManaged{role}SecurityGroup", f"Additional{role}SecurityGroups")
-    ),
+    reads=tuple(f"Instances.{name}" for role in _DEFAULTS for name in GROUP_PLACES[role]),
 )

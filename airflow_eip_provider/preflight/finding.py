@@ -24,6 +24,8 @@ class Finding:
     :param what: is wrong with it.
     :param why: that matters.
     :param mend: how to fix it; JSON keeps this name.
+    :param candidate: of which ways to launch the cluster this is said, such as "fallbacks[0]"; ``None`` without
+        fallbacks, or when it is true of all together.
     """
 
     severity: Severity
@@ -31,9 +33,15 @@ class Finding:
     what: str
     why: str
     mend: str
+    candidate: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.what}; {self.why}; {self.mend}"
+        return f"{self.about}: {self.what}; {self.why}; {self.mend}"
+
+    @property
+    def about(self) -> str:
+        """The subject, and the candidate that it belongs to."""
+        return f"{self.candidate}, {self.subject}" if self.candidate else self.subject
 
     def facts(self) -> dict[str, Any]:
         """Return the same as plain JSON."""
@@ -69,6 +77,9 @@ class Check:
     :param find: looks, and yields what is wrong. It changes nothing, and lets AWS's errors through.
     :param essential: without an answer there is no launch; of another check it is said that it could not be made.
     :param at_launch: an operator makes it, too; else only ``airflow-eip doctor`` does.
+    :param with_fallbacks: an operator makes it only for a job that has fallbacks, as it costs a call that says nothing
+        which RunJobFlow would not.
+    :param once: it says the same of every candidate, so it is made for the first one alone.
     :param needs: checks before it that it depends on: when one of them found an error, or was skipped, finding nothing
         is no success.
     :param reads: the places of RunJobFlow's parameters on which it depends; while a template stands in one of them,
@@ -81,6 +92,8 @@ class Check:
     find: Callable[[Setup], Iterator[Finding]]
     essential: bool = True
     at_launch: bool = True
+    with_fallbacks: bool = False
+    once: bool = False
     needs: tuple[Check, ...] = ()
     reads: tuple[str, ...] = ()
     missing: Callable[[Setup], str | None] = lambda _: None

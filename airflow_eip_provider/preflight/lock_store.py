@@ -51,5 +51,6 @@ LOCK_STORE = Check(
     "the lock store answers, and has a readable record or none",
     _lock_store,
     at_launch=False,
+    once=True,
     missing=_missing,
 )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, AirflowFailException, AirflowSkipException
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.lag import SECOND_LOOK_SECONDS
 from airflow_eip_provider.exceptions import (
     AddressLostError,
@@ -15,9 +15,7 @@ from airflow_eip_provider.exceptions import (
     ClusterEndedError,
     ElasticIpError,
     InvalidInputError,
-    PermanentError,
 )
-from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.rendered import rendered
 from airflow_eip_provider.sensors.watching import WatchingSensor
@@ -107,7 +105,7 @@ class EipAssociationSensor(WatchingSensor):
         second_look = SecondLook(time.time())
         while True:
             found = judge_association(
-                Observed(self._client_for),
+                Observed(self.client_for),
                 self.allocation_id,
                 job_flow_id=self.job_flow_id,
                 instance_id=self.instance_id,
@@ -120,9 +118,6 @@ class EipAssociationSensor(WatchingSensor):
             self.log.info("%s", found.message)
             time.sleep(SECOND_LOOK_SECONDS)
 
-    def _client_for(self, service: str, _region_name: str | None) -> Any:
-        return self.hook.conn if service == "ec2" else EmrClusterHook(emr_conn_id=None, **self._hook_parameters).conn
-
     def trigger(self, *, waiter_delay: float, deadline: float) -> EipAssociationTrigger:
         """Return the wait in the triggerer."""
         return EipAssociationTrigger(
@@ -132,21 +127,11 @@ class EipAssociationSensor(WatchingSensor):
             expect=self.expect,
             was_bound=self.was_bound,
             since=time.time(),
-            waiter_delay=waiter_delay,
-            deadline=deadline,
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            botocore_config=self.botocore_config,
+            **self.watch(waiter_delay=waiter_delay, deadline=deadline),
         )
 
-    def judge(self, status: str, data: dict[str, Any]) -> bool:
-        """Fail when the cluster, the address or its binding is gone."""
-        if status == "failed":
-            self._fail(self._error(data))
-        return super().judge(status, data)
-
-    def _error(self, data: dict[str, Any]) -> ElasticIpError:
+    def error_of(self, data: dict[str, Any]) -> ElasticIpError:
+        """Say why: the cluster, the address or its binding is gone."""
         if data["gone"] == "cluster":
             return ClusterEndedError(data["job_flow_id"], state=data["state"], reason=data["reason"])
         if data["gone"] == "address":
@@ -160,7 +145,7 @@ class EipAssociationSensor(WatchingSensor):
 
     def _check_parameters(self) -> None:
         if self.expect not in {"associated", "free"}:
-            self._fail(
+            self.fail(
                 InvalidInputError(
                     f"checking expect {self.expect!r}", problem="unknown choice", remedy="use 'associated' or 'free'"
                 )
@@ -169,17 +154,12 @@ class EipAssociationSensor(WatchingSensor):
             for name in sorted(self._given):
                 rendered(getattr(self, name), name=name, doing=f"waiting for Elastic IP '{self.allocation_id}'")
         except InvalidInputError as error:
-            self._fail(error)
+            self.fail(error)
         if self.was_bound and (self.expect != "associated" or "job_flow_id" not in self._given):
-            self._fail(
+            self.fail(
                 InvalidInputError(
                     "checking was_bound=True",
                     problem="it is about a cluster that the address was bound to",
                     remedy="give job_flow_id and expect='associated' with it, or leave it out",
                 )
             )
-
-    def _fail(self, error: ElasticIpError) -> NoReturn:
-        if self.soft_fail and not isinstance(error, PermanentError):
-            raise AirflowSkipException(str(error)) from error
-        raise AirflowFailException(str(error)) from error

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, AirflowFailException, AirflowSkipException
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, AirflowFailException
 from airflow_eip_provider.exceptions import ClusterEndedError, ElasticIpError, InvalidInputError, PermanentError
 from airflow_eip_provider.health.checks import DEFAULT_CHECKS, HttpCheck, checked_checks
 from airflow_eip_provider.health.judgement import Threshold
-from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.rendered import rendered
 from airflow_eip_provider.sensors.watching import WatchingSensor
 from airflow_eip_provider.triggers.health import (
@@ -141,12 +140,12 @@ class EmrPrimaryHealthSensor(WatchingSensor):
     def _look(self) -> Verdict:
         first = self._watch is None
         watch = self._watch = self._watch or self._new_watch()
-        found = look_once(watch, Observed(self._client_for), first=first)
+        found = look_once(watch, Observed(self.client_for), first=first)
         rounds = 2 * Threshold.parse(self.unhealthy_after, parameter="unhealthy_after").rounds
         while found.status == "pending" and self._is_alone and watch.is_suspicious and (rounds := rounds - 1):
             self.log.info("%s", found.message)
             time.sleep(float(self.waiter_delay))
-            found = look_once(watch, Observed(self._client_for), first=False)
+            found = look_once(watch, Observed(self.client_for), first=False)
         return found
 
     @property
@@ -190,30 +189,17 @@ class EmrPrimaryHealthSensor(WatchingSensor):
             "host": self.host,
         }
 
-    def _client_for(self, service: str, _region_name: str | None) -> Any:
-        return self.hook.conn if service == "ec2" else EmrClusterHook(emr_conn_id=None, **self._hook_parameters).conn
-
     def trigger(self, *, waiter_delay: float, deadline: float) -> EmrPrimaryHealthTrigger:
         """Return the wait in the triggerer, which goes on with what the first look has found."""
         watch = self._watch or self._new_watch()
         return EmrPrimaryHealthTrigger(
             **self._parameters,
             known=as_known(watch),
-            waiter_delay=waiter_delay,
-            deadline=deadline,
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            botocore_config=self.botocore_config,
+            **self.watch(waiter_delay=waiter_delay, deadline=deadline),
         )
 
-    def judge(self, status: str, data: dict[str, Any]) -> bool:
-        """Fail when there is nothing to watch, or not with these credentials."""
-        if status == "failed":
-            self._fail(self._error(data))
-        return super().judge(status, data)
-
-    def _error(self, data: dict[str, Any]) -> ElasticIpError:
+    def error_of(self, data: dict[str, Any]) -> ElasticIpError:
+        """Say why: there is no cluster to watch, or a check is not let in with these credentials."""
         if data["gone"] == "refused":
             return InvalidInputError(
                 f"checking the health of cluster '{self.job_flow_id}'",
@@ -223,11 +209,6 @@ class EmrPrimaryHealthSensor(WatchingSensor):
         if data["gone"] == "unknown":
             return ClusterEndedError(str(self.job_flow_id), state="unknown", reason="EMR does not know it")
         return ClusterEndedError(str(self.job_flow_id), state=data["state"], reason=data["reason"])
-
-    def _fail(self, error: ElasticIpError) -> NoReturn:
-        if self.soft_fail and not isinstance(error, PermanentError):
-            raise AirflowSkipException(str(error)) from error
-        raise AirflowFailException(str(error)) from error
 
 
 def _as_mappings(checks: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 
@@ -17,13 +17,15 @@ from airflow_eip_provider.airflow_compat import (
     execution_seconds,
 )
 from airflow_eip_provider.aws.errors import is_expired, is_transient
-from airflow_eip_provider.exceptions import CredentialsExpiredError
+from airflow_eip_provider.exceptions import CredentialsExpiredError, PermanentError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.hooks.emr import EmrClusterHook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.exceptions import ElasticIpError
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 _SHORTEST_DEFERRAL_SECONDS = 10
@@ -49,7 +51,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
     """
     Look until something is decided; returns what was found.
 
-    Subclasses give ``look``, ``trigger``, and ``judge`` when a look can also show that there is nothing to wait for.
+    Subclasses give ``look``, ``trigger``, and ``error_of`` when a look can also show that there is nothing to wait for.
     """
 
     aws_hook_class = ElasticIpHook
@@ -66,8 +68,39 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         """Return the wait in the triggerer."""
         raise NotImplementedError
 
+    def error_of(self, data: dict[str, Any]) -> ElasticIpError:
+        """Say why there is nothing to wait for any longer."""
+        raise NotImplementedError
+
+    def fail(self, error: ElasticIpError) -> NoReturn:
+        """Fail without a retry; with ``soft_fail`` skip, unless the error is permanent."""
+        if self.soft_fail and not isinstance(error, PermanentError):
+            raise AirflowSkipException(str(error)) from error
+        raise AirflowFailException(str(error)) from error
+
+    def client_for(self, service: str, _region_name: str | None) -> Any:
+        """Return the boto3 client of "ec2" or "emr"."""
+        return self.hook.conn if service == "ec2" else EmrClusterHook(emr_conn_id=None, **self._hook_parameters).conn
+
+    def watch(self, *, waiter_delay: float, deadline: float) -> dict[str, Any]:
+        """Return the parameters that every wait in the triggerer has."""
+        return {
+            "waiter_delay": waiter_delay,
+            "deadline": deadline,
+            "aws_conn_id": self.aws_conn_id,
+            "region_name": self.region_name,
+            "verify": self.verify,
+            "botocore_config": self.botocore_config,
+        }
+
     def judge(self, status: str, data: dict[str, Any]) -> bool:
-        """Keep what was found, and say whether that is the end."""
+        """
+        Keep what was found, and say whether that is the end.
+
+        :raises AirflowFailException: when there is nothing to wait for any longer.
+        """
+        if status == "failed":
+            self.fail(self.error_of(data))
         self._found = data
         return status == "done"
 

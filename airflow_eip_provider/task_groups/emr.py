@@ -66,6 +66,9 @@ class StaticIpCluster(TaskGroup):
       block, and the DAG run with it: Airflow judges a run by its last tasks, and a teardown that counts as one would
       hide the failures before it.
 
+    With ``fallbacks`` a cluster that does not start is replaced within ``create``. One that is lost later, such as with
+    its zone, fails the task that needs it: clear the group from ``create`` on, which tries the candidates again.
+
     A task that waits here holds no worker: ``deferrable`` is ``True`` unless it is given, here or in ``default_args``,
     whatever ``[operators] default_deferrable`` says. A creating task that queues in a worker for an address can keep
     the very tasks that would free it from getting one. Where no triggerer runs, give ``deferrable=False``.
@@ -82,8 +85,9 @@ class StaticIpCluster(TaskGroup):
     :param kwargs: any parameter of ``TaskGroup``; ``default_args``, with ``retries`` and the like, are for every task.
         ``aws_conn_id``, ``region_name``, ``verify``, ``botocore_config``, ``deferrable``, ``lock_store`` and
         ``waiter_delay`` (not templated here) are for every task that takes them. All others, such as
-        ``job_flow_overrides``, ``binding``, ``emr_conn_id``, ``idle_timeout``, ``lock_timeout`` and
-        ``waiter_max_attempts``, are for ``EmrCreateWithStaticIpOperator``; the other tasks find in AWS what is bound.
+        ``job_flow_overrides``, ``fallbacks``, ``start_timeout``, ``binding``, ``emr_conn_id``, ``idle_timeout``,
+        ``lock_timeout`` and ``waiter_max_attempts``, are for ``EmrCreateWithStaticIpOperator``; the other tasks find in
+        AWS what is bound.
     """
 
     def __init__(self, group_id: str, *, allocation_id: str, **kwargs: Any) -> None:

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 Target = Literal["primary_running", "cluster_ready", "cluster_waiting", "cluster_completed", "cluster_ended"]
 
+_LOST_STATES = frozenset({"shutting-down", "terminated", "stopping", "stopped"})
 _TARGET_STATES: dict[str, frozenset[str]] = {
     "cluster_ready": READY_STATES,
     "cluster_waiting": frozenset({"WAITING"}),
@@ -130,6 +131,47 @@ class EmrClusterTrigger(WatchTrigger):
             if primary is not None and (found := judge_instance(primary.instance_id, primary)).status == "done":
                 return replace(found, message=f"Cluster {self.job_flow_id}: {found.message}")
         return judge_target(observed, self.job_flow_id, target=self.target, is_new=time.time() < self.appears_by)
+
+
+def judge_start(
+    observed: Observed, job_flow_id: str, *, instance_id: str | None = None, is_new: bool = False
+) -> Verdict:
+    """
+    Judge whether a cluster has started: RUNNING or WAITING.
+
+    :param instance_id: its primary node; when EC2 shuts that down before the start, the cluster has lost it.
+    :param is_new: EMR may not know the cluster yet.
+    """
+    found = judge_cluster_state(observed, job_flow_id, target="cluster_ready", is_new=is_new)
+    if found.status != "pending" or instance_id is None:
+        return found
+    instance = observed.instance(instance_id)
+    if instance is None or instance.state not in _LOST_STATES:
+        return found
+    message = f"primary instance {instance_id} of cluster {job_flow_id} is {instance.state} before the start"
+    return Verdict("failed", message, {**found.data, "gone": "primary", "job_flow_id": job_flow_id})
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class EmrStartTrigger(WatchTrigger):
+    """
+    Wait until a cluster that has the address has started.
+
+    :param instance_id: its primary node, where the address is; ``None`` where it is elsewhere.
+    """
+
+    job_flow_id: str
+    instance_id: str | None = None
+
+    def announce(self, wants: Wants) -> None:
+        """Say that the cluster will be asked for, and its primary instance."""
+        wants.clusters.add(self.job_flow_id)
+        if self.instance_id is not None:
+            wants.instances.add(self.instance_id)
+
+    def judge(self, observed: Observed) -> Verdict:
+        """Judge whether the cluster has started, or never will."""
+        return judge_start(observed, self.job_flow_id, instance_id=self.instance_id)
 
 
 def judge_no_step_runs(

@@ -214,3 +214,26 @@ def test_a_reset_restores_every_zone(start_cluster, state_of, local_emr):
     job_flow_id = start_cluster(instances={"Ec2SubnetId": None})  # in the first zone
     local_emr.clock.advance(300)
     assert state_of(job_flow_id) == "WAITING"
+
+
+def test_a_zone_that_is_down_is_described_as_unavailable_until_it_is_restored(ec2: Any, local_emr: Any):
+    def states(**asked: Any) -> dict[str, str]:
+        found = ec2.describe_availability_zones(**asked)["AvailabilityZones"]
+        return {zone["ZoneName"]: zone["State"] for zone in found}
+
+    local_emr.take_zone_down(ZONE)
+    assert states()[ZONE] == "unavailable"
+    assert set(states().values()) == {"available", "unavailable"}
+    only = {"Filters": [{"Name": "zone-name", "Values": [ZONE]}]}
+    assert states(**only) == states(ZoneNames=[ZONE]) == {ZONE: "unavailable"}
+    local_emr.restore_zone(ZONE)
+    assert states(**only) == {ZONE: "available"}
+    with pytest.raises(ec2.exceptions.ClientError, match="InvalidParameterValue"):
+        states(ZoneNames=["eu-west-1z"])
+
+
+def test_a_zone_that_has_run_out_of_a_type_still_offers_it(ec2: Any, local_emr: Any):
+    local_emr.limit_capacity(ZONE)
+    filters = [{"Name": "location", "Values": [ZONE]}, {"Name": "instance-type", "Values": ["m5.xlarge", "m6i.xlarge"]}]
+    found = ec2.describe_instance_type_offerings(LocationType="availability-zone", Filters=filters)
+    assert {offer["InstanceType"] for offer in found["InstanceTypeOfferings"]} == {"m5.xlarge", "m6i.xlarge"}

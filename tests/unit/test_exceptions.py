@@ -30,6 +30,20 @@ EXAMPLES = [
     exceptions.AddressBusyError("eipalloc-1", holder="cluster 'j-2'", waited_seconds=60),
     exceptions.WaitTimeoutError("cluster 'j-1'", last_seen="STARTING", bound="waiter_delay"),
     exceptions.ClusterEndedError("j-1", state="TERMINATED", reason="no capacity"),
+    exceptions.StartTimeoutError("j-1", state="STARTING", reason="EMR gives no reason", seconds=2700),
+    exceptions.NoCandidateStartedError(
+        "eipalloc-1",
+        attempts=[
+            {
+                "candidate": 0,
+                "subnet": "subnet-a",
+                "instance_type": "m5.xlarge",
+                "job_flow_id": "j-1",
+                "outcome": "start_timeout",
+                "reason": "not started in time",
+            }
+        ],
+    ),
     exceptions.NotKnownYetError("eni-1"),
     exceptions.KilledError("eipalloc-1"),
     exceptions.GatewayFailedError(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider.operators.phases import raise_if_cluster_gone
 from airflow_eip_provider.triggers.emr import judge_target
-from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease_client.interface import KillFlag
     from airflow_eip_provider.preflight import Check, Setup
     from airflow_eip_provider.triggers.emr import Target
+    from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.watch import Verdict
 
 
@@ -31,6 +31,7 @@ class Site:
     :param tags: of what is made for the cluster.
     :param appears_by: until then EMR may not know the cluster yet, in seconds since the epoch.
     :param kill: the task's; asked before every change.
+    :param observed: what has been read of the cluster in this look, and is read of it: once.
     """
 
     aws: AwsHooks
@@ -39,6 +40,7 @@ class Site:
     tags: Mapping[str, str]
     appears_by: float
     kill: KillFlag
+    observed: Observed
 
     @property
     def eip(self) -> ElasticIpHook:
@@ -52,7 +54,7 @@ class Site:
         :raises ClusterEndedError: when it is gone.
         """
         is_new = time.time() < self.appears_by
-        verdict = judge_target(Observed(self.aws.client_for), self.job_flow_id, target=target, is_new=is_new)
+        verdict = judge_target(self.observed, self.job_flow_id, target=target, is_new=is_new)
         raise_if_cluster_gone(verdict.data)
         return verdict
 

@@ -3,62 +3,56 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remember, remembered
 from airflow_eip_provider.aws.tags import TOKEN_TAG
-from airflow_eip_provider.exceptions import InvalidInputError, WaitTimeoutError
+from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.lease.observation import ESTIMATED, LeaseRequest
-from airflow_eip_provider.lease.protocol import Acquired
+from airflow_eip_provider.lease.protocol import Acquired, NotStarted
 from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import bound_facts
-from airflow_eip_provider.operators.bindings import Binding, checked_binding
 from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, GatewayWait, Site
+from airflow_eip_provider.operators.emr.failover import CandidateFailed, CreateState, FailoverOperator
 from airflow_eip_provider.operators.launch import Launcher
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
-from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState, observed_due_seconds, with_estimate
+from airflow_eip_provider.operators.leasing import observed_due_seconds, with_estimate
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.rendering import StructuredFields
-from airflow_eip_provider.preflight import Setup
+from airflow_eip_provider.preflight import Setup, plans_of, read_candidates
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, judge_target
 from airflow_eip_provider.triggers.nat import NatGatewayTrigger
+from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.lease.record import Attempt
+    from airflow_eip_provider.operators.bindings import Binding
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 # The stock operator's waiters: "job_flow_waiting" and "job_flow_terminated".
 # EMR's reads are eventually consistent; for how long after RunJobFlow is not documented.
 _APPEARS_WITHIN = timedelta(minutes=2)
+# What a wait for the start is called; "behind NAT gateway" begins one more.
+_START_WAITS = frozenset({"primary_running", "cluster_ready"})
 _WAIT_TARGETS: dict[str, Target] = {
     "WAIT_FOR_COMPLETION": "cluster_waiting",
     "WAIT_FOR_STEPS_COMPLETION": "cluster_completed",
 }
 
 
-@dataclass(slots=True)
-class CreateState(LeasingState):
-    """How far a launch has come."""
-
-    job_flow_id: str | None = None
-    start_deadline: float = 0.0
-    appears_by: float = 0.0
-    bound: bool = False
-
-
-class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreateJobFlowOperator):
+class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreateJobFlowOperator):
     """
     Create an EMR cluster that carries an Elastic IP, and never take the address from another job.
 
@@ -71,6 +65,13 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
     under its own name, too: ``create.output["public_ip"]``. While it queues, the log and ``queue`` =
     {place, waiting, holder} say where it stands.
 
+    With ``fallbacks`` it returns when the cluster has started: RUNNING or WAITING. One that does not start, because its
+    zone has no capacity, its primary node is lost or ``start_timeout`` is over, is terminated; when it has ended, the
+    next candidate is launched under the same lease, in the same try. What would fail elsewhere too (validation,
+    permissions, bootstrap actions, quotas) fails at once. ``attempts`` says of each candidate {candidate, job_flow_id,
+    subnet, zone, instance_type, outcome, reason, seconds}. A retry begins with the first choice again, unless it finds
+    a cluster of the try before.
+
     On failure, kill or timeout the cluster is terminated and the address freed. After a crash, which runs no code, the
     retry adopts the cluster by its tags. The kill of a deferred task runs code since Airflow 3.3; before, and when no
     retry follows a crash, the next owner in the queue ends the cluster, or EMR does after ``idle_timeout``.
@@ -82,7 +83,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
     also ec2:DescribeNatGateways, and to make one ec2:CreateNatGateway, ec2:CreateTags, ec2:DeleteNatGateway,
     ec2:CreateRoute, ec2:ReplaceRoute, ec2:DeleteRoute. ``airflow-eip iam-policy`` prints all of it. Without
     ec2:DescribeSecurityGroups and elasticmapreduce:GetBlockPublicAccessConfiguration it warns that it could not check
-    whether the primary node is open to the internet.
+    whether the primary node is open to the internet, and with fallbacks without ec2:DescribeAvailabilityZones and
+    ec2:DescribeInstanceTypeOfferings whether their zones have what they need.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_overrides: as in the stock operator; merged over the extra of ``emr_conn_id``. (templated,
@@ -100,7 +102,14 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
     :param on_multi_node: "fail", "warn" or "allow" core and task nodes when the address is on the primary node: Spark
         reads on executors, which leave from other addresses than the primary's.
     :param waiter_delay: seconds between two looks at AWS; at least 10 when deferred. (templated)
-    :param waiter_max_attempts: with ``waiter_delay``, how long the cluster may take to start. (templated)
+    :param waiter_max_attempts: with ``waiter_delay``, how long the cluster may take to be bound, and with fallbacks to
+        start. (templated)
+    :param start_timeout: from RunJobFlow to RUNNING or WAITING at most; it holds after the bind, when the steps wait
+        for the cluster. ``None`` sets no end besides ``waiter_max_attempts``.
+    :param fallbacks: what is launched when a cluster does not start: parts of RunJobFlow's parameters, each a JSON
+        merge patch over the first choice, e.g. ``[{"Instances": {"Ec2SubnetId": "subnet-b"}}]``. The key ``binding``
+        replaces ``binding``. (templated, ``.json``)
+    :param fallback_rounds: how often the first choice and all fallbacks are gone through.
     :param lock_timeout: how long to wait for the address at most.
     :param accept_self_termination: accept a cluster that ends when it has no steps.
     :param idle_timeout: EMR ends the cluster by itself after being idle this long, unless the overrides say otherwise
@@ -111,7 +120,13 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
     state_class = CreateState
     aws_hook_class = EmrClusterHook
     template_fields: Sequence[str] = aws_template_fields(
-        "allocation_id", "binding", "emr_conn_id", "job_flow_overrides", "waiter_delay", "waiter_max_attempts"
+        "allocation_id",
+        "binding",
+        "emr_conn_id",
+        "fallbacks",
+        "job_flow_overrides",
+        "waiter_delay",
+        "waiter_max_attempts",
     )
     operator_extra_links = CLUSTER_LINKS  # type: ignore[assignment]
 
@@ -129,6 +144,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         lock_timeout: timedelta = timedelta(hours=6),
         accept_self_termination: bool = False,
         idle_timeout: timedelta | None = timedelta(hours=1),
+        start_timeout: timedelta | None = timedelta(minutes=45),
+        fallbacks: Sequence[Mapping[str, Any]] = (),
+        fallback_rounds: int = 1,
         deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
@@ -147,6 +165,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         self.lock_timeout = lock_timeout
         self.accept_self_termination = accept_self_termination
         self.idle_timeout = idle_timeout
+        self.start_timeout = start_timeout
+        self.fallbacks = fallbacks
+        self.fallback_rounds = fallback_rounds
         # What is known of the steps of the tasks that follow, by task id: it is checked before the launch.
         self.planned_steps: dict[str, list[Any]] = {}
 
@@ -163,94 +184,175 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         )
         if (adopted := self.begin_attempt(context, state, launcher)) is not None:
             self._publish(context, state, adopted)
-        binding = self._binding
-        setup = binding.examined(self._setup(launcher.config))
-        for warning in preflight.require(setup, binding.checks):
+        for warning in self._preflight_warnings():
             self.log.warning("%s", warning)
-        if setup.address is not None:
-            self.lease_client.note_address(setup.address)
         self.link_address(context)
         return state
 
+    def _preflight_warnings(self) -> list[str]:
+        """
+        Make the checks for every candidate, before anything is changed.
+
+        :raises InvalidInputError: when a fallback has the wrong form.
+        :raises PreflightError: naming everything that is wrong, and with fallbacks with which candidate.
+        """
+        # The launcher names a cluster that has no name after its task.
+        first = {"Name": f"{self.dag_id}.{self.task_id}", **self.candidates[0].job_flow}
+        shape = self.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
+        candidates = read_candidates(first, self.fallbacks, shape=shape, rounds=self.fallback_rounds)
+        plans = plans_of(
+            self._setup(first),
+            candidates,
+            rounds=self.fallback_rounds,
+            binding_of=lambda candidate: self.binding_of(candidate.number),
+        )
+        warnings = preflight.require_plans(plans)
+        if plans[0].setup.address is not None:
+            self.lease_client.note_address(plans[0].setup.address)
+        return warnings
+
     def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """Lease → cluster launched → bound → handed over → (waited for)."""
-        if event is not None and event["status"] == "timeout":
-            raise self._timed_out(state, event)
-        launcher, attempt = self._launcher(context), attempt_of(context, state.nonce)
-        if state.job_flow_id is None:
-            request = self._lease_request(attempt, launcher)
-            due_seconds = observed_due_seconds(event)
-            entered = self.lease_client.enter(with_estimate(request, event), due_seconds=due_seconds, launcher=launcher)
-            if not isinstance(entered, Acquired):
-                return self.wait_for_turn(context, state, request, entered)
-            self.note_acquired(context, state, entered)
-            launcher.answered = None  # what it may have launched early is not new any more
-            self._publish(context, state, self.lease_client.launch(entered, request, launcher))
-            if (waiting := self._wait_after_launch(state, launcher)) is not None:
-                return waiting
+        """Lease → cluster launched → bound → (started, or replaced) → handed over → (waited for)."""
+        self._check_not_timed_out(state, event)
+        launcher, attempt, replaces = self._launcher(context), attempt_of(context, state.nonce), self.has_fallbacks
+        waiting: WatchTrigger | None
         while not state.bound:
-            if self.bind_at == "cluster_ready" and self._look_at_cluster(state, "cluster_ready").status != "done":
-                return self._wait_for_cluster(state, "cluster_ready")
-            bound = self._binding.bind(self._site(context, state))
-            if not isinstance(bound, Bound):
-                if (waiting := self._wait_to_bind(context, state, attempt, bound)) is not None:
-                    return waiting
-                continue  # with the cluster of an earlier try, which has the address
-            job_flow_id = str(state.job_flow_id)
-            self.lease_client.hand_over(attempt, token=state.token, resource_id=job_flow_id, launcher=launcher)
-            self._publish_bound(context, state, bound)
+            observed: Observed | None = None
+            self.choose(launcher, state.candidate)
+            try:
+                if state.job_flow_id is None:
+                    request, due_seconds = self._lease_request(attempt, launcher), observed_due_seconds(event)
+                    wanted = with_estimate(request, event)
+                    entered = self.lease_client.enter(wanted, due_seconds=due_seconds, launcher=launcher)
+                    if not isinstance(entered, Acquired):
+                        return self.wait_for_turn(context, state, request, entered)
+                    self.note_acquired(context, state, entered)
+                    launcher.answered = None  # what it may have launched early is not new any more
+                    launched = self.lease_client.launch(entered, request, launcher, replaces=replaces)
+                    if isinstance(launched, NotStarted):
+                        replaces = self._replaces(context, state, entered, launched.resource_id)
+                        continue
+                    waiting = self._note_launch(context, state, launcher, launched)
+                elif state.failed is not None:
+                    launcher.answered = None
+                    waiting = self._note_launch(context, state, launcher, self.replace_failed(state, attempt, launcher))
+                else:
+                    observed = Observed(self.aws.client_for)  # one look at the cluster for all that follows
+                    has_started = not self.has_fallbacks or self.look_at_start(state, observed)
+                    if not self._may_bind(state, observed):
+                        deadline = self.check_in_time(state, observed)
+                        return self._wait_for_cluster(state, "cluster_ready", deadline=deadline)
+                    bound = self.binding_of(state.candidate).bind(self._site(context, state, observed))
+                    if isinstance(bound, Bound) and has_started:
+                        job_flow_id = str(state.job_flow_id)
+                        self.lease_client.hand_over(
+                            attempt, token=state.token, resource_id=job_flow_id, launcher=launcher
+                        )
+                        self._publish_bound(context, state, bound, observed)
+                        break
+                    waiting = self._wait_to_bind(context, state, attempt, bound, observed)
+            except (CandidateFailed, ClusterEndedError, ClientError) as error:
+                waiting = self.another_candidate(context, state, error, observed)
+            if waiting is not None:
+                return waiting
         return self._wait_by_policy(state) or Result(state.job_flow_id)
+
+    def _check_not_timed_out(self, state: CreateState, event: dict[str, Any] | None) -> None:
+        """Check that no wait has ended without a result; that for a start is judged by :meth:`check_in_time`."""
+        if event is None or event["status"] != "timeout":
+            return
+        waits_for_start = state.waiting_for in _START_WAITS or state.waiting_for.startswith("behind")
+        if not (self.has_fallbacks and not state.bound and waits_for_start):
+            raise self._timed_out(state, event)
+
+    def _replaces(self, context: Context, state: CreateState, acquired: Acquired, job_flow_id: str) -> bool:
+        """
+        Go on with a cluster of the lease that has ended, or is ending, as with one that did not start.
+
+        :return: ``False`` for one that was started early, and ended for no failure of its start: idle, or terminated.
+        """
+        lease = acquired.seen.record.lease
+        if lease is not None and not lease.is_given_up(job_flow_id):
+            cluster = self.emr.get_cluster(job_flow_id)
+            if cluster is not None and (cluster.has_started or cluster.change_code == "USER_REQUEST"):
+                return False
+        self._publish(context, state, job_flow_id)
+        self.give_up_recorded(context, state, acquired)
+        return True
 
     def _wait_by_policy(self, state: CreateState) -> WatchTrigger | None:
         """Return the wait that ``wait_policy`` asks for, unless the cluster has come that far."""
         if self.wait_policy is None:
             return None
         target = _WAIT_TARGETS[self.wait_policy.name]
-        return None if self._look_at_cluster(state, target).status == "done" else self._wait_for_cluster(state, target)
-
-    def _wait_after_launch(self, state: CreateState, launcher: Launcher) -> WatchTrigger | None:
-        """
-        Return the wait for a cluster that was launched this moment, whose primary node cannot run yet.
-
-        :return: ``None`` when the cluster was adopted, or the binding has something to do first: then it is looked at.
-        """
-        if launcher.answered != state.job_flow_id:
+        found = self._look_at_cluster(state, target)
+        if found.status == "done":
             return None
-        first: Target | None = "cluster_ready" if self.bind_at == "cluster_ready" else self._binding.first_target
-        return None if first is None else self._wait_for_cluster(state, first)
+        if found.data.get("state") in {"STARTING", "BOOTSTRAPPING"}:
+            return self._wait_for_cluster(state, "cluster_ready", deadline=state.start_deadline)
+        return self._wait_for_cluster(state, target, deadline=state.wait_deadline or state.start_deadline)
+
+    def _note_launch(
+        self, context: Context, state: CreateState, launcher: Launcher, launched: str | WatchTrigger
+    ) -> WatchTrigger | None:
+        """
+        Publish the cluster of the lease.
+
+        :param launched: its id, or the wait before it can be launched.
+        :return: the wait for a cluster that was launched this moment, whose primary node cannot run yet; ``None`` when
+            it was adopted, or the binding has something to do first: then it is looked at.
+        """
+        if not isinstance(launched, str):
+            return launched
+        self._publish(context, state, launched)
+        if launcher.answered != launched:
+            return None
+        binding = self.binding_of(state.candidate)
+        first: Target | None = "cluster_ready" if self.bind_at == "cluster_ready" else binding.first_target
+        return None if first is None else self._wait_for_cluster(state, first, deadline=state.start_deadline)
 
     def _lease_request(self, attempt: Attempt, launcher: Launcher) -> LeaseRequest:
         return LeaseRequest(
             attempt,
             cluster_name=launcher.config["Name"],
-            handover_seconds=float(self.waiter_delay) * int(self.waiter_max_attempts) + LIMITS.surface,
+            handover_seconds=self.handover_seconds + LIMITS.surface,
             prewarm=self._places,
         )
 
     def _wait_to_bind(
-        self, context: Context, state: CreateState, attempt: Attempt, needed: ClusterWait | GatewayWait | None
+        self,
+        context: Context,
+        state: CreateState,
+        attempt: Attempt,
+        needed: Bound | ClusterWait | GatewayWait | None,
+        observed: Observed,
     ) -> WatchTrigger | None:
         """
-        Return the wait that is needed before the address can be bound.
+        Return the wait that is needed before the address can be bound, or before a bound cluster has started.
 
         :param needed: what the binding has to wait for; ``None`` when something else has the address.
+        :param observed: what this pass has observed of the cluster.
         :return: ``None`` when the cluster of an earlier try has the address: that is this task's now.
         """
+        if isinstance(needed, Bound):
+            state.instance_id = needed.address.instance_id
+            return self.wait_for_start(state, deadline=self.check_in_time(state, observed))
         if isinstance(needed, ClusterWait):
-            return self._wait_for_cluster(state, needed.target)
+            return self._wait_for_cluster(state, needed.target, deadline=self.check_in_time(state, observed))
         if isinstance(needed, GatewayWait):
             state.waiting_for = f"behind NAT gateway '{needed.gateway_id}'"
-            shared = self.watch(state, deadline=state.start_deadline)
+            shared = self.watch(state, deadline=self.check_in_time(state, observed))
             return NatGatewayTrigger(gateway_id=needed.gateway_id, **shared)
         job_flow_id = str(state.job_flow_id)
         kept = self.lease_client.relocate(attempt, token=state.token, resource_id=job_flow_id)
         if kept == job_flow_id:
             like = self.lease_client.lease_tags(attempt, token=state.token)
             return self.wait_for_address(state, job_flow_id=job_flow_id, like=like)
+        state.other = job_flow_id
         self._publish(context, state, kept)
         return None
 
-    def _publish_bound(self, context: Context, state: CreateState, bound: Bound) -> None:
+    def _publish_bound(self, context: Context, state: CreateState, bound: Bound, observed: Observed) -> None:
         address, job_flow_id = bound.address, state.job_flow_id
         facts = bound_facts(address, job_flow_id=job_flow_id, token=state.token, gateway_id=bound.gateway_id)
         self.log.info("Elastic IP %s (%s) is on cluster %s", self.allocation_id, address.public_ip, job_flow_id)
@@ -258,6 +360,10 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         for name in facts.keys() - {"job_flow_id"}:  # an XComArg takes a key, not a part of a value
             context["ti"].xcom_push(key=name, value=facts[name])
         state.bound = True
+        if self.has_fallbacks:
+            cluster = observed.cluster(str(job_flow_id))
+            reason = cluster.reason if cluster else ""
+            self.note_attempt(context, state, "started", reason=reason, cluster=cluster)
 
     def to_undo(self, context: Context, state: CreateState | None) -> Undo | None:
         """Terminate this try's cluster and free the address; a newer try's is left alone."""
@@ -310,6 +416,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         preflight.check_duration("lock_timeout", self.lock_timeout)
         preflight.check_idle_timeout(self.idle_timeout)
+        self.check_start_timeout()
         for task_id, steps in self.planned_steps.items():
             preflight.checked_steps(steps, task_id=task_id)
         if self.bind_at not in {"primary_running", "cluster_ready"}:
@@ -339,21 +446,16 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
 
     def _launcher(self, context: Context) -> Launcher:
         if "_launching" not in self.__dict__:
-            overrides = preflight.checked_mapping(self.job_flow_overrides, parameter="job_flow_overrides")
             self.__dict__["_launching"] = Launcher(
                 self.aws,
-                config=self.emr.merged_overrides(overrides),
+                config=self.candidates[0].job_flow,
                 owner=Owner.of(context),
                 allocation_id=self.allocation_id,
                 idle_timeout=self.idle_timeout,
-                tags=self._binding.cluster_tags,
+                tags=self.tags_of(0),
                 created_after=earliest_start(context),
             )
         return self.__dict__["_launching"]  # type: ignore[no-any-return]
-
-    @property
-    def _binding(self) -> Binding:
-        return checked_binding(self.binding)
 
     def _setup(self, job_flow: Mapping[str, Any]) -> Setup:
         return Setup(
@@ -368,7 +470,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
             lock_store=self.lease_client.uri,
         )
 
-    def _site(self, context: Context, state: CreateState) -> Site:
+    def _site(self, context: Context, state: CreateState, observed: Observed) -> Site:
         token = {} if state.token is None else {TOKEN_TAG: str(state.token)}
         return Site(
             aws=self.aws,
@@ -377,24 +479,48 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
             tags={**Owner.of(context).tags(allocation_id=self.allocation_id), **token},
             appears_by=state.appears_by,
             kill=self.kill,
+            observed=observed,
         )
 
     def _publish(self, context: Context, state: CreateState, job_flow_id: str) -> None:
         state.job_flow_id = job_flow_id
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
         remember(context, "job_flow_id", job_flow_id)
-        state.start_deadline = time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts)
-        state.appears_by = time.time() + _APPEARS_WITHIN.total_seconds()
+        launcher = self._launcher(context)
+        state.launched_at = time.time()
+        state.appears_by = state.launched_at + _APPEARS_WITHIN.total_seconds()
+        state.wait_deadline = state.launched_at + self.wait_seconds
+        if self.has_fallbacks and launcher.answered != job_flow_id:
+            self._recognise(state, launcher)
+        state.start_deadline = state.launched_at + self.start_seconds
         self.log.info("The cluster is %s", job_flow_id)
-        self.link_cluster(context, job_flow_id, log_uri=self._launcher(context).config.get("LogUri"))
+        self.link_cluster(context, job_flow_id, log_uri=launcher.config.get("LogUri"))
 
-    def _look_at_cluster(self, state: CreateState, target: Target) -> Verdict:
+    def _recognise(self, state: CreateState, launcher: Launcher) -> None:
+        """Learn from a cluster that was launched before which candidate it is, and since when it starts."""
+        cluster = self.emr.get_cluster(str(state.job_flow_id))
+        if cluster is None:
+            return
+        state.candidate = cluster.candidate
+        if cluster.created_at is not None:
+            state.launched_at = cluster.created_at.timestamp()
+        self.choose(launcher, state.candidate)
+
+    def _may_bind(self, state: CreateState, observed: Observed) -> bool:
+        """Whether the cluster has come as far as ``bind_at`` asks for, apart from its primary node."""
+        return (
+            self.bind_at != "cluster_ready" or self._look_at_cluster(state, "cluster_ready", observed).status == "done"
+        )
+
+    def _look_at_cluster(self, state: CreateState, target: Target, observed: Observed | None = None) -> Verdict:
         is_new = time.time() < state.appears_by
-        return self.look(lambda seen: judge_target(seen, str(state.job_flow_id), target=target, is_new=is_new))
+        return self.look(
+            lambda seen: judge_target(seen, str(state.job_flow_id), target=target, is_new=is_new), observed
+        )
 
-    def _wait_for_cluster(self, state: CreateState, target: Target) -> WatchTrigger:
+    def _wait_for_cluster(self, state: CreateState, target: Target, *, deadline: float) -> WatchTrigger:
         state.waiting_for = target
-        shared = self.watch(state, deadline=state.start_deadline)
+        shared = self.watch(state, deadline=deadline)
         return EmrClusterTrigger(
             job_flow_id=str(state.job_flow_id), target=target, appears_by=state.appears_by, **shared
         )
@@ -405,5 +531,5 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LeasingOperator, EmrCreate
         return WaitTimeoutError(
             f"cluster '{state.job_flow_id}' to be {state.waiting_for}",
             last_seen=event["message"],
-            bound="waiter_delay or waiter_max_attempts",
+            bound="start_timeout, waiter_delay or waiter_max_attempts",
         )

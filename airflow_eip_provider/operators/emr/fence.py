@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider.aws.egress import Egress, read_egress
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.exceptions import (
     ClusterEndedError,
     LockStoreUnavailableError,
@@ -103,6 +104,20 @@ class Fence:
             log.info("Elastic IP %s is %s; EC2's answer may be old, checking again", self._allocation_id, found.place)
             self._kill.pause(SECOND_LOOK_SECONDS)
             cluster = self.cluster()
+
+    def may_end(self, cluster: Cluster) -> bool:
+        """
+        Whether the cluster is this address's to end: launched for it, and with its active lease.
+
+        Without a lock store nothing may have the address but the cluster.
+        """
+        if cluster.tags.get(ALLOCATION_TAG) != self._allocation_id:
+            return False
+        leased = self._lease_client.check_step(self._job_flow_id)
+        if leased.refusal is not None or leased.is_certain:
+            return leased.refusal is None
+        found = self._look(cluster)
+        return isinstance(found, Egress) or (found.exists and found.association_id is None)
 
     def lost_since(self, *, cluster: Cluster, step_ids: Sequence[str]) -> ElasticIpError | None:
         """

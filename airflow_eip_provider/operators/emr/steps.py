@@ -29,6 +29,7 @@ from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.emr.fence import Fence
 from airflow_eip_provider.operators.emr.submitted import StepMark, steps_to_adopt
+from airflow_eip_provider.operators.emr.unstarted import end_unstarted, judged_at
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.phases import (
     CLUSTER_LINKS,
@@ -62,6 +63,7 @@ class StepsState(State):
 
     :param egress: the way out that they were submitted for: the fields of ``Egress``.
     :param submitted_at: when this try submitted or found them, in seconds since the epoch.
+    :param start_deadline: until when the cluster has to have started; ``None`` when it has, or nothing says so.
     """
 
     job_flow_id: str
@@ -70,6 +72,7 @@ class StepsState(State):
     step_ids: list[str] = field(default_factory=list)
     logs_deadline: float | None = None
     submitted_at: float = 0.0
+    start_deadline: float | None = None
 
 
 class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddStepsOperator):
@@ -92,12 +95,14 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
     found again by the retry, by a nonce in their names. When steps are found ended while the address is away and their
     lease was not released, it warns and pushes ``address_left``, {allocation_id, job_flow_id, place, step_ids}: the
     steps that it names may have worked without the address. On failure, kill or timeout the steps are cancelled; the
-    cluster is left to the teardown.
+    cluster is left to the teardown. Only a cluster that has not started when its ``start_timeout`` is over is
+    terminated here: its address is freed, its lease ended, and the task fails with what EMR says.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, elasticmapreduce:AddJobFlowSteps,
     …:CancelSteps, …:DescribeCluster, …:ListSteps, and …:ListInstances where EMR's tags on the instances cannot be seen;
     s3:GetObject and s3:ListBucket on the log bucket; reading the lock store, see ``stores``. For a NAT gateway also
-    ec2:DescribeNatGateways, …:DescribeRouteTables, …:DescribeSubnets.
+    ec2:DescribeNatGateways, …:DescribeRouteTables, …:DescribeSubnets. For a cluster that does not start in time what
+    ``EmrTerminateWithStaticIpOperator`` needs.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param job_flow_id: the cluster, e.g. ``create.output``. (templated)
@@ -153,6 +158,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         mark, first_try = StepMark.of(context), self._first_try(context)
         fence = self._fence(job_flow_id)
         cluster = fence.cluster()
+        start_deadline = None if cluster.has_started else judged_at(cluster)
+        if start_deadline is not None and time.time() >= start_deadline and fence.may_end(cluster):
+            raise end_unstarted(self, cluster)
         egress = fence.check(cluster)
         self.link_cluster(context, job_flow_id, log_uri=cluster.log_uri)
         self.link_address(context)
@@ -166,6 +174,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             job_flow_id=job_flow_id,
             egress=asdict(egress),
             deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
+            start_deadline=start_deadline,
         )
         state.step_ids = adopted or self._submit(job_flow_id, steps, mark)
         self._submitted = (job_flow_id, state.step_ids)
@@ -181,6 +190,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         if event is None:
             return self._watch_steps(state)
         facts = event["data"]
+        if event["status"] == "timeout":
+            self._check_started(state, facts)
         if event["status"] == "failed":
             if facts["gone"] in {"address", "lease"}:
                 self.kill.check()
@@ -204,6 +215,21 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             self._warn_address_left(context, state, place=facts["place"], step_ids=facts["unfenced"])
         failed = next((step for step in steps if step.state != "COMPLETED"), None)
         return self._failed(state, failed) if failed else Result(state.step_ids)
+
+    def _check_started(self, state: StepsState, facts: dict[str, Any]) -> None:
+        """
+        End a cluster that has not started in time; nothing is asked when one of its steps has begun.
+
+        :raises StartTimeoutError: when it is terminated.
+        """
+        if state.start_deadline is None or time.time() < state.start_deadline:
+            return
+        if all(shown == "PENDING" for shown in facts.get("states", {}).values()):
+            fence = self._fence(state.job_flow_id)
+            cluster = fence.cluster()
+            if not cluster.has_started and fence.may_end(cluster):
+                raise end_unstarted(self, cluster)
+        state.start_deadline = None
 
     def to_undo(self, context: Context, state: StepsState | None) -> Undo | None:
         """Cancel the steps that this task submitted: those that are known, else those that EMR shows with its mark."""
@@ -366,7 +392,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             step_ids=state.step_ids,
             submitted_at=state.submitted_at,
             lock_store=self.lease_client.uri,
-            **self.watch(state, deadline=state.deadline),
+            **self.watch(state, deadline=min(state.deadline, state.start_deadline or state.deadline)),
         )
 
     def _failed(self, state: StepsState, step: Step) -> WatchTrigger:

@@ -135,7 +135,11 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
             return Result(None)
         if event is not None:
             self._note(state, event)
-        self._attempt(state, lambda: self._examine(context, state))
+        if state.ended:
+            # Another wait would ask EMR for the same; without an answer this is called again after a pause.
+            self._examine(context, state)
+        else:
+            self._attempt(state, lambda: self._examine(context, state))
         if not state.freed:
             self._attempt(state, lambda: self._free(state))
         if state.freed and state.has_gateway:

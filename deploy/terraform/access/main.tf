@@ -81,6 +81,8 @@ resource "aws_iam_policy" "airflow" {
         Effect = "Allow"
         Action = [
           "ec2:DescribeAddresses",
+          "ec2:DescribeAvailabilityZones",
+          "ec2:DescribeInstanceTypeOfferings",
           "ec2:DescribeInstances",
           "ec2:DescribeNatGateways",
           "ec2:DescribeNetworkInterfaces",

@@ -56,7 +56,9 @@ LOOKS = {
 DOCTOR_LOOKS = {
     "GetCallerIdentity",
     "DescribeAddresses",
+    "DescribeAvailabilityZones",
     "DescribeInstances",
+    "DescribeInstanceTypeOfferings",
     "DescribeNatGateways",
     "DescribeNetworkInterfaces",
     "DescribeSubnets",

@@ -100,6 +100,7 @@ def test_with_a_subnet_alone_what_concerns_the_cluster_is_skipped(made, network)
         "idle",
         "job-flow",
         "lifetime",
+        "instance-types",
         "lock-store",
         "tags",
     }

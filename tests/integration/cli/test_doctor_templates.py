@@ -8,7 +8,9 @@ import pytest
 
 from airflow_eip_provider.cli.__main__ import main
 
-SUBNETS = ["auto-assign", "exposure", "route", "subnet"]
+SUBNETS = ["auto-assign", "exposure", "instance-types", "route", "security-groups", "subnet", "zone"]
+TYPES = ["instance-types"]
+GROUPS = ["exposure", "security-groups"]
 SIZES = ["primary", "topology"]
 
 
@@ -26,10 +28,10 @@ def group(**given):
         ({"Name": "daily-{{ ds }}", "ReleaseLabel": "{{ var.value.release }}"}, {}, ["Name", "ReleaseLabel"], ["idle"]),
         ({}, {"Ec2SubnetId": "{{ var.value.subnet }}"}, ["Instances.Ec2SubnetId"], SUBNETS),
         ({}, {"InstanceGroups": [group(InstanceCount="{{ n }}")]}, ["Instances.InstanceGroups.InstanceCount"], SIZES),
-        ({}, {"InstanceGroups": [group(InstanceType="{{ t }}")]}, ["Instances.InstanceGroups.InstanceType"], []),
-        ({}, {"InstanceGroups": "{{ groups }}"}, ["Instances.InstanceGroups"], SIZES),
+        ({}, {"InstanceGroups": [group(InstanceType="{{ t }}")]}, ["Instances.InstanceGroups.InstanceType"], TYPES),
+        ({}, {"InstanceGroups": "{{ groups }}"}, ["Instances.InstanceGroups"], TYPES + SIZES),
         ({}, {"KeepJobFlowAliveWhenNoSteps": "{% if x %}"}, ["Instances.KeepJobFlowAliveWhenNoSteps"], ["lifetime"]),
-        ({}, {"EmrManagedMasterSecurityGroup": "{{ g }}"}, ["Instances.EmrManagedMasterSecurityGroup"], ["exposure"]),
+        ({}, {"EmrManagedMasterSecurityGroup": "{{ g }}"}, ["Instances.EmrManagedMasterSecurityGroup"], GROUPS),
         ({"Tags": "{{ tags }}"}, {}, ["Tags"], ["tags"]),
         ({"Tags": [{"Key": "k", "Value": "{{ ds }}"}]}, {}, ["Tags.Value"], []),
         ({"LogUri": "s3://{{ bucket }}/", "Applications": ["{{ a }}"]}, {}, ["Applications", "LogUri"], []),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.dags.conftest import DAGS
+from tests.integration.dags.conftest import DAGS, load
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -69,6 +69,24 @@ def test_dag_runs_daily_one_run_at_a_time_with_retries(dag: Any) -> None:
     assert dag.max_active_runs == 1
     assert all(task.retries >= 1 for task in dag.tasks)
     assert all(task.deferrable for task in dag.tasks if not task.inherits_from_empty_operator)
+
+
+@pytest.mark.airflow
+def test_the_second_subnet_that_is_commented_out_works(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (DAGS / "azure_sql_daily.py").read_text(encoding="utf-8")
+    for comment in ("# FALLBACKS = ", "# fallbacks=FALLBACKS,"):
+        assert text.count(comment) == 1
+        text = text.replace(comment, comment.removeprefix("# "))
+    path = tmp_path / "with_fallbacks.py"
+    path.write_text(text, encoding="utf-8")
+    dag_file = load(path)
+    settings = {**SETTINGS, "other_subnet_id": "subnet-0fedcba9876543210"}
+    monkeypatch.setenv("AIRFLOW_VAR_AZURE_SQL", json.dumps(settings))
+
+    create = rendered(dag_file.orders, "azure.create")
+
+    assert create.fallbacks == [{"Instances": {"Ec2SubnetId": "subnet-0fedcba9876543210"}}]
+    assert create.candidates[1].job_flow["Instances"]["Ec2SubnetId"] == "subnet-0fedcba9876543210"
 
 
 def test_step_runs_between_the_cluster_and_its_end(dag: Any) -> None:

@@ -182,6 +182,43 @@ def exposed_primary(stage: Stage) -> None:
     assert "block public access" in str(task.error)
 
 
+def moving_on(stage: Stage) -> None:
+    """A zone without capacity, and the cluster of the fallback in another one."""
+    stage.enforce(None)
+    stage.aws.limit_capacity("eu-west-1a")
+    fallbacks = [{"Instances": {"Ec2SubnetId": stage.subnet_in("eu-west-1b")}}]
+    overrides = stage.overrides(Instances={"Ec2SubnetId": stage.subnet_in("eu-west-1a")})
+    task = stage.create(job_flow_overrides=overrides, fallbacks=fallbacks)
+    job_flow_id = task.run()
+    assert [one["outcome"] for one in task.ti.xcoms["attempts"]][1:] == ["started"]
+    assert stage.aws.cluster(job_flow_id).state in {"RUNNING", "WAITING"}
+    assert not stage.is_free()
+
+
+def fallback_that_could_not_start(stage: Stage) -> None:
+    """A fallback whose zone does not offer the instance type is refused before it is needed."""
+    stage.enforce(None)
+    instances = {"InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "h1.2xlarge", "InstanceCount": 1}]}
+    overrides = stage.overrides(Instances={**instances, "Ec2SubnetId": stage.subnet_in("eu-west-1a")})
+    fallbacks = [{"Instances": {"Ec2SubnetId": stage.subnet_in("eu-west-1b")}}]
+    task = stage.create(job_flow_overrides=overrides, fallbacks=fallbacks)
+    task.start()
+    assert "EC2 offers no h1.2xlarge there" in str(task.error)
+
+
+def fallback_in_a_zone_that_is_down(stage: Stage) -> None:
+    """It is said before the launch."""
+    stage.enforce(None)
+    stage.aws.take_zone_down("eu-west-1b")
+    fallbacks = [{"Instances": {"Ec2SubnetId": stage.subnet_in("eu-west-1b")}}]
+    overrides = stage.overrides(Instances={"Ec2SubnetId": stage.subnet_in("eu-west-1a")})
+    task = stage.create(job_flow_overrides=overrides, fallbacks=fallbacks, deferrable=True)
+    warned: list[str] = []
+    stage.patch.setattr(task._pristine.log, "warning", lambda text, *args: warned.append(text % args))
+    task.start()
+    assert "EC2 says that it is unavailable" in "".join(warned)
+
+
 def behind_a_gateway(stage: Stage) -> None:
     """Cluster and NAT gateway, a step, terminate; a route that led nowhere, and one that led to the internet."""
     ec2 = stage.client("ec2")
@@ -291,6 +328,9 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     **_each(automatic_scaling),
     **_each(nat_gateway),
     **_each(exposed_primary),
+    **_each(moving_on),
+    **_each(fallback_that_could_not_start),
+    **_each(fallback_in_a_zone_that_is_down),
     **_each(behind_a_gateway),
     **_each(cluster_made_elsewhere),
     **_each(watching),

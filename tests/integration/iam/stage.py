@@ -107,6 +107,11 @@ class Stage:
         self.taken_away: tuple[str, str] | None = None
         self.needed: dict[type, set[str]] = {}
 
+    def subnet_in(self, zone: str) -> str:
+        """Return the default VPC's subnet of an Availability Zone."""
+        subnets = self.client("ec2").describe_subnets()["Subnets"]
+        return next(str(found["SubnetId"]) for found in subnets if found["AvailabilityZone"] == zone)
+
     def _new_client(self, service: str, caller: str = "testing", region: str = _REGION) -> Any:
         who = {"aws_access_key_id": caller, "aws_secret_access_key": "testing"}
         client = self._session.client(service, region_name=region, **who)

@@ -100,15 +100,15 @@ def test_a_policy_in_the_overrides_of_such_a_release_is_refused(
     assert_nothing_changed()
 
 
-@pytest.mark.parametrize("count", [44, 45])
+@pytest.mark.parametrize("count", [42, 43])
 def test_more_tags_than_emr_takes_are_refused(clocked, create_operator, overrides, count, assert_nothing_changed):
     overrides["Tags"] = [{"Key": f"k{n}", "Value": "v"} for n in range(count)]
     task = Task(create_operator())
-    if count == 44:
+    if count == 42:
         assert task.run()
         return
     with pytest.raises(
-        AirflowFailException, match=r"Tags has 45 tags, and this provider adds up to 6.*give 44 at most"
+        AirflowFailException, match=r"Tags has 43 tags, and this provider adds up to 8.*give 42 at most"
     ):
         task.run()
     assert_nothing_changed()

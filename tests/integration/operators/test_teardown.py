@@ -64,10 +64,13 @@ def test_terminate_job_flows_is_the_first_call(clocked, job_flow_id, terminate_o
     assert clocked.events.calls()[0]["operation"] == "TerminateJobFlows"
 
 
+@pytest.mark.parametrize("first", ["answered", "throttled"])
 def test_a_teardown_succeeds_while_describe_cluster_is_throttled(
-    clocked, job_flow_id, terminate_operator, deferrable, throttle, ec2
+    clocked, job_flow_id, terminate_operator, deferrable, throttle, ec2, emr, first
 ):
     throttle("DescribeCluster", per_second=0.05)
+    if first == "throttled":
+        state(emr, job_flow_id)
     began = clocked.clock.now()
     Task(terminate_operator(job_flow_id, deferrable=deferrable)).run()
     freed = next(e for e in clocked.events.read(kind="address") if e["change"] == "disassociated")

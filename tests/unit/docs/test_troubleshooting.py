@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutErr
 
 from airflow_eip_provider import exceptions
 from airflow_eip_provider.aws.clusters import _reason
+from airflow_eip_provider.aws.start_failures import START_TIMEOUT
 from airflow_eip_provider.cli.address import checked_job_flow_id
 from airflow_eip_provider.exceptions import ElasticIpError, PermanentError, TransientError
 from airflow_eip_provider.hooks import azure
@@ -116,7 +117,7 @@ def messages() -> dict[str, list[str]]:
     stranger = said("held by no owner, but the address is on {}", INSTANCE)
     cancelled = said("cancelled the steps that still needed it: {}", STEP)
     elsewhere = said("{}, which is not the primary node", f"on cluster '{CLUSTER}' (instance 'i-0fedcba9876543210')")
-    bound = "waiter_delay or waiter_max_attempts"
+    bound = "start_timeout, waiter_delay or waiter_max_attempts"
     setup = Setup(allocation_id=EIP, eip=None, emr=None, job_flow={"Name": "daily", "Instances": {}})  # type: ignore[arg-type]
     no_capacity = {
         "StateChangeReason": {"Code": "INTERNAL_ERROR", "Message": "The zone has no capacity for the instance type"}
@@ -186,6 +187,20 @@ def messages() -> dict[str, list[str]]:
             said("cluster '{}' to be {}", CLUSTER, said("primary_running")),
             last_seen=said("Cluster {} is {}, its primary instance is not there yet", CLUSTER, "STARTING"),
             bound=said(bound),
+        ),
+        exceptions.StartTimeoutError(CLUSTER, state="STARTING", reason=_reason({}), seconds=2700),
+        exceptions.NoCandidateStartedError(
+            "eipalloc-0123456789abcdef0",
+            attempts=[
+                {
+                    "candidate": 0,
+                    "subnet": "subnet-0123456789abcdef0",
+                    "instance_type": "m5.xlarge",
+                    "job_flow_id": CLUSTER,
+                    "outcome": START_TIMEOUT,
+                    "reason": "not started in time",
+                }
+            ],
         ),
         exceptions.LaunchUnclearError("daily", owner=OWNER, problem=lost),
         exceptions.NotKnownYetError("eni-0123456789abcdef0"),

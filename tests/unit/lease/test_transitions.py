@@ -20,6 +20,7 @@ from airflow_eip_provider.lease.transitions import (
     Reenter,
     Refused,
     Release,
+    Replace,
     StartRelease,
     state_of,
     step,
@@ -68,6 +69,7 @@ QUEUED = after(queue(), start=ACTIVE)  # B waits for A, with token 2
 TWO_QUEUED = after(queue(C), start=QUEUED)
 WARMING = after(Prewarm(B), start=QUEUED)
 FREE_QUEUED = after(Release(1, None, "done"), start=QUEUED)
+GIVEN_UP = after(take(), Replace(A, 1, "j-1"))
 LATER = NOW + 100
 
 ALLOWED = [
@@ -86,6 +88,11 @@ ALLOWED = [
     pytest.param(WARMING, Prewarmed(B, "j-2"), "active", id="it names its cluster"),
     pytest.param(ACQUIRED, Activate(A, 1, "j-1"), "active", id="hand over"),
     pytest.param(ACTIVE, Activate(A, 1, "j-9"), "active", id="hand over to another cluster"),
+    pytest.param(ACQUIRED, Replace(A, 1, "j-1"), "acquired", id="give a cluster up that did not start"),
+    pytest.param(GIVEN_UP, Replace(A, 1, "j-2"), "acquired", id="give the next one up"),
+    pytest.param(GIVEN_UP, Reenter(A2), "acquired", id="a retry after that"),
+    pytest.param(GIVEN_UP, Activate(A, 1, "j-2"), "active", id="hand over to the next one"),
+    pytest.param(GIVEN_UP, StartRelease(1), "releasing", id="undo after that"),
     pytest.param(ACQUIRED, StartRelease(1), "releasing", id="undo"),
     pytest.param(ACTIVE, StartRelease(1), "releasing", id="release, first half"),
     pytest.param(ACQUIRED, Release(1, None, "done"), "free", id="undone"),
@@ -95,6 +102,14 @@ ALLOWED = [
     pytest.param(QUEUED, Leave(B2), "active", id="a retry leaves the queue"),
 ]
 REFUSED = [
+    pytest.param(GIVEN_UP, Activate(A, 1, "j-1"), "is being replaced", False, id="to hand over what was given up"),
+    pytest.param(ACTIVE, Replace(A, 1, "j-1"), "the lease is active", False, id="to give up what was handed over"),
+    pytest.param(RELEASING, Replace(A, 1, "j-1"), "the lease is releasing", False, id="to replace while it releases"),
+    pytest.param(ACQUIRED, Replace(A, 2, "j-1"), "token 2 is not current", False, id="to replace under another token"),
+    pytest.param(EMPTY, Replace(A, 1, "j-1"), "token 1 is not current", False, id="to replace without a lease"),
+    pytest.param(
+        after(Reenter(A2), start=ACQUIRED), Replace(A, 1, "j-1"), "try 2 acts for", True, id="an old try replaces"
+    ),
     pytest.param(ACQUIRED, take(B), "leased to dag.a", False, id="two leases"),
     pytest.param(ACQUIRED, take(A2), "leased to dag.a", False, id="two leases of one owner"),
     pytest.param(FREE_QUEUED, take(C), "others queue", False, id="to jump the queue"),
@@ -345,3 +360,24 @@ def test_a_row_that_breaks_the_table_is_a_bug_and_is_not_written(monkeypatch):
     monkeypatch.setattr("airflow_eip_provider.lease.transitions._ROWS", {StartRelease: broken})
     with pytest.raises(AssertionError, match="StartRelease leads from acquired to free"):
         step(ACQUIRED, StartRelease(1), NOW)
+
+
+def test_a_cluster_that_was_given_up_is_known_to_every_attempt_until_another_is_handed_over():
+    later = after(Reenter(A2), start=GIVEN_UP, now=LATER)
+    assert later.lease is not None
+    assert later.lease.is_given_up("j-1")
+    assert not later.lease.is_given_up("j-2")
+    assert later.lease.may_have_orphans, "the next cluster is named nowhere"
+    handed = after(Activate(A2, 1, "j-2"), start=later, now=LATER)
+    assert handed.lease is not None
+    assert not handed.lease.to_be_terminated
+    assert not handed.lease.is_given_up("j-2")
+
+
+def test_giving_a_cluster_up_renews_the_time_to_launch_and_to_hand_over():
+    given_up = after(Replace(A, 1, "j-1"), start=ACQUIRED, now=LATER)
+    assert ACQUIRED.lease is not None
+    assert given_up.lease is not None
+    assert given_up.lease.written_at == LATER
+    assert given_up.lease.handover_by - ACQUIRED.lease.handover_by == LATER - NOW
+    assert after(Replace(A, 1, "j-1"), start=given_up, now=LATER + 100) == given_up, "once"

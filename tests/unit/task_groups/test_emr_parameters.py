@@ -59,6 +59,9 @@ OF_CREATE = {
     "lock_timeout": timedelta(hours=1),
     "accept_self_termination": True,
     "idle_timeout": timedelta(minutes=5),
+    "start_timeout": timedelta(minutes=20),
+    "fallbacks": [{"Instances": {"Ec2SubnetId": "subnet-b"}}],
+    "fallback_rounds": 2,
 }
 
 

@@ -28,6 +28,7 @@ class Evidence:
     :param kind: of the fault; ``None`` when there was none.
     :param record: of the lock store; ``None`` without one.
     :param forbids_theft: whether the operators promise never to take the address from another.
+    :param replaces: the first choice cannot start, and is followed by a fallback.
     """
 
     kind: str | None
@@ -35,6 +36,7 @@ class Evidence:
     tasks: Mapping[str, Tries]
     record: Record | None = None
     forbids_theft: bool = True
+    replaces: bool = False
 
 
 def problems(evidence: Evidence) -> list[str]:
@@ -50,6 +52,7 @@ def problems(evidence: Evidence) -> list[str]:
         *judge.address_left(events),
         *gateways.left,
         *(judge.thefts(events) if evidence.forbids_theft else ()),
+        *_replaced(evidence),
         *_outcome(evidence),
         *_lease(evidence),
     ]
@@ -70,6 +73,13 @@ def _outcome(evidence: Evidence) -> list[str]:
         return [f"the run succeeded, its step was completed {done} times"]
     last = list(evidence.tasks)[-1]
     return [f"the teardown {last} did not succeed"] if last in failed and len(failed) < len(evidence.tasks) else []
+
+
+def _replaced(evidence: Evidence) -> list[str]:
+    """With fallbacks one cluster of a lease follows the other; a launch that reads show late may be made twice."""
+    if not evidence.replaces or evidence.kind in LAGS:
+        return []
+    return judge.two_clusters_of_a_lease(evidence.events)
 
 
 def _lease(evidence: Evidence) -> list[str]:

@@ -39,16 +39,20 @@ class Plan:
     :param operators: "ours" or "stock".
     :param store: of the lock: "none", "DynamoDB" or "S3".
     :param binding: where ours put the address: "primary node" or "NAT gateway".
+    :param fallback: there is one in another zone, because the first cluster "has no capacity" in its own, or "hangs"
+        while it starts; otherwise empty.
     """
 
     operators: str
     store: str
     deferrable: bool
     binding: str = "primary node"
+    fallback: str = ""
 
     def __str__(self) -> str:
         mode = "deferrable" if self.deferrable else "blocking"
         ours = f"{self.store}, {mode}" if self.binding == "primary node" else f"{self.store}, {mode}, {self.binding}"
+        ours += f", fallback: {self.fallback}" if self.fallback else ""
         return ours if self.operators == "ours" else f"stock, {mode}"
 
     @property
@@ -60,6 +64,9 @@ class Plan:
 OURS = (
     *(Plan("ours", store, deferrable) for store in _STORES for deferrable in (False, True)),
     Plan("ours", "DynamoDB", deferrable=False, binding="NAT gateway"),
+    Plan("ours", "DynamoDB", deferrable=False, fallback="has no capacity"),
+    Plan("ours", "DynamoDB", deferrable=True, fallback="hangs"),
+    Plan("ours", "none", deferrable=True, fallback="hangs"),
 )
 STOCK = tuple(Plan("stock", "none", deferrable) for deferrable in (False, True))
 
@@ -71,12 +78,14 @@ class Stage:
 
     :param subnet_id: the public one.
     :param private_id: the one behind a NAT gateway, with a route table of its own.
+    :param elsewhere_id: a public one in another zone.
     """
 
     allocation_id: str
     subnet_id: str
     private_id: str
     route_table_id: str
+    elsewhere_id: str = ""
 
 
 def build(plan: Plan, stage: Stage) -> DAG:
@@ -100,6 +109,8 @@ def _ours(plan: Plan, stage: Stage) -> None:
         job_flow_overrides=_cluster(stage.private_id if behind else stage.subnet_id),
         binding=_behind(stage) if behind else None,
         lock_timeout=timedelta(hours=4),
+        start_timeout=timedelta(minutes=10 if plan.fallback else 45),
+        fallbacks=[{"Instances": {"Ec2SubnetId": stage.elsewhere_id}}] if plan.fallback else (),
         **shared,
     )
     EmrAddStepsWithStaticIpOperator(task_id="steps", job_flow_id=create.output, steps=[_STEP], **shared)

@@ -84,9 +84,13 @@ class World:
         aws.reset()
         aws.faults = self._chaos
         self._chaos.begin(None)
-        stage = self._stage()
+        stage, zone = self._stage()
+        if plan.fallback == "has no capacity":
+            aws.limit_capacity(zone)
         aws.events.clear()
         self._chaos.begin(point)
+        if plan.fallback == "hangs":
+            aws.fail_next_cluster(state="STARTING", hangs=True)
         log = self._directory / f"{os.getpid()}.log"
         log.unlink(missing_ok=True)
 
@@ -114,20 +118,26 @@ class World:
         events = aws.events.read()
         record = self._record(plan, stage)
         kind = point.kind if point else None
-        found += problems(Evidence(kind, events, run.tasks, record, forbids_theft=plan.operators == "ours"))
+        ours = plan.operators == "ours"
+        evidence = Evidence(kind, events, run.tasks, record, forbids_theft=ours, replaces=bool(plan.fallback))
+        found += problems(evidence)
         states = {name: f"{tries.state} after {tries.count}" for name, tries in run.tasks.items()}
         kept = log.read_text(errors="replace") if found and log.exists() else ""
         return Outcome(plan, point, tuple(found), boundaries, states, kept)
 
-    def _stage(self) -> Stage:
+    def _stage(self) -> tuple[Stage, str]:
+        """Return where a lease period takes place, and the zone of its first choice."""
         ec2 = self._session.client("ec2")
         self._session.client("s3").create_bucket(
             Bucket=plans.BUCKET, CreateBucketConfiguration={"LocationConstraint": self._aws.region}
         )
         address = ec2.allocate_address(Domain="vpc")["AllocationId"]
-        public = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+        public, elsewhere = ec2.describe_subnets()["Subnets"][:2]
         private = private_subnet(ec2)
-        return plans.Stage(address, public, private.subnet_id, private.route_table_id)
+        stage = plans.Stage(
+            address, public["SubnetId"], private.subnet_id, private.route_table_id, elsewhere["SubnetId"]
+        )
+        return stage, str(public["AvailabilityZone"])
 
     def _record(self, plan: Plan, stage: Stage) -> Record | None:
         if plan.lock_store is None:

@@ -14,6 +14,7 @@ from tests.verification.model.checks import (
     check_step,
     check_terminate,
     check_write,
+    is_given_up,
 )
 from tests.verification.model.requests import (
     Disassociate,
@@ -102,6 +103,7 @@ def written(world: World, actor: Actor, record: Record) -> tuple[World, Any]:
             replace(c, adoptable=True) if c.token in changed and c.visible and c.state == "live" else c
             for c in clusters
         )
+        clusters = tuple(replace(c, given_up=True) if is_given_up(record, c) else c for c in clusters)
     world = replace(world, record=replace(record, history=()), version=world.version + 1, clusters=clusters)
     return world, world.seen
 
@@ -113,7 +115,9 @@ def _launch(world: World, actor: Actor, request: Launch) -> tuple[World, Any]:
         check_launch(world, actor, request)
     by = int(request.announced_at + LIMITS.surface)
     resource_id = f"j-{len(world.clusters) + 1}"
-    cluster = Cluster(resource_id, request.token, actor.owner, visible=False, visible_by=by, born=world.now)
+    cluster = Cluster(
+        resource_id, request.token, actor.owner, visible=False, visible_by=by, born=world.now, by=actor.try_number
+    )
     return replace(world, clusters=(*world.clusters, cluster)), cluster.resource_id
 
 

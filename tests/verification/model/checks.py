@@ -138,6 +138,14 @@ def _attempts(record: Record) -> dict[int, Attempt]:
     return attempts if record.lease is None else {**attempts, record.lease.token: record.lease.attempt}
 
 
+def is_given_up(record: Record, cluster: Cluster) -> bool:
+    """Whether the record says that a cluster did not start."""
+    lease = record.lease
+    if lease is None or lease.phase is not Phase.ACQUIRED or not lease.to_be_terminated:
+        return False
+    return lease.resource_id == cluster.resource_id
+
+
 def check_launch(world: World, actor: Actor, request: Launch) -> None:
     """Check that a retry launches nothing beside what it could have adopted; an older try may have looked too early."""
     lease = world.record.lease
@@ -146,8 +154,13 @@ def check_launch(world: World, actor: Actor, request: Launch) -> None:
     if lease.attempt.try_number != actor.try_number:
         return
     for cluster in world.clusters:
-        if cluster.token == request.token and cluster.state == "live" and cluster.adoptable:
+        if cluster.token == request.token and cluster.state == "live" and cluster.adoptable and not cluster.given_up:
             raise ViolationError(f"I6: {actor} launches another cluster beside {cluster.resource_id}")
+        known = cluster.by == actor.try_number or cluster.given_up
+        if cluster.token == request.token and cluster.state != "ended" and known:
+            raise ViolationError(f"one cluster: {actor} launches the next before {cluster.resource_id} has ended")
+        if cluster.token == request.token and known and world.at == cluster.resource_id:
+            raise ViolationError(f"one cluster: {actor} launches the next while {cluster.resource_id} has the address")
 
 
 def check_terminate(world: World, actor: Actor, resource_id: str) -> None:
@@ -187,6 +200,9 @@ def check_returned(world: World, seen: Seen | None, owner: str, resource_id: str
 
     :param seen: the record of its last write or look.
     """
+    cluster = world.cluster(resource_id)
+    if world.store_keeps_its_word and cluster is not None and cluster.given_up:
+        raise ViolationError(f"one cluster: {owner} returns {resource_id}, which was given up")
     lease = seen.record.lease if seen else None
     handed = lease is not None and lease.phase is Phase.ACTIVE and lease.resource_id == resource_id
     if world.store_keeps_its_word and (lease is None or not handed or lease.attempt.owner != owner):

@@ -61,6 +61,9 @@ def _lost(moves: Moves, state: State, number: int) -> _After:
         return
     world = moves.world(state)
     effect, _ = answer(world, Actor(process.owner, process.try_number, process.task), request)
+    launched = [cluster for cluster in effect.clusters if world.cluster(cluster.resource_id) is None]
+    for cluster in launched:
+        effect = effect.with_cluster(cluster.unanswered())
     told = moves.tasks.tell(process, Unknown("lost") if isinstance(request, WriteRecord) else Unclear())
     yield ": the answer", moves.after(state, number, moves.move("", effect, process, told))
     yield ": the request", moves.after(state, number, moves.move("", world, process, told))
@@ -74,6 +77,16 @@ def _die(moves: Moves, state: State, number: int) -> _After:
     if cluster is not None and cluster.state == "live":
         after = moves.worlds.of(end_cluster(world, cluster.resource_id))
         yield f": {cluster.resource_id} ends", state._replace(world=after)
+
+
+def _fail(moves: Moves, state: State, number: int) -> _After:
+    """A process finds that its cluster does not start, whatever other tries of its task find; or the cluster ends."""
+    process: Process = moves.processes.things[number]
+    if process.stage != "start":
+        return
+    replacing = moves.processes.of(moves.tasks.start(process, "replace"))
+    yield f": {process.resource_id} does not start", moves.after(state, number, moves.unmoved(state, replacing))
+    yield from _die(moves, state, number)
 
 
 def _early(moves: Moves, state: State, number: int) -> _After:
@@ -96,4 +109,5 @@ FAULTS: Mapping[str, Callable[[Moves, State, int], _After]] = {
     "lost": _lost,
     "die": _die,
     "early": _early,
+    "fail": _fail,
 }

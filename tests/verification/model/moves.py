@@ -43,6 +43,7 @@ class Scenario:
     :param prewarm: among how many first places of the queue owners start their clusters early; ``ESTIMATED``: when an
         estimate says so, which may be at any moment, or never.
     :param start: the world at the beginning.
+    :param fallbacks: a cluster that does not start is replaced, as often as the fault "fail" lets one not start.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Scenario:
     retries: int = 1
     prewarm: int = 0
     start: World = NO_WORLD
+    fallbacks: bool = False
 
 
 class Move(NamedTuple):
@@ -67,7 +69,7 @@ class Moves:
     def __init__(self, scenario: Scenario) -> None:
         self.plans = dict(scenario.owners)
         self.worlds, self.processes = Numbers(), Numbers()
-        self.tasks = Tasks(prewarm=scenario.prewarm)
+        self.tasks = Tasks(prewarm=scenario.prewarm, fallbacks=scenario.fallbacks)
         self._scenario = scenario
         self._names = tuple(self.plans)
         self._fault_names = tuple(name for name, _ in scenario.faults)
@@ -163,7 +165,7 @@ class Moves:
         """Return a move that changes a process only."""
         return Move("", state.world, process)
 
-    def _wakes(self, world: World, process: Process) -> str | None:
+    def _wakes(self, world: World, process: Process) -> str | None:  # noqa: PLR0911 - one case a stage
         """Return the stage that a waiting process enters now, as its trigger would find; ``None`` to wait on."""
         resource_id = world.cluster(process.resource_id) if process.resource_id else None
         match process.stage:
@@ -177,6 +179,11 @@ class Moves:
                 holder = world.cluster(world.at) if world.at else None
                 ours = holder is not None and holder.lease_tags == LeaseTags(process.token, process.owner)
                 return "bind" if holder is None or ours or not lives else None
+            case "start":
+                return "hand_over" if resource_id is not None and resource_id.state == "live" else "replace"
+            case "ending":
+                gone = resource_id is None or resource_id.state == "ended"
+                return "replace" if gone and world.at != process.resource_id else None
             case "idle":
                 return "release" if self._is_idle(resource_id) else None
             case "watch":

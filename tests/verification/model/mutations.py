@@ -8,7 +8,7 @@ from unittest import mock
 
 from airflow_eip_provider.lease import observation, protocol, transitions
 from airflow_eip_provider.lease.observation import LeaseCondition
-from airflow_eip_provider.lease.record import Attempt, Phase, Record
+from airflow_eip_provider.lease.record import Attempt, Lease, Phase, Record
 from tests.verification.model import answers, patches, processes
 from tests.verification.model.explore import Explorer, Report
 from tests.verification.model.moves import Moves
@@ -191,6 +191,37 @@ MUTATIONS = (
         "I6, rule 8",
         scenario(1, "crash 1, slow 1", prewarm=1, start=OTHERS_LEASE),
         swap(observation, "_since", patches.since_taken),
+    ),
+    # A cluster that does not start, and the next one.
+    Mutation(
+        "the next cluster is launched before the one that failed has ended",
+        "one cluster",
+        scenario(1, "fail 1", fallbacks=True),
+        swap(protocol, "replace_cluster", patches.replaced_without("end")),
+    ),
+    Mutation(
+        "the address stays on the cluster that failed",
+        "one cluster",
+        scenario(1, "fail 1", start=LINGERING, fallbacks=True),
+        swap(protocol, "replace_cluster", patches.replaced_without("address")),
+    ),
+    Mutation(
+        "a cluster that was given up is adopted and handed over",
+        "one cluster, rule 2",
+        scenario(1, "fail 1, crash 1", fallbacks=True),
+        swap(Lease, "is_given_up", lambda *_: False),
+    ),
+    Mutation(
+        "a cluster that failed is terminated before the record gives it up",
+        "I6, rule 2",
+        scenario(1, "fail 1, clear 1", fallbacks=True),
+        swap(protocol, "give_up", patches.given_up_unwritten),
+    ),
+    Mutation(
+        "the record does not say that another cluster follows one that was given up",
+        "I6, rule 8",
+        scenario(1, "fail 1, kill 1, lost 1", fallbacks=True),
+        law(transitions.Replace, patches.successor_not_announced),
     ),
     # Taking over.
     Mutation(

@@ -281,3 +281,37 @@ def named_unannounced(record: Any, event: Any, now: float, limits: Any) -> Any:
 def kept_here(world: Any, lease_tags: Any, *, resource_id: str) -> str:
     """Go on with the same cluster, wherever the address is."""
     return resource_id
+
+
+def replaced_without(*skipped: str) -> Callable[..., Any]:
+    """Return a replacement that skips waiting for the "end" of the failed cluster, or taking the "address" off it."""
+
+    def replaced(world: Any, attempt: Any, *, token: int, failed: str, other: Any, limits: Any) -> Any:
+        lease = protocol.give_up(world, attempt, token=token, failed=failed, limits=limits)
+        if isinstance(lease, protocol.LeaseLost):
+            return lease
+        there = world.read_resource(failed)
+        if there.is_live:
+            world.terminate(failed)
+        if "address" not in skipped:
+            protocol._take_off(world, failed)
+        if "end" not in skipped and there.state != "ended":
+            return protocol.Ending(has_ended=False)
+        return world.launch(lease.token, lease.written_at)
+
+    return replaced
+
+
+def given_up_unwritten(world: Any, attempt: Any, *, token: int, failed: str, limits: Any) -> Any:
+    """Look whether the lease is current, and write nothing."""
+    lease = world.read_record().record.lease
+    current = lease is not None and lease.token == token and lease.attempt == attempt
+    return lease if current else protocol.LeaseLost("it is not current")
+
+
+def successor_not_announced(record: Any, event: Any, now: float, limits: Any) -> Any:
+    """Give a cluster up as if no other would follow that the record does not name."""
+    after = transitions._replace(record, event, now, limits)
+    if isinstance(after, transitions.Refused) or after == record:
+        return after
+    return replace(after, lease=replace(after.lease, may_have_orphans=False))

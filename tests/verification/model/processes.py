@@ -81,6 +81,7 @@ class Process:
     :param resource_id: the cluster that it knows.
     :param seen: the record as it knows it.
     :param prewarm: the estimate with which it entered last: see :data:`ESTIMATES`.
+    :param other: the cluster that it launched before it went on with that of an earlier try.
     """
 
     owner: str
@@ -92,6 +93,7 @@ class Process:
     seen: Seen | None = None
     token: int = 0
     prewarm: int = 0
+    other: str | None = None
 
     def __hash__(self) -> int:
         return hash((self.owner, self.try_number, self.stage, id(self.node), self.resource_id, self.token))
@@ -107,13 +109,16 @@ class Tasks:
 
     create: enter → (wait → enter)* → launch → bind → (relocate → wait_free → bind)* → hand_over → returned;
         any failure → undo → failed
+    with fallbacks a cluster that does not start is replaced: bind → start → hand_over, or
+        start → replace → (ending → replace)* → bind
     steps: guard → add → look_again → (watch →) (cancel →) done
     release: close → idle → release → done
     terminate: end → idle → release → done
     """
 
-    def __init__(self, *, prewarm: int) -> None:
+    def __init__(self, *, prewarm: int, fallbacks: bool = False) -> None:
         self.prewarm = prewarm
+        self.fallbacks = fallbacks
         self.roots = Roots()
 
     def lease_request(self, process: Process) -> LeaseRequest:
@@ -140,7 +145,9 @@ class Tasks:
             case "enter":
                 key = (self.lease_request(process),)
             case "launch":
-                key = (process.seen, process.attempt)
+                key = (process.seen, process.attempt, self.fallbacks)
+            case "replace":
+                key = (process.attempt, process.token, process.resource_id, process.other)
             case "hand_over":
                 key = (process.attempt, process.token, process.resource_id)
             case "undo":
@@ -175,7 +182,10 @@ class Tasks:
         return process if node.asks is not None else self._ended(process, node.result)
 
     def _answered(self, process: Process, response: Any) -> Process:
-        return self.start(process, _AFTER_REQUEST[process.stage, response])
+        stage = _AFTER_REQUEST[process.stage, response]
+        if self.fallbacks and process.stage == "bind":
+            stage = {"hand_over": "start", "undo": "replace"}.get(stage, stage)
+        return self.start(process, stage)
 
     def _ended(self, process: Process, result: Any) -> Process:
         stage = _AFTER_FUNCTION[process.stage, type(result)]
@@ -187,10 +197,12 @@ class Tasks:
             process = replace(process, seen=result.seen, token=lease.token)
         elif isinstance(result, Seen):
             process = replace(process, seen=result)
-        elif process.stage == "launch" and isinstance(result, str):
-            process = replace(process, resource_id=result)
+        elif process.stage in {"launch", "replace"} and isinstance(result, str):
+            process = replace(process, resource_id=result, other=None)
+        elif isinstance(result, protocol.NotStarted):
+            process = replace(process, resource_id=result.resource_id)
         elif process.stage == "relocate" and result != process.resource_id:
-            process, stage = replace(process, resource_id=result), "bind"
+            process, stage = replace(process, resource_id=result, other=process.resource_id), "bind"
         return self.start(process, stage)
 
 
@@ -210,6 +222,11 @@ _AFTER_FUNCTION = {
     ("launch", str): "bind",
     ("launch", protocol.LeaseLost): "undo",
     ("launch", Unclear): "undo",
+    ("launch", protocol.NotStarted): "replace",
+    ("replace", str): "bind",
+    ("replace", protocol.Ending): "ending",
+    ("replace", protocol.LeaseLost): "undo",
+    ("replace", Unclear): "undo",
     ("relocate", str): "wait_free",
     ("hand_over", Seen): "returned",
     ("hand_over", protocol.LeaseLost): "undo",
@@ -224,7 +241,10 @@ _AFTER_FUNCTION = {
 # Looked up when they begin: mutations replace them.
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "enter": lambda world, lease_request: protocol.enter(world, lease_request, due_seconds=1e9, limits=LIMITS),
-    "launch": lambda world, seen, attempt: protocol.launch(world, seen, attempt, LIMITS),
+    "launch": lambda world, seen, attempt, replaces: protocol.launch(world, seen, attempt, LIMITS, replaces=replaces),
+    "replace": lambda world, attempt, token, failed, other: protocol.replace_cluster(
+        world, attempt, token=token, failed=failed, other=other, limits=LIMITS
+    ),
     "hand_over": lambda world, attempt, token, resource_id: protocol.hand_over(
         world, attempt, token=token, resource_id=resource_id, limits=LIMITS
     ),

@@ -86,6 +86,7 @@ def scenario(
     prewarm: int = 0,
     first: tuple[str, ...] = JOB,
     start: World = USUAL,
+    fallbacks: bool = False,
 ) -> Scenario:
     """
     Describe a scenario.
@@ -99,6 +100,7 @@ def scenario(
         ("prewarm estimated" if prewarm == ESTIMATED else f"prewarm {prewarm}") * bool(prewarm),
         _SAID[first],
         f"retries {retries}" * (retries > 1),
+        "fallbacks" * fallbacks,
         _SAID[start],
     )
     said = [faults or "nothing fails", *(extra for extra in extras if extra)]
@@ -109,6 +111,7 @@ def scenario(
         retries=retries,
         prewarm=prewarm,
         start=start,
+        fallbacks=fallbacks,
     )
 
 
@@ -139,6 +142,11 @@ COMPLETE = (
     scenario(2, "slow 1", start=LAST_TURN),
     scenario(1, "crash 1, slow 2", start=POSSIBLE_ORPHAN),
     scenario(1, "crash 1, slow 2", start=BOUND_ORPHAN),
+    scenario(1, "fail 2, crash 1", fallbacks=True),
+    scenario(1, "fail 1, clear 1, slow 1", fallbacks=True),
+    scenario(1, "fail 1, kill 1, lost 1", fallbacks=True),
+    scenario(2, "fail 1", fallbacks=True),
+    scenario(1, "fail 1, die 1", start=LINGERING, fallbacks=True),
 )
 
 # Explored every way, to a depth.
@@ -165,6 +173,9 @@ DEEP = (
     scenario(2, "crash 1", start=LYING),
     scenario(3, "slow 3", start=QUEUED_BEHIND),
     scenario(2, "crash 1, slow 1", first=EARLY),
+    scenario(2, "fail 1, crash 1", fallbacks=True),
+    scenario(2, "fail 1, crash 1", prewarm=1, fallbacks=True),
+    scenario(1, "fail 2, crash 1, clear 1, lost 1", retries=2, fallbacks=True),
 )
 
 # Too large for every way; a way at a time, at random, to its end.
@@ -174,4 +185,5 @@ WALKED = (
     scenario(3, "crash 2, lost 2, slow 3, kill 1, die 1", retries=2, prewarm=2),
     scenario(3, "crash 2, lost 1, slow 3, kill 1, clear 1", retries=2, first=EARLY),
     scenario(3, "crash 1, slow 4, early 1, die 1", retries=2, start=LINGERING),
+    scenario(3, "fail 3, crash 1, lost 1, slow 3, kill 1, clear 1", retries=2, prewarm=1, fallbacks=True),
 )

@@ -22,6 +22,8 @@ SMALL = (
     scenario(2, first=EARLY),
     scenario(2, first=BESIDE),
     scenario(2, start=LYING),
+    scenario(1, "fail 1, crash 1", fallbacks=True),
+    scenario(1, "fail 1, clear 1", fallbacks=True),
 )
 
 

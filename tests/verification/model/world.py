@@ -75,6 +75,8 @@ class Cluster:
     :param handed_over: its creating task has returned it.
     :param adoptable: it could be seen when a newer try began to speak for its lease.
     :param born: the tick at which it was launched.
+    :param by: the try that launched it; 0 when the answer was lost, so that it does not know it.
+    :param given_up: the record has named it as one that did not start.
     """
 
     resource_id: str
@@ -87,10 +89,16 @@ class Cluster:
     handed_over: bool = False
     adoptable: bool = False
     born: int = 0
+    by: int = 0
+    given_up: bool = False
 
     @property
     def lease_tags(self) -> LeaseTags:
         return LeaseTags(self.token, self.owner)
+
+    def unanswered(self) -> Cluster:
+        """Return it as it is when the answer of its launch was lost."""
+        return replace(self, by=0)
 
     def shown(self) -> Cluster:
         """Return it as ListClusters shows it; by when it had to does not matter any more."""
@@ -98,7 +106,7 @@ class Cluster:
 
     def ended(self) -> Cluster:
         """Return it in its terminal state; what was only asked of live clusters does not matter any more."""
-        return replace(self.shown(), state="ended", step="none", handed_over=False, adoptable=False, born=0)
+        return replace(self.shown(), state="ended", step="none", handed_over=False, adoptable=False, born=0, by=0)
 
 
 @dataclass(frozen=True, slots=True)

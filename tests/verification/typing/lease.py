@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, assert_type
 from airflow_eip_provider.lease.observation import LeaseRequest, Observation, observe
 from airflow_eip_provider.lease.protocol import (
     Acquired,
+    Ending,
     LeaseLost,
     Queued,
     Superseded,
@@ -19,6 +20,7 @@ from airflow_eip_provider.lease.protocol import (
     guard,
     hand_over,
     release,
+    replace_cluster,
     start_release,
     undo,
 )
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 def right(world: World, reads: ReadOnlyWorld, lease_request: LeaseRequest) -> None:
     assert_type(enter(world, lease_request), Acquired | Queued | Superseded)
     assert_type(hand_over(world, lease_request.attempt, token=1, resource_id="j-1"), Seen | LeaseLost)
+    replaced = replace_cluster(world, lease_request.attempt, token=1, failed="j-1")
+    assert_type(replaced, str | Ending | LeaseLost | Unclear)
     assert_type(observe(reads), Observation)
     assert_type(observe(world), Observation)
     assert_type(guard(reads, "j-1"), str | None)
@@ -52,6 +56,7 @@ def a_trigger_changes_nothing(reads: ReadOnlyWorld, on_aws: LeaseReads, lease_re
     enter(on_aws, lease_request)  # type: ignore[arg-type]
     release(reads, "j-1", why="released")  # type: ignore[arg-type]
     undo(reads, lease_request.attempt)  # type: ignore[arg-type]
+    replace_cluster(reads, lease_request.attempt, token=1, failed="j-1")  # type: ignore[arg-type]
     reads.terminate("j-1")  # type: ignore[attr-defined]
     on_aws.write_record(Record(), None)  # type: ignore[attr-defined]
 

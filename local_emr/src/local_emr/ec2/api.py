@@ -74,6 +74,7 @@ class Ec2:
             "DeleteNatGateway": self.nat_gateways.delete,
             "DescribeNatGateways": self.nat_gateways.describe,
             "DescribeInstanceStatus": self.status_checks.describe,
+            "DescribeAvailabilityZones": self.zones.describe,
         }
 
     def parts(self) -> Iterator[Any]:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
 
+from local_emr.ec2.wire import filters_of, listed
 from local_emr.errors import AwsError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from local_emr.clock import Clock
+    from local_emr.ec2.wire import Params
     from local_emr.events import EventLog
 
 NO_CAPACITY = "InsufficientInstanceCapacity"
@@ -39,7 +41,8 @@ class Zones:
     """The zones of one region; each has instances of every type without end, until it is told otherwise."""
 
     def __init__(self, region: str, events: EventLog, *, clock: Clock) -> None:
-        self._known = {zone.name for zone in RegionsAndZonesBackend.zones[region]}
+        self._zones = RegionsAndZonesBackend.zones[region]
+        self._known = {zone.name for zone in self._zones}
         self._events = events
         self._clock = clock
         self._shortages: list[Shortage] = []
@@ -94,6 +97,30 @@ class Zones:
         self._cut.pop(zone, None)
         self._shortages = [one for one in self._shortages if one.zone != zone]
         self._events.append("zone", zone=zone, state="restored")
+
+    def describe(self, params: Params) -> Params:
+        """Answer DescribeAvailabilityZones; one that was taken down is "unavailable".
+
+        :raises AwsError: ``InvalidParameterValue`` for a zone that does not exist.
+        """
+        names = [*listed(params, "ZoneName"), *filters_of(params).get("zone-name", [])]
+        for name in listed(params, "ZoneName"):
+            if name not in self._known:
+                raise AwsError("InvalidParameterValue", f"Invalid availability zone: [{name}]")
+        return {
+            "availabilityZoneInfo": [
+                {
+                    "zoneName": zone.name,
+                    "zoneId": zone.zone_id,
+                    "zoneType": zone.zone_type,
+                    "regionName": zone.region_name,
+                    "zoneState": "unavailable" if zone.name in self._down else "available",
+                    "messageSet": [],
+                }
+                for zone in self._zones
+                if not names or zone.name in names
+            ]
+        }
 
     def has(self, zone: str, instance_type: str, count: int = 1) -> bool:
         """Whether a zone has so many instances of a type left."""

@@ -1,0 +1,49 @@
+"""Ending a cluster that was handed over, and does not come to RUNNING or WAITING in time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.aws.clusters import read_active_steps
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
+from airflow_eip_provider.aws.nat_gateway_changes import remove_own_gateways
+from airflow_eip_provider.exceptions import StartTimeoutError
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.aws.clusters import Cluster
+    from airflow_eip_provider.operators.phases import PhasedOperator
+
+log = logging.getLogger(__name__)
+
+
+def judged_at(cluster: Cluster) -> float | None:
+    """Return from when on EMR must show whether the cluster started in time, in seconds since the epoch."""
+    return None if cluster.start_deadline is None else cluster.start_deadline + READS_LAG_SECONDS
+
+
+def end_unstarted(operator: PhasedOperator, cluster: Cluster) -> StartTimeoutError:
+    """
+    Terminate the cluster as a teardown does, free its address, and end its lease; return the error that says so.
+
+    EMR takes no step for a cluster that is terminating. Should one have started at the last moment, the address stays
+    until the teardown has seen that step end.
+    """
+    operator.kill.check()
+    job_flow_id, allocation_id = cluster.job_flow_id, operator.allocation_id
+    operator.emr.end(job_flow_id)
+    running = [step for step in read_active_steps(operator.emr.conn, job_flow_id) if step.state != "PENDING"]
+    if running:
+        log.warning(
+            "Step %s of cluster %s has started; the teardown frees the address", running[0].step_id, job_flow_id
+        )
+        operator.lease_client.start_release(job_flow_id)
+    else:
+        operator.lease_client.take_off(job_flow_id)
+        remove_own_gateways(operator.eip.conn, cluster, allocation_id=allocation_id)
+        operator.lease_client.release(job_flow_id, why="the cluster did not start in time")
+    since = cluster.created_at.timestamp() if cluster.created_at else time.time()
+    return StartTimeoutError(
+        job_flow_id, state=cluster.state, reason=cluster.reason, seconds=max(time.time() - since, 0.0)
+    )

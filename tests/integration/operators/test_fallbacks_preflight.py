@@ -1,0 +1,102 @@
+"""What is wrong with a fallback is refused before any changing call, and its name is in the error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider.airflow_compat import AirflowFailException
+from harness.life import Task
+
+A, B = "eu-west-1a", "eu-west-1b"
+ONLY_IN_A = "h1.2xlarge"  # EC2 offers it in eu-west-1a, not in eu-west-1b
+
+
+@pytest.fixture
+def to_b(ec2: Any, overrides: dict[str, Any]) -> dict[str, Any]:
+    """A first choice in zone a, and a fallback in zone b."""
+    subnets = {found["AvailabilityZone"]: found["SubnetId"] for found in ec2.describe_subnets()["Subnets"]}
+    overrides["Instances"]["Ec2SubnetId"] = subnets[A]
+    return {"Instances": {"Ec2SubnetId": subnets[B]}}
+
+
+@pytest.fixture
+def refused(clocked: Any, create_operator: Any, assert_nothing_changed: Any) -> Any:
+    """Expect a task with these parameters to fail for good, with this in its error, and AWS unchanged."""
+
+    def check(*in_message: str, **parameters: Any) -> None:
+        before = clocked.events.last
+        with pytest.raises(AirflowFailException) as error:
+            Task(create_operator(**parameters)).run()
+        for text in in_message:
+            assert text in str(error.value)
+        assert_nothing_changed(after=before)
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("subnet-b", "it is no mapping"),
+        (7, "it is no mapping"),
+        ("", "it is no mapping"),
+        ({"Instnaces": {}}, "unknown parameter 'Instnaces'"),
+        ({"Instances": {"Ec2SubnetID": "x"}}, "Ec2SubnetID"),
+        ({"Instances": {"Ec2SubnetId": ""}}, "Instances.Ec2SubnetId is empty"),
+        ({"Instances": {"Ec2SubnetId": "subnet-0123456789abcdef0"}}, "does not exist"),
+        ({"Instances": {"KeepJobFlowAliveWhenNoSteps": None}}, "KeepJobFlowAliveWhenNoSteps is not true"),
+        ({"Steps": [{"Name": "x", "HadoopJarStep": {"Jar": "x"}}]}, "there are 'Steps'"),
+        ({"binding": {"public_subnet_id": "public"}}, "subnet-…"),
+    ],
+    ids=lambda value: f"{value!s:.40}",
+)
+def test_a_fallback_that_could_never_start_is_named(refused, to_b, wrong, said):
+    refused("fallbacks[1]", said, fallbacks=[to_b, wrong])
+
+
+@pytest.mark.parametrize("fallbacks", ["subnet-b", {"Instances": {}}, 7])
+def test_fallbacks_that_are_no_list(refused, to_b, fallbacks):
+    refused("fallbacks", "not a list", fallbacks=fallbacks)
+
+
+def test_a_zone_that_does_not_offer_the_instance_type_of_a_fallback(refused, to_b, overrides):
+    overrides["Instances"]["InstanceGroups"][0]["InstanceType"] = ONLY_IN_A
+    refused("fallbacks[0]", f"EC2 offers no {ONLY_IN_A} there", B, fallbacks=[to_b])
+
+
+def test_everything_that_is_wrong_with_any_candidate_is_said_at_once(refused, to_b, overrides):
+    del overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"]
+    wrong = {"Instances": {"Ec2SubnetId": "subnet-0123456789abcdef0"}}
+    refused(
+        "2 things are wrong", "(1) every candidate, job_flow_overrides", "(2) fallbacks[1]", fallbacks=[to_b, wrong]
+    )
+
+
+def test_a_spot_primary_in_a_job_with_fallbacks_is_a_warning(clocked, create_operator, to_b, logged):
+    group = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1, "Market": "SPOT"}
+    to_b["Instances"]["InstanceGroups"] = [group]
+    assert Task(create_operator(fallbacks=[to_b])).run()
+    assert "fallbacks[0], primary node: it is a Spot Instance" in logged()
+
+
+def test_fallbacks_cost_two_calls_more_however_many_there_are(clocked, create_operator, to_b):
+    def calls(**parameters: Any) -> list[str]:
+        before = clocked.events.last
+        Task(create_operator(deferrable=True, **parameters)).start()
+        return [event["operation"] for event in clocked.events.read(after=before, kind="call")]
+
+    more = [to_b, {"ReleaseLabel": "emr-7.4.0"}, {**to_b, "ReleaseLabel": "emr-7.4.0"}]
+    with_fallbacks, without = calls(fallbacks=more, fallback_rounds=2), calls()
+    for name in ("DescribeAvailabilityZones", "DescribeInstanceTypeOfferings"):
+        assert with_fallbacks.count(name) == 1
+        assert name not in without
+    assert with_fallbacks.count("DescribeSubnets") == with_fallbacks.count("DescribeRouteTables") == 1
+
+
+def test_a_cluster_without_a_name_gets_the_tasks_in_every_candidate(clocked, create_operator, to_b, overrides):
+    del overrides["Name"]
+    assert Task(create_operator(fallbacks=[to_b])).run()
+    (launched,) = clocked.events.calls("RunJobFlow")
+    assert launched["request"]["Name"].endswith(".create")
