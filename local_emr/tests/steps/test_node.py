@@ -159,7 +159,9 @@ def test_a_directory_that_cannot_be_covered_stays_the_machine_s(
 
 
 def test_a_state_in_a_directory_that_is_overlaid_works_too(view: View, local_emr: LocalAws, s3: Any) -> None:
-    """As in somebody's home directory; the tests' own are in /tmp."""
+    """As in somebody's home directory; the tests' own are in /tmp, which the nodes share with this machine."""
+    if Path("/tmp") in Path(__file__).resolve().parents:
+        pytest.skip("this checkout is in /tmp, which is not overlaid")
     state = Path(__file__).resolve().parents[3] / f".state-{os.getpid()}"
     runner = ProcessStepRunner(endpoint_url=lambda: local_emr.endpoint_url, state_dir=state)
     try:
