@@ -236,7 +236,7 @@ def replace_cluster(
     The record gives that one up before it is terminated: no other attempt of the owner, which may judge it otherwise,
     hands it over. The next is launched when it has ended, and the address is off it.
 
-    :param failed: that cluster; it needs no address any more, and no step was let through to it.
+    :param failed: that cluster; it no longer needs the address, and no step was let through to it.
     :param other: one of the lease that this attempt launched before it went on with that of an earlier attempt.
     """
     lease = give_up(world, attempt, token=token, failed=failed, limits=limits)

@@ -89,8 +89,8 @@ class Lease:
 
     def is_given_up(self, resource_id: str | None) -> bool:
         """Whether this is its cluster that did not start: no attempt adopts it or hands it over."""
-        doomed = self.phase is Phase.ACQUIRED and self.to_be_terminated
-        return doomed and resource_id is not None and resource_id == self.resource_id
+        is_own = resource_id is not None and resource_id == self.resource_id
+        return is_own and self.phase is Phase.ACQUIRED and self.to_be_terminated
 
 
 @dataclass(frozen=True, slots=True)

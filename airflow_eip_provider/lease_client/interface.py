@@ -251,7 +251,7 @@ class LeaseClient(ABC):
 
         :param replaces: the caller launches another way when a cluster did not start.
         :return: or what it has to replace.
-        :raises LeaseLostError: when the lease is not this attempt's any more.
+        :raises LeaseLostError: when this attempt no longer has the lease.
         :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
         """
 
@@ -272,7 +272,7 @@ class LeaseClient(ABC):
 
         :param failed: the cluster; the attempt's own, and never handed over.
         :param other: one that the attempt launched before it went on with that of an earlier attempt.
-        :raises LeaseLostError: when the lease is not this attempt's any more.
+        :raises LeaseLostError: when this attempt no longer has the lease.
         :raises SupersededError: when a newer attempt goes on with that cluster.
         :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
         """
@@ -282,7 +282,7 @@ class LeaseClient(ABC):
         """
         Write, where a record is kept, that a cluster is ending because it did not start, and will be replaced.
 
-        :raises LeaseLostError: when the lease is not this attempt's any more.
+        :raises LeaseLostError: when this attempt no longer has the lease.
         """
 
     def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:

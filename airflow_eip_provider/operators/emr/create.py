@@ -227,7 +227,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
                     if not isinstance(entered, Acquired):
                         return self.wait_for_turn(context, state, request, entered)
                     self.note_acquired(context, state, entered)
-                    launcher.answered = None  # what it may have launched early is not new any more
+                    launcher.answered = None  # what it may have launched early is no longer new
                     launched = self.lease_client.launch(entered, request, launcher, replaces=replaces)
                     if isinstance(launched, NotStarted):
                         replaces = self._replaces(context, state, entered, launched.resource_id)
