@@ -10,8 +10,8 @@ from airflow_eip_provider.lease.store import Unknown
 from airflow_eip_provider.lease.world import Unclear
 from tests.verification.model.answers import answer
 from tests.verification.model.requests import Launch, WriteRecord
-from tests.verification.model.symmetry import with_, without
-from tests.verification.model.world import Actor, end_cluster
+from tests.verification.model.symmetry import Move, with_, without
+from tests.verification.model.world import Actor, World, end_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -45,66 +45,65 @@ def _clear(moves: Moves, state: State, number: int) -> _After:
             yield "", after
 
 
-def _kill(moves: Moves, state: State, number: int) -> _After:
+def _kill(moves: Moves, world: int, number: int) -> Iterator[Move]:
     """A task is told to stop, and undoes what it did."""
     process: Process = moves.processes.things[number]
     if process.task == "create" and process.stage != "undo":
-        undoing = moves.processes.of(moves.tasks.start(process, "undo"))
-        yield "", moves.after(state, number, moves.unmoved(state, undoing))
+        yield Move("", world, moves.processes.of(moves.tasks.start(process, "undo")))
 
 
-def _lost(moves: Moves, state: State, number: int) -> _After:
+def _lost(moves: Moves, world_number: int, number: int) -> Iterator[Move]:
     """A change takes effect and its answer is lost, or it is lost itself."""
     process: Process = moves.processes.things[number]
     request = moves.tasks.request(process)
     if not isinstance(request, (WriteRecord, Launch)):
         return
-    world = moves.world(state)
+    world: World = moves.worlds.things[world_number]
     effect, _ = answer(world, Actor(process.owner, process.try_number, process.task), request)
     launched = [cluster for cluster in effect.clusters if world.cluster(cluster.resource_id) is None]
     for cluster in launched:
         effect = effect.with_cluster(cluster.unanswered())
     told = moves.tasks.tell(process, Unknown("lost") if isinstance(request, WriteRecord) else Unclear())
-    yield ": the answer", moves.after(state, number, moves.move("", effect, process, told))
-    yield ": the request", moves.after(state, number, moves.move("", world, process, told))
+    yield moves.move(": the answer", effect, process, told)
+    yield moves.move(": the request", world, process, told)
 
 
-def _die(moves: Moves, state: State, number: int) -> _After:
+def _die(moves: Moves, world_number: int, number: int) -> Iterator[Move]:
     """The cluster that a process knows ends by itself."""
     process: Process = moves.processes.things[number]
-    world = moves.world(state)
+    world: World = moves.worlds.things[world_number]
     cluster = world.cluster(process.resource_id) if process.resource_id else None
     if cluster is not None and cluster.state == "live":
-        after = moves.worlds.of(end_cluster(world, cluster.resource_id))
-        yield f": {cluster.resource_id} ends", state._replace(world=after)
+        yield Move(f": {cluster.resource_id} ends", moves.worlds.of(end_cluster(world, cluster.resource_id)), number)
 
 
-def _fail(moves: Moves, state: State, number: int) -> _After:
+def _fail(moves: Moves, world: int, number: int) -> Iterator[Move]:
     """A process finds that its cluster does not start, whatever other tries of its task find; or the cluster ends."""
     process: Process = moves.processes.things[number]
     if process.stage != "start":
         return
     replacing = moves.processes.of(moves.tasks.start(process, "replace"))
-    yield f": {process.resource_id} does not start", moves.after(state, number, moves.unmoved(state, replacing))
-    yield from _die(moves, state, number)
+    yield Move(f": {process.resource_id} does not start", world, replacing)
+    yield from _die(moves, world, number)
 
 
-def _early(moves: Moves, state: State, number: int) -> _After:
+def _early(moves: Moves, world_number: int, number: int) -> Iterator[Move]:
     """A step of the user's own, which no operator of ours guards, begins before its cluster is handed over."""
     process: Process = moves.processes.things[number]
-    world = moves.world(state)
+    world: World = moves.worlds.things[world_number]
     cluster, lease = world.cluster(process.resource_id or ""), world.record.lease
     if cluster is None or lease is None or cluster.state != "live" or cluster.step != "none":
         return
     if lease.token == cluster.token and lease.phase is Phase.ACQUIRED and world.now < lease.handover_by:
         after = moves.worlds.of(world.with_cluster(replace(cluster, step="early")))
-        yield f": {cluster.resource_id} runs a step", state._replace(world=after)
+        yield Move(f": {cluster.resource_id} runs a step", after, number)
 
 
-# "slow", time that passes although something else could happen, is no process's own: see Moves.
-FAULTS: Mapping[str, Callable[[Moves, State, int], _After]] = {
-    "crash": _crash,
-    "clear": _clear,
+# What a fault does to a task as a whole depends on the other processes; what it does to one process and to the world
+# depends on these two alone. "slow", time that passes although something else could happen, is no process's own: see
+# Moves.
+RESTARTS: Mapping[str, Callable[[Moves, State, int], _After]] = {"crash": _crash, "clear": _clear}
+CHANGES: Mapping[str, Callable[[Moves, int, int], Iterator[Move]]] = {
     "kill": _kill,
     "lost": _lost,
     "die": _die,

@@ -8,16 +8,16 @@ a state is a handful of numbers that stand for them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lease.observation import ESTIMATED, Action, decide, observe
 from airflow_eip_provider.lease.world import LeaseTags
 from tests.verification.model.answers import Glance, answer, started
 from tests.verification.model.checks import check_gave_up, check_returned, check_state
-from tests.verification.model.faults import FAULTS
+from tests.verification.model.faults import CHANGES, RESTARTS
 from tests.verification.model.processes import ESTIMATES, Process, Tasks
 from tests.verification.model.requests import WriteRecord
-from tests.verification.model.symmetry import Numbers, State, with_, without
+from tests.verification.model.symmetry import Move, Numbers, State, with_, without
 from tests.verification.model.world import LIMITS, Actor, ViolationError, World, end_cluster, moves_of, tick
 
 if TYPE_CHECKING:
@@ -55,14 +55,6 @@ class Scenario:
     fallbacks: bool = False
 
 
-class Move(NamedTuple):
-    """What may happen: to the world, and to the process that does it."""
-
-    label: str
-    world: int
-    process: int
-
-
 class Moves:
     """All that can happen in one scenario."""
 
@@ -75,6 +67,8 @@ class Moves:
         self._fault_names = tuple(name for name, _ in scenario.faults)
         self._moves: dict[tuple[int, int], tuple[Move, ...]] = {}
         self._world_moves: dict[int, tuple[Move, ...]] = {}
+        self._changes: dict[tuple[str, int, int], tuple[Move, ...]] = {}
+        self._firsts: dict[tuple[str, int, str, str | None], int] = {}
         self._checked: set[tuple[int, frozenset[str]]] = set()
 
     def start(self) -> State:
@@ -114,9 +108,11 @@ class Moves:
                 yield move.label, self.after(state, number, move)
         for move in self._moves_of_world(state.world):
             busy = True
-            yield move.label, state._replace(world=move.world)
-        yield from self._failures(state)
-        yield from self._estimates(state)
+            yield move.label, State(move.world, state.processes, state.tries, state.faults)
+        if any(state.faults):
+            yield from self._failures(state)
+        if self._scenario.prewarm == ESTIMATED:
+            yield from self._estimates(state)
         if not busy:
             yield from self._idle(state)
 
@@ -124,15 +120,21 @@ class Moves:
         return self.worlds.things[state.world]  # type: ignore[no-any-return]
 
     def first(self, owner: str, try_number: int, task: str, resource_id: str | None) -> int:
-        process = Process(owner, try_number, task, "", resource_id=resource_id)
-        return self.processes.of(self.tasks.start(process, _FIRST_STAGE[task]))
+        key = (owner, try_number, task, resource_id)
+        number = self._firsts.get(key)
+        if number is None:
+            process = Process(owner, try_number, task, "", resource_id=resource_id)
+            number = self._firsts[key] = self.processes.of(self.tasks.start(process, _FIRST_STAGE[task]))
+        return number
 
     def _moves_of(self, world_number: int, number: int) -> tuple[Move, ...]:
         """Return what a process may do in a world: at most one thing, as its functions do one thing after the other."""
         key = (world_number, number)
-        if key not in self._moves:
-            self._moves[key] = tuple(self._work_out(self.worlds.things[world_number], self.processes.things[number]))
-        return self._moves[key]
+        moves = self._moves.get(key)
+        if moves is None:
+            moves = tuple(self._work_out(self.worlds.things[world_number], self.processes.things[number]))
+            self._moves[key] = moves
+        return moves
 
     def _work_out(self, world: World, process: Process) -> Iterator[Move]:
         who = f"{process.owner}{process.try_number}"
@@ -160,10 +162,6 @@ class Moves:
         elif (before.stage, process.stage) == ("hand_over", "undo"):
             check_gave_up(world, process.attempt, process.token)
         return Move(label, self.worlds.of(world), self.processes.of(process))
-
-    def unmoved(self, state: State, process: int) -> Move:
-        """Return a move that changes a process only."""
-        return Move("", state.world, process)
 
     def _wakes(self, world: World, process: Process) -> str | None:  # noqa: PLR0911 - one case a stage
         """Return the stage that a waiting process enters now, as its trigger would find; ``None`` to wait on."""
@@ -194,8 +192,6 @@ class Moves:
 
     def _estimates(self, state: State) -> Iterator[tuple[str, State]]:
         """Let a wait estimate that its cluster is to be started early; it may as well not, and time passes."""
-        if self._scenario.prewarm != ESTIMATED:
-            return
         world = self.world(state)
         for number in state.processes:
             process = self.processes.things[number]
@@ -217,10 +213,9 @@ class Moves:
         """Replace a process; one that has ended makes room for what Airflow starts next."""
         process: Process = self.processes.things[move.process]
         left = without(state.processes, number)
-        after = state._replace(world=move.world)
         if process.stage not in _ENDED:
-            return after._replace(processes=with_(left, move.process))
-        after = after._replace(processes=left)
+            return State(move.world, with_(left, move.process), state.tries, state.faults)
+        after = State(move.world, left, state.tries, state.faults)
         if not self.is_newest(state, process):
             return after
         if process.stage == "failed":
@@ -251,23 +246,44 @@ class Moves:
         return state._replace(processes=with_(state.processes, retry), tries=tries)
 
     def _moves_of_world(self, number: int) -> tuple[Move, ...]:
-        if number not in self._world_moves:
-            moves = moves_of(self.worlds.things[number])
-            self._world_moves[number] = tuple(Move(label, self.worlds.of(after), -1) for label, after in moves)
-        return self._world_moves[number]
+        moves = self._world_moves.get(number)
+        if moves is None:
+            what = moves_of(self.worlds.things[number])
+            moves = self._world_moves[number] = tuple(Move(label, self.worlds.of(after), -1) for label, after in what)
+        return moves
 
     def _failures(self, state: State) -> Iterator[tuple[str, State]]:
         for at, name in enumerate(self._fault_names):
             if state.faults[at] == 0:
                 continue
-            spent = state._replace(faults=(*state.faults[:at], state.faults[at] - 1, *state.faults[at + 1 :]))
+            left = (*state.faults[:at], state.faults[at] - 1, *state.faults[at + 1 :])
+            spent = State(state.world, state.processes, state.tries, left)
             if name == "slow":
                 yield from self._tick(spent, "slow tick")
-                continue
-            for number in state.processes:
-                process = self.processes.things[number]
-                for label, after in FAULTS[name](self, spent, number):
-                    yield f"{name} {process.owner}{process.try_number}'s {process.task}{label}", after
+            elif name in RESTARTS:
+                for number in state.processes:
+                    for label, after in RESTARTS[name](self, spent, number):
+                        yield self._failed(name, number, label), after
+            else:
+                for number in state.processes:
+                    for move in self._changes_of(name, state.world, number):
+                        yield move.label, self.after(spent, number, move)
+
+    def _changes_of(self, fault: str, world: int, number: int) -> tuple[Move, ...]:
+        """Return what a fault may do to a process and the world, worked out once."""
+        key = (fault, world, number)
+        moves = self._changes.get(key)
+        if moves is None:
+            moves = tuple(
+                move._replace(label=self._failed(fault, number, move.label))
+                for move in CHANGES[fault](self, world, number)
+            )
+            self._changes[key] = moves
+        return moves
+
+    def _failed(self, fault: str, number: int, label: str) -> str:
+        process: Process = self.processes.things[number]
+        return f"{fault} {process.owner}{process.try_number}'s {process.task}{label}"
 
     def _idle(self, state: State) -> Iterator[tuple[str, State]]:
         """Nothing else can happen: EMR ends what idles and no task will end, at last whatever idles, or time passes."""

@@ -30,6 +30,14 @@ class State(NamedTuple):
     faults: tuple[int, ...]
 
 
+class Move(NamedTuple):
+    """What may happen: to the world, and to the process that does it."""
+
+    label: str
+    world: int
+    process: int
+
+
 def without(numbers: tuple[int, ...], number: int) -> tuple[int, ...]:
     """Return a state's processes without one of them."""
     at = numbers.index(number)
