@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.lease.record import Record
     from airflow_eip_provider.ui.names import Viewer
-    from airflow_eip_provider.ui.view import PastView
+    from airflow_eip_provider.ui.past_view import PastView
 
 _LANE, _THIN, _GAP, _TOP, _AXIS = 26, 9, 4, 8, 22
 MOST_WAITERS = 10  # that have a row of their own; a longer queue stands in the table

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.lease.record import MOST_PASSED_GRACES, Phase
+from airflow_eip_provider.ui.clusters import cluster_view
 from airflow_eip_provider.ui.past import is_cut, past_leases, usage_of
+from airflow_eip_provider.ui.past_view import past_view
 from airflow_eip_provider.ui.period import DEFAULT_PERIOD, PERIODS, percentile
 from airflow_eip_provider.ui.timeline import Timeline, timeline_of
 
 if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.ui.clusters import ClusterView
     from airflow_eip_provider.ui.names import OwnerView, Viewer
     from airflow_eip_provider.ui.past import PastLease, Usage
+    from airflow_eip_provider.ui.past_view import PastView
     from airflow_eip_provider.ui.snapshot import Reading, Snapshot
 
-_CLUSTER = re.compile(r"j-[0-9A-Z]+")
 _PHASES = {
     Phase.ACQUIRED: ("starting", "its cluster starts"),
     Phase.ACTIVE: ("in use", "in use"),
     Phase.RELEASING: ("ending", "being released"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterView:
-    """
-    A cluster or an instance.
-
-    :param href: of the cluster in the EMR console; ``None`` for an instance.
-    """
-
-    text: str
-    href: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +57,6 @@ class WaiterView:
     passed: int
     window: float
     cluster: ClusterView | None
-
-
-@dataclass(frozen=True, slots=True)
-class PastView:
-    """A lease that has ended."""
-
-    lease: PastLease
-    owner: OwnerView
-    cluster: ClusterView | None
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +140,7 @@ def _address(reading: Reading, snapshot: Snapshot, viewer: Viewer, seconds: floa
         return AddressView(**shown, state=state, kind=kind, detail=detail, place=place, problems=problems)  # type: ignore[arg-type]
     since = now - seconds
     past = past_leases(record, since=since, waits=reading.waits)
-    history = tuple(_past(lease, viewer, snapshot.region) for lease in past)
+    history = tuple(past_view(lease, viewer, snapshot.region) for lease in past)
     state, kind, detail = _state(record, now)
     return AddressView(
         **shown,  # type: ignore[arg-type]
@@ -254,12 +234,6 @@ def _queue(record: Record, viewer: Viewer, now: float, region: str | None) -> tu
     )
 
 
-def _past(lease: PastLease, viewer: Viewer, region: str | None) -> PastView:
-    owner = viewer.sees(lease.owner)
-    why = lease.reason if owner.hidden else lease.why
-    return PastView(lease=lease, owner=owner, cluster=cluster_view(lease.resource_id, region), why=why)
-
-
 def _figures(record: Record, past: tuple[PastLease, ...], reading: Reading, *, since: float) -> Figures:
     waits = [lease.waited for lease in past if lease.waited is not None]
     if record.lease is not None and record.lease.token in reading.waits:
@@ -267,19 +241,3 @@ def _figures(record: Record, past: tuple[PastLease, ...], reading: Reading, *, s
     shown = (percentile(waits, 0.5), percentile(waits, 0.9), percentile(waits, 1))
     usage = usage_of(record, since=since, now=reading.now)
     return Figures(len(past), usage, len(waits), shown if waits else None)  # type: ignore[arg-type]
-
-
-def cluster_view(resource_id: str | None, region: str | None) -> ClusterView | None:
-    """Return a cluster with its page in the EMR console; ``None`` for none."""
-    if resource_id is None:
-        return None
-    if region is None or not _CLUSTER.fullmatch(resource_id):
-        return ClusterView(resource_id, None)
-    return ClusterView(resource_id, f"{_console(region)}/emr/home?region={region}#/clusterDetails/{resource_id}")
-
-
-def _console(region: str) -> str:
-    """Return where the console of a region's partition is (AWS Management Console, as Airflow's own links have it)."""
-    if region.startswith("cn-"):
-        return "https://console.amazonaws.cn"
-    return "https://console.amazonaws-us-gov.com" if region.startswith("us-gov-") else "https://console.aws.amazon.com"

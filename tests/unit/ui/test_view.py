@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from airflow_eip_provider.lease.record import TAKEN_OVER, UNDONE, Phase, Record
+from airflow_eip_provider.ui.clusters import cluster_view
 from airflow_eip_provider.ui.names import HIDDEN, Viewer, task_of
 from airflow_eip_provider.ui.past import past_leases, usage_of
 from airflow_eip_provider.ui.period import duration, percentile
-from airflow_eip_provider.ui.view import cluster_view, page_of
+from airflow_eip_provider.ui.view import page_of
 from tests.unit.ui.stories import (
     ALLOCATION,
     BUSY,

@@ -1,0 +1,36 @@
+"""A cluster as the page shows it, with its page in the EMR console."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_CLUSTER = re.compile(r"j-[0-9A-Z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """
+    A cluster or an instance.
+
+    :param href: of the cluster in the EMR console; ``None`` for an instance.
+    """
+
+    text: str
+    href: str | None
+
+
+def cluster_view(resource_id: str | None, region: str | None) -> ClusterView | None:
+    """Return a cluster with its page in the EMR console; ``None`` for none."""
+    if resource_id is None:
+        return None
+    if region is None or not _CLUSTER.fullmatch(resource_id):
+        return ClusterView(resource_id, None)
+    return ClusterView(resource_id, f"{_console(region)}/emr/home?region={region}#/clusterDetails/{resource_id}")
+
+
+def _console(region: str) -> str:
+    """Return where the console of a region's partition is (AWS Management Console, as Airflow's own links have it)."""
+    if region.startswith("cn-"):
+        return "https://console.amazonaws.cn"
+    return "https://console.amazonaws-us-gov.com" if region.startswith("us-gov-") else "https://console.aws.amazon.com"
