@@ -60,6 +60,16 @@ def deferrable(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
+def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return the AWS CLI as a program that a script starts, made quicker."""
+    pytest.importorskip("awscli", reason="nodes have the AWS CLI: pip install 'airflow-eip-provider[import]'")
+    from tests.aws_cli import quick_aws_cli
+
+    with quick_aws_cli(tmp_path_factory.mktemp("aws-cli")) as program:
+        yield program
+
+
+@pytest.fixture(scope="session")
 def airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
     """
     Put a new metadata database, in SQLite, into an Airflow home.
