@@ -1,7 +1,7 @@
 """
 A Python that imports what takes seconds once, and is forked for each command.
 
-    with forked_python("import airflow.__main__", env={...}) as python:
+    with forked_python("import airflow", env={...}) as python:
         done = python.run("-m", "airflow", "eip", "reap", env={...})   # as subprocess.run does with a new Python
         python.program(directory / "aws", INSTALLED)   # a program that scripts start; see tests.aws_cli
 
@@ -26,10 +26,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _SECONDS = 300.0
 _SIZE = 4  # bytes that say how long a request is
@@ -86,7 +86,7 @@ def forked_python(preparation: str, *, env: Mapping[str, str]) -> Iterator[Forke
     """
     Start such a Python, and end it with all that still runs in it.
 
-    :param preparation: code that it runs once: imports.
+    :param preparation: code that it runs once: imports. A function ``begin`` of it is called in each command.
     :param env: its environment, for what is read during an import; each command has its own.
     """
     with tempfile.TemporaryDirectory(prefix="forked-") as made:
@@ -172,11 +172,12 @@ class _Server:
         return request
 
 
-def _become(request: _Request, imported: Mapping[str, str]) -> None:
+def _become(request: _Request, imported: Mapping[str, str], begin: Callable[[], None]) -> None:
     """
     Run the command as a Python that has just started does, and end as that does.
 
     :param imported: environment variables that imports have set.
+    :param begin: what reads the environment again that imports have read.
     """
     for fd, own in zip(request.fds, (0, 1, 2), strict=True):
         os.dup2(fd, own)
@@ -184,6 +185,7 @@ def _become(request: _Request, imported: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(request.environment | imported)
     os.chdir(request.directory)
+    begin()
     first, *rest = request.arguments
     if first == "-m":
         sys.argv = rest
@@ -198,9 +200,10 @@ def _become(request: _Request, imported: Mapping[str, str]) -> None:
 if __name__ == "__main__":
     sys.path.pop(0)  # the folder of this file
     before = dict(os.environ)
-    exec(sys.argv[2])
+    prepared: dict[str, Any] = {}
+    exec(sys.argv[2], prepared)
     added = {name: value for name, value in os.environ.items() if before.get(name) != value}
     gc.collect()
     gc.freeze()  # what was imported stays shared
     if (asked := _Server(sys.argv[1]).next_request()) is not None:
-        _become(asked, added)
+        _become(asked, added, prepared.get("begin", lambda: None))
