@@ -79,13 +79,13 @@ class AirflowHome:
         }
         return {**kept, **settings, **self._variables}
 
-    def run(self, *arguments: str | Path, status: int = 0, **variables: str) -> str:
+    def run(self, *arguments: str | Path, status: int = 0, cwd: Path | None = None, **variables: str) -> str:
         """
         Run a command: a script, or ``-m`` and a module; return what it printed.
 
         :param status: what it must end with; of an error, what it printed about it is returned as well.
         """
-        done = self._python.run(*arguments, env={**self.environment, **variables})
+        done = self._python.run(*arguments, env={**self.environment, **variables}, cwd=cwd)
         assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout + (done.stderr if status == 1 else "")
 
