@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_emr import LocalAws
+    from tests.airflow_home import AirflowHome
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +61,16 @@ def deferrable(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
+def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return the AWS CLI as a program that a script starts, made quicker."""
+    pytest.importorskip("awscli", reason="nodes have the AWS CLI: pip install 'airflow-eip-provider[import]'")
+    from tests.aws_cli import quick_aws_cli
+
+    with quick_aws_cli(tmp_path_factory.mktemp("aws-cli")) as program:
+        yield program
+
+
+@pytest.fixture(scope="session")
 def airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
     """
     Put a new metadata database, in SQLite, into an Airflow home.
@@ -83,3 +94,20 @@ def airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path
         shutil.copy(made / "airflow.db", home)
 
     return put
+
+
+@pytest.fixture(scope="session")
+def airflow_home(
+    tmp_path_factory: pytest.TempPathFactory, airflow_database: Callable[[Path], None]
+) -> Iterator[Callable[..., AirflowHome]]:
+    """Make an Airflow home with a metadata database and a folder for DAGs, whose commands are quicker."""
+    from tests.airflow_home import AirflowHome, quick_airflow
+
+    with quick_airflow(tmp_path_factory.mktemp("quick-airflow")) as python:
+
+        def make(home: Path, **variables: str) -> AirflowHome:
+            airflow_database(home)
+            (home / "dags").mkdir()
+            return AirflowHome(home, python, variables)
+
+        yield make

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
 
 
+@functools.cache
 def interpreter(version: str) -> str | None:
     """
     Return an interpreter of a Python version, if this machine has one.

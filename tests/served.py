@@ -39,6 +39,7 @@ class Served:
         self._process = process
         self.url = self._said()
         self._clients: list[Any] = []
+        self._forgotten = 0
         self.ec2, self.emr = self.client("ec2"), self.client("emr")
         self.allocation_id = str(self.ec2.allocate_address(Domain="vpc")["AllocationId"])
         self.subnet_id = str(self.ec2.describe_subnets()["Subnets"][0]["SubnetId"])
@@ -68,10 +69,17 @@ class Served:
         return made
 
     def calls(self) -> list[dict[str, Any]]:
-        """Return every API call so far."""
-        with urllib.request.urlopen(f"{self.url}/_local/events?kind=call") as answer:
-            events: list[dict[str, Any]] = json.load(answer)["events"]
-        return [event for event in events if event["kind"] == "call"]
+        """Return every API call since the last that was forgotten."""
+        return [event for event in self._log()["events"] if event["kind"] == "call"]
+
+    def forget_calls(self) -> None:
+        """Begin anew for another test."""
+        self._forgotten = self._log()["last"]
+
+    def _log(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.url}/_local/events?kind=call&after={self._forgotten}") as answer:
+            log: dict[str, Any] = json.load(answer)
+        return log
 
     def cluster_states(self) -> list[str]:
         """Return the state of every cluster that there was."""

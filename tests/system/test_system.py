@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,7 @@ from tests.served import served
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.airflow_home import AirflowHome
     from tests.served import Served
 
 pytestmark = pytest.mark.airflow
@@ -23,23 +22,26 @@ SYSTEM = Path(__file__).parent
 ROOT = SYSTEM.parents[1]
 
 
-@pytest.fixture
-def aws(tmp_path: Path) -> Iterator[Served]:
-    with served(tmp_path / "aws") as made:
+@pytest.fixture(scope="module")
+def aws_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("aws")) as made:
         yield made
 
 
 @pytest.fixture
-def run_system_test(
-    aws: Served, tmp_path: Path, airflow_database: Callable[[Path], None]
-) -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Run the test as its first lines say, on the local EMR; the argument is the page that is to see the address."""
-    home = tmp_path / "airflow"
-    home.mkdir()
-    airflow_database(home)
+def aws(aws_of_all: Served) -> Served:
+    aws_of_all.forget_calls()
+    return aws_of_all
+
+
+@pytest.fixture
+def run_system_test(aws: Served, tmp_path: Path, airflow_home: Callable[..., AirflowHome]) -> Callable[[str, int], str]:
+    """
+    Run the test as its first lines say, on the local EMR; return what it printed.
+
+    The arguments are the page that is to see the address, and the exit status.
+    """
     settings = {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(SYSTEM),
         "AIRFLOW__EIP__ENVIRONMENT": "testing",
         "AIRFLOW__EIP__LOCK_STORE": "dynamodb://leases?create=true",
@@ -47,13 +49,12 @@ def run_system_test(
         "SUBNET_ID": aws.subnet_id,
         "WAITER_DELAY": "1",
     }
+    airflow = airflow_home(tmp_path, **aws.environment(), **settings)
 
-    def run(page: str) -> subprocess.CompletedProcess[str]:
-        environment = {**aws.environment(), **settings, "ECHO_URL": f"{aws.url}{page}"}
-        command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-q", str(SYSTEM / "example_static_ip.py")]
-        return subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False
-        )
+    def run(page: str, status: int) -> str:
+        imported = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]  # see tests.forked
+        command = ["-m", "pytest", "-p", "no:xdist", *imported, "-q", str(SYSTEM / "example_static_ip.py")]
+        return airflow.run(*command, status=status, cwd=ROOT, ECHO_URL=f"{aws.url}{page}")
 
     return run
 
@@ -64,18 +65,15 @@ def assert_clean(aws: Served) -> None:
 
 
 def test_it_passes_and_leaves_nothing(aws, run_system_test):
-    done = run_system_test("/my-ip")
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert re.search(r"^1 passed", done.stdout, flags=re.MULTILINE)
+    said = run_system_test("/my-ip", 0)
+    assert re.search(r"^1 passed", said, flags=re.MULTILINE)
     assert sum(call["operation"] == "RunJobFlow" for call in aws.calls()) == 1
-    (cluster,) = aws.emr.list_clusters()["Clusters"]
+    cluster, *_ = aws.emr.list_clusters()["Clusters"]  # the newest is the first
     (step,) = aws.emr.list_steps(ClusterId=cluster["Id"])["Steps"]
     assert step["Status"]["State"] == "COMPLETED"
     assert_clean(aws)
 
 
 def test_it_fails_when_the_probe_does_and_leaves_nothing(aws, run_system_test):
-    done = run_system_test("/no-such-page")
-    assert done.returncode == 1, done.stdout[-4000:] + done.stderr[-2000:]
-    assert "the DAG run ended" in done.stdout
+    assert "the DAG run ended" in run_system_test("/no-such-page", 1)
     assert_clean(aws)

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +17,7 @@ from tests.pythons import interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from airflow_eip_provider.lease.record import Record
     from local_emr import LocalAws
@@ -28,7 +28,7 @@ STORE = "dynamodb://leases"
 class Nodes:
     """Runs scripts as EMR's nodes do, with their tools and their instance metadata service."""
 
-    def __init__(self, aws: LocalAws, s3: Any, directory: Path) -> None:
+    def __init__(self, aws: LocalAws, s3: Any, directory: Path, aws_cli: Path) -> None:
         self._aws = aws
         self._s3 = s3
         self._directory = directory
@@ -36,7 +36,7 @@ class Nodes:
         self.path.mkdir()
         tools = {
             "python3": interpreter("3.9") or sys.executable,
-            "aws": str(Path(sys.executable).with_name("aws")),
+            "aws": str(aws_cli),
         }
         for name, program in tools.items():
             (self.path / name).symlink_to(program)
@@ -84,9 +84,8 @@ class Nodes:
 
 
 @pytest.fixture
-def nodes(local_aws: LocalAws, s3: Any, tmp_path: Path) -> Nodes:
-    pytest.importorskip("awscli", reason="nodes have the AWS CLI: pip install 'airflow-eip-provider[import]'")
-    return Nodes(local_aws, s3, tmp_path)
+def nodes(local_aws: LocalAws, s3: Any, tmp_path: Path, aws_cli: Path) -> Nodes:
+    return Nodes(local_aws, s3, tmp_path, aws_cli)
 
 
 @pytest.fixture

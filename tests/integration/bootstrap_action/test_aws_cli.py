@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError, HTTPClientError
@@ -15,18 +13,27 @@ from airflow_eip_provider.bootstrap_action import aws_cli
 from airflow_eip_provider.bootstrap_action.aws_cli import AwsCli
 from airflow_eip_provider.exceptions import PermanentError
 from airflow_eip_provider.stores.answers import server_time
+from tests.aws_cli import INSTALLED
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEY = {"address": {"S": "eipalloc-1"}}
 
 
-@pytest.fixture(autouse=True)
-def on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("awscli", reason="nodes have the AWS CLI: pip install 'airflow-eip-provider[import]'")
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+@pytest.fixture
+def on_the_path(monkeypatch: pytest.MonkeyPatch, aws_cli: Path) -> None:
+    monkeypatch.setenv("PATH", f"{aws_cli.parent}:/usr/bin:/bin")
 
 
 @pytest.fixture
-def dynamodb(table: Any, local_aws: Any) -> AwsCli:
+def installed_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("awscli", reason="nodes have the AWS CLI: pip install 'airflow-eip-provider[import]'")
+    monkeypatch.setenv("PATH", f"{INSTALLED.parent}:/usr/bin:/bin")
+
+
+@pytest.fixture
+def dynamodb(on_the_path: None, table: Any, local_aws: Any) -> AwsCli:
     return AwsCli("dynamodb", region=local_aws.region)
 
 
@@ -56,6 +63,7 @@ def test_a_change_is_sent_once(dynamodb, local_aws, kind):
     assert len(local_aws.events.calls("PutItem")) == 1
 
 
+@pytest.mark.usefixtures("on_the_path")
 def test_emr_answers_in_boto3s_form_through_the_clis_own_commands(by_hand, emr, local_aws):
     client = AwsCli("emr", region=local_aws.region)
     job_flow_id = by_hand()
@@ -70,6 +78,7 @@ def test_emr_answers_in_boto3s_form_through_the_clis_own_commands(by_hand, emr, 
         client.describe_cluster(ClusterId="j-NONE")
 
 
+@pytest.mark.usefixtures("installed_on_the_path")
 def test_lists_come_whole_whatever_their_pages(local_aws):
     ec2 = AwsCli("ec2", region=local_aws.region)
     assert ec2.describe_addresses(AllocationIds=[])["Addresses"] == []

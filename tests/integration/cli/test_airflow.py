@@ -18,7 +18,8 @@ from tests.integration.dags.conftest import DAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from tests.airflow_home import AirflowHome
 
 pytestmark = pytest.mark.airflow
 
@@ -36,10 +37,18 @@ if __name__ == "__main__":
     print("RUN", run.run_id, flush=True)
 """
 REAPER = """
-import json, sys
+import json, os, sys
+sys.path.append(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 from eip_reaper import dag
 run = dag.test(run_conf=json.loads(sys.argv[1]))
 print("STATE", run.state, flush=True)
+"""
+# `airflow connections add` imports the hooks of all providers, to know the types of connections.
+STORE = """
+from airflow.models import Connection
+from airflow.utils.session import create_session
+with create_session() as session:
+    session.add(Connection(conn_id="stored", conn_type="aws", extra={"region_name": "eu-west-1"}))
 """
 PARSE = """
 import runpy, socket, sys
@@ -62,48 +71,29 @@ COMMANDS = [
 ]
 
 
-def python(home: Path, *arguments: str, status: int = 0) -> str:
-    """Run Python with an Airflow home of its own, and return what it printed."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    settings = {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
-        "AIRFLOW__EIP__ENVIRONMENT": "testing",
-        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps({"conn_type": "aws"}),
-        "PYTHONPATH": os.pathsep.join([*(path for path in sys.path if path), str(home / "dags")]),
-    }
-    done = subprocess.run(
-        [sys.executable, *arguments], env={**kept, **settings}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + (done.stderr if status == 1 else "")
-
-
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, airflow_database: Callable[[Path], None]) -> Path:
+def airflow(tmp_path_factory: pytest.TempPathFactory, airflow_home: Callable[..., AirflowHome]) -> AirflowHome:
     """An Airflow with a database in which a connection is."""
-    home = tmp_path_factory.mktemp("airflow")
-    (home / "dags").mkdir()
-    (home / "dags/subject.py").write_text(SUBJECT)
-    (home / "dags/eip_reaper.py").write_text((DAGS / "eip_reaper.py").read_text())
-    (home / "run_reaper.py").write_text(REAPER)
-    airflow_database(home)
-    extra = json.dumps({"region_name": "eu-west-1"})
-    python(home, "-m", "airflow", "connections", "add", "stored", "--conn-type", "aws", "--conn-extra", extra)
-    return home
+    settings = {"AIRFLOW__EIP__ENVIRONMENT": "testing", "AIRFLOW_CONN_AWS_DEFAULT": json.dumps({"conn_type": "aws"})}
+    made = airflow_home(tmp_path_factory.mktemp("airflow"), **settings)
+    (made.dags / "subject.py").write_text(SUBJECT)
+    (made.dags / "eip_reaper.py").write_text((DAGS / "eip_reaper.py").read_text())
+    (made.dags.parent / "run_reaper.py").write_text(REAPER)
+    (made.dags.parent / "store.py").write_text(STORE)
+    made.run(made.dags.parent / "store.py")
+    return made
 
 
 @pytest.fixture(scope="module")
-def run_id(home: Path) -> str:
+def run_id(airflow: AirflowHome) -> str:
     """A DAG run that has ended."""
-    found = re.search(r"^RUN (\S+)$", python(home, str(home / "dags/subject.py")), flags=re.MULTILINE)
+    found = re.search(r"^RUN (\S+)$", airflow.run(airflow.dags / "subject.py"), flags=re.MULTILINE)
     assert found
     return found[1]
 
 
 @pytest.fixture
-def clusters(home: Path, run_id: str, left: Callable[..., str], ec2: Any) -> dict[str, str]:
+def clusters(run_id: str, left: Callable[..., str], ec2: Any) -> dict[str, str]:
     """One cluster of a DAG run that has ended, one of a DAG run that is not known."""
     other = str(ec2.allocate_address(Domain="vpc")["AllocationId"])
     return {
@@ -113,53 +103,56 @@ def clusters(home: Path, run_id: str, left: Callable[..., str], ec2: Any) -> dic
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command_judges_by_dag_runs_through_a_stored_connection(home, clusters, emr, command, monkeypatch):
+def test_command_judges_by_dag_runs_through_a_stored_connection(airflow, clusters, emr, command, monkeypatch):
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     arguments = ["reap", "--json", "--aws-conn-id", "stored"]
-    listed = json.loads(python(home, *command, *arguments, status=3))
+    listed = json.loads(airflow.run(*command, *arguments, status=3))
     decisions = {found["job_flow_id"]: found["decision"] for found in listed["clusters"]}
     assert listed["region"] == "eu-west-1"
     assert decisions == {clusters["over"]: "reap", clusters["unknown"]: "unknown"}
     assert {state_of(emr, job_flow_id) for job_flow_id in decisions} == {"WAITING"}
 
-    reaped = json.loads(python(home, *command, *arguments, "--yes"))
+    reaped = json.loads(airflow.run(*command, *arguments, "--yes"))
     assert [outcome["job_flow_id"] for outcome in reaped["outcomes"]] == [clusters["over"]]
     assert state_of(emr, clusters["over"]) in {"TERMINATING", "TERMINATED"}
     assert state_of(emr, clusters["unknown"]) == "WAITING"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command_refuses_a_connection_that_does_not_exist(home, local_aws, command):
-    said = python(home, *command, "reap", "--aws-conn-id", "nowhere", status=1)
+def test_command_refuses_a_connection_that_does_not_exist(airflow, local_aws, command):
+    said = airflow.run(*command, "reap", "--aws-conn-id", "nowhere", status=1)
     assert "reading Airflow connection 'nowhere': it does not exist" in said
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_names_the_commands(home, command):
-    assert "end clusters whose owner has finished" in python(home, *command, "--help")
-    assert "--environment NAME" in python(home, *command, "reap", "--help")
+def test_help_names_the_commands(airflow, command):
+    new = [sys.executable, *command, "--help"]
+    done = subprocess.run(new, env=airflow.environment, capture_output=True, text=True, check=True)
+    assert "end clusters whose owner has finished" in done.stdout
+    assert "--environment NAME" in airflow.run(*command, "reap", "--help")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command_to_import_follows_two_dashes(home, command):
+def test_command_to_import_follows_two_dashes(airflow, command):
     if find_spec("awscli") is None:
         pytest.skip("the extra import is not installed")
     options = ["--dag", "--allocation-id", "eipalloc-0123456789abcdef0", "--"]
     imported = (
         "aws emr create-cluster --name daily --region eu-west-1 --release-label emr-7.5.0 --instance-type m5.xlarge"
     )
-    said = python(home, *command, "import-cluster", *options, *imported.split())
+    said = airflow.run(*command, "import-cluster", *options, *imported.split())
     assert '        "daily",\n        schedule=None,\n' in said
 
 
-def test_dag_runs_dry_and_reaps_when_told_to(home, clusters, clocked, emr, only_looked):
+def test_dag_runs_dry_and_reaps_when_told_to(airflow, clusters, clocked, emr, only_looked):
+    script = airflow.dags.parent / "run_reaper.py"
     before = last_event(clocked)
-    said = python(home, str(home / "run_reaper.py"), "{}")
+    said = airflow.run(script, "{}")
     only_looked(before)
     assert re.search(r"^STATE \S*success$", said, flags=re.MULTILINE | re.IGNORECASE)
     assert state_of(emr, clusters["over"]) == "WAITING"
 
-    python(home, str(home / "run_reaper.py"), json.dumps({"dry_run": False}))
+    airflow.run(script, json.dumps({"dry_run": False}))
     assert state_of(emr, clusters["over"]) in {"TERMINATING", "TERMINATED"}
     assert state_of(emr, clusters["unknown"]) == "WAITING"
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,22 +12,21 @@ from airflow_eip_provider import __version__
 from airflow_eip_provider.provider_info import get_provider_info
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.airflow_home import AirflowHome
 
 pytestmark = pytest.mark.airflow
 
 
-def providers(home: Path, *arguments: str) -> str:
-    settings = {"AIRFLOW_HOME": str(home), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    command = [sys.executable, "-m", "airflow", "providers", *arguments]
-    done = subprocess.run(command, env={**kept, **settings}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture
+def providers(tmp_path: Path, airflow_home: Callable[..., AirflowHome]) -> Callable[..., str]:
+    return functools.partial(airflow_home(tmp_path).run, "-m", "airflow", "providers")
 
 
-def test_airflow_shows_everything_about_the_provider(tmp_path):
-    said = providers(tmp_path, "get", "airflow-eip-provider", "--full", "--output", "json")
+def test_airflow_shows_everything_about_the_provider(providers):
+    said = providers("get", "airflow-eip-provider", "--full", "--output", "json")
     (shown,) = json.loads(said[said.index("[") :])
     info = get_provider_info()
     assert shown["versions"] == [__version__]
@@ -38,6 +35,6 @@ def test_airflow_shows_everything_about_the_provider(tmp_path):
     assert set(shown["config"]["eip"]["options"]) == set(info["config"]["eip"]["options"])
 
 
-def test_airflow_lists_the_link_and_the_triggers(tmp_path):
-    assert "airflow_eip_provider.links.eip.ElasticIpLink" in providers(tmp_path, "links", "--output", "plain")
-    assert "airflow_eip_provider.triggers.nat" in providers(tmp_path, "triggers", "--output", "plain")
+def test_airflow_lists_the_link_and_the_triggers(providers):
+    assert "airflow_eip_provider.links.eip.ElasticIpLink" in providers("links", "--output", "plain")
+    assert "airflow_eip_provider.triggers.nat" in providers("triggers", "--output", "plain")

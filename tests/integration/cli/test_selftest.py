@@ -25,7 +25,6 @@ from tests.served import served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from local_emr import LocalAws
     from tests.integration.iam.stage import Stage
@@ -473,10 +472,16 @@ class Real:
         assert (record.lease, record.queue) == (None, ())
 
 
-@pytest.fixture
-def real(tmp_path: Path) -> Iterator[Real]:
-    with served(tmp_path) as aws:
+@pytest.fixture(scope="module")
+def real_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    with served(tmp_path_factory.mktemp("aws")) as aws:
         yield Real(aws)
+
+
+@pytest.fixture
+def real(real_of_all: Real) -> Real:
+    real_of_all.aws.forget_calls()
+    return real_of_all
 
 
 def test_a_process_of_its_own_passes_and_the_page_sees_the_address(real):

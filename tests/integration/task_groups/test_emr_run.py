@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +12,8 @@ from tests.unit.task_groups.conftest import make_dag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from tests.airflow_home import AirflowHome
 
 # Runs DAGs whose tasks do nothing, but fail or skip where the DAG's name says so.
 RUNS = """
@@ -65,28 +63,12 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def ran(
-    tmp_path_factory: pytest.TempPathFactory, airflow_database: Callable[[Path], None]
+    tmp_path_factory: pytest.TempPathFactory, airflow_home: Callable[..., AirflowHome]
 ) -> dict[str, tuple[str, list[str]]]:
     """Return for each DAG, named after the task that fails in it, the state of its run and the tasks that ran."""
-    home = tmp_path_factory.mktemp("airflow")
-    (home / "dags").mkdir()
-    (home / "dags/daily.py").write_text(RUNS)
-    settings = {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "PATH": os.environ["PATH"],
-    }
-
-    def python(*arguments: str) -> str:
-        command = [sys.executable, *arguments]
-        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        return done.stdout
-
-    airflow_database(home)
-    said = [line.split() for line in python(str(home / "dags/daily.py")).splitlines()]
+    airflow = airflow_home(tmp_path_factory.mktemp("airflow"))
+    (airflow.dags / "daily.py").write_text(RUNS)
+    said = [line.split() for line in airflow.run(airflow.dags / "daily.py").splitlines()]
     states = {words[1]: words[2].rsplit(".")[-1].lower() for words in said if words[:1] == ["STATE"]}
     return {
         dag_id: (state, [words[2] for words in said if words[:2] == ["RAN", dag_id]])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +9,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.airflow_home import AirflowHome
 
 # Runs a DAG on two days. Its tasks do nothing, but the step fails on the days that are named. When a run has begun and
 # nothing of it may run, Airflow's dag.test pauses: that is its end here.
@@ -67,25 +66,11 @@ GROUP = ["azure.create", "azure.bound", "azure.steps", "azure.terminate"]
 @pytest.mark.airflow
 @pytest.mark.parametrize("failing", [(), ("1",)], ids=["nothing fails", "the first day fails"])
 def test_after_a_failed_run_nothing_is_launched(
-    tmp_path: Path, failing: tuple[str, ...], airflow_database: Callable[[Path], None]
+    tmp_path: Path, failing: tuple[str, ...], airflow_home: Callable[..., AirflowHome]
 ) -> None:
-    (tmp_path / "dags").mkdir()
-    (tmp_path / "dags/past.py").write_text(RUNS, encoding="utf-8")
-    settings = {
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "PATH": os.environ["PATH"],
-    }
-
-    def python(*arguments: str) -> str:
-        done = subprocess.run([sys.executable, *arguments], env=settings, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout
-
-    airflow_database(tmp_path)
-    said = [line.split() for line in python(str(tmp_path / "dags/past.py"), *failing).splitlines()]
+    airflow = airflow_home(tmp_path)
+    (airflow.dags / "past.py").write_text(RUNS, encoding="utf-8")
+    said = [line.split() for line in airflow.run(airflow.dags / "past.py", *failing).splitlines()]
     ran = [(words[1], words[2]) for words in said if words[:1] == ["RAN"]]
     blocked = [words[1] for words in said if words[:1] == ["BLOCKED"]]
     first, second = [("1", name) for name in GROUP], [("2", name) for name in GROUP]
