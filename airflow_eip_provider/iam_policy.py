@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import UnknownRegionError
 
+from airflow_eip_provider.aws.quotas import STANDARD_VCPUS
 from airflow_eip_provider.aws.step_logs import spellings, split_log_uri
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
@@ -56,6 +57,7 @@ class Configuration:
     :param health: the health of primary nodes is watched: EmrPrimaryHealthSensor.
     :param target_groups: ARNs of the target groups of load balancers in which primary nodes are registered and
         deregistered: NlbTargetsOperator.
+    :param drill: primary nodes are stopped on purpose, and the vCPU quota is looked at: airflow-eip drill.
     """
 
     allocation_ids: Sequence[str]
@@ -72,6 +74,7 @@ class Configuration:
     route_tables: Sequence[str] = ()
     health: bool = False
     target_groups: Sequence[str] = ()
+    drill: bool = False
 
 
 def policy_document(configuration: Configuration) -> dict[str, Any]:
@@ -124,6 +127,8 @@ class _Writer:
             yield _allow("LookAtHealth", ["ec2:DescribeInstanceStatus"], "*", StringEquals=self._in_region)
         if self._given.target_groups:
             yield from self._targets()
+        if self._given.drill:
+            yield from self._drill()
         if self._given.lock_store:
             where = parse_uri(self._given.lock_store)
             yield from self._table(where) if where.kind == "dynamodb" else self._bucket(where)
@@ -233,6 +238,18 @@ class _Writer:
         yield _allow("LookAtTargets", look, "*", StringEquals=self._in_region)
         changes = [f"elasticloadbalancing:{change}Targets" for change in ("Deregister", "Register")]
         yield _allow("ChangeTargets", changes, list(self._given.target_groups))
+
+    def _drill(self) -> Iterator[Statement]:
+        """
+        Allow stopping the nodes of clusters that carry the tag of one of these addresses, and reading the quota.
+
+        EMR gives a cluster's tags to its instances (EMR Management Guide, "Tag clusters").
+        """
+        yield _allow("LookAtInstanceTypes", ["ec2:DescribeInstanceTypes"], "*", StringEquals=self._in_region)
+        quota = self._arn("servicequotas", f"ec2/{STANDARD_VCPUS}")
+        yield _allow("LookAtQuota", ["servicequotas:GetServiceQuota"], quota)
+        ours = {f"aws:ResourceTag/{ALLOCATION_TAG}": list(self._given.allocation_ids)}
+        yield _allow("StopPrimary", ["ec2:TerminateInstances"], self._arn("ec2", "instance/*"), StringEquals=ours)
 
     def _table(self, where: StoreUri) -> Iterator[Statement]:
         """Allow the records of these addresses; an address is the key of its item."""

@@ -9,6 +9,7 @@ from airflow_eip_provider.cli import (
     audit,
     bootstrap_script,
     doctor,
+    drill,
     history,
     iam_policy,
     import_cluster,
@@ -32,6 +33,7 @@ COMMANDS: tuple[Command, ...] = (
     audit.COMMAND,
     bootstrap_script.COMMAND,
     doctor.COMMAND,
+    drill.COMMAND,
     history.COMMAND,
     iam_policy.COMMAND,
     import_cluster.COMMAND,
@@ -45,6 +47,7 @@ COMMANDS: tuple[Command, ...] = (
 # What `airflow-eip --help` lists, by task.
 GROUPS: dict[str, tuple[str, ...]] = {
     "Prepare and check": ("doctor", "iam-policy", "selftest"),
+    "Keep a cluster available": ("drill",),
     "See and wait": ("status", "history", "wait"),
     "Clusters that no task launched": ("associate", "release", "bootstrap-script", "import-cluster"),
     "Clean up and audit": ("reap", "audit"),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser, add_common_arguments
-from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table, wrapping_width
+from airflow_eip_provider.cli.findings import facts_of, print_outcomes
+from airflow_eip_provider.cli.output import note, only_the_result, print_json
 from airflow_eip_provider.cli.usage import reading_arguments
 from airflow_eip_provider.exceptions import UsageError
 from airflow_eip_provider.literals import is_template
@@ -59,7 +59,6 @@ _UNANSWERED = (
     "iam:PassRole",
 )
 _UNANSWERED_OF_STORES = {"dynamodb": ("dynamodb:PutItem",), "s3": ("s3:PutObject",)}
-_WIDTH = 92
 
 
 def add_arguments(parser: Parser) -> None:
@@ -135,9 +134,7 @@ def run(options: argparse.Namespace) -> int:
         facts = _facts(session, options.allocation_id, outcomes, unanswered)
         print_json({**facts, "templates": templated, "hints": hints})
     else:
-        names = max(len(outcome.check.name) for outcome in outcomes)
-        width = wrapping_width(_WIDTH, beside=len("skipped") + names + 4)
-        print_table(("RESULT", "CHECK", "FINDING"), [row for outcome in outcomes for row in _rows(outcome, width)])
+        print_outcomes(outcomes)
         note(f"errors: {len(errors)}, warnings: {len(findings) - len(errors)}")
         if templated:
             note(f"templates, which are known when the task runs: {', '.join(templated)}")
@@ -313,29 +310,6 @@ def _unanswered(options: argparse.Namespace, lock_store: str | None) -> list[str
     return [*binding, *_UNANSWERED, *_UNANSWERED_OF_STORES.get(kind, ())]
 
 
-def _rows(outcome: Outcome, width: int) -> Iterator[tuple[str, str, str]]:
-    """Tell what came of a check in one row, and of each finding in a few."""
-    name = outcome.check.name
-    if outcome.skipped:
-        yield "skipped", name, outcome.skipped
-    elif not outcome.findings:
-        yield "ok", name, outcome.check.title
-    for finding in outcome.findings:
-        lines = [
-            *textwrap.wrap(f"{finding.about}: {finding.what}", width, break_on_hyphens=False),
-            *_indented("why", finding.why, width),
-            *_indented("fix", finding.mend, width),
-        ]
-        for number, line in enumerate(lines):
-            yield (finding.severity, name, line) if number == 0 else ("", "", line)
-
-
-def _indented(word: str, text: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        text, width, initial_indent=f"  {word + ':':<6}", subsequent_indent=" " * 8, break_on_hyphens=False
-    )
-
-
 def _facts(
     session: Session, allocation_id: str, outcomes: Sequence[Outcome], unanswered: Sequence[str]
 ) -> dict[str, Any]:
@@ -343,15 +317,7 @@ def _facts(
         "account": session.account,
         "region": session.region,
         "allocation_id": allocation_id,
-        "checks": [
-            {
-                "check": outcome.check.name,
-                "title": outcome.check.title,
-                "skipped": outcome.skipped,
-                "findings": [finding.facts() for finding in outcome.findings],
-            }
-            for outcome in outcomes
-        ],
+        "checks": [facts_of(outcome) for outcome in outcomes],
         "unanswered": list(unanswered),
     }
 

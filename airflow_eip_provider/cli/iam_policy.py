@@ -68,6 +68,11 @@ def add_arguments(parser: Parser) -> None:
         "--health", action="store_true", help="the health of primary nodes is watched, by EmrPrimaryHealthSensor"
     )
     parser.add_argument(
+        "--drill",
+        action="store_true",
+        help="airflow-eip drill stops primary nodes on purpose, and looks at the vCPU quota",
+    )
+    parser.add_argument(
         "--target-group",
         action="append",
         default=[],
@@ -102,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
             route_tables=options.route_table,
             health=options.health,
             target_groups=options.target_group,
+            drill=options.drill,
         )
         with reading_arguments():
             check(given)

@@ -54,6 +54,27 @@ def test_bootstrap_actions_that_only_take_time_take_none_beyond_the_clusters_unl
     assert state_of(slow) == "WAITING"
 
 
+def test_a_primary_has_the_security_groups_that_the_cluster_was_given(
+    ec2, start_cluster, primary_of, subnet_id, local_emr
+):
+    """EMR's managed group and ``AdditionalMasterSecurityGroups`` [docs: EMR, Control network traffic]."""
+    vpc_id = ec2.describe_subnets(SubnetIds=[subnet_id])["Subnets"][0]["VpcId"]
+    managed, further = (
+        ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc_id)["GroupId"] for name in ("a", "b")
+    )
+    master = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
+    groups = {
+        "InstanceGroups": [master],
+        "EmrManagedMasterSecurityGroup": managed,
+        "AdditionalMasterSecurityGroups": [further, "sg-unknown"],
+    }
+    job_flow_id = start_cluster(instances=groups)
+    local_emr.clock.advance(60)
+    (group,) = ec2.describe_instances(InstanceIds=[primary_of(job_flow_id).id])["Reservations"]
+    (interface,) = group["Instances"][0]["NetworkInterfaces"]
+    assert {found["GroupId"] for found in interface["Groups"]} == {managed, further}
+
+
 def test_instances_are_in_the_subnet_carry_emrs_tags_and_boot(ec2, start_cluster, primary_of, local_emr, subnet_id):
     """``aws:elasticmapreduce:job-flow-id`` and ``…:instance-group-role`` [docs: EMR, Tag clusters]."""
     job_flow_id = start_cluster(Tags=[{"Key": "team", "Value": "data"}])

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from local_emr.events import EventLog
     from local_emr.iam.permissions import Grant, Permissions
     from local_emr.past import Past
+    from local_emr.quotas import Quotas
 
 _NOT_FOUND = 404
 _POLL_SECONDS = 0.05
@@ -52,6 +53,7 @@ class Services(Protocol):
     events: EventLog
     faults: Faults
     permissions: Permissions
+    quotas: Quotas
     lock: RLock
 
     @property
@@ -212,7 +214,7 @@ class Gateway:
         tags: list[Any] = []
         with self._services.past.as_of(moment), contextlib.suppress(AwsError):
             tags = self._answer_emr(call)[1]["Cluster"]["Tags"]
-        return _emr_response({"Cluster": {**fields["Cluster"], "Tags": tags}})
+        return _json_response({"Cluster": {**fields["Cluster"], "Tags": tags}})
 
     def _dispatch(self, call: Call, environ: Environ) -> tuple[Response, dict[str, Any]]:
         if call.service == "elasticmapreduce":
@@ -221,12 +223,14 @@ class Gateway:
             return self._answer_ec2(call, environ)
         if call.service == "elasticloadbalancing" and call.region == self._services.region:
             return self._answer_elb(call, environ), {}
+        if call.service == "servicequotas":
+            return _json_response(self._services.quotas.answer(call.operation, call.params))
         return self._ask_moto(environ), {}
 
     def _answer_emr(self, call: Call) -> tuple[Response, dict[str, Any]]:
         if call.region != self._services.region:
             raise AwsError("NotSimulated", f"EMR is simulated in {self._services.region} only, not in {call.region}.")
-        return _emr_response(self._services.emr.answer(call.operation, call.params))
+        return _json_response(self._services.emr.answer(call.operation, call.params))
 
     def _answer_ec2(self, call: Call, environ: Environ) -> tuple[Response, dict[str, Any]]:
         ec2 = self._services.ec2(call.region)
@@ -252,7 +256,7 @@ class Gateway:
         return Response.from_app(self._moto, environ, buffered=True)
 
 
-def _emr_response(fields: dict[str, Any]) -> tuple[Response, dict[str, Any]]:
+def _json_response(fields: dict[str, Any]) -> tuple[Response, dict[str, Any]]:
     return Response(json.dumps(fields), content_type="application/x-amz-json-1.1"), fields
 
 

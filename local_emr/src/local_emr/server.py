@@ -32,6 +32,7 @@ from local_emr.iam.permissions import Permissions
 from local_emr.livy.batches import BatchSpec
 from local_emr.outside import Caller, Outside
 from local_emr.past import Past
+from local_emr.quotas import Quotas
 from local_emr.services.loopback import LoopbackNetwork
 from local_emr.services.ports import Ports
 from local_emr.services.primaries import PrimaryServices
@@ -305,6 +306,7 @@ class LocalAws(OnDemand):
         self.emr = Emr(life, home.instances)
         self.services = PrimaryServices(self, clock=self._guarded, life=life, zones=home.zones, ports=self.ports)
         self.load_balancers = LoadBalancers(self, clock=self._guarded, ec2=home)
+        self.quotas = Quotas()
 
 
 def _node_of(cluster: Cluster, primary: Any, executor: int | None) -> Any:

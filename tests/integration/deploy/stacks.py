@@ -33,8 +33,12 @@ CLUSTER_ALLOWED = [
 ]
 
 
-def expected_policy(allocation_id: str, *, log_uri: str) -> dict[str, Any]:
-    """Return the policy that the package prints for what the templates are given."""
+def expected_policy(allocation_id: str, *, log_uri: str, **further: Any) -> dict[str, Any]:
+    """
+    Return the policy that the package prints for what the templates are given.
+
+    :param further: more of a configuration.
+    """
     return policy_document(
         Configuration(
             allocation_ids=[allocation_id],
@@ -44,6 +48,7 @@ def expected_policy(allocation_id: str, *, log_uri: str) -> dict[str, Any]:
             instance_roles=[INSTANCE_ROLE],
             lock_store="dynamodb://airflow-eip-leases",
             log_uri=log_uri,
+            **further,
         )
     )
 

@@ -96,3 +96,23 @@ def test_the_address_cannot_be_destroyed_and_its_policy_is_the_one_that_the_pack
     assert made == expected_policy(address, log_uri="s3://logs/emr/")
     attached = boto("iam").list_attached_role_policies(RoleName="mwaa")["AttachedPolicies"]
     assert [found["PolicyArn"] for found in attached] == [outputs["airflow_policy_arn"]]
+
+
+def test_the_load_balancer_module_makes_a_listener_and_a_checked_group_for_each_service(apply, boto):
+    ec2, elb = boto("ec2"), boto("elbv2")
+    subnets = [subnet for subnet in ec2.describe_subnets()["Subnets"] if subnet["AvailabilityZone"][-1] in "ab"]
+    vpc_id = subnets[0]["VpcId"]
+    airflow = ec2.create_security_group(GroupName="airflow", Description="x", VpcId=vpc_id)["GroupId"]
+    given = {"vpc_id": vpc_id, "subnet_ids": json.dumps([subnet["SubnetId"] for subnet in subnets])}
+    outputs = apply("load-balancer", airflow_security_group_id=airflow, **given)
+    (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
+    listeners = elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+    assert {each["Port"] for each in listeners} == {8088, 9870, 8998}
+    assert {group["HealthCheckProtocol"] for group in elb.describe_target_groups()["TargetGroups"]} == {"HTTP"}
+    groups = [outputs["target_group_arns"][name] for name in ("yarn", "hdfs", "livy")]
+    plain, whole = (
+        expected_policy("eipalloc-0123456789abcdef0", log_uri="s3://logs/", **more)["Statement"]
+        for more in ({}, {"health": True, "target_groups": groups})
+    )
+    made = read_document(boto("iam"), outputs["targets_policy_arn"])
+    assert made["Statement"] == [statement for statement in whole if statement not in plain]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
+import json
+import tempfile
 from datetime import timedelta
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +17,7 @@ from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.aws import addresses
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
+from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.exceptions import StepFailedError
 from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
@@ -287,6 +292,20 @@ def load_balanced(stage: Stage) -> None:
         assert found["state"] == state
 
 
+def drilling(stage: Stage) -> None:
+    """A primary is stopped on purpose, after a look at what would take over."""
+    stage.enforce(None, health=True, drill=True)
+    job_flow_id = stage.create().run()
+    stage.aws.clock.advance(600)
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as standby, contextlib.redirect_stdout(StringIO()) as said:
+        json.dump(stage.overrides(Instances={"Ec2SubnetId": stage.subnet_in("eu-west-1b")}), standby)
+        standby.flush()
+        given = ["--job-flow-id", job_flow_id, "--allocation-id", stage.allocation_id, "--lock-store", "none"]
+        main(["drill", *given, "--job-flow-overrides", standby.name, "--service", "none", "--json"])
+    # A quota that cannot be read is only a warning.
+    assert [check["check"] for check in json.loads(said.getvalue())["checks"] if check["findings"]] == []
+
+
 def reaping(stage: Stage) -> None:
     """A cluster of an Airflow environment that is gone, and the reaper."""
     stage.enforce(DYNAMODB)
@@ -335,5 +354,6 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     **_each(cluster_made_elsewhere),
     **_each(watching),
     **_each(load_balanced),
+    **_each(drilling),
     **_each(reaping),
 }

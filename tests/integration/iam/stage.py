@@ -62,6 +62,7 @@ BEHIND_GATEWAYS: dict[str, Any] = {
 
 LONG_RUNNING: dict[str, Any] = {
     "health": True,
+    "drill": True,
     "target_groups": [f"arn:aws:elasticloadbalancing:{_REGION}:{ACCOUNT}:targetgroup/livy/0123456789abcdef"],
 }
 

@@ -52,11 +52,12 @@ class Instances:
         self._running_since: dict[str, datetime] = {}
         self.on_terminated: list[Callable[[Any], None]] = []
 
-    def launch(self, *, subnet_id: str, instance_type: str, tags: dict[str, str]) -> Any:
+    def launch(self, *, subnet_id: str, instance_type: str, tags: dict[str, str], group_ids: Iterable[str] = ()) -> Any:
         """Start an instance; it is pending at first and runs after ``Durations.instance_boot``.
 
         Its private address is one that is reached on this machine (see ``local_emr.services``).
 
+        :param group_ids: Its security groups; one that does not exist is left out.
         :raises AwsError: ``InvalidSubnetID.NotFound``, ``InsufficientInstanceCapacity``.
         """
         self._zones.take(self.subnet(subnet_id).availability_zone, instance_type)
@@ -71,6 +72,7 @@ class Instances:
             subnet_id=subnet_id,
             associate_public_ip=None,
             tags={"instance": {}},
+            security_group_ids=[name for name in group_ids if self._backend.get_security_group_from_id(name)],
         )
         instance = reservation.instances[0]
         self._make_reachable(instance.nics[0])

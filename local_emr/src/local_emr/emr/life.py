@@ -231,10 +231,14 @@ class ClusterLife:
             self._bootstrap(cluster)
 
     def _instance(self, cluster: Cluster, pool: Pool) -> Any:
+        kind, given = "Master" if pool.role == "MASTER" else "Slave", cluster.request["Instances"]
+        managed = given.get(f"EmrManaged{kind}SecurityGroup")
+        further = given.get(f"Additional{kind}SecurityGroups") or ()
         return self._ec2.instances.launch(
             subnet_id=cluster.subnet.id,
             instance_type=pool.instance_type,
             tags={**cluster.tags, JOB_FLOW_TAG: cluster.id, ROLE_TAG: pool.role},
+            group_ids=[*([managed] if managed else []), *further],
         )
 
     def _bootstrap(self, cluster: Cluster) -> None:

@@ -2,8 +2,8 @@
 What IAM is asked about a call: the actions, the resources and the condition keys.
 
 The source is the Service Authorization Reference, "Actions, resources, and condition keys for …" (EC2, Elastic
-MapReduce, Elastic Load Balancing V2, DynamoDB, S3, IAM). Where that leaves something open, the stricter reading is
-taken.
+MapReduce, Elastic Load Balancing V2, DynamoDB, S3, IAM, Service Quotas). Where that leaves something open, the stricter
+reading is taken.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ _S3_ACTIONS = {"HeadObject": "GetObject", "HeadBucket": "ListBucket", "ListObjec
 }
 
 
+_OF_INSTANCES = {"StartInstances", "StopInstances", "TerminateInstances"}
 _ELB_ARNS = {"ListenerArn", "LoadBalancerArn", "ResourceArn", "TargetGroupArn"}
 _ELB_CREATED = {"CreateLoadBalancer": "loadbalancer/net", "CreateTargetGroup": "targetgroup"}
 
@@ -95,8 +96,19 @@ def _ec2(call: Call, world: World) -> Iterator[Question]:
         yield from _nat_gateway(call, world)
     elif call.operation in CHANGES:
         yield Question(f"ec2:{call.operation}", _ec2_arn(call, "route-table", call.params.get("RouteTableId", "*")))
+    elif call.operation in _OF_INSTANCES:
+        yield from _instances(call, world)
     else:
         yield from _other(call, world)
+
+
+def _instances(call: Call, world: World) -> Iterator[Question]:
+    """Ask for each instance, with its tags."""
+    for name in (value for key, value in call.params.items() if key.startswith("InstanceId.")):
+        found = world.ec2(call.region).instances.find([name])
+        tags = {tag["key"]: tag["value"] for instance in found for tag in instance.get_tags()}
+        context = _tags("ResourceTag", tags, service="ec2")
+        yield Question(f"ec2:{call.operation}", _ec2_arn(call, "instance", name), context)
 
 
 def _nat_gateway(call: Call, world: World) -> Iterator[Question]:
@@ -262,11 +274,21 @@ def _elb_tags(region: str, arn: str) -> Context:
     return _tags("ResourceTag", tags, service="elasticloadbalancing")
 
 
+def _quota(call: Call, world: World) -> Iterator[Question]:
+    """Ask for the quota where one is named."""
+    if "QuotaCode" not in call.params:
+        yield from _other(call, world)
+        return
+    name = f"{call.params.get('ServiceCode')}/{call.params['QuotaCode']}"
+    yield Question(f"servicequotas:{call.operation}", f"arn:aws:servicequotas:{call.region}:{ACCOUNT}:{name}")
+
+
 _BY_SERVICE = {
     "dynamodb": _dynamodb,
     "ec2": _ec2,
     "elasticloadbalancing": _elb,
     "elasticmapreduce": _emr,
     "s3": _s3,
+    "servicequotas": _quota,
     "sts": _sts,
 }

@@ -1,0 +1,79 @@
+"""A pair of long-running clusters behind a load balancer, for the tests of ``airflow-eip drill``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.cli.__main__ import main
+from airflow_eip_provider.operators.elbv2 import NlbTargetsOperator
+from harness.life import Task
+from tests.integration.cli.conftest import Said
+from tests.integration.deploy.template import create_from_template
+from tests.integration.iam.stage import DYNAMODB
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.integration.iam.stage import Stage
+
+TEMPLATE = Path(__file__).parents[3] / "deploy" / "cloudformation" / "load-balancer.yaml"
+ZONES = ("eu-west-1a", "eu-west-1b")
+GROUPS = ("emr-yarn", "emr-hdfs", "emr-livy")
+APPLICATIONS = [{"Name": "Spark"}, {"Name": "Livy"}]
+
+
+class Pair:
+    """
+    A primary that has the address and is healthy behind the load balancer, and a standby in the other zone.
+
+    :param lock_store: of the lease; ``None`` for none.
+    """
+
+    def __init__(self, stage: Stage, *, lock_store: str | None = DYNAMODB) -> None:
+        self.stage, self.lock_store = stage, lock_store
+        ec2 = stage.client("ec2")
+        subnets = [stage.subnet_in(zone) for zone in ZONES]
+        vpc_id = ec2.describe_subnets(SubnetIds=subnets)["Subnets"][0]["VpcId"]
+        airflow = ec2.create_security_group(GroupName="airflow", Description="x", VpcId=vpc_id)["GroupId"]
+        given = {"VpcId": vpc_id, "SubnetIds": subnets, "AirflowSecurityGroupId": airflow}
+        self.load_balancer = create_from_template(TEMPLATE, stage.client, **given)
+        arns = [self.load_balancer[f"{name}TargetGroupArn"] for name in ("Yarn", "Hdfs", "Livy")]
+        stage.enforce(lock_store, health=True, drill=True, target_groups=arns)
+        overrides = self.overrides(ZONES[0])
+        self.primary = str(stage.create(job_flow_overrides=overrides, lock_store=lock_store).run())
+        stage.aws.clock.advance(600)
+        targets = {"job_flow_id": self.primary, "target_groups": list(GROUPS), "aws_conn_id": None}
+        Task(NlbTargetsOperator(task_id="register", **targets)).run()
+
+    def overrides(self, zone: str, **given: Any) -> dict[str, Any]:
+        """Return a cluster with Livy in a zone, as RunJobFlow wants it."""
+        group = self.load_balancer["PrimarySecurityGroupId"]
+        instances = {"Ec2SubnetId": self.stage.subnet_in(zone), "AdditionalMasterSecurityGroups": [group]}
+        return self.stage.overrides(Name="livy", Applications=APPLICATIONS, Instances=instances, **given)
+
+    def launch_standby(self, zone: str = ZONES[1]) -> str:
+        """Launch a standby, and return its id when its services run."""
+        made = self.stage.client("emr").run_job_flow(**self.overrides(zone))
+        self.stage.aws.clock.advance(600)
+        return str(made["JobFlowId"])
+
+    def file(self, folder: Path, content: Any, name: str = "cluster.json") -> str:
+        """Write a JSON file and return its path."""
+        path = folder / name
+        path.write_text(json.dumps(content))
+        return str(path)
+
+    def drill(self, capsys: pytest.CaptureFixture[str], *arguments: str, as_json: bool = True) -> Said:
+        """Carry out the command for the primary, its address and its target groups."""
+        capsys.readouterr()
+        groups = [word for name in GROUPS for word in ("--target-group", name)]
+        common = ["--job-flow-id", self.primary, "--allocation-id", self.stage.allocation_id, *groups]
+        store = ["--lock-store", self.lock_store or "none"]
+        status: Any
+        try:
+            status = main(["drill", *common, *store, *arguments, *(["--json"] if as_json else [])])
+        except SystemExit as ended:
+            status = ended.code
+        return Said(status, *capsys.readouterr())

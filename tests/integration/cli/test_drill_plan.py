@@ -1,0 +1,182 @@
+"""``airflow-eip drill`` without --execute: what would keep the standby from taking over; nothing is changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.health import http
+from local_emr.quotas import STANDARD_VCPUS
+from tests.integration.cli.drills import ZONES, Pair
+from tests.integration.iam.stage import DYNAMODB, staged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from local_emr import LocalAws
+    from tests.integration.cli.conftest import Said
+
+CHANGES = {
+    "AddTags",
+    "AssociateAddress",
+    "DeregisterTargets",
+    "DisassociateAddress",
+    "PutItem",
+    "RegisterTargets",
+    "RunJobFlow",
+    "TerminateInstances",
+    "TerminateJobFlows",
+}
+
+
+@pytest.fixture
+def pair(served_aws: LocalAws) -> Iterator[Pair]:
+    with staged(served_aws) as stage:
+        stage.patch.setattr(http, "PAUSE_SECONDS", 0.0)
+        yield Pair(stage)
+
+
+@pytest.fixture
+def plan(pair: Pair, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Carry out the command; nothing may be changed."""
+
+    def run(*arguments: str, as_json: bool = True) -> Said:
+        before = pair.stage.aws.events.read()[-1]["seq"]
+        said = pair.drill(capsys, *arguments, as_json=as_json)
+        for event in pair.stage.aws.events.read(after=before, kind="call"):
+            asked = str(event["request"].get("DryRun")).lower() == "true"
+            assert asked or event["operation"] not in CHANGES, event
+        return said
+
+    return run
+
+
+@pytest.fixture
+def cold(pair: Pair, tmp_path: Any) -> list[str]:
+    """What names a standby that is launched in the other zone."""
+    return ["--job-flow-overrides", pair.file(tmp_path, pair.overrides(ZONES[1]))]
+
+
+def found(said: Said) -> dict[str, list[str]]:
+    return {c["check"]: [f["what"] for f in c["findings"]] for c in said.result["checks"] if c["findings"]}
+
+
+def passed(said: Said) -> set[str]:
+    return {c["check"] for c in said.result["checks"] if not c["findings"] and not c["skipped"]}
+
+
+def test_a_cold_standby_that_would_take_over(plan, pair, cold):
+    said = plan(*cold)
+    assert (said.status, found(said)) == (0, {}), said.out + said.err
+    wanted = {"primary", "primary-services", "stop", "lease", "subnet", "zone", "instance-types", "standby-zone"}
+    assert passed(said) >= wanted | {"quota", "target-groups", "security-groups", "permission"}
+    assert said.result["ready"] is True
+    assert pair.stage.refusals() == []
+
+
+def test_a_warm_standby_that_would_take_over(plan, pair):
+    said = plan("--standby-job-flow-id", pair.launch_standby())
+    assert (said.status, found(said)) == (0, {}), said.out + said.err
+    assert passed(said) >= {"standby", "standby-services", "target-groups"}
+    assert pair.stage.refusals() == []
+
+
+def test_people_get_a_table_and_what_would_be_done(plan, pair, cold):
+    said = plan(*cold, as_json=False)
+    assert said.out.splitlines()[0].split() == ["RESULT", "CHECK", "FINDING"]
+    assert f"stop the primary {pair.primary}: terminate its primary instance" in said.out
+    assert "errors: 0, warnings: 0" in said.err
+
+
+def test_everything_that_is_wrong_with_a_cold_standby_is_said_at_once(plan, pair, tmp_path):
+    aws = pair.stage.aws
+    overrides = pair.overrides("eu-west-1c")
+    overrides["Instances"]["AdditionalMasterSecurityGroups"] = []
+    overrides["Instances"]["InstanceGroups"][0]["InstanceType"] = "m5.24xlarge"
+    aws.quotas.values[STANDARD_VCPUS] = 32.0
+    said = plan("--job-flow-overrides", pair.file(tmp_path, overrides))
+    wrong = found(said)
+    assert said.status == 3
+    assert said.result["ready"] is False
+    assert any("names no security groups" in text for text in wrong["target-groups"])
+    assert any("launched in eu-west-1c" in text for text in wrong["target-groups"])
+    assert wrong["quota"] == ["it is 32; 4 run, and the standby needs 96"]
+
+
+def test_a_quota_that_has_room_only_when_the_primary_has_ended_is_a_warning(plan, pair, cold):
+    pair.stage.aws.quotas.values[STANDARD_VCPUS] = 7.0
+    said = plan(*cold)
+    assert said.status == 0
+    assert found(said)["quota"] == [
+        "it is 7; 4 run, and the standby needs 4; it fits when the primary has ended",
+    ]
+
+
+def test_a_quota_that_may_not_be_read_is_said_plainly(plan, pair, cold):
+    pair.stage.taken_away = ("LookAtQuota", "servicequotas:GetServiceQuota")
+    pair.stage.enforce(DYNAMODB, health=True, drill=True, target_groups=_groups(pair))
+    said = plan(*cold)
+    assert said.status == 0
+    assert found(said) == {"quota": ["it could not be read: servicequotas:GetServiceQuota is not permitted"]}
+
+
+def test_a_stop_that_is_not_permitted_is_an_error(plan, pair, cold):
+    pair.stage.taken_away = ("StopPrimary", "ec2:TerminateInstances")
+    pair.stage.enforce(DYNAMODB, health=True, drill=True, target_groups=_groups(pair))
+    said = plan(*cold)
+    assert said.status == 3
+    assert found(said) == {"stop": ["ec2:TerminateInstances is not permitted (EC2 was asked with DryRun)"]}
+    assert plan(*cold, "--stop", "cluster").status == 0
+
+
+def test_a_standby_in_the_same_zone_with_a_sick_service_is_a_warning(plan, pair):
+    standby = pair.launch_standby(ZONES[0])
+    pair.stage.aws.services.trouble(standby, "livy", "errors")
+    said = plan("--standby-job-flow-id", standby)
+    assert said.status == 0
+    assert found(said)["standby"] == ["it is in eu-west-1a, as the primary is"]
+    (problem,) = found(said)["standby-services"]
+    assert "HTTP status 500" in problem
+
+
+def test_a_standby_that_has_ended_and_a_group_that_is_not_there_are_errors(plan, pair):
+    standby = pair.launch_standby()
+    pair.stage.client("emr").terminate_job_flows(JobFlowIds=[standby])
+    pair.stage.aws.clock.advance(600)
+    said = plan("--standby-job-flow-id", standby, "--target-group", "nothing")
+    assert said.status == 3
+    assert found(said)["standby"] == ["it is TERMINATED"]
+    assert found(said)["target-groups"] == ["there is none in region 'eu-west-1'"]
+
+
+def test_an_address_on_another_cluster_is_an_error(plan, pair, cold):
+    ec2, other = pair.stage.client("ec2"), pair.launch_standby()
+    association = ec2.describe_addresses()["Addresses"][0]["AssociationId"]
+    ec2.disassociate_address(AssociationId=association)
+    interface = pair.stage.aws.cluster(other).primary.nics[0].id
+    ec2.associate_address(AllocationId=pair.stage.allocation_id, NetworkInterfaceId=interface, AllowReassociation=False)
+    said = plan(*cold)
+    assert said.status == 3
+    assert any(f"it is on cluster '{other}'" in text for text in found(said)["lease"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "one of --standby-job-flow-id and --job-flow-overrides is needed"),
+        (["--standby-job-flow-id", "x"], "is no cluster"),
+        (["--standby-job-flow-id", "j-1", "--fallbacks", "f.json"], "there is no cluster that they change"),
+        (["--standby-job-flow-id", "j-1", "--rto", "0"], "reading --rto"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_aws_is_asked(plan, pair, arguments, text):
+    before = len(pair.stage.aws.events.calls())
+    said = plan(*arguments)
+    assert said.status == 2
+    assert text in said.err
+    assert len(pair.stage.aws.events.calls()) == before
+
+
+def _groups(pair: Pair) -> list[str]:
+    return [pair.load_balancer[f"{name}TargetGroupArn"] for name in ("Yarn", "Hdfs", "Livy")]
