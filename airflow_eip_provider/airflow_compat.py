@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -51,6 +53,17 @@ try:  # Airflow >= 3.1
 except ImportError:  # Airflow 2.11 and 3.0
     from airflow.configuration import conf
 
+# One for all processes until Airflow 3.1; since then the tasks' own, and that of Airflow's services.
+try:  # Airflow >= 3.2
+    from airflow.observability.stats import Stats as _CoreStats
+    from airflow.sdk.observability.stats import Stats as _TaskStats
+
+    _STATS: tuple[Any, ...] = (_TaskStats, _CoreStats)
+except ImportError:  # Airflow 2.11 to 3.1
+    from airflow.stats import Stats as _OnlyStats
+
+    _STATS = (_OnlyStats,)
+
 if TYPE_CHECKING:
     from airflow.sdk import Context  # noqa: TC004 - others import this name for their annotations only
 
@@ -75,11 +88,16 @@ __all__ = [
     "dag_run_state",
     "earliest_start",
     "execution_seconds",
+    "flush_statistics",
     "own_xcom",
     "remember",
     "remembered",
+    "statistics",
     "task_state",
 ]
+
+# How long a task waits at most at its end for a collector that does not answer.
+_FLUSH_MILLISECONDS = 5000
 
 # What Airflow puts in place of the method name when a deferral ended in a timeout or a trigger's error.
 TRIGGER_FAIL_REPR = "__fail__"
@@ -140,6 +158,55 @@ def remembered(context: Context, key: str) -> Any:
     """Return what an earlier try of this task kept, or this one; ``None`` before Airflow 3.3."""
     store = context.get("task_state_store")
     return None if store is None else store.get(key)
+
+
+def statistics() -> Any:
+    """
+    Return Airflow's statistics, as this process sends them.
+
+    Since Airflow 3.2 there are two, and a process initializes one of them: a task the task SDK's, the triggerer the
+    core's. What is given to the other is lost without a word (apache/airflow#69172). A process that has initialized
+    neither, such as a command, gets the task SDK's, initialized as a task does.
+    """
+    if len(_STATS) == 1:
+        return _STATS[0]
+    initialized = next((stats for stats in _STATS if _sends(stats)), None)
+    if initialized is None:
+        initialized = _STATS[0]
+        _initialize(initialized)
+    return initialized
+
+
+def _sends(stats: Any) -> bool:
+    factory = getattr(stats, "factory", None)  # Airflow 3.2
+    if factory is None:  # Airflow >= 3.3
+        factory = getattr(sys.modules[stats.__module__], "_factory", None)
+    return factory is not None and factory.__name__ != "NoStatsLogger"
+
+
+def _initialize(stats: Any) -> None:
+    from airflow.sdk.observability.metrics.stats_utils import get_stats_factory  # noqa: PLC0415 - Airflow >= 3.2
+
+    of_whom = (stats,) if signature(get_stats_factory).parameters else ()  # Airflow 3.2
+    options: dict[str, Any] = {"factory": get_stats_factory(*of_whom)}
+    if "export_legacy_names" in signature(stats.initialize).parameters:  # Airflow >= 3.3
+        options["export_legacy_names"] = False  # they are of Airflow's own metrics
+    if options["factory"].__name__ != "NoStatsLogger":
+        stats.initialize(**options)
+
+
+def flush_statistics() -> None:
+    """
+    Let OpenTelemetry export what it has collected, if Airflow's statistics go there.
+
+    Only since Airflow 3.3 a task's process does so at its end.
+    """
+    if conf.getboolean("metrics", "otel_on", fallback=False):
+        from opentelemetry import metrics  # noqa: PLC0415 - an optional part of Airflow 2.11
+
+        provider = metrics.get_meter_provider()
+        if hasattr(provider, "force_flush"):
+            provider.force_flush(_FLUSH_MILLISECONDS)
 
 
 def dag_run_state(dag_id: str, run_id: str, *, ti: Any = None) -> str | None:

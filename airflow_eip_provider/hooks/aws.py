@@ -12,6 +12,7 @@ from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.hooks.step_logs import StepLogHook
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
+from airflow_eip_provider.metrics import LeaseMetrics
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease_client.interface import KillFlag, LeaseClient
@@ -101,9 +102,13 @@ class AwsHooks:
         :param who: the owner, in words for errors.
         """
         shared: dict[str, Any] = {"client_for": self.client_for, "kill": kill, "remembered": remembered}
-        if not lock_store:
-            return PhysicalLeaseClient(allocation_id=allocation_id, **shared)
-        return StoreLeaseClient(lock_store, allocation_id=allocation_id, who=who, **shared)
+        client: LeaseClient
+        if lock_store:
+            client = StoreLeaseClient(lock_store, allocation_id=allocation_id, who=who, **shared)
+        else:
+            client = PhysicalLeaseClient(allocation_id=allocation_id, **shared)
+        client.events = LeaseMetrics(allocation_id)
+        return client
 
     def renew(self) -> None:
         """Drop every hook and client, so that the next call reads the credentials again."""

@@ -197,6 +197,7 @@ class StoreLeaseClient(LeaseClient):
     ) -> str | Ending:
         """Give the cluster up in the record, end it, and launch the next one when it is gone."""
         world = self.world(launcher, try_number=attempt.try_number)
+        world.replaced = failed
         given_up = protocol.give_up(world, attempt, token=token or 0, failed=failed)
         if not isinstance(given_up, protocol.LeaseLost):
             self._remove_gateways(failed)
@@ -339,11 +340,13 @@ class LeaseWorld(LeaseReads):
     :ivar known_record: what the first read of the record returns.
     :ivar known_location: returns what the first read of the location does, if no other read of the record comes before.
     :ivar last_seen: what the last one returned.
+    :ivar replaced: the cluster that its own task terminates because it did not start.
     """
 
     known_record: Seen | None = None
     known_location: Callable[[], AddressLocation] | None = None
     last_seen: Seen | None = None
+    replaced: str | None = None
 
     def __init__(
         self, lease_client: StoreLeaseClient, launcher: ClusterLauncher | None, *, try_number: int, undoing: bool
@@ -353,6 +356,7 @@ class LeaseWorld(LeaseReads):
         self._launcher = launcher
         self._try_number = try_number
         self._undoing = undoing
+        self._before: Seen | None = None
         self._unanswered = 0
         self._pauses, self._paused = 0, 0.0
 
@@ -368,6 +372,7 @@ class LeaseWorld(LeaseReads):
             asked_at = time.monotonic()
             self.last_seen = super().read_record()
             self._lease_client.set_clock(self.last_seen, asked_at=asked_at)
+        self._before = self.last_seen
         return self.last_seen
 
     def read_location(self) -> AddressLocation:
@@ -394,6 +399,9 @@ class LeaseWorld(LeaseReads):
         self._unanswered = 0
         if isinstance(outcome, Seen):
             self._lease_client.set_clock(outcome, asked_at=asked_at)
+            before, self._before = self._before, outcome
+            known = before is not None and before.version == version
+            self._lease_client.events.written(before.record if before and known else None, outcome.record)
         return outcome
 
     def pause(self) -> None:
@@ -439,7 +447,12 @@ class LeaseWorld(LeaseReads):
         :return: ``False`` when EMR does not know it (yet).
         """
         self._check_alive()
-        return end(self.clients["emr"], resource_id) if is_cluster(resource_id) else True
+        if not is_cluster(resource_id):
+            return True
+        is_known = end(self.clients["emr"], resource_id)
+        if is_known and not self._undoing and resource_id != self.replaced:
+            self._lease_client.events.orphan_terminated(resource_id)
+        return is_known
 
     def disassociate(self, association_id: str) -> None:
         """Undo one association, if it still exists; that of a NAT gateway ends with the gateway."""

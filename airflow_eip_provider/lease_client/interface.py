@@ -80,6 +80,26 @@ class StepCheck:
     is_certain: bool = False
 
 
+class LeaseEvents:
+    """
+    What is told of a lease besides what its client returns; does nothing here.
+
+    :ivar dag_id: of the task that works with the lease, if one does.
+    """
+
+    dag_id: str | None = None
+
+    def written(self, before: Record | None, after: Record) -> None:
+        """
+        Hear that a record was replaced.
+
+        :param before: ``None`` when the client has not read it.
+        """
+
+    def orphan_terminated(self, job_flow_id: str) -> None:
+        """Hear that a cluster is terminated which none of its own tasks would have ended; maybe more than once."""
+
+
 # For how long what was read counts as read now, within one phase of one task.
 FRESH_SECONDS = 10.0
 
@@ -170,12 +190,14 @@ class LeaseClient(ABC):
     The lease of one Elastic IP, for one task or command. What is not abstract holds where no record is kept.
 
     :ivar uri: of the lock store; ``None`` without one.
+    :ivar events: is told what others may want to know.
     :ivar patience_seconds: for how long one operation pauses, in all, because others change the record.
     """
 
     uri: str | None = None
     allocation_id: str
     clients: Clients
+    events = LeaseEvents()
     patience_seconds: float = 300.0
     _noted: tuple[Address, float] | None = None
 

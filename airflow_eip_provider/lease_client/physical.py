@@ -87,6 +87,7 @@ class PhysicalLeaseClient(LeaseClient):
         log.info("Adopting cluster %s of an earlier try", kept.job_flow_id)
         for surplus in found.keys() - {kept.job_flow_id}:
             end(self.clients["emr"], surplus)
+            self.events.orphan_terminated(surplus)
         return kept.job_flow_id
 
     def enter(
@@ -238,6 +239,7 @@ class PhysicalLeaseClient(LeaseClient):
             if cluster.job_flow_id != keep and cluster.newest_try <= try_number:
                 log.warning("Terminating cluster %s: an earlier try of the same task launched it", cluster.job_flow_id)
                 end(self.clients["emr"], cluster.job_flow_id)
+                self.events.orphan_terminated(cluster.job_flow_id)
 
     def _read_own(self, job_flow_id: str | None, tags: dict[str, str]) -> Cluster | None:
         """Read a cluster, if it is this owner's and lives."""

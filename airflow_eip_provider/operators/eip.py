@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.clusters import GUARD_MARK
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, may_be_hidden
@@ -191,6 +192,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
             return self.wait_for_address(state, job_flow_id=self.job_flow_id)
         state.association_id = bound.association_id if state.binding else None
         self.lease_client.hand_over(attempt, token=state.token, resource_id=self._resource)
+        self.measure(state, metrics.BIND_SECONDS, time.time() - state.leased_at)
         on = self.job_flow_id or target.data.get("job_flow_id")
         facts = bound_facts(bound, job_flow_id=on, token=state.token)
         context["ti"].xcom_push(key="static_ip", value=facts)

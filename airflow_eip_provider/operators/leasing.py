@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import own_xcom
 from airflow_eip_provider.aws.nat_gateway_changes import free_left_behind
 from airflow_eip_provider.exceptions import AddressBusyError, LockStoreUnavailableError
@@ -22,11 +24,14 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.protocol import Acquired
+    from airflow_eip_provider.lease.store import Seen
     from airflow_eip_provider.lease_client.interface import AddressInUse, ClusterLauncher
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 # XComs are stored; this one keeps the name that it had in the first version.
 _LEASE_XCOM = "tenancy"
+# Between two answers of the lock store its clock and this one do not pass alike; its Date header has whole seconds.
+_CLOCKS_DIFFER_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -36,6 +41,8 @@ class LeasingState(State):
 
     :param nonce: of the attempt.
     :param seen: unused; deferrals of version 0.1.0 carry it.
+    :param queued_since: when its owner joined the queue, by the clock of this task; 0 when it has not.
+    :param leased_at: when this try had the lease, by the same clock.
     """
 
     lock_deadline: float
@@ -43,6 +50,8 @@ class LeasingState(State):
     token: int | None = None
     seen: dict[str, Any] | None = None
     waiting_for: str = "address"
+    queued_since: float = 0.0
+    leased_at: float = 0.0
 
 
 class LeasingOperator(PhasedOperator):
@@ -74,7 +83,13 @@ class LeasingOperator(PhasedOperator):
         context["ti"].xcom_push(key=_LEASE_XCOM, value={"nonce": state.nonce, "token": state.token})
 
     def note_acquired(self, context: Context, state: LeasingState, acquired: Acquired) -> None:
-        """Keep the fencing token of the lease, if there is one."""
+        """Keep the fencing token of the lease, if there is one, and say how long it took to get it."""
+        now = time.time()
+        state.leased_at = state.leased_at or now
+        seen, lease, began = acquired.seen, acquired.seen.record.lease, self._began(state)
+        # A lease that is older than this try was acquired by an earlier one, which has said so.
+        if lease is None or seen.now - lease.acquired_at <= now - began + _CLOCKS_DIFFER_SECONDS:
+            self.measure(state, metrics.QUEUE_SECONDS, now - (state.queued_since or began))
         if acquired.token is not None:
             self.log.info("The lease of Elastic IP %s is this task's, token %s", self.allocation_id, acquired.token)
             state.token = acquired.token
@@ -92,12 +107,21 @@ class LeasingOperator(PhasedOperator):
             return self.wait_for_address(state, job_flow_id=None)
         self.warn_of_a_held_worker()
         state.waiting_for = "lease"
+        self._note_queued(state, entered.observation.seen, lease_request.attempt.owner)
         place = queue_place_of(entered.observation, lease_request.attempt.owner)
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, place)
         context["ti"].xcom_push(key="queue", value=place.facts())
         shared = self.watch(state, deadline=state.lock_deadline)
         uri = str(self.lease_client.uri)
         return EipLeaseTrigger.of(lease_request, allocation_id=self.allocation_id, lock_store=uri, **shared)
+
+    def _note_queued(self, state: LeasingState, seen: Seen, owner: str) -> None:
+        """Remember since when the owner queues: an earlier try may have joined."""
+        if (place := seen.record.place(owner)) is not None:
+            state.queued_since = time.time() - max(seen.now - seen.record.queue[place].arrived_at, 0.0)
+
+    def _began(self, state: LeasingState) -> float:
+        return state.lock_deadline - self.lock_timeout.total_seconds()
 
     def wait_for_address(
         self, state: LeasingState, *, job_flow_id: str | None, like: dict[str, str] | None = None

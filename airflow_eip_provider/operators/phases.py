@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink, EmrLogsLink
 
+from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import (
     TRIGGER_FAIL_REPR,
     AirflowFailException,
@@ -25,11 +26,16 @@ from airflow_eip_provider.airflow_compat import (
 )
 from airflow_eip_provider.aws.errors import is_expired, is_transient
 from airflow_eip_provider.exceptions import (
+    AddressLostError,
     ClusterEndedError,
     CredentialsExpiredError,
     ElasticIpError,
     KilledError,
+    LeaseLostError,
+    NotBoundError,
+    NotLeasedError,
     PermanentError,
+    SubmissionCancelledError,
 )
 from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.lease_client.interface import KillFlag
@@ -57,6 +63,8 @@ _LONGEST_PAUSE_SECONDS = 60
 _DEFERRAL_MARGIN = timedelta(minutes=2)
 # Airflow 3 follows its SIGTERM up with SIGKILL after five seconds.
 KILL_SECONDS = 4.0
+# A task that needs the address, and finds that its cluster does not have it, or not by right.
+LOST_ERRORS = (AddressLostError, LeaseLostError, NotBoundError, NotLeasedError, SubmissionCancelledError)
 CLUSTER_LINKS = (EmrClusterLink(), EmrLogsLink(), ElasticIpLink())
 
 
@@ -67,11 +75,13 @@ class State:
 
     :param execution_deadline: when ``execution_timeout`` is over, in seconds since the epoch.
     :param capped: the wait that comes now ends then, before its own deadline.
+    :param told: what this try has told others already: metrics and notifications that are sent once.
     """
 
     try_number: int
     execution_deadline: float | None = field(default=None, kw_only=True)
     capped: bool = field(default=False, kw_only=True)
+    told: list[str] = field(default_factory=list, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +259,33 @@ class PhasedOperator:
             raise
         except self.permanent_errors as error:
             self._undo_quietly(context, self._state, after=None if resumed else error)
+            self.note_failure(context, error)
             raise AirflowFailException(str(error)) from error
         except BaseException as error:
             self._undo_quietly(context, self._state, after=None if resumed else error)
+            self.note_failure(context, error)
             raise
+        finally:
+            metrics.flush()
+
+    def note_failure(self, context: Context, error: BaseException) -> None:
+        """Tell others that this try has failed, when what it did is undone."""
+        if isinstance(error, LOST_ERRORS):
+            self.count(metrics.LOST)
+
+    def measure(self, state: State, metric: metrics.Metric, seconds: float) -> None:
+        """Send how long something took, once in a try."""
+        if metric.name not in state.told:
+            state.told.append(metric.name)
+            metrics.send(metric, seconds, allocation_id=self.allocation_id, dag_id=self._dag_id)
+
+    def count(self, metric: metrics.Metric) -> None:
+        """Count that something has happened."""
+        metrics.send(metric, allocation_id=self.allocation_id, dag_id=self._dag_id)
+
+    @property
+    def _dag_id(self) -> str | None:
+        return None if self._context is None else self._context["ti"].dag_id
 
     def _prepare(self, context: Context, event: dict[str, Any] | None, *, started: float) -> None:
         """
@@ -394,6 +427,7 @@ class PhasedOperator:
                 kill=self.kill,
                 remembered=self.remembered_cluster(),
             )
+            self.__dict__["_lease_client"].events.dag_id = self._dag_id
         return self.__dict__["_lease_client"]  # type: ignore[no-any-return]
 
     def remembered_cluster(self) -> str | None:

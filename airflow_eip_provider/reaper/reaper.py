@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import metrics
 from airflow_eip_provider.aws.addresses import read_all_addresses, read_tagged_instances
 from airflow_eip_provider.aws.clusters import read_active_steps, read_clusters_of_any_owner
 from airflow_eip_provider.aws.nat_gateway_changes import remove_gateways
@@ -169,6 +170,7 @@ class Reaper:
             return Outcome(job_flow_id, reaped=False, message=f"kept after all: {again.reason}")
         log.info("Reaping cluster %s of '%s': %s", job_flow_id, again.owner, again.reason)
         self._end(cluster, again.allocation_id, look.record(again.allocation_id))
+        metrics.send(metrics.ORPHANS_TERMINATED, allocation_id=again.allocation_id)
         if cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY and not self._steps(cluster):
             remove_gateways(self._eip.conn, job_flow_id, allocation_id=again.allocation_id)
         return self._outcome(cluster, again.allocation_id)

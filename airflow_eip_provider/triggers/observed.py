@@ -18,6 +18,7 @@ from airflow_eip_provider.aws import addresses, clusters, egress, instance_statu
 from airflow_eip_provider.aws.errors import is_denied
 from airflow_eip_provider.lease.observation import observe
 from airflow_eip_provider.lease_client.reads import LeaseReads
+from airflow_eip_provider.metrics import send_queue_length
 from airflow_eip_provider.stores.uri import open_store
 
 if TYPE_CHECKING:
@@ -261,7 +262,9 @@ class Observed:
     def _read_observation(self, lock_store: str, allocation_id: str) -> Observation:
         store = open_store(lock_store, self._client_for)
         given = {"ec2": self.client("ec2"), "emr": self.client("emr")}
-        return observe(LeaseReads(store, allocation_id=allocation_id, clients=given))
+        observation = observe(LeaseReads(store, allocation_id=allocation_id, clients=given))
+        send_queue_length(allocation_id, observation.seen.record)
+        return observation
 
     def _once(self, key: Hashable, read: Callable[[], T]) -> T:
         with self._lock:

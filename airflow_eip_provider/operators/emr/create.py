@@ -10,6 +10,7 @@ from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remember, remembered
 from airflow_eip_provider.aws.tags import TOKEN_TAG
 from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, WaitTimeoutError
@@ -360,6 +361,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         for name in facts.keys() - {"job_flow_id"}:  # an XComArg takes a key, not a part of a value
             context["ti"].xcom_push(key=name, value=facts[name])
         state.bound = True
+        self.measure(state, metrics.BIND_SECONDS, time.time() - state.launched_at)
         if self.has_fallbacks:
             cluster = observed.cluster(str(job_flow_id))
             reason = cluster.reason if cluster else ""

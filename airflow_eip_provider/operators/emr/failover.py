@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import own_xcom
 from airflow_eip_provider.aws.start_failures import PRIMARY_LOST, START_TIMEOUT, StartFailure, refused_start
 from airflow_eip_provider.aws.start_failures import start_failure as failure_of
@@ -326,6 +327,7 @@ class FailoverOperator(LeasingOperator):
     def move_on(self, state: CreateState) -> None:
         """Go on with the next candidate: the one moment at which a failover is decided."""
         state.candidate += 1
+        self.count(metrics.FAILOVERS)
         self.log.info("Moving on to candidate %s; the last one is %s", state.candidate, len(self.candidates) - 1)
 
     def _has_next(self, state: CreateState) -> bool:

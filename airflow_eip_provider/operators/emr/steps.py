@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.operators.emr import EmrAddStepsOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
 from airflow_eip_provider.aws.clusters import read_active_steps, read_all_steps, read_steps
 from airflow_eip_provider.aws.errors import was_refused
@@ -201,6 +202,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
                 )
             raise_if_cluster_gone(facts)
         if event["status"] == "done" and facts.get("bound") and _all_completed(facts, state.step_ids):
+            self.measure(state, metrics.STEP_SECONDS, time.time() - state.submitted_at)
             return Result(state.step_ids)
         steps = read_steps(self.emr.conn, state.job_flow_id, step_ids=state.step_ids)
         if len(steps) < len(state.step_ids) or any(step.is_active for step in steps):
@@ -211,6 +213,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
                 last_seen=event["message"],
                 bound="waiter_delay or waiter_max_attempts",
             )
+        self.measure(state, metrics.STEP_SECONDS, time.time() - state.submitted_at)
         if event["status"] == "done" and facts.get("bound") is False:
             self._warn_address_left(context, state, place=facts["place"], step_ids=facts["unfenced"])
         failed = next((step for step in steps if step.state != "COMPLETED"), None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.operators.emr import EmrTerminateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway, remove_gateways
@@ -190,6 +191,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
             state.ended, state.has_gateway = True, False
             return
         self.link_cluster(context, self.job_flow_id, log_uri=cluster.log_uri)
+        if cluster.created_at is not None and cluster.ready_at is not None:
+            self.measure(state, metrics.START_SECONDS, (cluster.ready_at - cluster.created_at).total_seconds())
         self.lease_client.end_surplus(cluster, created_after=earliest_start(context))
         state.ended = cluster.has_ended
         state.has_gateway = is_behind_own_gateway(cluster)
