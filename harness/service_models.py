@@ -1,8 +1,9 @@
 """
-What botocore makes anew for each session, made once for a process and for what it forks.
+What botocore makes anew for each session or client, made once for a process and for what it forks.
 
-Every hook makes a session of its own, and each would list and parse the service models, register its event handlers and
-build the classes of its clients anew: together most of what a short test takes.
+Every hook makes a session of its own, and each would list and parse the service models, register its event handlers,
+build the classes of its clients and read the rules of their endpoints anew: together most of what a short test takes.
+None of it changes once it is made.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import functools
 from typing import Any
 
 import boto3
+from botocore import regions, useragent
 from botocore.client import ClientCreator
-from botocore.hooks import EventAliaser, HierarchicalEmitter
+from botocore.endpoint_provider import EndpointProvider
+from botocore.hooks import _MIDDLE, EventAliaser, HierarchicalEmitter, NodeList, _PrefixTrie
 from botocore.loaders import JSONFileLoader, Loader
+from botocore.model import ServiceModel
 from botocore.session import Session
 
 _list = functools.cache(Loader().list_available_services)
@@ -59,11 +63,88 @@ def create_class_once(creator: ClientCreator, service_name: str, service_model: 
     return _classes[service_name]
 
 
+_models: dict[int, ServiceModel] = {}
+
+
+def load_model_once(creator: ClientCreator, service_name: str, api_version: str | None = None) -> ServiceModel:
+    """Stand in for ``ClientCreator._load_service_model``: a model makes its shapes when they are first asked for."""
+    parsed = creator._loader.load_service_model(service_name, "service-2", api_version=api_version)
+    if id(parsed) not in _models:  # it refers to what is parsed, so that no other gets the id
+        _models[id(parsed)] = ServiceModel(parsed, service_name=service_name)
+    return _models[id(parsed)]
+
+
+_endpoints: dict[tuple[int, int], tuple[EndpointProvider, object]] = {}
+
+
+def read_endpoint_rules_once(*, ruleset_data: Any, partition_data: Any, **options: Any) -> EndpointProvider:
+    """Stand in for ``EndpointProvider``."""
+    key = id(ruleset_data), id(partition_data)
+    if key not in _endpoints:
+        made = EndpointProvider(ruleset_data=ruleset_data, partition_data=partition_data, **options)
+        _endpoints[key] = made, (ruleset_data, partition_data)  # kept, so that no others get their ids
+    return _endpoints[key][0]
+
+
+def share_handlers(handlers: _PrefixTrie) -> _PrefixTrie:
+    """Stand in for ``_PrefixTrie.__copy__``: both share every node, and make what they change their own first."""
+    shared = type(handlers)()
+    shared._root = handlers._root
+    return shared
+
+
+def _own(node: dict[str, Any], path: list[str]) -> dict[str, Any]:
+    """Copy a node of a trie and those below it on a path, as far as there are any."""
+    children = dict(node["children"])
+    if path and path[0] in children:
+        children[path[0]] = _own(children[path[0]], path[1:])
+    values = node["values"] and NodeList(*map(list, node["values"]))
+    return {**node, "children": children, "values": values}
+
+
+_append = _PrefixTrie.append_item
+_remove = _PrefixTrie.remove_item
+
+
+def append_to_own(handlers: _PrefixTrie, key: str, value: Any, section: int = _MIDDLE) -> None:
+    """Stand in for ``_PrefixTrie.append_item``."""
+    handlers._root = _own(handlers._root, key.split("."))
+    _append(handlers, key, value, section)
+
+
+def remove_from_own(handlers: _PrefixTrie, key: str, value: Any) -> None:
+    """Stand in for ``_PrefixTrie.remove_item``."""
+    handlers._root = _own(handlers._root, key.split("."))
+    _remove(handlers, key, value)
+
+
+_alias = EventAliaser._alias_event_name
+_aliases: dict[str, str] = {}
+
+
+def alias_once(emitter: EventAliaser, event_name: str) -> str:
+    """Stand in for ``EventAliaser._alias_event_name``: every emitter has the same aliases."""
+    if event_name not in _aliases:
+        _aliases[event_name] = _alias(emitter, event_name)
+    return _aliases[event_name]
+
+
 REPLACED = (
     (JSONFileLoader, "load_file", load_once),
     (Loader, "list_available_services", list_once),
     (Session, "_register_builtin_handlers", register_once),
     (ClientCreator, "_create_client_class", create_class_once),
+    (ClientCreator, "_load_service_model", load_model_once),
+    (regions, "EndpointProvider", read_endpoint_rules_once),
+    (_PrefixTrie, "__copy__", share_handlers),
+    (_PrefixTrie, "append_item", append_to_own),
+    (_PrefixTrie, "remove_item", remove_from_own),
+    (EventAliaser, "_alias_event_name", alias_once),
+    (
+        useragent,
+        "sanitize_user_agent_string_component",
+        functools.cache(useragent.sanitize_user_agent_string_component),
+    ),
 )
 
 

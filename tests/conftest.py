@@ -34,9 +34,12 @@ def callers_not_searched() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def served_aws(local_emr_server: LocalAws, callers_not_searched: None) -> LocalAws:
+def served_aws(local_emr_server: LocalAws, callers_not_searched: None) -> Iterator[LocalAws]:
     """One server for all tests; ask for ``local_aws``, which is as good as new each time."""
-    return local_emr_server
+    from harness.in_process import answered_in_process
+
+    with answered_in_process(local_emr_server):
+        yield local_emr_server
 
 
 @pytest.fixture

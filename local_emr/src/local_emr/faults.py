@@ -14,6 +14,7 @@ Kind = Literal[
     "throttle", "error", "reset", "lost_response", "silence", "delay", "hold", "hold_answer", "stale", "rate"
 ]
 _READS = ("*", "Describe", "Get", "List")
+_OF_CONNECTIONS = frozenset({"reset", "lost_response", "silence", "delay", "hold", "hold_answer"})
 DENIAL_CODES = {  # by protocol; AccessDeniedException of status 400 elsewhere
     "ec2": ("UnauthorizedOperation", 403),
     "query": ("AccessDenied", 403),
@@ -155,6 +156,11 @@ class Faults:
         else:
             self._faults.append(fault)
         return fault
+
+    @property
+    def concern_connections(self) -> bool:
+        """Whether one is planned that happens to the connection of a call, and not to its answer."""
+        return any(fault.kind in _OF_CONNECTIONS for fault in self._faults)
 
     def take(self, operation: str) -> Fault | None:
         """Use up one time of the oldest fault planned for an operation."""

@@ -10,13 +10,13 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.wrappers import Response
 
 from local_emr.calls import Call, error_code_of, error_response, parse_call, read_body
 from local_emr.ec2.wire import to_xml
 from local_emr.errors import AwsError
 from local_emr.faults import DENIAL_CODES, THROTTLE_CODES, Fault, Faults
+from local_emr.moto_app import MotoApplication
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -80,7 +80,7 @@ class Gateway:
     def __init__(self, services: Services, *others: Door) -> None:
         self._services = services
         self._others = others
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto = MotoApplication()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""

@@ -94,12 +94,10 @@ class LocalAws(OnDemand):
         self.faults = Faults()
         self.faults.on_stale.append(self.remember)
         self.permissions = Permissions(self)
+        self.application = Gateway(self, ControlApi(self), AzureResourceManager(self), InstanceMetadata(self))
+        """What is served, a WSGI application: a test may call it without a server."""
         self._server: BaseWSGIServer = make_server(
-            host,
-            port,
-            Gateway(self, ControlApi(self), AzureResourceManager(self), InstanceMetadata(self)),
-            threaded=True,
-            request_handler=_handler(self.clock),
+            host, port, self.application, threaded=True, request_handler=_handler(self.clock)
         )
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="local-aws", daemon=True
