@@ -18,6 +18,7 @@ TRY_TAG = "airflow-eip:try"  # ours, the newest try that speaks for the cluster
 
 # Ours, on clusters whose address is not on the primary node: what carries it, a NAT gateway's id or CLUSTER_GATEWAY.
 BINDING_TAG = "airflow-eip:binding"
+KEEP_TAG = "airflow-eip:keep"  # the user's, on a cluster that is to outlive its DAG run; the reaper leaves it alone
 CANDIDATE_TAG = "airflow-eip:candidate"  # ours, on a cluster that has fallbacks: which of the candidates it is, from 0
 START_TIMEOUT_TAG = "airflow-eip:start-timeout"  # ours: seconds from RunJobFlow to RUNNING or WAITING at most
 MOST_CLUSTER_TAGS = (
