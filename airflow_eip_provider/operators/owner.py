@@ -75,13 +75,10 @@ class Owner:
         """A fixed-length form that any id fits into: 32 hexadecimal digits."""
         return digest_of(str(self))
 
-    def tags(self, *, allocation_id: str) -> dict[str, str]:
+    def tags(self, *, allocation_id: str | None) -> dict[str, str]:
         """Return the tags by which a retry recognises the cluster, and a person its owner."""
-        return {
-            OWNER_DIGEST_TAG: self.digest,
-            OWNER_TAG: _as_tag(str(self)),
-            ALLOCATION_TAG: allocation_id,
-        }
+        tags = {OWNER_DIGEST_TAG: self.digest, OWNER_TAG: _as_tag(str(self))}
+        return tags if allocation_id is None else {**tags, ALLOCATION_TAG: allocation_id}
 
 
 def run_name(context: Context) -> str:

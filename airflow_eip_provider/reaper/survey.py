@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.aws.tags import KEEP_TAG
 from airflow_eip_provider.reaper.owners import OwnerState
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class Evidence:
     :param lease: the lease that it holds, in words; ``None`` for none, or when no lock store was asked.
     :param busy: steps that run or still may.
     :param named: it was asked for by its id.
+    :param kept: it has the tag of clusters that are to outlive their DAG run.
     """
 
     age: timedelta | None
@@ -144,6 +146,7 @@ class Evidence:
     lease: str | None = None
     busy: Sequence[str] = ()
     named: bool = False
+    kept: bool = False
 
 
 def decide(evidence: Evidence, *, min_age: timedelta) -> tuple[Decision, str]:
@@ -152,6 +155,8 @@ def decide(evidence: Evidence, *, min_age: timedelta) -> tuple[Decision, str]:
         old = "EMR does not say how old it is" if evidence.age is None else f"it is younger than {_words(min_age)}"
         return Decision.KEEP, f"{old}: it may have been launched just now"
     at_work = [owner.why for owner in evidence.owners if owner.state is OwnerState.RUNNING]
+    if evidence.kept and not evidence.named:
+        at_work.append(f"its tag '{KEEP_TAG}' says that it outlives its DAG run; name its id to reap it")
     if at_work:
         return Decision.KEEP, "; ".join([*at_work, *([evidence.lease] if evidence.lease else [])])
     unknown = [owner.why for owner in evidence.owners if owner.state is OwnerState.UNKNOWN]

@@ -110,6 +110,18 @@ def test_a_young_cluster_is_kept(left, reap, emr):
     assert reap("--environment", "gone", "--min-age", "0").status == 3
 
 
+def test_a_cluster_that_is_to_outlive_its_run_is_reaped_only_when_it_is_named(left, reap, emr):
+    job_flow_id = left("gone")
+    emr.add_tags(ResourceId=job_flow_id, Tags=[{"Key": "airflow-eip:keep", "Value": "until it is replaced"}])
+    said = reap("--environment", "gone", "--yes")
+    (found,) = said.result["clusters"]
+    assert (said.status, found["decision"], said.result["outcomes"]) == (0, "keep", [])
+    assert found["reason"] == "its tag 'airflow-eip:keep' says that it outlives its DAG run; name its id to reap it"
+    assert state_of(emr, job_flow_id) == "WAITING"
+
+    assert reap("--environment", "gone", "--job-flow-id", job_flow_id, "--yes").result["outcomes"][0]["reaped"] is True
+
+
 def test_clusters_without_our_tags_are_never_listed(clocked, overrides, reap, emr):
     foreign = emr.run_job_flow(**overrides)["JobFlowId"]
     emr.run_job_flow(**overrides, Tags=[{"Key": "airflow-eip:owner-name", "Value": "gone/daily/run-1/create/-1"}])
