@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.forked import forked_python
 
@@ -35,10 +35,22 @@ for name in settings:
 """
 
 
+class QuickAwsCli(NamedTuple):
+    """
+    The installed AWS CLI, whose modules are imported once.
+
+    :param program: ``aws``.
+    :param python: the Python of it.
+    """
+
+    program: Path
+    python: Path
+
+
 @contextlib.contextmanager
-def quick_aws_cli(directory: Path) -> Iterator[Path]:
-    """Make a program ``aws`` in a directory: the installed AWS CLI, whose modules are imported once."""
+def quick_aws_cli(directory: Path) -> Iterator[QuickAwsCli]:
+    """Make a program ``aws`` in a directory."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with forked_python(_PREPARATION, env=environment | {"AWS_CONFIG_FILE": os.devnull}) as python:
         python.program(directory / "aws", INSTALLED)
-        yield directory / "aws"
+        yield QuickAwsCli(directory / "aws", python.client)

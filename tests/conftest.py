@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from local_emr import LocalAws
     from tests.airflow_home import AirflowHome
+    from tests.aws_cli import QuickAwsCli
 
 
 @pytest.fixture(scope="session")
@@ -64,13 +66,28 @@ def deferrable(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
-def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return the AWS CLI as a program that a script starts, made quicker."""
+def quick_aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuickAwsCli]:
     pytest.importorskip("awscli", reason="nodes have the AWS CLI: pip install 'airflow-eip-provider[import]'")
     from tests.aws_cli import quick_aws_cli
 
-    with quick_aws_cli(tmp_path_factory.mktemp("aws-cli")) as program:
-        yield program
+    with quick_aws_cli(tmp_path_factory.mktemp("aws-cli")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def aws_cli(quick_aws_cli: QuickAwsCli) -> Path:
+    """Return the AWS CLI as a program that a script starts, made quicker."""
+    return quick_aws_cli.program
+
+
+@pytest.fixture
+def quick_import(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``import-cluster`` ask a Python that has imported the AWS CLI, but for tests marked with ``new_python``."""
+    if request.node.get_closest_marker("new_python"):
+        return
+    python = request.getfixturevalue("quick_aws_cli").python
+    executable = SimpleNamespace(executable=str(python))
+    monkeypatch.setattr("airflow_eip_provider.awscli_import.aws_cli.sys", executable)
 
 
 @pytest.fixture(scope="session")

@@ -53,12 +53,16 @@ os._exit(status)
 
 
 class ForkedPython:
-    """That Python, from a test."""
+    """
+    That Python, from a test.
+
+    :ivar client: a program that takes the arguments of a Python: a script, or ``-m`` and a module.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._address = str(directory / "socket")
-        self._client = directory / "python"
-        self.program(self._client)
+        self.client = directory / "python"
+        self.program(self.client)
 
     def program(self, path: Path, *arguments: str | Path) -> None:
         """
@@ -75,7 +79,7 @@ class ForkedPython:
         self, *arguments: str | Path, env: Mapping[str, str], cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end: a script, or ``-m`` and a module; and what that is given."""
-        command = [str(self._client), *map(str, arguments)]
+        command = [str(self.client), *map(str, arguments)]
         return subprocess.run(
             command, env=dict(env), cwd=cwd, capture_output=True, text=True, timeout=_SECONDS, check=False
         )
@@ -187,13 +191,20 @@ def _become(request: _Request, imported: Mapping[str, str], begin: Callable[[], 
     os.chdir(request.directory)
     begin()
     first, *rest = request.arguments
+    isolated = first == "-I"
+    if isolated:
+        first, *rest = rest
     if first == "-m":
         sys.argv = rest
-        sys.path.insert(0, request.directory)
+        place = request.directory
+    else:
+        sys.argv = [first, *rest]
+        place = str(Path(first).parent)
+    if not isolated:
+        sys.path.insert(0, place)
+    if first == "-m":
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
-        sys.argv = request.arguments
-        sys.path.insert(0, str(Path(first).parent))
         runpy.run_path(first, run_name="__main__")
 
 

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,9 +17,14 @@ from airflow_eip_provider.exceptions import UsageError
 from tests.unit.awscli_import.commands import ALONE, COMMANDS, SIGNALS, START
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from local_emr import LocalAws
 
-pytestmark = pytest.mark.skipif(find_spec("awscli") is None, reason="the extra import is not installed")
+pytestmark = [
+    pytest.mark.skipif(find_spec("awscli") is None, reason="the extra import is not installed"),
+    pytest.mark.usefixtures("quick_import"),
+]
 
 HALF_A_PAIR = r"""'[{"Classification":"x","Properties":{"x":"\ud800"}}]'"""
 CONFIG = """\
@@ -35,10 +39,8 @@ nothing = no.such.module
 """
 
 
-def sent_by_the_real_one(directory: Path, local_aws: LocalAws) -> dict[str, Any]:
+def sent_by_the_real_one(directory: Path, local_aws: LocalAws, real: Path) -> dict[str, Any]:
     """Let a shell run the command with the real AWS CLI, and return what arrived."""
-    real = Path(sys.executable).with_name("aws")
-    assert real.exists()
     # For this command AWS_ENDPOINT_URL does not count.
     shim = directory / "bin/aws"
     shim.parent.mkdir()
@@ -56,10 +58,10 @@ def sent_by_the_real_one(directory: Path, local_aws: LocalAws) -> dict[str, Any]
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_is_captured_is_what_the_real_aws_cli_sends(
-    name: str, local_aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, local_aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws_cli: Path
 ) -> None:
     launch = COMMANDS[name].write(tmp_path)
-    expected = sent_by_the_real_one(tmp_path, local_aws)
+    expected = sent_by_the_real_one(tmp_path, local_aws, aws_cli)
     monkeypatch.chdir(tmp_path)
 
     captured = run_job_flow_of(arguments_of(launch.read_text()))
@@ -68,6 +70,7 @@ def test_what_is_captured_is_what_the_real_aws_cli_sends(
     assert list(captured.request) == list(expected)
 
 
+@pytest.mark.new_python
 def test_nothing_is_sent_and_no_setting_of_the_user_is_read(
     local_aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +234,7 @@ def request_of_the_least() -> dict[str, Any]:
     return run_job_flow_of([*START.split(), *ALONE.split()]).request
 
 
+@pytest.mark.new_python
 def test_python_without_the_aws_cli_is_told_what_to_install(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     with pytest.raises(UsageError, match=r"pip install 'airflow-eip-provider\[import\]', or name"):

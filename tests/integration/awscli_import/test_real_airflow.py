@@ -1,29 +1,23 @@
-"""A DAG that was made from a command, on a real Airflow with the local EMR."""
+"""A DAG that was made from a command, run by Airflow (``airflow dags test``) with the local EMR."""
 
 from __future__ import annotations
 
 import json
-import sys
-import tempfile
-import time
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 
 from airflow_eip_provider.cli.__main__ import main
-from harness.airflow import FINAL_RUN_STATES
-from harness.processes import Children, ProcessError
 from local_emr import LocalAws, ScaledClock
-from tests.real_airflow import ROOT, real_airflow
 from tests.unit.awscli_import.commands import ASSOCIATING_SCRIPT, GROUPS, PARAMETERS, SIGNALS, SUBNET, Command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from tests.real_airflow import RealAirflow
+    from tests.airflow_home import AirflowHome
 
 pytestmark = [
     pytest.mark.airflow,
@@ -33,7 +27,6 @@ pytestmark = [
 REGION = "eu-west-1"
 # A cluster's life of minutes takes seconds; a faster clock would outrun Airflow's processes.
 TIME_SCALE = 20.0
-PATIENCE_SECONDS = 400.0
 STEPS = [{"Type": "CUSTOM_JAR", "Name": "read", "Jar": "command-runner.jar", "Args": ["true"]}]
 # The command has --enable-debugging, which is a step of EMR's, and none that reads through the address.
 COMMAND = Command(
@@ -43,16 +36,8 @@ COMMAND = Command(
 
 
 @pytest.fixture
-def state() -> Iterator[Path]:
-    """Return a directory that PostgreSQL, which is never root, can reach into; pytest's own are private."""
-    with tempfile.TemporaryDirectory(prefix="airflow-") as made:
-        Path(made).chmod(0o755)
-        yield Path(made)
-
-
-@pytest.fixture
-def aws(state: Path) -> Iterator[LocalAws]:
-    with LocalAws(clock=ScaledClock(TIME_SCALE), region=REGION, state_dir=state / "aws") as served:
+def aws(tmp_path: Path) -> Iterator[LocalAws]:
+    with LocalAws(clock=ScaledClock(TIME_SCALE), region=REGION, state_dir=tmp_path / "aws") as served:
         yield served
 
 
@@ -71,32 +56,20 @@ def client(aws: LocalAws) -> Iterator[Any]:
 
 
 @pytest.fixture
-def airflow(aws: LocalAws, state: Path) -> Iterator[RealAirflow]:
-    """An Airflow of this environment, made and not yet started."""
-    children = Children(directory=state / "children")
-    dags = state / "dags"
-    dags.mkdir()
+def airflow(aws: LocalAws, tmp_path: Path, airflow_home: Callable[..., AirflowHome]) -> AirflowHome:
     connection = {
         "conn_type": "aws",
         "login": "testing",
         "password": "testing",
         "extra": {"endpoint_url": aws.endpoint_url, "region_name": REGION},
     }
-    extra = {
+    settings = {
         "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection),
         "AIRFLOW__EIP__ENVIRONMENT": "testing",
         "AIRFLOW__EIP__LOCK_STORE": f"dynamodb://leases?region={REGION}&create=true",
         "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
     }
-    try:
-        made = real_airflow(children, venv=Path(sys.prefix), state=state, dags=dags, extra=extra)
-    except ProcessError as missing:
-        pytest.skip(str(missing))
-    try:
-        yield made
-    finally:
-        made.rest.close()
-        children.stop()
+    return airflow_home(tmp_path, **settings)
 
 
 def imported(directory: Path, client: Any, *, allocation_id: str, to: Path) -> None:
@@ -113,27 +86,27 @@ def imported(directory: Path, client: Any, *, allocation_id: str, to: Path) -> N
     assert main(["import-cluster", *options, "--output", str(to), "--file", "launch.sh"]) == 0
 
 
+def rows(printed: str) -> list[dict[str, Any]]:
+    """Return what a command of Airflow has listed as JSON, after what it has logged."""
+    found: list[dict[str, Any]] = json.loads(printed[printed.rindex("\n[") if "\n[" in printed else 0 :])
+    return found
+
+
 def test_imported_dag_runs_green(
-    aws: LocalAws, client: Any, airflow: RealAirflow, state: Path, monkeypatch: pytest.MonkeyPatch
+    aws: LocalAws, client: Any, airflow: AirflowHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(state)
+    monkeypatch.chdir(tmp_path)
     ec2 = client("ec2")
     allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
-    imported(state, client, allocation_id=allocation_id, to=state / "dags" / "signals.py")
-    airflow.migrate()
-    airflow.preload(ROOT / "demo" / "preload.py")  # each task would import it anew
-    airflow.start()
-    airflow.wait_for_dags({"signals"})
+    imported(tmp_path, client, allocation_id=allocation_id, to=airflow.dags / "signals.py")
 
-    run_id = airflow.rest.trigger("signals")
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while (state := airflow.rest.run_state("signals", run_id)) not in FINAL_RUN_STATES:
-        assert time.monotonic() < deadline, airflow.rest.tasks("signals", run_id)
-        time.sleep(1)
+    airflow.run("-m", "airflow", "dags", "test", "signals")
 
-    tasks = {task.task_id: task.state for task in airflow.rest.tasks("signals", run_id)}
+    (run,) = rows(airflow.run("-m", "airflow", "dags", "list-runs", "signals", "--output", "json"))
+    states = ("-m", "airflow", "tasks", "states-for-dag-run", "signals", run["run_id"], "--output", "json")
+    tasks = {task["task_id"]: task["state"] for task in rows(airflow.run(*states))}
     names = ("create", "bound", "steps", "done", "terminate")
-    assert (state, tasks) == ("success", {f"cluster.{name}": "success" for name in names})
+    assert (run["state"], tasks) == ("success", {f"cluster.{name}": "success" for name in names})
     emr = client("emr")
     (cluster,) = emr.list_clusters()["Clusters"]
     assert cluster["Status"]["State"] in {"TERMINATING", "TERMINATED"}

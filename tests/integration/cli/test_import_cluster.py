@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
 import subprocess
 import sys
@@ -33,7 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(find_spec("awscli") is None, reason="the extra import is not installed")
+    from tests.airflow_home import AirflowHome
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("awscli") is None, reason="the extra import is not installed"),
+    pytest.mark.usefixtures("quick_import"),
+]
 
 LEAST = (
     "aws emr create-cluster --name Daily --release-label emr-7.5.0 --use-default-roles --instance-type m5.xlarge "
@@ -74,6 +78,7 @@ def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     return run
 
 
+@pytest.mark.new_python
 def test_json_is_what_the_aws_cli_sends(imported: Any) -> None:
     status, out, err = imported("--file", "launch.sh")
     assert status == 0
@@ -105,27 +110,20 @@ def test_what_is_not_part_of_it_is_said_with_its_own_reason(imported: Any) -> No
 
 
 @pytest.mark.airflow
-def test_every_dag_parses_and_is_formatted(imported: Any, tmp_path: Path) -> None:
-    dags = tmp_path / "dags"
-    dags.mkdir()
+def test_every_dag_parses_and_is_formatted(
+    imported: Any, tmp_path: Path, airflow_home: Callable[..., AirflowHome]
+) -> None:
+    airflow = airflow_home(tmp_path)
+    dags = airflow.dags
     for name in WITH_DAGS:
         output = str(dags / f"{name.replace(' ', '_')}.py")
         options = ["--dag", "--file", "launch.sh", "--parameters", "parametersValues.json", "--output", output]
         status, out, err = imported(*options, command=COMMANDS[name])
         assert (status, out) == (0, ""), err
-    environment = {
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
+    (tmp_path / "parse.py").write_text(PARSE)
 
-    parsed = subprocess.run(
-        [sys.executable, "-c", PARSE, str(dags)], env=environment, capture_output=True, text=True, check=False
-    )
+    found = json.loads(airflow.run(tmp_path / "parse.py", dags).splitlines()[-1])
 
-    assert parsed.returncode == 0, parsed.stderr[-3000:]
-    found = json.loads(parsed.stdout.splitlines()[-1])
     assert found["errors"] == {}
     assert len(found["tasks"]) == len(WITH_DAGS)
     assert sorted(found["tasks"]["steps"]) == [
