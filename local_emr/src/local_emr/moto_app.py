@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moto.core import responses, utils
+from moto.core.serialize import DEFAULT_ALIAS_PROVIDERS, XFormedAttributePicker
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # It sorts all attributes of a service's class, hundreds for EC2.
 vars(responses)["method_names_from_class"] = functools.cache(utils.method_names_from_class)
+_find_keys = XFormedAttributePicker.get_possible_keys
+_keys: dict[tuple[type, str, int], tuple[tuple[str, ...], Any]] = {}
+
+
+def _possible_keys(picker: XFormedAttributePicker, context: Any) -> Iterable[str]:
+    """Return under which names an object may have a field of an answer: its class and the field's shape decide that."""
+    if picker.alias_providers is not DEFAULT_ALIAS_PROVIDERS:
+        return _find_keys(picker, context)
+    place = type(context.obj), context.key, id(context.shape)
+    if place not in _keys:
+        # The shape is kept with them, so that its id is not given to another one.
+        _keys[place] = tuple(dict.fromkeys(_find_keys(picker, context))), context.shape
+    return _keys[place][0]
+
+
+XFormedAttributePicker.get_possible_keys = _possible_keys  # type: ignore[assignment, method-assign]
 
 
 class MotoApplication(DomainDispatcherApplication):
