@@ -96,6 +96,10 @@ class AwsClient:
         """Let an Availability Zone have no more instances of a type."""
         self._control("POST", "zones/limit", json={"zone": zone, "instance_type": instance_type})
 
+    def lose_primary(self, job_flow_id: str) -> None:
+        """Lose the machine of a cluster's primary node, which EMR does not notice for half an hour."""
+        self._control("POST", "clusters/lose-primary", json={"job_flow_id": job_flow_id, "emr_notices_after": 1800})
+
     def admit(self, name: str, address: str) -> None:
         """Register an address with the Azure SQL firewall."""
         rule = {"start_ip_address": address, "end_ip_address": address}

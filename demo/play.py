@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo import checks, node_checks, nodes, zone_checks, zones
+from demo import checks, node_checks, nodes, standby, standby_checks, zone_checks, zones
 from demo.aws import ACTIVE_STATES, REGION
 from demo.local import LocalAws
 from demo.observe import count_descendants
@@ -16,7 +16,7 @@ from demo.queue import TABLE, rows, standings
 from demo.results import parquet_rows
 from demo.run import Queue, Scene, Story
 from demo.runs import Runs
-from demo.seed import Seed, another_address, database_rows, seed
+from demo.seed import Seed, another_address, database_rows, seed, upload
 from demo.tables import TABLES
 from demo.timeline import chart, clock, moment, moments_rows, sessions
 from harness.airflow import Airflow
@@ -35,6 +35,9 @@ from demo.timeline import Session
 ROOT = Path(__file__).resolve().parent.parent
 DAG_IDS = (TABLES[0].dag_id, TABLES[1].dag_id)
 KILLED = "killed_daily"
+# The example shares an address with the daily DAGs; here it has one, and a bucket, of its own.
+LIVY_VARIABLE = "azure_sql_livy"
+LIVY_BUCKET = "azure-sql-livy-demo"
 # A deferred task of an Airflow on a busy laptop goes on well within this.
 _GRACE_REAL_SECONDS = 120
 _LONGEST_GRACE = 86_400
@@ -71,6 +74,7 @@ class Demo:
         self.seed: Seed
         self.other_address: Seed
         self.zones: zones.Zones
+        self.pair: standby.Place
 
     @property
     def _grace(self) -> str:
@@ -84,6 +88,12 @@ class Demo:
         others = (ROOT / "demo" / "dags").glob("*.py") if self.all else ()
         for file in (ROOT / "dags" / "azure_sql_daily.py", *others):
             shutil.copy(file, folder)
+        if self.all:
+            shutil.copy(ROOT / "dags" / "emr_standby.py", folder)
+            text = (ROOT / "dags" / "emr_livy_batch.py").read_text(encoding="utf-8")
+            (folder / "emr_livy_batch.py").write_text(
+                text.replace('"azure_sql"', f'"{LIVY_VARIABLE}"'), encoding="utf-8"
+            )
         return folder
 
     def set_up(self) -> None:
@@ -99,7 +109,7 @@ class Demo:
         self.airflow.configure({"AIRFLOW_VAR_AZURE_SQL": json.dumps(self.seed.variable)})
         expected = set(DAG_IDS)
         if self.all:
-            expected |= {KILLED, nodes.PRIMARY, nodes.GATEWAY, zones.DAG}
+            expected |= {KILLED, nodes.PRIMARY, nodes.GATEWAY, zones.DAG, *standby.DAGS}
             self.other_address = another_address(self.aws, self.seed)
             network = nodes.private_network(self.aws.client("ec2"))
             network["allocation_id"] = self.other_address.allocation_id
@@ -110,13 +120,27 @@ class Demo:
                 "other_subnet_id": self.zones.other[1],
             }
             variables = {"AIRFLOW_VAR_PRIVATE_NETWORK": json.dumps(network), "AIRFLOW_VAR_ZONES": json.dumps(places)}
-            self.airflow.configure(variables)
+            self.airflow.configure(variables | self._set_up_pair())
         self.airflow.finish_migration(migration)
         self.airflow.preload(ROOT / "demo" / "preload.py")
         self.console.step("starting Airflow: api-server, scheduler, dag-processor and triggerer")
         self.airflow.start_processes()
         self.airflow.wait_for_dags(expected)
         self.console.step(f"Airflow runs at {self.airflow.url}, and has read the DAGs")
+
+    def _set_up_pair(self) -> dict[str, str]:
+        """Make what a pair of clusters with Livy needs, and return the settings that lead there."""
+        roles = {name: self.seed.variable[name] for name in ("job_flow_role", "service_role")}
+        allocation_id = another_address(self.aws, self.seed, number=4).allocation_id
+        self.pair = standby.prepare(self.aws, allocation_id=allocation_id, roles=roles)
+        upload(self.aws.client("s3"), ROOT / "dags" / "jobs", bucket=LIVY_BUCKET)
+        alone = another_address(self.aws, self.seed, number=5).variable | {"bucket": LIVY_BUCKET}
+        return {
+            "AIRFLOW_CONN_LIVY_STANDBY": json.dumps({"conn_type": "livy", "host": self.pair.host, "port": 8998}),
+            "AIRFLOW_CONN_LIVY_DEFAULT": json.dumps({"conn_type": "livy"}),
+            "AIRFLOW_VAR_EMR_STANDBY": json.dumps(self.pair.variable),
+            f"AIRFLOW_VAR_{LIVY_VARIABLE.upper()}": json.dumps(alone),
+        }
 
     def play(self) -> list[Check]:
         """Run the DAGs, print what happened, and return the verdicts."""
@@ -131,7 +155,7 @@ class Demo:
             allocation_id=self.seed.allocation_id,
         )
         scenes: list[Scene] = [queue]
-        act = None
+        act = pair = None
         if self.all:
             # It has an address of its own, and begins when the task has been killed: until then nothing else may run.
             act = nodes.ManyNodes(
@@ -141,7 +165,8 @@ class Demo:
                 may_begin=lambda: queue.has_met,
             )
             moved = zones.MovedJob(aws=self.aws, runs=runs, zones=self.zones, after=DAG_IDS)
-            scenes += [act, moved]
+            pair = standby.Standby(aws=self.aws, runs=runs, may_begin=lambda: queue.has_met)
+            scenes += [act, moved, pair]
         story = Story(console=self.console, children=self.children, airflow=self.airflow, aws=self.aws, runs=runs)
         story.play(scenes)
         events = self.aws.events()
@@ -149,8 +174,9 @@ class Demo:
         self.console.step("all runs have ended")
         self._show(events, mine, runs)
         verdicts = self._checks(events, mine, story, queue, runs)
-        if act is not None:
+        if act is not None and pair is not None:
             verdicts += self._many_nodes(events, act, runs) + self._moved(events, runs)
+            verdicts += self._failed_over(events, pair, runs)
         most = max((sample.step_processes for sample in story.samples), default=0)
         return [*verdicts, self._nothing_left(most)]
 
@@ -255,6 +281,31 @@ class Demo:
             zone_checks.moved_to_the_other_zone(found, zones=self.zones, state=state, tries=tries),
             zone_checks.same_lease(found),
             zone_checks.one_cluster_at_a_time(events, found),
+        ]
+
+    def _failed_over(self, events: list[Event], scene: standby.Standby, runs: Runs) -> list[Check]:
+        """Print how the service moved to the standby, and return the verdicts."""
+        self.console.heading("A long-running pair: the primary node is lost while a batch runs on it")
+        self.console.lines(
+            f"{standby.WATCH} watches the cluster that has the address, with one deferred task. When its primary is",
+            "lost, the address and the load balancer's targets move to the standby, and the lost cluster is ended.",
+        )
+        (read,) = (each for each in TABLES if each.dag_id == DAG_IDS[0])
+        batches = {dag_id: runs.states.get(dag_id, "") for dag_id in (standby.LOST, standby.AFTER)}
+        return [
+            standby_checks.service_moved(
+                events,
+                lost_at=scene.lost_at,
+                allocation_id=self.pair.variable["allocation_id"],
+                state=runs.states.get(standby.WATCH, ""),
+            ),
+            standby_checks.one_live_primary(events, standby_state=scene.standby_state),
+            standby_checks.batches_succeed(events, states=batches, tries=runs.tries(*filter(batches.get, batches))),
+            checks.rows_equal(
+                standby.LIVY,
+                expected=database_rows(self.aws, read),
+                found=parquet_rows(self.aws, read, folder=self.state / "results", bucket=LIVY_BUCKET),
+            ),
         ]
 
     def _nothing_left(self, seen: int) -> Check:

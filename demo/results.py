@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from demo.tables import Table
 
 
-def parquet_rows(aws: AwsClient, table: Table, *, folder: Path, prefix: str | None = None) -> list[Row]:
+def parquet_rows(
+    aws: AwsClient, table: Table, *, folder: Path, prefix: str | None = None, bucket: str = BUCKET
+) -> list[Row]:
     """
     Fetch the files of a table and read their rows.
 
@@ -26,13 +28,13 @@ def parquet_rows(aws: AwsClient, table: Table, *, folder: Path, prefix: str | No
     :return: no rows when there are no files.
     """
     prefix = prefix or table.name
-    target = folder / prefix
+    target = folder / bucket / prefix
     target.mkdir(parents=True)
     s3 = aws.client("s3")
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/")
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", []) if entry["Key"].endswith(".parquet")]
     for number, key in enumerate(keys):
-        s3.download_file(BUCKET, key, str(target / f"{number}.parquet"))
+        s3.download_file(bucket, key, str(target / f"{number}.parquet"))
     if not keys:
         return []
     names = ", ".join(f'"{name}"' for name, _ in table.columns)

@@ -32,6 +32,10 @@ class Runs:
         self.wanted_since[dag_id] = self._aws.time()
         self._console.step(f"{dag_id}: started")
 
+    def unpause(self, dag_id: str) -> None:
+        """Let runs of a DAG start that is paused when it is new."""
+        self._airflow.rest.unpause(dag_id)
+
     def look(self) -> None:
         """Read the states of the runs."""
         self.states = {dag_id: self._airflow.rest.run_state(dag_id, run) for dag_id, run in self._run_ids.items()}

@@ -42,7 +42,7 @@ def seed(aws: AwsClient, *, jobs: Path, server: AzureSql | None = None) -> Seed:
     ec2 = aws.client("ec2")
     address = _address(ec2)
     aws.admit(NAME, address["PublicIp"])
-    _upload(aws.client("s3"), jobs)
+    upload(aws.client("s3"), jobs)
     password = reader_password(aws.client("secretsmanager"))
     # A contained database user, as Azure SQL recommends; it may come before the tables.
     aws.sql(f"CREATE USER [{USER}] WITH PASSWORD = '{password}'", database=DATABASE)
@@ -84,12 +84,13 @@ def _address(ec2: Any, *, name: str = NAME) -> dict[str, Any]:
     return address
 
 
-def _upload(s3: Any, jobs: Path) -> None:
-    if BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+def upload(s3: Any, jobs: Path, *, bucket: str = BUCKET) -> None:
+    """Upload the jobs to a bucket, which is made if it is not there."""
+    if bucket not in {each["Name"] for each in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     for file in sorted(jobs.iterdir()):
         if file.is_file():
-            s3.upload_file(str(file), BUCKET, f"jobs/{file.name}")
+            s3.upload_file(str(file), bucket, f"jobs/{file.name}")
 
 
 def reader_password(manager: Any) -> str:

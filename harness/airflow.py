@@ -245,6 +245,10 @@ class AirflowRest:
         errors = self._request("GET", "/importErrors")["import_errors"]
         return [f"{error['filename']}: {error['stack_trace']}" for error in errors]
 
+    def unpause(self, dag_id: str) -> None:
+        """Let the scheduler start the runs of a DAG that is paused when it is new."""
+        self._request("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+
     def trigger(self, dag_id: str) -> str:
         """Start a run and return its id."""
         run = self._request("POST", f"/dags/{dag_id}/dagRuns", json=self._run_request())

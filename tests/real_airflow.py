@@ -139,6 +139,13 @@ class Rest(AirflowRest):
         """Delete everything that Airflow knows of a DAG; its file stays."""
         self._request("DELETE", f"/dags/{dag_id}")
 
+    def run_ids(self, dag_id: str, *, state: str) -> list[str]:
+        """Return the ids of a DAG's runs in a state, oldest first."""
+        asked = {"state": state, "order_by": "run_after", "limit": 100}
+        return [
+            str(run["dag_run_id"]) for run in self._request("GET", f"/dags/{dag_id}/dagRuns", params=asked)["dag_runs"]
+        ]
+
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """Return what a task pushed; ``None`` when there is nothing."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"

@@ -250,13 +250,19 @@ class PrimaryWatch:
             self.known.is_tagged = found is None
         if found is None:
             confirms = self.instance_id is not None and EC2_STATE in self._history.claimed
-            return [_gone(str(self.instance_id), "terminated", now)] if confirms else []
+            return [_gone(str(self.instance_id), "terminated", now)] if confirms else self._absent(now)
         if found.instance_id != self.instance_id and found.state in GONE_STATES:
-            return []
+            return self._absent(now)
         if found.state in GONE_STATES:
             return [_gone(found.instance_id, found.state, now)]
         self._note_primary(found)
         return [Result(EC2_STATE, now, ok=True)] if found.state == "running" else []
+
+    def _absent(self, now: float) -> list[Result]:
+        """Judge a primary node that no look has shown: EMR may call its cluster WAITING long after it was lost."""
+        if self.instance_id is not None or not self._is_ready or now < self.known.settled_at:
+            return []
+        return [Result(EC2_STATE, now, ok=False, problem="EC2 shows no instance that runs as its primary node")]
 
     def _ask_emr(self, observed: Observed) -> tuple[str, Instance | None] | None:
         return observed.primary(self._job_flow_id)

@@ -197,6 +197,26 @@ def test_an_outage_of_one_service_is_a_verdict_within_a_minute():
     assert facts["failures"][0]["since"] < facts["at"]
 
 
+@pytest.mark.parametrize("state", [None, "terminated"])
+def test_a_primary_node_that_was_lost_before_the_watch_began_is_unhealthy(state, monkeypatch):
+    """EMR goes on to call the cluster WAITING, so nothing else would ever be said of it."""
+    monkeypatch.setattr(PrimaryWatch, "_ask_emr", lambda *_: (None, None))
+    aws = Aws(primary=None if state is None else instance(state=state))
+    found, seconds = Rounds(aws).until("done")
+    assert found.data["check"] == "ec2_state"
+    assert found.data["problem"] == "EC2 shows no instance that runs as its primary node"
+    assert 60 <= seconds <= 200, "no single answer that does not show it, which may be a minute old"
+
+
+def test_a_primary_node_that_ec2_does_not_show_at_first_is_no_failure(monkeypatch):
+    monkeypatch.setattr(PrimaryWatch, "_ask_emr", lambda *_: (None, None))
+    aws = Aws(primary=None)
+    rounds = Rounds(aws)
+    rounds.round()
+    aws.primary = instance()
+    assert {rounds.round().status for _ in range(20)} == {"pending"}
+
+
 def test_http_checks_go_on_while_aws_gives_no_answer():
     aws = Aws()
     rounds = Rounds(aws)

@@ -68,6 +68,7 @@ def test_what_is_built(built):
         "airflow-options.json",
         "dags/azure_sql_daily.py",
         "dags/eip_reaper.py",
+        "dags/emr_standby.py",
         "jobs/install_python_packages.sh",
         "jobs/read_azure_sql.py",
         "plugins.zip",

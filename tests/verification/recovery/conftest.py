@@ -7,12 +7,13 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness.processes import Children, ProcessError
-from tests.verification.recovery.stage import Balancer, Stage
+from tests.real_airflow import ROOT
+from tests.verification.recovery.stage import BUCKET, Balancer, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,11 +36,26 @@ class ActiveActive:
 
 
 @dataclass(kw_only=True)
+class ActivePassive:
+    """
+    A load balancer in front of the cluster that dags/emr_standby.py puts the address on.
+
+    :param variable: what the DAG reads.
+    """
+
+    balancer: Balancer
+    allocation_id: str
+    public_ip: str
+    variable: dict[str, Any]
+
+
+@dataclass(kw_only=True)
 class Scenes:
     """What is there when Airflow starts."""
 
     stage: Stage
     active_active: ActiveActive
+    active_passive: ActivePassive
     times: list[tuple[str, str, float]] = field(default_factory=lambda: _TIMES)
 
     def measured(self, plan: str, what: str, seconds: float) -> None:
@@ -60,6 +76,29 @@ def _two_zones(stage: Stage) -> ActiveActive:
     return ActiveActive(clusters=clusters, balancer=balancer, public_ip=str(address["PublicIp"]))
 
 
+def _a_pair(stage: Stage) -> ActivePassive:
+    address = stage.client("ec2").allocate_address(Domain="vpc")
+    balancer = stage.balancer("served", "yarn", "hdfs", "livy")
+    variable = {
+        "allocation_id": address["AllocationId"],
+        "subnet_ids": [subnet["SubnetId"] for subnet in stage.public_subnets()[:2]],
+        "target_groups": list(balancer.groups.values()),
+        "bucket": BUCKET,
+        "job_flow_role": "EMR_EC2_DefaultRole",
+        "service_role": "EMR_DefaultRole",
+    }
+    return ActivePassive(
+        balancer=balancer,
+        allocation_id=str(address["AllocationId"]),
+        public_ip=str(address["PublicIp"]),
+        variable=variable,
+    )
+
+
+def _livy(balancer: Balancer) -> str:
+    return json.dumps({"conn_type": "livy", "host": balancer.host, "port": 8998})
+
+
 @pytest.fixture(scope="session")
 def scenes() -> Iterator[Scenes]:
     """Start everything, for all tests of the folder."""
@@ -74,14 +113,20 @@ def scenes() -> Iterator[Scenes]:
             pytest.skip(str(missing))
         try:
             stage.start_aws()
-            active = _two_zones(stage)
-            livy = {"conn_type": "livy", "host": active.balancer.host, "port": 8998}
-            settings = {"AIRFLOW_CONN_LIVY_BALANCED": json.dumps(livy)}
-            files = [_HERE / "dags" / "active_active.py"]
-            stage.start_airflow(settings, files=files, dag_ids={"balanced", "balanced_long"})
+            active, passive = _two_zones(stage), _a_pair(stage)
+            settings = {
+                "AIRFLOW_CONN_LIVY_BALANCED": _livy(active.balancer),
+                "AIRFLOW_CONN_LIVY_SERVED": _livy(passive.balancer),
+                "AIRFLOW_VAR_EMR_STANDBY": json.dumps(passive.variable),
+            }
+            files = [*(_HERE / "dags").glob("*.py"), ROOT / "dags" / "emr_standby.py"]
+            dag_ids = {"balanced", "balanced_long", "served", "served_long", "emr_standby", "emr_standby_start"}
+            stage.start_airflow(settings, files=files, dag_ids=dag_ids)
+            stage.run("emr_standby_start")
+            stage.airflow.rest.unpause("emr_standby")
             stage.wait_until_ready(*active.clusters)
             stage.register(active.balancer, *active.clusters)
-            yield Scenes(stage=stage, active_active=active)
+            yield Scenes(stage=stage, active_active=active, active_passive=passive)
         finally:
             children.stop()
             stage.stop()

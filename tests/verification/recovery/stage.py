@@ -87,6 +87,7 @@ class Stage:
             "AIRFLOW__EIP__ENVIRONMENT": "recovery",
             "AIRFLOW__EIP__LOCK_STORE": f"dynamodb://recovery?region={REGION}&create=true",
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",  # for what is @continuous
             "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "600",
         }
         self.airflow = real_airflow(children, venv=venv, state=state, dags=self._dags, extra=extra)
@@ -174,6 +175,15 @@ class Stage:
         states = lambda: {str(self.aws.cluster(each).state) for each in job_flow_ids}  # noqa: E731
         self.wait(f"ready {', '.join(job_flow_ids)}", lambda: states() == {"WAITING"})
 
+    def instance_of(self, job_flow_id: str) -> str:
+        """Return the instance of a cluster's primary node."""
+        return str(self.aws.cluster(job_flow_id).primary.id)
+
+    def zone_of(self, job_flow_id: str) -> str:
+        """Return the zone of a cluster."""
+        found = self.client("emr").describe_cluster(ClusterId=job_flow_id)["Cluster"]
+        return str(found["Ec2InstanceAttributes"]["Ec2AvailabilityZone"])
+
     def address_of(self, job_flow_id: str) -> str:
         """Return the private address of a cluster's primary node."""
         return str(self.aws.cluster(job_flow_id).primary.private_ip_address)
@@ -183,8 +193,11 @@ class Stage:
         elb, public = self.client("elbv2"), self.public_subnets()
         places = {"Subnets": [subnet["SubnetId"] for subnet in public], "Type": "network", "Scheme": "internal"}
         (made,) = elb.create_load_balancer(Name=name, **places)["LoadBalancers"]
+        crossing = [{"Key": "load_balancing.cross_zone.enabled", "Value": "true"}]
+        elb.modify_load_balancer_attributes(LoadBalancerArn=made["LoadBalancerArn"], Attributes=crossing)
         groups = {}
         for service in services:
+            self._admit(_SERVICES[service], vpc_id=public[0]["VpcId"])
             wanted = {
                 "Protocol": "TCP",
                 "Port": _SERVICES[service],
@@ -201,6 +214,21 @@ class Stage:
             listener = {"LoadBalancerArn": made["LoadBalancerArn"], "Protocol": "TCP", "Port": _SERVICES[service]}
             elb.create_listener(**listener, DefaultActions=forward)
         return Balancer(host=str(made["DNSName"]), groups=groups)
+
+    def _admit(self, port: int, *, vpc_id: str) -> None:
+        """Let the VPC in on a port of the clusters' nodes, which have its default security group."""
+        ec2 = self.client("ec2")
+        wanted = [{"Name": "vpc-id", "Values": [vpc_id]}, {"Name": "group-name", "Values": ["default"]}]
+        (group,) = ec2.describe_security_groups(Filters=wanted)["SecurityGroups"]
+        (vpc,) = ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"]
+        rule = {
+            "IpProtocol": "tcp",
+            "FromPort": port,
+            "ToPort": port,
+            "IpRanges": [{"CidrIp": vpc["CidrBlock"]}],
+        }
+        if not any(each.get("FromPort") == port for each in group["IpPermissions"]):
+            ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[rule])
 
     def register(self, balancer: Balancer, *job_flow_ids: str) -> None:
         """Register the primary nodes of clusters with every target group, and wait until all are healthy."""
@@ -220,7 +248,11 @@ class Stage:
 
     def run(self, dag_id: str) -> Run:
         """Start a run of a DAG."""
-        return Run(self, dag_id, self.airflow.rest.trigger(dag_id))
+        return self.known_run(dag_id, self.airflow.rest.trigger(dag_id))
+
+    def known_run(self, dag_id: str, run_id: str) -> Run:
+        """Return a run that somebody else has started."""
+        return Run(self, dag_id, run_id)
 
     def batches(self, *, state: str) -> list[dict[str, Any]]:
         """Return what the event log says of batches that came into a state."""

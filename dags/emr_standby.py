@@ -1,0 +1,167 @@
+"""
+Keeps a long-running EMR cluster available: a second one stands by, and takes over when the first is unhealthy.
+
+Both take Spark batches through Livy behind a Network Load Balancer; the one that works has the Elastic IP. Trigger
+``emr_standby_start`` once: it launches the first cluster. Then unpause ``emr_standby``, which goes on by itself: it
+launches the standby in another zone, watches the primary node with one deferred task, moves the service when that is
+unhealthy, and begins again, which launches the next standby.
+
+Before that, say where everything is, in one Airflow Variable::
+
+    airflow variables set emr_standby '{
+        "allocation_id": "eipalloc-0123456789abcdef0", "target_groups": ["yarn", "hdfs", "livy"],
+        "subnet_ids": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
+        "bucket": "BUCKET", "job_flow_role": "EMR_EC2_DefaultRole", "service_role": "EMR_DefaultRole"}'
+
+The subnets are public, in different zones. Workers and triggerers must reach the ports 8088, 9870 and 8998 of the
+primary nodes.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.emr import EmrHook
+
+from airflow_eip_provider.operators.elbv2 import NlbTargetsOperator
+from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
+from airflow_eip_provider.operators.failover import EmrFailoverOperator
+from airflow_eip_provider.sensors.eip import EipAssociationSensor
+from airflow_eip_provider.sensors.emr import EmrPrimaryHealthSensor
+
+try:
+    from airflow.sdk import DAG, Variable, task
+except ImportError:  # Airflow 2
+    from airflow.decorators import task
+    from airflow.models import DAG, Variable
+
+VARIABLE = "emr_standby"
+NAME = "emr_standby"
+TAGS = {"emr-standby": NAME}  # of both clusters: the one that has not the address stands by
+
+
+def setting(name: str) -> Any:
+    """Return one entry of the Variable; templates call it when a task runs, so that nothing is read at parse time."""
+    settings = Variable.get(VARIABLE, None, deserialize_json=True)
+    value = (settings or {}).get(name)
+    if value is None:
+        problem = f"has no {name!r}" if settings else "is missing"
+        raise ValueError(f"Airflow Variable {VARIABLE!r} {problem}; the start of {__file__} shows what it holds")
+    return value
+
+
+def cluster(*, subnet_id: str, bucket: str, job_flow_role: str, service_role: str) -> dict[str, Any]:
+    """Return what RunJobFlow is sent for either cluster."""
+    return {
+        "Name": NAME,
+        "ReleaseLabel": "emr-7.5.0",
+        "Applications": [{"Name": "Hadoop"}, {"Name": "Spark"}, {"Name": "Livy"}],
+        "LogUri": f"s3://{bucket}/logs/emr/",
+        "JobFlowRole": job_flow_role,
+        "ServiceRole": service_role,
+        "Instances": {
+            "InstanceGroups": [
+                {"Name": "Primary", "InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
+            ],
+            "Ec2SubnetId": subnet_id,
+            "KeepJobFlowAliveWhenNoSteps": True,
+        },
+        # The reaper leaves a cluster with the second tag alone, though the DAG run that launched it has ended.
+        "Tags": [{"Key": key, "Value": value} for key, value in {**TAGS, "airflow-eip:keep": "true"}.items()],
+    }
+
+
+def templates(*, subnet_id: str) -> dict[str, Any]:
+    """Return the same as templates, for operators, which render them when they run."""
+    return cluster(
+        subnet_id=subnet_id,
+        bucket="{{ setting('bucket') }}",
+        job_flow_role="{{ setting('job_flow_role') }}",
+        service_role="{{ setting('service_role') }}",
+    )
+
+
+SETTINGS: dict[str, Any] = {
+    "start_date": datetime(2026, 1, 1, tzinfo=UTC),
+    "catchup": False,
+    "max_active_runs": 1,
+    "default_args": {"retries": 3, "retry_delay": timedelta(minutes=2)},
+    "user_defined_macros": {"setting": setting},
+    "tags": ["eip", "livy"],
+}
+
+with DAG(
+    "emr_standby_start", description="Launches the first cluster of emr_standby", schedule=None, **SETTINGS
+) as start:
+    create = EmrCreateWithStaticIpOperator(
+        task_id="create",
+        allocation_id="{{ setting('allocation_id') }}",
+        job_flow_overrides=templates(subnet_id="{{ setting('subnet_ids')[0] }}"),
+        idle_timeout=None,
+        deferrable=True,
+    )
+    register = NlbTargetsOperator(
+        task_id="register",
+        job_flow_id=create.output,
+        target_groups="{{ setting('target_groups') }}",
+        deferrable=True,
+    )
+    # A node that this Airflow cannot reach would look like one that is down.
+    reachable = EmrPrimaryHealthSensor(
+        task_id="reachable", job_flow_id=create.output, until="healthy", timeout=timedelta(hours=1), deferrable=True
+    )
+    register >> reachable
+
+# Paused at first: without a Variable, one run after the other would fail.
+with DAG(
+    NAME,
+    description="Watches the cluster that has the address",
+    schedule="@continuous",
+    is_paused_upon_creation=True,
+    **SETTINGS,
+) as dag:
+
+    @task(task_id="standby")
+    def launch_standby(primary: str) -> dict[str, str]:
+        """Return the cluster that stands by, one that is there or a new one, and a subnet in another zone."""
+        emr = EmrHook(aws_conn_id="aws_default").conn
+        found = emr.describe_cluster(ClusterId=primary)["Cluster"]
+        own = found["Ec2InstanceAttributes"]["Ec2SubnetId"]
+        subnet_id = next(each for each in setting("subnet_ids") if each != own)
+        # The one that the primary has replaced may be listed for a while.
+        replaced = [tag["Value"] for tag in found["Tags"] if tag["Key"] == "airflow-eip:successor-of"]
+        active = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
+        pages = emr.get_paginator("list_clusters").paginate(ClusterStates=active)
+        named = [each["Id"] for page in pages for each in page["Clusters"] if each["Name"] == NAME]
+        others = [job_flow_id for job_flow_id in named if job_flow_id not in {primary, *replaced}]
+        if not others:
+            places = {name: setting(name) for name in ("bucket", "job_flow_role", "service_role")}
+            others = [emr.run_job_flow(**cluster(subnet_id=subnet_id, **places))["JobFlowId"]]
+        return {"job_flow_id": others[0], "subnet_id": subnet_id}
+
+    # Waits for the first cluster, too. After a week without an end the next run looks anew.
+    primary = EipAssociationSensor(
+        task_id="primary",
+        allocation_id="{{ setting('allocation_id') }}",
+        poke_interval=30,
+        timeout=timedelta(days=7),
+        soft_fail=True,
+        deferrable=True,
+    )
+    primary_id = "{{ ti.xcom_pull(task_ids='primary')['job_flow_id'] }}"
+    watch = EmrPrimaryHealthSensor(
+        task_id="watch", job_flow_id=primary_id, timeout=timedelta(days=7), soft_fail=True, deferrable=True
+    )
+    fail_over = EmrFailoverOperator(
+        task_id="fail_over",
+        job_flow_id=primary_id,
+        allocation_id="{{ setting('allocation_id') }}",
+        health=watch.output,
+        standby_tags=TAGS,
+        # What is launched when none stands by.
+        job_flow_overrides=templates(subnet_id="{{ ti.xcom_pull(task_ids='standby')['subnet_id'] }}"),
+        target_groups="{{ setting('target_groups') }}",
+        deferrable=True,
+    )
+    primary >> launch_standby(primary_id) >> watch >> fail_over

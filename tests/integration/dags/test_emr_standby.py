@@ -1,0 +1,149 @@
+"""The example DAGs of a pair: rendered as Airflow does, and their cluster launched on the local EMR."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration.dags.conftest import DAGS, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+PARSE = """
+import runpy, socket, sys
+
+def refuse(*arguments, **options):
+    raise AssertionError(f"network at parse time: {arguments}")
+
+socket.socket.connect = refuse
+socket.getaddrinfo = refuse
+found = runpy.run_path(sys.argv[1])
+print(found["start"].dag_id, found["dag"].dag_id)
+"""
+SETTINGS = {
+    "allocation_id": "eipalloc-0123456789abcdef0",
+    "target_groups": ["yarn", "hdfs", "livy"],
+    "bucket": "lake",
+    "job_flow_role": "EMR_EC2_DefaultRole",
+    "service_role": "EMR_DefaultRole",
+}
+
+
+@pytest.fixture(scope="module")
+def module() -> Iterator[ModuleType]:
+    yield load(DAGS / "emr_standby.py")
+    del sys.modules["emr_standby"]
+
+
+@pytest.fixture
+def settings(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    known: dict[str, Any] = {**SETTINGS, "subnet_ids": ["subnet-a", "subnet-b"]}
+    monkeypatch.setattr(module.Variable, "get", staticmethod(lambda *_, **__: known))
+    return known
+
+
+class Ti:
+    """XComs of a run, for templates."""
+
+    def xcom_pull(self, task_ids: str) -> Any:
+        return {
+            "primary": {"job_flow_id": "j-1A2B3C4D5E6F7"},
+            "standby": {"job_flow_id": "j-9A2B3C4D5E6F7", "subnet_id": "subnet-b"},
+        }[task_ids]
+
+
+def rendered(dag: Any, task_id: str, **changed: Any) -> Any:
+    task = dag.get_task(task_id).prepare_for_execution()
+    for name, value in changed.items():
+        setattr(task, name, value)
+    task.render_template_fields({"dag": dag, "ti": Ti()})
+    return task
+
+
+@pytest.mark.airflow
+def test_they_parse_without_connections_variables_or_network(tmp_path: Any) -> None:
+    parsed = subprocess.run(
+        [sys.executable, "-c", PARSE, str(DAGS / "emr_standby.py")],
+        env={"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert parsed.stdout.split() == ["emr_standby_start", "emr_standby"], parsed.stderr
+
+
+def test_one_run_after_the_other_watches_with_one_deferred_task(module: ModuleType) -> None:
+    dag = module.dag
+    assert (type(dag.timetable).__name__, dag.max_active_runs) == ("ContinuousTimetable", 1)
+    assert {task.task_id: task.upstream_task_ids for task in dag.tasks} == {
+        "primary": set(),
+        "standby": {"primary"},
+        "watch": {"standby"},
+        "fail_over": {"watch"},
+    }
+    assert all(dag.get_task(name).deferrable for name in ("primary", "watch", "fail_over"))
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_variable_is_in_every_task(module: ModuleType) -> None:
+    create = rendered(module.start, "create")
+    assert create.allocation_id == SETTINGS["allocation_id"]
+    assert create.job_flow_overrides["Instances"]["Ec2SubnetId"] == "subnet-a"
+    move = rendered(module.dag, "fail_over", health={})
+    assert (move.job_flow_id, move.allocation_id) == ("j-1A2B3C4D5E6F7", SETTINGS["allocation_id"])
+    assert move.job_flow_overrides["Instances"]["Ec2SubnetId"] == "subnet-b"
+    assert move.target_groups == str(SETTINGS["target_groups"])
+    assert rendered(module.dag, "watch").job_flow_id == "j-1A2B3C4D5E6F7"
+
+
+def test_both_clusters_are_found_as_standby_kept_by_the_reaper_and_not_ended_when_idle(module: ModuleType) -> None:
+    made = module.cluster(subnet_id="subnet-a", bucket="lake", job_flow_role="x", service_role="y")
+    tags = {tag["Key"]: tag["Value"] for tag in made["Tags"]}
+    assert tags.items() >= module.TAGS.items()
+    assert "airflow-eip:keep" in tags
+    assert module.dag.get_task("fail_over").standby_tags == module.TAGS
+    assert "AutoTerminationPolicy" not in made
+    assert module.start.get_task("create").idle_timeout is None
+    assert module.dag.get_task("fail_over").idle_timeout is None
+
+
+@pytest.fixture
+def launch(module: ModuleType, settings: dict[str, Any], clocked: Any, ec2: Any, monkeypatch: Any) -> Any:
+    """Return the function of the standby task, and a primary in the first subnet."""
+    subnets = sorted(ec2.describe_subnets()["Subnets"], key=lambda subnet: subnet["AvailabilityZone"])[:2]
+    settings["subnet_ids"] = [subnet["SubnetId"] for subnet in subnets]
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://")
+    return module.dag.get_task("standby").python_callable
+
+
+def start(module: ModuleType, emr: Any, clocked: Any, *, subnet_id: str, tags: dict[str, str] | None = None) -> str:
+    wanted = module.cluster(subnet_id=subnet_id, bucket="lake", job_flow_role="x", service_role="y")
+    wanted["Tags"] += [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
+    made = str(emr.run_job_flow(**wanted)["JobFlowId"])
+    clocked.clock.advance(300)
+    return made
+
+
+def test_a_standby_is_launched_once_and_in_the_other_subnet(module, settings, launch, clocked, emr):
+    first, second = settings["subnet_ids"]
+    primary = start(module, emr, clocked, subnet_id=first)
+    made = launch(primary)
+    place = emr.describe_cluster(ClusterId=made["job_flow_id"])["Cluster"]["Ec2InstanceAttributes"]
+    assert made["subnet_id"] == place["Ec2SubnetId"] == second
+    assert launch(primary) == made
+    emr.terminate_job_flows(JobFlowIds=[made["job_flow_id"]])
+    assert launch(primary)["job_flow_id"] not in {primary, made["job_flow_id"]}
+
+
+def test_the_cluster_that_the_primary_has_replaced_is_no_standby(module, settings, launch, clocked, emr):
+    first, second = settings["subnet_ids"]
+    old = start(module, emr, clocked, subnet_id=first)
+    primary = start(module, emr, clocked, subnet_id=second, tags={"airflow-eip:successor-of": old})
+    made = launch(primary)
+    assert made["job_flow_id"] not in {old, primary}
+    assert made["subnet_id"] == first

@@ -1,0 +1,138 @@
+"""The scene with a standby: what it starts, when it loses the primary node, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from demo.standby import AFTER, LIVY, LOST, START, WATCH, Standby
+from tests.unit.demo.story import Log
+
+
+class Runs:
+    """Runs of DAGs whose states a test sets."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.unpaused: list[str] = []
+        self.states: dict[str, str] = {}
+        self.tasks: dict[str, dict[str, str]] = {}
+
+    def start(self, dag_id: str) -> None:
+        self.started.append(dag_id)
+
+    def unpause(self, dag_id: str) -> None:
+        self.unpaused.append(dag_id)
+
+    def have_ended(self, *dag_ids: str) -> bool:
+        return all(self.states.get(dag_id) in {"success", "failed"} for dag_id in dag_ids)
+
+    def tasks_of(self, dag_id: str) -> list[Any]:
+        return [SimpleNamespace(task_id=name, state=state) for name, state in self.tasks.get(dag_id, {}).items()]
+
+
+class Aws:
+    """A local EMR with the clusters that a test names."""
+
+    def __init__(self) -> None:
+        self.active: dict[str, str] = {}
+        self.lost: list[str] = []
+        self.terminated: list[str] = []
+
+    def client(self, _service: str) -> Aws:
+        return self
+
+    def get_paginator(self, _operation: str) -> Aws:
+        return self
+
+    def paginate(self, **_asked: Any) -> list[dict[str, Any]]:
+        return [{"Clusters": [{"Id": name, "Status": {"State": state}} for name, state in self.active.items()]}]
+
+    def terminate_job_flows(self, *, JobFlowIds: list[str]) -> None:  # noqa: N803 - boto3's name
+        self.terminated += JobFlowIds
+
+    def time(self) -> datetime:
+        return datetime(2026, 11, 20, tzinfo=UTC)
+
+    def lose_primary(self, job_flow_id: str) -> None:
+        self.lost.append(job_flow_id)
+
+
+@pytest.fixture
+def runs() -> Runs:
+    return Runs()
+
+
+@pytest.fixture
+def aws() -> Aws:
+    return Aws()
+
+
+def scene(aws: Aws, runs: Runs, *, may_begin: bool = True) -> Standby:
+    return Standby(aws=aws, runs=runs, may_begin=lambda: may_begin)  # type: ignore[arg-type]
+
+
+def pair(log: Log) -> None:
+    for job_flow_id in ("j-1", "j-2"):
+        log.call(0, "RunJobFlow", {"Name": WATCH}, JobFlowId=job_flow_id)
+        log.add(1, "cluster", job_flow_id=job_flow_id, **{"from": "RUNNING", "to": "WAITING"})
+
+
+def test_it_waits_until_it_may_begin(aws, runs):
+    scene(aws, runs, may_begin=False).advance([])
+    assert runs.started == []
+
+
+def test_it_plays_from_the_first_cluster_to_the_end_of_both(aws, runs):
+    played, log = scene(aws, runs), Log()
+    played.advance(log.events)
+    assert runs.started == [START, LIVY]
+
+    played.advance(log.events)
+    assert WATCH not in runs.started
+    runs.tasks[START] = {"create": "success"}
+    played.advance(log.events)
+    assert (runs.started[-1], runs.unpaused) == (WATCH, [WATCH])
+
+    pair(log)
+    runs.tasks[WATCH] = {"watch": "deferred"}
+    played.advance(log.events)
+    assert LOST not in runs.started, "the first cluster is not registered yet"
+    runs.states[START] = "success"
+    played.advance(log.events)
+    assert runs.started[-1] == LOST
+
+    played.advance(log.events)
+    assert aws.lost == []
+    log.add(2, "batch", name=f"{LOST}-eip-0-1", job_flow_id="j-1", state="running")
+    played.advance(log.events)
+    assert aws.lost == ["j-1"]
+    assert played.lost_at is not None
+
+    runs.states[WATCH] = "success"
+    played.advance(log.events)
+    assert runs.started[-1] == AFTER
+    aws.active = {"j-2": "WAITING", "j-9": "WAITING"}
+    runs.states |= {LOST: "success", AFTER: "success", LIVY: "success"}
+    played.advance(log.events)
+    assert (aws.terminated, played.standby_state, played.is_over()) == (["j-2"], "WAITING", False)
+    aws.active = {"j-9": "WAITING"}
+    played.advance(log.events)
+    assert played.is_over()
+    assert runs.started == [START, LIVY, WATCH, LOST, AFTER]
+
+
+def test_a_failed_run_ends_the_scene_and_the_clusters(aws, runs):
+    played, log = scene(aws, runs), Log()
+    played.advance(log.events)
+    pair(log)
+    runs.states |= {START: "failed", LIVY: "failed"}
+    aws.active = {"j-1": "WAITING"}
+    played.advance(log.events)
+    assert aws.terminated == ["j-1"]
+    aws.active = {}
+    played.advance(log.events)
+    assert played.is_over()
