@@ -1,4 +1,4 @@
-"""Event logs of the local EMR by hand, for judges to be wrong about."""
+"""Builds event logs of the local EMR by hand, for tests of the checks that read them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ZERO = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class Log:
-    """A log that is written line by line; time stands still unless it is told to pass."""
+    """A log that is written event by event; its time changes only by :meth:`wait`."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -31,7 +31,7 @@ class Log:
         return self
 
     def launch(self, cluster: str, *, who: str = "-", **tags: str) -> Self:
-        """Launch a cluster; underscores of a tag's name stand for hyphens."""
+        """Launch a cluster with tags; an underscore in a keyword becomes a hyphen in the tag's key."""
         listed = [{"Key": f"airflow-eip:{key.replace('_', '-')}", "Value": value} for key, value in tags.items()]
         self.call(who, "RunJobFlow", request={"Tags": listed}, response={"JobFlowId": cluster})
         return self.cluster(cluster, "STARTING")
@@ -59,7 +59,7 @@ class Log:
         agent = worker if " " in worker else f"Boto3 app/{worker}"
         return self.add("call", operation=operation, status=status, error_code=error_code, user_agent=agent, **rest)
 
-    def look(self, worker: str) -> Self:
+    def read_record(self, worker: str) -> Self:
         return self.call(worker, "GetItem")
 
     def write(self, worker: str, **changes: Any) -> Self:
@@ -68,27 +68,27 @@ class Log:
         return self.add("stored", worker=worker, record=json.dumps(self._record))
 
     def queue(self, *tokens: int) -> Self:
-        """Let owners queue: token 3 is worker w03's."""
+        """Put owners into the queue: token 3 belongs to worker w03."""
         return self.write("w00", queue=[entry(token) for token in tokens], issued=max(tokens, default=0))
 
-    def take(self, token: int, *, queue: tuple[int, ...] = ()) -> Self:
-        """Let an owner look and take the lease, and leave those in the queue who are named."""
-        self.look(f"w{token:02}")
+    def acquire(self, token: int, *, queue: tuple[int, ...] = ()) -> Self:
+        """Read the record, and acquire the lease for an owner; ``queue`` is the queue after it."""
+        self.read_record(f"w{token:02}")
         return self.write(f"w{token:02}", lease=lease(token), queue=[entry(left) for left in queue])
 
-    def free(self, token: int) -> Self:
-        """Let the holder look and end its lease."""
-        self.look(f"w{token:02}")
+    def release(self, token: int) -> Self:
+        """Read the record, and release the holder's lease."""
+        self.read_record(f"w{token:02}")
         history = [*self._record["history"], {"token": token}]
         return self.write(f"w{token:02}", lease=None, history=history)
 
-    def period(self, token: int) -> Self:
-        """Write down a lease period that is as it should be."""
+    def lease_period(self, token: int) -> Self:
+        """Add a complete and correct lease period."""
         cluster = f"j-{token}"
-        self.take(token).launch(cluster, token=str(token)).address(cluster, "associated")
+        self.acquire(token).launch(cluster, token=str(token)).address(cluster, "associated")
         self.write(f"w{token:02}", lease=lease(token, phase="held"), issued=token)
         self.step(cluster, "PENDING", "RUNNING", "COMPLETED").cluster(cluster, "TERMINATING")
-        return self.address(cluster, "disassociated").free(token).cluster(cluster, "TERMINATED")
+        return self.address(cluster, "disassociated").release(token).cluster(cluster, "TERMINATED")
 
 
 def entry(token: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.stores import records
 from airflow_eip_provider.stores.memory import MemoryStore
 from airflow_eip_provider.stores.records import PACKED_FROM_BYTES, from_text, to_text
-from tests.verification.stress.sizes import attempt_of, record_of
+from tests.verification.stress.queue_size import attempt_of, record_of
 
 ITEM_BYTES = 400 * 1024  # of DynamoDB
 SMALL, LONG = record_of(40), record_of(1000)

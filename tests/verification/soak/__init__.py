@@ -1,1 +1,1 @@
-"""Daily runs for months on one Elastic IP, on a real Airflow, while calls fail and processes are killed."""
+"""Soak test: months of daily runs on one Elastic IP, on a real Airflow, while calls fail and processes are killed."""

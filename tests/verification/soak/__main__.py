@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.verification.soak", description=__doc__)
-    parser.add_argument("--runs", type=int, default=200, help="DAG runs, all together (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=200, help="number of DAG runs (default: %(default)s)")
     parser.add_argument("--dags", type=int, default=4, help="DAGs that share the address (default: %(default)s)")
     parser.add_argument(
         "--seed", type=int, default=1, help="decides on faults, kills and clears (default: %(default)s)"
     )
-    parser.add_argument("--depth", type=int, default=6, help="runs under way at any time (default: %(default)s)")
+    parser.add_argument("--depth", type=int, default=6, help="runs that are active at any time (default: %(default)s)")
     parser.add_argument(
-        "--time-scale", type=float, default=20.0, help="simulated seconds a real one (default: %(default)s)"
+        "--time-scale", type=float, default=20.0, help="simulated seconds per real second (default: %(default)s)"
     )
     parser.add_argument("--minutes", type=float, default=120.0, help="create no run after this (default: %(default)s)")
     parser.add_argument("--keep", type=Path, help="a new directory for logs and the database, which is kept")
@@ -55,14 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
     children = Children(directory=directory)
     passed = False
     try:
-        from tests.verification.soak.arena import Arena  # noqa: PLC0415 - moto reads the environment when it is imported
+        from tests.verification.soak.environment import Environment  # noqa: PLC0415 - moto reads the environment when it is imported
         from tests.verification.soak.report import report  # noqa: PLC0415
 
         console.step(
-            f"seed {options.seed}: {options.runs} runs; to come are {options.task_kills} kills of tasks' processes, "
-            f"{options.triggerer_kills} of the triggerer, {options.clears} clears"
+            f"seed {options.seed}: {options.runs} runs with {options.task_kills} kills of task processes, "
+            f"{options.triggerer_kills} of the triggerer, and {options.clears} clears"
         )
-        outcome = Arena(options, directory, children=children, say=console.step).run()
+        outcome = Environment(options, directory, children=children, report_progress=console.step).run()
         lines, passed = report(outcome, options)
         console.lines("", *lines, "", "PASS" if passed else "FAIL")
     except ProcessError as error:

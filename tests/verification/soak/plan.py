@@ -1,4 +1,4 @@
-"""What a soak consists of, and how fast its time runs; the numbers fit two cores."""
+"""The size of a soak, and how fast its time runs; the numbers are made for two cores."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from local_emr import Durations
 TASKS = ("azure.create", "azure.bound", "azure.read", "azure.terminate")
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 IDLE_SECONDS = 7200
-# A run that has had no end for so many real seconds while nothing else ended either is stuck.
+# The soak is stuck when no run has ended for this many real seconds.
 STALL_SECONDS = 900.0
 SHORT_STEP, LONG_STEP = 10, 150
-# The least between two looks; production's is 10 in most waits and 15 in the queue. See plugins/pace.py.
-LOOK_SECONDS = 4
+# The shortest poll interval; in production it is 10 in most waits and 15 in the queue. See plugins/poll_interval.py.
+POLL_SECONDS = 4
 
 DURATIONS = Durations(
     fulfilment=2,
@@ -26,7 +26,7 @@ DURATIONS = Durations(
     address_drop=5,
 )
 
-# Beside the short waits of tests.real_airflow: what a busy machine needs longer than that.
+# Settings beside those of tests.real_airflow; a busy machine needs longer timeouts.
 AIRFLOW = {
     "CORE__LAZY_LOAD_PLUGINS": "False",
     "CORE__PARALLELISM": "8",
@@ -47,12 +47,12 @@ class Options:
     """
     The size of a soak.
 
-    :param runs: DAG runs, all together.
+    :param runs: number of DAG runs.
     :param dags: DAGs that share the address.
     :param seed: decides on faults, kills and clears.
-    :param time_scale: simulated seconds a real one.
-    :param depth: runs that are under way at any time; one of them has the address.
-    :param minutes: real; no run is created after this.
+    :param time_scale: simulated seconds per real second.
+    :param depth: number of runs that are active at any time; one of them has the address.
+    :param minutes: real time after which no run is created.
     """
 
     runs: int
@@ -64,24 +64,24 @@ class Options:
 
     @property
     def dag_ids(self) -> tuple[str, ...]:
-        """The DAGs."""
+        """IDs of the DAGs."""
         return tuple(f"shared_address_{number}" for number in range(self.dags))
 
     def run(self, number: int) -> tuple[str, datetime]:
-        """Return DAG and logical date of a run, from 0."""
+        """Return DAG and logical date of a run; the first is number 0."""
         return self.dag_ids[number % self.dags], FIRST_DAY + timedelta(days=number // self.dags)
 
     @property
     def task_kills(self) -> int:
-        """How many processes of tasks are killed by SIGKILL."""
+        """Number of SIGKILLs of task processes."""
         return max(2, self.runs // 5)
 
     @property
     def clears(self) -> int:
-        """How many times a task of a running run is cleared."""
+        """Number of clears of tasks in active runs."""
         return max(1, self.runs // 15)
 
     @property
     def triggerer_kills(self) -> int:
-        """How many times the triggerer is killed by SIGKILL, all in the first third."""
+        """Number of SIGKILLs of the triggerer, all in the first third of the runs."""
         return max(1, self.runs // 40)

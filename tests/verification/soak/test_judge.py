@@ -1,4 +1,4 @@
-"""The soak's own verdicts on logs that they must object to, and on those that are as they should be."""
+"""Tests of the soak's checks: logs that must fail, and logs that must pass."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from tests import event_log
 from tests.verification.soak import judge
-from tests.verification.soak.airflow import Run, Try, without_heartbeat
-from tests.verification.soak.gauge import Reading
+from tests.verification.soak.airflow_api import Run, Try, tries_without_heartbeat
+from tests.verification.soak.resource_usage import Sample
 
 DAG = "shared_address_0"
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -20,7 +20,7 @@ TASK = "azure.read"
 
 
 class Log(event_log.Log):
-    """An event log, with owners, and with the record in the calls that write it."""
+    """An event log with owners, and with the record in the calls that write it."""
 
     def launched(self, cluster: str, run_id: str | None) -> Log:
         return self.launch(cluster, **({"owner_name": f"soak/{DAG}/{run_id}/azure.create/-1"} if run_id else {}))
@@ -30,16 +30,16 @@ class Log(event_log.Log):
         stored = {"Item": {"record": {"S": json.dumps(self._record)}}}
         return super().call(worker, "PutItem", request=stored)
 
-    def period(self, token: int, *, owner: str | None = None) -> Log:
-        """Write down one; what it says of its owner may be wrong."""
+    def lease_period(self, token: int, *, owner: str | None = None) -> Log:
+        """Add a lease period; the owner in its history may be wrong."""
         cluster, run_id = f"j-{token}", f"run-{token}"
-        self.take(token).launched(cluster, run_id).address(cluster, "associated")
+        self.acquire(token).launched(cluster, run_id).address(cluster, "associated")
         return (
             self.wait(60).address(cluster, "disassociated").end(token, owner or f"soak/{DAG}/{run_id}/azure.create/-1")
         )
 
     def end(self, token: int, owner: str) -> Log:
-        told = {
+        ended = {
             "token": token,
             "owner": owner,
             "carrier": f"j-{token}",
@@ -47,11 +47,11 @@ class Log(event_log.Log):
             "ended_at": self.now,
             "why": "terminated",
         }
-        return self.write("-", lease=None, history=[*self._record["history"], told])
+        return self.write("-", lease=None, history=[*self._record["history"], ended])
 
 
-def honest(log: Log):
-    return judge.history_is_honest(log.events, judge.writes(log.events))
+def correct_history(log: Log):
+    return judge.history_is_correct(log.events, judge.writes(log.events))
 
 
 def a_try(state: str = "failed", *, since: float = 0, until: float | None = 60, run_id: str = "run-1") -> Try:
@@ -64,30 +64,30 @@ def explained(log: Log, tries: list[Try], *, state: str = "failed"):
     return judge.failures_explained([Run(DAG, "run-1", state)], tries, causes)
 
 
-def harm(log: Log, **changes: str) -> Log:
-    return log.add("harm", **{"what": "task", "dag_id": DAG, "run_id": "run-1", "task_id": TASK, **changes})
+def kill(log: Log, **changes: str) -> Log:
+    return log.add("disruption", **{"what": "task", "dag_id": DAG, "run_id": "run-1", "task_id": TASK, **changes})
 
 
 def test_an_empty_log_passes_nothing():
     log = Log()
-    checks = [judge.no_theft([]), judge.one_owner([]), honest(log), judge.no_orphans([]), explained(log, [])]
+    checks = [judge.no_theft([]), judge.one_owner([]), correct_history(log), judge.no_orphans([]), explained(log, [])]
     assert not any(check.passed for check in checks)
-    assert not judge.none_stuck([], expected=1, last=None).passed
-    assert not judge.triggerer_is_flat([]).passed
+    assert not judge.no_run_stuck([], expected=1, last=None).passed
+    assert not judge.triggerer_does_not_grow([]).passed
 
 
-def test_sessions_one_after_the_other_pass():
-    log = Log().period(1).period(2)
+def test_lease_periods_one_after_the_other_pass():
+    log = Log().lease_period(1).lease_period(2)
     assert [check(log.events).problems for check in (judge.one_owner, judge.no_orphans)] == [(), ()]
-    assert honest(log).problems == ()
+    assert correct_history(log).problems == ()
 
 
-def test_an_association_that_cannot_steal_passes():
+def test_an_association_that_forbids_reassociation_passes():
     log = Log().associate(AllowReassociation="false", NetworkInterfaceId="eni-1")
     assert judge.no_theft(log.events).passed
 
 
-def test_an_association_that_could_steal_fails():
+def test_an_association_that_allows_reassociation_fails():
     log = Log().associate(AllowReassociation="false", NetworkInterfaceId="eni-1").associate(NetworkInterfaceId="eni-1")
     assert len(judge.no_theft(log.events).problems) == 1
 
@@ -103,48 +103,55 @@ def test_two_owners_at_once_fail():
     assert judge.one_owner(log.events).problems == (f"6: {DAG}/run-2 got the address while {DAG}/run-1 had it",)
 
 
-def test_an_address_on_a_cluster_that_nobody_owns_fails():
-    assert "which nobody owns" in judge.one_owner(Log().address("j-1", "associated").events).problems[0]
+def test_an_address_on_a_cluster_without_an_owner_fails():
+    assert "has no owner" in judge.one_owner(Log().address("j-1", "associated").events).problems[0]
 
 
 def test_a_history_that_names_another_owner_fails():
     assert (
         "not soak/x/run-9/azure.create/-1's"
-        in honest(Log().period(1, owner="soak/x/run-9/azure.create/-1")).problems[0]
+        in correct_history(Log().lease_period(1, owner="soak/x/run-9/azure.create/-1")).problems[0]
     )
 
 
-def test_a_session_that_ended_while_its_cluster_had_the_address_fails():
+def test_a_lease_period_that_ended_while_its_cluster_had_the_address_fails():
     log = (
-        Log().take(1).launched("j-1", "run-1").address("j-1", "associated").end(1, f"soak/{DAG}/run-1/azure.create/-1")
+        Log()
+        .acquire(1)
+        .launched("j-1", "run-1")
+        .address("j-1", "associated")
+        .end(1, f"soak/{DAG}/run-1/azure.create/-1")
     )
-    assert honest(log).problems == ("token 1 ended while j-1 had the address",)
+    assert correct_history(log).problems == ("token 1 ended while j-1 had the address",)
 
 
-def test_a_session_that_ends_in_the_future_fails():
-    log = Log().period(1)
+def test_a_lease_period_that_ends_in_the_future_fails():
+    log = Log().lease_period(1)
     late = {**log._record["history"][0], "token": 2, "ended_at": log.now + 3600, "carrier": None}
     log.write("-", lease=event_log.lease(2)).write("-", lease=None, history=[*log._record["history"], late])
-    assert "token 2: from" in honest(log).problems[0]
+    assert "token 2: from" in correct_history(log).problems[0]
 
 
 def test_a_lease_without_a_history_fails():
-    log = Log().period(1).take(2).write("-", lease=None)
-    assert honest(log).problems == ("the lease of token 2 is not in the history",)
+    log = Log().lease_period(1).acquire(2).write("-", lease=None)
+    assert correct_history(log).problems == ("the lease of token 2 is not in the history",)
 
 
 def test_a_history_without_a_lease_fails():
-    assert honest(Log().period(1).end(2, "soak//run-2/-")).problems[-1] == "the history has token 2, which had no lease"
+    assert (
+        correct_history(Log().lease_period(1).end(2, "soak//run-2/-")).problems[-1]
+        == "the history has token 2, which had no lease"
+    )
 
 
-def test_a_cluster_that_only_its_idleness_ended_fails():
+def test_a_cluster_that_its_idle_timeout_ended_fails():
     log = Log().launched("j-1", "run-1").cluster("j-1", "TERMINATING", message=_IDLE)
-    assert judge.no_orphans(log.events).problems == (f"j-1 of {DAG}/run-1 ended by being idle",)
-    assert judge.no_orphans(harm(log).events).passed
+    assert judge.no_orphans(log.events).problems == (f"j-1 of {DAG}/run-1 was ended by its idle timeout",)
+    assert judge.no_orphans(kill(log).events).passed
 
 
 def test_a_cluster_without_an_owners_tag_fails():
-    assert judge.no_orphans(Log().launched("j-1", None).events).problems == ("j-1 carries no owner's tag",)
+    assert judge.no_orphans(Log().launched("j-1", None).events).problems == ("j-1 has no owner tag",)
 
 
 _IDLE = "Terminated by the auto-termination policy: idle for too long"
@@ -172,14 +179,14 @@ def test_steps_that_a_try_submitted_twice_fail():
 
 def test_runs_that_all_ended_pass():
     runs = [Run(DAG, "run-1", "success"), Run(DAG, "run-2", "failed")]
-    assert judge.none_stuck(runs, expected=2, last=Run(DAG, "run-3", "success")).passed
+    assert judge.no_run_stuck(runs, expected=2, last=Run(DAG, "run-3", "success")).passed
 
 
 @pytest.mark.parametrize(
     ("state", "expected", "last"), [("running", 1, "success"), ("success", 2, "success"), ("success", 1, "failed")]
 )
-def test_a_run_that_is_stuck_missing_or_jammed_fails(state, expected, last):
-    assert not judge.none_stuck([Run(DAG, "run-1", state)], expected=expected, last=Run(DAG, "run-3", last)).passed
+def test_a_run_that_is_stuck_or_missing_or_a_last_run_that_failed_fails(state, expected, last):
+    assert not judge.no_run_stuck([Run(DAG, "run-1", state)], expected=expected, last=Run(DAG, "run-3", last)).passed
 
 
 def test_a_failure_without_a_cause_fails():
@@ -192,20 +199,20 @@ def test_a_failed_try_of_a_run_that_succeeded_needs_a_cause_too():
 
 
 def test_a_killed_try_is_explained():
-    assert explained(harm(Log().wait(30)), [a_try()]).passed
+    assert explained(kill(Log().wait(30)), [a_try()]).passed
 
 
 @pytest.mark.parametrize("change", [{"run_id": "run-2"}, {"dag_id": "shared_address_1"}])
 def test_the_kill_of_another_run_explains_nothing(change):
-    assert not explained(harm(Log().wait(30), **change), [a_try()]).passed
+    assert not explained(kill(Log().wait(30), **change), [a_try()]).passed
 
 
 def test_a_kill_after_the_try_explains_nothing():
-    assert not explained(harm(Log().wait(90)), [a_try()]).passed
-    assert not explained(harm(Log()), [a_try(since=30, until=40)]).passed
+    assert not explained(kill(Log().wait(90)), [a_try()]).passed
+    assert not explained(kill(Log()), [a_try(since=30, until=40)]).passed
 
 
-def test_a_cluster_that_ended_by_itself_explains_what_came_after():
+def test_a_failed_cluster_explains_later_failures():
     log = Log().launched("j-1", "run-1").wait(30).cluster("j-1", "TERMINATING", code="INSTANCE_FAILURE")
     assert explained(log, [a_try(), a_try(since=600, until=610)]).passed
     assert not explained(Log().launched("j-1", "run-1").cluster("j-1", "TERMINATING"), [a_try()]).passed
@@ -227,39 +234,39 @@ def test_a_failed_call_of_another_dag_and_a_late_answer_explain_nothing():
     assert not explained(late.add("call", operation="ListSteps", user_agent=_agent(DAG), status=200), [a_try()]).passed
 
 
-def test_a_try_that_airflow_gave_up_is_explained_and_no_other(tmp_path):
+def test_a_try_without_a_heartbeat_is_explained_and_no_other(tmp_path):
     (log := tmp_path / "scheduler.log").write_text(
         "Failing 1 TIs\nDetected a task instance without a heartbeat: bundle_name='dags-folder' "
         "ti=TaskInstance(id=UUID('01a1fe3b-77ce-726f-abdc-95055b1747ee'), task_id='azure.create')\n"
         "Something else about id=UUID('01a1fe3c-0000-7000-8000-000000000000')\n"
     )
-    lost = without_heartbeat(log)
+    lost = tries_without_heartbeat(log)
     assert lost == {"01a1fe3b-77ce-726f-abdc-95055b1747ee"}
     causes = judge.Causes(Log().events, dag_ids=[DAG], slack=timedelta(seconds=10), lost=lost)
     assert causes.of(replace(a_try(), id="01a1fe3b-77ce-726f-abdc-95055b1747ee"))
     assert not causes.of(replace(a_try(), id="01a1fe3c-0000-7000-8000-000000000000"))
-    assert without_heartbeat(tmp_path / "none.log") == frozenset()
+    assert tries_without_heartbeat(tmp_path / "none.log") == frozenset()
 
 
 def _agent(dag_id: str) -> str:
     return f"Boto3 DagRunKey/{uuid.uuid5(uuid.NAMESPACE_OID, dag_id)}"
 
 
-def life(*, rss: float = 0.0, handles: float = 0.0, pid: int = 1, readings: int = 80) -> list[Reading]:
-    """Return a life in which something grows by so much a reading."""
-    return [Reading(pid, 3.0 * n, 200 + rss * n, int(20 + handles * n), 5) for n in range(readings)]
+def samples(*, rss: float = 0.0, handles: float = 0.0, pid: int = 1, count: int = 80) -> list[Sample]:
+    """Return the samples of one triggerer; ``rss`` and ``handles`` are the growth per sample."""
+    return [Sample(pid, 3.0 * n, 200 + rss * n, int(20 + handles * n), 5) for n in range(count)]
 
 
 def test_a_triggerer_that_does_not_grow_passes():
-    assert judge.triggerer_is_flat(life()).passed
-    assert judge.triggerer_is_flat(life(rss=0.1)).passed
+    assert judge.triggerer_does_not_grow(samples()).passed
+    assert judge.triggerer_does_not_grow(samples(rss=0.1)).passed
 
 
 def test_a_triggerer_that_grows_fails():
-    assert "memory grew from" in judge.triggerer_is_flat(life(rss=1.0)).problems[0]
-    assert judge.triggerer_is_flat(life(handles=0.2)).problems == ("file handles grew from 26 to 34",)
+    assert "memory grew from" in judge.triggerer_does_not_grow(samples(rss=1.0)).problems[0]
+    assert judge.triggerer_does_not_grow(samples(handles=0.2)).problems == ("file handles grew from 26 to 34",)
 
 
-def test_only_the_longest_life_is_measured():
-    assert judge.triggerer_is_flat([*life(rss=5, readings=30, pid=1), *life(pid=2)]).passed
-    assert judge.triggerer_is_flat(life(readings=8)).problems == ("too few readings",)
+def test_only_the_longest_lived_triggerer_is_measured():
+    assert judge.triggerer_does_not_grow([*samples(rss=5, count=30, pid=1), *samples(pid=2)]).passed
+    assert judge.triggerer_does_not_grow(samples(count=8)).problems == ("too few samples",)

@@ -1,4 +1,4 @@
-"""A small soak, as `make soak ARGS="--runs 12"` would do it; some minutes."""
+"""A small soak, like `make soak ARGS="--runs 12"`; it takes some minutes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.airflow
-def test_a_small_soak_breaks_nothing():
+def test_a_small_soak_passes():
     ran = subprocess.run(
         [sys.executable, "-m", "tests.verification.soak", "--runs", "12"],
         cwd=ROOT,

@@ -1,1 +1,1 @@
-"""Thousands of lease periods on one Elastic IP, by many processes, while calls fail; judged from the event log."""
+"""Stress test: thousands of lease periods on one Elastic IP by many processes, while calls fail and processes die."""

@@ -1,4 +1,4 @@
-"""Many owners arrive at once while the holder hands over, closes and releases: who gives up, who stays outside."""
+"""Many owners arrive at once while the holder hands over and releases: who gives up, and who gets no place."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ HOLDER = "holder"
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
+class ArrivalResult:
     """
-    What came of one run.
+    Result of one run.
 
-    :param lost: the holder's hand-over, close or release gave up.
-    :param outside: owners that were told to wait and have no place in the queue.
-    :param writes: of each owner that arrived, until it had its place.
+    :param lost: the holder gave up in its hand-over or its release.
+    :param outside: number of owners that wait and have no place in the queue.
+    :param writes: number of writes of each owner until it had its place.
     """
 
     lost: bool
@@ -36,12 +36,12 @@ class Arrived:
     writes: tuple[int, ...]
 
 
-def simulated(owners: int, *, at_a_time: int, seed: int, pauses: bool = True) -> Arrived:
+def simulated(owners: int, *, at_a_time: int, seed: int, pauses: bool = True) -> ArrivalResult:
     """
-    Let owners arrive at a store in memory whose calls take as long as DynamoDB's.
+    Simulate arrivals at an in-memory store whose calls take as long as DynamoDB's.
 
-    :param at_a_time: so many arrive at once; each that has its place makes room for the next.
-    :param pauses: False is the rule of version 0.1.0.
+    :param at_a_time: number of owners that arrive at once; when one has its place, the next arrives.
+    :param pauses: whether a writer pauses after a conflict; version 0.1.0 did not.
     """
     simulation = Simulation(seed, pauses=pauses)
     outcome = {"lost": False, "outside": 0}
@@ -49,15 +49,15 @@ def simulated(owners: int, *, at_a_time: int, seed: int, pauses: bool = True) ->
 
     def hold() -> Process:
         me = attempt(HOLDER)
-        held = yield from simulation.perform(HOLDER, enter, LeaseRequest(me, "daily", 3600.0))
+        held = yield from simulation.call(HOLDER, enter, LeaseRequest(me, "daily", 3600.0))
         assert isinstance(held, Acquired)
         for _ in range(at_a_time):
             simulation.start(arrive(), after=simulation.random.uniform(0, 0.02))
-        yield 0.2  # in the middle of it
+        yield 0.2  # so that the hand-over comes while the others arrive
         try:
-            yield from simulation.perform(HOLDER, hand_over, me, token=1, resource_id="j-1")
-            yield from simulation.perform(HOLDER, start_release, "j-1")
-            yield from simulation.perform(HOLDER, release, "j-1", why="released")
+            yield from simulation.call(HOLDER, hand_over, me, token=1, resource_id="j-1")
+            yield from simulation.call(HOLDER, start_release, "j-1")
+            yield from simulation.call(HOLDER, release, "j-1", why="released")
         except GaveUpError:
             outcome["lost"] = True
 
@@ -66,26 +66,26 @@ def simulated(owners: int, *, at_a_time: int, seed: int, pauses: bool = True) ->
             name = f"owner-{number}"
             try:
                 lease_request = LeaseRequest(attempt(name), "daily", 3600.0)
-                entered = yield from simulation.perform(name, enter, lease_request, limits=simulation.limits)
-                outcome["outside"] += not _has_its_place(entered, name)
+                entered = yield from simulation.call(name, enter, lease_request, limits=simulation.limits)
+                outcome["outside"] += not _has_place(entered, name)
             except GaveUpError:
                 outcome["outside"] += 1
 
     simulation.start(hold())
     simulation.run()
     writes = tuple(simulation.writes[f"owner-{number}"] for number in range(owners))
-    return Arrived(outcome["lost"], outcome["outside"], writes)
+    return ArrivalResult(outcome["lost"], outcome["outside"], writes)
 
 
-def _has_its_place(entered: Any, name: str) -> bool:
+def _has_place(entered: Any, name: str) -> bool:
     if isinstance(entered, Acquired):
         return True
     assert isinstance(entered, Queued), entered
     return entered.observation.seen.record.place(name) is not None
 
 
-class _Counting:
-    """A store whose writes are counted."""
+class _WriteCounter:
+    """Counts the writes of a store."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -100,19 +100,19 @@ class _Counting:
         return outcome
 
 
-def real(uri: str, client: Any, key: str, *, owners: int, at_a_time: int) -> Arrived:
+def real(uri: str, client: Any, key: str, *, owners: int, at_a_time: int) -> ArrivalResult:
     """
-    Let owners arrive at a real store, each in a thread, with the pauses of a task.
+    Let owners arrive at a real store, each in a thread, with the pauses that a task makes.
 
-    :param key: the address's record, which nobody has written yet.
+    :param key: key of the address's record, which must not exist yet.
     """
 
-    def opened() -> tuple[StoreLeaseClient, _Counting]:
-        known: dict[str, Any] = {"ec2": NoAws(), "emr": NoAws()}
+    def opened() -> tuple[StoreLeaseClient, _WriteCounter]:
+        known: dict[str, Any] = {"ec2": StubAws(), "emr": StubAws()}
         lease_client = StoreLeaseClient(
             uri, allocation_id=key, client_for=lambda service, _: known.get(service, client)
         )
-        counting = _Counting(lease_client.store)
+        counting = _WriteCounter(lease_client.store)
         lease_client.store = counting  # type: ignore[assignment]
         return lease_client, counting
 
@@ -129,26 +129,26 @@ def real(uri: str, client: Any, key: str, *, owners: int, at_a_time: int) -> Arr
                 many.set()
         lease_client, counting = opened()
         entered = enter(lease_client.world(), LeaseRequest(attempt(f"owner-{number}"), "daily", 3600.0))
-        return _has_its_place(entered, f"owner-{number}"), counting.writes
+        return _has_place(entered, f"owner-{number}"), counting.writes
 
     with ThreadPoolExecutor(at_a_time) as threads:
         arrivals = [threads.submit(arrive, number) for number in range(owners)]
         many.wait()
-        lost = not _given_back(holder, me)
+        lost = not _hand_over_and_release(holder, me)
         found = [lease_request.result() for lease_request in arrivals]
-    return Arrived(lost, sum(not placed for placed, _ in found), tuple(writes for _, writes in found))
+    return ArrivalResult(lost, sum(not placed for placed, _ in found), tuple(writes for _, writes in found))
 
 
-def _given_back(holder: StoreLeaseClient, me: Any) -> bool:
-    """Hand over, close and release in the middle of it; return whether all three were written."""
+def _hand_over_and_release(holder: StoreLeaseClient, me: Any) -> bool:
+    """Hand over and release while others arrive; return whether every write succeeded."""
     handed = hand_over(holder.world(), me, token=1, resource_id="i-1")
     closed = start_release(holder.world(), "i-1")
     released = release(holder.world(), "i-1", why="released")
     return bool(getattr(handed, "record", None)) and closed and released
 
 
-class NoAws:
-    """EC2 and EMR that have one running instance and an address that nothing carries."""
+class StubAws:
+    """Stub of EC2 and EMR: one running instance, and an address that is not associated."""
 
     def describe_addresses(self, **_: Any) -> dict[str, Any]:
         return {"Addresses": [{"AllocationId": "eipalloc-1", "PublicIp": "203.0.113.1"}]}
@@ -158,19 +158,19 @@ class NoAws:
         return {"Reservations": [{"Instances": [running]}]}
 
 
-def rows(runs: Callable[[int, int], Iterator[Arrived]], *, who: str) -> list[tuple[str, ...]]:
+def rows(runs: Callable[[int, int], Iterator[ArrivalResult]], *, who: str) -> list[tuple[str, ...]]:
     """
-    Return a row for each number of owners, and of those that arrive at a time.
+    Return a row for each number of owners and each number that arrives at a time.
 
-    :param runs: lives the runs of one such size.
-    :param who: the store and the rule, for people.
+    :param runs: yields the results of one such size.
+    :param who: the store and the rule, as shown in the table.
     """
     return [
         _row(who, owners, at_a_time, list(runs(owners, at_a_time))) for owners in (50, 200) for at_a_time in (16, 50)
     ]
 
 
-def _row(who: str, owners: int, at_a_time: int, found: Sequence[Arrived]) -> tuple[str, ...]:
+def _row(who: str, owners: int, at_a_time: int, found: Sequence[ArrivalResult]) -> tuple[str, ...]:
     writes = [count for run in found for count in run.writes]
     return (
         who,
@@ -182,10 +182,10 @@ def _row(who: str, owners: int, at_a_time: int, found: Sequence[Arrived]) -> tup
     )
 
 
-def are_well(found: Sequence[tuple[str, ...]]) -> bool:
-    """Whether no hand-over was lost, nobody was left outside, and an owner wrote six times at most, on average."""
+def are_good(found: Sequence[tuple[str, ...]]) -> bool:
+    """Whether no hand-over was lost, every owner got a place, and an owner wrote at most six times on average."""
     return all(row[2].startswith("0 of") and row[3] == "0" and float(row[4]) <= _MOST_WRITES for row in found)
 
 
 _MOST_WRITES = 6
-HEADER = ("store, rule", "owners", "hand-over lost", "left outside", "writes an owner", "most")
+HEADER = ("store, rule", "owners", "hand-over lost", "without a place", "writes an owner", "most")

@@ -1,4 +1,4 @@
-"""Owners queue for one address while Airflow takes minutes to resume each of them: who is passed over, how often."""
+"""Owners queue for one address while Airflow takes minutes to resume each task: who is passed over, and how often."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ARRIVAL_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServingResult:
     """
-    What came of one run.
+    Result of one run.
 
-    :param order: the owners, by number in the order of arrival, as they had the address.
-    :param passed: how often each of them was passed over: somebody that arrived later had the address first.
+    :param order: the owners in the order in which they had the address; an owner's number is its place of arrival.
+    :param passed: how often each owner was passed over, which means that a later arrival had the address first.
     """
 
     order: tuple[int, ...]
@@ -33,15 +33,15 @@ class Served:
 
     @property
     def latest(self) -> int:
-        """By how many places the one that was served latest was behind its order of arrival."""
+        """The greatest number of places by which an owner was served later than it arrived."""
         return max(place - number for place, number in enumerate(self.order))
 
 
-def served(owners: int, *, seed: int, limits: Limits, slowest_seconds: float = 300.0) -> Served:
+def simulate(owners: int, *, seed: int, limits: Limits, slowest_seconds: float = 300.0) -> ServingResult:
     """
-    Let owners queue, each a deferred task whose trigger looks every 15 s.
+    Simulate owners in a queue, each a deferred task whose trigger polls every 15 s.
 
-    :param slowest_seconds: a task goes on at a random moment up to this after its trigger has fired.
+    :param slowest_seconds: a task is resumed at a random time up to this after its trigger fired.
     """
     simulation = Simulation(seed, limits=limits)
     order: list[int] = []
@@ -51,10 +51,10 @@ def served(owners: int, *, seed: int, limits: Limits, slowest_seconds: float = 3
         name = f"owner-{number}"
         me = LeaseRequest(attempt(name), "daily", 3600.0)
         while True:
-            entered = yield from simulation.perform(name, enter, me, limits=limits)
+            entered = yield from simulation.call(name, enter, me, limits=limits)
             if isinstance(entered, Acquired):
                 break
-            while _waits(simulation, me):
+            while _trigger_waits(simulation, me):
                 yield POLL_SECONDS
             yield simulation.random.uniform(0, slowest_seconds)
         for other in range(number):
@@ -62,19 +62,19 @@ def served(owners: int, *, seed: int, limits: Limits, slowest_seconds: float = 3
         order.append(number)
         lease = simulation.record.lease
         assert lease is not None
-        yield from simulation.perform(name, hand_over, me.attempt, token=lease.token, resource_id=f"j-{number}")
+        yield from simulation.call(name, hand_over, me.attempt, token=lease.token, resource_id=f"j-{number}")
         yield _WORK_SECONDS
-        yield from simulation.perform(name, start_release, f"j-{number}")
-        yield from simulation.perform(name, release, f"j-{number}", why="released")
+        yield from simulation.call(name, start_release, f"j-{number}")
+        yield from simulation.call(name, release, f"j-{number}", why="released")
 
     for number in range(owners):
         simulation.start(work(number), after=number * _ARRIVAL_SECONDS)
     simulation.run()
-    return Served(tuple(order), tuple(passed))
+    return ServingResult(tuple(order), tuple(passed))
 
 
-def _waits(simulation: Simulation, lease_request: LeaseRequest) -> bool:
-    """Whether a trigger that looks now goes on waiting."""
+def _trigger_waits(simulation: Simulation, lease_request: LeaseRequest) -> bool:
+    """Whether a trigger that polls now goes on waiting."""
     seen = simulation.seen()
     lease = seen.record.lease
     resources = (Resource(lease.resource_id, "live"),) if lease and lease.resource_id else ()
@@ -87,24 +87,25 @@ def _waits(simulation: Simulation, lease_request: LeaseRequest) -> bool:
 
 
 def rows(*, owners: int = 20, runs: int = 20) -> list[tuple[str, ...]]:
-    """Return a row for the old rule and for today's."""
+    """Return a row for the rule of version 0.1.0 and one for the current rule."""
     rules: dict[str, Any] = {"0.1.0: 60 s, one turn": OLD_LIMITS, "today: 120 s, keeps its place": NEW_LIMITS}
     found = []
     for rule, limits in rules.items():
-        every = [served(owners, seed=seed, limits=limits) for seed in range(runs)]
-        in_order = sum(run.order == tuple(range(owners)) for run in every)
+        every = [simulate(owners, seed=seed, limits=limits) for seed in range(runs)]
+        served_in_order = sum(run.order == tuple(range(owners)) for run in every)
         once = sum(sum(count > 0 for count in run.passed) for run in every) / runs
         most = max(max(run.passed) for run in every)
         latest = max(run.latest for run in every)
-        found.append((rule, f"{in_order} of {runs}", f"{once:.1f} of {owners}", str(most), str(latest)))
+        found.append((rule, f"{served_in_order} of {runs}", f"{once:.1f} of {owners}", str(most), str(latest)))
     return found
 
 
-def is_well(row: tuple[str, ...]) -> bool:
-    """Whether nobody was passed over more often than a window of 480 s, the third, allows."""
+def is_good(row: tuple[str, ...]) -> bool:
+    """Whether no owner was passed over more often than the windows allow."""
     return int(row[3]) <= _MOST_PASSES
 
 
-# A task is resumed at most 300 s after a look at most 15 s after its turn: within 120 s x 2^2.
+# A poll comes at most 15 s after the turn begins, and the task is resumed at most 300 s later. That is within the third
+# window, which is 120 s x 2^2 = 480 s.
 _MOST_PASSES = 2
 HEADER = ("rule", "all in order", "passed over at all", "most often", "most places late")

@@ -1,4 +1,4 @@
-"""The verdicts on a run, from the event log; each is a pure function, and each fails when it saw nothing."""
+"""Checks of a stress test from its event log: pure functions that fail when the log has nothing to check."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from harness.judge import Check, address_left, clusters_left, follow
-from tests.verification.stress.journal import ABSENT, SUCCESS
-from tests.verification.stress.traces import endings, tokens_of
-from tests.verification.stress.weather import CLUSTER_REASON
+from tests.verification.stress.log_reader import termination_reasons, tokens_of_clusters
+from tests.verification.stress.random_faults import CLUSTER_REASON
+from tests.verification.stress.try_log import KILLED_LATE_RETRY, SUCCESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from harness.judge import Event
-    from tests.verification.stress.journal import Note
-    from tests.verification.stress.traces import Stored
+    from tests.verification.stress.log_reader import RecordVersion
+    from tests.verification.stress.try_log import TryEvent
 
 
-def exclusion(events: Iterable[Event], writes: Sequence[Stored], *, least: int) -> Check:
+def exclusion(events: Iterable[Event], writes: Sequence[RecordVersion], *, least: int) -> Check:
     """
-    See that one cluster at a time had the address, and that steps ran on clusters that had it, on one at a time.
+    Check that one cluster at a time had the address, and that steps ran only on the cluster that had it.
 
-    A lease period counts when its cluster had the address, was handed over in the record, and a step on it ended well.
+    A lease period counts if its cluster had the address, was handed over in the record, and completed a step.
 
-    :param least: how many lease periods there must be.
+    :param least: the smallest number of lease periods that passes.
     """
     address = follow(events)
     handed = {write.lease["carrier"] for write in writes if write.lease and write.lease["phase"] == "held"}
@@ -35,8 +35,8 @@ def exclusion(events: Iterable[Event], writes: Sequence[Stored], *, least: int) 
     return Check("exclusion", tuple(problems), detail)
 
 
-def nothing_lost(events: Sequence[Event], writes: Sequence[Stored]) -> Check:
-    """See that every cluster has ended, the address is free, and the record has neither lease nor queue."""
+def nothing_left(events: Sequence[Event], writes: Sequence[RecordVersion]) -> Check:
+    """Check that every cluster has ended, the address is free, and the record has neither lease nor queue."""
     started = {event["job_flow_id"] for event in events if event["kind"] == "cluster"}
     problems = [*clusters_left(events), *address_left(events)]
     if not started or not writes or not follow(events).bound:
@@ -46,14 +46,14 @@ def nothing_lost(events: Sequence[Event], writes: Sequence[Stored]) -> Check:
     if writes and (queue := writes[-1].record["queue"]):
         problems.append(f"{len(queue)} still queue, the first is {queue[0]['speaker']['name']}")
     detail = f"{len(started):,} clusters launched and ended; the address is free; no lease, no queue"
-    return Check("nothing lost", tuple(problems), detail)
+    return Check("nothing left", tuple(problems), detail)
 
 
-def tokens_grow(events: Sequence[Event], writes: Sequence[Stored]) -> Check:
+def tokens_grow(events: Sequence[Event], writes: Sequence[RecordVersion]) -> Check:
     """
-    See that tokens grow: those that are issued, those of leases, in the history, and of clusters that are bound.
+    Check that fencing tokens grow: the issued ones, and those of leases, of the history and of bound clusters.
 
-    An owner that was passed over has its lease, with the smaller token, after those that came later.
+    An owner that was passed over is left out: it has its lease later than owners with greater tokens.
     """
     problems = []
     late = {entry["token"] for write in writes for entry in write.record["queue"] if entry.get("passed")}
@@ -70,7 +70,7 @@ def tokens_grow(events: Sequence[Event], writes: Sequence[Stored]) -> Check:
         [ended["token"] for ended in write.record["history"] if ended["token"] not in late] for write in writes
     ]
     problems += [f"a history is {history}" for history in histories if history != sorted(set(history))][:3]
-    tokens, bound = tokens_of(events), follow(events).bound
+    tokens, bound = tokens_of_clusters(events), follow(events).bound
     for one, two in pairwise(bound):
         if one != two and tokens.get(two) not in late and not tokens.get(one, 0) < tokens.get(two, 0):
             problems.append(f"{two} (token {tokens.get(two)}) was bound after {one} (token {tokens.get(one)})")
@@ -79,32 +79,32 @@ def tokens_grow(events: Sequence[Event], writes: Sequence[Stored]) -> Check:
     return Check("tokens grow", tuple(problems), f"{len(set(leased)):,} leases, {len(bound):,} bound clusters")
 
 
-def runs_ended(events: Sequence[Event], notes: Sequence[Note], *, expected: int) -> Check:
+def runs_ended(events: Sequence[Event], try_events: Sequence[TryEvent], *, expected: int) -> Check:
     """
-    See that every owner's DAG run came to its end, and that each failure has a cause that was injected.
+    Check that every DAG run ended, and that each failure has an injected cause.
 
-    These are: its cluster ended by itself, or a try was killed and its retry came so late that the lease had been ended
-    by fact, or its cluster had waited so long behind such an owner that it ended for being idle.
+    The causes are: the cluster failed; a try was killed and its retry came after others had ended its lease; or
+    the cluster waited behind such an owner until its idle timeout.
     """
-    ends = {note.run_id: note for note in notes if not note.task}
-    why = endings(events)
-    problems, causes = [], dict.fromkeys(("cluster ended by itself", "came back too late", "cluster idled too long"), 0)
+    ends = {event.run_id: event for event in try_events if not event.task}
+    reasons = termination_reasons(events)
+    problems, causes = [], dict.fromkeys(("cluster failed", "late retry", "cluster idle for too long"), 0)
     for run_id, end in ends.items():
         if end.what == SUCCESS:
             continue
-        its = [note for note in notes if note.run_id == run_id and note.task]
-        clusters = [note.text for note in its if note.task == "create" and note.what == SUCCESS]
-        if any(note.what == ABSENT for note in its):
-            causes["came back too late"] += 1
-        elif any(why.get(cluster, ("", ""))[0] == CLUSTER_REASON for cluster in clusters):
-            causes["cluster ended by itself"] += 1
-        elif any("idle" in why.get(cluster, ("", ""))[1] for cluster in clusters):
-            causes["cluster idled too long"] += 1
+        tries = [event for event in try_events if event.run_id == run_id and event.task]
+        clusters = [event.text for event in tries if event.task == "create" and event.what == SUCCESS]
+        if any(event.what == KILLED_LATE_RETRY for event in tries):
+            causes["late retry"] += 1
+        elif any(reasons.get(cluster, ("", ""))[0] == CLUSTER_REASON for cluster in clusters):
+            causes["cluster failed"] += 1
+        elif any("idle" in reasons.get(cluster, ("", ""))[1] for cluster in clusters):
+            causes["cluster idle for too long"] += 1
         else:
-            last = next((note.text for note in reversed(its) if note.text), "no reason is known")
+            last = next((event.text for event in reversed(tries) if event.text), "no reason is known")
             problems.append(f"{run_id} failed without an injected cause: {last}")
     if len(ends) != expected:
-        problems.append(f"{len(ends)} of {expected} runs came to an end")
+        problems.append(f"{len(ends)} of {expected} runs ended")
     succeeded = sum(end.what == SUCCESS for end in ends.values())
-    told = ", ".join(f"{count} {cause}" for cause, count in causes.items())
-    return Check("runs ended", tuple(problems), f"{succeeded:,} succeeded, {len(ends) - succeeded} failed ({told})")
+    counts = ", ".join(f"{count} {cause}" for cause, count in causes.items())
+    return Check("runs ended", tuple(problems), f"{succeeded:,} succeeded, {len(ends) - succeeded} failed ({counts})")

@@ -1,4 +1,4 @@
-"""What a run consists of, and what is to go wrong in it; all of it follows from the seed."""
+"""The size of a stress test, and which tries are killed in it; everything is derived from the seed."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 TASKS = ("create", "steps", "terminate")
 MAX_TRIES = {"create": 30, "steps": 4, "terminate": 10}
 RETRY_DELAY = 20.0
-# Simulated seconds between two looks, by task; in the queue and for the steps the lock's own minimum is 15.
+# Simulated seconds between two polls, by task. The provider's own minimum in the queue and for steps is 15.
 POLL = {"create": 30, "steps": 15, "terminate": 120}
 STEP_SECONDS = 10
-# An absent owner comes back after this: late enough for others to have ended its lease by fact.
-ABSENT_SECONDS = 4000.0
+# The delay of a late retry: so long that others may have ended its lease because its cluster has ended.
+LATE_RETRY_DELAY = 4000.0
 IDLE_SECONDS = 1800
 
-_VANISH, _ABSENT = 0.05, 0.003
-_CALLS = {"create": 30, "steps": 9, "terminate": 10}  # about so many calls of a task are worth a kill between them
+_KILL_RATE, _LATE_RETRY_RATE = 0.05, 0.003
+_CALLS = {"create": 30, "steps": 9, "terminate": 10}  # the last call of a task before which a kill is planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Options:
     :param processes: worker processes; each runs its lease periods one after the other.
     :param periods: lease periods for each process.
     :param store: "dynamodb" or "s3".
-    :param time_scale: simulated seconds a real one.
-    :param kills: how many times a worker process is killed by SIGKILL.
+    :param time_scale: simulated seconds per real second.
+    :param kills: number of SIGKILLs of worker processes.
     """
 
     processes: int
@@ -46,7 +46,8 @@ class Options:
 
     @property
     def durations(self) -> Durations:
-        """How long clusters take; they end so slowly that most processes wait for that, and the rest queue."""
+        """How long the states of a cluster last."""
+        # Clusters end slowly, so that most processes wait for the end of theirs, and the others queue.
         return Durations(
             fulfilment=1,
             instance_boot=4,
@@ -59,7 +60,7 @@ class Options:
 
     @property
     def total(self) -> int:
-        """All lease periods together."""
+        """The number of all lease periods."""
         return self.processes * self.periods
 
     @property
@@ -71,10 +72,10 @@ class Options:
 @dataclass(frozen=True, slots=True)
 class Job:
     """
-    What a worker process is told.
+    What a worker process needs to know.
 
     :param zero: the simulated time at ``real_zero`` of the machine's monotonic clock.
-    :param directory: for its journal and its log.
+    :param directory: for its try log and its log.
     """
 
     options: Options
@@ -88,34 +89,34 @@ class Job:
 
     @property
     def worker(self) -> str:
-        """Its name, which is in its run ids and in the user agent of its calls."""
+        """The worker's name, which is in its run ids and in the user agent of its calls."""
         return f"w{self.number:02}"
 
     @property
-    def journal(self) -> Path:
-        """Where it notes its tries."""
+    def try_log(self) -> Path:
+        """The file of its tries."""
         return self.directory / f"{self.worker}.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class PlannedKill:
     """
-    The end of a task's first try, between two calls to AWS.
+    A kill of a task's first try between two calls to AWS.
 
-    :param absent: whether the retry comes late.
-    :param call: how many calls the try makes before.
+    :param call: number of calls that the try makes before it.
+    :param late_retry: whether the retry comes after LATE_RETRY_DELAY.
     """
 
     task: str
     call: int
-    absent: bool
+    late_retry: bool
 
 
-def trouble(job: Job, run: int) -> Trouble | None:
-    """Return what happens to a run of this worker, if anything does."""
-    dice = random.Random(f"{job.options.seed}/{job.worker}/{run}")
-    thrown = dice.random()
-    if thrown > _VANISH + _ABSENT:
+def planned_kill(job: Job, run: int) -> PlannedKill | None:
+    """Return which try of a run is killed; None for most runs."""
+    rng = random.Random(f"{job.options.seed}/{job.worker}/{run}")
+    drawn = rng.random()
+    if drawn > _KILL_RATE + _LATE_RETRY_RATE:
         return None
-    task = dice.choice(TASKS)
-    return Trouble(task, dice.randint(1, _CALLS[task]), absent=thrown < _ABSENT)
+    task = rng.choice(TASKS)
+    return PlannedKill(task, rng.randint(1, _CALLS[task]), late_retry=drawn < _LATE_RETRY_RATE)

@@ -1,4 +1,4 @@
-"""What a run says of itself: verdicts, what went wrong in it on purpose, and what it cost."""
+"""Report of a stress test: the checks, the injected faults, and the number of calls."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from harness.console import table
-from tests.verification.stress import judge, order, plan
-from tests.verification.stress.journal import ABSENT, BEGUN, FAILED, VANISHED
-from tests.verification.stress.traces import stored, worker_of_owner
-from tests.verification.stress.weather import KINDS
+from tests.verification.stress import judge, plan, queue_order
+from tests.verification.stress.log_reader import record_versions, worker_of_owner
+from tests.verification.stress.random_faults import KINDS
+from tests.verification.stress.try_log import BEGUN, FAILED, KILLED, KILLED_LATE_RETRY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.judge import Check
-    from tests.verification.stress.arena import Outcome
+    from tests.verification.stress.environment import Outcome
+    from tests.verification.stress.log_reader import RecordVersion
     from tests.verification.stress.plan import Options
-    from tests.verification.stress.traces import Stored
 
-# So many of the runs may fail, their clusters having ended by themselves or their owners having been away.
-_ALLOWANCE = 1 / 16
+# The share of runs that may fail because of an injected fault: a failed cluster, or a late retry.
+_MAX_FAILED_SHARE = 1 / 16
 _STORE_CALLS = ("GetItem", "PutItem", "GetObject", "PutObject", "DescribeTable", "HeadBucket")
 
 
-def verdicts(outcome: Outcome, writes: Sequence[Stored], options: Options) -> list[Check]:
-    """Judge a run."""
-    lives = order.Lives(outcome.events, outcome.notes)
+def run_checks(outcome: Outcome, writes: Sequence[RecordVersion], options: Options) -> list[Check]:
+    """Return every check of a stress test."""
+    activity = queue_order.WorkerActivity(outcome.events, outcome.try_events)
     return [
-        judge.exclusion(outcome.events, writes, least=int(options.total * (1 - _ALLOWANCE))),
-        judge.nothing_lost(outcome.events, writes),
+        judge.exclusion(outcome.events, writes, least=int(options.total * (1 - _MAX_FAILED_SHARE))),
+        judge.nothing_left(outcome.events, writes),
         judge.tokens_grow(outcome.events, writes),
-        judge.runs_ended(outcome.events, outcome.notes, expected=options.total),
-        order.in_order(writes, lives, poll=plan.POLL["create"]),
+        judge.runs_ended(outcome.events, outcome.try_events, expected=options.total),
+        queue_order.served_in_order(writes, activity, poll=plan.POLL["create"]),
     ]
 
 
 def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
     """Return the report's lines, and whether every check passed."""
-    writes = stored(outcome.events)
-    checks = verdicts(outcome, writes, options)
+    writes = record_versions(outcome.events)
+    checks = run_checks(outcome, writes, options)
     rows = [(check.name, "PASS" if check.passed else "FAIL", check.detail) for check in checks]
     problems = [f"  {check.name}: {problem}" for check in checks for problem in check.problems[:20]]
     lines = [
@@ -60,7 +60,7 @@ def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
 
 
 def faults_by_kind(outcome: Any) -> list[str]:
-    """Count the calls of each operation that was made to fail, and in which way; ``outcome`` has ``events``."""
+    """Return a table of the injected faults, by operation and kind; ``outcome`` has ``events``."""
     happened = Counter(
         (e["operation"], e["fault"]) for e in outcome.events if e["kind"] == "fault" and "operation" in e
     )
@@ -73,42 +73,42 @@ def faults_by_kind(outcome: Any) -> list[str]:
     return table(rows, header=("faults", "calls", *KINDS), right=numbers)
 
 
-def _happened(outcome: Outcome, writes: Sequence[Stored]) -> list[str]:
-    tries = Counter(note.what for note in outcome.notes if note.task)
-    retries = Counter(note.task for note in outcome.notes if note.what == BEGUN and note.try_number > 1)
+def _happened(outcome: Outcome, writes: Sequence[RecordVersion]) -> list[str]:
+    tries = Counter(event.what for event in outcome.try_events if event.task)
+    retries = Counter(event.task for event in outcome.try_events if event.what == BEGUN and event.try_number > 1)
     events = outcome.events
     clusters = sum(event["kind"] == "fault" and event["fault"] == "cluster" for event in events)
     kills = sum(event["kind"] == "kill" for event in events)
     rows = [
         ("worker processes killed by SIGKILL", kills),
-        ("tries that vanished between two calls", tries[VANISHED]),
-        ("and whose owner came back late", tries[ABSENT]),
+        ("tries killed between two calls", tries[KILLED]),
+        ("tries killed, with a late retry", tries[KILLED_LATE_RETRY]),
         ("tries that failed", tries[FAILED]),
         ("retries of " + ", ".join(plan.TASKS), ", ".join(f"{retries[task]:,}" for task in plan.TASKS)),
-        ("leases and places that a retry took up again", _reentered(writes)),
+        ("leases and places in the queue continued by a retry", _reentered(writes)),
         ("leases closed or ended by another owner", _taken_over(writes)),
-        ("clusters that were to end by themselves", clusters),
+        ("injected cluster failures", clusters),
     ]
-    told = [(what, f"{count:,}" if isinstance(count, int) else count) for what, count in rows]
-    return table(told, header=("what happened", ""), right=frozenset({1}))
+    shown = [(what, f"{count:,}" if isinstance(count, int) else count) for what, count in rows]
+    return table(shown, header=("what happened", ""), right=frozenset({1}))
 
 
-def _reentered(writes: Sequence[Stored]) -> int:
-    """Count the writes after which a newer try speaks for a token."""
+def _reentered(writes: Sequence[RecordVersion]) -> int:
+    """Count the writes that record a newer try for a token."""
     count = 0
     for before, after in pairwise(writes):
-        then, now = _tries(before), _tries(after)
-        count += any(number > then.get(token, number) for token, number in now.items())
+        old, new = _tries(before), _tries(after)
+        count += any(number > old.get(token, number) for token, number in new.items())
     return count
 
 
-def _tries(write: Stored) -> dict[int, int]:
+def _tries(write: RecordVersion) -> dict[int, int]:
     holders = [write.lease] if write.lease else []
     return {one["token"]: one["speaker"]["try_number"] for one in (*holders, *write.record["queue"])}
 
 
-def _taken_over(writes: Sequence[Stored]) -> int:
-    """Count the leases that somebody else closed or ended."""
+def _taken_over(writes: Sequence[RecordVersion]) -> int:
+    """Count the leases that another owner closed or ended."""
     tokens = set()
     for before, after in pairwise(writes):
         if before.lease is None or after.worker == worker_of_owner(before.lease["speaker"]["name"]):

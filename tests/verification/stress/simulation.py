@@ -1,8 +1,8 @@
 """
-Owners at one lock store in simulated time: the lease protocol's own functions, in one process, in no time.
+Simulates many owners at one lock store: the real functions of the lease protocol, in one process and simulated time.
 
-A process is a generator that yields for how many seconds it does nothing. Calls of the store and of AWS take time, so
-other processes act between a read and the write that follows from it, as they do in reality.
+A simulated process is a generator that yields the seconds for which it does nothing. Calls of the store and of AWS take
+time, so other processes act between a read and the write that depends on it, as they do in reality.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
 
 # A call of DynamoDB takes about ten milliseconds; a worker needs some more between two calls.
 _CALL_SECONDS = (0.005, 0.03)
-_BEFORE_IT_GIVES_UP = 12
+_MAX_CONFLICTS = 12
 
 NEW_LIMITS = LIMITS
-# Version 0.1.0: who was passed over left the queue, and the grace was a minute.
+# Version 0.1.0: an owner that was passed over left the queue, and the grace was a minute.
 OLD_LIMITS = replace(LIMITS, grace=60.0, turns=0)
 
 
 class GaveUpError(Exception):
-    """A task of version 0.1.0 met another writer twelve times in a row, and stopped."""
+    """A task of version 0.1.0 gave up after twelve conflicting writes in a row."""
 
 
 class Simulation:
     """
-    One address: its record, who does something with it, and the time.
+    One address: its record, the simulated processes, and the time.
 
-    :param pauses: after a write that met another; without them, as in version 0.1.0, a task gives up after twelve.
+    :param pauses: whether a task pauses after a conflict; without, as in version 0.1.0, it gives up after twelve.
     """
 
     def __init__(self, seed: int, *, limits: Limits = NEW_LIMITS, pauses: bool = True) -> None:
@@ -70,39 +70,39 @@ class Simulation:
         heapq.heappush(self._queue, (self.now + after, self._started, process))
 
     def run(self) -> None:
-        """Let time pass until every process has ended."""
+        """Run until every process has ended."""
         while self._queue:
             self.now, _, process = heapq.heappop(self._queue)
             with suppress(StopIteration):
                 self.start(process, after=next(process))
 
-    def perform(self, who: str, function: Callable[..., Any], *args: Any, **options: Any) -> Process:
+    def call(self, who: str, function: Callable[..., Any], *args: Any, **options: Any) -> Process:
         """
-        Run a function of the lease protocol, call by call; its result is the process's.
+        Call a function of the lease protocol, with simulated time between its requests, and return its result.
 
-        :param who: whose writes are counted.
+        :param who: the owner for which writes are counted.
         :param function: takes a world, and the arguments.
-        :raises GaveUpError: without pauses, after twelve writes in a row that met another.
+        :raises GaveUpError: without pauses, after twelve conflicting writes in a row.
         """
-        met, told = 0, ()
+        conflicts, answers = 0, ()
         while True:
-            request, result = run(lambda world: function(world, *args, **options), PausingReplay(told))
+            request, result = run(lambda world: function(world, *args, **options), PausingReplay(answers))
             if request is None:
                 return result
             if isinstance(request, Pause):
-                met += 1
-                if not self._pauses and met >= _BEFORE_IT_GIVES_UP:
+                conflicts += 1
+                if not self._pauses and conflicts >= _MAX_CONFLICTS:
                     raise GaveUpError
-                yield pause_seconds(met - 1, self.random.random()) if self._pauses else 0.0
+                yield pause_seconds(conflicts - 1, self.random.random()) if self._pauses else 0.0
                 answer = None
             else:
                 yield self.random.uniform(*_CALL_SECONDS)
                 answer = self._answer(who, request)
                 yield self.random.uniform(*_CALL_SECONDS)
-            told = (*told, answer)
+            answers = (*answers, answer)
 
     def seen(self) -> Seen:
-        """Return the record as it is now."""
+        """Return the current record."""
         return Seen(self.record, str(self.version) if self.version else None, float(int(self.now)))
 
     def _answer(self, who: str, request: Any) -> Any:
@@ -125,5 +125,5 @@ _READS: dict[type, Any] = {
 
 
 def attempt(name: str) -> Attempt:
-    """Return who speaks for an owner of this name."""
+    """Return the first attempt of an owner of this name."""
     return Attempt(name, f"test/{name}/scheduled__2026-11-28T00:00:00+00:00/create/-1", 1, f"{name}-1")

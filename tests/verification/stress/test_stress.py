@@ -1,4 +1,4 @@
-"""A small run of the stress test with each store, as `make stress` would do it; some ten seconds each."""
+"""A small stress test with each store, some ten seconds each."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.mark.parametrize(("store", "sessions"), [("dynamodb", 5), ("s3", 2)])
-def test_a_small_run_breaks_nothing(store, sessions):
-    size = ("--processes", "4", "--periods", str(sessions), "--store", store)
+@pytest.mark.parametrize(("store", "periods"), [("dynamodb", 5), ("s3", 2)])
+def test_a_small_stress_test_passes(store, periods):
+    size = ("--processes", "4", "--periods", str(periods), "--store", store)
     ran = subprocess.run(
         [sys.executable, "-m", "tests.verification.stress", *size],
         cwd=ROOT,

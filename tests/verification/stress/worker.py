@@ -1,4 +1,4 @@
-"""A worker process: it runs its lease periods with the real operators, and may be killed at any moment."""
+"""A worker process: it runs its lease periods with the real operators, and may be killed at any time."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import botocore.endpoint
 import structlog
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
-from tests.verification.stress import runs
-from tests.verification.stress.journal import Journal
+from tests.verification.stress import dag_runs
+from tests.verification.stress.try_log import TryLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from tests.verification.stress.plan import Job
 
 
-class Vanished(BaseException):
-    """The process of this try is no more: whatever its code does from now on does not happen."""
+class ProcessKilled(BaseException):
+    """The simulated process of this try was killed; a BaseException, so that no ``except Exception`` catches it."""
 
 
-class Process:
+class SimulatedProcess:
     """
-    The process of one try, as far as it can be taken from it.
+    The process of one try, which can be killed between two calls to AWS: from then on, each call and each sleep raises.
 
-    :param real_sleep: sleeps so many simulated seconds.
+    :param real_sleep: sleeps for a number of simulated seconds.
     """
 
     def __init__(self, real_sleep: Callable[[float], None]) -> None:
@@ -40,34 +40,34 @@ class Process:
         self._left: int | None = None
         self.dead = False
 
-    def begin(self, *, calls: int | None) -> None:
-        """Start a process that vanishes after so many calls to AWS, or does not."""
+    def restart(self, *, calls: int | None) -> None:
+        """Start a new process, which is killed after this number of calls to AWS; None for never."""
         self._left, self.dead = calls, False
 
-    def live(self) -> None:
+    def check_alive(self) -> None:
         """
-        Do one thing that only a living process does.
+        Do nothing while the process is alive.
 
-        :raises Vanished: when it does not live any more.
+        :raises ProcessKilled: when it was killed.
         """
         if self.dead:
-            raise Vanished
+            raise ProcessKilled
 
-    def count(self) -> None:
-        """Note one call to AWS; the last one's answer reaches nobody."""
+    def count_call(self) -> None:
+        """Count one call to AWS; the process is killed before it gets the answer of the last one."""
         if self._left is not None:
             self._left -= 1
             self.dead = self._left <= 0
 
     def sleep(self, seconds: float) -> None:
         """Sleep, if alive."""
-        self.live()
+        self.check_alive()
         self._real_sleep(seconds)
 
 
 def main(job: Job) -> None:
-    """Run all lease periods of this worker that its journal does not know as ended."""
-    _speak_to_a_file(job)
+    """Run all lease periods of this worker that have not ended by its try log."""
+    _redirect_output(job)
     os.environ.update(
         AIRFLOW__EIP__ENVIRONMENT="stress",
         AWS_ENDPOINT_URL=job.endpoint_url,
@@ -79,30 +79,30 @@ def main(job: Job) -> None:
         AWS_EC2_METADATA_DISABLED="true",
         AWS_SDK_UA_APP_ID=job.worker,
     )
-    process = live_in_simulated_time(job)
+    process = use_simulated_time(job)
     reuse_clients()
-    vanish_between_calls(process)
-    runs.live(job, Journal(job.journal), process=process, vanished=Vanished)
+    kill_between_calls(process)
+    dag_runs.run_all(job, TryLog(job.try_log), process=process, killed=ProcessKilled)
 
 
-def live_in_simulated_time(job: Job) -> Process:
-    """Put the local EMR's clock in the place of ``time``, module by module, also for botocore's pauses."""
+def use_simulated_time(job: Job) -> SimulatedProcess:
+    """Replace ``time`` by the local EMR's clock in each module of the provider, and for botocore's pauses."""
     scale, pause, monotonic = job.options.time_scale, time.sleep, time.monotonic
 
     def now() -> float:
         return job.zero + (monotonic() - job.real_zero) * scale
 
-    process = Process(lambda seconds: pause(seconds / scale))
+    process = SimulatedProcess(lambda seconds: pause(seconds / scale))
     clock = SimpleNamespace(time=now, monotonic=now, sleep=process.sleep)
     for name, module in tuple(sys.modules.items()):
         ours = name.startswith("airflow_eip_provider.")
-        if (ours or module in {runs, botocore.endpoint}) and getattr(module, "time", None) is time:
+        if (ours or module in {dag_runs, botocore.endpoint}) and getattr(module, "time", None) is time:
             module.time = clock
     return process
 
 
 def reuse_clients() -> None:
-    """Make each client once for a process: a hook makes its own each time, and each operator has hooks of its own."""
+    """Share clients between hooks: each operator has its own hooks, and making a client is slow."""
     make, made = AwsGenericHook.get_client_type, {}
 
     def get(hook: Any, region_name: str | None = None, config: Any = None, **given: Any) -> Any:
@@ -114,22 +114,22 @@ def reuse_clients() -> None:
     AwsGenericHook.get_client_type = get
 
 
-def vanish_between_calls(process: Process) -> None:
-    """Let a call to AWS be one of the things that only a living process does."""
+def kill_between_calls(process: SimulatedProcess) -> None:
+    """Count every call to AWS, and raise from it once the process was killed."""
     send = botocore.client.BaseClient._make_api_call
 
     def call(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
-        process.live()
+        process.check_alive()
         try:
             return send(client, operation, parameters)
         finally:
-            process.count()
-            process.live()
+            process.count_call()
+            process.check_alive()
 
     botocore.client.BaseClient._make_api_call = call
 
 
-def _speak_to_a_file(job: Job) -> None:
+def _redirect_output(job: Job) -> None:
     log = os.open(job.directory / f"{job.worker}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(log, stream)

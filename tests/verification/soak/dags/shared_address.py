@@ -25,7 +25,7 @@ CLUSTER = {
         "KeepJobFlowAliveWhenNoSteps": True,
     },
 }
-# Every third day has more to read, so that the step outlasts the look after its submission.
+# On every third day the step is still running when the task polls after its submission.
 SECONDS = "{{ soak['long'] if logical_date.day % 3 == 0 else soak['short'] }}"
 STEP = {
     "Name": "read sales.orders",
@@ -35,7 +35,7 @@ STEP = {
 
 
 def shared_address(number: int) -> DAG:
-    """Return one of the DAGs; of the odd ones, the first in the queue starts its cluster early."""
+    """Return one of the DAGs; those with an odd number prewarm their cluster."""
     with (
         DAG(
             f"shared_address_{number}",
@@ -51,7 +51,7 @@ def shared_address(number: int) -> DAG:
             allocation_id=SOAK["allocation_id"],
             job_flow_overrides=CLUSTER,
             deferrable=True,
-            waiter_delay=SOAK["look_seconds"],
+            waiter_delay=SOAK["poll_seconds"],
             waiter_max_attempts=900,
             prewarm=number % 2 == 1,
             idle_timeout=timedelta(seconds=SOAK["idle_seconds"]),

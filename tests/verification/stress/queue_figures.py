@@ -1,7 +1,8 @@
 """
 Figures of the queue: ``python -m tests.verification.stress --queue``.
 
-Many owners arrive at once; a slow Airflow; a long queue. Beside the rules of version 0.1.0, where they differ.
+Three situations: many owners arrive at once, Airflow is slow, and the queue is long. Where the rules of version 0.1.0
+differ, their figures are shown, too.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from botocore.config import Config
 from airflow_eip_provider.stores.uri import open_store
 from harness.console import Console, table
 from local_emr import LocalAws
-from tests.verification.stress import arrivals, fairness, sizes
+from tests.verification.stress import arrivals, fairness, queue_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.verification.stress.arrivals import Arrived
+    from tests.verification.stress.arrivals import ArrivalResult
 
 _URI = "dynamodb://leases?create=true"
 
 
 def show(console: Console, *, runs: int) -> bool:
     """
-    Measure, print the tables, and return whether nothing gave up, stayed outside or was passed over too often.
+    Measure, print the tables, and return whether no owner gave up, got no place or was passed over too often.
 
-    :param runs: of each size.
+    :param runs: number of runs of each size.
     """
     old = arrivals.rows(lambda n, k: _simulated(n, k, runs, pauses=False), who="simulated, 0.1.0")
     new = arrivals.rows(lambda n, k: _simulated(n, k, runs, pauses=True), who="simulated")
@@ -37,20 +38,19 @@ def show(console: Console, *, runs: int) -> bool:
     slow = fairness.rows(runs=runs)
     console.lines("", "20 owners on one address; Airflow resumes each after 0 to 300 s", "")
     console.lines(*table(slow, header=fairness.HEADER))
-    console.lines("", "Long queues", "", *table(list(sizes.rows()), header=sizes.HEADER))
-    return arrivals.are_well([*new, *local]) and fairness.is_well(slow[-1])
+    console.lines("", "Long queues", "", *table(list(queue_size.rows()), header=queue_size.HEADER))
+    return arrivals.are_good([*new, *local]) and fairness.is_good(slow[-1])
 
 
-def _simulated(owners: int, at_a_time: int, runs: int, *, pauses: bool) -> Iterator[Arrived]:
+def _simulated(owners: int, at_a_time: int, runs: int, *, pauses: bool) -> Iterator[ArrivalResult]:
     for seed in range(runs):
         yield arrivals.simulated(owners, at_a_time=at_a_time, seed=seed, pauses=pauses)
 
 
-def _local(owners: int, at_a_time: int, runs: int) -> Iterator[Arrived]:
-    known = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+def _local(owners: int, at_a_time: int, runs: int) -> Iterator[ArrivalResult]:
     with LocalAws() as aws:
         config = Config(max_pool_connections=at_a_time + 1)
-        session = boto3.Session(**known, region_name=aws.region)
+        session = boto3.Session("testing", "testing", region_name=aws.region)
         client = session.client("dynamodb", endpoint_url=aws.endpoint_url, config=config)
         open_store(_URI, lambda *_: client).check()
         for run in range(runs):

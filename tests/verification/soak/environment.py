@@ -1,4 +1,4 @@
-"""Where a soak takes place: the local EMR with its weather, a real Airflow, and what is done to both."""
+"""The environment of a soak: the local EMR with random faults, and a real Airflow with disruptions."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import boto3
 from harness.airflow import FINAL_RUN_STATES
 from local_emr import LocalAws, ScaledClock
 from tests.real_airflow import real_airflow
-from tests.verification.soak import plan, weather
-from tests.verification.soak.airflow import Run, SoakRest, without_heartbeat
-from tests.verification.soak.gauge import Gauge
-from tests.verification.soak.harm import Harm
-from tests.verification.stress.weather import Weather
+from tests.verification.soak import fault_rates, plan
+from tests.verification.soak.airflow_api import Run, SoakApi, tries_without_heartbeat
+from tests.verification.soak.disruptions import Disruptions
+from tests.verification.soak.resource_usage import ResourceMonitor
+from tests.verification.stress.random_faults import RandomFaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,96 +29,98 @@ if TYPE_CHECKING:
     from harness.processes import Children
     from local_emr.events import Event
     from tests.real_airflow import RealAirflow
-    from tests.verification.soak.airflow import Try
-    from tests.verification.soak.gauge import Reading
+    from tests.verification.soak.airflow_api import Try
     from tests.verification.soak.plan import Options
+    from tests.verification.soak.resource_usage import Sample
 
 _CREDENTIALS = {"aws_access_key_id": "soak", "aws_secret_access_key": "local-soak"}
 _TICK_SECONDS = 0.5
-_LOOK_SECONDS = 3.0
-_TOLD_RUNS = 10
+_POLL_SECONDS = 3.0
+_RUNS_PER_REPORT = 10
 TABLE = "airflow-eip-leases"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What is left of a soak for the judge.
+    What the judge gets.
 
-    :param events: the local EMR's log; what was done to processes and tasks ("harm") is in it, too.
-    :param wanted: how many runs there were to be.
-    :param runs: every run as it ended, or not.
+    :param events: the local EMR's log; the disruptions are in it, too.
+    :param wanted: the planned number of runs.
+    :param runs: every run with its last state.
     :param tries: the tries of all their tasks, with simulated times.
-    :param readings: the triggerers', as long as the load was the same.
-    :param lost: the ids of the tries that Airflow gave up for want of a heartbeat.
-    :param last: the run after all others, in fine weather.
+    :param samples: resource usage of the triggerers while the load was constant.
+    :param lost: the ids of the tries that Airflow failed because of a missing heartbeat.
+    :param last: the run after all others, without faults.
     """
 
     events: list[Event]
     wanted: int
     runs: list[Run]
     tries: list[Try]
-    readings: list[Reading]
+    samples: list[Sample]
     lost: frozenset[str]
     last: Run | None
     wall_seconds: float
     simulated_seconds: float
 
 
-class Arena:
+class Environment:
     """
-    One soak.
+    Sets up and runs one soak.
 
     :param directory: for Airflow's home and the logs.
-    :param say: tells a person how it goes.
+    :param report_progress: is called with lines of text about the progress.
     """
 
-    def __init__(self, options: Options, directory: Path, *, children: Children, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, options: Options, directory: Path, *, children: Children, report_progress: Callable[[str], None]
+    ) -> None:
         self._options = options
         self._directory = directory
         self._children = children
-        self._say = say
-        self._weather = Weather(
+        self._report_progress = report_progress
+        self._faults = RandomFaults(
             options.seed,
             time_scale=options.time_scale,
-            rates=weather.RATES,
-            cluster_rates=weather.CLUSTER_RATES,
+            rates=fault_rates.RATES,
+            cluster_rates=fault_rates.CLUSTER_RATES,
         )
         self._zero = datetime.now(UTC)
         clock = ScaledClock(options.time_scale, start=self._zero)
         self._aws = LocalAws(clock=clock, durations=plan.DURATIONS, state_dir=directory / "aws")
-        self._aws.faults = self._weather
-        self._aws.reset()  # the clusters' lives begin anew, in this weather
-        self._gauge = Gauge()
+        self._aws.faults = self._faults
+        self._aws.reset()  # only clusters that are made after this take their faults from it
+        self._resource_monitor = ResourceMonitor()
         self._airflow: RealAirflow
-        self._rest: SoakRest
-        self._harm: Harm
+        self._api: SoakApi
+        self._disruptions: Disruptions
         self._created: list[Run] = []
         self._ended: dict[tuple[str, str], Run] = {}
         self._wanted = options.runs
         self._begun = 0.0
 
     def run(self) -> Outcome:
-        """Live all runs."""
+        """Run all DAG runs."""
         with self._aws:
             self._set_up()
-            self._weather.calm = False
+            self._faults.paused = False
             self._begun = time.monotonic()
-            self._say("the first runs are created")
-            readings = self._live()
+            self._report_progress("the first runs are created")
+            samples = self._keep_runs_active()
             wall = time.monotonic() - self._begun
-            self._weather.calm = True
-            last = self._one_more() if len(self._ended) == self._wanted else None
-            self._wait_for_the_end()
+            self._faults.paused = True
+            last = self._last_run() if len(self._ended) == self._wanted else None
+            self._wait_for_clusters_to_end()
             runs = [self._ended.get((run.dag_id, run.run_id), run) for run in self._created]
-            tries = [self._simulated(one) for run in runs for one in self._rest.tries(run)]
+            tries = [self._in_simulated_time(one) for run in runs for one in self._api.tries(run)]
         return Outcome(
             events=self._aws.events.read(),
             wanted=self._wanted,
             runs=runs,
             tries=tries,
-            readings=readings,
-            lost=without_heartbeat(self._directory / "logs" / "airflow-scheduler.log"),
+            samples=samples,
+            lost=tries_without_heartbeat(self._directory / "logs" / "airflow-scheduler.log"),
             last=last,
             wall_seconds=wall,
             simulated_seconds=wall * self._options.time_scale,
@@ -134,7 +136,7 @@ class Arena:
             "idle_seconds": plan.IDLE_SECONDS,
             "short": plan.SHORT_STEP,
             "long": plan.LONG_STEP,
-            "look_seconds": plan.LOOK_SECONDS,
+            "poll_seconds": plan.POLL_SECONDS,
         }
         where = urlencode({"endpoint_url": self._aws.endpoint_url, "region_name": self._aws.region})
         settings = {
@@ -150,92 +152,94 @@ class Arena:
         self._airflow = real_airflow(
             self._children, venv=Path(sys.prefix), state=self._directory, dags=dags, extra=settings
         )
-        self._rest = SoakRest(self._airflow.url)
+        self._api = SoakApi(self._airflow.url)
         self._airflow.migrate()
         self._airflow.start()
         self._airflow.wait_for_dags(set(self._options.dag_ids))
-        self._harm = Harm(self._options, self._airflow, self._rest, note=self._note)
+        self._disruptions = Disruptions(self._options, self._airflow, self._api, log=self._log_disruption)
 
-    def _note(self, **what: Any) -> None:
-        self._aws.events.append("harm", **what)
-        self._say("harm: " + ", ".join(str(value) for value in what.values()))
+    def _log_disruption(self, **fields: Any) -> None:
+        self._aws.events.append("disruption", **fields)
+        self._report_progress("disruption: " + ", ".join(str(value) for value in fields.values()))
 
-    def _live(self) -> list[Reading]:
-        """Keep as many runs under way as are to be, until all have ended or nothing moves any more."""
-        loaded, looked, moved = 0, 0.0, time.monotonic()
+    def _keep_runs_active(self) -> list[Sample]:
+        """Keep the planned number of runs active until all have ended or none ends any more; return the samples."""
+        loaded, polled, progressed = 0, 0.0, time.monotonic()
         while len(self._ended) < self._wanted:
             self._children.check()
             now = time.monotonic()
             if now - self._begun > self._options.minutes * 60 and self._created:
                 self._wanted = len(self._created)
-            if now - looked >= _LOOK_SECONDS:
-                before, looked = len(self._ended), now
-                self._look()
-                moved = now if len(self._ended) > before else moved
-            if now - moved > plan.STALL_SECONDS:
-                self._say(f"nothing has ended for {plan.STALL_SECONDS:.0f} s")
+            if now - polled >= _POLL_SECONDS:
+                before, polled = len(self._ended), now
+                self._read_run_states()
+                progressed = now if len(self._ended) > before else progressed
+            if now - progressed > plan.STALL_SECONDS:
+                self._report_progress(f"no run has ended for {plan.STALL_SECONDS:.0f} s")
                 break
-            self._create()
-            self._harm.tick(len(self._ended))
-            self._gauge.read(self._airflow.pid_of())
+            self._create_runs()
+            self._disruptions.tick(len(self._ended))
+            self._resource_monitor.sample(self._airflow.pid_of())
+            # From the last creation on the load falls, and with it the triggerer's usage.
             if len(self._created) < self._wanted or not loaded:
-                loaded = len(self._gauge.readings)
+                loaded = len(self._resource_monitor.samples)
             time.sleep(_TICK_SECONDS)
-        return self._gauge.readings[:loaded]
+        return self._resource_monitor.samples[:loaded]
 
-    def _create(self) -> None:
+    def _create_runs(self) -> None:
         while len(self._created) < min(self._wanted, len(self._ended) + self._options.depth):
             dag_id, date = self._options.run(len(self._created))
-            self._created.append(Run(dag_id, self._rest.create_run(dag_id, date), "queued"))
+            self._created.append(Run(dag_id, self._api.create_run(dag_id, date), "queued"))
 
-    def _look(self) -> None:
-        told = len(self._ended) // _TOLD_RUNS
+    def _read_run_states(self) -> None:
+        reported = len(self._ended) // _RUNS_PER_REPORT
         for dag_id in self._options.dag_ids:
-            for run in self._rest.runs(dag_id):
+            for run in self._api.runs(dag_id):
                 if run.state in FINAL_RUN_STATES:
                     self._ended[run.dag_id, run.run_id] = run
                 else:
-                    # A clear may have come just before the end.
+                    # A task of an ended run may have been cleared.
                     self._ended.pop((run.dag_id, run.run_id), None)
-        if len(self._ended) // _TOLD_RUNS > told or len(self._ended) == self._wanted:
-            self._tell()
+        if len(self._ended) // _RUNS_PER_REPORT > reported or len(self._ended) == self._wanted:
+            self._report_totals()
 
-    def _tell(self) -> None:
+    def _report_totals(self) -> None:
         ended, seconds = len(self._ended), time.monotonic() - self._begun
         failed = sum(run.state == "failed" for run in self._ended.values())
         faults = len(self._aws.events.read(kind="fault"))
-        harm = len(self._aws.events.read(kind="harm"))
-        now = self._gauge.readings[-1] if self._gauge.readings else None
+        disruptions = len(self._aws.events.read(kind="disruption"))
+        now = self._resource_monitor.samples[-1] if self._resource_monitor.samples else None
         triggerer = f"; triggerer {now.rss_mb:.0f} MB, {now.handles} handles" if now else ""
-        self._say(
-            f"{ended} of {self._wanted} runs ended, {failed} failed; {faults} faults, {harm} kills and clears; "
+        self._report_progress(
+            f"{ended} of {self._wanted} runs ended, {failed} failed; {faults} faults, {disruptions} kills and clears; "
             f"{seconds / ended:.1f} s a run{triggerer}"
         )
 
-    def _one_more(self) -> Run:
+    def _last_run(self) -> Run:
         """
-        Let one more run have the address, in fine weather: it takes over whatever the last ones have left.
+        Run one more DAG run without faults: it takes over what the last ones have left.
 
-        It shows that nothing is jammed, and a lease whose owner is gone is ended by the next one only.
+        It shows that the address can still be acquired. It is also needed because only the next owner ends a lease
+        whose owner is gone.
         """
         dag_id, date = self._options.run(len(self._created))
-        run_id = self._rest.create_run(dag_id, date)
+        run_id = self._api.create_run(dag_id, date)
         deadline = time.monotonic() + plan.STALL_SECONDS
         while time.monotonic() < deadline:
             self._children.check()
-            state = self._rest.run_state(dag_id, run_id)
+            state = self._api.run_state(dag_id, run_id)
             if state in FINAL_RUN_STATES:
                 return Run(dag_id, run_id, state)
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         return Run(dag_id, run_id, "stuck")
 
-    def _wait_for_the_end(self) -> None:
-        """Let EMR end what is ending; what nobody ends does so when it has been idle for long enough."""
-        takes = (plan.IDLE_SECONDS + plan.DURATIONS.terminating) / self._options.time_scale + 10
-        deadline = time.monotonic() + takes
+    def _wait_for_clusters_to_end(self) -> None:
+        """Wait until every cluster has ended; one that no task terminates is ended by its idle timeout."""
+        longest = (plan.IDLE_SECONDS + plan.DURATIONS.terminating) / self._options.time_scale + 10
+        deadline = time.monotonic() + longest
         while time.monotonic() < deadline and any(cluster.ended is None for cluster in self._aws.emr.life.clusters):
             time.sleep(_TICK_SECONDS)
 
-    def _simulated(self, one: Try) -> Try:
-        """Put a try's times onto the event log's clock."""
+    def _in_simulated_time(self, one: Try) -> Try:
+        """Return a try with the times of the event log's clock."""
         return one.at(zero=self._zero, scale=self._options.time_scale)

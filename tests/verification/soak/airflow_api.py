@@ -1,4 +1,4 @@
-"""What a soak asks of Airflow's REST API, and what it knows of its processes."""
+"""What a soak reads from Airflow's REST API and from the scheduler's log."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PAGE = 100
-_PATIENCE = 6
+_MAX_ATTEMPTS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A DAG run as Airflow has it."""
+    """A DAG run."""
 
     dag_id: str
     run_id: str
@@ -36,7 +36,7 @@ class Try:
     """
     One try of a task.
 
-    :param state: Airflow's; None for one that was cleared and not scheduled again yet.
+    :param state: Airflow's state; None for a try that was cleared and is not scheduled again yet.
     :param started: real time; None for a try that never ran.
     """
 
@@ -50,19 +50,19 @@ class Try:
     id: str = ""
 
     def at(self, *, zero: datetime, scale: float) -> Try:
-        """Return it with the times of a clock that runs ``scale`` times as fast since ``zero``."""
+        """Return this try with the times of a clock that has run ``scale`` times as fast since ``zero``."""
 
-        def at(moment: datetime | None) -> datetime | None:
-            return zero + (moment - zero) * scale if moment else None
+        def scaled(time: datetime | None) -> datetime | None:
+            return zero + (time - zero) * scale if time else None
 
-        return replace(self, started=at(self.started), ended=at(self.ended))
+        return replace(self, started=scaled(self.started), ended=scaled(self.ended))
 
 
-class SoakRest(Rest):
-    """What a soak does with runs and their tasks; patient, because the machine is busy."""
+class SoakApi(Rest):
+    """A client for runs and their tasks; it retries, because the machine is busy."""
 
     def create_run(self, dag_id: str, logical_date: datetime) -> str:
-        """Create the run of a day and return its id; once, however often the answer is lost."""
+        """Create the run of a day and return its id; a retry after a lost answer does not create a second one."""
         run_id = f"soak__{logical_date:%Y-%m-%d}"
         body = {"dag_run_id": run_id, "logical_date": logical_date.isoformat()}
         with contextlib.suppress(_ExistsError):
@@ -75,7 +75,7 @@ class SoakRest(Rest):
         return [Run(run["dag_id"], run["dag_run_id"], run["state"]) for run in found]
 
     def active(self) -> list[Try]:
-        """Return the task instances, of all runs, that run or are deferred now."""
+        """Return the task instances of all runs that are running or deferred."""
         states = {"state": ["running", "deferred"]}
         found = self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances", **states)
         return [_try(task) for task in found]
@@ -100,12 +100,12 @@ class SoakRest(Rest):
 
     def _request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """
-        Ask again when the api-server is too busy to answer.
+        Send a request, and retry while the api-server is too busy to answer.
 
-        :raises ProcessError: when it refuses, or gives no answer however often it is asked.
+        :raises ProcessError: when it refuses, or does not answer the last attempt.
         """
         last = ""
-        for attempt in range(_PATIENCE):
+        for attempt in range(_MAX_ATTEMPTS):
             time.sleep(attempt)
             try:
                 return super()._request(method, path, **arguments)
@@ -121,17 +121,17 @@ class SoakRest(Rest):
 
 
 class _ExistsError(ProcessError):
-    """What was to be created is there already."""
+    """The object that was to be created exists already."""
 
 
-def without_heartbeat(scheduler_log: Path) -> frozenset[str]:
+def tries_without_heartbeat(scheduler_log: Path) -> frozenset[str]:
     """
-    Return the ids of the tries that Airflow itself gave up, as its scheduler's log has them.
+    Return the ids of the tries that Airflow failed because of a missing heartbeat, by the scheduler's log.
 
-    A task's supervisor sends the heartbeats; one that is alive and sends none has no part of the processor.
+    A task's supervisor sends the heartbeats. On a busy machine a live one may get no processor time to send them.
     """
-    said = scheduler_log.read_text(encoding="utf-8", errors="replace") if scheduler_log.exists() else ""
-    return frozenset(re.findall(r"Detected a task instance without a heartbeat: .*?\bid=UUID\('([0-9a-f-]+)'\)", said))
+    text = scheduler_log.read_text(encoding="utf-8", errors="replace") if scheduler_log.exists() else ""
+    return frozenset(re.findall(r"Detected a task instance without a heartbeat: .*?\bid=UUID\('([0-9a-f-]+)'\)", text))
 
 
 def _try(task: Mapping[str, Any]) -> Try:
@@ -141,11 +141,11 @@ def _try(task: Mapping[str, Any]) -> Try:
         task_id=task["task_id"],
         number=task["try_number"],
         state=task["state"],
-        started=_moment(task["start_date"]),
-        ended=_moment(task["end_date"]),
+        started=_time(task["start_date"]),
+        ended=_time(task["end_date"]),
         id=task.get("id", ""),
     )
 
 
-def _moment(text: str | None) -> datetime | None:
+def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None

@@ -1,4 +1,4 @@
-"""One DAG run after the other: create, a guarded step, terminate; each task retried as Airflow does."""
+"""Runs DAG runs one after the other: create, a fenced step, terminate; each task is retried as Airflow does it."""
 
 from __future__ import annotations
 
@@ -14,74 +14,74 @@ from airflow_eip_provider.operators.emr import (
 )
 from harness.life import Task
 from tests.verification.stress import plan
-from tests.verification.stress.journal import ABSENT, BEGUN, FAILED, SUCCESS, VANISHED, Note
+from tests.verification.stress.try_log import BEGUN, FAILED, KILLED, KILLED_LATE_RETRY, SUCCESS, TryEvent
 
 if TYPE_CHECKING:
-    from tests.verification.stress.journal import Journal
     from tests.verification.stress.plan import Job
-    from tests.verification.stress.worker import Process
+    from tests.verification.stress.try_log import TryLog
+    from tests.verification.stress.worker import SimulatedProcess
 
 
-def live(job: Job, journal: Journal, *, process: Process, vanished: type[BaseException]) -> None:
-    """Live every run that the journal does not know as ended; the first of them may have begun in an earlier life."""
-    ended = {note.run for note in journal.notes if not note.task}
+def run_all(job: Job, try_log: TryLog, *, process: SimulatedProcess, killed: type[BaseException]) -> None:
+    """Run every DAG run that has not ended by the try log; a killed worker may have begun the first of them."""
+    ended = {event.run for event in try_log.events if not event.task}
     for run in range(job.options.periods):
         if run not in ended:
-            Run(job, journal, run, process=process, vanished=vanished).live()
-            journal.forget(run)
+            DagRun(job, try_log, run, process=process, killed=killed).run()
+            try_log.forget(run)
 
 
-class Run:
+class DagRun:
     """
     One DAG run.
 
-    :param vanished: what is raised out of a try whose process is gone.
+    :param killed: the exception that a try whose process was killed raises.
     """
 
     def __init__(
-        self, job: Job, journal: Journal, run: int, *, process: Process, vanished: type[BaseException]
+        self, job: Job, try_log: TryLog, run: int, *, process: SimulatedProcess, killed: type[BaseException]
     ) -> None:
         self._job = job
-        self._journal = journal
+        self._try_log = try_log
         self._run = run
         self._process = process
-        self._vanished = vanished
-        self._trouble = plan.trouble(job, run)
+        self._killed = killed
+        self._planned_kill = plan.planned_kill(job, run)
 
-    def live(self) -> None:
-        """Go through the tasks; the teardown follows whatever became of the others."""
+    def run(self) -> None:
+        """Run the tasks; the teardown runs even if another task failed."""
         job_flow_id = self._task("create")
         done = job_flow_id is not None and self._task("steps", job_flow_id) is not None
         done = self._task("terminate", job_flow_id) is not None and done
-        self._note("", 0, SUCCESS if done else FAILED, final=True)
+        self._log("", 0, SUCCESS if done else FAILED, final=True)
 
     def _task(self, task: str, job_flow_id: str | None = None) -> str | None:
-        """Try until a try succeeds or none is left; go on where an earlier life of this worker stopped."""
+        """Run tries until one succeeds or none is left, starting after those that a killed worker has logged."""
         tries = 0
-        for note in self._journal.of(self._run, task):
-            if note.final:
-                return note.text if note.what == SUCCESS else None
-            tries = note.try_number
+        for event in self._try_log.of(self._run, task):
+            if event.final:
+                return event.text if event.what == SUCCESS else None
+            tries = event.try_number
         while True:
             tries += 1
             what, text, permanent = self._try(task, tries, job_flow_id)
             final = what == SUCCESS or permanent or tries >= plan.MAX_TRIES[task]
-            self._note(task, tries, what, text, final=final)
+            self._log(task, tries, what, text, final=final)
             if final:
                 return text if what == SUCCESS else None
-            time.sleep(plan.ABSENT_SECONDS if what == ABSENT else plan.RETRY_DELAY)
+            time.sleep(plan.LATE_RETRY_DELAY if what == KILLED_LATE_RETRY else plan.RETRY_DELAY)
 
     def _try(self, task: str, number: int, job_flow_id: str | None) -> tuple[str, str, bool]:
-        self._note(task, number, BEGUN)
-        trouble = self._trouble if number == 1 and self._trouble and self._trouble.task == task else None
-        self._process.begin(calls=trouble.call if trouble else None)
+        self._log(task, number, BEGUN)
+        kill = self._planned_kill if number == 1 and self._planned_kill and self._planned_kill.task == task else None
+        self._process.restart(calls=kill.call if kill else None)
         attempt = Task(self._operator(task, job_flow_id), dag_id="stress", run_id=self._run_id, try_number=number)
         try:
             attempt.start()
-        except self._vanished:
-            return (ABSENT if trouble and trouble.absent else VANISHED), "", False
+        except self._killed:
+            return (KILLED_LATE_RETRY if kill and kill.late_retry else KILLED), "", False
         finally:
-            self._process.begin(calls=None)
+            self._process.restart(calls=None)
         if attempt.error is None:
             return SUCCESS, str(attempt.result), False
         error = attempt.error
@@ -89,7 +89,7 @@ class Run:
 
     def _operator(self, task: str, job_flow_id: str | None) -> Any:
         options = self._job.options
-        given: dict[str, Any] = {
+        shared: dict[str, Any] = {
             "task_id": task,
             "allocation_id": self._job.allocation_id,
             "aws_conn_id": None,
@@ -99,7 +99,7 @@ class Run:
         }
         if task == "create":
             return EmrCreateWithStaticIpOperator(
-                **given,
+                **shared,
                 emr_conn_id=None,
                 job_flow_overrides=_cluster(self._job.worker),
                 waiter_max_attempts=20,
@@ -108,15 +108,15 @@ class Run:
                 idle_timeout=timedelta(seconds=plan.IDLE_SECONDS),
             )
         if task == "steps":
-            return EmrAddStepsWithStaticIpOperator(**given, job_flow_id=job_flow_id, steps=[_STEP])
-        return EmrTerminateWithStaticIpOperator(**given, job_flow_id=job_flow_id, waiter_max_attempts=50)
+            return EmrAddStepsWithStaticIpOperator(**shared, job_flow_id=job_flow_id, steps=[_STEP])
+        return EmrTerminateWithStaticIpOperator(**shared, job_flow_id=job_flow_id, waiter_max_attempts=50)
 
     @property
     def _run_id(self) -> str:
         return f"{self._job.worker}-{self._run:04}"
 
-    def _note(self, task: str, number: int, what: str, text: str = "", *, final: bool = False) -> None:
-        self._journal.add(Note(time.time(), self._job.worker, self._run, task, number, what, text, final))
+    def _log(self, task: str, number: int, what: str, text: str = "", *, final: bool = False) -> None:
+        self._try_log.add(TryEvent(time.time(), self._job.worker, self._run, task, number, what, text, final))
 
 
 _STEP = {

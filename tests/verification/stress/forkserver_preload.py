@@ -1,4 +1,4 @@
-"""What every worker process begins with, imported once by what forks them: Airflow, and AWS's service models."""
+"""Imported once by the process that forks the workers: Airflow, and AWS's service models."""
 
 from __future__ import annotations
 

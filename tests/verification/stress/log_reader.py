@@ -1,4 +1,4 @@
-"""What the event log says about leases, looks and clusters, read without the code under test."""
+"""Reads record versions, store calls of workers, and clusters from the event log, without the code under test."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _WORKER = re.compile(r"\bapp/(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class RecordVersion:
     """
-    A record as it was after one write, as plain JSON.
+    The record after one write, as plain JSON.
 
-    :param worker: who wrote it.
+    :param worker: the worker that wrote it.
     """
 
     seq: int
@@ -53,8 +53,8 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A read of the record that was answered, or a write of it that was refused because another was faster."""
+class WorkerCall:
+    """A call of a worker to the lock store: an answered read, or a refused write."""
 
     seq: int
     time: float
@@ -62,31 +62,31 @@ class Look:
 
 
 def seconds(event: Event) -> float:
-    """Return when it happened, in seconds since the epoch."""
+    """Return an event's time in seconds since the epoch."""
     return datetime.fromisoformat(event["time"]).timestamp()
 
 
 def worker_of(event: Event) -> str | None:
-    """Return which worker process made a call."""
+    """Return the worker process that made a call."""
     found = _WORKER.search(event["user_agent"])
     return found[1] if found else None
 
 
 def worker_of_owner(name: str) -> str:
-    """Return the worker process that lives an owner's run: its name begins the run's id."""
+    """Return the worker process that runs an owner's DAG run: its name is the first part of the run id."""
     return name.split("/")[2].split("-", maxsplit=1)[0]
 
 
-def stored(events: Iterable[Event]) -> list[Stored]:
-    """Return every state of the record, in the order of the writes."""
+def record_versions(events: Iterable[Event]) -> list[RecordVersion]:
+    """Return every version of the record, in the order of the writes."""
     return [
-        Stored(event["seq"], seconds(event), event["worker"], unpacked(event["record"]))
+        RecordVersion(event["seq"], seconds(event), event["worker"], unpack(event["record"]))
         for event in events
         if event["kind"] == "stored"
     ]
 
 
-def unpacked(text: str) -> dict[str, Any]:
+def unpack(text: str) -> dict[str, Any]:
     """Return a stored record as plain JSON; a long one is compressed."""
     record: dict[str, Any] = json.loads(text)
     if "packed" in record:
@@ -94,19 +94,19 @@ def unpacked(text: str) -> dict[str, Any]:
     return record
 
 
-def looks(events: Iterable[Event]) -> list[Look]:
-    """Return every read of the record that was answered."""
+def record_reads(events: Iterable[Event]) -> list[WorkerCall]:
+    """Return every answered read of the record."""
     found = []
     for event in events:
         if event["kind"] == "call" and event["operation"] in READS and event["status"] == HTTPStatus.OK:
             worker = worker_of(event)
             if worker is not None:
-                found.append(Look(event["seq"], seconds(event), worker))
+                found.append(WorkerCall(event["seq"], seconds(event), worker))
     return found
 
 
 def calls_of_workers(events: Iterable[Event]) -> dict[str, list[float]]:
-    """Return when each worker process made a call to AWS."""
+    """Return the times of the calls to AWS by worker process."""
     found: dict[str, list[float]] = defaultdict(list)
     for event in events:
         if event["kind"] == "call" and (worker := worker_of(event)) is not None:
@@ -114,22 +114,22 @@ def calls_of_workers(events: Iterable[Event]) -> dict[str, list[float]]:
     return found
 
 
-def lost_races(events: Iterable[Event]) -> list[Look]:
-    """Return every write of the record that came too late: another had changed it since the look."""
+def refused_writes(events: Iterable[Event]) -> list[WorkerCall]:
+    """Return every write that was refused because the record had changed since it was read."""
     return [
-        Look(event["seq"], seconds(event), str(worker_of(event)))
+        WorkerCall(event["seq"], seconds(event), str(worker_of(event)))
         for event in events
         if event["kind"] == "call" and event["error_code"] in _REFUSALS
     ]
 
 
-def tokens_of(events: Iterable[Event]) -> dict[str, int]:
-    """Return the lease's token under which each cluster was launched."""
+def tokens_of_clusters(events: Iterable[Event]) -> dict[str, int]:
+    """Return the fencing token of each cluster, from its tags."""
     return {found.job_flow_id: int(found.tags[TOKEN_TAG]) for found in launches(events) if TOKEN_TAG in found.tags}
 
 
-def endings(events: Iterable[Event]) -> dict[str, tuple[str, str]]:
-    """Return why each cluster began to end: EMR's code and message."""
+def termination_reasons(events: Iterable[Event]) -> dict[str, tuple[str, str]]:
+    """Return EMR's code and message of why each cluster began to terminate."""
     return {
         event["job_flow_id"]: (event["reason"]["Code"], event["reason"]["Message"])
         for event in events

@@ -1,10 +1,10 @@
-"""How often calls fail and clusters end by themselves in a soak: few runs, so more than in the stress test."""
+"""Fault rates of a soak: higher than those of the stress test, because a soak has fewer runs."""
 
 from __future__ import annotations
 
-from tests.verification.stress import weather
+from tests.verification.stress import random_faults
 
-RATES = weather.RATES | {
+RATES = random_faults.RATES | {
     "RunJobFlow": 0.1,
     "AddJobFlowSteps": 0.08,
     "DescribeCluster": 0.01,

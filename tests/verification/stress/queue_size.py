@@ -1,4 +1,4 @@
-"""How large the record of a long queue is, and how long a triggerer judges all who wait for it."""
+"""Size of the record of a long queue, and the time that a triggerer takes to judge all its waits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOW = 1_800_000_000.0
 
 
 def attempt_of(number: int) -> Attempt:
-    """Return an owner as a daily DAG has it: its digest and nonce look random, as they are."""
+    """Return an attempt of a daily DAG, with a digest and a nonce that are as long and as random as real ones."""
     day = f"2026-{number % 12 + 1:02}-{number % 28 + 1:02}T{number % 24:02}:00:00+00:00"
     name = f"production/azure_sql_daily_{number}/scheduled__{day}/azure_sql.create_cluster/-1"
     digest = hashlib.sha256(name.encode()).hexdigest()
@@ -32,7 +32,7 @@ def attempt_of(number: int) -> Attempt:
 
 
 def record_of(waiting: int) -> Record:
-    """Return a record with so many owners in its queue, behind a holder."""
+    """Return a record with a holder and this number of owners in its queue."""
     holder = Lease(1, attempt_of(0), Phase.ACTIVE, NOW, NOW, NOW + 3600, "azure-sql-daily", resource_id="j-1")
     queue = tuple(
         Entry(number + 1, attempt_of(number), NOW + number, "azure-sql-daily", 5400.0)
@@ -42,7 +42,7 @@ def record_of(waiting: int) -> Record:
 
 
 def judging_seconds(waiting: int) -> float:
-    """Return how long the waits of one triggerer take to judge what one look has found."""
+    """Return how long all waits of one triggerer take to judge one observation."""
     logging.disable(logging.INFO)
     waits = [_wait(number) for number in range(1, waiting + 1)]
     observation = Observation(Seen(record_of(waiting), "v", NOW), resources=(Resource("j-1", "live"),))
@@ -69,7 +69,7 @@ def _wait(number: int) -> EipLeaseTrigger:
 
 
 def rows() -> Iterator[tuple[str, ...]]:
-    """Yield a row for each length of the queue."""
+    """Yield a table row for each length of the queue."""
     for waiting in (10, 100, 1000, 4000):
         record = record_of(waiting)
         _, kwargs = _wait(1).serialize()

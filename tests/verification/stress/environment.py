@@ -1,4 +1,4 @@
-"""Where a run takes place: the local EMR with its weather, and the worker processes, some of which are killed."""
+"""The environment of a stress test: the local EMR with random faults, and the worker processes, some of them killed."""
 
 from __future__ import annotations
 
@@ -21,70 +21,70 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.s3.models import s3_backends
 
 from local_emr import LocalAws, ScaledClock
-from tests.verification.stress import journal, plan, worker
-from tests.verification.stress.traces import worker_of
-from tests.verification.stress.weather import Weather
+from tests.verification.stress import plan, try_log, worker
+from tests.verification.stress.log_reader import worker_of
+from tests.verification.stress.random_faults import RandomFaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from local_emr.events import Event
-    from tests.verification.stress.journal import Note
     from tests.verification.stress.plan import Job, Options
+    from tests.verification.stress.try_log import TryEvent
 
 _WRITES = frozenset({"PutItem", "PutObject"})
-_SHOWN_SECONDS = 3600.0  # EC2 shows a terminated instance for about an hour
+_TERMINATED_VISIBLE_SECONDS = 3600.0  # EC2 shows a terminated instance for about an hour
 _MARGIN_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What is left of a run for the judge.
+    What the judge gets.
 
-    :param events: the local EMR's log; kills of worker processes ("kill") and what the lock store holds after each
-        write ("stored") are in it, too.
-    :param notes: the journals of the workers.
+    :param events: the local EMR's log. It also has the kills of worker processes ("kill") and the content of the lock
+        store after each write ("stored").
+    :param try_events: from the try logs of all workers.
     """
 
     events: list[Event]
-    notes: list[Note]
+    try_events: list[TryEvent]
     wall_seconds: float
     simulated_seconds: float
 
 
-class Arena:
+class Environment:
     """
-    One run.
+    Sets up and runs one stress test.
 
-    :param directory: for journals and logs.
-    :param say: tells a person how it goes.
+    :param directory: for try logs and other logs.
+    :param report_progress: is called with lines of text about the progress.
     """
 
-    def __init__(self, options: Options, directory: Path, *, say: Callable[[str], None]) -> None:
+    def __init__(self, options: Options, directory: Path, *, report_progress: Callable[[str], None]) -> None:
         self._options = options
         self._directory = directory
-        self._say = say
+        self._report_progress = report_progress
         self._dice = random.Random(options.seed)
-        self._weather = Weather(options.seed, time_scale=options.time_scale)
+        self._faults = RandomFaults(options.seed, time_scale=options.time_scale)
         start, self._real_zero = datetime.now(UTC), time.monotonic()
         self._zero = start.timestamp()
         self._aws = LocalAws(clock=ScaledClock(options.time_scale, start=start), durations=options.durations)
-        self._aws.faults = self._weather
-        self._aws.reset()  # the clusters' lives begin anew, in this weather
-        self._aws.events.listeners.append(self._note)
+        self._aws.faults = self._faults
+        self._aws.reset()  # only clusters that are made after this take their faults from it
+        self._aws.events.listeners.append(self._on_event)
         self._periods = 0
 
     def run(self) -> Outcome:
         """Run all lease periods."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tests.verification.stress.warm"])
-        let_moto_remember()
-        gc.set_threshold(50_000, 20, 100)  # the log grows large; to look through all of it often would stop the server
+        context.set_forkserver_preload(["tests.verification.stress.forkserver_preload"])
+        cache_moto_lookups()
+        gc.set_threshold(50_000, 20, 100)  # the log grows large; frequent full collections would stop the server
         with self._aws:
             allocation_id = self._set_up()
-            self._weather.calm = False
+            self._faults.paused = False
             jobs = [self._job(number, allocation_id) for number in range(self._options.processes)]
             running = {}
             for job in jobs:
@@ -93,14 +93,13 @@ class Arena:
             self._watch(context, running)
             wall = time.monotonic() - begun
             simulated = wall * self._options.time_scale
-            self._weather.calm = True
-            self._wait_for_the_end()
-        notes = [note for job in jobs for note in journal.read(job.journal)]
-        return Outcome(self._aws.events.read(), notes, wall, simulated)
+            self._faults.paused = True
+            self._wait_for_clusters_to_end()
+        try_events = [event for job in jobs for event in try_log.read(job.try_log)]
+        return Outcome(self._aws.events.read(), try_events, wall, simulated)
 
     def _set_up(self) -> str:
-        known = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": self._aws.region}
-        session = boto3.Session(**known)
+        session = boto3.Session("testing", "testing", region_name=self._aws.region)
         if self._options.store == "s3":
             where = {"LocationConstraint": self._aws.region}
             self._client(session, "s3").create_bucket(Bucket="leases", CreateBucketConfiguration=where)
@@ -129,13 +128,13 @@ class Arena:
 
     def _watch(self, context: Any, running: dict[str, tuple[Job, Any]]) -> None:
         """
-        Kill some workers, start them again, and return when all have ended by themselves.
+        Kill some workers, restart them, and return when all have exited with 0.
 
-        :raises RuntimeError: when one has ended by an error of its own.
+        :raises RuntimeError: when one has exited with an error.
         """
         total = self._options.total
         kills = sorted(self._dice.randrange(total // 10, total * 9 // 10) for _ in range(self._options.kills))
-        told = 0
+        reported = 0
         while running:
             multiprocessing.connection.wait([process.sentinel for _, process in running.values()], timeout=0.2)
             if kills and self._periods >= kills[0]:
@@ -148,9 +147,9 @@ class Arena:
                     running[name] = (job, self._start(context, job))
                 elif process.exitcode is not None:
                     raise RuntimeError(f"worker {name} failed; see {self._directory / name}.log")
-            if self._periods * 10 // total > told:
-                told = self._periods * 10 // total
-                self._say(f"{self._periods} of {total} lease periods")
+            if self._periods * 10 // total > reported:
+                reported = self._periods * 10 // total
+                self._report_progress(f"{self._periods} of {total} lease periods")
 
     def _kill(self, name: str, process: Any) -> None:
         if process.is_alive():
@@ -158,27 +157,27 @@ class Arena:
             process.join()
             self._aws.events.append("kill", worker=name)
 
-    def _wait_for_the_end(self) -> None:
-        """Let EMR end what is ending; what nobody ends does so when it has been idle for long enough."""
-        takes = plan.IDLE_SECONDS + self._options.durations.terminating + _MARGIN_SECONDS
-        deadline = self._aws.clock.now().timestamp() + takes
+    def _wait_for_clusters_to_end(self) -> None:
+        """Wait until every cluster has ended; one that no task terminates is ended by its idle timeout."""
+        longest = plan.IDLE_SECONDS + self._options.durations.terminating + _MARGIN_SECONDS
+        deadline = self._aws.clock.now().timestamp() + longest
         while self._aws.clock.now().timestamp() < deadline and any(
             cluster.ended is None for cluster in self._aws.emr.life.clusters
         ):
             time.sleep(0.05)
 
-    def _note(self, event: Event) -> None:
-        """Follow the log: count lease periods, note what the lock store holds, and forget instances as EC2 does."""
+    def _on_event(self, event: Event) -> None:
+        """Count lease periods, log what the lock store has after a write, and schedule the removal of instances."""
         if event["kind"] == "address" and event["change"] == "disassociated":
             self._periods += 1
         if event["kind"] == "call" and event["operation"] in _WRITES and event["status"] == HTTPStatus.OK:
-            self._aws.events.append("stored", worker=worker_of(event), record=_stored(event["request"]))
+            self._aws.events.append("stored", worker=worker_of(event), record=_stored_text(event["request"]))
         if event["kind"] == "cluster" and event["to"] in {"TERMINATED", "TERMINATED_WITH_ERRORS"}:
-            forget = partial(self._forget, event["job_flow_id"])
-            self._aws.clock.call_later(_SHOWN_SECONDS, forget, name="EC2 forgets instances")
+            remove = partial(self._remove_instances, event["job_flow_id"])
+            self._aws.clock.call_later(_TERMINATED_VISIBLE_SECONDS, remove, name="EC2 forgets instances")
 
-    def _forget(self, job_flow_id: str) -> None:
-        """Drop a cluster's instances from moto, which never does; with thousands, every look would take long."""
+    def _remove_instances(self, job_flow_id: str) -> None:
+        """Remove a cluster's instances from moto, which keeps them for ever; thousands make DescribeInstances slow."""
         with self._aws.lock:
             backend = self._aws.ec2(self._aws.region).backend
             gone = {node.instance.id for node in self._aws.cluster(job_flow_id).nodes() if node.instance}
@@ -189,13 +188,13 @@ class Arena:
                 backend.tags.pop(instance_id, None)
 
 
-def let_moto_remember() -> None:
-    """Keep what moto looks up anew for every call: its own folders and its own methods, half of the time of a call."""
+def cache_moto_lookups() -> None:
+    """Cache two look-ups of constant data that moto makes for every call; they are half of the time of a call."""
     DomainDispatcherApplication.get_backend_for_host = cache(DomainDispatcherApplication.get_backend_for_host)
     moto.core.responses.method_names_from_class = cache(moto.core.responses.method_names_from_class)
 
 
-def _stored(request: dict[str, Any]) -> str:
+def _stored_text(request: dict[str, Any]) -> str:
     if "Item" in request:
         return str(request["Item"]["record"]["S"])
     body = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].get_object(request["Bucket"], request["Key"]).value

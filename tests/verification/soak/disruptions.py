@@ -1,0 +1,137 @@
+"""Disruptions of a soak: SIGKILL of task processes, restarts of the triggerer, and clears of tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from harness.processes import ProcessError, task_of_title
+from tests.verification.soak import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.real_airflow import RealAirflow
+    from tests.verification.soak.airflow_api import SoakApi, Try
+    from tests.verification.soak.plan import Options
+
+TASK, SUPERVISOR, TRIGGERER, CLEAR = "task", "supervisor", "triggerer", "clear"
+# The share of kills that hit the supervisor of a task: the task goes on, and Airflow does not hear from it any more.
+_SUPERVISOR_SHARE = 0.2
+_CLEARED = ("azure.read", "azure.create")
+_SKIPPED_TICKS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """
+    A planned disruption.
+
+    :param due: the number of ended runs from which it is due.
+    :param task_id: the task that is disrupted; "" for the triggerer.
+    """
+
+    due: int
+    what: str
+    task_id: str = ""
+
+
+class Disruptions:
+    """
+    Disrupts processes and tasks at times that follow from the seed; call :meth:`tick` often.
+
+    :param log: writes a disruption into the event log.
+    """
+
+    def __init__(self, options: Options, airflow: RealAirflow, api: SoakApi, *, log: Callable[..., Any]) -> None:
+        self._airflow = airflow
+        self._api = api
+        self._log = log
+        self._random = random.Random(f"{options.seed}/harm")
+        self._pending = self._plan(options)
+
+    def _plan(self, options: Options) -> list[_Planned]:
+        last = max(1, options.runs - options.depth // 2)
+        planned = []
+        for number in range(options.task_kills):
+            what = SUPERVISOR if number % round(1 / _SUPERVISOR_SHARE) == 1 else TASK
+            planned.append(_Planned(self._random.randrange(last), what, plan.TASKS[number % len(plan.TASKS)]))
+        planned += [
+            _Planned(self._random.randrange(last), CLEAR, _CLEARED[number % len(_CLEARED)])
+            for number in range(options.clears)
+        ]
+        # They come early, so that the last triggerer runs long enough for its memory to be measured.
+        early = max(2, options.runs // 3)
+        planned += [_Planned(self._random.randrange(1, early), TRIGGERER) for _ in range(options.triggerer_kills)]
+        return sorted(planned, key=lambda one: one.due)
+
+    def tick(self, ended: int) -> None:
+        """Carry out at most one disruption that is due and possible now."""
+        due = [one for one in self._pending if one.due <= ended]
+        # Some ticks are skipped at random, so that disruptions hit a task at different points.
+        if not due or self._random.random() < _SKIPPED_TICKS:
+            return
+        active = self._api.active()
+        for one in due:
+            if self._disrupt(one, active):
+                self._pending.remove(one)
+                return
+
+    def _disrupt(self, one: _Planned, active: Sequence[Try]) -> bool:
+        """Return whether it was possible."""
+        if one.what == TRIGGERER:
+            self._airflow.end_triggerer()
+            self._airflow.start_triggerer()
+            self._log(what=TRIGGERER)
+            return True
+        tries = [task for task in active if task.task_id == one.task_id]
+        return self._clear(tries) if one.what == CLEAR else self._kill(tries, one.what)
+
+    def _clear(self, tries: Sequence[Try]) -> bool:
+        """Clear an active task or, as often, the creating task of its run, with all downstream tasks."""
+        if not tries:
+            return False
+        chosen = self._random.choice(tries)
+        task_id = self._random.choice(sorted({"azure.create", chosen.task_id}))
+        with contextlib.suppress(ProcessError):
+            self._api.clear(chosen.dag_id, chosen.run_id, [task_id], downstream=True)
+            self._log(what=CLEAR, dag_id=chosen.dag_id, run_id=chosen.run_id, task_id=task_id, during=chosen.task_id)
+            return True
+        return False
+
+    def _kill(self, active: Sequence[Try], what: str) -> bool:
+        tasks = {one.id: one for one in active}
+        found = []
+        for process in psutil.Process(self._airflow.scheduler_pid).children(recursive=True):
+            parent = _parent(process)
+            # A task has two processes, the supervisor and its child; the child runs the operator.
+            if (task := _task(process)) in tasks and parent is not None and _task(parent) == task:
+                found.append((tasks[task], parent if what == SUPERVISOR else process))
+        if not found:
+            return False
+        one, process = self._random.choice(sorted(found, key=lambda pair: pair[0].id))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+            self._log(what=what, dag_id=one.dag_id, run_id=one.run_id, task_id=one.task_id, number=one.number)
+            return True
+        return False
+
+
+def _parent(process: psutil.Process) -> psutil.Process | None:
+    try:
+        return process.parent()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _task(process: psutil.Process) -> str | None:
+    try:
+        return task_of_title(" ".join(process.cmdline()))
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
