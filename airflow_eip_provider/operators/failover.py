@@ -31,6 +31,7 @@ from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.balanced import BalancedOperator
 from airflow_eip_provider.operators.binder import bound_facts
 from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, Site
+from airflow_eip_provider.operators.bindings.primary_node import PrimaryNode
 from airflow_eip_provider.operators.bindings.unaddressed import WithoutAddress
 from airflow_eip_provider.operators.emr.launching import LaunchingOperator
 from airflow_eip_provider.operators.emr.next_candidate import CreateState
@@ -235,7 +236,6 @@ class EmrFailoverOperator(
         self.waiter_delay = waiter_delay
         self.waiter_max_attempts = waiter_max_attempts
         self.deferrable = deferrable
-        self.binding = None
 
     def begin(self, context: Context) -> FailoverState:
         """Refuse what is wrong before anything is changed."""
@@ -589,6 +589,11 @@ class EmrFailoverOperator(
         self.emr.conn.add_tags(ResourceId=job_flow_id, Tags=as_items(tags))
 
     @property
+    def binding(self) -> PrimaryNode:
+        """Where the address is put, if there is one."""
+        return WithoutAddress() if is_nothing(self.allocation_id) else PrimaryNode()
+
+    @property
     def candidates(self) -> tuple[Candidate, ...]:
         """Every way to launch the cluster; one that is empty when there is nothing but a standby."""
         return candidates_of({}, (), 1) if is_nothing(self.job_flow_overrides) else super().candidates
@@ -633,9 +638,7 @@ class EmrFailoverOperator(
 
     def _check_parameters(self) -> None:
         check_job_flow_id(self.job_flow_id)
-        if is_nothing(self.allocation_id):
-            self.allocation_id, self.binding = None, WithoutAddress()  # type: ignore[assignment]
-        else:
+        if not is_nothing(self.allocation_id):
             preflight.check_allocation_id(self.allocation_id)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         for name in ("lock_timeout", "steps_timeout", "healthy_timeout"):
