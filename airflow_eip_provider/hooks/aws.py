@@ -15,6 +15,7 @@ from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
 from airflow_eip_provider.lease_client.unaddressed import UnaddressedLeaseClient
 from airflow_eip_provider.metrics import LeaseMetrics
+from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease_client.interface import KillFlag, LeaseClient
@@ -112,7 +113,7 @@ class AwsHooks:
         :param who: the owner, in words for errors.
         """
         shared: dict[str, Any] = {"client_for": self.client_for, "kill": kill, "remembered": remembered}
-        if allocation_id is None:
+        if allocation_id is None or is_nothing(allocation_id):
             return UnaddressedLeaseClient(**shared)
         client: LeaseClient
         if lock_store:
