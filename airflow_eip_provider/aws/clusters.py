@@ -15,6 +15,7 @@ from airflow_eip_provider.aws.tags import (
     CANDIDATE_TAG,
     OWNER_DIGEST_TAG,
     START_TIMEOUT_TAG,
+    SUCCESSOR_TAG,
     TRY_TAG,
     tags_of,
 )
@@ -309,6 +310,16 @@ def read_tagged_clusters(
         if cluster and wanted and tags.items() <= cluster.tags.items():
             found.append(cluster)
     return found
+
+
+def read_successors(emr: Any, job_flow_id: str) -> list[Cluster]:
+    """Find the live clusters to which failovers move the service of a cluster, oldest first."""
+    return sorted(read_tagged_clusters(emr, tags={SUCCESSOR_TAG: job_flow_id}), key=age_order)
+
+
+def age_order(cluster: Cluster) -> tuple[float, str]:
+    """Return what sorts clusters by their age, the oldest first, the same for everybody."""
+    return (cluster.created_at.timestamp() if cluster.created_at else 0.0, cluster.job_flow_id)
 
 
 def read_clusters_of_any_owner(emr: Any) -> list[Cluster]:

@@ -20,9 +20,11 @@ TRY_TAG = "airflow-eip:try"  # ours, the newest try that speaks for the cluster
 BINDING_TAG = "airflow-eip:binding"
 CANDIDATE_TAG = "airflow-eip:candidate"  # ours, on a cluster that has fallbacks: which of the candidates it is, from 0
 START_TIMEOUT_TAG = "airflow-eip:start-timeout"  # ours: seconds from RunJobFlow to RUNNING or WAITING at most
-MOST_CLUSTER_TAGS = (
-    8  # of ours on a cluster: owner, owner's name, address, try, token, binding, candidate, start timeout
-)
+SUCCESSOR_TAG = "airflow-eip:successor-of"  # ours, on a cluster to which a failover moves the service of another one
+IN_CHARGE_TAG = "airflow-eip:in-charge-since"  # ours, on it: since when (UTC) it has the service
+# Of ours on a cluster: owner, owner's name, address, try, token, binding, candidate, start timeout, successor of, in
+# charge since.
+MOST_CLUSTER_TAGS = 10
 CLUSTER_GATEWAY = "nat-gateway"  # one that is made for the cluster
 JOB_FLOW_TAG = "airflow-eip:job-flow-id"  # ours, on a NAT gateway: the cluster that it was made for
 ROUTE_TAG = "airflow-eip:route:"  # ours, on a NAT gateway, before a route table's id: what its default route was

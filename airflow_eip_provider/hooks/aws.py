@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from botocore.config import Config
 
 from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.hooks.elbv2 import ElasticLoadBalancingHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.hooks.step_logs import StepLogHook
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
+from airflow_eip_provider.lease_client.unaddressed import UnaddressedLeaseClient
+from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease_client.interface import KillFlag, LeaseClient
@@ -68,6 +71,13 @@ class AwsHooks:
         return self._made["emr"]  # type: ignore[no-any-return]
 
     @property
+    def load_balancers(self) -> ElasticLoadBalancingHook:
+        """The hook for the targets of load balancers."""
+        if "targets" not in self._made:
+            self._made["targets"] = ElasticLoadBalancingHook(**self.shared)
+        return self._made["targets"]  # type: ignore[no-any-return]
+
+    @property
     def step_logs(self) -> StepLogHook:
         """The hook for the logs of steps."""
         if "logs" not in self._made:
@@ -86,7 +96,7 @@ class AwsHooks:
     def lease_client(
         self,
         lock_store: str | None,
-        allocation_id: str,
+        allocation_id: str | None,
         *,
         kill: KillFlag | None = None,
         remembered: str | None = None,
@@ -95,12 +105,15 @@ class AwsHooks:
         """
         Return the lease of an address.
 
+        :param allocation_id: ``None`` where only a load balancer leads to the clusters.
         :param lock_store: the URI of the store that keeps it; ``None`` for EC2's refusal to re-associate alone.
         :param kill: the task's.
         :param remembered: a cluster that an earlier attempt of the task noted, whatever ListClusters says.
         :param who: the owner, in words for errors.
         """
         shared: dict[str, Any] = {"client_for": self.client_for, "kill": kill, "remembered": remembered}
+        if allocation_id is None or is_nothing(allocation_id):
+            return UnaddressedLeaseClient(**shared)
         if not lock_store:
             return PhysicalLeaseClient(allocation_id=allocation_id, **shared)
         return StoreLeaseClient(lock_store, allocation_id=allocation_id, who=who, **shared)

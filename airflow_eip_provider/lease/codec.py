@@ -39,7 +39,7 @@ _STORED_AS = {
 # The fields that schema 1 does not have; each has a default, which its absence means.
 _ADDED: dict[type, frozenset[str]] = {
     Record: frozenset({"grace"}),
-    Lease: frozenset({"since"}),
+    Lease: frozenset({"since", "moved_from"}),
     Entry: frozenset({"passed"}),
     PossibleOrphan: frozenset({"since"}),
 }

@@ -42,6 +42,7 @@ from airflow_eip_provider.lease.transitions import (
     Activate,
     Event,
     Leave,
+    Move,
     Prewarm,
     Prewarmed,
     Queue,
@@ -85,6 +86,17 @@ class Queued:
 @dataclass(frozen=True, slots=True)
 class Superseded:
     """A newer attempt of the owner is at work; this one must not change anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class MovedByAnother:
+    """
+    Another owner moves the lease off the cluster, or has moved it.
+
+    :param lease: as it is now.
+    """
+
+    lease: Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +160,38 @@ def enter(
         if number >= _ROUNDS:
             world.pause()
     raise AssertionError("unreachable")
+
+
+def move(
+    world: World, lease_request: LeaseRequest, *, moved_from: str, due_seconds: float = 0.0, limits: Limits = LIMITS
+) -> Acquired | Queued | Superseded | MovedByAnother:
+    """
+    Take the lease of a cluster that does not work over for another cluster, with the next token.
+
+    One write decides between several failovers of the same cluster, and closes the fence of that cluster: the record
+    does not name it any more. Where the cluster has no active lease this is as :func:`enter`.
+
+    :param moved_from: that cluster.
+    """
+    attempt = lease_request.attempt
+    while True:
+        seen = world.read_record()
+        lease = seen.record.lease
+        if lease is None:
+            break
+        if lease.attempt.owner != attempt.owner and seen.record.has_moved_from(moved_from):
+            return MovedByAnother(lease)
+        event = Move(attempt, lease.token, moved_from, lease_request.cluster_name, lease_request.handover_seconds)
+        after = step(seen.record, event, seen.now, limits)
+        if isinstance(after, Refused):
+            if after.superseded:
+                return Superseded()
+            break
+        written = seen if after == seen.record else _change(world, seen, event, limits)
+        if written is not None:
+            return Acquired(written)
+    # The address may still be on that cluster, and is free for nobody else then.
+    return enter(world, replace(lease_request, wants=moved_from), due_seconds=due_seconds, limits=limits)
 
 
 def _settled(world: World, action: Action, observation: Observation) -> Acquired | Queued | Superseded | None:

@@ -73,6 +73,7 @@ class Lease:
         terminates it. While it is ACQUIRED: its cluster did not start, and its owner replaces it.
     :param since: when its cluster was announced while it queued, if it was; else no cluster of it is older than
         ``acquired_at``. 0 when that is not known.
+    :param moved_from: the cluster that had the lease before it was moved, by a failover; ``None`` for most leases.
     """
 
     token: int
@@ -86,6 +87,7 @@ class Lease:
     may_have_orphans: bool = False
     to_be_terminated: bool = False
     since: Optional[float] = None
+    moved_from: Optional[str] = None
 
     def is_given_up(self, resource_id: str | None) -> bool:
         """Whether this is its cluster that did not start: no attempt adopts it or hands it over."""
@@ -118,6 +120,8 @@ class Entry:
 
 # What ``EndedLease.why`` begins with when it was not the owner's own tasks that released the lease as planned.
 TAKEN_OVER, UNDONE = "taken over", "undone"
+# What it begins with when the lease went on, with another token, for another cluster.
+MOVED = "moved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,13 @@ class Record:
     # Made when it is first asked for: a triggerer asks one record for the places of all who wait for it.
     _turns: Optional[dict[str, tuple[int, float]]] = field(default=None, init=False, repr=False, compare=False)
     _factor: Optional[float] = field(default=None, init=False, repr=False, compare=False)
+
+    def has_moved_from(self, resource_id: str) -> bool:
+        """Whether the lease came from a cluster, by one failover or by several that followed each other."""
+        if self.lease is None or self.lease.moved_from is None:
+            return False
+        moved = takewhile(lambda ended: ended.why.startswith(MOVED), reversed(self.history))
+        return resource_id in {self.lease.moved_from, *(ended.resource_id for ended in moved)}
 
     def place(self, owner: str) -> int | None:
         """Return an owner's place in the queue, from 0; ``None`` when it is not in it."""

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Union
 
 from airflow_eip_provider.lease.record import (
     LIMITS,
+    MOVED,
     Attempt,
     EndedLease,
     Entry,
@@ -116,6 +117,25 @@ class Replace:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """
+    Take an active lease over from the cluster that has it, for another one: a failover.
+
+    The lease gets the next token and is acquired again, so no step may start on either cluster.
+
+    :param token: of the lease as it is.
+    :param resource_id: the cluster that it leaves.
+    :param cluster_name: of the cluster that will be launched; empty when the other one exists.
+    """
+
+    attempt: Attempt
+    token: int
+    resource_id: str
+    cluster_name: str
+    handover_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class StartRelease:
     """
     Let no further step start.
@@ -154,7 +174,9 @@ FREE, SAME = "free", "same"
 _LEASED = ("acquired", "active", "releasing")
 _ANY = (FREE, *_LEASED)
 
-Event: TypeAlias = Union[Acquire, Queue, Reenter, Prewarm, Prewarmed, Activate, Replace, StartRelease, Release, Leave]
+Event: TypeAlias = Union[
+    Acquire, Queue, Reenter, Prewarm, Prewarmed, Activate, Replace, Move, StartRelease, Release, Leave
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +401,32 @@ def _replace(record: Record, event: Replace, now: float, limits: Limits) -> Reco
     return replace(record, lease=given_up)
 
 
+def _move(record: Record, event: Move, now: float, limits: Limits) -> Record | Refused:
+    lease = record.lease
+    if lease is not None and lease.attempt == event.attempt and lease.moved_from == event.resource_id:
+        return record
+    if lease is None or lease.token != event.token or lease.resource_id != event.resource_id:
+        return Refused(f"token {event.token} is not current, or not of {event.resource_id}")
+    if lease.phase is not Phase.ACTIVE:
+        return Refused(f"the lease is {lease.phase.name.lower()}")
+    if event.attempt.is_superseded_by(lease.attempt):
+        return _superseded(event.attempt, lease.attempt)
+    if record.place(event.attempt.owner) is not None:
+        return Refused("this owner queues")
+    moved = Lease(
+        token=record.issued + 1,
+        attempt=event.attempt,
+        phase=Phase.ACQUIRED,
+        acquired_at=now,
+        written_at=now,
+        handover_by=now + event.handover_seconds,
+        cluster_name=event.cluster_name,
+        moved_from=event.resource_id,
+    )
+    after = _with_history(record, lease, now, limits, why=f"{MOVED} by {event.attempt.name}")
+    return replace(after, issued=moved.token, lease=moved)
+
+
 def _start_release(record: Record, event: StartRelease, now: float, limits: Limits) -> Record | Refused:
     lease = record.lease
     if lease is None or lease.token != event.token:
@@ -395,30 +443,31 @@ def _release(record: Record, event: Release, now: float, limits: Limits) -> Reco
         has_ended = event.token <= record.issued and all(entry.token != event.token for entry in record.queue)
         return record if has_ended else Refused(f"token {event.token} is not current")
     resource_id = event.resource_id or lease.resource_id
+    named = replace(lease, resource_id=resource_id, may_have_orphans=event.may_have_orphans or lease.may_have_orphans)
+    after = _with_history(replace(record, possible_orphans=_open(record, now)), named, now, limits, why=event.why)
+    return replace(after, lease=None, free_since=now)
+
+
+def _with_history(record: Record, lease: Lease, now: float, limits: Limits, *, why: str) -> Record:
+    """Return the record with a lease that ends noted, and what it may leave behind."""
     ended = EndedLease(
         token=lease.token,
         owner=lease.attempt.name,
-        resource_id=resource_id,
+        resource_id=lease.resource_id,
         acquired_at=lease.acquired_at,
         ended_at=now,
-        why=event.why,
+        why=why,
     )
-    possible_orphans = _open(record, now)
+    possible_orphans = record.possible_orphans
     # Only a cluster that no record names is worth a search, and only as long as it can surface.
     until = lease.written_at + limits.surface
-    if (event.may_have_orphans or lease.may_have_orphans) and now < until:
+    if lease.may_have_orphans and now < until:
         since = lease.acquired_at if lease.since is None else lease.since
         left = PossibleOrphan(
-            lease.token, lease.attempt.owner, lease.cluster_name, keep=resource_id, until=until, since=since
+            lease.token, lease.attempt.owner, lease.cluster_name, keep=lease.resource_id, until=until, since=since
         )
         possible_orphans = (*possible_orphans, left)
-    return replace(
-        record,
-        lease=None,
-        free_since=now,
-        possible_orphans=possible_orphans,
-        history=(*record.history, ended)[-limits.history :],
-    )
+    return replace(record, possible_orphans=possible_orphans, history=(*record.history, ended)[-limits.history :])
 
 
 def _leave(record: Record, event: Leave, now: float, limits: Limits) -> Record | Refused:
@@ -477,6 +526,7 @@ TABLE: tuple[Row, ...] = (
         "the holder's attempt, which launches another cluster",
         "the token is current",
     ),
+    Row(Move, _move, ("active",), "acquired", "a failover", "the token is current, and the cluster has it"),
     Row(
         StartRelease,
         _start_release,

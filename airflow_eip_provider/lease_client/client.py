@@ -31,7 +31,7 @@ from airflow_eip_provider.lease.description import utc
 from airflow_eip_provider.lease.record import LIMITS, Phase
 from airflow_eip_provider.lease.store import Seen, Unknown
 from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, TooLate, Unclear
-from airflow_eip_provider.lease_client.interface import FRESH_SECONDS, Clients, LeaseClient, StepCheck
+from airflow_eip_provider.lease_client.interface import FRESH_SECONDS, Clients, LeaseClient, StepCheck, Successor
 from airflow_eip_provider.lease_client.reads import LeaseReads, as_aws_tags, is_cluster, read_location
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.stores.uri import open_store, parse_uri
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from airflow_eip_provider.lease.observation import LeaseRequest
-    from airflow_eip_provider.lease.protocol import Acquired, Ending, NotStarted, Queued
+    from airflow_eip_provider.lease.protocol import Acquired, Ending, MovedByAnother, NotStarted, Queued
     from airflow_eip_provider.lease.record import Attempt, Record
     from airflow_eip_provider.lease.store import Outcome
     from airflow_eip_provider.lease.world import Resource
@@ -172,6 +172,31 @@ class StoreLeaseClient(LeaseClient):
                 agreed,
                 configured,
             )
+
+    def successor(self, old: str, *, attempt: Attempt) -> Successor | None:
+        """Return what the record says."""
+        record = self.read().record
+        lease = record.lease
+        if lease is None or not record.has_moved_from(old):
+            return None
+        return Successor(
+            lease.resource_id,
+            in_charge=lease.phase is Phase.ACTIVE,
+            is_own=lease.attempt.owner == attempt.owner,
+            has_address=lease.phase is Phase.ACTIVE,
+            token=lease.token,
+            moved_at=lease.acquired_at,
+        )
+
+    def move(
+        self, lease_request: LeaseRequest, *, moved_from: str, due_seconds: float = 0.0
+    ) -> Acquired | Queued | MovedByAnother:
+        """Move the lease in the record, or queue for it."""
+        world = self.world(try_number=lease_request.attempt.try_number)
+        moved = protocol.move(world, lease_request, moved_from=moved_from, due_seconds=due_seconds, limits=self.limits)
+        if isinstance(moved, protocol.Superseded):
+            raise SupersededError(self.allocation_id, problem=f"a newer try of {self._who} is at work")
+        return moved
 
     def launch(
         self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher, *, replaces: bool = False

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import LeaseRequest
-    from airflow_eip_provider.lease.protocol import Acquired, Ending, NotStarted, Queued
+    from airflow_eip_provider.lease.protocol import Acquired, Ending, MovedByAnother, NotStarted, Queued
     from airflow_eip_provider.lease.record import Attempt
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,28 @@ class KillFlag:
 @dataclass(frozen=True, slots=True)
 class AddressInUse:
     """The address is not free, and there is no queue to join: wait until it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """
+    The cluster to which the service of another cluster moves, or has moved, by a failover.
+
+    :param job_flow_id: ``None`` while there is none yet.
+    :param in_charge: the failover has come so far that this cluster serves.
+    :param has_address: the address is on it; without an address as ``in_charge``.
+    :param token: of the lease that was moved; ``None`` where no record is kept.
+    :param moved_at: when that began, in seconds since the epoch; ``None`` when that is not known.
+    :param is_own: by an attempt of the same owner. Where no record is kept all failovers of one cluster go on with the
+        same successor, so each counts as the owner's own until that is in charge.
+    """
+
+    job_flow_id: str | None
+    in_charge: bool
+    is_own: bool
+    has_address: bool
+    token: int | None = None
+    moved_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +263,31 @@ class LeaseClient(ABC):
         :param due_seconds: for how long the wait in the queue has observed that the lease has to be ended.
         :raises SupersededError: when a newer attempt of the owner is at work.
         """
+
+    @abstractmethod
+    def successor(self, old: str, *, attempt: Attempt) -> Successor | None:
+        """Return what a failover of a cluster that is under way, or over, has put in its place; ``None`` for none."""
+
+    @abstractmethod
+    def move(
+        self, lease_request: LeaseRequest, *, moved_from: str, due_seconds: float = 0.0
+    ) -> Acquired | Queued | AddressInUse | MovedByAnother:
+        """
+        Take the lease of a cluster that does not work over, for another cluster; no step may start on either then.
+
+        :raises SupersededError: when a newer attempt of the owner is at work.
+        """
+
+    def end_other_successors(self, old: str, *, keep: str) -> None:  # noqa: B027 - a lease leads to all
+        """Terminate what other failovers of a cluster, or earlier tries, have launched in its place."""
+
+    def agreed(self, old: str, *, job_flow_id: str) -> str:
+        """
+        Return the one cluster with which all failovers of a cluster go on.
+
+        :param job_flow_id: the one that this failover has launched.
+        """
+        return job_flow_id
 
     @abstractmethod
     def launch(

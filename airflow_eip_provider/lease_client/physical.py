@@ -13,14 +13,14 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.aws.addresses import read_address
-from airflow_eip_provider.aws.clusters import read_cluster, read_tagged_clusters
+from airflow_eip_provider.aws.clusters import read_cluster, read_successors, read_tagged_clusters
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_shown
 from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove_own_gateways
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TRY_TAG
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, IN_CHARGE_TAG, OWNER_DIGEST_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, SupersededError
 from airflow_eip_provider.lease.protocol import Acquired, Ending
-from airflow_eip_provider.lease_client.interface import NO_RECORD, AddressInUse, Clients, LeaseClient
+from airflow_eip_provider.lease_client.interface import NO_RECORD, AddressInUse, Clients, LeaseClient, Successor
 from airflow_eip_provider.lease_client.reads import is_cluster, read_location
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.protocol import NotStarted
     from airflow_eip_provider.lease.record import Attempt
+    from airflow_eip_provider.lease.world import AddressLocation
     from airflow_eip_provider.lease_client.interface import ClusterLauncher, KillFlag, Undo
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class PhysicalLeaseClient(LeaseClient):
         found = {cluster.job_flow_id: cluster for cluster in clusters}
         if self._remembered not in found and (cluster := self._read_own(self._remembered, tags)):
             found[cluster.job_flow_id] = cluster
-        location = read_location(self.clients, self.allocation_id)
+        location = self._location()
         holder = next((name for name in location.resource_ids if is_cluster(name)), None)
         if associated := self._read_own(holder, tags):
             found[associated.job_flow_id] = associated
@@ -100,6 +101,47 @@ class PhysicalLeaseClient(LeaseClient):
         if address is None:
             raise AddressNotFoundError(self.allocation_id, region=ec2.meta.region_name)
         return Acquired(NO_RECORD) if address.is_free else AddressInUse()
+
+    def successor(self, old: str, *, attempt: Attempt) -> Successor | None:
+        """
+        Return what the tags of clusters say; those of a cluster that was launched or chosen just before may lag.
+
+        Of two successors, which two failovers launched at the same time, it is the one that :meth:`agreed` returns.
+        """
+        found = {cluster.job_flow_id: cluster for cluster in read_successors(self.clients["emr"], old)}
+        if not found:
+            return None
+        cluster = found[self._chosen(list(found.values()))]
+        in_charge = IN_CHARGE_TAG in cluster.tags
+        is_own = not in_charge or cluster.tags.get(OWNER_DIGEST_TAG) == attempt.owner
+        has_address = in_charge or cluster.job_flow_id in self._location().resource_ids
+        return Successor(cluster.job_flow_id, in_charge=in_charge, is_own=is_own, has_address=has_address)
+
+    def move(
+        self, lease_request: LeaseRequest, *, moved_from: str, due_seconds: float = 0.0
+    ) -> Acquired | AddressInUse:
+        """Go on: nothing but the address itself says whose it is."""
+        return Acquired(NO_RECORD)
+
+    def agreed(self, old: str, *, job_flow_id: str) -> str:
+        """Return the successor that has the address, else the one that was launched first."""
+        found = read_successors(self.clients["emr"], old)
+        if all(cluster.job_flow_id != job_flow_id for cluster in found):
+            return job_flow_id  # EMR does not show its tags yet
+        return self._chosen(found)
+
+    def end_other_successors(self, old: str, *, keep: str) -> None:
+        """Terminate what failovers have launched and nobody uses; a standby that they chose is the user's."""
+        for cluster in read_successors(self.clients["emr"], old):
+            if cluster.job_flow_id != keep and OWNER_DIGEST_TAG in cluster.tags:
+                log.warning("Terminating cluster %s: %s has the service of %s", cluster.job_flow_id, keep, old)
+                end(self.clients["emr"], cluster.job_flow_id)
+
+    def _chosen(self, successors: list[Cluster]) -> str:
+        known = [cluster.job_flow_id for cluster in successors]
+        if len(known) > 1 and (there := [name for name in self._location().resource_ids if name in known]):
+            return there[0]
+        return known[0]
 
     def launch(
         self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher, *, replaces: bool = False
@@ -137,7 +179,7 @@ class PhysicalLeaseClient(LeaseClient):
             remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
         # A read that does not show a new cluster says nothing of its end.
         has_ended = cluster.has_ended if cluster is not None else not is_known
-        if not has_ended or failed in read_location(self.clients, self.allocation_id).resource_ids:
+        if not has_ended or failed in self._location().resource_ids:
             return Ending(has_ended=has_ended)
         self._check_alive()
         return launcher.launch(try_number=attempt.try_number)
@@ -154,7 +196,7 @@ class PhysicalLeaseClient(LeaseClient):
 
     def was_handed_over(self, undo: Undo) -> bool:
         """Whether the address is on the resource."""
-        return undo.resource_id in read_location(self.clients, self.allocation_id).resource_ids
+        return undo.resource_id in self._location().resource_ids
 
     def undo(self, undo: Undo) -> None:
         """Free the address; terminate what the attempt launched, also a cluster that EMR shows late."""
@@ -248,6 +290,10 @@ class PhysicalLeaseClient(LeaseClient):
 
     def _owner_tags(self, owner: str) -> dict[str, str]:
         return {OWNER_DIGEST_TAG: owner, ALLOCATION_TAG: self.allocation_id}
+
+    def _location(self) -> AddressLocation:
+        """Return where the address is."""
+        return read_location(self.clients, self.allocation_id)
 
     def _check_alive(self) -> None:
         if self._kill is not None:

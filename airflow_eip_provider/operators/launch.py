@@ -11,7 +11,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from airflow_eip_provider.aws.clusters import read_tagged_clusters
 from airflow_eip_provider.aws.errors import is_expired, is_transient, was_refused
 from airflow_eip_provider.aws.start_failures import refused_start
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TOKEN_TAG, TRY_TAG, as_items
+from airflow_eip_provider.aws.tags import (
+    ALLOCATION_TAG,
+    OWNER_DIGEST_TAG,
+    SUCCESSOR_TAG,
+    TOKEN_TAG,
+    TRY_TAG,
+    as_items,
+)
 from airflow_eip_provider.exceptions import LaunchUnclearError
 from airflow_eip_provider.releases import auto_termination
 
@@ -46,7 +53,7 @@ class Launcher:
         *,
         config: Mapping[str, Any],
         owner: Owner,
-        allocation_id: str,
+        allocation_id: str | None,
         idle_timeout: timedelta | None,
         tags: Mapping[str, str],
         created_after: float = 0.0,
@@ -104,7 +111,8 @@ class Launcher:
         """
         log.warning("RunJobFlow gave no clear answer, looking for its cluster: %s", unclear)
         problem = f"{type(unclear).__name__}: {unclear}"
-        tags = {OWNER_DIGEST_TAG: self._owner.digest, ALLOCATION_TAG: self._allocation_id}
+        known = self._owner.tags(allocation_id=self._allocation_id) | self._tags
+        tags = {name: known[name] for name in (OWNER_DIGEST_TAG, ALLOCATION_TAG, SUCCESSOR_TAG) if name in known}
         if token is not None:
             tags[TOKEN_TAG] = str(token)
         for delay in _UNCLEAR_DELAYS:

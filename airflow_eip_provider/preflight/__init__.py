@@ -29,6 +29,7 @@ __all__ = [
     "GATEWAY_CHECKS",
     "PRIMARY_CHECKS",
     "TARGET_CHECKS",
+    "UNADDRESSED_CHECKS",
     "Check",
     "Finding",
     "Outcome",
@@ -62,6 +63,18 @@ PRIMARY_CHECKS = (
     exposure.SECURITY_GROUPS,
     security_groups.SECURITY_GROUPS,
     lock_store.LOCK_STORE,
+)
+# For a cluster without an address, which is reached through a load balancer:
+UNADDRESSED_CHECKS = (
+    job_flow.SHAPE,
+    job_flow.LIFETIME,
+    job_flow.IDLE_TERMINATION,
+    job_flow.TAGS,
+    job_flow.ONE_PRIMARY,
+    network.SUBNETS,
+    zones.ZONES,
+    zones.INSTANCE_TYPES,
+    security_groups.SECURITY_GROUPS,
 )
 # On a NAT gateway that is made for the cluster:
 CLUSTER_GATEWAY_CHECKS = (

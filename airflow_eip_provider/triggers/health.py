@@ -48,7 +48,7 @@ SETTLE_SECONDS = 120.0
 HOSTS = ("private_ip", "private_dns", "public_ip")
 _PLACES = (*HOSTS, "instance_id", "job_flow_id")
 
-Until = Literal["unhealthy", "healthy"]
+Until = Literal["unhealthy", "healthy", "decided"]  # "decided": either of them
 Turn = Literal["cluster", "instance", "primary"]
 
 
@@ -297,7 +297,8 @@ class PrimaryWatch:
         emr_says_so = any(failure.check == EMR_STATE for failure in judgement.failures)
         if judgement.status in {"unknown", "refused"}:
             return Verdict("failed", message, {**facts, "gone": judgement.status})
-        if judgement.status == self._until:
+        wanted = ("healthy", "unhealthy") if self._until == "decided" else (self._until,)
+        if judgement.status in wanted:
             return Verdict("done", message, facts)
         if self._until == "healthy" and judgement.ended and emr_says_so and self._status is not None:
             gone = {"gone": "cluster", "state": self._status.state, "reason": self._status.reason}
@@ -354,7 +355,7 @@ class EmrPrimaryHealthTrigger(WatchTrigger):
     Wait until a cluster's primary node is unhealthy, or until it is healthy.
 
     :param checks: the HTTP checks, as mappings; see :class:`~airflow_eip_provider.health.checks.HttpCheck`.
-    :param until: "unhealthy" or "healthy".
+    :param until: "unhealthy" or "healthy"; "decided" for either.
     :param unhealthy_after: "N/M": N failures of the last M rounds; ``healthy_after`` likewise successes.
     :param host: where the primary node is asked.
     :param known: what the first look has found; see :class:`Known`.

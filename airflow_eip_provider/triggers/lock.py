@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.lease.description import queue_place_of
 from airflow_eip_provider.lease.forecast import ClusterTimes, clusters_asked_for, prewarm_places
 from airflow_eip_provider.lease.observation import ESTIMATED, Action, Due, LeaseRequest, decide
-from airflow_eip_provider.lease.record import LIMITS, Attempt
+from airflow_eip_provider.lease.record import LIMITS, Attempt, Phase
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 if TYPE_CHECKING:
@@ -107,6 +107,31 @@ class EipLeaseTrigger(WatchTrigger):
                 self._times[job_flow_id] = times[job_flow_id]  # this will not change any more
         known = {job_flow_id: of for job_flow_id, of in times.items() if of is not None}
         return prewarm_places(seen.record, owner, known, now=seen.now)
+
+
+class EipLeaseMovedTrigger(WatchTrigger):
+    """
+    Wait until a failover of another task has come to its end: its lease is active, or is over.
+
+    :param lock_store: the store's URI.
+    :param token: of the lease that was moved.
+    """
+
+    own_fields = ("allocation_id", "lock_store", "token")
+
+    def __init__(self, *, allocation_id: str, lock_store: str, token: int, **watch: Any) -> None:
+        super().__init__(**watch)
+        self.allocation_id = allocation_id
+        self.lock_store = lock_store
+        self.token = token
+
+    def judge(self, observed: Observed) -> Verdict:
+        """Judge how far the lease has come."""
+        lease = observed.record(self.lock_store, self.allocation_id).record.lease
+        if lease is None or lease.token != self.token:
+            return Verdict("done", f"The lease with token {self.token} is over")
+        message = f"'{lease.attempt.name}' has the lease of Elastic IP {self.allocation_id}, {lease.phase.name.lower()}"
+        return Verdict("pending" if lease.phase is Phase.ACQUIRED else "done", message)
 
 
 def _times_of(cluster: Cluster | None) -> ClusterTimes | None:

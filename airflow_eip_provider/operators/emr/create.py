@@ -10,7 +10,7 @@ from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remember, remembered
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remembered
 from airflow_eip_provider.aws.tags import TOKEN_TAG
 from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, WaitTimeoutError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
@@ -21,15 +21,15 @@ from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import bound_facts
 from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, GatewayWait, Site
-from airflow_eip_provider.operators.emr.failover import CandidateFailed, CreateState, FailoverOperator
-from airflow_eip_provider.operators.launch import Launcher
+from airflow_eip_provider.operators.emr.launching import LaunchingOperator
+from airflow_eip_provider.operators.emr.next_candidate import CandidateFailed, CreateState
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import observed_due_seconds, with_estimate
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.preflight import Setup, plans_of, read_candidates
-from airflow_eip_provider.triggers.emr import EmrClusterTrigger, Target, judge_target
+from airflow_eip_provider.triggers.emr import Target, judge_target
 from airflow_eip_provider.triggers.nat import NatGatewayTrigger
 from airflow_eip_provider.triggers.observed import Observed
 
@@ -39,11 +39,10 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.lease.record import Attempt
     from airflow_eip_provider.operators.bindings import Binding
+    from airflow_eip_provider.operators.launch import Launcher
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
 # The stock operator's waiters: "job_flow_waiting" and "job_flow_terminated".
-# EMR's reads are eventually consistent; for how long after RunJobFlow is not documented.
-_APPEARS_WITHIN = timedelta(minutes=2)
 # What a wait for the start is called; "behind NAT gateway" begins one more.
 _START_WAITS = frozenset({"primary_running", "cluster_ready"})
 _WAIT_TARGETS: dict[str, Target] = {
@@ -52,7 +51,7 @@ _WAIT_TARGETS: dict[str, Target] = {
 }
 
 
-class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreateJobFlowOperator):
+class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCreateJobFlowOperator):
     """
     Create an EMR cluster that carries an Elastic IP, and never take the address from another job.
 
@@ -178,12 +177,12 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         In this order, so that a try that is refused ends the cluster of one that crashed.
         """
         self._check_parameters()
-        launcher = self._launcher(context)
+        launcher = self.launcher(context)
         state = CreateState(
             try_number=context["ti"].try_number, lock_deadline=time.time() + self.lock_timeout.total_seconds()
         )
         if (adopted := self.begin_attempt(context, state, launcher)) is not None:
-            self._publish(context, state, adopted)
+            self.publish(context, state, adopted)
         for warning in self._preflight_warnings():
             self.log.warning("%s", warning)
         self.link_address(context)
@@ -214,7 +213,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
     def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Lease → cluster launched → bound → (started, or replaced) → handed over → (waited for)."""
         self._check_not_timed_out(state, event)
-        launcher, attempt, replaces = self._launcher(context), attempt_of(context, state.nonce), self.has_fallbacks
+        launcher, attempt, replaces = self.launcher(context), attempt_of(context, state.nonce), self.has_fallbacks
         waiting: WatchTrigger | None
         while not state.bound:
             observed: Observed | None = None
@@ -230,7 +229,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
                     launcher.answered = None  # what it may have launched early is no longer new
                     launched = self.lease_client.launch(entered, request, launcher, replaces=replaces)
                     if isinstance(launched, NotStarted):
-                        replaces = self._replaces(context, state, entered, launched.resource_id)
+                        replaces = self.replaces(context, state, entered, launched.resource_id)
                         continue
                     waiting = self._note_launch(context, state, launcher, launched)
                 elif state.failed is not None:
@@ -241,7 +240,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
                     has_started = not self.has_fallbacks or self.look_at_start(state, observed)
                     if not self._may_bind(state, observed):
                         deadline = self.check_in_time(state, observed)
-                        return self._wait_for_cluster(state, "cluster_ready", deadline=deadline)
+                        return self.wait_for_cluster(state, "cluster_ready", deadline=deadline)
                     bound = self.binding_of(state.candidate).bind(self._site(context, state, observed))
                     if isinstance(bound, Bound) and has_started:
                         job_flow_id = str(state.job_flow_id)
@@ -265,21 +264,6 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         if not (self.has_fallbacks and not state.bound and waits_for_start):
             raise self._timed_out(state, event)
 
-    def _replaces(self, context: Context, state: CreateState, acquired: Acquired, job_flow_id: str) -> bool:
-        """
-        Go on with a cluster of the lease that has ended, or is ending, as with one that did not start.
-
-        :return: ``False`` for one that was started early, and ended for no failure of its start: idle, or terminated.
-        """
-        lease = acquired.seen.record.lease
-        if lease is not None and not lease.is_given_up(job_flow_id):
-            cluster = self.emr.get_cluster(job_flow_id)
-            if cluster is not None and (cluster.has_started or cluster.change_code == "USER_REQUEST"):
-                return False
-        self._publish(context, state, job_flow_id)
-        self.give_up_recorded(context, state, acquired)
-        return True
-
     def _wait_by_policy(self, state: CreateState) -> WatchTrigger | None:
         """Return the wait that ``wait_policy`` asks for, unless the cluster has come that far."""
         if self.wait_policy is None:
@@ -289,8 +273,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         if found.status == "done":
             return None
         if found.data.get("state") in {"STARTING", "BOOTSTRAPPING"}:
-            return self._wait_for_cluster(state, "cluster_ready", deadline=state.start_deadline)
-        return self._wait_for_cluster(state, target, deadline=state.wait_deadline or state.start_deadline)
+            return self.wait_for_cluster(state, "cluster_ready", deadline=state.start_deadline)
+        return self.wait_for_cluster(state, target, deadline=state.wait_deadline or state.start_deadline)
 
     def _note_launch(
         self, context: Context, state: CreateState, launcher: Launcher, launched: str | WatchTrigger
@@ -304,12 +288,12 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         """
         if not isinstance(launched, str):
             return launched
-        self._publish(context, state, launched)
+        self.publish(context, state, launched)
         if launcher.answered != launched:
             return None
         binding = self.binding_of(state.candidate)
         first: Target | None = "cluster_ready" if self.bind_at == "cluster_ready" else binding.first_target
-        return None if first is None else self._wait_for_cluster(state, first, deadline=state.start_deadline)
+        return None if first is None else self.wait_for_cluster(state, first, deadline=state.start_deadline)
 
     def _lease_request(self, attempt: Attempt, launcher: Launcher) -> LeaseRequest:
         return LeaseRequest(
@@ -338,7 +322,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
             state.instance_id = needed.address.instance_id
             return self.wait_for_start(state, deadline=self.check_in_time(state, observed))
         if isinstance(needed, ClusterWait):
-            return self._wait_for_cluster(state, needed.target, deadline=self.check_in_time(state, observed))
+            return self.wait_for_cluster(state, needed.target, deadline=self.check_in_time(state, observed))
         if isinstance(needed, GatewayWait):
             state.waiting_for = f"behind NAT gateway '{needed.gateway_id}'"
             shared = self.watch(state, deadline=self.check_in_time(state, observed))
@@ -349,7 +333,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
             like = self.lease_client.lease_tags(attempt, token=state.token)
             return self.wait_for_address(state, job_flow_id=job_flow_id, like=like)
         state.other = job_flow_id
-        self._publish(context, state, kept)
+        self.publish(context, state, kept)
         return None
 
     def _publish_bound(self, context: Context, state: CreateState, bound: Bound, observed: Observed) -> None:
@@ -444,19 +428,6 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         """From how many first places of the queue the cluster is started early; may be estimated later."""
         return ESTIMATED if self.prewarm == "auto" else int(self.prewarm)
 
-    def _launcher(self, context: Context) -> Launcher:
-        if "_launching" not in self.__dict__:
-            self.__dict__["_launching"] = Launcher(
-                self.aws,
-                config=self.candidates[0].job_flow,
-                owner=Owner.of(context),
-                allocation_id=self.allocation_id,
-                idle_timeout=self.idle_timeout,
-                tags=self.tags_of(0),
-                created_after=earliest_start(context),
-            )
-        return self.__dict__["_launching"]  # type: ignore[no-any-return]
-
     def _setup(self, job_flow: Mapping[str, Any]) -> Setup:
         return Setup(
             allocation_id=self.allocation_id,
@@ -482,30 +453,6 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
             observed=observed,
         )
 
-    def _publish(self, context: Context, state: CreateState, job_flow_id: str) -> None:
-        state.job_flow_id = job_flow_id
-        context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
-        remember(context, "job_flow_id", job_flow_id)
-        launcher = self._launcher(context)
-        state.launched_at = time.time()
-        state.appears_by = state.launched_at + _APPEARS_WITHIN.total_seconds()
-        state.wait_deadline = state.launched_at + self.wait_seconds
-        if self.has_fallbacks and launcher.answered != job_flow_id:
-            self._recognise(state, launcher)
-        state.start_deadline = state.launched_at + self.start_seconds
-        self.log.info("The cluster is %s", job_flow_id)
-        self.link_cluster(context, job_flow_id, log_uri=launcher.config.get("LogUri"))
-
-    def _recognise(self, state: CreateState, launcher: Launcher) -> None:
-        """Learn from a cluster that was launched before which candidate it is, and since when it starts."""
-        cluster = self.emr.get_cluster(str(state.job_flow_id))
-        if cluster is None:
-            return
-        state.candidate = cluster.candidate
-        if cluster.created_at is not None:
-            state.launched_at = cluster.created_at.timestamp()
-        self.choose(launcher, state.candidate)
-
     def _may_bind(self, state: CreateState, observed: Observed) -> bool:
         """Whether the cluster has come as far as ``bind_at`` asks for, apart from its primary node."""
         return (
@@ -516,13 +463,6 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         is_new = time.time() < state.appears_by
         return self.look(
             lambda seen: judge_target(seen, str(state.job_flow_id), target=target, is_new=is_new), observed
-        )
-
-    def _wait_for_cluster(self, state: CreateState, target: Target, *, deadline: float) -> WatchTrigger:
-        state.waiting_for = target
-        shared = self.watch(state, deadline=deadline)
-        return EmrClusterTrigger(
-            job_flow_id=str(state.job_flow_id), target=target, appears_by=state.appears_by, **shared
         )
 
     def _timed_out(self, state: CreateState, event: dict[str, Any]) -> Exception:

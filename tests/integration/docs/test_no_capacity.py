@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
-from airflow_eip_provider.operators.emr.failover import ENDS_WITHIN
+from airflow_eip_provider.operators.emr.next_candidate import ENDS_WITHIN
 from harness.life import Task
 
 if TYPE_CHECKING:

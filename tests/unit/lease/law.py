@@ -43,14 +43,19 @@ class Ledger:
             passed = {entry.token for entry in before.queue if entry.passed}
             assert after.lease.token > max(self.leased, default=0) or after.lease.token in passed, "in order of arrival"
             self.leased.add(after.lease.token)
-        else:
-            assert after.lease.token == before.lease.token, "a lease ends before the next begins"
+        elif after.lease.token != before.lease.token:
+            assert after.lease.moved_from == before.lease.resource_id, "a lease ends before the next begins"
+            assert after.lease.token == after.issued > before.issued, "a failover gets a new token"
+            self.leased.add(after.lease.token)
 
 
 def check_order(record: Record) -> None:
-    """Check that the queue is in the order of its tokens: behind the lease, but for those that were passed over."""
+    """Check the queue's order: behind the lease, but for those that were passed over, and for a lease that moved."""
     leased = [record.lease.token] if record.lease else []
-    tokens = [*leased, *(entry.token for entry in record.queue if not entry.passed)]
+    tokens = [
+        *(() if record.lease and record.lease.moved_from else leased),
+        *(entry.token for entry in record.queue if not entry.passed),
+    ]
     assert all(left < right for left, right in pairwise(tokens)), "nobody is before who came earlier"
     tokens = [entry.token for entry in record.queue]
     assert all(left < right for left, right in pairwise(tokens)), "the queue is in the order of its tokens"

@@ -14,6 +14,7 @@ from airflow_eip_provider.lease.transitions import (
     Acquire,
     Activate,
     Leave,
+    Move,
     Prewarm,
     Prewarmed,
     Queue,
@@ -70,6 +71,8 @@ TWO_QUEUED = after(queue(C), start=QUEUED)
 WARMING = after(Prewarm(B), start=QUEUED)
 FREE_QUEUED = after(Release(1, None, "done"), start=QUEUED)
 GIVEN_UP = after(take(), Replace(A, 1, "j-1"))
+MOVE = Move(B, 1, "j-1", "standby", 600.0)
+MOVED = after(MOVE, start=ACTIVE)
 LATER = NOW + 100
 
 ALLOWED = [
@@ -98,6 +101,9 @@ ALLOWED = [
     pytest.param(ACQUIRED, Release(1, None, "done"), "free", id="undone"),
     pytest.param(ACTIVE, Release(1, "j-1", "done"), "free", id="torn down"),
     pytest.param(RELEASING, Release(1, "j-1", "done"), "free", id="release, second half"),
+    pytest.param(ACTIVE, MOVE, "acquired", id="move the lease off a cluster"),
+    pytest.param(TWO_QUEUED, Move(A2, 1, "j-1", "", 600.0), "acquired", id="its own, while others queue"),
+    pytest.param(MOVED, Activate(B, 2, "j-2"), "active", id="hand over to the cluster that takes over"),
     pytest.param(QUEUED, Leave(B), "active", id="leave the queue"),
     pytest.param(QUEUED, Leave(B2), "active", id="a retry leaves the queue"),
 ]
@@ -110,6 +116,15 @@ REFUSED = [
     pytest.param(
         after(Reenter(A2), start=ACQUIRED), Replace(A, 1, "j-1"), "try 2 acts for", True, id="an old try replaces"
     ),
+    pytest.param(MOVED, Move(C, 1, "j-1", "", 600.0), "token 1 is not current", False, id="a second failover"),
+    pytest.param(ACTIVE, Move(B, 1, "j-9", "", 600.0), "not of j-9", False, id="to move another cluster's lease"),
+    pytest.param(RELEASING, MOVE, "the lease is releasing", False, id="to move what is being released"),
+    pytest.param(
+        after(Reenter(A2), start=ACTIVE), Move(A, 1, "j-1", "", 600.0), "try 2 acts for", True, id="an old try moves"
+    ),
+    pytest.param(QUEUED, MOVE, "this owner queues", False, id="to move it while it queues"),
+    pytest.param(EMPTY, MOVE, "token 1 is not current", False, id="to move nothing"),
+    pytest.param(MOVED, Release(3, "j-1", "x"), "not current", False, id="to release what a failover will be given"),
     pytest.param(ACQUIRED, take(B), "leased to dag.a", False, id="two leases"),
     pytest.param(ACQUIRED, take(A2), "leased to dag.a", False, id="two leases of one owner"),
     pytest.param(FREE_QUEUED, take(C), "others queue", False, id="to jump the queue"),

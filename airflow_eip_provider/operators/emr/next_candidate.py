@@ -82,7 +82,7 @@ class CreateState(LeasingState):
     other: str | None = None
 
 
-class FailoverOperator(LeasingOperator):
+class NextCandidateOperator(LeasingOperator):
     """Candidates, for the operator that launches clusters."""
 
     job_flow_overrides: Any
@@ -324,7 +324,7 @@ class FailoverOperator(LeasingOperator):
         return state.ends_by
 
     def move_on(self, state: CreateState) -> None:
-        """Go on with the next candidate: the one moment at which a failover is decided."""
+        """Go on with the next candidate: the one moment at which that is decided."""
         state.candidate += 1
         self.log.info("Moving on to candidate %s; the last one is %s", state.candidate, len(self.candidates) - 1)
 

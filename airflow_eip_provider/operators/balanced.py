@@ -1,0 +1,49 @@
+"""Targets of load balancers, for operators that move a service from one primary node to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.aws.load_balancers import Member
+from airflow_eip_provider.aws.target_checks import read_node
+from airflow_eip_provider.exceptions import NotKnownYetError
+from airflow_eip_provider.operators.elbv2 import checked_groups
+from airflow_eip_provider.operators.phases import PhasedOperator
+from airflow_eip_provider.rendered import is_nothing
+from airflow_eip_provider.triggers.elbv2 import judge_members
+from airflow_eip_provider.triggers.observed import Observed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_eip_provider.aws.load_balancers import TargetGroup
+    from airflow_eip_provider.triggers.elbv2 import Expect
+
+
+class BalancedOperator(PhasedOperator):
+    """Primary nodes as targets of any number of target groups, of none, too."""
+
+    target_groups: Any
+
+    def members_of(self, job_flow_id: str) -> list[Member]:
+        """
+        Check that the load balancers reach the primary node of a cluster, and return what is to be registered.
+
+        :raises InvalidInputError: naming what keeps them from it; nothing is registered then.
+        """
+        groups = self.groups()
+        primary = Observed(self.aws.client_for).primary(job_flow_id) if groups else None
+        node = read_node(self.eip.conn, primary[0]) if primary else None
+        if groups and node is None:
+            raise NotKnownYetError(f"primary node of {job_flow_id}")
+        return self.aws.load_balancers.prepare(self.eip.conn, node, groups) if node else []
+
+    def groups(self) -> list[tuple[TargetGroup, int | None]]:
+        """Return the target groups, each with the port that was given for it."""
+        names = [] if is_nothing(self.target_groups) or not self.target_groups else checked_groups(self.target_groups)
+        return [(self.aws.load_balancers.get_target_group(name), port) for name, port in names]
+
+    def is_met(self, members: Sequence[dict[str, Any]], expect: Expect) -> bool:
+        """Whether all targets are healthy, or none of them is registered any more."""
+        targets = [Member(**member) for member in members]
+        return not targets or judge_members(self.aws.load_balancers.conn, targets, expect=expect).status == "done"

@@ -1,0 +1,35 @@
+"""No Elastic IP: the clusters are reached through a load balancer alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_eip_provider.aws.addresses import Address
+from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait
+from airflow_eip_provider.operators.bindings.primary_node import PrimaryNode
+from airflow_eip_provider.preflight import UNADDRESSED_CHECKS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_eip_provider.operators.bindings.interface import Site
+    from airflow_eip_provider.preflight import Check
+
+
+@dataclass(frozen=True)
+class WithoutAddress(PrimaryNode):
+    """Put no address anywhere."""
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """What is checked of a cluster alone."""
+        return UNADDRESSED_CHECKS
+
+    def bind(self, site: Site) -> Bound | ClusterWait:
+        """Primary node running: that is all."""
+        primary = site.look("primary_running")
+        if primary.status != "done":
+            return ClusterWait("primary_running")
+        node = {name: primary.data[name] for name in ("network_interface_id", "instance_id")}
+        return Bound(Address("", "", "vpc", **node))

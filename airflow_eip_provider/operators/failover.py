@@ -1,0 +1,685 @@
+"""Moving a service from a cluster that does not work to another one, with its Elastic IP and its load balancer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom
+from airflow_eip_provider.aws.clusters import GUARD_MARK, read_all_primaries
+from airflow_eip_provider.aws.tags import IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG, as_items
+from airflow_eip_provider.candidates import Candidate, candidates_of
+from airflow_eip_provider.exceptions import (
+    ClusterEndedError,
+    InvalidInputError,
+    LeaseLostError,
+    TransientError,
+    WaitTimeoutError,
+)
+from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.lease.observation import LeaseRequest
+from airflow_eip_provider.lease.protocol import Acquired, MovedByAnother
+from airflow_eip_provider.lease.record import LIMITS
+from airflow_eip_provider.lease_client.interface import Undo
+from airflow_eip_provider.operators import preflight
+from airflow_eip_provider.operators.balanced import BalancedOperator
+from airflow_eip_provider.operators.binder import bound_facts
+from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, Site
+from airflow_eip_provider.operators.bindings.primary_node import PrimaryNode
+from airflow_eip_provider.operators.bindings.unaddressed import WithoutAddress
+from airflow_eip_provider.operators.emr.launching import LaunchingOperator
+from airflow_eip_provider.operators.emr.next_candidate import CreateState
+from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
+from airflow_eip_provider.operators.leasing import observed_due_seconds
+from airflow_eip_provider.operators.owner import Owner
+from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
+from airflow_eip_provider.operators.primary_health import PrimaryHealthOperator, as_mappings
+from airflow_eip_provider.operators.rendering import StructuredFields
+from airflow_eip_provider.operators.standby import check_on_primary_node, find_standby, text_tags
+from airflow_eip_provider.operators.targets import check_job_flow_id
+from airflow_eip_provider.preflight import Setup, plans_of, read_candidates
+from airflow_eip_provider.rendered import is_nothing
+from airflow_eip_provider.triggers.elbv2 import NlbTargetsTrigger
+from airflow_eip_provider.triggers.emr import EmrStepsEndedTrigger, judge_no_step_runs, judge_target
+from airflow_eip_provider.triggers.lock import EipLeaseMovedTrigger
+from airflow_eip_provider.triggers.observed import Observed
+from airflow_eip_provider.triggers.watch import Verdict
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.lease.protocol import Queued
+    from airflow_eip_provider.lease_client.interface import AddressInUse, Successor
+    from airflow_eip_provider.triggers.watch import WatchTrigger
+
+_PROGRESS = "failover_progress"  # what an undo has to know
+_OLD = ("terminate", "keep")
+
+
+@dataclass(slots=True)
+class FailoverState(CreateState):
+    """
+    How far a failover has come; ``job_flow_id`` is the cluster that takes the service over.
+
+    :param detected_at: when it was decided, in seconds since the epoch; ``bound_at`` and ``healthy_at`` likewise, 0 for
+        not yet.
+    :param why: what is wrong with the old cluster, in words.
+    :param was_healthy: the old cluster works, and is left on purpose.
+    :param launched: this owner launched the cluster; else it was there.
+    :param leased: the lease is this try's.
+    :param keeps: the cluster has the address, so nothing is undone any more.
+    :param steps_by: until when the old cluster's fenced steps have to have ended; ``is_quiet``: they have, or it is
+        over.
+    :param is_started: the cluster is RUNNING or WAITING.
+    :param may_be_bound: this try may have associated the address with the cluster.
+    :param handed_over: the address is on the cluster, and the lease is active.
+    :param healthy_by: until when it has to be healthy.
+    :param serves: it is, by its own checks; its targets may not be yet.
+    :param members: its targets, once they are registered.
+    :param left: the old cluster's targets, once they are deregistered.
+    """
+
+    detected_at: float = 0.0
+    why: str = ""
+    was_healthy: bool = False
+    launched: bool = False
+    leased: bool = False
+    keeps: bool = False
+    steps_by: float = 0.0
+    is_quiet: bool = False
+    is_started: bool = False
+    may_be_bound: bool = False
+    handed_over: bool = False
+    bound_at: float = 0.0
+    healthy_by: float = 0.0
+    serves: bool = False
+    healthy_at: float = 0.0
+    members: list[dict[str, Any]] | None = None
+    left: list[dict[str, Any]] | None = None
+
+
+class EmrFailoverOperator(
+    StructuredFields, BalancedOperator, PrimaryHealthOperator, LaunchingOperator, AwsBaseOperator[ElasticIpHook]
+):
+    """
+    Move a service from a cluster whose primary node is unhealthy to another cluster.
+
+    First it checks the health of the cluster that has the service; when that is healthy, nothing is done, and the log
+    says so. Otherwise it takes the lease over with the next fencing token, cancels the cluster's fenced steps, and
+    waits until they have ended; launches the other cluster, unless that is there; takes the Elastic IP off the old
+    cluster and puts it on the primary node of the new one; registers that with the target groups; waits until it is
+    healthy; deregisters the old one and terminates it.
+
+    The other cluster is a standby that runs already (``standby_job_flow_id``, or one with ``standby_tags``), or is
+    launched from ``job_flow_overrides`` and ``fallbacks``; with both, the latter when there is no standby.
+
+    Safe to run twice, and at the same time as another failover of the same cluster: with a lock store one conditional
+    write decides, and the others wait and return its result; without one all of them go on with the same cluster, and
+    EC2 refuses a second association. A retry goes on where the try before stopped, also after a kill or a clear.
+
+    Returns the job flow id of the cluster that has the service now. Pushes ``job_flow_id`` (the same), ``static_ip``
+    as ``EmrCreateWithStaticIpOperator`` does, and ``failover`` = {moved, why, from, to, kind, by, targets, old, times,
+    seconds}: ``kind`` is "warm" or "cold", ``old`` what became of the old cluster, ``times`` (UTC) and ``seconds``
+    since the detection of {detected, bound, healthy}.
+
+    When it fails or is killed before the new cluster has the address, a cluster that it launched is terminated, and the
+    lease is given back; the old cluster stays as it is. After that nothing is undone: the new cluster has the service.
+
+    :param job_flow_id: the cluster that has the service. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; ``None`` where only a load balancer leads to the clusters.
+        (templated)
+    :param standby_job_flow_id: the cluster that takes the service over, RUNNING or WAITING. (templated)
+    :param standby_tags: the tags of such a cluster; of several the oldest is taken. (templated)
+    :param job_flow_overrides: what is launched otherwise, as in ``EmrCreateWithStaticIpOperator``. (templated,
+        ``.json``)
+    :param fallbacks: as there. (templated, ``.json``)
+    :param fallback_rounds: as there.
+    :param target_groups: as in ``NlbTargetsOperator``; none by default. (templated)
+    :param health: what ``EmrPrimaryHealthSensor`` returned: then one more failed look is enough. (templated)
+    :param force: go on although the cluster is healthy: for a drill, or to leave a zone.
+    :param old_cluster: "terminate" or "keep" the old cluster.
+    :param checks: the HTTP checks, as in ``EmrPrimaryHealthSensor``. (templated)
+    :param unhealthy_after: as there.
+    :param host: as there. (templated)
+    :param steps_timeout: for how long the cancelled steps of the old cluster may take to end. After that it goes on: a
+        node that cannot be reached never says that they have, and they lose the address with it.
+    :param healthy_timeout: how long the new cluster may take to be healthy, once it has the address.
+    :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
+    :param lock_timeout: how long to wait at most for the address, or for the failover of another task.
+    :param on_multi_node: as in ``EmrCreateWithStaticIpOperator``.
+    :param start_timeout: from RunJobFlow to RUNNING or WAITING at most.
+    :param idle_timeout: EMR ends a launched cluster after being idle this long; ``None``, the default, asks for none.
+    :param waiter_delay: seconds between two looks; at least 10 when deferred. (templated)
+    :param waiter_max_attempts: with ``waiter_delay``, how long a verdict on the old cluster may take, and the start of
+        a new one. (templated)
+    :param deferrable: wait in the triggerer.
+    """
+
+    state_class = FailoverState
+    aws_hook_class = ElasticIpHook
+    template_fields: Sequence[str] = aws_template_fields(
+        "allocation_id",
+        "checks",
+        "emr_conn_id",
+        "fallbacks",
+        "health",
+        "host",
+        "job_flow_id",
+        "job_flow_overrides",
+        "standby_job_flow_id",
+        "standby_tags",
+        "target_groups",
+        "waiter_delay",
+        "waiter_max_attempts",
+    )
+    template_ext: Sequence[str] = (".json",)
+    operator_extra_links = CLUSTER_LINKS
+
+    def __init__(
+        self,
+        *,
+        job_flow_id: str,
+        allocation_id: str | None = None,
+        standby_job_flow_id: str | None = None,
+        standby_tags: Mapping[str, str] | None = None,
+        job_flow_overrides: Mapping[str, Any] | str | None = None,
+        fallbacks: Sequence[Mapping[str, Any]] = (),
+        fallback_rounds: int = 1,
+        target_groups: Sequence[str | Mapping[str, Any]] | str = (),
+        health: Mapping[str, Any] | None = None,
+        force: bool = False,
+        old_cluster: Literal["terminate", "keep"] = "terminate",
+        checks: Sequence[Any] | None = None,
+        unhealthy_after: str = "3/5",
+        host: str = "private_ip",
+        steps_timeout: timedelta = timedelta(minutes=1),
+        healthy_timeout: timedelta = timedelta(minutes=15),
+        lock_store: str | None = UNSET,
+        lock_timeout: timedelta = timedelta(hours=1),
+        on_multi_node: str = "fail",
+        start_timeout: timedelta | None = timedelta(minutes=45),
+        idle_timeout: timedelta | None = None,
+        emr_conn_id: str | None = "emr_default",
+        waiter_delay: int = 10,
+        waiter_max_attempts: int = 360,
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job_flow_id = job_flow_id
+        self.allocation_id = allocation_id  # type: ignore[assignment]
+        self.standby_job_flow_id = standby_job_flow_id
+        self.standby_tags = standby_tags
+        self.job_flow_overrides = job_flow_overrides
+        self.fallbacks = fallbacks
+        self.fallback_rounds = fallback_rounds
+        self.target_groups = target_groups
+        self.health = health
+        self.force = force
+        self.old_cluster = old_cluster
+        self.checks = as_mappings(checks)
+        self.unhealthy_after = unhealthy_after
+        self.host = host
+        self.steps_timeout = steps_timeout
+        self.healthy_timeout = healthy_timeout
+        self.lock_store = lock_store
+        self.lock_timeout = lock_timeout
+        self.on_multi_node = on_multi_node
+        self.start_timeout = start_timeout
+        self.idle_timeout = idle_timeout
+        self.emr_conn_id = emr_conn_id
+        self.waiter_delay = waiter_delay
+        self.waiter_max_attempts = waiter_max_attempts
+        self.deferrable = deferrable
+
+    def begin(self, context: Context) -> FailoverState:
+        """Refuse what is wrong before anything is changed."""
+        self._check_parameters()
+        lock_deadline = time.time() + self.lock_timeout.total_seconds()
+        state = FailoverState(try_number=context["ti"].try_number, lock_deadline=lock_deadline)
+        self.begin_attempt(context, state)
+        return state
+
+    def advance(self, context: Context, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | Result:
+        """
+        Decide → lease, old steps ended → other cluster started → address moved → registered, healthy → old one ended.
+
+        Each part finds out how far it has come, in earlier tries, too, and returns what to wait for; or the result,
+        when there is nothing to do.
+        """
+        self._check_not_timed_out(state, event)
+        outcome = (
+            self._decide(context, state, event)
+            or self._choose_standby(context, state)
+            or self._take_lease(context, state, event)
+            or self._end_steps(state)
+            or self._start(context, state)
+            or self._move_address(context, state)
+            or self._await_health(state, event)
+            or self._retire(state)
+        )
+        return outcome or self._moved(context, state)
+
+    def _decide(
+        self, context: Context, state: FailoverState, event: dict[str, Any] | None
+    ) -> WatchTrigger | Result | None:
+        """Find out whether there is something to do: not for a healthy cluster, nor when another failover does it."""
+        if state.detected_at:
+            return None
+        found = self.lease_client.successor(self.job_flow_id, attempt=attempt_of(context, state.nonce))
+        if found is not None:
+            return self._go_on(context, state, found)
+        if self.force:
+            state.detected_at, state.why, state.was_healthy = time.time(), "forced", True
+            return None
+        is_verdict = event is not None and state.waiting_for == "verdict" and event["status"] != "timeout"
+        verdict = Verdict(event["status"], event["message"], event["data"]) if event and is_verdict else None
+        looked = verdict or self._look_at_old(state)
+        if not isinstance(looked, Verdict):
+            return looked
+        if looked.status != "done":
+            raise self._no_verdict(looked)
+        if looked.data["status"] == "healthy":
+            self.log.info("Cluster %s is healthy: nothing is done", self.job_flow_id)
+            return self._not_moved(context, self.job_flow_id, why="healthy")
+        state.detected_at = time.time()
+        state.why = "; ".join(f"{failure['check']}: {failure['problem']}" for failure in looked.data["failures"])
+        self.log.warning("Cluster %s is unhealthy, its service moves: %s", self.job_flow_id, state.why)
+        return None
+
+    def _look_at_old(self, state: FailoverState) -> Verdict | WatchTrigger:
+        """Return the verdict on the old cluster, or the wait for it."""
+        said = self.health if isinstance(self.health, Mapping) else {}
+        state.waiting_for = "verdict"
+        return self.judge_health(
+            state,
+            self.job_flow_id,
+            until="decided",
+            deadline=time.time() + self.wait_seconds,
+            confirms=said.get("job_flow_id") == self.job_flow_id and said.get("status") == "unhealthy",
+        )
+
+    def _go_on(self, context: Context, state: FailoverState, found: Successor) -> WatchTrigger | Result | None:
+        """Go on with a failover that an earlier try began; wait for one of another task, and return its result."""
+        if not found.is_own and found.in_charge:
+            self.log.info("Another failover has moved the service of %s to %s", self.job_flow_id, found.job_flow_id)
+            return self._not_moved(context, str(found.job_flow_id), why="moved by another failover")
+        if not found.is_own:
+            return self._wait_for_another(state, int(found.token or 0))
+        self.log.info("Going on with a failover of cluster %s that has begun: %s", self.job_flow_id, found)
+        state.detected_at, state.why = found.moved_at or time.time(), "begun before"
+        cluster = self.emr.get_cluster(found.job_flow_id) if found.job_flow_id else None
+        if cluster is None or cluster.is_ending:
+            return None
+        state.job_flow_id, state.is_started = cluster.job_flow_id, cluster.has_started
+        state.keeps = found.has_address
+        state.launched = cluster.tags.get(OWNER_DIGEST_TAG) == Owner.of(context).digest
+        if state.launched:
+            self._tag(cluster.job_flow_id, {TRY_TAG: str(state.try_number)})
+            self.publish(context, state, cluster.job_flow_id)
+        return None
+
+    def _wait_for_another(self, state: FailoverState, token: int) -> WatchTrigger:
+        self.log.info("Another failover moves the service of %s: waiting for it", self.job_flow_id)
+        state.waiting_for = "another failover"
+        shared = self.watch(state, deadline=state.lock_deadline)
+        uri = str(self.lease_client.uri)
+        return EipLeaseMovedTrigger(allocation_id=self.allocation_id, lock_store=uri, token=token, **shared)
+
+    def _choose_standby(self, context: Context, state: FailoverState) -> WatchTrigger | None:
+        """Choose a standby, or check what would be launched, before anything is changed."""
+        if state.leased or state.job_flow_id is not None:
+            return None
+        old = self.emr.get_cluster(self.job_flow_id)
+        check_on_primary_node(old)
+        named = None if is_nothing(self.standby_job_flow_id) else str(self.standby_job_flow_id)
+        found = find_standby(self.emr, old=self.job_flow_id, job_flow_id=named, tags=text_tags(self.standby_tags))
+        if found is not None:
+            self.members_of(found)
+            state.job_flow_id, state.is_started = found, True
+            self._tag(found, {SUCCESSOR_TAG: self.job_flow_id})
+            return None
+        if is_nothing(self.job_flow_overrides):
+            raise TransientError(
+                f"moving the service of cluster '{self.job_flow_id}'",
+                problem="no standby is RUNNING or WAITING",
+                remedy="start one, or give job_flow_overrides, from which a cluster is launched then",
+            )
+        for warning in self._preflight_warnings():
+            self.log.warning("%s", warning)
+        return None
+
+    def _take_lease(self, context: Context, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | None:
+        """Take the lease over: from now on no step starts on the old cluster."""
+        if state.leased:
+            return None
+        entered = self._enter(context, state, event)
+        if isinstance(entered, MovedByAnother):
+            state.detected_at, state.job_flow_id, state.is_started = 0.0, None, False
+            return self._wait_for_another(state, entered.lease.token)
+        if not isinstance(entered, Acquired):
+            return self.wait_for_turn(context, state, self._lease_request(context, state), entered)
+        self.note_acquired(context, state, entered)
+        state.leased, state.steps_by = True, time.time() + self.steps_timeout.total_seconds()
+        self._note(context, state)
+        return None
+
+    def _enter(
+        self, context: Context, state: FailoverState, event: dict[str, Any] | None
+    ) -> Acquired | Queued | AddressInUse | MovedByAnother:
+        request, due_seconds = self._lease_request(context, state), observed_due_seconds(event)
+        return self.lease_client.move(request, moved_from=self.job_flow_id, due_seconds=due_seconds)
+
+    def _lease_request(self, context: Context, state: FailoverState) -> LeaseRequest:
+        is_cold = state.job_flow_id is None or state.launched
+        return LeaseRequest(
+            attempt_of(context, state.nonce),
+            cluster_name=self.launcher(context).config["Name"] if is_cold else "",
+            handover_seconds=self.handover_seconds + LIMITS.surface,
+            wants=self.job_flow_id,
+        )
+
+    def _end_steps(self, state: FailoverState) -> WatchTrigger | None:
+        """
+        Cancel the old cluster's fenced steps, and wait until they have ended.
+
+        One look is enough although ListSteps may lag: whoever submitted a step a moment ago looks at the lease again
+        right after, and cancels it.
+        """
+        if state.is_quiet or state.handed_over:
+            return None
+        left = self.look(lambda seen: judge_no_step_runs(seen, self.job_flow_id, name_contains=GUARD_MARK))
+        cluster = self.emr.get_cluster(self.job_flow_id) if left.status != "done" else None
+        if cluster is None or cluster.has_ended:
+            state.is_quiet = True
+            return None
+        if time.time() >= state.steps_by:
+            self.log.warning("%s; going on without them, as they lose the address", left.message)
+            state.is_quiet = True
+            return None
+        self.kill.check()
+        self.emr.cancel_steps(self.job_flow_id, step_ids=left.data["step_ids"])
+        state.waiting_for = "steps"
+        shared = self.watch(state, deadline=state.steps_by)
+        return EmrStepsEndedTrigger(job_flow_id=self.job_flow_id, name_contains=GUARD_MARK, **shared)
+
+    def _start(self, context: Context, state: FailoverState) -> WatchTrigger | None:
+        """Launch the cluster unless there is one, and wait until it has started."""
+        if state.is_started:
+            return None
+        if state.job_flow_id is not None and not state.launched:
+            return self._wait_for_other(state)
+        state.launched = True
+        self._note(context, state)
+        request = self._lease_request(context, state)
+        waiting = self.launch_and_start(context, state, request, enter=lambda: self._enter_again(request))
+        state.is_started = waiting is None
+        return waiting
+
+    def _enter_again(self, request: LeaseRequest) -> Acquired:
+        """Return the lease as it is now; it is this try's already."""
+        entered = self.lease_client.move(request, moved_from=self.job_flow_id)
+        if not isinstance(entered, Acquired):
+            raise LeaseLostError(self.allocation_id, problem="another task has it")
+        return entered
+
+    def _wait_for_other(self, state: FailoverState) -> WatchTrigger | None:
+        """Wait until a cluster has started that this task has not launched."""
+        if state.is_started:
+            return None
+        job_flow_id = str(state.job_flow_id)
+        found = self.look(lambda seen: judge_target(seen, job_flow_id, target="cluster_ready"))
+        state.is_started = found.status == "done"
+        state.start_deadline = state.start_deadline or time.time() + self.start_seconds
+        return (
+            None if state.is_started else self.wait_for_cluster(state, "cluster_ready", deadline=state.start_deadline)
+        )
+
+    def _move_address(self, context: Context, state: FailoverState) -> WatchTrigger | None:
+        """Take the address off the old cluster, put it on the new one, and hand the lease over."""
+        if state.handed_over:
+            return None
+        job_flow_id = self._agreed(state)
+        self.kill.check()
+        self.lease_client.take_off(self.job_flow_id)
+        state.may_be_bound = True
+        bound = self.binding_of(state.candidate).bind(self._site(context, state))
+        if isinstance(bound, ClusterWait):
+            return self.wait_for_cluster(state, bound.target, deadline=state.lock_deadline)
+        if not isinstance(bound, Bound):
+            return self.wait_for_address(state, job_flow_id=job_flow_id)
+        attempt = attempt_of(context, state.nonce)
+        self.lease_client.hand_over(attempt, token=state.token, resource_id=job_flow_id)
+        state.handed_over, state.keeps, state.bound_at = True, True, time.time()
+        state.healthy_by = state.bound_at + self.healthy_timeout.total_seconds()
+        self._note(context, state)
+        facts = bound_facts(bound.address, job_flow_id=job_flow_id, token=state.token)
+        context["ti"].xcom_push(key="static_ip", value=facts)
+        self.log.info("Cluster %s takes the service of %s over: %s", job_flow_id, self.job_flow_id, facts)
+        return None
+
+    def _agreed(self, state: FailoverState) -> str:
+        """Return the cluster that takes over; when that of another failover does, end the one launched here."""
+        own = str(state.job_flow_id)
+        agreed = self.lease_client.agreed(self.job_flow_id, job_flow_id=own)
+        if agreed != own:
+            self.log.warning("Another failover of %s goes on with %s: so does this one", self.job_flow_id, agreed)
+            if state.launched:
+                self.kill.check()
+                self.emr.end(own)
+            state.job_flow_id, state.launched = agreed, False
+        return agreed
+
+    def _await_health(self, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | None:
+        """Register the new primary node; wait until it is healthy, by its own checks and those of load balancers."""
+        if state.healthy_at:
+            return None
+        if state.members is None:
+            members = self.members_of(str(state.job_flow_id))
+            self.kill.check()
+            self.aws.load_balancers.register(members)
+            state.members = [asdict(member) for member in members]
+        if not state.serves:
+            is_verdict = event is not None and state.waiting_for == "health" and event["status"] != "timeout"
+            found = Verdict(event["status"], event["message"], event["data"]) if event and is_verdict else None
+            state.waiting_for = "health"
+            looked = found or self.judge_health(
+                state, str(state.job_flow_id), until="healthy", deadline=state.healthy_by
+            )
+            if not isinstance(looked, Verdict):
+                return looked
+            if looked.status != "done":
+                raise self._no_verdict(looked)
+            state.serves = True
+        if not self.is_met(state.members, "healthy"):
+            state.waiting_for = "targets"
+            shared = self.watch(state, deadline=state.healthy_by)
+            return NlbTargetsTrigger(members=state.members, expect="healthy", **shared)
+        state.healthy_at = time.time()
+        return None
+
+    def _retire(self, state: FailoverState) -> WatchTrigger | None:
+        """Say which cluster is in charge; deregister the old one, and terminate it unless it is kept."""
+        job_flow_id = str(state.job_flow_id)
+        if state.left is None:
+            self._tag(job_flow_id, {IN_CHARGE_TAG: _moment(state.healthy_at)})
+            cluster = self.emr.get_cluster(self.job_flow_id)
+            nodes = read_all_primaries(self.emr.conn, cluster) if cluster else {}
+            members = self.aws.load_balancers.find_members(self.eip.conn, nodes, self.groups()) if nodes else []
+            self.kill.check()
+            self.aws.load_balancers.deregister(members)
+            state.left = [asdict(member) for member in members]
+            self.lease_client.end_other_successors(self.job_flow_id, keep=job_flow_id)
+            state.healthy_by = time.time() + self.healthy_timeout.total_seconds()
+        # The connections of a node that works come to their end before it does.
+        if state.was_healthy and time.time() < state.healthy_by and not self.is_met(state.left, "deregistered"):
+            state.waiting_for = "drained"
+            shared = self.watch(state, deadline=state.healthy_by)
+            return NlbTargetsTrigger(members=state.left, expect="deregistered", **shared)
+        if self.old_cluster == "terminate":
+            self.kill.check()
+            self.emr.end(self.job_flow_id)
+        return None
+
+    def _moved(self, context: Context, state: FailoverState) -> Result:
+        """Publish what was moved, and how long that took."""
+        times = {"detected": state.detected_at, "bound": state.bound_at, "healthy": state.healthy_at}
+        facts = {
+            "moved": True,
+            "why": state.why,
+            "from": self.job_flow_id,
+            "to": state.job_flow_id,
+            "kind": "cold" if state.launched else "warm",
+            "token": state.token,
+            "targets": state.members,
+            "old": {"terminate": "terminated"}.get(self.old_cluster, "kept"),
+            "times": {name: _moment(at) for name, at in times.items()},
+            "seconds": {name: round(at - state.detected_at, 1) for name, at in times.items()},
+        }
+        return self._end(context, str(state.job_flow_id), facts)
+
+    def _not_moved(self, context: Context, job_flow_id: str, *, why: str) -> Result:
+        facts = {"moved": False, "why": why, "from": self.job_flow_id, "to": job_flow_id}
+        return self._end(context, job_flow_id, facts)
+
+    def _end(self, context: Context, job_flow_id: str, facts: dict[str, Any]) -> Result:
+        self.log.info("Cluster %s has the service: %s", job_flow_id, facts)
+        context["ti"].xcom_push(key="failover", value=facts)
+        context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
+        return Result(job_flow_id)
+
+    def to_undo(self, context: Context, state: FailoverState | None) -> Undo | None:
+        """End what this try launched, and give the lease back, as long as the new cluster has not the address."""
+        known = self._to_be_undone(state) if state else own_xcom(context, _PROGRESS)
+        if not known or known["keeps"]:
+            return None
+        nonce, token = self.known_lease(context, state)
+        launched, launcher = known["launched"], self.__dict__.get("_launching")
+        return Undo(
+            attempt_of(context, nonce),
+            known["job_flow_id"],
+            token=token,
+            launched=launched,
+            terminate=launched,
+            may_lag=not launched,
+            may_be_adopted=not self.kill.is_set and context["ti"].try_number <= context["ti"].max_tries,
+            is_unclear=launcher is not None and launcher.is_unclear,
+            created_after=earliest_start(context),
+        )
+
+    @staticmethod
+    def _to_be_undone(state: FailoverState) -> dict[str, Any] | None:
+        """Return what an undo has to know; ``None`` before the lease is this try's."""
+        if not state.leased:
+            return None
+        job_flow_id = state.job_flow_id if state.launched or state.may_be_bound else None
+        return {"job_flow_id": job_flow_id, "launched": state.launched, "keeps": state.keeps}
+
+    def _note(self, context: Context, state: FailoverState) -> None:
+        """Keep what an undo has to know when the deferral's hint is lost."""
+        context["ti"].xcom_push(key=_PROGRESS, value=self._to_be_undone(state))
+
+    def _tag(self, job_flow_id: str, tags: dict[str, str]) -> None:
+        self.kill.check()
+        self.emr.conn.add_tags(ResourceId=job_flow_id, Tags=as_items(tags))
+
+    @property
+    def binding(self) -> PrimaryNode:
+        """Where the address is put, if there is one."""
+        return WithoutAddress() if is_nothing(self.allocation_id) else PrimaryNode()
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every way to launch the cluster; one that is empty when there is nothing but a standby."""
+        return candidates_of({}, (), 1) if is_nothing(self.job_flow_overrides) else super().candidates
+
+    def tags_of(self, number: int) -> dict[str, str]:
+        """Return what a cluster says of itself: also whose place it takes."""
+        return {**super().tags_of(number), SUCCESSOR_TAG: self.job_flow_id}
+
+    def _preflight_warnings(self) -> list[str]:
+        """
+        Make the checks for every candidate, before anything is changed.
+
+        :raises PreflightError: naming everything that is wrong.
+        """
+        first = {"Name": f"{self.dag_id}.{self.task_id}", **self.candidates[0].job_flow}
+        shape = self.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
+        candidates = read_candidates(first, self.fallbacks, shape=shape, rounds=self.fallback_rounds)
+        setup = Setup(
+            allocation_id=self.allocation_id,
+            eip=self.eip,
+            emr=self.emr,
+            job_flow=first,
+            on_multi_node=self.on_multi_node,
+            ends_idle=self.idle_timeout is not None,
+            lock_store=self.lease_client.uri,
+        )
+        plans = plans_of(
+            setup, candidates, rounds=self.fallback_rounds, binding_of=lambda one: self.binding_of(one.number)
+        )
+        return preflight.require_plans(plans)
+
+    def _site(self, context: Context, state: FailoverState) -> Site:
+        return Site(
+            aws=self.aws,
+            allocation_id=self.allocation_id,
+            job_flow_id=str(state.job_flow_id),
+            tags={},
+            appears_by=state.appears_by,
+            kill=self.kill,
+            observed=Observed(self.aws.client_for),
+        )
+
+    def _check_parameters(self) -> None:
+        check_job_flow_id(self.job_flow_id)
+        if not is_nothing(self.allocation_id):
+            preflight.check_allocation_id(self.allocation_id)
+        preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
+        for name in ("lock_timeout", "steps_timeout", "healthy_timeout"):
+            preflight.check_duration(name, getattr(self, name))
+        preflight.check_idle_timeout(self.idle_timeout)
+        self.check_start_timeout()
+        if self.old_cluster not in _OLD:
+            raise InvalidInputError(
+                f"checking old_cluster {self.old_cluster!r}", problem="unknown choice", remedy=f"use one of {_OLD}"
+            )
+
+    def _check_not_timed_out(self, state: FailoverState, event: dict[str, Any] | None) -> None:
+        """Check that no wait has ended without a result; some are judged where they began."""
+        if event is None or event["status"] != "timeout" or state.waiting_for in {"steps", "drained"}:
+            return
+        if self.has_fallbacks and state.launched and not state.is_started:
+            return
+        if state.waiting_for in {"lease", "address"}:
+            raise self.address_timed_out(state, event)
+        of = self.job_flow_id if state.waiting_for in {"verdict", "another failover"} else state.job_flow_id
+        raise WaitTimeoutError(
+            f"{state.waiting_for} of cluster '{of}'",
+            last_seen=event["message"],
+            bound="waiter_max_attempts, healthy_timeout, start_timeout or lock_timeout",
+        )
+
+    def _no_verdict(self, found: Verdict) -> Exception:
+        """Return the error of a watch that could not come to the verdict that it was for."""
+        facts = found.data
+        if facts.get("gone") == "refused":
+            return InvalidInputError(
+                f"checking the health of cluster '{facts['job_flow_id']}'",
+                problem=f"check '{facts['check']}' was not let in: {facts['problem']}",
+                remedy="correct its auth_conn_id, or verify; this says nothing of the cluster's health",
+            )
+        if "gone" in facts:
+            state, reason = facts.get("state", "unknown"), facts.get("reason", "EMR does not know it")
+            return ClusterEndedError(facts["job_flow_id"], state=state, reason=reason)
+        bound = "waiter_max_attempts or healthy_timeout"
+        return WaitTimeoutError(f"a verdict on cluster '{facts['job_flow_id']}'", last_seen=found.message, bound=bound)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
