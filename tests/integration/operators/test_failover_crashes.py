@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from tests.integration.operators.failover_stage import vanish_after
@@ -63,5 +65,31 @@ def test_a_retry_without_an_address_adopts_what_was_launched(clocked, staged, mo
     stage.break_livy()
     vanish_after(monkeypatch, stage.failover(**stage.cold()), "RunJobFlow")
     new = stage.failover(try_number=2, **stage.cold()).run()
+    clocked.clock.advance(300)
+    stage.check_moved_to(new)
+
+
+@pytest.mark.parametrize(("operation", "nth"), [MOVED, ("AssociateAddress", 1)], ids=str)
+def test_another_watcher_takes_over_when_the_first_one_never_comes_back(clocked, staged, monkeypatch, operation, nth):
+    stage = staged()
+    stage.break_livy()
+    vanish_after(monkeypatch, stage.failover(dag_id="gone"), operation, nth)
+    other = stage.failover(dag_id="other")
+    start = clocked.clock.now()
+    assert other.run() == stage.standby
+    assert other.deferrals[0] == "EipLeaseMovedTrigger"
+    assert 900 <= (clocked.clock.now() - start).total_seconds() <= 1200
+    clocked.clock.advance(300)
+    stage.check_moved_to(stage.standby)
+
+
+def test_another_watcher_ends_the_cluster_that_a_first_one_launched_before_it_launches_its_own(
+    clocked, staged, monkeypatch
+):
+    stage = staged(warm=False)
+    stage.break_livy()
+    short = {**stage.cold(), "start_timeout": timedelta(minutes=10)}
+    vanish_after(monkeypatch, stage.failover(dag_id="gone", **short), "RunJobFlow")
+    new = stage.failover(dag_id="other", **short).run()
     clocked.clock.advance(300)
     stage.check_moved_to(new)
