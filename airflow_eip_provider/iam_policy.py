@@ -16,7 +16,7 @@ from botocore.exceptions import UnknownRegionError
 
 from airflow_eip_provider.aws.quotas import STANDARD_VCPUS
 from airflow_eip_provider.aws.step_logs import spellings, split_log_uri
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG, TRY_TAG
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, IN_CHARGE_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.preflight import check_allocation_id
 from airflow_eip_provider.stores.uri import parse_uri
@@ -243,11 +243,16 @@ class _Writer:
         """
         Allow stopping the nodes of clusters that carry the tag of one of these addresses, and reading the quota.
 
+        The failover says in two tags which cluster took the service over.
+
         EMR gives a cluster's tags to its instances (EMR Management Guide, "Tag clusters").
         """
         yield _allow("LookAtInstanceTypes", ["ec2:DescribeInstanceTypes"], "*", StringEquals=self._in_region)
         quota = self._arn("servicequotas", f"ec2/{STANDARD_VCPUS}")
         yield _allow("LookAtQuota", ["servicequotas:GetServiceQuota"], quota)
+        marks = {"ForAllValues:StringEquals": {"aws:TagKeys": [IN_CHARGE_TAG, SUCCESSOR_TAG]}}
+        mark = ["elasticmapreduce:AddTags"]
+        yield _allow("MarkSuccessor", mark, self._clusters, StringEquals=self._ours, **marks)
         ours = {f"aws:ResourceTag/{ALLOCATION_TAG}": list(self._given.allocation_ids)}
         yield _allow("StopPrimary", ["ec2:TerminateInstances"], self._arn("ec2", "instance/*"), StringEquals=ours)
 

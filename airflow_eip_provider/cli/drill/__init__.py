@@ -26,7 +26,8 @@ vCPUs, the permission to stop the primary, the lease of the address, the rule in
 its services.
 
 With --execute it then stops the primary on purpose, watches what the DAG that watches the primary does, and measures
-how long the detection, the start of a cold standby, the move of the address and the targets took. It refuses while
+how long the detection, the start of a cold standby, the move of the address and the targets took. With --fail-over it
+does the failover itself, where there is no such DAG. It refuses while
 another owner has the address or its lease, and without the id of the primary as a confirmation. At the end, also after
 an error, Ctrl-C or SIGTERM, it says which clusters run, and how to end them."""
 
@@ -92,6 +93,11 @@ def add_arguments(parser: Parser) -> None:
         default="instance",
         choices=["instance", "cluster", "by-hand"],
         help="how the primary is stopped: its primary instance is terminated (default), the cluster is, or you do it",
+    )
+    parser.add_argument(
+        "--fail-over",
+        action="store_true",
+        help="also do the failover, with EmrFailoverOperator: where no DAG watches the primary",
     )
     parser.add_argument(
         "--rto", type=span, default="15m", metavar="SPAN", help="how long the recovery may take (default: 15m)"

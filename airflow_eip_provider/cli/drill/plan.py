@@ -39,6 +39,7 @@ class Plan:
     :param servers: resource ids of the Azure SQL servers whose firewall has to admit the address.
     :param services: what is asked of primary nodes over HTTP.
     :param stop: how the primary is stopped.
+    :param fails_over: the drill does the failover itself.
     :param rto: how long the recovery may take.
     :param limit: for how long the recovery is watched.
     """
@@ -54,6 +55,7 @@ class Plan:
     azure_conn_id: str
     services: Sequence[HttpCheck]
     stop: Stop
+    fails_over: bool
     rto: timedelta
     limit: timedelta
     poll_seconds: float
@@ -75,7 +77,7 @@ class Plan:
             "servers": list(self.servers),
             "services": [check.name for check in self.services],
             "stop": self.stop,
-            "failover_by": "the DAG that watches the primary",
+            "failover_by": "this command" if self.fails_over else "the DAG that watches the primary",
             "rto_seconds": int(self.rto.total_seconds()),
             "limit_seconds": int(self.limit.total_seconds()),
         }
@@ -91,7 +93,10 @@ class Plan:
         if self.allocation_id:
             found.append(f"refuse if another owner has the lease of {self.allocation_id}, or something else carries it")
         found.append(f"stop the primary {self.job_flow_id}: {how}")
-        found.append("watch what the DAG that watches the primary does")
+        if self.fails_over:
+            found.append("watch its health, and fail over with EmrFailoverOperator")
+        else:
+            found.append("watch what the DAG that watches the primary does")
         standby = "the cluster that it launches" if self.is_cold else f"standby {self.standby_id}"
         groups = ", ".join(name for name, _ in self.target_groups)
         found.append(
@@ -150,6 +155,7 @@ def planned(options: argparse.Namespace, lock_store: str | None) -> Plan:
         azure_conn_id=options.azure_conn_id,
         services=_services(options.service),
         stop=options.stop,
+        fails_over=options.fail_over,
         rto=options.rto,
         limit=options.limit or 2 * options.rto,
         poll_seconds=options.poll,

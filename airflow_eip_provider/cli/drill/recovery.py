@@ -105,7 +105,7 @@ class Recovery:
             self._look_at_lease(now)
         if BOUND not in self.reached and self.scene.plan.allocation_id:
             self._look_at_address(now)
-        self.successor = self.successor or self.scene.plan.standby_id or self._find_launched()
+        self.successor = self.successor or self.scene.plan.standby_id or next(iter(self.launched()), None)
         if self.successor is None:
             return
         cluster = self._look_at_cluster(self.successor, "standby", now)
@@ -129,6 +129,15 @@ class Recovery:
         if name not in self.reached:
             self.reached[name] = max(at, self.began)
             self.note(self.reached[name], f"{name}: {how}")
+
+    def launched(self) -> list[str]:
+        """Find the clusters that were launched since, by the address's tag or, without an address, by their name."""
+        plan = self.scene.plan
+        tags = {ALLOCATION_TAG: plan.allocation_id} if plan.allocation_id else {}
+        found = read_tagged_clusters(self.scene.emr, tags=tags, created_after=self.began - 1)
+        name = str((plan.job_flow or {}).get("Name"))
+        fitting = [cluster for cluster in found if plan.allocation_id or cluster.name == name]
+        return [cluster.job_flow_id for cluster in fitting if cluster.job_flow_id != plan.job_flow_id]
 
     def facts(self) -> dict[str, Any]:
         """Return when each milestone was reached, in seconds since the primary was stopped."""
@@ -165,15 +174,6 @@ class Recovery:
         if self.scene.plan.standby_id in {None, holder.job_flow_id}:
             self.successor = holder.job_flow_id
             self.reach(BOUND, now, f"the address is on {where}")
-
-    def _find_launched(self) -> str | None:
-        """Find a cluster that was launched since, by the address's tag or, without an address, by its name."""
-        plan = self.scene.plan
-        tags = {ALLOCATION_TAG: plan.allocation_id} if plan.allocation_id else {}
-        found = read_tagged_clusters(self.scene.emr, tags=tags, created_after=self.began - 1)
-        name = str((plan.job_flow or {}).get("Name"))
-        fitting = [cluster for cluster in found if plan.allocation_id or cluster.name == name]
-        return next((c.job_flow_id for c in fitting if c.job_flow_id != plan.job_flow_id), None)
 
     def _note_start(self, cluster: Cluster, now: float) -> None:
         """Note what EMR says of the start, by its own clock."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.errors import had_no_effect, is_transient
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
 from airflow_eip_provider.cli.drill.address import foreign_owner
 from airflow_eip_provider.cli.drill.plan import BY_HAND, CLUSTER
-from airflow_eip_provider.cli.drill.recovery import MEANING, Recovery
+from airflow_eip_provider.cli.drill.recovery import BOUND, DETECTED, MEANING, SERVICES, TARGETS, Recovery
 from airflow_eip_provider.cli.drill.report import Report
 from airflow_eip_provider.cli.drill.scene import Scene
 from airflow_eip_provider.cli.output import note, progress
@@ -46,6 +47,8 @@ class Drill:
             try:
                 self._refuse_if_in_use()
                 self._stop()
+                if self._plan.fails_over:
+                    self._fail_over()
                 self._watch()
             except BaseException as error:
                 self.report.error = error
@@ -102,6 +105,32 @@ class Drill:
             raise
         recovery.note(time.time(), f"stopped: {what} was told to terminate")
 
+    def _fail_over(self) -> None:
+        """
+        Detect and move, as the DAG does; what the operator measures counts.
+
+        :raises TransientError: when the primary works again, and nothing is moved.
+        """
+        from airflow_eip_provider.cli.drill.failover import Failover
+
+        recovery, failover = self._recovery, Failover(self._plan, self._scene.hooks)
+        progress("watching the primary's health")
+        health = failover.detect()
+        recovery.reach(DETECTED, time.time(), f"{health['check']}: {health['problem']}")
+        progress("failing over")
+        found = failover.move(health)
+        if not found["moved"]:
+            raise TransientError(
+                f"moving the service of cluster '{self._plan.job_flow_id}'",
+                problem=f"nothing was moved: {found['why']}",
+                remedy="look which cluster has the service now",
+            )
+        recovery.successor = str(found["to"])
+        for name, time_of in ((BOUND, "bound"), (TARGETS, "healthy"), (SERVICES, "healthy")):
+            if name in recovery.wanted:
+                at = datetime.fromisoformat(found["times"][time_of]).timestamp()
+                recovery.reach(name, at, f"EmrFailoverOperator, cluster {found['to']}")
+
     def _watch(self) -> None:
         """Look until the service has recovered, or the time for that is over."""
         recovery = self._recovery
@@ -135,8 +164,10 @@ class Drill:
         recovery, region = self._recovery, self._session.region
         has_moved = recovery.recovered_at is not None
         names = {self._plan.job_flow_id: "the primary that was stopped"}
-        if recovery.successor is not None:
-            names[recovery.successor] = "the primary now" if has_moved else "the standby, which has not taken over"
+        known = [recovery.successor, self._plan.standby_id, *self._patiently(recovery.launched)]
+        for job_flow_id in filter(None, known):
+            is_now = has_moved and job_flow_id == recovery.successor
+            names[job_flow_id] = "the primary now" if is_now else "a standby, which has not taken over"
         for job_flow_id, role in names.items():
             cluster = self._patiently(functools.partial(self._scene.hooks.emr.get_cluster, job_flow_id))
             if cluster is not None and not cluster.is_ending:

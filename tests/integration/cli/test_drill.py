@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.cli.drill import failover as drill_failover
 from airflow_eip_provider.cli.drill import work
 from airflow_eip_provider.health import http
 from harness.life import clock_of
 from tests.integration.cli.drills import ZONES, Pair
-from tests.integration.iam.stage import staged
+from tests.integration.iam.stage import DYNAMODB, staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,7 +161,7 @@ def test_a_recovery_that_never_comes_is_given_up_and_missed(execute, pair, failo
     assert said.status == 3
     assert said.result["recovery_seconds"] is None
     assert "given up: not seen that the failover began" in said.result["timeline"][-1]["what"]
-    assert f"cluster {standby} is WAITING: the standby, which has not taken over" in said.err
+    assert f"cluster {standby} is WAITING: a standby, which has not taken over" in said.err
 
 
 def test_people_get_a_table(execute, warm):
@@ -185,7 +186,28 @@ def test_a_signal_ends_the_watch_and_says_what_runs(execute, pair, failover, war
     assert said.status == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
     assert json.loads(said.out)["met"] is False
     assert "stopping: no longer watching" in said.err
-    assert f"cluster {failover.cluster} is WAITING: the standby, which has not taken over" in said.err
+    assert f"cluster {failover.cluster} is WAITING: a standby, which has not taken over" in said.err
+
+
+# It does the failover itself
+
+
+@pytest.mark.parametrize("kind", ["cold", "warm"])
+def test_it_fails_over_itself_where_no_dag_watches(execute, pair, tmp_path, kind):
+    for module in (work, drill_failover):
+        pair.stage.patch.setattr(module, "time", clock_of(pair.stage.aws))
+    standby = pair.launch_standby() if kind == "warm" else None
+    cold = ["--job-flow-overrides", pair.file(tmp_path, pair.overrides(ZONES[1]))]
+    given = ["--standby-job-flow-id", standby] if standby else cold
+    said = execute("--fail-over", *given, "--rto", "20m")
+    assert said.status == 0, said.out + said.err
+    seconds = said.result["seconds"]
+    assert 0 < seconds["detected"] < seconds["bound"] <= seconds["targets"]
+    successor = str(said.result["successor"])
+    assert successor == (standby or successor)
+    assert pair.stage.aws.cluster(successor).state == "WAITING"
+    assert pair.stage.record(DYNAMODB).lease.resource_id == successor
+    assert pair.stage.refusals() == []
 
 
 # It refuses
