@@ -10,6 +10,7 @@ from airflow_eip_provider.airflow_compat import AirflowNotFoundException
 from airflow_eip_provider.exceptions import MissingConnectionError
 from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.hooks.elbv2 import ElasticLoadBalancingHook
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.hooks.step_logs import StepLogHook
@@ -57,6 +58,10 @@ class _StoredStepLogHook(_StoredConnection, StepLogHook):
     pass
 
 
+class _StoredElasticLoadBalancingHook(_StoredConnection, ElasticLoadBalancingHook):
+    pass
+
+
 class StoredHooks(AwsHooks):
     """The same hooks, for a process that is no task."""
 
@@ -64,3 +69,10 @@ class StoredHooks(AwsHooks):
     emr_class = _StoredEmrClusterHook
     store_class = _StoredLockStoreHook
     logs_class = _StoredStepLogHook
+
+    @property
+    def load_balancers(self) -> ElasticLoadBalancingHook:
+        """The hook for the targets of load balancers."""
+        if "targets" not in self._made:
+            self._made["targets"] = _StoredElasticLoadBalancingHook(**self.shared)
+        return self._made["targets"]  # type: ignore[no-any-return]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.aws.clusters import READY_STATES
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.operators.bindings import PrimaryNode
 from airflow_eip_provider.operators.owner import own_environment
 from airflow_eip_provider.preflight import (
@@ -54,6 +55,15 @@ def find_warm_problems(scene: Scene) -> Iterator[Finding]:
     if scene.standby_instance is None or scene.standby_instance.state != "running":
         yield error(
             subject, what="its primary node does not run", why="it cannot take over", mend="start another standby"
+        )
+    allocation_id = scene.plan.allocation_id
+    if allocation_id and cluster.tags.get(ALLOCATION_TAG) != allocation_id:
+        yield warning(
+            subject,
+            what=f"it has no tag {ALLOCATION_TAG}={allocation_id}",
+            why="the policy that airflow-eip iam-policy prints lets Airflow change only clusters that have it",
+            mend=f"give it the tag: aws emr add-tags --resource-id {cluster.job_flow_id} --tags "
+            f"{ALLOCATION_TAG}={allocation_id}",
         )
     if scene.primary is not None and cluster.zone and cluster.zone == scene.primary.zone:
         yield warning(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.cli.in_process import OnHooks, TaskInstance, carry_out
 from airflow_eip_provider.cli.selftest.plan import IDLE_TIMEOUT
-from airflow_eip_provider.exceptions import ElasticIpError
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator, EmrTerminateWithStaticIpOperator
 from airflow_eip_provider.operators.emr.probe import EgressProbeOperator
 from airflow_eip_provider.operators.owner import Owner
@@ -20,44 +19,15 @@ if TYPE_CHECKING:
 DAG_ID = "airflow-eip-selftest"
 
 
-class TaskInstance:
-    """What an operator needs of its task instance: names, and XComs, which live as long as this process."""
-
-    def __init__(self, task_id: str, run_id: str) -> None:
-        self.dag_id, self.run_id, self.task_id, self.map_index = DAG_ID, run_id, task_id, -1
-        self.try_number, self.max_tries = 1, 0
-        self.start_date = datetime.now(UTC)
-        self.xcoms: dict[str, Any] = {}
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        """Keep a value."""
-        self.xcoms[key] = value
-
-    def xcom_pull(self, *, key: str, **_: Any) -> Any:
-        """Return a value of this task; the operators ask for no other's."""
-        return self.xcoms.get(key)
-
-
-class _Here:
-    """An operator on the hooks of this command."""
-
-    here: AwsHooks
-
-    @property
-    def aws(self) -> AwsHooks:
-        """What the connection gives access to."""
-        return self.here
-
-
-class _Create(_Here, EmrCreateWithStaticIpOperator):
+class _Create(OnHooks, EmrCreateWithStaticIpOperator):
     pass
 
 
-class _Probe(_Here, EgressProbeOperator):
+class _Probe(OnHooks, EgressProbeOperator):
     pass
 
 
-class _Terminate(_Here, EmrTerminateWithStaticIpOperator):
+class _Terminate(OnHooks, EmrTerminateWithStaticIpOperator):
     pass
 
 
@@ -70,7 +40,7 @@ class Tasks:
 
     def __init__(self, plan: Plan, hooks: AwsHooks, run_id: str) -> None:
         self._plan, self._hooks, self._run_id = plan, hooks, run_id
-        self.create_ti = TaskInstance("create", run_id)
+        self.create_ti = TaskInstance(DAG_ID, run_id, "create")
 
     @functools.cached_property
     def owner(self) -> Owner:
@@ -97,7 +67,7 @@ class Tasks:
             prewarm=False,
             **self._shared("create"),
         )
-        self._carry_out(operator, self.create_ti)
+        carry_out(operator, self._hooks, self.create_ti)
 
     def probe(self) -> list[str]:
         """Run the egress probe while the cluster has the address; return the step's id."""
@@ -106,12 +76,12 @@ class Tasks:
             job_flow_id=self.job_flow_id,
             **self._shared("probe"),
         )
-        return list(self._carry_out(operator, TaskInstance("probe", self._run_id)))
+        return list(carry_out(operator, self._hooks, TaskInstance(DAG_ID, self._run_id, "probe")))
 
     def terminate(self, job_flow_id: str) -> None:
         """End the cluster, free the address, and release the lease; safe to do twice."""
         operator = _Terminate(job_flow_id=job_flow_id, **self._shared("terminate"))
-        self._carry_out(operator, TaskInstance("terminate", self._run_id))
+        carry_out(operator, self._hooks, TaskInstance(DAG_ID, self._run_id, "terminate"))
 
     def _shared(self, task_id: str) -> dict[str, Any]:
         plan = self._plan
@@ -124,19 +94,3 @@ class Tasks:
             "waiter_delay": plan.poll_seconds,
             "waiter_max_attempts": plan.attempts,
         }
-
-    def _carry_out(self, operator: Any, ti: TaskInstance) -> Any:
-        """
-        Carry an operator out, as a task that waits in its worker.
-
-        :raises ElasticIpError: for what an operator tells Airflow not to retry.
-        """
-        operator.here = self._hooks
-        context: Any = {"ti": ti, "task_instance": ti}
-        operator.pre_execute(context)
-        try:
-            return operator.execute(context)
-        except AirflowFailException as failed:
-            if isinstance(failed.__cause__, ElasticIpError):
-                raise failed.__cause__ from None
-            raise

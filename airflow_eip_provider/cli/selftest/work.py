@@ -16,8 +16,8 @@ from airflow_eip_provider.cli.selftest import measured, promises
 from airflow_eip_provider.cli.selftest.plan import DROP_LIMIT
 from airflow_eip_provider.cli.selftest.recorder import Recorder, recorded_hooks
 from airflow_eip_provider.cli.selftest.report import Report
-from airflow_eip_provider.cli.selftest.signals import StoppedOnce
 from airflow_eip_provider.cli.selftest.tasks import DAG_ID, Tasks
+from airflow_eip_provider.cli.signals import StoppedOnce
 from airflow_eip_provider.exceptions import PreflightError, StepFailedError, TransientError
 from airflow_eip_provider.lease.description import holder_of
 from airflow_eip_provider.lease.observation import LeaseCondition, condition_of
@@ -45,7 +45,7 @@ class SelfTest:
         self._hooks = recorded_hooks(session.hooks, self._recorder)
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self._tasks = Tasks(plan, self._hooks, run_id)
-        self._signals = StoppedOnce()
+        self._signals = StoppedOnce("ending the cluster and freeing the address")
         self.report = Report(session, plan, self._recorder)
 
     def perform(self) -> Report:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.operators.elbv2 import NlbTargetsOperator
 from harness.life import Task
@@ -55,7 +56,8 @@ class Pair:
 
     def launch_standby(self, zone: str = ZONES[1]) -> str:
         """Launch a standby, and return its id when its services run."""
-        made = self.stage.client("emr").run_job_flow(**self.overrides(zone))
+        tags = [{"Key": ALLOCATION_TAG, "Value": self.stage.allocation_id}]
+        made = self.stage.client("emr").run_job_flow(**self.overrides(zone, Tags=tags))
         self.stage.aws.clock.advance(600)
         return str(made["JobFlowId"])
 

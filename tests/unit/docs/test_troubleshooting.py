@@ -17,6 +17,7 @@ from airflow_eip_provider import exceptions
 from airflow_eip_provider.aws.clusters import _reason
 from airflow_eip_provider.aws.start_failures import START_TIMEOUT
 from airflow_eip_provider.cli.address import checked_job_flow_id
+from airflow_eip_provider.cli.drill.recovery import MEANING
 from airflow_eip_provider.exceptions import ElasticIpError, PermanentError, TransientError
 from airflow_eip_provider.hooks import azure
 from airflow_eip_provider.lease.description import QueuePlace
@@ -302,6 +303,17 @@ def messages() -> dict[str, list[str]]:
             said("its {} has ended: {}", said("DAG run '{}/{}'", "orders", RUN), "failed"),
         ),
         said("AWS gave no answer, trying again in {} s: {}", 15, throttled),
+        str(
+            TransientError(
+                said("stopping the primary '{}' for a drill", CLUSTER),
+                problem=said(
+                    "Elastic IP '{}' is not the primary's: {}; nothing was changed",
+                    *(EIP, said("it is on {}", said("instance '{}'", INSTANCE))),
+                ),
+                remedy=said("hold the drill when the address is the primary's again"),
+            )
+        ),
+        said("given up: not seen that {}", f"{MEANING['detected']}, {MEANING['bound']}"),
     ]
     shown: dict[str, list[str]] = {"log": logs}
     for error in errors:

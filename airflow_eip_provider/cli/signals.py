@@ -1,4 +1,4 @@
-"""Being stopped once: the first signal ends the test, and none disturbs what undoes it."""
+"""Being stopped once: the first signal ends what runs, and none disturbs what comes after it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ class StoppedOnce:
     A later one, and any while :attr:`is_shielded` is set, is answered with a line: half an undo leaves a cluster
     behind. What is ignored from the start, as under nohup, stays so.
 
+    :param stopping: what is done because of it, in words, e.g. "ending the cluster".
     :ivar is_shielded: what runs now must come to its end.
     :ivar stopped: what ends this process, once a signal has come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stopping: str) -> None:
+        self._stopping = stopping
         self.is_shielded = False
         self.stopped: BaseException | None = None
         self._before: dict[int, object] = {}
@@ -49,7 +51,7 @@ class StoppedOnce:
         stopped = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
         self.stopped = self.stopped or stopped
         if self.is_shielded or not is_first:
-            note("stopping already: the cluster is being ended and the address freed, which takes a few minutes")
+            note(f"stopping already: {self._stopping}, which takes a while")
             return
-        note("stopping: ending the cluster and freeing the address")
+        note(f"stopping: {self._stopping}")
         raise stopped

@@ -1,0 +1,267 @@
+"""``airflow-eip drill --execute``: the primary is stopped, somebody else fails over, and the drill measures."""
+
+from __future__ import annotations
+
+import json
+import signal
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_eip_provider.cli.drill import failover as drill_failover
+from airflow_eip_provider.cli.drill import work
+from airflow_eip_provider.health import http
+from harness.life import clock_of
+from tests.integration.cli.drills import ZONES, Pair
+from tests.integration.iam.stage import DYNAMODB, staged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from local_emr import LocalAws
+    from tests.integration.cli.conftest import Said
+
+
+def stops(pair: Pair) -> list[dict[str, Any]]:
+    """Return the requests that have stopped a primary."""
+    calls = pair.stage.aws.events.calls
+    found = [*calls("TerminateInstances"), *calls("TerminateJobFlows")]
+    return [event for event in found if not event["error_code"]]
+
+
+class Failover:
+    """What a DAG does when it finds the primary dead, at times that a test sets."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._pair = pair
+        self._stage = pair.stage
+        self._due: list[tuple[float, Callable[[], None]]] = []
+        self.cluster: str | None = None
+
+    def at(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do something so many seconds after the primary was stopped."""
+        self._due.append((seconds, act))
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass for the drill, and do what is due."""
+        clock = self._stage.aws.clock
+        clock.advance(seconds)
+        if not (stopped := stops(self._pair)):
+            return
+        passed = (clock.now() - datetime.fromisoformat(stopped[-1]["time"])).total_seconds()
+        for due in [entry for entry in self._due if entry[0] <= passed]:
+            self._due.remove(due)
+            due[1]()
+
+    def launch(self) -> None:
+        """Launch a cold standby, with the tag that says for which address."""
+        tags = [{"Key": "airflow-eip:allocation-id", "Value": self._stage.allocation_id}]
+        made = self._stage.client("emr").run_job_flow(**self._pair.overrides(ZONES[1], Tags=tags))
+        self.cluster = str(made["JobFlowId"])
+
+    def bind(self) -> None:
+        """Put the address on the standby."""
+        ec2 = self._stage.client("ec2")
+        (address,) = ec2.describe_addresses()["Addresses"]
+        if "AssociationId" in address:
+            ec2.disassociate_address(AssociationId=address["AssociationId"])
+        interface = self._node.nics[0].id
+        ec2.associate_address(
+            AllocationId=self._stage.allocation_id, NetworkInterfaceId=interface, AllowReassociation=False
+        )
+
+    def register(self) -> None:
+        """Register the standby with every target group."""
+        for name in ("Yarn", "Hdfs", "Livy"):
+            arn = self._pair.load_balancer[f"{name}TargetGroupArn"]
+            targets = [{"Id": self._node.private_ip_address}]
+            self._stage.client("elbv2").register_targets(TargetGroupArn=arn, Targets=targets)
+
+    @property
+    def _node(self) -> Any:
+        return self._stage.aws.cluster(str(self.cluster)).primary
+
+
+@pytest.fixture
+def pair(served_aws: LocalAws) -> Iterator[Pair]:
+    with staged(served_aws) as stage:
+        stage.patch.setattr(http, "PAUSE_SECONDS", 0.0)
+        yield Pair(stage)
+
+
+@pytest.fixture
+def failover(pair: Pair) -> Failover:
+    made = Failover(pair)
+    clock = clock_of(pair.stage.aws)
+    clock.sleep = made.sleep
+    pair.stage.patch.setattr(work, "time", clock)
+    return made
+
+
+@pytest.fixture
+def execute(pair: Pair, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    def run(*arguments: str, as_json: bool = True) -> Said:
+        return pair.drill(capsys, "--execute", "--yes", pair.primary, *arguments, as_json=as_json)
+
+    return run
+
+
+@pytest.fixture
+def warm(pair: Pair, failover: Failover) -> list[str]:
+    """A standby to which somebody fails over 40 seconds after the stop."""
+    failover.cluster = pair.launch_standby()
+    failover.at(40, failover.bind)
+    failover.at(50, failover.register)
+    return ["--standby-job-flow-id", failover.cluster]
+
+
+def test_a_warm_failover_is_measured_and_what_runs_is_said(execute, pair, failover, warm, tmp_path):
+    said = execute(*warm, "--rto", "5m", "--report", str(tmp_path / "drill"))
+    assert said.status == 0, said.out + said.err
+    assert [e["operation"] for e in stops(pair)] == ["TerminateInstances"]
+    seconds = said.result["seconds"]
+    assert seconds["bound"] == pytest.approx(40, abs=15)
+    assert seconds["detected"] <= seconds["bound"] <= seconds["targets"] <= seconds["services"]
+    assert said.result["recovery_seconds"] == max(seconds.values())
+    assert (said.result["met"], said.result["successor"]) == (True, failover.cluster)
+    assert f"cluster {failover.cluster} is WAITING: the primary now" in said.err
+    assert f"there is no standby for {failover.cluster} now" in said.err
+    account, address = said.result["account"], pair.stage.client("ec2").describe_addresses()["Addresses"][0]["PublicIp"]
+    for ending in ("json", "html"):
+        text = (tmp_path / f"drill.{ending}").read_text()
+        assert account not in text
+        assert address not in text
+        assert str(failover.cluster) in text
+    page = (tmp_path / "drill.html").read_text()
+    assert f"RTO {5 * 60} s" in page
+    assert not any(word in page for word in ("<script", "http://", "https://", "<link"))
+    assert pair.stage.refusals() == []
+
+
+def test_a_cold_failover_shows_the_start_and_misses_the_rto(execute, pair, failover, tmp_path):
+    failover.at(60, failover.launch)
+    failover.at(300, failover.bind)
+    failover.at(310, failover.register)
+    said = execute(
+        "--job-flow-overrides", pair.file(tmp_path, pair.overrides(ZONES[1])), "--rto", "2m", "--limit", "20m"
+    )
+    assert said.status == 3, said.out + said.err
+    seconds, durations = said.result["seconds"], pair.stage.aws.durations
+    assert seconds["launched"] == seconds["detected"] == pytest.approx(60, abs=11)
+    assert seconds["started"] - seconds["launched"] == durations.starting + durations.bootstrapping
+    assert seconds["bound"] == pytest.approx(300, abs=15)
+    assert (said.result["met"], said.result["error"]) == (False, None)
+    assert said.result["recovery_seconds"] > 300
+
+
+def test_a_recovery_that_never_comes_is_given_up_and_missed(execute, pair, failover, tmp_path):
+    standby = pair.launch_standby()
+    said = execute("--standby-job-flow-id", standby, "--rto", "2m", "--limit", "3m")
+    assert said.status == 3
+    assert said.result["recovery_seconds"] is None
+    assert "given up: not seen that the failover began" in said.result["timeline"][-1]["what"]
+    assert f"cluster {standby} is WAITING: a standby, which has not taken over" in said.err
+
+
+def test_people_get_a_table(execute, warm):
+    said = execute(*warm, as_json=False)
+    assert said.status == 0, said.err
+    lines = said.out.splitlines()
+    assert lines[0].split() == ["SINCE", "THE", "PRIMARY", "WAS", "STOPPED", "AFTER"]
+    assert lines[-1].startswith("whole recovery")
+    assert lines[-1].endswith("(RTO 900 s: met)")
+
+
+def test_another_way_to_stop_the_primary(execute, pair, failover, warm):
+    said = execute(*warm, "--stop", "cluster", "--limit", "15m")
+    assert [e["operation"] for e in stops(pair)] == ["TerminateJobFlows"]
+    assert f"stopped: cluster {pair.primary} was told to terminate" in said.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_watch_and_says_what_runs(execute, pair, failover, warm, number):
+    failover.at(20, lambda: signal.raise_signal(number))
+    said = execute(*warm)
+    assert said.status == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert json.loads(said.out)["met"] is False
+    assert "stopping: no longer watching" in said.err
+    assert f"cluster {failover.cluster} is WAITING: a standby, which has not taken over" in said.err
+
+
+# It does the failover itself
+
+
+@pytest.mark.parametrize("kind", ["cold", "warm"])
+def test_it_fails_over_itself_where_no_dag_watches(execute, pair, tmp_path, kind):
+    for module in (work, drill_failover):
+        pair.stage.patch.setattr(module, "time", clock_of(pair.stage.aws))
+    standby = pair.launch_standby() if kind == "warm" else None
+    cold = ["--job-flow-overrides", pair.file(tmp_path, pair.overrides(ZONES[1]))]
+    given = ["--standby-job-flow-id", standby] if standby else cold
+    said = execute("--fail-over", *given, "--rto", "20m")
+    assert said.status == 0, said.out + said.err
+    seconds = said.result["seconds"]
+    assert 0 < seconds["detected"] < seconds["bound"] <= seconds["targets"]
+    successor = str(said.result["successor"])
+    assert successor == (standby or successor)
+    assert pair.stage.aws.cluster(successor).state == "WAITING"
+    assert pair.stage.record(DYNAMODB).lease.resource_id == successor
+    assert pair.stage.refusals() == []
+
+
+# It refuses
+
+
+def test_without_a_confirmation_nothing_is_asked_and_nothing_stopped(pair, warm, capsys):
+    before = len(pair.stage.aws.events.calls())
+    for confirmation, text in ([], "needs a confirmation"), (["--yes", "j-OTHER"], "'j-OTHER' is not the primary"):
+        said = pair.drill(capsys, "--execute", *warm, *confirmation)
+        assert said.status == 2
+        assert text in said.err
+    assert len(pair.stage.aws.events.calls()) == before
+
+
+def test_an_address_that_another_cluster_got_just_before_the_stop_stops_it(execute, pair, failover, warm, monkeypatch):
+    """The checks were well; then the address moved."""
+    monkeypatch.setattr(work.Drill, "__init__", _with_a_move_before(work.Drill.__init__, failover))
+    said = execute(*warm)
+    assert said.status == 1
+    assert "nothing was changed" in said.err
+    assert stops(pair) == []
+
+
+def _with_a_move_before(init: Any, failover: Failover) -> Any:
+    def moved(self: Any, *args: Any) -> None:
+        failover.bind()
+        init(self, *args)
+
+    return moved
+
+
+def test_a_foreign_lease_is_found_before_anything_is_stopped(execute, pair, warm):
+    ec2 = pair.stage.client("ec2")
+    (address,) = ec2.describe_addresses()["Addresses"]
+    ec2.disassociate_address(AssociationId=address["AssociationId"])
+    pair.stage.aws.ec2(pair.stage.aws.region).steal(pair.stage.allocation_id)
+    said = execute(*warm)
+    assert said.status == 3
+    assert said.result["ready"] is False
+    assert stops(pair) == []
+
+
+def test_without_a_lock_store_the_rest_is_measured(served_aws, capsys):
+    with staged(served_aws) as stage:
+        stage.patch.setattr(http, "PAUSE_SECONDS", 0.0)
+        pair = Pair(stage, lock_store=None)
+        failover = Failover(pair)
+        clock = clock_of(stage.aws)
+        clock.sleep = failover.sleep
+        stage.patch.setattr(work, "time", clock)
+        failover.cluster = pair.launch_standby()
+        failover.at(40, failover.bind)
+        failover.at(50, failover.register)
+        said = pair.drill(capsys, "--execute", "--yes", pair.primary, "--standby-job-flow-id", failover.cluster)
+        assert said.status == 0, said.err
+        assert said.result["seconds"]["detected"] == said.result["seconds"]["bound"]
+        assert stage.refusals() == []
