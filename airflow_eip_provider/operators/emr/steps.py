@@ -27,6 +27,7 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.lease_client.interface import Undo
+from airflow_eip_provider.notifications import checked_notifier
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.emr.fence import Fence
 from airflow_eip_provider.operators.emr.submitted import StepMark, steps_to_adopt
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.clusters import Step
     from airflow_eip_provider.exceptions import ElasticIpError
+    from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _LOGS_TAKE = timedelta(minutes=6)  # EMR archives logs every five minutes (EMR Management Guide, "View log files")
@@ -115,6 +117,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
     :param wait_for_completion: only ``True``; a step that nobody watches is not fenced.
     :param waiter_delay: seconds between two looks at steps and address; at least 10 when deferred.
     :param waiter_max_attempts: with ``waiter_delay``, how long the steps may take; a day by default.
+    :param on_lost: a notifier of Airflow's, or a function that takes the context: called once when the cluster does not
+        have the address, or its lease, when the steps need it.
     """
 
     state_class = StepsState
@@ -142,6 +146,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         wait_for_completion: bool = True,
         waiter_delay: int = 15,
         waiter_max_attempts: int = 5760,
+        on_lost: Notifier | None = None,
         deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
@@ -151,6 +156,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         self.allocation_id = allocation_id
         self.lock_store = lock_store
         self.wait_for_completion = wait_for_completion
+        self.on_lost = checked_notifier(on_lost, parameter="on_lost")
 
     def begin(self, context: Context) -> StepsState:
         """Refuse what is wrong and a cluster without the address; find the steps of an earlier try, else submit."""
