@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink, EmrLogsLink
 
-from airflow_eip_provider import metrics
+from airflow_eip_provider import metrics, spans
 from airflow_eip_provider.airflow_compat import (
     TRIGGER_FAIL_REPR,
     AirflowFailException,
@@ -280,6 +280,9 @@ class PhasedOperator(Notifying):
         if metric.name not in state.told:
             state.told.append(metric.name)
             metrics.send(metric, seconds, allocation_id=self.allocation_id, dag_id=self._dag_id)
+            if metric in metrics.PHASES:
+                tags = metrics.tags_of(self.allocation_id, self._dag_id)
+                spans.record(metric.name.removesuffix(".seconds"), seconds, tags)
 
     def count(self, metric: metrics.Metric) -> None:
         """Count that something has happened."""

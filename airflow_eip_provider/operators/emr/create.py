@@ -24,6 +24,7 @@ from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import bound_facts
 from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, GatewayWait, Site
 from airflow_eip_provider.operators.emr.failover import CandidateFailed, CreateState, FailoverOperator
+from airflow_eip_provider.operators.emr.lineage import lease_lineage
 from airflow_eip_provider.operators.launch import Launcher
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import observed_due_seconds, with_estimate
@@ -370,6 +371,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
         address, job_flow_id = bound.address, state.job_flow_id
         facts = bound_facts(address, job_flow_id=job_flow_id, token=state.token, gateway_id=bound.gateway_id)
         self.log.info("Elastic IP %s (%s) is on cluster %s", self.allocation_id, address.public_ip, job_flow_id)
+        self.__dict__["_bound_facts"] = facts
         context["ti"].xcom_push(key="static_ip", value=facts)
         for name in facts.keys() - {"job_flow_id"}:  # an XComArg takes a key, not a part of a value
             context["ti"].xcom_push(key=name, value=facts[name])
@@ -379,6 +381,16 @@ class EmrCreateWithStaticIpOperator(StructuredFields, FailoverOperator, EmrCreat
             cluster = observed.cluster(str(job_flow_id))
             reason = cluster.reason if cluster else ""
             self.note_attempt(context, state, "started", reason=reason, cluster=cluster)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Say in OpenLineage which cluster and address the run has, by which lease."""
+        bound = self.__dict__.get("_bound_facts", {})
+        return lease_lineage(
+            allocation_id=self.allocation_id,
+            job_flow_id=bound.get("job_flow_id"),
+            public_ip=bound.get("public_ip"),
+            token=bound.get("token"),
+        )
 
     def to_undo(self, context: Context, state: CreateState | None) -> Undo | None:
         """Terminate this try's cluster and free the address; a newer try's is left alone."""
