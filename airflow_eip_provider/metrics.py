@@ -55,6 +55,8 @@ METRICS = (
     ORPHANS_TERMINATED,
     FAILOVERS,
 )
+# Those that end when they are measured, in the task whose time they are: spans of its trace, too.
+PHASES = (QUEUE_SECONDS, BIND_SECONDS, STEP_SECONDS)
 TAGS = ("allocation_id", "dag_id", "environment")
 
 # What StatsD's line format, its tags included, takes of a value.
@@ -72,7 +74,7 @@ def send(metric: Metric, value: float = 1, *, allocation_id: str, dag_id: str | 
     :param dag_id: left out of the tags where there is none: on the command line, and of what is about no DAG.
     """
     try:
-        tags = _tags(allocation_id, dag_id)
+        tags = tags_of(allocation_id, dag_id)
         # Who has no backend can count these lines. A triggerer would write the gauge at every look.
         level = logging.DEBUG if metric.kind == "gauge" else logging.INFO
         log.log(level, "Metric %s %g %s", metric.name, value, " ".join(f"{n}={tags.get(n, '-')}" for n in TAGS))
@@ -103,7 +105,8 @@ def _send(metric: Metric, value: float, tags: dict[str, str]) -> None:
         stats.incr(metric.name, int(value), tags=tags)
 
 
-def _tags(allocation_id: str, dag_id: str | None) -> dict[str, str]:
+def tags_of(allocation_id: str, dag_id: str | None) -> dict[str, str]:
+    """Return the tags of a metric, and the attributes of a span."""
     environment = conf.get("eip", "environment", fallback=None) or _UNNAMED_ENVIRONMENT
     given = {"allocation_id": allocation_id, "dag_id": dag_id, "environment": environment}
     return {name: _NOT_IN_TAGS.sub("_", value) for name, value in given.items() if value}

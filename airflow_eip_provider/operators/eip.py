@@ -189,7 +189,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
                 state.binding = None
         if bound is None:
             binder.check_not_beside(**where, job_flow_id=self.job_flow_id)
-            return self.wait_for_address(state, job_flow_id=self.job_flow_id)
+            return self.wait_for_address(context, state, job_flow_id=self.job_flow_id)
         state.association_id = bound.association_id if state.binding else None
         self.lease_client.hand_over(attempt, token=state.token, resource_id=self._resource)
         self.measure(state, metrics.BIND_SECONDS, time.time() - state.leased_at)

@@ -478,7 +478,7 @@ class EmrFailoverOperator(
         if isinstance(bound, ClusterWait):
             return self.wait_for_cluster(state, bound.target, deadline=state.lock_deadline)
         if not isinstance(bound, Bound):
-            return self.wait_for_address(state, job_flow_id=job_flow_id)
+            return self.wait_for_address(context, state, job_flow_id=job_flow_id)
         attempt = attempt_of(context, state.nonce)
         self.lease_client.hand_over(attempt, token=state.token, resource_id=job_flow_id)
         state.handed_over, state.keeps, state.bound_at = True, True, time.time()

@@ -14,7 +14,7 @@ from airflow_eip_provider.lease.description import queue_place_of
 from airflow_eip_provider.lease.protocol import Queued
 from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.lease_settings import attempt_of
-from airflow_eip_provider.operators.phases import PhasedOperator, State
+from airflow_eip_provider.operators.phases import SHORTEST_DEFERRAL_SECONDS, PhasedOperator, State
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 
@@ -89,7 +89,7 @@ class LeasingOperator(PhasedOperator):
         seen, lease, began = acquired.seen, acquired.seen.record.lease, self._began(state)
         # A lease that is older than this try was acquired by an earlier one, which has said so.
         if lease is None or seen.now - lease.acquired_at <= now - began + _CLOCKS_DIFFER_SECONDS:
-            self.measure(state, metrics.QUEUE_SECONDS, now - (state.queued_since or began))
+            self.measure(state, metrics.QUEUE_SECONDS, now - self._since(state))
         if acquired.token is not None:
             self.log.info("The lease of Elastic IP %s is this task's, token %s", self.allocation_id, acquired.token)
             state.token = acquired.token
@@ -104,14 +104,14 @@ class LeasingOperator(PhasedOperator):
     ) -> WatchTrigger:
         """Return what to wait for when the address is not this owner's yet."""
         if not isinstance(entered, Queued):
-            return self.wait_for_address(state, job_flow_id=None)
+            return self.wait_for_address(context, state, job_flow_id=None)
         self.warn_of_a_held_worker()
         state.waiting_for = "lease"
         self._note_queued(state, entered.observation.seen, lease_request.attempt.owner)
         place = queue_place_of(entered.observation, lease_request.attempt.owner)
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, place)
         context["ti"].xcom_push(key="queue", value=place.facts())
-        shared = self.watch(state, deadline=state.lock_deadline)
+        shared = self.watch(state, deadline=self._queue_deadline(context, state, **place.facts()))
         uri = str(self.lease_client.uri)
         return EipLeaseTrigger.of(lease_request, allocation_id=self.allocation_id, lock_store=uri, **shared)
 
@@ -120,11 +120,41 @@ class LeasingOperator(PhasedOperator):
         if (place := seen.record.place(owner)) is not None:
             state.queued_since = time.time() - max(seen.now - seen.record.queue[place].arrived_at, 0.0)
 
+    def _queue_deadline(self, context: Context, state: LeasingState, **facts: Any) -> float:
+        """
+        Notify when the owner has queued for too long.
+
+        :param facts: for the notifier.
+        :return: until when to wait: until it is to be notified, or to the end.
+        """
+        due = self._notify_at(context, state)
+        if self.on_queued_longer_than is None or due is None:
+            return state.lock_deadline
+        if (now := time.time()) < due:
+            return min(max(due, now + SHORTEST_DEFERRAL_SECONDS), state.lock_deadline)
+        waited = round(now - self._since(state))
+        self.notify(context, self.on_queued_longer_than[1], "queued", once="queued", waited_seconds=waited, **facts)
+        return state.lock_deadline
+
+    def _notify_at(self, context: Context, state: LeasingState) -> float | None:
+        """Return when to notify of the queue; ``None`` for never, or never again."""
+        if self.on_queued_longer_than is None or self.has_notified(context, "queued"):
+            return None
+        due = self._since(state) + self.on_queued_longer_than[0].total_seconds()
+        return due if due < state.lock_deadline else None
+
+    def only_notifies(self, context: Context, state: LeasingState) -> bool:
+        """Whether a wait in the queue has ended to notify, and goes on then."""
+        return state.waiting_for in {"lease", "address"} and self._notify_at(context, state) is not None
+
+    def _since(self, state: LeasingState) -> float:
+        return state.queued_since or self._began(state)
+
     def _began(self, state: LeasingState) -> float:
         return state.lock_deadline - self.lock_timeout.total_seconds()
 
     def wait_for_address(
-        self, state: LeasingState, *, job_flow_id: str | None, like: dict[str, str] | None = None
+        self, context: Context, state: LeasingState, *, job_flow_id: str | None, like: dict[str, str] | None = None
     ) -> WatchTrigger:
         """
         Return the wait for the address, or for a NAT gateway with it whose cluster has ended.
@@ -144,7 +174,7 @@ class LeasingOperator(PhasedOperator):
             like=like,
             expect="free",
             or_left=True,
-            **self.watch(state, deadline=state.lock_deadline),
+            **self.watch(state, deadline=self._queue_deadline(context, state, holder=place)),
         )
 
     def warn_of_a_held_worker(self) -> None:

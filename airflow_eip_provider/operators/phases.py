@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink, EmrLogsLink
 
-from airflow_eip_provider import metrics
+from airflow_eip_provider import metrics, spans
 from airflow_eip_provider.airflow_compat import (
     TRIGGER_FAIL_REPR,
     AirflowFailException,
@@ -40,6 +40,7 @@ from airflow_eip_provider.exceptions import (
 from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.lease_client.interface import KillFlag
 from airflow_eip_provider.links.eip import ElasticIpLink
+from airflow_eip_provider.notifications import Notifying
 from airflow_eip_provider.operators.lease_settings import lock_store_uri
 from airflow_eip_provider.triggers.backoff import Backoff
 from airflow_eip_provider.triggers.observed import Observed
@@ -125,7 +126,7 @@ class _Patience:
         return self._backoff.seconds() if self._misses <= _MOST_MISSES and is_transient(error) else None
 
 
-class PhasedOperator:
+class PhasedOperator(Notifying):
     """
     The phases shared by all operators; mixed into an ``AwsBaseOperator``.
 
@@ -272,12 +273,16 @@ class PhasedOperator:
         """Tell others that this try has failed, when what it did is undone."""
         if isinstance(error, LOST_ERRORS):
             self.count(metrics.LOST)
+            self.notify(context, self.on_lost, "lost", once="lost", message=str(error))
 
     def measure(self, state: State, metric: metrics.Metric, seconds: float) -> None:
         """Send how long something took, once in a try."""
         if metric.name not in state.told:
             state.told.append(metric.name)
             metrics.send(metric, seconds, allocation_id=self.allocation_id, dag_id=self._dag_id)
+            if metric in metrics.PHASES:
+                tags = metrics.tags_of(self.allocation_id, self._dag_id)
+                spans.record(metric.name.removesuffix(".seconds"), seconds, tags)
 
     def count(self, metric: metrics.Metric) -> None:
         """Count that something has happened."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.lag import SECOND_LOOK_SECONDS
 from airflow_eip_provider.exceptions import (
@@ -17,6 +18,7 @@ from airflow_eip_provider.exceptions import (
     InvalidInputError,
 )
 from airflow_eip_provider.links.eip import ElasticIpLink
+from airflow_eip_provider.notifications import Notifying, checked_notifier
 from airflow_eip_provider.rendered import rendered
 from airflow_eip_provider.sensors.watching import WatchingSensor
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger, judge_association
@@ -27,13 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.triggers.watch import Verdict
 
 
 _NOT_GIVEN: Any = object()
 
 
-class EipAssociationSensor(WatchingSensor):
+class EipAssociationSensor(Notifying, WatchingSensor):
     """
     Wait until an Elastic IP is on a cluster or an instance, or until it is free.
 
@@ -58,6 +61,8 @@ class EipAssociationSensor(WatchingSensor):
         then fails, naming where the address is, when that has left, instead of waiting for somebody to bind it again:
         after a minute, in which EC2 may not show the binding yet, and two looks that agree. Without it, an address
         elsewhere is waited for until the timeout, e.g. when a bootstrap action binds it later.
+    :param on_lost: with ``was_bound``, a notifier of Airflow's, or a function that takes the context: called when the
+        address has left the cluster.
     :param deferrable: wait in the triggerer, looking every ``poke_interval`` seconds (at least 10).
     """
 
@@ -73,6 +78,7 @@ class EipAssociationSensor(WatchingSensor):
         instance_id: str | None = _NOT_GIVEN,
         expect: Literal["associated", "free"] = "associated",
         was_bound: bool = False,
+        on_lost: Notifier | None = None,
         deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
@@ -86,6 +92,7 @@ class EipAssociationSensor(WatchingSensor):
         self.instance_id = None if instance_id is _NOT_GIVEN else instance_id
         self.expect = expect
         self.was_bound = was_bound
+        self.on_lost = checked_notifier(on_lost, parameter="on_lost")
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> Any:
@@ -98,6 +105,18 @@ class EipAssociationSensor(WatchingSensor):
             allocation_id=self.allocation_id,
         )
         return super().execute(context)
+
+    def pre_execute(self, context: Any) -> None:
+        """Remember the context, for what is told of a failure."""
+        self._context = context
+        super().pre_execute(context)
+
+    def fail(self, error: ElasticIpError) -> NoReturn:
+        """Fail, and tell others when the address was lost."""
+        if isinstance(error, AddressLostError):
+            metrics.send(metrics.LOST, allocation_id=self.allocation_id, dag_id=self._context["ti"].dag_id)
+            self.notify(self._context, self.on_lost, "lost", once="lost", message=str(error))
+        super().fail(error)
 
     def look(self) -> Verdict:
         """Look where the address is; in a worker that waits, as often as a failure needs to be confirmed."""

@@ -84,8 +84,9 @@ class StaticIpCluster(TaskGroup):
     :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
     :param kwargs: any parameter of ``TaskGroup``; ``default_args``, with ``retries`` and the like, are for every task.
         ``aws_conn_id``, ``region_name``, ``verify``, ``botocore_config``, ``deferrable``, ``lock_store`` and
-        ``waiter_delay`` (not templated here) are for every task that takes them. All others, such as
-        ``job_flow_overrides``, ``fallbacks``, ``start_timeout``, ``binding``, ``emr_conn_id``, ``idle_timeout``,
+        ``waiter_delay`` (not templated here) are for every task that takes them, and so is ``on_lost``, a notifier for
+        an address that has left its cluster. All others, such as ``job_flow_overrides``, ``fallbacks``,
+        ``on_failover``, ``on_queued_longer_than``, ``start_timeout``, ``binding``, ``emr_conn_id``, ``idle_timeout``,
         ``lock_timeout`` and ``waiter_max_attempts``, are for ``EmrCreateWithStaticIpOperator``; the other tasks find in
         AWS what is bound.
     """
@@ -102,6 +103,8 @@ class StaticIpCluster(TaskGroup):
         self._open = False
         self._steps: list[EmrAddStepsWithStaticIpOperator] = []
         self._unnamed_steps = 0
+        # Only what is given: default_args may have it, too.
+        self._notifiers = {name: kwargs.pop(name) for name in {"on_lost"} & kwargs.keys()}
         shared = {name: kwargs.pop(name) for name in _SHARED & kwargs.keys()}
         if "waiter_delay" in shared:  # a sensor would refuse it as its poke_interval
             check_waits(shared["waiter_delay"], 1)
@@ -112,6 +115,7 @@ class StaticIpCluster(TaskGroup):
             task_id="create",
             allocation_id=allocation_id,
             do_xcom_push=True,  # the other tasks read what it returns
+            **self._notifiers,
             **here,
             **shared,
             **kwargs,
@@ -131,6 +135,7 @@ class StaticIpCluster(TaskGroup):
             expect="associated",
             soft_fail=False,  # a run without its address is no success
             was_bound=True,  # by create
+            **self._notifiers,
             **_ALWAYS,
             **{**_as_of_a_sensor(self._shared), "job_flow_id": launched},
         )
@@ -214,7 +219,7 @@ class StaticIpCluster(TaskGroup):
     def _add(
         self, operator: type[EmrAddStepsWithStaticIpOperator], task_id: str, **kwargs: Any
     ) -> EmrAddStepsWithStaticIpOperator:
-        added = operator(task_id=task_id, **{**_AFTER_LAUNCH, **self._shared, **kwargs})
+        added = operator(task_id=task_id, **{**_AFTER_LAUNCH, **self._shared, **self._notifiers, **kwargs})
         self._check_waits(added)
         if not added.wait_for_completion:
             raise InvalidInputError(

@@ -19,10 +19,12 @@ from airflow_eip_provider.lease.observation import ESTIMATED, LeaseRequest
 from airflow_eip_provider.lease.protocol import Acquired, NotStarted
 from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease_client.interface import Undo
+from airflow_eip_provider.notifications import checked_limit, checked_notifier
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import bound_facts
 from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, GatewayWait, Site
 from airflow_eip_provider.operators.emr.launching import LaunchingOperator
+from airflow_eip_provider.operators.emr.lineage import lease_lineage
 from airflow_eip_provider.operators.emr.next_candidate import CandidateFailed, CreateState
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import observed_due_seconds, with_estimate
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.lease.record import Attempt
+    from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.operators.bindings import Binding
     from airflow_eip_provider.operators.launch import Launcher
     from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
@@ -115,6 +118,11 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
     :param idle_timeout: EMR ends the cluster by itself after being idle this long, unless the overrides say otherwise
         (60 seconds to 7 days); the fallback when everything else fails. ``None`` asks for none. Releases before 5.30.0
         and 6.0.x do not have it: there it is left out, with a warning that names what remains.
+    :param on_queued_longer_than: a duration and a notifier, which is called once when the task has waited for the
+        address for so long, and goes on waiting: ``(timedelta(minutes=30), SnsNotifier(...))``. Any notifier of
+        Airflow's, or a function that takes the context; what it is about is in ``eip`` there.
+    :param on_lost: a notifier, called when the lease was lost to another owner.
+    :param on_failover: a notifier, called when a cluster did not start and the next candidate is launched.
     """
 
     state_class = CreateState
@@ -147,6 +155,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         start_timeout: timedelta | None = timedelta(minutes=45),
         fallbacks: Sequence[Mapping[str, Any]] = (),
         fallback_rounds: int = 1,
+        on_queued_longer_than: tuple[timedelta, Notifier] | None = None,
+        on_lost: Notifier | None = None,
+        on_failover: Notifier | None = None,
         deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
@@ -168,6 +179,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         self.start_timeout = start_timeout
         self.fallbacks = fallbacks
         self.fallback_rounds = fallback_rounds
+        self.on_queued_longer_than = checked_limit(on_queued_longer_than, parameter="on_queued_longer_than")
+        self.on_lost = checked_notifier(on_lost, parameter="on_lost")
+        self.on_failover = checked_notifier(on_failover, parameter="on_failover")
         # What is known of the steps of the tasks that follow, by task id: it is checked before the launch.
         self.planned_steps: dict[str, list[Any]] = {}
 
@@ -213,7 +227,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
 
     def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Lease → cluster launched → bound → (started, or replaced) → handed over → (waited for)."""
-        self._check_not_timed_out(state, event)
+        self._check_not_timed_out(context, state, event)
         launcher, attempt, replaces = self.launcher(context), attempt_of(context, state.nonce), self.has_fallbacks
         waiting: WatchTrigger | None
         while not state.bound:
@@ -257,9 +271,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
                 return waiting
         return self._wait_by_policy(state) or Result(state.job_flow_id)
 
-    def _check_not_timed_out(self, state: CreateState, event: dict[str, Any] | None) -> None:
+    def _check_not_timed_out(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> None:
         """Check that no wait has ended without a result; that for a start is judged by :meth:`check_in_time`."""
-        if event is None or event["status"] != "timeout":
+        if event is None or event["status"] != "timeout" or self.only_notifies(context, state):
             return
         waits_for_start = state.waiting_for in _START_WAITS or state.waiting_for.startswith("behind")
         if not (self.has_fallbacks and not state.bound and waits_for_start):
@@ -332,7 +346,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         kept = self.lease_client.relocate(attempt, token=state.token, resource_id=job_flow_id)
         if kept == job_flow_id:
             like = self.lease_client.lease_tags(attempt, token=state.token)
-            return self.wait_for_address(state, job_flow_id=job_flow_id, like=like)
+            return self.wait_for_address(context, state, job_flow_id=job_flow_id, like=like)
         state.other = job_flow_id
         self.publish(context, state, kept)
         return None
@@ -341,6 +355,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         address, job_flow_id = bound.address, state.job_flow_id
         facts = bound_facts(address, job_flow_id=job_flow_id, token=state.token, gateway_id=bound.gateway_id)
         self.log.info("Elastic IP %s (%s) is on cluster %s", self.allocation_id, address.public_ip, job_flow_id)
+        self.__dict__["_bound_facts"] = facts
         context["ti"].xcom_push(key="static_ip", value=facts)
         for name in facts.keys() - {"job_flow_id"}:  # an XComArg takes a key, not a part of a value
             context["ti"].xcom_push(key=name, value=facts[name])
@@ -350,6 +365,16 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
             cluster = observed.cluster(str(job_flow_id))
             reason = cluster.reason if cluster else ""
             self.note_attempt(context, state, "started", reason=reason, cluster=cluster)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Say in OpenLineage which cluster and address the run has, by which lease."""
+        bound = self.__dict__.get("_bound_facts", {})
+        return lease_lineage(
+            allocation_id=self.allocation_id,
+            job_flow_id=bound.get("job_flow_id"),
+            public_ip=bound.get("public_ip"),
+            token=bound.get("token"),
+        )
 
     def to_undo(self, context: Context, state: CreateState | None) -> Undo | None:
         """Terminate this try's cluster and free the address; a newer try's is left alone."""

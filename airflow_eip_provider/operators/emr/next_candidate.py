@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
@@ -327,8 +327,16 @@ class NextCandidateOperator(LeasingOperator):
     def move_on(self, state: CreateState) -> None:
         """Go on with the next candidate: the one moment at which that is decided."""
         state.candidate += 1
-        self.count(metrics.FAILOVERS)
+        self.note_failover(state)
         self.log.info("Moving on to candidate %s; the last one is %s", state.candidate, len(self.candidates) - 1)
+
+    def note_failover(self, state: CreateState) -> None:
+        """Count a failover, and notify of it: of what did not start, as ``attempts`` has it."""
+        self.count(metrics.FAILOVERS)
+        context = cast("Context", self._context)
+        failed: dict[str, Any] = next(reversed(own_xcom(context, _ATTEMPTS_XCOM) or ()), {})
+        facts = {**failed, "candidate": state.candidate}
+        self.notify(context, self.on_failover, "failover", once=f"failover {state.candidate}", **facts)
 
     def _has_next(self, state: CreateState) -> bool:
         return state.candidate + 1 < len(self.candidates)

@@ -27,8 +27,10 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.lease_client.interface import Undo
+from airflow_eip_provider.notifications import checked_notifier
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.emr.fence import Fence
+from airflow_eip_provider.operators.emr.lineage import configured, lease_lineage, with_lineage
 from airflow_eip_provider.operators.emr.submitted import StepMark, steps_to_adopt
 from airflow_eip_provider.operators.emr.unstarted import end_unstarted, judged_at
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.clusters import Step
     from airflow_eip_provider.exceptions import ElasticIpError
+    from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _LOGS_TAKE = timedelta(minutes=6)  # EMR archives logs every five minutes (EMR Management Guide, "View log files")
@@ -115,6 +118,12 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
     :param wait_for_completion: only ``True``; a step that nobody watches is not fenced.
     :param waiter_delay: seconds between two looks at steps and address; at least 10 when deferred.
     :param waiter_max_attempts: with ``waiter_delay``, how long the steps may take; a day by default.
+    :param on_lost: a notifier of Airflow's, or a function that takes the context: called once when the cluster does not
+        have the address, or its lease, when the steps need it.
+    :param openlineage_inject_parent_job_info: tell the Spark jobs of the steps which task they are part of, so that
+        their OpenLineage events link to it. Default: ``[openlineage] spark_inject_parent_job_info``.
+    :param openlineage_inject_transport_info: tell them where Airflow sends its OpenLineage events. An API key of that
+        becomes part of the step's arguments, which EMR shows. Default: ``[openlineage] spark_inject_transport_info``.
     """
 
     state_class = StepsState
@@ -142,6 +151,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         wait_for_completion: bool = True,
         waiter_delay: int = 15,
         waiter_max_attempts: int = 5760,
+        on_lost: Notifier | None = None,
+        openlineage_inject_parent_job_info: bool | None = None,
+        openlineage_inject_transport_info: bool | None = None,
         deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
@@ -151,6 +163,14 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         self.allocation_id = allocation_id
         self.lock_store = lock_store
         self.wait_for_completion = wait_for_completion
+        self.on_lost = checked_notifier(on_lost, parameter="on_lost")
+        parent, transport = openlineage_inject_parent_job_info, openlineage_inject_transport_info
+        self.openlineage_inject_parent_job_info = (
+            configured("spark_inject_parent_job_info") if parent is None else parent
+        )
+        self.openlineage_inject_transport_info = (
+            configured("spark_inject_transport_info") if transport is None else transport
+        )
 
     def begin(self, context: Context) -> StepsState:
         """Refuse what is wrong and a cluster without the address; find the steps of an earlier try, else submit."""
@@ -177,7 +197,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
             start_deadline=start_deadline,
         )
-        state.step_ids = adopted or self._submit(job_flow_id, steps, mark)
+        state.step_ids = adopted or self._submit(job_flow_id, self._with_lineage(steps, context), mark)
         self._submitted = (job_flow_id, state.step_ids)
         state.submitted_at = time.time()
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
@@ -233,6 +253,19 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             if not cluster.has_started and fence.may_end(cluster):
                 raise end_unstarted(self, cluster)
         state.start_deadline = None
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Say in OpenLineage which cluster and address the steps had."""
+        job_flow_id = self._state.job_flow_id if self._state is not None else None
+        return lease_lineage(allocation_id=self.allocation_id, job_flow_id=job_flow_id)
+
+    def _with_lineage(self, steps: list[dict[str, Any]], context: Context) -> list[dict[str, Any]]:
+        return with_lineage(
+            steps,
+            context,
+            parent=self.openlineage_inject_parent_job_info,
+            transport=self.openlineage_inject_transport_info,
+        )
 
     def to_undo(self, context: Context, state: StepsState | None) -> Undo | None:
         """Cancel the steps that this task submitted: those that are known, else those that EMR shows with its mark."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from airflow_eip_provider.metrics import METRICS, QUEUE_LENGTH, TAGS
+from airflow_eip_provider.metrics import METRICS, PHASES, QUEUE_LENGTH, TAGS
 from tests.unit.docs.pages import ROOT
 
 REFERENCE = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
@@ -48,4 +48,6 @@ def test_the_filters_for_cloudwatch_are_of_metrics_that_there_are():
 
 
 def test_every_metric_that_a_page_names_exists():
-    assert set(re.findall(r"\beip\.(?:[a-z]+\.)*[a-z]+(?=`| \d)", MONITOR)) <= NAMES
+    spans = {metric.name.removesuffix(".seconds") for metric in PHASES}
+    assert set(re.findall(r"\beip\.(?:[a-z]+\.)*[a-z]+(?=`| \d)", MONITOR)) <= NAMES | spans
+    assert spans <= set(re.findall(r"`(eip\.[a-z]+)`", MONITOR))

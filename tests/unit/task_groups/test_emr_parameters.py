@@ -62,7 +62,10 @@ OF_CREATE = {
     "start_timeout": timedelta(minutes=20),
     "fallbacks": [{"Instances": {"Ec2SubnetId": "subnet-b"}}],
     "fallback_rounds": 2,
+    "on_queued_longer_than": (timedelta(hours=1), print),
+    "on_failover": print,
 }
+NOTIFIERS = {"on_lost": print}
 
 
 @pytest.mark.parametrize("name", OF_CREATE)
@@ -76,7 +79,16 @@ def test_parameter_of_create_reaches_it_alone(dag: Any, name: str) -> None:
 
 def test_every_parameter_of_create_is_known_to_these_tests() -> None:
     own = set(inspect.signature(EmrCreateWithStaticIpOperator.__init__).parameters)
-    assert own - {"self", "kwargs"} <= OF_CREATE.keys() | SHARED.keys() | OF_OPERATORS.keys()
+    assert own - {"self", "kwargs"} <= OF_CREATE.keys() | SHARED.keys() | OF_OPERATORS.keys() | NOTIFIERS.keys()
+
+
+@pytest.mark.parametrize("given", [NOTIFIERS, {"default_args": NOTIFIERS}], ids=["parameter", "default_args"])
+def test_a_notifier_of_a_loss_reaches_every_task_that_can_find_it_out(dag: Any, given: dict[str, Any]) -> None:
+    with cluster_of(**given) as cluster:
+        steps, own = cluster.steps([STEP]), cluster.steps([STEP], on_lost=repr)
+
+    assert {task.on_lost for task in (cluster.create, cluster.bound, steps)} == {print}
+    assert own.on_lost is repr
 
 
 def test_default_args_of_dag_and_group_reach_every_task() -> None:

@@ -1,0 +1,42 @@
+"""
+The phases of a lease as spans of Airflow's trace of the task.
+
+Since Airflow 3.2 a task executes inside a span, so OpenTelemetry's own API is all that is needed. Before, a task has no
+span that others could be part of, and nothing is recorded. A phase may be longer than the span that it is in: a task
+that was deferred has a span for each part of its life, all in one trace.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+try:
+    from opentelemetry import trace
+except ImportError:  # an optional part of Airflow 2
+    trace = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+
+_NANOSECONDS = 1_000_000_000
+
+
+def record(name: str, seconds: float, attributes: Mapping[str, str]) -> None:
+    """
+    Record a phase that ends now, if the task is being traced; whatever goes wrong is logged.
+
+    :param seconds: how long it took.
+    """
+    try:
+        if trace is None or not trace.get_current_span().is_recording():
+            return
+        end = time.time_ns()
+        tracer = trace.get_tracer("airflow_eip_provider")
+        start = end - int(max(seconds, 0.0) * _NANOSECONDS)
+        tracer.start_span(name, start_time=start, attributes=dict(attributes)).end(end)
+    except Exception:
+        log.warning("Span %s could not be recorded", name, exc_info=True)
