@@ -51,11 +51,16 @@ def _control(url: str, path: str) -> dict[str, object]:
     return httpx.get(f"{url}/_local/{path}", trust_env=False).raise_for_status().json()
 
 
-@pytest.fixture
-def before(tmp_path) -> dict[str, object]:
+@pytest.fixture(scope="module")
+def state(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("saved")
+
+
+@pytest.fixture(scope="module")
+def before(state) -> dict[str, object]:
     """A first life, with something of everything; what was seen in it."""
     with (
-        _command(tmp_path) as url,
+        _command(state) as url,
         _client("ec2", url) as ec2,
         _client("s3", url) as s3,
         _client("dynamodb", url) as dynamodb,
@@ -90,15 +95,22 @@ def before(tmp_path) -> dict[str, object]:
         }
 
 
-def test_what_was_there_is_there_again_and_nothing_of_it_is_in_the_event_log(before, tmp_path):
+@pytest.fixture(scope="module")
+def again(before, state) -> Iterator[tuple[str, list[object]]]:
+    """A second life on the same state: where it is, and the calls that were in its event log at first."""
+    with _command(state) as url:
+        yield url, _control(url, "events?kind=call")["events"]
+
+
+def test_what_was_there_is_there_again_and_nothing_of_it_is_in_the_event_log(before, again):
+    url, calls_at_first = again
     with (
-        _command(tmp_path) as url,
         _client("ec2", url) as ec2,
         _client("s3", url) as s3,
         _client("dynamodb", url) as dynamodb,
         _client("secretsmanager", url) as manager,
     ):
-        assert _control(url, "events?kind=call")["events"] == []
+        assert calls_at_first == []
         assert _control(url, "clock")["time"] > before["time"]
 
         address = ec2.describe_addresses(Filters=[{"Name": "tag:Name", "Values": ["ours"]}])["Addresses"][0]
@@ -117,13 +129,15 @@ def test_what_was_there_is_there_again_and_nothing_of_it_is_in_the_event_log(bef
         assert manager.get_secret_value(SecretId="bytes")["SecretBinary"] == b"\x01"
 
 
-def test_a_cluster_ends_with_its_process(before, tmp_path, refused):
-    with _command(tmp_path) as url, _client("emr", url) as emr, refused("InvalidRequestException"):
+def test_a_cluster_ends_with_its_process(before, again, refused):
+    url, _ = again
+    with _client("emr", url) as emr, refused("InvalidRequestException"):
         emr.describe_cluster(ClusterId=before["job_flow_id"])
 
 
-def test_ids_drawn_after_the_default_network_are_new_at_each_start(before, tmp_path):
-    with _command(tmp_path) as url, _client("ec2", url) as ec2:
+def test_ids_drawn_after_the_default_network_are_new_at_each_start(before, again):
+    url, _ = again
+    with _client("ec2", url) as ec2:
         assert ec2.allocate_address(Domain="vpc")["AllocationId"] != before["allocation_id"]
 
 

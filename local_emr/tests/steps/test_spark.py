@@ -25,16 +25,19 @@ import greeting
 
 source, target = sys.argv[1:]
 spark = SparkSession.builder.getOrCreate()
+# In the directory of a driver in cluster mode, from --files and --archives.
+files = [open("settings.yml").read(), open("env/etc/name").read()]
 names = spark.read.text(source)
 names.selectExpr("value", "1 AS one").write.mode("overwrite").partitionBy("value").json(target + "partitioned")
 names.write.mode("overwrite").parquet(target + "parquet")
 again = [row.value for row in spark.read.parquet(target.replace("s3:", "s3a:") + "parquet").collect()]
 
 def place(_):
-    yield os.getppid(), os.environ["LOCAL_AWS_STEP_ID"], greeting.WORD
+    # The node's own Python, which has what was installed there.
+    yield os.getppid(), os.environ["LOCAL_AWS_STEP_ID"], greeting.WORD, "/node/i-1/python" in sys.prefix
 
 places = spark.sparkContext.parallelize(range(2), 2).mapPartitions(place).collect()
-print(json.dumps({"driver": os.getpid(), "again": sorted(again), "places": places}))
+print(json.dumps({"driver": os.getpid(), "again": sorted(again), "places": places, "files": files}))
 """
 
 
@@ -42,13 +45,21 @@ def put_job(s3: Any, *, script: str) -> None:
     s3.put_object(Bucket="data", Key="jobs/names.py", Body=script.encode())
 
 
-def test_job_for_yarn_reads_and_writes_s3_on_executors_of_its_own(runner: ProcessStepRunner, s3: Any) -> None:
+def test_job_for_yarn_reads_and_writes_s3_on_executors_of_its_own_beside_its_files_and_archives(
+    runner: ProcessStepRunner, s3: Any, tmp_path: Path
+) -> None:
     put_job(s3, script=COPY)
     s3.put_object(Bucket="data", Key="jobs/greeting.py", Body=b"WORD = 'hello'\n")
     s3.put_object(Bucket="data", Key="in/names.txt", Body=b"ann\nbob\n")
     s3.put_object(Bucket="data", Key="out/parquet/of-yesterday", Body=b"old")
+    s3.put_object(Bucket="data", Key="conf/daily.yml", Body=b"rows: 3")
+    with zipfile.ZipFile(tmp_path / "env.zip", "w") as archive:
+        archive.writestr("etc/name", "daily")
+    s3.upload_file(str(tmp_path / "env.zip"), "data", "env.zip")
     submit = (
-        "spark-submit --master yarn --deploy-mode cluster --executor-memory 16g --py-files s3://data/jobs/greeting.py"
+        "/usr/bin/spark-submit --master yarn --deploy-mode cluster --executor-memory 16g"
+        " --py-files s3://data/jobs/greeting.py"
+        " --files s3://data/conf/daily.yml#settings.yml --archives s3://data/env.zip#env"
     )
 
     result = run(runner, spec(*submit.split(), "s3://data/jobs/names.py", "s3://data/in/", "s3://data/out/"))
@@ -56,7 +67,8 @@ def test_job_for_yarn_reads_and_writes_s3_on_executors_of_its_own(runner: Proces
     assert result.succeeded, log(s3, "stderr")[-3000:]
     told = json.loads(log(s3, "stdout"))
     assert told["again"] == ["ann", "bob"]
-    assert {tuple(place[1:]) for place in told["places"]} == {("s-1", "hello")}
+    assert told["files"] == ["rows: 3", "daily"]
+    assert {tuple(place[1:]) for place in told["places"]} == {("s-1", "hello", True)}
     assert told["driver"] not in {place[0] for place in told["places"]}
     keys = [found["Key"] for found in s3.list_objects_v2(Bucket="data", Prefix="out/")["Contents"]]
     assert {re.sub(r"part-.*", "part", key) for key in keys} == {
@@ -103,31 +115,3 @@ SparkSession.builder.getOrCreate().sparkContext.parallelize(range(2), 2).foreach
     ended.wait()
 
     assert not processes_of(runner.mark("s-1"))
-
-
-def test_files_and_archives_are_in_the_directory_of_a_driver_in_cluster_mode(
-    runner: ProcessStepRunner, s3: Any, tmp_path: Path
-) -> None:
-    """And the job runs in the node's own Python, with what was installed there."""
-    put_job(
-        s3,
-        script="""
-import sys
-from pyspark.sql import SparkSession
-
-spark = SparkSession.builder.getOrCreate()
-print(open("settings.yml").read(), open("env/etc/name").read())
-print(spark.sparkContext.parallelize([0], 1).map(lambda _: "/node/i-1/python" in sys.prefix).collect())
-spark.stop()
-""",
-    )
-    s3.put_object(Bucket="data", Key="conf/daily.yml", Body=b"rows: 3")
-    with zipfile.ZipFile(tmp_path / "env.zip", "w") as archive:
-        archive.writestr("etc/name", "daily")
-    s3.upload_file(str(tmp_path / "env.zip"), "data", "env.zip")
-    options = "--deploy-mode cluster --files s3://data/conf/daily.yml#settings.yml --archives s3://data/env.zip#env"
-
-    result = run(runner, spec("/usr/bin/spark-submit", *options.split(), "s3://data/jobs/names.py"))
-
-    assert result.succeeded, log(s3, "stderr")[-3000:]
-    assert log(s3, "stdout") == "rows: 3 daily\n[True]\n"
