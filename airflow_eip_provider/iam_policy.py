@@ -15,7 +15,7 @@ import boto3
 from botocore.exceptions import UnknownRegionError
 
 from airflow_eip_provider.aws.step_logs import spellings, split_log_uri
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG, TRY_TAG
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, IN_CHARGE_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.preflight import check_allocation_id
 from airflow_eip_provider.stores.uri import parse_uri
@@ -53,9 +53,9 @@ class Configuration:
     :param public_subnets: with "nat-gateway", where gateways are made for clusters; empty: none are made, because each
         address is on a gateway for good.
     :param route_tables: with ``public_subnets``, those whose default routes are led to the gateways.
-    :param health: the health of primary nodes is watched: EmrPrimaryHealthSensor.
+    :param health: the health of primary nodes is watched: EmrPrimaryHealthSensor, EmrFailoverOperator.
     :param target_groups: ARNs of the target groups of load balancers in which primary nodes are registered and
-        deregistered: NlbTargetsOperator.
+        deregistered: NlbTargetsOperator, EmrFailoverOperator.
     """
 
     allocation_ids: Sequence[str]
@@ -222,9 +222,10 @@ class _Writer:
         changes = ("CancelSteps", "SetTerminationProtection", "TerminateJobFlows")
         actions = [f"elasticmapreduce:{change}" for change in changes]
         yield _allow("EndStepsAndClusters", actions, self._clusters, StringEquals=self._ours)
-        # A retry that adopts a cluster says so in this tag.
-        only_try = {"ForAllValues:StringEquals": {"aws:TagKeys": [TRY_TAG]}}
-        yield _allow("Adopt", ["elasticmapreduce:AddTags"], self._clusters, StringEquals=self._ours, **only_try)
+        # A retry that adopts a cluster says so in a tag, and so does a failover that moves a service to one.
+        keys = [TRY_TAG, *((SUCCESSOR_TAG, IN_CHARGE_TAG) if self._given.health else ())]
+        only_these = {"ForAllValues:StringEquals": {"aws:TagKeys": keys}}
+        yield _allow("Adopt", ["elasticmapreduce:AddTags"], self._clusters, StringEquals=self._ours, **only_these)
 
     def _targets(self) -> Iterator[Statement]:
         """Allow changing the targets of these groups; Elastic Load Balancing's Describe calls know no resources."""

@@ -14,6 +14,7 @@ from airflow_eip_provider.hooks.step_logs import StepLogHook
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
 from airflow_eip_provider.lease_client.unaddressed import UnaddressedLeaseClient
+from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease_client.interface import KillFlag, LeaseClient
@@ -111,7 +112,7 @@ class AwsHooks:
         :param who: the owner, in words for errors.
         """
         shared: dict[str, Any] = {"client_for": self.client_for, "kill": kill, "remembered": remembered}
-        if allocation_id is None:
+        if allocation_id is None or is_nothing(allocation_id):
             return UnaddressedLeaseClient(**shared)
         if not lock_store:
             return PhysicalLeaseClient(allocation_id=allocation_id, **shared)

@@ -218,6 +218,11 @@ _FOR_OTHERS = {
 }
 
 
+def is_for_others(observation: Observation, limits: Limits = LIMITS) -> bool:
+    """Whether any owner may end the observed lease, or a part of it, now; there must be one."""
+    return condition_of(observation, limits) in _FOR_OTHERS
+
+
 def decide(
     observation: Observation, lease_request: LeaseRequest, *, due_seconds: float = 0.0, limits: Limits = LIMITS
 ) -> Action:

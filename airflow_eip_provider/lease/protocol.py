@@ -34,7 +34,15 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.lease.observation import Action, LeaseRequest, Observation, clusters_of, decide, observe
+from airflow_eip_provider.lease.observation import (
+    Action,
+    LeaseRequest,
+    Observation,
+    clusters_of,
+    decide,
+    is_for_others,
+    observe,
+)
 from airflow_eip_provider.lease.record import LIMITS, TAKEN_OVER, UNDONE, Phase
 from airflow_eip_provider.lease.store import Seen
 from airflow_eip_provider.lease.transitions import (
@@ -171,7 +179,8 @@ def move(
     One write decides between several failovers of the same cluster, and closes the fence of that cluster: the record
     does not name it any more. Where the cluster has no active lease this is as :func:`enter`.
 
-    :param moved_from: that cluster.
+    :param lease_request: it wants the cluster that has the address: this one, or the one that takes over.
+    :param moved_from: the cluster that the lease leaves.
     """
     attempt = lease_request.attempt
     while True:
@@ -180,6 +189,11 @@ def move(
         if lease is None:
             break
         if lease.attempt.owner != attempt.owner and seen.record.has_moved_from(moved_from):
+            observation = observe(world, limits)
+            if observation.seen.record.lease != lease:
+                continue
+            if is_for_others(observation, limits):
+                break  # it has not come to its end, and never will
             return MovedByAnother(lease)
         event = Move(attempt, lease.token, moved_from, lease_request.cluster_name, lease_request.handover_seconds)
         after = step(seen.record, event, seen.now, limits)
@@ -190,8 +204,7 @@ def move(
         written = seen if after == seen.record else _change(world, seen, event, limits)
         if written is not None:
             return Acquired(written)
-    # The address may still be on that cluster, and is free for nobody else then.
-    return enter(world, replace(lease_request, wants=moved_from), due_seconds=due_seconds, limits=limits)
+    return enter(world, lease_request, due_seconds=due_seconds, limits=limits)
 
 
 def _settled(world: World, action: Action, observation: Observation) -> Acquired | Queued | Superseded | None:

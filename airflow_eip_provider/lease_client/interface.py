@@ -278,6 +278,10 @@ class LeaseClient(ABC):
         :raises SupersededError: when a newer attempt of the owner is at work.
         """
 
+    def has_address(self, resource_id: str) -> bool:
+        """Whether the address is on a resource."""
+        return resource_id in read_location(self.clients, self.allocation_id).resource_ids
+
     def end_other_successors(self, old: str, *, keep: str) -> None:  # noqa: B027 - a lease leads to all
         """Terminate what other failovers of a cluster, or earlier tries, have launched in its place."""
 

@@ -43,6 +43,10 @@ class UnaddressedLeaseClient(PhysicalLeaseClient):
         """Take nothing off."""
         return False
 
+    def has_address(self, resource_id: str) -> bool:
+        """Say no."""
+        return False
+
     def was_handed_over(self, undo: Undo) -> bool:
         """Say no: a cluster has no address to show that it is in charge."""
         return False

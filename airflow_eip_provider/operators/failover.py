@@ -31,6 +31,7 @@ from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.balanced import BalancedOperator
 from airflow_eip_provider.operators.binder import bound_facts
 from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, Site
+from airflow_eip_provider.operators.bindings.primary_node import PrimaryNode
 from airflow_eip_provider.operators.bindings.unaddressed import WithoutAddress
 from airflow_eip_provider.operators.emr.launching import LaunchingOperator
 from airflow_eip_provider.operators.emr.next_candidate import CreateState
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
 _PROGRESS = "failover_progress"  # what an undo has to know
 _OLD = ("terminate", "keep")
+_OTHER = "another failover"  # what a wait is for
 
 
 @dataclass(slots=True)
@@ -129,6 +131,17 @@ class EmrFailoverOperator(
     When it fails or is killed before the new cluster has the address, a cluster that it launched is terminated, and the
     lease is given back; the old cluster stays as it is. After that nothing is undone: the new cluster has the service.
 
+    IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
+    ec2:DescribeInstanceStatus, ec2:DescribeNetworkInterfaces, ec2:DescribeNatGateways,
+    elasticmapreduce:DescribeCluster, …:ListClusters, …:ListInstances, …:ListSteps, …:CancelSteps, …:AddTags,
+    …:SetTerminationProtection, …:TerminateJobFlows; the lock store's, see ``stores``. To launch also
+    elasticmapreduce:RunJobFlow, …:PutAutoTerminationPolicy, …:GetBlockPublicAccessConfiguration, iam:PassRole,
+    ec2:DescribeSubnets, ec2:DescribeRouteTables, ec2:DescribeSecurityGroups, ec2:DescribeAvailabilityZones,
+    ec2:DescribeInstanceTypeOfferings. With target groups also elasticloadbalancing:DescribeTargetGroups,
+    …:DescribeTargetHealth, …:RegisterTargets, …:DeregisterTargets, …:DescribeLoadBalancers,
+    …:DescribeLoadBalancerAttributes, …:DescribeTargetGroupAttributes. The policy of ``airflow-eip iam-policy --health``
+    allows it for clusters that have the tag ``airflow-eip:allocation-id`` with the address: give it to standbys.
+
     :param job_flow_id: the cluster that has the service. (templated)
     :param allocation_id: the Elastic IP, ``eipalloc-…``; ``None`` where only a load balancer leads to the clusters.
         (templated)
@@ -199,7 +212,7 @@ class EmrFailoverOperator(
         steps_timeout: timedelta = timedelta(minutes=1),
         healthy_timeout: timedelta = timedelta(minutes=15),
         lock_store: str | None = UNSET,
-        lock_timeout: timedelta = timedelta(hours=1),
+        lock_timeout: timedelta = timedelta(hours=2),
         on_multi_node: str = "fail",
         start_timeout: timedelta | None = timedelta(minutes=45),
         idle_timeout: timedelta | None = None,
@@ -235,7 +248,6 @@ class EmrFailoverOperator(
         self.waiter_delay = waiter_delay
         self.waiter_max_attempts = waiter_max_attempts
         self.deferrable = deferrable
-        self.binding = None
 
     def begin(self, context: Context) -> FailoverState:
         """Refuse what is wrong before anything is changed."""
@@ -273,7 +285,7 @@ class EmrFailoverOperator(
             return None
         found = self.lease_client.successor(self.job_flow_id, attempt=attempt_of(context, state.nonce))
         if found is not None:
-            return self._go_on(context, state, found)
+            return self._go_on(context, state, found, has_waited=event is not None and state.waiting_for == _OTHER)
         if self.force:
             state.detected_at, state.why, state.was_healthy = time.time(), "forced", True
             return None
@@ -304,16 +316,22 @@ class EmrFailoverOperator(
             confirms=said.get("job_flow_id") == self.job_flow_id and said.get("status") == "unhealthy",
         )
 
-    def _go_on(self, context: Context, state: FailoverState, found: Successor) -> WatchTrigger | Result | None:
-        """Go on with a failover that an earlier try began; wait for one of another task, and return its result."""
+    def _go_on(
+        self, context: Context, state: FailoverState, found: Successor, *, has_waited: bool
+    ) -> WatchTrigger | Result | None:
+        """
+        Go on with a failover that an earlier try began; wait for one of another task, and return its result.
+
+        :param has_waited: it has, and the other one will never come to its end.
+        """
         if not found.is_own and found.in_charge:
             self.log.info("Another failover has moved the service of %s to %s", self.job_flow_id, found.job_flow_id)
             return self._not_moved(context, str(found.job_flow_id), why="moved by another failover")
-        if not found.is_own:
+        if not found.is_own and not has_waited:
             return self._wait_for_another(state, int(found.token or 0))
         self.log.info("Going on with a failover of cluster %s that has begun: %s", self.job_flow_id, found)
         state.detected_at, state.why = found.moved_at or time.time(), "begun before"
-        cluster = self.emr.get_cluster(found.job_flow_id) if found.job_flow_id else None
+        cluster = self.emr.get_cluster(found.job_flow_id) if found.job_flow_id and found.is_own else None
         if cluster is None or cluster.is_ending:
             return None
         state.job_flow_id, state.is_started = cluster.job_flow_id, cluster.has_started
@@ -326,7 +344,7 @@ class EmrFailoverOperator(
 
     def _wait_for_another(self, state: FailoverState, token: int) -> WatchTrigger:
         self.log.info("Another failover moves the service of %s: waiting for it", self.job_flow_id)
-        state.waiting_for = "another failover"
+        state.waiting_for = _OTHER
         shared = self.watch(state, deadline=state.lock_deadline)
         uri = str(self.lease_client.uri)
         return EipLeaseMovedTrigger(allocation_id=self.allocation_id, lock_store=uri, token=token, **shared)
@@ -342,7 +360,6 @@ class EmrFailoverOperator(
         if found is not None:
             self.members_of(found)
             state.job_flow_id, state.is_started = found, True
-            self._tag(found, {SUCCESSOR_TAG: self.job_flow_id})
             return None
         if is_nothing(self.job_flow_overrides):
             raise TransientError(
@@ -367,6 +384,8 @@ class EmrFailoverOperator(
         self.note_acquired(context, state, entered)
         state.leased, state.steps_by = True, time.time() + self.steps_timeout.total_seconds()
         self._note(context, state)
+        if state.job_flow_id is not None and not state.launched:
+            self._tag(state.job_flow_id, {SUCCESSOR_TAG: self.job_flow_id})
         return None
 
     def _enter(
@@ -377,12 +396,19 @@ class EmrFailoverOperator(
 
     def _lease_request(self, context: Context, state: FailoverState) -> LeaseRequest:
         is_cold = state.job_flow_id is None or state.launched
+        # An earlier failover may have put it there.
+        is_there = not is_cold and self.lease_client.has_address(str(state.job_flow_id))
         return LeaseRequest(
             attempt_of(context, state.nonce),
             cluster_name=self.launcher(context).config["Name"] if is_cold else "",
-            handover_seconds=self.handover_seconds + LIMITS.surface,
-            wants=self.job_flow_id,
+            handover_seconds=LIMITS.surface + (self.handover_seconds if is_cold else 0.0),
+            wants=str(state.job_flow_id) if is_there else self.job_flow_id,
         )
+
+    @property
+    def handover_seconds(self) -> float:
+        """How long it may take at most from the lease to its hand-over, apart from the launch itself."""
+        return super().handover_seconds if self.has_fallbacks else self.start_seconds
 
     def _end_steps(self, state: FailoverState) -> WatchTrigger | None:
         """
@@ -589,6 +615,11 @@ class EmrFailoverOperator(
         self.emr.conn.add_tags(ResourceId=job_flow_id, Tags=as_items(tags))
 
     @property
+    def binding(self) -> PrimaryNode:
+        """Where the address is put, if there is one."""
+        return WithoutAddress() if is_nothing(self.allocation_id) else PrimaryNode()
+
+    @property
     def candidates(self) -> tuple[Candidate, ...]:
         """Every way to launch the cluster; one that is empty when there is nothing but a standby."""
         return candidates_of({}, (), 1) if is_nothing(self.job_flow_overrides) else super().candidates
@@ -633,9 +664,7 @@ class EmrFailoverOperator(
 
     def _check_parameters(self) -> None:
         check_job_flow_id(self.job_flow_id)
-        if is_nothing(self.allocation_id):
-            self.allocation_id, self.binding = None, WithoutAddress()  # type: ignore[assignment]
-        else:
+        if not is_nothing(self.allocation_id):
             preflight.check_allocation_id(self.allocation_id)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         for name in ("lock_timeout", "steps_timeout", "healthy_timeout"):
@@ -655,7 +684,7 @@ class EmrFailoverOperator(
             return
         if state.waiting_for in {"lease", "address"}:
             raise self.address_timed_out(state, event)
-        of = self.job_flow_id if state.waiting_for in {"verdict", "another failover"} else state.job_flow_id
+        of = self.job_flow_id if state.waiting_for in {"verdict", _OTHER} else state.job_flow_id
         raise WaitTimeoutError(
             f"{state.waiting_for} of cluster '{of}'",
             last_seen=event["message"],

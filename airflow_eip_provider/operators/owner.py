@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.airflow_compat import conf
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, OWNER_TAG
 from airflow_eip_provider.lease.owners import digest_of
+from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
@@ -78,7 +79,9 @@ class Owner:
     def tags(self, *, allocation_id: str | None) -> dict[str, str]:
         """Return the tags by which a retry recognises the cluster, and a person its owner."""
         tags = {OWNER_DIGEST_TAG: self.digest, OWNER_TAG: _as_tag(str(self))}
-        return tags if allocation_id is None else {**tags, ALLOCATION_TAG: allocation_id}
+        if allocation_id is None or is_nothing(allocation_id):
+            return tags
+        return {**tags, ALLOCATION_TAG: allocation_id}
 
 
 def run_name(context: Context) -> str:

@@ -139,6 +139,7 @@ class Evidence:
     :param busy: steps that run or still may.
     :param named: it was asked for by its id.
     :param kept: it has the tag of clusters that are to outlive their DAG run.
+    :param in_charge: since when it has a service that a failover has moved to it.
     """
 
     age: timedelta | None
@@ -147,6 +148,7 @@ class Evidence:
     busy: Sequence[str] = ()
     named: bool = False
     kept: bool = False
+    in_charge: str | None = None
 
 
 def decide(evidence: Evidence, *, min_age: timedelta) -> tuple[Decision, str]:
@@ -157,6 +159,8 @@ def decide(evidence: Evidence, *, min_age: timedelta) -> tuple[Decision, str]:
     at_work = [owner.why for owner in evidence.owners if owner.state is OwnerState.RUNNING]
     if evidence.kept and not evidence.named:
         at_work.append(f"its tag '{KEEP_TAG}' says that it outlives its DAG run; name its id to reap it")
+    if evidence.in_charge and not evidence.named:
+        at_work.append(f"since {evidence.in_charge} it has a service that a failover has moved to it")
     if at_work:
         return Decision.KEEP, "; ".join([*at_work, *([evidence.lease] if evidence.lease else [])])
     unknown = [owner.why for owner in evidence.owners if owner.state is OwnerState.UNKNOWN]

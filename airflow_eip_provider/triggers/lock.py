@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lease.description import queue_place_of
 from airflow_eip_provider.lease.forecast import ClusterTimes, clusters_asked_for, prewarm_places
-from airflow_eip_provider.lease.observation import ESTIMATED, Action, Due, LeaseRequest, decide
+from airflow_eip_provider.lease.observation import ESTIMATED, Action, Due, LeaseRequest, decide, is_for_others
 from airflow_eip_provider.lease.record import LIMITS, Attempt, Phase
 from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
 
@@ -111,7 +111,7 @@ class EipLeaseTrigger(WatchTrigger):
 
 class EipLeaseMovedTrigger(WatchTrigger):
     """
-    Wait until a failover of another task has come to its end: its lease is active, or is over.
+    Wait until a failover of another task has come to its end: its lease is active or over, or others may end it.
 
     :param lock_store: the store's URI.
     :param token: of the lease that was moved.
@@ -127,11 +127,13 @@ class EipLeaseMovedTrigger(WatchTrigger):
 
     def judge(self, observed: Observed) -> Verdict:
         """Judge how far the lease has come."""
-        lease = observed.record(self.lock_store, self.allocation_id).record.lease
+        observation = observed.lease(self.lock_store, self.allocation_id)
+        lease = observation.seen.record.lease
         if lease is None or lease.token != self.token:
             return Verdict("done", f"The lease with token {self.token} is over")
         message = f"'{lease.attempt.name}' has the lease of Elastic IP {self.allocation_id}, {lease.phase.name.lower()}"
-        return Verdict("pending" if lease.phase is Phase.ACQUIRED else "done", message)
+        is_over = lease.phase is Phase.ACTIVE or is_for_others(observation, LIMITS)
+        return Verdict("done" if is_over else "pending", message)
 
 
 def _times_of(cluster: Cluster | None) -> ClusterTimes | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.health import http
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
     EmrCreateWithStaticIpOperator,
@@ -13,6 +14,7 @@ from airflow_eip_provider.operators.emr import (
 from airflow_eip_provider.stores.uri import open_store
 from harness.leases import Queue
 from harness.life import Task
+from tests.integration.operators.failover_stage import STANDBY, ZONES, Stage
 from tests.integration.operators.nat import Network
 
 if TYPE_CHECKING:
@@ -208,3 +210,42 @@ def assert_nothing_changed(clocked: Any) -> Callable[..., None]:
 
 def _is_dry_run(event: Any) -> bool:
     return str(event["request"].get("DryRun", "false")).lower() == "true"
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a failed HTTP check again at once."""
+    monkeypatch.setattr(http, "PAUSE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def staged(
+    clocked: Any, boto: Any, allocation_id: str, overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Stage]:
+    """Make a service, with all that its failovers need."""
+
+    def make(*, store: bool = True, address: bool = True, warm: bool = True, balanced: bool = False) -> Stage:
+        monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+        lock_store = "dynamodb://leases?create=true" if store else None
+        stage = Stage(clocked, functools.cache(boto), allocation_id if address else None, lock_store, overrides)
+        if address:
+            operator = EmrCreateWithStaticIpOperator(
+                task_id="create",
+                allocation_id=allocation_id,
+                job_flow_overrides=stage.in_zone(ZONES[0]),
+                lock_store=lock_store,
+                idle_timeout=None,
+                aws_conn_id=None,
+                emr_conn_id=None,
+            )
+            stage.old = Task(operator, dag_id="service").run()
+            clocked.clock.advance(900)
+        else:
+            stage.old = stage.launch(ZONES[0], seconds=900)
+        if balanced:
+            stage.balance()
+        if warm:
+            stage.standby = stage.launch(ZONES[1], STANDBY)
+        return stage
+
+    return make

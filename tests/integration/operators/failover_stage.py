@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.health.checks import LIVY
 from airflow_eip_provider.operators.failover import EmrFailoverOperator
+from harness.leases import Vanished
 from harness.life import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pytest
+
 ZONES = ("eu-west-1a", "eu-west-1b")
+DRAIN_SECONDS = 60
 STANDBY = {"role": "standby"}
 QUICK = {**LIVY.as_mapping(), "timeout_seconds": 0.3}  # real seconds
 CHANGES = frozenset(
@@ -79,6 +84,8 @@ class Stage:
             UnhealthyThresholdCount=2,
         )["TargetGroups"]
         self.group = str(group["TargetGroupArn"])
+        delay = [{"Key": "deregistration_delay.timeout_seconds", "Value": str(DRAIN_SECONDS)}]
+        elb.modify_target_group_attributes(TargetGroupArn=self.group, Attributes=delay)
         forward = [{"Type": "forward", "TargetGroupArn": self.group}]
         arn = balancer["LoadBalancerArn"]
         elb.create_listener(LoadBalancerArn=arn, Protocol="TCP", Port=8998, DefaultActions=forward)
@@ -98,6 +105,14 @@ class Stage:
                 ec2.authorize_security_group_ingress(GroupId=security_group["GroupId"], IpPermissions=[rule])
             except ClientError as error:
                 assert error.response["Error"]["Code"] == "InvalidPermission.Duplicate"  # noqa: PT017
+
+    def break_livy(self) -> None:
+        """Let Livy refuse connections on the old cluster, whose node goes on otherwise."""
+        self.aws.trouble_service(self.old, "livy", "refuses")
+
+    def cold(self) -> dict[str, Any]:
+        """Return what a failover is given that launches a cluster."""
+        return {"standby_job_flow_id": None, "job_flow_overrides": self.in_zone(ZONES[1])}
 
     def failover(
         self, *, dag_id: str = "watch", try_number: int = 1, remembered: dict[str, Any] | None = None, **given: Any
@@ -147,3 +162,25 @@ class Stage:
             assert self.holder() == primary.id
         if self.group:
             assert self.targets() == [(primary.private_ip_address, "healthy")]
+
+
+def vanish_after(monkeypatch: pytest.MonkeyPatch, task: Task, operation: str, nth: int = 1) -> None:
+    """Run a task until its process vanishes right after a request of this operation, which took effect."""
+    real, seen = BaseClient._make_api_call, []
+
+    def called(self: Any, name: str, parameters: Any) -> Any:
+        answer = real(self, name, parameters)
+        if name == operation and not parameters.get("DryRun"):
+            seen.append(name)
+            if len(seen) == nth:
+                raise Vanished
+        return answer
+
+    task._pristine.undo = lambda *_: None
+    with monkeypatch.context() as patch:
+        patch.setattr(BaseClient, "_make_api_call", called)
+        try:
+            task.run()
+        except Vanished:
+            return
+    raise AssertionError(f"there was no {operation} number {nth}")

@@ -2,79 +2,132 @@
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any
+import asyncio
+from datetime import datetime
 
 import pytest
 
-from airflow_eip_provider.health import http
-from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from harness.life import Task
-from tests.integration.operators.failover_stage import STANDBY, ZONES, Stage
+from harness.life import _first_event as first_event
+from tests.integration.operators.failover_stage import DRAIN_SECONDS
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+pytestmark = pytest.mark.usefixtures("no_pause")
 
-
-@pytest.fixture(autouse=True)
-def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "PAUSE_SECONDS", 0.0)
-
-
-@pytest.fixture
-def staged(
-    clocked: Any, boto: Any, allocation_id: str, overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Stage]:
-    """Make a service, with all that its failovers need."""
-
-    def make(*, store: bool = True, address: bool = True, warm: bool = True, balanced: bool = False) -> Stage:
-        monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-        lock_store = "dynamodb://leases?create=true" if store else None
-        stage = Stage(clocked, functools.cache(boto), allocation_id if address else None, lock_store, overrides)
-        if address:
-            operator = EmrCreateWithStaticIpOperator(
-                task_id="create",
-                allocation_id=allocation_id,
-                job_flow_overrides=stage.in_zone(ZONES[0]),
-                lock_store=lock_store,
-                idle_timeout=None,
-                aws_conn_id=None,
-                emr_conn_id=None,
-            )
-            stage.old = Task(operator, dag_id="service").run()
-            clocked.clock.advance(900)
-        else:
-            stage.old = stage.launch(ZONES[0], seconds=900)
-        if balanced:
-            stage.balance()
-        if warm:
-            stage.standby = stage.launch(ZONES[1], STANDBY)
-        return stage
-
-    return make
-
-
-def seconds_since(aws: Any, start: Any) -> float:
-    return (aws.clock.now() - start).total_seconds()
+ORDER = ["DisassociateAddress", "AssociateAddress", "RegisterTargets", "DeregisterTargets", "TerminateJobFlows"]
 
 
 def test_a_warm_standby_takes_address_and_targets_over_in_this_order(clocked, staged, deferrable):
     stage = staged(balanced=True)
-    clocked.trouble_service(stage.old, "livy", "refuses")
+    stage.break_livy()
     seen, start = clocked.events.last, clocked.clock.now()
     task = stage.failover(deferrable=deferrable)
     assert task.run() == stage.standby
-    assert stage.changes(after=seen) == [
-        "DisassociateAddress",
-        "AssociateAddress",
-        "RegisterTargets",
-        "DeregisterTargets",
-        "TerminateJobFlows",
-    ]
+    assert stage.changes(after=seen) == ORDER
     facts = task.ti.xcoms["failover"]
-    assert facts["kind"] == "warm"
+    assert (facts["moved"], facts["kind"], facts["from"], facts["to"]) == (True, "warm", stage.old, stage.standby)
+    assert "livy" in facts["why"]
     assert facts["seconds"]["bound"] <= 30
     assert facts["seconds"]["healthy"] <= 60
-    assert seconds_since(clocked, start) <= 3 * 10 + 60
+    assert (clocked.clock.now() - start).total_seconds() <= 3 * 10 + 60
+    assert task.ti.xcoms["static_ip"]["job_flow_id"] == task.ti.xcoms["job_flow_id"] == stage.standby
     clocked.clock.advance(300)
     stage.check_moved_to(stage.standby)
+
+
+@pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
+def test_a_cluster_is_launched_where_there_is_no_standby(clocked, staged, store):
+    stage = staged(warm=False, store=store)
+    stage.break_livy()
+    seen = clocked.events.last
+    task = stage.failover(**stage.cold())
+    new = task.run()
+    assert stage.changes(after=seen) == ["RunJobFlow", *ORDER[:2], "TerminateJobFlows"]
+    facts = task.ti.xcoms["failover"]
+    started = stage.boto("emr").describe_cluster(ClusterId=new)["Cluster"]["Status"]["Timeline"]
+    took = (started["ReadyDateTime"] - started["CreationDateTime"]).total_seconds()
+    assert facts["kind"] == "cold"
+    assert facts["seconds"]["bound"] <= took + 30
+    assert facts["seconds"]["healthy"] <= took + 60
+    clocked.clock.advance(300)
+    stage.check_moved_to(new)
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_without_an_address_the_load_balancer_alone_is_led_to_the_new_cluster(clocked, staged, warm):
+    stage = staged(address=False, warm=warm, balanced=True, store=False)
+    stage.break_livy()
+    seen = clocked.events.last
+    task = stage.failover(**({} if warm else stage.cold()))
+    new = task.run()
+    assert stage.changes(after=seen) == [*(() if warm else ("RunJobFlow",)), *ORDER[2:]]
+    clocked.clock.advance(300)
+    stage.check_moved_to(new)
+
+
+def test_a_healthy_primary_keeps_its_service(clocked, staged, deferrable, logged):
+    stage = staged()
+    seen = clocked.events.last
+    task = stage.failover(deferrable=deferrable)
+    assert task.run() == stage.old
+    assert stage.changes(after=seen) == []
+    assert task.ti.xcoms["failover"] == {"moved": False, "why": "healthy", "from": stage.old, "to": stage.old}
+    assert "is healthy: nothing is done" in logged()
+
+
+def test_a_drill_moves_the_service_of_a_healthy_primary_whose_connections_are_drained_first(clocked, staged):
+    stage = staged(balanced=True)
+    task = stage.failover(force=True)
+    assert task.run() == stage.standby
+    clocked.clock.advance(300)
+    stage.check_moved_to(stage.standby)
+    (left,), (ended,) = clocked.events.calls("DeregisterTargets"), clocked.events.calls("TerminateJobFlows")
+    gone = datetime.fromisoformat(ended["time"]) - datetime.fromisoformat(left["time"])
+    assert gone.total_seconds() >= DRAIN_SECONDS
+
+
+def test_what_a_sensor_has_found_needs_one_more_look(clocked, staged):
+    stage = staged()
+    stage.break_livy()
+    start = clocked.clock.now()
+    said = {"job_flow_id": stage.old, "status": "unhealthy"}
+    task = stage.failover(health=said)
+    assert task.run() == stage.standby
+    assert (clocked.clock.now() - start).total_seconds() == 0
+
+
+def test_a_primary_that_recovered_since_a_sensor_looked_keeps_its_service(clocked, staged):
+    stage = staged()
+    task = stage.failover(health={"job_flow_id": stage.old, "status": "unhealthy"})
+    assert task.run() == stage.old
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+@pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
+def test_two_watchers_make_one_failover(clocked, staged, queue, store, warm):
+    stage = staged(store=store, warm=warm)
+    stage.break_livy()
+    seen = clocked.events.last
+    given = {} if warm else stage.cold()
+    one, other = stage.failover(dag_id="one", **given), stage.failover(dag_id="other", **given)
+    for task in (one, other):
+        task.start()
+    for _ in range(200):
+        for task in (one, other):
+            if not task.ended:
+                step_of(task)
+        if one.ended and other.ended:
+            break
+    assert (one.error, other.error) == (None, None)
+    assert one.result == other.result
+    changes = stage.changes(after=seen)
+    assert changes.count("AssociateAddress") == 1
+    assert changes.count("DisassociateAddress") == 1
+    if store:
+        assert changes.count("RunJobFlow") == (0 if warm else 1)
+    clocked.clock.advance(600)
+    stage.check_moved_to(one.result)
+
+
+def step_of(task: Task) -> None:
+    """Let one deferral of a task come to its event."""
+    task.resume(asyncio.run(first_event(task.trigger())))
