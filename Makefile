@@ -23,8 +23,8 @@ $(STAMP): requirements/dev.txt pyproject.toml local_emr/pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . --editable local_emr
 	@touch $@
 
-# Two daily DAGs share one Elastic IP on a real Airflow and a local EMR. ALL=1 adds a killed task, three nodes and a NAT
-# gateway. KEEP=1 leaves it running and prints the URLs.
+# Two daily DAGs share one Elastic IP on a real Airflow and a local EMR. ALL=1 adds a killed task, three nodes, a NAT
+# gateway, an empty zone and a failover. KEEP=1 leaves it running and prints the URLs.
 demo: $(STAMP)
 	@$(BIN)/python -m demo $(if $(ALL),--all) $(if $(KEEP),--keep)
 

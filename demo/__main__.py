@@ -22,7 +22,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument(
-        "--all", action="store_true", help="every scene: a killed task, three nodes, a NAT gateway, an empty zone"
+        "--all",
+        action="store_true",
+        help="every scene: a killed task, three nodes, a NAT gateway, an empty zone, a failover",
     )
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--time-scale", type=float, default=6.0, help="simulated seconds a real second (%(default)s)")

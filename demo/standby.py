@@ -101,7 +101,7 @@ class Standby:
         """Start, lose and end what is due."""
         if START not in self._started:
             if self._may_begin():
-                self._start(START, LIVY)
+                self._start(START)
         elif self._has_failed() or self._runs.have_ended(LOST, AFTER):
             self._end(clusters(events))
         else:
@@ -119,6 +119,7 @@ class Standby:
             if running := [event for event in batches(events, LOST) if event["state"] == "running"]:
                 self.lost_at = self._aws.time()
                 self._aws.lose_primary(running[0]["job_flow_id"])
+                self._start(LIVY)  # it has a cluster of its own; nothing else is to be done until the loss is found
         elif AFTER not in self._started and self._runs.have_ended(WATCH):
             self._start(AFTER)
 
@@ -150,7 +151,7 @@ class Standby:
 
     def is_over(self) -> bool:
         """Whether the batches have ended, and the pair."""
-        return self._is_over and self._runs.have_ended(LIVY)
+        return self._is_over and (LIVY not in self._started or self._runs.have_ended(LIVY))
 
     def where(self) -> str:
         """Say what is being waited for beside tasks."""

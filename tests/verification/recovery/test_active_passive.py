@@ -8,7 +8,7 @@ again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.airflow
 DAG = "emr_standby"
+SETTLED = timedelta(minutes=2)
 ENDING = {"TERMINATING", "TERMINATED", "TERMINATED_WITH_ERRORS"}
 
 
@@ -48,7 +49,10 @@ def ready_pair(scenes: Scenes) -> Pair:
             if rest.is_watched(DAG, run_id, "watch"):
                 run = stage.known_run(DAG, run_id)
                 primary, standby = run.xcom("primary")["job_flow_id"], run.xcom("standby")["job_flow_id"]
-                if {str(stage.aws.cluster(each).state) for each in (primary, standby)} == {"WAITING"}:
+                both = [stage.aws.cluster(each) for each in (primary, standby)]
+                # What fails in the first two minutes of a cluster does not count.
+                settled = both[0].ready is not None and stage.aws.clock.now() - both[0].ready > SETTLED
+                if settled and {str(each.state) for each in both} == {"WAITING"}:
                     return Pair(run, primary, standby)
         return None
 
