@@ -48,7 +48,7 @@ def _clear(moves: Moves, state: State, number: int) -> _After:
 def _kill(moves: Moves, world: int, number: int) -> Iterator[Move]:
     """A task is told to stop, and undoes what it did."""
     process: Process = moves.processes.things[number]
-    if process.task == "create" and process.stage != "undo":
+    if process.task == "create" and process.stage not in {"undo", "retire"}:
         yield Move("", world, moves.processes.of(moves.tasks.start(process, "undo")))
 
 
