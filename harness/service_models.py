@@ -13,7 +13,7 @@ from typing import Any
 
 import boto3
 from botocore.client import ClientCreator
-from botocore.hooks import EventAliaser, HierarchicalEmitter
+from botocore.hooks import EventAliaser, HierarchicalEmitter, NodeList, _PrefixTrie
 from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import Session
 
@@ -59,11 +59,36 @@ def create_class_once(creator: ClientCreator, service_name: str, service_model: 
     return _classes[service_name]
 
 
+_load_model = ClientCreator._load_service_model
+_models: dict[tuple[str, str | None], Any] = {}
+
+
+def load_model_once(creator: ClientCreator, service_name: str, api_version: str | None = None) -> Any:
+    """Stand in for ``ClientCreator._load_service_model``: a model parses its 800 operations when it is first asked."""
+    key = (service_name, api_version)
+    if key not in _models:
+        _models[key] = _load_model(creator, service_name, api_version)
+    return _models[key]
+
+
+def copy_handlers(trie: Any, node: dict[str, Any]) -> dict[str, Any]:
+    """Stand in for ``_PrefixTrie._recursive_copy``: without the general protocol of copies for 250 short lists."""
+    copied = node.copy()
+    for key, value in node.items():
+        if isinstance(value, dict):
+            copied[key] = copy_handlers(trie, value)
+        elif isinstance(value, NodeList):
+            copied[key] = NodeList(value.first[:], value.middle[:], value.last[:])
+    return copied
+
+
 REPLACED = (
     (JSONFileLoader, "load_file", load_once),
     (Loader, "list_available_services", list_once),
     (Session, "_register_builtin_handlers", register_once),
     (ClientCreator, "_create_client_class", create_class_once),
+    (ClientCreator, "_load_service_model", load_model_once),
+    (_PrefixTrie, "_recursive_copy", copy_handlers),
 )
 
 
