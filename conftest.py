@@ -36,22 +36,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give all files with Spark to one process: two would wait for each other, see ``one_spark_at_a_time``."""
+    """
+    Give some files to one process.
+
+    Those with Spark, as two would wait for each other, see ``one_spark_at_a_time``; and those that fork the same Python
+    with Airflow in it, which takes seconds to make.
+    """
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    class OneProcessForSpark(LoadFileScheduling):
+    class OneProcessForSome(LoadFileScheduling):
         @staticmethod
         @functools.cache
-        def _has_spark(file: str) -> bool:
-            return "pytest.mark.spark" in (config.rootpath / file).read_text(encoding="utf-8")
+        def _shared(file: str) -> str | None:
+            text = (config.rootpath / file).read_text(encoding="utf-8")
+            return next((shared for shared in ("pytest.mark.spark", "airflow_home:") if shared in text), None)
 
         def _split_scope(self, nodeid: str) -> str:
             file: str = super()._split_scope(nodeid)
-            return "spark" if self._has_spark(file) else file
+            return self._shared(file) or file
 
-    return OneProcessForSpark(config, log)
+    return OneProcessForSome(config, log)
 
 
 @pytest.hookimpl(trylast=True)

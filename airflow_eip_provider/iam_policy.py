@@ -7,6 +7,7 @@ neither a resource nor a tag for an action, the region is all that is left to li
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,7 @@ def policy_document(configuration: Configuration) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": list(writer.statements())}
 
 
+@functools.cache  # a session reads all partitions anew, which takes tens of milliseconds
 def partition_of(region: str) -> str:
     """
     Return the partition of a region, e.g. "aws" or "aws-cn".

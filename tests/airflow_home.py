@@ -42,7 +42,7 @@ else:
     import httpx
 
     async def first_request():
-        transport = httpx.ASGITransport(in_process_api_server().app)
+        transport = httpx.ASGITransport(in_process_api_server().app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://airflow") as client:
             await client.get("/health")
 

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-_SECONDS = 300.0
+_SECONDS = 600.0
 _SIZE = 4  # bytes that say how long a request is
 
 # What a script starts in the place of the program: it asks for the same, and waits. It is paid each time, so it imports

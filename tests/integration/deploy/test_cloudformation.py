@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.decode import decode
 
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
 from local_emr.iam.policy import Policy
@@ -68,6 +67,8 @@ def test_the_lock_table_serves_the_lock_store_and_is_hard_to_lose(deploy, boto, 
 
 def test_the_lock_table_can_be_restored_to_any_point_in_time():
     """Of the template: moto's CloudFormation leaves this property out."""
+    from cfnlint.decode import decode  # noqa: PLC0415 - it imports sympy, for which whoever collects tests would wait
+
     template, problems = decode(str(TEMPLATES / "shared.yaml"))
     assert problems == []
     recovery = template["Resources"]["LockTable"]["Properties"]["PointInTimeRecoverySpecification"]
