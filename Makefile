@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: setup demo test fuzz coverage compose-test chaos exits soak stress model bench mwaa matrix check format pins release-check release-tag clean
+.PHONY: setup demo test fuzz coverage compose-test chaos exits soak telemetry stress model bench mwaa matrix check format pins release-check release-tag clean
 
 setup: $(STAMP)
 
@@ -66,6 +66,10 @@ chaos: $(STAMP)
 # Every way in which a task or a DAG run can end, on a real Airflow; AIRFLOW=VENV names another version's environment.
 exits: $(STAMP)
 	@$(BIN)/python -m tests.verification.exits $(if $(AIRFLOW),--airflow $(AIRFLOW)) $(ARGS)
+
+# Metrics, traces and notifications of a real Airflow, as they arrive; TELEMETRY_VENVS names a folder with other versions.
+telemetry: $(STAMP)
+	@$(BIN)/python -m pytest -p no:xdist $(or $(ARGS),tests/verification/telemetry)
 
 # 200 daily runs on one Elastic IP on a real Airflow, while calls fail and processes are killed; over an hour.
 soak: $(STAMP)
