@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: setup demo test fuzz coverage compose-test chaos exits recovery soak stress model bench mwaa matrix check format pins release-check release-tag clean
+.PHONY: setup demo test fuzz coverage compose-test chaos exits recovery soak telemetry stress model bench mwaa matrix check format pins release-check release-tag clean
 
 setup: $(STAMP)
 
@@ -70,6 +70,10 @@ exits: $(STAMP)
 # Long-running clusters fail on a real Airflow, and how long it takes until another one has their work; minutes.
 recovery: $(STAMP)
 	@$(BIN)/python -m pytest -p no:xdist tests/verification/recovery $(ARGS)
+
+# Metrics, traces and notifications of a real Airflow, as they arrive; TELEMETRY_VENVS names a folder with other versions.
+telemetry: $(STAMP)
+	@$(BIN)/python -m pytest -p no:xdist $(or $(ARGS),tests/verification/telemetry)
 
 # 200 daily runs on one Elastic IP on a real Airflow, while calls fail and processes are killed; over an hour.
 soak: $(STAMP)

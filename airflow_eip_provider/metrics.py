@@ -127,7 +127,7 @@ class LeaseMetrics(LeaseEvents):
         """Send the length of the queue when it has changed, and the duration of a lease that has ended."""
         if before is None or len(before.queue) != len(after.queue):
             send_queue_length(self._allocation_id, after)
-        if before is not None and before.lease is not None and after.history[-1:] != before.history[-1:]:
+        if before is not None and after.history and after.history[-1:] != before.history[-1:]:
             self._ended(after.history[-1])
 
     def _ended(self, ended: EndedLease) -> None:

@@ -88,7 +88,8 @@ class LeasingOperator(PhasedOperator):
         state.leased_at = state.leased_at or now
         seen, lease, began = acquired.seen, acquired.seen.record.lease, self._began(state)
         # A lease that is older than this try was acquired by an earlier one, which has said so.
-        if lease is None or seen.now - lease.acquired_at <= now - began + _CLOCKS_DIFFER_SECONDS:
+        is_older = lease is not None and seen.now - lease.acquired_at > now - began + _CLOCKS_DIFFER_SECONDS
+        if state.try_number == 1 or not is_older:
             self.measure(state, metrics.QUEUE_SECONDS, now - self._since(state))
         if acquired.token is not None:
             self.log.info("The lease of Elastic IP %s is this task's, token %s", self.allocation_id, acquired.token)

@@ -145,6 +145,7 @@ class Reaper:
             except Exception as error:
                 log.warning("Reaping cluster %s failed: %s", job_flow_id, error)
                 outcomes.append(Outcome(job_flow_id, reaped=False, message=str(error), failed=True))
+        metrics.flush()
         return outcomes
 
     def _remove(self, gateway: LeftGateway) -> Outcome:

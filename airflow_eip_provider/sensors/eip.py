@@ -115,6 +115,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         """Fail, and tell others when the address was lost."""
         if isinstance(error, AddressLostError):
             metrics.send(metrics.LOST, allocation_id=self.allocation_id, dag_id=self._context["ti"].dag_id)
+            metrics.flush()
             self.notify(self._context, self.on_lost, "lost", once="lost", message=str(error))
         super().fail(error)
 

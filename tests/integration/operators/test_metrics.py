@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
+from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.triggers.observed import Observed
 from harness.leases import vanish
 from harness.life import Task
@@ -197,3 +199,19 @@ def test_tags_have_no_character_that_a_line_of_statsd_gives_a_meaning(sent, monk
     monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "pro,d=x y")
     metrics.send(metrics.LOST, allocation_id="eipalloc-1", dag_id="a:b|c\n")
     assert sent[0][2] == {"allocation_id": "eipalloc-1", "environment": "pro_d_x_y", "dag_id": "a_b_c_"}
+
+
+@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+def test_a_phase_that_is_repeated_without_an_answer_measures_once(clocked, sent, leased, monkeypatch):
+    launch, calls = StoreLeaseClient.launch, []
+
+    def answers_late(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 1:
+            raise EndpointConnectionError(endpoint_url="EMR")
+        return launch(*args, **options)
+
+    monkeypatch.setattr(StoreLeaseClient, "launch", answers_late)
+    leased("daily").run()
+    assert len(calls) == 2
+    assert len(sent.values(metrics.QUEUE_SECONDS)) == 1

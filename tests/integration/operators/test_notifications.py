@@ -232,7 +232,7 @@ def test_a_notifier_of_airflows_renders_its_templates_each_time(clocked, create_
 
     notifier = Notifier()
     operator = create_operator(lock_store=None, on_queued_longer_than=(timedelta(minutes=1), notifier))
-    operator.notify({"ti": Task(operator).ti}, notifier, "queued", once="queued", waited_seconds=61)
+    operator.notify({"ti": Task(operator).ti, "dag": None}, notifier, "queued", once="queued", waited_seconds=61)
     assert said == [f"{operator.allocation_id} after 61 s"]
     assert notifier.text.startswith("{{")
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 TOOLS = (
     *(f"integration/{name}" for name in ("bench", "demo", "deploy", "docs")),
     *(f"unit/{name}" for name in ("demo", "docs")),
-    *(f"verification/{name}" for name in ("chaos", "compose", "exits", "matrix", "mwaa", "package", "soak", "stress")),
+    *(
+        f"verification/{name}"
+        for name in ("chaos", "compose", "exits", "matrix", "mwaa", "package", "soak", "stress", "telemetry")
+    ),
 )
 _DAY = ("undisturbed",)
 

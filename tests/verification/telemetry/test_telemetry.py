@@ -1,0 +1,136 @@
+"""
+On a real Airflow: values arrive from workers and triggerer, and each notifier is called once, in both modes.
+
+The Airflow of this environment is tested, and those in the folder that TELEMETRY_VENVS names: NAME/bin/python, as the
+matrix makes them (tests/verification/matrix/cells.py).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_eip_provider.metrics import METRICS, ORPHANS_TERMINATED, PHASES, QUEUE_LENGTH
+from harness.processes import Children
+from tests.real_airflow import ROOT
+from tests.verification.telemetry.receivers import Collector, StatsD
+from tests.verification.telemetry.stage import A, B, Stage
+
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+VENVS = Path(os.environ.get("TELEMETRY_VENVS", ROOT.parent / "telemetry-venvs"))
+OWN = "this environment's"
+HOLD, QUEUE = {"address": 0, "deferrable": True, "step_seconds": 600}, {"address": 0, "step_seconds": 30}
+DAGS: dict[str, dict[str, Any]] = {
+    "holds": HOLD,
+    "queues_deferred": {**QUEUE, "deferrable": True},
+    "queues_blocking": {**QUEUE, "deferrable": False},
+    "fails_over_deferred": {"address": 1, "deferrable": True, "zones": [A, B]},
+    "fails_over_blocking": {"address": 2, "deferrable": False, "zones": [A, B]},
+    "loses_deferred": {"address": 3, "deferrable": True, "step_seconds": 36_000},
+    "loses_blocking": {"address": 4, "deferrable": False, "step_seconds": 36_000},
+}
+FEW = {name: DAGS[name] for name in ("holds", "queues_deferred")}
+
+
+@pytest.fixture(scope="module", params=[OWN, "mwaa-3.2.1", "mwaa-3.0.6", "mwaa-2.11.2"])
+def venv(request: pytest.FixtureRequest) -> Path:
+    found = Path(sys.prefix) if request.param == OWN else VENVS / request.param
+    if not (found / "bin" / "python").exists():
+        pytest.skip(f"there is no Airflow {request.param} in {VENVS}; TELEMETRY_VENVS names another folder")
+    return found
+
+
+def play(stage: Stage) -> None:
+    """Run every DAG to its end: the queue of the first address, and beside it what is lost or does not start."""
+    rest = stage.airflow.rest
+    runs = {"holds": rest.trigger("holds")}
+    stage.until("the first DAG has its address", lambda: stage.is_bound(0))
+    runs |= {name: rest.trigger(name) for name in stage._dags if name != "holds"}
+    losing = [name for name in runs if name.startswith("loses")]
+    for name in losing:
+        stage.until(f"a step of {name} runs", lambda name=name: stage.runs_step(name))
+    for name in losing:
+        stage.steal(stage._dags[name]["address"])
+    for name, run_id in runs.items():
+        stage.until(f"{name} has ended", lambda n=name, r=run_id: rest.run_state(n, r) in {"success", "failed"})
+    states = {name: rest.run_state(name, run_id) for name, run_id in runs.items()}
+    assert states == {name: "failed" if name in losing else "success" for name in runs}
+
+
+def test_notifications_and_statsd(venv: Path) -> None:
+    with_receiver(StatsD(), venv, DAGS)
+
+
+def test_opentelemetry(venv: Path) -> None:
+    with_receiver(Collector(), venv, FEW)
+
+
+def with_receiver(receiver: Any, venv: Path, dags: dict[str, Any]) -> None:
+    """Play and check; the logs of what fails stay."""
+    state = Path(tempfile.mkdtemp(prefix="telemetry-"))
+    state.chmod(0o755)  # PostgreSQL has a user of its own
+    children = Children(directory=state)
+    stage = Stage(children, venv=venv, state=state, settings=receiver.settings, dags=dags)
+    try:
+        stage.start()
+        play(stage)
+        check_values(stage, receiver, dags)
+        check_told(stage, dags)
+        if receiver.is_otel and stage.version >= (3, 2):
+            check_spans(stage, receiver)
+    finally:
+        children.stop()
+        stage.aws.stop()
+        receiver.stop()
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def check_values(stage: Stage, receiver: Any, dags: dict[str, Any]) -> None:
+    """Each metric that these DAGs cause has arrived, once for each DAG where that is due, and with its tags."""
+    all_of_them = {metric.name for metric in METRICS} - {ORPHANS_TERMINATED.name}
+    expected = all_of_them if dags is DAGS else all_of_them - {"eip.lost", "eip.failovers"}
+    stage.until("every metric has arrived", lambda: expected <= {value.name for value in receiver.values})
+    values = receiver.values
+    assert {value.name for value in values} == expected
+    assert {value.tags["environment"] for value in values} == {"telemetry"}
+    assert {value.tags["allocation_id"] for value in values} <= set(stage.addresses)
+    lengths = [value.value for value in values if value.name == QUEUE_LENGTH.name]
+    assert max(lengths) == (2 if dags is DAGS else 1)
+    assert lengths[-1] == 0
+    # The tasks say it when somebody joins or leaves, four times with two who queue; the triggerer at every look.
+    assert len(lengths) > (6 if dags is DAGS else 3), "the triggerer says it, too"
+    if not receiver.is_otel:  # which repeats what it has counted
+        once = Counter((value.name, value.tags["dag_id"]) for value in values if value.name == "eip.queue.seconds")
+        assert once == {("eip.queue.seconds", name): 1 for name in dags}
+        (seconds,) = [
+            v.value for v in values if v.name == "eip.queue.seconds" and v.tags["dag_id"] == "queues_deferred"
+        ]
+        assert seconds > 20_000, "StatsD has milliseconds"
+
+
+def check_told(stage: Stage, dags: dict[str, Any]) -> None:
+    """Each notifier was called once."""
+    due = {"queues": "queued", "fails": "failover", "loses": "lost"}
+    expected = {(name, due[name.partition("_")[0]]): 1 for name in dags if name != "holds"}
+    assert Counter((told["dag_id"], told["event"]) for told in stage.told) == expected
+
+
+def check_spans(stage: Stage, receiver: Collector) -> None:
+    """The phases are spans of the traces of the tasks."""
+    names = {metric.name.removesuffix(".seconds") for metric in PHASES}
+    stage.until("the phases are traced", lambda: names <= {span.name for span in receiver.spans})
+    workers = {span.span_id: span for span in receiver.spans if span.name.startswith("worker.")}
+    phases = [span for span in receiver.spans if span.name in names]
+    assert {phase.trace_id for phase in phases} <= {worker.trace_id for worker in workers.values()}
+    assert all(phase.parent_span_id for phase in phases)
