@@ -1,1 +1,1 @@
-"""What the lock costs, and how long runs take that share an address: `make bench`."""
+"""Benchmarks: what the lock costs, and how long runs take that share an address (`make bench`)."""

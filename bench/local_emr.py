@@ -1,4 +1,4 @@
-"""How the local EMR answers as it grows, beside a plain moto server: ``python -m bench.local_emr``."""
+"""Calls per second of the local EMR as its state grows, and of a plain moto server: ``python -m bench.local_emr``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CLUSTER = {
 
 
 def serve(kind: str, pipe: Connection) -> None:
-    """Serve in this process, and do what the pipe asks for, until it asks for the end."""
+    """Run a server in this process until the pipe sends None; for a number, append events until the log has as many."""
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     began = time.monotonic()
@@ -76,12 +76,12 @@ class Server:
         self.first = ""
 
     def cpu(self, *, events: int = 0) -> float:
-        """Let its log grow to so many events, and return the CPU seconds that it has used so far."""
+        """Let the server's log grow to this number of events, and return the CPU seconds that it has used so far."""
         self._pipe.send(events)
         return float(self._pipe.recv())
 
     def call(self, operation: str, **request: Any) -> dict[str, Any]:
-        """Call EMR; signing is left out, which would take longer than the answer."""
+        """Call EMR without signing, which would take longer than the answer."""
         self._http.request(
             "POST", "/", body=json.dumps(request), headers={**_HEADERS, "X-Amz-Target": f"ElasticMapReduce.{operation}"}
         )
@@ -89,7 +89,7 @@ class Server:
         return answer
 
     def get(self, path: str) -> dict[str, Any]:
-        """Ask the control API."""
+        """Call the control API."""
         self._http.request("GET", path)
         return self._read()
 
@@ -101,18 +101,18 @@ class Server:
         return body
 
     def grow(self, clusters: int, *, have: int) -> None:
-        """Launch clusters."""
+        """Launch clusters until there are this many."""
         for _ in range(clusters - have):
             self.first = self.first or str(self.call("RunJobFlow", **_CLUSTER)["JobFlowId"])
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the server."""
         self._pipe.send(None)
         self._process.join()
 
 
 def rates(server: Server, act: Callable[[], object], *, times: int) -> tuple[float, float]:
-    """Return calls a second, and calls a second of the server's CPU time: the median of some rounds."""
+    """Return calls per second, and calls per second of the server's CPU time, as medians of some rounds."""
     walls, cpus = [], []
     for _ in range(_ROUNDS):
         began, used = time.monotonic(), server.cpu()
@@ -130,7 +130,7 @@ def row(name: str, measured: dict[str, tuple[float, float]]) -> tuple[str, ...]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure, the two servers in turn."""
+    """Measure both servers and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.local_emr", description=__doc__)
     parser.add_argument("--clusters", type=int, nargs="+", default=[10, 50, 200, 1000])
     parser.add_argument("--events", type=int, nargs="+", default=[10_000, 100_000])
@@ -168,7 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
     header = ("", "local-emr /s", "/CPU s", "moto /s", "/CPU s")
     console.lines(*table(rows, header=header, right=frozenset(range(1, 5))))
-    console.lines("", *(f"{kind} starts within {server.start_seconds:.1f} s" for kind, server in servers.items()))
+    console.lines("", *(f"{kind} starts in {server.start_seconds:.1f} s" for kind, server in servers.items()))
     for server in servers.values():
         server.stop()
 

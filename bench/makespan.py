@@ -1,8 +1,8 @@
 """
-How long ten runs take that share one address: the product with and without early starts, and what is done today.
+Makespan of ten runs that share one address: with this provider, with and without prewarm, and with stock operators.
 
-The operators are the real ones, on a local EMR whose clock is turned by hand: what is measured is simulated time, the
-same on every machine. Between two tasks of a run no time passes; Airflow's own scheduling comes on top everywhere.
+The operators are the real ones, on a local EMR with a manual clock. Simulated time is measured, so the figures are the
+same on every machine. No time passes between two tasks of a run; Airflow's own scheduling adds to every figure.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from airflow_eip_provider.operators.emr import (
     EmrTerminateWithStaticIpOperator,
 )
 from airflow_eip_provider.triggers.observed import Observed
-from bench import stock
-from bench.world import Address, clients, environment
+from bench import stock_operators
+from bench.environment import Address, clients, environment
 from harness.life import Task, put_on_clock
 from local_emr import Durations, LocalAws, ManualClock
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 RUNS = 10
 START_UP, WORK, SHUTDOWN = 300, 180, 60
-# The second kind of day: the same work in sum, but each job's length differs by up to half, and from day to day.
+# With varied work, each job's length differs by up to this share, and from day to day; their sum stays the same.
 VARIES = 0.5
 LIMIT = START_UP + RUNS * WORK
 _TICK_SECONDS = 1
-_APART_SECONDS = 4  # the runs arrive one after the other, so that their polls do not fall together
+_ARRIVAL_SECONDS = 4  # between two runs, so that they do not poll at the same time
 _POLL_SECONDS = 15
 _DURATIONS = Durations(starting=START_UP - 90, bootstrapping=90, terminating=SHUTDOWN)
 
@@ -42,13 +42,13 @@ _DURATIONS = Durations(starting=START_UP - 90, bootstrapping=90, terminating=SHU
 @dataclass(frozen=True, slots=True)
 class Makespan:
     """
-    What one way came to.
+    The result of one way to share the address.
 
-    :param limit: the least time that is possible.
+    :param limit: the shortest possible time.
     :param seconds: from the first launch to the end of the last run's work.
-    :param idle: the longest time for which nothing carried the address between two runs.
-    :param most_clusters: how many clusters were paid for at the same time, at most.
-    :param cluster_seconds: for how long clusters were paid for, in sum.
+    :param idle: the longest time between two runs in which the address was not associated.
+    :param most_clusters: the greatest number of clusters that were paid for at the same time.
+    :param cluster_seconds: the sum of the times for which clusters were paid for.
     """
 
     way: str
@@ -60,7 +60,7 @@ class Makespan:
 
     @property
     def ratio(self) -> float:
-        """How many times the limit it took."""
+        """The time as a multiple of the limit."""
         return self.seconds / self.limit
 
 
@@ -82,24 +82,24 @@ class _Run:
 
 
 def works(day: int, *, varied: bool) -> list[int]:
-    """Return the seconds of work of each run of a day; their sum is the same for all days."""
+    """Return the seconds of work of each run of a day."""
     if not varied:
         return [WORK] * RUNS
-    chosen = random.Random(day)  # noqa: S311 - not a secret
-    drawn = [WORK * chosen.uniform(1 - VARIES, 1 + VARIES) for _ in range(RUNS - 1)]
+    rng = random.Random(day)  # noqa: S311 - not a secret
+    drawn = [WORK * rng.uniform(1 - VARIES, 1 + VARIES) for _ in range(RUNS - 1)]
     return [round(seconds) for seconds in [*drawn, WORK]]
 
 
 def limit(day: int, *, varied: bool) -> int:
-    """Return the least time in which a day's runs can do their work: one start-up, and all the work."""
+    """Return the shortest possible time of a day's runs: one start-up, and all the work."""
     return START_UP + sum(works(day, varied=varied))
 
 
 def with_leases(way: str, *, prewarm: bool | int | str, days: int = 1, varied: bool = False) -> Makespan:
     """
-    Let ten runs arrive at once and share the address by leases.
+    Run ten runs that arrive at once and share the address by leases.
 
-    :param days: how many days it happens; the last one is measured, and the leases of those before are known.
+    :param days: number of days; the last one is measured, with the record's history of the days before.
     """
     with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__EIP__ENVIRONMENT", "bench")
@@ -113,15 +113,15 @@ def with_leases(way: str, *, prewarm: bool | int | str, days: int = 1, varied: b
             while not all(run.has_ended for run in runs):
                 now = aws.clock.now().timestamp()
                 for run in runs:
-                    if now - start >= run.number * _APART_SECONDS:
-                        _go_on(run, now, made)
+                    if now - start >= run.number * _ARRIVAL_SECONDS:
+                        _advance(run, now, made)
                 aws.clock.advance(_TICK_SECONDS)
             aws.clock.advance(86_400 - (aws.clock.now().timestamp() - start))
         return _measured(way, aws, address, since=start, limit=limit(days - 1, varied=varied))
 
 
 def in_one_slot(way: str) -> Makespan:
-    """Let ten runs go one after the other, each as a whole, as a pool with one slot does."""
+    """Run ten runs one after the other, as with a pool of one slot."""
     with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
         put_on_clock(aws, patch)
         address = Address.allocated(aws)
@@ -134,12 +134,12 @@ def in_one_slot(way: str) -> Makespan:
 
 
 def with_stock_operators(way: str, *, day: int = 0, varied: bool = False) -> Makespan:
-    """Let ten runs of the Amazon provider's own operators go one after the other."""
+    """Run ten runs with the Amazon provider's own operators one after the other."""
     with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
         address = Address.allocated(aws)
-        stock.put_on_clock(aws, patch)
+        stock_operators.put_on_clock(aws, patch)
         for number in range(RUNS):
-            stock.run(address, number=number, step=_step(works(day, varied=varied)[number]))
+            stock_operators.run(address, number=number, step=_step(works(day, varied=varied)[number]))
         return _measured(way, aws, address, limit=limit(day, varied=varied))
 
 
@@ -200,14 +200,14 @@ def _tasks(
     ]
 
 
-def _go_on(run: _Run, now: float, made: Callable[[str], Any]) -> None:
-    """Let a run do what it can at this moment."""
+def _advance(run: _Run, now: float, made: Callable[[str], Any]) -> None:
+    """Run the tasks of a run until one waits."""
     while not run.has_ended:
         if run.task is None:
             run.task = Task(run.tasks.pop(0)(run.job_flow_id), dag_id=f"job-{run.number}", run_id=f"day-{run.day}")
             run.task.start()
         elif run.task.deferral is not None:
-            if not _fires(run, now, made):
+            if not _poll(run, now, made):
                 return
         else:
             if run.task.error is not None:
@@ -219,8 +219,8 @@ def _go_on(run: _Run, now: float, made: Callable[[str], Any]) -> None:
             run.due = now + run.trigger.waiter_delay
 
 
-def _fires(run: _Run, now: float, made: Callable[[str], Any]) -> bool:
-    """Let a deferred task's trigger look if its time has come; resume the task when it fires."""
+def _poll(run: _Run, now: float, made: Callable[[str], Any]) -> bool:
+    """Poll with a deferred task's trigger if that is due; if it fires, resume the task and return True."""
     if now < run.due or run.task is None:
         return False
     run.due += run.trigger.waiter_delay
@@ -238,7 +238,7 @@ def _measured(way: str, aws: LocalAws, address: Address, *, since: float = 0.0, 
     first = min(_time(event) for event in events if event.get("operation") == "RunJobFlow")
     steps = [_time(event) for event in events if event["kind"] == "step" and event["state"] == "COMPLETED"]
     if len(steps) != RUNS:
-        raise RuntimeError(f"{way}: {len(steps)} of {RUNS} runs did their work")
+        raise RuntimeError(f"{way}: {len(steps)} of {RUNS} runs completed their step")
     paid = list(_paid(events))
     changes = [
         (_time(e), e["change"])
@@ -263,7 +263,7 @@ def _measured(way: str, aws: LocalAws, address: Address, *, since: float = 0.0, 
 
 
 def _paid(events: list[dict[str, Any]]) -> Iterator[tuple[float, float]]:
-    """Return from when to when each cluster was paid for."""
+    """Yield start and end of the time for which each cluster was paid for."""
     started: dict[str, float] = {}
     for event in events:
         if event["kind"] != "cluster":
@@ -279,9 +279,9 @@ def _time(event: dict[str, Any]) -> float:
 
 HEADER = ("way", "makespan", "of the limit", "address idle, at most", "clusters at once", "cluster time")
 NOTES = (
-    f"The limit is one start-up and all the work: {LIMIT} s. With one cluster at a time started early the least",
-    "possible is 2580 s: a start-up takes longer than the work before it, so two have to start early to hide it all.",
-    "prewarm=True keeps to one, which costs least; prewarm=2 allows two. No time passes between the tasks of a run.",
+    f"The limit is one start-up and all the work: {LIMIT} s. With one prewarmed cluster at a time it is 2580 s: a",
+    "start-up takes longer than the work before it, so two prewarmed clusters are needed to hide it completely.",
+    "prewarm=True starts one, which costs least; prewarm=2 allows two. No time passes between the tasks of a run.",
 )
 
 

@@ -1,10 +1,10 @@
 """
-What parsing dags/azure_sql_daily.py costs, beside a DAG file of its size with Airflow's own EMR operators.
+CPU time of parsing dags/azure_sql_daily.py, compared with a DAG file of its size with Airflow's own EMR operators.
 
     python -m bench.parse
 
-Each file is parsed in processes that have Airflow and boto3 already, as a DAG processor's do. What is compared is CPU
-time, the least of some runs: on a busy machine time on the clock says little.
+Each file is parsed in processes that have already imported Airflow and boto3, as a DAG processor's have. The least CPU
+time of some runs is compared, because wall time says little on a busy machine.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ print(json.dumps([time.process_time() - started, sorted(set(sys.modules) - befor
 
 def parsed(source: str, *, bytecode: str) -> tuple[float, list[str]]:
     """
-    Return the seconds of CPU that parsing takes in a process of its own, and the modules that it imports.
+    Parse a file in a process of its own; return the seconds of CPU, and the modules that it imports.
 
-    :param bytecode: a folder in which compiled modules are kept from one run to the next, as they are when installed.
+    :param bytecode: a folder that keeps compiled modules from one run to the next, as an installation does.
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(  # noqa: S603 - this Python

@@ -1,4 +1,4 @@
-"""What was measured of the lock clients, as tables."""
+"""Tables of the figures of the lock clients."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ from typing import TYPE_CHECKING
 from harness.console import table
 
 if TYPE_CHECKING:
-    from bench.clients.figures import Figures, HeldTwice
+    from bench.clients.figures import Figures, Overlap
 
 _READS = ("Get", "Head", "List", "Query", "Scan")
 _HOUR_SECONDS = 3600
 _WIDTH = 120
 _COSTS = ("client", "lease", "renewed", "polls", "reads", "writes", "holders", "calls of the hour")
-_DOUBTS = ("client", "lease", "after a crash", "beside", "1 h fast", "1 h slow", "paused", "late release")
+_SAFETY = ("client", "lease", "after a crash", "beside", "1 h fast", "1 h slow", "paused", "late release")
 
-HEADER = ("client, its lease", "one lease period", "contended hour", "next is let in", "beside", "1 h off", "paused")
+HEADER = ("client, its lease", "one lease period", "contended hour", "next holder", "beside", "1 h off", "paused")
 NOTES = (
-    "One lease period: store reads / writes of 8 minutes nobody else wants. Contended hour: the same while one holds",
-    "the lock and four wait, each in a process of its own; and how many took themselves for the holder, if several.",
-    "Next is let in: after the holder's process was killed 1 s into its lease period. Beside: the killed one's cluster",
-    "carried the address then. 1 h off, paused: for how long two took themselves for the holder when the first one's",
-    "clock was wrong (which way), or it was stopped for two leases and went on (told: it learned of its loss).",
-    "* chosen here: the client's own 60 s (s3-locks: its README's) end before the work does. Those two have no poll of",
-    "their own either, and look every 15 s. Time is simulated; a call of the store takes none of it.",
+    "One lease period: store reads / writes of 8 minutes without waiters. Contended hour: the same while one process",
+    "holds the lock and four others wait; and how many acted as the holder, if several.",
+    "Next holder: when the next one got the lock, after the holder's process was killed 1 s into its lease period.",
+    "Beside: whether the killed one's cluster had the address then. 1 h off, paused: for how long two acted as the",
+    "holder when the first one's clock was wrong (which way), or when it was stopped for two leases and continued",
+    "(noticed: its client told it about the loss).",
+    "* chosen here: the client's own 60 s (s3-locks: its README's) end before the work does. These two clients have no",
+    "poll interval either; they poll every 15 s. Time is simulated; a call of the store takes none of it.",
 )
 
 
 def row(figures: Figures) -> tuple[str, ...]:
     """Return a client's figures as one row under :data:`HEADER`."""
-    subject = figures.subject
-    name = f"{subject.name}, {_period(subject.lease, chosen='lease' in subject.chosen)}"
+    config = figures.config
+    name = f"{config.name}, {_period(config.lease, chosen='lease' in config.chosen)}"
     if figures.reason is not None:
         return (name, "-", "-", figures.reason[:28], "-", "-", "-")
     several = f", {figures.holders} hold" if figures.holders > 1 else ""
     wrong = [
-        f"{way} {_twice(held)}" for way, held in (("fast", figures.fast), ("slow", figures.slow)) if held.seconds > 0
+        f"{way} {_overlap(held)}" for way, held in (("fast", figures.fast), ("slow", figures.slow)) if held.seconds > 0
     ]
     return (
         name,
@@ -44,61 +45,61 @@ def row(figures: Figures) -> tuple[str, ...]:
         _after(figures),
         _yes(figures.beside_cluster),
         ", ".join(wrong) or "no",
-        _twice(figures.paused),
+        _overlap(figures.paused),
     )
 
 
 def details(rows: list[Figures]) -> list[str]:
-    """Lay out everything that was measured: what the clients cost, and when they let two in."""
+    """Return the tables of all figures: store calls of the clients, and when two act as the holder."""
     ran = [figures for figures in rows if figures.reason is None]
     return [
-        "Store calls of one lease period of 8 minutes nobody else wants, and of an hour in which one holds the lock",
-        "and four wait (holders: how many took themselves for the holder at once).",
+        "Store calls of one lease period of 8 minutes without waiters, and of an hour in which one holds the lock and",
+        "four wait (holders: how many acted as the holder at once).",
         "",
         *table([_cost(figures) for figures in ran], header=_COSTS, right=frozenset({4, 5, 6})),
         "",
         "* chosen here: the client has no default, or one that is shorter than the work",
         "",
-        "Until who waits is let in after the holder's process was killed 1 s into its lease, and whether its cluster",
-        "carried the address then; for how long two took themselves for the holder when the first one's clock was an",
-        "hour wrong, or it was stopped for two leases and went on (told: by its client, that it had lost the lock);",
-        "whether the release of a holder that had lost the lock freed the next one's.",
+        "Time until the next one got the lock after the holder's process was killed 1 s into its lease, and whether",
+        "its cluster had the address then; for how long two acted as the holder when the first one's clock was an hour",
+        "wrong, or when it was stopped for two leases and continued (noticed: its client told it about the loss);",
+        "whether the release by a holder that had lost the lock freed the lock of the next one.",
         "",
-        *table([_doubt(figures) for figures in ran], header=_DOUBTS, right=frozenset({2})),
+        *table([_safety(figures) for figures in ran], header=_SAFETY, right=frozenset({2})),
         *_not_run(rows),
     ]
 
 
 def _cost(figures: Figures) -> tuple[str, ...]:
-    subject = figures.subject
+    config = figures.config
     most_first = sorted(figures.hour.items(), key=lambda item: -item[1])
     return (
-        f"{subject.name} {subject.version}",
-        _period(subject.lease, chosen="lease" in subject.chosen),
-        _period(subject.heartbeat),
-        _period(subject.poll, chosen="poll" in subject.chosen),
+        f"{config.name} {config.version}",
+        _period(config.lease, chosen="lease" in config.chosen),
+        _period(config.heartbeat),
+        _period(config.poll, chosen="poll" in config.chosen),
         *_reads_and_writes(figures.cycle),
         str(figures.holders),
         ", ".join(f"{name} {count}" for name, count in most_first),
     )
 
 
-def _doubt(figures: Figures) -> tuple[str, ...]:
-    subject = figures.subject
+def _safety(figures: Figures) -> tuple[str, ...]:
+    config = figures.config
     return (
-        f"{subject.name} {subject.version}",
-        _period(subject.lease, chosen="lease" in subject.chosen),
+        f"{config.name} {config.version}",
+        _period(config.lease, chosen="lease" in config.chosen),
         _after(figures),
         _yes(figures.beside_cluster),
-        _twice(figures.fast),
-        _twice(figures.slow),
-        _twice(figures.paused),
+        _overlap(figures.fast),
+        _overlap(figures.slow),
+        _overlap(figures.paused),
         "frees it" if figures.late_release_frees else "no",
     )
 
 
 def _not_run(rows: list[Figures]) -> list[str]:
-    failed = [(figures.subject.name, figures.reason) for figures in rows if figures.reason is not None]
+    failed = [(figures.config.name, figures.reason) for figures in rows if figures.reason is not None]
     lines = [f"{name} did not run: {reason}"[:_WIDTH] for name, reason in failed]
     return ["", *lines] if lines else []
 
@@ -120,10 +121,10 @@ def _reads_and_writes(calls: dict[str, int]) -> tuple[str, str]:
     return str(reads), str(sum(calls.values()) - reads)
 
 
-def _twice(held: HeldTwice) -> str:
-    if not held.seconds:
+def _overlap(overlap: Overlap) -> str:
+    if not overlap.seconds:
         return "no"
-    return f"{held.seconds:.0f} s, told" if held.told else f"{held.seconds:.0f} s"
+    return f"{overlap.seconds:.0f} s, noticed" if overlap.noticed else f"{overlap.seconds:.0f} s"
 
 
 def _yes(value: bool) -> str:  # noqa: FBT001 - a cell, not a switch

@@ -1,7 +1,7 @@
 """
-What waits cost the triggerer, and AWS: ``python -m bench.triggerer``.
+Memory, CPU time and AWS calls of deferred waits in one triggerer: ``python -m bench.triggerer``.
 
-The local AWS runs here; the triggerer is a process of its own, which has imported the triggers before it is measured.
+The local AWS runs in this process. The triggerer is another one, which imports the triggers before it is measured.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from moto.ec2.models.core import TaggedEC2Resource
 
 from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, Record
 from airflow_eip_provider.stores.uri import open_store
-from bench.world import Address, environment
+from bench.environment import Address, environment
 from harness.console import Console, table
 from local_emr import LocalAws, ManualClock
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 WAITS = (10, 100, 500)
 QUEUE_WAITS, QUEUE_ADDRESSES = 200, 50
-LOOKS = 4
+POLLS = 4
 DELAY_SECONDS = 1.0
 STORE = "dynamodb://leases"
 _HOUR = 3600
@@ -42,10 +42,10 @@ _TABLES = {
     "primary": "waits for primary instances and for their addresses",
     "queue": "waits in queues",
 }
-HEADER = ("Waits", "", "AWS calls a tick", "Memory", "Clients", "All have looked", "CPU till then", "Longest block")
+HEADER = ("Waits", "", "AWS calls a tick", "Memory", "Clients", "All have polled", "CPU until then", "Longest block")
 NOTES = (
-    f"Each wait looks at least {LOOKS} times, every {DELAY_SECONDS:g} s, first after that time; a tick: all look once.",
-    "Memory is above that of the process without waits; CPU is the triggerer's alone.",
+    f"Each wait polls at least {POLLS} times, every {DELAY_SECONDS:g} s, first after that time. A tick: all poll once.",
+    "Memory is what is used beyond the process without waits. CPU is that of the triggerer alone.",
 )
 _MOST_MB, _MOST_QUEUE_MB, _MOST_CLIENTS, _MOST_SECONDS, _MOST_CPU, _LONGEST_BLOCK = 40, 60, 4, 6, 2, 0.1
 _PAGE_SIZE = 50  # of ListClusters
@@ -54,19 +54,19 @@ _PAGE_SIZE = 50  # of ListClusters
 @dataclass(frozen=True, slots=True)
 class Cost:
     """
-    What a number of waits cost.
+    The cost of a number of waits.
 
-    :param memory_mb: above that of the process before the first wait.
-    :param looked_after: seconds until each had looked once; ``cpu_seconds`` until then.
+    :param memory_mb: beyond that of the process before the first wait.
+    :param polled_after: seconds until each wait had polled once; ``cpu_seconds`` until then.
     :param longest_block: of the event loop, in seconds.
-    :param calls: of AWS, by operation, in a tick.
+    :param calls: AWS calls of a tick, by operation.
     """
 
     kind: str
     waits: int
     memory_mb: float
     clients: int
-    looked_after: float
+    polled_after: float
     cpu_seconds: float
     longest_block: float
     calls: dict[str, float]
@@ -80,26 +80,26 @@ class Cost:
             f"{sum(self.calls.values()):g} ({by_name})",
             f"{self.memory_mb:.0f} MB",
             str(self.clients),
-            f"{self.looked_after:.1f} s",
+            f"{self.polled_after:.1f} s",
             f"{self.cpu_seconds:.1f} s",
             f"{self.longest_block:.2f} s",
         )
 
 
 def measure(kinds: Iterable[str] = tuple(_TABLES)) -> Iterator[Cost]:
-    """Measure one number of waits after the other."""
+    """Measure each kind of wait in each number."""
     for kind in kinds:
         for waits in (QUEUE_WAITS,) if kind == "queue" else WAITS:
-            yield _measured(kind, waits)
+            yield _measure(kind, waits)
 
 
 @contextmanager
-def _quick_ec2() -> Iterator[None]:
+def _fast_ec2() -> Iterator[None]:
     """
-    Let the local EC2 answer in a time like EC2's.
+    Make the local EC2 about as fast as EC2.
 
-    For each instance and each filter it compiles all values and looks through all tags of the account: a
-    DescribeInstances for 200 of 500 clusters took 4 seconds, and the triggerer waited for it most of the time.
+    For each instance and each filter, moto compiles all values and reads all tags of the account. A DescribeInstances
+    for 200 of 500 clusters took 4 seconds, and the triggerer spent most of the time waiting for it.
     """
 
     def get_tags(self: Any) -> list[dict[str, str]]:
@@ -114,13 +114,13 @@ def _quick_ec2() -> Iterator[None]:
         yield
 
 
-def _measured(kind: str, waits: int) -> Cost:
-    with _quick_ec2(), LocalAws(clock=ManualClock()) as aws, environment(aws):
+def _measure(kind: str, waits: int) -> Cost:
+    with _fast_ec2(), LocalAws(clock=ManualClock()) as aws, environment(aws):
         given = {"queue": _queues, "ended": _clusters, "primary": _primaries}[kind](aws, waits)
         aws.events.clear()
         process = subprocess.run(
-            [sys.executable, "-m", "bench.inside_triggerer"],
-            input=json.dumps({"waits": given, "delay": DELAY_SECONDS, "looks": LOOKS}),
+            [sys.executable, "-m", "bench.triggerer_process"],
+            input=json.dumps({"waits": given, "delay": DELAY_SECONDS, "polls": POLLS}),
             capture_output=True,
             text=True,
             check=False,
@@ -129,8 +129,8 @@ def _measured(kind: str, waits: int) -> Cost:
             raise RuntimeError(process.stderr[-2000:])
         found = json.loads(process.stdout.splitlines()[-1])
         calls = Counter(str(event["operation"]) for event in aws.events.calls())
-    looks = found.pop("looks")
-    return Cost(kind, waits, calls={name: round(n / looks, 1) for name, n in calls.items()}, **found)
+    polls = found.pop("polls")
+    return Cost(kind, waits, calls={name: round(n / polls, 1) for name, n in calls.items()}, **found)
 
 
 def _clusters(aws: LocalAws, count: int) -> list[dict[str, Any]]:
@@ -147,7 +147,7 @@ def _running(aws: LocalAws, count: int) -> list[str]:
 
 
 def _address(aws: LocalAws) -> Address:
-    """Return an address and a cluster's shape, in a subnet without public addresses: there are not enough of them."""
+    """Return an address, and a cluster in a subnet without public addresses: the local AWS has too few of them."""
     address = Address.allocated(aws)
     subnet_id = address.job_flow["Instances"]["Ec2SubnetId"]
     boto3.client("ec2").modify_subnet_attribute(SubnetId=subnet_id, MapPublicIpOnLaunch={"Value": False})
@@ -155,7 +155,7 @@ def _address(aws: LocalAws) -> Address:
 
 
 def _primaries(aws: LocalAws, count: int) -> list[dict[str, Any]]:
-    """Let half of the waits be for primary instances of new clusters, half for addresses on others."""
+    """Return the parameters of waits: half for primary instances of new clusters, half for addresses on others."""
     address = _address(aws)
     emr, ec2 = boto3.client("emr"), boto3.client("ec2")
     new = [emr.run_job_flow(**address.job_flow)["JobFlowId"] for _ in range(count // 2)]
@@ -168,7 +168,7 @@ def _primaries(aws: LocalAws, count: int) -> list[dict[str, Any]]:
 
 
 def _queues(aws: LocalAws, count: int) -> list[dict[str, Any]]:
-    """Let owners queue for addresses whose leases are active."""
+    """Put owners into the queues of addresses with active leases, and return the parameters of their waits."""
     now = aws.clock.now().timestamp()
     store = open_store(f"{STORE}?create=true", lambda service, _: boto3.client(service))
     store.check()
@@ -197,7 +197,7 @@ def _queues(aws: LocalAws, count: int) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    """Measure, print the table, and return whether the figures are met."""
+    """Measure, print the table, and return 0 if the targets are met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=sorted(_TABLES), help="measure these waits only")
     options = parser.parse_args()
@@ -223,7 +223,7 @@ def _figures(costs: list[Cost]) -> Iterator[tuple[str, bool]]:
         if cost.kind != "queue" and cost.waits == max(WAITS):
             yield f"{name}: at most {_MOST_MB} MB", cost.memory_mb <= _MOST_MB
             yield f"{name}: at most {_MOST_CLIENTS} clients", cost.clients <= _MOST_CLIENTS
-            yield f"{name}: each has looked within {_MOST_SECONDS} s", cost.looked_after <= _MOST_SECONDS
+            yield f"{name}: each has polled within {_MOST_SECONDS} s", cost.polled_after <= _MOST_SECONDS
             yield f"{name}: at most {_MOST_CPU} s of CPU until then", cost.cpu_seconds <= _MOST_CPU
             yield f"{name}: no block of over {_LONGEST_BLOCK} s", cost.longest_block <= _LONGEST_BLOCK
         if cost.kind == "queue":

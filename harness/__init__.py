@@ -1,7 +1,7 @@
 """
-What the demo, the benchmarks and the tests share, and imports none of them.
+Code that the demo, the benchmarks and the tests share; it imports none of them.
 
-- ``judge``: the rules on the local EMR's event log, ``calls``: who made its calls;
+- ``judge``: the checks on the local EMR's event log; ``calls``: who made the calls in it;
 - ``life``, ``leases``, ``polling``, ``service_models``: tasks in simulated time, without Airflow's processes;
-- ``airflow``, ``processes``, ``console``: a real Airflow and other child processes, and what is printed.
+- ``airflow``, ``processes``, ``console``: a real Airflow, other child processes, and printed output.
 """

@@ -1,4 +1,4 @@
-"""How many AWS calls a lease period makes, and who makes them, from the user agents that the local EMR saw."""
+"""Counts AWS calls by caller, from the user agents in the local EMR's event log."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Event = dict[str, Any]
 
 TRIGGERER = "triggerer"
 
-# The Amazon provider says in the user agent of every call which DAG it is made for, as a UUID of the dag_id; outside a
-# task, that is in the triggerer, as the nil UUID (airflow/providers/amazon/aws/hooks/base_aws.py).
+# The Amazon provider adds a UUID of the dag_id to the user agent of every call. Outside of a task, which means in the
+# triggerer, it is the nil UUID (airflow/providers/amazon/aws/hooks/base_aws.py).
 _DAG_KEY = re.compile(r"\bDagRunKey/([0-9a-f-]{36})")
 _NIL = str(uuid.UUID(int=0))
 
 
 def caller(user_agent: str, *, dag_ids: Sequence[str]) -> str | None:
-    """Return the DAG whose task made a call, or the triggerer; None for anyone else (a step, the demo itself)."""
+    """Return the DAG whose task made a call, or the triggerer; None for another caller (a step, the demo itself)."""
     match = _DAG_KEY.search(user_agent)
     if match is None:
         return None
@@ -30,14 +30,14 @@ def caller(user_agent: str, *, dag_ids: Sequence[str]) -> str | None:
 
 
 def count_calls(events: Sequence[Event], *, dag_ids: Sequence[str]) -> dict[str, Counter[str]]:
-    """Return for each DAG, and for the triggerer, how often each operation was called."""
-    counts: dict[str, Counter[str]] = {who: Counter() for who in (*dag_ids, TRIGGERER)}
+    """Return the number of calls of each operation, for each DAG and for the triggerer."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in (*dag_ids, TRIGGERER)}
     for event in events:
         if event["kind"] != "call":
             continue
-        who = caller(event.get("user_agent") or "", dag_ids=dag_ids)
-        if who is not None:
-            counts[who][f"{event['service']} {event['operation']}"] += 1
+        made_by = caller(event.get("user_agent") or "", dag_ids=dag_ids)
+        if made_by is not None:
+            counts[made_by][f"{event['service']} {event['operation']}"] += 1
     return counts
 
 

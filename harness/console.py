@@ -1,14 +1,19 @@
-"""What the demo says to the person who runs it."""
+"""Output of a command: lines with the time since the start, and tables."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.judge import Check
 
 
 class Console:
-    """Print the story, each line with the seconds since the start."""
+    """Prints progress, with the seconds since the start."""
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._stream = stream
@@ -16,16 +21,16 @@ class Console:
 
     @property
     def silent_seconds(self) -> float:
-        """How long nothing has been said."""
+        """Seconds since the last output."""
         return time.monotonic() - self._last
 
     @property
     def elapsed_seconds(self) -> float:
-        """How long the demo has been running."""
+        """Seconds since the start."""
         return time.monotonic() - self._started
 
     def step(self, text: str) -> None:
-        """Say what happens now."""
+        """Print one line of progress."""
         self.lines(f"[{self.elapsed_seconds:5.0f} s] {text}")
 
     def lines(self, *lines: str) -> None:
@@ -36,15 +41,15 @@ class Console:
         self._last = time.monotonic()
 
     def heading(self, text: str) -> None:
-        """Begin a section."""
+        """Print the heading of a section."""
         self.lines("", text, "-" * len(text))
 
 
 def table(rows: list[tuple[str, ...]], *, header: tuple[str, ...], right: frozenset[int] = frozenset()) -> list[str]:
     """
-    Lay rows out in columns.
+    Return the lines of a table.
 
-    :param right: the numbers of the columns that are aligned to the right.
+    :param right: indexes of the columns that are aligned to the right.
     """
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
 
@@ -56,3 +61,14 @@ def table(rows: list[tuple[str, ...]], *, header: tuple[str, ...], right: frozen
         return "  ".join(cells).rstrip()
 
     return [line(header), "  ".join("-" * width for width in widths), *(line(row) for row in rows)]
+
+
+def check_lines(checks: Sequence[Check], *, most_problems: int = 20) -> list[str]:
+    """
+    Return a table of checks, followed by their problems if there are any.
+
+    :param most_problems: how many problems of one check are shown.
+    """
+    rows: list[tuple[str, ...]] = [(check.name, "PASS" if check.passed else "FAIL", check.detail) for check in checks]
+    problems = [f"  {check.name}: {problem}" for check in checks for problem in check.problems[:most_problems]]
+    return [*table(rows, header=("check", "", "")), *(["", "Problems", *problems] if problems else [])]

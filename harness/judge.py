@@ -1,8 +1,8 @@
 """
-The judge of the local EMR's event log: what must hold whoever ran, as pure functions from events to problems.
+Checks on the local EMR's event log that hold for every run, as pure functions from events to problems.
 
-Demo, chaos, exits, stress and soak use the same rules, and add what only they can know (which fault was injected, what
-Airflow says). No rule asks the code under test. ``tests/unit/harness/test_judge.py`` shows that each of them can fail.
+Demo, chaos, exits, stress and soak share them, and add checks of their own (on injected faults, on Airflow's states).
+No check uses the code under test. ``tests/unit/harness/test_judge.py`` shows that each of them can fail.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 
-# Set by the operators on each cluster and NAT gateway. Named here again: a rename there would change stored data.
+# Tags that the operators set on clusters and NAT gateways. They are repeated here because they are stored data: if the
+# provider changes one, the checks must fail.
 ALLOCATION_TAG = "airflow-eip:allocation-id"
 JOB_FLOW_TAG = "airflow-eip:job-flow-id"
 OWNER_TAG = "airflow-eip:owner-name"  # environment/dag_id/run_id/task_id/map_index
@@ -27,7 +28,7 @@ _GATEWAY_ENDED = frozenset({"deleted", "failed"})
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A verdict and its grounds; it passes when there are no problems."""
+    """The result of a check; it passes if there are no problems."""
 
     name: str
     problems: tuple[str, ...]
@@ -35,18 +36,18 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
 
 def calls(events: Iterable[Event], operation: str) -> list[Event]:
-    """Return the calls of an operation, refused ones included."""
+    """Return the calls of an operation, including refused ones."""
     return [event for event in events if event["kind"] == "call" and event["operation"] == operation]
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A RunJobFlow that was answered."""
+    """A successful RunJobFlow call."""
 
     seq: int
     job_flow_id: str
@@ -75,15 +76,15 @@ def launches(events: Iterable[Event]) -> list[Launch]:
 
 @dataclass(slots=True)
 class Address:
-    """Where the address is and what runs, as the log goes on."""
+    """Where the address is and which steps run, up to an event of the log."""
 
     holder: str | None = None
     running: dict[str, str] = field(default_factory=dict)  # step id → cluster
-    bound: list[str | None] = field(default_factory=list)  # a cluster or another holder for each association
-    served: set[str] = field(default_factory=set)  # clusters on which a step ended well
+    bound: list[str | None] = field(default_factory=list)  # the holder of each association
+    served: set[str] = field(default_factory=set)  # clusters that completed a step
     problems: list[str] = field(default_factory=list)
 
-    def _moves(self, event: Event) -> None:
+    def _move(self, event: Event) -> None:
         cluster = event.get("job_flow_id") or event.get("instance_id")
         if event["change"] == "associated":
             self.bound.append(cluster)
@@ -93,8 +94,8 @@ class Address:
             return
         if self.holder != cluster:
             self.problems.append(f"{event['seq']}: {cluster} lost the address, which {self.holder} had")
-        for step, its in self.running.items():
-            if its == cluster:
+        for step, on_cluster in self.running.items():
+            if on_cluster == cluster:
                 self.problems.append(f"{event['seq']}: the address left {cluster} while {step} ran")
         self.holder = None
 
@@ -105,7 +106,7 @@ class Address:
                 self.problems.append(
                     f"{event['seq']}: {step} started on {cluster} while {self.holder or 'nobody'} had the address"
                 )
-            if others := sorted({its for its in self.running.values() if its != cluster}):
+            if others := sorted({other for other in self.running.values() if other != cluster}):
                 self.problems.append(f"{event['seq']}: {step} started on {cluster} while a step ran on {others}")
             self.running[step] = cluster
         elif event["state"] in STEP_ENDED:
@@ -116,23 +117,23 @@ class Address:
 
 def follow(events: Iterable[Event], *, clusters: Collection[str] | None = None) -> Address:
     """
-    See that one cluster at a time had the address, and that steps ran on clusters that had it, on one at a time.
+    Check that one cluster at a time had the address, and that steps ran only on the cluster that had it.
 
-    All is compared by its number in the log, which has one order for everything.
+    Events are compared by their number in the log, which is one order of all events.
 
-    :param clusters: those whose steps need the address; all by default.
+    :param clusters: the clusters whose steps need the address; all by default.
     """
     address = Address()
     for event in events:
         if event["kind"] == "address":
-            address._moves(event)  # noqa: SLF001 - the loop of the same rule
+            address._move(event)  # noqa: SLF001 - this function is the loop over the methods of the class
         elif event["kind"] == "step" and (clusters is None or event["job_flow_id"] in clusters):
             address._step(event)  # noqa: SLF001
     return address
 
 
 def address_left(events: Iterable[Event]) -> list[str]:
-    """Return where the address still is in the end."""
+    """Return where the address is at the end."""
     holder = follow(event for event in events if event["kind"] == "address").holder
     return [f"the address is left on {holder}"] if holder else []
 
@@ -147,30 +148,30 @@ def two_clusters_of_a_lease(events: Iterable[Event]) -> list[str]:
     """
     Return the clusters that were launched while another one of the same lease had not ended.
 
-    A lease is its owner's, and has a token where there is a lock store. Without one an owner has one cluster at a time
-    that is not terminating: a retry does not wait until the cluster that the failed try terminated has ended.
+    A lease is identified by its owner and, with a lock store, its token. Without a lock store an owner may have one
+    cluster that is not terminating: a retry does not wait until the cluster that the failed try terminated has ended.
     """
     log = list(events)
-    its = {one.job_flow_id: (tuple(one.owner), one.tags.get(TOKEN_TAG)) for one in launches(log)}
-    living: dict[str, tuple[Any, ...]] = {}
+    lease_of = {one.job_flow_id: (tuple(one.owner), one.tags.get(TOKEN_TAG)) for one in launches(log)}
+    active: dict[str, tuple[Any, ...]] = {}
     problems: list[str] = []
     for event in log:
         cluster = event.get("job_flow_id")
-        if event["kind"] != "cluster" or cluster not in its:
+        if event["kind"] != "cluster" or cluster not in lease_of:
             continue
-        has_token = its[cluster][1] is not None
+        has_token = lease_of[cluster][1] is not None
         if event["to"] in CLUSTER_ENDED or (event["to"] == "TERMINATING" and not has_token):
-            living.pop(cluster, None)
+            active.pop(cluster, None)
             continue
-        if cluster not in living:
-            others = [other for other, lease in living.items() if lease == its[cluster] and lease[0]]
+        if cluster not in active:
+            others = [other for other, lease in active.items() if lease == lease_of[cluster] and lease[0]]
             problems += [f"{event['seq']}: {cluster} was launched while {other} had not ended" for other in others]
-        living[cluster] = its[cluster]
+        active[cluster] = lease_of[cluster]
     return problems
 
 
 def idle_endings(events: Iterable[Event]) -> list[str]:
-    """Return the clusters that EMR ended because they were idle: the last resort, when nobody else ended them."""
+    """Return the clusters that EMR's idle termination ended, because nothing else ended them."""
     return [
         event["job_flow_id"]
         for event in events
@@ -181,7 +182,7 @@ def idle_endings(events: Iterable[Event]) -> list[str]:
 
 
 def thefts(events: Iterable[Event]) -> list[str]:
-    """Return the calls of AssociateAddress that EC2 would have answered by taking the address from its holder."""
+    """Return the AssociateAddress calls that may take the address from its holder."""
     return [
         f"{call['seq']}: AssociateAddress was sent with {call['request']}"
         for call in calls(events, "AssociateAddress")
@@ -192,10 +193,10 @@ def thefts(events: Iterable[Event]) -> list[str]:
 
 def record_disagrees(events: Iterable[Event], *, left: Sequence[str], ended: Collection[str]) -> list[str]:
     """
-    Return what the lease record says in the end that the log does not.
+    Return the contradictions between the lease record at the end and the log.
 
-    :param left: the names of those that still have the lease or are in the queue.
-    :param ended: the clusters of the record's history that had the address, as it says.
+    :param left: the owners that still have the lease or are in the queue.
+    :param ended: the clusters that had the address according to the record's history.
     """
     bound = {e.get("job_flow_id") for e in events if e["kind"] == "address" and e["change"] == "associated"} - {None}
     return [
@@ -204,38 +205,41 @@ def record_disagrees(events: Iterable[Event], *, left: Sequence[str], ended: Col
     ]
 
 
-# Behind a NAT gateway, the address is on the gateway, and steps need a route to it.
+# With a NAT gateway, the address is on the gateway, and steps need a route to it.
 
 
 def gateways_of_clusters(events: Sequence[Event]) -> dict[str, str]:
-    """Return the cluster that each NAT gateway was made for, by the tags that it was asked for with."""
-    asked = {}
+    """Return the cluster that each NAT gateway was made for, from the tags in the CreateNatGateway call."""
+    by_client_token = {}
     for call in calls(events, "CreateNatGateway"):
         given = call["request"]
         if "DryRun" not in given:
             keys = {given[name]: given.get(f"{name.removesuffix('Key')}Value") for name in given if ".Key" in name}
-            asked[given["ClientToken"]] = str(keys[JOB_FLOW_TAG])
-    made = [event for event in events if event["kind"] == "nat_gateway"]
-    return {event["nat_gateway_id"]: asked[event["client_token"]] for event in made if event["client_token"] in asked}
+            by_client_token[given["ClientToken"]] = str(keys[JOB_FLOW_TAG])
+    return {
+        event["nat_gateway_id"]: by_client_token[event["client_token"]]
+        for event in events
+        if event["kind"] == "nat_gateway" and event["client_token"] in by_client_token
+    }
 
 
 def with_clusters(events: Sequence[Event]) -> list[Event]:
-    """Name the cluster in what befell an address on a NAT gateway that was made for one."""
+    """Return the events, with the cluster's id added to those of an address on a NAT gateway that was made for one."""
     clusters = gateways_of_clusters(events)
-    told = []
+    found = []
     for event in events:
         gateway = str(event.get("cause")).rpartition(" ")[2] if event["kind"] == "address" else ""
-        told.append({**event, "job_flow_id": clusters[gateway]} if gateway in clusters else event)
-    return told
+        found.append({**event, "job_flow_id": clusters[gateway]} if gateway in clusters else event)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Gateways:
     """
-    What is wrong with NAT gateways and their routes.
+    Problems of NAT gateways and their routes.
 
     :param routeless: steps that ran while no route led to their cluster's gateway.
-    :param left: gateways and routes that are there in the end.
+    :param left: gateways and routes that exist at the end.
     """
 
     routeless: list[str]
@@ -243,7 +247,7 @@ class Gateways:
 
 
 def gateways(events: Sequence[Event]) -> Gateways:
-    """See that each NAT gateway is gone, that its routes were there under each step that ran, and are gone, too."""
+    """Check that routes existed while steps ran, and that each NAT gateway and its routes are deleted at the end."""
     clusters = gateways_of_clusters(events)
     states: dict[str, str] = {}
     routes: dict[str, str | None] = {}
@@ -262,5 +266,5 @@ def gateways(events: Sequence[Event]) -> Gateways:
             if clusters and cluster not in {clusters.get(str(target)) for target in routes.values()}:
                 found.add(f"{step} ran on {cluster} while no route led to its NAT gateway")
     left = [f"NAT gateway {name} is left {state}" for name, state in states.items() if state not in _GATEWAY_ENDED]
-    left += [f"{table} is left to lead to {target}" for table, target in routes.items() if target]
+    left += [f"{table} still has a route to {target}" for table, target in routes.items() if target]
     return Gateways(sorted(found), left)

@@ -1,4 +1,4 @@
-"""Several owners in one queue, on one simulated clock; and processes that vanish."""
+"""Runs several waiting tasks on one simulated clock, and crashes a task at a call of the lease protocol."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TICK_SECONDS = 15
 
 
 class Vanished(BaseException):
-    """The process is gone: nothing of it runs any more."""
+    """The simulated process has crashed; a BaseException, so that no ``except Exception`` catches it."""
 
 
 class Queue:
-    """Tasks that wait; each tick lets every trigger look once, as a triggerer would."""
+    """Deferred tasks; each tick polls every trigger once, as a triggerer does."""
 
     def __init__(self, aws: Any, client_for: Callable[[str], Any]) -> None:
         self._aws = aws
@@ -30,12 +30,12 @@ class Queue:
         self._triggers: dict[int, tuple[Any, Any]] = {}
 
     def pass_time(self, seconds: float, *tasks: Task) -> None:
-        """Let the time pass tick by tick."""
+        """Advance the time tick by tick."""
         for _ in range(int(seconds // TICK_SECONDS)):
             self.tick(*tasks)
 
     def until(self, happened: Callable[[], bool], *tasks: Task, most_seconds: float = 7200) -> float:
-        """Let the time pass until something has happened; return how long that took."""
+        """Advance the time until ``happened`` returns True; return the simulated seconds that it took."""
         for tick in range(int(most_seconds // TICK_SECONDS)):
             if happened():
                 return tick * TICK_SECONDS
@@ -47,9 +47,9 @@ class Queue:
         self._aws.clock.advance(TICK_SECONDS)
         for task in tasks:
             if not task.ended:
-                self._look(task)
+                self._poll(task)
 
-    def _look(self, task: Task) -> None:
+    def _poll(self, task: Task) -> None:
         deferral, trigger = self._triggers.get(id(task), (None, None))
         if deferral is not task.deferral:
             trigger = task.trigger()
@@ -61,15 +61,16 @@ class Queue:
 
 def vanish(monkeypatch: pytest.MonkeyPatch, task: Task, method: str, *, after: bool, nth: int = 1) -> None:
     """
-    Let the task's process vanish at a call of one of the methods of the lease's world, and run it until then.
+    Run a task until its process crashes at a call of a method of ``LeaseWorld``.
 
-    :param after: the call took effect.
+    :param after: whether the call took effect before the crash.
+    :param nth: which call of the method it is.
     """
-    real, seen = getattr(LeaseWorld, method), []
+    real, made = getattr(LeaseWorld, method), []
 
     def called(self: Any, *args: Any, **options: Any) -> Any:
-        seen.append(method)
-        if len(seen) != nth:
+        made.append(method)
+        if len(made) != nth:
             return real(self, *args, **options)
         if after:
             real(self, *args, **options)
@@ -83,4 +84,4 @@ def vanish(monkeypatch: pytest.MonkeyPatch, task: Task, method: str, *, after: b
         except Vanished:
             task.deferral = None
             return
-    raise AssertionError(f"there was no {method} number {nth}")
+    raise AssertionError(f"the task made {len(made)} calls of {method}; the crash is planned at call {nth}")

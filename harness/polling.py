@@ -1,4 +1,4 @@
-"""The triggerer's poller in simulated time: a pause between two ticks passes it on."""
+"""Runs the triggerer's poller in simulated time: a pause between two ticks advances the clock."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 def passing(pass_on: Callable[[float], Any]) -> Callable[[Poller, float | None], Awaitable[None]]:
     """
-    Return what replaces ``Poller._pause``.
+    Return a replacement of ``Poller._pause``.
 
-    :param pass_on: lets so many seconds pass; called in a thread.
+    :param pass_on: advances the clock by a number of seconds; called in a thread.
     """
 
     async def pause(self: Poller, seconds: float | None) -> None:
         if self._ticks:
             await asyncio.wait(self._ticks)
-        for _ in range(10):  # those that were told come again
+        for _ in range(10):  # so that the triggers that were answered can register again
             await asyncio.sleep(0)
         if self._changed.is_set():
             return
         if seconds is None:
             await self._changed.wait()
         else:
-            await asyncio.to_thread(pass_on, max(1e-6, seconds))  # what clocks are exact to
+            await asyncio.to_thread(pass_on, max(1e-6, seconds))  # the resolution of the clocks
 
     return pause

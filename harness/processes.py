@@ -1,10 +1,11 @@
-"""Child processes: each in a session of its own, with a log file, ended by process id."""
+"""Child processes, each with a session and a log file of its own; and how to find the processes of an Airflow task."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from types import FrameType
 
 _TERMINATE_SECONDS = 60.0
 _TAIL_LINES = 12
@@ -26,12 +28,12 @@ _TITLE = re.compile(r"^airflow worker -- (?:LocalExecutor: )?([0-9a-f]{8}(?:-[0-
 
 
 class ProcessError(Exception):
-    """The run cannot go on; the text says why and where to look."""
+    """A process failed, or does not answer; the message says which one and where its log is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """A process that was started here."""
+    """A process that :class:`Children` started."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -44,8 +46,49 @@ def task_of_title(title: str) -> str | None:
     return match[1] if match else None
 
 
+def task_processes(
+    pid: int, task_of: Callable[[str], str | None] = task_of_title
+) -> dict[str, tuple[psutil.Process, psutil.Process]]:
+    """
+    Return the two processes of each task below a process: its supervisor, and the child that runs its operator.
+
+    :param pid: of the scheduler.
+    :param task_of: returns the id of the task that a process of a title supervises or runs, or None.
+    """
+    found = {process.pid: (process, task_of(_title(process))) for process in family(pid)[1:]}
+    tasks = {}
+    for process, task in found.values():
+        parent, parents_task = found.get(_parent_pid(process), (None, None))
+        if task is not None and parent is not None and parents_task == task:
+            tasks[task] = (parent, process)
+    return tasks
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return ""
+
+
+def _parent_pid(process: psutil.Process) -> int:
+    try:
+        return process.ppid()
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def interrupt_on_sigterm() -> None:
+    """Raise KeyboardInterrupt on SIGTERM, so that both signals end a command in the same way."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on now."""
+    """Return a TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -60,9 +103,9 @@ def tail(log: Path, *, lines: int = _TAIL_LINES) -> str:
 
 class Children:
     """
-    All processes of one run, written down in a file so that the next run can tell what an aborted one left.
+    All processes of one run. Their ids are kept in a file, so that the next run finds what an aborted one left.
 
-    :param directory: where the file and the folder of the logs go, and what a process leaves where it works.
+    :param directory: for that file and the logs; the working directory of the processes.
     """
 
     def __init__(self, *, directory: Path) -> None:
@@ -73,7 +116,7 @@ class Children:
         self._children: list[Child] = []
 
     def start(self, name: str, command: Sequence[str], *, env: Mapping[str, str]) -> Child:
-        """Start a process that is to run until :meth:`stop`."""
+        """Start a process that runs until :meth:`stop`."""
         log = self._logs / f"{name}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 - the demo's own fixed commands, no shell
@@ -100,7 +143,7 @@ class Children:
 
     def finish(self, child: Child, *, timeout_seconds: float) -> None:
         """
-        Wait for the end of a process that was started to come to one.
+        Wait until a process has ended by itself.
 
         :raises ProcessError: when it fails or takes too long.
         """
@@ -118,7 +161,7 @@ class Children:
             )
 
     def end(self, child: Child, *, number: int) -> None:
-        """Send a signal to a process and to all that it started, wait for its end, and expect it to run no longer."""
+        """Send a signal to a process and to its process group, wait for its end, and stop checking that it runs."""
         self._children.remove(child)
         os.killpg(child.process.pid, number)
         child.process.wait(timeout=_TERMINATE_SECONDS)
@@ -126,9 +169,9 @@ class Children:
 
     def check(self) -> None:
         """
-        See that every process still runs.
+        Check that every process still runs.
 
-        :raises ProcessError: naming the process that has ended, and its log.
+        :raises ProcessError: when one has ended; the message has its name and its log.
         """
         for child in self._children:
             code = child.process.poll()
@@ -139,7 +182,7 @@ class Children:
 
     def stop(self) -> list[str]:
         """
-        End every process with SIGTERM, and what is left of them and of their children after a while with SIGKILL.
+        End every process with SIGTERM; after a timeout end those that are left, and their children, with SIGKILL.
 
         :return: the names of the processes that needed SIGKILL.
         """
@@ -154,8 +197,8 @@ class Children:
             except subprocess.TimeoutExpired:
                 continue
         forced = []
-        for name, its in families.items():
-            left = [process for process in its if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        for name, members in families.items():
+            left = [process for process in members if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
             for process in left:
                 _kill(process)
             if left:
@@ -178,7 +221,7 @@ class Children:
 
 
 def left_running(directory: Path) -> list[tuple[str, int]]:
-    """Return name and process id of what an earlier demo in this directory started and nobody ended."""
+    """Return name and process id of the processes that an earlier run in this directory has left running."""
     register = directory / "processes.json"
     if not register.exists():
         return []
@@ -186,7 +229,7 @@ def left_running(directory: Path) -> list[tuple[str, int]]:
     for entry in json.loads(register.read_text(encoding="utf-8")):
         try:
             process = psutil.Process(entry["pid"])
-            # A process id is used again; the pair of id and start time is not.
+            # A process id can be used again; the pair of id and start time cannot.
             alive = process.create_time() == entry["created"] and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             continue
@@ -196,7 +239,7 @@ def left_running(directory: Path) -> list[tuple[str, int]]:
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """Return a process and all below it; none when it is gone."""
+    """Return a process and all its descendants; nothing when it is gone."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]

@@ -1,9 +1,9 @@
 """
-What botocore makes anew for each session or client, made once for a process and for what it forks.
+Caches what botocore makes for each session and client: once for a process and the processes that it forks.
 
-Every hook makes a session of its own, and each would list and parse the service models, register its event handlers,
-build the classes of its clients and read the rules of their endpoints anew: together most of what a short test takes.
-None of it changes once it is made.
+Every hook makes its own session. Each session lists and parses the service models, registers its event handlers, builds
+the classes of its clients and reads the rules of their endpoints; that is most of the time of a short test. None of it
+changes once it is made.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _parse = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoa
 
 
 def load_once(_: JSONFileLoader, file_path: str) -> object:
-    """Stand in for ``JSONFileLoader.load_file``."""
+    """Replace ``JSONFileLoader.load_file``."""
     return _parse(file_path)
 
 
 def list_once(_: Loader, type_name: str) -> object:
-    """Stand in for ``Loader.list_available_services``."""
+    """Replace ``Loader.list_available_services``."""
     return _list(type_name)
 
 
@@ -43,7 +43,7 @@ _handlers: dict[type, HierarchicalEmitter] = {}
 
 
 def register_once(session: Session, events: EventAliaser) -> None:
-    """Stand in for ``Session._register_builtin_handlers``: copying an emitter takes a tenth of registering anew."""
+    """Replace ``Session._register_builtin_handlers``: copying an emitter takes a tenth of the time of registering."""
     kind = type(session)  # aiobotocore's sessions have another kind of emitter
     if kind not in _handlers:
         _register(session, events)
@@ -57,7 +57,7 @@ _classes: dict[str, Any] = {}
 
 
 def create_class_once(creator: ClientCreator, service_name: str, service_model: Any) -> Any:
-    """Stand in for ``ClientCreator._create_client_class``."""
+    """Replace ``ClientCreator._create_client_class``."""
     if service_name not in _classes:
         _classes[service_name] = _create_class(creator, service_name, service_model)
     return _classes[service_name]
@@ -149,9 +149,9 @@ REPLACED = (
 
 
 def parse_now(*services: str) -> None:
-    """Make what the clients of some services need, for all processes that this one forks."""
+    """Fill the caches for some services, for this process and all that it forks."""
     for owner, name, replacement in REPLACED:
         setattr(owner, name, replacement)
-    nobody = boto3.Session(aws_access_key_id="-", aws_secret_access_key="-", region_name="eu-west-1")
+    session = boto3.Session(aws_access_key_id="-", aws_secret_access_key="-", region_name="eu-west-1")
     for service in services:
-        nobody.client(service)
+        session.client(service)

@@ -1,15 +1,15 @@
 """
-A real Airflow of any supported version, for scenarios that need its processes.
+A real Airflow of any supported version, for tests that need its processes.
 
     children = Children(directory=state)
     airflow = real_airflow(children, venv=Path(".venv"), state=state, dags=dags, extra={...})
     airflow.migrate(); airflow.start(); airflow.wait_for_dags({...})
     run_id = airflow.rest.trigger("daily"); …; children.stop()
 
-LocalExecutor, and every wait inside Airflow shortened. The metadata are in a PostgreSQL server of its own when this
-machine has one (Debian: ``apt-get install postgresql``) and the environment the drivers (psycopg2, and asyncpg for
-Airflow 3). Without, Airflow 3 uses SQLite, which is too slow for many runs side by side; Airflow 2, whose tasks write
-to the database themselves, needs PostgreSQL.
+It uses LocalExecutor, with every wait inside Airflow shortened. The metadata database is a PostgreSQL server of its own
+if PostgreSQL is installed (Debian: ``apt-get install postgresql``) and the environment has the drivers (psycopg2, and
+asyncpg for Airflow 3). Otherwise Airflow 3 uses SQLite, which is too slow for many runs in parallel. Airflow 2, whose
+tasks write to the database themselves, needs PostgreSQL.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from harness.airflow import Airflow, AirflowRest
 from harness.processes import ProcessError, free_port
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 _POSTGRES_SECONDS = 60.0
-# A task whose process was killed is found after 10 to 12 seconds, the triggers of a killed triggerer after 10.
+# With these, Airflow notices a killed task after 10 to 12 seconds, and the end of a triggerer after 10.
 _SHORT_WAITS = {
     "CORE__PARALLELISM": "16",
     "CORE__MAX_ACTIVE_TASKS_PER_DAG": "16",
@@ -61,13 +62,19 @@ def version_of(venv: Path) -> tuple[int, ...]:
     """
     Return the version of the Airflow in a virtual environment, e.g. ``(2, 11, 2)``.
 
-    :raises ProcessError: when there is none.
+    :raises ProcessError: when it has no Airflow.
     """
     code = "import importlib.metadata as m; print(m.version('apache-airflow'))"
     asked = subprocess.run([venv / "bin" / "python", "-c", code], capture_output=True, text=True, check=False)
     if asked.returncode:
         raise ProcessError(f"there is no Airflow in {venv}: {asked.stderr.strip()[-400:]}")
     return tuple(int(part) for part in asked.stdout.strip().split(".")[:3])
+
+
+def aws_connection(*, endpoint_url: str, region: str, access_key: str, secret_key: str) -> str:
+    """Return the URI of an AWS connection to a local EMR, for ``AIRFLOW_CONN_AWS_DEFAULT``."""
+    extra = urlencode({"endpoint_url": endpoint_url, "region_name": region})
+    return f"aws://{access_key}:{secret_key}@/?{extra}"
 
 
 def real_airflow(
@@ -77,13 +84,13 @@ def real_airflow(
     Return an Airflow that is not started yet, with this source tree on its import path.
 
     :param venv: where it is installed.
-    :param extra: connections, Variables and settings, as environment variables; the last word.
+    :param extra: connections, Variables and settings, as environment variables; they override all others.
     """
     version = version_of(venv)
     made = RealAirflow if version >= (3,) else RealAirflow2
     waits = _SHORT_WAITS | (_SHORT_WAITS_3 if version >= (3,) else _SHORT_WAITS_2)
     environment = {
-        # The dev environment's commands (e.g. gunicorn, which Airflow 2 starts by name) are not this Airflow's.
+        # Airflow 2 starts gunicorn by name; it must be the one of this environment.
         "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         **{f"AIRFLOW__{name}": value for name, value in waits.items()},
@@ -111,7 +118,7 @@ def _has(venv: Path, module: str) -> bool:
 
 
 class Rest(AirflowRest):
-    """What a person can do to tasks and runs in the UI."""
+    """A REST client that can also change tasks and runs, as a person does in the UI."""
 
     def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
         """Mark one task as success, failed or skipped."""
@@ -123,7 +130,7 @@ class Rest(AirflowRest):
         self._request("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state})
 
     def clear(self, dag_id: str, run_id: str, task_ids: Iterable[str], *, downstream: bool) -> None:
-        """Let tasks run again."""
+        """Clear tasks, so that they run again."""
         request = {
             "dag_run_id": run_id,
             "task_ids": list(task_ids),
@@ -136,7 +143,7 @@ class Rest(AirflowRest):
         self._request("POST", f"/dags/{dag_id}/clearTaskInstances", json=request)
 
     def delete_dag(self, dag_id: str) -> None:
-        """Delete everything that Airflow knows of a DAG; its file stays."""
+        """Delete a DAG from Airflow's database; its file stays."""
         self._request("DELETE", f"/dags/{dag_id}")
 
     def run_ids(self, dag_id: str, *, state: str) -> list[str]:
@@ -155,7 +162,7 @@ class Rest(AirflowRest):
             return None
 
     def is_watched(self, dag_id: str, run_id: str, task_id: str) -> bool:
-        """Whether a triggerer has taken the deferred task's trigger up."""
+        """Whether a triggerer runs the deferred task's trigger."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         return bool(self._request("GET", path).get("triggerer_job"))
 
@@ -164,7 +171,7 @@ class Rest(AirflowRest):
 
 
 class Rest2(Rest):
-    """The same in Airflow 2, whose API v1 takes anyone for an admin here."""
+    """The same for Airflow 2, whose API v1 needs no login here."""
 
     api = "/api/v1"
     components = ("metadatabase", "scheduler", "triggerer")
@@ -190,7 +197,7 @@ class RealAirflow(Airflow):
     postgres: Postgres | None = None
 
     def migrate(self) -> None:
-        """Make the metadata database."""
+        """Create the metadata database."""
         if self.postgres is not None:
             self.postgres.start()
         super().migrate()
@@ -240,7 +247,7 @@ class RealAirflow2(RealAirflow):
         options = {
             "WEBSERVER__SECRET_KEY": three["AIRFLOW__API__SECRET_KEY"],
             "WEBSERVER__CONFIG_FILE": str(self.home / "webserver_config.py"),
-            # A busy machine makes the permissions of all roles for minutes.
+            # On a busy machine the webserver creates the permissions of all roles for minutes.
             "WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "600",
             "WEBSERVER__WORKER_REFRESH_INTERVAL": "0",
             "API__AUTH_BACKENDS": "airflow.api.auth.backend.default",
@@ -252,13 +259,13 @@ class RealAirflow2(RealAirflow):
         return [web, ("scheduler",), ("triggerer", "--skip-serve-logs")]
 
     def migrate(self) -> None:
-        """Make the metadata database."""
+        """Create the metadata database, and the webserver's configuration."""
         super().migrate()
         (self.home / "webserver_config.py").write_text("AUTH_ROLE_PUBLIC = 'Admin'\nWTF_CSRF_ENABLED = False\n")
 
 
 class Postgres:
-    """A PostgreSQL server of one's own; as root it runs as the user postgres, because it refuses to be root's."""
+    """A private PostgreSQL server; for root it runs as the user postgres, because it refuses to run as root."""
 
     def __init__(self, children: Children, *, programs: Path, directory: Path) -> None:
         self._children = children
@@ -269,7 +276,7 @@ class Postgres:
 
     def start(self) -> None:
         """
-        Make a database and serve it.
+        Create a database and start the server.
 
         :raises ProcessError: when it does not answer in time.
         """
@@ -297,7 +304,7 @@ class Postgres:
 
 
 def _postgres_programs() -> Path | None:
-    """Find the newest PostgreSQL server's programs."""
+    """Return the folder of the newest PostgreSQL server's programs."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))

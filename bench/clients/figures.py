@@ -1,4 +1,4 @@
-"""What is measured of a lock client."""
+"""The figures of a lock client."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class ClientConfig:
     """
-    A client with one choice of its periods, in seconds.
+    A client with its periods, in seconds.
 
-    :param script: the script beside which it runs, without its ending.
-    :param service: where its record is kept, ``dynamodb`` or ``s3``.
-    :param key: the names of the table's key attributes, as the client has them.
+    :param script: the script that runs an owner with it, without the file's ending.
+    :param service: where it keeps its record, ``dynamodb`` or ``s3``.
+    :param key: the names of the table's key attributes.
     :param lease: how long it has the lock unless it renews it.
-    :param heartbeat: how often it renews it; None for never.
-    :param poll: how often who waits looks.
-    :param chosen: which of the periods are not the client's own: it has no default, or one that does not fit the work.
+    :param heartbeat: the interval of renewals; None for never.
+    :param poll: the poll interval of waiters.
+    :param chosen: the periods that are not the client's default: it has none, or one that does not fit the work.
     """
 
     name: str
@@ -31,42 +31,42 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldTwice:
+class Overlap:
     """
-    Two owners that both took themselves for the holder.
+    The time in which two owners acted as the holder.
 
-    :param seconds: for how long, in simulated time; 0 for never.
-    :param told: whether the first one learned from its client that it had lost the lock.
+    :param seconds: simulated seconds; 0 for never.
+    :param noticed: whether the first one learned from its client that it had lost the lock.
     """
 
     seconds: float
-    told: bool
+    noticed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """
-    What a client came to.
+    The figures of one client.
 
-    :param cycle: store calls by operation of one lease period that nobody else wants.
-    :param hour: store calls by operation in an hour in which four wait for a fifth.
-    :param holders: how many took themselves for the holder at the same time in that hour, at most.
-    :param after_crash: seconds from the holder's crash until who waited was let in; None for never.
-    :param beside_cluster: whether the crashed holder's cluster carried the address then.
-    :param fast: what came of a holder's clock that was an hour ahead.
-    :param slow: the same for one that was an hour behind.
-    :param paused: the same for a holder that was stopped for two leases and then went on.
-    :param late_release_frees: whether a holder that lost the lock, and lets it go, frees the next one's.
+    :param cycle: store calls by operation of one lease period without waiters.
+    :param hour: store calls by operation in an hour in which four owners wait for a fifth.
+    :param holders: the greatest number of owners that acted as the holder at the same time in that hour.
+    :param after_crash: seconds from the holder's crash until the next owner got the lock; None for never.
+    :param beside_cluster: whether the crashed holder's cluster had the address then.
+    :param fast: the overlap when the holder's clock was an hour fast.
+    :param slow: the overlap when the holder's clock was an hour slow.
+    :param paused: the overlap when the holder was stopped for two leases and then continued.
+    :param late_release_frees: whether the release by a holder that had lost the lock frees the lock of the next one.
     """
 
-    subject: Subject
+    config: ClientConfig
     cycle: dict[str, int] = field(default_factory=dict)
     hour: dict[str, int] = field(default_factory=dict)
     holders: int = 0
     after_crash: float | None = None
     beside_cluster: bool = False
-    fast: HeldTwice = HeldTwice(0, told=False)
-    slow: HeldTwice = HeldTwice(0, told=False)
-    paused: HeldTwice = HeldTwice(0, told=False)
+    fast: Overlap = Overlap(0, noticed=False)
+    slow: Overlap = Overlap(0, noticed=False)
+    paused: Overlap = Overlap(0, noticed=False)
     late_release_frees: bool = False
     reason: str | None = None  # why it could not run

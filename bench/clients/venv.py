@@ -1,4 +1,4 @@
-"""The clients' own virtual environment, apart from the project's."""
+"""The virtual environment of the lock clients, apart from the project's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VENV = _BENCH.parent / ".bench" / "venv"
 
 def python_of_clients() -> Path:
     """
-    Return the Python that has the clients, which are installed as ``requirements.txt`` says unless they are.
+    Return the Python that has the clients of ``requirements.txt``; install them first if needed.
 
     :raises OSError: when they cannot be installed.
     """
@@ -23,13 +23,13 @@ def python_of_clients() -> Path:
     if not installed.exists() or installed.read_text(encoding="utf-8") != wanted:
         beside = Path(sys.executable).with_name("uv")
         uv = str(beside) if beside.exists() else shutil.which("uv") or "uv"
-        _do(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(_VENV))
-        _do(uv, "pip", "install", "--quiet", "--python", str(python), "--requirement", str(_REQUIREMENTS))
+        _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(_VENV))
+        _run(uv, "pip", "install", "--quiet", "--python", str(python), "--requirement", str(_REQUIREMENTS))
         installed.write_text(wanted, encoding="utf-8")
     return python
 
 
-def _do(*command: str) -> None:
+def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - uv, with fixed words
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]

@@ -1,4 +1,4 @@
-"""The stage on which the clients are measured, and the tables; a client written for the test needs no download."""
+"""The simulation in which lock clients are measured, and its tables, with a client that needs no download."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 
 from bench import tables
-from bench.clients import stage as stages
-from bench.clients.figures import Figures, HeldTwice, Subject
-from bench.clients.stage import SceneError, Stage
+from bench.clients import simulation as simulations
+from bench.clients.figures import ClientConfig, Figures, Overlap
+from bench.clients.simulation import OwnerFailedError, Simulation
 
-SUBJECT = Subject(name="sleeper", version="1", script="run_sleeper", service="dynamodb", key=("k",), lease=60, poll=15)
+CONFIG = ClientConfig(
+    name="sleeper", version="1", script="run_sleeper", service="dynamodb", key=("k",), lease=60, poll=15
+)
 SLEEPER = """
 import sys
 sys.path.insert(0, {inside!r})
 from contextlib import contextmanager
-from life import live
+from owner import run_owner
 
 @contextmanager
 def lease_period(clock, plan):
@@ -26,70 +28,70 @@ def lease_period(clock, plan):
     thread.daemon = True
     thread.start()
     clock.sleep(plan["poll"])
-    clock.tell(clock=clock.time() - plan["epoch"] - clock.monotonic(), fact="skew")
+    clock.send(clock=clock.time() - plan["epoch"] - clock.monotonic(), fact="skew")
     yield
 
-live(lease_period)
+run_owner(lease_period)
 """
 
 
 @pytest.fixture
-def stage(local_aws, tmp_path, monkeypatch):
-    (tmp_path / "run_sleeper.py").write_text(SLEEPER.format(inside=str(stages._INSIDE)))
-    monkeypatch.setattr(stages, "_INSIDE", tmp_path)
-    with Stage(local_aws, Path(sys.executable), SUBJECT, "a-table") as made:
+def simulation(local_aws, tmp_path, monkeypatch):
+    (tmp_path / "run_sleeper.py").write_text(SLEEPER.format(inside=str(simulations._SCRIPTS)))
+    monkeypatch.setattr(simulations, "_SCRIPTS", tmp_path)
+    with Simulation(local_aws, Path(sys.executable), CONFIG, "a-table") as made:
         yield made
 
 
-def test_time_moves_only_while_all_sleep_and_the_aws_clock_with_it(stage, local_aws):
+def test_time_moves_only_while_all_sleep_and_the_aws_clock_with_it(simulation, local_aws):
     began = local_aws.clock.now()
-    first, second = stage.enter("first", work=100), stage.enter("second", work=40)
-    assert stage.run(500, until=lambda: first.gone and second.gone)
+    first, second = simulation.enter("first", work=100), simulation.enter("second", work=40)
+    assert simulation.run(500, until=lambda: first.gone and second.gone)
     assert first.lease_period == (15, 115)
     assert second.lease_period == (15, 55)
-    assert (local_aws.clock.now() - began).total_seconds() == stage.now == 115
+    assert (local_aws.clock.now() - began).total_seconds() == simulation.now == 115
 
 
-def test_a_paused_owner_loses_the_time_and_goes_on(stage):
-    owner = stage.enter("owner", work=100)
-    stage.run(35)
-    stage.pause(owner)
-    stage.run(200)
-    assert stage.now == 235, "time goes on without it"
-    stage.resume(owner)
-    assert stage.run(500, until=lambda: owner.gone)
+def test_a_paused_owner_loses_the_time_and_goes_on(simulation):
+    owner = simulation.enter("owner", work=100)
+    simulation.run(35)
+    simulation.pause(owner)
+    simulation.run(200)
+    assert simulation.now == 235, "time goes on without it"
+    simulation.resume(owner)
+    assert simulation.run(500, until=lambda: owner.gone)
     assert owner.lease_period == (15, 305), "two of ten pieces were done, the third was overdue"
 
 
-def test_a_killed_owner_tells_nothing_more(stage):
-    killed, other = stage.enter("killed", work=100), stage.enter("other", work=100)
-    stage.run(20)
-    stage.kill(killed)
-    assert stage.run(500, until=lambda: other.gone)
+def test_a_killed_owner_sends_nothing_more(simulation):
+    killed, other = simulation.enter("killed", work=100), simulation.enter("other", work=100)
+    simulation.run(20)
+    simulation.kill(killed)
+    assert simulation.run(500, until=lambda: other.gone)
     assert "released" not in killed.facts
 
 
-def test_a_client_that_fails_says_why(local_aws, tmp_path, monkeypatch):
+def test_the_error_of_a_client_that_fails_is_reported(local_aws, tmp_path, monkeypatch):
     (tmp_path / "run_sleeper.py").write_text("raise RuntimeError('no such option')")
-    monkeypatch.setattr(stages, "_INSIDE", tmp_path)
-    with Stage(local_aws, Path(sys.executable), SUBJECT, "a-table") as stage:
-        stage.enter("owner", work=1)
-        with pytest.raises(SceneError, match="owner: RuntimeError: no such option"):
-            stage.run(1)
+    monkeypatch.setattr(simulations, "_SCRIPTS", tmp_path)
+    with Simulation(local_aws, Path(sys.executable), CONFIG, "a-table") as simulation:
+        simulation.enter("owner", work=1)
+        with pytest.raises(OwnerFailedError, match="owner: RuntimeError: no such option"):
+            simulation.run(1)
 
 
 def test_tables_fit_and_tell_reads_from_writes():
     ran = Figures(
-        subject=SUBJECT,
+        config=CONFIG,
         cycle={"GetItem": 1, "PutItem": 2},
         hour={"GetItem": 2885, "UpdateItem": 720, "PutItem": 1},
         holders=5,
         after_crash=34.0,
         beside_cluster=True,
-        slow=HeldTwice(2865.0, told=False),
-        paused=HeldTwice(25.0, told=True),
+        slow=Overlap(2865.0, noticed=False),
+        paused=Overlap(25.0, noticed=True),
     )
-    failed = Figures(subject=SUBJECT, reason="not installed: " + "x" * 200)
+    failed = Figures(config=CONFIG, reason="not installed: " + "x" * 200)
     assert tables.row(ran) == (
         "sleeper, 60 s",
         "1 / 2",
@@ -97,7 +99,7 @@ def test_tables_fit_and_tell_reads_from_writes():
         "34 s",
         "yes",
         "slow 2865 s",
-        "25 s, told",
+        "25 s, noticed",
     )
     assert len(tables.row(failed)) == len(tables.HEADER)
     lines = [*tables.NOTES, *tables.details([ran, failed])]

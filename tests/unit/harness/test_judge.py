@@ -1,4 +1,4 @@
-"""Each rule of the judge passes a log that is as it should be, and objects to one that was changed."""
+"""Each check of the judge passes a correct log and fails one that was changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STEAL = {"AllowReassociation": "true", "NetworkInterfaceId": "eni-1"}
 
 
 def good() -> Log:
-    """Write down two lease periods, one after the other."""
+    """Return a log of two lease periods, one after the other."""
     log = Log()
     for cluster in ("j-1", "j-2"):
         log.launch(cluster, owner_name=f"test/daily/{cluster}/create/-1", token="1")
@@ -21,8 +21,8 @@ def good() -> Log:
     return log
 
 
-def behind() -> Log:
-    """Write down a lease period behind a NAT gateway."""
+def with_gateway() -> Log:
+    """Return a log of a lease period with a NAT gateway."""
     tag = {"TagSpecification.1.Tag.1.Key": judge.JOB_FLOW_TAG, "TagSpecification.1.Tag.1.Value": "j-1"}
     gateway = {"nat_gateway_id": "nat-1", "client_token": "t"}
     log = Log().cluster("j-1", "STARTING").call("-", "CreateNatGateway", request={"ClientToken": "t", **tag})
@@ -33,8 +33,8 @@ def behind() -> Log:
     return log.add("nat_gateway", **gateway, state="deleted").cluster("j-1", "TERMINATING", "TERMINATED")
 
 
-def said(log: Log) -> list[str]:
-    """Return what any rule of the log says."""
+def problems_of(log: Log) -> list[str]:
+    """Return the problems that all checks find."""
     events = judge.with_clusters(log.events)
     gateways = judge.gateways(events)
     return [
@@ -48,9 +48,9 @@ def said(log: Log) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("log", [good(), behind()], ids=["instances", "gateway"])
-def test_a_log_that_is_as_it_should_be_passes_every_rule(log):
-    assert said(log) == []
+@pytest.mark.parametrize("log", [good(), with_gateway()], ids=["instances", "gateway"])
+def test_a_correct_log_passes_every_check(log):
+    assert problems_of(log) == []
 
 
 def test_launches_name_their_clusters_and_tags_unless_they_were_refused():
@@ -104,13 +104,13 @@ def test_launches_name_their_clusters_and_tags_unless_they_were_refused():
         (Log().associate(AllowReassociation=False), "1: AssociateAddress was sent with {'AllowReassociation': False}"),
     ],
 )
-def test_what_overlaps_or_is_left_is_said(log, problem):
-    assert problem in said(log)
+def test_overlaps_and_leftovers_are_problems(log, problem):
+    assert problem in problems_of(log)
 
 
-def test_a_step_that_was_interrupted_runs_no_more():
+def test_an_interrupted_step_does_not_run_any_more():
     log = Log().address("j-1", "associated").step("j-1", "RUNNING", "INTERRUPTED").address("j-1", "disassociated")
-    assert said(log) == []
+    assert problems_of(log) == []
 
 
 def test_steps_of_clusters_that_need_no_address_are_left_out():
@@ -123,18 +123,18 @@ def test_steps_of_clusters_that_need_no_address_are_left_out():
     ("kind", "change", "problem"),
     [
         ("nat_gateway", {"state": "deleted"}, "NAT gateway nat-1 is left available"),
-        ("route", {"change": "deleted"}, "rtb-1 is left to lead to nat-1"),
+        ("route", {"change": "deleted"}, "rtb-1 still has a route to nat-1"),
         ("route", {"change": "created"}, "s-j-1 ran on j-1 while no route led to its NAT gateway"),
         ("address", {"change": "disassociated"}, "the address is left on j-1"),
     ],
 )
-def test_what_is_left_of_a_gateway_or_missing_is_said(kind, change, problem):
-    log = behind()
+def test_a_gateway_that_is_left_and_a_missing_route_are_problems(kind, change, problem):
+    log = with_gateway()
     log.events = [e for e in log.events if not (e["kind"] == kind and change.items() <= e.items())]
-    assert problem in said(log)
+    assert problem in problems_of(log)
 
 
-def test_a_record_that_disagrees_with_the_log_is_noticed():
+def test_a_record_that_contradicts_the_log_is_a_problem():
     events = good().events
     assert judge.record_disagrees(events, left=[], ended=["j-1", "j-2"]) == []
     assert judge.record_disagrees(events, left=["daily"], ended=["j-9"]) == [

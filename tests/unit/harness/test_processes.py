@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from harness.processes import Children, ProcessError, left_running
+from harness.processes import Children, ProcessError, left_running, task_processes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,10 @@ STUBBORN = [
     *PYTHON,
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)",
 ]
+
+
+CHILD = "print('up', flush=True); input()"
+SUPERVISOR = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}, 'task-7'])"
 
 
 def start(children: Children, command: list[str]) -> int:
@@ -43,6 +48,26 @@ def test_stop_kills_what_does_not_listen(tmp_path: Path, monkeypatch: pytest.Mon
     pid = start(children, STUBBORN)
     assert children.stop() == ["child"]
     assert not psutil.pid_exists(pid)
+
+
+def test_a_task_has_two_processes_its_supervisor_and_the_child(tmp_path: Path):
+    children = Children(directory=tmp_path)
+    start(children, [*PYTHON, "print('up', flush=True); import time; time.sleep(600)", "task-8"])
+    read, write = os.pipe()
+    supervisor = psutil.Popen([*PYTHON, SUPERVISOR, "task-7"], stdin=read, stdout=subprocess.PIPE)
+    assert supervisor.stdout.readline() == b"up\n"
+    found = task_processes(
+        os.getpid(), lambda title: next((t for t in ("task-7", "task-8") if title.endswith(t)), None)
+    )
+    assert {task: [p.pid for p in pair] for task, pair in found.items()} == {
+        "task-7": [supervisor.pid, supervisor.children()[0].pid]
+    }
+    os.write(write, b"\n")
+    supervisor.wait()
+    supervisor.stdout.close()
+    os.close(read)
+    os.close(write)
+    children.stop()
 
 
 def test_a_process_that_ended_is_reported_with_its_log(tmp_path: Path):

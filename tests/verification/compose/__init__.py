@@ -1,1 +1,1 @@
-"""The stack of docker-compose.yaml, started with a real engine: ``python -m tests.verification.compose``."""
+"""A test of docker-compose.yaml on a real container engine: ``python -m tests.verification.compose``."""

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 
 from demo.aws import AwsError
 from harness.console import Console, table
-from harness.processes import ProcessError
+from harness.processes import ProcessError, interrupt_on_sigterm
 from tests.verification.compose.engine import EngineError, NoEngineError, base_images, engine
+from tests.verification.compose.scenario import Scenario
 from tests.verification.compose.stack import Stack, StackError
-from tests.verification.compose.story import Story
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -35,25 +30,21 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
 
 
-def live(environment: dict[str, str], *, console: Console) -> list[tuple[str, str, str]]:
-    """Play the story on an engine and return the rows of the report; what it started is removed."""
+def run(environment: dict[str, str], *, console: Console) -> list[tuple[str, str, str]]:
+    """Run the scenario on an engine, remove what it started, and return the rows of the report."""
     environment |= base_images(environment, console=console)
     with tempfile.TemporaryDirectory(prefix="compose-test-") as folder:
         (project := Path(folder, "project")).mkdir()
         (results := Path(folder, "results")).mkdir()
         stack = Stack(environment, folder=project)
-        story = Story(stack, results=results, console=console)
+        scenario = Scenario(stack, results=results, console=console)
         try:
-            story.play()
+            scenario.run()
         except BaseException:
-            with contextlib.suppress(StackError):  # the first error says more
+            with contextlib.suppress(StackError):  # the first error is the one to report
                 stack.down("--volumes")
             raise
-        return [(check.name, check.verdict, check.detail) for check in story.verdicts]
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+        return [(check.name, check.verdict, check.detail) for check in scenario.checks]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(sys.stdout)
     try:
         with engine() as environment:
-            rows = live(environment, console=console)
+            rows = run(environment, console=console)
     except NoEngineError as error:
         console.lines(f"SKIPPED: {error}")
         return 0
@@ -73,13 +64,12 @@ def main(arguments: list[str] | None = None) -> int:
         console.lines("", f"The test stopped: {error}", "", "FAIL")
         return 1
     failed = [name for name, verdict, _ in rows if verdict != "PASS"]
-    console.lines("", *table(rows, header=("check", "", "seen")), "")
+    console.lines("", *table(rows, header=("check", "", "found")), "")
     passed = f"all {len(rows)} checks PASS, after {console.elapsed_seconds:.0f} s"
     console.lines(f"FAIL: {', '.join(failed)}" if failed else passed)
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)  # whoever ends it early still wants everything removed
+    interrupt_on_sigterm()  # so that everything is removed, too, when the test is ended early
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""A container engine and its images: what runs already, or else what this machine can start and build by itself."""
+"""A container engine and base images: those that exist, or else what this machine can start and build."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _PULL_SECONDS = 900.0
 
 
 class NoEngineError(Exception):
-    """No container engine runs, and none can be started; the text says why."""
+    """No container engine runs, and none can be started; the message has the reason."""
 
 
 class EngineError(Exception):
-    """An engine runs, but the stack cannot be brought up on it; the text says why."""
+    """An engine runs, but the stack cannot be started on it; the message has the reason."""
 
 
 @contextlib.contextmanager
 def engine() -> Iterator[dict[str, str]]:
     """
-    Yield the environment that leads to an engine; one that was started for this is ended, with all its data.
+    Yield the environment variables of an engine; an engine that was started here is ended, and its data removed.
 
-    :raises NoEngineError: when there is none and none can be started.
+    :raises NoEngineError: when none runs and none can be started.
     """
     environment = dict(os.environ)
     if shutil.which("docker") and _answers(environment):
@@ -48,7 +48,7 @@ def engine() -> Iterator[dict[str, str]]:
         raise NoEngineError("no engine answers 'docker info', and only root may start 'dockerd'")
     with tempfile.TemporaryDirectory(prefix="compose-test-engine-", ignore_cleanup_errors=True) as folder:
         environment["DOCKER_HOST"] = f"unix://{folder}/docker.sock"
-        # Containers of its engine have no way out without the host's packet filter, so builds use the host's network.
+        # The engine runs without iptables, so its containers cannot reach the Internet; builds use the host's network.
         environment["BUILD_NETWORK"] = "host"
         with _daemon(daemon, Path(folder), environment):
             yield environment
@@ -67,8 +67,8 @@ def _daemon(program: str, folder: Path, environment: dict[str, str]) -> Iterator
         deadline = time.monotonic() + _START_SECONDS
         while not _answers(environment):
             if process.poll() is not None or time.monotonic() > deadline:
-                said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-                raise NoEngineError(f"'dockerd' does not start here: {said[-1] if said else 'it says nothing'}")
+                lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                raise NoEngineError(f"'dockerd' does not start here: {lines[-1] if lines else 'its log is empty'}")
             time.sleep(1)
         yield
     finally:
@@ -82,11 +82,10 @@ def _answers(environment: dict[str, str]) -> bool:
 
 def base_images(environment: dict[str, str], *, console: Console) -> dict[str, str]:
     """
-    See to the images that the stack is built on, and return the variables that name them.
+    Pull the official base images, or build them from Debian packages if no registry can be reached.
 
-    The official ones are pulled; where no registry can be reached, they are built from Debian packages.
-
-    :raises EngineError: when neither can be done.
+    :return: the variables that name the images that were built; nothing for the official ones.
+    :raises EngineError: when they can neither be pulled nor built.
     """
     if "BASE_IMAGE" in environment and "POSTGRES_IMAGE" in environment:
         return {}
@@ -94,7 +93,7 @@ def base_images(environment: dict[str, str], *, console: Console) -> dict[str, s
     wanted = [official["BASE_IMAGE"], official["POSTGRES_IMAGE"]]
     pulled = [_pull(image, environment) for image in wanted]
     if not any(pulled):
-        console.step("the official images are here")
+        console.step("the official images are available")
         return {}
     console.step(f"no image registry ({pulled[0] or pulled[1]}); building base images from Debian packages")
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
@@ -115,7 +114,7 @@ def pinned_images() -> dict[str, str]:
 
 
 def _pull(image: str, environment: dict[str, str]) -> str:
-    """Pull an image unless it is here; return why it cannot be done, or nothing."""
+    """Pull an image unless it is available; return the error, or "" on success."""
     if _run(["docker", "image", "inspect", image], environment).returncode == 0:
         return ""
     pulled = _run(["docker", "pull", "--quiet", image], environment, seconds=_PULL_SECONDS)

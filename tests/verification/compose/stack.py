@@ -1,4 +1,4 @@
-"""The stack, as a person drives it with compose: in a copy of the project, on ports of its own."""
+"""The stack, controlled with compose as a user does it, in a copy of the project and on free ports."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _FILES = (".dockerignore", "Dockerfile", "LICENSE", "README.md", "docker-compose
 _FOLDERS = ("airflow_eip_provider", "dags", "demo", "docker", "local_emr", "requirements")
 _COMMAND_SECONDS = 3600.0
 _HEALTHY_SECONDS = 900.0
-_REQUEST_SECONDS = 180.0  # two cores may be shared with others
+_REQUEST_SECONDS = 180.0  # a busy machine is slow
 
 
 class StackError(Exception):
-    """The stack does not do what it should; the text says what and shows its logs."""
+    """The stack does not start, or a command fails; the message shows what failed, and logs."""
 
 
 class Stack:
     """
     The services of docker-compose.yaml.
 
-    :param environment: leads to the engine, and names the base images.
-    :param folder: an empty directory, for a copy of the project.
+    :param environment: environment variables of the engine and of the base images.
+    :param folder: an empty directory for a copy of the project.
     """
 
     def __init__(self, environment: dict[str, str], *, folder: Path) -> None:
@@ -62,10 +62,10 @@ class Stack:
         self.wait_until_healthy()
 
     def wait_until_healthy(self) -> None:
-        """Wait until the engine calls every service healthy that it checks, and Airflow its own components."""
+        """Wait until the engine reports every service as healthy, and Airflow its components."""
 
         def problem() -> str:
-            waiting = [name for name, container in self.containers().items() if not _is_well(container)]
+            waiting = [name for name, container in self.containers().items() if not _is_healthy(container)]
             try:
                 return f"not healthy: {', '.join(sorted(waiting))}" if waiting else self.airflow.unhealthy()
             except httpx.HTTPError as error:
@@ -75,9 +75,9 @@ class Stack:
 
     def wait(self, problem: Callable[[], str], *, seconds: float) -> None:
         """
-        Wait until there is no problem any more.
+        Wait until a function returns no problem any more.
 
-        :raises StackError: when there still is one.
+        :raises StackError: when there is still one at the end.
         """
         deadline = time.monotonic() + seconds
         while last := problem():
@@ -86,15 +86,15 @@ class Stack:
             time.sleep(2)
 
     def down(self, *options: str) -> None:
-        """Remove the containers; with ``--volumes`` the data, too."""
+        """Remove the containers; with ``--volumes``, also the data."""
         self.compose("--profile", "cli", "down", "--remove-orphans", "--timeout", "60", *options)
 
     def logs(self) -> str:
-        """Return the last lines that each service wrote."""
+        """Return the last lines of each service's log."""
         return self.compose("logs", "--no-color", "--tail", "30", check=False)
 
     def containers(self) -> dict[str, dict[str, Any]]:
-        """Return what the engine says of each service's container, one-off ones left out."""
+        """Return the engine's description of each service's container, without one-off containers."""
         label = f"label=com.docker.compose.project={PROJECT}"
         ids = self.docker("ps", "--all", "--quiet", "--no-trunc", "--filter", label).split()
         found = json.loads(self.docker("inspect", *ids)) if ids else []
@@ -106,17 +106,17 @@ class Stack:
         }
 
     def volumes(self) -> list[str]:
-        """Return the names of the volumes that there are."""
+        """Return the names of the stack's volumes."""
         label = f"label=com.docker.compose.project={PROJECT}"
         return self.docker("volume", "ls", "--quiet", "--filter", label).split()
 
     def compose(self, *arguments: str, check: bool = True) -> str:
-        """Run a compose command and return what it prints."""
+        """Run a compose command and return its output."""
         command = [*self._compose, "--project-name", PROJECT, *arguments]
         return self._run(command, check=check)
 
     def docker(self, *arguments: str) -> str:
-        """Run a docker command and return what it prints."""
+        """Run a docker command and return its output."""
         return self._run(["docker", *arguments])
 
     def _run(self, command: list[str], *, check: bool = True) -> str:
@@ -131,13 +131,13 @@ class Stack:
             errors="replace",
         )
         if check and done.returncode != 0:
-            said = (done.stdout + done.stderr)[-3000:]
-            raise StackError(f"'{' '.join(command)}' ended with {done.returncode}:\n{said}")
+            output = (done.stdout + done.stderr)[-3000:]
+            raise StackError(f"'{' '.join(command)}' ended with {done.returncode}:\n{output}")
         return done.stdout
 
 
-def _is_well(container: dict[str, Any]) -> bool:
-    """Whether a service is healthy, or did its one task."""
+def _is_healthy(container: dict[str, Any]) -> bool:
+    """Whether a service is healthy, or has completed its one task."""
     state = container["State"]
     if "Health" in state:
         return bool(state["Health"]["Status"] == "healthy")

@@ -1,4 +1,4 @@
-"""What can be said of docker-compose.yaml and its files without an engine; ``make compose-test`` does the rest."""
+"""Checks of docker-compose.yaml and its files that need no engine; ``make compose-test`` starts it on a real one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PINNED = re.compile(r"[\w./-]+:\d+[\w.]*(\.\d|-CU\d)[\w.-]*")
 
 
 def needs(name: str) -> set[str]:
-    """The services that a service waits for, directly or not."""
+    """Return the services that a service waits for, directly or indirectly."""
     direct = set(SERVICES[name].get("depends_on", {}))
     return direct.union(*map(needs, direct))
 
@@ -54,8 +54,8 @@ def test_packages_are_pinned_without_addresses(image):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_no_secret_is_written_down(name):
-    """What is secret is read from a file that is made at the first start."""
+def test_no_setting_has_a_secret(name):
+    """Secrets are read from files that are made at the first start."""
     for variable, value in SERVICES[name].get("environment", {}).items():
         if re.search("PASSWORD|SECRET|KEY|TOKEN|CONN(_|$)", variable):
             assert variable.endswith(("_CMD", "_FILE"))
@@ -64,13 +64,13 @@ def test_no_secret_is_written_down(name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_whoever_reads_secrets_starts_after_they_were_made(name):
+def test_a_service_that_reads_secrets_starts_after_they_were_made(name):
     reads = f"airflow-secrets:{SECRETS}:ro" in SERVICES[name].get("volumes", [])
     assert not reads or "secrets" in needs(name)
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_says_whether_it_is_healthy_or_ends(name):
+def test_a_service_has_a_healthcheck_or_ends(name):
     service = SERVICES[name]
     assert ("healthcheck" in service) == (name not in ONE_SHOT)
     assert service.get("restart", "no") == ("no" if name in ONE_SHOT else "unless-stopped")
@@ -84,13 +84,13 @@ def test_dependencies_are_waited_for_until_they_are_ready(name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_the_project_is_mounted_for_reading_only_and_data_is_in_volumes(name):
+def test_the_project_is_mounted_read_only_and_data_is_in_volumes(name):
     for mount in SERVICES[name].get("volumes", []):
         source, _, *how = mount.split(":")
         assert how == ["ro"] if source.startswith("./") else source in COMPOSE["volumes"]
 
 
-def test_all_that_runs_airflow_sees_the_same_settings():
+def test_all_services_of_airflow_have_the_same_settings():
     airflow = [s for s in SERVICES.values() if s["image"] == SERVICES["airflow-scheduler"]["image"]]
     settings = [service["environment"] for service in airflow if "environment" in service]
     assert len(settings) == 6
@@ -137,7 +137,7 @@ def health_url():
 @pytest.mark.parametrize(
     ("component", "code"), [("scheduler", 0), ("triggerer", 1), ("dag_processor", 1), (None, 0)], ids=str
 )
-def test_the_healthcheck_judges_a_component_or_the_answer_alone(health_url, component, code):
+def test_the_healthcheck_checks_a_component_or_only_the_answer(health_url, component, code):
     arguments = [health_url, component] if component else [health_url]
     command = [sys.executable, ROOT / "docker" / "healthcheck.py", *arguments]
     assert subprocess.run(command, check=False, capture_output=True).returncode == code

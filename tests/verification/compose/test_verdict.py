@@ -1,4 +1,4 @@
-"""When the engine test is skipped, and when it fails."""
+"""The exit code of the compose test: when it is skipped, and when it fails."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tests.verification.compose.stack import Stack
 
 
 @pytest.fixture
-def nothing_answers(monkeypatch):
+def no_engine(monkeypatch):
     monkeypatch.setattr(engines, "_answers", lambda _: False)
 
 
 @pytest.fixture
-def an_engine(monkeypatch):
+def running_engine(monkeypatch):
     monkeypatch.setattr(command, "engine", lambda: contextlib.nullcontext({}))
 
 
-def test_without_any_engine_it_is_skipped_and_says_so(monkeypatch, capsys):
+def test_without_any_engine_it_is_skipped_with_a_message(monkeypatch, capsys):
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert command.main([]) == 0
     assert capsys.readouterr().out.startswith(
@@ -33,16 +33,14 @@ def test_without_any_engine_it_is_skipped_and_says_so(monkeypatch, capsys):
     )
 
 
-def test_it_is_skipped_for_others_than_root(nothing_answers, monkeypatch, capsys):
+def test_without_an_engine_it_is_skipped_for_other_users_than_root(no_engine, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert command.main([]) == 0
     assert "SKIPPED: no engine answers 'docker info', and only root may start 'dockerd'" in capsys.readouterr().out
 
 
-def test_it_is_skipped_with_the_engines_own_words_when_that_does_not_start(
-    nothing_answers, monkeypatch, capsys, tmp_path
-):
+def test_when_the_engine_does_not_start_it_is_skipped_with_the_engines_error(no_engine, monkeypatch, capsys, tmp_path):
     (daemon := tmp_path / "dockerd").write_text("#!/bin/sh\necho 'no cgroups here' >&2; exit 1\n")
     daemon.chmod(0o755)
     monkeypatch.setattr(shutil, "which", lambda _: str(daemon))
@@ -51,7 +49,7 @@ def test_it_is_skipped_with_the_engines_own_words_when_that_does_not_start(
     assert "SKIPPED: 'dockerd' does not start here: no cgroups here" in capsys.readouterr().out
 
 
-def test_with_an_engine_but_no_images_it_fails(an_engine, monkeypatch, capsys):
+def test_with_an_engine_but_no_images_it_fails(running_engine, monkeypatch, capsys):
     def no_images(*_, **__):
         raise EngineError("no images")
 
@@ -60,7 +58,7 @@ def test_with_an_engine_but_no_images_it_fails(an_engine, monkeypatch, capsys):
     assert capsys.readouterr().out.endswith("The test stopped: no images\n\nFAIL\n")
 
 
-def test_with_an_engine_but_without_compose_it_fails(an_engine, monkeypatch, capsys):
+def test_with_an_engine_but_without_compose_it_fails(running_engine, monkeypatch, capsys):
     monkeypatch.setattr(command, "base_images", lambda *_, **__: {})
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert command.main([]) == 1
@@ -68,15 +66,15 @@ def test_with_an_engine_but_without_compose_it_fails(an_engine, monkeypatch, cap
 
 
 @pytest.mark.parametrize(("passed", "code"), [(True, 0), (False, 1)])
-def test_one_check_that_fails_fails_it_all(an_engine, monkeypatch, passed, code):
-    class Story:
+def test_one_failed_check_fails_the_test(running_engine, monkeypatch, passed, code):
+    class Scenario:
         def __init__(self, *_: object, **__: object) -> None:
-            self.verdicts = [Check(name="a", passed=True, detail=""), Check(name="b", passed=passed, detail="")]
+            self.checks = [Check(name="a", passed=True, detail=""), Check(name="b", passed=passed, detail="")]
 
-        def play(self) -> None:
+        def run(self) -> None:
             pass
 
     monkeypatch.setattr(command, "base_images", lambda *_, **__: {})
-    monkeypatch.setattr(command, "Story", Story)
+    monkeypatch.setattr(command, "Scenario", Scenario)
     monkeypatch.setattr(Stack, "__init__", lambda *_, **__: None)
     assert command.main([]) == code

@@ -1,1 +1,1 @@
-"""Every exit that Airflow has, on real Airflow processes, each proven from the local EMR's event log."""
+"""Every way in which a task or a DAG run can end, on a real Airflow, judged from the local EMR's event log."""

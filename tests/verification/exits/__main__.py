@@ -1,11 +1,10 @@
-"""Run the exits: ``python -m tests.verification.exits [--airflow VENV] [--only NAME]``; exit code 0 when all pass."""
+"""Run the exit scenarios: ``python -m tests.verification.exits [--airflow VENV] [--only NAME]``; 0 when all pass."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import shutil
-import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from harness.airflow import LOCAL_ONLY
 from harness.console import Console, table
-from harness.processes import Children, left_running
-from tests.verification.exits.evidence import faults
+from harness.processes import Children, interrupt_on_sigterm, left_running
+from tests.verification.exits.environment import Environment, summary
+from tests.verification.exits.evidence import problems_of
 from tests.verification.exits.scenarios import (
     CLEAN_UP,
     HOLDER,
@@ -26,13 +26,10 @@ from tests.verification.exits.scenarios import (
     TEARDOWN,
     TRIGGER,
     Scenario,
-    play,
+    run_scenario,
 )
-from tests.verification.exits.world import World, told
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from airflow_eip_provider.lease.record import Record
     from tests.verification.exits.evidence import Evidence
 
@@ -40,50 +37,55 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What came of a scenario; it passed when there are no problems."""
+class Result:
+    """
+    Result of a scenario; it passed if there are no problems.
+
+    :param summary: what the event log shows.
+    :param ended_by: what ended the last cluster of the run.
+    """
 
     scenario: Scenario
-    shows: str
-    net: str
+    summary: str
+    ended_by: str
     problems: list[str]
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
 
-def net_of(scenario: Scenario, evidence: Evidence, record: Record) -> str:
-    """Return what ended the last cluster of the run that was made to exit."""
+def ended_by(scenario: Scenario, evidence: Evidence, record: Record) -> str:
+    """Return what ended the last cluster of a scenario's run: one of the constants of ``scenarios``."""
     clusters = evidence.clusters_of(scenario.name)
     if not clusters:
         return NOTHING
     last = clusters[-1]
     why = next((t.why for t in record.history if t.token == last.token), "")
-    nets = {
+    by = {
         "idle termination": IDLE,
         "the triggerer": TRIGGER,
         "the other DAG": NEXT_OWNER,
         "its own DAG": TEARDOWN if why == "terminated" or not why else CLEAN_UP,
     }
-    return nets.get(last.ended_by, last.ended_by)
+    return by.get(last.ended_by, last.ended_by)
 
 
-def judge(scenario: Scenario, world: World) -> Verdict:
-    """Play a scenario, and judge it from AWS's log, the lock's record and Airflow's states."""
+def run_and_judge(scenario: Scenario, environment: Environment) -> Result:
+    """Run a scenario, and judge it from the event log, the lease record and Airflow's states."""
     problems: list[str] = []
     state, tasks = "", {}
     try:
-        state, tasks = play(scenario, world)
+        state, tasks = run_scenario(scenario, environment)
     except Exception as error:
         problems.append(f"{type(error).__name__}: {error}")
-    evidence, record = world.evidence(scenario.name), world.record(scenario.name)
-    problems += faults(evidence, record)
-    net = net_of(scenario, evidence, record)
+    evidence, record = environment.evidence(scenario.name), environment.record(scenario.name)
+    problems += problems_of(evidence, record)
+    by = ended_by(scenario, evidence, record)
     clusters = evidence.clusters_of(scenario.name)
     steps = sum(len(cluster.steps) for cluster in clusters)
-    wanted_states = scenario.run | (scenario.run_on_airflow_2 if world.version < (3,) else frozenset())
+    wanted_states = scenario.run | (scenario.run_on_airflow_2 if environment.version < (3,) else frozenset())
     if scenario.run and state and state not in wanted_states:
         problems.append(f"the run ended {state}, not {'/'.join(sorted(wanted_states))}")
     problems += [
@@ -95,9 +97,11 @@ def judge(scenario: Scenario, world: World) -> Verdict:
         problems.append(f"{len(clusters)} clusters were launched")
     if steps not in scenario.steps:
         problems.append(f"{steps} steps were submitted")
-    if net not in scenario.net(world.version):
-        problems.append(f"the net was: {net}; expected: {' or '.join(sorted(scenario.net(world.version)))}")
-    return Verdict(scenario=scenario, shows=f"{told(evidence)}; run {state or '-'}", net=net, problems=problems)
+    expected = scenario.ended_by(environment.version)
+    if by not in expected:
+        problems.append(f"the last cluster was ended by: {by}; expected: {' or '.join(sorted(expected))}")
+    shown = f"{summary(evidence)}; run {state or '-'}"
+    return Result(scenario=scenario, summary=shown, ended_by=by, problems=problems)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -105,14 +109,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.verification.exits", description=__doc__)
     parser.add_argument("--airflow", type=Path, default=Path(sys.prefix), metavar="VENV", help="default: this one")
     parser.add_argument("--only", action="append", metavar="NAME", help="one scenario; may be repeated")
-    parser.add_argument("--side-by-side", type=int, default=8, help="how many play at a time (default: %(default)s)")
-    parser.add_argument("--time-scale", type=float, default=6.0, help="simulated seconds a real one (%(default)s)")
-    parser.add_argument("--state", type=Path, default=ROOT / ".exits", help="a directory of its own; emptied first")
+    parser.add_argument("--side-by-side", type=int, default=8, help="scenarios at a time (default: %(default)s)")
+    parser.add_argument("--time-scale", type=float, default=6.0, help="simulated seconds per real second (%(default)s)")
+    parser.add_argument(
+        "--state", type=Path, default=ROOT / ".exits", help="the working directory; it is emptied first"
+    )
     return parser.parse_args(arguments)
 
 
-def chosen(only: list[str] | None) -> list[Scenario]:
-    """Return the scenarios to play."""
+def select(only: list[str] | None) -> list[Scenario]:
+    """Return the scenarios of these names, or all."""
     unknown = set(only or ()) - {scenario.name for scenario in SCENARIOS}
     if unknown:
         names = ", ".join(scenario.name for scenario in SCENARIOS)
@@ -120,39 +126,35 @@ def chosen(only: list[str] | None) -> list[Scenario]:
     return [scenario for scenario in SCENARIOS if not only or scenario.name in only]
 
 
-def play_all(world: World, scenarios: list[Scenario], *, console: Console, side_by_side: int) -> list[Verdict]:
-    """Play those that go together side by side, then the others one by one."""
+def run_all(environment: Environment, scenarios: list[Scenario], *, console: Console, parallel: int) -> list[Result]:
+    """Run the scenarios in parallel, then those that need the environment for themselves one by one."""
 
-    def one(scenario: Scenario) -> Verdict:
+    def one(scenario: Scenario) -> Result:
         console.step(f"{scenario.name}: begins")
-        verdict = judge(scenario, world)
-        console.step(f"{scenario.name}: {'PASS' if verdict.passed else 'FAIL ' + '; '.join(verdict.problems)}")
-        return verdict
+        result = run_and_judge(scenario, environment)
+        console.step(f"{scenario.name}: {'PASS' if result.passed else 'FAIL ' + '; '.join(result.problems)}")
+        return result
 
-    pool = ThreadPoolExecutor(side_by_side)
+    pool = ThreadPoolExecutor(parallel)
     try:
-        together = list(pool.map(one, [scenario for scenario in scenarios if not scenario.alone]))
+        results = list(pool.map(one, [scenario for scenario in scenarios if not scenario.alone]))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return together + [one(scenario) for scenario in scenarios if scenario.alone]
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    return results + [one(scenario) for scenario in scenarios if scenario.alone]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run it and return the exit code."""
     options = parse(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_on_sigterm()
     os.environ.update(LOCAL_ONLY)
     console, state = Console(), options.state.resolve()
     if left := left_running(state):
-        raise SystemExit(f"processes of an earlier run are still there: {left}")
+        raise SystemExit(f"processes of an earlier run still run; end them first: {left}")
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
-    scenarios = chosen(options.only)
-    world = World(
+    scenarios = select(options.only)
+    environment = Environment(
         Children(directory=state),
         venv=options.airflow.absolute(),
         state=state,
@@ -160,21 +162,24 @@ def main(arguments: list[str] | None = None) -> int:
         next_dags={scenario.name: HOLDER if scenario.holder else {} for scenario in scenarios},
         time_scale=options.time_scale,
     )
-    version = ".".join(map(str, world.version))
+    version = ".".join(map(str, environment.version))
     try:
-        world.start()
-        console.step(f"Airflow {version} runs at {world.airflow.url}, the local EMR at {world.aws.endpoint_url}")
-        verdicts = play_all(world, scenarios, console=console, side_by_side=options.side_by_side)
+        environment.start()
+        console.step(
+            f"Airflow {version} runs at {environment.airflow.url}, the local EMR at {environment.aws.endpoint_url}"
+        )
+        results = run_all(environment, scenarios, console=console, parallel=options.side_by_side)
     finally:
-        world.stop()
+        environment.stop()
     rows = [
-        (v.scenario.name, v.scenario.phase, version, v.shows, v.net, "PASS" if v.passed else "FAIL") for v in verdicts
+        (r.scenario.name, r.scenario.phase, version, r.summary, r.ended_by, "PASS" if r.passed else "FAIL")
+        for r in results
     ]
-    header = ("scenario", "phase", "Airflow", "what AWS's log shows", "net", "")
+    header = ("scenario", "phase", "Airflow", "event log", "last cluster ended by", "")
     console.lines("", *table(rows, header=header), "")
-    failed = [verdict for verdict in verdicts if not verdict.passed]
-    console.lines(*(f"{v.scenario.name}: {problem}" for v in failed for problem in v.problems))
-    console.lines(f"{len(verdicts) - len(failed)} of {len(verdicts)} pass, after {console.elapsed_seconds:.0f} s")
+    failed = [result for result in results if not result.passed]
+    console.lines(*(f"{r.scenario.name}: {problem}" for r in failed for problem in r.problems))
+    console.lines(f"{len(results) - len(failed)} of {len(results)} pass, after {console.elapsed_seconds:.0f} s")
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""What the local EMR's event log says of one Elastic IP, and of the clusters that were launched for it."""
+"""The events of one Elastic IP and its clusters in the local EMR's event log, and the checks on them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FOREVER = 10**12
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
     """
-    One cluster's life. Moments are the numbers of events, or ``None``.
+    One cluster. Times are sequence numbers of events, or ``None``.
 
-    :param token: of the lease that it was launched under.
+    :param token: fencing token of the lease that it was launched under.
     :param ended_by: "its own DAG", "the other DAG", "the triggerer", "idle termination", or EMR's own reason.
     """
 
@@ -38,7 +38,7 @@ class Cluster:
 
     @property
     def until(self) -> int:
-        """The moment from which on it is at work no more."""
+        """The event from which on the cluster does not work any more."""
         return self.ending or _FOREVER
 
 
@@ -46,7 +46,7 @@ class Evidence:
     """
     The events of one address.
 
-    :param dag_ids: the DAG that was made to exit, and the next owner's.
+    :param dag_ids: the DAG that the scenario ends, and the DAG of the next owner.
     """
 
     def __init__(self, events: Sequence[Event], *, allocation_id: str, dag_ids: tuple[str, str]) -> None:
@@ -88,7 +88,7 @@ class Evidence:
             return "nobody"
         if "auto-termination" in (ending["reason"]["Message"] or ""):
             return "idle termination"
-        # A call is logged when it is answered, after what it changed.
+        # A call is logged when it is answered, which is after the changes that it made.
         for call in self.calls("TerminateJobFlows", job_flow_id):
             who = caller(call["user_agent"], dag_ids=self._dag_ids)
             return {dag_id: "its own DAG", TRIGGERER: "the triggerer", None: "a stranger"}.get(who, "the other DAG")
@@ -101,11 +101,11 @@ def _names(event: Event, ids: set[str]) -> bool:
     return bool(named & ids)
 
 
-def faults(evidence: Evidence, record: Record) -> list[str]:
+def problems_of(evidence: Evidence, record: Record) -> list[str]:
     """
-    Return what is wrong, whatever the exit was; nothing when all is well.
+    Return the problems that no scenario may have.
 
-    :param record: the lock's, when all has ended.
+    :param record: the lease record after everything has ended.
     """
     merged = {event["seq"]: event for event in (*evidence.events, *evidence.address)}
     events = [event for _, event in sorted(merged.items())]
@@ -133,4 +133,4 @@ def _two_at_work(evidence: Evidence) -> list[str]:
 def _unknown_to_the_record(evidence: Evidence, record: Record) -> list[str]:
     bound = set(judge.follow(evidence.address).bound)
     unknown = bound - {ended.resource_id for ended in record.history}
-    return [f"the address was on {sorted(map(str, unknown))}, which the record's history does not have"] * bool(unknown)
+    return [f"the address was on {sorted(map(str, unknown))}, which is not in the record's history"] * bool(unknown)

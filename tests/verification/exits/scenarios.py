@@ -1,4 +1,4 @@
-"""The exits: how each is brought about, and what must come of it."""
+"""The scenarios: one for each way in which a task or a DAG run can end, with the expected result."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.verification.exits.world import Run, next_of
+from tests.verification.exits.environment import DagRun, next_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Version = tuple[int, ...]
 
-# The nets, by who ends the cluster of the run that was made to exit; the lease says why it ended.
+# What ended the last cluster of the run.
 CLEAN_UP = "task's clean-up"
 TRIGGER = "trigger's on_kill"
 TEARDOWN = "teardown"
@@ -23,32 +23,32 @@ IDLE = "idle termination"
 NOTHING = "nothing was launched"
 
 BLOCKING = {"deferrable": False}
-# Long enough for a run that starts meanwhile to queue, and to be done with there.
+# So long that a run which starts meanwhile is in the queue until its scenario is over.
 HOLDER = {"step_seconds": 300}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
     """
-    One exit.
+    One way in which a run or one of its tasks ends.
 
-    :param phase: where the run is then.
-    :param act: brings it about.
+    :param phase: the phase in which it is ended.
+    :param act: brings the run into that phase and ends it.
     :param dag: parameters of the DAG.
-    :param run: the states that the run may end in; empty when it does not end or is no more.
-    :param run_on_airflow_2: further ones there.
-    :param tasks: the states that tasks may end in.
-    :param clusters: how many clusters the run may launch.
-    :param steps: how many steps it may submit.
-    :param net: what may end its last cluster, by version.
-    :param alone: it does something to what all share, so nothing else plays meanwhile.
-    :param holder: the next owner is the first here: it holds the address when the run starts.
+    :param run: the final states that the run may have; empty when it does not end or is deleted.
+    :param run_on_airflow_2: further allowed states on Airflow 2.
+    :param tasks: the final states that tasks may have.
+    :param clusters: the allowed numbers of clusters.
+    :param steps: the allowed numbers of submitted steps.
+    :param ended_by: what may end its last cluster, by Airflow version.
+    :param alone: whether no other scenario may run at the same time, because it disrupts what all share.
+    :param holder: whether the other DAG holds the address already when the run starts.
     """
 
     name: str
     phase: str
-    act: Callable[[Run], None]
-    net: Callable[[Version], set[str]]
+    act: Callable[[DagRun], None]
+    ended_by: Callable[[Version], set[str]]
     dag: Mapping[str, Any] = field(default_factory=dict)
     run: frozenset[str] = frozenset({"failed"})
     run_on_airflow_2: frozenset[str] = frozenset()
@@ -59,13 +59,13 @@ class Scenario:
     holder: bool = False
 
 
-def by(*nets: str) -> Callable[[Version], set[str]]:
-    """Return the same nets for every version."""
-    return lambda _: set(nets)
+def by(*ended_by: str) -> Callable[[Version], set[str]]:
+    """Allow the same for every version."""
+    return lambda _: set(ended_by)
 
 
 def since_3_3(new: set[str], old: set[str]) -> Callable[[Version], set[str]]:
-    """Return the nets where the kill of a deferred task reaches code of ours, and where it does not."""
+    """Allow ``new`` where the kill of a deferred task calls the trigger's on_kill, and ``old`` where it does not."""
     return lambda version: new if version >= (3, 3) else old
 
 
@@ -76,39 +76,39 @@ def is_(*states: str) -> frozenset[str]:
 SUCCESS, FAILED = is_("success"), is_("failed")
 
 
-# --- Bringing a run into a phase -------------------------------------------------------------------------------------
+# --- Functions that bring a run into a phase -------------------------------------------------------------------------
 
 
-def creating(run: Run) -> Run:
-    """The creating task runs, and its cluster is launched."""
+def creating(run: DagRun) -> DagRun:
+    """Until the creating task runs, and its cluster is launched."""
     run.start().launched()
     run.reach("create", "running")
     return run
 
 
-def launched(run: Run) -> Run:
-    """The cluster is launched."""
+def launched(run: DagRun) -> DagRun:
+    """Until the cluster is launched."""
     run.start().launched()
     return run
 
 
-def launching(run: Run) -> Run:
-    """The creating task is deferred until the primary node runs."""
+def launching(run: DagRun) -> DagRun:
+    """Until the creating task is deferred to wait for the primary node."""
     run.start().launched()
     run.defer("create")
     return run
 
 
-def queued(run: Run) -> Run:
-    """The creating task is deferred in the queue, behind the next owner."""
+def queued(run: DagRun) -> DagRun:
+    """Until the creating task is deferred in the queue, behind the other DAG."""
     run.start().defer("create")
     return run
 
 
-def stepping(state: str) -> Callable[[Run], Run]:
-    """The task of the steps is deferred, or runs, and the step runs."""
+def stepping(state: str) -> Callable[[DagRun], DagRun]:
+    """Until the step runs, and its task is in a state: deferred or running."""
 
-    def phase(run: Run) -> Run:
+    def phase(run: DagRun) -> DagRun:
         run.start().step_runs()
         if state == "deferred":
             run.defer("steps")
@@ -118,59 +118,59 @@ def stepping(state: str) -> Callable[[Run], Run]:
     return phase
 
 
-def ending(run: Run) -> Run:
-    """The teardown is deferred."""
+def ending(run: DagRun) -> DagRun:
+    """Until the teardown is deferred."""
     run.start().reach("terminate", "deferred")
     return run
 
 
-# --- The exits -------------------------------------------------------------------------------------------------------
+# --- Functions that end it -------------------------------------------------------------------------------------------
 
 
-def mark(task_id: str, state: str, phase: Callable[[Run], Run]) -> Callable[[Run], None]:
+def mark(task_id: str, state: str, phase: Callable[[DagRun], DagRun]) -> Callable[[DagRun], None]:
     return lambda run: phase(run).mark(task_id, state)
 
 
-def clear(task_id: str, phase: Callable[[Run], Run]) -> Callable[[Run], None]:
+def clear(task_id: str, phase: Callable[[DagRun], DagRun]) -> Callable[[DagRun], None]:
     return lambda run: phase(run).clear(task_id)
 
 
-def sigterm(task_id: str, phase: Callable[[Run], Run], *, supervisor: bool) -> Callable[[Run], None]:
+def sigterm(task_id: str, phase: Callable[[DagRun], DagRun], *, supervisor: bool) -> Callable[[DagRun], None]:
     return lambda run: phase(run).kill(task_id, supervisor=supervisor)
 
 
-def sigkill(run: Run) -> None:
+def sigkill(run: DagRun) -> None:
     creating(run).kill("create", supervisor=True, number=signal.SIGKILL)
 
 
-def wait_for(phase: Callable[[Run], Run]) -> Callable[[Run], None]:
-    """The run ends itself; only get there."""
+def wait_for(phase: Callable[[DagRun], DagRun]) -> Callable[[DagRun], None]:
+    """Only bring the run into the phase: it ends by itself, e.g. by a timeout."""
     return lambda run: phase(run) and None
 
 
-def fail_run(phase: Callable[[Run], Run]) -> Callable[[Run], None]:
-    def act(run: Run) -> None:
+def fail_run(phase: Callable[[DagRun], DagRun]) -> Callable[[DagRun], None]:
+    def act(run: DagRun) -> None:
         phase(run)
         run.rest.set_run_state(run.dag_id, run.run_id, "failed")
 
     return act
 
 
-def delete_dag(phase: Callable[[Run], Run]) -> Callable[[Run], None]:
-    def act(run: Run) -> None:
+def delete_dag(phase: Callable[[DagRun], DagRun]) -> Callable[[DagRun], None]:
+    def act(run: DagRun) -> None:
         phase(run).rest.delete_dag(run.dag_id)
 
     return act
 
 
-def skip_teardown(run: Run) -> None:
+def skip_teardown(run: DagRun) -> None:
     stepping("deferred")(run).mark("terminate", "skipped")
 
 
-def kill_triggerer(phase: Callable[[Run], Run]) -> Callable[[Run], None]:
-    def act(run: Run) -> None:
+def kill_triggerer(phase: Callable[[DagRun], DagRun]) -> Callable[[DagRun], None]:
+    def act(run: DagRun) -> None:
         phase(run)
-        airflow = run.world.airflow
+        airflow = run.environment.airflow
         airflow.end_triggerer()
         time.sleep(3)
         airflow.start_triggerer()
@@ -178,9 +178,9 @@ def kill_triggerer(phase: Callable[[Run], Run]) -> Callable[[Run], None]:
     return act
 
 
-def two_triggerers(run: Run) -> None:
-    """One stands still until the other has its triggers, and both run the same ones then; one ends, then the other."""
-    airflow = run.world.airflow
+def two_triggerers(run: DagRun) -> None:
+    """Stop a triggerer until another has its triggers, resume it, so that both run the same, and end both in turn."""
+    airflow = run.environment.airflow
     launching(run)
     airflow.start_triggerer("triggerer-2")
     airflow.signal_triggerer("triggerer", signal.SIGSTOP)
@@ -202,7 +202,7 @@ SCENARIOS = [
         tasks={"create": SUCCESS, "steps": SUCCESS, "terminate": SUCCESS},
         holder=True,
         steps=range(1, 2),
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="mark_failed_creating",
@@ -210,14 +210,14 @@ SCENARIOS = [
         act=mark("create", "failed", creating),
         dag=BLOCKING,
         tasks={"create": FAILED},
-        net=by(CLEAN_UP),
+        ended_by=by(CLEAN_UP),
     ),
     Scenario(
         name="mark_failed_launching",
         phase="create is deferred",
         act=mark("create", "failed", launching),
         tasks={"create": FAILED},
-        net=since_3_3({TRIGGER}, {NEXT_OWNER}),
+        ended_by=since_3_3({TRIGGER}, {NEXT_OWNER}),
     ),
     Scenario(
         name="mark_failed_queued",
@@ -226,7 +226,7 @@ SCENARIOS = [
         tasks={"create": FAILED},
         holder=True,
         clusters=range(1),
-        net=by(NOTHING),
+        ended_by=by(NOTHING),
     ),
     Scenario(
         name="mark_failed_stepping",
@@ -234,7 +234,7 @@ SCENARIOS = [
         act=mark("steps", "failed", stepping("running")),
         dag={**BLOCKING, "step_seconds": 300},
         tasks={"steps": FAILED, "terminate": SUCCESS},
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="mark_failed_stepping_deferred",
@@ -242,31 +242,31 @@ SCENARIOS = [
         act=mark("steps", "failed", stepping("deferred")),
         dag={"step_seconds": 300},
         tasks={"steps": FAILED, "terminate": SUCCESS},
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="mark_failed_ending",
         phase="terminate is deferred",
         act=mark("terminate", "failed", ending),
         tasks={"terminate": FAILED},
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="mark_success_creating",
         phase="create runs",
         act=mark("create", "success", creating),
         dag={**BLOCKING, "bind_at": "cluster_ready"},
-        # It may have handed over before Airflow comes to kill it; then all goes on as if nobody had marked it.
+        # The task may have handed over before Airflow kills it; then the run goes on as if it had not been marked.
         run=is_("failed", "success"),
         tasks={"create": SUCCESS},
-        net=by(CLEAN_UP, TEARDOWN),
+        ended_by=by(CLEAN_UP, TEARDOWN),
     ),
     Scenario(
         name="mark_success_launching",
         phase="create is deferred",
         act=mark("create", "success", launching),
         tasks={"create": SUCCESS},
-        net=since_3_3({TRIGGER}, {NEXT_OWNER, IDLE, TEARDOWN}),
+        ended_by=since_3_3({TRIGGER}, {NEXT_OWNER, IDLE, TEARDOWN}),
     ),
     Scenario(
         name="mark_success_stepping_deferred",
@@ -275,7 +275,7 @@ SCENARIOS = [
         dag={"step_seconds": 300},
         run=SUCCESS,
         tasks={"steps": SUCCESS, "terminate": SUCCESS},
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="clear_creating",
@@ -283,10 +283,10 @@ SCENARIOS = [
         act=clear("create", creating),
         dag=BLOCKING,
         run=SUCCESS,
-        # The old process may mark the new try, which is queued already, as failed.
+        # The process of the old try may mark the new one, which is already queued, as failed.
         run_on_airflow_2=FAILED,
         clusters=range(1, 3),
-        net=lambda version: {TEARDOWN} if version >= (3,) else {TEARDOWN, CLEAN_UP},
+        ended_by=lambda version: {TEARDOWN} if version >= (3,) else {TEARDOWN, CLEAN_UP},
     ),
     Scenario(
         name="clear_launching",
@@ -294,7 +294,7 @@ SCENARIOS = [
         act=clear("create", launching),
         run=SUCCESS,
         clusters=range(1, 3),
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="clear_queued",
@@ -302,7 +302,7 @@ SCENARIOS = [
         act=clear("create", queued),
         run=SUCCESS,
         holder=True,
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="clear_create_only",
@@ -310,7 +310,7 @@ SCENARIOS = [
         act=clear("create", stepping("running")),
         dag={**BLOCKING, "step_seconds": 300},
         run=SUCCESS,
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="clear_create_only_deferred",
@@ -318,7 +318,7 @@ SCENARIOS = [
         act=clear("create", stepping("deferred")),
         dag={"step_seconds": 300},
         run=SUCCESS,
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="clear_stepping_deferred",
@@ -327,7 +327,7 @@ SCENARIOS = [
         dag={"step_seconds": 300},
         run=SUCCESS,
         steps=range(1, 3),
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="sigterm_creating",
@@ -336,7 +336,7 @@ SCENARIOS = [
         dag=BLOCKING,
         run=SUCCESS,
         clusters=range(2, 3),
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="sigterm_worker_creating",
@@ -345,7 +345,7 @@ SCENARIOS = [
         dag=BLOCKING,
         run=is_("success", "failed"),
         clusters=range(1, 3),
-        net=by(TEARDOWN, CLEAN_UP, NEXT_OWNER),
+        ended_by=by(TEARDOWN, CLEAN_UP, NEXT_OWNER),
     ),
     Scenario(
         name="sigterm_stepping",
@@ -354,7 +354,7 @@ SCENARIOS = [
         dag={**BLOCKING, "step_seconds": 300},
         run=SUCCESS,
         steps=range(2, 3),
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="sigkill_creating",
@@ -362,8 +362,8 @@ SCENARIOS = [
         act=sigkill,
         dag=BLOCKING,
         run=is_("success", "failed"),
-        # Airflow 2 leaves the task itself alive; its late failure may overwrite the success of the retry.
-        net=lambda version: {TEARDOWN, NEXT_OWNER} if version >= (3,) else {TEARDOWN, NEXT_OWNER, IDLE},
+        # Airflow 2 does not end the task's own process; its late failure may overwrite the success of the retry.
+        ended_by=lambda version: {TEARDOWN, NEXT_OWNER} if version >= (3,) else {TEARDOWN, NEXT_OWNER, IDLE},
     ),
     Scenario(
         name="deferral_timeout_launching",
@@ -372,7 +372,7 @@ SCENARIOS = [
         dag={"airflow_times_out_first": True},
         tasks={"create": FAILED},
         clusters=range(1, 3),
-        net=by(CLEAN_UP),
+        ended_by=by(CLEAN_UP),
     ),
     Scenario(
         name="lock_timeout_queued",
@@ -382,7 +382,7 @@ SCENARIOS = [
         tasks={"create": FAILED},
         holder=True,
         clusters=range(1),
-        net=by(NOTHING),
+        ended_by=by(NOTHING),
     ),
     Scenario(
         name="execution_timeout_creating",
@@ -391,7 +391,7 @@ SCENARIOS = [
         dag={**BLOCKING, "execution_timeout": {"eip.create": 7}},
         tasks={"create": FAILED},
         clusters=range(1, 3),
-        net=by(CLEAN_UP),
+        ended_by=by(CLEAN_UP),
     ),
     Scenario(
         name="execution_timeout_stepping",
@@ -400,7 +400,7 @@ SCENARIOS = [
         dag={**BLOCKING, "step_seconds": 600, "execution_timeout": {"eip.steps": 15}},
         tasks={"steps": FAILED, "terminate": SUCCESS},
         steps=range(1, 3),
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="execution_timeout_stepping_deferred",
@@ -409,7 +409,7 @@ SCENARIOS = [
         dag={"step_seconds": 600, "execution_timeout": {"eip.steps": 15}},
         tasks={"steps": FAILED, "terminate": SUCCESS},
         steps=range(1, 3),
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
     Scenario(
         name="execution_timeout_launching",
@@ -418,50 +418,50 @@ SCENARIOS = [
         dag={"execution_timeout": {"eip.create": 8}},
         run=is_("success", "failed"),
         clusters=range(1, 3),
-        net=by(CLEAN_UP, TEARDOWN),
+        ended_by=by(CLEAN_UP, TEARDOWN),
     ),
     Scenario(
         name="dagrun_timeout_creating",
         phase="create runs",
         act=wait_for(creating),
         dag={**BLOCKING, "bind_at": "cluster_ready", "dagrun_timeout": 12},
-        net=by(CLEAN_UP),
+        ended_by=by(CLEAN_UP),
     ),
     Scenario(
         name="dagrun_timeout_launching",
         phase="create is deferred",
         act=wait_for(launching),
         dag={"bind_at": "cluster_ready", "dagrun_timeout": 14},
-        net=since_3_3({TRIGGER}, {NEXT_OWNER}),
+        ended_by=since_3_3({TRIGGER}, {NEXT_OWNER}),
     ),
     Scenario(
         name="dagrun_timeout_stepping",
         phase="steps are deferred",
         act=wait_for(stepping("deferred")),
         dag={"dagrun_timeout": 60, "step_seconds": 900},
-        net=by(IDLE),
+        ended_by=by(IDLE),
     ),
     Scenario(
         name="run_marked_failed_launching",
         phase="create is deferred",
         act=fail_run(launching),
-        net=since_3_3({TRIGGER}, {NEXT_OWNER}),
+        ended_by=since_3_3({TRIGGER}, {NEXT_OWNER}),
     ),
     Scenario(
         name="run_marked_failed_stepping",
         phase="steps are deferred",
         act=fail_run(stepping("deferred")),
         dag={"step_seconds": 300},
-        # Airflow lets the teardown run and then judges the run anew, by leaves that it has skipped itself.
+        # Airflow lets the teardown run and then computes the run's state again, from leaf tasks that it has skipped.
         run=is_("failed", "success"),
-        net=by(IDLE, TEARDOWN),
+        ended_by=by(IDLE, TEARDOWN),
     ),
     Scenario(
         name="dag_deleted_launching",
         phase="create is deferred",
         act=delete_dag(launching),
         run=frozenset(),
-        net=since_3_3({TRIGGER, NEXT_OWNER}, {NEXT_OWNER}),
+        ended_by=since_3_3({TRIGGER, NEXT_OWNER}, {NEXT_OWNER}),
     ),
     Scenario(
         name="dag_deleted_stepping",
@@ -469,7 +469,7 @@ SCENARIOS = [
         act=delete_dag(stepping("deferred")),
         dag={"step_seconds": 300},
         run=frozenset(),
-        net=by(IDLE),
+        ended_by=by(IDLE),
     ),
     Scenario(
         name="teardown_skipped",
@@ -478,7 +478,7 @@ SCENARIOS = [
         dag={"step_seconds": 150},
         run=is_("success", "failed"),
         tasks={"terminate": is_("skipped")},
-        net=by(IDLE),
+        ended_by=by(IDLE),
     ),
     *(
         Scenario(
@@ -489,7 +489,7 @@ SCENARIOS = [
             run=SUCCESS,
             holder=there is queued,
             alone=True,
-            net=by(TEARDOWN),
+            ended_by=by(TEARDOWN),
         )
         for name, phase, there, dag in (
             ("queued", "create is queued", queued, {}),
@@ -505,19 +505,19 @@ SCENARIOS = [
         dag={"step_seconds": 400},
         run=SUCCESS,
         alone=True,
-        net=by(TEARDOWN),
+        ended_by=by(TEARDOWN),
     ),
 ]
 
 
-def play(scenario: Scenario, world: Any) -> tuple[str, dict[str, str | None]]:
+def run_scenario(scenario: Scenario, environment: Any) -> tuple[str, dict[str, str | None]]:
     """
-    Play a scenario, and then the next owner's run to its end.
+    DagRun a scenario, and then a run of the next owner.
 
-    :return: the run's state, empty when it does not end, and its tasks' states.
+    :return: the run's final state, empty when it does not end, and its tasks' states.
     """
-    run = Run(world, scenario.name)
-    holder = Run(world, scenario.name, dag_id=next_of(scenario.name))
+    run = DagRun(environment, scenario.name)
+    holder = DagRun(environment, scenario.name, dag_id=next_of(scenario.name))
     if scenario.holder:
         holder.start().launched()
     scenario.act(run)
@@ -525,12 +525,12 @@ def play(scenario: Scenario, world: Any) -> tuple[str, dict[str, str | None]]:
     tasks = run.states() if scenario.run else {}
     if scenario.holder:
         _must_succeed(holder)
-    _must_succeed(Run(world, scenario.name, dag_id=next_of(scenario.name)).start())
-    run.wait("end of all clusters", lambda: all(c.ended for c in world.evidence(scenario.name).clusters))
+    _must_succeed(DagRun(environment, scenario.name, dag_id=next_of(scenario.name)).start())
+    run.wait("end of all clusters", lambda: all(c.ended for c in environment.evidence(scenario.name).clusters))
     return state, tasks
 
 
-def _must_succeed(run: Run) -> None:
+def _must_succeed(run: DagRun) -> None:
     state = run.end()
     if state != "success":
         raise AssertionError(f"the next run on the address ended {state}: {run.states()}")

@@ -1,1 +1,1 @@
-"""Every supported Airflow and Python, each with its tests run: ``python -m tests.verification.matrix``."""
+"""Runs the tests on every supported Airflow and Python: ``python -m tests.verification.matrix``."""

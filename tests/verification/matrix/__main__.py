@@ -1,8 +1,8 @@
 """
 Run the tests in every supported environment: ``python -m tests.verification.matrix``; exit code 0 when nothing failed.
 
-Environments are made in ``.matrix`` and kept; one whose pins have changed is made anew with ``--fresh``. Results are
-kept, too: the table that ``--readme`` writes has those of environments that were run earlier with the same code.
+Environments are made in ``.matrix`` and kept; ``--fresh`` makes them again, e.g. after a change of pins. Results are
+saved, too: the table that ``--readme`` writes includes earlier results of other environments with the same code.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from harness.console import Console
 from tests.verification.matrix.cells import CELLS, ROOT, SkippedError, installed
-from tests.verification.matrix.kept import code, keep, kept
-from tests.verification.matrix.report import Row, into_readme, on_screen
-from tests.verification.matrix.suites import play_day, run_tests
+from tests.verification.matrix.report import Row, screen_lines, write_readme
+from tests.verification.matrix.saved_results import code_digest, load, save
+from tests.verification.matrix.suites import run_end_to_end, run_tests
 
 if TYPE_CHECKING:
     from tests.verification.matrix.cells import Cell
@@ -32,16 +32,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     names = [cell.name for cell in CELLS]
     parser.add_argument("--only", action="append", choices=names, help="one environment; may be repeated")
-    parser.add_argument("--fresh", action="store_true", help="make the environments anew")
-    parser.add_argument("-k", dest="select", default="", metavar="EXPRESSION", help="some tests only, as pytest's -k")
+    parser.add_argument("--fresh", action="store_true", help="make the environments again")
+    parser.add_argument("-k", dest="select", default="", metavar="EXPRESSION", help="only some tests, like pytest's -k")
     parser.add_argument(
-        "--readme", action="store_true", help="write the table into the README, if all were run and nothing failed"
+        "--readme", action="store_true", help="write the table into the README if all were run and none failed"
     )
     return parser.parse_args(arguments)
 
 
 def run(cell: Cell, *, fresh: bool, select: str, console: Console) -> Row:
-    """Make a cell's environment and run everything in it."""
+    """Make a cell's environment and run all tests in it."""
     folder = _STATE / cell.name
     folder.mkdir(parents=True, exist_ok=True)
     venv = folder / "venv"
@@ -58,8 +58,8 @@ def run(cell: Cell, *, fresh: bool, select: str, console: Console) -> Row:
     tests = run_tests(venv, strict=cell.strict, folder=folder, only=select)
     day = None
     if cell.end_to_end:
-        console.step(f"{cell.name}: a day on a real Airflow")
-        day = play_day(venv, folder=folder)
+        console.step(f"{cell.name}: a daily run on a real Airflow")
+        day = run_end_to_end(venv, folder=folder)
     return Row(cell=cell, python=cell.python, airflow=airflow, amazon=amazon, tests=tests, day=day)
 
 
@@ -68,16 +68,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     console = Console()
     cells = [cell for cell in CELLS if not options.only or cell.name in options.only]
-    tested, rows = code(), []
+    tested, rows = code_digest(), []
     for cell in cells:
         row = run(cell, fresh=options.fresh, select=options.select, console=console)
         if not row.skipped and not options.select:
-            keep(row, _STATE / cell.name, of=tested)
+            save(row, _STATE / cell.name, of=tested)
         rows.append(row)
-        console.lines(*on_screen([row])[1:])
-    console.lines(*on_screen(rows))
+        console.lines(*screen_lines([row])[1:])
+    console.lines(*screen_lines(rows))
     if options.readme:
-        into_readme([kept(cell, _STATE / cell.name, of=tested) for cell in CELLS], ROOT / "README.md")
+        write_readme([load(cell, _STATE / cell.name, of=tested) for cell in CELLS], ROOT / "README.md")
     return 1 if any(row.failed for row in rows) else 0
 
 

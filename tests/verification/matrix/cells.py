@@ -1,4 +1,4 @@
-"""The cells of the support matrix: a Python, an Airflow with its Amazon provider, and how that is installed."""
+"""The cells of the support matrix: each a Python and an Airflow with its Amazon provider, and how it is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.verification.mwaa.image import CONSTRAINTS, Image
 ROOT = Path(__file__).resolve().parents[3]
 PINS = ROOT / "requirements" / "dev.txt"
 _UV = (sys.executable, "-m", "uv")
-# What the tests need beside the package; from the development pins, as far as MWAA's own leave the choice.
+# What the tests need beside the package; in the versions that MWAA's constraints allow.
 _TOOLS = (
     "asyncpg",
     "hypothesis",
@@ -32,23 +32,23 @@ _TOOLS = (
 
 
 class SkippedError(Exception):
-    """A cell cannot be run on this machine; the text says why."""
+    """A cell cannot be run on this machine; the message has the reason."""
 
 
 class Installation(Protocol):
-    """How a cell's environment is made."""
+    """How a cell's environment is installed."""
 
     def install(self, venv: Path, python: str) -> None:
         """
         Make a virtual environment with everything that the tests need.
 
-        :raises SkippedError: when that cannot be done here.
+        :raises SkippedError: when that is not possible on this machine.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """The newest versions, as developed with."""
+    """The newest versions, which are those of the development environment."""
 
     def install(self, venv: Path, python: str) -> None:
         run(*_UV, "venv", "--quiet", "--clear", "--python", python, venv)
@@ -58,7 +58,7 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class Mwaa:
-    """What an Amazon MWAA environment has; what the tests need beside it changes none of that."""
+    """The packages of an Amazon MWAA environment; what the tests need beside them must not change their versions."""
 
     version: str
 
@@ -71,10 +71,10 @@ class Mwaa:
         run("rm", "-rf", venv)
         image.build(python)
         before = image.packages()
-        kept = venv / "image.txt"
-        kept.write_text("".join(f"{name}=={version}\n" for name, version in before.items()), encoding="utf-8")
+        pins = venv / "image.txt"
+        pins.write_text("".join(f"{name}=={version}\n" for name, version in before.items()), encoding="utf-8")
         livy = re.findall(r"^apache-airflow-providers-apache-livy==.*$", image.constraints.read_text(), re.MULTILINE)
-        uv_install(venv, "--constraint", kept, "--editable", f"{ROOT}[livy,local]", *livy, *_TOOLS)
+        uv_install(venv, "--constraint", pins, "--editable", f"{ROOT}[livy,local]", *livy, *_TOOLS)
         if changed := {name for name, version in before.items() if image.packages().get(name) != version}:
             raise AssertionError(f"the tests' packages changed those of MWAA {self.version}: {sorted(changed)}")
 
@@ -84,10 +84,10 @@ class Cell:
     """
     One cell.
 
-    :param title: what users call it.
+    :param title: its name for users.
     :param python: e.g. "3.12".
-    :param end_to_end: a day on a real Airflow is played, too.
-    :param strict: a warning fails a test; packages of some age give warnings of their own.
+    :param end_to_end: whether a daily run on a real Airflow is tested, too.
+    :param strict: whether a warning fails a test; not with older packages, which give warnings of their own.
     """
 
     name: str
@@ -99,9 +99,9 @@ class Cell:
 
     def build(self, venv: Path) -> None:
         """
-        Make its environment.
+        Make the cell's environment.
 
-        :raises SkippedError: when that cannot be done here.
+        :raises SkippedError: when that is not possible on this machine.
         """
         python = interpreter(self.python)
         if python is None:
@@ -139,7 +139,7 @@ def uv_install(venv: Path, *arguments: object) -> None:
 
 def run(*command: object) -> str:
     """
-    Run a command and return what it printed.
+    Run a command and return its output.
 
     :raises RuntimeError: when it fails.
     """

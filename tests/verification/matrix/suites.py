@@ -1,4 +1,4 @@
-"""What is run in a cell: the package's tests, and a day on a real Airflow."""
+"""Runs the tests of a cell: those of the package, and a daily run on a real Airflow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.verification.matrix.cells import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Not of the package but of this repository's own tools, which are used with the development environment only.
+# Tests of this repository's own tools, which are only used in the development environment.
 TOOLS = (
     *(f"integration/{name}" for name in ("bench", "demo", "deploy", "docs")),
     *(f"unit/{name}" for name in ("demo", "docs")),
@@ -31,11 +31,11 @@ _DAY = ("undisturbed",)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """
-    What a suite said.
+    The result of a test run.
 
-    :param skipped: how many tests, by the reason.
-    :param log: where its output is.
-    :param again: how many of those that passed did so when they were run once more.
+    :param skipped: number of skipped tests by reason.
+    :param log: the file of its output.
+    :param again: how many of the passed tests passed only when they were run again.
     """
 
     passed: int
@@ -45,7 +45,7 @@ class Outcome:
     again: int = 0
 
     def after(self, more: Outcome) -> Outcome:
-        """Return what it comes to when those that failed were run once more: all of them must pass."""
+        """Return the result after the failed tests were run again: all of them must pass."""
         if more.failed or more.passed != self.failed:
             return self
         return replace(self, passed=self.passed + more.passed, failed=0, again=more.passed)
@@ -53,10 +53,10 @@ class Outcome:
 
 def run_tests(venv: Path, *, strict: bool, folder: Path, only: str = "") -> Outcome:
     """
-    Run the package's tests; those that fail once more, one at a time: beside others, a busy machine may be late.
+    Run the package's tests, and those that fail again one at a time, because in parallel a busy machine is slow.
 
-    :param strict: a warning fails a test.
-    :param only: as pytest's ``-k``.
+    :param strict: whether a warning fails a test.
+    :param only: like pytest's ``-k``.
     """
     options = [f"--ignore=tests/{name}" for name in TOOLS]
     options += [] if strict else ["-W", "default"]
@@ -76,10 +76,10 @@ def _pytest(venv: Path, folder: Path, name: str, *options: str) -> Outcome:
     ended = _run(command, venv, log)
     if not report.exists():
         return Outcome(passed=0, failed=1, log=log)
-    return counted(report.read_text(encoding="utf-8"), exit_code=ended, log=log)
+    return read_report(report.read_text(encoding="utf-8"), exit_code=ended, log=log)
 
 
-def counted(report: str, *, exit_code: int, log: Path) -> Outcome:
+def read_report(report: str, *, exit_code: int, log: Path) -> Outcome:
     """Read pytest's JUnit report; an exit code that no test explains counts as a failure."""
     cases = ET.fromstring(report).findall(".//testcase")
     failed = sum(1 for case in cases if case.find("failure") is not None or case.find("error") is not None)
@@ -90,13 +90,13 @@ def counted(report: str, *, exit_code: int, log: Path) -> Outcome:
 
 
 def _reason(message: str, text: str) -> str:
-    """Return why a test was skipped; that of a whole file stands in the text only: ``('FILE', LINE, 'Skipped: …')``."""
+    """Return why a test was skipped; for a whole file the reason is in the text: ``('FILE', LINE, 'Skipped: …')``."""
     of_file = re.search(r"Skipped: (.*?)['\"]\)?$", text.strip()) if message == "collection skipped" else None
     return of_file[1] if of_file else message
 
 
-def play_day(venv: Path, *, folder: Path) -> Outcome:
-    """Play two DAGs that queue for one address on a real Airflow of this environment."""
+def run_end_to_end(venv: Path, *, folder: Path) -> Outcome:
+    """Run two DAGs that queue for one address on a real Airflow of this environment."""
     log = folder / "day.log"
     scenarios = [word for name in _DAY for word in ("--only", name)]
     command = [
@@ -110,8 +110,8 @@ def play_day(venv: Path, *, folder: Path) -> Outcome:
         *scenarios,
     ]
     ended = _run(command, venv, log)
-    said = re.search(r"(\d+) of (\d+) pass", log.read_text(encoding="utf-8"))
-    passed, all_of_them = (int(said[1]), int(said[2])) if said else (0, len(_DAY))
+    found = re.search(r"(\d+) of (\d+) pass", log.read_text(encoding="utf-8"))
+    passed, all_of_them = (int(found[1]), int(found[2])) if found else (0, len(_DAY))
     return Outcome(passed=passed, failed=all_of_them - passed or int(ended != 0), log=log)
 
 

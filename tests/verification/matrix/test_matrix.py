@@ -1,4 +1,4 @@
-"""The matrix's own arithmetic: what is counted as passed, and what gets into the README."""
+"""Tests of the matrix itself: how results are counted, and what is written into the README."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.verification.matrix.cells import CELLS
-from tests.verification.matrix.kept import code, keep, kept
-from tests.verification.matrix.report import Row, into_readme, on_screen
-from tests.verification.matrix.suites import TOOLS, Outcome, counted
+from tests.verification.matrix.report import Row, screen_lines, write_readme
+from tests.verification.matrix.saved_results import code_digest, load, save
+from tests.verification.matrix.suites import TOOLS, Outcome, read_report
 
 REPORT = """<testsuites><testsuite tests="6">
 <testcase name="a"/><testcase name="b"/>
@@ -33,14 +33,16 @@ def row(**given: object) -> Row:
 
 
 def test_every_kind_of_result_is_counted():
-    assert counted(REPORT, exit_code=1, log=LOG) == outcome(passed=2, failed=2, skipped=Counter(("no Java", "too old")))
+    assert read_report(REPORT, exit_code=1, log=LOG) == outcome(
+        passed=2, failed=2, skipped=Counter(("no Java", "too old"))
+    )
 
 
-def test_an_exit_code_that_no_test_explains_is_a_failure():
+def test_an_exit_code_without_a_failed_test_is_a_failure():
     passing = '<testsuites><testsuite><testcase name="a"/></testsuite></testsuites>'
 
-    assert counted(passing, exit_code=2, log=LOG).failed == 1
-    assert counted(passing, exit_code=0, log=LOG).failed == 0
+    assert read_report(passing, exit_code=2, log=LOG).failed == 1
+    assert read_report(passing, exit_code=0, log=LOG).failed == 0
 
 
 @pytest.mark.parametrize(
@@ -48,28 +50,28 @@ def test_an_exit_code_that_no_test_explains_is_a_failure():
     [(outcome(passed=2), 5, 0), (outcome(passed=1, failed=1), 3, 2), (outcome(passed=1), 3, 2)],
     ids=["all", "one fails again", "one is not run"],
 )
-def test_what_failed_counts_as_passed_only_when_all_of_it_passes_once_more(more, passed, failed):
+def test_failed_tests_count_as_passed_only_if_all_of_them_pass_again(more, passed, failed):
     after = outcome(failed=2).after(more)
 
     assert (after.passed, after.failed, after.again) == (passed, failed, 2 if not failed else 0)
-    assert ("(2 of them when run again)" in "".join(row(tests=after).words())) == (not failed)
+    assert ("(2 of them when run again)" in "".join(row(tests=after).texts())) == (not failed)
 
 
-def test_every_reason_for_a_skip_is_told():
-    told = "\n".join(
-        on_screen([row(tests=outcome(skipped=Counter({"no Java": 2}))), Row(cell=CELLS[1], skipped="no Python")])
+def test_every_reason_for_a_skip_is_shown():
+    shown = "\n".join(
+        screen_lines([row(tests=outcome(skipped=Counter({"no Java": 2}))), Row(cell=CELLS[1], skipped="no Python")])
     )
 
-    assert "3 pass, 2 skipped" in told
-    assert f"{CELLS[0].name}: 2 skipped: no Java" in told
-    assert f"{CELLS[1].name}: skipped: no Python" in told
+    assert "3 pass, 2 skipped" in shown
+    assert f"{CELLS[0].name}: 2 skipped: no Java" in shown
+    assert f"{CELLS[1].name}: skipped: no Python" in shown
 
 
 def test_the_table_replaces_the_one_in_the_readme(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- matrix: written by make matrix -->\nold\n<!-- end of matrix -->\nafter\n")
 
-    into_readme([row(day=outcome())], readme)
+    write_readme([row(day=outcome())], readme)
 
     text = readme.read_text()
     assert text.startswith("before\n")
@@ -81,38 +83,38 @@ def test_the_table_replaces_the_one_in_the_readme(tmp_path):
 @pytest.mark.parametrize(
     "bad", [row(tests=outcome(failed=1)), row(day=outcome(failed=1)), Row(cell=CELLS[0], skipped="no")]
 )
-def test_the_readme_shows_only_what_was_shown(tmp_path, bad):
+def test_the_readme_is_not_changed_unless_every_cell_passed(tmp_path, bad):
     readme = tmp_path / "README.md"
     readme.write_text("as it was")
 
     with pytest.raises(ValueError, match=CELLS[0].name):
-        into_readme([row(), bad], readme)
+        write_readme([row(), bad], readme)
 
     assert readme.read_text() == "as it was"
 
 
-def test_only_folders_that_exist_are_left_out():
+def test_the_folders_that_are_left_out_exist():
     assert [name for name in TOOLS if not (Path(__file__).parents[2] / name).is_dir()] == []
 
 
-def test_a_result_is_kept_for_the_code_that_it_was_found_with(tmp_path):
+def test_a_saved_result_is_valid_for_the_same_code_only(tmp_path):
     found = row(tests=outcome(skipped=Counter({"no Java": 2})), day=outcome(passed=1))
-    keep(found, tmp_path, of="this code")
+    save(found, tmp_path, of="this code")
 
-    assert kept(found.cell, tmp_path, of="this code") == found
-    assert kept(found.cell, tmp_path, of="other code").skipped
-    assert kept(found.cell, tmp_path / "never", of="this code").skipped
+    assert load(found.cell, tmp_path, of="this code") == found
+    assert load(found.cell, tmp_path, of="other code").skipped
+    assert load(found.cell, tmp_path / "never", of="this code").skipped
 
 
-def test_the_code_is_what_is_released(tmp_path):
+def test_the_digest_covers_the_released_files_only(tmp_path):
     (tmp_path / "airflow_eip_provider" / "__pycache__").mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text("")
     module = tmp_path / "airflow_eip_provider" / "a.py"
     module.write_text("1")
-    before = code(tmp_path)
+    before = code_digest(tmp_path)
 
     (tmp_path / "README.md").write_text("2")
     (tmp_path / "airflow_eip_provider" / "__pycache__" / "a.pyc").write_text("2")
-    assert code(tmp_path) == before
+    assert code_digest(tmp_path) == before
     module.write_text("2")
-    assert code(tmp_path) != before
+    assert code_digest(tmp_path) != before

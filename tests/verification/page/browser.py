@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by the Chrome DevTools Protocol: as much of it as the page's tests need."""
+"""Controls a headless Chromium with the Chrome DevTools Protocol."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SECONDS = 60.0
 
 
 def program() -> str | None:
-    """Return Chromium, if this machine has one."""
+    """Return the path of Chromium, if it is installed."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -38,37 +38,37 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def close(self) -> None:
-        """Leave the tab."""
+        """Close the connection to the tab."""
         self._socket.close()
 
     def call(self, method: str, **parameters: Any) -> Mapping[str, Any]:
-        """Call a method of the protocol; what the console says meanwhile is kept in ``problems``."""
+        """Call a method of the protocol; errors of the console that come meanwhile are added to ``problems``."""
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         while True:
-            said = json.loads(self._socket.recv(timeout=_SECONDS))
-            self._keep(said)
-            if said.get("id") == self._number:
-                assert "error" not in said, (method, said)
-                answer: Mapping[str, Any] = said["result"]
+            message = json.loads(self._socket.recv(timeout=_SECONDS))
+            self._keep_problem(message)
+            if message.get("id") == self._number:
+                assert "error" not in message, (method, message)
+                answer: Mapping[str, Any] = message["result"]
                 return answer
 
-    def _keep(self, said: Mapping[str, Any]) -> None:
-        if said.get("method") == "Log.entryAdded" and said["params"]["entry"]["level"] == "error":
-            entry = said["params"]["entry"]
+    def _keep_problem(self, message: Mapping[str, Any]) -> None:
+        if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
+            entry = message["params"]["entry"]
             self.problems.append(f"{entry['text']} {entry.get('url', '')}")
-        if said.get("method") == "Runtime.exceptionThrown":
-            self.problems.append(str(said["params"]["exceptionDetails"]))
-        if said.get("method") == "Page.javascriptDialogOpening":
+        if message.get("method") == "Runtime.exceptionThrown":
+            self.problems.append(str(message["params"]["exceptionDetails"]))
+        if message.get("method") == "Page.javascriptDialogOpening":
             self.problems.append("a dialog")
 
     def open(self, url: str) -> None:
-        """Go to a page, and wait until it is there."""
+        """Open a page, and wait until it is loaded."""
         self.call("Page.navigate", url=url)
         self.until("document.readyState === 'complete'")
 
     def value(self, expression: str) -> Any:
-        """Return what a JavaScript expression is."""
+        """Return the value of a JavaScript expression."""
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"]
         return result.get("value")
 
@@ -76,15 +76,15 @@ class Browser:
         """Wait until an expression is true."""
         deadline = time.monotonic() + _SECONDS
         while time.monotonic() < deadline:
-            with contextlib.suppress(AssertionError):  # between two pages there is nothing to ask
+            with contextlib.suppress(AssertionError):  # while a page is loaded, evaluation fails
                 if self.value(expression):
                     return
             time.sleep(0.2)
-        raise AssertionError(f"never true: {expression}; the page says: {self.text[:2000]}")
+        raise AssertionError(f"never true: {expression}; text of the page: {self.text[:2000]}")
 
     @property
     def text(self) -> str:
-        """What a person reads."""
+        """The visible text of the page."""
         return str(self.value("document.body ? document.body.innerText : ''"))
 
     def type_into(self, selector: str, text: str) -> None:
@@ -94,21 +94,21 @@ class Browser:
         self.call("Input.insertText", text=text)
 
     def press_enter(self) -> None:
-        """Press the key."""
+        """Press the Enter key."""
         key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
         self.call("Input.dispatchKeyEvent", type="keyDown", **key)
         self.call("Input.dispatchKeyEvent", type="keyUp", **key)
 
-    def look(self, *, width: int, height: int = 900, dark: bool = False) -> None:
-        """Set the size of the window, and which scheme the person prefers."""
+    def set_window(self, *, width: int, height: int = 900, dark: bool = False) -> None:
+        """Set the size of the window and the preferred colour scheme."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    def photograph(self, path: Path) -> None:
-        """Write what is in the window."""
+    def screenshot(self, path: Path) -> None:
+        """Write a screenshot of the window."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
 

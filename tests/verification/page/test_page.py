@@ -1,9 +1,9 @@
 """
-The page "Elastic IPs" in real Airflows, and what Chromium makes of it.
+The page "Elastic IPs" in real Airflows, with HTTP clients and in Chromium.
 
-The Airflow of this environment is tested, and those in the folder that PAGE_VENVS names: NAME/bin/python of
-environments with the packages of Amazon MWAA 2.11.2 and 3.0.6 (tests/verification/mwaa/image.py makes them) and the
-provider. PAGE_SHOTS names a folder for the pictures.
+The tests run on the Airflow of this environment, and on those of the folder PAGE_VENVS, whose environments 2.11.2 and
+3.0.6 have the packages of Amazon MWAA (tests/verification/mwaa/image.py makes them) and the provider. Screenshots are
+written into the folder PAGE_SHOTS.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from airflow_eip_provider.ui.names import HIDDEN
 from harness.processes import Children
 from tests.unit.ui.stories import FREE, NOW, lease
 from tests.verification.page.browser import browser, program
-from tests.verification.page.stage import EVIL, PASSWORD, VENVS, Site, World, moved, start
+from tests.verification.page.environment import EVIL, PASSWORD, VENVS, MotoAws, Site, shift_times, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,14 +43,14 @@ NEVER = "never leased"
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    made = World()
+def aws() -> Iterator[MotoAws]:
+    made = MotoAws()
     yield made
     made.stop()
 
 
 @pytest.fixture(scope="module", params=[OWN, "3.0.6", "2.11.2"])
-def site(request: pytest.FixtureRequest, world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, aws: MotoAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     venv = Path(sys.prefix) if request.param == OWN else VENVS / request.param
     if not (venv / "bin" / "python").exists():
         pytest.skip(f"there is no Airflow {request.param} in {VENVS}; PAGE_VENVS names another folder")
@@ -58,15 +58,15 @@ def site(request: pytest.FixtureRequest, world: World, tmp_path_factory: pytest.
     children = Children(directory=state)
     try:
         # Airflow 2's web server is mounted below a path by a proxy only where its base URL has one: the same here.
-        yield start(children, venv=venv, state=state, path="/team/airflow" if request.param == OWN else "", world=world)
+        yield start(children, venv=venv, state=state, path="/team/airflow" if request.param == OWN else "", aws=aws)
     finally:
         children.stop()
 
 
 @pytest.fixture(autouse=True)
-def filled(world: World) -> None:
-    world.is_down = False
-    world.fill()
+def filled(aws: MotoAws) -> None:
+    aws.is_down = False
+    aws.fill()
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def tab(tmp_path: Path) -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def client(site: Site, user: str | None = None) -> Iterator[httpx.Client]:
-    """Return a client that is logged in, or not."""
+    """Return a client that is logged in as a user, or not logged in."""
     with httpx.Client(trust_env=False, timeout=60, follow_redirects=False) as made:
         if user is not None and site.version >= (3,):
             made.headers["Authorization"] = f"Bearer {site.token(user)}"
@@ -92,12 +92,12 @@ def client(site: Site, user: str | None = None) -> Iterator[httpx.Client]:
 
 
 def of_the_page(problems: list[str]) -> list[str]:
-    """Leave out what Airflow's own pages say, and, before Airflow 3.1, the answer to who sends no token yet."""
+    """Leave out problems of Airflow's own pages, and the 401 that Airflow before 3.1 answers until there is a token."""
     return [problem for problem in problems if "/elastic-ips/" in problem and "401" not in problem]
 
 
 def log_in(site: Site, tab: Browser, user: str = "admin") -> None:
-    """Log in as a person does."""
+    """Log in with the form, as a user does."""
     tab.open(f"{site.url}/" if site.version >= (3,) else f"{site.url}/login/")
     tab.type_into("input[name=username]", user)
     tab.type_into("input[name=password]", PASSWORD)
@@ -108,7 +108,7 @@ def log_in(site: Site, tab: Browser, user: str = "admin") -> None:
 
 
 def wait_for(get: Any, what: str) -> str:
-    """Ask until the page has read again; what it read is kept for five seconds."""
+    """Get the page until a text is on it; the page caches what it reads for five seconds."""
     deadline = time.monotonic() + 40
     while True:
         text = str(get().text)
@@ -132,14 +132,14 @@ def test_without_a_login_nothing_is_shown(site):
             assert anyone.get(site.page, cookies={"_token": "wrong"}).status_code in {401, 403}
 
 
-def test_who_is_logged_in_sees_three_addresses_a_queue_and_the_history(site, world):
+def test_a_user_sees_three_addresses_a_queue_and_the_history(site, aws):
     with client(site, "admin") as admin:
         text = wait_for(lambda: admin.get(f"{site.page}?period=30d"), "azure.create")
         facts = admin.get(f"{site.page}data.json?period=30d").json()
     by_ip = {address["public_ip"]: address for address in facts["addresses"]}
     assert set(by_ip) == {"203.0.113.17", "203.0.113.21", "203.0.113.42"}
     busy, free, evil = (address for address in facts["addresses"])
-    assert [address["allocation_id"] for address in (busy, free, evil)] == world.addresses
+    assert [address["allocation_id"] for address in (busy, free, evil)] == aws.addresses
     assert (busy["state"], len(busy["queue"]), len(busy["history"])) == ("in use", 5, 500)
     assert (free["state"], evil["holder"]["owner"]) == ("free", EVIL)
     with client(site) as anyone:
@@ -161,7 +161,7 @@ def test_only_names_of_dags_that_the_viewer_may_read_are_shown(site):
             assert hidden not in shown
 
 
-def test_who_may_not_see_the_website_is_refused(site):
+def test_a_user_who_may_not_see_the_website_is_refused(site):
     if not site.fab:
         pytest.skip("every role of the simple auth manager may see the website")
     with client(site, "nobody") as nobody:
@@ -169,22 +169,22 @@ def test_who_may_not_see_the_website_is_refused(site):
         assert nobody.get(f"{site.page}data.json").status_code == 403
 
 
-def test_missing_corrupt_and_down_each_have_their_message(site, world):
+def test_missing_corrupt_and_down_each_have_their_message(site, aws):
     with client(site, "admin") as admin:
-        world.keep(1, "{not json")
+        aws.put_record(1, "{not json")
         text = wait_for(lambda: admin.get(site.page), "not JSON")
         assert "is no lease record" in text or "not JSON" in text
         assert "waits_502" in text, "the others are still there"
         time.sleep(5)
-        world.is_down = True
+        aws.is_down = True
         text = wait_for(lambda: admin.get(site.page), "does not answer")
         assert "203.0.113.17" in text, "EC2's answer is still there"
         assert "waits_502" not in text
-        world.is_down = False
+        aws.is_down = False
         assert "waits_502" in wait_for(lambda: admin.get(site.page), "waits_502")
 
 
-def test_50_viewers_who_refresh_read_each_record_once_in_five_seconds(site, world):
+def test_50_viewers_who_refresh_read_each_record_once_in_five_seconds(site, aws):
     with client(site, "admin") as admin:
         headers, cookies = dict(admin.headers), dict(admin.cookies)
         admin.get(site.page)
@@ -206,20 +206,18 @@ def test_50_viewers_who_refresh_read_each_record_once_in_five_seconds(site, worl
             return sum(await asyncio.gather(*(view(http, end) for _ in range(50))))
 
     begin = time.monotonic()
-    world.reads.clear()
+    aws.reads.clear()
     seen = asyncio.run(all_of_them(begin + 15))
     seconds = time.monotonic() - begin
     assert seen >= 100
-    assert 0 < len(world.reads) <= 3 * (seconds / 5 + 1), (
-        f"{len(world.reads)} reads for {seen} views in {seconds:.0f} s"
-    )
-    logging.getLogger(__name__).info("%d views in %.1f s: %d reads of three records", seen, seconds, len(world.reads))
+    assert 0 < len(aws.reads) <= 3 * (seconds / 5 + 1), f"{len(aws.reads)} reads for {seen} views in {seconds:.0f} s"
+    logging.getLogger(__name__).info("%d views in %.1f s: %d reads of three records", seen, seconds, len(aws.reads))
 
 
-def test_a_person_finds_it_in_the_menu(site, tab):
+def test_the_page_is_in_the_menu(site, tab):
     if site.version[:2] == (3, 0):
         pytest.skip("Airflow 3.0 has no menu item for such a page")
-    tab.look(width=1400)
+    tab.set_window(width=1400)
     log_in(site, tab)
     if site.version >= (3,):
         tab.until("[...document.querySelectorAll('button')].some(b => b.innerText.includes('Browse'))")
@@ -234,10 +232,10 @@ def test_a_person_finds_it_in_the_menu(site, tab):
     tab.until("document.querySelector('h1').innerText === 'Elastic IPs'")
 
 
-def test_a_person_opens_it_light_dark_and_narrow(site, world, tab):
+def test_the_page_fits_light_dark_and_narrow_windows(site, aws, tab):
     plain = Record(lease=lease(3, minutes=4, phase=Phase.ACQUIRED), history=FREE.history)
-    world.keep(2, moved(plain, time.time() - NOW))
-    tab.look(width=1200)
+    aws.put_record(2, shift_times(plain, time.time() - NOW))
+    tab.set_window(width=1200)
     log_in(site, tab)
     tab.problems.clear()
     tab.open(f"{site.page}?period=24h")
@@ -245,13 +243,13 @@ def test_a_person_opens_it_light_dark_and_narrow(site, world, tab):
     shots = os.environ.get("PAGE_SHOTS")
     name = ".".join(map(str, site.version))
     for label, width, dark in (("light", 1200, False), ("dark", 1200, True), ("narrow", 390, False)):
-        tab.look(width=width, height=1000, dark=dark)
+        tab.set_window(width=width, height=1000, dark=dark)
         time.sleep(1)
         assert tab.value("document.documentElement.scrollWidth <= window.innerWidth"), f"{label} is too wide"
         back = tab.value("getComputedStyle(document.body).backgroundColor")
         assert back == ("rgb(13, 17, 23)" if dark else "rgb(255, 255, 255)")
         if shots:
-            tab.photograph(Path(shots) / f"{name}-{label}.png")
+            tab.screenshot(Path(shots) / f"{name}-{label}.png")
     assert tab.value("document.querySelectorAll('svg rect > title').length") > 20
     assert of_the_page(tab.problems) == []
 
@@ -266,11 +264,11 @@ def test_a_script_in_the_name_of_an_owner_is_text(site, tab):
     assert of_the_page(tab.problems) == []
 
 
-def test_it_refreshes_itself(site, world, tab):
+def test_the_page_refreshes_itself(site, aws, tab):
     log_in(site, tab)
     tab.open(site.page)
     tab.until("document.body.innerText.includes('waits_502')")
-    world.keep(0, None)
+    aws.put_record(0, None)
     tab.until(f"document.body.innerText.includes('{NEVER}') || !document.body.innerText.includes('waits_502')")
 
 

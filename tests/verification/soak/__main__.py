@@ -9,15 +9,11 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.airflow import LOCAL_ONLY
 from harness.console import Console
-from harness.processes import Children, ProcessError
+from harness.processes import Children, ProcessError, interrupt_on_sigterm
 from tests.verification.soak.plan import Options
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -37,17 +33,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run, report, and return the exit code."""
     given = vars(parse(arguments))
     keep: Path | None = given.pop("keep")
     options = Options(**given)
     console = Console()
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_on_sigterm()
     os.environ.update(LOCAL_ONLY)
     if keep:
         keep.mkdir(parents=True)

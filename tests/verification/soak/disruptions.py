@@ -9,9 +9,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
-from harness.processes import ProcessError, task_of_title
+from harness.processes import ProcessError, task_processes
 from tests.verification.soak import plan
 
 if TYPE_CHECKING:
@@ -107,12 +105,11 @@ class Disruptions:
 
     def _kill(self, active: Sequence[Try], what: str) -> bool:
         tasks = {one.id: one for one in active}
-        found = []
-        for process in psutil.Process(self._airflow.scheduler_pid).children(recursive=True):
-            parent = _parent(process)
-            # A task has two processes, the supervisor and its child; the child runs the operator.
-            if (task := _task(process)) in tasks and parent is not None and _task(parent) == task:
-                found.append((tasks[task], parent if what == SUPERVISOR else process))
+        found = [
+            (tasks[task], supervisor if what == SUPERVISOR else process)
+            for task, (supervisor, process) in task_processes(self._airflow.scheduler_pid).items()
+            if task in tasks
+        ]
         if not found:
             return False
         one, process = self._random.choice(sorted(found, key=lambda pair: pair[0].id))
@@ -121,17 +118,3 @@ class Disruptions:
             self._log(what=what, dag_id=one.dag_id, run_id=one.run_id, task_id=one.task_id, number=one.number)
             return True
         return False
-
-
-def _parent(process: psutil.Process) -> psutil.Process | None:
-    try:
-        return process.parent()
-    except psutil.NoSuchProcess:
-        return None
-
-
-def _task(process: psutil.Process) -> str | None:
-    try:
-        return task_of_title(" ".join(process.cmdline()))
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return None

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 import boto3
 
 from harness.airflow import FINAL_RUN_STATES
 from local_emr import LocalAws, ScaledClock
-from tests.real_airflow import real_airflow
+from tests.real_airflow import aws_connection, real_airflow
 from tests.verification.soak import fault_rates, plan
 from tests.verification.soak.airflow_api import Run, SoakApi, tries_without_heartbeat
 from tests.verification.soak.disruptions import Disruptions
@@ -138,10 +137,15 @@ class Environment:
             "long": plan.LONG_STEP,
             "poll_seconds": plan.POLL_SECONDS,
         }
-        where = urlencode({"endpoint_url": self._aws.endpoint_url, "region_name": self._aws.region})
+        connection = aws_connection(
+            endpoint_url=self._aws.endpoint_url,
+            region=self._aws.region,
+            access_key=_CREDENTIALS["aws_access_key_id"],
+            secret_key=_CREDENTIALS["aws_secret_access_key"],
+        )
         settings = {
             **{f"AIRFLOW__{name}": value for name, value in plan.AIRFLOW.items()},
-            "AIRFLOW_CONN_AWS_DEFAULT": f"aws://{':'.join(_CREDENTIALS.values())}@/?{where}",
+            "AIRFLOW_CONN_AWS_DEFAULT": connection,
             "AIRFLOW__EIP__ENVIRONMENT": "soak",
             "AIRFLOW__EIP__LOCK_STORE": f"dynamodb://{TABLE}?create=true",
             "SOAK": json.dumps(soak),

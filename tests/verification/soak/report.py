@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from harness.console import table
+from harness.console import check_lines, table
 from tests.verification.soak import judge, plan
 from tests.verification.stress import judge as stress
 from tests.verification.stress.report import faults_by_kind
@@ -47,15 +47,12 @@ def run_checks(outcome: Outcome, options: Options) -> list[Check]:
 def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
     """Return the report's lines, and whether every check passed."""
     checks = run_checks(outcome, options)
-    rows = [(check.name, "PASS" if check.passed else "FAIL", check.detail) for check in checks]
-    problems = [f"  {check.name}: {problem}" for check in checks for problem in check.problems[:20]]
     runs, minutes, days = len(outcome.runs), outcome.wall_seconds / 60, outcome.simulated_seconds / 86400
     lines = [
         f"seed {options.seed}: {runs} runs of {options.dags} DAGs on one Elastic IP, {options.depth} at a time",
         f"{minutes:.1f} min, {outcome.wall_seconds / runs:.1f} s a run; simulated {days:.1f} days",
         "",
-        *table(rows, header=("check", "", "")),
-        *(["", "Problems", *problems] if problems else []),
+        *check_lines(checks),
         "",
         *faults_by_kind(outcome),
         "",

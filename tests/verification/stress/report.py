@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from harness.console import table
+from harness.console import check_lines, table
 from tests.verification.stress import judge, plan, queue_order
 from tests.verification.stress.log_reader import record_versions, worker_of_owner
 from tests.verification.stress.random_faults import KINDS
@@ -41,14 +41,11 @@ def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
     """Return the report's lines, and whether every check passed."""
     writes = record_versions(outcome.events)
     checks = run_checks(outcome, writes, options)
-    rows = [(check.name, "PASS" if check.passed else "FAIL", check.detail) for check in checks]
-    problems = [f"  {check.name}: {problem}" for check in checks for problem in check.problems[:20]]
     lines = [
         f"{options.processes} processes x {options.periods} lease periods on one Elastic IP, {options.lock_store}",
         f"seed {options.seed}; {outcome.wall_seconds:.0f} s, simulated {outcome.simulated_seconds / 3600:.0f} h",
         "",
-        *table(rows, header=("check", "", "")),
-        *(["", "Problems", *problems] if problems else []),
+        *check_lines(checks),
         "",
         *faults_by_kind(outcome),
         "",

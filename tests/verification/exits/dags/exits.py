@@ -1,11 +1,11 @@
-"""Every scenario's Airflow DAGs, from the file beside this one; a task's process makes only its own."""
+"""The DAGs of every scenario, from the file dags.json beside this one; a task's process makes only its own DAG."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from tests.verification.exits.daily import daily
+from tests.verification.exits.scenario_dag import scenario_dag
 
 try:
     from airflow.sdk import get_parsing_context
@@ -16,4 +16,4 @@ _WANTED = get_parsing_context().dag_id
 
 for _dag_id, _parameters in json.loads(Path(__file__).with_name("dags.json").read_text(encoding="utf-8")).items():
     if _WANTED in (None, _dag_id):
-        globals()[_dag_id] = daily(_dag_id, **_parameters)
+        globals()[_dag_id] = scenario_dag(_dag_id, **_parameters)

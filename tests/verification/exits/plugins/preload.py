@@ -1,4 +1,4 @@
-"""What every task imports and reads, once for all: the scheduler forks the tasks' processes."""
+"""Imports once, in the scheduler, what every task needs: the scheduler forks the processes of the tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lock store with three addresses, and the web server of a real Airflow that shows them."""
+"""The environment of the page's tests: a lock store with three addresses, and the web server of a real Airflow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.ui.stories import BUSY, FREE, NOW, lease
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Record
 
-# Folders with an Airflow each, NAME/bin/python; the provider is installed in them without its dependencies.
+# A folder of virtual environments with an Airflow each; the provider is installed in them without its dependencies.
 VENVS = Path(os.environ.get("PAGE_VENVS", ROOT.parent / "page-venvs"))
 PASSWORD = "pass-word-of-a-test"
 REGION = "eu-west-1"
@@ -31,8 +31,8 @@ EVIL = "prod/<script>document.title='taken'</script>/run/create/-1"
 _START_SECONDS = 600.0
 
 
-def moved(record: Record, seconds: float) -> Record:
-    """Return a record with all of its times moved."""
+def shift_times(record: Record, seconds: float) -> Record:
+    """Return a record with all its times shifted."""
     now = record.lease
     return replace(
         record,
@@ -59,8 +59,8 @@ def moved(record: Record, seconds: float) -> Record:
     )
 
 
-class World:
-    """DynamoDB and EC2 by moto, in this process, so that calls are counted and the store can be down."""
+class MotoAws:
+    """DynamoDB and EC2 of moto in this process, so that reads can be counted and the store can be down."""
 
     def __init__(self) -> None:
         from moto.dynamodb.models import DynamoDBBackend  # noqa: PLC0415 - slow
@@ -103,7 +103,7 @@ class World:
         self._backend.get_item = get_item
 
     def _addresses(self) -> list[str]:
-        """Return three addresses, in the order of the page; the first and the last are on an interface."""
+        """Allocate three addresses, in the order of the page; the first and the last are on a network interface."""
         ec2 = self.client("ec2")
         made = sorted(
             ec2.allocate_address(Domain="vpc", Address=f"203.0.113.{last}")["AllocationId"] for last in (17, 21, 42)
@@ -114,8 +114,8 @@ class World:
             ec2.associate_address(AllocationId=name, NetworkInterfaceId=interface)
         return made
 
-    def keep(self, place: int, record: Record | str | None) -> None:
-        """Put a record, a text or nothing in the place of an address's record."""
+    def put_record(self, place: int, record: Record | str | None) -> None:
+        """Replace the record of an address by a record or a text; delete it for None."""
         table, key = self.client("dynamodb"), {"address": {"S": self.addresses[place]}}
         if record is None:
             table.delete_item(TableName="leases", Key=key)
@@ -124,11 +124,11 @@ class World:
         table.put_item(TableName="leases", Item={**key, "version": {"S": str(time.time())}, "record": {"S": text}})
 
     def fill(self) -> None:
-        """The first address has a queue of five and 500 leases that ended, the second is free, of the third less."""
+        """Write the records: the first address has a queue of five and 500 ended leases, the second one is free."""
         ago = time.time() - NOW
-        self.keep(0, moved(BUSY, ago))
-        self.keep(1, moved(FREE, ago))
-        self.keep(2, moved(replace(BUSY, lease=lease(3, name=EVIL), queue=(), history=()), ago))
+        self.put_record(0, shift_times(BUSY, ago))
+        self.put_record(1, shift_times(FREE, ago))
+        self.put_record(2, shift_times(replace(BUSY, lease=lease(3, name=EVIL), queue=(), history=()), ago))
 
     def stop(self) -> None:
         self._backend.get_item = self._get_item
@@ -153,13 +153,13 @@ class Site:
         return f"{self.url}/elastic-ips/"
 
     def token(self, user: str) -> str:
-        """Log in by the API of Airflow 3."""
+        """Log in with the API of Airflow 3, and return the token."""
         asked = {"username": user, "password": PASSWORD}
         answer = httpx.post(f"{self.url}/auth/token", json=asked, trust_env=False, timeout=60)
         return str(answer.raise_for_status().json()["access_token"])
 
 
-def start(children: Children, *, venv: Path, state: Path, path: str, world: World) -> Site:
+def start(children: Children, *, venv: Path, state: Path, path: str, aws: MotoAws) -> Site:
     """Start the web server of the Airflow in an environment, below a path, and wait until it answers."""
     version, port = version_of(venv), free_port()
     python = str(venv / "bin" / "python")
@@ -169,7 +169,7 @@ def start(children: Children, *, venv: Path, state: Path, path: str, world: Worl
     home.mkdir(parents=True)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS_", "VIRTUAL"))},
-        **world.environment,
+        **aws.environment,
         **_settings(home, url, fab=fab, version=version),
         "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
         "NO_PROXY": "127.0.0.1,localhost",
@@ -227,8 +227,8 @@ def _settings(home: Path, url: str, *, fab: bool, version: tuple[int, ...]) -> d
     return {"AIRFLOW_HOME": str(home)} | {f"AIRFLOW__{name}": value for name, value in options.items()}
 
 
-# One process: each of Airflow's takes long to start. An admin, a reader of the DAG "holder" alone, and one who may not
-# see the website, as only the role Public may not: Airflow gives that right to all others.
+# Makes three users: an admin, a reader of the DAG "holder" only, and one who may not see the website. The last one has
+# the role Public, because all other roles have that right. One process makes all, because Airflow takes long to start.
 _USERS = """
 import sys
 from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder

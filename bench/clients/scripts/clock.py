@@ -1,4 +1,4 @@
-"""Simulated time inside a child process: it stands still while any thread works, and moves when the parent says so."""
+"""Simulated time in a child process: it advances only when all threads sleep, and only when the parent says so."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 
 class Clock:
     """
-    Takes the place of the module ``time`` in a client's module, and of ``threading`` through :attr:`threading`.
+    Replaces the module ``time`` in a client's module, and ``threading`` through :attr:`threading`.
 
-    :param epoch: the wall-clock time, right for everyone, at which simulated time is 0.
+    :param epoch: the correct wall-clock time at which simulated time is 0.
     :param now: the simulated time.
-    :param skew: by how much this process's wall clock is wrong.
+    :param skew: the error of this process's wall clock.
     """
 
     def __init__(self, *, epoch: float, now: float, skew: float) -> None:
@@ -32,7 +32,7 @@ class Clock:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def time(self) -> float:
-        """Return what this process takes for the wall-clock time."""
+        """Return the wall-clock time of this process, which may be wrong."""
         return self._epoch + self._now
 
     def monotonic(self) -> float:
@@ -47,19 +47,19 @@ class Clock:
             self._fall_asleep()
         woken.wait()
 
-    def tell(self, **fact: Any) -> None:
-        """Tell the parent something, as one line of JSON."""
-        sys.stdout.write(json.dumps(fact) + "\n")
+    def send(self, **message: Any) -> None:
+        """Send a message to the parent, as one line of JSON."""
+        sys.stdout.write(json.dumps(message) + "\n")
         sys.stdout.flush()
 
     def _fall_asleep(self) -> None:
-        """Count one thread less that works; when it was the last, tell the parent until when all of them sleep."""
+        """Count one active thread less; after the last one, tell the parent until when all of them sleep."""
         self._awake -= 1
         if not self._awake:
-            self.tell(idle_until=self._sleepers[0][0])
+            self.send(idle_until=self._sleepers[0][0])
 
     def _listen(self) -> None:
-        """Set the time as the parent says, and wake whoever is due; end with the parent."""
+        """Set the time to what the parent sends, and wake the threads that are due; exit when the parent has ended."""
         for line in sys.stdin:
             with self._lock:
                 self._now = json.loads(line)["now"]
@@ -69,7 +69,7 @@ class Clock:
         os._exit(1)
 
     def _thread(self, *, name: str, target: Any) -> threading.Thread:
-        """Make a thread that is counted while it works."""
+        """Return a thread that is counted while it works."""
 
         def counted() -> None:
             with self._lock:

@@ -1,4 +1,4 @@
-"""A triggerer with the waits that stdin names, run until each has looked: prints what that cost."""
+"""Run the waits that stdin names in one event loop until each has polled, and print what that cost."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def _main() -> None:
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     made: Counter[str] = Counter()
-    looks: Counter[int] = Counter()
+    polls: Counter[int] = Counter()
     for creator in (ClientCreator, AioClientCreator):
         setattr(creator, "create_client", _counting(creator.create_client, made))  # noqa: B010 - it is a method
-    report = WatchTrigger._report  # noqa: SLF001 - every look of a wait comes by here
+    report = WatchTrigger._report  # noqa: SLF001 - it is called at every poll of a wait
 
     def reported(self: WatchTrigger, verdict: Any) -> Any:
-        looks[id(self)] += 1
+        polls[id(self)] += 1
         return report(self, verdict)
 
     setattr(WatchTrigger, "_report", reported)  # noqa: B010
     given = json.load(sys.stdin)
     waits = [_wait(parameters, given["delay"]) for parameters in given["waits"]]
-    found = asyncio.run(_polled(waits, looks, given["looks"]))
+    found = asyncio.run(_run(waits, polls, given["polls"]))
     sys.stdout.write(json.dumps({**found, "clients": made.total()}) + "\n")
 
 
@@ -61,7 +61,7 @@ def _counting(create: Any, made: Counter[str]) -> Any:
     return create_client
 
 
-async def _polled(waits: list[Any], looks: Counter[int], most: int) -> dict[str, float]:
+async def _run(waits: list[Any], polls: Counter[int], most: int) -> dict[str, float]:
     longest = 0.0
 
     async def time_the_loop() -> None:
@@ -75,17 +75,17 @@ async def _polled(waits: list[Any], looks: Counter[int], most: int) -> dict[str,
         async for event in wait.run():
             raise RuntimeError(f"a wait ended: {event.payload}")
 
-    async def all_have_looked(times: int) -> None:
-        while len(looks) < len(waits) or min(looks.values()) < times:  # noqa: ASYNC110 - what other tasks do
+    async def all_have_polled(times: int) -> None:
+        while len(polls) < len(waits) or min(polls.values()) < times:  # noqa: ASYNC110 - what other tasks do
             await asyncio.sleep(_BLOCK_SECONDS)
 
     memory, started, cpu = _memory(), time.perf_counter(), time.process_time()
     watching = asyncio.ensure_future(time_the_loop())
     tasks = [asyncio.ensure_future(first(wait)) for wait in waits]
-    await all_have_looked(1)
-    found = {"looked_after": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
-    await all_have_looked(most)
-    found |= {"memory_mb": (_memory() - memory) / 2**20, "longest_block": longest, "looks": looks.total() / len(waits)}
+    await all_have_polled(1)
+    found = {"polled_after": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
+    await all_have_polled(most)
+    found |= {"memory_mb": (_memory() - memory) / 2**20, "longest_block": longest, "polls": polls.total() / len(waits)}
     for task in (*tasks, watching):
         task.cancel()
     await asyncio.gather(*tasks, watching, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What a cell was last found to do, kept beside its environment: a matrix that takes long may be run in parts."""
+"""Saves the result of each cell beside its environment, so that the matrix can be run in parts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _RELEASED = ("pyproject.toml", "airflow_eip_provider", "local_emr/pyproject.toml", "local_emr/src")
 
 
-def code(root: Path = ROOT) -> str:
-    """Return a digest of what is released: a result is worth something for this very code only."""
+def code_digest(root: Path = ROOT) -> str:
+    """Return a digest of the released code, because a saved result is valid for that code only."""
     digest = hashlib.sha256()
     for top in _RELEASED:
         path = root / top
@@ -30,8 +30,8 @@ def code(root: Path = ROOT) -> str:
     return digest.hexdigest()
 
 
-def keep(row: Row, folder: Path, *, of: str) -> None:
-    """Keep a cell's result, found with this code."""
+def save(row: Row, folder: Path, *, of: str) -> None:
+    """Save a cell's result, with the digest of the code."""
     outcomes = {
         name: outcome and {field.name: getattr(outcome, field.name) for field in fields(outcome)}
         for name, outcome in (("tests", row.tests), ("day", row.day))
@@ -40,8 +40,8 @@ def keep(row: Row, folder: Path, *, of: str) -> None:
     (folder / "row.json").write_text(json.dumps(known, default=str, indent=1), encoding="utf-8")
 
 
-def kept(cell: Cell, folder: Path, *, of: str) -> Row:
-    """Return what was kept of a cell; that there is nothing of this code is a reason to skip it."""
+def load(cell: Cell, folder: Path, *, of: str) -> Row:
+    """Return a cell's saved result; a skipped one if there is none for this code."""
     path = folder / "row.json"
     known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if known.pop("code", None) != of:

@@ -1,4 +1,4 @@
-"""One owner with dynalock. It does not wait by itself, so its caller tries again."""
+"""One owner with dynalock, which does not wait for a lock, so the owner retries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dynalock import DynaLock, LockAlreadyAcquiredError, dynalock
-from life import live
+from owner import run_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def lease_period(clock: Clock, plan: dict[str, Any]) -> Iterator[None]:
-    """Try until the lock is had."""
+    """Retry until the lock is acquired."""
     dynalock.time = clock
-    lock = DynaLock(lock_id="address", region_name=plan["region"], table_name=plan["place"], ttl=int(plan["lease"]))
+    lock = DynaLock(lock_id="address", region_name=plan["region"], table_name=plan["location"], ttl=int(plan["lease"]))
     with ExitStack() as stack:
         while True:
             try:
@@ -29,4 +29,4 @@ def lease_period(clock: Clock, plan: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-live(lease_period)
+run_owner(lease_period)

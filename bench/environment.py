@@ -1,4 +1,4 @@
-"""The local EMR of a measurement: the environment that finds it, its clients, and an address with a cluster's shape."""
+"""The environment of a benchmark: settings that lead AWS clients to the local EMR, and an address with a cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def environment(aws: LocalAws) -> Iterator[None]:
-    """Let every AWS client of this process find the local EMR, and keep the tasks' logs out of the tables."""
+    """Lead every AWS client of this process to the local EMR, and silence the logs of the tasks."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "AWS_ENDPOINT_URL": aws.endpoint_url,
@@ -34,7 +34,7 @@ def environment(aws: LocalAws) -> Iterator[None]:
         }.items():
             patch.setenv(name, value)
         patch.delenv("AWS_PROFILE", raising=False)
-        # Every hook makes a session of its own, which would parse the service models anew.
+        # Every hook makes its own session, and each session parses the service models.
         parse = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
         patch.setattr(JSONFileLoader, "load_file", lambda _, file_path: parse(file_path))
         logging.disable(logging.CRITICAL)
@@ -48,16 +48,16 @@ def environment(aws: LocalAws) -> Iterator[None]:
 
 
 def clients() -> Callable[[str], Any]:
-    """Return a maker of clients that keeps them."""
+    """Return a function that returns the client of a service, and makes each one once."""
     return functools.cache(boto3.client)
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """
-    An Elastic IP, and the shape of a cluster that can carry it.
+    An Elastic IP, and the cluster that is launched for it.
 
-    :param job_flow: what RunJobFlow is to be sent.
+    :param job_flow: parameters of RunJobFlow.
     """
 
     allocation_id: str
@@ -65,7 +65,7 @@ class Address:
 
     @classmethod
     def allocated(cls, aws: LocalAws) -> Address:
-        """Allocate one; a new local EMR has a default VPC."""
+        """Allocate an address in the default VPC of a new local EMR."""
         ec2 = boto3.client("ec2", endpoint_url=aws.endpoint_url)
         allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
         return cls(

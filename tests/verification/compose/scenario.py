@@ -1,4 +1,4 @@
-"""What the test does with the stack, and what it sees: each check is one row of the report."""
+"""The scenario that is run on the stack; each check is one row of the report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OTHERS = {"eip_reaper", "emr_livy_batch", "emr_standby", "emr_standby_start"}  #
 _SECRETS = "/run/airflow-secrets"
 _RUNS_SECONDS = 2400.0
 _PARSED_SECONDS = 300.0
-_LOOK_SECONDS = 3.0
+_POLL_SECONDS = 3.0
 _NEW_DAG = """
 from airflow.sdk import DAG
 
@@ -37,20 +37,20 @@ with DAG("dropped_in", schedule=None):
 """
 
 
-class Story:
-    """The life of one stack: started, used, taken down and started again on the same data, and removed."""
+class Scenario:
+    """Starts a stack, runs the DAGs, takes it down, starts it again on the same data, and removes it."""
 
     def __init__(self, stack: Stack, *, results: Path, console: Console) -> None:
         self._stack = stack
         self._results = results
         self._console = console
-        self.verdicts: list[Check] = []
+        self.checks: list[Check] = []
 
-    def play(self) -> None:
+    def run(self) -> None:
         """
-        Live it.
+        Run the scenario.
 
-        :raises StackError: when it cannot go on.
+        :raises StackError: when the stack does not start, or a command fails.
         """
         stack = self._stack
         self._console.step("building the images")
@@ -58,62 +58,62 @@ class Story:
         self._console.step("starting the stack")
         stack.up()
         self._console.step("every service is healthy")
-        self._dags_are_read({*DAG_IDS})
-        self._see(self._ports_are_this_machines(), self._keeps_its_secrets())
-        runs = self._run(DAG_IDS)
-        self._see(*self._judge(runs))
-        self._see(self._command_line(), self._dropped_in())
+        self._wait_for_dags({*DAG_IDS})
+        self._record(self._ports_are_local(), self._secrets_are_not_shown())
+        runs = self._run_dags(DAG_IDS)
+        self._record(*self._check_runs(runs))
+        self._record(self._command_line(), self._new_dag_file())
 
-        before = self._look(runs)
+        before = self._read_state(runs)
         self._console.step("taking the stack down and starting it again on the same data")
         stack.down()
         stack.up()
-        self._see(_equal("what was there before the restart is there after it", before, self._look(runs)))
-        after = self._run(DAG_IDS[:1])
+        self._record(_equal("a restart changes nothing", before, self._read_state(runs)))
+        after = self._run_dags(DAG_IDS[:1])
         expected = list(range(1, len(runs) + len(after) + 1))
-        self._see(self._ended_well(after), _equal("the lock's tokens go on", expected, self._tokens()))
+        self._record(self._succeeded(after), _equal("the fencing tokens continue", expected, self._tokens()))
 
         self._console.step("removing everything")
         stack.down("--volumes")
-        self._see(_equal("no container or volume is left", ([], []), (list(stack.containers()), stack.volumes())))
+        self._record(_equal("no container or volume is left", ([], []), (list(stack.containers()), stack.volumes())))
 
-    def _see(self, *found: Check) -> None:
+    def _record(self, *found: Check) -> None:
         for check in found:
             self._console.step(f"{check.verdict}: {check.name}: {check.detail}")
-        self.verdicts.extend(found)
+        self.checks.extend(found)
 
-    def _dags_are_read(self, wanted: set[str]) -> None:
+    def _wait_for_dags(self, wanted: set[str]) -> None:
         def problem() -> str:
             absent = wanted - self._stack.airflow.dag_ids()
-            return f"DAGs not read: {sorted(absent)}; {self._stack.airflow.import_errors()}" if absent else ""
+            return f"DAGs not parsed: {sorted(absent)}; {self._stack.airflow.import_errors()}" if absent else ""
 
         self._stack.wait(problem, seconds=_PARSED_SECONDS)
 
-    def _run(self, dag_ids: Sequence[str]) -> dict[str, str]:
-        """Start a run of each DAG over the REST API, see them to their ends, and return their ids."""
+    def _run_dags(self, dag_ids: Sequence[str]) -> dict[str, str]:
+        """Start a run of each DAG with the REST API, wait until all have ended, and return their ids."""
         airflow = self._stack.airflow
         runs = {dag_id: airflow.trigger(dag_id) for dag_id in dag_ids}
         self._console.step(f"started {', '.join(runs)}")
-        told: dict[str, str | None] = {}
+        shown: dict[str, str | None] = {}
         deadline = time.monotonic() + _RUNS_SECONDS
         while any(airflow.run_state(dag_id, run) not in FINAL_RUN_STATES for dag_id, run in runs.items()):
             if time.monotonic() > deadline:
-                raise StackError(f"the runs have not ended after {_RUNS_SECONDS:.0f} s: {told}\n{self._stack.logs()}")
+                raise StackError(f"the runs have not ended after {_RUNS_SECONDS:.0f} s: {shown}\n{self._stack.logs()}")
             for task in (task for dag_id, run in runs.items() for task in airflow.tasks(dag_id, run)):
-                if task.state not in {told.get(task.id), None, "scheduled", "queued"}:
-                    told[task.id] = task.state
+                if task.state not in {shown.get(task.id), None, "scheduled", "queued"}:
+                    shown[task.id] = task.state
                     self._console.step(f"{task.dag_id}.{task.task_id}: {task.state}")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         return runs
 
-    def _judge(self, runs: dict[str, str]) -> list[Check]:
-        """Prove from the local EMR's event log, and from what is in S3, that the runs did what they should."""
+    def _check_runs(self, runs: dict[str, str]) -> list[Check]:
+        """Check the runs from the local EMR's event log and from their results in S3."""
         aws = self._stack.aws
         events = aws.events()
         found = sessions(events)
         states = standings(events, at=lambda event: moment(event).time)
         return [
-            self._ended_well(runs),
+            self._succeeded(runs),
             *(
                 checks.rows_equal(
                     table.dag_id,
@@ -130,7 +130,7 @@ class Story:
             checks.lease_is_free(states),
         ]
 
-    def _ended_well(self, runs: dict[str, str]) -> Check:
+    def _succeeded(self, runs: dict[str, str]) -> Check:
         airflow = self._stack.airflow
         states = {dag_id: airflow.run_state(dag_id, run_id) for dag_id, run_id in runs.items()}
         tries = {task.id: task.try_number for dag_id, run in runs.items() for task in airflow.tasks(dag_id, run)}
@@ -146,28 +146,28 @@ class Story:
         return found[0]
 
     def _tokens(self) -> list[int]:
-        """Return the tokens of the lease periods that have ended, from the lock's record itself."""
+        """Return the tokens of the ended lease periods, from the lease record."""
         aws = self._stack.aws
         items = aws.client("dynamodb").scan(TableName=TABLE)["Items"]
         records = [read(json.loads(item["record"]["S"]), time=aws.time()) for item in items]
         return [token for record in records for token in record.ended]
 
-    def _look(self, runs: dict[str, str]) -> dict[str, Any]:
-        """Return what a restart must not change: in Airflow, in the local EMR and in the database."""
+    def _read_state(self, runs: dict[str, str]) -> dict[str, Any]:
+        """Return the state that a restart must not change, of Airflow, the local EMR and the database."""
         stack = self._stack
         address = self._address()
-        said = stack.compose("exec", "-T", "airflow-scheduler", "airflow", "variables", "get", "azure_sql")
-        folder = self._results / f"look-{len(list(self._results.glob('look-*')))}"
+        output = stack.compose("exec", "-T", "airflow-scheduler", "airflow", "variables", "get", "azure_sql")
+        folder = self._results / f"state-{len(list(self._results.glob('state-*')))}"
         return {
             "runs": {dag_id: stack.airflow.run_state(dag_id, run_id) for dag_id, run_id in runs.items()},
             "address": (address["AllocationId"], address["PublicIp"]),
-            "Variable": json.loads(said[said.index("{") :]),
+            "Variable": json.loads(output[output.index("{") :]),
             "results": {table.name: sorted(parquet_rows(stack.aws, table, folder=folder)) for table in TABLES},
             "database": {table.name: sorted(database_rows(stack.aws, table)) for table in TABLES},
             "tokens": self._tokens(),
         }
 
-    def _ports_are_this_machines(self) -> Check:
+    def _ports_are_local(self) -> Check:
         bound = {
             f"{name} {port}": sorted({binding["HostIp"] for binding in bindings or ()})
             for name, container in self._stack.containers().items()
@@ -175,10 +175,10 @@ class Story:
             if bindings
         }
         passed = bool(bound) and all(hosts == ["127.0.0.1"] for hosts in bound.values())
-        return Check(name="ports are bound to 127.0.0.1 alone", passed=passed, detail=", ".join(sorted(bound)))
+        return Check(name="ports are bound to 127.0.0.1 only", passed=passed, detail=", ".join(sorted(bound)))
 
-    def _keeps_its_secrets(self) -> Check:
-        """See that no image, environment or command shows a secret of this installation."""
+    def _secrets_are_not_shown(self) -> Check:
+        """Check that no image, environment or command shows a secret of this installation."""
         stack = self._stack
         shell = f"cd {_SECRETS} && for name in *; do cat $name; echo; done"
         values = [
@@ -196,17 +196,19 @@ class Story:
         return Check(name=name, passed=enough and not leaked, detail=detail)
 
     def _command_line(self) -> Check:
-        said = self._stack.compose("run", "--rm", "-T", "airflow-cli", "dags", "list", "--output", "json")
-        listed = {dag["dag_id"] for dag in json.loads(said[said.index("[{") :])}
+        output = self._stack.compose("run", "--rm", "-T", "airflow-cli", "dags", "list", "--output", "json")
+        listed = {dag["dag_id"] for dag in json.loads(output[output.index("[{") :])}
         return _equal("'compose run --rm airflow-cli dags list' shows the DAGs", {*DAG_IDS, *OTHERS}, listed)
 
-    def _dropped_in(self) -> Check:
-        """See that an edit in dags/ needs nothing but saving the file."""
+    def _new_dag_file(self) -> Check:
+        """Check that a DAG file which is saved in dags/ is found without a restart."""
         (self._stack.folder / "dags" / "dropped_in.py").write_text(_NEW_DAG, encoding="utf-8")
         started = time.monotonic()
-        self._dags_are_read({"dropped_in"})
+        self._wait_for_dags({"dropped_in"})
         return Check(
-            name="a file saved in dags/ is there", passed=True, detail=f"after {time.monotonic() - started:.0f} s"
+            name="a file that is saved in dags/ is found",
+            passed=True,
+            detail=f"after {time.monotonic() - started:.0f} s",
         )
 
 

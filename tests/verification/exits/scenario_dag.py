@@ -1,4 +1,4 @@
-"""The DAGs of a scenario: the one that is made to exit, and the next owner of the same address."""
+"""The DAGs of a scenario: the one that the scenario ends, and the next owner of the same address."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ except ImportError:  # Airflow 2
     from airflow import DAG
     from airflow.utils.dag_parsing_context import get_parsing_context
 
-# Simulated seconds. EMR ends an idle cluster after this; a healthy run needs a fraction of it between two steps.
+# Simulated seconds after which EMR ends an idle cluster. A run that works is idle for a fraction of it.
 IDLE_SECONDS = 1200
 _STEP_SECONDS = 60
-# Real seconds that a cluster may take to start; simulated ones of the time until a hand-over is late.
+# Real seconds that a cluster may take to start.
 _START_SECONDS = 180
 
 
-def daily(
+def scenario_dag(
     dag_id: str,
     *,
     allocation_id: str,
@@ -35,16 +35,16 @@ def daily(
     **create: Any,
 ) -> DAG:
     """
-    Make a DAG of one cluster and one step.
+    Return a DAG with one cluster and one step.
 
-    :param step_seconds: how long the step takes, in simulated seconds.
+    :param step_seconds: duration of the step, in simulated seconds.
     :param dagrun_timeout: in seconds.
     :param execution_timeout: of some of its tasks, in seconds.
     :param lock_timeout: in seconds.
-    :param airflow_times_out_first: let Airflow's timeout of a deferral come before the trigger's own deadline.
+    :param airflow_times_out_first: whether Airflow's timeout of a deferral comes before the trigger's own deadline.
     :param create: further parameters of the creating task.
     """
-    if airflow_times_out_first and get_parsing_context().dag_id:  # in its tasks' processes only
+    if airflow_times_out_first and get_parsing_context().dag_id:  # only in the processes of this DAG's tasks
         phases._DEFERRAL_MARGIN = timedelta(seconds=8 - _START_SECONDS)
     dag = DAG(
         dag_id,

@@ -1,4 +1,4 @@
-"""One owner with python-dynamodb-lock, its periods as they come."""
+"""One owner with python-dynamodb-lock and its default periods."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from life import live
+from owner import run_owner
 from python_dynamodb_lock import python_dynamodb_lock
 
 if TYPE_CHECKING:
@@ -18,29 +18,31 @@ if TYPE_CHECKING:
 
 
 class _AtOnce(Executor):
-    """Runs the callbacks on the thread that finds a reason for them, so that simulated time waits for them."""
+    """Runs a callback at once on the calling thread, so that simulated time waits for it."""
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Call it."""
+        """Call it at once."""
         call(*arguments, **named)
         return Future()
 
 
 @contextmanager
 def lease_period(clock: Clock, plan: dict[str, Any]) -> Iterator[None]:
-    """Wait as the client waits, but for as long as it takes."""
+    """Acquire the lock with the client's own waiting, without its timeout."""
     python_dynamodb_lock.time = clock
     python_dynamodb_lock.threading = clock.threading
     client = python_dynamodb_lock.DynamoDBLockClient(
         boto3.resource("dynamodb", region_name=plan["region"]),
-        table_name=plan["place"],
+        table_name=plan["location"],
         app_callback_executor=_AtOnce(),
     )
     lock = client.acquire_lock(
-        "address", retry_timeout=timedelta(days=1), app_callback=lambda code, _: clock.tell(fact="told", code=code)
+        "address",
+        retry_timeout=timedelta(days=1),
+        app_callback=lambda code, _: clock.send(fact="loss noticed", code=code),
     )
     yield
     lock.release()
 
 
-live(lease_period)
+run_owner(lease_period)

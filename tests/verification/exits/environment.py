@@ -1,4 +1,4 @@
-"""One real Airflow and one local EMR, on which all scenarios of a version play side by side."""
+"""The environment of the exit scenarios: one real Airflow and one local EMR, on which they run in parallel."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 import boto3
 import httpx
-import psutil
 
 from airflow_eip_provider.stores.uri import open_store
-from harness.processes import ProcessError, task_of_title
+from harness.processes import ProcessError, task_of_title, task_processes
 from local_emr import LocalAws, ScaledClock
 from local_emr.durations import Durations
-from tests.real_airflow import real_airflow, version_of
+from tests.real_airflow import aws_connection, real_airflow, version_of
 from tests.verification.exits.evidence import Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import psutil
 
     from airflow_eip_provider.lease.record import Record
     from harness.airflow import TaskState
@@ -36,10 +36,10 @@ REGION = "eu-west-1"
 LOCK_STORE = f"dynamodb://exits?region={REGION}"
 _CREDENTIALS = {"aws_access_key_id": "exits", "aws_secret_access_key": "local-exits"}
 _POLL_SECONDS = 1.0
-_PATIENCE_SECONDS = 900.0
-_TRIGGER_STARTS_SECONDS = 4.0
-# The file of the DAGs never changes; reading it takes long on a busy machine, and what takes long is taken for gone.
-_READ_ONCE = {
+_WAIT_SECONDS = 900.0
+_TRIGGER_START_SECONDS = 4.0
+# The DAG file never changes. On a busy machine parsing takes long, and Airflow removes DAGs that are parsed too late.
+_PARSE_ONCE = {
     "CORE__DAGBAG_IMPORT_TIMEOUT": "300",
     "CORE__DAG_FILE_PROCESSOR_TIMEOUT": "600",
     "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "600",
@@ -52,14 +52,14 @@ _HERE = Path(__file__).resolve().parent
 FINAL = frozenset({"success", "failed"})
 
 
-class World:
+class Environment:
     """
-    What the scenarios share.
+    The Airflow and the local EMR that the scenarios share.
 
-    :param venv: of the Airflow.
-    :param dags: the parameters of every scenario's DAG, by name.
-    :param next_dags: further ones of the next owner's, by the same name.
-    :param time_scale: simulated seconds a real one.
+    :param venv: the environment that has the Airflow.
+    :param dags: the parameters of each scenario's DAG, by the scenario's name.
+    :param next_dags: parameters of the next owner's DAG, by the scenario's name.
+    :param time_scale: simulated seconds per real second.
     """
 
     def __init__(
@@ -81,17 +81,17 @@ class World:
         self._dags, self._next_dags = dags, next_dags
         self._folder = state / "dags"
         extra = {
-            "AIRFLOW_CONN_AWS_DEFAULT": self._connection(),
+            "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(
+                endpoint_url=self.aws.endpoint_url,
+                region=REGION,
+                access_key=_CREDENTIALS["aws_access_key_id"],
+                secret_key=_CREDENTIALS["aws_secret_access_key"],
+            ),
             "AIRFLOW__EIP__ENVIRONMENT": "exits",
             "AIRFLOW__EIP__LOCK_STORE": LOCK_STORE + "&create=true",
-            **{f"AIRFLOW__{name}": value for name, value in _READ_ONCE.items()},
+            **{f"AIRFLOW__{name}": value for name, value in _PARSE_ONCE.items()},
         }
         self.airflow = real_airflow(children, venv=venv, state=state, dags=self._folder, extra=extra)
-
-    def _connection(self) -> str:
-        login = f"{_CREDENTIALS['aws_access_key_id']}:{_CREDENTIALS['aws_secret_access_key']}"
-        extra = urlencode({"endpoint_url": self.aws.endpoint_url, "region_name": REGION})
-        return f"aws://{login}@/?{extra}"
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of the local EMR."""
@@ -117,68 +117,68 @@ class World:
         self.airflow.wait_for_dags(set(dags))
 
     def record(self, name: str) -> Record:
-        """Return the lock's record of a scenario's address."""
+        """Return the lease record of a scenario's address."""
         client = self.client("dynamodb")
         store = open_store(LOCK_STORE, lambda *_: client)
         return store.read(self.addresses[name]).record
 
     def evidence(self, name: str) -> Evidence:
-        """Return what AWS's log says of a scenario's address."""
+        """Return the events of a scenario's address."""
         events = self.aws.events.read()
         return Evidence(events, allocation_id=self.addresses[name], dag_ids=(name, next_of(name)))
 
     def stop(self) -> None:
-        """End both, and every wait."""
+        """Stop both, and end every wait."""
         self.stopped = True
         self.children.stop()
         self.aws.stop()
 
 
 def next_of(name: str) -> str:
-    """Return the id of the DAG that wants the same address next."""
+    """Return the id of the DAG of the next owner of the same address."""
     return f"{name}_next"
 
 
-class Run:
-    """A run of one DAG, and what is done to it."""
+class DagRun:
+    """A run of one DAG: waits for its states, and changes or kills its tasks."""
 
-    def __init__(self, world: World, name: str, *, dag_id: str | None = None) -> None:
-        self.world = world
+    def __init__(self, environment: Environment, name: str, *, dag_id: str | None = None) -> None:
+        self.environment = environment
         self.name = name
         self.dag_id = dag_id or name
         self.run_id = ""
-        self.rest = world.airflow.rest
+        self.rest = environment.airflow.rest
 
-    def start(self) -> Run:
-        """Trigger it."""
+    def start(self) -> DagRun:
+        """Trigger the run."""
         self.run_id = self.rest.trigger(self.dag_id)
         return self
 
-    def wait(self, what: str, happened: Callable[[], Any], *, seconds: float = _PATIENCE_SECONDS) -> Any:
+    def wait(self, what: str, condition: Callable[[], Any], *, seconds: float = _WAIT_SECONDS) -> Any:
         """
-        Wait until something has happened.
+        Wait until a condition holds, and return its value.
 
-        :raises ProcessError: when it has not in time.
+        :raises ProcessError: when it does not hold in time.
         """
         deadline = time.monotonic() + seconds
         while True:
             try:
-                if found := happened():
+                if found := condition():
                     return found
-            except httpx.TransportError as error:  # a busy machine
+            except httpx.TransportError as error:  # Airflow is slow on a busy machine
                 log.warning("%s: %s", self.dag_id, error)
-            if self.world.stopped:
+            if self.environment.stopped:
                 raise ProcessError(f"{self.dag_id}: stopped while waiting for {what}")
             if time.monotonic() > deadline:
                 raise ProcessError(f"{self.dag_id}: no {what} after {seconds:.0f} s; tasks: {self.states()}")
             time.sleep(_POLL_SECONDS)
 
     def tasks(self) -> dict[str, TaskState]:
-        """Return the task instances by id, without the group's prefix."""
+        """Return the task instances by task id without the task group's prefix."""
         return {task.task_id.removeprefix("eip."): task for task in self.rest.tasks(self.dag_id, self.run_id)}
 
     def states(self) -> dict[str, str | None]:
-        """Return the tasks' states."""
+        """Return the states of the tasks."""
         return {task_id: task.state for task_id, task in self.tasks().items()} if self.run_id else {}
 
     def reach(self, task_id: str, *states: str, tries: int = 1) -> None:
@@ -194,22 +194,22 @@ class Run:
         """
         Wait until a task is deferred and its trigger runs.
 
-        A kill before that reaches no code of anybody's, in no version of Airflow.
+        A kill before that calls no on_kill, in any version of Airflow.
         """
         self.reach(task_id, "deferred")
         watched = lambda: self.rest.is_watched(self.dag_id, self.run_id, f"eip.{task_id}")  # noqa: E731
         self.wait(f"triggerer for {task_id}", watched)
-        time.sleep(_TRIGGER_STARTS_SECONDS)
+        time.sleep(_TRIGGER_START_SECONDS)
 
     def launched(self, count: int = 1) -> None:
-        """Wait until it has launched so many clusters."""
-        self.wait("cluster", lambda: len(self.world.evidence(self.name).clusters_of(self.dag_id)) >= count)
+        """Wait until the run has launched this number of clusters."""
+        self.wait("cluster", lambda: len(self.environment.evidence(self.name).clusters_of(self.dag_id)) >= count)
 
     def step_runs(self) -> None:
-        """Wait until its step runs."""
+        """Wait until a step of the run is running."""
 
         def running() -> bool:
-            clusters = self.world.evidence(self.name).clusters_of(self.dag_id)
+            clusters = self.environment.evidence(self.name).clusters_of(self.dag_id)
             return any("RUNNING" in cluster.steps.values() for cluster in clusters)
 
         self.wait("running step", running)
@@ -223,7 +223,7 @@ class Run:
         self.rest.clear(self.dag_id, self.run_id, [f"eip.{task_id}"], downstream=downstream)
 
     def end(self) -> str:
-        """Wait for the run's end and return its state."""
+        """Wait for the run's end and return its final state."""
 
         def final() -> str:
             state = self.rest.run_state(self.dag_id, self.run_id)
@@ -232,34 +232,27 @@ class Run:
         return str(self.wait("end", final))
 
     def kill(self, task_id: str, *, supervisor: bool, number: int = signal.SIGTERM) -> None:
-        """Send a signal to the process that runs a task's operator, or to the one that supervises that."""
+        """Send a signal to the process that runs a task's operator, or to its supervisor."""
         task = self.tasks()[task_id]
-        pids = self.wait(f"process of {task_id}", lambda: self._processes(task), seconds=30)
-        os.kill(pids[0 if supervisor else 1], number)
+        pair = self.wait(f"process of {task_id}", lambda: self._processes(task), seconds=30)
+        os.kill(pair[0 if supervisor else 1].pid, number)
 
-    def _processes(self, task: TaskState) -> tuple[int, int] | None:
-        """Return the supervisor's and the operator's process ids; ``None`` while there are not both."""
-        found = [p for p in psutil.Process(self.world.airflow.scheduler_pid).children(recursive=True) if _is(p, task)]
-        pids = {process.pid for process in found}
-        for process in found:
-            if process.ppid() in pids:
-                return process.ppid(), process.pid
-        return None
+    def _processes(self, task: TaskState) -> tuple[psutil.Process, psutil.Process] | None:
+        """Return a task's supervisor and the process of its operator; ``None`` while there are not both."""
+        scheduler = self.environment.airflow.scheduler_pid
+        found = task_processes(scheduler, lambda title: task.task_id if _names_task(title, task) else None)
+        return found.get(task.task_id)
 
 
-def _is(process: psutil.Process, task: TaskState) -> bool:
-    """Whether a process supervises or runs a task, by the name that Airflow gives it."""
-    try:
-        title = " ".join(process.cmdline())
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
+def _names_task(title: str, task: TaskState) -> bool:
+    """Whether the title of a process is the one that Airflow gives to the two processes of a task."""
     words = title.replace("'", " ").replace(",", " ").split()
-    two = title.startswith("airflow task ") and task.dag_id in words and task.task_id in words
-    return two or task_of_title(title) == task.id
+    airflow_2 = title.startswith("airflow task ") and task.dag_id in words and task.task_id in words
+    return airflow_2 or task_of_title(title) == task.id
 
 
-def told(evidence: Evidence) -> str:
-    """Say what AWS's log shows of every cluster."""
+def summary(evidence: Evidence) -> str:
+    """Return one line with every cluster, its steps, and what ended it."""
     clusters = [
         f"{c.job_flow_id[:6]}… ({c.dag_id.rsplit('_', maxsplit=1)[-1] if c.dag_id.endswith('_next') else 'first'}"
         f", token {c.token}): steps {json.dumps(sorted(c.steps.values()))}, ended by {c.ended_by}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from life import live
 from loguru import logger
+from owner import run_owner
 from s3_locks import main
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ _RETRIES = 1_000_000
 
 @contextmanager
 def lease_period(clock: Clock, plan: dict[str, Any]) -> Iterator[None]:
-    """Wait as the client waits."""
+    """Acquire the lock with the client's own waiting."""
     logger.remove()
     main.time = clock
-    with main.S3Lock(plan["place"], "address", ttl=plan["lease"], retries=_RETRIES, retry_interval=plan["poll"]):
+    with main.S3Lock(plan["location"], "address", ttl=plan["lease"], retries=_RETRIES, retry_interval=plan["poll"]):
         yield
 
 
-live(lease_period)
+run_owner(lease_period)

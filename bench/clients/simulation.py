@@ -1,4 +1,4 @@
-"""Owners in processes of their own, on one local EMR, in simulated time that moves only while all of them sleep."""
+"""Runs owners in processes of their own, in simulated time that advances only while all of them sleep."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ import boto3
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.clients.figures import Subject
+    from bench.clients.figures import ClientConfig
     from local_emr import LocalAws
 
-_INSIDE = Path(__file__).parent / "inside"
-_REAL_SECONDS = 120  # a scene that takes longer hangs
+_SCRIPTS = Path(__file__).parent / "scripts"
+_REAL_SECONDS = 120  # a scenario that takes longer is ended
 
 
-class SceneError(RuntimeError):
-    """A client did what the scene has no part for."""
+class OwnerFailedError(RuntimeError):
+    """The process of an owner ended with an error."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,8 +34,8 @@ class Owner:
     """
     One process that wants the lock.
 
-    :param due: until when all of its threads sleep; None while one works.
-    :param facts: when it told what, by simulated time.
+    :param due: when the first of its sleeping threads wakes up; None while one works.
+    :param facts: the simulated time of each fact that it sent.
     """
 
     name: str
@@ -52,28 +52,28 @@ class Owner:
 
     @property
     def lease_period(self) -> tuple[float, float]:
-        """From when until when it took itself for the holder."""
-        ends = [at for name, at in self.facts.items() if name in {"released", "told"}]
+        """Start and end of the time in which it acted as the holder."""
+        ends = [at for name, at in self.facts.items() if name in {"released", "loss noticed"}]
         return self.facts.get("acquired", math.inf), min(ends, default=math.inf)
 
 
-class Stage:
+class Simulation:
     """
-    A place for one scene of one client: a table or a bucket of its own, and the owners that want its one lock.
+    One scenario of one client: its own table or bucket with one lock, and the owners that want the lock.
 
-    :param place: the name of the table or bucket.
+    :param location: the name of the table or bucket.
     """
 
-    def __init__(self, aws: LocalAws, python: Path, subject: Subject, place: str) -> None:
+    def __init__(self, aws: LocalAws, python: Path, config: ClientConfig, location: str) -> None:
         self.now = 0.0
         self.owners: list[Owner] = []
         self._aws = aws
         self._python = python
-        self._subject = subject
-        self._place = place
+        self._config = config
+        self._location = location
         self._epoch = aws.clock.now().timestamp()
         self._limit = threading.Timer(_REAL_SECONDS, self._end)
-        self._make_place()
+        self._create_location()
         self._first_event = len(aws.events.read())
 
     def __enter__(self) -> Self:
@@ -87,20 +87,20 @@ class Stage:
             owner.process.communicate()
 
     def enter(self, name: str, *, work: float, skew: float = 0.0) -> Owner:
-        """Let one more owner come; it works for so many seconds once it has the lock."""
-        subject = self._subject
+        """Start one more owner, which works for this number of seconds once it has the lock."""
+        config = self._config
         plan = {
             "epoch": self._epoch,
             "now": self.now,
             "skew": skew,
             "work": work,
-            "lease": subject.lease,
-            "poll": subject.poll,
-            "place": self._place,
+            "lease": config.lease,
+            "poll": config.poll,
+            "location": self._location,
             "region": self._aws.region,
         }
         process = subprocess.Popen(  # noqa: S603 - a script of this project, by the Python that was made for it
-            [self._python, _INSIDE / f"{subject.script}.py", json.dumps(plan)],
+            [self._python, _SCRIPTS / f"{config.script}.py", json.dumps(plan)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -110,7 +110,7 @@ class Stage:
         return self.owners[-1]
 
     def run(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> bool:
-        """Let time pass until something is so, but not longer than so many seconds; return whether it was."""
+        """Advance the time by this number of seconds, or until a condition holds; return whether it does."""
         end = self.now + seconds
         while True:
             self._settle()
@@ -119,13 +119,13 @@ class Stage:
             if self.now >= end:
                 return False
             moments = [owner.due for owner in self._awake() if owner.due is not None]
-            moment = max(self.now, min([end, *moments]))  # who was paused may be overdue
+            moment = max(self.now, min([end, *moments]))  # an owner that was paused may be overdue
             self._aws.clock.advance(moment - self.now)
             self.now = moment
             for owner in self._awake():
                 if owner.due is not None and owner.due <= moment:
                     self._wake(owner)
-                    self._hear_out(owner)  # one after the other, so that each run comes to the same
+                    self._read_until_idle(owner)  # one after the other, so that each run has the same result
 
     def kill(self, owner: Owner) -> None:
         """Kill an owner's process."""
@@ -138,12 +138,12 @@ class Stage:
         owner.paused = True
 
     def resume(self, owner: Owner) -> None:
-        """Let a stopped process go on; what it slept for may be long past."""
+        """Continue a stopped process; its sleep may be long overdue."""
         os.kill(owner.process.pid, signal.SIGCONT)
         owner.paused = False
 
     def calls(self) -> dict[str, int]:
-        """Return the store calls since the beginning, by operation."""
+        """Return the number of store calls by operation."""
         calls = self._aws.events.read(after=self._first_event, kind="call")
         return dict(Counter(call["operation"] for call in calls if call["service"] in {"dynamodb", "s3"}))
 
@@ -151,18 +151,18 @@ class Stage:
         return [owner for owner in self.owners if not (owner.paused or owner.gone)]
 
     def _settle(self) -> None:
-        """Hear every owner out until all of its threads sleep."""
+        """Read the messages of every owner until all its threads sleep."""
         for owner in self._awake():
-            self._hear_out(owner)
+            self._read_until_idle(owner)
 
-    def _hear_out(self, owner: Owner) -> None:
+    def _read_until_idle(self, owner: Owner) -> None:
         while owner.due is None and not owner.gone:
-            self._hear(owner)
+            self._read_message(owner)
 
-    def _hear(self, owner: Owner) -> None:
+    def _read_message(self, owner: Owner) -> None:
         line = owner.process.stdout.readline() if owner.process.stdout else ""
         if not line:
-            self._bury(owner)
+            self._on_exit(owner)
             return
         message = json.loads(line)
         if "fact" in message:
@@ -170,12 +170,12 @@ class Stage:
         else:
             owner.due = message["idle_until"]
 
-    def _bury(self, owner: Owner) -> None:
+    def _on_exit(self, owner: Owner) -> None:
         owner.gone = True
         if "released" not in owner.facts:
             _, errors = owner.process.communicate()
             last = errors.strip().splitlines()[-1:] or [f"it ended with {owner.process.returncode}"]
-            raise SceneError(f"{owner.name}: {last[0]}")
+            raise OwnerFailedError(f"{owner.name}: {last[0]}")
 
     def _wake(self, owner: Owner) -> None:
         owner.due = None
@@ -187,14 +187,14 @@ class Stage:
         for owner in self.owners:
             owner.process.kill()
 
-    def _make_place(self) -> None:
-        if self._subject.service == "s3":
+    def _create_location(self) -> None:
+        if self._config.service == "s3":
             where = {"LocationConstraint": self._aws.region}
-            boto3.client("s3").create_bucket(Bucket=self._place, CreateBucketConfiguration=where)
+            boto3.client("s3").create_bucket(Bucket=self._location, CreateBucketConfiguration=where)
             return
-        key = self._subject.key
+        key = self._config.key
         boto3.client("dynamodb").create_table(
-            TableName=self._place,
+            TableName=self._location,
             KeySchema=[
                 {"AttributeName": name, "KeyType": kind} for name, kind in zip(key, ("HASH", "RANGE"), strict=False)
             ],

@@ -1,4 +1,4 @@
-"""The same job with what Airflow's Amazon provider has: its operators, and a plain task that associates the address."""
+"""The same job with the operators of Airflow's Amazon provider, and a plain task that associates the address."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from harness.life import Task
 if TYPE_CHECKING:
     import pytest
 
-    from bench.world import Address
+    from bench.environment import Address
     from local_emr import LocalAws
 
 _POLL: dict[str, Any] = {"waiter_delay": 15, "waiter_max_attempts": 200}
 
 
 def put_on_clock(aws: LocalAws, patch: pytest.MonkeyPatch) -> None:
-    """Let the stock waiters sleep on the local EMR's clock."""
+    """Make the stock waiters sleep on the local EMR's clock."""
     for module in (waiter_with_logging, botocore.waiter):
         patch.setattr(module, "time", SimpleNamespace(sleep=aws.clock.advance))
 
@@ -41,13 +41,13 @@ def run(address: Address, *, number: int, step: dict[str, Any]) -> None:
         wait_for_completion=True,
         **_POLL,
     )
-    job_flow_id = _life(create, number).run()
+    job_flow_id = _task(create, number).run()
     _associate(address, job_flow_id)
     steps = EmrAddStepsOperator(
         task_id="steps", job_flow_id=job_flow_id, steps=[step], aws_conn_id=None, wait_for_completion=True, **_POLL
     )
-    _life(steps, number).run()
-    _life(EmrTerminateJobFlowOperator(task_id="end", job_flow_id=job_flow_id, aws_conn_id=None, **_POLL), number).run()
+    _task(steps, number).run()
+    _task(EmrTerminateJobFlowOperator(task_id="end", job_flow_id=job_flow_id, aws_conn_id=None, **_POLL), number).run()
 
 
 def _associate(address: Address, job_flow_id: str) -> None:
@@ -56,5 +56,5 @@ def _associate(address: Address, job_flow_id: str) -> None:
     boto3.client("ec2").associate_address(AllocationId=address.allocation_id, InstanceId=instance_id)
 
 
-def _life(operator: Any, number: int) -> Task:
+def _task(operator: Any, number: int) -> Task:
     return Task(operator, dag_id=f"run-{number}")

@@ -1,4 +1,4 @@
-"""This product in the scenarios of the other clients, with clusters and an address behind the lock."""
+"""This provider in the scenarios of the other lock clients, with clusters and an address that the lock guards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_eip_provider.operators.emr import (
     create,
 )
 from airflow_eip_provider.triggers import poller, watch
-from bench.world import Address, clients, environment
+from bench.environment import Address, clients, environment
 from harness.leases import Queue, vanish
 from harness.life import Task, put_on_clock
 from local_emr import LocalAws, ManualClock
@@ -34,21 +34,21 @@ _HOLD_SECONDS = 480
 _HOUR_SECONDS = 3600
 _WAITERS = 4
 TICKS_AN_HOUR = 240
-TIMED_MODULES = (phases, create, launch, watch, poller)  # where a create's life reads a clock
+TIMED_MODULES = (phases, create, launch, watch, poller)  # the modules in which a creating task reads a clock
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """
-    What the lock did.
+    The figures of this provider.
 
     :param cycle: store reads and writes of an uncontended lease period.
     :param hour: store reads and writes in an hour in which four owners wait for a fifth.
     :param after_crash: seconds from the holder's crash before its launch until the next owner has the lease.
     :param after_end: seconds from the end of the holder's cluster until then.
-    :param beside: whether anyone was let in while the first one's cluster carried the address.
-    :param skewed: whether anyone was let in beside a holder because a clock was an hour wrong, fast or slow.
-    :param paused: whether a holder that slept through its deadline went on beside the next.
+    :param beside: whether another owner got the lease while the first one's cluster had the address.
+    :param skewed: whether another owner got the lease beside a holder because a clock was an hour fast or slow.
+    :param paused: whether a holder that was paused beyond its deadline continued beside the next one.
     """
 
     cycle: tuple[int, int]
@@ -61,7 +61,7 @@ class Figures:
 
 
 def measure() -> Figures:
-    """Measure all of it."""
+    """Measure all figures."""
     return Figures(
         cycle=_cycle(),
         hour=_contended_hour(),
@@ -74,8 +74,8 @@ def measure() -> Figures:
 
 
 @dataclass(slots=True)
-class _Scene:
-    """A local EMR, one address, and owners that want it."""
+class _Environment:
+    """A local EMR, one address, and the owners that want it."""
 
     aws: LocalAws
     address: Address
@@ -115,12 +115,12 @@ class _Scene:
 
     @property
     def resource_ids(self) -> list[str]:
-        """The clusters that carried the address, in order; raises when two did at the same time."""
+        """The clusters that had the address, in order; raises when two had it at the same time."""
         resource_ids, bound = [], None
         for event in self.aws.events.read(kind="address"):
             if event["change"] == "associated":
                 if bound is not None:
-                    raise RuntimeError(f"{bound} and {event['job_flow_id']} carried the address")
+                    raise RuntimeError(f"{bound} and {event['job_flow_id']} had the address at the same time")
                 bound = event["job_flow_id"]
                 resource_ids.append(bound)
             else:
@@ -129,37 +129,37 @@ class _Scene:
 
 
 @contextmanager
-def _scene() -> Iterator[_Scene]:
+def _environment() -> Iterator[_Environment]:
     with LocalAws(clock=ManualClock()) as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__EIP__ENVIRONMENT", "bench")
         put_on_clock(aws, patch)
-        yield _Scene(aws, Address.allocated(aws), Queue(aws, clients()), patch)
+        yield _Environment(aws, Address.allocated(aws), Queue(aws, clients()), patch)
 
 
 def _cycle() -> tuple[int, int]:
-    with _scene() as scene:
-        holder = scene.holder()
-        scene.after(holder, EmrAddStepsWithStaticIpOperator)
-        scene.after(holder, EmrTerminateWithStaticIpOperator)
-        return _reads_and_writes(scene.calls)
+    with _environment() as scenario:
+        holder = scenario.holder()
+        scenario.after(holder, EmrAddStepsWithStaticIpOperator)
+        scenario.after(holder, EmrTerminateWithStaticIpOperator)
+        return _reads_and_writes(scenario.calls)
 
 
 def _contended_hour() -> tuple[int, int]:
-    """Let four owners wait in one triggerer, as they would."""
-    with _scene() as scene:
-        scene.holder()
-        before = scene.calls
-        waiting = [scene.owner(f"waiter-{number}") for number in range(_WAITERS)]
+    """Let four owners wait for an hour in one triggerer."""
+    with _environment() as scenario:
+        scenario.holder()
+        before = scenario.calls
+        waiting = [scenario.owner(f"waiter-{number}") for number in range(_WAITERS)]
         for task in waiting:
             task.start()
-        asyncio.run(_for_an_hour([task.trigger() for task in waiting], scene.aws.clock.now))
-        return _reads_and_writes(scene.calls - before)
+        asyncio.run(_for_an_hour([task.trigger() for task in waiting], scenario.aws.clock.now))
+        return _reads_and_writes(scenario.calls - before)
 
 
 async def _for_an_hour(triggers: list[Any], now: Callable[[], Any]) -> None:
     end = now().timestamp() + _HOUR_SECONDS
     waits = [asyncio.ensure_future(anext(trigger.run())) for trigger in triggers]
-    while now().timestamp() < end:  # noqa: ASYNC110 - the waits turn the clock
+    while now().timestamp() < end:  # noqa: ASYNC110 - the waits advance the clock
         await asyncio.sleep(0.001)
     for wait in waits:
         wait.cancel()
@@ -167,69 +167,69 @@ async def _for_an_hour(triggers: list[Any], now: Callable[[], Any]) -> None:
 
 
 def _after_crash() -> float:
-    with _scene() as scene:
-        vanish(scene.patch, scene.owner("crashed"), "write_record", after=True)
-        return _taken_after(scene, scene.owner("next"))
+    with _environment() as scenario:
+        vanish(scenario.patch, scenario.owner("crashed"), "write_record", after=True)
+        return _acquired_after(scenario, scenario.owner("next"))
 
 
 def _after_end() -> float:
-    with _scene() as scene:
-        holder, following = scene.holder(), scene.owner("next")
+    with _environment() as scenario:
+        holder, following = scenario.holder(), scenario.owner("next")
         following.start()
-        scene.aws.end_cluster(holder.result, state="TERMINATED_WITH_ERRORS", message="spot interruption")
-        return _taken_after(scene, following)
+        scenario.aws.end_cluster(holder.result, state="TERMINATED_WITH_ERRORS", message="spot interruption")
+        return _acquired_after(scenario, following)
 
 
-def _taken_after(scene: _Scene, following: Task) -> float:
+def _acquired_after(scenario: _Environment, following: Task) -> float:
     if following.deferral is None:
         following.start()
-    taken = scene.queue.until(lambda: "job_flow_id" in following.ti.xcoms, following)
-    scene.queue.until(lambda: following.ended, following)
+    seconds = scenario.queue.until(lambda: "job_flow_id" in following.ti.xcoms, following)
+    scenario.queue.until(lambda: following.ended, following)
     if following.error is not None:
         raise following.error
-    return taken
+    return seconds
 
 
 def _beside(*, skew: float) -> bool:
-    """Let the holder's clock be wrong, then let its worker be gone and a second owner wait until the cluster ends."""
-    with _scene() as scene:
-        holder = _with_wrong_clock(scene, scene.holder, skew)
-        following = scene.owner("next")
+    """Let a holder with a wrong clock lose its worker, and a second owner wait until the holder's cluster ends."""
+    with _environment() as scenario:
+        holder = _with_wrong_clock(scenario, scenario.holder, skew)
+        following = scenario.owner("next")
         following.start()
-        scene.queue.pass_time(_HOUR_SECONDS / 2, following)
+        scenario.queue.pass_time(_HOUR_SECONDS / 2, following)
         let_in = "job_flow_id" in following.ti.xcoms
-        scene.aws.end_cluster(holder.result, state="TERMINATED", message="idle")
-        scene.queue.until(lambda: following.ended, following)
-        return let_in or scene.resource_ids != [holder.result, following.result]
+        scenario.aws.end_cluster(holder.result, state="TERMINATED", message="idle")
+        scenario.queue.until(lambda: following.ended, following)
+        return let_in or scenario.resource_ids != [holder.result, following.result]
 
 
-def _with_wrong_clock(scene: _Scene, act: Callable[[], Task], skew: float) -> Task:
-    """Do something in a process whose clock is wrong; raise if it never looks at its clock."""
+def _with_wrong_clock(scenario: _Environment, act: Callable[[], Task], skew: float) -> Task:
+    """Run ``act`` with a wrong clock; raise if the clock is never read."""
     reads = 0
 
     def now() -> float:
         nonlocal reads
         reads += 1
-        return float(scene.aws.clock.now().timestamp()) + skew
+        return float(scenario.aws.clock.now().timestamp()) + skew
 
-    with scene.patch.context() as patch:
+    with scenario.patch.context() as patch:
         for module in TIMED_MODULES:
-            patch.setattr(module, "time", SimpleNamespace(time=now, monotonic=now, sleep=scene.aws.clock.advance))
+            patch.setattr(module, "time", SimpleNamespace(time=now, monotonic=now, sleep=scenario.aws.clock.advance))
         done = act()
     if not reads:
-        raise RuntimeError("the wrong clock was not read: nothing was shown")
+        raise RuntimeError("the wrong clock was not read, so this run shows nothing")
     return done
 
 
 def _paused() -> bool:
-    """Let a holder sleep through every deadline before it binds, and wake up beside the next owner."""
-    with _scene() as scene:
-        slow, following = scene.owner("slow", waiter_max_attempts=20), scene.owner("next")
+    """Pause a holder before it binds until the next owner has the lease, then resume it."""
+    with _environment() as scenario:
+        slow, following = scenario.owner("slow", waiter_max_attempts=20), scenario.owner("next")
         slow.start()
         following.start()
-        scene.queue.until(lambda: following.ended, following)
+        scenario.queue.until(lambda: following.ended, following)
         slow.go_on()
-        return slow.error is None or scene.resource_ids != [following.result]
+        return slow.error is None or scenario.resource_ids != [following.result]
 
 
 def _reads_and_writes(calls: Counter[str]) -> tuple[int, int]:
@@ -237,20 +237,20 @@ def _reads_and_writes(calls: Counter[str]) -> tuple[int, int]:
 
 
 NOTES = (
-    "This product's four waiters share one triggerer, and so one look a tick; each in a process of its own, they would",
-    "make about 960. Its next owner is let in after the end of the holder's cluster, which a killed worker is not.",
+    "This provider's four waiters share one triggerer, so they share one read a tick; in four processes they would",
+    "make about 960. The next owner gets the lease when the holder's cluster ends; a killed worker does not end it.",
 )
 
 
 def row(figures: Figures) -> tuple[str, ...]:
     """Return the figures as a row of the table of clients."""
-    said = {True: "yes", False: "no"}
+    text = {True: "yes", False: "no"}
     return (
-        "this product",
+        "this provider",
         f"{figures.cycle[0]} / {figures.cycle[1]}",
         f"{figures.hour[0]} / {figures.hour[1]}",
         f"{figures.after_end:.0f} s after the cluster's end",
-        said[figures.beside],
-        said[figures.skewed],
-        said[figures.paused],
+        text[figures.beside],
+        text[figures.skewed],
+        text[figures.paused],
     )
