@@ -63,7 +63,7 @@ class Recovery:
     :param scene: how it was before.
     :param began: when the primary was stopped, in seconds since the epoch.
     :param asks_services: this machine reaches the nodes.
-    :param say: tells a person what was seen.
+    :param say: tells a person when what was seen.
     :ivar reached: when each milestone was reached.
     :ivar successor: the cluster that takes over, as soon as it is known.
     """
@@ -71,7 +71,7 @@ class Recovery:
     scene: Scene
     began: float
     asks_services: bool
-    say: Callable[[str], None]
+    say: Callable[[float, str], None]
     reached: dict[str, float] = field(default_factory=dict)
     timeline: list[Moment] = field(default_factory=list)
     successor: str | None = None
@@ -122,7 +122,7 @@ class Recovery:
     def note(self, at: float, what: str) -> None:
         """Write something down, and say it."""
         self.timeline.append(Moment(at, what))
-        self.say(what)
+        self.say(at, what)
 
     def reach(self, name: str, at: float, how: str) -> None:
         """Write down that a milestone was reached; the first time counts."""

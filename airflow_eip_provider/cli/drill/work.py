@@ -196,9 +196,9 @@ class Drill:
                     raise
                 time.sleep(self._plan.poll_seconds)
 
-    def _say(self, text: str) -> None:
-        began = self.report.recovery.began if self.report.recovery else time.time()
-        note(f"{time.time() - began:6.0f} s  {text}")
+    def _say(self, at: float, text: str) -> None:
+        began = self.report.recovery.began if self.report.recovery else at
+        note(f"{at - began:6.0f} s  {text}")
 
 
 def _of(outcome: Outcome, name: str) -> Sequence[Any]:

@@ -18,6 +18,8 @@ from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.aws import addresses
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.cli.__main__ import main
+from airflow_eip_provider.cli.drill import failover as drill_failover
+from airflow_eip_provider.cli.drill import work
 from airflow_eip_provider.exceptions import StepFailedError
 from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
@@ -26,7 +28,7 @@ from airflow_eip_provider.reaper.task import reap
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.sensors.emr import EmrPrimaryHealthSensor
 from harness.leases import vanish
-from harness.life import Task
+from harness.life import Task, clock_of
 from local_emr.testing import ANYWHERE, default_route, private_subnet
 from tests.integration.iam.stage import DYNAMODB, EXECUTION_ROLE, S3
 
@@ -293,7 +295,9 @@ def load_balanced(stage: Stage) -> None:
 
 
 def drilling(stage: Stage) -> None:
-    """A primary is stopped on purpose, after a look at what would take over."""
+    """A primary is stopped on purpose, after a look at what would take over, and its service moves."""
+    for module in (work, drill_failover):
+        stage.patch.setattr(module, "time", clock_of(stage.aws))
     stage.enforce(None, health=True, drill=True)
     job_flow_id = stage.create().run()
     stage.aws.clock.advance(600)
@@ -301,9 +305,11 @@ def drilling(stage: Stage) -> None:
         json.dump(stage.overrides(Instances={"Ec2SubnetId": stage.subnet_in("eu-west-1b")}), standby)
         standby.flush()
         given = ["--job-flow-id", job_flow_id, "--allocation-id", stage.allocation_id, "--lock-store", "none"]
-        main(["drill", *given, "--job-flow-overrides", standby.name, "--service", "none", "--json"])
+        how = ["--job-flow-overrides", standby.name, "--service", "none", "--execute", "--yes", job_flow_id]
+        status = main(["drill", *given, *how, "--fail-over", "--json"])
     # A quota that cannot be read is only a warning.
     assert [check["check"] for check in json.loads(said.getvalue())["checks"] if check["findings"]] == []
+    assert status == 0
 
 
 def reaping(stage: Stage) -> None:
