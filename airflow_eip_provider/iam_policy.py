@@ -54,9 +54,9 @@ class Configuration:
     :param public_subnets: with "nat-gateway", where gateways are made for clusters; empty: none are made, because each
         address is on a gateway for good.
     :param route_tables: with ``public_subnets``, those whose default routes are led to the gateways.
-    :param health: the health of primary nodes is watched: EmrPrimaryHealthSensor.
+    :param health: the health of primary nodes is watched: EmrPrimaryHealthSensor, EmrFailoverOperator.
     :param target_groups: ARNs of the target groups of load balancers in which primary nodes are registered and
-        deregistered: NlbTargetsOperator.
+        deregistered: NlbTargetsOperator, EmrFailoverOperator.
     :param drill: primary nodes are stopped on purpose, and the vCPU quota is looked at: airflow-eip drill.
     """
 
@@ -227,9 +227,10 @@ class _Writer:
         changes = ("CancelSteps", "SetTerminationProtection", "TerminateJobFlows")
         actions = [f"elasticmapreduce:{change}" for change in changes]
         yield _allow("EndStepsAndClusters", actions, self._clusters, StringEquals=self._ours)
-        # A retry that adopts a cluster says so in this tag.
-        only_try = {"ForAllValues:StringEquals": {"aws:TagKeys": [TRY_TAG]}}
-        yield _allow("Adopt", ["elasticmapreduce:AddTags"], self._clusters, StringEquals=self._ours, **only_try)
+        # A retry that adopts a cluster says so in a tag, and so does a failover that moves a service to one.
+        keys = [TRY_TAG, *((SUCCESSOR_TAG, IN_CHARGE_TAG) if self._given.health else ())]
+        only_these = {"ForAllValues:StringEquals": {"aws:TagKeys": keys}}
+        yield _allow("Adopt", ["elasticmapreduce:AddTags"], self._clusters, StringEquals=self._ours, **only_these)
 
     def _targets(self) -> Iterator[Statement]:
         """Allow changing the targets of these groups; Elastic Load Balancing's Describe calls know no resources."""
@@ -243,16 +244,11 @@ class _Writer:
         """
         Allow stopping the nodes of clusters that carry the tag of one of these addresses, and reading the quota.
 
-        The failover says in two tags which cluster took the service over.
-
         EMR gives a cluster's tags to its instances (EMR Management Guide, "Tag clusters").
         """
         yield _allow("LookAtInstanceTypes", ["ec2:DescribeInstanceTypes"], "*", StringEquals=self._in_region)
         quota = self._arn("servicequotas", f"ec2/{STANDARD_VCPUS}")
         yield _allow("LookAtQuota", ["servicequotas:GetServiceQuota"], quota)
-        marks = {"ForAllValues:StringEquals": {"aws:TagKeys": [IN_CHARGE_TAG, SUCCESSOR_TAG]}}
-        mark = ["elasticmapreduce:AddTags"]
-        yield _allow("MarkSuccessor", mark, self._clusters, StringEquals=self._ours, **marks)
         ours = {f"aws:ResourceTag/{ALLOCATION_TAG}": list(self._given.allocation_ids)}
         yield _allow("StopPrimary", ["ec2:TerminateInstances"], self._arn("ec2", "instance/*"), StringEquals=ours)
 

@@ -65,7 +65,9 @@ def add_arguments(parser: Parser) -> None:
             flag, action="append", default=None if required else [], required=required, metavar="ARN", help=what + again
         )
     parser.add_argument(
-        "--health", action="store_true", help="the health of primary nodes is watched, by EmrPrimaryHealthSensor"
+        "--health",
+        action="store_true",
+        help="the health of primary nodes is watched, by EmrPrimaryHealthSensor or EmrFailoverOperator",
     )
     parser.add_argument(
         "--drill",

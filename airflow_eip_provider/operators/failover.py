@@ -131,6 +131,17 @@ class EmrFailoverOperator(
     When it fails or is killed before the new cluster has the address, a cluster that it launched is terminated, and the
     lease is given back; the old cluster stays as it is. After that nothing is undone: the new cluster has the service.
 
+    IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
+    ec2:DescribeInstanceStatus, ec2:DescribeNetworkInterfaces, ec2:DescribeNatGateways,
+    elasticmapreduce:DescribeCluster, …:ListClusters, …:ListInstances, …:ListSteps, …:CancelSteps, …:AddTags,
+    …:SetTerminationProtection, …:TerminateJobFlows; the lock store's, see ``stores``. To launch also
+    elasticmapreduce:RunJobFlow, …:PutAutoTerminationPolicy, …:GetBlockPublicAccessConfiguration, iam:PassRole,
+    ec2:DescribeSubnets, ec2:DescribeRouteTables, ec2:DescribeSecurityGroups, ec2:DescribeAvailabilityZones,
+    ec2:DescribeInstanceTypeOfferings. With target groups also elasticloadbalancing:DescribeTargetGroups,
+    …:DescribeTargetHealth, …:RegisterTargets, …:DeregisterTargets, …:DescribeLoadBalancers,
+    …:DescribeLoadBalancerAttributes, …:DescribeTargetGroupAttributes. The policy of ``airflow-eip iam-policy --health``
+    allows it for clusters that have the tag ``airflow-eip:allocation-id`` with the address: give it to standbys.
+
     :param job_flow_id: the cluster that has the service. (templated)
     :param allocation_id: the Elastic IP, ``eipalloc-…``; ``None`` where only a load balancer leads to the clusters.
         (templated)

@@ -23,6 +23,7 @@ from airflow_eip_provider.aws.tags import (
     BINDING_TAG,
     CLUSTER_GATEWAY,
     CLUSTER_TAG,
+    IN_CHARGE_TAG,
     OWNER_DIGEST_TAG,
     OWNER_TAG,
     TOKEN_TAG,
@@ -187,6 +188,7 @@ class Reaper:
             lease=_words(part),
             busy=self._steps(cluster) if cluster.job_flow_id in self._named else (),
             named=cluster.job_flow_id in self._named,
+            in_charge=cluster.tags.get(IN_CHARGE_TAG),
         )
         decision, reason = decide(evidence, min_age=self._min_age)
         named = str(owner) if owner else cluster.tags.get(OWNER_TAG, digest)

@@ -137,6 +137,7 @@ class Evidence:
     :param lease: the lease that it holds, in words; ``None`` for none, or when no lock store was asked.
     :param busy: steps that run or still may.
     :param named: it was asked for by its id.
+    :param in_charge: since when it has a service that a failover has moved to it.
     """
 
     age: timedelta | None
@@ -144,6 +145,7 @@ class Evidence:
     lease: str | None = None
     busy: Sequence[str] = ()
     named: bool = False
+    in_charge: str | None = None
 
 
 def decide(evidence: Evidence, *, min_age: timedelta) -> tuple[Decision, str]:
@@ -152,6 +154,8 @@ def decide(evidence: Evidence, *, min_age: timedelta) -> tuple[Decision, str]:
         old = "EMR does not say how old it is" if evidence.age is None else f"it is younger than {_words(min_age)}"
         return Decision.KEEP, f"{old}: it may have been launched just now"
     at_work = [owner.why for owner in evidence.owners if owner.state is OwnerState.RUNNING]
+    if evidence.in_charge and not evidence.named:
+        at_work.append(f"since {evidence.in_charge} it has a service that a failover has moved to it")
     if at_work:
         return Decision.KEEP, "; ".join([*at_work, *([evidence.lease] if evidence.lease else [])])
     unknown = [owner.why for owner in evidence.owners if owner.state is OwnerState.UNKNOWN]

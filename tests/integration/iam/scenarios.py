@@ -24,6 +24,7 @@ from airflow_eip_provider.exceptions import StepFailedError
 from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.operators.elbv2 import NlbTargetsOperator
+from airflow_eip_provider.operators.failover import EmrFailoverOperator
 from airflow_eip_provider.reaper.task import reap
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.sensors.emr import EmrPrimaryHealthSensor
@@ -267,8 +268,8 @@ def watching(stage: Stage) -> None:
     assert Task(EmrPrimaryHealthSensor(task_id="watch", **sensing)).run()["status"] == "healthy"
 
 
-def load_balanced(stage: Stage) -> None:
-    """A primary node becomes a target of a load balancer, and none any more."""
+def balanced(stage: Stage) -> str:
+    """Make a load balancer for Livy, and return the ARN of its target group."""
     elb, ec2 = stage.client("elbv2"), stage.client("ec2")
     subnets = ec2.describe_subnets()["Subnets"]
     (balancer,) = elb.create_load_balancer(
@@ -279,19 +280,50 @@ def load_balanced(stage: Stage) -> None:
     arn = group["TargetGroupArn"]
     forward = [{"Type": "forward", "TargetGroupArn": arn}]
     elb.create_listener(LoadBalancerArn=balancer["LoadBalancerArn"], Protocol="TCP", Port=8998, DefaultActions=forward)
-    stage.enforce(None, target_groups=[arn])
-    overrides = stage.overrides(Applications=[{"Name": "Livy"}])
-    job_flow_id = stage.client("emr").run_job_flow(**overrides)["JobFlowId"]
-    stage.aws.clock.advance(600)
+    return str(arn)
+
+
+def open_to_load_balancer(stage: Stage) -> None:
+    """Let the load balancer in at the security groups of a cluster, which later ones share."""
+    ec2 = stage.client("ec2")
     for interface in ec2.describe_instances()["Reservations"][-1]["Instances"][0]["NetworkInterfaces"]:
         for security_group in interface["Groups"]:
             everywhere = [{"CidrIp": "172.31.0.0/16"}]
             rule = {"IpProtocol": "tcp", "FromPort": 8998, "ToPort": 8998, "IpRanges": everywhere}
             ec2.authorize_security_group_ingress(GroupId=security_group["GroupId"], IpPermissions=[rule])
+
+
+def load_balanced(stage: Stage) -> None:
+    """A primary node becomes a target of a load balancer, and none any more."""
+    stage.enforce(None, target_groups=[balanced(stage)])
+    overrides = stage.overrides(Applications=[{"Name": "Livy"}])
+    job_flow_id = stage.client("emr").run_job_flow(**overrides)["JobFlowId"]
+    stage.aws.clock.advance(600)
+    open_to_load_balancer(stage)
     for action, state in (("register", "healthy"), ("deregister", "deregistered")):
         given = {"job_flow_id": job_flow_id, "target_groups": ["livy"], "action": action, "aws_conn_id": None}
         (found,) = stage.noted(NlbTargetsOperator(task_id=action, **given)).run()
         assert found["state"] == state
+
+
+def failing_over(stage: Stage, *, lock_store: str | None) -> None:
+    """A service moves to a cluster that is launched, and from there to a standby, with its address and its target."""
+    arn = balanced(stage)
+    stage.enforce(lock_store, health=True, target_groups=[arn])
+    first = stage.create(lock_store=lock_store).run()
+    stage.aws.clock.advance(600)
+    given = {"target_groups": ["livy"], "force": True, "checks": [], "lock_store": lock_store, "emr_conn_id": None}
+    given |= {"healthy_timeout": timedelta(minutes=30)}
+    overrides = stage.overrides(Applications=[{"Name": "Livy"}])
+    open_to_load_balancer(stage)
+    second = stage.task(EmrFailoverOperator, job_flow_id=first, job_flow_overrides=overrides, **given).run()
+    tags = [{"Key": ALLOCATION_TAG, "Value": stage.allocation_id}, {"Key": "role", "Value": "standby"}]
+    standby = stage.client("emr").run_job_flow(**{**overrides, "Tags": tags})["JobFlowId"]
+    stage.aws.clock.advance(600)
+    given |= {"standby_tags": {"role": "standby"}}
+    assert stage.task(EmrFailoverOperator, task_id="again", job_flow_id=second, **given).run() == standby
+    stage.aws.clock.advance(600)
+    assert [stage.cluster_state(name) for name in (first, second)] == ["TERMINATED"] * 2
 
 
 def drilling(stage: Stage) -> None:
@@ -360,6 +392,7 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     **_each(cluster_made_elsewhere),
     **_each(watching),
     **_each(load_balanced),
+    **_each(failing_over, lock_store=[None, DYNAMODB]),
     **_each(drilling),
     **_each(reaping),
 }

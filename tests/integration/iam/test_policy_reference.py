@@ -19,6 +19,7 @@ from airflow_eip_provider.operators.emr import (
     EmrCreateWithStaticIpOperator,
     EmrTerminateWithStaticIpOperator,
 )
+from airflow_eip_provider.operators.failover import EmrFailoverOperator
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.sensors.emr import EmrPrimaryHealthSensor
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
@@ -34,6 +35,7 @@ OPERATORS = (
     EipAssociateOperator,
     EipReleaseOperator,
     NlbTargetsOperator,
+    EmrFailoverOperator,
 )
 STORES = (DynamoDbStore, S3Store)
 # Global condition keys, which the reference does not list with each action (IAM User Guide).
