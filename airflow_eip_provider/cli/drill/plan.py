@@ -168,6 +168,9 @@ def checked_plan(
     check_waits(poll_seconds, 1)
     if rto <= timedelta(0):
         raise InvalidInputError("reading the RTO", problem="it is 0", remedy="give minutes, such as 15m")
+    if limit is not None and limit < rto:
+        remedy = "watch at least for as long as the recovery may take"
+        raise InvalidInputError("reading the limit", problem="it is shorter than the RTO", remedy=remedy)
     if (given["standby_id"] is None) == (given["job_flow"] is None):
         raise InvalidInputError(
             "reading the standby",
