@@ -246,16 +246,11 @@ class _Writer:
         """
         Allow stopping the nodes of clusters that carry the tag of one of these addresses, and reading the quota.
 
-        The failover says in two tags which cluster took the service over.
-
         EMR gives a cluster's tags to its instances (EMR Management Guide, "Tag clusters").
         """
         yield _allow("LookAtInstanceTypes", ["ec2:DescribeInstanceTypes"], "*", StringEquals=self._in_region)
         quota = self._arn("servicequotas", f"ec2/{STANDARD_VCPUS}")
         yield _allow("LookAtQuota", ["servicequotas:GetServiceQuota"], quota)
-        marks = {"ForAllValues:StringEquals": {"aws:TagKeys": [IN_CHARGE_TAG, SUCCESSOR_TAG]}}
-        mark = ["elasticmapreduce:AddTags"]
-        yield _allow("MarkSuccessor", mark, self._clusters, StringEquals=self._ours, **marks)
         ours = {f"aws:ResourceTag/{ALLOCATION_TAG}": list(self._given.allocation_ids)}
         yield _allow("StopPrimary", ["ec2:TerminateInstances"], self._arn("ec2", "instance/*"), StringEquals=ours)
 

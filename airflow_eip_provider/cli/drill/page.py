@@ -26,7 +26,8 @@ table { border-collapse: collapse; width: 100%; } th, td { border-bottom: 1px so
   text-align: left; vertical-align: top; overflow-wrap: anywhere; }
 th { color: var(--soft); font-weight: 600; } td.n, th.n { text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
-.chart { overflow-x: auto; } svg { display: block; font: 14px system-ui, sans-serif; min-width: 620px; width: 100%; }
+div.chart { margin-bottom: 1rem; overflow-x: auto; }
+svg { display: block; font: 14px system-ui, sans-serif; min-width: 620px; width: 100%; }
 svg text { fill: var(--ink); } svg .soft { fill: var(--soft); } svg .bar { fill: var(--bar); }
 svg .grid { stroke: var(--line); } svg .rto { stroke: var(--bad); stroke-dasharray: 5 4; stroke-width: 2; }
 svg text.rto { fill: var(--bad); stroke: none; }
@@ -67,7 +68,7 @@ def _about(facts: Mapping[str, Any]) -> str:
     standby = plan["standby_job_flow_id"] or "launched for it"
     address = f", Elastic IP {plan['allocation_id']}" if plan["allocation_id"] else ""
     return (
-        f"Account {facts['account']}, region {facts['region']}{address}. Standby: {plan['standby']}, {standby}. "
+        f"Region {facts['region']}{address}. Standby: {plan['standby']}, {standby}. "
         f"Stopped at {facts['stopped_at'] or 'no time'} by: {plan['stop']}. Failover by {plan['failover_by']}."
     )
 
@@ -75,9 +76,9 @@ def _about(facts: Mapping[str, Any]) -> str:
 def _verdict(facts: Mapping[str, Any]) -> str:
     seconds, rto = facts["recovery_seconds"], facts["rto_seconds"]
     if seconds is None:
-        text = f"Not recovered while it was watched; it may take {rto} s."
+        text = f"Not recovered while it was watched. The RTO is {rto} s."
     else:
-        text = f"Recovered after {seconds} s; it may take {rto} s."
+        text = f"Recovered after {seconds} s, {'within' if facts['met'] else 'later than'} the RTO of {rto} s."
     if facts["error"]:
         text += f" The drill ended with {facts['error']['type']}: {facts['error']['message']}"
     return f'<p class="verdict{" met" if facts["met"] else ""}">{escape(text)}</p>'

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow_eip_provider.cli.address import checked_job_flow_id
-from airflow_eip_provider.exceptions import UsageError
+from airflow_eip_provider.exceptions import InvalidInputError, UsageError
 from airflow_eip_provider.health.checks import DEFAULT_CHECKS
 from airflow_eip_provider.operators.elbv2 import checked_groups
 from airflow_eip_provider.operators.preflight import check_allocation_id, check_waits
@@ -120,51 +120,83 @@ def planned(options: argparse.Namespace, lock_store: str | None) -> Plan:
 
     :raises InvalidInputError: for what is wrong with them.
     """
-    if options.allocation_id is not None:
-        check_allocation_id(options.allocation_id)
-    check_waits(options.poll, 1)
-    if options.rto <= timedelta(0):
-        raise UsageError("reading --rto", problem="it is 0", remedy="give minutes, such as 15m")
-    if (options.standby_job_flow_id is None) == (options.job_flow_overrides is None):
-        raise UsageError(
-            "reading the standby",
-            problem="one of --standby-job-flow-id and --job-flow-overrides is needed",
-            remedy="name the cluster that stands by, or the file with the cluster that is launched then",
-        )
-    if options.standby_job_flow_id == options.job_flow_id:
-        raise UsageError("reading --standby-job-flow-id", problem="it is the primary", remedy="name the other cluster")
     if options.fallbacks is not None and options.job_flow_overrides is None:
         raise UsageError(
             "reading --fallbacks", problem="there is no cluster that they change", remedy="give --job-flow-overrides"
         )
-    if options.server and options.allocation_id is None:
-        raise UsageError(
-            "reading --server", problem="no Elastic IP is named that it could admit", remedy="give --allocation-id"
-        )
-    return Plan(
+    job_flow = _read(options.job_flow_overrides, "--job-flow-overrides", dict) if options.job_flow_overrides else None
+    return checked_plan(
         job_flow_id=str(checked_job_flow_id(options.job_flow_id)),
         allocation_id=options.allocation_id,
-        lock_store=lock_store if options.allocation_id else None,
+        lock_store=lock_store,
         standby_id=checked_job_flow_id(options.standby_job_flow_id),
-        job_flow=_read(options.job_flow_overrides, "--job-flow-overrides", dict)
-        if options.job_flow_overrides
-        else None,
+        job_flow=job_flow,
         fallbacks=_read(options.fallbacks, "--fallbacks", list) if options.fallbacks else [],
-        target_groups=checked_groups(options.target_group) if options.target_group else [],
+        target_groups=options.target_group,
         servers=options.server,
         azure_conn_id=options.azure_conn_id,
-        services=_services(options.service),
+        services=options.service or list(SERVICES),
         stop=options.stop,
         fails_over=options.fail_over,
         rto=options.rto,
-        limit=options.limit or 2 * options.rto,
+        limit=options.limit,
         poll_seconds=options.poll,
     )
 
 
+def checked_plan(
+    *,
+    allocation_id: str | None,
+    lock_store: str | None,
+    target_groups: Sequence[Any],
+    services: Sequence[str],
+    rto: timedelta,
+    limit: timedelta | None,
+    poll_seconds: float,
+    **given: Any,
+) -> Plan:
+    """
+    Return a plan that is complete in itself; AWS is not asked.
+
+    :param target_groups: names, ARNs, or mappings with a port.
+    :param services: names of ``SERVICES``, or "none".
+    :param given: the other parameters of a plan.
+    :raises InvalidInputError: for what is wrong or missing.
+    """
+    if allocation_id is not None:
+        check_allocation_id(allocation_id)
+    check_waits(poll_seconds, 1)
+    if rto <= timedelta(0):
+        raise InvalidInputError("reading the RTO", problem="it is 0", remedy="give minutes, such as 15m")
+    if limit is not None and limit < rto:
+        remedy = "watch at least for as long as the recovery may take"
+        raise InvalidInputError("reading the limit", problem="it is shorter than the RTO", remedy=remedy)
+    if (given["standby_id"] is None) == (given["job_flow"] is None):
+        raise InvalidInputError(
+            "reading the standby",
+            problem="one of --standby-job-flow-id and --job-flow-overrides is needed",
+            remedy="name the cluster that stands by, or what is launched then",
+        )
+    if given["standby_id"] == given["job_flow_id"]:
+        raise InvalidInputError("reading the standby", problem="it is the primary", remedy="name the other cluster")
+    if given["servers"] and allocation_id is None:
+        problem = "no Elastic IP is named that a server could admit"
+        raise InvalidInputError("reading the servers", problem=problem, remedy="give the allocation ID")
+    return Plan(
+        allocation_id=allocation_id,
+        lock_store=lock_store if allocation_id else None,
+        target_groups=checked_groups(target_groups) if target_groups else [],
+        services=_services(services),
+        rto=rto,
+        limit=limit or 2 * rto,
+        poll_seconds=poll_seconds,
+        **given,
+    )
+
+
 def _services(named: Sequence[str]) -> list[HttpCheck]:
-    """Return the checks of these services; all unless any is named, none for "none"."""
-    return [] if "none" in named else [check for name, check in SERVICES.items() if name in (named or SERVICES)]
+    """Return the checks of these services; none for "none"."""
+    return [] if "none" in named else [check for name, check in SERVICES.items() if name in named]
 
 
 def _read(path: str, argument: str, kind: type) -> Any:

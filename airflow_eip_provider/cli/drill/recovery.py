@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.aws.addresses import read_primaries
 from airflow_eip_provider.aws.clusters import read_tagged_clusters
 from airflow_eip_provider.aws.load_balancers import HEALTHY, Target, read_target_health
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, SUCCESSOR_TAG
 from airflow_eip_provider.lease.record import Phase
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ DETECTED, LAUNCHED, STARTED, BOUND, TARGETS, SERVICES = (
     "targets",
     "services",
 )
+_CLOCKS_DIFFER_SECONDS = 600.0
 # What each milestone is, for people.
 MEANING = {
     DETECTED: "the failover began",
@@ -63,7 +64,7 @@ class Recovery:
     :param scene: how it was before.
     :param began: when the primary was stopped, in seconds since the epoch.
     :param asks_services: this machine reaches the nodes.
-    :param say: tells a person what was seen.
+    :param say: tells a person when what was seen.
     :ivar reached: when each milestone was reached.
     :ivar successor: the cluster that takes over, as soon as it is known.
     """
@@ -71,7 +72,7 @@ class Recovery:
     scene: Scene
     began: float
     asks_services: bool
-    say: Callable[[str], None]
+    say: Callable[[float, str], None]
     reached: dict[str, float] = field(default_factory=dict)
     timeline: list[Moment] = field(default_factory=list)
     successor: str | None = None
@@ -105,7 +106,7 @@ class Recovery:
             self._look_at_lease(now)
         if BOUND not in self.reached and self.scene.plan.allocation_id:
             self._look_at_address(now)
-        self.successor = self.successor or self.scene.plan.standby_id or next(iter(self.launched()), None)
+        self.successor = self.successor or self.scene.plan.standby_id or next(iter(self.launched(now)), None)
         if self.successor is None:
             return
         cluster = self._look_at_cluster(self.successor, "standby", now)
@@ -122,7 +123,7 @@ class Recovery:
     def note(self, at: float, what: str) -> None:
         """Write something down, and say it."""
         self.timeline.append(Moment(at, what))
-        self.say(what)
+        self.say(at, what)
 
     def reach(self, name: str, at: float, how: str) -> None:
         """Write down that a milestone was reached; the first time counts."""
@@ -130,14 +131,22 @@ class Recovery:
             self.reached[name] = max(at, self.began)
             self.note(self.reached[name], f"{name}: {how}")
 
-    def launched(self) -> list[str]:
-        """Find the clusters that were launched since, by the address's tag or, without an address, by their name."""
+    def launched(self, now: float) -> list[str]:
+        """
+        Find the clusters that were launched since, those first that say that they follow the primary.
+
+        They have the address's tag or, without an address, the name of a cold standby. How old they are is AWS's word,
+        because this machine's clock may be wrong.
+        """
         plan = self.scene.plan
         tags = {ALLOCATION_TAG: plan.allocation_id} if plan.allocation_id else {}
-        found = read_tagged_clusters(self.scene.emr, tags=tags, created_after=self.began - 1)
-        name = str((plan.job_flow or {}).get("Name"))
-        fitting = [cluster for cluster in found if plan.allocation_id or cluster.name == name]
-        return [cluster.job_flow_id for cluster in fitting if cluster.job_flow_id != plan.job_flow_id]
+        found = read_tagged_clusters(self.scene.emr, tags=tags, created_after=self.began - _CLOCKS_DIFFER_SECONDS)
+        name, oldest = (plan.job_flow or {}).get("Name"), now - self.began + 1
+        new = [c for c in found if c.age is not None and c.age.total_seconds() <= oldest]
+        follows = {c.job_flow_id: c.tags.get(SUCCESSOR_TAG) == plan.job_flow_id for c in new}
+        fitting = [c.job_flow_id for c in new if plan.allocation_id or follows[c.job_flow_id] or c.name == name]
+        known = {plan.job_flow_id, plan.standby_id}
+        return sorted((c for c in fitting if c not in known), key=lambda c: not follows[c])
 
     def facts(self) -> dict[str, Any]:
         """Return when each milestone was reached, in seconds since the primary was stopped."""
@@ -176,7 +185,10 @@ class Recovery:
             self.reach(BOUND, now, f"the address is on {where}")
 
     def _note_start(self, cluster: Cluster, now: float) -> None:
-        """Note what EMR says of the start, by its own clock."""
+        """Note what EMR says of the start, by its own clock, and that a failover has chosen the cluster."""
+        standby = self.scene.standby
+        if standby is not None and SUCCESSOR_TAG in cluster.tags and SUCCESSOR_TAG not in standby.tags:
+            self.reach(DETECTED, now, f"a failover goes to cluster {cluster.job_flow_id}")
         if cluster.age is None or cluster.created_at is None:
             return
         created = now - cluster.age.total_seconds()

@@ -164,7 +164,7 @@ class Drill:
         recovery, region = self._recovery, self._session.region
         has_moved = recovery.recovered_at is not None
         names = {self._plan.job_flow_id: "the primary that was stopped"}
-        known = [recovery.successor, self._plan.standby_id, *self._patiently(recovery.launched)]
+        known = [recovery.successor, self._plan.standby_id, *self._patiently(lambda: recovery.launched(time.time()))]
         for job_flow_id in filter(None, known):
             is_now = has_moved and job_flow_id == recovery.successor
             names[job_flow_id] = "the primary now" if is_now else "a standby, which has not taken over"
@@ -196,9 +196,9 @@ class Drill:
                     raise
                 time.sleep(self._plan.poll_seconds)
 
-    def _say(self, text: str) -> None:
-        began = self.report.recovery.began if self.report.recovery else time.time()
-        note(f"{time.time() - began:6.0f} s  {text}")
+    def _say(self, at: float, text: str) -> None:
+        began = self.report.recovery.began if self.report.recovery else at
+        note(f"{at - began:6.0f} s  {text}")
 
 
 def _of(outcome: Outcome, name: str) -> Sequence[Any]:

@@ -32,12 +32,23 @@ variable "airflow_security_group_id" {
   description = "The security group of Airflow's workers and triggerers, such as that of an Amazon MWAA environment"
 }
 
+variable "allocation_id" {
+  type        = string
+  description = "The Elastic IP, with whose tag the clusters are launched"
+  validation {
+    condition     = can(regex("^eipalloc-([0-9a-f]{8}|[0-9a-f]{17})$", var.allocation_id))
+    error_message = "Give what EC2 shows as Allocation ID (eipalloc-...)."
+  }
+}
+
 variable "airflow_role_name" {
   type        = string
   default     = ""
   description = "The role to attach the policy to, such as the execution role of Amazon MWAA; empty for none"
 }
 
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
@@ -47,6 +58,8 @@ locals {
     hdfs = { port = 9870, path = "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState" }
     livy = { port = 8998, path = "/batches?from=0&size=1" }
   }
+  place     = "${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}"
+  clusters  = "arn:${data.aws_partition.current.partition}:elasticmapreduce:${local.place}:cluster/*"
   in_region = { StringEquals = { "aws:RequestedRegion" = data.aws_region.current.name } }
 }
 
@@ -148,10 +161,22 @@ resource "aws_lb_listener" "services" {
 # What `airflow-eip iam-policy` prints for --health and --target-group, beyond the policy of the module "access".
 resource "aws_iam_policy" "targets" {
   name_prefix = "airflow-eip-targets-"
-  description = "What airflow-eip-provider calls to watch primary nodes and to move targets"
+  description = "What airflow-eip-provider calls to watch primary nodes, to fail over and to move targets"
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
+      {
+        Sid      = "Adopt"
+        Effect   = "Allow"
+        Action   = ["elasticmapreduce:AddTags"]
+        Resource = local.clusters
+        Condition = {
+          StringEquals = { "elasticmapreduce:ResourceTag/airflow-eip:allocation-id" = [var.allocation_id] }
+          "ForAllValues:StringEquals" = {
+            "aws:TagKeys" = ["airflow-eip:try", "airflow-eip:successor-of", "airflow-eip:in-charge-since"]
+          }
+        }
+      },
       {
         Sid       = "LookAtHealth"
         Effect    = "Allow"

@@ -39,6 +39,7 @@ class Pair:
         vpc_id = ec2.describe_subnets(SubnetIds=subnets)["Subnets"][0]["VpcId"]
         airflow = ec2.create_security_group(GroupName="airflow", Description="x", VpcId=vpc_id)["GroupId"]
         given = {"VpcId": vpc_id, "SubnetIds": subnets, "AirflowSecurityGroupId": airflow}
+        given["AllocationId"] = stage.allocation_id
         self.load_balancer = create_from_template(TEMPLATE, stage.client, **given)
         arns = [self.load_balancer[f"{name}TargetGroupArn"] for name in ("Yarn", "Hdfs", "Livy")]
         stage.enforce(lock_store, health=True, drill=True, target_groups=arns)

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from cfnlint.decode import decode
 
+from tests.integration.deploy.stacks import ACCOUNT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-_REGION = "eu-west-1"
+_PSEUDO = {
+    "AWS::AccountId": ACCOUNT,
+    "AWS::NoValue": None,
+    "AWS::Partition": "aws",
+    "AWS::Region": "eu-west-1",
+}
 
 
 def create_from_template(path: Path, boto: Callable[..., Any], **parameters: Any) -> dict[str, Any]:
@@ -33,7 +40,7 @@ class _Maker:
     def __init__(self, boto: Callable[..., Any], template: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
         self._ec2, self._elb, self._iam = boto("ec2"), boto("elbv2"), boto("iam")
         defaults = {key: given.get("Default") for key, given in template["Parameters"].items()}
-        self.known = {**defaults, **parameters, "AWS::Region": _REGION, "AWS::NoValue": None}
+        self.known = {**defaults, **parameters, **_PSEUDO}
         assert set(parameters) <= set(defaults)
         assert None not in [self.known[name] for name in defaults], "a parameter without a value"
         self._conditions = template["Conditions"]

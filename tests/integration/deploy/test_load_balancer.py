@@ -43,6 +43,7 @@ def stack(boto: Any, subnets: list[dict[str, Any]], airflow_group: str) -> Calla
             "VpcId": subnets[0]["VpcId"],
             "SubnetIds": [subnet["SubnetId"] for subnet in subnets],
             "AirflowSecurityGroupId": airflow_group,
+            "AllocationId": ADDRESS,
             **parameters,
         }
         return create_from_template(TEMPLATE, boto, **given)

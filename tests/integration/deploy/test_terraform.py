@@ -25,6 +25,7 @@ from tests.integration.deploy.stacks import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ADDRESS = "eipalloc-0123456789abcdef0"
 MODULES = Path(__file__).parents[3] / "deploy" / "terraform"
 
 pytestmark = pytest.mark.skipif(shutil.which("terraform") is None, reason="there is no Terraform")
@@ -104,14 +105,14 @@ def test_the_load_balancer_module_makes_a_listener_and_a_checked_group_for_each_
     vpc_id = subnets[0]["VpcId"]
     airflow = ec2.create_security_group(GroupName="airflow", Description="x", VpcId=vpc_id)["GroupId"]
     given = {"vpc_id": vpc_id, "subnet_ids": json.dumps([subnet["SubnetId"] for subnet in subnets])}
-    outputs = apply("load-balancer", airflow_security_group_id=airflow, **given)
+    outputs = apply("load-balancer", airflow_security_group_id=airflow, allocation_id=ADDRESS, **given)
     (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
     listeners = elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
     assert {each["Port"] for each in listeners} == {8088, 9870, 8998}
     assert {group["HealthCheckProtocol"] for group in elb.describe_target_groups()["TargetGroups"]} == {"HTTP"}
     groups = [outputs["target_group_arns"][name] for name in ("yarn", "hdfs", "livy")]
     plain, whole = (
-        expected_policy("eipalloc-0123456789abcdef0", log_uri="s3://logs/", **more)["Statement"]
+        expected_policy(ADDRESS, log_uri="s3://logs/", **more)["Statement"]
         for more in ({}, {"health": True, "target_groups": groups})
     )
     made = read_document(boto("iam"), outputs["targets_policy_arn"])

@@ -18,6 +18,8 @@ from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.aws import addresses
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.cli.__main__ import main
+from airflow_eip_provider.cli.drill import failover as drill_failover
+from airflow_eip_provider.cli.drill import work
 from airflow_eip_provider.exceptions import StepFailedError
 from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
@@ -27,7 +29,7 @@ from airflow_eip_provider.reaper.task import reap
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.sensors.emr import EmrPrimaryHealthSensor
 from harness.leases import vanish
-from harness.life import Task
+from harness.life import Task, clock_of
 from local_emr.testing import ANYWHERE, default_route, private_subnet
 from tests.integration.iam.stage import DYNAMODB, EXECUTION_ROLE, S3
 
@@ -304,20 +306,6 @@ def load_balanced(stage: Stage) -> None:
         assert found["state"] == state
 
 
-def drilling(stage: Stage) -> None:
-    """A primary is stopped on purpose, after a look at what would take over."""
-    stage.enforce(None, health=True, drill=True)
-    job_flow_id = stage.create().run()
-    stage.aws.clock.advance(600)
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as standby, contextlib.redirect_stdout(StringIO()) as said:
-        json.dump(stage.overrides(Instances={"Ec2SubnetId": stage.subnet_in("eu-west-1b")}), standby)
-        standby.flush()
-        given = ["--job-flow-id", job_flow_id, "--allocation-id", stage.allocation_id, "--lock-store", "none"]
-        main(["drill", *given, "--job-flow-overrides", standby.name, "--service", "none", "--json"])
-    # A quota that cannot be read is only a warning.
-    assert [check["check"] for check in json.loads(said.getvalue())["checks"] if check["findings"]] == []
-
-
 def failing_over(stage: Stage, *, lock_store: str | None) -> None:
     """A service moves to a cluster that is launched, and from there to a standby, with its address and its target."""
     arn = balanced(stage)
@@ -336,6 +324,24 @@ def failing_over(stage: Stage, *, lock_store: str | None) -> None:
     assert stage.task(EmrFailoverOperator, task_id="again", job_flow_id=second, **given).run() == standby
     stage.aws.clock.advance(600)
     assert [stage.cluster_state(name) for name in (first, second)] == ["TERMINATED"] * 2
+
+
+def drilling(stage: Stage) -> None:
+    """A primary is stopped on purpose, after a look at what would take over, and its service moves."""
+    for module in (work, drill_failover):
+        stage.patch.setattr(module, "time", clock_of(stage.aws))
+    stage.enforce(None, health=True, drill=True)
+    job_flow_id = stage.create().run()
+    stage.aws.clock.advance(600)
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as standby, contextlib.redirect_stdout(StringIO()) as said:
+        json.dump(stage.overrides(Instances={"Ec2SubnetId": stage.subnet_in("eu-west-1b")}), standby)
+        standby.flush()
+        given = ["--job-flow-id", job_flow_id, "--allocation-id", stage.allocation_id, "--lock-store", "none"]
+        how = ["--job-flow-overrides", standby.name, "--service", "none", "--execute", "--yes", job_flow_id]
+        status = main(["drill", *given, *how, "--fail-over", "--json"])
+    # A quota that cannot be read is only a warning.
+    assert [check["check"] for check in json.loads(said.getvalue())["checks"] if check["findings"]] == []
+    assert status == 0
 
 
 def reaping(stage: Stage) -> None:
@@ -386,7 +392,7 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     **_each(cluster_made_elsewhere),
     **_each(watching),
     **_each(load_balanced),
-    **_each(drilling),
     **_each(failing_over, lock_store=[None, DYNAMODB]),
+    **_each(drilling),
     **_each(reaping),
 }
