@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from tests.verification.compose.stack import Stack
 
 DAG_IDS = tuple(table.dag_id for table in TABLES)
-OTHERS = {"eip_reaper", "emr_failover_drill", "emr_livy_batch", "emr_standby", "emr_standby_start"}  # of dags/, not run here
+# DAGs of dags/ that are not run here.
+OTHERS = {"eip_reaper", "emr_failover_drill", "emr_livy_batch", "emr_standby", "emr_standby_start"}
 _SECRETS = "/run/airflow-secrets"
 _RUNS_SECONDS = 2400.0
 _PARSED_SECONDS = 300.0
