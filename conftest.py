@@ -34,13 +34,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.path, len(slow)))
 
 
+# Parts of the texts of files that have something to share.
+_SHARED = ("pytest.mark.spark", "airflow_home:", "tests.integration.iam.scenarios")
+
+
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """
     Give some files to one process.
 
-    Those with Spark, as two would wait for each other, see ``one_spark_at_a_time``; and those that fork the same Python
-    with Airflow in it, which takes seconds to make.
+    Those with Spark, as two would wait for each other, see ``one_spark_at_a_time``; those that fork the same Python
+    with Airflow in it, which takes seconds to make; and those that play every scenario of the policy, once a process.
     """
     if config.getvalue("dist") != "loadfile":
         return None
@@ -51,7 +55,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         @functools.cache
         def _shared(file: str) -> str | None:
             text = (config.rootpath / file).read_text(encoding="utf-8")
-            return next((shared for shared in ("pytest.mark.spark", "airflow_home:") if shared in text), None)
+            return next((shared for shared in _SHARED if shared in text), None)
 
         def _split_scope(self, nodeid: str) -> str:
             file: str = super()._split_scope(nodeid)
