@@ -71,6 +71,7 @@ def send(metric: Metric, value: float = 1, *, allocation_id: str, dag_id: str | 
     Send one value; whatever goes wrong is logged.
 
     :param value: seconds, of a timing.
+    :param allocation_id: empty where only a load balancer leads to the clusters; the tag is left out then.
     :param dag_id: left out of the tags where there is none: on the command line, and of what is about no DAG.
     """
     try:

@@ -113,14 +113,14 @@ class AwsHooks:
         :param who: the owner, in words for errors.
         """
         shared: dict[str, Any] = {"client_for": self.client_for, "kill": kill, "remembered": remembered}
-        if allocation_id is None or is_nothing(allocation_id):
-            return UnaddressedLeaseClient(**shared)
         client: LeaseClient
-        if lock_store:
+        if allocation_id is None or is_nothing(allocation_id):
+            client = UnaddressedLeaseClient(**shared)
+        elif lock_store:
             client = StoreLeaseClient(lock_store, allocation_id=allocation_id, who=who, **shared)
         else:
             client = PhysicalLeaseClient(allocation_id=allocation_id, **shared)
-        client.events = LeaseMetrics(allocation_id)
+        client.events = LeaseMetrics(client.allocation_id)
         return client
 
     def renew(self) -> None:

@@ -276,8 +276,8 @@ class PhasedOperator(Notifying):
             self.notify(context, self.on_lost, "lost", once="lost", message=str(error))
 
     def measure(self, state: State, metric: metrics.Metric, seconds: float) -> None:
-        """Send how long something took, once in a try."""
-        if metric.name not in state.told:
+        """Send how long something took, once in a try; each duration is about an address."""
+        if self.allocation_id and metric.name not in state.told:
             state.told.append(metric.name)
             metrics.send(metric, seconds, allocation_id=self.allocation_id, dag_id=self._dag_id)
             if metric in metrics.PHASES:
@@ -286,7 +286,7 @@ class PhasedOperator(Notifying):
 
     def count(self, metric: metrics.Metric) -> None:
         """Count that something has happened."""
-        metrics.send(metric, allocation_id=self.allocation_id, dag_id=self._dag_id)
+        metrics.send(metric, allocation_id=self.allocation_id or "", dag_id=self._dag_id)
 
     @property
     def _dag_id(self) -> str | None:

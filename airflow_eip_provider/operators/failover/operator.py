@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.clusters import GUARD_MARK, read_all_primaries
 from airflow_eip_provider.aws.tags import IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
@@ -23,6 +24,7 @@ from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.protocol import Acquired, MovedByAnother
 from airflow_eip_provider.lease.record import LIMITS
+from airflow_eip_provider.notifications import checked_notifier
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.balanced import BalancedOperator
 from airflow_eip_provider.operators.binder import bound_facts
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.lease.protocol import Queued
     from airflow_eip_provider.lease_client.interface import AddressInUse, Successor
+    from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _OLD = ("terminate", "keep")
@@ -116,6 +119,8 @@ class EmrFailoverOperator(
     :param on_multi_node: as in ``EmrCreateWithStaticIpOperator``.
     :param start_timeout: from RunJobFlow to RUNNING or WAITING at most.
     :param idle_timeout: EMR ends a launched cluster after being idle this long; ``None``, the default, asks for none.
+    :param on_failover: a notifier, called when the service has moved, with what the XCom ``failover`` has; and as in
+        ``EmrCreateWithStaticIpOperator`` when a launched cluster did not start.
     :param waiter_delay: seconds between two looks; at least 10 when deferred. (templated)
     :param waiter_max_attempts: with ``waiter_delay``, how long a verdict on the old cluster may take, and the start of
         a new one. (templated)
@@ -166,6 +171,7 @@ class EmrFailoverOperator(
         on_multi_node: str = "fail",
         start_timeout: timedelta | None = timedelta(minutes=45),
         idle_timeout: timedelta | None = None,
+        on_failover: Notifier | None = None,
         emr_conn_id: str | None = "emr_default",
         waiter_delay: int = 10,
         waiter_max_attempts: int = 360,
@@ -194,6 +200,7 @@ class EmrFailoverOperator(
         self.on_multi_node = on_multi_node
         self.start_timeout = start_timeout
         self.idle_timeout = idle_timeout
+        self.on_failover = checked_notifier(on_failover, parameter="on_failover")
         self.emr_conn_id = emr_conn_id
         self.waiter_delay = waiter_delay
         self.waiter_max_attempts = waiter_max_attempts
@@ -457,6 +464,8 @@ class EmrFailoverOperator(
     def _moved(self, context: Context, state: FailoverState) -> Result:
         """Publish what was moved, and how long that took."""
         facts = moved_facts(state, old=self.job_flow_id, old_cluster=self.old_cluster)
+        self.count(metrics.FAILOVERS)
+        self.notify(context, self.on_failover, "failover", once="moved", **facts)
         return self._end(context, str(state.job_flow_id), facts)
 
     def _not_moved(self, context: Context, job_flow_id: str, *, why: str) -> Result:

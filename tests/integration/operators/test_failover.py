@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pytest
 
+from airflow_eip_provider import metrics
 from harness.life import Task
 from harness.life import _first_event as first_event
 from tests.integration.operators.failover_stage import DRAIN_SECONDS
@@ -62,6 +63,20 @@ def test_without_an_address_the_load_balancer_alone_is_led_to_the_new_cluster(cl
     assert stage.changes(after=seen) == [*(() if warm else ("RunJobFlow",)), *ORDER[2:]]
     clocked.clock.advance(300)
     stage.check_moved_to(new)
+
+
+@pytest.mark.parametrize("address", [True, False], ids=["address", "no address"])
+def test_a_service_that_has_moved_is_counted_and_told_once(clocked, staged, monkeypatch, address):
+    stage = staged(address=address, balanced=True, store=address)
+    stage.break_livy()
+    told, sent = [], []
+    monkeypatch.setattr(metrics, "_send", lambda metric, _, tags: sent.append((metric, tags.get("allocation_id"))))
+    task = stage.failover(on_failover=lambda context: told.append(context["eip"]))
+    task.run()
+    assert [facts["to"] for facts in told] == [stage.standby]
+    assert [name for metric, name in sent if metric is metrics.FAILOVERS] == [stage.allocation_id]
+    if not address:
+        assert {metric for metric, _ in sent} == {metrics.FAILOVERS}
 
 
 def test_a_healthy_primary_keeps_its_service(clocked, staged, deferrable, logged):
