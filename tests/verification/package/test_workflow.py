@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from yaml import safe_load
 
+from tests.verification.conftest import BY_PATH_ONLY, pytest_ignore_collect
 from tests.verification.matrix.cells import CELLS, Mwaa
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -80,5 +82,29 @@ def test_every_folder_of_tests_is_run_by_one_part():
     ran = [word for command in PARTS.values() for word in command.replace('"', " ").replace("=", " ").split()]
     assert folders - {"tests/unit"} <= set(ran)
     assert WORKFLOW["jobs"]["part"]["strategy"]["matrix"]["part"] == list(PARTS)
-    ignored = set(re.findall(r"--ignore=\S+[^\s\"]", run_by_ci()["test"]))
-    assert set(re.findall(r"--ignore=\S+[^\s\"]", PARTS["verification"])) == ignored
+
+
+def test_every_proof_that_runs_by_its_path_only_has_a_command():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    given = "\n".join([*commands(), *PARTS.values(), makefile])
+    in_parts = {name.removeprefix("soak/test_") for name in BY_PATH_ONLY}
+    assert [name for name in BY_PATH_ONLY if not (ROOT / "tests" / "verification" / name).exists()] == []
+    assert [name for name in in_parts - {"soak.py"} if f"tests/verification/{name}" not in given] == []
+    assert "tests.verification.soak" in makefile
+
+
+@pytest.mark.parametrize(
+    ("argument", "is_left_out"),
+    [
+        ("tests", True),
+        ("tests/verification", True),
+        ("tests/verification/typing", True),
+        ("tests/verification/tutorial", False),
+        ("tests/verification/tutorial/test_tutorial.py::test_it", False),
+    ],
+)
+def test_a_proof_is_left_out_unless_its_path_is_named(argument, is_left_out):
+    config = SimpleNamespace(args=[argument], invocation_params=SimpleNamespace(dir=ROOT))
+    proof = ROOT / "tests" / "verification" / "tutorial"
+    assert (pytest_ignore_collect(proof, config) is True) is is_left_out
+    assert pytest_ignore_collect(proof.parent / "typing", config) is None
