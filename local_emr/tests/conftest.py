@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.httpsession import URLLib3Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
     from local_emr import LocalAws
 
 from contextlib import contextmanager
+
+_send_over_http = URLLib3Session.send
+
+
+@pytest.fixture(autouse=True)
+def over_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call the local EMR as its users do; the provider's tests, in the same process, may call it without a socket."""
+    monkeypatch.setattr(URLLib3Session, "send", _send_over_http)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
@@ -32,6 +33,17 @@ def test_every_call_is_an_event_with_what_was_sent_and_what_came_of_it(ec2, allo
     }
     assert (call["status"], call["error_code"]) == (200, None)
     assert call["response"]["associationId"] == answer["AssociationId"]
+
+
+def test_these_tests_come_over_http_whatever_other_tests_of_the_process_do(ec2, local_emr):
+    threads = []
+    local_emr.events.listeners.append(lambda _: threads.append(threading.current_thread()))
+    try:
+        ec2.describe_vpcs()
+    finally:
+        local_emr.events.listeners.pop()
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
 
 
 def test_calls_of_rest_services_are_named_too(s3, local_emr):
