@@ -38,10 +38,10 @@ class StatsD:
     @property
     def settings(self) -> dict[str, str]:
         return {
-            "METRICS__STATSD_ON": "True",
-            "METRICS__STATSD_HOST": "127.0.0.1",
-            "METRICS__STATSD_PORT": str(self._socket.getsockname()[1]),
-            "METRICS__STATSD_INFLUXDB_ENABLED": "True",
+            "AIRFLOW__METRICS__STATSD_ON": "True",
+            "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+            "AIRFLOW__METRICS__STATSD_PORT": str(self._socket.getsockname()[1]),
+            "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
         }
 
     def _receive(self) -> None:
@@ -96,8 +96,12 @@ class Collector:
     @property
     def settings(self) -> dict[str, str]:
         where = {"OTEL_HOST": "127.0.0.1", "OTEL_PORT": str(self._server.server_address[1]), "OTEL_ON": "True"}
-        sections = {f"{section}__{name}": value for section in ("METRICS", "TRACES") for name, value in where.items()}
-        return {**sections, "METRICS__OTEL_INTERVAL_MILLISECONDS": "5000"}
+        settings = {
+            f"AIRFLOW__{part}__{name}": value for part in ("METRICS", "TRACES") for name, value in where.items()
+        }
+        standard = {"ENDPOINT": f"http://127.0.0.1:{where['OTEL_PORT']}", "PROTOCOL": "http/protobuf"}
+        settings |= {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in standard.items()}  # Airflow >= 3.2
+        return {**settings, "AIRFLOW__METRICS__OTEL_INTERVAL_MILLISECONDS": "5000"}
 
     @property
     def values(self) -> list[Value]:

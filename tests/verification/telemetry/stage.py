@@ -63,7 +63,7 @@ class Stage:
         login = f"{_CREDENTIALS['aws_access_key_id']}:{_CREDENTIALS['aws_secret_access_key']}"
         where = urlencode({"endpoint_url": self.aws.endpoint_url, "region_name": REGION})
         extra = {"AIRFLOW_CONN_AWS_DEFAULT": f"aws://{login}@/?{where}"}
-        extra |= {f"AIRFLOW__{name}": value for name, value in {**_SETTINGS, **self._settings}.items()}
+        extra |= {f"AIRFLOW__{name}": value for name, value in _SETTINGS.items()} | dict(self._settings)
         self.airflow = real_airflow(self._children, venv=self._venv, state=self._state, dags=self._folder, extra=extra)
         self._folder.mkdir(parents=True)
         ec2 = self.client("ec2")
