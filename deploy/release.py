@@ -1,5 +1,5 @@
 """
-Builds what is released into dist/, and checks it: ``make release-check``; with ``--tag`` also tags the commit.
+Builds the distributions into dist/ and checks them: ``make release-check``; with ``--tag`` also tags the commit.
 
 Nothing is uploaded. CONTRIBUTING.md has the whole procedure.
 """
@@ -18,9 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 _NAMES = ("airflow_eip_provider", "local_emr")
-_NO_HOST = ".invalid/"  # RFC 2606: no such host can exist
-# What somebody sees who has installed the wheels and nothing else of this repository.
-_LOOK = r"""
+_PLACEHOLDER_HOST = ".invalid/"  # RFC 2606: no such host can exist
+# Run with the installed wheels and nothing else of this repository.
+_INSPECT = r"""
 import json
 import re
 from importlib.metadata import metadata
@@ -38,9 +38,9 @@ print(json.dumps({
 
 def _run(*command: object, cwd: Path = ROOT, **environment: str) -> str:
     """
-    Run a command, and return what it printed.
+    Run a command and return its output.
 
-    :raises SystemExit: when it fails, with what it said.
+    :raises SystemExit: when it fails, with its output.
     """
     words = [str(word) for word in command]
     done = subprocess.run(  # noqa: S603 - our own commands
@@ -52,7 +52,7 @@ def _run(*command: object, cwd: Path = ROOT, **environment: str) -> str:
 
 
 def build() -> list[Path]:
-    """Build both distributions, in place of what was there of them; return the files."""
+    """Build both distributions, remove older files of them, and return the new files."""
     DIST.mkdir(exist_ok=True)
     for name in _NAMES:
         for old in (*DIST.glob(f"{name}-*.whl"), *DIST.glob(f"{name}-*.tar.gz")):
@@ -63,7 +63,7 @@ def build() -> list[Path]:
 
 
 def check(files: list[Path]) -> None:
-    """Check the metadata, and what an empty environment gets of the wheels, with the pinned versions beside them."""
+    """Check the metadata, and the wheels in an empty environment with the pinned versions of their dependencies."""
     _run(sys.executable, "-m", "twine", "check", "--strict", *files)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -74,13 +74,15 @@ def check(files: list[Path]) -> None:
         pins = ROOT / "requirements" / "dev.txt"
         _run(*uv, "pip", "install", "--quiet", "--python", python, "--constraint", pins, *wheels)
         _run(*uv, "pip", "check", "--python", python)
-        seen = json.loads(_run(python, "-I", "-c", _LOOK, cwd=home))
-        said = _run(python.with_name("airflow-eip"), "--version", cwd=home).strip()
-        if said != seen["version"] or len(seen["examples"]) != len(list((ROOT / "dags").glob("**/*.[ps][yh]"))):
-            raise SystemExit(f"the environment is not as it should be: airflow-eip says {said}; {seen}")
-        relative = [link for link in seen["links"] if not link.startswith("https://")]
-        if relative or not seen["links"]:
-            raise SystemExit(f"links of the README that do not work on PyPI: {relative or 'it has none'}")
+        found = json.loads(_run(python, "-I", "-c", _INSPECT, cwd=home))
+        shown_version = _run(python.with_name("airflow-eip"), "--version", cwd=home).strip()
+        if shown_version != found["version"] or len(found["examples"]) != len(
+            list((ROOT / "dags").glob("**/*.[ps][yh]"))
+        ):
+            raise SystemExit(f"the installed packages are wrong: airflow-eip --version shows {shown_version}; {found}")
+        relative = [link for link in found["links"] if not link.startswith("https://")]
+        if relative or not found["links"]:
+            raise SystemExit(f"links of the README that do not work on PyPI: {relative or 'there are no links'}")
         shown = _run(
             python.with_name("airflow"), "providers", "get", "airflow-eip-provider", "--full", "--output", "json",
             cwd=home, AIRFLOW_HOME=str(home / "airflow"), AIRFLOW__CORE__LOAD_EXAMPLES="False",
@@ -94,32 +96,32 @@ def version() -> str:
     text = (ROOT / "airflow_eip_provider" / "__init__.py").read_text("utf-8")
     found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
     if found is None:
-        raise SystemExit("airflow_eip_provider/__init__.py names no __version__")
+        raise SystemExit("airflow_eip_provider/__init__.py has no __version__")
     return found[1]
 
 
-def not_ready() -> list[str]:
-    """Return what keeps this commit from being published."""
+def problems() -> list[str]:
+    """Return the reasons why this commit cannot be published."""
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     found = []
-    if _NO_HOST in project:
+    if _PLACEHOLDER_HOST in project:
         found.append("pyproject.toml names no repository yet: [project.urls] and the links of the README")
     if not re.search(rf"^## {re.escape(version())} \(\d{{4}}-\d\d-\d\d\)$", changelog, re.MULTILINE):
         found.append(f'CHANGELOG.md has no heading "## {version()} (YEAR-MONTH-DAY)"')
     if _run("git", "status", "--porcelain"):
         found.append("there are changes that are not committed")
     if _run("git", "tag", "--list", f"v{version()}"):
-        found.append(f"the tag v{version()} is there already")
+        found.append(f"the tag v{version()} exists already")
     return found
 
 
 def main() -> int:
     """Build, check, and tag if asked to; return the exit status."""
-    parser = argparse.ArgumentParser(description="Builds and checks what is released; see CONTRIBUTING.md, Release.")
-    parser.add_argument("--tag", action="store_true", help="tag the commit, if nothing keeps it from being published")
+    parser = argparse.ArgumentParser(description="Builds and checks the distributions; see CONTRIBUTING.md, Release.")
+    parser.add_argument("--tag", action="store_true", help="tag the commit if it can be published")
     options = parser.parse_args()
-    if options.tag and (reasons := not_ready()):
+    if options.tag and (reasons := problems()):
         print("not tagged:", *reasons, sep="\n  ", file=sys.stderr)
         return 1
     files = build()
@@ -128,7 +130,7 @@ def main() -> int:
     if options.tag:
         _run("git", "tag", "--annotate", f"v{version()}", "--message", f"airflow-eip-provider {version()}")
         print(f"tagged v{version()}: push it with git push --tags, and upload dist/ (CONTRIBUTING.md)")
-    elif reasons := not_ready():
+    elif reasons := problems():
         print("before it is published:", *reasons, sep="\n  ")
     return 0
 

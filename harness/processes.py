@@ -135,7 +135,7 @@ class Children:
 
     def run(self, name: str, command: Sequence[str], *, env: Mapping[str, str], timeout_seconds: float) -> None:
         """
-        Run a process to its end.
+        Run a process and wait until it has ended.
 
         :raises ProcessError: when it fails or takes too long.
         """

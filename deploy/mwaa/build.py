@@ -1,8 +1,8 @@
 """
-Builds what an Amazon MWAA environment is given: ``python deploy/mwaa/build.py --output dist/mwaa``.
+Builds the files for an Amazon MWAA environment: ``python deploy/mwaa/build.py --output dist/mwaa``.
 
-docs/mwaa.md says what goes where. Nothing here depends on MWAA's version of Airflow: the wheel is pure Python, and it
-needs only what every version of MWAA has installed already (the Amazon provider with aiobotocore).
+docs/mwaa.md describes where each file goes. Nothing here depends on MWAA's version of Airflow: the wheel is pure
+Python, and it needs only packages that every version of MWAA has (the Amazon provider with aiobotocore).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = "/usr/local/airflow/plugins"
 _CONSTRAINTS = "constraints.txt"
 _LIVY_DAG = "emr_livy_batch.py"
-# An entry's time says nothing of its content: the same sources make the same plugins.zip.
+# A fixed time of every entry, so that the same sources make the same plugins.zip.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 _OPTIONS = {
@@ -32,28 +32,28 @@ _OPTIONS = {
 
 def build(output: Path, *, constraints: Path | None = None, livy: bool = False) -> None:
     """
-    Write everything for MWAA into a folder, in place of what was there.
+    Write all files for MWAA into a folder, and replace its content.
 
     :param output: the folder.
-    :param constraints: a pip constraints file that plugins.zip carries and the requirements name. Without one MWAA adds
-        the constraints of its version.
-    :param livy: with the extra ``livy`` and its DAG. MWAA fetches the Livy provider then, so it needs an index of
-        packages, and there are no requirements for an environment without one.
+    :param constraints: a pip constraints file for plugins.zip and the requirements. Without one MWAA adds the
+        constraints of its version.
+    :param livy: whether to include the extra ``livy`` and its DAG. MWAA installs the Livy provider from a package index
+        then, so there are no requirements for an environment without Internet access.
     """
     wheel, content = _wheel()
-    carried = {wheel: content} | ({_CONSTRAINTS: constraints.read_bytes()} if constraints else {})
+    entries = {wheel: content} | ({_CONSTRAINTS: constraints.read_bytes()} if constraints else {})
     if output.exists():
         shutil.rmtree(output)
     output.mkdir(parents=True)
     (output / wheel).write_bytes(content)
     with zipfile.ZipFile(output / "plugins.zip", "w", zipfile.ZIP_DEFLATED) as plugins:
-        for name, data in carried.items():
+        for name, data in entries.items():
             entry = zipfile.ZipInfo(name, _ZIP_TIME)
             entry.external_attr = 0o644 << 16
             plugins.writestr(entry, data, zipfile.ZIP_DEFLATED)
     head = [f'--constraint "{PLUGINS}/{_CONSTRAINTS}"'] if constraints else []
     _, version, _ = wheel.split("-", 2)
-    # By its path, so that no package of this name in an index can take its place.
+    # The path, so that no package of the same name in an index is installed instead.
     if livy:
         _write(output / "requirements.txt", [*head, f"airflow-eip-provider[livy] @ file://{PLUGINS}/{wheel}"])
     else:
@@ -61,7 +61,7 @@ def build(output: Path, *, constraints: Path | None = None, livy: bool = False) 
         offline = [*head, f"--find-links {PLUGINS}", "--no-index", f"airflow-eip-provider=={version}"]
         _write(output / "requirements-no-internet.txt", offline)
     (output / "airflow-options.json").write_text(json.dumps(_OPTIONS, indent=2) + "\n")
-    # The jobs run on the cluster, which fetches them from S3; Airflow has no business with them.
+    # The jobs run on the cluster, which fetches them from S3; Airflow does not need them.
     left_out = ("jobs", "__pycache__", *(() if livy else (_LIVY_DAG,)))
     shutil.copytree(ROOT / "dags", output / "dags", ignore=shutil.ignore_patterns(*left_out))
     shutil.copytree(ROOT / "dags" / "jobs", output / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
@@ -80,16 +80,16 @@ def _write(path: Path, lines: list[str]) -> None:
 
 
 def main() -> None:
-    """Build what the command line asks for, and say what there is."""
-    parser = argparse.ArgumentParser(description="Builds what an Amazon MWAA environment is given; see docs/mwaa.md.")
+    """Build the files and print their names."""
+    parser = argparse.ArgumentParser(description="Builds the files for an Amazon MWAA environment; see docs/mwaa.md.")
     parser.add_argument("--output", type=Path, default=ROOT / "dist" / "mwaa", help="replaced; default: dist/mwaa")
     parser.add_argument("--constraints", type=Path, help="a constraints file for plugins.zip and the requirements")
-    parser.add_argument("--livy", action="store_true", help="with the extra livy, which MWAA fetches, and its DAG")
+    parser.add_argument("--livy", action="store_true", help="include the extra livy, which MWAA installs, and its DAG")
     arguments = parser.parse_args()
     if arguments.constraints and not arguments.constraints.is_file():
-        parser.error(f"--constraints: there is no file {arguments.constraints}")
+        parser.error(f"--constraints: the file {arguments.constraints} does not exist")
     if arguments.output.exists() and not (arguments.output / "plugins.zip").is_file():
-        parser.error(f"--output: {arguments.output} is there and was not made by this; name another or remove it")
+        parser.error(f"--output: {arguments.output} exists and was not made by this script; name another or remove it")
     build(arguments.output, constraints=arguments.constraints, livy=arguments.livy)
     for path in sorted(arguments.output.rglob("*")):
         if path.is_file():

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.served import served
+from tests.local_emr_process import served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.airflow_home import AirflowHome
-    from tests.served import Served
+    from tests.local_emr_process import Served
 
 pytestmark = pytest.mark.airflow
 

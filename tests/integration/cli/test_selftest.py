@@ -21,14 +21,14 @@ from airflow_eip_provider.stores.uri import open_store
 from harness.life import clock_of
 from tests.integration.cli.conftest import Said
 from tests.integration.iam.stage import AIRFLOW, DENIED, DYNAMODB, configuration, staged
-from tests.served import served
+from tests.local_emr_process import served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from local_emr import LocalAws
     from tests.integration.iam.stage import Stage
-    from tests.served import Served
+    from tests.local_emr_process import Served
 
 CLAIMS = [
     "preflight",

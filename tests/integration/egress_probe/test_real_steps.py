@@ -14,7 +14,7 @@ from harness.life import Task
 from local_emr.azure_sql.firewall import Rule
 from local_emr.steps import ProcessStepRunner
 from stage import LOGS, wait_until
-from tests.azure import SERVER_ID, azure
+from tests.azure_fixtures import SERVER_ID, azure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

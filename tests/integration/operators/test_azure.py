@@ -15,7 +15,7 @@ from airflow_eip_provider.operators.azure import AzureSqlFirewallRuleOperator
 from harness.life import Task
 from local_emr.azure_arm import SUBSCRIPTION_ID
 from local_emr.azure_sql.firewall import Rule
-from tests.azure import SERVER_ID, arm_calls, azure, connection
+from tests.azure_fixtures import SERVER_ID, arm_calls, azure, connection
 
 pytest.importorskip("airflow.providers.microsoft.azure", reason="the extra azure is not installed")
 

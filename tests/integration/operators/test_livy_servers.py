@@ -23,7 +23,7 @@ from airflow_eip_provider.exceptions import BatchFailedError, BatchLostError, Li
 from airflow_eip_provider.hooks.livy import LivyBatchHook
 from airflow_eip_provider.operators.livy import LivyBatchWithStaticIpOperator
 from harness.life import Task, TaskInstance, clock_of
-from tests.livy import Endpoint, Livy, connection
+from tests.livy_servers import Endpoint, Livy, connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

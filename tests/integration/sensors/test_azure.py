@@ -10,7 +10,7 @@ from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowSen
 from airflow_eip_provider.sensors.azure import AzureSqlFirewallRuleSensor
 from harness.life import Task
 from local_emr.azure_sql.firewall import Rule
-from tests.azure import SERVER_ID, arm_calls, azure
+from tests.azure_fixtures import SERVER_ID, arm_calls, azure
 
 pytest.importorskip("airflow.providers.microsoft.azure", reason="the extra azure is not installed")
 

@@ -9,5 +9,5 @@ pytest.register_assert_rewrite("tests.integration.stores.contract")
 
 @pytest.fixture(autouse=True)
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let botocore's retries follow each other at once."""
+    """Remove the pauses between botocore's retries."""
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))

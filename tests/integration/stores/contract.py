@@ -1,4 +1,4 @@
-"""The contract of lock.store as tests; a store's own class gives the fixture ``kit``."""
+"""Tests of the contract of ``lease.store``; the test class of a store provides the fixture ``subject``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.unit.lease.records import FULL, records
 
 FIRST, SECOND, THIRD = Record(issued=1), Record(issued=2), Record(issued=3)
 WRITERS, ROUNDS = 6, 5
-MANY = 50  # more often than any client tries
+MANY = 50  # more than any client retries
 GARBAGE = [
     "",
     "not JSON",
@@ -47,195 +47,195 @@ def written(outcome: object) -> Seen:
 
 
 class StoreContract:
-    """What every store guarantees."""
+    """The guarantees of every store."""
 
-    def test_the_check_of_a_good_store_passes_and_changes_nothing(self, kit):
-        kit.store.check()
-        assert kit.read() == Seen(Record(), None, kit.read().now)
+    def test_the_check_of_a_good_store_passes_and_changes_nothing(self, subject):
+        subject.store.check()
+        assert subject.read() == Seen(Record(), None, subject.read().now)
 
-    def test_what_was_never_written_reads_as_empty(self, kit):
-        seen = kit.read("never")
+    def test_a_record_that_was_never_written_is_empty(self, subject):
+        seen = subject.read("never")
         assert (seen.record, seen.version) == (Record(), None)
 
-    def test_a_write_says_what_a_read_then_shows(self, kit):
-        outcome = written(kit.write(FULL))
-        seen = kit.read()
+    def test_a_write_returns_what_the_next_read_returns(self, subject):
+        outcome = written(subject.write(FULL))
+        seen = subject.read()
         assert (seen.record, seen.version) == (FULL, outcome.version)
         assert outcome.record == FULL
         assert outcome.now <= seen.now
 
-    def test_every_record_survives_the_way_there_and_back(self, kit):
+    def test_every_record_is_read_as_it_was_written(self, subject):
         keys = map("k{}".format, count())
 
         @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(records)
-        def survives(record: Record) -> None:
+        def is_read_back(record: Record) -> None:
             key = next(keys)
-            written(kit.write(record, key=key))
-            assert kit.read(key).record == record
+            written(subject.write(record, key=key))
+            assert subject.read(key).record == record
 
-        survives()
+        is_read_back()
 
-    def test_the_same_record_again_is_a_new_version(self, kit):
+    def test_the_same_record_again_is_a_new_version(self, subject):
         versions: list[str | None] = [None]
         for _ in range(3):
-            versions.append(written(kit.write(FIRST, versions[-1])).version)
+            versions.append(written(subject.write(FIRST, versions[-1])).version)
         assert len(set(versions)) == 4
-        assert all(isinstance(kit.write(SECOND, old), Conflict) for old in versions[:-1])
+        assert all(isinstance(subject.write(SECOND, old), Conflict) for old in versions[:-1])
 
-    def test_a_write_from_an_old_version_changes_nothing(self, kit):
-        first = written(kit.write(FIRST))
-        second = written(kit.write(SECOND, first.version))
-        stored = kit.stored("k")
+    def test_a_write_from_an_old_version_changes_nothing(self, subject):
+        first = written(subject.write(FIRST))
+        second = written(subject.write(SECOND, first.version))
+        stored = subject.read_raw("k")
         for stale in (None, first.version, "no version at all"):
-            outcome = kit.write(THIRD, stale)
+            outcome = subject.write(THIRD, stale)
             assert isinstance(outcome, Conflict)
-            if kit.conflict_tells:
-                assert outcome.seen == Seen(SECOND, second.version, kit.read().now)
+            if subject.conflict_has_record:
+                assert outcome.seen == Seen(SECOND, second.version, subject.read().now)
             else:
                 assert outcome.seen is None
-        assert kit.stored("k") == stored
+        assert subject.read_raw("k") == stored
 
-    def test_a_version_of_what_is_not_there_conflicts(self, kit):
-        assert isinstance(kit.write(FIRST, "some version"), Conflict)
-        assert kit.read().version is None
+    def test_a_version_of_a_missing_record_conflicts(self, subject):
+        assert isinstance(subject.write(FIRST, "some version"), Conflict)
+        assert subject.read().version is None
 
-    def test_of_several_writers_with_one_version_exactly_one_succeeds(self, kit):
-        seen = kit.read()
+    def test_of_several_writers_with_one_version_exactly_one_succeeds(self, subject):
+        seen = subject.read()
         with ThreadPoolExecutor(WRITERS) as threads:
             for turn in range(ROUNDS):
                 tries = [Record(issued=turn * 10 + writer) for writer in range(WRITERS)]
-                outcomes = list(threads.map(lambda record, version=seen.version: kit.write(record, version), tries))
+                outcomes = list(threads.map(lambda record, version=seen.version: subject.write(record, version), tries))
                 [winner] = [outcome for outcome in outcomes if isinstance(outcome, Seen)]
                 assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == WRITERS - 1
-                seen = kit.read()
+                seen = subject.read()
                 assert (seen.record, seen.version) == (winner.record, winner.version)
 
-    def test_two_keys_do_not_meet(self, kit):
-        one = written(kit.write(FIRST, key="one"))
-        other = written(kit.write(SECOND, key="other"))
-        written(kit.write(THIRD, one.version, key="one"))
-        assert kit.read("other") == Seen(SECOND, other.version, kit.read("other").now)
+    def test_two_keys_are_independent(self, subject):
+        one = written(subject.write(FIRST, key="one"))
+        other = written(subject.write(SECOND, key="other"))
+        written(subject.write(THIRD, one.version, key="one"))
+        assert subject.read("other") == Seen(SECOND, other.version, subject.read("other").now)
 
     @pytest.mark.parametrize("text", GARBAGE, ids=lambda text: text[:24] or "nothing")
-    def test_what_is_no_record_is_an_error_and_stays(self, kit, text):
-        kit.spoil("k", text)
-        stored = kit.stored("k")
+    def test_a_corrupt_record_is_an_error_and_is_not_overwritten(self, subject, text):
+        subject.write_raw("k", text)
+        stored = subject.read_raw("k")
         with pytest.raises(CorruptRecordError, match=r"k.*not a lease record"):
-            kit.read()
+            subject.read()
         with suppress(CorruptRecordError):
-            assert isinstance(kit.write(FIRST), Conflict)
-        assert kit.stored("k") == stored
+            assert isinstance(subject.write(FIRST), Conflict)
+        assert subject.read_raw("k") == stored
 
-    def test_a_newer_record_is_an_error_and_stays(self, kit):
-        kit.spoil("k", json.dumps({"schema": SCHEMA + 1, "lanes": []}))
-        stored = kit.stored("k")
+    def test_a_newer_record_is_an_error_and_is_not_overwritten(self, subject):
+        subject.write_raw("k", json.dumps({"schema": SCHEMA + 1, "lanes": []}))
+        stored = subject.read_raw("k")
         with pytest.raises(NewerRecordError, match="upgrade"):
-            kit.read()
+            subject.read()
         with suppress(NewerRecordError):
-            assert isinstance(kit.write(FIRST), Conflict)
-        assert kit.stored("k") == stored
+            assert isinstance(subject.write(FIRST), Conflict)
+        assert subject.read_raw("k") == stored
 
-    def test_every_answer_carries_the_stores_time(self, kit):
-        answers = [kit.read(), kit.write(FIRST), kit.read()]
-        assert all(abs(kit.time() - answer.now) < 3 for answer in answers)
+    def test_every_answer_has_the_time_of_the_store(self, subject):
+        answers = [subject.read(), subject.write(FIRST), subject.read()]
+        assert all(abs(subject.time() - answer.now) < 3 for answer in answers)
 
 
 class RemoteContract(StoreContract):
-    """What the stores behind a network guarantee besides."""
+    """Further guarantees of the stores behind a network."""
 
-    def test_time_is_the_stores_and_not_the_workers(self, kit):
-        kit.aws.clock.advance(86_400)
-        outcome = written(kit.write(FIRST))
-        conflict = kit.write(FIRST)
-        now = int(kit.time())
-        assert (outcome.now, kit.read().now, kit.read("never").now) == (now, now, now)
+    def test_time_is_that_of_the_store_and_not_of_the_worker(self, subject):
+        subject.aws.clock.advance(86_400)
+        outcome = written(subject.write(FIRST))
+        conflict = subject.write(FIRST)
+        now = int(subject.time())
+        assert (outcome.now, subject.read().now, subject.read("never").now) == (now, now, now)
         assert conflict.seen is None or conflict.seen.now == now
 
-    def test_threads_of_the_triggerer_read_the_same(self, kit):
+    def test_threads_of_the_triggerer_read_the_same(self, subject):
         async def read() -> list[Seen]:
-            return await asyncio.gather(*(asyncio.to_thread(kit.read, key) for key in ("k", "never")))
+            return await asyncio.gather(*(asyncio.to_thread(subject.read, key) for key in ("k", "never")))
 
-        kit.write(FULL)
-        assert asyncio.run(read()) == [kit.read(), kit.read("never")]
+        subject.write(FULL)
+        assert asyncio.run(read()) == [subject.read(), subject.read("never")]
 
-    def test_a_write_whose_answer_is_lost_is_unknown_and_the_next_read_shows_it(self, kit):
-        first = written(kit.write(FIRST))
-        kit.aws.faults.add(operation=kit.write_operation, kind="lost_response", times=MANY)
-        assert isinstance(kit.write(SECOND, first.version), Unknown)
-        kit.aws.faults.clear()
-        seen = kit.read()
+    def test_a_write_whose_answer_is_lost_is_unknown_and_the_next_read_shows_it(self, subject):
+        first = written(subject.write(FIRST))
+        subject.aws.faults.add(operation=subject.write_operation, kind="lost_response", times=MANY)
+        assert isinstance(subject.write(SECOND, first.version), Unknown)
+        subject.aws.faults.clear()
+        seen = subject.read()
         assert seen.record == SECOND
-        written(kit.write(THIRD, seen.version))
+        written(subject.write(THIRD, seen.version))
 
-    def test_a_write_that_the_server_failed_is_unknown_and_the_next_read_shows_nothing_of_it(self, kit):
-        first = written(kit.write(FIRST))
-        kit.aws.faults.add(operation=kit.write_operation, kind="error", status=500, times=MANY)
-        assert isinstance(kit.write(SECOND, first.version), Unknown)
-        kit.aws.faults.clear()
-        assert kit.read().record == FIRST
-        written(kit.write(THIRD, first.version))
+    def test_a_write_that_the_server_failed_is_unknown_and_the_next_read_shows_nothing_of_it(self, subject):
+        first = written(subject.write(FIRST))
+        subject.aws.faults.add(operation=subject.write_operation, kind="error", status=500, times=MANY)
+        assert isinstance(subject.write(SECOND, first.version), Unknown)
+        subject.aws.faults.clear()
+        assert subject.read().record == FIRST
+        written(subject.write(THIRD, first.version))
 
     @pytest.mark.parametrize("expected", [False, True], ids=["first", "next"])
-    def test_a_write_that_botocore_sends_twice_does_not_conflict_with_itself(self, kit, expected):
-        version = written(kit.write(FIRST)).version if expected else None
-        kit.aws.faults.add(operation=kit.write_operation, kind="lost_response")
-        outcome = kit.write(SECOND, version)
-        seen = kit.read()
+    def test_a_write_that_botocore_sends_twice_does_not_conflict_with_itself(self, subject, expected):
+        version = written(subject.write(FIRST)).version if expected else None
+        subject.aws.faults.add(operation=subject.write_operation, kind="lost_response")
+        outcome = subject.write(SECOND, version)
+        seen = subject.read()
         assert seen.record == SECOND
-        assert outcome == seen if kit.retry_tells else isinstance(outcome, Unknown)
+        assert outcome == seen if subject.retry_outcome_is_known else isinstance(outcome, Unknown)
 
-    def test_a_write_that_botocore_sends_twice_and_another_overwrites_between_is_unknown(self, kit):
-        """It has taken effect, so "nothing was written" would be wrong, although what is there is the other's."""
-        first = written(kit.write(FIRST))
+    def test_a_write_that_botocore_sends_twice_and_another_overwrites_between_is_unknown(self, subject):
+        """The write had its effect before the other one, so a conflict ("nothing was written") would be wrong."""
+        first = written(subject.write(FIRST))
         others: list[Seen] = []
 
         def write_between(**_: object) -> None:
             if not others:
-                others.append(kit.read())
-                others.append(written(kit.write(THIRD, others[0].version)))
+                others.append(subject.read())
+                others.append(written(subject.write(THIRD, others[0].version)))
 
-        events = kit.clients[kit.service].meta.events
-        events.register_first(f"needs-retry.{kit.service}.{kit.write_operation}", write_between)
-        kit.aws.faults.add(operation=kit.write_operation, kind="lost_response")
-        assert isinstance(kit.write(SECOND, first.version), Unknown)
+        events = subject.clients[subject.service].meta.events
+        events.register_first(f"needs-retry.{subject.service}.{subject.write_operation}", write_between)
+        subject.aws.faults.add(operation=subject.write_operation, kind="lost_response")
+        assert isinstance(subject.write(SECOND, first.version), Unknown)
         assert [other.record for other in others] == [SECOND, THIRD]
-        assert kit.read().record == THIRD
+        assert subject.read().record == THIRD
 
     @pytest.mark.parametrize("kind", ["throttle", "error", "lost_response"])
-    def test_a_store_that_is_down_for_a_while(self, kit, kind):
-        for operation in (kit.read_operation, kit.write_operation, kit.check_operation):
-            kit.aws.faults.add(operation=operation, kind=kind, times=MANY)
+    def test_a_store_that_is_down_for_a_while(self, subject, kind):
+        for operation in (subject.read_operation, subject.write_operation, subject.check_operation):
+            subject.aws.faults.add(operation=operation, kind=kind, times=MANY)
         with pytest.raises(LockStoreUnavailableError, match="does not answer"):
-            kit.read()
+            subject.read()
         with pytest.raises(LockStoreUnavailableError):
-            kit.store.check()
-        assert isinstance(kit.write(FIRST), Unknown)
-        kit.aws.faults.clear()
-        kit.store.check()
-        assert kit.read().record == (FIRST if kind == "lost_response" else Record())
+            subject.store.check()
+        assert isinstance(subject.write(FIRST), Unknown)
+        subject.aws.faults.clear()
+        subject.store.check()
+        assert subject.read().record == (FIRST if kind == "lost_response" else Record())
 
-    def test_a_short_throttling_is_not_noticed(self, kit):
-        for operation in (kit.read_operation, kit.write_operation):
-            kit.aws.faults.add(operation=operation, kind="throttle")
-        assert written(kit.write(FIRST)) == kit.read()
+    def test_a_short_throttling_is_retried(self, subject):
+        for operation in (subject.read_operation, subject.write_operation):
+            subject.aws.faults.add(operation=operation, kind="throttle")
+        assert written(subject.write(FIRST)) == subject.read()
 
-    def test_a_missing_permission_is_named(self, kit):
+    def test_a_missing_permission_is_named(self, subject):
         for operation, use in (
-            (kit.read_operation, kit.read),
-            (kit.write_operation, lambda: kit.write(FIRST)),
-            (kit.check_operation, kit.store.check),
+            (subject.read_operation, subject.read),
+            (subject.write_operation, lambda: subject.write(FIRST)),
+            (subject.check_operation, subject.store.check),
         ):
-            kit.aws.deny(operation)
-            with pytest.raises(LockStoreError, match=kit.actions[operation]):
+            subject.aws.deny(operation)
+            with pytest.raises(LockStoreError, match=subject.actions[operation]):
                 use()
 
-    def test_a_refusal_that_nobody_foresaw_comes_out_as_it_is(self, kit):
+    def test_an_unknown_error_is_raised_unchanged(self, subject):
         for operation, use in (
-            (kit.read_operation, kit.read),
-            (kit.write_operation, lambda: kit.write(FIRST)),
+            (subject.read_operation, subject.read),
+            (subject.write_operation, lambda: subject.write(FIRST)),
         ):
-            kit.aws.faults.add(operation=operation, kind="error", code="Unforeseen", status=400)
+            subject.aws.faults.add(operation=operation, kind="error", code="Unforeseen", status=400)
             with pytest.raises(Exception, match="Unforeseen") as refusal:
                 use()
             assert not isinstance(refusal.value, LockStoreError)

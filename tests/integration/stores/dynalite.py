@@ -1,4 +1,4 @@
-"""dynalite, a DynamoDB in JavaScript: installed from npm once, and served while a test needs it."""
+"""dynalite, a DynamoDB in JavaScript: installed from npm once, and started for the tests that need it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 PACKAGE = "dynalite@4.0.0"
 HOME = Path(tempfile.gettempdir()) / PACKAGE.replace("@", "-")
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
-class NotThereError(Exception):
-    """dynalite cannot be had here; the message says why."""
+class UnavailableError(Exception):
+    """dynalite cannot be installed or started; the message has the reason."""
 
 
 @contextmanager
 def serve() -> Iterator[str]:
-    """Serve an empty DynamoDB and give its URL; tables come and go at once."""
+    """Start an empty DynamoDB and yield its URL; tables are created and deleted at once."""
     node = shutil.which("node")
     if node is None:
-        raise NotThereError("node is not installed, so dynalite cannot run")
+        raise UnavailableError("node is not installed, so dynalite cannot run")
     program = _install()
     port = _free_port()
     options = ["--port", str(port), "--createTableMs", "0", "--deleteTableMs", "0"]
@@ -45,15 +45,15 @@ def _install() -> Path:
     if not program.exists():
         npm = shutil.which("npm")
         if npm is None:
-            raise NotThereError("npm is not installed, so dynalite cannot be had")
+            raise UnavailableError("npm is not installed, so dynalite cannot be installed")
         HOME.mkdir(exist_ok=True)
         command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(HOME), PACKAGE]
         try:
-            got = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
+            got = subprocess.run(command, capture_output=True, text=True, timeout=2 * TIMEOUT_SECONDS, check=False)
         except subprocess.TimeoutExpired as slow:
-            raise NotThereError(f"npm install {PACKAGE} takes too long") from slow
+            raise UnavailableError(f"npm install {PACKAGE} takes too long") from slow
         if got.returncode != 0:
-            raise NotThereError(f"npm cannot install {PACKAGE}: {got.stderr.strip()[-300:]}")
+            raise UnavailableError(f"npm cannot install {PACKAGE}: {got.stderr.strip()[-300:]}")
     return program
 
 
@@ -63,7 +63,7 @@ def _free_port() -> int:
 
 
 def _await(port: int, run: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < end and run.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -71,4 +71,4 @@ def _await(port: int, run: subprocess.Popen[bytes]) -> None:
             time.sleep(0.05)
         else:
             return
-    raise NotThereError(f"{PACKAGE} does not answer (exit code {run.poll()})")
+    raise UnavailableError(f"{PACKAGE} does not answer (exit code {run.poll()})")

@@ -1,4 +1,4 @@
-"""What can be wrong with a table, each told with its remedy."""
+"""Each problem of a table is an error that names the remedy."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def create_table(client: Any, **keys: str) -> None:
 
 
 def with_status(client: Any, *statuses: str) -> list[str]:
-    """Let DescribeTable say these statuses, one after another; the last one stays."""
+    """Let DescribeTable return these statuses one after another; the last one stays."""
     left = list(statuses)
 
-    def say(parsed: dict[str, Any], **_: object) -> None:
+    def set_status(parsed: dict[str, Any], **_: object) -> None:
         if "Table" in parsed:
             parsed["Table"]["TableStatus"] = left.pop(0) if len(left) > 1 else left[0]
 
-    client.meta.events.register("after-call.dynamodb.DescribeTable", say)
+    client.meta.events.register("after-call.dynamodb.DescribeTable", set_status)
     return left
 
 
-def test_a_missing_table_is_told_with_both_remedies(client, local_aws):
+def test_the_error_of_a_missing_table_names_both_remedies(client, local_aws):
     with pytest.raises(LockStoreError, match=r"does not exist; add create=true .* aws dynamodb create-table"):
         DynamoDbStore("locks", client).check()
     assert [call["operation"] for call in local_aws.events.calls()] == ["DescribeTable"]
 
 
-def test_a_table_that_vanishes_is_told_at_the_next_use(client):
+def test_a_deleted_table_is_an_error_at_the_next_use(client):
     store = DynamoDbStore("locks", client)
     with pytest.raises(LockStoreError, match="does not exist"):
         store.read("k")
@@ -82,7 +82,7 @@ def test_two_tasks_may_create_it_at_once(client, monkeypatch):
     assert isinstance(store.write("k", Record(), expected_version=None), Seen)
 
 
-def test_who_may_create_waits_until_the_table_serves(client, monkeypatch):
+def test_with_create_it_waits_until_the_table_is_active(client, monkeypatch):
     create_table(client, address="HASH S")
     monkeypatch.setattr("botocore.waiter.time.sleep", lambda _: None)
     left = with_status(client, "CREATING", "CREATING", "CREATING", "ACTIVE")
@@ -90,24 +90,24 @@ def test_who_may_create_waits_until_the_table_serves(client, monkeypatch):
     assert left == ["ACTIVE"]
 
 
-def test_a_table_that_takes_for_ever_is_told_and_may_be_tried_again(client, monkeypatch):
+def test_a_table_that_does_not_become_active_is_a_transient_error(client, monkeypatch):
     create_table(client, address="HASH S")
     monkeypatch.setattr("botocore.waiter.time.sleep", lambda _: None)
     with_status(client, "CREATING")
-    with pytest.raises(LockStoreUnavailableError, match="does not become ACTIVE") as told:
+    with pytest.raises(LockStoreUnavailableError, match="does not become ACTIVE") as raised:
         DynamoDbStore("locks", client, create=True).check()
-    assert isinstance(told.value.__cause__, WaiterError)
+    assert isinstance(raised.value.__cause__, WaiterError)
 
 
 @pytest.mark.parametrize("status", ["CREATING", "DELETING", "ARCHIVED", "INACCESSIBLE_ENCRYPTION_CREDENTIALS"])
-def test_a_table_that_does_not_serve_is_refused(client, status):
+def test_a_table_that_is_not_active_is_refused(client, status):
     create_table(client, address="HASH S")
     with_status(client, status)
     with pytest.raises(LockStoreError, match=f"{status}, not ACTIVE"):
         DynamoDbStore("locks", client).check()
 
 
-def test_a_table_that_is_being_updated_serves(client):
+def test_a_table_that_is_being_updated_is_accepted(client):
     create_table(client, address="HASH S")
     with_status(client, "UPDATING")
     DynamoDbStore("locks", client).check()
@@ -145,7 +145,7 @@ def test_a_missing_permission_to_create_is_named(client, local_aws):
     ],
     ids=str,
 )
-def test_an_item_of_another_shape_is_corrupt_and_stays(client, item):
+def test_an_item_of_another_shape_is_corrupt_and_is_not_overwritten(client, item):
     create_table(client, address="HASH S")
     client.put_item(TableName="locks", Item={"address": {"S": "k"}, **item})
     store = DynamoDbStore("locks", client)
@@ -162,7 +162,7 @@ def test_reads_are_consistent(client, local_aws):
     assert [call["request"]["ConsistentRead"] for call in local_aws.events.calls("GetItem")] == [True]
 
 
-def test_nobody_answers(boto):
+def test_an_endpoint_that_does_not_answer_is_a_transient_error(boto):
     closed = boto("dynamodb", endpoint_url="http://127.0.0.1:9", config=Config(connect_timeout=1))
     store = DynamoDbStore("locks", closed)
     with pytest.raises(LockStoreUnavailableError, match="EndpointConnectionError"):

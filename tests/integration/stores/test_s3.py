@@ -1,4 +1,4 @@
-"""What can be wrong with a bucket, each told with its remedy."""
+"""Each problem of a bucket is an error that names the remedy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refusal(status: int, headers: Mapping[str, str]) -> ClientError:
     return ClientError({"Error": {"Code": str(status)}, "ResponseMetadata": metadata}, "HeadBucket")
 
 
-def test_a_missing_bucket_is_told_at_the_check_and_at_the_next_use(s3):
+def test_a_missing_bucket_is_an_error_at_the_check_and_at_the_next_use(s3):
     store = S3Store("lock-records", "", s3)
     for use in (
         store.check,
@@ -68,8 +68,8 @@ def test_a_refusal_that_names_another_region_is_about_the_region(status):
         S3Store("lock-records", "", client).check()
 
 
-def test_a_bucket_that_names_no_region_is_taken_as_it_is():
-    """Other services that speak S3 leave the header out."""
+def test_a_bucket_without_a_region_header_is_accepted():
+    """Other services with an S3 API leave the header out."""
     answer = {"ResponseMetadata": {"HTTPHeaders": {}}}
     client = SimpleNamespace(meta=SimpleNamespace(region_name="x"), head_bucket=lambda **_: answer)
     S3Store("lock-records", "", client).check()
@@ -89,14 +89,14 @@ def test_a_record_is_an_object_that_people_can_read(s3, bucket, prefix, name):
     assert json.loads(stored["Body"].read())["issued"] == 3
 
 
-def test_others_who_write_right_now_are_waited_for(s3, bucket, local_aws):
+def test_a_concurrent_write_is_waited_for(s3, bucket, local_aws):
     local_aws.faults.add(operation="PutObject", kind="error", code=BUSY, status=409, times=2)
     outcome = S3Store(bucket, "", s3).write("k", Record(), expected_version=None)
     assert isinstance(outcome, Seen)
     assert len(local_aws.events.calls("PutObject")) == 3
 
 
-def test_others_who_write_all_the_time_are_a_conflict(s3, bucket, local_aws):
+def test_concurrent_writes_without_end_are_a_conflict(s3, bucket, local_aws):
     local_aws.faults.add(operation="PutObject", kind="error", code=BUSY, status=409, times=50)
     assert S3Store(bucket, "", s3).write("k", Record(), expected_version=None) == Conflict(None)
     assert len(local_aws.events.calls("PutObject")) < 10
@@ -110,7 +110,7 @@ def test_a_record_that_was_deleted_is_a_conflict(s3, bucket):
     assert store.write("k", Record(), expected_version=seen.version) == Conflict(None)
 
 
-def test_nobody_answers(boto):
+def test_an_endpoint_that_does_not_answer_is_a_transient_error(boto):
     closed = boto("s3", endpoint_url="http://127.0.0.1:9", config=Config(connect_timeout=1))
     store = S3Store("lock-records", "", closed)
     with pytest.raises(LockStoreUnavailableError, match="EndpointConnectionError"):
@@ -120,7 +120,7 @@ def test_nobody_answers(boto):
     assert isinstance(store.write("k", Record(), expected_version=None), Unknown)
 
 
-# Buckets with settings of their own.
+# Buckets with special settings.
 
 
 def md5_of(body: bytes) -> str:
@@ -128,7 +128,7 @@ def md5_of(body: bytes) -> str:
 
 
 @pytest.mark.parametrize("mode", ["when_supported", "when_required"])
-def test_every_write_has_a_checksum_that_a_bucket_with_object_lock_demands(s3, boto, mode):
+def test_every_write_has_the_checksum_that_a_bucket_with_object_lock_requires(s3, boto, mode):
     """[docs: S3 PutObject, "Content-MD5 … is required for … Object Lock"]; the local EMR takes writes without, too."""
     configuration = {"LocationConstraint": "eu-west-1"}
     s3.create_bucket(Bucket="locked", CreateBucketConfiguration=configuration, ObjectLockEnabledForBucket=True)
@@ -139,11 +139,11 @@ def test_every_write_has_a_checksum_that_a_bucket_with_object_lock_demands(s3, b
     client = boto("s3", config=Config(request_checksum_calculation=mode))
     sent: list[tuple[dict[str, str], bytes]] = []
 
-    def note(request: Any, **_: Any) -> None:
+    def keep(request: Any, **_: Any) -> None:
         body = request.body if isinstance(request.body, bytes) else request.body.getvalue()
         sent.append(({name.lower(): str(value) for name, value in request.headers.items()}, body))
 
-    client.meta.events.register("before-send.s3.PutObject", note)
+    client.meta.events.register("before-send.s3.PutObject", keep)
     store = S3Store("locked", "eip", client)
     first = store.write("k", Record(), expected_version=None)
     second = store.write("k", first.record, expected_version=first.version)
@@ -170,7 +170,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_records_are_replaced_in_a_bucket_with_settings_of_its_own(s3, bucket, setting):
+def test_records_are_replaced_in_a_bucket_with_special_settings(s3, bucket, setting):
     SETTINGS[setting](s3)
     store = S3Store(bucket, "eip", s3)
     written = store.write("k", Record(), expected_version=None)

@@ -1,4 +1,4 @@
-"""Three owners, one record, a network that loses answers: the store does what a store in memory does."""
+"""Three owners write one record over a network that loses answers; each store behaves like the one in memory."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from airflow_eip_provider.lease.transitions import (
     step,
 )
 from airflow_eip_provider.stores.memory import MemoryStore
-from tests.integration.stores.kits import dynamodb_kit, s3_kit
+from tests.integration.stores.stores_under_test import dynamodb_store, s3_store
 from tests.unit.lease.law import Ledger
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.transitions import Event
-    from tests.integration.stores.kits import RemoteKit
+    from tests.integration.stores.stores_under_test import RemoteStoreUnderTest
 
 LIMITS = Limits(grace=60, surface=300, history=3)
 EFFORT = settings(
@@ -47,19 +47,19 @@ MANY = 50
 keys = map("k{}".format, count())
 
 owners = st.sampled_from(OWNERS)
-# What happens to a write: nothing; its answer is lost for good; the first of botocore's tries loses its answer; the
-# server fails without having written.
-days = st.sampled_from(("good", "good", "good", "lost", "sent twice", "failed"))
+# The fault of a write: none; its answer is lost in each of botocore's tries; in the first one only; or the server fails
+# without having written.
+faults = st.sampled_from(("none", "none", "none", "lost", "sent twice", "failed"))
 
 
 class Owners(RuleBasedStateMachine):
     """
-    Owners read, think and write; each knows only what it read last, so they conflict as often as they like.
+    Owners read and write a record; each knows only what it read last, so writes may conflict.
 
-    The same writes go to a store in memory, which says what must come of them.
+    The same writes go to a store in memory, whose outcomes are the expected ones.
     """
 
-    kit: RemoteKit
+    subject: RemoteStoreUnderTest
 
     @initialize()
     def begin(self) -> None:
@@ -69,27 +69,27 @@ class Owners(RuleBasedStateMachine):
         self.tries = dict.fromkeys(OWNERS, 1)
         self.ledger = Ledger()
         self.last = self._read_model().record
-        first = self.kit.read(self.key)
+        first = self.subject.read(self.key)
         self.known = dict.fromkeys(OWNERS, first)
 
-    @rule(owner=owners, what=st.sampled_from(("looks", "is tried again", 1, 60, 400)))
+    @rule(owner=owners, what=st.sampled_from(("reads", "is retried", 1, 60, 400)))
     def meanwhile(self, owner: str, what: str | int) -> None:
-        if what == "looks":
+        if what == "reads":
             self.known[owner] = self._read()
-        elif what == "is tried again":
+        elif what == "is retried":
             self.tries[owner] += 1
         else:
-            self.kit.aws.clock.advance(what)
+            self.subject.aws.clock.advance(what)
 
-    @rule(owner=owners, day=days, data=st.data())
-    def change(self, owner: str, day: str, data: st.DataObject) -> None:
+    @rule(owner=owners, fault=faults, data=st.data())
+    def change(self, owner: str, fault: str, data: st.DataObject) -> None:
         seen = self.known[owner]
         steps = [step(seen.record, event, seen.now, LIMITS) for event in self._events(owner, seen.record)]
         records = [after for after in steps if not isinstance(after, Refused) and after != seen.record]
         if not records:
             self.known[owner] = self._read()
             return
-        outcome = self._write(seen, data.draw(st.sampled_from(records)), day)
+        outcome = self._write(seen, data.draw(st.sampled_from(records)), fault)
         if isinstance(outcome, Seen):
             self.known[owner] = outcome
         elif isinstance(outcome, Conflict) and outcome.seen is not None:
@@ -98,39 +98,41 @@ class Owners(RuleBasedStateMachine):
             self.known[owner] = self._read()
 
     @invariant()
-    def the_store_shows_what_was_written_last_and_nothing_else(self) -> None:
+    def the_store_has_what_was_written_last(self) -> None:
         self._read()
 
-    def _write(self, seen: Seen, after: Record, day: str) -> Seen | Conflict | Unknown:
-        operation = self.kit.write_operation
-        if day == "lost":
-            self.kit.aws.faults.add(operation=operation, kind="lost_response", times=MANY)
-        elif day == "sent twice":
-            self.kit.aws.faults.add(operation=operation, kind="lost_response")
-        elif day == "failed":
-            self.kit.aws.faults.add(operation=operation, kind="error", status=500, times=MANY)
-        outcome = self.kit.write(after, seen.version, self.key)
-        self.kit.aws.faults.clear()
-        if day == "failed":
+    def _write(self, seen: Seen, after: Record, fault: str) -> Seen | Conflict | Unknown:
+        operation = self.subject.write_operation
+        if fault == "lost":
+            self.subject.aws.faults.add(operation=operation, kind="lost_response", times=MANY)
+        elif fault == "sent twice":
+            self.subject.aws.faults.add(operation=operation, kind="lost_response")
+        elif fault == "failed":
+            self.subject.aws.faults.add(operation=operation, kind="error", status=500, times=MANY)
+        outcome = self.subject.write(after, seen.version, self.key)
+        self.subject.aws.faults.clear()
+        if fault == "failed":
             assert isinstance(outcome, Unknown)
             return outcome
-        must = self.model.write(self.key, after, expected_version=self.model_versions[seen.version])
-        if day == "lost" or (day == "sent twice" and not (isinstance(must, Seen) and self.kit.retry_tells)):
+        expected = self.model.write(self.key, after, expected_version=self.model_versions[seen.version])
+        if fault == "lost" or (
+            fault == "sent twice" and not (isinstance(expected, Seen) and self.subject.retry_outcome_is_known)
+        ):
             assert isinstance(outcome, Unknown)
         else:
-            assert type(outcome) is type(must)
-        if isinstance(must, Seen):
+            assert type(outcome) is type(expected)
+        if isinstance(expected, Seen):
             self.ledger.enter(self.last, after)
             self.last = after
             if isinstance(outcome, Seen):
-                assert outcome.version not in self.model_versions, "no version ever comes back"
-                self.model_versions[outcome.version] = must.version
+                assert outcome.version not in self.model_versions, "no version is used twice"
+                self.model_versions[outcome.version] = expected.version
         return outcome
 
     def _read(self) -> Seen:
-        seen, must = self.kit.read(self.key), self._read_model()
-        assert seen.record == must.record
-        assert self.model_versions.setdefault(seen.version, must.version) == must.version
+        seen, expected = self.subject.read(self.key), self._read_model()
+        assert seen.record == expected.record
+        assert self.model_versions.setdefault(seen.version, expected.version) == expected.version
         return seen
 
     def _read_model(self) -> Seen:
@@ -152,14 +154,14 @@ class Owners(RuleBasedStateMachine):
         ]
 
 
-def test_dynamodb_does_what_memory_does(local_aws, boto):
-    run(dynamodb_kit(local_aws, boto))
+def test_dynamodb_behaves_like_the_store_in_memory(local_aws, boto):
+    run(dynamodb_store(local_aws, boto))
 
 
-def test_s3_does_what_memory_does(local_aws, boto):
-    run(s3_kit(local_aws, boto))
+def test_s3_behaves_like_the_store_in_memory(local_aws, boto):
+    run(s3_store(local_aws, boto))
 
 
-def run(kit: RemoteKit) -> None:
-    machine = type("OwnersOf" + kit.service.title(), (Owners,), {"kit": kit})
+def run(subject: RemoteStoreUnderTest) -> None:
+    machine = type("OwnersOf" + subject.service.title(), (Owners,), {"subject": subject})
     run_state_machine_as_test(machine, settings=EFFORT)

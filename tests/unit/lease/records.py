@@ -8,7 +8,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-import tests.profiles  # noqa: F401 - it registers them
+import tests.hypothesis_profiles  # noqa: F401 - it registers them
 from airflow_eip_provider.lease.record import Attempt, EndedLease, Entry, Lease, Phase, PossibleOrphan, Record
 
 _PLAIN = {

@@ -7,7 +7,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tests.profiles  # noqa: F401 - it registers them
+import tests.hypothesis_profiles  # noqa: F401 - it registers them
 from airflow_eip_provider.lease.codec import decode, encode
 from airflow_eip_provider.lease.record import Attempt, Limits, Record
 from airflow_eip_provider.lease.transitions import (

@@ -1,1 +1,1 @@
-"""Generated input beside a reference: ``python -m tests.verification.fuzz`` for minutes."""
+"""Tests with generated input, compared with a reference: ``python -m tests.verification.fuzz``, for minutes."""

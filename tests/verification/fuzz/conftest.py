@@ -1,3 +1,3 @@
 from __future__ import annotations
 
-import tests.profiles  # noqa: F401 - it registers them
+import tests.hypothesis_profiles  # noqa: F401 - it registers them

@@ -1,4 +1,4 @@
-"""Objects of S3 that are not as one expects, beside an S3 without a server."""
+"""Damaged S3 objects, and an S3 client that reads from memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FLAGS, _LAST_FLAG = 3, 0x1F  # RFC 1952
 
 
 class S3:
-    """Lists and gives objects from memory."""
+    """A client that lists and returns objects from memory."""
 
     class exceptions:  # noqa: N801 - as boto3's clients name it
         class NoSuchBucket(Exception):  # noqa: N818 - as boto3's clients name it
@@ -35,7 +35,7 @@ class S3:
 
 
 def whole(body: bytes) -> bool:
-    """Whether the standard library reads a gzip file to its end, and gzip(1), which refuses reserved flags, would."""
+    """Whether a gzip file is complete and valid: the standard library reads it, and it has no reserved flag."""
     if len(body) > _FLAGS and body[_FLAGS] > _LAST_FLAG:
         return False
     try:
@@ -47,7 +47,7 @@ def whole(body: bytes) -> bool:
 
 @st.composite
 def damaged(draw: st.DrawFn, body: bytes) -> bytes:
-    """Change a file: cut it, change a byte, put something behind it or before it; or leave it as it is."""
+    """Damage a file: cut it, change a byte, append or prepend bytes, or repeat it; or leave it unchanged."""
     kind = draw(st.sampled_from(["whole", "cut", "changed", "followed", "preceded", "twice"]))
     at = draw(st.integers(0, max(0, len(body) - 1)))
     return {

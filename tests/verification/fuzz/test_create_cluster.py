@@ -1,4 +1,4 @@
-"""Generated create-cluster commands, beside what the AWS CLI does with them."""
+"""Generated create-cluster commands, compared with what the AWS CLI does with them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OPTIONS = [
     *(["--cli-read-timeout", "x"], ["--cli-connect-timeout", "1"], ["--no-verify-ssl"], ["--no-sign-request"]),
     *(["--cli-input-json", "{}"], ["--generate-cli-skeleton"], ["--no-such"], ["help"], ["--version"], ["--inst", "x"]),
 ]
-# Known to version 2 of the AWS CLI alone; the reference is version 1.
+# Options of version 2 of the AWS CLI only; the reference is version 1.
 OF_VERSION_2 = [["--no-cli-pager"], ["--cli-binary-format", "base64"], ["--cli-error-format", "json"]]
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6)
 
@@ -67,7 +67,7 @@ def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsCli]:
     cli.close()
 
 
-# A command takes a tenth of a second, and each is read twice.
+# A command takes a tenth of a second, and each one is run twice.
 @settings(max_examples=max(20, settings.default.max_examples // 10))
 @example(words=[*LEAST, *NODES[0], "--profile", "p"], of_version_2=[])
 @example(words=[*LEAST, *NODES[0], "--endpoint-url", "https://"], of_version_2=[])
@@ -76,14 +76,14 @@ def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsCli]:
 @example(words=[*LEAST[:2], "help"], of_version_2=[])
 @example(words=[LEAST[0], "help"], of_version_2=[])
 @given(words=commands(), of_version_2=st.lists(st.sampled_from(OF_VERSION_2), max_size=2))
-def test_what_is_sent_is_what_the_aws_cli_sends_and_what_it_refuses_is_refused(
+def test_the_import_sends_and_refuses_what_the_aws_cli_sends_and_refuses(
     words: list[str], of_version_2: list[list[str]], aws_cli: AwsCli
 ) -> None:
     expected = aws_cli.ask(words)
     if "The config profile (" in expected["said"]:
-        event("a profile that is not on this machine")  # the import reads no profile, so it cannot know
+        event("a profile that is not on this machine")  # the import does not read profiles
         return
-    # Before the subcommand, where nothing else can take them for values.
+    # Placed before the subcommand, where no other option can take them as its values.
     ours = aws_cli.ask([*(word for option in of_version_2 for word in option), *words], of="ours")
 
     assert json.dumps(ours["request"]) == json.dumps(expected["request"])
@@ -110,7 +110,7 @@ def test_what_is_sent_is_what_the_aws_cli_sends_and_what_it_refuses_is_refused(
     ],
 )
 def test_what_the_aws_cli_refuses_before_it_sends_is_refused(option: str, values: list[str], aws_cli: AwsCli) -> None:
-    """Also what botocore finds only when it makes the client, or the request."""
+    """Includes what botocore finds only when it makes the client or the request."""
     for value in values:
         words = [*LEAST, *NODES[0], option, value]
         expected, ours = aws_cli.ask(words), aws_cli.ask(words, of="ours")

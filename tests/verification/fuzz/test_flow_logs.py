@@ -1,4 +1,4 @@
-"""Generated flow logs: every line is a flow, says that there is none, or is counted as unreadable."""
+"""Generated flow logs: each line is a flow, a record without data, or counted as unreadable."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
 @st.composite
 def records(draw: st.DrawFn) -> dict[str, str]:
-    """A record as AWS writes it."""
+    """Return a record as AWS writes it."""
     begin = draw(st.integers(BEGIN, BEGIN + 3000))
     record = dict.fromkeys(FIELDS, "1")
     record |= {"interface-id": draw(st.sampled_from(["eni-1", "eni-2"])), "instance-id": "i-1", "protocol": "6"}
@@ -46,7 +46,7 @@ def records(draw: st.DrawFn) -> dict[str, str]:
 
 @st.composite
 def lines(draw: st.DrawFn) -> str:
-    """A record's line, in which a field may be odd, missing, or something else."""
+    """Return a record's line, in which a field may be unusual, cut or replaced."""
     record = draw(records())
     if draw(st.booleans()):
         record[draw(st.sampled_from(FIELDS))] = draw(ODD | WORDS)
@@ -55,11 +55,11 @@ def lines(draw: st.DrawFn) -> str:
 
 
 def read(body: bytes) -> tuple[list[Flow], FlowLogs, bool]:
-    """Read one file as the audit does, of all times; return whether it was refused, too."""
+    """Read one file as the audit does, with records of all times; return whether it was refused, too."""
     logs = FlowLogs("s3://bucket", account="1", region="eu-west-1", client=S3({KEY: body}))
     flows: list[Flow] = []
     try:
-        # The files are found by the time; what is in them is of any time.
+        # The audit finds files by their time, but the generated records have any time.
         logs._keys = lambda _: iter([KEY])  # type: ignore[method-assign]
         flows.extend(logs.flows(EVERYTHING))
     except InvalidInputError:
@@ -69,8 +69,8 @@ def read(body: bytes) -> tuple[list[Flow], FlowLogs, bool]:
     return flows, logs, False
 
 
-def fate(line: str) -> str:
-    """What becomes of a line, said without the code that is tried."""
+def expected(line: str) -> str:
+    """Return how a line must be counted, without the code under test."""
     values = line.split()
     if not line or line == HEADER:
         return "nothing"
@@ -85,7 +85,7 @@ def fate(line: str) -> str:
 
 
 def is_flow(row: dict[str, str]) -> bool:
-    """Whether every field that is needed has a value, and one that makes sense."""
+    """Whether each required field has a valid value."""
     numbers = [row["dstport"], row["start"], row["end"], row["tcp-flags"].replace("-", "0", row["tcp-flags"] == "-")]
     if not all(number.isascii() and number.isdigit() for number in numbers):
         return False
@@ -104,21 +104,21 @@ def is_flow(row: dict[str, str]) -> bool:
     mark=st.booleans(),
     packed=st.booleans(),
 )
-def test_every_line_is_accounted_for(*, drawn: list[str], ending: str, mark: bool, packed: bool) -> None:
+def test_every_line_is_counted(*, drawn: list[str], ending: str, mark: bool, packed: bool) -> None:
     text = ending.join([HEADER, *drawn, ""])
-    fates = [fate(line.removesuffix("\r")) for line in text.split("\n")[1:]]
+    kinds = [expected(line.removesuffix("\r")) for line in text.split("\n")[1:]]
     body = (b"\xef\xbb\xbf" if mark else b"") + text.encode()
     flows, logs, refused = read(gzip.compress(body) if packed else body)
-    for each in set(fates):
+    for each in set(kinds):
         event(each)
     assert not refused
     assert (len(flows), logs.unreadable_records, logs.skipped) == tuple(
-        fates.count(name) for name in ("flow", "unreadable", "skipped")
+        kinds.count(name) for name in ("flow", "unreadable", "skipped")
     )
 
 
 @given(st.data(), st.lists(records().map(lambda record: " ".join(record.values())), min_size=1, max_size=30))
-def test_a_damaged_file_is_said_to_be_damaged(data: st.DataObject, drawn: list[str]) -> None:
+def test_a_damaged_file_is_reported(data: st.DataObject, drawn: list[str]) -> None:
     body = gzip.compress("\n".join([HEADER, *drawn, ""]).encode(), mtime=0)
     changed = data.draw(damaged(body))
     flows, logs, refused = read(changed)
@@ -132,6 +132,6 @@ def test_a_damaged_file_is_said_to_be_damaged(data: st.DataObject, drawn: list[s
 
 
 @given(st.binary(max_size=300) | st.binary(max_size=100).map(gzip.compress))
-def test_a_file_of_anything_is_refused(body: bytes) -> None:
+def test_a_file_of_random_bytes_is_refused(body: bytes) -> None:
     flows, _, refused = read(body)
     assert (flows, refused) == ([], True)

@@ -1,4 +1,4 @@
-"""Generated overrides and steps, beside botocore's own validation of what would be sent."""
+"""Generated overrides and steps, compared with botocore's own validation of the request."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def mutated(draw: st.DrawFn, original: Any) -> Any:
-    """Change, leave out or add something in a few places."""
+    """Change, remove or add values in a few places."""
     value = copy.deepcopy(original)
     for _ in range(draw(st.integers(0, 3))):
         *way, last = draw(st.sampled_from(paths(value)[1:] or [("Name",)]))
@@ -110,7 +110,7 @@ def test_overrides_that_botocore_refuses_are_refused(data: st.DataObject, value:
     try:
         overrides = checked_mapping(data.draw(spelled(value)), parameter="job_flow_overrides")
     except InvalidInputError:
-        event("no mapping")
+        event("not a mapping")
         return
     errors = errors_of(overrides)
     refused = is_refused_by_botocore(overrides, RUN_JOB_FLOW)
@@ -121,7 +121,7 @@ def test_overrides_that_botocore_refuses_are_refused(data: st.DataObject, value:
 
 @given(value=mutated(OVERRIDES))
 @settings(deadline=None)
-def test_the_doctor_reads_any_file_and_changes_nothing_but_templates(value: dict[str, Any]) -> None:
+def test_the_doctor_reads_any_file_and_replaces_templates_only(value: dict[str, Any]) -> None:
     known, templated = without_templates(value, RUN_JOB_FLOW)
     errors_of(known, templated)
     if not is_template(json.dumps(value)):
@@ -137,11 +137,11 @@ def test_steps_that_botocore_refuses_are_refused(data: Any, value: Any) -> None:
         steps = checked_steps(given)
     except InvalidInputError as error:
         event("refused")
-        assert "checking steps" in str(error)  # noqa: PT017 - others are taken
+        assert "checking steps" in str(error)  # noqa: PT017 - other inputs raise nothing
         known_steps(given)
         return
     assert not is_refused_by_botocore({"JobFlowId": "j-1", "Steps": steps}, ADD_STEPS)
     assert 0 < len(steps) <= MAX_STEPS
     known = known_steps(given)
     if known is not None:
-        checked_steps(known)  # what can be submitted is not refused before the launch
+        checked_steps(known)  # steps that can be submitted are not refused before the launch

@@ -1,4 +1,4 @@
-"""Generated files and records: what is read is what is written there, and all else is an error with a name."""
+"""Generated files and records: each is read completely and correctly, or refused with an error of the provider."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FULL_RECORD = json.loads(json.dumps(encode(FULL)))
 
 @st.composite
 def damaged(draw: st.DrawFn, text: st.SearchStrategy[str]) -> bytes:
-    """Cut a text, put something into it, or write it in another encoding."""
+    """Cut a text, insert bytes, or encode it differently."""
     whole = draw(text)
     data = whole.encode(draw(st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "utf-16"])), "surrogatepass")
     at = draw(st.integers(0, len(data)))
@@ -58,7 +58,7 @@ def test_parameters_are_those_of_the_file_or_an_error(file: Path, data: bytes) -
         found = read_parameters(file)
     except UsageError as error:
         event("refused")
-        assert str(file) in str(error)  # noqa: PT017 - others are read
+        assert str(file) in str(error)  # noqa: PT017 - other inputs raise nothing
         return
     event("read")
     values = json.loads(data.decode("utf-8-sig"))
@@ -72,17 +72,17 @@ def test_parameters_are_those_of_the_file_or_an_error(file: Path, data: bytes) -
 @example(data=json.dumps(FULL_RECORD).encode())
 @example(data=json.dumps({**encode(Record(grace=FIRST_GRACE)), "schema": 2}).encode())
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_record_is_read_whole_or_not_at_all(data: bytes) -> None:
+def test_a_record_is_read_completely_or_not_at_all(data: bytes) -> None:
     try:
         record = from_text(data, where="s3://b/k.json")
     except LockStoreError as error:
         event(type(error).__name__)
-        assert "s3://b/k.json" in str(error)  # noqa: PT017 - others are read
+        assert "s3://b/k.json" in str(error)  # noqa: PT017 - other inputs raise nothing
         return
     event("read")
     assert from_text(to_text(record), where="s3://b/k.json") == record
     written, source = json.loads(to_text(record)), json.loads(data)
-    # A record is written as the oldest schema that can say it.
+    # A record is written in the oldest schema that has all its fields.
     assert written.pop("schema") <= source.pop("schema")
     assert written == source
 
@@ -93,9 +93,9 @@ ORPHAN = PossibleOrphan(0, "", "", None, until=0.0, since=1.0)
 @given(record=records, nonce=st.text(max_size=5))
 @example(record=Record(possible_orphans=(ORPHAN,), grace=FIRST_GRACE), nonce="")
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_every_record_comes_back_beside_what_else_is_kept(record: Any, nonce: str) -> None:
+def test_every_record_is_read_as_it_was_written_with_other_stored_values(record: Any, nonce: str) -> None:
     stored = to_text(record, nonce=nonce)
     found = from_text(stored, where="s3://b/k.json", beside=("nonce",))
     assert to_text(found, nonce=nonce) == stored
-    # With the grace of 0.1.0 a record leaves out what 0.1.0 cannot read: since when clusters may exist.
+    # With the grace of 0.1.0 a record leaves out a field that 0.1.0 cannot read: since when clusters may exist.
     assert found == record or record.grace == FIRST_GRACE

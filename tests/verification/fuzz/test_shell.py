@@ -1,4 +1,4 @@
-"""The words of generated commands, beside those that real shells give a program."""
+"""The words of generated commands, compared with those that real shells pass to a program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_eip_provider.exceptions import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-# "aws" prints its words; nothing else can run, and nothing can be written outside the folder.
+# "aws" is a function that prints its words. PATH is empty, so nothing else runs.
 SCRIPT = """\
 exec 9>&1 1>/dev/null 2>/dev/null </dev/null
 aws() { printf '%s\\0' "$#" "$@" >&9; }
@@ -50,7 +50,7 @@ TEXTS = st.lists(st.sampled_from(PIECES) | st.text("ab 'é\\\"\n{},", max_size=4
 
 
 def words_of_shell(shell: str, text: str, directory: Path) -> list[list[str]]:
-    """Return the words of each time that a shell runs "aws"."""
+    """Return the words of each call of "aws" by a shell."""
     done = subprocess.run(
         [str(shutil.which(shell)), "-c", SCRIPT + text],
         cwd=directory,
@@ -69,7 +69,7 @@ def words_of_shell(shell: str, text: str, directory: Path) -> list[list[str]]:
 
 
 def read(text: str) -> list[str] | None:
-    """Return the words of a command; nothing when it is refused, as it must be: with a line and a remedy."""
+    """Return the words of a command; None if it is refused, which must be with a line number and a remedy."""
     try:
         return read_command(text).arguments
     except UsageError as error:
@@ -95,7 +95,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @example(text="'a' #b\n# c\n")
 @example(text="x 1>o 2>&1 | tee o; exit")
 @example(text=")#")
-def test_words_are_those_that_shells_give_or_the_command_is_refused(
+def test_words_are_those_of_real_shells_or_the_command_is_refused(
     text: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
@@ -105,10 +105,10 @@ def test_words_are_those_that_shells_give_or_the_command_is_refused(
         event("refused" if ours is None else "read")
         if ours is None:
             continue
-        unix = command.replace("\r\n", "\n")  # what was saved on Windows is read as if it was not
+        unix = command.replace("\r\n", "\n")  # line endings of Windows are accepted
         expected = [words_of_shell(shell, unix, folder) for shell in ("bash", "dash")]
         assert [calls[:1] for calls in expected if calls] == [[ours[1:]]] * len([c for c in expected if c])
-        assert expected[0] or ">" in command, "bash runs no command"  # it does not when a file cannot be written
+        assert expected[0] or ">" in command, "bash runs no command"  # it runs none if a redirection fails
 
 
 @given(text=st.text())

@@ -1,4 +1,4 @@
-"""Generated step logs, beside what the standard library reads of them."""
+"""Generated step logs, compared with what the standard library reads from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tail(**bodies: bytes) -> dict[str, list[str]]:
 
 
 def lines_of(content: bytes) -> list[str]:
-    """The last lines of a text, in which a line may end as in Windows."""
+    """Return the last lines of a text, without line endings of Windows."""
     found = content.decode("utf-8-sig", errors="replace").split("\n")
     if found[-1] == "":
         found.pop()
@@ -31,18 +31,18 @@ def lines_of(content: bytes) -> list[str]:
 
 
 @given(st.data(), CONTENT)
-def test_what_can_be_read_is_shown_and_why_not_more(data: st.DataObject, text: str) -> None:
+def test_readable_lines_are_shown_and_damage_is_reported(data: st.DataObject, text: str) -> None:
     body = data.draw(damaged(gzip.compress(text.encode(), mtime=0)))
     shown = tail(stdout=body, stderr=gzip.compress(b""), controller=gzip.compress(b"")).get("stdout", [])
-    said = bool(shown) and "cannot be read to its end" in shown[-1]
-    event(f"whole: {whole(body)}, said: {said}")
+    reported = bool(shown) and "cannot be read to its end" in shown[-1]
+    event(f"whole: {whole(body)}, reported: {reported}")
     if body[:2] != b"\x1f\x8b" and len(body) > 1:
         assert shown == lines_of(body)
     elif whole(body):
-        assert not said
+        assert not reported
         assert shown == lines_of(gzip.decompress(body))
     else:
-        assert said
+        assert reported
 
 
 @given(st.dictionaries(st.sampled_from(["stdout", "stderr", "controller"]), st.binary(max_size=60)))

@@ -1,4 +1,4 @@
-"""What is released: a pure wheel and an sdist that hold what they should and nothing else, and install."""
+"""The released distributions: a pure wheel and an sdist with the right files, which can be installed."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tracked(*folders: str) -> set[str]:
-    """The files of the repository, those included that are to be added."""
+    """Return the files of the repository, including new ones that are not ignored."""
     if not (ROOT / ".git").exists():
-        pytest.skip("this is no clone, and git cannot say what belongs to it")
+        pytest.skip("this is not a git clone, so the list of files is not known")
     listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *folders).splitlines()
     names = {name for name in listed if (ROOT / name).exists()}
     if EXAMPLES in names:  # a link to dags/, which a distribution has as files
@@ -60,7 +60,7 @@ def test_there_is_one_pure_wheel_and_one_sdist(built):
     assert {path.name for path in built.iterdir()} == {f"{NAME}-py3-none-any.whl", f"{NAME}.tar.gz"}
 
 
-def test_twine_finds_no_fault(built):
+def test_twine_finds_no_problem(built):
     assert run(sys.executable, "-m", "twine", "check", "--strict", *built.iterdir()).count("PASSED") == 2
 
 
@@ -70,11 +70,11 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
 
     assert names == tracked("airflow_eip_provider")
     assert [name for name in names if "local" in name] == ["airflow_eip_provider/local_aws.py"], (
-        "no emulator, but a sign"
+        "only the module with the message where the local EMR is"
     )
 
 
-def test_the_wheel_has_the_example_dags_as_they_are(built):
+def test_the_wheel_has_the_example_dags_unchanged(built):
     with zipfile.ZipFile(built / f"{NAME}-py3-none-any.whl") as wheel:
         shipped = {name: wheel.read(name) for name in wheel.namelist() if name.startswith(f"{EXAMPLES}/")}
 
@@ -82,7 +82,7 @@ def test_the_wheel_has_the_example_dags_as_they_are(built):
     assert {f"{EXAMPLES}/azure_sql_daily.py", f"{EXAMPLES}/jobs/read_azure_sql.py"} <= set(shipped)
 
 
-def test_every_link_of_the_page_on_pypi_names_a_host_and_a_file_that_is_there(built):
+def test_every_link_of_the_page_on_pypi_is_absolute_and_leads_to_an_existing_file(built):
     with zipfile.ZipFile(built / f"{NAME}-py3-none-any.whl") as wheel:
         page = message_from_bytes(wheel.read(f"{NAME}.dist-info/METADATA")).get_payload()
 
@@ -118,7 +118,7 @@ def test_the_sdist_holds_the_sources_and_nothing_else(built):
 
 
 def environment(folder: Path, *installed: object) -> tuple[Path, Path]:
-    """Make an environment with this alone; what it depends on is there already. Return its Python and packages."""
+    """Make an environment with these packages and this one's dependencies; return its Python and package folder."""
     run(sys.executable, "-m", "venv", "--without-pip", folder)
     python = folder / "bin" / "python"
     install = (sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation")
@@ -141,7 +141,7 @@ def test_an_editable_installation_has_the_example_dags_and_shows_changes(tmp_pat
 
 
 def test_the_wheel_works_in_an_environment_of_its_own(built, tmp_path):
-    """Its own files only: what it depends on is there already."""
+    """The dependencies are those of this environment."""
     venv = tmp_path / "venv"
     python, lib = environment(venv, built / f"{NAME}-py3-none-any.whl")
     code = (
@@ -158,7 +158,7 @@ def test_the_wheel_works_in_an_environment_of_its_own(built, tmp_path):
     assert run(python, "-I", venv / "bin" / "airflow-eip", "--version").strip() == __version__
 
 
-def test_the_former_module_of_the_local_emr_says_where_it_went():
+def test_the_former_module_of_the_local_emr_names_the_new_one():
     command = [sys.executable, "-m", "airflow_eip_provider.local_aws", "--port", "5055"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 

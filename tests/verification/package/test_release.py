@@ -1,4 +1,4 @@
-"""What keeps a commit from being published: ``make release-tag`` says it, and tags nothing."""
+"""``make release-tag`` reports why a commit cannot be published, and makes no tag then."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROJECT = '[project.urls]\nSource = "https://{host}/"\n'
 
 @pytest.fixture
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The script, for a repository in which everything is ready."""
+    """The script in a repository that is ready to be published."""
     script = load(ROOT / "deploy" / "release.py")
     monkeypatch.delitem(sys.modules, "release")
     monkeypatch.setattr(script, "ROOT", tmp_path)
@@ -41,35 +41,35 @@ def commit(folder: Path) -> None:
     git(folder, "commit", "--quiet", "--message", "x")
 
 
-def test_a_commit_that_is_ready_has_nothing_against_it(release):
-    assert release.not_ready() == []
+def test_a_commit_that_is_ready_has_no_problem(release):
+    assert release.problems() == []
 
 
-def test_the_host_that_stands_for_no_repository_is_no_address(release, tmp_path):
+def test_the_placeholder_host_is_refused(release, tmp_path):
     (tmp_path / "pyproject.toml").write_text(PROJECT.format(host="airflow-eip-provider.invalid"))
     commit(tmp_path)
-    assert release.not_ready() == ["pyproject.toml names no repository yet: [project.urls] and the links of the README"]
+    assert release.problems() == ["pyproject.toml names no repository yet: [project.urls] and the links of the README"]
 
 
-def test_the_changelog_names_the_version_and_its_day(release, tmp_path):
+def test_the_changelog_must_have_the_version_and_its_date(release, tmp_path):
     (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 1.2.3 (unreleased)\n")
     commit(tmp_path)
-    assert release.not_ready() == ['CHANGELOG.md has no heading "## 1.2.3 (YEAR-MONTH-DAY)"']
+    assert release.problems() == ['CHANGELOG.md has no heading "## 1.2.3 (YEAR-MONTH-DAY)"']
 
 
-def test_what_is_tagged_is_committed(release, tmp_path):
+def test_uncommitted_changes_are_refused(release, tmp_path):
     (tmp_path / "new").touch()
-    assert release.not_ready() == ["there are changes that are not committed"]
+    assert release.problems() == ["there are changes that are not committed"]
 
 
-def test_a_tag_is_made_once(release, tmp_path):
+def test_an_existing_tag_is_refused(release, tmp_path):
     git(tmp_path, "tag", "v1.2.3")
-    assert release.not_ready() == ["the tag v1.2.3 is there already"]
+    assert release.problems() == ["the tag v1.2.3 exists already"]
 
 
-def test_nothing_is_built_or_tagged_then(release, tmp_path, monkeypatch, capsys):
+def test_a_commit_with_a_problem_is_neither_built_nor_tagged(release, tmp_path, monkeypatch, capsys):
     git(tmp_path, "tag", "v1.2.3")
     monkeypatch.setattr(sys, "argv", ["release.py", "--tag"])
     monkeypatch.setattr(release, "build", lambda: pytest.fail("it built"))
     assert release.main() == 1
-    assert "the tag v1.2.3 is there already" in capsys.readouterr().err
+    assert "the tag v1.2.3 exists already" in capsys.readouterr().err

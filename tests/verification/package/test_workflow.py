@@ -1,4 +1,4 @@
-"""The workflow on GitHub does what `.ci/run` and the Makefile do, with pinned actions that may only read."""
+"""The workflow on GitHub runs what `.ci/run` and the Makefile run, with pinned actions and read-only permissions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def commands(*, of: str | None = None) -> list[str]:
 
 
 def run_by_ci() -> dict[str, str]:
-    """The commands of `.ci/run`, by its names of them."""
+    """Return the commands of `.ci/run` by their names."""
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     return {line.split()[1]: line.split(maxsplit=2)[2] for line in lines if line.startswith("part ")}
 
@@ -38,7 +38,7 @@ def test_actions_are_pinned_to_a_commit(action):
     assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action)
 
 
-def test_nothing_may_write():
+def test_permissions_are_read_only():
     assert WORKFLOW["permissions"] == {"contents": "read"}
     assert not [name for name, job in WORKFLOW["jobs"].items() if "permissions" in job]
     assert all(step["with"]["persist-credentials"] is False for step in STEPS if "checkout" in step.get("uses", ""))
@@ -63,13 +63,13 @@ def test_it_runs_what_a_developer_runs():
     assert {command.split()[1] for command in given} <= targets
 
 
-def test_what_takes_minutes_comes_first_and_the_rest_beside_each_other():
+def test_short_jobs_come_first_and_the_others_in_parallel():
     needs = {name: set(job.get("needs", ())) for name, job in WORKFLOW["jobs"].items()}
     assert {name for name, needed in needs.items() if not needed} == FIRST
     assert [needed for name, needed in needs.items() if name not in FIRST and needed != FIRST] == []
 
 
-def test_the_parts_of_ci_run_are_all_there():
+def test_every_part_of_ci_run_is_in_the_workflow():
     alone = {"docs", "model", "chaos", "demo"}
     assert set(run_by_ci()) == alone | {"setup", "check", "test", "compose-test"}
     assert {name: PARTS[name] for name in alone} == {name: run_by_ci()[name] for name in alone}

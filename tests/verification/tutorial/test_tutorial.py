@@ -1,4 +1,4 @@
-"""The first run of docs/tutorial, as a stranger does it: an empty directory, the wheels, the page's own commands."""
+"""Follows docs/tutorial/first-run.md in an empty directory, with the built wheels and the page's own commands."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def section(heading: str) -> str:
 
 
 def commands(heading: str) -> str:
-    """Return the commands of a section, all of them."""
+    """Return all commands of a section."""
     return "".join(re.findall(r"```console\n(.*?)```", section(heading), re.DOTALL))
 
 
 def files() -> dict[str, str]:
-    """Return what the page has saved: the blocks that begin with a comment that is a path."""
+    """Return the files that the page tells to save: the blocks whose first line is a comment with a path."""
     blocks = re.findall(r"```\w+\n(# ([\w/]+\.(?:sh|py))\n.*?)```", PAGE, re.DOTALL)
     return {path: text for text, path in blocks}
 
 
 class Reader:
-    """Does what the page says, on free ports."""
+    """Follows the page, on free ports."""
 
     def __init__(self, directory: Path, wheels: Path) -> None:
         self.directory = directory
@@ -60,11 +60,11 @@ class Reader:
         self.environment = clean | {
             "PATH": f"{Path(sys.executable).resolve().parent}:{clean['PATH']}",
             "NO_PROXY": "127.0.0.1,localhost",
-            # What a reader finds on PyPI: the two wheels as they were built, the rest in the versions that are tested.
+            # In place of PyPI: the two built wheels, and all other packages in the tested versions.
             "PIP_FIND_LINKS": str(wheels),
             "PIP_CONSTRAINT": str(ROOT / "requirements" / "dev.txt"),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            # A machine that does many things at once: other ports, and more patience.
+            # Free ports, and a longer timeout for a busy machine.
             "AIRFLOW__API__PORT": str(self.airflow_port),
             "AIRFLOW__API__BASE_URL": url,
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
@@ -81,7 +81,7 @@ class Reader:
         (self.directory / path).write_text(self.on_free_ports(text), encoding="utf-8")
 
     def run(self, script: str, *, seconds: float = 300.0, check: bool = True) -> str:
-        """Run commands in a shell of their own, up to the first that fails."""
+        """Run commands in a new shell until one fails."""
         done = subprocess.run(
             ["bash", "-e", "-c", self.on_free_ports(script)],
             cwd=self.directory,
@@ -95,7 +95,7 @@ class Reader:
         return done.stdout if done.returncode == 0 else ""
 
     def leave_running(self, script: str, log: str) -> None:
-        """Run commands in a terminal that stays open."""
+        """Start commands that keep running, as in a terminal that stays open."""
         with (self.directory / log).open("wb") as output:
             self._started.append(
                 subprocess.Popen(
@@ -118,7 +118,7 @@ class Reader:
         return seen
 
     def end(self) -> None:
-        """Press Ctrl-C in each terminal; what does not end then is killed."""
+        """Send SIGINT to each command, like Ctrl-C, and kill those that do not end."""
         for process in reversed(self._started):
             os.killpg(process.pid, signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -151,7 +151,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     made.end()
 
 
-def test_the_pages_own_commands_lead_to_a_green_run(reader):
+def test_the_commands_of_the_page_lead_to_a_successful_run(reader):
     reader.run(commands("Install"), seconds=_INSTALL_SECONDS)
     installed = reader.run("venv/bin/python -c 'import airflow_eip_provider, local_emr; print(local_emr.__file__)'")
     assert str(reader.directory) in installed, "the wheel, not this source tree"
@@ -178,7 +178,7 @@ def test_the_pages_own_commands_lead_to_a_green_run(reader):
 
     shown = reader.run(f". ./settings.sh\n{look}")
     assert "first" in shown
-    assert "tutorial/first/" in shown, "status names who had the address last"
+    assert "tutorial/first/" in shown, "status shows the last owner of the address"
     calls = httpx.get(f"http://127.0.0.1:{reader.aws_port}/_local/events", trust_env=False).json()["events"]
     associations = [event["request"] for event in calls if event.get("operation") == "AssociateAddress"]
     assert associations

@@ -1,8 +1,8 @@
 """
-Right and wrong uses of the lease protocol, for mypy.
+Correct and wrong uses of the lease protocol, for mypy.
 
-Each line that is wrong ignores exactly its own error; strict mypy complains of an ignore that nothing needs. So this
-file passes only as long as every wrong line is one, and every other line is none.
+Each wrong line ignores its own error code. Strict mypy reports an unused ignore, so this file passes only if each wrong
+line is an error, and no other line is one.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def a_wrong_answer(world: World, lease_request: LeaseRequest) -> None:
 
 
 class Half:
-    """A world that lacks a method, and one whose answer is of another type."""
+    """A world that lacks methods, and whose answer has a wrong type."""
 
     def read_record(self) -> Record:
         return Record()

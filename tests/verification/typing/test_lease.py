@@ -1,4 +1,4 @@
-"""A wrong use of the lease protocol is an error of mypy, not of the task that runs it."""
+"""mypy finds a wrong use of the lease protocol, before a task runs it."""
 
 from __future__ import annotations
 

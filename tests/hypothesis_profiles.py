@@ -1,4 +1,4 @@
-"""How long generated input is tried: profile "short" by default, "long" with ``--hypothesis-profile long``."""
+"""Profiles of hypothesis: "short" by default, "long" with ``--hypothesis-profile long``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "short",
-    deadline=None,  # a noisy machine is not an error
-    derandomize=True,  # a change is judged by what it changes; `make fuzz` looks for what nobody has seen yet
+    deadline=None,  # a slow machine is not an error
+    derandomize=True,  # a test must not fail because of new input; `make fuzz` tries new input
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.register_profile("long", settings.get_profile("short"), derandomize=False, max_examples=2_000)

@@ -1,4 +1,4 @@
-"""Small Livy servers for tests, as Livy 0.7 answers, and a load balancer that leads to one of them by connection."""
+"""Small Livy servers that answer like Livy 0.7, and a load balancer that selects one of them for each connection."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ ENDED = ("success", "dead", "killed", "error")
 @dataclass
 class Livy:
     """
-    One server. Batches end ``success`` after so many seconds of the clock, unless told otherwise.
+    One server.
 
-    :ivar requests: what was asked: method, path, headers.
-    :ivar after: what follows the next requests of a method once they had their effect, in order.
+    :param now: returns the time.
+    :param takes: seconds after which a batch ends.
+    :param ends: the final state of batches.
+    :param names: whether answers have the names of batches.
+    :param user: the Authorization header that is required; None for none.
+    :ivar requests: method, path and headers of each request.
+    :ivar after: for each method, the planned statuses of the next answers in order; None for a normal answer. A request
+        with an error status has no effect; 0 means that it has its effect and its answer is lost.
     """
 
     now: Callable[[], float]
@@ -35,26 +41,26 @@ class Livy:
     next_id: int = 0
 
     def add(self, **known: Any) -> dict[str, Any]:
-        """Add a batch, as somebody else's POST does."""
+        """Add a batch, as the POST of another client does."""
         made = {"id": self.next_id, "name": None, "state": None, "since": self.now(), "body": {}, **known}
         self.batches[self.next_id] = made
         self.next_id += 1
         return made
 
     def restart(self) -> None:
-        """Forget everything, as a server without recovery does: the ids begin at 0 again."""
+        """Remove all batches, as a server without recovery does: the ids begin at 0 again."""
         self.batches, self.next_id = {}, 0
 
     def asked(self, method: str) -> list[str]:
-        """Return the paths that were asked for with a method."""
+        """Return the paths of the requests of a method."""
         return [path for verb, path, _ in self.requests if verb == method]
 
     def posted(self) -> list[dict[str, Any]]:
-        """Return the bodies of the batches that it took."""
+        """Return the bodies of the batches that were posted."""
         return [batch["body"] for batch in self.batches.values() if batch["body"]]
 
     def answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
-        """Answer as Livy does; a status of 0 is an answer that is lost."""
+        """Answer like Livy; a status of 0 means that the answer is lost."""
         url = urlsplit(target)
         self.requests.append((method, unquote(url.path), headers))
         if self.user is not None and self.user != headers.get("Authorization"):
@@ -115,9 +121,9 @@ class Livy:
 
 class Endpoint:
     """
-    A port that leads to one of several servers, another with each connection, as a Network Load Balancer's does.
+    A port that forwards each request to the next of several servers, like a Network Load Balancer.
 
-    :ivar servers: in turn; a request that comes while there are none is not answered.
+    :ivar servers: used in turn; a request is not answered while there are none.
     """
 
     def __init__(self, *servers: Livy) -> None:
@@ -148,7 +154,7 @@ class Endpoint:
             daemon_threads = True
 
             def handle_error(self, request: Any, client_address: Any) -> None:
-                pass  # an answer that is lost
+                pass  # the client got no answer on purpose
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
@@ -166,6 +172,6 @@ class Endpoint:
 
 
 def connection(endpoint: Endpoint, **known: Any) -> str:
-    """Write an Airflow connection to it, whose password is never to be seen."""
+    """Return an Airflow connection to an endpoint as JSON, with a password that must not be shown anywhere."""
     shown = {"conn_type": "livy", "host": "127.0.0.1", "port": endpoint.port}
     return json.dumps({**shown, "login": "airflow", "password": "s3cr3t-of-livy", **known})

@@ -1,4 +1,4 @@
-"""Azure for tests: the local EMR with the Azure SQL stand-in, its ARM endpoint, and an Airflow connection to it."""
+"""Fixtures for Azure: the Azure SQL stand-in of the local EMR, its ARM endpoint, and an Airflow connection to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVER_ID = server_id("sales")
 
 @pytest.fixture
 def azure(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureSqlServer]:
-    """The stand-in ``sales``; azure-core's waits turn the local EMR's clock."""
+    """The stand-in ``sales``; azure-core's waits advance the local EMR's clock."""
     pytest.importorskip("airflow.providers.microsoft.azure", reason="the extra azure is not installed")
     from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415 - slow
 
@@ -36,13 +36,13 @@ def azure(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureSqlSer
 
 
 def connection(**extra: Any) -> str:
-    """Write an Airflow connection of the type Azure, whose secret is never to be seen."""
+    """Return an Airflow connection of the type Azure as JSON, with a secret that must not be shown anywhere."""
     return json.dumps({"conn_type": "azure", "login": "client", "password": "s3cr3t-of-azure", "extra": extra})
 
 
 @pytest.fixture
 def arm_calls(azure: AzureSqlServer, clocked: Any) -> Callable[..., list[str]]:
-    """Return what ARM was asked: ``read``, ``write``, ``delete``, in order."""
+    """Return a function that returns the ARM calls in order: ``read``, ``write`` or ``delete``."""
 
     def calls() -> list[str]:
         found = [event["operation"] for event in clocked.events.calls() if event["service"] == "azure"]

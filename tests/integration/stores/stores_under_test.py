@@ -1,4 +1,4 @@
-"""A store under test, and what a test must be able to do to it from outside."""
+"""The stores under test, with direct access to what they keep."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ TABLE, BUCKET, PREFIX = "locks", "lock-records", "team/eip"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kit:
+class StoreUnderTest:
     """
-    A store, and a hand in what it keeps.
+    A store with direct access to what it keeps.
 
-    :param time: what the store's clock says.
-    :param spoil: puts a text in the place of a record.
-    :param stored: what is there of a record, as it is kept.
-    :param conflict_tells: whether a conflict carries what is there.
+    :param time: returns the time of the store's clock.
+    :param write_raw: replaces a record by a text.
+    :param read_raw: returns a record as it is kept.
+    :param conflict_has_record: whether a conflict has the current record.
     """
 
     store: LockStore
     time: Callable[[], float]
-    spoil: Callable[[str, str], None]
-    stored: Callable[[str], Any]
+    write_raw: Callable[[str, str], None]
+    read_raw: Callable[[str], Any]
     clients: Mapping[str, Any]
-    conflict_tells: bool
+    conflict_has_record: bool
 
     def read(self, key: str = "k") -> Seen:
         return self.store.read(key)
@@ -45,11 +45,11 @@ class Kit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoteKit(Kit):
+class RemoteStoreUnderTest(StoreUnderTest):
     """
-    A store on the local EMR, which can be given a bad day.
+    A store on the local EMR, which can inject faults.
 
-    :param retry_tells: whether a write that botocore sent twice, the first time with effect, is known to have had it.
+    :param retry_outcome_is_known: whether the store finds out that a write had its effect when botocore sent it twice.
     """
 
     aws: LocalAws
@@ -58,44 +58,44 @@ class RemoteKit(Kit):
     write_operation: str
     check_operation: str
     actions: Mapping[str, str]
-    retry_tells: bool
+    retry_outcome_is_known: bool
 
 
-def memory_kit() -> Kit:
+def memory_store() -> StoreUnderTest:
     store = MemoryStore(lambda: 1000.0)
 
-    def spoil(key: str, text: str) -> None:
-        store.texts[key] = ("spoilt", text)
+    def write_raw(key: str, text: str) -> None:
+        store.texts[key] = ("raw", text)
 
-    return Kit(
+    return StoreUnderTest(
         store=store,
         time=lambda: 1000.0,
-        spoil=spoil,
-        stored=store.texts.get,
+        write_raw=write_raw,
+        read_raw=store.texts.get,
         clients={},
-        conflict_tells=True,
+        conflict_has_record=True,
     )
 
 
-def hand_in_table(client: Any) -> dict[str, Any]:
-    def spoil(key: str, text: str) -> None:
-        client.put_item(TableName=TABLE, Item={KEY: {"S": key}, "version": {"S": "spoilt"}, "record": {"S": text}})
+def raw_table_access(client: Any) -> dict[str, Any]:
+    def write_raw(key: str, text: str) -> None:
+        client.put_item(TableName=TABLE, Item={KEY: {"S": key}, "version": {"S": "raw"}, "record": {"S": text}})
 
-    def stored(key: str) -> Any:
+    def read_raw(key: str) -> Any:
         return client.get_item(TableName=TABLE, Key={KEY: {"S": key}}, ConsistentRead=True).get("Item")
 
-    return {"spoil": spoil, "stored": stored, "clients": {"dynamodb": client}}
+    return {"write_raw": write_raw, "read_raw": read_raw, "clients": {"dynamodb": client}}
 
 
-def dynamodb_kit(aws: LocalAws, boto: Callable[..., Any]) -> RemoteKit:
+def dynamodb_store(aws: LocalAws, boto: Callable[..., Any]) -> RemoteStoreUnderTest:
     client = boto("dynamodb")
     store = DynamoDbStore(TABLE, client, create=True)
     store.check()
-    return RemoteKit(
+    return RemoteStoreUnderTest(
         store=store,
         time=lambda: aws.clock.now().timestamp(),
-        **hand_in_table(client),
-        conflict_tells=True,
+        **raw_table_access(client),
+        conflict_has_record=True,
         aws=aws,
         service="dynamodb",
         read_operation="GetItem",
@@ -106,32 +106,32 @@ def dynamodb_kit(aws: LocalAws, boto: Callable[..., Any]) -> RemoteKit:
             "PutItem": "dynamodb:PutItem",
             "DescribeTable": "dynamodb:DescribeTable",
         },
-        retry_tells=True,
+        retry_outcome_is_known=True,
     )
 
 
-def s3_kit(aws: LocalAws, boto: Callable[..., Any]) -> RemoteKit:
+def s3_store(aws: LocalAws, boto: Callable[..., Any]) -> RemoteStoreUnderTest:
     client = boto("s3")
     client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": aws.region})
 
-    def spoil(key: str, text: str) -> None:
+    def write_raw(key: str, text: str) -> None:
         client.put_object(Bucket=BUCKET, Key=f"{PREFIX}/{key}.json", Body=text.encode())
 
-    def stored(key: str) -> Any:
+    def read_raw(key: str) -> Any:
         return client.get_object(Bucket=BUCKET, Key=f"{PREFIX}/{key}.json")["Body"].read()
 
-    return RemoteKit(
+    return RemoteStoreUnderTest(
         store=S3Store(BUCKET, PREFIX, client),
         time=lambda: aws.clock.now().timestamp(),
-        spoil=spoil,
-        stored=stored,
+        write_raw=write_raw,
+        read_raw=read_raw,
         clients={"s3": client},
-        conflict_tells=False,
+        conflict_has_record=False,
         aws=aws,
         service="s3",
         read_operation="GetObject",
         write_operation="PutObject",
         check_operation="HeadBucket",
         actions={"GetObject": "s3:GetObject", "PutObject": "s3:PutObject", "HeadBucket": "s3:ListBucket"},
-        retry_tells=False,
+        retry_outcome_is_known=False,
     )

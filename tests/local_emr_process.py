@@ -1,4 +1,4 @@
-"""A local EMR in a process of its own: its time passes by itself, and its steps really run."""
+"""A local EMR in a process of its own, with a real clock and steps that really run."""
 
 from __future__ import annotations
 
@@ -33,38 +33,38 @@ with complete_aws(Path(sys.argv[1])) as aws:
 
 
 class Served:
-    """One such process, which a test talks to over HTTP, as its clients do."""
+    """A local EMR in another process; a test uses its HTTP API."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self.url = self._said()
+        self.url = self._read_line()
         self._clients: list[Any] = []
         self._forgotten = 0
         self.ec2, self.emr = self.client("ec2"), self.client("emr")
         self.allocation_id = str(self.ec2.allocate_address(Domain="vpc")["AllocationId"])
         self.subnet_id = str(self.ec2.describe_subnets()["Subnets"][0]["SubnetId"])
 
-    def _said(self) -> str:
+    def _read_line(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
     def enforce(self, document: Mapping[str, Any]) -> None:
-        """Let the access key "airflow" do what a policy allows, and nothing else."""
+        """Allow the access key "airflow" only what a policy allows."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(document) + "\n")
         self._process.stdin.flush()
-        assert self._said() == "enforced"
+        assert self._read_line() == "enforced"
 
     def environment(self, *, access_key_id: str = "testing") -> dict[str, str]:
-        """Return the environment of a process that works with it: nothing of this one's AWS or Airflow."""
+        """Return the environment of a process that uses it, without this process's settings of AWS and Airflow."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS", "AIRFLOW"))}
         where: Any = SimpleNamespace(endpoint_url=self.url, region=REGION)
         return {**kept, **client_environment(where), "AWS_ACCESS_KEY_ID": access_key_id}
 
     def client(self, service: str) -> Any:
-        """Return a client that may do everything."""
-        who = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-        made = boto3.client(service, endpoint_url=self.url, region_name=REGION, **who)
+        """Return a client with all permissions."""
+        credentials = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+        made = boto3.client(service, endpoint_url=self.url, region_name=REGION, **credentials)
         self._clients.append(made)
         return made
 
@@ -82,11 +82,11 @@ class Served:
         return log
 
     def cluster_states(self) -> list[str]:
-        """Return the state of every cluster that there was."""
+        """Return the state of every cluster."""
         return [str(cluster["Status"]["State"]) for cluster in self.emr.list_clusters()["Clusters"]]
 
     def is_free(self) -> bool:
-        """Whether nothing carries the address."""
+        """Whether the address is not associated."""
         return "AssociationId" not in self.ec2.describe_addresses()["Addresses"][0]
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class Served:
 
 @contextlib.contextmanager
 def served(directory: Path) -> Iterator[Served]:
-    """Start one, 60 times as fast as time, and end it."""
+    """Start a local EMR whose clock runs 60 times as fast as real time, and stop it at the end."""
     command = [sys.executable, "-c", _EMR_AND_POLICIES, str(directory)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -108,4 +108,4 @@ def served(directory: Path) -> Iterator[Served]:
         finally:
             made.close()
             assert process.stdin is not None
-            process.stdin.close()  # which ends it
+            process.stdin.close()  # the process ends then
