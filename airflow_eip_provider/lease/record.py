@@ -186,8 +186,8 @@ class Record:
 
     def has_moved_from(self, resource_id: str) -> bool:
         """Whether the lease came from a cluster, by one failover or by several that followed each other."""
-        if self.lease is None or self.lease.moved_from is None:
-            return False
+        if self.lease is None or self.lease.moved_from is None or self.lease.resource_id == resource_id:
+            return False  # the last: it came back to a cluster that was kept
         moved = takewhile(lambda ended: ended.why.startswith(MOVED), reversed(self.history))
         return resource_id in {self.lease.moved_from, *(ended.resource_id for ended in moved)}
 

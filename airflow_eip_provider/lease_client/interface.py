@@ -77,7 +77,7 @@ class Successor:
     :param token: of the lease that was moved; ``None`` where no record is kept.
     :param moved_at: when that began, in seconds since the epoch; ``None`` when that is not known.
     :param is_own: by an attempt of the same owner. Where no record is kept all failovers of one cluster go on with the
-        same successor, so each counts as the owner's own until that is in charge.
+        same successor, so each counts as the owner's own.
     """
 
     job_flow_id: str | None

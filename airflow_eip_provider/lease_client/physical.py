@@ -107,15 +107,25 @@ class PhysicalLeaseClient(LeaseClient):
         Return what the tags of clusters say; those of a cluster that was launched or chosen just before may lag.
 
         Of two successors, which two failovers launched at the same time, it is the one that :meth:`agreed` returns.
+        No tag says who has begun a failover and who is to end it, so whoever comes goes on: each part is idempotent.
         """
         found = {cluster.job_flow_id: cluster for cluster in read_successors(self.clients["emr"], old)}
         if not found:
             return None
+        since = self._in_charge_since(old)
+        # The service may have come back to a cluster that was kept.
+        found = {name: one for name, one in found.items() if one.tags.get(IN_CHARGE_TAG, since) >= since}
+        if not found:
+            return None
         cluster = found[self._chosen(list(found.values()))]
         in_charge = IN_CHARGE_TAG in cluster.tags
-        is_own = not in_charge or cluster.tags.get(OWNER_DIGEST_TAG) == attempt.owner
         has_address = in_charge or cluster.job_flow_id in self._location().resource_ids
-        return Successor(cluster.job_flow_id, in_charge=in_charge, is_own=is_own, has_address=has_address)
+        return Successor(cluster.job_flow_id, in_charge=in_charge, is_own=True, has_address=has_address)
+
+    def _in_charge_since(self, job_flow_id: str) -> str:
+        """Return since when a cluster has a service that a failover moved to it; empty for never."""
+        cluster = read_cluster(self.clients["emr"], job_flow_id)
+        return "" if cluster is None or cluster.is_ending else cluster.tags.get(IN_CHARGE_TAG, "")
 
     def move(
         self, lease_request: LeaseRequest, *, moved_from: str, due_seconds: float = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, WaitTimeoutError
 from airflow_eip_provider.health.checks import DEFAULT_CHECKS, HttpCheck, checked_checks
 from airflow_eip_provider.operators.phases import PhasedOperator, State
 from airflow_eip_provider.triggers.health import EmrPrimaryHealthTrigger, Known, PrimaryWatch, as_known, look_once
@@ -70,3 +71,19 @@ class PrimaryHealthOperator(PhasedOperator):
             return found
         shared = self.watch(state, deadline=deadline)
         return EmrPrimaryHealthTrigger(**parameters, known=as_known(watch), **shared)
+
+
+def no_verdict(found: Verdict) -> Exception:
+    """Return the error of a watch that could not come to the verdict that it was for."""
+    facts = found.data
+    if facts.get("gone") == "refused":
+        return InvalidInputError(
+            f"checking the health of cluster '{facts['job_flow_id']}'",
+            problem=f"check '{facts['check']}' was not let in: {facts['problem']}",
+            remedy="correct its auth_conn_id, or verify; this says nothing of the cluster's health",
+        )
+    if "gone" in facts:
+        state, reason = facts.get("state", "unknown"), facts.get("reason", "EMR does not know it")
+        return ClusterEndedError(facts["job_flow_id"], state=state, reason=reason)
+    bound = "waiter_max_attempts or healthy_timeout"
+    return WaitTimeoutError(f"a verdict on cluster '{facts['job_flow_id']}'", last_seen=found.message, bound=bound)

@@ -131,3 +131,19 @@ def test_two_watchers_make_one_failover(clocked, staged, queue, store, warm):
 def step_of(task: Task) -> None:
     """Let one deferral of a task come to its event."""
     task.resume(asyncio.run(first_event(task.trigger())))
+
+
+@pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
+def test_a_service_comes_back_to_a_cluster_that_was_kept(clocked, staged, store):
+    stage = staged(store=store)
+    there = stage.failover(force=True, old_cluster="keep")
+    assert there.run() == stage.standby
+    clocked.clock.advance(60)
+    back = stage.failover(
+        dag_id="back", job_flow_id=stage.standby, standby_job_flow_id=stage.old, force=True, old_cluster="keep"
+    )
+    assert back.run() == stage.old
+    watch = stage.failover(dag_id="again")
+    assert watch.run() == stage.old
+    assert watch.ti.xcoms["failover"]["why"] == "healthy"
+    assert stage.holder() == clocked.cluster(stage.old).primary.id

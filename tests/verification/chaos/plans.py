@@ -23,9 +23,10 @@ from airflow_eip_provider.operators.emr import (
     EmrCreateWithStaticIpOperator,
     EmrTerminateWithStaticIpOperator,
 )
+from airflow_eip_provider.operators.failover import EmrFailoverOperator
 
 RETRIES = 3
-TABLE, BUCKET = "leases", "leases"
+TABLE, BUCKET, TARGETS = "leases", "leases", "service"
 _STORES = {"none": None, "DynamoDB": f"dynamodb://{TABLE}?create=true", "S3": f"s3://{BUCKET}/eip"}
 _WAIT_SECONDS = 90
 _READ_TIMEOUT_SECONDS = 2  # real ones: so long a call that is never answered takes
@@ -39,6 +40,8 @@ class Plan:
     :param operators: "ours" or "stock".
     :param store: of the lock: "none", "DynamoDB" or "S3".
     :param binding: where ours put the address: "primary node" or "NAT gateway".
+    :param failover: the service of the cluster moves to another one before the step: to a "warm" standby, or to a
+        "cold" one that is launched; empty for no failover.
     :param fallback: there is one in another zone, because the first cluster "has no capacity" in its own, or "hangs"
         while it starts; otherwise empty.
     """
@@ -48,11 +51,13 @@ class Plan:
     deferrable: bool
     binding: str = "primary node"
     fallback: str = ""
+    failover: str = ""
 
     def __str__(self) -> str:
         mode = "deferrable" if self.deferrable else "blocking"
         ours = f"{self.store}, {mode}" if self.binding == "primary node" else f"{self.store}, {mode}, {self.binding}"
         ours += f", fallback: {self.fallback}" if self.fallback else ""
+        ours += f", failover: {self.failover}" if self.failover else ""
         return ours if self.operators == "ours" else f"stock, {mode}"
 
     @property
@@ -67,6 +72,9 @@ OURS = (
     Plan("ours", "DynamoDB", deferrable=False, fallback="has no capacity"),
     Plan("ours", "DynamoDB", deferrable=True, fallback="hangs"),
     Plan("ours", "none", deferrable=True, fallback="hangs"),
+    Plan("ours", "DynamoDB", deferrable=True, failover="warm"),
+    Plan("ours", "none", deferrable=False, failover="warm"),
+    Plan("ours", "DynamoDB", deferrable=False, failover="cold"),
 )
 STOCK = tuple(Plan("stock", "none", deferrable) for deferrable in (False, True))
 
@@ -79,6 +87,7 @@ class Stage:
     :param subnet_id: the public one.
     :param private_id: the one behind a NAT gateway, with a route table of its own.
     :param elsewhere_id: a public one in another zone.
+    :param standby_id: a cluster that runs there.
     """
 
     allocation_id: str
@@ -86,6 +95,7 @@ class Stage:
     private_id: str
     route_table_id: str
     elsewhere_id: str = ""
+    standby_id: str = ""
 
 
 def build(plan: Plan, stage: Stage) -> DAG:
@@ -106,16 +116,36 @@ def _ours(plan: Plan, stage: Stage) -> None:
     create = EmrCreateWithStaticIpOperator(
         task_id="create",
         emr_conn_id=None,
-        job_flow_overrides=_cluster(stage.private_id if behind else stage.subnet_id),
+        job_flow_overrides=cluster(stage.private_id if behind else stage.subnet_id),
         binding=_behind(stage) if behind else None,
         lock_timeout=timedelta(hours=4),
         start_timeout=timedelta(minutes=10 if plan.fallback else 45),
         fallbacks=[{"Instances": {"Ec2SubnetId": stage.elsewhere_id}}] if plan.fallback else (),
         **shared,
     )
-    EmrAddStepsWithStaticIpOperator(task_id="steps", job_flow_id=create.output, steps=[_STEP], **shared)
-    EipReleaseOperator(task_id="release", job_flow_id=create.output, **shared)
-    EmrTerminateWithStaticIpOperator(task_id="terminate", job_flow_id=create.output, **shared)
+    target = _moved(plan, stage, create, shared) if plan.failover else create.output
+    EmrAddStepsWithStaticIpOperator(task_id="steps", job_flow_id=target, steps=[_STEP], **shared)
+    EipReleaseOperator(task_id="release", job_flow_id=target, **shared)
+    EmrTerminateWithStaticIpOperator(task_id="terminate", job_flow_id=target, **shared)
+
+
+def _moved(plan: Plan, stage: Stage, create: EmrCreateWithStaticIpOperator, shared: dict[str, Any]) -> str:
+    """Add the failover, and return the template of the cluster that has the service, also when it failed."""
+    is_warm = plan.failover == "warm"
+    EmrFailoverOperator(
+        task_id="failover",
+        emr_conn_id=None,
+        job_flow_id=create.output,
+        standby_job_flow_id=stage.standby_id if is_warm else None,
+        job_flow_overrides=None if is_warm else cluster(stage.elsewhere_id),
+        target_groups=[TARGETS],
+        checks=[],
+        force=True,
+        idle_timeout=timedelta(hours=1),
+        **{**shared, "waiter_delay": 30},
+    )
+    pull = "ti.xcom_pull(task_ids='{}', key='job_flow_id')".format
+    return f"{{{{ {pull('failover')} or {pull('create')} }}}}"
 
 
 def _behind(stage: Stage) -> NatGateway:
@@ -127,7 +157,7 @@ def _stock(plan: Plan, stage: Stage) -> None:
     create = EmrCreateJobFlowOperator(
         task_id="create",
         emr_conn_id=None,
-        job_flow_overrides=_cluster(stage.subnet_id),
+        job_flow_overrides=cluster(stage.subnet_id),
         wait_policy=WaitPolicy.WAIT_FOR_COMPLETION,
         **shared,
     )
@@ -166,7 +196,8 @@ _STEP = {
 }
 
 
-def _cluster(subnet_id: str) -> dict[str, Any]:
+def cluster(subnet_id: str) -> dict[str, Any]:
+    """Return what RunJobFlow is sent for a cluster of one node."""
     return {
         "Name": "chaos",
         "ReleaseLabel": "emr-7.5.0",

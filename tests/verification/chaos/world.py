@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import tempfile
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,8 @@ class World:
         aws.faults = self._chaos
         self._chaos.begin(None)
         stage, zone = self._stage()
+        if plan.failover:
+            stage = replace(stage, standby_id=self._serve(plan, stage))
         if plan.fallback == "has no capacity":
             aws.limit_capacity(zone)
         aws.events.clear()
@@ -138,6 +140,30 @@ class World:
             address, public["SubnetId"], private.subnet_id, private.route_table_id, elsewhere["SubnetId"]
         )
         return stage, str(public["AvailabilityZone"])
+
+    def _serve(self, plan: Plan, stage: Stage) -> str:
+        """Make the target group of a service, whose port every node lets in, and the standby; return its id, if any."""
+        ec2, elb = self._session.client("ec2"), self._session.client("elbv2")
+        subnets = ec2.describe_subnets(SubnetIds=[stage.subnet_id, stage.elsewhere_id])["Subnets"]
+        vpc_id = subnets[0]["VpcId"]
+        (balancer,) = elb.create_load_balancer(
+            Name="service", Type="network", Subnets=[stage.subnet_id, stage.elsewhere_id]
+        )["LoadBalancers"]
+        (group,) = elb.create_target_group(
+            Name=plans.TARGETS, Protocol="TCP", Port=8088, VpcId=vpc_id, TargetType="ip", HealthCheckIntervalSeconds=10
+        )["TargetGroups"]
+        forward = [{"Type": "forward", "TargetGroupArn": group["TargetGroupArn"]}]
+        arn = balancer["LoadBalancerArn"]
+        elb.create_listener(LoadBalancerArn=arn, Protocol="TCP", Port=8088, DefaultActions=forward)
+        made = self._session.client("emr").run_job_flow(**plans.cluster(stage.elsewhere_id))["JobFlowId"]
+        self._aws.clock.advance(900)
+        for security_group in ec2.describe_security_groups()["SecurityGroups"]:
+            ports = {"IpProtocol": "tcp", "FromPort": 8088, "ToPort": 8088, "IpRanges": [{"CidrIp": "172.31.0.0/16"}]}
+            ec2.authorize_security_group_ingress(GroupId=security_group["GroupId"], IpPermissions=[ports])
+        if plan.failover == "cold":
+            self._session.client("emr").terminate_job_flows(JobFlowIds=[made])
+            self._aws.clock.advance(300)
+        return str(made)
 
     def _record(self, plan: Plan, stage: Stage) -> Record | None:
         if plan.lock_store is None:

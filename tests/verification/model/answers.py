@@ -134,7 +134,7 @@ def _disassociate(world: World, actor: Actor, request: Disassociate) -> tuple[Wo
         return world, None
     cluster = world.cluster(world.at)
     assert cluster is not None
-    check_disassociate(actor, cluster)
+    check_disassociate(world, actor, cluster)
     return replace(world, at=None), None
 
 

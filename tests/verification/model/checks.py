@@ -112,7 +112,10 @@ def _check_takeover(world: World, lease: Lease) -> None:
 
 def _check_change(world: World, actor: Actor, before: Lease, lease: Lease) -> None:
     if lease.token != before.token:
-        raise ViolationError("I1: a lease replaced another without its end")
+        has_moved = lease.moved_from == before.resource_id == world.service and before.phase is Phase.ACTIVE
+        if not has_moved or lease.phase is not Phase.ACQUIRED or lease.token != world.record.issued + 1:
+            raise ViolationError("I1: a lease replaced another without its end")
+        return
     if lease.phase is not Phase.RELEASING or before.phase is Phase.RELEASING or before.attempt.owner == actor.owner:
         return
     if before.phase is Phase.ACTIVE:
@@ -177,9 +180,11 @@ def check_terminate(world: World, actor: Actor, resource_id: str) -> None:
         raise ViolationError(f"I6: {actor} terminates {resource_id}, which {lease.attempt.nonce} holds")
 
 
-def check_disassociate(actor: Actor, cluster: Cluster) -> None:
-    """Check that the address leaves its own cluster only, and no step that needs it."""
-    if cluster.owner != actor.owner:
+def check_disassociate(world: World, actor: Actor, cluster: Cluster) -> None:
+    """Check that the address leaves its own cluster only, or one whose lease was moved; and no step that needs it."""
+    lease = world.record.lease
+    has_moved = cluster.resource_id == world.service and (lease is None or lease.resource_id != world.service)
+    if cluster.owner != actor.owner and not has_moved:
         raise ViolationError(f"I2: {actor} takes the address off {cluster.owner}'s cluster")
     if cluster.step == "running":
         raise ViolationError(f"I5: the address leaves {cluster.resource_id} while its step runs")
@@ -203,6 +208,10 @@ def check_returned(world: World, seen: Seen | None, owner: str, resource_id: str
     cluster = world.cluster(resource_id)
     if world.store_keeps_its_word and cluster is not None and cluster.given_up:
         raise ViolationError(f"one cluster: {owner} returns {resource_id}, which was given up")
+    served = [c for c in world.clusters if c.handed_over and c.state == "live"]
+    others = [c for c in served if c.resource_id not in {world.service, resource_id}]
+    if world.service and others:
+        raise ViolationError(f"one failover: {owner} returns {resource_id} beside {others[0].resource_id}")
     lease = seen.record.lease if seen else None
     handed = lease is not None and lease.phase is Phase.ACTIVE and lease.resource_id == resource_id
     if world.store_keeps_its_word and (lease is None or not handed or lease.attempt.owner != owner):

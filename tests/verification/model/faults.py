@@ -48,7 +48,7 @@ def _clear(moves: Moves, state: State, number: int) -> _After:
 def _kill(moves: Moves, state: State, number: int) -> _After:
     """A task is told to stop, and undoes what it did."""
     process: Process = moves.processes.things[number]
-    if process.task == "create" and process.stage != "undo":
+    if process.task == "create" and process.stage not in {"undo", "retire"}:
         undoing = moves.processes.of(moves.tasks.start(process, "undo"))
         yield "", moves.after(state, number, moves.unmoved(state, undoing))
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_eip_provider.lease.observation import ESTIMATED, Action, decide, observe
+from airflow_eip_provider.lease.observation import ESTIMATED, Action, decide, is_for_others, observe
+from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.lease.world import LeaseTags
 from tests.verification.model.answers import Glance, answer, started
 from tests.verification.model.checks import check_gave_up, check_returned, check_state
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.verification.model.world import Cluster
 
-_FIRST_STAGE = {"create": "enter", "steps": "guard", "release": "close", "terminate": "end"}
+_FIRST_STAGE = {"steps": "guard", "release": "close", "terminate": "end"}
 _ENDED = frozenset({"returned", "done", "failed", "gone"})
 _LAST_TICK = 60
 
@@ -43,6 +44,7 @@ class Scenario:
     :param prewarm: among how many first places of the queue owners start their clusters early; ``ESTIMATED``: when an
         estimate says so, which may be at any moment, or never.
     :param start: the world at the beginning.
+    :param moves_from: the cluster whose service every creating task moves to one of its own; empty for no failover.
     :param fallbacks: a cluster that does not start is replaced, as often as the fault "fail" lets one not start.
     """
 
@@ -53,6 +55,7 @@ class Scenario:
     prewarm: int = 0
     start: World = NO_WORLD
     fallbacks: bool = False
+    moves_from: str = ""
 
 
 class Move(NamedTuple):
@@ -69,7 +72,7 @@ class Moves:
     def __init__(self, scenario: Scenario) -> None:
         self.plans = dict(scenario.owners)
         self.worlds, self.processes = Numbers(), Numbers()
-        self.tasks = Tasks(prewarm=scenario.prewarm, fallbacks=scenario.fallbacks)
+        self.tasks = Tasks(prewarm=scenario.prewarm, fallbacks=scenario.fallbacks, moves_from=scenario.moves_from)
         self._scenario = scenario
         self._names = tuple(self.plans)
         self._fault_names = tuple(name for name, _ in scenario.faults)
@@ -125,7 +128,7 @@ class Moves:
 
     def first(self, owner: str, try_number: int, task: str, resource_id: str | None) -> int:
         process = Process(owner, try_number, task, "", resource_id=resource_id)
-        return self.processes.of(self.tasks.start(process, _FIRST_STAGE[task]))
+        return self.processes.of(self.tasks.start(process, _FIRST_STAGE.get(task, self.tasks.enters)))
 
     def _moves_of(self, world_number: int, number: int) -> tuple[Move, ...]:
         """Return what a process may do in a world: at most one thing, as its functions do one thing after the other."""
@@ -173,7 +176,11 @@ class Moves:
                 action = decide(
                     observe(Glance(world), LIMITS), self.tasks.lease_request(process), due_seconds=1e9, limits=LIMITS
                 )
-                return None if action is Action.WAIT else "enter"
+                return None if action is Action.WAIT else self.tasks.enters
+            case "other":
+                return self._after_another(world)
+            case "quiet":
+                return "launch" if self._is_idle(world.cluster(self.tasks.moves_from)) else None
             case "wait_free":
                 lives = resource_id is not None and resource_id.state == "live"
                 holder = world.cluster(world.at) if world.at else None
@@ -191,6 +198,15 @@ class Moves:
                     return "done"
                 return "cancel" if world.at != process.resource_id and resource_id.state == "live" else None
         return None
+
+    @staticmethod
+    def _after_another(world: World) -> str | None:
+        """Return what a failover does that was slower than another one; ``None`` to wait for that."""
+        observation = observe(Glance(world), LIMITS)
+        lease = observation.seen.record.lease
+        if lease is None or is_for_others(observation, LIMITS):
+            return "move"
+        return "gone" if lease.phase is Phase.ACTIVE else None
 
     def _estimates(self, state: State) -> Iterator[tuple[str, State]]:
         """Let a wait estimate that its cluster is to be started early; it may as well not, and time passes."""

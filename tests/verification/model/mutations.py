@@ -25,6 +25,7 @@ from tests.verification.model.scenarios import (
     OTHERS_LEASE,
     OUT_OF_TURNS,
     POSSIBLE_ORPHAN,
+    SERVICE,
     scenario,
 )
 from tests.verification.model.world import LIMITS
@@ -265,6 +266,27 @@ MUTATIONS = (
         "no owner waits for ever",
         scenario(1, start=DEAD_LEASE),
         swap(observation, "_FOR_OTHERS", {}),
+    ),
+    # Failovers.
+    Mutation(
+        "a second failover moves the lease off the cluster that the first one moved it to",
+        "one failover",
+        scenario(2, start=SERVICE),
+        lambda: together(
+            law(transitions.Move, patches.moved_off_any), swap(Record, "has_moved_from", lambda *_: False)
+        ),
+    ),
+    Mutation(
+        "a failover does not wait for the old cluster's steps",
+        "I1, I5",
+        scenario(1, start=SERVICE),
+        swap(Moves, "_is_idle", lambda *_: True),
+    ),
+    Mutation(
+        "a failover frees the address before it moves the lease",
+        "I2, rule 3",
+        scenario(1, start=SERVICE),
+        swap(protocol, "move", patches.freed_first),
     ),
     # What crashes leave behind.
     Mutation("nobody sweeps", "rule 6", scenario(1, start=POSSIBLE_ORPHAN), swap(protocol, "_sweep", patches.nothing)),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Patch = Callable[[], AbstractContextManager[Any]]
 
 _change, _standing, _judge, _undo = protocol._change, observation.condition_of, observation.decide, protocol.undo
-_associate = answers._associate
+_associate, _move = answers._associate, protocol.move
 
 
 def law(event: type, apply: Callable[..., Any]) -> Patch:
@@ -92,6 +92,18 @@ def of_any_lease(record: Any, event: Any, now: float, limits: Any) -> Any:
     if record.lease is None:
         return transitions.Refused("no lease")
     return replace(record, lease=replace(record.lease, phase=Phase.ACTIVE, resource_id=event.resource_id))
+
+
+def moved_off_any(record: Any, event: Any, now: float, limits: Any) -> Any:
+    """Move a lease whichever cluster has it."""
+    if record.lease is None or record.lease.phase is not Phase.ACTIVE:
+        return transitions.Refused("no lease")
+    return transitions._move(record, replace(event, resource_id=record.lease.resource_id), now, limits)
+
+
+def freed_first(world: Any, lease_request: Any, *, moved_from: str, **options: Any) -> Any:
+    protocol._take_off(world, moved_from)
+    return _move(world, lease_request, moved_from=moved_from, **options)
 
 
 def never_handed_over(world: Any, attempt: Any, *, token: int, resource_id: str, limits: Any) -> Seen:

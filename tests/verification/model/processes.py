@@ -111,18 +111,23 @@ class Tasks:
         any failure → undo → failed
     with fallbacks a cluster that does not start is replaced: bind → start → hand_over, or
         start → replace → (ending → replace)* → bind
+    a failover moves the lease of another owner's cluster to one of its own:
+        move → (wait or other → move)* → quiet → launch → free → bind → hand_over → retire → returned
     steps: guard → add → look_again → (watch →) (cancel →) done
     release: close → idle → release → done
     terminate: end → idle → release → done
     """
 
-    def __init__(self, *, prewarm: int, fallbacks: bool = False) -> None:
+    def __init__(self, *, prewarm: int, fallbacks: bool = False, moves_from: str = "") -> None:
         self.prewarm = prewarm
         self.fallbacks = fallbacks
+        self.moves_from = moves_from
+        self.enters = "move" if moves_from else "enter"
         self.roots = Roots()
 
     def lease_request(self, process: Process) -> LeaseRequest:
-        return LeaseRequest(process.attempt, "cluster", HANDOVER_TICKS, process.prewarm or self.prewarm)
+        prewarm = process.prewarm or self.prewarm
+        return LeaseRequest(process.attempt, "cluster", HANDOVER_TICKS, prewarm, self.moves_from)
 
     def start(self, process: Process, stage: str, *, prewarm: int = 0) -> Process:
         """
@@ -144,6 +149,10 @@ class Tasks:
         match stage:
             case "enter":
                 key = (self.lease_request(process),)
+            case "move":
+                key = (self.lease_request(process), self.moves_from)
+            case "free":
+                key = (self.moves_from,)
             case "launch":
                 key = (process.seen, process.attempt, self.fallbacks)
             case "replace":
@@ -162,16 +171,8 @@ class Tasks:
         """Return what the process asks next; ``None`` when it waits or has ended."""
         if process.node is not None:
             return process.node.asks
-        match process.stage:
-            case "bind":
-                return Associate(str(process.resource_id))
-            case "add":
-                return AddStep(str(process.resource_id))
-            case "cancel":
-                return CancelStep(str(process.resource_id))
-            case "end":
-                return Terminate(str(process.resource_id))
-        return None
+        make = _REQUESTS.get(process.stage)
+        return None if make is None else make(self.moves_from if process.stage == "retire" else process.resource_id)
 
     def tell(self, process: Process, response: Any) -> Process:
         """Return the process after an answer, in its next stage if its function has returned."""
@@ -203,9 +204,18 @@ class Tasks:
             process = replace(process, resource_id=result.resource_id)
         elif process.stage == "relocate" and result != process.resource_id:
             process, stage = replace(process, resource_id=result, other=process.resource_id), "bind"
+        if self.moves_from:
+            stage = {"bind": "free", "returned": "retire"}.get(stage, stage) if process.stage != "free" else stage
         return self.start(process, stage)
 
 
+_REQUESTS: Mapping[str, Callable[[Any], Any]] = {
+    "bind": Associate,
+    "add": AddStep,
+    "cancel": CancelStep,
+    "end": Terminate,
+    "retire": Terminate,
+}
 _AFTER_REQUEST = {
     ("bind", "bound"): "hand_over",
     ("bind", "busy"): "relocate",
@@ -214,11 +224,17 @@ _AFTER_REQUEST = {
     ("add", "refused"): "done",
     ("cancel", None): "done",
     ("end", True): "idle",
+    ("retire", True): "returned",
 }
 _AFTER_FUNCTION = {
     ("enter", protocol.Acquired): "launch",
     ("enter", protocol.Queued): "wait",
     ("enter", protocol.Superseded): "gone",
+    ("move", protocol.Acquired): "quiet",
+    ("move", protocol.Queued): "wait",
+    ("move", protocol.Superseded): "gone",
+    ("move", protocol.MovedByAnother): "other",
+    ("free", type(None)): "bind",
     ("launch", str): "bind",
     ("launch", protocol.LeaseLost): "undo",
     ("launch", Unclear): "undo",
@@ -241,6 +257,10 @@ _AFTER_FUNCTION = {
 # Looked up when they begin: mutations replace them.
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "enter": lambda world, lease_request: protocol.enter(world, lease_request, due_seconds=1e9, limits=LIMITS),
+    "move": lambda world, lease_request, moved_from: protocol.move(
+        world, lease_request, moved_from=moved_from, due_seconds=1e9, limits=LIMITS
+    ),
+    "free": lambda world, resource_id: protocol._take_off(world, resource_id),  # noqa: PLW0108
     "launch": lambda world, seen, attempt, replaces: protocol.launch(world, seen, attempt, LIMITS, replaces=replaces),
     "replace": lambda world, attempt, token, failed, other: protocol.replace_cluster(
         world, attempt, token=token, failed=failed, other=other, limits=LIMITS

@@ -32,6 +32,8 @@ OTHERS_LEASE = World(
     clusters=(replace(_ITS_CLUSTER, handed_over=True),),
 )
 _ITS_ATTEMPT = replace(_ITS_LEASE, phase=Phase.ACQUIRED, handover_by=float(HANDOVER_TICKS), resource_id=None)
+# Its cluster does not work, though its step has not ended: failovers move its lease to clusters of their own.
+SERVICE = replace(OTHERS_LEASE, service="j-1", clusters=(replace(_ITS_CLUSTER, handed_over=True, step="running"),))
 # It was never handed over, and the time for that is up; but a step of its user's own runs.
 LATE_LEASE = replace(
     OTHERS_LEASE,
@@ -70,6 +72,7 @@ _SAID = {
     QUEUED_BEHIND: "a waiter that never comes",
     LAST_TURN: "a waiter that never comes, in its last turn",
     OTHERS_LEASE: "another has the address",
+    SERVICE: "failover",
     LATE_LEASE: "another's late lease",
     LINGERING_LEASE: "another's lease, its instance lingers",
     DEAD_LEASE: "another's dead lease",
@@ -112,6 +115,7 @@ def scenario(
         prewarm=prewarm,
         start=start,
         fallbacks=fallbacks,
+        moves_from=start.service,
     )
 
 
@@ -147,6 +151,10 @@ COMPLETE = (
     scenario(1, "fail 1, kill 1, lost 1", fallbacks=True),
     scenario(2, "fail 1", fallbacks=True),
     scenario(1, "fail 1, die 1", start=LINGERING, fallbacks=True),
+    scenario(1, "crash 1, slow 1", start=SERVICE),
+    scenario(1, "kill 1, clear 1", start=SERVICE),
+    scenario(1, "crash 1, lost 1", start=SERVICE),
+    scenario(2, start=SERVICE),
 )
 
 # Explored every way, to a depth.
@@ -176,6 +184,7 @@ DEEP = (
     scenario(2, "fail 1, crash 1", fallbacks=True),
     scenario(2, "fail 1, crash 1", prewarm=1, fallbacks=True),
     scenario(1, "fail 2, crash 1, clear 1, lost 1", retries=2, fallbacks=True),
+    scenario(2, "crash 1", start=SERVICE),
 )
 
 # Too large for every way; a way at a time, at random, to its end.

@@ -11,7 +11,7 @@ from airflow_eip_provider.lease.transitions import TABLE
 from tests.verification.model.drawing import PAGE, drawn
 from tests.verification.model.explore import Explorer
 from tests.verification.model.mutations import MUTATIONS
-from tests.verification.model.scenarios import BESIDE, EARLY, LINGERING_LEASE, LYING, WALKED, scenario
+from tests.verification.model.scenarios import BESIDE, EARLY, LINGERING_LEASE, LYING, SERVICE, WALKED, scenario
 from tests.verification.model.symmetry import Symmetry
 
 SMALL = (
@@ -24,6 +24,8 @@ SMALL = (
     scenario(2, start=LYING),
     scenario(1, "fail 1, crash 1", fallbacks=True),
     scenario(1, "fail 1, clear 1", fallbacks=True),
+    scenario(1, "crash 1", start=SERVICE),
+    scenario(2, start=SERVICE),
 )
 
 

@@ -116,6 +116,7 @@ class World:
     :param association: the number of the last association made.
     :param store_keeps_its_word: otherwise every write takes effect, and nothing is promised of the lease: what EC2
         alone decides must hold all the same.
+    :param service: the cluster whose service failovers move; empty for none.
     :param lingers: an instance lives on, with the address, for a while after its cluster has come to a terminal state.
     """
 
@@ -127,6 +128,7 @@ class World:
     clusters: tuple[Cluster, ...] = ()
     store_keeps_its_word: bool = True
     lingers: bool = False
+    service: str = ""
 
     def cluster(self, resource_id: str) -> Cluster | None:
         return next((c for c in self.clusters if c.resource_id == resource_id), None)

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.clusters import GUARD_MARK, read_all_primaries
-from airflow_eip_provider.aws.tags import IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG, as_items
-from airflow_eip_provider.candidates import Candidate, candidates_of
+from airflow_eip_provider.aws.tags import IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import (
-    ClusterEndedError,
     InvalidInputError,
-    LeaseLostError,
     TransientError,
     WaitTimeoutError,
 )
@@ -26,27 +23,23 @@ from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.protocol import Acquired, MovedByAnother
 from airflow_eip_provider.lease.record import LIMITS
-from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.balanced import BalancedOperator
 from airflow_eip_provider.operators.binder import bound_facts
 from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, Site
-from airflow_eip_provider.operators.bindings.primary_node import PrimaryNode
-from airflow_eip_provider.operators.bindings.unaddressed import WithoutAddress
-from airflow_eip_provider.operators.emr.launching import LaunchingOperator
-from airflow_eip_provider.operators.emr.next_candidate import CreateState
+from airflow_eip_provider.operators.failover.launch import SuccessorOperator
+from airflow_eip_provider.operators.failover.standby import check_on_primary_node, find_standby, text_tags
+from airflow_eip_provider.operators.failover.state import FailoverState, moment, moved_facts
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import observed_due_seconds
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
-from airflow_eip_provider.operators.primary_health import PrimaryHealthOperator, as_mappings
+from airflow_eip_provider.operators.primary_health import PrimaryHealthOperator, as_mappings, no_verdict
 from airflow_eip_provider.operators.rendering import StructuredFields
-from airflow_eip_provider.operators.standby import check_on_primary_node, find_standby, text_tags
 from airflow_eip_provider.operators.targets import check_job_flow_id
-from airflow_eip_provider.preflight import Setup, plans_of, read_candidates
 from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.elbv2 import NlbTargetsTrigger
-from airflow_eip_provider.triggers.emr import EmrStepsEndedTrigger, judge_no_step_runs, judge_target
+from airflow_eip_provider.triggers.emr import EmrStepsEndedTrigger, judge_no_step_runs
 from airflow_eip_provider.triggers.lock import EipLeaseMovedTrigger
 from airflow_eip_provider.triggers.observed import Observed
 from airflow_eip_provider.triggers.watch import Verdict
@@ -57,55 +50,12 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease_client.interface import AddressInUse, Successor
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
-_PROGRESS = "failover_progress"  # what an undo has to know
 _OLD = ("terminate", "keep")
 _OTHER = "another failover"  # what a wait is for
 
 
-@dataclass(slots=True)
-class FailoverState(CreateState):
-    """
-    How far a failover has come; ``job_flow_id`` is the cluster that takes the service over.
-
-    :param detected_at: when it was decided, in seconds since the epoch; ``bound_at`` and ``healthy_at`` likewise, 0 for
-        not yet.
-    :param why: what is wrong with the old cluster, in words.
-    :param was_healthy: the old cluster works, and is left on purpose.
-    :param launched: this owner launched the cluster; else it was there.
-    :param leased: the lease is this try's.
-    :param keeps: the cluster has the address, so nothing is undone any more.
-    :param steps_by: until when the old cluster's fenced steps have to have ended; ``is_quiet``: they have, or it is
-        over.
-    :param is_started: the cluster is RUNNING or WAITING.
-    :param may_be_bound: this try may have associated the address with the cluster.
-    :param handed_over: the address is on the cluster, and the lease is active.
-    :param healthy_by: until when it has to be healthy.
-    :param serves: it is, by its own checks; its targets may not be yet.
-    :param members: its targets, once they are registered.
-    :param left: the old cluster's targets, once they are deregistered.
-    """
-
-    detected_at: float = 0.0
-    why: str = ""
-    was_healthy: bool = False
-    launched: bool = False
-    leased: bool = False
-    keeps: bool = False
-    steps_by: float = 0.0
-    is_quiet: bool = False
-    is_started: bool = False
-    may_be_bound: bool = False
-    handed_over: bool = False
-    bound_at: float = 0.0
-    healthy_by: float = 0.0
-    serves: bool = False
-    healthy_at: float = 0.0
-    members: list[dict[str, Any]] | None = None
-    left: list[dict[str, Any]] | None = None
-
-
 class EmrFailoverOperator(
-    StructuredFields, BalancedOperator, PrimaryHealthOperator, LaunchingOperator, AwsBaseOperator[ElasticIpHook]
+    StructuredFields, BalancedOperator, PrimaryHealthOperator, SuccessorOperator, AwsBaseOperator[ElasticIpHook]
 ):
     """
     Move a service from a cluster whose primary node is unhealthy to another cluster.
@@ -270,7 +220,7 @@ class EmrFailoverOperator(
             or self._choose_standby(context, state)
             or self._take_lease(context, state, event)
             or self._end_steps(state)
-            or self._start(context, state)
+            or self.start(context, state)
             or self._move_address(context, state)
             or self._await_health(state, event)
             or self._retire(state)
@@ -295,7 +245,7 @@ class EmrFailoverOperator(
         if not isinstance(looked, Verdict):
             return looked
         if looked.status != "done":
-            raise self._no_verdict(looked)
+            raise no_verdict(looked)
         if looked.data["status"] == "healthy":
             self.log.info("Cluster %s is healthy: nothing is done", self.job_flow_id)
             return self._not_moved(context, self.job_flow_id, why="healthy")
@@ -338,7 +288,7 @@ class EmrFailoverOperator(
         state.keeps = found.has_address
         state.launched = cluster.tags.get(OWNER_DIGEST_TAG) == Owner.of(context).digest
         if state.launched:
-            self._tag(cluster.job_flow_id, {TRY_TAG: str(state.try_number)})
+            self.tag(cluster.job_flow_id, {TRY_TAG: str(state.try_number)})
             self.publish(context, state, cluster.job_flow_id)
         return None
 
@@ -367,7 +317,7 @@ class EmrFailoverOperator(
                 problem="no standby is RUNNING or WAITING",
                 remedy="start one, or give job_flow_overrides, from which a cluster is launched then",
             )
-        for warning in self._preflight_warnings():
+        for warning in self.preflight_warnings():
             self.log.warning("%s", warning)
         return None
 
@@ -380,21 +330,22 @@ class EmrFailoverOperator(
             state.detected_at, state.job_flow_id, state.is_started = 0.0, None, False
             return self._wait_for_another(state, entered.lease.token)
         if not isinstance(entered, Acquired):
-            return self.wait_for_turn(context, state, self._lease_request(context, state), entered)
+            return self.wait_for_turn(context, state, self.lease_request(context, state), entered)
         self.note_acquired(context, state, entered)
         state.leased, state.steps_by = True, time.time() + self.steps_timeout.total_seconds()
-        self._note(context, state)
+        self.note(context, state)
         if state.job_flow_id is not None and not state.launched:
-            self._tag(state.job_flow_id, {SUCCESSOR_TAG: self.job_flow_id})
+            self.tag(state.job_flow_id, {SUCCESSOR_TAG: self.job_flow_id})
         return None
 
     def _enter(
         self, context: Context, state: FailoverState, event: dict[str, Any] | None
     ) -> Acquired | Queued | AddressInUse | MovedByAnother:
-        request, due_seconds = self._lease_request(context, state), observed_due_seconds(event)
+        request, due_seconds = self.lease_request(context, state), observed_due_seconds(event)
         return self.lease_client.move(request, moved_from=self.job_flow_id, due_seconds=due_seconds)
 
-    def _lease_request(self, context: Context, state: FailoverState) -> LeaseRequest:
+    def lease_request(self, context: Context, state: FailoverState) -> LeaseRequest:
+        """Ask for the lease, for a cluster that is launched or for one that is there."""
         is_cold = state.job_flow_id is None or state.launched
         # An earlier failover may have put it there.
         is_there = not is_cold and self.lease_client.has_address(str(state.job_flow_id))
@@ -404,11 +355,6 @@ class EmrFailoverOperator(
             handover_seconds=LIMITS.surface + (self.handover_seconds if is_cold else 0.0),
             wants=str(state.job_flow_id) if is_there else self.job_flow_id,
         )
-
-    @property
-    def handover_seconds(self) -> float:
-        """How long it may take at most from the lease to its hand-over, apart from the launch itself."""
-        return super().handover_seconds if self.has_fallbacks else self.start_seconds
 
     def _end_steps(self, state: FailoverState) -> WatchTrigger | None:
         """
@@ -434,43 +380,11 @@ class EmrFailoverOperator(
         shared = self.watch(state, deadline=state.steps_by)
         return EmrStepsEndedTrigger(job_flow_id=self.job_flow_id, name_contains=GUARD_MARK, **shared)
 
-    def _start(self, context: Context, state: FailoverState) -> WatchTrigger | None:
-        """Launch the cluster unless there is one, and wait until it has started."""
-        if state.is_started:
-            return None
-        if state.job_flow_id is not None and not state.launched:
-            return self._wait_for_other(state)
-        state.launched = True
-        self._note(context, state)
-        request = self._lease_request(context, state)
-        waiting = self.launch_and_start(context, state, request, enter=lambda: self._enter_again(request))
-        state.is_started = waiting is None
-        return waiting
-
-    def _enter_again(self, request: LeaseRequest) -> Acquired:
-        """Return the lease as it is now; it is this try's already."""
-        entered = self.lease_client.move(request, moved_from=self.job_flow_id)
-        if not isinstance(entered, Acquired):
-            raise LeaseLostError(self.allocation_id, problem="another task has it")
-        return entered
-
-    def _wait_for_other(self, state: FailoverState) -> WatchTrigger | None:
-        """Wait until a cluster has started that this task has not launched."""
-        if state.is_started:
-            return None
-        job_flow_id = str(state.job_flow_id)
-        found = self.look(lambda seen: judge_target(seen, job_flow_id, target="cluster_ready"))
-        state.is_started = found.status == "done"
-        state.start_deadline = state.start_deadline or time.time() + self.start_seconds
-        return (
-            None if state.is_started else self.wait_for_cluster(state, "cluster_ready", deadline=state.start_deadline)
-        )
-
     def _move_address(self, context: Context, state: FailoverState) -> WatchTrigger | None:
         """Take the address off the old cluster, put it on the new one, and hand the lease over."""
         if state.handed_over:
             return None
-        job_flow_id = self._agreed(state)
+        job_flow_id = self.agreed(state)
         self.kill.check()
         self.lease_client.take_off(self.job_flow_id)
         state.may_be_bound = True
@@ -483,23 +397,11 @@ class EmrFailoverOperator(
         self.lease_client.hand_over(attempt, token=state.token, resource_id=job_flow_id)
         state.handed_over, state.keeps, state.bound_at = True, True, time.time()
         state.healthy_by = state.bound_at + self.healthy_timeout.total_seconds()
-        self._note(context, state)
+        self.note(context, state)
         facts = bound_facts(bound.address, job_flow_id=job_flow_id, token=state.token)
         context["ti"].xcom_push(key="static_ip", value=facts)
         self.log.info("Cluster %s takes the service of %s over: %s", job_flow_id, self.job_flow_id, facts)
         return None
-
-    def _agreed(self, state: FailoverState) -> str:
-        """Return the cluster that takes over; when that of another failover does, end the one launched here."""
-        own = str(state.job_flow_id)
-        agreed = self.lease_client.agreed(self.job_flow_id, job_flow_id=own)
-        if agreed != own:
-            self.log.warning("Another failover of %s goes on with %s: so does this one", self.job_flow_id, agreed)
-            if state.launched:
-                self.kill.check()
-                self.emr.end(own)
-            state.job_flow_id, state.launched = agreed, False
-        return agreed
 
     def _await_health(self, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | None:
         """Register the new primary node; wait until it is healthy, by its own checks and those of load balancers."""
@@ -520,7 +422,7 @@ class EmrFailoverOperator(
             if not isinstance(looked, Verdict):
                 return looked
             if looked.status != "done":
-                raise self._no_verdict(looked)
+                raise no_verdict(looked)
             state.serves = True
         if not self.is_met(state.members, "healthy"):
             state.waiting_for = "targets"
@@ -533,7 +435,7 @@ class EmrFailoverOperator(
         """Say which cluster is in charge; deregister the old one, and terminate it unless it is kept."""
         job_flow_id = str(state.job_flow_id)
         if state.left is None:
-            self._tag(job_flow_id, {IN_CHARGE_TAG: _moment(state.healthy_at)})
+            self.tag(job_flow_id, {IN_CHARGE_TAG: moment(state.healthy_at)})
             cluster = self.emr.get_cluster(self.job_flow_id)
             nodes = read_all_primaries(self.emr.conn, cluster) if cluster else {}
             members = self.aws.load_balancers.find_members(self.eip.conn, nodes, self.groups()) if nodes else []
@@ -554,19 +456,7 @@ class EmrFailoverOperator(
 
     def _moved(self, context: Context, state: FailoverState) -> Result:
         """Publish what was moved, and how long that took."""
-        times = {"detected": state.detected_at, "bound": state.bound_at, "healthy": state.healthy_at}
-        facts = {
-            "moved": True,
-            "why": state.why,
-            "from": self.job_flow_id,
-            "to": state.job_flow_id,
-            "kind": "cold" if state.launched else "warm",
-            "token": state.token,
-            "targets": state.members,
-            "old": {"terminate": "terminated"}.get(self.old_cluster, "kept"),
-            "times": {name: _moment(at) for name, at in times.items()},
-            "seconds": {name: round(at - state.detected_at, 1) for name, at in times.items()},
-        }
+        facts = moved_facts(state, old=self.job_flow_id, old_cluster=self.old_cluster)
         return self._end(context, str(state.job_flow_id), facts)
 
     def _not_moved(self, context: Context, job_flow_id: str, *, why: str) -> Result:
@@ -578,78 +468,6 @@ class EmrFailoverOperator(
         context["ti"].xcom_push(key="failover", value=facts)
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
         return Result(job_flow_id)
-
-    def to_undo(self, context: Context, state: FailoverState | None) -> Undo | None:
-        """End what this try launched, and give the lease back, as long as the new cluster has not the address."""
-        known = self._to_be_undone(state) if state else own_xcom(context, _PROGRESS)
-        if not known or known["keeps"]:
-            return None
-        nonce, token = self.known_lease(context, state)
-        launched, launcher = known["launched"], self.__dict__.get("_launching")
-        return Undo(
-            attempt_of(context, nonce),
-            known["job_flow_id"],
-            token=token,
-            launched=launched,
-            terminate=launched,
-            may_lag=not launched,
-            may_be_adopted=not self.kill.is_set and context["ti"].try_number <= context["ti"].max_tries,
-            is_unclear=launcher is not None and launcher.is_unclear,
-            created_after=earliest_start(context),
-        )
-
-    @staticmethod
-    def _to_be_undone(state: FailoverState) -> dict[str, Any] | None:
-        """Return what an undo has to know; ``None`` before the lease is this try's."""
-        if not state.leased:
-            return None
-        job_flow_id = state.job_flow_id if state.launched or state.may_be_bound else None
-        return {"job_flow_id": job_flow_id, "launched": state.launched, "keeps": state.keeps}
-
-    def _note(self, context: Context, state: FailoverState) -> None:
-        """Keep what an undo has to know when the deferral's hint is lost."""
-        context["ti"].xcom_push(key=_PROGRESS, value=self._to_be_undone(state))
-
-    def _tag(self, job_flow_id: str, tags: dict[str, str]) -> None:
-        self.kill.check()
-        self.emr.conn.add_tags(ResourceId=job_flow_id, Tags=as_items(tags))
-
-    @property
-    def binding(self) -> PrimaryNode:
-        """Where the address is put, if there is one."""
-        return WithoutAddress() if is_nothing(self.allocation_id) else PrimaryNode()
-
-    @property
-    def candidates(self) -> tuple[Candidate, ...]:
-        """Every way to launch the cluster; one that is empty when there is nothing but a standby."""
-        return candidates_of({}, (), 1) if is_nothing(self.job_flow_overrides) else super().candidates
-
-    def tags_of(self, number: int) -> dict[str, str]:
-        """Return what a cluster says of itself: also whose place it takes."""
-        return {**super().tags_of(number), SUCCESSOR_TAG: self.job_flow_id}
-
-    def _preflight_warnings(self) -> list[str]:
-        """
-        Make the checks for every candidate, before anything is changed.
-
-        :raises PreflightError: naming everything that is wrong.
-        """
-        first = {"Name": f"{self.dag_id}.{self.task_id}", **self.candidates[0].job_flow}
-        shape = self.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
-        candidates = read_candidates(first, self.fallbacks, shape=shape, rounds=self.fallback_rounds)
-        setup = Setup(
-            allocation_id=self.allocation_id,
-            eip=self.eip,
-            emr=self.emr,
-            job_flow=first,
-            on_multi_node=self.on_multi_node,
-            ends_idle=self.idle_timeout is not None,
-            lock_store=self.lease_client.uri,
-        )
-        plans = plans_of(
-            setup, candidates, rounds=self.fallback_rounds, binding_of=lambda one: self.binding_of(one.number)
-        )
-        return preflight.require_plans(plans)
 
     def _site(self, context: Context, state: FailoverState) -> Site:
         return Site(
@@ -690,22 +508,3 @@ class EmrFailoverOperator(
             last_seen=event["message"],
             bound="waiter_max_attempts, healthy_timeout, start_timeout or lock_timeout",
         )
-
-    def _no_verdict(self, found: Verdict) -> Exception:
-        """Return the error of a watch that could not come to the verdict that it was for."""
-        facts = found.data
-        if facts.get("gone") == "refused":
-            return InvalidInputError(
-                f"checking the health of cluster '{facts['job_flow_id']}'",
-                problem=f"check '{facts['check']}' was not let in: {facts['problem']}",
-                remedy="correct its auth_conn_id, or verify; this says nothing of the cluster's health",
-            )
-        if "gone" in facts:
-            state, reason = facts.get("state", "unknown"), facts.get("reason", "EMR does not know it")
-            return ClusterEndedError(facts["job_flow_id"], state=state, reason=reason)
-        bound = "waiter_max_attempts or healthy_timeout"
-        return WaitTimeoutError(f"a verdict on cluster '{facts['job_flow_id']}'", last_seen=found.message, bound=bound)
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
