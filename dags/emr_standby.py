@@ -137,7 +137,10 @@ with DAG(
         others = [job_flow_id for job_flow_id in named if job_flow_id not in {primary, *replaced}]
         if not others:
             places = {name: setting(name) for name in ("bucket", "job_flow_role", "service_role")}
-            others = [emr.run_job_flow(**cluster(subnet_id=subnet_id, **places))["JobFlowId"]]
+            wanted = cluster(subnet_id=subnet_id, **places)
+            # The policy of airflow-eip iam-policy allows changes of clusters with this tag only.
+            wanted["Tags"].append({"Key": "airflow-eip:allocation-id", "Value": setting("allocation_id")})
+            others = [emr.run_job_flow(**wanted)["JobFlowId"]]
         return {"job_flow_id": others[0], "subnet_id": subnet_id}
 
     # Waits for the first cluster, too. After a week without an end the next run looks anew.

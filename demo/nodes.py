@@ -106,6 +106,13 @@ class ManyNodes:
         """Whether both runs have ended, and EC2 has deleted the gateway."""
         return self._runs.have_ended(PRIMARY, GATEWAY) and not self.after.gateways
 
+    def is_at_last_step(self) -> bool:
+        """Whether the step of the second cluster runs, or has ended: what is launched now does not read beside it."""
+        if GATEWAY not in self._started:
+            return False
+        states = [task.state for task in self._runs.tasks_of(GATEWAY) if task.task_id == "azure.read"]
+        return bool(states) and states[0] not in {None, "scheduled", "queued"}
+
     def where(self) -> str:
         """Say which gateways there are."""
         return f"NAT gateway {', '.join(self.after.gateways)}" if self.after.gateways else ""

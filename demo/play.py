@@ -165,7 +165,9 @@ class Demo:
                 may_begin=lambda: queue.has_met,
             )
             moved = zones.MovedJob(aws=self.aws, runs=runs, zones=self.zones, after=DAG_IDS)
-            pair = standby.Standby(aws=self.aws, runs=runs, may_begin=lambda: queue.has_met)
+            pair = standby.Standby(
+                aws=self.aws, runs=runs, may_begin=lambda: queue.has_met, may_read=act.is_at_last_step
+            )
             scenes += [act, moved, pair]
         story = Story(console=self.console, children=self.children, airflow=self.airflow, aws=self.aws, runs=runs)
         story.play(scenes)

@@ -84,14 +84,19 @@ class Standby:
     Launches a pair, loses the primary node while a batch runs on it, and ends the pair when the batches have succeeded.
 
     :param may_begin: whether it can be started; it does not disturb what began before.
+    :param may_read: whether the batch with a cluster of its own can be started, which reads with Spark when that is up:
+        not beside other scenes that do.
     :ivar standby_state: of the cluster that took over, before it was ended here.
     """
 
-    def __init__(self, *, aws: AwsClient, runs: Runs, may_begin: Callable[[], bool]) -> None:
+    def __init__(
+        self, *, aws: AwsClient, runs: Runs, may_begin: Callable[[], bool], may_read: Callable[[], bool]
+    ) -> None:
         self._aws = aws
         self._emr = aws.client("emr")
         self._runs = runs
         self._may_begin = may_begin
+        self._may_read = may_read
         self._started: set[str] = set()
         self._is_over = False
         self.lost_at: datetime | None = None
@@ -99,6 +104,8 @@ class Standby:
 
     def advance(self, events: list[Event]) -> None:
         """Start, lose and end what is due."""
+        if START in self._started and LIVY not in self._started and self._may_read():
+            self._start(LIVY)
         if START not in self._started:
             if self._may_begin():
                 self._start(START)
@@ -119,7 +126,6 @@ class Standby:
             if running := [event for event in batches(events, LOST) if event["state"] == "running"]:
                 self.lost_at = self._aws.time()
                 self._aws.lose_primary(running[0]["job_flow_id"])
-                self._start(LIVY)  # it has a cluster of its own; nothing else is to be done until the loss is found
         elif AFTER not in self._started and self._runs.have_ended(WATCH):
             self._start(AFTER)
 
@@ -151,7 +157,7 @@ class Standby:
 
     def is_over(self) -> bool:
         """Whether the batches have ended, and the pair."""
-        return self._is_over and (LIVY not in self._started or self._runs.have_ended(LIVY))
+        return self._is_over and self._runs.have_ended(LIVY)
 
     def where(self) -> str:
         """Say what is being waited for beside tasks."""

@@ -135,6 +135,8 @@ def test_a_standby_is_launched_once_and_in_the_other_subnet(module, settings, la
     made = launch(primary)
     place = emr.describe_cluster(ClusterId=made["job_flow_id"])["Cluster"]["Ec2InstanceAttributes"]
     assert made["subnet_id"] == place["Ec2SubnetId"] == second
+    tags = {tag["Key"]: tag["Value"] for tag in emr.describe_cluster(ClusterId=made["job_flow_id"])["Cluster"]["Tags"]}
+    assert tags["airflow-eip:allocation-id"] == SETTINGS["allocation_id"]
     assert launch(primary) == made
     emr.terminate_job_flows(JobFlowIds=[made["job_flow_id"]])
     assert launch(primary)["job_flow_id"] not in {primary, made["job_flow_id"]}
