@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.drill import failover as drill_failover
 from airflow_eip_provider.cli.drill import work
 from airflow_eip_provider.health import http
@@ -210,16 +211,33 @@ def test_it_fails_over_itself_where_no_dag_watches(execute, pair, tmp_path, kind
     assert pair.stage.refusals() == []
 
 
+def test_a_failover_that_fails_says_what_it_has_left(execute, pair, tmp_path):
+    for module in (work, drill_failover):
+        pair.stage.patch.setattr(module, "time", clock_of(pair.stage.aws))
+    pair.stage.taken_away = ("ChangeTargets", "elasticloadbalancing:RegisterTargets")
+    pair.enforce()
+    said = execute("--fail-over", "--job-flow-overrides", pair.file(tmp_path, pair.overrides(ZONES[1])))
+    assert said.status == 1
+    assert "RegisterTargets" in said.err
+    alive = [c.id for c in pair.stage.aws.emr.life.clusters if c.state == "WAITING"]
+    assert alive != []
+    for job_flow_id in alive:
+        assert f"cluster {job_flow_id} is WAITING: a standby, which has not taken over; to end it: aws emr" in said.err
+
+
 # It refuses
 
 
-def test_without_a_confirmation_nothing_is_asked_and_nothing_stopped(pair, warm, capsys):
-    before = len(pair.stage.aws.events.calls())
-    for confirmation, text in ([], "needs a confirmation"), (["--yes", "j-OTHER"], "'j-OTHER' is not the primary"):
-        said = pair.drill(capsys, "--execute", *warm, *confirmation)
-        assert said.status == 2
-        assert text in said.err
-    assert len(pair.stage.aws.events.calls()) == before
+@pytest.mark.parametrize(
+    ("confirmation", "text"),
+    [([], "needs a confirmation"), (["--yes", "j-OTHER"], "'j-OTHER' is not the primary")],
+    ids=["none", "another"],
+)
+def test_without_a_confirmation_aws_is_not_even_asked(monkeypatch, capsys, confirmation, text):
+    monkeypatch.setattr("airflow_eip_provider.cli.session.open_session", None)
+    given = ["--job-flow-id", "j-1", "--standby-job-flow-id", "j-2", "--lock-store", "none", "--execute"]
+    assert main(["drill", *given, *confirmation]) == 2
+    assert text in capsys.readouterr().err
 
 
 def test_an_address_that_another_cluster_got_just_before_the_stop_stops_it(execute, pair, failover, warm, monkeypatch):
