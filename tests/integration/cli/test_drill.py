@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 from datetime import datetime
@@ -165,13 +166,30 @@ def test_a_recovery_that_never_comes_is_given_up_and_missed(execute, pair, failo
     assert f"cluster {standby} is WAITING: a standby, which has not taken over" in said.err
 
 
-def test_people_get_a_table(execute, warm):
-    said = execute(*warm, as_json=False)
+class Terminal(io.StringIO):
+    """Somebody at a terminal, who types one line."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_people_type_the_primary_s_id_and_get_a_table(pair, warm, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", Terminal(f"{pair.primary}\n"))
+    said = pair.drill(capsys, "--execute", *warm, as_json=False)
     assert said.status == 0, said.err
+    assert f"--execute stops cluster {pair.primary}. Type its id to go on:" in said.err
     lines = said.out.splitlines()
     assert lines[0].split() == ["SINCE", "THE", "PRIMARY", "WAS", "STOPPED", "AFTER"]
     assert lines[-1].startswith("whole recovery")
     assert lines[-1].endswith("(RTO 900 s: met)")
+
+
+def test_another_answer_stops_nothing(pair, warm, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
+    said = pair.drill(capsys, "--execute", *warm)
+    assert said.status == 2
+    assert "'yes' is not the primary; nothing was changed" in said.err
+    assert stops(pair) == []
 
 
 def test_another_way_to_stop_the_primary(execute, pair, failover, warm):
@@ -230,8 +248,12 @@ def test_a_failover_that_fails_says_what_it_has_left(execute, pair, tmp_path):
 
 @pytest.mark.parametrize(
     ("confirmation", "text"),
-    [([], "needs a confirmation"), (["--yes", "j-OTHER"], "'j-OTHER' is not the primary")],
-    ids=["none", "another"],
+    [
+        ([], "needs a confirmation"),
+        (["--yes", "j-OTHER"], "'j-OTHER' is not the primary"),
+        (["--yes", "j-1", "--report", "nowhere/drill"], "its folder does not exist"),
+    ],
+    ids=["none", "another", "report"],
 )
 def test_without_a_confirmation_aws_is_not_even_asked(monkeypatch, capsys, confirmation, text):
     monkeypatch.setattr("airflow_eip_provider.cli.session.open_session", None)
