@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser, add_common_arguments, span
@@ -161,6 +162,9 @@ def _check_confirmation(options: argparse.Namespace) -> None:
     if not options.execute:
         if options.yes or options.report:
             raise UsageError("reading --yes and --report", problem="they need --execute", remedy="leave them out")
+    elif options.report and not Path(options.report).absolute().parent.is_dir():
+        problem = "its folder does not exist"
+        raise UsageError(f"reading --report '{options.report}'", problem=problem, remedy="name one that does")
     elif options.yes is not None and options.yes != options.job_flow_id:
         raise UsageError(doing, problem=f"{options.yes!r} is not the primary", remedy=again)
     elif options.yes is None and not sys.stdin.isatty():

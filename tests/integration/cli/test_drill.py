@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.drill import failover as drill_failover
 from airflow_eip_provider.cli.drill import work
 from airflow_eip_provider.health import http
@@ -164,13 +166,30 @@ def test_a_recovery_that_never_comes_is_given_up_and_missed(execute, pair, failo
     assert f"cluster {standby} is WAITING: a standby, which has not taken over" in said.err
 
 
-def test_people_get_a_table(execute, warm):
-    said = execute(*warm, as_json=False)
+class Terminal(io.StringIO):
+    """Somebody at a terminal, who types one line."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_people_type_the_primary_s_id_and_get_a_table(pair, warm, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", Terminal(f"{pair.primary}\n"))
+    said = pair.drill(capsys, "--execute", *warm, as_json=False)
     assert said.status == 0, said.err
+    assert f"--execute stops cluster {pair.primary}. Type its id to go on:" in said.err
     lines = said.out.splitlines()
     assert lines[0].split() == ["SINCE", "THE", "PRIMARY", "WAS", "STOPPED", "AFTER"]
     assert lines[-1].startswith("whole recovery")
     assert lines[-1].endswith("(RTO 900 s: met)")
+
+
+def test_another_answer_stops_nothing(pair, warm, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
+    said = pair.drill(capsys, "--execute", *warm)
+    assert said.status == 2
+    assert "'yes' is not the primary; nothing was changed" in said.err
+    assert stops(pair) == []
 
 
 def test_another_way_to_stop_the_primary(execute, pair, failover, warm):
@@ -210,16 +229,37 @@ def test_it_fails_over_itself_where_no_dag_watches(execute, pair, tmp_path, kind
     assert pair.stage.refusals() == []
 
 
+def test_a_failover_that_fails_says_what_it_has_left(execute, pair, tmp_path):
+    for module in (work, drill_failover):
+        pair.stage.patch.setattr(module, "time", clock_of(pair.stage.aws))
+    pair.stage.taken_away = ("ChangeTargets", "elasticloadbalancing:RegisterTargets")
+    pair.enforce()
+    said = execute("--fail-over", "--job-flow-overrides", pair.file(tmp_path, pair.overrides(ZONES[1])))
+    assert said.status == 1
+    assert "RegisterTargets" in said.err
+    alive = [c.id for c in pair.stage.aws.emr.life.clusters if c.state == "WAITING"]
+    assert alive != []
+    for job_flow_id in alive:
+        assert f"cluster {job_flow_id} is WAITING: a standby, which has not taken over; to end it: aws emr" in said.err
+
+
 # It refuses
 
 
-def test_without_a_confirmation_nothing_is_asked_and_nothing_stopped(pair, warm, capsys):
-    before = len(pair.stage.aws.events.calls())
-    for confirmation, text in ([], "needs a confirmation"), (["--yes", "j-OTHER"], "'j-OTHER' is not the primary"):
-        said = pair.drill(capsys, "--execute", *warm, *confirmation)
-        assert said.status == 2
-        assert text in said.err
-    assert len(pair.stage.aws.events.calls()) == before
+@pytest.mark.parametrize(
+    ("confirmation", "text"),
+    [
+        ([], "needs a confirmation"),
+        (["--yes", "j-OTHER"], "'j-OTHER' is not the primary"),
+        (["--yes", "j-1", "--report", "nowhere/drill"], "its folder does not exist"),
+    ],
+    ids=["none", "another", "report"],
+)
+def test_without_a_confirmation_aws_is_not_even_asked(monkeypatch, capsys, confirmation, text):
+    monkeypatch.setattr("airflow_eip_provider.cli.session.open_session", None)
+    given = ["--job-flow-id", "j-1", "--standby-job-flow-id", "j-2", "--lock-store", "none", "--execute"]
+    assert main(["drill", *given, *confirmation]) == 2
+    assert text in capsys.readouterr().err
 
 
 def test_an_address_that_another_cluster_got_just_before_the_stop_stops_it(execute, pair, failover, warm, monkeypatch):

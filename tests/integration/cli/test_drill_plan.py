@@ -6,16 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG
+from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.health import http
+from local_emr.azure_sql.firewall import Rule
 from local_emr.quotas import STANDARD_VCPUS
+from tests.azure import SERVER_ID, azure
 from tests.integration.cli.drills import ZONES, Pair
-from tests.integration.iam.stage import DYNAMODB, staged
+from tests.integration.iam.stage import staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from local_emr import LocalAws
     from tests.integration.cli.conftest import Said
+
+__all__ = ["azure"]
 
 CHANGES = {
     "AddTags",
@@ -115,7 +121,7 @@ def test_a_quota_that_has_room_only_when_the_primary_has_ended_is_a_warning(plan
 
 def test_a_quota_that_may_not_be_read_is_said_plainly(plan, pair, cold):
     pair.stage.taken_away = ("LookAtQuota", "servicequotas:GetServiceQuota")
-    pair.stage.enforce(DYNAMODB, health=True, drill=True, target_groups=_groups(pair))
+    pair.enforce()
     said = plan(*cold)
     assert said.status == 0
     assert found(said) == {"quota": ["it could not be read: servicequotas:GetServiceQuota is not permitted"]}
@@ -123,7 +129,7 @@ def test_a_quota_that_may_not_be_read_is_said_plainly(plan, pair, cold):
 
 def test_a_stop_that_is_not_permitted_is_an_error(plan, pair, cold):
     pair.stage.taken_away = ("StopPrimary", "ec2:TerminateInstances")
-    pair.stage.enforce(DYNAMODB, health=True, drill=True, target_groups=_groups(pair))
+    pair.enforce()
     said = plan(*cold)
     assert said.status == 3
     assert found(said) == {"stop": ["ec2:TerminateInstances is not permitted (EC2 was asked with DryRun)"]}
@@ -161,22 +167,36 @@ def test_an_address_on_another_cluster_is_an_error(plan, pair, cold):
     assert any(f"it is on cluster '{other}'" in text for text in found(said)["lease"])
 
 
+def test_a_standby_without_the_tag_is_a_warning(plan, pair):
+    standby = pair.launch_standby()
+    pair.stage.client("emr").remove_tags(ResourceId=standby, TagKeys=[ALLOCATION_TAG])
+    said = plan("--standby-job-flow-id", standby)
+    assert said.status == 0
+    assert found(said) == {"standby": [f"it has no tag {ALLOCATION_TAG}={pair.stage.allocation_id}"]}
+
+
+def test_a_firewall_that_does_not_admit_the_address_is_an_error(azure, plan, pair, cold):
+    said = plan(*cold, "--server", SERVER_ID)
+    (ip,) = [address["PublicIp"] for address in pair.stage.client("ec2").describe_addresses()["Addresses"]]
+    assert said.status == 3
+    (problem,) = found(said)["firewall"]
+    assert ip in problem
+    azure.firewall.put(Rule("emr", ip, ip))
+    said = plan(*cold, "--server", SERVER_ID)
+    assert (said.status, found(said)) == (0, {})
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         ([], "one of --standby-job-flow-id and --job-flow-overrides is needed"),
         (["--standby-job-flow-id", "x"], "is no cluster"),
         (["--standby-job-flow-id", "j-1", "--fallbacks", "f.json"], "there is no cluster that they change"),
-        (["--standby-job-flow-id", "j-1", "--rto", "0"], "reading --rto"),
+        (["--standby-job-flow-id", "j-1", "--rto", "0"], "reading the RTO: it is 0"),
+        (["--standby-job-flow-id", "j-1", "--rto", "9m", "--limit", "8m"], "it is shorter than the RTO"),
     ],
 )
-def test_wrong_arguments_are_refused_before_aws_is_asked(plan, pair, arguments, text):
-    before = len(pair.stage.aws.events.calls())
-    said = plan(*arguments)
-    assert said.status == 2
-    assert text in said.err
-    assert len(pair.stage.aws.events.calls()) == before
-
-
-def _groups(pair: Pair) -> list[str]:
-    return [pair.load_balancer[f"{name}TargetGroupArn"] for name in ("Yarn", "Hdfs", "Livy")]
+def test_wrong_arguments_are_refused_before_aws_is_asked(monkeypatch, capsys, arguments, text):
+    monkeypatch.setattr("airflow_eip_provider.cli.session.open_session", None)
+    assert main(["drill", "--job-flow-id", "j-2", "--lock-store", "none", *arguments]) == 2
+    assert text in capsys.readouterr().err
