@@ -51,8 +51,12 @@ def venv(request: pytest.FixtureRequest) -> Path:
     return found
 
 
-def play(stage: Stage) -> None:
-    """Run every DAG to its end: the queue of the first address, and beside it what is lost or does not start."""
+def play(stage: Stage) -> set[str]:
+    """
+    Run every DAG to its end: the queue of the first address, and beside it what is lost or does not start.
+
+    :return: the DAGs of which no task was retried, which Airflow itself may make necessary.
+    """
     rest = stage.airflow.rest
     runs = {"holds": rest.trigger("holds")}
     stage.until("the first DAG has its address", lambda: stage.is_bound(0))
@@ -66,6 +70,7 @@ def play(stage: Stage) -> None:
         stage.until(f"{name} has ended", lambda n=name, r=run_id: rest.run_state(n, r) in {"success", "failed"})
     states = {name: rest.run_state(name, run_id) for name, run_id in runs.items()}
     assert states == {name: "failed" if name in losing else "success" for name in runs}
+    return {name for name, run_id in runs.items() if all(task.try_number <= 1 for task in rest.tasks(name, run_id))}
 
 
 def test_notifications_and_statsd(venv: Path) -> None:
@@ -84,9 +89,9 @@ def with_receiver(receiver: Any, venv: Path, dags: dict[str, Any]) -> None:
     stage = Stage(children, venv=venv, state=state, settings=receiver.settings, dags=dags)
     try:
         stage.start()
-        play(stage)
-        check_values(stage, receiver, dags)
-        check_told(stage, dags)
+        undisturbed = play(stage)
+        check_values(stage, receiver, dags, undisturbed)
+        check_told(stage, dags, undisturbed)
         if receiver.is_otel and stage.version >= (3, 2):
             check_spans(stage, receiver)
     finally:
@@ -96,7 +101,7 @@ def with_receiver(receiver: Any, venv: Path, dags: dict[str, Any]) -> None:
     shutil.rmtree(state, ignore_errors=True)
 
 
-def check_values(stage: Stage, receiver: Any, dags: dict[str, Any]) -> None:
+def check_values(stage: Stage, receiver: Any, dags: dict[str, Any], undisturbed: set[str]) -> None:
     """Each metric that these DAGs cause has arrived, once for each DAG where that is due, and with its tags."""
     all_of_them = {metric.name for metric in METRICS} - {ORPHANS_TERMINATED.name}
     expected = all_of_them if dags is DAGS else all_of_them - {"eip.lost", "eip.failovers"}
@@ -112,19 +117,21 @@ def check_values(stage: Stage, receiver: Any, dags: dict[str, Any]) -> None:
     # The tasks say it when somebody joins or leaves, four times with two who queue; the triggerer at every look.
     assert len(lengths) > (6 if dags is DAGS else 3), "the triggerer says it, too"
     if not receiver.is_otel:  # which repeats what it has counted
-        once = Counter((value.name, value.tags["dag_id"]) for value in values if value.name == "eip.queue.seconds")
-        assert once == {("eip.queue.seconds", name): 1 for name in dags}
-        (seconds,) = [
-            v.value for v in values if v.name == "eip.queue.seconds" and v.tags["dag_id"] == "queues_deferred"
-        ]
-        assert seconds > 20_000, "StatsD has milliseconds"
+        queued = [(value.tags["dag_id"], value.value) for value in values if value.name == "eip.queue.seconds"]
+        times = Counter(dag_id for dag_id, _ in queued)
+        assert times.keys() == dags.keys()
+        assert {name: times[name] for name in undisturbed} == dict.fromkeys(undisturbed, 1)
+        assert dict(queued)["queues_deferred"] > 20_000, "StatsD has milliseconds"
 
 
-def check_told(stage: Stage, dags: dict[str, Any]) -> None:
-    """Each notifier was called once."""
+def check_told(stage: Stage, dags: dict[str, Any], undisturbed: set[str]) -> None:
+    """Each notifier was called once; where Airflow 3.3 retried a task, too."""
     due = {"queues": "queued", "fails": "failover", "loses": "lost"}
     expected = {(name, due[name.partition("_")[0]]): 1 for name in dags if name != "holds"}
-    assert Counter((told["dag_id"], told["event"]) for told in stage.told) == expected
+    times = Counter((told["dag_id"], told["event"]) for told in stage.told)
+    assert times.keys() == expected.keys()
+    once = {key for key in expected if key[0] in undisturbed or stage.version >= (3, 3)}
+    assert {key: times[key] for key in once} == dict.fromkeys(once, 1)
 
 
 def check_spans(stage: Stage, receiver: Collector) -> None:

@@ -37,7 +37,14 @@ def daily(dag_id: str, *, allocation_id: str, subnets: list[str], deferrable: bo
     """
     jar = {"Jar": "command-runner.jar", "Args": ["work", "--sleep", str(step_seconds)]}
     with (
-        DAG(dag_id, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False) as dag,
+        # A stale success of the executor can fail a resumed task on a busy machine (apache/airflow#66374).
+        DAG(
+            dag_id,
+            schedule=None,
+            start_date=datetime(2026, 1, 1, tzinfo=UTC),
+            catchup=False,
+            default_args={"retries": 1, "retry_delay": timedelta(seconds=1)},
+        ) as dag,
         StaticIpCluster(
             "azure",
             allocation_id=allocation_id,
