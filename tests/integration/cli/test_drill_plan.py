@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.azure import SERVER_ID, azure
 
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.health import http
 from local_emr.azure_sql.firewall import Rule
 from local_emr.quotas import STANDARD_VCPUS
+from tests.azure_fixtures import SERVER_ID, azure
 from tests.integration.cli.drills import ZONES, Pair
 from tests.integration.iam.stage import staged
 
