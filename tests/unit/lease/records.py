@@ -38,7 +38,7 @@ records = values(Record)
 ATTEMPT = Attempt(owner="a1b2", name="dag.task", try_number=2, nonce="n")
 FULL = Record(
     issued=4,
-    lease=Lease(2, ATTEMPT, Phase.ACTIVE, 10.5, 11.0, 20.0, "daily", resource_id="j-1"),
+    lease=Lease(2, ATTEMPT, Phase.ACTIVE, 10.5, 11.0, 20.0, "daily", resource_id="j-1", moved_from="j-0"),
     free_since=9.0,
     queue=(Entry(4, ATTEMPT, 12.0, "other", 600.0, prewarmed_at=13.0, resource_id="j-2", passed=1),),
     possible_orphans=(PossibleOrphan(1, "0af1", "daily", keep="j-0", until=100.0),),

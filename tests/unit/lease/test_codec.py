@@ -46,7 +46,7 @@ def spoilt(path: Path, value: Any) -> dict[str, Any]:
     return there
 
 
-ADDED = ("grace", "passed")
+ADDED = ("grace", "passed", "moved_from")
 ALL_PATHS = [path for path in paths(plain()) if path != ("schema",)]
 OBJECTS = [path for path in ALL_PATHS if path[-1] in {"lease", "speaker", 0}]
 TIMES = ["taken_at", "written_at", "handover_by", "arrived_at", "ended_at", "until", "free_since"]
