@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease_client.interface import LeaseClient
     from airflow_eip_provider.parameters_file import Parameters
     from airflow_eip_provider.triggers.observed import Observed
-    from airflow_eip_provider.triggers.watch import Verdict
+    from airflow_eip_provider.triggers.verdict import Verdict
 
 BY_HAND = "by-hand"  # the owner's environment where none is named, as that of the bootstrap action
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.observation import Observation
     from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.second_look import SecondLook
-    from airflow_eip_provider.triggers.watch import Verdict
+    from airflow_eip_provider.triggers.verdict import Verdict
 
 DESCRIPTION = """\
 Wait until an Elastic IP is on a cluster, so that its primary node leaves from it (or its private subnet, by a NAT
@@ -97,7 +97,7 @@ def _unless_leased(verdict: Verdict, observation: Observation) -> Verdict:
     """Judge a free address by its lease; a finished one is free, although it is still recorded."""
     from airflow_eip_provider.lease.description import holder_of
     from airflow_eip_provider.lease.observation import LeaseCondition, condition_of
-    from airflow_eip_provider.triggers.watch import Verdict as Seen
+    from airflow_eip_provider.triggers.verdict import Verdict as Seen
 
     if observation.seen.record.lease is None or condition_of(observation) is LeaseCondition.FINISHED:
         return verdict

@@ -14,7 +14,7 @@ from airflow_eip_provider.lease_client.waiting import POLL_SECONDS
 from airflow_eip_provider.operators.phases import raise_if_cluster_gone
 from airflow_eip_provider.triggers.backoff import Backoff
 from airflow_eip_provider.triggers.observed import Observed
-from airflow_eip_provider.triggers.watch import Verdict
+from airflow_eip_provider.triggers.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

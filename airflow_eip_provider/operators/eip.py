@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.triggers.observed import Observed
-    from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+    from airflow_eip_provider.triggers.verdict import Verdict
+    from airflow_eip_provider.triggers.watch import WatchTrigger
 
 
 class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.load_balancers import TargetGroup
     from airflow_eip_provider.triggers.observed import Observed
-    from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+    from airflow_eip_provider.triggers.verdict import Verdict
+    from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _ACTIONS = ("register", "deregister")
 _HIGHEST_PORT = 65535

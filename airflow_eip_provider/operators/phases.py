@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
     from airflow_eip_provider.lease_client.interface import LeaseClient, Undo
-    from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+    from airflow_eip_provider.triggers.verdict import Verdict
+    from airflow_eip_provider.triggers.watch import WatchTrigger
 
 # A trigger that fires within seconds can lose a race inside Airflow (apache/airflow#66374).
 SHORTEST_DEFERRAL_SECONDS = 10

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.hooks.azure import SqlServer
-    from airflow_eip_provider.triggers.watch import Verdict
+    from airflow_eip_provider.triggers.verdict import Verdict
 
 
 class AzureSqlFirewallRuleSensor(WatchingSensor):

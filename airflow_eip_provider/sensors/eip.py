@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.notifications import Notifier
-    from airflow_eip_provider.triggers.watch import Verdict
+    from airflow_eip_provider.triggers.verdict import Verdict
 
 
 _NOT_GIVEN: Any = object()

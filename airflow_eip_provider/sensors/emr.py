@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.triggers.watch import Verdict
+    from airflow_eip_provider.triggers.verdict import Verdict
 
 __all__ = ["EmrPrimaryHealthSensor", "HttpCheck"]
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.exceptions import ElasticIpError
-    from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+    from airflow_eip_provider.triggers.verdict import Verdict
+    from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _SHORTEST_DEFERRAL_SECONDS = 10
 _DEFERRAL_MARGIN = timedelta(minutes=2)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, SqlServer, admitting
-from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+from airflow_eip_provider.triggers.verdict import Verdict
+from airflow_eip_provider.triggers.watch import WatchTrigger
 
 if TYPE_CHECKING:
     from airflow_eip_provider.triggers.observed import Observed

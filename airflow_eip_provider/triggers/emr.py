@@ -14,7 +14,8 @@ from airflow_eip_provider.aws.step_logs import StepLogs
 from airflow_eip_provider.exceptions import LockStoreError, LockStoreUnavailableError
 from airflow_eip_provider.triggers.eip import judge_instance
 from airflow_eip_provider.triggers.second_look import SecondLook
-from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+from airflow_eip_provider.triggers.verdict import Verdict
+from airflow_eip_provider.triggers.watch import WatchTrigger
 
 if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Address

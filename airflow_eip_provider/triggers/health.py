@@ -29,7 +29,8 @@ from airflow_eip_provider.health.checks import (
 from airflow_eip_provider.health.http import HttpChecker
 from airflow_eip_provider.health.judgement import HealthHistory, Judgement, Result, Threshold, facts_of
 from airflow_eip_provider.triggers.connection import read_login
-from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+from airflow_eip_provider.triggers.verdict import Verdict
+from airflow_eip_provider.triggers.watch import WatchTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -24,7 +24,8 @@ from airflow_eip_provider.hooks.livy import LivyBatchHook
 from airflow_eip_provider.triggers.connection import ONE_AT_A_TIME, AwsConnection
 from airflow_eip_provider.triggers.emr import judge_broken_fence, judge_gone, see_fence
 from airflow_eip_provider.triggers.second_look import SecondLook
-from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+from airflow_eip_provider.triggers.verdict import Verdict
+from airflow_eip_provider.triggers.watch import WatchTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable

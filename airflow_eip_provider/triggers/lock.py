@@ -9,7 +9,8 @@ from airflow_eip_provider.lease.description import queue_place_of
 from airflow_eip_provider.lease.forecast import ClusterTimes, clusters_asked_for, prewarm_places
 from airflow_eip_provider.lease.observation import ESTIMATED, Action, Due, LeaseRequest, decide, is_for_others
 from airflow_eip_provider.lease.record import LIMITS, Attempt, Phase
-from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+from airflow_eip_provider.triggers.verdict import Verdict
+from airflow_eip_provider.triggers.watch import WatchTrigger
 
 if TYPE_CHECKING:
     from airflow_eip_provider.aws.clusters import Cluster

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+from airflow_eip_provider.triggers.verdict import Verdict
+from airflow_eip_provider.triggers.watch import WatchTrigger
 
 if TYPE_CHECKING:
     from airflow_eip_provider.triggers.observed import Observed

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from airflow_eip_provider.triggers.connection import Connection
-    from airflow_eip_provider.triggers.watch import Verdict
+    from airflow_eip_provider.triggers.verdict import Verdict
 
 # How many calls of AWS one poller makes at a time.
 THREADS = 6

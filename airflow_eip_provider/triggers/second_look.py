@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.triggers.watch import Verdict
+    from airflow_eip_provider.triggers.verdict import Verdict
 
 
 class SecondLook:

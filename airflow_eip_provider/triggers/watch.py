@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from asgiref.sync import sync_to_async
 
@@ -28,6 +28,7 @@ from airflow_eip_provider.triggers.connection import AwsConnection
 from airflow_eip_provider.triggers.observed import Clients, Observed, Wants
 from airflow_eip_provider.triggers.poller import Poller
 from airflow_eip_provider.triggers.undo import undo_stored
+from airflow_eip_provider.triggers.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -41,15 +42,6 @@ _LAST_ANSWER_SECONDS = 30.0
 # By what part of its delay a wait may be judged earlier, to be judged together with others. With a half or more, all
 # waits with the same delay come to be judged together; the first time, and after AWS gave no answer, that is too early.
 _EARLY, _EARLY_AT_FIRST = 0.5, 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one judgement found."""
-
-    status: Literal["pending", "done", "failed"]
-    message: str
-    data: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

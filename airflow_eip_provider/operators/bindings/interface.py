@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.preflight import Check, Setup
     from airflow_eip_provider.triggers.emr import Target
     from airflow_eip_provider.triggers.observed import Observed
-    from airflow_eip_provider.triggers.watch import Verdict
+    from airflow_eip_provider.triggers.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.operators.bindings import Binding
     from airflow_eip_provider.operators.launch import Launcher
-    from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+    from airflow_eip_provider.triggers.verdict import Verdict
+    from airflow_eip_provider.triggers.watch import WatchTrigger
 
 # The stock operator's waiters: "job_flow_waiting" and "job_flow_terminated".
 # What a wait for the start is called; "behind NAT gateway" begins one more.

@@ -44,7 +44,7 @@ from airflow_eip_provider.triggers.elbv2 import NlbTargetsTrigger
 from airflow_eip_provider.triggers.emr import EmrStepsEndedTrigger, judge_no_step_runs
 from airflow_eip_provider.triggers.lock import EipLeaseMovedTrigger
 from airflow_eip_provider.triggers.observed import Observed
-from airflow_eip_provider.triggers.watch import Verdict
+from airflow_eip_provider.triggers.verdict import Verdict
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context

@@ -12,7 +12,8 @@ from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
 from airflow_eip_provider.exceptions import AddressBusyError, InvalidInputError
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
-from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+from airflow_eip_provider.triggers.verdict import Verdict
+from airflow_eip_provider.triggers.watch import WatchTrigger
 from harness.life import Task
 
 try:  # Airflow >= 3.1

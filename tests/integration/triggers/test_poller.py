@@ -14,10 +14,11 @@ from airflow_eip_provider.triggers import poller, watch
 from airflow_eip_provider.triggers.connection import AwsConnection
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrFencedStepsTrigger
-from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+from airflow_eip_provider.triggers.watch import WatchTrigger
 
 if TYPE_CHECKING:
     from airflow_eip_provider.triggers.observed import Observed
+    from airflow_eip_provider.triggers.verdict import Verdict
 
 WAITS = 12
 GENEROUS_SECONDS = 60

@@ -23,7 +23,7 @@ from airflow_eip_provider.triggers.health import Known, PrimaryWatch, check_host
 from airflow_eip_provider.triggers.observed import Observed, Wants
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.triggers.watch import Verdict
+    from airflow_eip_provider.triggers.verdict import Verdict
 
 START = 1_800_000_000.0
 CLUSTER = "j-1ABC"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_eip_provider.triggers.second_look import SecondLook
-from airflow_eip_provider.triggers.watch import Verdict
+from airflow_eip_provider.triggers.verdict import Verdict
 
 SUBMITTED = 1000.0
 

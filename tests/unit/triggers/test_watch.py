@@ -12,7 +12,8 @@ from botocore.exceptions import ClientError
 from airflow_eip_provider.exceptions import CredentialsExpiredError
 from airflow_eip_provider.triggers import watch
 from airflow_eip_provider.triggers.poller import Poller
-from airflow_eip_provider.triggers.watch import Verdict, WatchTrigger
+from airflow_eip_provider.triggers.verdict import Verdict
+from airflow_eip_provider.triggers.watch import WatchTrigger
 
 if TYPE_CHECKING:
     from airflow_eip_provider.triggers.observed import Observed

@@ -1,0 +1,15 @@
+"""The result of one judgement of a wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one judgement found."""
+
+    status: Literal["pending", "done", "failed"]
+    message: str
+    data: dict[str, Any] = field(default_factory=dict)
