@@ -107,7 +107,7 @@ def test_of_three_nodes_the_primary_alone_gets_the_address_and_a_second_cluster_
     first = field.launch()
     in_time(lambda: len(field.ended_actions(first)) == 3)
     primary, *others = [node.instance.id for node in field.aws.cluster(first).nodes()]
-    assert field.state(first) == "WAITING"
+    in_time(lambda: field.state(first) == "WAITING")
     (associated,) = field.aws.events.calls("AssociateAddress")
     assert associated["request"]["AllowReassociation"] is False
     assert field.moves() == [("associated", first)]

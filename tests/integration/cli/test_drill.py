@@ -198,6 +198,7 @@ def test_another_way_to_stop_the_primary(execute, pair, failover, warm):
     assert f"stopped: cluster {pair.primary} was told to terminate" in said.err
 
 
+@pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_watch_and_says_what_runs(execute, pair, failover, warm, number):
     failover.at(20, lambda: signal.raise_signal(number))

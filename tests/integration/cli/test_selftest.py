@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tests.integration.iam.stage import Stage
     from tests.local_emr_process import Served
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 CLAIMS = [
     "preflight",
     "tags",
@@ -54,20 +56,6 @@ def stage(served_aws: LocalAws) -> Iterator[Stage]:
         made.patch.setattr(work, "time", clock_of(made.aws))
         made.enforce(DYNAMODB, log_uri=None, execution_roles=())
         yield made
-
-
-@pytest.fixture(autouse=True)
-def signals_heeded() -> Iterator[None]:
-    """Let signals do what they do by default; under nohup they would be ignored, here and in processes begun here."""
-    defaults = {
-        signal.SIGINT: signal.default_int_handler,
-        signal.SIGHUP: signal.SIG_DFL,
-        signal.SIGTERM: signal.SIG_DFL,
-    }
-    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture
