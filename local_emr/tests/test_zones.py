@@ -14,6 +14,12 @@ GROUPS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients not try again what EC2 answers with status 500, as it does for capacity."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+
 @pytest.fixture
 def subnets(ec2: Any) -> dict[str, str]:
     """Subnets of the default VPC, by zone."""

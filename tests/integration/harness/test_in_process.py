@@ -76,7 +76,8 @@ def test_a_call_in_this_process_is_answered_as_over_http(name, local_aws, boto, 
     assert threading.current_thread() not in threads
 
 
-def test_an_answer_is_lost_as_over_http(local_aws, boto, threads):
+def test_an_answer_is_lost_as_over_http(local_aws, boto, threads, monkeypatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     local_aws.faults.add(operation="AllocateAddress", kind="lost_response", times=9)
     with pytest.raises(ConnectionClosedError):
         boto("ec2").allocate_address(Domain="vpc")
@@ -86,6 +87,7 @@ def test_an_answer_is_lost_as_over_http(local_aws, boto, threads):
 
 
 def test_a_failure_of_the_local_emr_is_the_servers_error_as_over_http(local_aws, boto, monkeypatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setattr(local_aws.emr, "answer", None)
     answers = []
     for prepare in (lambda _: None, over_http):

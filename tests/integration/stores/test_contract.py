@@ -64,4 +64,4 @@ class TestDynalite(StoreContract):
         store.check()
         yield StoreUnderTest(store=store, time=time.time, **raw_table_access(client), conflict_has_record=False)
         client.delete_table(TableName=TABLE)
-        client.get_waiter("table_not_exists").wait(TableName=TABLE)
+        client.get_waiter("table_not_exists").wait(TableName=TABLE, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300})
