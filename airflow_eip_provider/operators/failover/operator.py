@@ -14,7 +14,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.clusters import GUARD_MARK, read_all_primaries
-from airflow_eip_provider.aws.tags import IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
+from airflow_eip_provider.aws.tags import CLUSTER_TAG, IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import (
     InvalidInputError,
     TransientError,
@@ -310,13 +310,17 @@ class EmrFailoverOperator(
         """Choose a standby, or check what would be launched, before anything is changed."""
         if state.leased or state.job_flow_id is not None:
             return None
-        old = self.emr.get_cluster(self.job_flow_id)
-        check_on_primary_node(old)
-        named = None if is_nothing(self.standby_job_flow_id) else str(self.standby_job_flow_id)
-        found = find_standby(self.emr, old=self.job_flow_id, job_flow_id=named, tags=text_tags(self.standby_tags))
-        if found is not None:
-            self.members_of(found)
-            state.job_flow_id, state.is_started = found, True
+        # What was read is kept: where EMR answers one call in many seconds, each pass comes one further.
+        if not state.is_movable:
+            check_on_primary_node(self.emr.get_cluster(self.job_flow_id))
+            state.is_movable = True
+        if state.standby is None:
+            named = None if is_nothing(self.standby_job_flow_id) else str(self.standby_job_flow_id)
+            tags = text_tags(self.standby_tags)
+            state.standby = find_standby(self.emr, old=self.job_flow_id, job_flow_id=named, tags=tags)
+        if state.standby is not None:
+            self.members_of(state.standby)
+            state.job_flow_id, state.is_started = state.standby, True
             return None
         if is_nothing(self.job_flow_overrides):
             raise TransientError(
@@ -334,7 +338,7 @@ class EmrFailoverOperator(
             return None
         entered = self._enter(context, state, event)
         if isinstance(entered, MovedByAnother):
-            state.detected_at, state.job_flow_id, state.is_started = 0.0, None, False
+            state.detected_at, state.job_flow_id, state.standby, state.is_started = 0.0, None, None, False
             return self._wait_for_another(state, entered.lease.token)
         if not isinstance(entered, Acquired):
             return self.wait_for_turn(context, state, self.lease_request(context, state), entered)
@@ -399,7 +403,9 @@ class EmrFailoverOperator(
         if isinstance(bound, ClusterWait):
             return self.wait_for_cluster(state, bound.target, deadline=state.lock_deadline)
         if not isinstance(bound, Bound):
-            return self.wait_for_address(context, state, job_flow_id=job_flow_id)
+            # EC2 may show only now that the old cluster has it: it is taken off then.
+            moved_from = {CLUSTER_TAG: self.job_flow_id}
+            return self.wait_for_address(context, state, job_flow_id=job_flow_id, like=moved_from)
         attempt = attempt_of(context, state.nonce)
         self.lease_client.hand_over(attempt, token=state.token, resource_id=job_flow_id)
         state.handed_over, state.keeps, state.bound_at = True, True, time.time()

@@ -18,6 +18,8 @@ class FailoverState(CreateState):
         not yet.
     :param why: what is wrong with the old cluster, in words.
     :param was_healthy: the old cluster works, and is left on purpose.
+    :param is_movable: the old cluster's address is on its primary node, so it can be moved.
+    :param standby: the cluster that was found to stand by; it takes over when its targets can be registered.
     :param launched: this owner launched the cluster; else it was there.
     :param leased: the lease is this try's.
     :param keeps: the cluster has the address, so nothing is undone any more.
@@ -35,6 +37,8 @@ class FailoverState(CreateState):
     detected_at: float = 0.0
     why: str = ""
     was_healthy: bool = False
+    is_movable: bool = False
+    standby: str | None = None
     launched: bool = False
     leased: bool = False
     keeps: bool = False

@@ -162,3 +162,28 @@ def test_a_service_comes_back_to_a_cluster_that_was_kept(clocked, staged, store)
     assert watch.run() == stage.old
     assert watch.ti.xcoms["failover"]["why"] == "healthy"
     assert stage.holder() == clocked.cluster(stage.old).primary.id
+
+
+@pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
+def test_an_address_that_ec2_does_not_show_on_the_old_cluster_yet_is_moved_all_the_same(clocked, staged, store):
+    stage = staged(store=store)
+    ec2, primary = stage.boto("ec2"), clocked.cluster(stage.old).primary
+    (address,) = ec2.describe_addresses(AllocationIds=[stage.allocation_id])["Addresses"]
+    ec2.disassociate_address(AssociationId=address["AssociationId"])
+    clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=55, times=None)
+    ec2.associate_address(AllocationId=stage.allocation_id, InstanceId=primary.id)
+    start = clocked.clock.now()
+    assert stage.failover(force=True).run() == stage.standby
+    assert (clocked.clock.now() - start).total_seconds() <= 60 + 2 * 60 + DRAIN_SECONDS
+    clocked.faults.clear()
+    clocked.clock.advance(300)
+    stage.check_moved_to(stage.standby)
+
+
+def test_a_failover_comes_to_its_end_where_emr_describes_one_cluster_in_twenty_seconds(clocked, staged):
+    stage = staged(balanced=True)
+    clocked.faults.add(operation="DescribeCluster", kind="rate", per_second=0.05, burst=1)
+    assert stage.failover(force=True).run() == stage.standby
+    clocked.faults.clear()
+    clocked.clock.advance(300)
+    stage.check_moved_to(stage.standby)
