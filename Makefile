@@ -84,7 +84,7 @@ soak: $(STAMP)
 stress: $(STAMP)
 	@$(BIN)/python -m tests.verification.stress $(ARGS)
 
-# Every interleaving of the lease protocol in a world that fails, and a mutation for each guard; about 6 minutes.
+# Every interleaving of the lease protocol in a world that fails, and a mutation for each guard; about 3 minutes.
 model: $(STAMP)
 	@$(BIN)/python -m tests.verification.model
 
