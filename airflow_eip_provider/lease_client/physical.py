@@ -115,8 +115,17 @@ class PhysicalLeaseClient(LeaseClient):
             return None
         cluster = found[self._chosen(list(found.values()))]
         in_charge = IN_CHARGE_TAG in cluster.tags
+        if in_charge and (now := self._in_charge_after(cluster.job_flow_id)) is not None:
+            return Successor(now, in_charge=True, is_own=False, has_address=True)
         has_address = in_charge or cluster.job_flow_id in self._location().resource_ids
         return Successor(cluster.job_flow_id, in_charge=in_charge, is_own=True, has_address=has_address)
+
+    def _in_charge_after(self, old: str) -> str | None:
+        """Return the cluster to which failovers have moved the service of a successor since, one after the other."""
+        found = [cluster.job_flow_id for cluster in self._successors(old) if IN_CHARGE_TAG in cluster.tags]
+        if not found:
+            return None
+        return self._in_charge_after(found[-1]) or found[-1]
 
     def _successors(self, old: str) -> list[Cluster]:
         """Return the successors, oldest first; not one from which the service has come back to a kept cluster."""

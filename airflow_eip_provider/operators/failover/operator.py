@@ -16,6 +16,7 @@ from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.clusters import GUARD_MARK, read_all_primaries
 from airflow_eip_provider.aws.tags import IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import (
+    ClusterEndedError,
     InvalidInputError,
     TransientError,
     WaitTimeoutError,
@@ -406,6 +407,10 @@ class EmrFailoverOperator(
         job_flow_id = self.agreed(state)
         attempt = attempt_of(context, state.nonce)
         self.lease_client.check_current(attempt, token=state.token)
+        cluster = self.emr.get_cluster(job_flow_id)
+        if cluster is not None and cluster.is_ending:
+            # The old cluster, which may still serve, would lose the address for nothing.
+            raise ClusterEndedError(job_flow_id, state=cluster.state, reason=cluster.reason)
         self.kill.check()
         self.lease_client.take_off(self.job_flow_id)
         state.may_be_bound = True

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.client import BaseClient
 
-from airflow_eip_provider.exceptions import LeaseLostError
+from airflow_eip_provider.exceptions import ClusterEndedError, LeaseLostError
+from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
 from airflow_eip_provider.operators.failover import operator as failover_module
 from airflow_eip_provider.operators.failover.operator import EmrFailoverOperator
 from airflow_eip_provider.triggers.undo import undo_stored
 from airflow_eip_provider.triggers.watch import Verdict
+from harness.life import Task
 from harness.life import _first_event as first_event
 from tests.integration.operators.failover_stage import vanish_after
 
@@ -156,3 +158,48 @@ def test_a_rendered_nothing_is_no_address_of_a_cluster_that_has_one(clocked, sta
     task.go_on()
     assert task.error is not None
     assert stage.holder() == clocked.cluster(stage.old).primary.id
+
+
+def test_a_first_failover_that_is_cleared_after_a_second_one_changes_nothing(clocked, staged):
+    stage = staged(address=False, store=False, balanced=True)
+    stage.failover(force=True, old_cluster="keep").run()
+    clocked.clock.advance(60)
+    second = stage.failover(dag_id="second", job_flow_id=stage.standby, force=True, old_cluster="keep", **stage.cold())
+    new = second.run()
+    clocked.clock.advance(120)
+    seen = clocked.events.last
+    assert stage.failover(force=True, old_cluster="keep", try_number=2).run() == new
+    assert stage.changes(after=seen) == []
+
+
+@pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
+def test_a_standby_that_ends_before_it_has_the_address_leaves_it_to_the_old_cluster(
+    clocked, staged, monkeypatch, store
+):
+    stage = staged(store=store)
+
+    def end_standby() -> None:
+        stage.boto("emr").terminate_job_flows(JobFlowIds=[stage.standby])
+        clocked.clock.advance(300)
+
+    while_called(monkeypatch, "AddTags", end_standby)
+    task = stage.failover(force=True)
+    task.start()
+    task.go_on()
+    assert isinstance(task.error, ClusterEndedError)
+    assert stage.holder() == clocked.cluster(stage.old).primary.id
+
+
+@pytest.mark.parametrize("operation", ["PutItem", "DisassociateAddress", "AssociateAddress"])
+def test_the_teardown_of_the_old_cluster_leaves_the_new_one_its_address(clocked, staged, monkeypatch, operation):
+    stage = staged()
+    parameters = {"allocation_id": stage.allocation_id, "lock_store": stage.lock_store, "aws_conn_id": None}
+    teardown = EmrTerminateWithStaticIpOperator(
+        task_id="terminate", job_flow_id=stage.old, deferrable=True, **parameters
+    )
+    down, task = Task(teardown, dag_id="service"), stage.failover(force=True)
+    while_called(monkeypatch, operation, down.run)
+    assert task.run() == stage.standby
+    assert down.error is None
+    clocked.clock.advance(300)
+    stage.check_moved_to(stage.standby)
