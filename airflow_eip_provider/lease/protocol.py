@@ -138,12 +138,18 @@ def lease_tags_of(lease: Lease | Entry) -> LeaseTags:
 
 
 def enter(
-    world: World, lease_request: LeaseRequest, *, due_seconds: float = 0.0, limits: Limits = LIMITS
+    world: World,
+    lease_request: LeaseRequest,
+    *,
+    due_seconds: float = 0.0,
+    moved_from: str | None = None,
+    limits: Limits = LIMITS,
 ) -> Acquired | Queued | Superseded:
     """
     Acquire the lease, or join the queue; end another owner's lease that is finished or overdue; prewarm when it is due.
 
     :param due_seconds: for how long this owner has observed that the lease has to be ended.
+    :param moved_from: the cluster whose service a failover moves, which has no active lease.
     """
     attempt = lease_request.attempt
     for number in count(1):
@@ -155,7 +161,7 @@ def enter(
         if action is Action.ACQUIRE:
             # Before the write, which drops the possible orphans whose time is over.
             _sweep(world, observation.seen.record)
-        event = _own_event(action, lease_request)
+        event = _own_event(action, lease_request, moved_from)
         if event is None:
             _act_on_others(world, action, observation, lease_request, limits)
         elif (written := _change(world, observation.seen, event, limits)) is not None:
@@ -204,7 +210,7 @@ def move(
         written = seen if after == seen.record else _change(world, seen, event, limits)
         if written is not None:
             return Acquired(written)
-    return enter(world, lease_request, due_seconds=due_seconds, limits=limits)
+    return enter(world, lease_request, due_seconds=due_seconds, moved_from=moved_from, limits=limits)
 
 
 def _settled(world: World, action: Action, observation: Observation) -> Acquired | Queued | Superseded | None:
@@ -218,7 +224,7 @@ def _settled(world: World, action: Action, observation: Observation) -> Acquired
     return Superseded() if action is Action.STOP else None
 
 
-def _own_event(action: Action, lease_request: LeaseRequest) -> Event | None:
+def _own_event(action: Action, lease_request: LeaseRequest, moved_from: str | None) -> Event | None:
     """Return what an attempt writes for itself; ``None`` when it is to act on the lease of another owner."""
     attempt = lease_request.attempt
     if action is Action.QUEUE:
@@ -227,7 +233,7 @@ def _own_event(action: Action, lease_request: LeaseRequest) -> Event | None:
         # It may be the queue entry that this try takes over; then it still has to wait.
         return Reenter(attempt)
     if action is Action.ACQUIRE:
-        return Acquire(attempt, lease_request.cluster_name, lease_request.handover_seconds)
+        return Acquire(attempt, lease_request.cluster_name, lease_request.handover_seconds, moved_from)
     return None
 
 
@@ -523,7 +529,7 @@ def undo(
             ended = _undo_waiter(world, seen, seen.record.queue[place], work, limits)
         else:
             # Others took the lease over while this try was at work, or it never had one.
-            _undo_stray(world, work)
+            _undo_stray(world, work, lease)
             return
         if ended:
             return
@@ -536,7 +542,7 @@ def _undo_holder(world: World, seen: Seen, lease: Lease, work: _Work, limits: Li
     :return: ``False`` to read again.
     """
     if work.attempt.is_superseded_by(lease.attempt):
-        _undo_older(world, work, current=lease.token)
+        _undo_older(world, work, lease, current=lease.token)
         return True
     # Should this process die before it has terminated the cluster, the next that observes the lease does.
     releasing = StartRelease(lease.token, to_be_terminated=work.terminate)
@@ -553,7 +559,7 @@ def _undo_waiter(world: World, seen: Seen, entry: Entry, work: _Work, limits: Li
     :return: ``False`` to read again.
     """
     if work.attempt.is_superseded_by(entry.attempt):
-        _undo_older(world, work, current=entry.token)
+        _undo_older(world, work, seen.record.lease, current=entry.token)
         return True
     if _change(world, seen, Leave(work.attempt), limits) is None:
         return False
@@ -586,20 +592,26 @@ def _undo_lease(world: World, token: int, resource_id: str | None, work: _Work, 
             return
 
 
-def _undo_older(world: World, work: _Work, *, current: int) -> None:
+def _undo_older(world: World, work: _Work, lease: Lease | None, *, current: int) -> None:
     """
     Undo what was done under an earlier lease: a newer try may keep a cluster of its own lease only.
 
     :param current: the token of the newer try.
     """
     if work.token is not None and work.token != current:
-        _undo_stray(world, work)
+        _undo_stray(world, work, lease)
 
 
-def _undo_stray(world: World, work: _Work) -> None:
-    """Undo what was done under a lease that is gone: no record names it, and no other try can find it."""
+def _undo_stray(world: World, work: _Work, lease: Lease | None) -> None:
+    """
+    Undo what was done under a lease that is gone: no record names it, and no other try can find it.
+
+    :param lease: the one that there is now; it may name a cluster that this try did not launch, such as a standby.
+    """
     if work.launched is None:
         return
+    if not work.terminate and lease is not None and lease.resource_id == work.launched:
+        return  # it has the address by that lease
     if work.terminate:
         world.terminate(work.launched)
     _unbind(world, work.launched, work)

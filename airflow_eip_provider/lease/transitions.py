@@ -51,11 +51,13 @@ class Acquire:
     Acquire the lease of a free address: at once when the queue is empty, else in its order.
 
     :param handover_seconds: how long the owner may take until the lease is active.
+    :param moved_from: the cluster whose service a failover moves; other failovers of it find this lease by that.
     """
 
     attempt: Attempt
     cluster_name: str
     handover_seconds: float
+    moved_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +262,7 @@ def _acquire(record: Record, event: Acquire, now: float, limits: Limits) -> Reco
         written_at=now,
         handover_by=now + event.handover_seconds,
         cluster_name=event.cluster_name,
+        moved_from=event.moved_from,
     )
     return replace(record, issued=lease.token, lease=lease, possible_orphans=_open(record, now), grace=limits.grace)
 
@@ -283,6 +286,7 @@ def _acquire_in_turn(record: Record, event: Acquire, place: int, now: float, lim
         # It was announced and not named: its process died in between, so there is a cluster, or there is none.
         may_have_orphans=entry.may_have_orphans or (entry.prewarmed_at is not None and entry.resource_id is None),
         since=entry.prewarmed_at,
+        moved_from=event.moved_from,
     )
     # Those before it did not acquire the lease in their windows. They keep their places and their prewarmed clusters
     # until they have had all their turns: then the entry leaves, and its cluster is swept.

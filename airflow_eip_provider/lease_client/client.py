@@ -259,6 +259,13 @@ class StoreLeaseClient(LeaseClient):
         if isinstance(handed, protocol.LeaseLost):
             raise LeaseLostError(self.allocation_id, who=self._who, problem=handed.why)
 
+    def check_current(self, attempt: Attempt, *, token: int | None) -> None:
+        """Read the record, and check that it names this attempt, and no release has begun."""
+        lease = self.read().record.lease
+        if lease is None or lease.token != token or lease.attempt != attempt or lease.phase is Phase.RELEASING:
+            now = f"leased to {lease.attempt.name}, and {lease.phase.name.lower()}" if lease else "leased to nobody"
+            raise LeaseLostError(self.allocation_id, who=self._who, problem=f"it is {now} now")
+
     def was_handed_over(self, undo: Undo) -> bool:
         """Whether the lease is active."""
         lease = self.read().record.lease

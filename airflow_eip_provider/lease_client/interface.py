@@ -300,6 +300,13 @@ class LeaseClient(ABC):
         :raises SupersededError: when a newer attempt of the owner is at work.
         """
 
+    def check_current(self, attempt: Attempt, *, token: int | None) -> None:  # noqa: B027 - nothing keeps it
+        """
+        Check that the lease is still this attempt's.
+
+        :raises LeaseLostError: when it is not.
+        """
+
     def has_address(self, resource_id: str) -> bool:
         """Whether the address is on a resource."""
         return resource_id in read_location(self.clients, self.allocation_id).resource_ids

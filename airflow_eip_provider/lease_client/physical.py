@@ -17,7 +17,7 @@ from airflow_eip_provider.aws.clusters import read_cluster, read_successors, rea
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_shown
 from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove_own_gateways
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG, IN_CHARGE_TAG, OWNER_DIGEST_TAG, TRY_TAG
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, SupersededError
 from airflow_eip_provider.lease.protocol import Acquired, Ending
 from airflow_eip_provider.lease_client.interface import NO_RECORD, AddressInUse, Clients, LeaseClient, Successor
@@ -110,23 +110,31 @@ class PhysicalLeaseClient(LeaseClient):
         Of two successors, which two failovers launched at the same time, it is the one that :meth:`agreed` returns.
         No tag says who has begun a failover and who is to end it, so whoever comes goes on: each part is idempotent.
         """
-        found = {cluster.job_flow_id: cluster for cluster in read_successors(self.clients["emr"], old)}
-        if not found:
-            return None
-        since = self._in_charge_since(old)
-        # The service may have come back to a cluster that was kept.
-        found = {name: one for name, one in found.items() if one.tags.get(IN_CHARGE_TAG, since) >= since}
+        found = {cluster.job_flow_id: cluster for cluster in self._successors(old)}
         if not found:
             return None
         cluster = found[self._chosen(list(found.values()))]
         in_charge = IN_CHARGE_TAG in cluster.tags
+        if in_charge and (now := self._in_charge_after(cluster.job_flow_id)) is not None:
+            return Successor(now, in_charge=True, is_own=False, has_address=True)
         has_address = in_charge or cluster.job_flow_id in self._location().resource_ids
         return Successor(cluster.job_flow_id, in_charge=in_charge, is_own=True, has_address=has_address)
 
-    def _in_charge_since(self, job_flow_id: str) -> str:
-        """Return since when a cluster has a service that a failover moved to it; empty for never."""
-        cluster = read_cluster(self.clients["emr"], job_flow_id)
-        return "" if cluster is None or cluster.is_ending else cluster.tags.get(IN_CHARGE_TAG, "")
+    def _in_charge_after(self, old: str) -> str | None:
+        """Return the cluster to which failovers have moved the service of a successor since, one after the other."""
+        found = [cluster.job_flow_id for cluster in self._successors(old) if IN_CHARGE_TAG in cluster.tags]
+        if not found:
+            return None
+        return self._in_charge_after(found[-1]) or found[-1]
+
+    def _successors(self, old: str) -> list[Cluster]:
+        """Return the successors, oldest first; not one from which the service has come back to a kept cluster."""
+        found = read_successors(self.clients["emr"], old)
+        if all(IN_CHARGE_TAG not in cluster.tags for cluster in found):
+            return found
+        cluster = read_cluster(self.clients["emr"], old)
+        since = "" if cluster is None else cluster.tags.get(IN_CHARGE_TAG, "")
+        return [cluster for cluster in found if cluster.tags.get(IN_CHARGE_TAG, since) >= since]
 
     def move(
         self, lease_request: LeaseRequest, *, moved_from: str, due_seconds: float = 0.0
@@ -136,14 +144,14 @@ class PhysicalLeaseClient(LeaseClient):
 
     def agreed(self, old: str, *, job_flow_id: str) -> str:
         """Return the successor that has the address, else the one that was launched first."""
-        found = read_successors(self.clients["emr"], old)
+        found = self._successors(old)
         if all(cluster.job_flow_id != job_flow_id for cluster in found):
             return job_flow_id  # EMR does not show its tags yet
         return self._chosen(found)
 
     def end_other_successors(self, old: str, *, keep: str) -> None:
         """Terminate what failovers have launched and nobody uses; a standby that they chose is the user's."""
-        for cluster in read_successors(self.clients["emr"], old):
+        for cluster in self._successors(old):
             if cluster.job_flow_id != keep and OWNER_DIGEST_TAG in cluster.tags:
                 log.warning("Terminating cluster %s: %s has the service of %s", cluster.job_flow_id, keep, old)
                 end(self.clients["emr"], cluster.job_flow_id)
@@ -241,6 +249,9 @@ class PhysicalLeaseClient(LeaseClient):
         if cluster is not None and cluster.newest_try > undo.attempt.try_number:
             log.info("A newer try has adopted cluster %s; leaving it alone", resource_id)
             return
+        if cluster is not None and self._has_service(cluster):
+            log.info("Another failover has moved a service to cluster %s; leaving it alone", resource_id)
+            return
         if undo.terminate:
             end(self.clients["emr"], resource_id)
         if undo.association_id is not None:
@@ -255,6 +266,12 @@ class PhysicalLeaseClient(LeaseClient):
             cluster = cluster or read_cluster(self.clients["emr"], resource_id)
             if cluster is not None:
                 remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
+
+    def _has_service(self, cluster: Cluster) -> bool:
+        """Whether a failover has moved a service to a cluster: one may go on with what another one launched."""
+        if SUCCESSOR_TAG not in cluster.tags:
+            return False
+        return IN_CHARGE_TAG in cluster.tags or cluster.job_flow_id in self._location().resource_ids
 
     def _end_unclear(self, undo: Undo) -> None:
         """

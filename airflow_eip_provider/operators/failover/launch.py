@@ -138,9 +138,11 @@ class SuccessorOperator(LaunchingOperator):
             return None
         nonce, token = self.known_lease(context, state)
         launched, launcher = known["launched"], self.__dict__.get("_launching")
+        # It was noted before the launch.
+        job_flow_id = known["job_flow_id"] or (own_xcom(context, "job_flow_id") if launched else None)
         return Undo(
             attempt_of(context, nonce),
-            known["job_flow_id"],
+            job_flow_id,
             token=token,
             launched=launched,
             terminate=launched,

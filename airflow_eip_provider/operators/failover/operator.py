@@ -30,7 +30,12 @@ from airflow_eip_provider.operators.balanced import BalancedOperator
 from airflow_eip_provider.operators.binder import bound_facts
 from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, Site
 from airflow_eip_provider.operators.failover.launch import SuccessorOperator
-from airflow_eip_provider.operators.failover.standby import check_on_primary_node, find_standby, text_tags
+from airflow_eip_provider.operators.failover.standby import (
+    check_address_is_given,
+    check_on_primary_node,
+    find_standby,
+    text_tags,
+)
 from airflow_eip_provider.operators.failover.state import FailoverState, moment, moved_facts
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import observed_due_seconds
@@ -55,6 +60,8 @@ if TYPE_CHECKING:
 
 _OLD = ("terminate", "keep")
 _OTHER = "another failover"  # what a wait is for
+# Meanwhile the lease has no cluster, and is others' after LIMITS.surface.
+_LONGEST_STEPS = timedelta(minutes=10)
 
 
 class EmrFailoverOperator(
@@ -111,8 +118,8 @@ class EmrFailoverOperator(
     :param checks: the HTTP checks, as in ``EmrPrimaryHealthSensor``. (templated)
     :param unhealthy_after: as there.
     :param host: as there. (templated)
-    :param steps_timeout: for how long the cancelled steps of the old cluster may take to end. After that it goes on: a
-        node that cannot be reached never says that they have, and they lose the address with it.
+    :param steps_timeout: for how long the cancelled steps of the old cluster may take to end, 10 minutes at most. After
+        that it goes on: a node that cannot be reached never says that they have, and they lose the address with it.
     :param healthy_timeout: how long the new cluster may take to be healthy, once it has the address.
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
     :param lock_timeout: how long to wait at most for the address, or for the failover of another task.
@@ -312,7 +319,9 @@ class EmrFailoverOperator(
             return None
         # What was read is kept: where EMR answers one call in many seconds, each pass comes one further.
         if not state.is_movable:
-            check_on_primary_node(self.emr.get_cluster(self.job_flow_id))
+            old = self.emr.get_cluster(self.job_flow_id)
+            check_on_primary_node(old)
+            check_address_is_given(old, self.allocation_id)
             state.is_movable = True
         if state.standby is None:
             named = None if is_nothing(self.standby_job_flow_id) else str(self.standby_job_flow_id)
@@ -344,6 +353,9 @@ class EmrFailoverOperator(
             return self.wait_for_turn(context, state, self.lease_request(context, state), entered)
         self.note_acquired(context, state, entered)
         state.leased, state.steps_by = True, time.time() + self.steps_timeout.total_seconds()
+        if state.job_flow_id is not None and not state.launched:
+            # An earlier try may have put it there, and not have handed over.
+            state.may_be_bound = self.lease_client.has_address(state.job_flow_id)
         self.note(context, state)
         if state.job_flow_id is not None and not state.launched:
             self.tag(state.job_flow_id, {SUCCESSOR_TAG: self.job_flow_id})
@@ -396,17 +408,21 @@ class EmrFailoverOperator(
         if state.handed_over:
             return None
         job_flow_id = self.agreed(state)
+        attempt = attempt_of(context, state.nonce)
+        self.lease_client.check_current(attempt, token=state.token)
+        site = self._site(context, state)
+        # If that cluster is ending, the old one, which may still serve, would lose the address for nothing.
+        site.look("primary_running")
         self.kill.check()
         self.lease_client.take_off(self.job_flow_id)
         state.may_be_bound = True
-        bound = self.binding_of(state.candidate).bind(self._site(context, state))
+        bound = self.binding_of(state.candidate).bind(site)
         if isinstance(bound, ClusterWait):
             return self.wait_for_cluster(state, bound.target, deadline=state.lock_deadline)
         if not isinstance(bound, Bound):
             # EC2 may show only now that the old cluster has it: it is taken off then.
             moved_from = {CLUSTER_TAG: self.job_flow_id}
             return self.wait_for_address(context, state, job_flow_id=job_flow_id, like=moved_from)
-        attempt = attempt_of(context, state.nonce)
         self.lease_client.hand_over(attempt, token=state.token, resource_id=job_flow_id)
         state.handed_over, state.keeps, state.bound_at = True, True, time.time()
         state.healthy_by = state.bound_at + self.healthy_timeout.total_seconds()
@@ -417,13 +433,18 @@ class EmrFailoverOperator(
         return None
 
     def _await_health(self, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | None:
-        """Register the new primary node; wait until it is healthy, by its own checks and those of load balancers."""
+        """
+        Register the new primary node; wait until it is healthy, by its own checks and those of load balancers.
+
+        From the registration on the cluster is in charge, whatever becomes of this task: the reaper keeps it.
+        """
         if state.healthy_at:
             return None
         if state.members is None:
             members = self.members_of(str(state.job_flow_id))
             self.kill.check()
             self.aws.load_balancers.register(members)
+            self.tag(str(state.job_flow_id), {IN_CHARGE_TAG: moment(state.bound_at)})
             state.members = [asdict(member) for member in members]
         if not state.serves:
             is_verdict = event is not None and state.waiting_for == "health" and event["status"] != "timeout"
@@ -445,10 +466,9 @@ class EmrFailoverOperator(
         return None
 
     def _retire(self, state: FailoverState) -> WatchTrigger | None:
-        """Say which cluster is in charge; deregister the old one, and terminate it unless it is kept."""
+        """Deregister the old cluster, and terminate it unless it is kept."""
         job_flow_id = str(state.job_flow_id)
         if state.left is None:
-            self.tag(job_flow_id, {IN_CHARGE_TAG: moment(state.healthy_at)})
             cluster = self.emr.get_cluster(self.job_flow_id)
             nodes = read_all_primaries(self.emr.conn, cluster) if cluster else {}
             members = self.aws.load_balancers.find_members(self.eip.conn, nodes, self.groups()) if nodes else []
@@ -502,6 +522,12 @@ class EmrFailoverOperator(
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         for name in ("lock_timeout", "steps_timeout", "healthy_timeout"):
             preflight.check_duration(name, getattr(self, name))
+        if self.steps_timeout > _LONGEST_STEPS:
+            raise InvalidInputError(
+                f"checking steps_timeout {self.steps_timeout!r}",
+                problem="others may end a lease that no cluster has got for 15 minutes",
+                remedy=f"give at most {_LONGEST_STEPS}; steps that run then lose the address with the old cluster",
+            )
         preflight.check_idle_timeout(self.idle_timeout)
         self.check_start_timeout()
         if self.old_cluster not in _OLD:

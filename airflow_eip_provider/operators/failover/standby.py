@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.clusters import READY_STATES, age_order, read_tagged_clusters
 from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway
-from airflow_eip_provider.aws.tags import IN_CHARGE_TAG, SUCCESSOR_TAG
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, IN_CHARGE_TAG, SUCCESSOR_TAG
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError
+from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +69,21 @@ def check_on_primary_node(old: Cluster | None) -> None:
             problem="its address is on a NAT gateway that was made for it",
             remedy="a failover moves addresses of primary nodes; end that cluster and launch another one, or put the "
             "address on a NAT gateway that stays, and give allocation_id=None",
+        )
+
+
+def check_address_is_given(old: Cluster | None, allocation_id: object) -> None:
+    """
+    Check that a cluster that was launched for an address does not lose it to nobody.
+
+    :raises InvalidInputError: when no address is given, or a template rendered to nothing.
+    """
+    if old is not None and is_nothing(allocation_id) and ALLOCATION_TAG in old.tags:
+        raise InvalidInputError(
+            f"moving the service of cluster '{old.job_flow_id}' without an address",
+            problem=f"its tag says that it has Elastic IP '{old.tags[ALLOCATION_TAG]}', and allocation_id is "
+            f"{allocation_id!r}",
+            remedy="give allocation_id; if it is a template, see what it renders to",
         )
 
 

@@ -1,0 +1,205 @@
+"""Failovers that meet each other late: a stale one leaves alone what another has put in charge."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.client import BaseClient
+
+from airflow_eip_provider.exceptions import ClusterEndedError, LeaseLostError
+from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
+from airflow_eip_provider.operators.failover import operator as failover_module
+from airflow_eip_provider.operators.failover.operator import EmrFailoverOperator
+from airflow_eip_provider.triggers.undo import undo_stored
+from airflow_eip_provider.triggers.watch import Verdict
+from harness.life import Task
+from harness.life import _first_event as first_event
+from tests.integration.operators.failover_stage import vanish_after
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.usefixtures("no_pause")
+
+CONNECTION = {"aws_conn_id": None, "region_name": None, "verify": None, "config": None}
+
+
+def while_called(monkeypatch: pytest.MonkeyPatch, operation: str, act: Callable[[], Any]) -> None:
+    """Do something else once, right after a request of this operation took effect, before its caller goes on."""
+    real, seen = BaseClient._make_api_call, []
+
+    def called(self: Any, name: str, parameters: Any) -> Any:
+        answer = real(self, name, parameters)
+        if name == operation and not parameters.get("DryRun") and not seen:
+            seen.append(name)
+            act()
+        return answer
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", called)
+
+
+def test_a_stalled_failover_does_not_take_the_address_off_the_standby_that_another_one_put_in_charge(
+    clocked, staged, monkeypatch
+):
+    stage = staged()
+    stalled, other = stage.failover(dag_id="stalled", force=True), stage.failover(dag_id="other", force=True)
+    while_called(monkeypatch, "AssociateAddress", other.run)
+    stalled.start()
+    stalled.go_on()
+    assert other.result == stage.standby
+    assert isinstance(stalled.error, LeaseLostError)
+    clocked.clock.advance(300)
+    stage.check_moved_to(stage.standby)
+
+
+@pytest.mark.parametrize("address", [True, False], ids=["address", "no address"])
+def test_the_kill_of_one_of_two_failovers_spares_the_cluster_that_the_other_one_put_in_charge(clocked, staged, address):
+    stage = staged(store=False, warm=False, address=address)
+    one, other = (stage.failover(dag_id=name, force=True, **stage.cold()) for name in ("one", "other"))
+    one.start()
+    new = other.run()
+    kind, what = one.trigger().undo
+    undo_stored(kind, what, connection=CONNECTION)
+    clocked.clock.advance(600)
+    stage.check_moved_to(new)
+
+
+def test_a_cluster_that_a_service_came_back_from_is_no_successor_any_more(clocked, staged):
+    stage = staged(store=False)
+    stage.failover(force=True, old_cluster="keep").run()
+    clocked.clock.advance(60)
+    stage.failover(
+        dag_id="back", job_flow_id=stage.standby, standby_job_flow_id=stage.old, force=True, old_cluster="keep"
+    ).run()
+    clocked.clock.advance(60)
+    third = stage.failover(dag_id="third", force=True, **stage.cold())
+    new = third.run()
+    assert new != stage.standby
+    clocked.clock.advance(600)
+    assert stage.live() == {new, stage.standby}
+    assert stage.holder() == clocked.cluster(new).primary.id
+
+
+def test_two_failovers_make_one_although_the_lease_was_free(clocked, staged):
+    stage = staged(warm=False)
+    first = stage.failover(force=True, **stage.cold())
+    first.start()
+    first.fail_deferral()
+    clocked.clock.advance(120)
+    retry, other = (
+        stage.failover(try_number=2, force=True, **stage.cold()),
+        stage.failover(dag_id="other", force=True, **stage.cold()),
+    )
+    for task in (retry, other):
+        task.start()
+    for _ in range(40):
+        for task in (retry, other):
+            if not task.ended:
+                task.resume(asyncio.run(first_event(task.trigger())))
+    assert (retry.error, other.error) == (None, None)
+    assert retry.result == other.result
+    clocked.clock.advance(600)
+    stage.check_moved_to(retry.result)
+
+
+def test_a_failover_whose_lease_was_ended_leaves_the_old_cluster_its_address(clocked, staged, monkeypatch, leased):
+    stage = staged()
+    task = stage.failover(force=True, steps_timeout=timedelta(minutes=10))
+    with monkeypatch.context() as patch:
+        pending = Verdict("pending", "has steps", {"step_ids": []})
+        patch.setattr(failover_module, "judge_no_step_runs", lambda *_, **__: pending)
+        patch.setattr("airflow_eip_provider.hooks.emr.EmrClusterHook.cancel_steps", lambda *_, **__: None)
+        task.start()
+    assert task.deferrals == ["EmrStepsEndedTrigger"]
+    clocked.clock.advance(1000)
+    waiter = leased("waiter", lock_store=stage.lock_store, job_flow_overrides=stage.cold()["job_flow_overrides"])
+    waiter.start()
+    task.go_on()
+    assert isinstance(task.error, LeaseLostError)
+    assert stage.holder() == clocked.cluster(stage.old).primary.id
+
+
+@pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
+def test_a_launch_whose_hint_is_lost_leaves_no_cluster(clocked, staged, store):
+    stage = staged(store=store, warm=False)
+    task = stage.failover(force=True, **stage.cold())
+    task.start()
+    task.fail_deferral()
+    clocked.clock.advance(900)
+    assert stage.live() == {stage.old}
+
+
+def test_a_retry_that_fails_early_takes_the_address_off_the_standby_where_the_try_before_put_it(
+    clocked, staged, monkeypatch
+):
+    stage = staged()
+    vanish_after(monkeypatch, stage.failover(force=True), "AssociateAddress")
+    retry = stage.failover(force=True, try_number=2)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("between the lease and the address")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EmrFailoverOperator, "_end_steps", fail)
+        retry.start()
+        retry.go_on()
+    assert isinstance(retry.error, RuntimeError)
+    assert stage.holder() is None
+
+
+@pytest.mark.parametrize("nothing", ["None", ""])
+def test_a_rendered_nothing_is_no_address_of_a_cluster_that_has_one(clocked, staged, nothing):
+    stage = staged()
+    task = stage.failover(force=True, allocation_id=nothing)
+    task.start()
+    task.go_on()
+    assert task.error is not None
+    assert stage.holder() == clocked.cluster(stage.old).primary.id
+
+
+def test_a_first_failover_that_is_cleared_after_a_second_one_changes_nothing(clocked, staged):
+    stage = staged(address=False, store=False, balanced=True)
+    stage.failover(force=True, old_cluster="keep").run()
+    clocked.clock.advance(60)
+    second = stage.failover(dag_id="second", job_flow_id=stage.standby, force=True, old_cluster="keep", **stage.cold())
+    new = second.run()
+    clocked.clock.advance(120)
+    seen = clocked.events.last
+    assert stage.failover(force=True, old_cluster="keep", try_number=2).run() == new
+    assert stage.changes(after=seen) == []
+
+
+@pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
+def test_a_standby_that_ends_before_it_has_the_address_leaves_it_to_the_old_cluster(
+    clocked, staged, monkeypatch, store
+):
+    stage = staged(store=store)
+
+    def end_standby() -> None:
+        stage.boto("emr").terminate_job_flows(JobFlowIds=[stage.standby])
+        clocked.clock.advance(300)
+
+    while_called(monkeypatch, "AddTags", end_standby)
+    task = stage.failover(force=True)
+    task.start()
+    task.go_on()
+    assert isinstance(task.error, ClusterEndedError)
+    assert stage.holder() == clocked.cluster(stage.old).primary.id
+
+
+@pytest.mark.parametrize("operation", ["PutItem", "DisassociateAddress", "AssociateAddress"])
+def test_the_teardown_of_the_old_cluster_leaves_the_new_one_its_address(clocked, staged, monkeypatch, operation):
+    stage = staged()
+    parameters = {"allocation_id": stage.allocation_id, "lock_store": stage.lock_store, "aws_conn_id": None}
+    teardown = EmrTerminateWithStaticIpOperator(
+        task_id="terminate", job_flow_id=stage.old, deferrable=True, **parameters
+    )
+    down, task = Task(teardown, dag_id="service"), stage.failover(force=True)
+    while_called(monkeypatch, operation, down.run)
+    assert task.run() == stage.standby
+    assert down.error is None
+    clocked.clock.advance(300)
+    stage.check_moved_to(stage.standby)
