@@ -85,6 +85,14 @@ class Notifying:
         """
         return once in self._told() or once in self._notified_before(context)
 
+    def is_first_time(self, context: Context, once: str) -> bool:
+        """Whether this has not been told before; from now on it has."""
+        if self.has_notified(context, once):
+            return False
+        self._told().append(once)
+        self._note_notified(context, once)
+        return True
+
     def notify(self, context: Context, notifier: Notifier | None, event: str, *, once: str, **facts: Any) -> None:
         """
         Call a notifier, once.
@@ -93,10 +101,8 @@ class Notifying:
         :param once: what it is about: what has been called for it is not called again.
         :param facts: plain values for its texts: ``{{ eip.waited_seconds }}``.
         """
-        if notifier is None or self.has_notified(context, once):
+        if notifier is None or not self.is_first_time(context, once):
             return
-        self._told().append(once)
-        self._note_notified(context, once)
         told = copy.copy(context)
         told["eip"] = {"event": event, "allocation_id": self.allocation_id, **facts}  # type: ignore[typeddict-unknown-key]
         try:

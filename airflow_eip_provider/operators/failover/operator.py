@@ -32,6 +32,7 @@ from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait
 from airflow_eip_provider.operators.failover.launch import SuccessorOperator
 from airflow_eip_provider.operators.failover.standby import (
     check_address_is_given,
+    check_is_another,
     check_on_primary_node,
     find_standby,
     text_tags,
@@ -411,8 +412,9 @@ class EmrFailoverOperator(
         attempt = attempt_of(context, state.nonce)
         self.lease_client.check_current(attempt, token=state.token)
         site = self._site(context, state)
-        # If that cluster is ending, the old one, which may still serve, would lose the address for nothing.
-        site.look("primary_running")
+        if site.look("primary_running").status != "done":
+            # The old cluster, which may still serve, would lose the address for nothing.
+            return self.wait_for_cluster(state, "primary_running", deadline=state.lock_deadline)
         self.kill.check()
         self.lease_client.take_off(self.job_flow_id)
         state.may_be_bound = True
@@ -490,7 +492,8 @@ class EmrFailoverOperator(
     def _moved(self, context: Context, state: FailoverState) -> Result:
         """Publish what was moved, and how long that took."""
         facts = moved_facts(state, old=self.job_flow_id, old_cluster=self.old_cluster)
-        self.count(metrics.FAILOVERS)
+        if self.is_first_time(context, "counted"):
+            self.count(metrics.FAILOVERS)
         self.notify(context, self.on_failover, "failover", once="moved", **facts)
         return self._end(context, str(state.job_flow_id), facts)
 
@@ -517,6 +520,7 @@ class EmrFailoverOperator(
 
     def _check_parameters(self) -> None:
         check_job_flow_id(self.job_flow_id)
+        check_is_another(self.standby_job_flow_id, old=self.job_flow_id)
         if not is_nothing(self.allocation_id):
             preflight.check_allocation_id(self.allocation_id)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)

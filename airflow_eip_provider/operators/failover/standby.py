@@ -27,7 +27,6 @@ def find_standby(
     that another failover has chosen, or that is in charge.
 
     :param job_flow_id: that one, and no other.
-    :raises InvalidInputError: when that one is the cluster that it is to replace.
     :raises TransientError: when that one is not ready.
     """
     if job_flow_id is not None:
@@ -40,14 +39,10 @@ def find_standby(
 
 
 def _named(emr: EmrClusterHook, old: str, job_flow_id: str) -> str:
-    doing = f"moving the service of cluster '{old}' to '{job_flow_id}'"
-    if job_flow_id == old:
-        raise InvalidInputError(
-            doing, problem="this is the same cluster", remedy="give another one as standby_job_flow_id"
-        )
     cluster = emr.get_cluster(job_flow_id)
     if cluster is None or cluster.state not in READY_STATES:
         state = "unknown to EMR" if cluster is None else cluster.state
+        doing = f"moving the service of cluster '{old}' to '{job_flow_id}'"
         raise TransientError(doing, problem=f"the standby is {state}", remedy="name one that is RUNNING or WAITING")
     return job_flow_id
 
@@ -55,6 +50,20 @@ def _named(emr: EmrClusterHook, old: str, job_flow_id: str) -> str:
 def _may_follow(cluster: Cluster, old: str) -> bool:
     is_free = cluster.tags.get(SUCCESSOR_TAG, old) == old and IN_CHARGE_TAG not in cluster.tags
     return is_free and cluster.job_flow_id != old and cluster.state in READY_STATES
+
+
+def check_is_another(job_flow_id: str | None, *, old: str) -> None:
+    """
+    Check that the named standby is not the cluster that it is to replace.
+
+    :raises InvalidInputError: when it is.
+    """
+    if job_flow_id == old:
+        raise InvalidInputError(
+            f"moving the service of cluster '{old}' to '{job_flow_id}'",
+            problem="this is the same cluster",
+            remedy="give another one as standby_job_flow_id",
+        )
 
 
 def check_on_primary_node(old: Cluster | None) -> None:

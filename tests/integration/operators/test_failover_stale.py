@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.client import BaseClient
 
+from airflow_eip_provider import metrics
+from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import ClusterEndedError, LeaseLostError
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
 from airflow_eip_provider.operators.failover import operator as failover_module
 from airflow_eip_provider.operators.failover.operator import EmrFailoverOperator
 from airflow_eip_provider.triggers.undo import undo_stored
-from airflow_eip_provider.triggers.watch import Verdict
+from airflow_eip_provider.triggers.verdict import Verdict
 from harness.life import Task
 from harness.life import _first_event as first_event
 from tests.integration.operators.failover_stage import vanish_after
@@ -203,3 +205,26 @@ def test_the_teardown_of_the_old_cluster_leaves_the_new_one_its_address(clocked,
     assert down.error is None
     clocked.clock.advance(300)
     stage.check_moved_to(stage.standby)
+
+
+def test_a_failover_that_is_cleared_after_its_end_is_not_counted_again(staged, monkeypatch):
+    stage, sent, kept = staged(), [], {}
+    monkeypatch.setattr(metrics, "_send", lambda metric, *_: sent.append(metric))
+    for number in (1, 2):
+        stage.failover(force=True, remembered=kept, try_number=number).run()
+    assert sent.count(metrics.FAILOVERS) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda _: {"steps_timeout": timedelta(minutes=11)}, "steps_timeout"),
+        (lambda stage: {"standby_job_flow_id": stage.old}, "the same cluster"),
+    ],
+)
+def test_what_would_fail_later_is_refused_before_anything_is_changed(clocked, staged, given, said):
+    stage = staged()
+    seen = clocked.events.last
+    with pytest.raises(AirflowFailException, match=said):
+        stage.failover(**given(stage)).run()
+    assert stage.changes(after=seen) == []
