@@ -7,6 +7,7 @@ matrix makes them (tests/verification/matrix/cells.py).
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -96,6 +97,8 @@ def with_receiver(receiver: Any, venv: Path, dags: dict[str, Any]) -> None:
         children.stop()
         stage.aws.stop()
         receiver.stop()
+        # Open connections of boto3's clients are found here, where ResourceWarning is ignored, and not after all tests.
+        gc.collect()
     shutil.rmtree(state, ignore_errors=True)
 
 
