@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_eip_provider.aws.errors import is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,3 +42,21 @@ def until_shown(look: Callable[[], T], *, pause: Callable[[float], None] | None 
     while not (shown := look()) and time.time() < deadline:
         (pause or time.sleep)(SECOND_LOOK_SECONDS)
     return shown
+
+
+def until_answered(look: Callable[[], T], *, every: float, clock: Any = time) -> T:
+    """
+    Look again while AWS gives no answer, for a minute.
+
+    :param every: seconds between two looks.
+    :param clock: has ``time`` and ``sleep``.
+    :raises Exception: what the look raised last, when AWS has not answered by then; at once what is not transient.
+    """
+    deadline = clock.time() + READS_LAG_SECONDS
+    while True:
+        try:
+            return look()
+        except Exception as error:
+            if not is_transient(error) or clock.time() >= deadline:
+                raise
+            clock.sleep(every)

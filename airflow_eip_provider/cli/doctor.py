@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser, add_common_arguments
 from airflow_eip_provider.cli.findings import facts_of, print_outcomes
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
-from airflow_eip_provider.cli.usage import reading_arguments
+from airflow_eip_provider.cli.usage import read_json_file, reading_arguments
 from airflow_eip_provider.exceptions import UsageError
-from airflow_eip_provider.literals import is_template
 
 if TYPE_CHECKING:
     import argparse
@@ -209,7 +206,7 @@ def _fallbacks(options: argparse.Namespace) -> list[Any]:
             problem="there is no cluster that they change",
             remedy="give --job-flow-overrides, too",
         )
-    given = _read_json("--fallbacks", options.fallbacks)
+    given = read_json_file("--fallbacks", options.fallbacks)
     if not isinstance(given, list):
         raise UsageError(
             f"reading --fallbacks '{options.fallbacks}'",
@@ -249,30 +246,9 @@ def _job_flow(options: argparse.Namespace) -> dict[str, Any] | None:
             problem="--subnet-id is given, too",
             remedy="give one: the cluster's subnets are those of the file when there is one",
         )
-    given = _read_json("--job-flow-overrides", options.job_flow_overrides)
+    given = read_json_file("--job-flow-overrides", options.job_flow_overrides)
     if not isinstance(given, dict):
         raise UsageError(doing, problem="it is no JSON object", remedy="give RunJobFlow's parameters")
-    return given
-
-
-def _read_json(argument: str, path: str) -> object:
-    """
-    Return what a file holds.
-
-    :raises UsageError: when there is no such file, or it is not JSON.
-    """
-    doing = f"reading {argument} '{path}'"
-    text = ""
-    try:
-        text = Path(path).read_text("utf-8-sig")
-        given: object = json.loads(text)
-    except OSError as error:
-        raise UsageError(doing, problem=str(error.strerror), remedy="name a JSON file") from error
-    except (ValueError, RecursionError) as error:
-        remedy = "correct it there"
-        if is_template(text):
-            remedy = "it holds templates: put each into a string, or render the file first"
-        raise UsageError(doing, problem=f"it is not JSON: {error}", remedy=remedy) from error
     return given
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow_eip_provider.cli.address import checked_job_flow_id
+from airflow_eip_provider.cli.usage import read_json_file
 from airflow_eip_provider.exceptions import InvalidInputError, UsageError
 from airflow_eip_provider.health.checks import DEFAULT_CHECKS
 from airflow_eip_provider.operators.elbv2 import checked_groups
@@ -201,12 +200,7 @@ def _services(named: Sequence[str]) -> list[HttpCheck]:
 
 def _read(path: str, argument: str, kind: type) -> Any:
     doing = f"reading {argument} '{path}'"
-    try:
-        given = json.loads(Path(path).read_text("utf-8-sig"))
-    except OSError as error:
-        raise UsageError(doing, problem=str(error.strerror), remedy="name a JSON file") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(doing, problem=f"it is not JSON: {error}", remedy="correct it there") from error
+    given = read_json_file(argument, path)
     if not isinstance(given, kind):
         wanted = "RunJobFlow's parameters" if kind is dict else "what each fallback changes"
         raise UsageError(

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.errors import had_no_effect, is_transient
-from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
+from airflow_eip_provider.aws.lag import until_answered
 from airflow_eip_provider.cli.drill.address import foreign_owner
 from airflow_eip_provider.cli.drill.plan import BY_HAND, CLUSTER
 from airflow_eip_provider.cli.drill.recovery import BOUND, DETECTED, MEANING, SERVICES, TARGETS, Recovery
@@ -186,15 +186,8 @@ class Drill:
         return f"on {self._scene.hooks.eip.get_holder(address).description}"
 
     def _patiently(self, look: Callable[[], Any]) -> Any:
-        """Look again while AWS gives no answer, for a minute."""
-        deadline = time.time() + READS_LAG_SECONDS
-        while True:
-            try:
-                return look()
-            except Exception as error:
-                if not is_transient(error) or time.time() >= deadline:
-                    raise
-                time.sleep(self._plan.poll_seconds)
+        """Look again while AWS gives no answer."""
+        return until_answered(look, every=self._plan.poll_seconds, clock=time)
 
     def _say(self, at: float, text: str) -> None:
         began = self.report.recovery.began if self.report.recovery else at

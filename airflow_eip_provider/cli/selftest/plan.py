@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.cli.usage import read_json_file
 from airflow_eip_provider.egress_probe import ECHO_URL, egress_probe_step
 from airflow_eip_provider.exceptions import UsageError
 from airflow_eip_provider.operators.preflight import check_allocation_id, check_waits
@@ -154,12 +153,7 @@ def _job_flow(options: argparse.Namespace) -> dict[str, Any]:
 
 def _overrides(path: str) -> dict[str, Any]:
     doing = f"reading --job-flow-overrides '{path}'"
-    try:
-        given = json.loads(Path(path).read_text("utf-8-sig"))
-    except OSError as error:
-        raise UsageError(doing, problem=str(error.strerror), remedy="name a JSON file") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(doing, problem=f"it is not JSON: {error}", remedy="correct it there") from error
+    given = read_json_file("--job-flow-overrides", path)
     if not isinstance(given, dict) or not isinstance(given.get("Instances", {}), dict):
         raise UsageError(doing, problem="it is no JSON object", remedy="give RunJobFlow's parameters")
     return given

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.clusters import read_steps, read_tagged_clusters
-from airflow_eip_provider.aws.errors import is_transient
-from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_answered
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TOKEN_TAG
 from airflow_eip_provider.cli.output import note
 from airflow_eip_provider.cli.selftest import measured, promises
@@ -225,15 +224,8 @@ class SelfTest:
         report.cost = measured.cost(response["Instances"], cluster)
 
     def _patiently(self, look: Callable[[], Any]) -> Any:
-        """Look again while AWS gives no answer, for a minute."""
-        deadline = time.time() + READS_LAG_SECONDS
-        while True:
-            try:
-                return look()
-            except Exception as error:
-                if not is_transient(error) or time.time() >= deadline:
-                    raise
-                time.sleep(self._plan.poll_seconds)
+        """Look again while AWS gives no answer."""
+        return until_answered(look, every=self._plan.poll_seconds, clock=time)
 
     def _shown_association(self) -> str | None:
         address = self._patiently(lambda: self._hooks.eip.get_address(self._plan.allocation_id))

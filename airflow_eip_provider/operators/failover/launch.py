@@ -62,8 +62,6 @@ class SuccessorOperator(LaunchingOperator):
 
     def _wait_for_other(self, state: FailoverState) -> WatchTrigger | None:
         """Wait until a cluster has started that this task has not launched."""
-        if state.is_started:
-            return None
         job_flow_id = str(state.job_flow_id)
         found = self.look(lambda seen: judge_target(seen, job_flow_id, target="cluster_ready"))
         state.is_started = found.status == "done"

@@ -254,9 +254,7 @@ class EmrFailoverOperator(
         if self.force:
             state.detected_at, state.why, state.was_healthy = time.time(), "forced", True
             return None
-        is_verdict = event is not None and state.waiting_for == "verdict" and event["status"] != "timeout"
-        verdict = Verdict(event["status"], event["message"], event["data"]) if event and is_verdict else None
-        looked = verdict or self._look_at_old(state)
+        looked = self._health_of(state, event, waited_for="verdict") or self._look_at_old(state)
         if not isinstance(looked, Verdict):
             return looked
         if looked.status != "done":
@@ -268,6 +266,13 @@ class EmrFailoverOperator(
         state.why = "; ".join(f"{failure['check']}: {failure['problem']}" for failure in looked.data["failures"])
         self.log.warning("Cluster %s is unhealthy, its service moves: %s", self.job_flow_id, state.why)
         return None
+
+    @staticmethod
+    def _health_of(state: FailoverState, event: dict[str, Any] | None, *, waited_for: str) -> Verdict | None:
+        """Return the judgement with which a wait for health has ended; ``None`` without such a wait."""
+        if event is None or state.waiting_for != waited_for or event["status"] == "timeout":
+            return None
+        return Verdict(event["status"], event["message"], event["data"])
 
     def _look_at_old(self, state: FailoverState) -> Verdict | WatchTrigger:
         """Return the verdict on the old cluster, or the wait for it."""
@@ -449,8 +454,7 @@ class EmrFailoverOperator(
             self.tag(str(state.job_flow_id), {IN_CHARGE_TAG: moment(state.bound_at)})
             state.members = [asdict(member) for member in members]
         if not state.serves:
-            is_verdict = event is not None and state.waiting_for == "health" and event["status"] != "timeout"
-            found = Verdict(event["status"], event["message"], event["data"]) if event and is_verdict else None
+            found = self._health_of(state, event, waited_for="health")
             state.waiting_for = "health"
             looked = found or self.judge_health(
                 state, str(state.job_flow_id), until="healthy", deadline=state.healthy_by
