@@ -143,6 +143,7 @@ def enter(
     *,
     due_seconds: float = 0.0,
     moved_from: str | None = None,
+    brought: Entry | None = None,
     limits: Limits = LIMITS,
 ) -> Acquired | Queued | Superseded:
     """
@@ -150,6 +151,7 @@ def enter(
 
     :param due_seconds: for how long this owner has observed that the lease has to be ended.
     :param moved_from: the cluster whose service a failover moves, which has no active lease.
+    :param brought: the owner's entry in the queue of another address, with the cluster that it started early there.
     """
     attempt = lease_request.attempt
     for number in count(1):
@@ -161,10 +163,10 @@ def enter(
         if action is Action.ACQUIRE:
             # Before the write, which drops the possible orphans whose time is over.
             _sweep(world, observation.seen.record)
-        event = _own_event(action, lease_request, moved_from)
+        event = _own_event(action, lease_request, moved_from, brought)
         if event is None:
             _act_on_others(world, action, observation, lease_request, limits)
-        elif (written := _change(world, observation.seen, event, limits)) is not None:
+        elif (written := change(world, observation.seen, event, limits)) is not None:
             lease = written.record.lease
             if lease is not None and lease.attempt == attempt:
                 return Acquired(written)
@@ -207,7 +209,7 @@ def move(
             if after.superseded:
                 return Superseded()
             break
-        written = seen if after == seen.record else _change(world, seen, event, limits)
+        written = seen if after == seen.record else change(world, seen, event, limits)
         if written is not None:
             return Acquired(written)
     return enter(world, lease_request, due_seconds=due_seconds, moved_from=moved_from, limits=limits)
@@ -224,7 +226,9 @@ def _settled(world: World, action: Action, observation: Observation) -> Acquired
     return Superseded() if action is Action.STOP else None
 
 
-def _own_event(action: Action, lease_request: LeaseRequest, moved_from: str | None) -> Event | None:
+def _own_event(
+    action: Action, lease_request: LeaseRequest, moved_from: str | None, brought: Entry | None
+) -> Event | None:
     """Return what an attempt writes for itself; ``None`` when it is to act on the lease of another owner."""
     attempt = lease_request.attempt
     if action is Action.QUEUE:
@@ -233,7 +237,10 @@ def _own_event(action: Action, lease_request: LeaseRequest, moved_from: str | No
         # It may be the queue entry that this try takes over; then it still has to wait.
         return Reenter(attempt)
     if action is Action.ACQUIRE:
-        return Acquire(attempt, lease_request.cluster_name, lease_request.handover_seconds, moved_from)
+        acquire = Acquire(attempt, lease_request.cluster_name, lease_request.handover_seconds, moved_from)
+        if brought is None or brought.resource_id is None:
+            return acquire
+        return replace(acquire, brought=brought.resource_id, brought_since=brought.prewarmed_at)
     return None
 
 
@@ -341,7 +348,7 @@ def give_up(world: World, attempt: Attempt, *, token: int, failed: str, limits: 
         after = step(seen.record, event, seen.now, limits)
         if isinstance(after, Refused):
             return LeaseLost(after.why)
-        written = seen if after == seen.record else _change(world, seen, event, limits)
+        written = seen if after == seen.record else change(world, seen, event, limits)
         if written is not None and written.record.lease is not None:
             return written.record.lease
 
@@ -360,7 +367,7 @@ def _renew(world: World, token: int, attempt: Attempt, limits: Limits) -> Lease 
             return LeaseLost("another owner acquired it while this task did nothing")
         if lease.written_at == seen.now:
             return lease  # there is nothing to write: an answer was lost a moment ago
-        written = _change(world, seen, Reenter(attempt), limits)
+        written = change(world, seen, Reenter(attempt), limits)
         if written is not None and written.record.lease is not None:
             return written.record.lease
 
@@ -420,7 +427,7 @@ def hand_over(
         if isinstance(after, Refused):
             return LeaseLost(after.why)  # released by others because it was overdue, or a newer try is at work (I4)
         # When nothing changes, an earlier write took effect, and its answer was lost.
-        handed = seen if after == seen.record else _change(world, seen, event, limits)
+        handed = seen if after == seen.record else change(world, seen, event, limits)
         if handed is None:
             continue
         lease = handed.record.lease
@@ -458,7 +465,7 @@ def start_release(world: World, resource_id: str, limits: Limits = LIMITS) -> bo
         lease = seen.record.lease
         if lease is None or lease.resource_id != resource_id:
             return False
-        if lease.phase is Phase.RELEASING or _change(world, seen, StartRelease(lease.token), limits) is not None:
+        if lease.phase is Phase.RELEASING or change(world, seen, StartRelease(lease.token), limits) is not None:
             return True
 
 
@@ -481,7 +488,7 @@ def release(world: World, resource_id: str, *, why: str, limits: Limits = LIMITS
         if lease.may_have_orphans:
             # This terminates the clusters that EMR shows by now; the record keeps a possible orphan for the others.
             _terminate_others(world, lease, keep=resource_id)
-        if _change(world, seen, Release(lease.token, resource_id, why), limits) is not None:
+        if change(world, seen, Release(lease.token, resource_id, why), limits) is not None:
             return True
 
 
@@ -546,7 +553,7 @@ def _undo_holder(world: World, seen: Seen, lease: Lease, work: _Work, limits: Li
         return True
     # Should this process die before it has terminated the cluster, the next that observes the lease does.
     releasing = StartRelease(lease.token, to_be_terminated=work.terminate)
-    if lease.phase is not Phase.RELEASING and _change(world, seen, releasing, limits) is None:
+    if lease.phase is not Phase.RELEASING and change(world, seen, releasing, limits) is None:
         return False
     _undo_lease(world, lease.token, work.launched or lease.resource_id, work, limits)
     return True
@@ -561,7 +568,7 @@ def _undo_waiter(world: World, seen: Seen, entry: Entry, work: _Work, limits: Li
     if work.attempt.is_superseded_by(entry.attempt):
         _undo_older(world, work, seen.record.lease, current=entry.token)
         return True
-    if _change(world, seen, Leave(work.attempt), limits) is None:
+    if change(world, seen, Leave(work.attempt), limits) is None:
         return False
     if entry.prewarmed_at is not None:
         _terminate_live(world, clusters_of(world, entry))
@@ -588,7 +595,7 @@ def _undo_lease(world: World, token: int, resource_id: str | None, work: _Work, 
             _unbind(world, resource_id, work)
         _sweep(world, seen.record)
         ended = Release(token, None if unknown else resource_id, UNDONE, may_have_orphans=unknown)
-        if _change(world, seen, ended, limits) is not None:
+        if change(world, seen, ended, limits) is not None:
             return
 
 
@@ -631,7 +638,7 @@ def _take_off(world: World, resource_id: str, *, may_lag: bool = False) -> None:
         world.disassociate(location.association_id)
 
 
-def _change(world: World, seen: Seen, event: Event, limits: Limits) -> Seen | None:
+def change(world: World, seen: Seen, event: Event, limits: Limits) -> Seen | None:
     """
     Write one transition.
 
@@ -676,7 +683,7 @@ def _sweep_and_wait(world: World, observation: Observation) -> Queued:
 def _start_overdue_release(world: World, observation: Observation, limits: Limits) -> None:
     lease = observation.seen.record.lease
     # The record first: should the owner come back now, its hand-over is refused, and it undoes what it did.
-    if lease and _change(world, observation.seen, StartRelease(lease.token, to_be_terminated=True), limits) is not None:
+    if lease and change(world, observation.seen, StartRelease(lease.token, to_be_terminated=True), limits) is not None:
         _terminate_live(world, observation.resources)
 
 
@@ -689,13 +696,13 @@ def _evict(world: World, observation: Observation, limits: Limits) -> None:
     ended = ", ".join(resource.resource_id for resource in observation.resources)
     never = "no cluster was launched" if lease.cluster_name else "it was never handed over"
     why = f"{TAKEN_OVER}: {ended} has ended" if ended else f"{TAKEN_OVER}: {never}"
-    _change(world, observation.seen, Release(lease.token, lease.resource_id, why), limits)
+    change(world, observation.seen, Release(lease.token, lease.resource_id, why), limits)
 
 
 def _prewarm(world: World, observation: Observation, lease_request: LeaseRequest, limits: Limits) -> None:
     """Start the cluster while another owner has the address; announced first, so that it happens once (rule 9)."""
     attempt = lease_request.attempt
-    announced = _change(world, observation.seen, Prewarm(attempt, lease_request.prewarm), limits)
+    announced = change(world, observation.seen, Prewarm(attempt, lease_request.prewarm), limits)
     place = announced.record.place(attempt.owner) if announced else None
     if announced is None or place is None:
         return
@@ -712,6 +719,6 @@ def _prewarm(world: World, observation: Observation, lease_request: LeaseRequest
             if not after.superseded and (lease is None or lease.token != token):
                 world.terminate(launched)  # the queue went on without this entry, and no record names its cluster
             return
-        if after == announced.record or _change(world, announced, Prewarmed(attempt, launched), limits) is not None:
+        if after == announced.record or change(world, announced, Prewarmed(attempt, launched), limits) is not None:
             return
         announced = world.read_record()

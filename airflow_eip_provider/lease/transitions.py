@@ -52,12 +52,16 @@ class Acquire:
 
     :param handover_seconds: how long the owner may take until the lease is active.
     :param moved_from: the cluster whose service a failover moves; other failovers of it find this lease by that.
+    :param brought: the cluster that the owner started early while it queued for another address of its pool.
+    :param brought_since: when that was announced.
     """
 
     attempt: Attempt
     cluster_name: str
     handover_seconds: float
     moved_from: str | None = None
+    brought: str | None = None
+    brought_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +171,14 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Give up a place in the queue."""
+    """
+    Give up a place in the queue.
+
+    :param keep: the cluster that was started early under it, if the owner goes on with it at another address.
+    """
 
     attempt: Attempt
+    keep: str | None = None
 
 
 FREE, SAME = "free", "same"
@@ -262,6 +271,8 @@ def _acquire(record: Record, event: Acquire, now: float, limits: Limits) -> Reco
         written_at=now,
         handover_by=now + event.handover_seconds,
         cluster_name=event.cluster_name,
+        resource_id=event.brought,
+        since=event.brought_since,
         moved_from=event.moved_from,
     )
     return replace(record, issued=lease.token, lease=lease, possible_orphans=_open(record, now), grace=limits.grace)
@@ -282,10 +293,10 @@ def _acquire_in_turn(record: Record, event: Acquire, place: int, now: float, lim
         written_at=now,
         handover_by=now + entry.handover_seconds,
         cluster_name=entry.cluster_name,
-        resource_id=entry.resource_id,
+        resource_id=entry.resource_id or event.brought,
         # It was announced and not named: its process died in between, so there is a cluster, or there is none.
         may_have_orphans=entry.may_have_orphans or (entry.prewarmed_at is not None and entry.resource_id is None),
-        since=entry.prewarmed_at,
+        since=event.brought_since if entry.prewarmed_at is None else entry.prewarmed_at,
         moved_from=event.moved_from,
     )
     # Those before it did not acquire the lease in their windows. They keep their places and their prewarmed clusters
@@ -482,7 +493,7 @@ def _leave(record: Record, event: Leave, now: float, limits: Limits) -> Record |
     # A newer try may give up the place of an older one, not the other way round.
     if entry.attempt.is_superseded_by(event.attempt) or entry.attempt == event.attempt:
         queue = (*record.queue[:place], *record.queue[place + 1 :])
-        left = () if entry.prewarmed_at is None else (_left_by(entry, now, limits),)
+        left = () if entry.prewarmed_at is None else (_left_by(entry, now, limits, keep=event.keep),)
         return replace(record, queue=queue, possible_orphans=(*record.possible_orphans, *left))
     return _superseded(event.attempt, entry.attempt)
 
@@ -492,9 +503,9 @@ def _open(record: Record, now: float) -> tuple[PossibleOrphan, ...]:
     return tuple(orphan for orphan in record.possible_orphans if now < orphan.until)
 
 
-def _left_by(entry: Entry, now: float, limits: Limits) -> PossibleOrphan:
+def _left_by(entry: Entry, now: float, limits: Limits, *, keep: str | None = None) -> PossibleOrphan:
     since, until = entry.prewarmed_at or 0.0, now + limits.surface
-    return PossibleOrphan(entry.token, entry.attempt.owner, entry.cluster_name, keep=None, until=until, since=since)
+    return PossibleOrphan(entry.token, entry.attempt.owner, entry.cluster_name, keep=keep, until=until, since=since)
 
 
 def _with_entry(record: Record, place: int, entry: Entry) -> Record:

@@ -154,6 +154,13 @@ class World(ReadOnlyWorld, Protocol):
         :param announced_at: the store's time of the write that this launch relies on; ``Limits.send`` counts from it.
         """
 
+    def give_lease_tags(self, resource_id: str, token: int) -> None:
+        """
+        Replace a cluster's lease tags by those of this address: it was launched for another address of a pool.
+
+        :param token: of the lease that goes on with it.
+        """
+
     def terminate(self, resource_id: str) -> bool:
         """
         Terminate a cluster, whatever has become of it; an instance is left as it is, as it was not made for the lease.

@@ -139,7 +139,7 @@ MUTATIONS = (
         "a lost answer is taken for a success",
         "rule 7",
         scenario(2, "lost 1"),
-        swap(protocol, "_change", patches.written_in_any_case),
+        swap(protocol, "change", patches.written_in_any_case),
     ),
     Mutation(
         "a lost answer is taken for a failure",

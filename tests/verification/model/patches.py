@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Patch = Callable[[], AbstractContextManager[Any]]
 
-_change, _standing, _judge, _undo = protocol._change, observation.condition_of, observation.decide, protocol.undo
+change, _standing, _judge, _undo = protocol.change, observation.condition_of, observation.decide, protocol.undo
 _associate, _move = answers._associate, protocol.move
 
 
@@ -186,7 +186,7 @@ def not_closed(world: Any, resource_id: str, limits: Any = LIMITS) -> bool:
 
 
 def written_in_any_case(world: Any, seen: Seen, event: Any, limits: Any) -> Seen | None:
-    written = _change(world, seen, event, limits)
+    written = change(world, seen, event, limits)
     after = protocol.step(seen.record, event, seen.now, limits)
     return written or (None if isinstance(after, transitions.Refused) else replace(seen, record=after))
 
@@ -279,7 +279,7 @@ def early_unannounced(world: Any, seen: Any, lease_request: Any, limits: Any) ->
     entry = seen.seen.record.queue[place]
     launched = world.launch(entry.token, seen.seen.now)
     if isinstance(launched, str):
-        _change(world, seen.seen, transitions.Prewarmed(lease_request.attempt, launched), limits)
+        change(world, seen.seen, transitions.Prewarmed(lease_request.attempt, launched), limits)
 
 
 def named_unannounced(record: Any, event: Any, now: float, limits: Any) -> Any:
