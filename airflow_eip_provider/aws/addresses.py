@@ -135,6 +135,16 @@ def read_addresses(ec2: Any, allocation_ids: Collection[str]) -> dict[str, Addre
     return found
 
 
+def read_allocation_ids(ec2: Any, filters: Mapping[str, Collection[str]]) -> list[str]:
+    """
+    Return the ids of the addresses for which all filters hold, sorted.
+
+    :param filters: of DescribeAddresses: a name, such as "tag:purpose", and the values of which one has to match.
+    """
+    response = ec2.describe_addresses(Filters=[_filter(name, *values) for name, values in filters.items()])
+    return sorted(item["AllocationId"] for item in response["Addresses"] if item.get("AllocationId"))
+
+
 def read_instance(ec2: Any, instance_id: str) -> Instance | None:
     """Read one instance; ``None`` while EC2's reads do not know it (for seconds after its start) or no longer do."""
     try:

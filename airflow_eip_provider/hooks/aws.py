@@ -13,12 +13,15 @@ from airflow_eip_provider.hooks.lock_store import LockStoreHook
 from airflow_eip_provider.hooks.step_logs import StepLogHook
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
+from airflow_eip_provider.lease_client.pool import PhysicalPool, StorePool
 from airflow_eip_provider.lease_client.unaddressed import UnaddressedLeaseClient
 from airflow_eip_provider.metrics import LeaseMetrics
 from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lease_client.interface import KillFlag, LeaseClient
+    from collections.abc import Sequence
+
+    from airflow_eip_provider.lease_client.interface import KillFlag, LeaseClient, LeaseQueue
 
 # For a survey, which describes every cluster of a region.
 PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
@@ -102,6 +105,7 @@ class AwsHooks:
         kill: KillFlag | None = None,
         remembered: str | None = None,
         who: str = "this task",
+        dag_id: str | None = None,
     ) -> LeaseClient:
         """
         Return the lease of an address.
@@ -111,6 +115,7 @@ class AwsHooks:
         :param kill: the task's.
         :param remembered: a cluster that an earlier attempt of the task noted, whatever ListClusters says.
         :param who: the owner, in words for errors.
+        :param dag_id: of the task, for metrics.
         """
         shared: dict[str, Any] = {"client_for": self.client_for, "kill": kill, "remembered": remembered}
         client: LeaseClient
@@ -121,7 +126,22 @@ class AwsHooks:
         else:
             client = PhysicalLeaseClient(allocation_id=allocation_id, **shared)
         client.events = LeaseMetrics(client.allocation_id)
+        client.events.dag_id = dag_id
         return client
+
+    def lease_queue(
+        self, lock_store: str | None, allocation_id: str | Sequence[str] | None, **given: Any
+    ) -> LeaseQueue:
+        """
+        Return how a task comes to the lease of an address.
+
+        :param allocation_id: one, or several of which any will do.
+        :param given: as of :meth:`lease_client`.
+        """
+        if allocation_id is None or isinstance(allocation_id, str):
+            return self.lease_client(lock_store, allocation_id, **given)
+        members: dict[str, Any] = {name: self.lease_client(lock_store, name, **given) for name in allocation_id}
+        return StorePool(members) if lock_store else PhysicalPool(members)
 
     def renew(self) -> None:
         """Drop every hook and client, so that the next call reads the credentials again."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.lease.record import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_eip_provider.lease.observation import Observation
 
 _DOING = {Phase.ACQUIRED: "which is starting", Phase.ACTIVE: "", Phase.RELEASING: "which is ending"}
@@ -50,6 +52,37 @@ def queue_place_of(observation: Observation, owner: str) -> QueuePlace:
     record = observation.seen.record
     place = record.place(owner)
     return QueuePlace(None if place is None else place + 1, len(record.queue), holder_of(observation))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlace:
+    """
+    Where a waiting owner is in the queues of several addresses.
+
+    :param places: by allocation ID.
+    """
+
+    places: Mapping[str, QueuePlace]
+
+    def __str__(self) -> str:
+        return "; ".join(f"{allocation_id}: {place}" for allocation_id, place in self.places.items())
+
+    def facts(self) -> dict[str, Any]:
+        """Return the best place as plain JSON, and all of them by allocation ID in ``addresses``."""
+        best = min(self.places.values(), key=lambda place: (place.place or place.waiting + 1, place.waiting))
+        holders = "; ".join(f"{allocation_id} {place.holder}" for allocation_id, place in self.places.items())
+        every = {allocation_id: place.facts() for allocation_id, place in self.places.items()}
+        return {**best.facts(), "holder": holders, "addresses": every}
+
+
+def pool_place_of(observations: Mapping[str, Observation], owner: str) -> PoolPlace:
+    """
+    Return an owner's places in the queues of several addresses.
+
+    :param observations: by allocation ID.
+    :param owner: the owner's digest.
+    """
+    return PoolPlace({name: queue_place_of(observation, owner) for name, observation in observations.items()})
 
 
 def holder_of(observation: Observation) -> str:

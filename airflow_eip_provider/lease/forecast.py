@@ -12,6 +12,9 @@ DAG. The cluster is started when
 - the longest of them would let it idle for ``MOST_IDLE_SECONDS`` at most.
 
 Where a duration is not known yet, only the first of the queue starts early, and not before the release has begun.
+
+An owner that waits for any one address of a pool is estimated over the records of all of them: those before it take
+the addresses in the order in which these become free.
 """
 
 from __future__ import annotations
@@ -23,9 +26,9 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.lease.record import TAKEN_OVER, UNDONE, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from airflow_eip_provider.lease.record import EndedLease, Lease, Record
+    from airflow_eip_provider.lease.record import EndedLease, Entry, Record
 
 # So many of a job's newest leases count. Each costs a DescribeCluster, once for all who wait.
 LEASES = 3
@@ -73,74 +76,134 @@ def job_of(owner: str) -> str:
     return "/".join((*parts[:2], *parts[-2:-1]))
 
 
-def places_counted(record: Record, owner: str) -> int | None:
-    """Return the place of an owner that may start its cluster early by estimate, from 0; else ``None``."""
-    place = record.place(owner)
-    if place is None or place >= MOST_PLACES or record.lease is None or record.lease.phase is Phase.ACQUIRED:
-        return None
-    return None if record.queue[place].prewarmed_at is not None else place
+def places_counted(records: Sequence[Record], owner: str) -> int | None:
+    """
+    Return the place of an owner that may start its cluster early by estimate, from 0; else ``None``.
+
+    :param records: of the addresses that it waits for; its place is the best one that it has in a queue behind a lease.
+    """
+    entries = [record.queue[place] for record in records if (place := record.place(owner)) is not None]
+    if any(entry.prewarmed_at is not None for entry in entries):
+        return None  # one cluster for an owner, whichever address it will have
+    places = [place for record in _behind_leases(records, owner) if (place := record.place(owner)) is not None]
+    # With several addresses so many leases can end before anybody's turn is counted twice.
+    return min((place for place in places if place < MOST_PLACES * len(records)), default=None)
 
 
-def clusters_asked_for(record: Record, owner: str) -> frozenset[str]:
+def _behind_leases(records: Sequence[Record], owner: str) -> list[Record]:
+    """Return the records in whose queue an owner may start its cluster early: behind a lease that has its cluster."""
+    return [
+        record
+        for record in records
+        if record.place(owner) is not None and record.lease is not None and record.lease.phase is not Phase.ACQUIRED
+    ]
+
+
+def clusters_asked_for(records: Sequence[Record], owner: str) -> frozenset[str]:
     """Return the clusters whose times :func:`prewarm_places` needs; none when it is not yet the time to estimate."""
-    place = places_counted(record, owner)
-    if place is None or record.lease is None or record.lease.resource_id is None:
+    if places_counted(records, owner) is None:
         return frozenset()
-    jobs = {job_of(entry.attempt.name) for entry in record.queue[: place + 1]} | {job_of(record.lease.attempt.name)}
-    ended = {lease.resource_id for job in jobs for lease in _newest(record, job)}
-    return frozenset(name for name in (*ended, record.lease.resource_id) if name is not None and name.startswith("j-"))
+    asked: set[str | None] = set()
+    for record in _behind_leases(records, owner):
+        lease, place = record.lease, record.place(owner) or 0
+        if lease is None or lease.resource_id is None:
+            continue
+        jobs = {job_of(entry.attempt.name) for entry in record.queue[: place + 1]} | {job_of(lease.attempt.name)}
+        asked |= {ended.resource_id for job in jobs for ended in _newest(records, job)} | {lease.resource_id}
+    return frozenset(name for name in asked if name is not None and name.startswith("j-"))
 
 
-def prewarm_places(record: Record, owner: str, times: Mapping[str, ClusterTimes], *, now: float) -> int:
+def prewarm_places(records: Sequence[Record], owner: str, times: Mapping[str, ClusterTimes], *, now: float) -> int:
     """
     Return from how many first places of the queue clusters may be started early now, so that this owner may start its.
 
+    :param records: of the addresses that the owner waits for.
     :param times: of :func:`clusters_asked_for`, as far as EMR knows them.
     :param now: the store's time.
     :return: 0 when it should not start its cluster yet.
     """
-    place = places_counted(record, owner)
-    if place is None or record.lease is None:
+    place = places_counted(records, owner)
+    if place is None:
         return 0
-    start_up = _start_up(record, job_of(record.queue[place].attempt.name), times)
-    turn = None if start_up is None else _until_turn(record, record.lease, place, times, start_up=start_up, now=now)
+    behind = _behind_leases(records, owner)
+    name = next(entry.attempt.name for entry in behind[0].queue if entry.attempt.owner == owner)
+    start_up = _start_up(records, job_of(name), times)
+    turn = None if start_up is None else _until_turn(records, owner, times, start_up=start_up, now=now)
     if start_up is None or turn is None:
-        return 1 if place == 0 and record.lease.phase is Phase.RELEASING else 0
+        is_releasing = any(record.lease is not None and record.lease.phase is Phase.RELEASING for record in behind)
+        return 1 if place == 0 and is_releasing else 0
     is_due = turn.average <= start_up and turn.longest <= start_up + MOST_IDLE_SECONDS
     return place + 1 if is_due else 0
 
 
 def _until_turn(
-    record: Record, lease: Lease, place: int, times: Mapping[str, ClusterTimes], *, start_up: float, now: float
+    records: Sequence[Record], owner: str, times: Mapping[str, ClusterTimes], *, start_up: float, now: float
 ) -> _Seconds | None:
-    """Return in how many seconds the address is free for the owner at a place; ``None`` when that is not known."""
-    turn = _lease_seconds(record, job_of(lease.attempt.name), times)
+    """
+    Return in how many seconds an address is free for an owner; ``None`` when that is not known.
+
+    Each of those before it in a queue takes the first address that becomes free of those that it waits for.
+    """
+    free: list[_Seconds | None] = [
+        _until_free(records, record, times, start_up=start_up, now=now) for record in records
+    ]
+    waits = [record.place(owner) is not None for record in records]
+    if any(seconds is None for seconds, waited in zip(free, waits) if waited):
+        return None
+    for entry in _before(records, owner):
+        more = _lease_seconds(records, job_of(entry.attempt.name), times)
+        there = [
+            (seconds.average, number)
+            for number, (record, seconds) in enumerate(zip(records, free))
+            if seconds is not None and record.place(entry.attempt.owner) is not None
+        ]
+        if more is None or not there:
+            return None
+        _, first = min(there)
+        free[first] = more + (free[first] or _Seconds(0.0, 0.0))
+    mine = [seconds for seconds, waited in zip(free, waits) if waited and seconds is not None]
+    return min(mine, key=lambda seconds: seconds.average, default=None)
+
+
+def _before(records: Sequence[Record], owner: str) -> list[Entry]:
+    """Return the queue entries before an owner's, one for each owner, in the order of their places."""
+    found: dict[str, tuple[int, Entry]] = {}
+    for record in records:
+        for place, entry in enumerate(record.queue[: record.place(owner) or 0]):
+            known = found.get(entry.attempt.owner)
+            if known is None or place < known[0]:
+                found[entry.attempt.owner] = (place, entry)
+    return [entry for _, entry in sorted(found.values(), key=lambda item: item[0])]
+
+
+def _until_free(
+    records: Sequence[Record], record: Record, times: Mapping[str, ClusterTimes], *, start_up: float, now: float
+) -> _Seconds | None:
+    """Return in how many seconds the lease of an address ends; ``None`` when that is not known."""
+    lease = record.lease
+    if lease is None:
+        return _Seconds(0.0, 0.0)
+    turn = _lease_seconds(records, job_of(lease.attempt.name), times)
     holder = times.get(lease.resource_id or "")
     if turn is None or holder is None:
         return None
     ready_at = holder.launched_at + start_up if holder.ready_at is None else holder.ready_at
-    turn = turn.without(now - max(lease.acquired_at, ready_at))
-    for entry in record.queue[:place]:
-        more = _lease_seconds(record, job_of(entry.attempt.name), times)
-        if more is None:
-            return None
-        turn += more
-    return turn
+    return turn.without(now - max(lease.acquired_at, ready_at))
 
 
-def _lease_seconds(record: Record, job: str, times: Mapping[str, ClusterTimes]) -> _Seconds | None:
+def _lease_seconds(records: Sequence[Record], job: str, times: Mapping[str, ClusterTimes]) -> _Seconds | None:
     """Return for how long ready clusters of a job have the address."""
     seconds: list[float] = []
-    for lease in _newest(record, job):
+    for lease in _newest(records, job):
         cluster = times.get(lease.resource_id or "")
         if cluster is not None and cluster.ready_at is not None:
             seconds.append(max(0.0, lease.ended_at - max(lease.acquired_at, cluster.ready_at)))
     return _Seconds(mean(seconds), max(seconds)) if seconds else None
 
 
-def _start_up(record: Record, job: str, times: Mapping[str, ClusterTimes]) -> float | None:
+def _start_up(records: Sequence[Record], job: str, times: Mapping[str, ClusterTimes]) -> float | None:
     """Return how long a cluster of a job takes until it is ready: of others' clusters, when it has had none yet."""
-    own = _start_ups(times.get(lease.resource_id or "") for lease in _newest(record, job))
+    own = _start_ups(times.get(lease.resource_id or "") for lease in _newest(records, job))
     known = own or _start_ups(times.values())
     return median_low(known) if known else None
 
@@ -153,11 +216,12 @@ def _start_ups(clusters: Iterable[ClusterTimes | None]) -> list[float]:
     ]
 
 
-def _newest(record: Record, job: str) -> list[EndedLease]:
+def _newest(records: Sequence[Record], job: str) -> list[EndedLease]:
     """Return the newest leases of a job that its own tasks released: others find out late that a lease is over."""
     released = [
         lease
+        for record in records
         for lease in record.history
         if lease.resource_id is not None and job_of(lease.owner) == job and not lease.why.startswith(NOT_RELEASED)
     ]
-    return released[-LEASES:]
+    return sorted(released, key=lambda lease: lease.ended_at)[-LEASES:]

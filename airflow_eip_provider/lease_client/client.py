@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.nat_gateway_changes import end_association, is_behind_own_gateway, remove_gateways
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, TOKEN_TAG, as_items
 from airflow_eip_provider.exceptions import (
     CorruptRecordError,
     LaunchUnclearError,
@@ -148,19 +148,28 @@ class StoreLeaseClient(LeaseClient):
         self, lease_request: LeaseRequest, *, due_seconds: float = 0.0, launcher: ClusterLauncher | None = None
     ) -> Acquired | Queued:
         """Acquire the lease, or join the queue."""
+        world = self.entering_world(lease_request, launcher)
+        entered = protocol.enter(world, lease_request, due_seconds=due_seconds, limits=self.limits)
+        if isinstance(entered, protocol.Superseded):
+            raise self.superseded()
+        if isinstance(entered, protocol.Queued):
+            self.note_grace(entered.observation.seen.record.grace)
+        return entered
+
+    def entering_world(self, lease_request: LeaseRequest, launcher: ClusterLauncher | None) -> LeaseWorld:
+        """Return the world for an attempt that enters; it knows what :meth:`check` and the preflight have just read."""
         world = self.world(launcher, try_number=lease_request.attempt.try_number)
         world.known_record = self.take_opened()
         noted = self.take_noted()
         if world.known_record is not None and noted is not None:  # of the two, the record was read first
             world.known_location = functools.partial(read_location, self.clients, self.allocation_id, address=noted)
-        entered = protocol.enter(world, lease_request, due_seconds=due_seconds, limits=self.limits)
-        if isinstance(entered, protocol.Superseded):
-            raise SupersededError(self.allocation_id, problem=f"a newer try of {self._who} is at work")
-        if isinstance(entered, protocol.Queued):
-            self._note_grace(entered.observation.seen.record.grace)
-        return entered
+        return world
 
-    def _note_grace(self, agreed: float) -> None:
+    def superseded(self) -> SupersededError:
+        """Return the error of an attempt beside which a newer one is at work."""
+        return SupersededError(self.allocation_id, problem=f"a newer try of {self._who} is at work")
+
+    def note_grace(self, agreed: float) -> None:
         """Log that the record's grace is not the one that is configured here: the record's holds for everybody."""
         configured = self.limits.grace
         if agreed not in {configured, self._noted_grace}:
@@ -195,7 +204,7 @@ class StoreLeaseClient(LeaseClient):
         world = self.world(try_number=lease_request.attempt.try_number)
         moved = protocol.move(world, lease_request, moved_from=moved_from, due_seconds=due_seconds, limits=self.limits)
         if isinstance(moved, protocol.Superseded):
-            raise SupersededError(self.allocation_id, problem=f"a newer try of {self._who} is at work")
+            raise self.superseded()
         return moved
 
     def launch(
@@ -467,10 +476,20 @@ class LeaseWorld(LeaseReads):
         if now is None or now - announced_at > LIMITS.send:
             return TooLate()
         try:
-            return self._launcher.launch(try_number=self._try_number, token=token)
+            return self._launcher.launch(try_number=self._try_number, allocation_id=self.allocation_id, token=token)
         except LaunchUnclearError as error:
             log.warning("%s", error)
             return Unclear()
+
+    def give_lease_tags(self, resource_id: str, token: int) -> None:
+        """
+        Replace a cluster's lease tags by those of this address; EMR gives them to its instances.
+
+        :param token: of the lease that goes on with it.
+        """
+        self._check_alive()
+        tags = {ALLOCATION_TAG: self.allocation_id, TOKEN_TAG: str(token)}
+        self.clients["emr"].add_tags(ResourceId=resource_id, Tags=as_items(tags))
 
     def terminate(self, resource_id: str) -> bool:
         """

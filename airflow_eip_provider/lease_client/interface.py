@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import LeaseRequest
+    from airflow_eip_provider.lease.pool import QueuedForAll
     from airflow_eip_provider.lease.protocol import Acquired, Ending, MovedByAnother, NotStarted, Queued
     from airflow_eip_provider.lease.record import Attempt
 
@@ -64,6 +65,11 @@ class KillFlag:
 @dataclass(frozen=True, slots=True)
 class AddressInUse:
     """The address is not free, and there is no queue to join: wait until it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllInUse:
+    """No address of a pool is free, and there is no queue to join: wait until one is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +175,11 @@ class ClusterLauncher(Protocol):
 
     created_after: float
 
-    def launch(self, *, try_number: int, token: int | None = None) -> str:
+    def launch(self, *, try_number: int, allocation_id: str | None, token: int | None = None) -> str:
         """
         Launch the cluster and return its id.
 
+        :param allocation_id: of the address that it is launched for, for its tags; ``None`` for none.
         :param token: of the lease that it is launched under, for its tags.
         :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
         """
@@ -207,30 +214,97 @@ class Clients(Mapping[str, "Any"]):
         return len(self._SERVICES)
 
 
-class LeaseClient(ABC):
+class LeaseQueue(ABC):
     """
-    The lease of one Elastic IP, for one task or command. What is not abstract holds where no record is kept.
+    How an attempt comes to a lease: of one address (:class:`LeaseClient`), or of any one of a pool.
 
     :ivar uri: of the lock store; ``None`` without one.
-    :ivar events: is told what others may want to know.
-    :ivar patience_seconds: for how long one operation pauses, in all, because others change the record.
     """
 
     uri: str | None = None
-    allocation_id: str
-    clients: Clients
-    events = LeaseEvents()
-    patience_seconds: float = 300.0
-    _noted: tuple[Address, float] | None = None
 
-    def check(self) -> None:  # noqa: B027 - EC2 needs no check
+    @property
+    @abstractmethod
+    def chosen(self) -> LeaseClient | None:
+        """The client of the address that the attempt has, or waits for; ``None`` while it may be any one of a pool."""
+
+    @abstractmethod
+    def check(self) -> None:
         """
         Check the lock store, before anything depends on it.
 
         :raises LockStoreError: naming what is wrong with it.
         """
 
-    def check_prewarm(self, prewarm: int) -> None:  # noqa: B027 - a queue allows it
+    @abstractmethod
+    def check_prewarm(self, prewarm: int) -> None:
+        """
+        Check that a cluster may be started before it is the owner's turn.
+
+        :param prewarm: from how many first places of the queue; 0 is never.
+        :raises InvalidInputError: when there is no queue.
+        """
+
+    @abstractmethod
+    def note_address(self, address: Address) -> None:
+        """
+        Pass on where an address is, for the first :meth:`enter` of the same phase.
+
+        :param address: as it was read just now, after :meth:`check`.
+        """
+
+    @abstractmethod
+    def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
+        """Return a cluster that an earlier attempt launched and no lease leads to: it is this attempt's now."""
+
+    @abstractmethod
+    def enter(
+        self, lease_request: LeaseRequest, *, due_seconds: Any = 0.0, launcher: ClusterLauncher | None = None
+    ) -> Acquired | Queued | AddressInUse | QueuedForAll | AllInUse:
+        """
+        Acquire a lease, or join the queue.
+
+        :param due_seconds: for how long the wait in the queue has observed that the lease has to be ended; of a pool,
+            by allocation ID.
+        :raises SupersededError: when a newer attempt of the owner is at work.
+        """
+
+    @abstractmethod
+    def was_handed_over(self, undo: Undo) -> bool:
+        """Whether the resource of an attempt carries the address for the tasks that follow."""
+
+    @abstractmethod
+    def undo(self, undo: Undo) -> None:
+        """End an attempt's part in the lease or the queue, also after a kill."""
+
+
+class LeaseClient(LeaseQueue):
+    """
+    The lease of one Elastic IP, for one task or command. What is not abstract holds where no record is kept.
+
+    :ivar events: is told what others may want to know.
+    :ivar patience_seconds: for how long one operation pauses, in all, because others change the record.
+    """
+
+    allocation_id: str
+    clients: Clients
+    events = LeaseEvents()
+    patience_seconds: float = 300.0
+    _noted: tuple[Address, float] | None = None
+
+    @property
+    def chosen(self) -> LeaseClient:
+        """This client: there is one address."""
+        return self
+
+    def check(self) -> None:
+        """
+        Check the lock store, before anything depends on it.
+
+        :raises LockStoreError: naming what is wrong with it.
+        """
+
+    def check_prewarm(self, prewarm: int) -> None:
         """
         Check that a cluster may be started before it is the owner's turn.
 
@@ -300,7 +374,7 @@ class LeaseClient(ABC):
         :raises SupersededError: when a newer attempt of the owner is at work.
         """
 
-    def check_current(self, attempt: Attempt, *, token: int | None) -> None:  # noqa: B027 - nothing keeps it
+    def check_current(self, attempt: Attempt, *, token: int | None) -> None:
         """
         Check that the lease is still this attempt's.
 
@@ -311,7 +385,7 @@ class LeaseClient(ABC):
         """Whether the address is on a resource."""
         return resource_id in read_location(self.clients, self.allocation_id).resource_ids
 
-    def end_other_successors(self, old: str, *, keep: str) -> None:  # noqa: B027 - a lease leads to all
+    def end_other_successors(self, old: str, *, keep: str) -> None:
         """Terminate what other failovers of a cluster, or earlier tries, have launched in its place."""
 
     def agreed(self, old: str, *, job_flow_id: str) -> str:
@@ -387,14 +461,6 @@ class LeaseClient(ABC):
         :raises LeaseLostError: when it may not.
         """
 
-    @abstractmethod
-    def was_handed_over(self, undo: Undo) -> bool:
-        """Whether the resource of an attempt carries the address for the tasks that follow."""
-
-    @abstractmethod
-    def undo(self, undo: Undo) -> None:
-        """End an attempt's part in the lease or the queue, also after a kill."""
-
     def check_step(self, resource_id: str) -> StepCheck:
         """
         Check whether a step may run on a cluster.
@@ -411,7 +477,7 @@ class LeaseClient(ABC):
         """End the lease of a resource on which no step needs the address; return whether it had one."""
         return False
 
-    def end_surplus(self, cluster: Cluster, *, created_after: float) -> None:  # noqa: B027 - a lease leads to all
+    def end_surplus(self, cluster: Cluster, *, created_after: float) -> None:
         """
         Terminate what earlier attempts launched for a cluster's owner, as far as no lease leads to it.
 

@@ -167,7 +167,7 @@ class PhysicalLeaseClient(LeaseClient):
     ) -> str | NotStarted:
         """Launch a cluster."""
         self._check_alive()
-        return launcher.launch(try_number=lease_request.attempt.try_number)
+        return launcher.launch(try_number=lease_request.attempt.try_number, allocation_id=self.allocation_id)
 
     def give_up(self, attempt: Attempt, *, token: int | None, failed: str) -> None:
         """Do nothing: there is no record."""
@@ -201,7 +201,7 @@ class PhysicalLeaseClient(LeaseClient):
         if not has_ended or failed in self._location().resource_ids:
             return Ending(has_ended=has_ended)
         self._check_alive()
-        return launcher.launch(try_number=attempt.try_number)
+        return launcher.launch(try_number=attempt.try_number, allocation_id=self.allocation_id)
 
     def hand_over(
         self, attempt: Attempt, *, token: int | None, resource_id: str, launcher: ClusterLauncher | None = None

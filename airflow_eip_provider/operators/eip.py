@@ -22,6 +22,7 @@ from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.operators import preflight
+from airflow_eip_provider.operators.address_pool import AddressPool
 from airflow_eip_provider.operators.binder import Binder, bound_facts
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState, observed_due_seconds
@@ -141,14 +142,15 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
     def begin(self, context: Context) -> AssociateState:
         """Refuse what is wrong before anything is changed."""
         self.check_target()
-        preflight.check_allocation_id(self.allocation_id)
+        self.read_addresses()
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         preflight.check_duration("lock_timeout", self.lock_timeout)
         # Nothing is said of the target's cluster: it exists already.
-        setup = Setup(allocation_id=self.allocation_id, eip=self.eip, emr=self.emr)
-        for warning in preflight.require(setup, TARGET_CHECKS):
+        one = self.allocation_id[0] if isinstance(self.allocation_id, AddressPool) else self.allocation_id
+        for warning in preflight.require(Setup(allocation_id=one, eip=self.eip, emr=self.emr), TARGET_CHECKS):
             self.log.warning("%s", warning)
-        self.link_address(context)
+        if isinstance(self.allocation_id, str):
+            self.link_address(context)
         now = time.time()
         state = AssociateState(
             try_number=context["ti"].try_number,
@@ -160,7 +162,6 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
 
     def advance(self, context: Context, state: AssociateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Target running → lease → address free → bound → handed over."""
-        binder = Binder(self.eip, self.allocation_id, may_have_bound=state.binding is not None)
         if event is not None and event["status"] == "timeout":
             raise self._timed_out(state, event)
         target = self.look(self._judge_target)
@@ -174,11 +175,12 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         attempt = attempt_of(context, state.nonce)
         if state.token is None:
             request = LeaseRequest(attempt, handover_seconds=LIMITS.surface, wants=self._resource)
-            entered = self.lease_client.enter(request, due_seconds=observed_due_seconds(event))
+            entered = self.lease_queue.enter(request, due_seconds=observed_due_seconds(event))
             if not isinstance(entered, Acquired):
                 return self.wait_for_turn(context, state, request, entered)
             self.note_acquired(context, state, entered)
         self.kill.check()
+        binder = Binder(self.eip, self.allocation_id, may_have_bound=state.binding is not None)
         where = {name: target.data[name] for name in ("network_interface_id", "instance_id")}
         if state.was_there is None:
             state.was_there = binder.address().network_interface_id == where["network_interface_id"]
@@ -190,6 +192,11 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
                 state.binding = None
         if bound is None:
             binder.check_not_beside(**where, job_flow_id=self.job_flow_id)
+            if state.addresses and self.lease_client.uri is None:
+                # The next look takes the first that is free.
+                state.allocation_id, self.allocation_id = None, AddressPool(state.addresses)
+                del self.__dict__["_lease_queue"]
+                return self.wait_for_any(context, state, job_flow_id=self.job_flow_id)
             return self.wait_for_address(context, state, job_flow_id=self.job_flow_id)
         state.association_id = bound.association_id if state.binding else None
         self.lease_client.hand_over(attempt, token=state.token, resource_id=self._resource)

@@ -115,7 +115,7 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
         self.waiter_delay = waiter_delay
         self.waiter_max_attempts = waiter_max_attempts
         self.deferrable = deferrable
-        self.allocation_id = None  # type: ignore[assignment] # no Elastic IP has a part in this
+        self.allocation_id = None  # no Elastic IP has a part in this
         self.lock_store = None
 
     def begin(self, context: Context) -> TargetsState:

@@ -53,7 +53,6 @@ class Launcher:
         *,
         config: Mapping[str, Any],
         owner: Owner,
-        allocation_id: str | None,
         idle_timeout: timedelta | None,
         tags: Mapping[str, str],
         created_after: float = 0.0,
@@ -63,7 +62,6 @@ class Launcher:
         self.created_after = created_after
         self._aws = aws
         self._owner = owner
-        self._allocation_id = allocation_id
         self._idle_timeout = idle_timeout
         self.config: dict[str, Any] = {}
         self.choose(config, tags=tags)
@@ -76,14 +74,16 @@ class Launcher:
         if self._idle_timeout is not None and auto_termination(self.config) != "none":
             self.config.setdefault("AutoTerminationPolicy", {"IdleTimeout": int(self._idle_timeout.total_seconds())})
 
-    def launch(self, *, try_number: int, token: int | None = None) -> str:
+    def launch(self, *, try_number: int, allocation_id: str | None, token: int | None = None) -> str:
         """
         Launch the cluster and return its id.
 
+        :param allocation_id: of the address that it is launched for; ``None`` where only a load balancer leads to it.
         :param token: of the lease that it is launched under.
         :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
         """
-        tags = {**self._owner.tags(allocation_id=self._allocation_id), **self._tags, TRY_TAG: str(try_number)}
+        owner_tags = self._owner.tags(allocation_id=allocation_id)
+        tags = {**owner_tags, **self._tags, TRY_TAG: str(try_number)}
         if token is not None:
             tags[TOKEN_TAG] = str(token)
         config = {**self.config, "Tags": [*self.config.get("Tags", []), *as_items(tags)]}
@@ -96,11 +96,11 @@ class Launcher:
                 # What is not of botocore came from a signal, and says nothing about the request.
                 self.is_unclear = not isinstance(error, (ClientError, BotoCoreError))
                 raise
-            launched = self._search(token, unclear=error)
+            launched = self._search(owner_tags, token, unclear=error)
         self.is_unclear = False
         return launched
 
-    def _search(self, token: int | None, *, unclear: Exception) -> str:
+    def _search(self, owner_tags: Mapping[str, str], token: int | None, *, unclear: Exception) -> str:
         """
         Look for the cluster of a launch without an answer.
 
@@ -111,7 +111,7 @@ class Launcher:
         """
         log.warning("RunJobFlow gave no clear answer, looking for its cluster: %s", unclear)
         problem = f"{type(unclear).__name__}: {unclear}"
-        known = self._owner.tags(allocation_id=self._allocation_id) | self._tags
+        known = {**owner_tags, **self._tags}
         tags = {name: known[name] for name in (OWNER_DIGEST_TAG, ALLOCATION_TAG, SUCCESSOR_TAG) if name in known}
         if token is not None:
             tags[TOKEN_TAG] = str(token)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import own_xcom
 from airflow_eip_provider.aws.nat_gateway_changes import free_left_behind
 from airflow_eip_provider.exceptions import AddressBusyError, LockStoreUnavailableError
-from airflow_eip_provider.lease.description import queue_place_of
+from airflow_eip_provider.lease.description import pool_place_of, queue_place_of
+from airflow_eip_provider.lease.pool import QueuedForAll
 from airflow_eip_provider.lease.protocol import Queued
+from airflow_eip_provider.lease_client.interface import AllInUse
+from airflow_eip_provider.lease_client.pool import PhysicalPool
+from airflow_eip_provider.operators.address_pool import AddressPool, names_pool, read_pool, usable_addresses
 from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.lease_settings import attempt_of
 from airflow_eip_provider.operators.phases import SHORTEST_DEFERRAL_SECONDS, PhasedOperator, State
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
+from airflow_eip_provider.triggers.pool import EipPoolFreeTrigger, EipPoolLeaseTrigger
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -43,6 +48,8 @@ class LeasingState(State):
     :param seen: unused; deferrals of version 0.1.0 carry it.
     :param queued_since: when its owner joined the queue, by the clock of this task; 0 when it has not.
     :param leased_at: when this try had the lease, by the same clock.
+    :param addresses: where any one of several addresses will do, their allocation IDs; which of them is this task's,
+        ``allocation_id`` says.
     """
 
     lock_deadline: float
@@ -52,6 +59,7 @@ class LeasingState(State):
     waiting_for: str = "address"
     queued_since: float = 0.0
     leased_at: float = 0.0
+    addresses: list[str] = field(default_factory=list)
 
 
 class LeasingOperator(PhasedOperator):
@@ -71,19 +79,61 @@ class LeasingOperator(PhasedOperator):
         :raises LockStoreError: naming what is wrong with the store.
         """
         attempt = attempt_of(context)
-        self.lease_client.check()
-        adopted = self.lease_client.adopt(attempt, launcher) if launcher is not None else None
+        if isinstance(self.allocation_id, AddressPool):
+            state.addresses = list(self.allocation_id)
+        self.lease_queue.check()
+        adopted = self.lease_queue.adopt(attempt, launcher) if launcher is not None else None
+        self.choose_address(context, state)
         state.nonce = attempt.nonce
         self._remember(context, state)
         return adopted
 
+    def read_addresses(self) -> None:
+        """
+        Find out which addresses ``allocation_id`` names; those that cannot be had are left out, with a warning.
+
+        :raises PreflightError: when it names several, and none of them can be had.
+        """
+        named = read_pool(self.allocation_id, self.aws)
+        self._named_several = isinstance(named, AddressPool)
+        if isinstance(named, AddressPool):
+            named, problems = usable_addresses(named, self.aws)
+            for problem in problems:
+                self.log.warning("An address of the pool is left out: %s", problem)
+            self.log.info("Any one of these Elastic IPs will do: %s", named)
+        self.allocation_id = named
+
+    def follow_address(self) -> None:
+        """Find out nothing: this task chooses the address."""
+
+    def choose_address(self, context: Context, state: LeasingState) -> None:
+        """Go on with the address that is this task's now, where any one of several would have done."""
+        chosen = self.lease_queue.chosen
+        if chosen is None or not state.addresses or state.allocation_id == chosen.allocation_id:
+            return
+        self.allocation_id = state.allocation_id = chosen.allocation_id
+        self.__dict__["_lease_queue"] = chosen
+        self.log.info("Elastic IP %s is free, and this task's", self.allocation_id)
+        context["ti"].xcom_push(key="allocation_id", value=self.allocation_id)
+        self.link_address(context)
+
+    def restore_address(self, state: LeasingState) -> None:
+        """Go on with the address that is this task's, or with those of which any will do."""
+        super().restore_address(state)
+        if state.addresses and state.allocation_id is None:
+            self._named_several, self.allocation_id = True, AddressPool(state.addresses)
+
     @staticmethod
     def _remember(context: Context, state: LeasingState) -> None:
         """Keep what a clean-up needs when the deferral's hint is lost; an XCom lives as long as its try."""
-        context["ti"].xcom_push(key=_LEASE_XCOM, value={"nonce": state.nonce, "token": state.token})
+        kept: dict[str, Any] = {"nonce": state.nonce, "token": state.token}
+        if state.allocation_id is not None or state.addresses:
+            kept["allocation_id"] = state.allocation_id or state.addresses
+        context["ti"].xcom_push(key=_LEASE_XCOM, value=kept)
 
     def note_acquired(self, context: Context, state: LeasingState, acquired: Acquired) -> None:
         """Keep the fencing token of the lease, if there is one, and say how long it took to get it."""
+        self.choose_address(context, state)
         now = time.time()
         state.leased_at = state.leased_at or now
         seen, lease, began = acquired.seen, acquired.seen.record.lease, self._began(state)
@@ -101,9 +151,13 @@ class LeasingOperator(PhasedOperator):
         context: Context,
         state: LeasingState,
         lease_request: LeaseRequest,
-        entered: Queued | AddressInUse,
+        entered: Queued | AddressInUse | QueuedForAll | AllInUse,
     ) -> WatchTrigger:
-        """Return what to wait for when the address is not this owner's yet."""
+        """Return what to wait for when no address is this owner's yet."""
+        if isinstance(entered, AllInUse):
+            return self.wait_for_any(context, state, job_flow_id=None)
+        if isinstance(entered, QueuedForAll):
+            return self._wait_for_turn_in_pool(context, state, lease_request, entered)
         if not isinstance(entered, Queued):
             return self.wait_for_address(context, state, job_flow_id=None)
         self.warn_of_a_held_worker()
@@ -115,6 +169,53 @@ class LeasingOperator(PhasedOperator):
         shared = self.watch(state, deadline=self._queue_deadline(context, state, **place.facts()))
         uri = str(self.lease_client.uri)
         return EipLeaseTrigger.of(lease_request, allocation_id=self.allocation_id, lock_store=uri, **shared)
+
+    def _wait_for_turn_in_pool(
+        self, context: Context, state: LeasingState, lease_request: LeaseRequest, queued: QueuedForAll
+    ) -> WatchTrigger:
+        self.warn_of_a_held_worker()
+        state.waiting_for = "lease"
+        for observation in queued.observations.values():
+            self._note_queued(state, observation.seen, lease_request.attempt.owner)
+        place = pool_place_of(queued.observations, lease_request.attempt.owner)
+        self.log.info("Waiting for any one Elastic IP: %s", place)
+        context["ti"].xcom_push(key="queue", value=place.facts())
+        shared = self.watch(state, deadline=self._queue_deadline(context, state, **place.facts()))
+        uri = str(self.lease_queue.uri)
+        return EipPoolLeaseTrigger.of(lease_request, allocation_ids=state.addresses, lock_store=uri, **shared)
+
+    def wait_for_any(self, context: Context, state: LeasingState, *, job_flow_id: str | None) -> WatchTrigger:
+        """
+        Return the wait for the first free address of a pool without a lock store.
+
+        :param job_flow_id: a cluster that waits for it; the wait fails when that one ends.
+        """
+        self.warn_of_a_held_worker()
+        state.waiting_for = "address"
+        self.kill.check()
+        for allocation_id in state.addresses:
+            free_left_behind(self.eip.conn, self.emr.conn, allocation_id=allocation_id)
+        places = "; ".join(f"{name} is {self.eip.describe_place(name)}" for name in state.addresses)
+        self.log.info("Waiting for any one Elastic IP: %s", places)
+        shared = self.watch(state, deadline=self._queue_deadline(context, state, holder=places))
+        return EipPoolFreeTrigger(allocation_ids=state.addresses, job_flow_id=job_flow_id, **shared)
+
+    def next_free_address(self, context: Context, state: LeasingState, *, job_flow_id: str) -> bool:
+        """
+        Go on with another address of the pool for a cluster, where EC2 has refused the one that was free before.
+
+        With a lock store that cannot be: the lease keeps the address, and whatever has it has no right to it.
+
+        :return: ``False`` when no other address is free.
+        """
+        pool = self.aws.lease_queue(None, AddressPool(state.addresses), kill=self.kill, dag_id=self._dag_id)
+        if not isinstance(pool, PhysicalPool) or pool.next_free(job_flow_id) is None:
+            return False
+        self.log.info("EC2 gave Elastic IP %s to another cluster; trying another address", self.allocation_id)
+        self.__dict__["_lease_queue"] = pool
+        self.choose_address(context, state)
+        self._remember(context, state)
+        return True
 
     def _note_queued(self, state: LeasingState, seen: Seen, owner: str) -> None:
         """Remember since when the owner queues: an earlier try may have joined."""
@@ -192,6 +293,7 @@ class LeasingOperator(PhasedOperator):
 
     def undo(self, context: Context, state: Any | None) -> None:
         """Undo, and say what is left when the lock store does not answer."""
+        self.undo_addresses(context, state)
         try:
             super().undo(context, state)
         except LockStoreUnavailableError:
@@ -211,18 +313,32 @@ class LeasingOperator(PhasedOperator):
         kept = own_xcom(context, _LEASE_XCOM) or {}
         return kept.get("nonce"), kept.get("token")
 
+    def undo_addresses(self, context: Context, state: LeasingState | None) -> None:
+        """Find out which address, or which addresses, this try has to give back, where its parameter names several."""
+        if state is not None or not names_pool(self.allocation_id):
+            return
+        known = (own_xcom(context, _LEASE_XCOM) or {}).get("allocation_id")
+        if known is not None:
+            self.allocation_id = known if isinstance(known, str) else AddressPool(known)
+        elif not isinstance(self.allocation_id, AddressPool):
+            self.allocation_id = read_pool(self.allocation_id, self.aws)
+
     def address_timed_out(self, state: LeasingState, event: dict[str, Any]) -> AddressBusyError:
         """Return the error of a wait for the lease or for the address that has ended."""
         waited = self.lock_timeout.total_seconds()
-        if state.waiting_for == "lease":
+        if state.waiting_for == "lease" or isinstance(self.allocation_id, AddressPool):
             holder = event["data"].get("queue", {}).get("holder", event["message"]).removeprefix("held by ")
-            return AddressBusyError(self.allocation_id, holder=holder, waited_seconds=waited)
+            return AddressBusyError(str(self.allocation_id), holder=holder, waited_seconds=waited)
         return Binder(self.eip, self.allocation_id).busy(waited_seconds=waited)
 
 
-def observed_due_seconds(event: dict[str, Any] | None) -> float:
-    """Return for how long a wait in the queue has observed that the lease has to be ended."""
-    return float(event["data"].get("dead_seconds", 0.0)) if event else 0.0
+def observed_due_seconds(event: dict[str, Any] | None) -> Any:
+    """
+    Return for how long a wait in the queue has observed that the lease has to be ended.
+
+    :return: seconds; after a wait for any one of several addresses, by allocation ID.
+    """
+    return event["data"].get("dead_seconds", 0.0) if event else 0.0
 
 
 def with_estimate(lease_request: LeaseRequest, event: dict[str, Any] | None) -> LeaseRequest:

@@ -41,6 +41,7 @@ from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.lease_client.interface import KillFlag
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.notifications import Notifying
+from airflow_eip_provider.operators.address_pool import followed_address, names_pool
 from airflow_eip_provider.operators.lease_settings import lock_store_uri
 from airflow_eip_provider.triggers.backoff import Backoff
 from airflow_eip_provider.triggers.observed import Observed
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
-    from airflow_eip_provider.lease_client.interface import LeaseClient, Undo
+    from airflow_eip_provider.lease_client.interface import LeaseClient, LeaseQueue, Undo
     from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
@@ -78,12 +79,14 @@ class State:
     :param execution_deadline: when ``execution_timeout`` is over, in seconds since the epoch.
     :param capped: the wait that comes now ends then, before its own deadline.
     :param told: what this try has told others already: metrics and notifications that are sent once.
+    :param allocation_id: the address that the task is about, where its parameter names several; else ``None``.
     """
 
     try_number: int
     execution_deadline: float | None = field(default=None, kw_only=True)
     capped: bool = field(default=False, kw_only=True)
     told: list[str] = field(default_factory=list, kw_only=True)
+    allocation_id: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,8 @@ class PhasedOperator(Notifying):
     state_class: ClassVar[type[State]]
     permanent_errors: ClassVar[tuple[type[ElasticIpError], ...]] = (PermanentError,)
 
-    allocation_id: str
+    # Once it is known which one it is; before that, and after rendering, it may name several.
+    allocation_id: Any
     lock_store: Any
     deferrable: bool
     waiter_delay: Any
@@ -151,6 +155,7 @@ class PhasedOperator(Notifying):
     _state: Any = None
     _undone = False
     _finished = False
+    _named_several = False
 
     @property
     def may_have_changed(self) -> bool:
@@ -177,7 +182,7 @@ class PhasedOperator(Notifying):
         if undo.step_ids is not None:
             self.emr.cancel_steps(str(undo.resource_id), step_ids=undo.step_ids)
         else:
-            self.lease_client.undo(undo)
+            self.lease_queue.undo(undo)
 
     def pre_execute(self, context: Any) -> None:
         """Remember the context: ``on_kill`` may be called on an instance that executed nothing."""
@@ -230,18 +235,20 @@ class PhasedOperator(Notifying):
                 KILL_SECONDS,
             )
         if self._finished:
-            raise KilledError(self.allocation_id)
+            raise KilledError(str(self.allocation_id))
 
     @property
     def kill(self) -> KillFlag:
         """Whether this task was killed."""
         if "_kill" not in self.__dict__:
-            self.__dict__["_kill"] = KillFlag(self.allocation_id)
+            self.__dict__["_kill"] = KillFlag(str(self.allocation_id))
         return self.__dict__["_kill"]  # type: ignore[no-any-return]
 
     def _live(self, context: Context, state: Any, event: dict[str, Any] | None) -> Any:
         """Advance and wait until there is a result; advance again while AWS gives no answer, from wherever it was."""
         self._context, self._state = context, state
+        if state is not None:
+            self.restore_address(state)
         resumed, started, patience = state is not None, time.time(), _Patience(self._renew)
         try:
             while True:
@@ -270,6 +277,23 @@ class PhasedOperator(Notifying):
         finally:
             metrics.flush()
 
+    def follow_address(self) -> None:
+        """Find out which address the task's cluster has, where ``allocation_id`` names several."""
+        if not names_pool(self.allocation_id):
+            return
+        self._named_several = True
+        self.allocation_id = followed_address(
+            self.allocation_id,
+            job_flow_id=getattr(self, "job_flow_id", None),
+            aws=self.aws,
+            lock_store=lock_store_uri(self.lock_store),
+        )
+
+    def restore_address(self, state: Any) -> None:
+        """Go on with the address that an earlier phase has found."""
+        if state.allocation_id is not None:
+            self._named_several, self.allocation_id = True, state.allocation_id
+
     def note_failure(self, context: Context, error: BaseException) -> None:
         """Tell others that this try has failed, when what it did is undone."""
         if isinstance(error, LOST_ERRORS):
@@ -287,7 +311,7 @@ class PhasedOperator(Notifying):
 
     def count(self, metric: metrics.Metric) -> None:
         """Count that something has happened."""
-        metrics.send(metric, allocation_id=self.allocation_id or "", dag_id=self._dag_id)
+        metrics.send(metric, allocation_id=str(self.allocation_id or ""), dag_id=self._dag_id)
 
     @property
     def _dag_id(self) -> str | None:
@@ -300,7 +324,10 @@ class PhasedOperator(Notifying):
         :param started: when this part of the task's life began.
         """
         if self._state is None:
+            self.follow_address()
             state = self.begin(context)
+            if isinstance(self.allocation_id, str):
+                state.allocation_id = self.allocation_id if self._named_several else None
             if (seconds := execution_seconds(self)) is not None:
                 state.execution_deadline = started + seconds
             self._state = state
@@ -330,7 +357,7 @@ class PhasedOperator(Notifying):
     def _forget_clients(self) -> None:
         """Drop every hook and client, so that the next call reads the credentials again."""
         self.aws.renew()
-        for kept in ("_lease_client", "hook"):
+        for kept in ("_lease_queue", "hook"):
             self.__dict__.pop(kept, None)
 
     def _sleep(self, seconds: float, error: Exception) -> None:
@@ -404,7 +431,7 @@ class PhasedOperator(Notifying):
         undo = self.to_undo(cast("Context", self._context), state)
         if undo is None or undo.step_ids is not None:
             return as_stored(undo, allocation_id=self.allocation_id, lock_store=None)
-        return as_stored(undo, allocation_id=self.allocation_id, lock_store=self.lease_client.uri)
+        return as_stored(undo, allocation_id=self.allocation_id, lock_store=self.lease_queue.uri)
 
     @property
     def aws(self) -> AwsHooks:
@@ -426,15 +453,23 @@ class PhasedOperator(Notifying):
 
         :raises InvalidInputError: for a malformed URI, and for a store without the name of this environment.
         """
-        if "_lease_client" not in self.__dict__:
-            self.__dict__["_lease_client"] = self.aws.lease_client(
+        chosen = self.lease_queue.chosen
+        if chosen is None:
+            raise TypeError(f"none of {self.allocation_id} is this task's yet")
+        return chosen
+
+    @property
+    def lease_queue(self) -> LeaseQueue:
+        """How the task comes to a lease: :attr:`lease_client`, or a pool while any one of several addresses will do."""
+        if "_lease_queue" not in self.__dict__:
+            self.__dict__["_lease_queue"] = self.aws.lease_queue(
                 lock_store_uri(self.lock_store),
                 self.allocation_id,
                 kill=self.kill,
                 remembered=self.remembered_cluster(),
+                dag_id=self._dag_id,
             )
-            self.__dict__["_lease_client"].events.dag_id = self._dag_id
-        return self.__dict__["_lease_client"]  # type: ignore[no-any-return]
+        return self.__dict__["_lease_queue"]  # type: ignore[no-any-return]
 
     def remembered_cluster(self) -> str | None:
         """Return the cluster that an earlier try of this task remembers to have launched."""

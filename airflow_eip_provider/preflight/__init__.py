@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLUSTER_GATEWAY_CHECKS",
     "GATEWAY_CHECKS",
+    "POOL_CHECKS",
     "PRIMARY_CHECKS",
     "TARGET_CHECKS",
     "UNADDRESSED_CHECKS",
@@ -64,6 +65,8 @@ PRIMARY_CHECKS = (
     security_groups.SECURITY_GROUPS,
     lock_store.LOCK_STORE,
 )
+# Of each address of a pool, before the one is known that the cluster will have:
+POOL_CHECKS = (address.USABLE,)
 # For a cluster without an address, which is reached through a load balancer:
 UNADDRESSED_CHECKS = (
     job_flow.SHAPE,

@@ -13,6 +13,8 @@ from airflow_eip_provider.triggers.verdict import Verdict
 from airflow_eip_provider.triggers.watch import WatchTrigger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import Observation
     from airflow_eip_provider.lease.store import Seen
@@ -61,7 +63,7 @@ class EipLeaseTrigger(WatchTrigger):
         self.waiter_delay = max(self.waiter_delay, SHORTEST_POLL_SECONDS)
         self._lease_request = LeaseRequest(Attempt(**speaker), cluster_name, handover_seconds, prewarm, wants)
         self._due = Due()
-        self._times: dict[str, ClusterTimes | None] = {}
+        self._estimate = PrewarmEstimate()
 
     @classmethod
     def of(cls, request: LeaseRequest, *, allocation_id: str, lock_store: str, **watch: Any) -> EipLeaseTrigger:
@@ -80,7 +82,9 @@ class EipLeaseTrigger(WatchTrigger):
     def judge(self, observed: Observed) -> Verdict:
         """Judge whether there is something to do for this owner; all that wait for the address see the same."""
         observation = observed.lease(self.lock_store, self.allocation_id)
-        prewarm = self._estimated(observed, observation.seen) if self.prewarm == ESTIMATED else self.prewarm
+        prewarm, owner = self.prewarm, self._lease_request.attempt.owner
+        if prewarm == ESTIMATED:
+            prewarm = self._estimate.places(observed, [observation.seen], owner)
         return self.judge_observation(observation, prewarm=prewarm)
 
     def judge_observation(self, observation: Observation, *, prewarm: int = 0) -> Verdict:
@@ -97,17 +101,28 @@ class EipLeaseTrigger(WatchTrigger):
         data = {"action": action.value, "dead_seconds": due_seconds, "prewarm": prewarm, "queue": place.facts()}
         return Verdict("pending" if action is Action.WAIT else "done", message, data)
 
-    def _estimated(self, observed: Observed, seen: Seen) -> int:
-        """Return among how many first places of the queue this owner starts its cluster early, by estimate."""
-        owner = self._lease_request.attempt.owner
+
+class PrewarmEstimate:
+    """The estimate of when an owner that waits should start its cluster early; it keeps what does not change."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, ClusterTimes | None] = {}
+
+    def places(self, observed: Observed, seen: Sequence[Seen], owner: str) -> int:
+        """
+        Return among how many first places of the queue an owner starts its cluster early.
+
+        :param seen: the records of the addresses that it waits for.
+        """
+        records = [one.record for one in seen]
         times: dict[str, ClusterTimes | None] = dict(self._times)
-        for job_flow_id in clusters_asked_for(seen.record, owner) - times.keys():
+        for job_flow_id in clusters_asked_for(records, owner) - times.keys():
             cluster = observed.cluster(job_flow_id)
             times[job_flow_id] = _times_of(cluster)
             if cluster is None or cluster.ready_at is not None or cluster.has_ended:
                 self._times[job_flow_id] = times[job_flow_id]  # this will not change any more
         known = {job_flow_id: of for job_flow_id, of in times.items() if of is not None}
-        return prewarm_places(seen.record, owner, known, now=seen.now)
+        return prewarm_places(records, owner, known, now=max(one.now for one in seen))
 
 
 class EipLeaseMovedTrigger(WatchTrigger):

@@ -12,7 +12,7 @@ from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.lease_client.reads import is_cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import TypeAlias
 
     # As Airflow keeps it with the trigger: a kind, and what belongs to it. Versions from 0.1.0 on read each other's.
@@ -24,13 +24,18 @@ log = logging.getLogger(__name__)
 _BOUNDED = {"connect_timeout": 5, "read_timeout": 5, "retries": {"total_max_attempts": 2}}
 
 
-def as_stored(undo: Undo | None, *, allocation_id: str, lock_store: str | None) -> Stored | None:
-    """Return what a trigger keeps for the case that its task is killed; ``None`` when there is nothing to undo."""
+def as_stored(undo: Undo | None, *, allocation_id: str | Sequence[str], lock_store: str | None) -> Stored | None:
+    """
+    Return what a trigger keeps for the case that its task is killed; ``None`` when there is nothing to undo.
+
+    :param allocation_id: several while any one of them will do.
+    """
     if undo is None:
         return None
     if undo.step_ids is not None:
         return "steps", {"job_flow_id": undo.resource_id, "step_ids": list(undo.step_ids)}
-    what: dict[str, Any] = {"allocation_id": allocation_id, "terminate": undo.terminate}
+    where = allocation_id if isinstance(allocation_id, str) else list(allocation_id)
+    what: dict[str, Any] = {"allocation_id": where, "terminate": undo.terminate}
     if lock_store is not None:
         speaker = asdict(undo.attempt)  # the stored names of the first version, like the kind
         given = {"lock_store": lock_store, "speaker": speaker, "launched": undo.resource_id, "token": undo.token}
@@ -69,7 +74,7 @@ def undo_stored(
     if undo.step_ids is not None:
         aws.emr.cancel_steps(str(undo.resource_id), step_ids=undo.step_ids)
         return
-    lease_client = aws.lease_client(what.get("lock_store"), what["allocation_id"])
+    lease_client = aws.lease_queue(what.get("lock_store"), what["allocation_id"])
     if spare_handed_over and lease_client.was_handed_over(undo):
         log.info("%s was handed over, and is left alone", undo.resource_id)
         return

@@ -21,6 +21,7 @@ from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.notifications import checked_limit, checked_notifier
 from airflow_eip_provider.operators import preflight
+from airflow_eip_provider.operators.address_pool import AddressPool
 from airflow_eip_provider.operators.binder import bound_facts
 from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, GatewayWait, Site
 from airflow_eip_provider.operators.emr.launching import LaunchingOperator
@@ -90,7 +91,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
     whether the primary node is open to the internet, and with fallbacks without ec2:DescribeAvailabilityZones and
     ec2:DescribeInstanceTypeOfferings whether their zones have what they need.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; or several of which any will do: a list of them, or
+        ``{"tag:purpose": "azure-sql"}`` for all that have this tag when the try begins. It queues for all of them, and
+        takes the first whose turn comes. (templated)
     :param job_flow_overrides: as in the stock operator; merged over the extra of ``emr_conn_id``. (templated,
         ``.json``)
     :param lock_store: where owners queue: ``dynamodb://TABLE?region=…&create=true`` or ``s3://BUCKET/PREFIX``;
@@ -142,7 +145,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
     def __init__(
         self,
         *,
-        allocation_id: str,
+        allocation_id: str | Sequence[str] | Mapping[str, str],
         lock_store: str | None = UNSET,
         bind_at: str = "primary_running",
         prewarm: bool | int | str = "auto",
@@ -168,7 +171,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         # The stock operator takes what is false for its default; here it is checked.
         self.waiter_delay = 60 if waiter_delay is None else waiter_delay
         self.waiter_max_attempts = 60 if waiter_max_attempts is None else waiter_max_attempts
-        self.allocation_id = allocation_id
+        self.allocation_id: Any = allocation_id
         self.lock_store = lock_store
         self.bind_at = bind_at
         self.prewarm = prewarm
@@ -192,6 +195,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
 
         In this order, so that a try that is refused ends the cluster of one that crashed.
         """
+        self.read_addresses()
         self._check_parameters()
         launcher = self.launcher(context)
         state = CreateState(
@@ -201,7 +205,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
             self.publish(context, state, adopted)
         for warning in self._preflight_warnings():
             self.log.warning("%s", warning)
-        self.link_address(context)
+        if isinstance(self.allocation_id, str):
+            self.link_address(context)
         return state
 
     def _preflight_warnings(self) -> list[str]:
@@ -223,7 +228,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         )
         warnings = preflight.require_plans(plans)
         if plans[0].setup.address is not None:
-            self.lease_client.note_address(plans[0].setup.address)
+            self.lease_queue.note_address(plans[0].setup.address)
         return warnings
 
     def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
@@ -238,7 +243,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
                 if state.job_flow_id is None:
                     request, due_seconds = self._lease_request(attempt, launcher), observed_due_seconds(event)
                     wanted = with_estimate(request, event)
-                    entered = self.lease_client.enter(wanted, due_seconds=due_seconds, launcher=launcher)
+                    entered = self.lease_queue.enter(wanted, due_seconds=due_seconds, launcher=launcher)
                     if not isinstance(entered, Acquired):
                         return self.wait_for_turn(context, state, request, entered)
                     self.note_acquired(context, state, entered)
@@ -332,7 +337,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
 
         :param needed: what the binding has to wait for; ``None`` when something else has the address.
         :param observed: what this pass has observed of the cluster.
-        :return: ``None`` when the cluster of an earlier try has the address: that is this task's now.
+        :return: ``None`` when there is something to do at once.
         """
         if isinstance(needed, Bound):
             state.instance_id = needed.address.instance_id
@@ -343,14 +348,25 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
             state.waiting_for = f"behind NAT gateway '{needed.gateway_id}'"
             shared = self.watch(state, deadline=self.check_in_time(state, observed))
             return NatGatewayTrigger(gateway_id=needed.gateway_id, **shared)
+        return self._wait_for_its_address(context, state, attempt)
+
+    def _wait_for_its_address(self, context: Context, state: CreateState, attempt: Attempt) -> WatchTrigger | None:
+        """
+        Return the wait for the address that something else has.
+
+        :return: ``None`` when the cluster of an earlier try has it, or another address of a pool is free.
+        """
         job_flow_id = str(state.job_flow_id)
         kept = self.lease_client.relocate(attempt, token=state.token, resource_id=job_flow_id)
-        if kept == job_flow_id:
-            like = self.lease_client.lease_tags(attempt, token=state.token)
-            return self.wait_for_address(context, state, job_flow_id=job_flow_id, like=like)
-        state.other = job_flow_id
-        self.publish(context, state, kept)
-        return None
+        if kept != job_flow_id:
+            state.other = job_flow_id
+            self.publish(context, state, kept)
+            return None
+        if state.addresses and self.lease_client.uri is None:
+            is_free = self.next_free_address(context, state, job_flow_id=job_flow_id)
+            return None if is_free else self.wait_for_any(context, state, job_flow_id=job_flow_id)
+        like = self.lease_client.lease_tags(attempt, token=state.token)
+        return self.wait_for_address(context, state, job_flow_id=job_flow_id, like=like)
 
     def _publish_bound(self, context: Context, state: CreateState, bound: Bound, observed: Observed) -> None:
         address, job_flow_id = bound.address, state.job_flow_id
@@ -424,7 +440,6 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         return cast("str | None", remembered(self._context, "job_flow_id"))
 
     def _check_parameters(self) -> None:
-        preflight.check_allocation_id(self.allocation_id)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         preflight.check_duration("lock_timeout", self.lock_timeout)
         preflight.check_idle_timeout(self.idle_timeout)
@@ -449,16 +464,20 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
                 problem="it is neither 'auto' nor a bool nor a number of places",
                 remedy="use 'auto', or how many first places of the queue start their clusters early",
             )
-        self.lease_client.check_prewarm(self._places)
+        self.lease_queue.check_prewarm(self._places)
 
     @property
     def _places(self) -> int:
         """From how many first places of the queue the cluster is started early; may be estimated later."""
-        return ESTIMATED if self.prewarm == "auto" else int(self.prewarm)
+        if self.prewarm == "auto":
+            return ESTIMATED
+        # Of several addresses each becomes free once for the first places.
+        return int(self.prewarm) * (len(self.allocation_id) if isinstance(self.allocation_id, AddressPool) else 1)
 
     def _setup(self, job_flow: Mapping[str, Any]) -> Setup:
         return Setup(
-            allocation_id=self.allocation_id,
+            # The addresses of a pool have been checked; of the other checks each address gives the same result.
+            allocation_id=self.allocation_id[0] if isinstance(self.allocation_id, AddressPool) else self.allocation_id,
             eip=self.eip,
             emr=self.emr,
             job_flow=job_flow,
@@ -466,7 +485,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
             bind_at=self.bind_at,
             accept_self_termination=self.accept_self_termination,
             ends_idle=self.idle_timeout is not None,
-            lock_store=self.lease_client.uri,
+            lock_store=self.lease_queue.uri,
         )
 
     def _site(self, context: Context, state: CreateState, observed: Observed) -> Site:

@@ -42,7 +42,6 @@ class LaunchingOperator(NextCandidateOperator):
                 self.aws,
                 config=self.candidates[0].job_flow,
                 owner=Owner.of(context),
-                allocation_id=self.allocation_id,
                 idle_timeout=self.idle_timeout,
                 tags=self.tags_of(0),
                 created_after=earliest_start(context),

@@ -188,7 +188,7 @@ class EmrFailoverOperator(
     ) -> None:
         super().__init__(**kwargs)
         self.job_flow_id = job_flow_id
-        self.allocation_id = allocation_id  # type: ignore[assignment]
+        self.allocation_id = allocation_id
         self.standby_job_flow_id = standby_job_flow_id
         self.standby_tags = standby_tags
         self.job_flow_overrides = job_flow_overrides

@@ -52,7 +52,7 @@ class Days:
         self.times["j-holder"] = ClusterTimes(TODAY - START_UP, TODAY)
 
     def places(self, job: str = "second", *, after: float) -> int:
-        return prewarm_places(self.record, attempt(job).owner, self.times, now=TODAY + after)
+        return prewarm_places([self.record], attempt(job).owner, self.times, now=TODAY + after)
 
     def starts(self, job: str = "second") -> int | None:
         """Return after how many whole seconds of the holder's lease the owner may start its cluster."""
@@ -128,7 +128,7 @@ def test_before_the_holder_has_its_address_nobody_starts_early(phase):
     lease = None if phase is None else replace(days.record.lease, phase=phase)
     days.record = replace(days.record, lease=lease)
     assert days.starts() is None
-    assert clusters_asked_for(days.record, attempt("second").owner) == frozenset()
+    assert clusters_asked_for([days.record], attempt("second").owner) == frozenset()
 
 
 def test_nobody_starts_early_twice_or_from_far_behind():
@@ -143,7 +143,7 @@ def test_nobody_starts_early_twice_or_from_far_behind():
 
 def test_it_asks_for_the_clusters_of_the_newest_leases_of_the_jobs_before_it_only():
     before = [past("first", day) for day in range(1, 6)] + [past("second", 6), past("other", 7)]
-    asked = clusters_asked_for(Days(*before).record, attempt("second").owner)
+    asked = clusters_asked_for([Days(*before).record], attempt("second").owner)
     assert asked == {"j-first3", "j-first4", "j-first5", "j-second6", "j-holder"}
 
 
@@ -151,7 +151,7 @@ def test_an_instance_has_no_start_up():
     days = Days(past("first", 1))
     assert days.record.lease is not None
     days.record = replace(days.record, lease=replace(days.record.lease, resource_id="i-1"))
-    assert clusters_asked_for(days.record, attempt("second").owner) == {"j-first1"}
+    assert clusters_asked_for([days.record], attempt("second").owner) == {"j-first1"}
     assert days.starts() is None
 
 

@@ -1,0 +1,135 @@
+"""Waiting for any one address of a pool."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_eip_provider.lease.description import pool_place_of
+from airflow_eip_provider.lease.observation import ESTIMATED, Action, Due, LeaseRequest, decide
+from airflow_eip_provider.lease.record import LIMITS, Attempt
+from airflow_eip_provider.triggers.eip import judge_association
+from airflow_eip_provider.triggers.lock import SHORTEST_POLL_SECONDS, PrewarmEstimate
+from airflow_eip_provider.triggers.verdict import Verdict
+from airflow_eip_provider.triggers.watch import WatchTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_eip_provider.triggers.observed import Observed, Wants
+
+
+class EipPoolLeaseTrigger(WatchTrigger):
+    """
+    Wait until there is something for an owner to do in the queue of any one address of a pool.
+
+    Parameters as of :class:`~airflow_eip_provider.triggers.lock.EipLeaseTrigger`, besides:
+
+    :param allocation_ids: the addresses.
+    """
+
+    own_fields = ("allocation_ids", "lock_store", "attempt", "cluster_name", "handover_seconds", "prewarm", "wants")
+
+    def __init__(
+        self,
+        *,
+        allocation_ids: Sequence[str],
+        lock_store: str,
+        attempt: dict[str, Any],
+        cluster_name: str,
+        handover_seconds: float,
+        prewarm: int = 0,
+        wants: str = "",
+        **watch: Any,
+    ) -> None:
+        super().__init__(**watch)
+        self.allocation_ids = list(allocation_ids)
+        self.lock_store = lock_store
+        self.attempt = attempt
+        self.cluster_name = cluster_name
+        self.handover_seconds = handover_seconds
+        self.prewarm = prewarm
+        self.wants = wants
+        self.waiter_delay = max(self.waiter_delay, SHORTEST_POLL_SECONDS)
+        self._lease_request = LeaseRequest(Attempt(**attempt), cluster_name, handover_seconds, prewarm, wants)
+        self._due = {allocation_id: Due() for allocation_id in self.allocation_ids}
+        self._estimate = PrewarmEstimate()
+
+    @classmethod
+    def of(
+        cls, request: LeaseRequest, *, allocation_ids: Sequence[str], lock_store: str, **watch: Any
+    ) -> EipPoolLeaseTrigger:
+        """Return the wait for what an attempt asks for."""
+        return cls(
+            allocation_ids=allocation_ids,
+            lock_store=lock_store,
+            attempt=asdict(request.attempt),
+            cluster_name=request.cluster_name,
+            handover_seconds=request.handover_seconds,
+            prewarm=request.prewarm,
+            wants=request.wants,
+            **watch,
+        )
+
+    def announce(self, wants: Wants) -> None:
+        """Say that the addresses may be asked for."""
+        wants.addresses.update(self.allocation_ids)
+
+    def judge(self, observed: Observed) -> Verdict:
+        """Judge whether there is something to do for this owner at one of the addresses."""
+        owner = self._lease_request.attempt.owner
+        observations = {name: observed.lease(self.lock_store, name) for name in self.allocation_ids}
+        prewarm = self.prewarm
+        if prewarm == ESTIMATED:
+            prewarm = self._estimate.places(observed, [seen.seen for seen in observations.values()], owner)
+        is_started = any(
+            entry.attempt.owner == owner and entry.prewarmed_at is not None
+            for seen in observations.values()
+            for entry in seen.seen.record.queue
+        )
+        lease_request = replace(self._lease_request, prewarm=0 if is_started else prewarm)
+        due = {name: self._due[name].seconds(seen, LIMITS) for name, seen in observations.items()}
+        actions = {
+            name: decide(seen, lease_request, due_seconds=due[name], limits=LIMITS)
+            for name, seen in observations.items()
+        }
+        place = pool_place_of(observations, owner)
+        to_do = {name: action.value for name, action in actions.items() if action is not Action.WAIT}
+        message = f"Elastic IPs {', '.join(self.allocation_ids)}: {place}"
+        data = {"actions": to_do, "dead_seconds": due, "prewarm": prewarm, "queue": place.facts()}
+        return Verdict("done" if to_do else "pending", message, data)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class EipPoolFreeTrigger(WatchTrigger):
+    """
+    Wait until any one address of a pool is free, where no lock store keeps a queue.
+
+    :param allocation_ids: the addresses.
+    :param job_flow_id: a cluster that waits for one of them: the watch fails when it ends.
+    """
+
+    allocation_ids: list[str]
+    job_flow_id: str | None = None
+
+    def announce(self, wants: Wants) -> None:
+        """Say that the addresses and the cluster will be asked for."""
+        wants.addresses.update(self.allocation_ids)
+        if self.job_flow_id:
+            wants.clusters.add(self.job_flow_id)
+
+    def judge(self, observed: Observed) -> Verdict:
+        """Judge where the addresses are; one that does not exist any more counts as in use, unless all are gone."""
+        found = [
+            judge_association(observed, name, job_flow_id=self.job_flow_id, expect="free", or_left=True)
+            for name in self.allocation_ids
+        ]
+        message = "; ".join(verdict.message for verdict in found)
+        cluster = [verdict for verdict in found if verdict.data.get("gone") == "cluster"]
+        if cluster:
+            return cluster[0]
+        if any(verdict.status == "done" for verdict in found):
+            return Verdict("done", message)
+        if all(verdict.data.get("gone") == "address" for verdict in found):
+            return Verdict("failed", message, {"gone": "address"})
+        return Verdict("pending", message, {"holder": message})
