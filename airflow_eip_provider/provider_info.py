@@ -33,7 +33,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [_modules("operators", "emr", "eip", "azure", "elbv2", "failover", "livy")],
         "sensors": [_modules("sensors", "eip", "azure", "emr")],
         "hooks": [_modules("hooks", "azure", "eip", "elbv2", "emr", "livy", "lock_store", "step_logs")],
-        "triggers": [_modules("triggers", "azure", "eip", "elbv2", "emr", "health", "livy", "lock", "nat")],
+        "triggers": [_modules("triggers", "azure", "eip", "elbv2", "emr", "health", "livy", "lock", "nat", "pool")],
         "extra-links": [
             "airflow_eip_provider.links.eip.ElasticIpLink",
             "airflow_eip_provider.links.livy.DriverLogLink",

@@ -15,6 +15,7 @@ from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.clusters import GUARD_MARK
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, may_be_hidden
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
+from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.protocol import Acquired
@@ -22,7 +23,6 @@ from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.address_pool import AddressPool
 from airflow_eip_provider.operators.binder import Binder, bound_facts
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState, observed_due_seconds

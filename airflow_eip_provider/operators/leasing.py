@@ -10,12 +10,13 @@ from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import own_xcom
 from airflow_eip_provider.aws.nat_gateway_changes import free_left_behind
 from airflow_eip_provider.exceptions import AddressBusyError, LockStoreUnavailableError
+from airflow_eip_provider.hooks.address_pool import AddressPool, names_pool, read_pool
 from airflow_eip_provider.lease.description import pool_place_of, queue_place_of
 from airflow_eip_provider.lease.pool import QueuedForAll
 from airflow_eip_provider.lease.protocol import Queued
 from airflow_eip_provider.lease_client.interface import AllInUse
 from airflow_eip_provider.lease_client.pool import PhysicalPool
-from airflow_eip_provider.operators.address_pool import AddressPool, names_pool, read_pool, usable_addresses
+from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.lease_settings import attempt_of
 from airflow_eip_provider.operators.phases import SHORTEST_DEFERRAL_SECONDS, PhasedOperator, State
@@ -94,10 +95,10 @@ class LeasingOperator(PhasedOperator):
 
         :raises PreflightError: when it names several, and none of them can be had.
         """
+        self._named_several = names_pool(self.allocation_id)
         named = read_pool(self.allocation_id, self.aws)
-        self._named_several = isinstance(named, AddressPool)
         if isinstance(named, AddressPool):
-            named, problems = usable_addresses(named, self.aws)
+            named, problems = preflight.usable_addresses(named, self.aws)
             for problem in problems:
                 self.log.warning("An address of the pool is left out: %s", problem)
             self.log.info("Any one of these Elastic IPs will do: %s", named)

@@ -37,11 +37,11 @@ from airflow_eip_provider.exceptions import (
     PermanentError,
     SubmissionCancelledError,
 )
+from airflow_eip_provider.hooks.address_pool import followed_address, names_pool
 from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.lease_client.interface import KillFlag
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.notifications import Notifying
-from airflow_eip_provider.operators.address_pool import followed_address, names_pool
 from airflow_eip_provider.operators.lease_settings import lock_store_uri
 from airflow_eip_provider.triggers.backoff import Backoff
 from airflow_eip_provider.triggers.observed import Observed

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.aws.allocation_ids import check_allocation_id
 from airflow_eip_provider.exceptions import InvalidInputError, PreflightError
+from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators.step_list import checked_steps, known_steps
-from airflow_eip_provider.preflight import examine, examine_plans
+from airflow_eip_provider.preflight import POOL_CHECKS, Setup, examine, examine_plans
 from airflow_eip_provider.rendered import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from airflow_eip_provider.preflight import Check, Outcome, Plan, Setup
+    from airflow_eip_provider.hooks.aws import AwsHooks
+    from airflow_eip_provider.preflight import Check, Outcome, Plan
 
 __all__ = [
     "MULTI_NODE_CHOICES",
@@ -29,9 +31,9 @@ __all__ = [
     "parse_literal",
     "require",
     "require_plans",
+    "usable_addresses",
 ]
 
-_ALLOCATION_ID = re.compile(r"eipalloc-([0-9a-f]{8}|[0-9a-f]{17})")
 MULTI_NODE_CHOICES = ("fail", "warn", "allow")
 # EMR API Reference, AutoTerminationPolicy.
 _IDLE_TIMEOUT = (timedelta(minutes=1), timedelta(days=7))
@@ -43,20 +45,6 @@ def _invalid(what: str, *, problem: str, remedy: str) -> InvalidInputError:
     return InvalidInputError(f"checking {what}", problem=problem, remedy=remedy)
 
 
-def check_allocation_id(allocation_id: object) -> None:
-    """
-    Check the form of an allocation ID.
-
-    :raises InvalidInputError: when it cannot be one.
-    """
-    if not isinstance(allocation_id, str) or not _ALLOCATION_ID.fullmatch(allocation_id):
-        raise _invalid(
-            f"allocation_id {allocation_id!r}",
-            problem="this is not the allocation ID of an Elastic IP",
-            remedy="give what EC2 shows as 'Allocation ID' (eipalloc-…), neither the address nor its association",
-        )
-
-
 def require(setup: Setup, checks: Sequence[Check]) -> list[str]:
     """
     Make the checks that a launch depends on.
@@ -65,6 +53,23 @@ def require(setup: Setup, checks: Sequence[Check]) -> list[str]:
     :raises PreflightError: naming everything that is wrong.
     """
     return _warnings(setup.allocation_id, examine(setup, [check for check in checks if check.at_launch]))
+
+
+def usable_addresses(pool: AddressPool, aws: AwsHooks) -> tuple[AddressPool, list[str]]:
+    """
+    Return the addresses of a pool that can be had, and a warning for each of the others.
+
+    :raises PreflightError: when none is left, naming what is wrong with each.
+    """
+    usable, problems = [], []
+    for allocation_id in pool:
+        outcomes = examine(Setup(allocation_id=allocation_id, eip=aws.eip, emr=aws.emr), POOL_CHECKS)
+        found = [str(finding) for outcome in outcomes for finding in outcome.findings if finding.severity == "error"]
+        problems += found
+        usable += [] if found else [allocation_id]
+    if not usable:
+        raise PreflightError(str(pool), problems)
+    return AddressPool(usable), problems
 
 
 def require_plans(plans: Sequence[Plan]) -> list[str]:

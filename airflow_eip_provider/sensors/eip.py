@@ -17,6 +17,8 @@ from airflow_eip_provider.exceptions import (
     ElasticIpError,
     InvalidInputError,
 )
+from airflow_eip_provider.hooks.address_pool import followed_address, names_pool
+from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.notifications import Notifying, checked_notifier
 from airflow_eip_provider.rendered import rendered
@@ -52,7 +54,8 @@ class EipAssociationSensor(Notifying, WatchingSensor):
     instances cannot be seen. Where many wait in a triggerer, elasticmapreduce:ListClusters answers for all of them;
     without it they are asked for one by one.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; with a cluster also several, as in
+        ``EmrCreateWithStaticIpOperator``: it is about the one that the cluster was given. (templated)
     :param job_flow_id: with expect="associated", the cluster that is to carry it. (templated)
     :param instance_id: with expect="associated", the instance that is to carry it. Leave out both for anywhere; one
         that is given and renders to nothing is an error. (templated)
@@ -73,7 +76,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
     def __init__(
         self,
         *,
-        allocation_id: str,
+        allocation_id: Any,
         job_flow_id: str | None = _NOT_GIVEN,
         instance_id: str | None = _NOT_GIVEN,
         expect: Literal["associated", "free"] = "associated",
@@ -97,6 +100,8 @@ class EipAssociationSensor(Notifying, WatchingSensor):
 
     def execute(self, context: Context) -> Any:
         """Look once, then wait in the way that was chosen; the same result either way."""
+        if names_pool(self.allocation_id):
+            self.allocation_id = self._address_of_cluster()
         ElasticIpLink.persist(
             context=context,
             operator=self,
@@ -105,6 +110,23 @@ class EipAssociationSensor(Notifying, WatchingSensor):
             allocation_id=self.allocation_id,
         )
         return super().execute(context)
+
+    def _address_of_cluster(self) -> str:
+        """Return which address of a pool the cluster has."""
+        aws = AwsHooks(
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+            config=self.botocore_config,
+        )
+        try:
+            job_flow_id = rendered(
+                self.job_flow_id, name="job_flow_id", doing="looking for the Elastic IP of a cluster"
+            )
+            # The tags of the cluster say so where the address is not on it; a sensor knows no lock store.
+            return str(followed_address(self.allocation_id, job_flow_id=job_flow_id, aws=aws, lock_store=None))
+        except InvalidInputError as error:
+            self.fail(error)
 
     def pre_execute(self, context: Any) -> None:
         """Remember the context, for what is told of a failure."""

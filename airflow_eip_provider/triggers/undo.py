@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _BOUNDED = {"connect_timeout": 5, "read_timeout": 5, "retries": {"total_max_attempts": 2}}
 
 
-def as_stored(undo: Undo | None, *, allocation_id: str | Sequence[str], lock_store: str | None) -> Stored | None:
+def as_stored(undo: Undo | None, *, allocation_id: str | Sequence[str] | None, lock_store: str | None) -> Stored | None:
     """
     Return what a trigger keeps for the case that its task is killed; ``None`` when there is nothing to undo.
 
@@ -34,7 +34,7 @@ def as_stored(undo: Undo | None, *, allocation_id: str | Sequence[str], lock_sto
         return None
     if undo.step_ids is not None:
         return "steps", {"job_flow_id": undo.resource_id, "step_ids": list(undo.step_ids)}
-    where = allocation_id if isinstance(allocation_id, str) else list(allocation_id)
+    where = list(allocation_id) if isinstance(allocation_id, (list, tuple)) else allocation_id
     what: dict[str, Any] = {"allocation_id": where, "terminate": undo.terminate}
     if lock_store is not None:
         speaker = asdict(undo.attempt)  # the stored names of the first version, like the kind

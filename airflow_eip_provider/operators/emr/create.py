@@ -14,6 +14,7 @@ from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remembered
 from airflow_eip_provider.aws.tags import TOKEN_TAG
 from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, WaitTimeoutError
+from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.lease.observation import ESTIMATED, LeaseRequest
 from airflow_eip_provider.lease.protocol import Acquired, NotStarted
@@ -21,7 +22,6 @@ from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.notifications import checked_limit, checked_notifier
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.address_pool import AddressPool
 from airflow_eip_provider.operators.binder import bound_facts
 from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, GatewayWait, Site
 from airflow_eip_provider.operators.emr.launching import LaunchingOperator

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.addresses import read_allocation_ids
+from airflow_eip_provider.aws.allocation_ids import check_allocation_id
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
-from airflow_eip_provider.exceptions import InvalidInputError, PreflightError
+from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.lease_client.reads import read_location
 from airflow_eip_provider.literals import parse_literal
-from airflow_eip_provider.operators.preflight import check_allocation_id
-from airflow_eip_provider.preflight import POOL_CHECKS, Setup, examine
 from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:
@@ -88,23 +87,6 @@ def _read_tagged(tags: Mapping[Any, Any], aws: AwsHooks) -> list[str]:
             remedy="check the tag, which EC2 compares with upper and lower case, and the region",
         )
     return found
-
-
-def usable_addresses(pool: AddressPool, aws: AwsHooks) -> tuple[AddressPool, list[str]]:
-    """
-    Return the addresses of a pool that can be had, and a warning for each of the others.
-
-    :raises PreflightError: when none is left, naming what is wrong with each.
-    """
-    usable, problems = [], []
-    for allocation_id in pool:
-        outcomes = examine(Setup(allocation_id=allocation_id, eip=aws.eip, emr=aws.emr), POOL_CHECKS)
-        found = [str(finding) for outcome in outcomes for finding in outcome.findings if finding.severity == "error"]
-        problems += found
-        usable += [] if found else [allocation_id]
-    if not usable:
-        raise PreflightError(str(pool), problems)
-    return AddressPool(usable), problems
 
 
 def address_of(pool: AddressPool, job_flow_id: str, aws: AwsHooks, *, lock_store: str | None) -> str:
