@@ -169,6 +169,16 @@ def test_the_facet_of_steps_names_cluster_address_and_lease(
     )
 
 
+def test_the_facet_of_steps_behind_a_nat_gateway_names_the_address(clocked, network, nat, steps_operator):
+    pytest.importorskip("airflow.providers.openlineage")
+    creating = Task(nat())
+    job_flow_id = creating.run()
+    clocked.clock.advance(600)
+    task = Task(steps_operator(job_flow_id, lock_store=None))
+    task.run()
+    assert shown_facet(task.operator, task)["publicIp"] == creating.ti.xcoms["static_ip"]["public_ip"]
+
+
 @pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 def test_the_facet_of_a_run_names_cluster_address_and_lease_and_is_not_masked(
     clocked, lock_store, create_operator, steps_operator, ec2, allocation_id
