@@ -196,6 +196,7 @@ def test_who_comes_while_a_slow_store_is_read_waits_for_that_read(page, wire):
     assert len(shown) == 2 * VIEWERS
     assert all(states(each) == dict.fromkeys(NAMES, "free") for each in shown)
     assert wire.most_at_once == 1
+    assert max(wire.reads.values()) <= 2, "that one, and one for those who came after its end"
 
 
 def test_while_a_store_is_slow_viewers_get_the_last_answer_and_it_is_not_asked_again(impatient, wire):
