@@ -139,19 +139,27 @@ def wire(monkeypatch):
     monkeypatch.setattr(source, "read_starts", lambda tasks: {})
     source._hooks.cache_clear()
     yield made
-    made.answers.set()
     source._hooks.cache_clear()
 
 
 @pytest.fixture
-def page(wire, monkeypatch):
-    return Page(monkeypatch, patience=(60.0, 60.0))
+def opened(wire, monkeypatch):
+    """Return the page whose viewers wait so long: with an earlier answer, and without. No read outlives the test."""
+    made = []
+
+    def open_page(*patience):
+        made.append(Page(monkeypatch, patience=patience))
+        return made[-1]
+
+    yield open_page
+    wire.answers.set()
+    for page in made:
+        page.shared._pool.shutdown(wait=True)
 
 
 @pytest.fixture
-def impatient(wire, monkeypatch):
-    """The page whose viewers wait for the first answer, but get the last one at once while another takes long."""
-    return Page(monkeypatch, patience=(0.0, 60.0))
+def page(opened):
+    return opened(60.0, 60.0)
 
 
 def states(shown):
@@ -199,21 +207,20 @@ def test_who_comes_while_a_slow_store_is_read_waits_for_that_read(page, wire):
     assert max(wire.reads.values()) <= 2, "that one, and one for those who came after its end"
 
 
-def test_while_a_store_is_slow_viewers_get_the_last_answer_and_it_is_not_asked_again(impatient, wire):
+def test_while_a_store_is_slow_viewers_get_the_last_answer_and_it_is_not_asked_again(opened, wire):
+    impatient = opened(0.0, 60.0)
     impatient.look()
+    wire.entered.clear()
     wire.answers.clear()
     for second in (5, 10, 60, 600):
         impatient.seconds = float(second)
         for each in impatient.look():
             assert states(each) == dict.fromkeys(NAMES, "free")
             assert "takes long to answer" in problems(each)
-    assert wire.entered.is_set()
+    assert wire.entered.wait(60)
     assert (wire.reads[NAMES[0]], wire.most_at_once) == (2, 1)
-    wire.answers.set()
 
 
-def test_a_store_that_never_answered_yet_is_a_problem_on_the_page(wire, monkeypatch):
-    hasty = Page(monkeypatch, patience=(0.0, 0.0))
+def test_a_store_that_never_answered_yet_is_a_problem_on_the_page(opened, wire):
     wire.answers.clear()
-    assert all("not answered yet" in problems(each) for each in hasty.look())
-    wire.answers.set()
+    assert all("not answered yet" in problems(each) for each in opened(0.0, 0.0).look())
