@@ -77,10 +77,11 @@ class Task:
     One try of one task; a deferral goes through JSON and comes back on a fresh operator, as in Airflow.
 
     :param remembered: what outlives the try, as from Airflow 3.3 on.
+    :ivar operator: the one of the newest phase.
     """
 
     def __init__(self, operator: Any, *, remembered: dict[str, Any] | None = None, **ti: Any) -> None:
-        self._pristine = operator
+        self._pristine = self.operator = operator
         self._remembered = remembered
         self.ti = TaskInstance(task_id=operator.task_id, **{"max_tries": operator.retries or 0, **ti})
         self.deferral: TaskDeferred | None = None
@@ -131,7 +132,7 @@ class Task:
             self.resume(asyncio.run(_first_event(self.trigger())))
 
     def _phase(self, call: Callable[[Any], Any]) -> None:
-        operator = copy.copy(self._pristine)
+        operator = self.operator = copy.copy(self._pristine)
         self.deferral, self.error = None, None
         try:
             operator.pre_execute(self.context)

@@ -25,11 +25,13 @@ class Egress:
     :param association_id: of the address.
     :param gateway_id: the NAT gateway that carries it; ``None`` when the primary node does.
     :param subnet_id: the cluster's, whose default route leads to that gateway.
+    :param public_ip: the address itself.
     """
 
     association_id: str
     gateway_id: str | None = None
     subnet_id: str | None = None
+    public_ip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +119,11 @@ def _read_way_out(ec2: Any, emr: Any, address: Address, cluster: Cluster, *, ass
     if unbound is not None:
         return NotBound(unbound, association_id)
     if holder.gateway is None:
-        return Egress(association_id)
+        return Egress(association_id, public_ip=address.public_ip)
     place = f"on {holder.description}"
     if cluster.subnet_id is None:
         return NotBound(f"{place}, but EMR does not show the cluster's subnet yet", association_id)
-    egress = Egress(association_id, holder.gateway.gateway_id, cluster.subnet_id)
+    egress = Egress(association_id, holder.gateway.gateway_id, cluster.subnet_id, address.public_ip)
     astray = read_astray(ec2, egress)
     return NotBound(f"{place}, but {astray}", association_id) if astray else egress
 

@@ -309,10 +309,12 @@ class StoreLeaseClient(LeaseClient):
     def check_step(self, resource_id: str) -> StepCheck:
         """Check that the lease is the cluster's, and active."""
         world = self.world()
-        said = protocol.guard(world, resource_id)
-        seen = None if said is None else world.last_seen
+        said, seen = protocol.guard(world, resource_id), world.last_seen
+        if said is None:
+            lease = None if seen is None else seen.record.lease
+            return StepCheck(is_certain=True, token=None if lease is None else lease.token)
         ended = None if seen is None else _how_it_ended(seen.record, resource_id)
-        return StepCheck(f"{said}; {ended}" if ended else said, is_certain=said is None)
+        return StepCheck(f"{said}; {ended}" if ended else said)
 
     def start_release(self, resource_id: str) -> bool:
         """Make the lease releasing."""

@@ -102,10 +102,12 @@ class StepCheck:
     :param refusal: why not, in words that follow "Elastic IP … is"; ``None`` when the lease does not forbid it.
     :param is_certain: the lease is active, so no other owner can have the address by right. Otherwise only the address
         itself tells.
+    :param token: the fencing token of that lease; ``None`` without an active one.
     """
 
     refusal: str | None = None
     is_certain: bool = False
+    token: int | None = None
 
 
 class LeaseEvents:

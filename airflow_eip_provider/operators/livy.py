@@ -28,6 +28,7 @@ from airflow_eip_provider.exceptions import (
 from airflow_eip_provider.hooks.livy import Batch, LivyBatchHook
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.links.livy import DriverLogLink, SparkUiLink
+from airflow_eip_provider.notifications import checked_notifier
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.batch_mark import BatchMark
 from airflow_eip_provider.operators.emr.fence import Fence
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.exceptions import ElasticIpError
+    from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _WORK = "Livy batches"
@@ -139,6 +141,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
     :param job_flow_id: the cluster whose Livy runs the batch, e.g. ``create.output``. (templated)
     :param allocation_id: the Elastic IP that the batch needs, ``eipalloc-…``; needs ``job_flow_id``. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
+    :param on_lost: with ``allocation_id``, a notifier of Airflow's, or a function that takes the context: called once
+        when the cluster does not have the address, or its lease, when the batch needs it.
     """
 
     state_class = BatchState
@@ -166,6 +170,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         batch_timeout: timedelta = timedelta(days=1),
         lost_after: timedelta = timedelta(minutes=2),
         durable: bool | None = None,
+        on_lost: Notifier | None = None,
         deferrable: bool = DEFAULT_DEFERRABLE,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
@@ -182,6 +187,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         self.batch_timeout = batch_timeout
         self.lost_after = lost_after
         self.may_repeat = durable is False
+        self.on_lost = checked_notifier(on_lost, parameter="on_lost")
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.verify = verify

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.ui.view import PageView
 
 _HOME = "../"  # the view is one level below Airflow, whatever the base URL is
-_SECONDS = 30.0  # that a request waits for the lock store and EC2 at most
 
 
 def task_link(task: TaskName) -> str:
@@ -49,7 +48,7 @@ def _may_read(dag_id: str) -> bool:
 
 
 def _view() -> PageView:
-    snapshot = shared_snapshot().get().result(timeout=_SECONDS)
+    snapshot = shared_snapshot().wait()
     period = request.args.get("period", DEFAULT_PERIOD)
     return page_of(snapshot, Viewer(environment(), cache(_may_read)), period=period)
 

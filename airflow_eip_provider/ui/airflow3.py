@@ -7,7 +7,6 @@ for the user itself, with Airflow's own dependency. Only style sheet and script,
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,18 +90,14 @@ def _view(snapshot: Snapshot, user: Any, period: str) -> PageView:
     return page_of(snapshot, Viewer(environment(), cache(partial(_may_read, user))), period=period)
 
 
-async def _snapshot() -> Snapshot:
-    return await asyncio.wrap_future(shared_snapshot().get())
-
-
 async def _page(user: AllowedUser, period: str = DEFAULT_PERIOD) -> Response:
-    snapshot = await _snapshot()
+    snapshot = await shared_snapshot().wait_in_loop()
     html = await run_in_threadpool(lambda: render_page(_view(snapshot, user, period), Links(_HOME, task_link)))
     return HTMLResponse(html, headers=HEADERS)
 
 
 async def _data(user: AllowedUser, period: str = DEFAULT_PERIOD) -> Response:
-    snapshot = await _snapshot()
+    snapshot = await shared_snapshot().wait_in_loop()
     facts = await run_in_threadpool(lambda: page_facts(_view(snapshot, user, period)))
     return JSONResponse(facts, headers=HEADERS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -18,8 +19,9 @@ from airflow_eip_provider.ui.shared_read import SharedRead
 from airflow_eip_provider.ui.snapshot import Snapshot, SnapshotReader, Source
 from airflow_eip_provider.ui.task_starts import read_starts
 
-# Whoever looks waits for no more than this; the stores of tasks are more patient.
-_CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+# Whoever looks waits for no more than this; the stores of tasks are more patient. Nothing is asked a second time: the
+# next refresh does that, and a store that fails is not asked more often than one that answers.
+_CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
 REFRESH_SECONDS = 5.0
 _CLIENTS_SECONDS = 300
 _DEFAULT_CONNECTION = "aws_default"
@@ -34,7 +36,17 @@ def environment() -> str:
 @cache
 def shared_snapshot() -> SharedRead[Snapshot]:
     """Return what all requests of this process share."""
-    return SharedRead(SnapshotReader(_source, refresh_seconds=REFRESH_SECONDS), seconds=REFRESH_SECONDS)
+    read = SnapshotReader(_source, refresh_seconds=REFRESH_SECONDS)
+    return SharedRead(read, seconds=REFRESH_SECONDS, late=late)
+
+
+def late(last: Snapshot | None) -> Snapshot:
+    """Return what is shown while a read takes long."""
+    if last is None:
+        problem = "The lock store and EC2 have not answered yet. This page asks again."
+        return Snapshot((), (problem,), None, None, time.time(), REFRESH_SECONDS)
+    problem = "The lock store or EC2 takes long to answer. Until then this page shows the last answer."
+    return replace(last, problems=(*last.problems, problem))
 
 
 def _source() -> Source:

@@ -41,6 +41,7 @@ class Fence:
 
     :param kill: the task's; a killed task does not look again.
     :param work: what is submitted, in words for errors.
+    :ivar token: the fencing token of the lease that the last check found; ``None`` without one.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Fence:
         self._lease_client = lease_client
         self._kill = kill
         self._work = work
+        self.token: int | None = None
         self._checked_at = 0.0
         self._found: Egress | None = None
 
@@ -90,9 +92,10 @@ class Fence:
         """
         deadline = time.time() + READS_LAG_SECONDS
         while True:
-            refusal = self._lease_client.check_step(self._job_flow_id).refusal
-            if refusal is not None:
-                raise self.not_leased(refusal)
+            leased = self._lease_client.check_step(self._job_flow_id)
+            if leased.refusal is not None:
+                raise self.not_leased(leased.refusal)
+            self.token = leased.token
             found = self._look(cluster)
             if isinstance(found, Egress):
                 self._checked_at, self._found = time.time(), found

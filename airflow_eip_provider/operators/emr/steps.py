@@ -68,6 +68,7 @@ class StepsState(State):
     :param egress: the way out that they were submitted for: the fields of ``Egress``.
     :param submitted_at: when this try submitted or found them, in seconds since the epoch.
     :param start_deadline: until when the cluster has to have started; ``None`` when it has, or nothing says so.
+    :param token: the fencing token of the lease that they were submitted under; ``None`` without a lock store.
     """
 
     job_flow_id: str
@@ -77,6 +78,7 @@ class StepsState(State):
     logs_deadline: float | None = None
     submitted_at: float = 0.0
     start_deadline: float | None = None
+    token: int | None = None
 
 
 class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddStepsOperator):
@@ -196,6 +198,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             egress=asdict(egress),
             deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
             start_deadline=start_deadline,
+            token=fence.token,
         )
         state.step_ids = adopted or self._submit(job_flow_id, self._with_lineage(steps, context), mark)
         self._submitted = (job_flow_id, state.step_ids)
@@ -255,9 +258,16 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         state.start_deadline = None
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Say in OpenLineage which cluster and address the steps had."""
-        job_flow_id = self._state.job_flow_id if self._state is not None else None
-        return lease_lineage(allocation_id=self.allocation_id, job_flow_id=job_flow_id)
+        """Say in OpenLineage which cluster and address the steps had, by which lease."""
+        state = self._state
+        if state is None:
+            return lease_lineage(allocation_id=self.allocation_id, job_flow_id=None)
+        return lease_lineage(
+            allocation_id=self.allocation_id,
+            job_flow_id=state.job_flow_id,
+            public_ip=state.egress.get("public_ip"),
+            token=state.token,
+        )
 
     def _with_lineage(self, steps: list[dict[str, Any]], context: Context) -> list[dict[str, Any]]:
         return with_lineage(

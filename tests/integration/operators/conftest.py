@@ -133,6 +133,13 @@ def lock_store(request: pytest.FixtureRequest, clocked: Any, boto: Any, monkeypa
     return "s3://leases/eip"
 
 
+@pytest.fixture(params=["no store", "dynamodb"])
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """Without a lock store, and with one."""
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    return None if request.param == "no store" else "dynamodb://leases?create=true"
+
+
 @pytest.fixture
 def record(lock_store: str, allocation_id: str, boto: Any) -> Callable[[], Record]:
     """Read the record as it is now."""

@@ -12,6 +12,7 @@ from airflow.providers.amazon.aws.operators.emr import EmrAddStepsOperator
 from airflow.providers.common.compat.openlineage.utils import spark
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.operators.eip import EipReleaseOperator
 from harness.life import Task
 
 if TYPE_CHECKING:
@@ -140,24 +141,55 @@ def test_lineage_that_fails_does_not_keep_a_step_from_running(clocked, cluster, 
     assert "submitted without" in logged()
 
 
+def shown_facet(operator: Any, task: Task) -> dict[str, Any]:
+    """What OpenLineage sends of the facet."""
+    from airflow.providers.openlineage.utils.utils import OpenLineageRedactor  # noqa: PLC0415 - an optional package
+    from openlineage.client.serde import Serde  # noqa: PLC0415
+
+    facets = operator.get_openlineage_facets_on_complete(task.ti).run_facets
+    shown = json.loads(Serde.to_json(OpenLineageRedactor().redact(facets["elasticIp"])))
+    return {name: value for name, value in shown.items() if not name.startswith("_")}
+
+
+def test_the_facet_of_steps_names_cluster_address_and_lease(
+    clocked, create_operator, steps_operator, ec2, allocation_id, deferrable, store
+):
+    pytest.importorskip("airflow.providers.openlineage")
+    given = {"allocation_id": allocation_id, "aws_conn_id": None, "lock_store": store}
+    earlier = Task(create_operator(lock_store=store), dag_id="earlier").run()
+    Task(EipReleaseOperator(task_id="release", job_flow_id=earlier, **given), dag_id="earlier").run()
+    job_flow_id = Task(create_operator(lock_store=store)).run()
+    public_ip = ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]["PublicIp"]
+    task = Task(steps_operator(job_flow_id, lock_store=store, deferrable=deferrable))
+    task.run()
+    shown = shown_facet(task.operator, task)
+    expected = {"allocationId": allocation_id, "jobFlowId": job_flow_id, "publicIp": public_ip}
+    assert {name: value for name, value in shown.items() if value is not None} == (
+        {**expected, "leaseToken": 2} if store else expected
+    )
+
+
+def test_the_facet_of_steps_behind_a_nat_gateway_names_the_address(clocked, network, nat, steps_operator):
+    pytest.importorskip("airflow.providers.openlineage")
+    creating = Task(nat())
+    job_flow_id = creating.run()
+    clocked.clock.advance(600)
+    task = Task(steps_operator(job_flow_id, lock_store=None))
+    task.run()
+    assert shown_facet(task.operator, task)["publicIp"] == creating.ti.xcoms["static_ip"]["public_ip"]
+
+
 @pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 def test_the_facet_of_a_run_names_cluster_address_and_lease_and_is_not_masked(
     clocked, lock_store, create_operator, steps_operator, ec2, allocation_id
 ):
     pytest.importorskip("airflow.providers.openlineage")
-    from airflow.providers.openlineage.utils.utils import OpenLineageRedactor  # noqa: PLC0415 - an optional package
-    from openlineage.client.serde import Serde  # noqa: PLC0415
-
     create = create_operator(lock_store=lock_store, deferrable=False)
     task = Task(create)
     job_flow_id = create.execute(task.context) if create.pre_execute(task.context) is None else None
-    facets = create.get_openlineage_facets_on_complete(task.ti).run_facets
-    shown = json.loads(Serde.to_json(OpenLineageRedactor().redact(facets["elasticIp"])))
+    shown = shown_facet(create, task)
     public_ip = ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]["PublicIp"]
     expected = {"allocationId": allocation_id, "jobFlowId": job_flow_id, "publicIp": public_ip, "leaseToken": 1}
-    assert {name: value for name, value in shown.items() if not name.startswith("_")} == expected
+    assert shown == expected
     steps = steps_operator(str(job_flow_id), lock_store=lock_store)
     assert steps.get_openlineage_facets_on_complete(task.ti).run_facets["elasticIp"].jobFlowId is None
-    steps.pre_execute(task.context)
-    steps.execute(Task(steps).context)
-    assert steps.get_openlineage_facets_on_complete(task.ti).run_facets["elasticIp"].jobFlowId == job_flow_id

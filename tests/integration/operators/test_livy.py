@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("airflow.providers.apache.livy", reason="the extra livy is not installed")
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
-from airflow_eip_provider.exceptions import LockStoreUnavailableError, SubmissionCancelledError
+from airflow_eip_provider.exceptions import InvalidInputError, LockStoreUnavailableError, SubmissionCancelledError
 from airflow_eip_provider.hooks.livy import LivyBatchHook
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
@@ -193,6 +193,77 @@ def test_an_address_that_leaves_while_the_batch_runs_has_it_deleted(clocked, job
     assert "it left the cluster and is now on instance" in str(task.error)
     assert "deleted the Livy batch that still needed it: batch-eip-" in str(task.error)
     assert ends(clocked)[-2:] == ["killed", "forgotten"]
+
+
+@pytest.fixture
+def told(clocked: Any) -> Callable[..., None]:
+    """A notifier that keeps its facts, with what had become of the batches by then."""
+    facts: list[tuple[dict[str, Any], list[str]]] = []
+
+    def tell(context: Any) -> None:
+        facts.append((context["eip"], ends(clocked)))
+
+    tell.facts = facts  # type: ignore[attr-defined]
+    return tell
+
+
+def test_a_lost_address_is_told_once_when_the_batch_is_deleted(
+    clocked, create_operator, livy_overrides, store, operator, told, allocation_id, deferrable
+):
+    cluster = Task(create_operator(job_flow_overrides=livy_overrides, lock_store=store)).run()
+    clocked.clock.advance(600)
+    clocked.clock.call_later(300, lambda: clocked.steal(allocation_id), name="the address is stolen")
+    given = {"lock_store": store, "deferrable": deferrable, "on_lost": told}
+    with pytest.raises(AirflowFailException):
+        Task(operator(cluster, "--sleep", "9000", **given)).run()
+    ((facts, states),) = told.facts
+    assert (facts["event"], facts["allocation_id"]) == ("lost", allocation_id)
+    assert "it left the cluster and is now on instance" in facts["message"]
+    assert states[-2:] == ["killed", "forgotten"]
+
+
+def test_a_lost_lease_is_told_once(clocked, leased_id, lock_store, operator, release, while_posting, told, deferrable):
+    while_posting(lambda: release(leased_id, lock_store=lock_store))
+    given = {"lock_store": lock_store, "deferrable": deferrable, "on_lost": told}
+    with pytest.raises(AirflowFailException):
+        Task(operator(leased_id, "--sleep", "900", **given)).run()
+    ((facts, states),) = told.facts
+    assert "cancelled the Livy batches" in facts["message"]
+    assert states == ["starting", "killed", "forgotten"]
+
+
+def test_an_address_that_was_away_before_the_post_is_told_once(clocked, job_flow_id, operator, ec2, told, deferrable):
+    free_address(ec2)
+    with pytest.raises(AirflowFailException):
+        Task(operator(job_flow_id, deferrable=deferrable, on_lost=told)).run()
+    assert [(facts["event"], states) for facts, states in told.facts] == [("lost", [])]
+
+
+@pytest.mark.parametrize(("remembered", "calls"), [({}, 1), (None, 2)], ids=["Airflow 3.3", "before"])
+def test_a_retry_tells_of_a_loss_again_only_where_it_cannot_know(
+    clocked, job_flow_id, operator, ec2, while_posting, allocation_id, told, remembered, calls
+):
+    interface = ec2.describe_addresses()["Addresses"][0]["NetworkInterfaceId"]
+    for try_number in (1, 2):
+        while_posting(lambda: free_address(ec2))
+        batch = operator(job_flow_id, "--sleep", "900", deferrable=True, retries=1, on_lost=told)
+        with pytest.raises(SubmissionCancelledError):
+            Task(batch, try_number=try_number, remembered=remembered).run()
+        ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface)
+        clocked.clock.advance(300)
+    assert len(told.facts) == calls
+
+
+def test_a_batch_that_fails_for_another_reason_is_no_loss(clocked, job_flow_id, operator, emr, told, deferrable):
+    clocked.clock.call_later(300, lambda: emr.terminate_job_flows(JobFlowIds=[job_flow_id]), name="the cluster ends")
+    with pytest.raises(AirflowFailException):
+        Task(operator(job_flow_id, "--sleep", "9000", deferrable=deferrable, on_lost=told)).run()
+    assert told.facts == []
+
+
+def test_what_is_no_notifier_is_refused(operator):
+    with pytest.raises(InvalidInputError, match="on_lost 'mail'"):
+        operator("j-1", on_lost="mail")
 
 
 def test_an_address_that_leaves_a_batch_that_has_ended_is_told(clocked, job_flow_id, operator, ec2):

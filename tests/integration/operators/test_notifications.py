@@ -63,12 +63,6 @@ def occupied(clocked: Any, ec2: Any, allocation_id: str, subnet_id: str) -> Call
     return lambda: ec2.disassociate_address(AssociationId=association)
 
 
-@pytest.fixture(params=["no store", "dynamodb"])
-def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    return None if request.param == "no store" else "dynamodb://leases?create=true"
-
-
 def test_a_long_wait_is_told_once_and_goes_on(
     clocked, occupied, told, create_operator, store, deferrable, allocation_id, monkeypatch
 ):

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from types import SimpleNamespace
 
@@ -67,6 +68,10 @@ def reader(aws, *, lock_store=STORE, names=NAMES, read_starts=None):
     return SnapshotReader(lambda: source, refresh_seconds=5.0)
 
 
+def shared_read(read, *, seconds=5.0, patience=(30.0, 30.0), **kwargs):
+    return SharedRead(read, seconds=seconds, late=lambda last: f"late: {last}", patience=patience, **kwargs)
+
+
 def denied(action="GetItem"):
     return ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, action)
 
@@ -83,11 +88,11 @@ def test_each_record_is_read_once_and_ec2_asked_once_for_all():
 def test_50_viewers_who_refresh_every_5_seconds_cost_one_read_an_address_and_5_seconds():
     """Two minutes of 50 viewers, in threads as a web server has them, and a clock that the test turns."""
     aws, clock = Aws(), [0.0]
-    shared = SharedRead(reader(aws), seconds=5.0, clock=lambda: clock[0])
+    shared = shared_read(reader(aws), clock=lambda: clock[0])
     seen = []
 
     def look():
-        seen.append(len(shared.get().result(timeout=30).readings))
+        seen.append(len(shared.wait().readings))
 
     for second in range(120):
         clock[0] = float(second)
@@ -111,10 +116,10 @@ def test_who_comes_during_a_slow_read_shares_it_and_no_thread_is_held():
         let_go.wait(30)
         return "read"
 
-    shared = SharedRead(slow, seconds=0.0)
+    shared = shared_read(slow, seconds=0.0)
 
     async def look():
-        waiting = [asyncio.ensure_future(asyncio.wrap_future(shared.get())) for _ in range(50)]
+        waiting = [asyncio.ensure_future(shared.wait_in_loop()) for _ in range(50)]
         await asyncio.to_thread(entered.wait, 30)
         threads = threading.active_count()
         let_go.set()
@@ -126,6 +131,70 @@ def test_who_comes_during_a_slow_read_shares_it_and_no_thread_is_held():
     assert threads <= before + 2, "the read's, and the one that this test waits in"
 
 
+@pytest.mark.parametrize("in_loop", [False, True], ids=["thread", "loop"])
+def test_who_comes_during_a_long_read_gets_the_last_answer(in_loop):
+    let_go, third, clock, reads = threading.Event(), threading.Event(), [0.0], []
+
+    def read():
+        reads.append(1)
+        if len(reads) == 3:
+            third.set()
+        if len(reads) != 2:
+            let_go.wait(30)
+        return len(reads)
+
+    shared = shared_read(read, patience=(0.01, 0.01), clock=lambda: clock[0])
+
+    def look():
+        return asyncio.run(shared.wait_in_loop()) if in_loop else shared.wait()
+
+    assert look() == "late: None"
+    let_go.set()
+    while look() == "late: None":
+        pass
+    assert look() == 1
+    clock[0] = 5.0
+    while look() == "late: 1":
+        pass
+    assert look() == 2
+    let_go.clear()
+    clock[0] = 60.0
+    assert [look() for _ in range(3)] == ["late: 2"] * 3
+    assert third.wait(30)
+    assert [look() for _ in range(3)] == ["late: 2"] * 3
+    assert len(reads) == 3
+    let_go.set()
+    while look() == "late: 2":
+        pass
+    assert (look(), len(reads)) == (3, 3)
+
+
+def test_a_viewer_that_goes_away_cancels_nothing():
+    entered, let_go = threading.Event(), threading.Event()
+
+    def slow():
+        entered.set()
+        let_go.wait(30)
+        return "read"
+
+    shared = shared_read(slow)
+    blocker = threading.Event()
+    # The thread of the reads is still busy, so the read that the viewer asked for has not begun and could be cancelled.
+    shared._pool = ThreadPoolExecutor(max_workers=1)
+    shared._pool.submit(blocker.wait, 30)
+
+    async def look():
+        gone, stays = (asyncio.ensure_future(shared.wait_in_loop()) for _ in range(2))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.wait({gone})
+        blocker.set()
+        let_go.set()
+        return await stays
+
+    assert asyncio.run(look()) == "read"
+
+
 def test_a_read_that_failed_is_made_again_after_its_time():
     clock, answers = [0.0], iter([ValueError("once"), "well"])
 
@@ -135,12 +204,12 @@ def test_a_read_that_failed_is_made_again_after_its_time():
             raise answer
         return answer
 
-    shared = SharedRead(read, seconds=5.0, clock=lambda: clock[0])
+    shared = shared_read(read, clock=lambda: clock[0])
     for _ in range(2):
         with pytest.raises(ValueError, match="once"):
-            shared.get().result(timeout=30)
+            shared.wait()
     clock[0] = 5.0
-    assert shared.get().result(timeout=30) == "well"
+    assert shared.wait() == "well"
 
 
 def test_a_store_that_is_down_is_asked_once_and_every_address_says_so():
@@ -279,7 +348,7 @@ def test_keys_of_a_bucket_are_those_below_its_prefix():
 
 def test_the_clock_of_a_read_is_when_it_began():
     moments = []
-    shared = SharedRead(lambda: moments.append(time.monotonic()), seconds=60.0)
-    shared.get().result(timeout=30)
-    shared.get().result(timeout=30)
+    shared = shared_read(lambda: moments.append(time.monotonic()), seconds=60.0)
+    shared.wait()
+    shared.wait()
     assert len(moments) == 1

@@ -101,6 +101,8 @@ class Collector:
         }
         standard = {"ENDPOINT": f"http://127.0.0.1:{where['OTEL_PORT']}", "PROTOCOL": "http/protobuf"}
         settings |= {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in standard.items()}  # Airflow >= 3.2
+        # Airflow >= 3.2 takes the exporter of spans from this alone; its default is gRPC, whatever PROTOCOL says.
+        settings["OTEL_TRACES_EXPORTER"] = "otlp_proto_http"
         return {**settings, "AIRFLOW__METRICS__OTEL_INTERVAL_MILLISECONDS": "5000"}
 
     @property

@@ -1,5 +1,6 @@
 """
-On a real Airflow: values arrive from workers and triggerer, and each notifier is called once, in both modes.
+On a real Airflow: values arrive from workers and triggerer, spans where Airflow traces tasks, and each notifier is
+called once, in both modes.
 
 The Airflow of this environment is tested, and those in the folder that TELEMETRY_VENVS names: NAME/bin/python, as the
 matrix makes them (tests/verification/matrix/cells.py).
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.metrics import METRICS, ORPHANS_TERMINATED, QUEUE_LENGTH
+from airflow_eip_provider.metrics import METRICS, ORPHANS_TERMINATED, PHASES, QUEUE_LENGTH
 from harness.processes import Children
 from tests.real_airflow import ROOT
 from tests.verification.telemetry.receivers import Collector, StatsD
@@ -92,6 +93,8 @@ def with_receiver(receiver: Any, venv: Path, dags: dict[str, Any]) -> None:
         stage.start()
         undisturbed = play(stage)
         check_values(stage, receiver, dags, undisturbed)
+        if receiver.is_otel:
+            check_spans(stage, receiver, dags, undisturbed)
         check_told(stage, dags, undisturbed)
     finally:
         children.stop()
@@ -123,6 +126,41 @@ def check_values(stage: Stage, receiver: Any, dags: dict[str, Any], undisturbed:
         assert times.keys() == dags.keys()
         assert {name: times[name] for name in undisturbed} == dict.fromkeys(undisturbed, 1)
         assert dict(queued)["queues_deferred"] > 20_000, "StatsD has milliseconds"
+
+
+def check_spans(stage: Stage, receiver: Collector, dags: dict[str, Any], undisturbed: set[str]) -> None:
+    """Each phase is a span of the trace of its task, once; an Airflow that traces no tasks has none of them."""
+    if stage.version < (3, 2):
+        assert not [span.name for span in receiver.spans if span.name.startswith("eip.")]
+        return
+    phases = {metric.name.removesuffix(".seconds"): metric for metric in PHASES}
+    expected = {(dag_id, name) for dag_id in dags for name in phases}
+    stage.until("every span has arrived", lambda: expected <= {_of_dag(span) for span in receiver.spans})
+    spans = receiver.spans
+    found = [span for span in spans if span.name in phases]
+    times = Counter(map(_of_dag, found))
+    assert times.keys() == expected
+    assert {key: times[key] for key in expected if key[0] in undisturbed} == {
+        key: 1 for key in expected if key[0] in undisturbed
+    }
+    tasks = {(span.trace_id, span.span_id): span.name for span in spans}
+    parents = {(span.name, tasks[span.trace_id, span.parent_span_id]) for span in found}
+    assert parents == {
+        ("eip.queue", "worker.azure.create"),
+        ("eip.bind", "worker.azure.create"),
+        ("eip.step", "worker.azure.steps"),
+    }
+    for span in found:
+        attributes = {pair.key: pair.value.string_value for pair in span.attributes}
+        assert attributes["environment"] == "telemetry"
+        assert attributes["allocation_id"] in stage.addresses
+    (waited,) = (span for span in found if _of_dag(span) == ("queues_deferred", "eip.queue"))
+    assert waited.end_time_unix_nano - waited.start_time_unix_nano > 20 * 10**9
+
+
+def _of_dag(span: Any) -> tuple[str, str]:
+    """Return the DAG and the name of a span."""
+    return next((pair.value.string_value for pair in span.attributes if pair.key == "dag_id"), ""), span.name
 
 
 def check_told(stage: Stage, dags: dict[str, Any], undisturbed: set[str]) -> None:
