@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 _MIGRATE_SECONDS = 120.0
 _HEALTHY_SECONDS = 600.0
 _PARSED_SECONDS = 240.0
-_REQUEST_SECONDS = 60.0
+# All processes of a small Airflow write one SQLite file. Behind a slow disk, one may wait longer for it than the 5 s
+# after which Python gives up by default ("database is locked"). A request waits longer than that, to read the error.
+_BUSY_SECONDS = 60
+_REQUEST_SECONDS = 90.0
+# So much of an error; Airflow's answer has the SQL statement before the database's own error.
+_ERROR_CHARACTERS = 4000
 _COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 # A proxy of this machine's user has no business with 127.0.0.1.
 LOCAL_ONLY = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
@@ -47,6 +52,11 @@ class TaskState:
     deferred_since: datetime | None
 
 
+def sqlite_url(path: Path) -> str:
+    """Return the address of a metadata database in a file, whose connections wait long for another one's write."""
+    return f"sqlite:///{path}?timeout={_BUSY_SECONDS}"
+
+
 def settings(*, home: Path, dags: Path, port: int) -> dict[str, str]:
     """Return the environment that makes Airflow small, private to this machine, and the demo's own."""
     address = f"http://127.0.0.1:{port}"
@@ -58,8 +68,10 @@ def settings(*, home: Path, dags: Path, port: int) -> dict[str, str]:
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "DATABASE__SQL_ALCHEMY_CONN": sqlite_url(home / "airflow.db"),
         "API__BASE_URL": address,
+        # The answer then says what the database refused; the log has the SQL statement only.
+        "API__EXPOSE_STACKTRACE": "True",
         "API__SECRET_KEY": secrets.token_urlsafe(32),
         "API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
         # The demo starts its runs itself; a daily run that is due right now would make a third one.
@@ -272,7 +284,8 @@ class AirflowRest:
             self._authorised = True
         answer = self._http.request(method, self.api + path, **arguments)
         if answer.is_error:
-            raise ProcessError(f"Airflow refused {method} {path} with {answer.status_code}: {answer.text[:400]}")
+            said = answer.text[:_ERROR_CHARACTERS]
+            raise ProcessError(f"Airflow refused {method} {path} with {answer.status_code}: {said}")
         body: dict[str, Any] = answer.json() if answer.content else {}
         return body
 

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from harness.airflow import sqlite_url
 from tests.forked import forked_python
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class AirflowHome:
         settings = {
             **_settings(self._home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._home}/airflow.db",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": sqlite_url(self._home / "airflow.db"),
         }
         return {**kept, **settings, **self._variables}
 

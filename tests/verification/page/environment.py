@@ -15,6 +15,7 @@ import httpx
 
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.stores.uri import open_store
+from harness.airflow import sqlite_url
 from harness.processes import Children, free_port
 from tests.real_airflow import ROOT, version_of
 from tests.unit.ui.stories import BUSY, FREE, NOW, lease
@@ -206,7 +207,7 @@ def _settings(home: Path, url: str, *, fab: bool, version: tuple[int, ...]) -> d
     options = {
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__DAGS_FOLDER": str(home / "dags"),
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "DATABASE__SQL_ALCHEMY_CONN": sqlite_url(home / "airflow.db"),
         "EIP__ENVIRONMENT": "prod",
         "EIP__LOCK_STORE": "dynamodb://leases",
         "API__BASE_URL": url,
