@@ -9,7 +9,7 @@ from airflow_eip_provider.aws.allocation_ids import check_allocation_id
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.lease_client.reads import read_location
+from airflow_eip_provider.lease_client.reads import is_cluster, read_location
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.rendered import is_nothing
 
@@ -89,41 +89,41 @@ def _read_tagged(tags: Mapping[Any, Any], aws: AwsHooks) -> list[str]:
     return found
 
 
-def address_of(pool: AddressPool, job_flow_id: str, aws: AwsHooks, *, lock_store: str | None) -> str:
+def address_of(pool: AddressPool, resource_id: str, aws: AwsHooks, *, lock_store: str | None) -> str:
     """
-    Return which address of a pool a cluster has, or had last.
+    Return which address of a pool a cluster or an instance has, or had last.
 
     The lease says so; else the cluster's own tag, which its creating task has given it; else where the addresses are.
 
-    :raises InvalidInputError: when none of them leads to the cluster.
+    :raises InvalidInputError: when none of them leads to it.
     """
     if lock_store is not None:
         for allocation_id in pool:
             lease = aws.lease_client(lock_store, allocation_id).read().record.lease
-            if lease is not None and lease.resource_id == job_flow_id:
+            if lease is not None and lease.resource_id == resource_id:
                 return allocation_id
-    cluster = read_cluster(aws.emr.conn, job_flow_id)
+    cluster = read_cluster(aws.emr.conn, resource_id) if is_cluster(resource_id) else None
     tagged = None if cluster is None else cluster.tags.get(ALLOCATION_TAG)
     if tagged in pool:
         return str(tagged)
     clients = {"ec2": aws.eip.conn, "emr": aws.emr.conn}
     for allocation_id in pool:
-        if job_flow_id in read_location(clients, allocation_id).resource_ids:
+        if resource_id in read_location(clients, allocation_id).resource_ids:
             return allocation_id
     raise InvalidInputError(
-        f"looking for the Elastic IP of cluster '{job_flow_id}'",
+        f"looking for the Elastic IP of '{resource_id}'",
         problem=f"none of {pool} is on it or leased to it, and it has no tag '{ALLOCATION_TAG}' that names one",
         remedy="pass the address that it was given: the XCom 'allocation_id' of the task that created it",
     )
 
 
-def followed_address(allocation_id: Any, *, job_flow_id: object, aws: AwsHooks, lock_store: str | None) -> Any:
+def followed_address(allocation_id: Any, *, resource_id: object, aws: AwsHooks, lock_store: str | None) -> Any:
     """
-    Return the one address that a task on a cluster is about; what names one, or cannot be resolved yet, is unchanged.
+    Return the one address that a task is about; what names one, or cannot be resolved yet, is unchanged.
 
-    :param job_flow_id: the cluster.
+    :param resource_id: the cluster or the instance that has it.
     """
-    if not names_pool(allocation_id) or is_nothing(job_flow_id):
+    if not names_pool(allocation_id) or is_nothing(resource_id):
         return allocation_id
     named = read_pool(allocation_id, aws)
-    return named if isinstance(named, str) else address_of(named, str(job_flow_id), aws, lock_store=lock_store)
+    return named if isinstance(named, str) else address_of(named, str(resource_id), aws, lock_store=lock_store)

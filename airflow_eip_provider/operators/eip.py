@@ -52,7 +52,7 @@ class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
     def __init__(
         self,
         *,
-        allocation_id: str,
+        allocation_id: Any,
         job_flow_id: str | None = None,
         instance_id: str | None = None,
         lock_store: str | None = UNSET,
@@ -69,6 +69,11 @@ class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
         self.waiter_delay = waiter_delay
         self.waiter_max_attempts = waiter_max_attempts
         self.deferrable = deferrable
+
+    @property
+    def followed_resource(self) -> Any:
+        """The cluster or the instance."""
+        return self.instance_id if is_nothing(self.job_flow_id) else self.job_flow_id
 
     def check_target(self) -> None:
         """
@@ -124,7 +129,8 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
     ec2:DescribeNetworkInterfaces; for a cluster elasticmapreduce:DescribeCluster and …:ListInstances; the
     lock store's, see ``stores``.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``, or several of which any will do, as in
+        ``EmrCreateWithStaticIpOperator``. (templated)
     :param job_flow_id: the cluster; or else (templated)
     :param instance_id: the EC2 instance. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
@@ -283,7 +289,7 @@ class EipReleaseOperator(_TargetOperator):
     lock store's, see ``stores``. With a NAT gateway made for the cluster also ec2:DescribeNatGateways,
     ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; of several, it is the one that the target has. (templated)
     :param job_flow_id: the cluster; or else (templated)
     :param instance_id: the EC2 instance. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.

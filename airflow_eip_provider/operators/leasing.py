@@ -82,6 +82,8 @@ class LeasingOperator(PhasedOperator):
         attempt = attempt_of(context)
         if isinstance(self.allocation_id, AddressPool):
             state.addresses = list(self.allocation_id)
+        elif self._named_several:
+            self._publish_address(context)
         self.lease_queue.check()
         adopted = self.lease_queue.adopt(attempt, launcher) if launcher is not None else None
         self.choose_address(context, state)
@@ -115,8 +117,12 @@ class LeasingOperator(PhasedOperator):
         self.allocation_id = state.allocation_id = chosen.allocation_id
         self.__dict__["_lease_queue"] = chosen
         self.log.info("Elastic IP %s is free, and this task's", self.allocation_id)
-        context["ti"].xcom_push(key="allocation_id", value=self.allocation_id)
+        self._publish_address(context)
         self.link_address(context)
+
+    def _publish_address(self, context: Context) -> None:
+        """Tell the tasks that follow which address it is, before there is a cluster that they may have to end."""
+        context["ti"].xcom_push(key="allocation_id", value=self.allocation_id)
 
     def restore_address(self, state: LeasingState) -> None:
         """Go on with the address that is this task's, or with those of which any will do."""

@@ -235,13 +235,13 @@ class PhasedOperator(Notifying):
                 KILL_SECONDS,
             )
         if self._finished:
-            raise KilledError(str(self.allocation_id))
+            raise KilledError(self.address_text)
 
     @property
     def kill(self) -> KillFlag:
         """Whether this task was killed."""
         if "_kill" not in self.__dict__:
-            self.__dict__["_kill"] = KillFlag(str(self.allocation_id))
+            self.__dict__["_kill"] = KillFlag(self.address_text)
         return self.__dict__["_kill"]  # type: ignore[no-any-return]
 
     def _live(self, context: Context, state: Any, event: dict[str, Any] | None) -> Any:
@@ -284,10 +284,20 @@ class PhasedOperator(Notifying):
         self._named_several = True
         self.allocation_id = followed_address(
             self.allocation_id,
-            job_flow_id=getattr(self, "job_flow_id", None),
+            resource_id=self.followed_resource,
             aws=self.aws,
             lock_store=lock_store_uri(self.lock_store),
         )
+
+    @property
+    def address_text(self) -> str:
+        """The address, or several, in words; empty where only a load balancer leads to the clusters."""
+        return "" if self.allocation_id is None else str(self.allocation_id)
+
+    @property
+    def followed_resource(self) -> Any:
+        """The cluster or the instance whose address the task is about."""
+        return getattr(self, "job_flow_id", None)
 
     def restore_address(self, state: Any) -> None:
         """Go on with the address that an earlier phase has found."""
@@ -311,7 +321,7 @@ class PhasedOperator(Notifying):
 
     def count(self, metric: metrics.Metric) -> None:
         """Count that something has happened."""
-        metrics.send(metric, allocation_id=str(self.allocation_id or ""), dag_id=self._dag_id)
+        metrics.send(metric, allocation_id=self.address_text, dag_id=self._dag_id)
 
     @property
     def _dag_id(self) -> str | None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.aws.clusters import read_tagged_clusters
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.hooks.address_pool import read_pool
 from airflow_eip_provider.lease_client.reads import is_cluster
 from airflow_eip_provider.operators.owner import task_of_run
+from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
@@ -76,14 +78,19 @@ def check_nothing_left(operator: PhasedOperator, context: Context, *, job_flow_i
 
 
 def _resource_of_run(operator: PhasedOperator, context: Context) -> list[str]:
-    """Return the live cluster that has the address, if the creating task may have launched it."""
-    address = operator.eip.get_address(operator.allocation_id)
-    if address is None or address.is_free:
+    """Return the live cluster that has the address, or one of several, if the creating task may have launched it."""
+    if is_nothing(operator.allocation_id):
         return []
-    holder = operator.eip.get_holder(address)
-    if holder.job_flow_id is None or not _may_be_ours(operator, context, holder.tags.get(OWNER_TAG, "")):
-        return []
-    return _if_live(operator, holder.job_flow_id)
+    named = read_pool(operator.allocation_id, operator.aws)
+    found: list[str] = []
+    for allocation_id in [named] if isinstance(named, str) else named:
+        address = operator.eip.get_address(allocation_id)
+        if address is None or address.is_free:
+            continue
+        holder = operator.eip.get_holder(address)
+        if holder.job_flow_id is not None and _may_be_ours(operator, context, holder.tags.get(OWNER_TAG, "")):
+            found += _if_live(operator, holder.job_flow_id)
+    return found
 
 
 def _clusters_of_run(operator: PhasedOperator, context: Context) -> list[str]:

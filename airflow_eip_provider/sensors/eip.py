@@ -124,7 +124,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
                 self.job_flow_id, name="job_flow_id", doing="looking for the Elastic IP of a cluster"
             )
             # The tags of the cluster say so where the address is not on it; a sensor knows no lock store.
-            return str(followed_address(self.allocation_id, job_flow_id=job_flow_id, aws=aws, lock_store=None))
+            return str(followed_address(self.allocation_id, resource_id=job_flow_id, aws=aws, lock_store=None))
         except InvalidInputError as error:
             self.fail(error)
 

@@ -43,6 +43,7 @@ _ALWAYS: dict[str, Any] = {
 }
 
 _LAUNCHED = "{{ ti.xcom_pull(task_ids='%s', key='job_flow_id', map_indexes=ti.map_index) }}"
+_ALLOCATION_ID = "{{ ti.xcom_pull(task_ids='%s', key='allocation_id', map_indexes=ti.map_index) }}"
 _PUBLIC_IP = "{{ ti.xcom_pull(task_ids='%s', key='static_ip', map_indexes=ti.map_index)['public_ip'] }}"
 
 
@@ -81,7 +82,8 @@ class StaticIpCluster(TaskGroup):
     ``priority_weight`` are for all: a pool that counts deferred tasks must have room for more than those that queue.
 
     :param group_id: the group's id, and the prefix of its tasks' ids.
-    :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``, or several of which any will do, as in
+        ``EmrCreateWithStaticIpOperator``: the other tasks are about the one that ``create`` has then. (templated)
     :param kwargs: any parameter of ``TaskGroup``; ``default_args``, with ``retries`` and the like, are for every task.
         ``aws_conn_id``, ``region_name``, ``verify``, ``botocore_config``, ``deferrable``, ``lock_store`` and
         ``waiter_delay`` (not templated here) are for every task that takes them, and so is ``on_lost``, a notifier for
@@ -91,7 +93,7 @@ class StaticIpCluster(TaskGroup):
         AWS what is bound.
     """
 
-    def __init__(self, group_id: str, *, allocation_id: str, **kwargs: Any) -> None:
+    def __init__(self, group_id: str, *, allocation_id: Any, **kwargs: Any) -> None:
         given = {name: kwargs.pop(name) for name in _OF_THE_GROUP & kwargs.keys()}
         if misplaced := sorted(_OF_EVERY_TASK & kwargs.keys()):
             raise InvalidInputError(
@@ -120,9 +122,11 @@ class StaticIpCluster(TaskGroup):
             **shared,
             **kwargs,
         )
+        # Of several addresses the one that it has: it says so before it launches the cluster.
+        several = isinstance(allocation_id, (list, tuple, set, frozenset, dict))
         self._shared: dict[str, Any] = {
             "dag": self.dag,
-            "allocation_id": allocation_id,
+            "allocation_id": _ALLOCATION_ID % self.create.task_id if several else allocation_id,
             "job_flow_id": self.job_flow_id,
             **shared,
         }

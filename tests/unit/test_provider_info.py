@@ -102,6 +102,8 @@ def test_discovery_imports_nothing_heavy():
 VALUES = {
     "lock_store": "dynamodb://leases",
     "speaker": {"owner": "0af1", "name": "test/dag/run/create/-1", "try_number": 1, "nonce": "5e"},
+    "attempt": {"owner": "0af1", "name": "test/dag/run/create/-1", "try_number": 1, "nonce": "5e"},
+    "allocation_ids": ["eipalloc-1", "eipalloc-2"],
 }
 
 

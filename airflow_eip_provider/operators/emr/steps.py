@@ -110,7 +110,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
     ec2:DescribeNatGateways, …:DescribeRouteTables, …:DescribeSubnets. For a cluster that does not start in time what
     ``EmrTerminateWithStaticIpOperator`` needs.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; of several, it is the one that the cluster has. (templated)
     :param job_flow_id: the cluster, e.g. ``create.output``. (templated)
     :param steps: as in the stock operator: any sequence of mappings, or a text that spells one. Arguments are text,
         also with ``render_template_as_native_obj``; one that ends in ".json" is no template file. (templated,
@@ -148,7 +148,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
     def __init__(
         self,
         *,
-        allocation_id: str,
+        allocation_id: Any,
         lock_store: str | None = UNSET,
         wait_for_completion: bool = True,
         waiter_delay: int = 15,

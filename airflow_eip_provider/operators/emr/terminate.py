@@ -14,11 +14,13 @@ from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_sta
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway, remove_gateways
 from airflow_eip_provider.exceptions import WaitTimeoutError
+from airflow_eip_provider.hooks.address_pool import names_pool
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.lease_settings import UNSET
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_job_flow_id, check_nothing_left
+from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, judge_no_step_runs
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     the lock store's, see ``stores``. With a NAT gateway that was made for the cluster also ec2:DescribeNatGateways,
     ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; of several, it is the one that the cluster has. (templated)
     :param job_flow_id: the cluster, e.g. ``create.output``. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
     :param waiter_delay: seconds between two looks; at least 10 when deferred.
@@ -94,7 +96,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     def __init__(
         self,
         *,
-        allocation_id: str,
+        allocation_id: Any,
         lock_store: str | None = UNSET,
         waiter_delay: int = 15,
         waiter_max_attempts: int = 240,
@@ -108,14 +110,22 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         self.allocation_id = allocation_id
         self.lock_store = lock_store
 
+    def follow_address(self) -> None:
+        """Terminate the cluster before anything is read, also where ``allocation_id`` names several addresses."""
+        if self._has_cluster and names_pool(self.allocation_id):
+            check_job_flow_id(self.job_flow_id)
+            self.kill.check()
+            self.emr.end(self.job_flow_id)
+        super().follow_address()
+
     def begin(self, context: Context) -> TerminateState:
         """
         Check the parameters and terminate the cluster, before anything is read.
 
         :raises InvalidInputError: when the id is none, or names nothing while a cluster of this DAG run is there.
         """
-        preflight.check_allocation_id(self.allocation_id)
         if self._has_cluster:
+            preflight.check_allocation_id(self.allocation_id)
             check_job_flow_id(self.job_flow_id)
             self.kill.check()
             if not self.emr.end(self.job_flow_id):
@@ -124,7 +134,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         else:
             check_nothing_left(self, context, job_flow_id=None)
             self.log.warning("There is no cluster to terminate: the creating task published no job_flow_id")
-        self.link_address(context)
+        if isinstance(self.allocation_id, str) and not is_nothing(self.allocation_id):
+            self.link_address(context)
         return TerminateState(
             try_number=context["ti"].try_number,
             deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),

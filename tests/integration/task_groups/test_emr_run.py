@@ -127,3 +127,51 @@ def test_group_lives_through_on_the_local_aws(clocked, allocation_id, overrides,
     assert emr.describe_step(ClusterId=job_flow_id, StepId=step_id)["Step"]["Status"]["State"] == "COMPLETED"
     assert emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Status"]["State"] == "TERMINATED"
     assert "AssociationId" not in ec2.describe_addresses()["Addresses"][0]
+
+
+def test_the_tasks_of_a_group_follow_the_address_that_create_has(
+    clocked, overrides, step, deferrable, ec2, monkeypatch
+) -> None:
+    pool = sorted(str(ec2.allocate_address(Domain="vpc")["AllocationId"]) for _ in range(2))
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    instance = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    clocked.clock.advance(120)
+    ec2.associate_address(AllocationId=pool[0], InstanceId=instance)
+    with (
+        make_dag(),
+        StaticIpCluster(
+            "azure",
+            allocation_id=pool,
+            job_flow_overrides=overrides,
+            lock_store="dynamodb://leases?create=true",
+            aws_conn_id=None,
+            emr_conn_id=None,
+            deferrable=deferrable,
+        ) as cluster,
+    ):
+        steps = cluster.steps([step()])
+        release = cluster.release_address()
+    following = (cluster.bound, steps, release, cluster.terminate)
+    assert {task.allocation_id for task in following} == {
+        "{{ ti.xcom_pull(task_ids='azure.create', key='allocation_id', map_indexes=ti.map_index) }}"
+    }
+    create = Task(cluster.create)
+    job_flow_id = create.run()
+    assert create.ti.xcoms["allocation_id"] == pool[1]
+    for task in following:
+        task.job_flow_id, task.allocation_id = job_flow_id, create.ti.xcoms["allocation_id"]
+    assert Task(cluster.bound).run()["allocation_id"] == pool[1]
+    assert Task(steps).run()
+    assert Task(release).run() is True
+    Task(cluster.terminate).run()
+
+
+def test_a_teardown_of_a_pool_has_nothing_to_do_where_create_never_had_an_address(
+    clocked, overrides, ec2, monkeypatch
+) -> None:
+    pool = [str(ec2.allocate_address(Domain="vpc")["AllocationId"]) for _ in range(2)]
+    with make_dag(), StaticIpCluster("azure", allocation_id=pool, job_flow_overrides=overrides, aws_conn_id=None) as it:
+        pass
+    it.terminate.job_flow_id, it.terminate.allocation_id = "None", "None"  # as the templates render without XComs
+    Task(it.terminate).run()
+    assert clocked.events.calls("TerminateJobFlows") == []
