@@ -72,7 +72,7 @@ class Notifying:
     on_lost: Notifier | None = None
     on_failover: Notifier | None = None
 
-    allocation_id: str
+    allocation_id: Any
     retries: Any
     log: Any
     _state: Any
@@ -104,7 +104,9 @@ class Notifying:
         if notifier is None or not self.is_first_time(context, once):
             return
         told = copy.copy(context)
-        told["eip"] = {"event": event, "allocation_id": self.allocation_id, **facts}  # type: ignore[typeddict-unknown-key]
+        # Of a pool, while the task waits for any one address, a text with all of them.
+        address = str(self.allocation_id) if isinstance(self.allocation_id, tuple) else self.allocation_id
+        told["eip"] = {"event": event, "allocation_id": address, **facts}  # type: ignore[typeddict-unknown-key]
         try:
             # A notifier of Airflow's renders its templates in place; the DAG's own stays as it is.
             (copy.copy(notifier) if hasattr(notifier, "template_fields") else notifier)(told)

@@ -329,6 +329,7 @@ class LeasingOperator(PhasedOperator):
             self.allocation_id = known if isinstance(known, str) else AddressPool(known)
         elif not isinstance(self.allocation_id, AddressPool):
             self.allocation_id = read_pool(self.allocation_id, self.aws)
+        self.__dict__.pop("_lease_queue", None)
 
     def address_timed_out(self, state: LeasingState, event: dict[str, Any]) -> AddressBusyError:
         """Return the error of a wait for the lease or for the address that has ended."""

@@ -152,7 +152,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
     )
     operator_extra_links = (EmrClusterLink(), ElasticIpLink(), SparkUiLink(), DriverLogLink())
 
-    allocation_id: str | None  # type: ignore[assignment]
+    allocation_id: str | None
 
     _posted: tuple[str, str | None] | None = None  # the name of the batch that was posted, and where
     _is_unclear = False  # whether that had its effect is not known

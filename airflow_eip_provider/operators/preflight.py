@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.aws.addresses import read_addresses
 from airflow_eip_provider.aws.allocation_ids import check_allocation_id
 from airflow_eip_provider.exceptions import InvalidInputError, PreflightError
 from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators.step_list import checked_steps, known_steps
 from airflow_eip_provider.preflight import POOL_CHECKS, Setup, examine, examine_plans
+from airflow_eip_provider.preflight.reads import Reads
 from airflow_eip_provider.rendered import number_of
 
 if TYPE_CHECKING:
@@ -62,8 +64,11 @@ def usable_addresses(pool: AddressPool, aws: AwsHooks) -> tuple[AddressPool, lis
     :raises PreflightError: when none is left, naming what is wrong with each.
     """
     usable, problems = [], []
+    addresses = read_addresses(aws.eip.conn, pool)
     for allocation_id in pool:
-        outcomes = examine(Setup(allocation_id=allocation_id, eip=aws.eip, emr=aws.emr), POOL_CHECKS)
+        reads = Reads(allocation_id, eip=aws.eip, emr=aws.emr)
+        reads.address = addresses.get(allocation_id)
+        outcomes = examine(Setup(allocation_id=allocation_id, eip=aws.eip, emr=aws.emr, reads=reads), POOL_CHECKS)
         found = [str(finding) for outcome in outcomes for finding in outcome.findings if finding.severity == "error"]
         problems += found
         usable += [] if found else [allocation_id]

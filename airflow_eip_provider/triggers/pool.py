@@ -71,10 +71,6 @@ class EipPoolLeaseTrigger(WatchTrigger):
             **watch,
         )
 
-    def announce(self, wants: Wants) -> None:
-        """Say that the addresses may be asked for."""
-        wants.addresses.update(self.allocation_ids)
-
     def judge(self, observed: Observed) -> Verdict:
         """Judge whether there is something to do for this owner at one of the addresses."""
         owner = self._lease_request.attempt.owner
