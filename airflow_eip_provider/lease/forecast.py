@@ -142,27 +142,26 @@ def _until_turn(
     """
     Return in how many seconds an address is free for an owner; ``None`` when that is not known.
 
-    Each of those before it in a queue takes the first address that becomes free of those that it waits for.
+    Each of those before it in a queue takes the first address that becomes free of those that it waits for. An address
+    of which that is not known counts as one that does not become free.
     """
-    free: list[_Seconds | None] = [
-        _until_free(records, record, times, start_up=start_up, now=now) for record in records
-    ]
-    waits = [record.place(owner) is not None for record in records]
-    if any(seconds is None for seconds, waited in zip(free, waits) if waited):
-        return None
-    for entry in _before(records, owner):
-        more = _lease_seconds(records, job_of(entry.attempt.name), times)
-        there = [
+    free = [_until_free(records, record, times, start_up=start_up, now=now) for record in records]
+
+    def first_free(who: str) -> int | None:
+        known = [
             (seconds.average, number)
             for number, (record, seconds) in enumerate(zip(records, free))
-            if seconds is not None and record.place(entry.attempt.owner) is not None
+            if seconds is not None and record.place(who) is not None
         ]
-        if more is None or not there:
-            return None
-        _, first = min(there)
-        free[first] = more + (free[first] or _Seconds(0.0, 0.0))
-    mine = [seconds for seconds, waited in zip(free, waits) if waited and seconds is not None]
-    return min(mine, key=lambda seconds: seconds.average, default=None)
+        return min(known)[1] if known else None
+
+    for entry in _before(records, owner):
+        first = first_free(entry.attempt.owner)
+        if first is not None:
+            until, more = free[first], _lease_seconds(records, job_of(entry.attempt.name), times)
+            free[first] = None if until is None or more is None else until + more
+    mine = first_free(owner)
+    return None if mine is None else free[mine]
 
 
 def _before(records: Sequence[Record], owner: str) -> list[Entry]:

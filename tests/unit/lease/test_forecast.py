@@ -159,3 +159,49 @@ def test_a_job_is_one_task_of_one_dag_in_one_environment():
     assert job_of("prod/daily/manual__2026/11/28/create/-1") == job_of("prod/daily/scheduled/create/3")
     assert job_of("prod/daily/run/create/-1") != job_of("test/daily/run/create/-1")
     assert job_of("prod/daily/run/create/-1") != job_of("prod/daily/run/second/-1")
+
+
+def two_addresses(*before: tuple[EndedLease, ClusterTimes], slow_work: float | None) -> list[Record]:
+    """Return two records: "first" has one address, "slow" the other; "second" and "third" wait for both."""
+    queue = ("second", "third")
+    here, there = Days(*before, queue=queue).record, Days(queue=queue).record
+    assert there.lease is not None
+    slow = replace(there.lease, attempt=attempt("slow"), resource_id="j-slow")
+    known = () if slow_work is None else (past("slow", 1, work=slow_work)[0],)
+    return [here, replace(there, lease=slow, history=known)]
+
+
+@pytest.mark.parametrize(
+    ("slow_work", "second_work", "third_starts"),
+    [
+        (2 * WORK, 150.0, WORK + 150 - START_UP),  # after "second", at the same address
+        (2 * WORK, 900.0, 2 * WORK - START_UP),  # at the other address
+        (None, 150.0, WORK + 150 - START_UP),  # when the other becomes free is not known
+    ],
+)
+def test_those_who_wait_for_several_addresses_take_them_in_the_order_in_which_they_become_free(
+    slow_work, second_work, third_starts
+):
+    before = (past("first", 1), past("second", 2, work=second_work), past("third", 3))
+    records = two_addresses(*before, slow_work=slow_work)
+    times = {lease.resource_id: of for lease, of in (*before, past("slow", 1))}
+    times |= {name: ClusterTimes(TODAY - START_UP, TODAY) for name in ("j-holder", "j-slow")}
+
+    def starts(job: str) -> int | None:
+        who = attempt(job).owner
+        return next((s for s in range(7200) if prewarm_places(records, who, times, now=TODAY + s)), None)
+
+    assert starts("second") == WORK - START_UP
+    assert starts("third") == third_starts
+    assert {"j-first1", "j-second2", "j-third3", "j-holder", "j-slow"} - set(times) == set()
+    asked = clusters_asked_for(records, attempt("third").owner)
+    assert asked == times.keys() - (set() if slow_work else {"j-slow1"})
+
+
+def test_an_owner_starts_one_cluster_whichever_address_it_will_have():
+    before = (past("first", 1), past("second", 2))
+    here, there = two_addresses(*before, slow_work=WORK)
+    started = replace(here.queue[0], prewarmed_at=TODAY)
+    records = [there, replace(here, queue=(started, *here.queue[1:]))]
+    assert clusters_asked_for(records, attempt("second").owner) == frozenset()
+    assert prewarm_places(records, attempt("second").owner, {}, now=TODAY + WORK) == 0
