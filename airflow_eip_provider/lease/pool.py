@@ -14,11 +14,15 @@ records at once to exclude each other, which no store here has.
 - **One lease for an owner.** Before an attempt acquires anything it takes over whatever earlier attempts of its owner
   have in any record, so those can acquire nothing there any more. After it has acquired a lease it reads the other
   records again: two attempts that acquire two addresses at the same moment cannot both miss each other. The older one
-  undoes its lease, and the newer one ends what the older one has.
+  undoes its lease and leaves the queues that it has joined. The newer one takes the older one's lease over, so that
+  the older one changes nothing there any more, and ends it.
 - **One cluster for an owner.** It is started early under one queue entry at most. If another address is free first,
-  the lease there names that cluster from its first write on; then the cluster gets the lease tags of that address, and
-  only then the owner leaves the queue under which it was started. Whoever is cut off in between finds it in one of the
-  two records.
+  the lease there names that cluster from its first write on. Then the owner leaves the queue under which it was
+  started, by a write that says that the cluster is kept, and after that the cluster gets the lease tags of its address.
+  Whoever is cut off in between finds it in one of the two records.
+- **A cluster that others may terminate is not kept.** Others may have removed that queue entry, as its owner had had
+  all its turns, or may have ended an older attempt's lease that names the cluster. Whoever wrote that terminates the
+  cluster, perhaps only now. So the attempt terminates it too, and launches another under its lease.
 """
 
 from __future__ import annotations
@@ -85,8 +89,10 @@ def enter_any(
     if isinstance(own, Superseded):
         return own
     if own.leased is not None:
-        entered = enter(worlds[own.leased], lease_request, due_seconds=due.get(own.leased, 0.0), limits=limits)
-        return _settled(worlds, own.leased, entered, attempt, limits)
+        request, seconds = replace(lease_request, prewarm=0), due.get(own.leased, 0.0)
+        entered = enter(worlds[own.leased], request, due_seconds=seconds, limits=limits)
+        if not isinstance(entered, Queued):
+            return _settled(worlds, own.leased, entered, attempt, limits)
     at, brought = own.started or ("", None)
     for allocation_id in sorted(worlds, key=lambda name: name != at):  # where its cluster belongs already comes first
         # A free address, before it joins any queue.
@@ -125,7 +131,7 @@ def _take_over(worlds: Mapping[str, World], attempt: Attempt, limits: Limits) ->
             if part is None or part.attempt == attempt or is_over:
                 break
             if attempt.is_superseded_by(part.attempt):
-                return Superseded()
+                return _withdrawn(worlds, attempt, limits)
             if (written := change(world, seen, Reenter(attempt), limits)) is not None:
                 part = _part_of(written.record, attempt.owner)
                 break
@@ -143,50 +149,77 @@ def _is_behind(lease: Lease) -> tuple[bool, bool]:
 
 
 def _settled(
-    worlds: Mapping[str, World],
-    allocation_id: str,
-    entered: Acquired | Queued | Superseded,
-    attempt: Attempt,
-    limits: Limits,
-) -> AcquiredOne | QueuedForAll | Superseded:
+    worlds: Mapping[str, World], allocation_id: str, entered: Acquired | Superseded, attempt: Attempt, limits: Limits
+) -> AcquiredOne | Superseded:
     """Leave the queues of the other addresses, and end what an older attempt has acquired meanwhile."""
     if isinstance(entered, Superseded):
-        return entered
-    if isinstance(entered, Queued):
-        return QueuedForAll({allocation_id: entered.observation})
-    for other, world in worlds.items():
-        if other != allocation_id and not _gave_up(world, worlds[allocation_id], entered, attempt, limits):
-            undo(worlds[allocation_id], attempt, limits=limits)
-            return Superseded()
+        return _withdrawn(worlds, attempt, limits)
+    lease, others = entered.seen.record.lease, [world for name, world in worlds.items() if name != allocation_id]
+    early = None
+    if lease is not None and lease.phase is Phase.ACQUIRED and not lease.is_given_up(lease.resource_id):
+        early = lease.resource_id
+    for world in others:
+        if not _has_ended(world, attempt, limits, keep=early):
+            return _withdrawn(worlds, attempt, limits)
+    if lease is not None and early is not None:
+        for world in others:
+            _bring(early, lease.token, start=world, end=worlds[allocation_id])
     return AcquiredOne(allocation_id, entered)
 
 
-def _gave_up(other: World, chosen: World, acquired: Acquired, attempt: Attempt, limits: Limits) -> bool:
+def _withdrawn(worlds: Mapping[str, World], attempt: Attempt, limits: Limits) -> Superseded:
+    """End what this attempt has: a newer one is at work, and may have read some of the records before it was there."""
+    for world in worlds.values():
+        part = _part_of(world.read_record().record, attempt.owner)
+        if part is not None and part.attempt == attempt:
+            undo(world, attempt, terminate=bool(part.cluster_name), limits=limits)
+    return Superseded()
+
+
+def _has_ended(world: World, attempt: Attempt, limits: Limits, *, keep: str | None) -> bool:
     """
     End the owner's part in the record of an address that it does not need any more.
 
+    :param keep: the cluster that was started early, and with which the owner goes on at another address.
     :return: ``False`` when a newer attempt is at work there: nothing was changed.
     """
-    lease = acquired.seen.record.lease
-    keep = None if lease is None else lease.resource_id
     while True:
-        seen = other.read_record()
+        seen = world.read_record()
         part = _part_of(seen.record, attempt.owner)
         if part is None:
             return True
         if attempt.is_superseded_by(part.attempt):
             return False
-        if isinstance(part, Lease):
-            if part.phase is not Phase.RELEASING:
-                undo(other, attempt, limits=limits)
+        is_kept = keep is not None and part.resource_id == keep
+        if isinstance(part, Entry):
+            if not is_kept:
+                undo(world, attempt, limits=limits)
+                return True
+            if change(world, seen, Leave(attempt, keep=keep), limits) is not None:
+                return True
+        elif part.phase is Phase.RELEASING:
+            if is_kept and part.to_be_terminated:
+                world.terminate(str(keep))  # by anyone who observes that lease, so it is lost
             return True
-        goes_on = part.resource_id is not None and part.resource_id == keep
-        if goes_on and lease is not None:
-            chosen.give_lease_tags(str(keep), lease.token)
-        if change(other, seen, Leave(attempt, keep=keep if goes_on else None), limits) is not None:
-            if part.resource_id is not None and not goes_on:
-                other.terminate(part.resource_id)
+        elif part.attempt == attempt or change(world, seen, Reenter(attempt), limits) is not None:
+            undo(world, attempt, terminate=bool(part.cluster_name) and not is_kept, limits=limits)
             return True
+
+
+def _bring(resource_id: str, token: int, *, start: World, end: World) -> None:
+    """
+    Give a cluster that was started early for one address the lease tags of another one.
+
+    Only if the record of the first one says that it is kept: otherwise another owner may be about to terminate it.
+    """
+    lease_tags = start.read_resource(resource_id).lease_tags
+    if lease_tags is None:
+        return  # it was not started for that address, or has the other tags already
+    left = start.read_record().record.possible_orphans
+    if any(orphan.token == lease_tags.token and orphan.keep == resource_id for orphan in left):
+        end.give_lease_tags(resource_id, token)
+    else:
+        start.terminate(resource_id)
 
 
 def _part_of(record: Record, owner: str) -> Lease | Entry | None:

@@ -17,8 +17,10 @@ from tests.verification.model.checks import (
     is_given_up,
 )
 from tests.verification.model.requests import (
+    At,
     Disassociate,
     FindClusters,
+    GiveLeaseTags,
     Launch,
     ReadLocation,
     ReadRecord,
@@ -61,6 +63,9 @@ class Glance:
 
 def answer(world: World, actor: Actor, request: Any) -> tuple[World, Any]:
     """Let one request take effect, and answer it."""
+    if isinstance(request, At):
+        after, response = answer(world.seen_from(request.address), actor, request.request)
+        return after.seen_from(world.address), response
     after, response = _ANSWERS[type(request)](world, actor, request)
     if world.at is not None and after.at not in {None, world.at}:
         raise ViolationError(f"I2: {actor} takes the address from {world.at}")
@@ -100,7 +105,9 @@ def written(world: World, actor: Actor, record: Record) -> tuple[World, Any]:
         check_write(world, actor, record)
         changed = changed_attempts(world.record, record)
         clusters = tuple(
-            replace(c, adoptable=True) if c.token in changed and c.visible and c.state == "live" else c
+            replace(c, adoptable=True)
+            if c.token in changed and c.address == world.address and c.visible and c.state == "live"
+            else c
             for c in clusters
         )
         clusters = tuple(replace(c, given_up=True) if is_given_up(record, c) else c for c in clusters)
@@ -116,7 +123,14 @@ def _launch(world: World, actor: Actor, request: Launch) -> tuple[World, Any]:
     by = int(request.announced_at + LIMITS.surface)
     resource_id = f"j-{len(world.clusters) + 1}"
     cluster = Cluster(
-        resource_id, request.token, actor.owner, visible=False, visible_by=by, born=world.now, by=actor.try_number
+        resource_id,
+        request.token,
+        actor.owner,
+        visible=False,
+        visible_by=by,
+        born=world.now,
+        by=actor.try_number,
+        address=world.address,
     )
     return replace(world, clusters=(*world.clusters, cluster)), cluster.resource_id
 
@@ -126,7 +140,15 @@ def _terminate(world: World, actor: Actor, request: Terminate) -> tuple[World, A
     if cluster is None or cluster.state != "live":
         return world, cluster is not None
     check_terminate(world, actor, request.resource_id)
-    return world.with_cluster(replace(cluster, state="ending")), True
+    swept = bool(world.rest) and cluster.owner != actor.owner
+    return world.with_cluster(replace(cluster, state="ending", swept=swept)), True
+
+
+def _give_lease_tags(world: World, actor: Actor, request: GiveLeaseTags) -> tuple[World, Any]:
+    cluster = world.cluster(request.resource_id)
+    if cluster is None or cluster.state == "ended":
+        return world, None
+    return world.with_cluster(replace(cluster, address=world.address, token=request.token)), None
 
 
 def _disassociate(world: World, actor: Actor, request: Disassociate) -> tuple[World, Any]:
@@ -184,6 +206,7 @@ _ANSWERS: dict[type, Callable[[World, Actor, Any], tuple[World, Any]]] = {
     # Looked up when they are asked: mutations replace them.
     WriteRecord: lambda *asked: _write(*asked),  # noqa: PLW0108
     Launch: _launch,
+    GiveLeaseTags: _give_lease_tags,
     Terminate: _terminate,
     Disassociate: _disassociate,
     Associate: lambda *asked: _associate(*asked),  # noqa: PLW0108

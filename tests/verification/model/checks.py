@@ -20,23 +20,59 @@ def check_state(world: World, *, known: frozenset[str], prewarm: int) -> None:
 
     :param known: the clusters that a creating process still knows of.
     """
-    running = [c for c in world.clusters if c.step == "running"]
-    if len(running) > 1:
-        raise ViolationError(f"I1: guarded steps run on {running[0].resource_id} and {running[1].resource_id}")
+    views = world.seen_from_all()
+    for view in views:
+        running = [c for c in world.clusters if c.step == "running" and c.address == view.address]
+        if len(running) > 1:
+            raise ViolationError(f"I1: guarded steps run on {running[0].resource_id} and {running[1].resource_id}")
     if not world.store_keeps_its_word:
         return
-    record = world.record
-    tokens = {orphan.token for orphan in record.possible_orphans} | {entry.token for entry in record.queue}
-    early = 0
+    for view in views:
+        early = sum(c.state == "live" and _is_early(view, c) for c in world.clusters)
+        if early > prewarm:
+            raise ViolationError(f"rule 9: {early} clusters were started early, {prewarm} may be")
     for cluster in world.clusters:
-        if cluster.state != "live":
+        if cluster.state != "live" or cluster.handed_over or cluster.resource_id in known:
             continue
-        current = record.lease is not None and record.lease.token == cluster.token
-        early += not current and any(entry.token == cluster.token for entry in record.queue)
-        if not (current or cluster.token in tokens or cluster.handed_over or cluster.resource_id in known):
+        if not any(_leads_to(view, cluster) for view in views):
             raise ViolationError(f"I6: nothing in the record leads to {cluster.resource_id}")
-    if early > prewarm:
-        raise ViolationError(f"rule 9: {early} clusters were started early, {prewarm} may be")
+    if len(views) > 1:
+        _check_early_of_owner(views)
+
+
+def _is_early(world: World, cluster: Cluster) -> bool:
+    entries = {entry.token for entry in world.record.queue}
+    return cluster.address == world.address and cluster.token in entries
+
+
+def _leads_to(world: World, cluster: Cluster) -> bool:
+    """Whether the record of this address names a cluster, or says by which tags it is found and terminated."""
+    record, name = world.record, cluster.resource_id
+    speaking = [*record.queue, *([record.lease] if record.lease else [])]
+    if any(each.resource_id == name for each in speaking):
+        return True
+    tokens = [*(each.token for each in speaking), *(left.token for left in record.possible_orphans if left.keep != name)]
+    return cluster.address == world.address and cluster.token in tokens
+
+
+def _check_early_of_owner(views: tuple[World, ...]) -> None:
+    """Check that no owner has announced an early start under two queue entries."""
+    started = [e.attempt.owner for view in views for e in view.record.queue if e.prewarmed_at is not None]
+    if len(started) > len(set(started)):
+        raise ViolationError("one early start: an owner starts its cluster early for two addresses")
+
+
+def check_at_rest(world: World, owner: str) -> None:
+    """Check what is left of an owner of whose creating task no attempt is at work: one lease at most, in no queue."""
+    leased = []
+    for view in world.seen_from_all():
+        lease = view.record.lease
+        if lease is not None and lease.attempt.owner == owner and lease.phase is not Phase.RELEASING:
+            leased.append(view.address)
+        if view.record.place(owner) is not None:
+            raise ViolationError(f"nothing is left: {owner} has ended, and is in the queue of {view.address}")
+    if len(leased) > 1:
+        raise ViolationError(f"one lease: {owner} has those of {' and '.join(leased)}")
 
 
 def check_write(world: World, actor: Actor, after: Record) -> None:
@@ -100,7 +136,8 @@ def _check_takeover(world: World, lease: Lease) -> None:
     searched = lease.phase is Phase.ACQUIRED or lease.to_be_terminated
     for cluster in world.clusters:
         # What else an earlier try may have launched stays a suspect of the record, which the next owner sweeps.
-        mine = cluster.resource_id == lease.resource_id or (searched and cluster.token == lease.token)
+        tagged = cluster.token == lease.token and cluster.address == world.address
+        mine = cluster.resource_id == lease.resource_id or (searched and tagged)
         on = world.at == cluster.resource_id
         if not mine or (lease.phase is Phase.RELEASING and not on):
             continue
@@ -120,7 +157,7 @@ def _check_change(world: World, actor: Actor, before: Lease, lease: Lease) -> No
         return
     if before.phase is Phase.ACTIVE:
         raise ViolationError(f"I7: {actor} closes a lease of {before.attempt.owner} that was handed over")
-    busy = [c.resource_id for c in world.clusters if c.token == before.token and c.step == "early"]
+    busy = [c.resource_id for c in world.with_token(before.token) if c.step == "early"]
     if busy:
         raise ViolationError(f"I7: {actor} closes a lease of {before.attempt.owner} while {busy[0]} runs a step")
 
@@ -156,28 +193,26 @@ def check_launch(world: World, actor: Actor, request: Launch) -> None:
         return
     if lease.attempt.try_number != actor.try_number:
         return
-    for cluster in world.clusters:
-        if cluster.token == request.token and cluster.state == "live" and cluster.adoptable and not cluster.given_up:
+    for cluster in world.with_token(request.token):
+        if cluster.state == "live" and cluster.adoptable and not cluster.given_up:
             raise ViolationError(f"I6: {actor} launches another cluster beside {cluster.resource_id}")
         known = cluster.by == actor.try_number or cluster.given_up
-        if cluster.token == request.token and cluster.state != "ended" and known:
+        if cluster.state != "ended" and known:
             raise ViolationError(f"one cluster: {actor} launches the next before {cluster.resource_id} has ended")
-        if cluster.token == request.token and known and world.at == cluster.resource_id:
+        if known and world.at == cluster.resource_id:
             raise ViolationError(f"one cluster: {actor} launches the next while {cluster.resource_id} has the address")
 
 
 def check_terminate(world: World, actor: Actor, resource_id: str) -> None:
     """Check that nobody terminates what another task, or a newer try, holds."""
-    lease = world.record.lease
-    if (
-        lease is None
-        or not world.store_keeps_its_word
-        or lease.resource_id != resource_id
-        or lease.phase is not Phase.ACTIVE
-    ):
+    if not world.store_keeps_its_word:
         return
-    if lease.attempt.owner != actor.owner or lease.attempt.try_number > actor.try_number:
-        raise ViolationError(f"I6: {actor} terminates {resource_id}, which {lease.attempt.nonce} holds")
+    for view in world.seen_from_all():
+        lease = view.record.lease
+        if lease is None or lease.resource_id != resource_id or lease.phase is not Phase.ACTIVE:
+            continue
+        if lease.attempt.owner != actor.owner or lease.attempt.try_number > actor.try_number:
+            raise ViolationError(f"I6: {actor} terminates {resource_id}, which {lease.attempt.nonce} holds")
 
 
 def check_disassociate(world: World, actor: Actor, cluster: Cluster) -> None:
@@ -208,6 +243,10 @@ def check_returned(world: World, seen: Seen | None, owner: str, resource_id: str
     cluster = world.cluster(resource_id)
     if world.store_keeps_its_word and cluster is not None and cluster.given_up:
         raise ViolationError(f"one cluster: {owner} returns {resource_id}, which was given up")
+    if cluster is not None and cluster.swept:
+        raise ViolationError(f"I6: {owner} returns {resource_id}, which another owner has terminated")
+    if cluster is not None and world.tags_of(cluster) is None:
+        raise ViolationError(f"tags: {owner} returns {resource_id}, which is not found by the tags of its lease")
     served = [c for c in world.clusters if c.handed_over and c.state == "live"]
     others = [c for c in served if c.resource_id not in {world.service, resource_id}]
     if world.service and others:

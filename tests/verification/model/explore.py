@@ -85,7 +85,7 @@ class Explorer:
         self._scenario = scenario
         self._moves = Moves(scenario)
         self._symmetry = Symmetry(
-            self._moves.plans, (self._moves.worlds, self._moves.processes, self._moves.tasks.roots)
+            self._moves.kinds, (self._moves.worlds, self._moves.processes, self._moves.tasks.roots)
         )
 
     def explore(self, *, most_states: int) -> Report:

@@ -9,7 +9,7 @@ from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.lease.store import Unknown
 from airflow_eip_provider.lease.world import Unclear
 from tests.verification.model.answers import answer
-from tests.verification.model.requests import Launch, WriteRecord
+from tests.verification.model.requests import Launch, WriteRecord, bare
 from tests.verification.model.symmetry import Move, with_, without
 from tests.verification.model.world import Actor, World, end_cluster
 
@@ -28,11 +28,16 @@ def _crash(moves: Moves, state: State, number: int) -> _After:
     process: Process = moves.processes.things[number]
     left = state._replace(processes=without(state.processes, number))
     if process.task != "create":
-        again = moves.first(process.owner, process.try_number, process.task, process.resource_id)
+        again = moves.first(
+            process.owner, process.try_number, process.task, process.resource_id, process.address
+        )
         yield "", left._replace(processes=with_(left.processes, again))
         return
     if moves.is_newest(state, process) and (retried := moves.again(left, process.owner)) != left:
         yield ", retried", retried
+    world = moves.world(state)
+    if world.rest and process.owner not in world.abandoned:
+        left = left._replace(world=moves.worlds.of(replace(world, abandoned=(*world.abandoned, process.owner))))
     yield ", never retried", left
 
 
@@ -56,14 +61,14 @@ def _lost(moves: Moves, world_number: int, number: int) -> Iterator[Move]:
     """A change takes effect and its answer is lost, or it is lost itself."""
     process: Process = moves.processes.things[number]
     request = moves.tasks.request(process)
-    if not isinstance(request, (WriteRecord, Launch)):
+    if not isinstance(bare(request), (WriteRecord, Launch)):
         return
     world: World = moves.worlds.things[world_number]
     effect, _ = answer(world, Actor(process.owner, process.try_number, process.task), request)
     launched = [cluster for cluster in effect.clusters if world.cluster(cluster.resource_id) is None]
     for cluster in launched:
         effect = effect.with_cluster(cluster.unanswered())
-    told = moves.tasks.tell(process, Unknown("lost") if isinstance(request, WriteRecord) else Unclear())
+    told = moves.tasks.tell(process, Unknown("lost") if isinstance(bare(request), WriteRecord) else Unclear())
     yield moves.move(": the answer", effect, process, told)
     yield moves.move(": the request", world, process, told)
 

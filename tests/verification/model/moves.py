@@ -14,10 +14,10 @@ from airflow_eip_provider.lease.observation import ESTIMATED, Action, decide, is
 from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.lease.world import LeaseTags
 from tests.verification.model.answers import Glance, answer, started
-from tests.verification.model.checks import check_gave_up, check_returned, check_state
+from tests.verification.model.checks import check_at_rest, check_gave_up, check_returned, check_state
 from tests.verification.model.faults import CHANGES, RESTARTS
 from tests.verification.model.processes import ESTIMATES, Process, Tasks
-from tests.verification.model.requests import WriteRecord
+from tests.verification.model.requests import At, WriteRecord, bare
 from tests.verification.model.symmetry import Move, Numbers, State, with_, without
 from tests.verification.model.world import LIMITS, Actor, ViolationError, World, end_cluster, moves_of, tick
 
@@ -46,6 +46,7 @@ class Scenario:
     :param start: the world at the beginning.
     :param moves_from: the cluster whose service every creating task moves to one of its own; empty for no failover.
     :param fallbacks: a cluster that does not start is replaced, as often as the fault "fail" lets one not start.
+    :param pools: for each owner the addresses of which any one will do; empty where there is only one address.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Scenario:
     start: World = NO_WORLD
     fallbacks: bool = False
     moves_from: str = ""
+    pools: tuple[tuple[str, ...], ...] = ()
 
 
 class Moves:
@@ -64,43 +66,60 @@ class Moves:
     def __init__(self, scenario: Scenario) -> None:
         self.plans = dict(scenario.owners)
         self.worlds, self.processes = Numbers(), Numbers()
-        self.tasks = Tasks(prewarm=scenario.prewarm, fallbacks=scenario.fallbacks, moves_from=scenario.moves_from)
         self._scenario = scenario
         self._names = tuple(self.plans)
+        self._pools = dict(zip(self._names, scenario.pools, strict=False))
+        self.tasks = Tasks(
+            prewarm=scenario.prewarm,
+            fallbacks=scenario.fallbacks,
+            moves_from=scenario.moves_from,
+            pools={name: pool for name, pool in self._pools.items() if len(pool) > 1},
+        )
         self._fault_names = tuple(name for name, _ in scenario.faults)
         self._moves: dict[tuple[int, int], tuple[Move, ...]] = {}
         self._world_moves: dict[int, tuple[Move, ...]] = {}
         self._changes: dict[tuple[str, int, int], tuple[Move, ...]] = {}
-        self._firsts: dict[tuple[str, int, str, str | None], int] = {}
-        self._checked: set[tuple[int, frozenset[str]]] = set()
+        self._firsts: dict[tuple[str, int, str, str | None, str], int] = {}
+        self._checked: set[tuple[int, frozenset[str], tuple[str, ...]]] = set()
+
+    @property
+    def kinds(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """What each owner does, and with which addresses: those that are the same in both are alike."""
+        return {name: (plan, self._pools.get(name, ())) for name, plan in self.plans.items()}
 
     def start(self) -> State:
         return State(
             self.worlds.of(self._scenario.start),
-            tuple(sorted(self.first(name, 1, "create", None) for name in self._names)),
+            tuple(sorted(self._creating(name, 1) for name in self._names)),
             tuple(1 for _ in self._names),
             tuple(count for _, count in self._scenario.faults),
         )
 
     def check(self, state: State) -> None:
         """Check what must hold in every state."""
-        known = set()
+        known, creating = set(), set()
         for number in state.processes:
             process = self.processes.things[number]
-            if process.task == "create" and process.resource_id:
-                known.add(process.resource_id)
-        key = (state.world, frozenset(known))
+            if process.task == "create":
+                creating.add(process.owner)
+                known |= {process.resource_id} - {None}
+        at_rest = tuple(name for name in self._pools if name not in creating)
+        key = (state.world, frozenset(known), at_rest)
         if key not in self._checked:
             estimated = self._scenario.prewarm == ESTIMATED
             check_state(
                 self.world(state), known=key[1], prewarm=max(ESTIMATES) if estimated else self._scenario.prewarm
             )
+            for owner in at_rest:
+                if owner not in self.world(state).abandoned:
+                    check_at_rest(self.world(state), owner)
             self._checked.add(key)
 
     def is_end(self, state: State) -> bool:
         """Whether every task has ended, and nothing is left of any: no cluster, and the address is free."""
         world = self.world(state)
-        return not state.processes and world.at is None and all(c.state == "ended" for c in world.clusters)
+        is_free = all(view.at is None for view in world.seen_from_all())
+        return not state.processes and is_free and all(c.state == "ended" for c in world.clusters)
 
     def successors(self, state: State) -> Iterator[tuple[str, State]]:
         """Yield what can happen next, and what comes of it."""
@@ -122,12 +141,17 @@ class Moves:
     def world(self, state: State) -> World:
         return self.worlds.things[state.world]  # type: ignore[no-any-return]
 
-    def first(self, owner: str, try_number: int, task: str, resource_id: str | None) -> int:
-        key = (owner, try_number, task, resource_id)
+    def _creating(self, owner: str, try_number: int) -> int:
+        """Return the first process of a creating task; it may know the address that will be its own."""
+        pool = self._pools.get(owner, ())
+        return self.first(owner, try_number, "create", None, pool[0] if len(pool) == 1 else "")
+
+    def first(self, owner: str, try_number: int, task: str, resource_id: str | None, address: str) -> int:
+        key = (owner, try_number, task, resource_id, address)
         number = self._firsts.get(key)
         if number is None:
             stage = _FIRST_STAGE.get(task, self.tasks.enters)
-            process = Process(owner, try_number, task, "", resource_id=resource_id)
+            process = Process(owner, try_number, task, "", resource_id=resource_id, address=address)
             number = self._firsts[key] = self.processes.of(self.tasks.start(process, stage))
         return number
 
@@ -156,26 +180,27 @@ class Moves:
             yield self.move(f"{who} {process.task}: {stage}", world, process, self.tasks.start(process, stage))
 
     def move(self, label: str, world: World, before: Process, process: Process) -> Move:
+        view = world.seen_from(process.address)
         if process.stage == "returned":
-            cluster = world.cluster(str(process.resource_id))
+            cluster = view.cluster(str(process.resource_id))
             assert cluster is not None
-            check_returned(world, process.seen, process.owner, cluster.resource_id)
-            world = world.with_cluster(replace(cluster, handed_over=True))
+            check_returned(view, process.seen, process.owner, cluster.resource_id)
+            view = view.with_cluster(replace(cluster, handed_over=True))
         elif process.stage == "watch" and before.stage != "watch":
-            world = started(world, str(process.resource_id))
+            view = started(view, str(process.resource_id))
         elif (before.stage, process.stage) == ("hand_over", "undo"):
-            check_gave_up(world, process.attempt, process.token)
-        return Move(label, self.worlds.of(world), self.processes.of(process))
+            check_gave_up(view, process.attempt, process.token)
+        elif process.stage in {"failed", "gone"} and self._pools and not self._scenario.faults:
+            raise ViolationError(f"{process.owner} comes away without an address, though nothing fails")
+        return Move(label, self.worlds.of(view.seen_from(world.address)), self.processes.of(process))
 
     def _wakes(self, world: World, process: Process) -> str | None:  # noqa: PLR0911 - one case a stage
         """Return the stage that a waiting process enters now, as its trigger would find; ``None`` to wait on."""
+        world = world.seen_from(process.address)
         resource_id = world.cluster(process.resource_id) if process.resource_id else None
         match process.stage:
             case "wait":
-                action = decide(
-                    observe(Glance(world), LIMITS), self.tasks.lease_request(process), due_seconds=1e9, limits=LIMITS
-                )
-                return None if action is Action.WAIT else self.tasks.enters
+                return None if self._waits_on(world, process) else self.tasks.enters
             case "other":
                 return self._after_another(world)
             case "quiet":
@@ -183,7 +208,7 @@ class Moves:
             case "wait_free":
                 lives = resource_id is not None and resource_id.state == "live"
                 holder = world.cluster(world.at) if world.at else None
-                ours = holder is not None and holder.lease_tags == LeaseTags(process.token, process.owner)
+                ours = holder is not None and world.tags_of(holder) == LeaseTags(process.token, process.owner)
                 return "bind" if holder is None or ours or not lives else None
             case "start":
                 return "hand_over" if resource_id is not None and resource_id.state == "live" else "replace"
@@ -197,6 +222,20 @@ class Moves:
                     return "done"
                 return "cancel" if world.at != process.resource_id and resource_id.state == "live" else None
         return None
+
+    def _waits_on(self, world: World, process: Process) -> bool:
+        """Whether a process has to wait for every address that would do."""
+        request = self.tasks.lease_request(process)
+        views = [world]
+        if process.owner in self.tasks.pools and not process.address:
+            views = [world.seen_from(address) for address in self.tasks.pools[process.owner]]
+            entries = [entry for view in views for entry in view.record.queue if entry.attempt.owner == process.owner]
+            if any(entry.prewarmed_at is not None for entry in entries):
+                request = replace(request, prewarm=0)  # once for an owner, not for an entry
+        return all(
+            decide(observe(Glance(view), LIMITS), request, due_seconds=1e9, limits=LIMITS) is Action.WAIT
+            for view in views
+        )
 
     @staticmethod
     def _after_another(world: World) -> str | None:
@@ -248,7 +287,7 @@ class Moves:
         beside = any(self.processes.things[number].owner == process.owner for number in left)
         if not beside and at + 1 < len(plan):
             for task in plan[at + 1].split("+"):
-                yield self.first(process.owner, process.try_number, task, process.resource_id)
+                yield self.first(process.owner, process.try_number, task, process.resource_id, process.address)
 
     def is_newest(self, state: State, process: Process) -> bool:
         return state.tries[self._names.index(process.owner)] == process.try_number
@@ -259,7 +298,7 @@ class Moves:
         if state.tries[at] > self._scenario.retries:
             return state
         tries = (*state.tries[:at], state.tries[at] + 1, *state.tries[at + 1 :])
-        retry = self.first(owner, tries[at], "create", None)
+        retry = self._creating(owner, tries[at])
         return state._replace(processes=with_(state.processes, retry), tries=tries)
 
     def _moves_of_world(self, number: int) -> tuple[Move, ...]:
@@ -327,10 +366,12 @@ class Moves:
 
 def _said(request: Any) -> str:
     """Return a request in short: of a record, what becomes of lease and queue."""
-    if not isinstance(request, WriteRecord):
+    if not isinstance(bare(request), WriteRecord):
         return str(request)
+    where = f" of {request.address}" if isinstance(request, At) else ""
+    request = bare(request)
     lease, queue = request.record.lease, [entry.attempt.nonce for entry in request.record.queue]
     leased = (
         f"{lease.phase.value} by {lease.attempt.nonce}, token {lease.token}, {lease.resource_id}" if lease else "free"
     )
-    return f"WriteRecord({leased}; queue: {', '.join(queue) or 'none'})"
+    return f"WriteRecord({leased}; queue: {', '.join(queue) or 'none'}){where}"

@@ -11,14 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.lease import protocol
+from airflow_eip_provider.lease import pool, protocol
 from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.record import Attempt
 from airflow_eip_provider.lease.store import Seen
 from airflow_eip_provider.lease.world import LeaseTags, Unclear
 from tests.verification.model.checks import check_guarded
 from tests.verification.model.replay import Replay, run
-from tests.verification.model.requests import Terminate
+from tests.verification.model.requests import At, Terminate
 from tests.verification.model.world import HANDOVER_TICKS, LIMITS, AddStep, Associate, CancelStep
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Node:
     """
     A function of the protocol, and what it has been told.
 
-    :param key: the function's name and parameters.
+    :param key: the function's name, the address of its world, and its parameters.
     :param asks: the next request; ``None`` when the function has returned.
     :param result: what it returned.
     """
@@ -54,9 +54,9 @@ class Node:
 
 
 def _node(key: tuple[Any, ...], told: tuple[Any, ...] = ()) -> Node:
-    name, *parameters = key
+    name, address, *parameters = key
     function = _FUNCTIONS[name]
-    asks, result = run(lambda world: function(world, *parameters), Replay(told))
+    asks, result = run(lambda world: function(world, *parameters), Replay(told, address))
     return Node(key, told, asks, result)
 
 
@@ -82,6 +82,7 @@ class Process:
     :param seen: the record as it knows it.
     :param prewarm: the estimate with which it entered last: see :data:`ESTIMATES`.
     :param other: the cluster that it launched before it went on with that of an earlier try.
+    :param address: the one of several that is its own; empty before it has one, and where there is only one.
     """
 
     owner: str
@@ -94,6 +95,7 @@ class Process:
     token: int = 0
     prewarm: int = 0
     other: str | None = None
+    address: str = ""
 
     def __hash__(self) -> int:
         return hash((self.owner, self.try_number, self.stage, id(self.node), self.resource_id, self.token))
@@ -111,6 +113,8 @@ class Tasks:
         any failure → undo → failed
     with fallbacks a cluster that does not start is replaced: bind → start → hand_over, or
         start → replace → (ending → replace)* → bind
+    one that may have any of several addresses: enter_any → (wait → enter_any)* → launch …, at one of them;
+        before it has one: any failure → undo_all → failed
     a failover moves the lease of another owner's cluster to one of its own:
         move → (wait or other → move)* → quiet → launch → free → bind → hand_over → retire → returned
     steps: guard → add → look_again → (watch →) (cancel →) done
@@ -118,8 +122,16 @@ class Tasks:
     terminate: end → idle → release → done
     """
 
-    def __init__(self, *, prewarm: int, fallbacks: bool = False, moves_from: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        prewarm: int,
+        fallbacks: bool = False,
+        moves_from: str = "",
+        pools: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self.prewarm = prewarm
+        self.pools = pools or {}
         self.fallbacks = fallbacks
         self.moves_from = moves_from
         self.enters = "move" if moves_from else "enter"
@@ -139,13 +151,20 @@ class Tasks:
         if stage == "undo":
             process = replace(process, seen=None)  # it looks for itself
         key = self._key(process, stage)
-        node = None if key is None else self.roots.of((stage, *key))
+        node = None if key is None else self.roots.of((self._function(process, stage), process.address, *key))
         process = replace(process, stage=stage, node=node)
         return process if node is None or node.asks is not None else self._ended(process, node.result)
+
+    def _function(self, process: Process, stage: str) -> str:
+        """Return the function of a stage: the pool's as long as the process has none of its addresses."""
+        in_pool = process.owner in self.pools and not process.address
+        return _IN_POOL.get(stage, stage) if in_pool else stage
 
     def _key(self, process: Process, stage: str) -> tuple[Any, ...] | None:
         """Return the parameters of the function that a stage is; ``None`` when it is none."""
         key: tuple[Any, ...] | None = None
+        if self._function(process, stage) != stage:
+            return (self.pools[process.owner], self.lease_request(process) if stage == "enter" else process.attempt)
         match stage:
             case "enter":
                 key = (self.lease_request(process),)
@@ -172,7 +191,10 @@ class Tasks:
         if process.node is not None:
             return process.node.asks
         make = _REQUESTS.get(process.stage)
-        return None if make is None else make(self.moves_from if process.stage == "retire" else process.resource_id)
+        if make is None:
+            return None
+        request = make(self.moves_from if process.stage == "retire" else process.resource_id)
+        return At(process.address, request) if process.address else request
 
     def tell(self, process: Process, response: Any) -> Process:
         """Return the process after an answer, in its next stage if its function has returned."""
@@ -189,6 +211,8 @@ class Tasks:
         return self.start(process, stage)
 
     def _ended(self, process: Process, result: Any) -> Process:
+        if isinstance(result, pool.AcquiredOne):
+            process, result = replace(process, address=result.allocation_id), result.acquired
         stage = _AFTER_FUNCTION[process.stage, type(result)]
         if stage in {"add", "watch"} and process.node is not None:
             check_guarded(process.node.told[-1] if process.node.told else None, str(process.resource_id))
@@ -229,6 +253,7 @@ _AFTER_REQUEST = {
 _AFTER_FUNCTION = {
     ("enter", protocol.Acquired): "launch",
     ("enter", protocol.Queued): "wait",
+    ("enter", pool.QueuedForAll): "wait",
     ("enter", protocol.Superseded): "gone",
     ("move", protocol.Acquired): "quiet",
     ("move", protocol.Queued): "wait",
@@ -254,9 +279,16 @@ _AFTER_FUNCTION = {
     ("close", bool): "idle",
     ("release", bool): "done",
 }
+_IN_POOL = {"enter": "enter_any", "undo": "undo_all"}
 # Looked up when they begin: mutations replace them.
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "enter": lambda world, lease_request: protocol.enter(world, lease_request, due_seconds=1e9, limits=LIMITS),
+    "enter_any": lambda world, names, lease_request: pool.enter_any(
+        {name: world.at(name) for name in names}, lease_request, due_seconds=dict.fromkeys(names, 1e9), limits=LIMITS
+    ),
+    "undo_all": lambda world, names, attempt: pool.undo_all(
+        {name: world.at(name) for name in names}, attempt, limits=LIMITS
+    ),
     "move": lambda world, lease_request, moved_from: protocol.move(
         world, lease_request, moved_from=moved_from, due_seconds=1e9, limits=LIMITS
     ),

@@ -12,8 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.verification.model.requests import (
+    At,
     Disassociate,
     FindClusters,
+    GiveLeaseTags,
     Launch,
     Pause,
     ReadLocation,
@@ -25,7 +27,7 @@ from tests.verification.model.requests import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from airflow_eip_provider.lease.record import Record
     from airflow_eip_provider.lease.store import Outcome, Seen
@@ -46,8 +48,13 @@ class Asked(BaseException):
 class Replay:
     """A :class:`~airflow_eip_provider.lease.world.World` that gives the answers that there were, in their order."""
 
-    def __init__(self, told: tuple[Any, ...]) -> None:
+    def __init__(self, told: Iterable[Any], address: str = "") -> None:
         self._told = iter(told)
+        self._address = address
+
+    def at(self, address: str) -> Replay:
+        """Return the world of one address of several; all of them have the same answers before them."""
+        return type(self)(self._told, address)
 
     def read_record(self) -> Seen:
         return self._answer(_READ_RECORD)
@@ -76,6 +83,9 @@ class Replay:
     def launch(self, token: int, announced_at: float) -> str | TooLate | Unclear:
         return self._answer(Launch(token, announced_at))
 
+    def give_lease_tags(self, resource_id: str, token: int) -> None:
+        self._answer(GiveLeaseTags(resource_id, token))
+
     def terminate(self, resource_id: str) -> bool:
         return self._answer(Terminate(resource_id))
 
@@ -85,7 +95,7 @@ class Replay:
     def _answer(self, request: Any) -> Any:
         answer = next(self._told, _NOTHING)
         if answer is _NOTHING:
-            raise Asked(request)
+            raise Asked(At(self._address, request) if self._address else request)
         return answer
 
 
@@ -96,7 +106,7 @@ class PausingReplay(Replay):
         self._answer(_PAUSE)
 
 
-def run(function: Callable[[World], Any], world: Replay) -> tuple[Any, Any]:
+def run(function: Callable[[Any], Any], world: Replay) -> tuple[Any, Any]:
     """
     Run a function of the protocol as far as the answers go.
 

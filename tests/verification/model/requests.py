@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Record
     from airflow_eip_provider.lease.world import LeaseTags
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """What is asked of one address of several."""
+
+    address: str
+    request: Any
+
+    def __str__(self) -> str:
+        return f"{self.request} of {self.address}"
+
+
+def bare(request: Any) -> Any:
+    """Return what is asked, of whichever address."""
+    return request.request if isinstance(request, At) else request
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +71,12 @@ class Pause:
 class Launch:
     token: int
     announced_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveLeaseTags:
+    resource_id: str
+    token: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from dataclasses import replace
 from airflow_eip_provider.lease.observation import ESTIMATED
 from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, PossibleOrphan, Record
 from tests.verification.model.moves import Scenario
-from tests.verification.model.world import HANDOVER_TICKS, LIMITS, Cluster, World
+from tests.verification.model.world import HANDOVER_TICKS, LIMITS, Cluster, Elsewhere, World
 
 JOB = ("create", "steps", "terminate")
 EARLY = ("create", "steps+release", "terminate")
 BESIDE = ("create", "steps+terminate")
+SHORT = ("create", "terminate")
 
 USUAL = World()
 # A store that breaks its promise: what EC2 alone decides must hold all the same (I3).
@@ -60,6 +61,22 @@ POSSIBLE_ORPHAN = World(
 )
 BOUND_ORPHAN = replace(POSSIBLE_ORPHAN, at="j-1", association=1)
 
+# Two addresses, x and y.
+TWO = World(address="x", rest=(Elsewhere("y"),))
+_A1, _B1 = Attempt("A", "A", 1, "A1"), Attempt("B", "B", 1, "B1")
+_ENTRY_OF_A = Entry(2, _A1, 0.0, "cluster", HANDOVER_TICKS, prewarmed_at=0.0, resource_id="j-1", passed=LIMITS.turns)
+_ENTRY_OF_B = Entry(3, _B1, 0.0, "cluster", HANDOVER_TICKS)
+# A has started its cluster early for x, whose last cluster is ending, and has had all its turns there; y is free.
+BROUGHT = replace(
+    TWO,
+    now=4,
+    record=Record(issued=3, grace=1, queue=(_ENTRY_OF_A, _ENTRY_OF_B)),
+    version=1,
+    at="j-2",
+    association=1,
+    clusters=(Cluster("j-1", 2, "A", address="x", by=1), Cluster("j-2", 1, "Z", address="x", state="ending")),
+)
+
 _SAID = {
     JOB: "",
     EARLY: "early release",
@@ -67,6 +84,8 @@ _SAID = {
     USUAL: "",
     LYING: "a store that lies",
     LINGERING: "instances linger",
+    TWO: "",
+    BROUGHT: "one had started early and has had its turns",
     DEAD_ENTRY: "a dead waiter",
     OUT_OF_TURNS: "a dead waiter in its last turn",
     QUEUED_BEHIND: "a waiter that never comes",
@@ -90,18 +109,21 @@ def scenario(
     first: tuple[str, ...] = JOB,
     start: World = USUAL,
     fallbacks: bool = False,
+    pools: tuple[str, ...] = (),
 ) -> Scenario:
     """
     Describe a scenario.
 
     :param faults: e.g. "crash 1, lost 2".
     :param first: what the first owner's DAG run does.
+    :param pools: for each owner the addresses of which any one will do, e.g. "x y"; such owners submit no steps.
     """
-    plans = [JOB if number else first for number in range(owners)]
+    plans = [SHORT if pools else JOB if number else first for number in range(owners)]
     kinds = [fault.split() for fault in faults.split(",") if fault.strip()]
     extras = (
         ("prewarm estimated" if prewarm == ESTIMATED else f"prewarm {prewarm}") * bool(prewarm),
         _SAID[first],
+        " and ".join(pools),
         f"retries {retries}" * (retries > 1),
         "fallbacks" * fallbacks,
         _SAID[start],
@@ -116,6 +138,7 @@ def scenario(
         start=start,
         fallbacks=fallbacks,
         moves_from=start.service,
+        pools=tuple(tuple(pool.split()) for pool in pools),
     )
 
 

@@ -1,7 +1,9 @@
 """
 The world of the model: the lock store, EC2's rule of association, clusters and their steps. All of it is frozen.
 
-Time is counted in ticks.
+Time is counted in ticks. A world of several addresses is always seen from one of them: its record, version and
+association are the world's, and those of the others are kept beside. So what concerns one address does not depend on
+how many there are.
 """
 
 from __future__ import annotations
@@ -77,6 +79,8 @@ class Cluster:
     :param born: the tick at which it was launched.
     :param by: the try that launched it; 0 when the answer was lost, so that it does not know it.
     :param given_up: the record has named it as one that did not start.
+    :param address: the one that its tags name.
+    :param swept: another owner than its own has terminated it.
     """
 
     resource_id: str
@@ -91,6 +95,8 @@ class Cluster:
     born: int = 0
     by: int = 0
     given_up: bool = False
+    address: str = ""
+    swept: bool = False
 
     @property
     def lease_tags(self) -> LeaseTags:
@@ -110,8 +116,22 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """An address other than the one from which a world is seen; its parameters are those of :class:`World`."""
+
+    address: str
+    record: Record = NO_RECORD
+    version: int = 0
+    at: str | None = None
+    association: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """
+    :param address: the one from which it is seen.
+    :param rest: the other addresses, in the order of their names.
+    :param abandoned: owners of which an attempt crashed and no retry followed it.
     :param at: the cluster that carries the address.
     :param association: the number of the last association made.
     :param store_keeps_its_word: otherwise every write takes effect, and nothing is promised of the lease: what EC2
@@ -129,6 +149,38 @@ class World:
     store_keeps_its_word: bool = True
     lingers: bool = False
     service: str = ""
+    address: str = ""
+    rest: tuple[Elsewhere, ...] = ()
+    abandoned: tuple[str, ...] = ()
+
+    def seen_from(self, address: str) -> World:
+        """Return the same world, seen from another address."""
+        if address in {"", self.address}:
+            return self
+        there = next(other for other in self.rest if other.address == address)
+        here = Elsewhere(self.address, self.record, self.version, self.at, self.association)
+        rest = sorted((here, *(other for other in self.rest if other is not there)), key=lambda other: other.address)
+        return replace(
+            self,
+            address=there.address,
+            record=there.record,
+            version=there.version,
+            at=there.at,
+            association=there.association,
+            rest=tuple(rest),
+        )
+
+    def seen_from_all(self) -> tuple[World, ...]:
+        """Return the world as it is seen from each address."""
+        return (self, *(self.seen_from(other.address) for other in self.rest))
+
+    def tags_of(self, cluster: Cluster) -> LeaseTags | None:
+        """Return a cluster's lease tags, if they are of this address."""
+        return cluster.lease_tags if cluster.address == self.address else None
+
+    def with_token(self, token: int) -> tuple[Cluster, ...]:
+        """Return the clusters that have this token of this address in their tags."""
+        return tuple([c for c in self.clusters if c.token == token and c.address == self.address])
 
     def cluster(self, resource_id: str) -> Cluster | None:
         return next((c for c in self.clusters if c.resource_id == resource_id), None)
@@ -149,15 +201,15 @@ class World:
         cluster = self.cluster(self.at)
         assert cluster is not None
         # An association does not outlive its instance here, so what carries the address lives.
-        return AddressLocation(str(self.association), (self.at,), live=True, lease_tags=cluster.lease_tags)
+        return AddressLocation(str(self.association), (self.at,), live=True, lease_tags=self.tags_of(cluster))
 
     def clusters_with(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
         """Return what ListClusters shows of a mark."""
         return tuple(
             [
                 self.resource_id(c.resource_id)
-                for c in self.clusters
-                if c.lease_tags == lease_tags and c.visible and c.state != "ended" and c.born >= since
+                for c in self.with_token(lease_tags.token)
+                if c.owner == lease_tags.owner and c.visible and c.state != "ended" and c.born >= since
             ]
         )
 
@@ -169,7 +221,7 @@ class World:
 
     def resource_id(self, resource_id: str) -> Resource:
         cluster = self.cluster(resource_id)
-        return Resource(resource_id, cluster.state, cluster.lease_tags) if cluster else Resource(resource_id, "ended")
+        return Resource(resource_id, cluster.state, self.tags_of(cluster)) if cluster else Resource(resource_id, "ended")
 
 
 def moves_of(world: World) -> tuple[tuple[str, World], ...]:
@@ -182,7 +234,7 @@ def moves_of(world: World) -> tuple[tuple[str, World], ...]:
             moves.append((f"{cluster.resource_id} ends", end_cluster(world, cluster.resource_id)))
         if cluster.step not in {"none", "pending"} and cluster.state != "ended":
             moves.append((f"{cluster.resource_id}'s step ends", world.with_cluster(replace(cluster, step="none"))))
-        if cluster.state == "ended" and world.at == cluster.resource_id:
+        if cluster.state == "ended" and world.at == cluster.resource_id:  # told of one address only
             moves.append((f"{cluster.resource_id}'s instance ends", replace(world, at=None)))
     return tuple(moves)
 
@@ -192,7 +244,12 @@ def end_cluster(world: World, resource_id: str) -> World:
     cluster = world.cluster(resource_id)
     assert cluster is not None
     world = world.with_cluster(cluster.ended())
-    return replace(world, at=None) if world.at == resource_id and not world.lingers else world
+    if world.lingers:
+        return world
+    if any(other.at == resource_id for other in world.rest):
+        rest = (replace(other, at=None) if other.at == resource_id else other for other in world.rest)
+        world = replace(world, rest=tuple(rest))
+    return replace(world, at=None) if world.at == resource_id else world
 
 
 def tick(world: World) -> World | None:
