@@ -126,7 +126,7 @@ def _facts(address: AddressView) -> dict[str, Any]:
                 "since": utc(waiter.since),
                 "waiting_seconds": waiter.seconds,
                 "passed": waiter.passed,
-                "waits_for": waiter.addresses,
+                "addresses": waiter.addresses,
                 "cluster": waiter.cluster and waiter.cluster.text,
             }
             for waiter in address.queue

@@ -55,7 +55,7 @@ def test_the_form_of_the_result_follows_from_the_arguments(given, is_pool):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "no Elastic IP is named; give --allocation-id, --parameters or --tag"),
+        ([], "no Elastic IP is named; give --allocation-id, --tag or --parameters"),
         (["--allocation-id", A, "--allocation-id", "203.0.113.7"], "203.0.113.7"),
         (["--tag", "purpose"], "'purpose' is no tag with a value"),
         (["--tag", "=azure-sql"], "'=azure-sql' is no tag with a value"),
