@@ -57,7 +57,7 @@ def documents() -> list[dict[str, Any]]:
         BEHIND_GATEWAYS,
         LONG_RUNNING,
         TAGGED,
-        {**BEHIND_GATEWAYS, **TAGGED},
+        BEHIND_TAGGED,
     )
     return [policy_document(configuration(ADDRESS, **each)) for each in given]
 
