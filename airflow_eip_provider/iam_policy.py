@@ -43,7 +43,7 @@ class Configuration:
     """
     What a policy is made for.
 
-    :param allocation_ids: the Elastic IPs, ``eipalloc-…``; those between which clusters move, too: a pool.
+    :param allocation_ids: the Elastic IPs, ``eipalloc-…``; all of those of which a task may take any one.
     :param region: of the addresses and their clusters.
     :param account: its 12 digits.
     :param service_roles: ARNs of the roles that clusters give to EMR (RunJobFlow's ``ServiceRole``).

@@ -45,7 +45,7 @@ EXAMPLES = r"""
 # the newest lease
 airflow-eip audit --allocation-id eipalloc-0123456789abcdef0 \
     --logs s3://logs/vpc --database example.database.windows.net
-# one day, and all addresses that the database admits
+# one day, all addresses with a tag
 airflow-eip audit --tag purpose=azure-sql --logs s3://logs/vpc \
     --database example.database.windows.net --from 2026-11-20 --to 2026-11-21
 # one day, without a lock store

@@ -46,7 +46,7 @@ airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \
 # and what is launched instead when it does not start
 airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \
     --job-flow-overrides cluster.json --fallbacks fallbacks.json
-# any one address of a pool
+# any one address with a tag
 airflow-eip doctor --tag purpose=azure-sql --job-flow-overrides cluster.json
 # a NAT gateway that is made for the cluster
 airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \

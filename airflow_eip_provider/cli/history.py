@@ -38,7 +38,7 @@ airflow-eip history --allocation-id eipalloc-0123456789abcdef0
 # the last month, for a spreadsheet
 airflow-eip history --allocation-id eipalloc-0123456789abcdef0 \
     --since 30d --csv
-# all addresses of a pool
+# all addresses with a tag
 airflow-eip history --tag purpose=azure-sql"""
 
 _COLUMNS = ("token", "owner", "cluster", "begin", "end", "seconds", "waited_seconds", "why")

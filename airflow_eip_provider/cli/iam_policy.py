@@ -32,7 +32,7 @@ airflow-eip iam-policy --allocation-id eipalloc-0123456789abcdef0 \
     --service-role arn:aws:iam::123456789012:role/EMR_DefaultRole \
     --instance-role arn:aws:iam::123456789012:role/EMR_EC2_DefaultRole \
     --lock-store dynamodb://leases --account 123456789012 --region eu-west-1
-# a pool: all addresses with a tag, also those that get it later
+# all addresses with a tag, also those that get it later
 airflow-eip iam-policy --tag purpose=azure-sql \
     --service-role arn:aws:iam::123456789012:role/EMR_DefaultRole \
     --instance-role arn:aws:iam::123456789012:role/EMR_EC2_DefaultRole \

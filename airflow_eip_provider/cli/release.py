@@ -37,7 +37,7 @@ airflow-eip release --allocation-id eipalloc-0123456789abcdef0 --wait 2h
 # from the cluster of a task, before its teardown
 airflow-eip release --allocation-id eipalloc-0123456789abcdef0 \
     --job-flow-id j-1ABCDEFGHIJKL
-# the same, whichever address of a pool the cluster has
+# the same, whichever address with a tag the cluster has
 airflow-eip release --tag purpose=azure-sql --job-flow-id j-1ABCDEFGHIJKL"""
 
 

@@ -42,7 +42,7 @@ airflow-eip status --allocation-id eipalloc-0123456789abcdef0
 # the owner of the lease, for a script
 airflow-eip status --allocation-id eipalloc-0123456789abcdef0 --json \
     | jq -r .lease.owner
-# the addresses of a pool, and who waits for any of them
+# all addresses with a tag, and who waits for any of them
 airflow-eip status --tag purpose=azure-sql
 # again and again, on a terminal
 airflow-eip status --allocation-id eipalloc-0123456789abcdef0 --watch"""

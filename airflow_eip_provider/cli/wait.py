@@ -31,7 +31,7 @@ airflow-eip wait --allocation-id eipalloc-0123456789abcdef0 \
 # until nobody has it
 airflow-eip wait --allocation-id eipalloc-0123456789abcdef0 \
     --free --timeout 2h
-# until any address of a pool is free
+# until any address with a tag is free
 airflow-eip wait --tag purpose=azure-sql --free"""
 
 
