@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -23,7 +23,7 @@ from airflow_eip_provider.operators.preflight import check_allocation_id
 from airflow_eip_provider.stores.uri import parse_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_eip_provider.stores.uri import StoreUri
 
@@ -34,6 +34,7 @@ _ACCOUNT = re.compile(r"\d{12}")
 _ROLE = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+")
 _SUBNET, _TABLE = re.compile(r"subnet-[0-9a-f]{8,17}"), re.compile(r"rtb-[0-9a-f]{8,17}")
 _TARGET_GROUP = re.compile(r"arn:[a-z-]+:elasticloadbalancing:[a-z0-9-]+:\d{12}:targetgroup/[\w-]+/[0-9a-f]+")
+_ANY_ADDRESS = "eipalloc-*"
 _SERVICE_SUFFIX = {"aws-cn": "amazonaws.com.cn"}
 
 
@@ -42,7 +43,7 @@ class Configuration:
     """
     What a policy is made for.
 
-    :param allocation_ids: the Elastic IPs, ``eipalloc-…``.
+    :param allocation_ids: the Elastic IPs, ``eipalloc-…``; all of those of which a task may take any one.
     :param region: of the addresses and their clusters.
     :param account: its 12 digits.
     :param service_roles: ARNs of the roles that clusters give to EMR (RunJobFlow's ``ServiceRole``).
@@ -59,6 +60,9 @@ class Configuration:
     :param target_groups: ARNs of the target groups of load balancers in which primary nodes are registered and
         deregistered: NlbTargetsOperator, EmrFailoverOperator.
     :param drill: primary nodes are stopped on purpose, and the vCPU quota is looked at: airflow-eip drill.
+    :param address_tags: besides, or instead, all Elastic IPs with these tags, and those that get them later. EC2 allows
+        no other address then; which clusters and records belong to such addresses, nothing says beforehand, so those of
+        all addresses are allowed.
     """
 
     allocation_ids: Sequence[str]
@@ -76,6 +80,7 @@ class Configuration:
     health: bool = False
     target_groups: Sequence[str] = ()
     drill: bool = False
+    address_tags: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def policy_document(configuration: Configuration) -> dict[str, Any]:
@@ -113,8 +118,13 @@ class _Writer:
         self._clusters = self._arn("elasticmapreduce", "cluster/*")
         self._addresses = [self._arn("ec2", f"elastic-ip/{name}") for name in configuration.allocation_ids]
         self._in_region = {"aws:RequestedRegion": configuration.region}
-        self._ours = {f"elasticmapreduce:ResourceTag/{ALLOCATION_TAG}": list(configuration.allocation_ids)}
-        self._marked = {f"elasticmapreduce:RequestTag/{ALLOCATION_TAG}": list(configuration.allocation_ids)}
+        tags = {key: list(values) for key, values in configuration.address_tags.items()}
+        self._tagged = {f"ec2:ResourceTag/{key}": values for key, values in tags.items()}
+        # Where an address can be known by nothing but its id, those of tagged addresses may be any.
+        self._names = [_ANY_ADDRESS] if tags else list(configuration.allocation_ids)
+        self._is = "StringLike" if tags else "StringEquals"
+        self._ours = {f"elasticmapreduce:ResourceTag/{ALLOCATION_TAG}": self._names}
+        self._marked = {f"elasticmapreduce:RequestTag/{ALLOCATION_TAG}": self._names}
 
     def statements(self) -> Iterator[Statement]:
         yield from self._look()
@@ -169,21 +179,27 @@ class _Writer:
         interfaces, instances = self._arn("ec2", "network-interface/*"), self._arn("ec2", "instance/*")
         yield _allow("Associate", ["ec2:AssociateAddress"], [*self._addresses, interfaces, instances])
         yield _allow("Disassociate", ["ec2:DisassociateAddress"], [*self._addresses, interfaces])
+        if self._tagged:
+            actions = [f"ec2:{change}Address" for change in ("Associate", "Disassociate")]
+            yield _allow("MoveTagged", actions, self._arn("ec2", "elastic-ip/*"), StringEquals=self._tagged)
 
     def _make_gateways(self) -> Iterator[Statement]:
         """Allow NAT gateways that carry an address's tag from their start, with these addresses, in these subnets."""
         gateways = self._arn("ec2", "natgateway/*")
         subnets = [self._arn("ec2", f"subnet/{name}") for name in self._given.public_subnets]
-        marked = {f"aws:RequestTag/{ALLOCATION_TAG}": list(self._given.allocation_ids)}
-        yield _allow("MakeGateway", ["ec2:CreateNatGateway"], gateways, StringEquals=marked)
+        marked = {f"aws:RequestTag/{ALLOCATION_TAG}": self._names}
+        yield _allow("MakeGateway", ["ec2:CreateNatGateway"], gateways, **{self._is: marked})
         yield _allow("PlaceGateway", ["ec2:CreateNatGateway"], [*self._addresses, *subnets])
-        creating = {**marked, "ec2:CreateAction": "CreateNatGateway"}
-        yield _allow("TagGateway", ["ec2:CreateTags"], gateways, StringEquals=creating)
+        if self._tagged:
+            tagged = self._arn("ec2", "elastic-ip/*")
+            yield _allow("PlaceTagged", ["ec2:CreateNatGateway"], tagged, StringEquals=self._tagged)
+        creating = {"ec2:CreateAction": "CreateNatGateway"}
+        yield _allow("TagGateway", ["ec2:CreateTags"], gateways, **self._both(creating, marked))
 
     def _remove_gateways(self) -> Iterator[Statement]:
         """Allow deleting gateways that carry the tag of one of these addresses, and leading routes there and back."""
-        ours = {f"aws:ResourceTag/{ALLOCATION_TAG}": list(self._given.allocation_ids)}
-        yield _allow("DeleteGateway", ["ec2:DeleteNatGateway"], self._arn("ec2", "natgateway/*"), StringEquals=ours)
+        ours = {self._is: {f"aws:ResourceTag/{ALLOCATION_TAG}": self._names}}
+        yield _allow("DeleteGateway", ["ec2:DeleteNatGateway"], self._arn("ec2", "natgateway/*"), **ours)
         tables = [self._arn("ec2", f"route-table/{name}") for name in self._given.route_tables]
         yield _allow("LeadRoutes", [f"ec2:{change}Route" for change in ("Create", "Delete", "Replace")], tables)
 
@@ -193,22 +209,23 @@ class _Writer:
 
         RunJobFlow knows no resource; its tags need AddTags, its idle timeout PutAutoTerminationPolicy (EMR Management
         Guide, "Permissions to use auto-termination"). No cluster exists then that could have a tag, hence ``IfExists``,
-        which keeps out the clusters of other addresses.
+        which keeps out the clusters of other addresses. The same lets a cluster of a pool get the tag of another one of
+        its addresses.
         """
-        marked = {**self._in_region, **self._marked}
-        yield _allow("Launch", ["elasticmapreduce:RunJobFlow"], "*", StringEquals=marked)
+        if_exists = {f"{self._is}IfExists": self._ours}
+        yield _allow("Launch", ["elasticmapreduce:RunJobFlow"], "*", **self._both(self._in_region, self._marked))
         yield _allow(
             "TagAtLaunch",
             ["elasticmapreduce:AddTags"],
             self._clusters,
-            StringEquals=self._marked,
-            StringEqualsIfExists=self._ours,
+            **{self._is: self._marked},
+            **if_exists,
         )
         yield _allow(
             "IdleTimeoutAtLaunch",
             ["elasticmapreduce:PutAutoTerminationPolicy"],
             self._clusters,
-            StringEqualsIfExists=self._ours,
+            **if_exists,
         )
         for sid, roles, service in (
             ("PassServiceRole", self._given.service_roles, "elasticmapreduce"),
@@ -225,14 +242,15 @@ class _Writer:
         if self._given.execution_roles:
             roles = {"ArnEqualsIfExists": {"elasticmapreduce:ExecutionRoleArn": list(self._given.execution_roles)}}
         submit = ["elasticmapreduce:AddJobFlowSteps"]
-        yield _allow("SubmitSteps", submit, self._clusters, StringEquals=self._ours, **roles)
+        ours = {self._is: self._ours}
+        yield _allow("SubmitSteps", submit, self._clusters, **ours, **roles)
         changes = ("CancelSteps", "SetTerminationProtection", "TerminateJobFlows")
         actions = [f"elasticmapreduce:{change}" for change in changes]
-        yield _allow("EndStepsAndClusters", actions, self._clusters, StringEquals=self._ours)
+        yield _allow("EndStepsAndClusters", actions, self._clusters, **ours)
         # A retry that adopts a cluster says so in a tag, and so does a failover that moves a service to one.
         keys = [TRY_TAG, *((SUCCESSOR_TAG, IN_CHARGE_TAG) if self._given.health else ())]
         only_these = {"ForAllValues:StringEquals": {"aws:TagKeys": keys}}
-        yield _allow("Adopt", ["elasticmapreduce:AddTags"], self._clusters, StringEquals=self._ours, **only_these)
+        yield _allow("Adopt", ["elasticmapreduce:AddTags"], self._clusters, **ours, **only_these)
 
     def _targets(self) -> Iterator[Statement]:
         """Allow changing the targets of these groups; Elastic Load Balancing's Describe calls know no resources."""
@@ -251,13 +269,13 @@ class _Writer:
         yield _allow("LookAtInstanceTypes", ["ec2:DescribeInstanceTypes"], "*", StringEquals=self._in_region)
         quota = self._arn("servicequotas", f"ec2/{STANDARD_VCPUS}")
         yield _allow("LookAtQuota", ["servicequotas:GetServiceQuota"], quota)
-        ours = {f"aws:ResourceTag/{ALLOCATION_TAG}": list(self._given.allocation_ids)}
-        yield _allow("StopPrimary", ["ec2:TerminateInstances"], self._arn("ec2", "instance/*"), StringEquals=ours)
+        ours = {self._is: {f"aws:ResourceTag/{ALLOCATION_TAG}": self._names}}
+        yield _allow("StopPrimary", ["ec2:TerminateInstances"], self._arn("ec2", "instance/*"), **ours)
 
     def _table(self, where: StoreUri) -> Iterator[Statement]:
         """Allow the records of these addresses; an address is the key of its item."""
         table = self._arn("dynamodb", f"table/{where.name}", region=where.region)
-        ours = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": list(self._given.allocation_ids)}}
+        ours = {f"ForAllValues:{self._is}": {"dynamodb:LeadingKeys": self._names}}
         yield _allow("LockRecords", ["dynamodb:GetItem", "dynamodb:PutItem"], table, **ours)
         check = ["dynamodb:DescribeTable", *(["dynamodb:CreateTable"] if where.create else [])]
         yield _allow("LockTable", check, table)
@@ -270,7 +288,7 @@ class _Writer:
         """
         bucket = f"arn:{self._partition}:s3:::{where.name}"
         prefix = f"{where.prefix}/" * bool(where.prefix)
-        objects = [f"{bucket}/{prefix}{name}.json" for name in self._given.allocation_ids]
+        objects = [f"{bucket}/{prefix}{name}.json" for name in self._names]
         yield _allow("LockRecords", ["s3:GetObject", "s3:PutObject"], objects)
         yield _allow("LockBucket", ["s3:ListBucket"], bucket)
 
@@ -281,6 +299,12 @@ class _Writer:
         objects = [f"{bucket}/{base}j-*/steps/*" for base in spellings(prefix)]
         yield _allow("StepLogs", ["s3:GetObject"], objects if len(objects) > 1 else objects[0])
         yield _allow("StepLogBucket", ["s3:ListBucket"], bucket)
+
+    def _both(self, equals: dict[str, Any], named: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return the conditions of which the second ones compare the ids of addresses."""
+        if self._is == "StringEquals":
+            return {"StringEquals": {**equals, **named}}
+        return {"StringEquals": equals, self._is: named}
 
     def _arn(self, service: str, resource: str, *, region: str | None = None) -> str:
         return f"arn:{self._partition}:{service}:{region or self._given.region}:{self._given.account}:{resource}"
@@ -297,10 +321,7 @@ def check(given: Configuration) -> None:
 
     :raises InvalidInputError: naming the part that is wrong.
     """
-    if not given.allocation_ids:
-        raise _wrong("allocation_ids", "there are none", "name at least one Elastic IP")
-    for allocation_id in given.allocation_ids:
-        check_allocation_id(allocation_id)
+    _check_addresses(given)
     if given.account and not _ACCOUNT.fullmatch(given.account):
         raise _wrong(f"account {given.account!r}", "it is no account ID", "give its 12 digits")
     if given.region:
@@ -316,6 +337,16 @@ def check(given: Configuration) -> None:
         given.log_uri.startswith(("s3://", "s3n://", "s3a://")) and split_log_uri(given.log_uri)[0]
     ):
         raise _wrong(f"log_uri {given.log_uri!r}", "it is no place in S3", "give the clusters' LogUri")
+
+
+def _check_addresses(given: Configuration) -> None:
+    if not (given.allocation_ids or given.address_tags):
+        raise _wrong("allocation_ids", "there are none", "name at least one Elastic IP, or a tag of some")
+    for key, values in given.address_tags.items():
+        if not key or not values or not all(values):
+            raise _wrong(f"tag {key!r}", f"{list(values)!r} is no value", "give a key and a value of it")
+    for allocation_id in given.allocation_ids:
+        check_allocation_id(allocation_id)
 
 
 def _check_gateways(given: Configuration) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.cli.address import add_pool_arguments, named_addresses
 from airflow_eip_provider.cli.command import FAILED, FOUND, INCOMPLETE, OK, Command, Parser, add_common_arguments
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table, progress
 from airflow_eip_provider.cli.usage import reading_arguments
@@ -32,6 +33,8 @@ interfaces that may connect, or the interface that has the address now is taken.
 cluster had the address where their packets are seen at the gateway's interface. Flow logs prove the interface, not
 the public address that the database saw.
 
+Of several addresses, what had any of them at that time had the right to connect; each lease period names its address.
+
 The flow log must have, as text, the fields interface-id, pkt-srcaddr, pkt-dstaddr or dstaddr, dstport, tcp-flags,
 action, start and end; with instance-id it tells instances apart that had one private address after the other.
 
@@ -42,6 +45,9 @@ EXAMPLES = r"""
 # the newest lease
 airflow-eip audit --allocation-id eipalloc-0123456789abcdef0 \
     --logs s3://logs/vpc --database example.database.windows.net
+# one day, all addresses with a tag
+airflow-eip audit --tag purpose=azure-sql --logs s3://logs/vpc \
+    --database example.database.windows.net --from 2026-11-20 --to 2026-11-21
 # one day, without a lock store
 airflow-eip audit --allocation-id eipalloc-0123456789abcdef0 \
     --logs s3://logs/vpc --database 10.0.3.0/24:5432 \
@@ -58,7 +64,7 @@ def _time(text: str) -> float:
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--allocation-id", required=True, metavar="ID", help="the Elastic IP")
+    add_pool_arguments(parser)
     parser.add_argument(
         "--logs", required=True, metavar="URI", help="where the flow logs are published to: s3://BUCKET/PREFIX"
     )
@@ -97,17 +103,16 @@ def run(options: argparse.Namespace) -> int:
         from airflow_eip_provider.audit.flow_logs import FlowLogs, place_of
         from airflow_eip_provider.audit.report import Database, judge
         from airflow_eip_provider.cli.session import lock_store_of, open_session
-        from airflow_eip_provider.operators.preflight import check_allocation_id
 
         with reading_arguments():
-            check_allocation_id(options.allocation_id)
+            named = named_addresses(options)
             place_of(options.logs)
         lock_store = lock_store_of(options)
-        _check_time(options, lock_store)
+        _check_time(options, lock_store, is_pool=named.is_pool)
         databases = [Database.parse(text) for text in options.database]
         session = open_session(options)
         note(session)
-        period, lease_periods = _lease_periods(options, session, lock_store)
+        period, lease_periods = _lease_periods(options, named.read(session.hooks), session, lock_store)
         client = session.hooks.client_for("s3", None)
         logs = FlowLogs(options.logs, account=session.account, region=session.region, client=client)
         found = judge(_counted(logs, period), databases, lease_periods)
@@ -131,13 +136,16 @@ def _counted(logs: FlowLogs, period: Period) -> Iterator[Flow]:
         yield flow
 
 
-def _check_time(options: argparse.Namespace, lock_store: str | None) -> None:
+def _check_time(options: argparse.Namespace, lock_store: str | None, *, is_pool: bool) -> None:
     """
     Check that it is known which time to look at.
 
     :raises UsageError: when it is not, and when it ends before it begins.
     """
     begins_at, ends_at = options.begins_at, options.ends_at
+    if is_pool and options.lease is not None:
+        problem = "each Elastic IP counts its own leases, and several are named, or a tag"
+        raise UsageError("reading --lease", problem=problem, remedy="name one with --allocation-id")
     if begins_at is None and (options.interface or not lock_store):
         doing = "auditing with --interface" if options.interface else "auditing without a lock store"
         raise UsageError(doing, problem="the time is not known", remedy="name it: --from and --to")
@@ -146,56 +154,66 @@ def _check_time(options: argparse.Namespace, lock_store: str | None) -> None:
 
 
 def _lease_periods(
-    options: argparse.Namespace, session: Session, lock_store: str | None
+    options: argparse.Namespace, allocation_ids: Sequence[str], session: Session, lock_store: str | None
 ) -> tuple[Period, list[LeasePeriod]]:
     """Return the time to look at, and who had the address then."""
     from airflow_eip_provider.audit.flow_logs import Period
 
     if lock_store and not options.interface:
-        return _remembered(options, session, lock_store)
+        return _remembered(options, allocation_ids, session, lock_store)
     asked = Period(options.begins_at, options.ends_at or time.time())
-    return asked, [_named(options, session, asked)]
+    return asked, [_named(options, allocation_ids, session, asked)]
 
 
-def _named(options: argparse.Namespace, session: Session, period: Period) -> LeasePeriod:
-    """Make one lease period of the interfaces that are named, or of the one that has the address now."""
+def _named(options: argparse.Namespace, allocation_ids: Sequence[str], session: Session, period: Period) -> LeasePeriod:
+    """Make one lease period of the interfaces that are named, or of those that have the addresses now."""
     from airflow_eip_provider.audit.lease_periods import LeasePeriod as Had
 
-    interfaces = options.interface
+    interfaces = options.interface or [
+        interface for one in allocation_ids if (interface := _interface_of(one, session)) is not None
+    ]
     if not interfaces:
-        address = session.hooks.eip.get_address(options.allocation_id)
-        if address is None:
-            raise AddressNotFoundError(options.allocation_id, region=session.region)
-        if address.network_interface_id is None:
-            raise InvalidInputError(
-                f"auditing Elastic IP '{options.allocation_id}'",
-                problem="it is on nothing now, and no lock store remembers where it was",
-                remedy="name the network interfaces that may connect: --interface",
-            )
-        interfaces = [address.network_interface_id]
+        raise InvalidInputError(
+            f"auditing Elastic IP '{', '.join(allocation_ids)}'",
+            problem="it is on nothing now, and no lock store remembers where it was",
+            remedy="name the network interfaces that may connect: --interface",
+        )
     return Had(f"network interface {', '.join(interfaces)}", period, frozenset(interfaces))
 
 
-def _remembered(options: argparse.Namespace, session: Session, lock_store: str) -> tuple[Period, list[LeasePeriod]]:
-    """Read the lease periods of the time, of the token, or the newest."""
+def _interface_of(allocation_id: str, session: Session) -> str | None:
+    address = session.hooks.eip.get_address(allocation_id)
+    if address is None:
+        raise AddressNotFoundError(allocation_id, region=session.region)
+    return address.network_interface_id
+
+
+def _remembered(
+    options: argparse.Namespace, allocation_ids: Sequence[str], session: Session, lock_store: str
+) -> tuple[Period, list[LeasePeriod]]:
+    """Read the lease periods of the time, of the token, or the newest; of several addresses, of all together."""
     from airflow_eip_provider.audit.flow_logs import Period
     from airflow_eip_provider.audit.lease_periods import lease_periods_of
 
-    seen = session.hooks.lease_client(lock_store, options.allocation_id).read()
-    where_from: dict[str, Any] = {
-        "allocation_id": options.allocation_id,
-        "emr": session.hooks.emr,
-        "eip": session.hooks.eip,
-    }
-    if options.begins_at is not None:
-        asked = Period(options.begins_at, options.ends_at or seen.now)
-        return asked, lease_periods_of(seen, **where_from, period=asked)
-    known = lease_periods_of(seen, **where_from, period=None)
+    begins_at, known = options.begins_at, []
+    asked = None if begins_at is None else Period(begins_at, options.ends_at or time.time())
+    for allocation_id in allocation_ids:
+        seen = session.hooks.lease_client(lock_store, allocation_id).read()
+        if begins_at is not None:
+            asked = Period(begins_at, options.ends_at or seen.now)
+        emr, eip = session.hooks.emr, session.hooks.eip
+        found = lease_periods_of(seen, allocation_id=allocation_id, emr=emr, eip=eip, period=asked)
+        if len(allocation_ids) > 1:
+            found = [replace(one, name=f"{one.name} with {allocation_id}") for one in found]
+        known += found
+    known.sort(key=lambda one: one.period.begins_at)
+    if asked is not None:
+        return asked, known
     chosen = [lease_period for lease_period in known if options.lease in {None, lease_period.token}]
     if not chosen:
         what = "no lease" if options.lease is None else f"no lease {options.lease}"
         raise InvalidInputError(
-            f"auditing Elastic IP '{options.allocation_id}'",
+            f"auditing Elastic IP '{', '.join(allocation_ids)}'",
             problem=f"lock store '{lock_store}' remembers {what} of it, only {[t.token for t in known]}",
             remedy="name a time instead: --from and --to",
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.cli.address import add_pool_arguments, named_addresses
 from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser, add_common_arguments
 from airflow_eip_provider.cli.findings import facts_of, print_outcomes
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.candidates import Candidate
     from airflow_eip_provider.cli.session import Session
     from airflow_eip_provider.operators.bindings import Binding
-    from airflow_eip_provider.preflight import Outcome, Plan, Setup
+    from airflow_eip_provider.preflight import Finding, Outcome, Plan, Setup
 
 PRIMARY, NAT_GATEWAY = "primary", "nat-gateway"
 
@@ -31,7 +32,12 @@ EmrCreateWithStaticIpOperator makes the same checks before it launches a cluster
 
 Each finding says what is wrong, why that matters, and how to fix it. With an error the launch is refused, or the
 address cannot serve; a warning may cause trouble later. The overrides are checked as the file has them: what the EMR
-connection adds is not seen, and checks that depend on a template are skipped."""
+connection adds is not seen, and checks that depend on a template are skipped.
+
+Of several addresses, of which a task takes any one, each is checked with the cluster. One that tasks leave out, as it
+does not exist or something keeps it for good, is a warning as long as another is left; any other error is one. The
+checks of the first address are shown in full, of each other one those that differ; with --json the result has
+"addresses", a list of what each has as "checks", and whether it is "left_out"."""
 
 EXAMPLES = r"""
 # the cluster of a JSON file, as for the operator
@@ -40,6 +46,8 @@ airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \
 # and what is launched instead when it does not start
 airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \
     --job-flow-overrides cluster.json --fallbacks fallbacks.json
+# any one address with a tag
+airflow-eip doctor --tag purpose=azure-sql --job-flow-overrides cluster.json
 # a NAT gateway that is made for the cluster
 airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \
     --job-flow-overrides cluster.json --binding nat-gateway \
@@ -60,7 +68,7 @@ _UNANSWERED_OF_STORES = {"dynamodb": ("dynamodb:PutItem",), "s3": ("s3:PutObject
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--allocation-id", required=True, metavar="ID", help="the Elastic IP")
+    add_pool_arguments(parser)
     parser.add_argument(
         "--job-flow-overrides", metavar="FILE", help="the cluster: RunJobFlow's parameters as a JSON file"
     )
@@ -109,30 +117,31 @@ def run(options: argparse.Namespace) -> int:
     """Make every check."""
     with only_the_result():
         from airflow_eip_provider.cli.session import lock_store_of, open_session
-        from airflow_eip_provider.operators.preflight import check_allocation_id
         from airflow_eip_provider.preflight import examine_plans
 
         with reading_arguments():
-            check_allocation_id(options.allocation_id)
+            named = named_addresses(options)
             binding = _binding(options)
             job_flow, fallbacks = _job_flow(options), _fallbacks(options)
         lock_store = lock_store_of(options)
         session = open_session(options)
         note(session)
-        with reading_arguments():
-            plans = _plans(session, _setup(options, session, lock_store), job_flow, fallbacks, binding)
-        outcomes = list(examine_plans(plans))
-    findings = [finding for outcome in outcomes for finding in outcome.findings]
-    errors = [finding for finding in findings if finding.severity == "error"]
+        examined: list[_Examined] = []
+        for allocation_id in named.read(session.hooks):
+            setup = _setup(options, allocation_id, session, lock_store)
+            with reading_arguments():
+                plans = _plans(session, setup, job_flow, fallbacks, binding)
+            examined.append(_Examined(allocation_id, list(examine_plans(plans))))
     unanswered = _unanswered(options, lock_store)
     templated = sorted({place for plan in plans for place in plan.setup.templated})
     hints = [] if fallbacks else list(_hints(plans[0].setup))
+    errors, warnings = _counted(examined)
     if options.json:
-        facts = _facts(session, options.allocation_id, outcomes, unanswered)
+        facts = _facts(session, examined, unanswered, is_pool=named.is_pool)
         print_json({**facts, "templates": templated, "hints": hints})
     else:
-        print_outcomes(outcomes)
-        note(f"errors: {len(errors)}, warnings: {len(findings) - len(errors)}")
+        _print(examined)
+        note(f"errors: {errors}, warnings: {warnings}")
         if templated:
             note(f"templates, which are known when the task runs: {', '.join(templated)}")
         for hint in hints:
@@ -141,12 +150,64 @@ def run(options: argparse.Namespace) -> int:
     return FOUND if errors else OK
 
 
-def _setup(options: argparse.Namespace, session: Session, lock_store: str | None) -> Setup:
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """What came of the checks with one address."""
+
+    allocation_id: str
+    outcomes: list[Outcome]
+
+    def found(self, severity: str) -> list[Finding]:
+        return [finding for outcome in self.outcomes for finding in outcome.findings if finding.severity == severity]
+
+    @property
+    def left_out(self) -> list[Finding]:
+        """Why a task that takes any one of several addresses does not take this one."""
+        from airflow_eip_provider.preflight import POOL_CHECKS
+
+        mine = [outcome for outcome in self.outcomes if outcome.check in POOL_CHECKS]
+        return [finding for outcome in mine for finding in outcome.findings if finding.severity == "error"]
+
+
+def _counted(examined: Sequence[_Examined]) -> tuple[int, int]:
+    """
+    Count errors and warnings, each finding once.
+
+    Why an address is left out is only a warning while another is not.
+    """
+    usable = [one for one in examined if not one.left_out]
+    errors = {finding for one in usable or examined for finding in one.found("error")}
+    warnings = {finding for one in usable or examined for finding in one.found("warning")}
+    warnings |= {finding for one in examined if usable for finding in one.left_out}
+    return len(errors), len(warnings)
+
+
+def _print(examined: Sequence[_Examined]) -> None:
+    """Print the checks; of several addresses, in full those of the first that is not left out."""
+    if len(examined) == 1:
+        print_outcomes(examined[0].outcomes)
+        return
+    usable = [one for one in examined if not one.left_out]
+    first = (usable or examined)[0]
+    known = {outcome.check: facts_of(outcome) for outcome in first.outcomes}
+    print(f"Elastic IP {first.allocation_id}")
+    print_outcomes(first.outcomes)
+    for one in examined:
+        if one is first:
+            continue
+        shown = [o for o in one.outcomes if facts_of(o) != known.get(o.check) and (not one.left_out or o.findings)]
+        left_out = ": left out by tasks that take any one of these" if one.left_out else ""
+        print(f"\nElastic IP {one.allocation_id}{left_out or ('' if shown else f': as {first.allocation_id}')}")
+        if shown:
+            print_outcomes(shown)
+
+
+def _setup(options: argparse.Namespace, allocation_id: str, session: Session, lock_store: str | None) -> Setup:
     from airflow_eip_provider.operators.owner import own_environment
     from airflow_eip_provider.preflight import Setup
 
     return Setup(
-        allocation_id=options.allocation_id,
+        allocation_id=allocation_id,
         eip=session.hooks.eip,
         emr=session.hooks.emr,
         subnets_named=options.subnet_id,
@@ -287,15 +348,18 @@ def _unanswered(options: argparse.Namespace, lock_store: str | None) -> list[str
 
 
 def _facts(
-    session: Session, allocation_id: str, outcomes: Sequence[Outcome], unanswered: Sequence[str]
+    session: Session, examined: Sequence[_Examined], unanswered: Sequence[str], *, is_pool: bool
 ) -> dict[str, Any]:
-    return {
-        "account": session.account,
-        "region": session.region,
-        "allocation_id": allocation_id,
-        "checks": [facts_of(outcome) for outcome in outcomes],
-        "unanswered": list(unanswered),
-    }
+    each = [
+        {"allocation_id": one.allocation_id, "checks": [facts_of(outcome) for outcome in one.outcomes]}
+        for one in examined
+    ]
+    if is_pool:
+        left_out = [{"left_out": bool(one.left_out)} for one in examined]
+        found: dict[str, Any] = {"addresses": [{**facts, **left} for facts, left in zip(each, left_out, strict=True)]}
+    else:
+        found = each[0]
+    return {"account": session.account, "region": session.region, **found, "unanswered": list(unanswered)}
 
 
 COMMAND = Command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider.cli.address import add_pool_arguments, named_addresses
 from airflow_eip_provider.cli.command import OK, Command, Parser, add_aws_arguments, add_lock_store_argument
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
 from airflow_eip_provider.cli.usage import reading_arguments
@@ -17,12 +18,22 @@ Print the IAM policy for the role that Airflow works with, such as the execution
 calls for these Elastic IPs, lock store and clusters, and no more. AWS is not changed; with --account and --region it is
 not even asked.
 
+With --tag the policy names the tag, not the addresses: it stays right when an address gets the tag, and AWS is not
+asked. Only the EC2 calls that move an address can be limited so. Records and clusters are known by the id of their
+address alone, so those of all addresses are allowed, in this lock store and account; who wants them limited names the
+addresses with --allocation-id.
+
 A bucket or table that is encrypted with a key of your own needs the permissions of that key besides. A cluster that was
 made elsewhere can be given steps, and be ended, when it carries the tag airflow-eip:allocation-id with the address."""
 
 EXAMPLES = r"""
 # all that one address needs, without asking AWS
 airflow-eip iam-policy --allocation-id eipalloc-0123456789abcdef0 \
+    --service-role arn:aws:iam::123456789012:role/EMR_DefaultRole \
+    --instance-role arn:aws:iam::123456789012:role/EMR_EC2_DefaultRole \
+    --lock-store dynamodb://leases --account 123456789012 --region eu-west-1
+# all addresses with a tag, also those that get it later
+airflow-eip iam-policy --tag purpose=azure-sql \
     --service-role arn:aws:iam::123456789012:role/EMR_DefaultRole \
     --instance-role arn:aws:iam::123456789012:role/EMR_EC2_DefaultRole \
     --lock-store dynamodb://leases --account 123456789012 --region eu-west-1"""
@@ -38,7 +49,7 @@ _ROLES = {
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     again = "; may be given again"
-    parser.add_argument("--allocation-id", action="append", required=True, metavar="ID", help=f"an Elastic IP{again}")
+    add_pool_arguments(parser)
     parser.add_argument(
         "--binding",
         default="primary",
@@ -94,8 +105,10 @@ def run(options: argparse.Namespace) -> int:
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.iam_policy import Configuration, check, policy_document
 
+        named = named_addresses(options)
         given = Configuration(
-            allocation_ids=options.allocation_id,
+            allocation_ids=list(named.allocation_ids),
+            address_tags=named.tags,
             region=options.region or "",
             account=options.account or "",
             service_roles=options.service_role,

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.cli.address import OnlyOne
 from airflow_eip_provider.cli.command import OK, WRONG, Command, Parser
 from airflow_eip_provider.cli.output import (
     as_text,
@@ -65,7 +66,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--parameters", metavar="FILE", help="a parametersValues.json, which names the Elastic IP of the DAG"
     )
-    parser.add_argument("--allocation-id", metavar="ID", help="the Elastic IP of the DAG, instead of --parameters")
+    parser.add_argument(
+        "--allocation-id", action=OnlyOne, metavar="ID", help="the Elastic IP of the DAG, instead of --parameters"
+    )
     parser.add_argument("--dag-id", metavar="ID", help="the id of the DAG (default: after the cluster's name)")
     parser.add_argument(
         "--schedule",

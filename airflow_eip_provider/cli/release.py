@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli.address import add_address_arguments
+from airflow_eip_provider.cli.address import add_address_arguments, named_addresses
 from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser, add_common_arguments, span
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
-from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, WaitTimeoutError
+from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, UsageError, WaitTimeoutError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from airflow_eip_provider.aws.addresses import Holder
     from airflow_eip_provider.cli.session import Session
@@ -26,14 +27,18 @@ that is no cluster, is left alone.
 
 With a lock store it takes at least a minute: the lease is closed first, so that no further fenced step is submitted,
 and EMR may show a step late that was submitted before. Without a lock store, clusters that tasks launched are known by
-their tags. Safe to give twice, or late."""
+their tags. Safe to give twice, or late.
+
+Of several addresses, --job-flow-id says which one is meant: the one that this cluster has, or had last."""
 
 EXAMPLES = r"""
 # give it back, once the steps that run have ended
 airflow-eip release --allocation-id eipalloc-0123456789abcdef0 --wait 2h
 # from the cluster of a task, before its teardown
 airflow-eip release --allocation-id eipalloc-0123456789abcdef0 \
-    --job-flow-id j-1ABCDEFGHIJKL"""
+    --job-flow-id j-1ABCDEFGHIJKL
+# the same, whichever address with a tag the cluster has
+airflow-eip release --tag purpose=azure-sql --job-flow-id j-1ABCDEFGHIJKL"""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -53,15 +58,19 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Find the cluster, close the lease, wait for the steps, and release."""
     with only_the_result():
-        from airflow_eip_provider.cli.address import checked_job_flow_id, required_allocation_id
+        from airflow_eip_provider.cli.address import checked_job_flow_id
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.cli.waiting import deadline_after
 
-        allocation_id = required_allocation_id(options)
+        addresses = named_addresses(options)
         named = checked_job_flow_id(options.job_flow_id)
+        if addresses.is_pool and named is None:
+            problem = "several Elastic IPs are named, or a tag, and no cluster"
+            raise UsageError("releasing", problem=problem, remedy="name the cluster with --job-flow-id, or one address")
         lock_store = lock_store_of(options)
         session = open_session(options)
         note(session)
+        allocation_id = _released_address(addresses.read(session.hooks), named, session, lock_store)
         work = _Release(session, allocation_id, lock_store, deadline=deadline_after(options.wait))
         job_flow_id = named or work.find()
         released = work.perform(job_flow_id) if job_flow_id else False
@@ -73,6 +82,21 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(f"Elastic IP {allocation_id} is not on {f'cluster {named}' if named else 'any cluster'}: nothing to do")
     return OK
+
+
+def _released_address(
+    allocation_ids: Sequence[str], job_flow_id: str | None, session: Session, lock_store: str | None
+) -> str:
+    """
+    Return which one of several addresses a cluster has, or had last.
+
+    :raises InvalidInputError: when it has none of them.
+    """
+    from airflow_eip_provider.hooks.address_pool import AddressPool, address_of
+
+    if len(allocation_ids) == 1:
+        return allocation_ids[0]
+    return address_of(AddressPool(allocation_ids), str(job_flow_id), session.hooks, lock_store=lock_store)
 
 
 class _Release:

@@ -8,13 +8,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.tags import CANDIDATE_TAG
-from airflow_eip_provider.cli.address import add_address_arguments
+from airflow_eip_provider.cli.address import add_address_arguments, named_addresses
 from airflow_eip_provider.cli.command import OK, Command, Parser, add_common_arguments, span
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_pairs, print_table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from airflow_eip_provider.aws.addresses import Address, Holder
     from airflow_eip_provider.aws.clusters import Cluster, Step
@@ -22,13 +22,19 @@ if TYPE_CHECKING:
     from airflow_eip_provider.cli.watch import Parts
     from airflow_eip_provider.lease.observation import Observation
     from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.lease.waiting import WaitingOwner
 
 DESCRIPTION = """\
 Show where an Elastic IP is: what carries it, and the state and the steps of that cluster; for a job with fallbacks also
 which of its candidates the cluster is. With a lock store also who has its lease since when, who queues for it, and who
 had it last. Nothing is changed.
 
-With --watch the terminal shows it again every few seconds, until Ctrl-C; the lock store is read once each time."""
+Of several addresses there is one row for each, and each owner that waits is listed once, with its place in every queue
+that it is in: a task that takes any one of several addresses waits in all their queues. With --json the result has
+"addresses", a list of what one address has as the whole result, and "waiting".
+
+With --watch the terminal shows it again every few seconds, until Ctrl-C; the lock store is read once each time for each
+address."""
 
 EXAMPLES = r"""
 # where it is, with the lock store of airflow.cfg
@@ -36,6 +42,8 @@ airflow-eip status --allocation-id eipalloc-0123456789abcdef0
 # the owner of the lease, for a script
 airflow-eip status --allocation-id eipalloc-0123456789abcdef0 --json \
     | jq -r .lease.owner
+# all addresses with a tag, and who waits for any of them
+airflow-eip status --tag purpose=azure-sql
 # again and again, on a terminal
 airflow-eip status --allocation-id eipalloc-0123456789abcdef0 --watch"""
 
@@ -57,22 +65,27 @@ def run(options: argparse.Namespace) -> int:
     """Look, and show."""
     _check_watch(options)
     with only_the_result():
-        from airflow_eip_provider.cli.address import required_allocation_id
         from airflow_eip_provider.cli.session import lock_store_of, open_session
 
-        allocation_id = required_allocation_id(options)
+        named = named_addresses(options)
         lock_store = lock_store_of(options)
         session = open_session(options)
         note(session)
-        status = _look(session, allocation_id, lock_store)
+        allocation_ids = named.read(session.hooks)
+
+        def look() -> list[_Status]:
+            return [_look(session, allocation_id, lock_store) for allocation_id in allocation_ids]
+
+        seen = look()
     if options.watch:
         from airflow_eip_provider.cli.watch import watch
 
-        watch(lambda: _look(session, allocation_id, lock_store), _parts, first=status, every=options.every)
+        watch(look, _parts, first=seen, every=options.every)
     if options.json:
-        print_json({"account": session.account, "region": session.region, **_facts(status)})
+        facts = _facts_of_several(seen) if named.is_pool else _facts(seen[0])
+        print_json({"account": session.account, "region": session.region, **facts})
     else:
-        _print(status)
+        _print(seen)
     return OK
 
 
@@ -126,16 +139,65 @@ def _check_watch(options: argparse.Namespace) -> None:
         raise UsageError("reading --every", problem="it is shorter than 2s", remedy="AWS throttles; give 2s or more")
 
 
-def _print(status: _Status) -> None:
-    pairs, *tables = _parts(status)
+def _print(seen: Sequence[_Status]) -> None:
+    pairs, *tables = _parts(seen)
     print_pairs(pairs)
     for header, rows in tables:
         print()
         print_table(header, rows)
 
 
-def _parts(status: _Status) -> Parts:
+def _parts(seen: Sequence[_Status]) -> Parts:
     """Return names with what they stand for, and the tables that follow."""
+    return _parts_of_one(seen[0]) if len(seen) == 1 else _parts_of_several(seen)
+
+
+def _parts_of_several(seen: Sequence[_Status]) -> Parts:
+    from airflow_eip_provider.lease.description import utc
+
+    waiting = _waiting(seen)
+    free = sum(status.address.is_free for status in seen)
+    pairs = [("addresses", f"{len(seen)}, {free} of them on nothing"), ("lock store", seen[0].lock_store or "none")]
+    if seen[0].lock_store:
+        several = sum(len(one.places) > 1 for one in waiting)
+        pairs.append(("waiting", f"{len(waiting)} owners, {several} of them for more than one of these addresses"))
+    header = ("ADDRESS", "PUBLIC IP", "QUEUE", "ON", "LEASE")
+    tables: list[Any] = [(header, [_row(status) for status in seen])]
+    if waiting:
+        rows = [(utc(one.since), _places_in_words(one), one.name) for one in waiting]
+        tables.append((("WAITS SINCE", "PLACE", "OWNER"), rows))
+    return (pairs, *tables)
+
+
+def _row(status: _Status) -> tuple[str, ...]:
+    observation, holder, cluster = status.observation, status.holder, status.cluster
+    queue = "-" if observation is None else str(len(observation.seen.record.queue))
+    on = holder.description if holder else "nothing"
+    lease = "-" if observation is None else _lease_in_words(observation)
+    where = f"{on}, {cluster.state}" if cluster else on
+    return (status.address.allocation_id, status.address.public_ip, queue, where, lease)
+
+
+def _waiting(seen: Sequence[_Status]) -> list[WaitingOwner]:
+    from airflow_eip_provider.lease.waiting import waiting_owners
+
+    return list(
+        waiting_owners({one.address.allocation_id: one.record for one in seen if one.record is not None}).values()
+    )
+
+
+def _places_in_words(waiting: WaitingOwner) -> str:
+    return ", ".join(f"{place} for {allocation_id}" for allocation_id, place in waiting.places.items())
+
+
+def _facts_of_several(seen: Sequence[_Status]) -> dict[str, Any]:
+    from airflow_eip_provider.lease.description import utc
+
+    waiting = [{"owner": one.name, "since": utc(one.since), "places": dict(one.places)} for one in _waiting(seen)]
+    return {"addresses": [_facts(status) for status in seen], "waiting": waiting}
+
+
+def _parts_of_one(status: _Status) -> Parts:
     from airflow_eip_provider.lease.description import utc
 
     record = status.record

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Literal
 
-from airflow_eip_provider.cli.address import add_address_arguments
+from airflow_eip_provider.cli.address import add_address_arguments, named_addresses
 from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser, add_common_arguments, span
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from airflow_eip_provider.lease.observation import Observation
     from airflow_eip_provider.triggers.observed import Observed
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Wait until an Elastic IP is on a cluster, so that its primary node leaves from it (or its private subnet, by a NAT
-gateway), or until it is free; with a lock store free means that no owner has its lease
-either. Nothing is changed, and no place in the queue is taken: who wants the address uses "airflow-eip associate"."""
+gateway), or until it is free; with a lock store free means that no owner has its lease either. Of several addresses it
+waits for any one, and says which. Nothing is changed, and no place in the queue is taken: who wants the address uses
+"airflow-eip associate"."""
 
 EXAMPLES = r"""
 # until it is on the cluster
@@ -28,7 +30,9 @@ airflow-eip wait --allocation-id eipalloc-0123456789abcdef0 \
     --job-flow-id j-1ABCDEFGHIJKL
 # until nobody has it
 airflow-eip wait --allocation-id eipalloc-0123456789abcdef0 \
-    --free --timeout 2h"""
+    --free --timeout 2h
+# until any address with a tag is free
+airflow-eip wait --tag purpose=azure-sql --free"""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -45,13 +49,13 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Wait, and say what was seen last."""
     with only_the_result():
-        from airflow_eip_provider.cli.address import checked_job_flow_id, required_allocation_id
+        from airflow_eip_provider.cli.address import checked_job_flow_id
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.cli.waiting import deadline_after, wait_until
         from airflow_eip_provider.exceptions import UsageError
         from airflow_eip_provider.triggers.second_look import SecondLook
 
-        allocation_id = required_allocation_id(options)
+        named = named_addresses(options)
         job_flow_id = checked_job_flow_id(options.job_flow_id)
         if bool(job_flow_id) == options.free:
             problem = "two things are" if options.free else "nothing is"
@@ -59,9 +63,9 @@ def run(options: argparse.Namespace) -> int:
         lock_store = lock_store_of(options) if options.free else None
         session = open_session(options)
         note(session)
-        second_look = SecondLook()
+        looks = {allocation_id: SecondLook() for allocation_id in named.read(session.hooks)}
         verdict = wait_until(
-            lambda seen: _judge(seen, allocation_id, job_flow_id, lock_store, second_look),
+            lambda seen: _judge_any(seen, job_flow_id, lock_store, looks),
             session.hooks.client_for,
             deadline=deadline_after(options.timeout),
         )
@@ -74,6 +78,26 @@ def run(options: argparse.Namespace) -> int:
     if not done:
         note(f"error: not in time; last seen: {verdict.message}")
     return OK if done else FAILED
+
+
+def _judge_any(
+    observed: Observed, job_flow_id: str | None, lock_store: str | None, looks: Mapping[str, SecondLook]
+) -> Verdict:
+    """Judge every address until one is what is waited for; of several, the verdict says which."""
+    from airflow_eip_provider.triggers.verdict import Verdict as Seen
+
+    found: list[Verdict] = []
+    for allocation_id, second_look in looks.items():
+        verdict = _judge(observed, allocation_id, job_flow_id, lock_store, second_look)
+        if len(looks) == 1:
+            return verdict
+        if verdict.status == "done" or verdict.data.get("gone") == "cluster":
+            return Seen(verdict.status, verdict.message, {**verdict.data, "allocation_id": allocation_id})
+        found.append(verdict)
+    message = "; ".join(verdict.message for verdict in found)
+    if all(verdict.status == "failed" for verdict in found):
+        return Seen("failed", message, found[0].data)
+    return Seen("pending", message)
 
 
 def _judge(

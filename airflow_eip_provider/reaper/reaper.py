@@ -171,6 +171,7 @@ class Reaper:
         again = self._judge(cluster, look)
         if again.decision is not Decision.REAP:
             return Outcome(job_flow_id, reaped=False, message=f"kept after all: {again.reason}")
+        cluster = again.cluster
         log.info("Reaping cluster %s of '%s': %s", job_flow_id, again.owner, again.reason)
         self._end(cluster, again.allocation_id, look.record(again.allocation_id))
         metrics.send(metrics.ORPHANS_TERMINATED, allocation_id=again.allocation_id)
@@ -179,9 +180,12 @@ class Reaper:
         return self._outcome(cluster, again.allocation_id)
 
     def _judge(self, cluster: Cluster, look: _Look) -> Found:
-        allocation_id, digest = cluster.tags[ALLOCATION_TAG], cluster.tags[OWNER_DIGEST_TAG]
-        record = look.record(allocation_id)
+        record = look.record(cluster.tags[ALLOCATION_TAG])
         part = _part(record, cluster)
+        if part is None and self._lock_store and (moved := self._moved(cluster)) is not None:
+            cluster, record = moved, self._record(moved.tags[ALLOCATION_TAG])
+            part = _part(record, cluster)
+        allocation_id, digest = cluster.tags[ALLOCATION_TAG], cluster.tags[OWNER_DIGEST_TAG]
         owner = _owner(digest, [cluster.tags.get(OWNER_TAG, ""), *_names(record)])
         judgements = [look.judge(owner)]
         if part is not None and part.attempt.owner != digest:  # it was bound to another owner's cluster
@@ -198,6 +202,20 @@ class Reaper:
         decision, reason = decide(evidence, min_age=self._min_age)
         named = str(owner) if owner else cluster.tags.get(OWNER_TAG, digest)
         return Found(cluster, allocation_id, named, decision, reason)
+
+    def _moved(self, cluster: Cluster) -> Cluster | None:
+        """
+        Return a cluster as it is by now, if it has got the tags of another address since it was read.
+
+        A cluster that was started early for one address of a pool may get another one. Until its tags say so its owner
+        stays in the queue of the first, so a cluster in whose record nothing is found either has no owner any more, or
+        its tags were read too early.
+        """
+        if TOKEN_TAG not in cluster.tags:
+            return None
+        again = self._emr.get_cluster(cluster.job_flow_id)
+        address = None if again is None else again.tags.get(ALLOCATION_TAG)
+        return again if address not in {None, cluster.tags[ALLOCATION_TAG]} else None
 
     def _record(self, allocation_id: str) -> Record:
         return self._lease_client(allocation_id).read().record

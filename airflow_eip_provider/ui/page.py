@@ -95,6 +95,7 @@ def page_facts(page: PageView) -> dict[str, Any]:
         "period": page.period,
         "lock_store": page.lock_store,
         "problems": list(page.problems),
+        "waiting": page.waiting,
         "addresses": [_facts(address) for address in page.addresses],
     }
 
@@ -125,6 +126,7 @@ def _facts(address: AddressView) -> dict[str, Any]:
                 "since": utc(waiter.since),
                 "waiting_seconds": waiter.seconds,
                 "passed": waiter.passed,
+                "addresses": waiter.addresses,
                 "cluster": waiter.cluster and waiter.cluster.text,
             }
             for waiter in address.queue

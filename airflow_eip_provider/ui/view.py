@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.lease.record import MOST_PASSED_GRACES, Phase
+from airflow_eip_provider.lease.waiting import waiting_owners
 from airflow_eip_provider.ui.clusters import cluster_view
 from airflow_eip_provider.ui.past import is_cut, past_leases, usage_of
 from airflow_eip_provider.ui.past_view import past_view
@@ -13,8 +14,11 @@ from airflow_eip_provider.ui.period import DEFAULT_PERIOD, PERIODS, percentile
 from airflow_eip_provider.ui.timeline import Timeline, timeline_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.lease.waiting import WaitingOwner
     from airflow_eip_provider.ui.clusters import ClusterView
     from airflow_eip_provider.ui.names import OwnerView, Viewer
     from airflow_eip_provider.ui.past import PastLease, Usage
@@ -48,6 +52,7 @@ class WaiterView:
     :param place: from 1.
     :param passed: how often an entry behind it took the address.
     :param cluster: that it has started early.
+    :param addresses: of how many of the shown addresses it is in the queue; it takes the first that is free.
     """
 
     place: int
@@ -57,6 +62,7 @@ class WaiterView:
     passed: int
     window: float
     cluster: ClusterView | None
+    addresses: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,12 @@ class AddressView:
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """The page."""
+    """
+    The page.
+
+    :param waiting: how many owners wait, each counted once.
+    :param waiting_for_several: how many of them wait for more than one address.
+    """
 
     addresses: tuple[AddressView, ...]
     problems: tuple[str, ...]
@@ -110,6 +121,8 @@ class PageView:
     read_at: float
     period: str
     refresh_seconds: float
+    waiting: int = 0
+    waiting_for_several: int = 0
 
 
 def page_of(snapshot: Snapshot, viewer: Viewer, *, period: str = DEFAULT_PERIOD) -> PageView:
@@ -119,7 +132,8 @@ def page_of(snapshot: Snapshot, viewer: Viewer, *, period: str = DEFAULT_PERIOD)
     :param period: one of ``PERIODS``; another is the default.
     """
     period = period if period in PERIODS else DEFAULT_PERIOD
-    addresses = tuple(_address(reading, snapshot, viewer, PERIODS[period]) for reading in snapshot.readings)
+    waiting = waiting_owners({r.allocation_id: r.record for r in snapshot.readings if r.record is not None})
+    addresses = tuple(_address(reading, snapshot, viewer, PERIODS[period], waiting) for reading in snapshot.readings)
     return PageView(
         addresses=addresses,
         problems=snapshot.problems,
@@ -127,10 +141,14 @@ def page_of(snapshot: Snapshot, viewer: Viewer, *, period: str = DEFAULT_PERIOD)
         read_at=snapshot.read_at,
         period=period,
         refresh_seconds=snapshot.refresh_seconds,
+        waiting=len(waiting),
+        waiting_for_several=sum(len(one.places) > 1 for one in waiting.values()),
     )
 
 
-def _address(reading: Reading, snapshot: Snapshot, viewer: Viewer, seconds: float) -> AddressView:
+def _address(
+    reading: Reading, snapshot: Snapshot, viewer: Viewer, seconds: float, waiting: Mapping[str, WaitingOwner]
+) -> AddressView:
     address, record, now = reading.address, reading.record, reading.now
     place = _place(reading)
     shown = {"allocation_id": reading.allocation_id, "public_ip": address.public_ip if address else None}
@@ -150,7 +168,7 @@ def _address(reading: Reading, snapshot: Snapshot, viewer: Viewer, seconds: floa
         place=place,
         problems=_contradictions(record, address),
         holder=_holder(reading, record, viewer, snapshot.region),
-        queue=_queue(record, viewer, now, snapshot.region),
+        queue=_queue(record, viewer, now, snapshot.region, waiting),
         grace=record.grace,
         history=history,
         kept=len(record.history),
@@ -219,7 +237,9 @@ def _holder(reading: Reading, record: Record, viewer: Viewer, region: str | None
     )
 
 
-def _queue(record: Record, viewer: Viewer, now: float, region: str | None) -> tuple[WaiterView, ...]:
+def _queue(
+    record: Record, viewer: Viewer, now: float, region: str | None, waiting: Mapping[str, WaitingOwner]
+) -> tuple[WaiterView, ...]:
     return tuple(
         WaiterView(
             place=place,
@@ -229,6 +249,7 @@ def _queue(record: Record, viewer: Viewer, now: float, region: str | None) -> tu
             passed=entry.passed,
             window=min(record.window(entry), record.grace * MOST_PASSED_GRACES),
             cluster=cluster_view(entry.resource_id, region),
+            addresses=len(waiting[entry.attempt.owner].places),
         )
         for place, entry in enumerate(record.queue, 1)
     )

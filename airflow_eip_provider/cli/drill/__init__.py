@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider.cli.address import OnlyOne
 from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser, add_common_arguments, span
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
 from airflow_eip_provider.cli.usage import reading_arguments
@@ -53,7 +54,10 @@ def add_arguments(parser: Parser) -> None:
     again = "; may be given again"
     parser.add_argument("--job-flow-id", required=True, metavar="ID", help="the primary: the cluster that serves now")
     parser.add_argument(
-        "--allocation-id", metavar="ID", help="the Elastic IP that moves to the standby, if there is one"
+        "--allocation-id",
+        action=OnlyOne,
+        metavar="ID",
+        help="the Elastic IP that moves to the standby, if there is one",
     )
     parser.add_argument("--standby-job-flow-id", metavar="ID", help="the cluster that stands by; or else")
     parser.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider.cli.address import OnlyOne
 from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser, add_common_arguments, span
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
 from airflow_eip_provider.cli.usage import reading_arguments
@@ -34,7 +35,7 @@ airflow-eip selftest --allocation-id eipalloc-0123456789abcdef0 \
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--allocation-id", required=True, metavar="ID", help="the Elastic IP")
+    parser.add_argument("--allocation-id", action=OnlyOne, required=True, metavar="ID", help="the Elastic IP")
     parser.add_argument("--subnet-id", required=True, metavar="ID", help="the public subnet of the cluster")
     parser.add_argument(
         "--release-label", default="emr-7.5.0", metavar="LABEL", help="the EMR release (default: emr-7.5.0)"

@@ -22,6 +22,7 @@ from tests.integration.operators.conftest import (
     record,
     step,
     subnet_id,
+    terminate_operator,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "record",
     "step",
     "subnet_id",
+    "terminate_operator",
 ]
 
 # Nothing else may be called where nothing may be changed.

@@ -276,3 +276,54 @@ def test_a_bucket_that_does_not_exist_is_named(audit, clocked):
     said = audit("--from", "2026-11-20", "--interface", "eni-1", uri="s3://nothing/vpc")
     assert said.status == 1
     assert "reading flow logs from s3://nothing/vpc: there is no bucket 'nothing'; name the bucket" in said.err
+
+
+@ONE_STORE
+def test_of_several_addresses_whatever_had_one_of_them_had_the_right_to_connect(
+    audit, logs, left, lock_store, clocked, ec2, emr, allocation_id
+):
+    second = str(ec2.allocate_address(Domain="vpc")["AllocationId"])
+    ec2.create_tags(Resources=[allocation_id, second], Tags=[{"Key": "purpose", "Value": "azure-sql"}])
+    nodes = {}
+    for name in (allocation_id, second):
+        given = {"dag_id": name, "allocation_id": name, "lock_store": lock_store, "age": 600}
+        job_flow_id = left("production", **given)
+        (instance,) = emr.list_instances(ClusterId=job_flow_id)["Instances"]
+        nodes[name] = node_of(ec2, instance["Ec2InstanceId"])
+    at = clocked.clock.now().timestamp()
+    for node in (*nodes.values(), STRANGER):
+        logs.flow(node, at)
+    clocked.clock.advance(600)
+    logs.write(at)
+    alone = audit("--lock-store", lock_store)
+    assert alone.status == 3
+    assert sorted(made["verdict"] for made in alone.result["connections"]) == ["stranger", "stranger", "tenancy"]
+    said = audit("--tag", "purpose=azure-sql", "--lock-store", lock_store)
+    assert said.status == 3
+    found = {made["interface_id"]: (made["verdict"], made["tenancy"]) for made in said.result["connections"]}
+    assert found.pop(STRANGER["interface"])[0] == "stranger"
+    for name, node in nodes.items():
+        verdict, period = found[node["interface"]]
+        assert verdict == "tenancy"
+        assert period.endswith(f" with {name}")
+
+
+def test_without_a_lock_store_the_interfaces_that_have_the_addresses_now_may_connect(
+    audit, logs, left, clocked, ec2, emr, allocation_id
+):
+    second = str(ec2.allocate_address(Domain="vpc")["AllocationId"])
+    nodes = []
+    for name in (allocation_id, second):
+        job_flow_id = left("production", dag_id=name, allocation_id=name, lock_store=None, age=600)
+        (instance,) = emr.list_instances(ClusterId=job_flow_id)["Instances"]
+        nodes.append(node_of(ec2, instance["Ec2InstanceId"]))
+    at = clocked.clock.now().timestamp()
+    for node in nodes:
+        logs.flow(node, at)
+    clocked.clock.advance(600)
+    logs.write(at)
+    begin = datetime.fromtimestamp(at - 60, UTC).isoformat()
+    assert audit("--from", begin).status == 3
+    said = audit("--allocation-id", second, "--from", begin)
+    assert [made["verdict"] for made in said.result["connections"]] == ["tenancy", "tenancy"]
+    assert said.status == 0

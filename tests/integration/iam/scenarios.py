@@ -31,7 +31,7 @@ from airflow_eip_provider.sensors.emr import EmrPrimaryHealthSensor
 from harness.leases import vanish
 from harness.life import Task, clock_of
 from local_emr.testing import ANYWHERE, default_route, private_subnet
-from tests.integration.iam.stage import DYNAMODB, EXECUTION_ROLE, S3
+from tests.integration.iam.stage import DYNAMODB, EXECUTION_ROLE, S3, TAGGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +84,51 @@ def queueing(stage: Stage, *, lock_store: str) -> None:
     queue.until(lambda: second.ended, second)
     assert second.error is None, second.error
     assert stage.record(lock_store).lease.resource_id == second.result
+
+
+def pooled(stage: Stage, *, lock_store: str | None) -> None:
+    """Any one of two addresses with a tag; the third task's cluster gets the address that is free first."""
+    stage.pool()
+    stage.enforce(lock_store, **TAGGED)
+    moved_to_another(stage, {"tag:purpose": "azure-sql"}, lock_store)
+
+
+def listed(stage: Stage, *, lock_store: str | None) -> None:
+    """The same with the ids of the addresses, which the policy names."""
+    pool = stage.pool()
+    stage.enforce(lock_store, allocation_ids=pool)
+    moved_to_another(stage, pool, lock_store)
+
+
+def moved_to_another(stage: Stage, pool: Any, lock_store: str | None) -> None:
+    """Launch a cluster for one address of two, and let it have the other one."""
+    queue = stage.queue()
+    given: dict[str, Any] = {"allocation_id": pool, "lock_store": lock_store, "deferrable": True}
+    first, second = (stage.create(dag_id=name, **given) for name in ("one", "two"))
+    for task in (first, second):
+        task.start()
+        queue.until(lambda task=task: task.ended, task)
+    holders = {task.ti.xcoms["static_ip"]["allocation_id"]: task for task in (first, second)}
+    early, other = sorted(holders)
+    if lock_store is None:
+        # EC2 refuses the address that was free when the cluster was launched.
+        stage.terminate(holders[early].result, allocation_id=pool).run()
+        stage.aws.clock.advance(600)
+    third = stage.create(dag_id="three", prewarm=lock_store is not None, **given)
+    third.start()
+    if lock_store is None:
+        stranger = stage.client("ec2").run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]
+        stage.aws.clock.advance(120)
+        stage.client("ec2").associate_address(AllocationId=early, InstanceId=stranger["InstanceId"])
+    else:
+        queue.until(lambda: len(stage.aws.emr.life.clusters) == 3, third)
+        stage.aws.clock.advance(600)
+    stage.terminate(holders[other].result, allocation_id=pool, lock_store=lock_store).run()
+    queue.until(lambda: third.ended, third)
+    assert third.error is None, third.error
+    assert third.ti.xcoms["static_ip"]["allocation_id"] == other
+    assert stage.aws.cluster(third.result).tags[ALLOCATION_TAG] == other
+    assert len(stage.aws.emr.life.clusters) == 3
 
 
 def sweeping(stage: Stage, *, lock_store: str) -> None:
@@ -227,14 +272,20 @@ def fallback_in_a_zone_that_is_down(stage: Stage) -> None:
     assert "EC2 says that it is unavailable" in "".join(warned)
 
 
-def behind_a_gateway(stage: Stage) -> None:
+def behind_a_gateway_by_tag(stage: Stage) -> None:
+    """The same with a policy that knows the address by its tag."""
+    stage.pool()
+    behind_a_gateway(stage, **TAGGED)
+
+
+def behind_a_gateway(stage: Stage, **known: Any) -> None:
     """Cluster and NAT gateway, a step, terminate; a route that led nowhere, and one that led to the internet."""
     ec2 = stage.client("ec2")
     nowhere, internet = private_subnet(ec2), private_subnet(ec2)
     out = ec2.describe_internet_gateways()["InternetGateways"][0]["InternetGatewayId"]
     ec2.create_route(RouteTableId=internet.route_table_id, DestinationCidrBlock=ANYWHERE, GatewayId=out)
     tables = [nowhere.route_table_id, internet.route_table_id]
-    stage.enforce(None, binding="nat-gateway", public_subnets=[stage.subnet_id], route_tables=tables)
+    stage.enforce(None, binding="nat-gateway", public_subnets=[stage.subnet_id], route_tables=tables, **known)
     job_flow_id = stage.create(
         binding=NatGateway(public_subnet_id=stage.subnet_id, route_table_ids=tables),
         job_flow_overrides=stage.overrides(Instances={"Ec2SubnetId": nowhere.subnet_id}),
@@ -376,6 +427,8 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     **_each(daily, lock_store=[None, DYNAMODB, S3], deferrable=[False, True]),
     **_each(queueing, lock_store=[DYNAMODB, S3]),
     **_each(sweeping, lock_store=[DYNAMODB, S3]),
+    **_each(pooled, lock_store=[None, DYNAMODB, S3]),
+    **_each(listed, lock_store=[None, DYNAMODB, S3]),
     **_each(undoing, lock_store=[None, DYNAMODB, S3]),
     **_each(failed_step, deferrable=[False, True]),
     **_each(adoption),
@@ -389,6 +442,7 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     **_each(fallback_that_could_not_start),
     **_each(fallback_in_a_zone_that_is_down),
     **_each(behind_a_gateway),
+    **_each(behind_a_gateway_by_tag),
     **_each(cluster_made_elsewhere),
     **_each(watching),
     **_each(load_balanced),

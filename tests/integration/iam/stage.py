@@ -66,6 +66,10 @@ LONG_RUNNING: dict[str, Any] = {
     "target_groups": [f"arn:aws:elasticloadbalancing:{_REGION}:{ACCOUNT}:targetgroup/livy/0123456789abcdef"],
 }
 
+# A pool: all addresses with a tag.
+TAGGED: dict[str, Any] = {"allocation_ids": [], "address_tags": {"purpose": ["azure-sql"]}}
+BEHIND_TAGGED = {**BEHIND_GATEWAYS, **TAGGED}
+
 
 def without(document: dict[str, Any], sid: str, action: str) -> dict[str, Any]:
     """Return the document without one action of one statement."""
@@ -107,6 +111,13 @@ class Stage:
         self.subnet_id = str(self.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"])
         self.taken_away: tuple[str, str] | None = None
         self.needed: dict[type, set[str]] = {}
+
+    def pool(self) -> list[str]:
+        """Make a second address, and tag both; return them sorted, as the product takes them."""
+        ec2 = self.client("ec2")
+        pool = sorted([self.allocation_id, str(ec2.allocate_address(Domain="vpc")["AllocationId"])])
+        ec2.create_tags(Resources=pool, Tags=[{"Key": "purpose", "Value": "azure-sql"}])
+        return pool
 
     def subnet_in(self, zone: str) -> str:
         """Return the default VPC's subnet of an Availability Zone."""

@@ -6,12 +6,12 @@ import pytest
 
 from airflow_eip_provider.iam_policy import policy_document
 from tests.integration.iam.scenarios import SCENARIOS
-from tests.integration.iam.stage import BEHIND_GATEWAYS, LONG_RUNNING, S3, configuration, staged
+from tests.integration.iam.stage import BEHIND_GATEWAYS, BEHIND_TAGGED, LONG_RUNNING, S3, TAGGED, configuration, staged
 
 PERMISSIONS = sorted(
     {
         (statement["Sid"], action)
-        for given in ({}, {"lock_store": S3}, BEHIND_GATEWAYS, LONG_RUNNING)
+        for given in ({}, {"lock_store": S3}, BEHIND_GATEWAYS, LONG_RUNNING, TAGGED, BEHIND_TAGGED)
         for statement in policy_document(configuration("eipalloc-0123456789abcdef0", **given))["Statement"]
         for action in statement["Action"]
     }

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
-from tests.integration.iam.stage import AIRFLOW, DENIED, DYNAMODB, EXECUTION_ROLE, S3, Stage, staged
+from tests.integration.iam.stage import AIRFLOW, DENIED, DYNAMODB, EXECUTION_ROLE, S3, TAGGED, Stage, staged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +47,27 @@ def test_another_address_can_neither_be_put_anywhere_nor_taken_off(stage):
     association = own.associate_address(AllocationId=other, NetworkInterfaceId=interface)["AssociationId"]
     refused(ec2.disassociate_address, AssociationId=association)
     refused(ec2.release_address, AllocationId=stage.allocation_id)
+
+
+def test_of_addresses_that_are_known_by_a_tag_no_other_is_moved(stage):
+    pool = stage.pool()
+    stage.enforce(None, **TAGGED)
+    own, ec2 = stage.client("ec2"), stage.client("ec2", AIRFLOW)
+    other = own.allocate_address(Domain="vpc")["AllocationId"]
+    own.create_tags(Resources=[other], Tags=[{"Key": "purpose", "Value": "another"}])
+    interface = own.create_network_interface(SubnetId=stage.subnet_id)["NetworkInterface"]["NetworkInterfaceId"]
+    refused(ec2.associate_address, AllocationId=other, NetworkInterfaceId=interface)
+    for address in pool:
+        association = ec2.associate_address(AllocationId=address, NetworkInterfaceId=interface)["AssociationId"]
+        ec2.disassociate_address(AssociationId=association)
+
+
+def test_a_cluster_of_a_pool_gets_the_tag_of_another_address_of_it_and_of_no_other(stage):
+    pool = stage.pool()
+    stage.enforce(None, allocation_ids=pool)
+    job_flow_id, emr = launched(stage, tagged=pool[0]), stage.client("emr", AIRFLOW)
+    refused(emr.add_tags, ResourceId=job_flow_id, Tags=tags("eipalloc-0123456789abcdef0"))
+    emr.add_tags(ResourceId=job_flow_id, Tags=tags(pool[1]))
 
 
 @pytest.mark.parametrize("tagged", [None, "eipalloc-0123456789abcdef0"], ids=["untagged", "another-address"])

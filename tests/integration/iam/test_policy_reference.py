@@ -25,7 +25,15 @@ from airflow_eip_provider.sensors.emr import EmrPrimaryHealthSensor
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
 from airflow_eip_provider.stores.s3 import S3Store
 from tests.integration.iam.scenarios import SCENARIOS
-from tests.integration.iam.stage import BEHIND_GATEWAYS, DYNAMODB, LONG_RUNNING, S3, configuration
+from tests.integration.iam.stage import (
+    BEHIND_GATEWAYS,
+    BEHIND_TAGGED,
+    DYNAMODB,
+    LONG_RUNNING,
+    S3,
+    TAGGED,
+    configuration,
+)
 
 ADDRESS = "eipalloc-0123456789abcdef0"
 OPERATORS = (
@@ -43,7 +51,14 @@ GLOBAL_KEYS = {"aws:requestedregion"}
 
 
 def documents() -> list[dict[str, Any]]:
-    given = ({"lock_store": DYNAMODB}, {"lock_store": S3}, BEHIND_GATEWAYS, LONG_RUNNING)
+    given = (
+        {"lock_store": DYNAMODB},
+        {"lock_store": S3},
+        BEHIND_GATEWAYS,
+        LONG_RUNNING,
+        TAGGED,
+        BEHIND_TAGGED,
+    )
     return [policy_document(configuration(ADDRESS, **each)) for each in given]
 
 
@@ -133,6 +148,7 @@ def test_a_lock_store_in_another_region_is_allowed_there():
     [
         ({"allocation_ids": []}, "allocation_ids"),
         ({"allocation_ids": ["203.0.113.7"]}, "203.0.113.7"),
+        ({**TAGGED, "address_tags": {"purpose": []}}, "purpose"),
         ({"region": "eu-west"}, "eu-west"),
         ({"account": "12"}, "12 digits"),
         ({"service_roles": []}, "service role"),

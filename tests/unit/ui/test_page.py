@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -163,3 +164,20 @@ def test_periods_are_links_and_the_shown_one_is_marked():
     read = page(reading(FREE))
     marked = [given["href"] for given in read.all("a") if given.get("aria-current")]
     assert marked == ["?period=7d"]
+
+
+def test_a_queue_says_of_an_owner_that_it_waits_for_several_addresses():
+    record = replace(FREE, lease=lease(9), queue=(entry(10, minutes=3),))
+    readings = [reading(record, name) for name in (SECOND, THIRD)]
+    text = " ".join(" ".join(page(*readings).text).split())
+    assert text.count("waits for 2 addresses") == 2
+    assert "Owners that wait, each counted once: 1. In the queues of several addresses, for any one of them: 1." in text
+    facts = page_facts(page_of(snapshot(*readings), EVERYONE))
+    assert facts["waiting"] == 1
+    assert [address["queue"][0]["addresses"] for address in facts["addresses"]] == [2, 2]
+
+
+def test_without_such_an_owner_nothing_is_said_of_several_addresses():
+    text = " ".join(page(reading(BUSY), reading(FREE, SECOND)).text)
+    assert not re.search(r"waits for \d", text)
+    assert "counted once" not in text

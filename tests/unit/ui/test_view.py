@@ -249,3 +249,16 @@ def test_past_leases_have_the_waits_that_are_known():
 
 def test_the_allocation_id_stays_where_ec2_knows_nothing():
     assert view(BUSY, address=None, address_problem="EC2 is down").allocation_id == ALLOCATION
+
+
+def test_an_owner_in_the_queues_of_several_addresses_is_counted_once():
+    everywhere = entry(510, minutes=3, name=owner("any"))
+    other = replace(FREE, lease=lease(9), queue=(replace(everywhere, token=7),))
+    both = replace(BUSY, queue=(*BUSY.queue, everywhere))
+    shown = page_of(snapshot(reading(both), reading(other, SECOND), reading(FREE, THIRD)), EVERYONE)
+    assert [[waiter.addresses for waiter in address.queue] for address in shown.addresses] == [
+        [1, 1, 1, 1, 1, 2],
+        [2],
+        [],
+    ]
+    assert (shown.waiting, shown.waiting_for_several) == (6, 1)

@@ -125,7 +125,7 @@ def _nat_gateway(call: Call, world: World) -> Iterator[Question]:
     yield Question(action, _ec2_arn(call, "natgateway", "*"), asked)
     yield Question(action, _ec2_arn(call, "subnet", params.get("SubnetId", "*")))
     if "AllocationId" in params:
-        yield Question(action, _ec2_arn(call, "elastic-ip", params["AllocationId"]))
+        yield _elastic_ip(call, world, params["AllocationId"])
     if tags:
         creating: Context = {**asked, "ec2:CreateAction": call.operation}
         yield Question("ec2:CreateTags", _ec2_arn(call, "natgateway", "*"), creating)
@@ -148,8 +148,17 @@ def _address(call: Call, world: World) -> Iterator[Question]:
         "instance": instance_id if call.operation == "AssociateAddress" else None,
     }
     for kind, name in resources.items():
-        if name:
+        if name and kind == "elastic-ip":
+            yield _elastic_ip(call, world, name)
+        elif name:
             yield Question(f"ec2:{call.operation}", _ec2_arn(call, kind, name))
+
+
+def _elastic_ip(call: Call, world: World, name: str) -> Question:
+    """Ask for an address, with its tags."""
+    tags = {tag["key"]: tag["value"] for tag in world.ec2(call.region).backend.describe_tags({"resource-id": [name]})}
+    context = _tags("ResourceTag", tags, service="ec2")
+    return Question(f"ec2:{call.operation}", _ec2_arn(call, "elastic-ip", name), context)
 
 
 def _ec2_arn(call: Call, kind: str, name: str) -> str:
