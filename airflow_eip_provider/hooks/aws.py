@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from botocore.config import Config
 
@@ -59,6 +59,17 @@ class AwsHooks:
         }
         self._emr_conn_id = emr_conn_id
         self._made: dict[Any, Any] = {}
+
+    @classmethod
+    def of(cls, task: Any) -> Self:
+        """Return the hooks of the connection of one of Amazon's operators or sensors."""
+        return cls(
+            aws_conn_id=task.aws_conn_id,
+            region_name=task.region_name,
+            verify=task.verify,
+            config=task.botocore_config,
+            emr_conn_id=getattr(task, "emr_conn_id", None),
+        )
 
     @property
     def eip(self) -> ElasticIpHook:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException, BaseHook
+from airflow_eip_provider.aws.addresses import read_addresses
 from airflow_eip_provider.exceptions import (
     AddressNotFoundError,
     AzureRefusedError,
@@ -21,12 +22,13 @@ from airflow_eip_provider.exceptions import (
     MissingConnectionError,
     MissingExtraError,
 )
+from airflow_eip_provider.hooks.address_pool import read_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from airflow_eip_provider.hooks.eip import ElasticIpHook
+    from airflow_eip_provider.hooks.aws import AwsHooks
 
 _SERVER_ID = re.compile(
     r"/subscriptions/(?P<subscription_id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
@@ -143,11 +145,12 @@ def checked_servers(resource_ids: object) -> list[SqlServer]:
     return list(dict.fromkeys(map(SqlServer.parse, given)))
 
 
-def checked_public_ip(eip: Callable[[], ElasticIpHook], *, allocation_id: str | None, public_ip: str | None) -> str:
+def checked_public_ips(aws: Callable[[], AwsHooks], *, allocation_id: Any, public_ip: str | None) -> list[str]:
     """
-    Return the address that is to be registered: as given, or of the Elastic IP (ec2:DescribeAddresses).
+    Return the addresses that are to be registered: the one given, or of the Elastic IPs (ec2:DescribeAddresses).
 
-    :param eip: makes the hook; called only for an ``allocation_id``.
+    :param aws: makes the hooks; called only for an ``allocation_id``.
+    :param allocation_id: one, or several, as in ``EmrCreateWithStaticIpOperator``.
     :raises InvalidInputError: when not exactly one of the two is given, or what is given is no public IPv4 address.
     :raises AddressNotFoundError: when there is no such Elastic IP in this account and region.
     """
@@ -158,11 +161,14 @@ def checked_public_ip(eip: Callable[[], ElasticIpHook], *, allocation_id: str | 
             remedy="give exactly one of them",
         )
     if allocation_id:
-        hook = eip()
-        address = hook.get_address(allocation_id)
-        if address is None:
-            raise AddressNotFoundError(allocation_id, region=hook.conn_region_name)
-        return address.public_ip
+        hooks = aws()
+        named = read_pool(allocation_id, hooks)
+        several = [named] if isinstance(named, str) else list(named)
+        found = read_addresses(hooks.eip.conn, several)
+        for one in several:
+            if one not in found:
+                raise AddressNotFoundError(one, region=hooks.eip.conn_region_name)
+        return [found[one].public_ip for one in several]
     try:
         parsed = ipaddress.IPv4Address(str(public_ip).strip())
     except ValueError:
@@ -173,7 +179,7 @@ def checked_public_ip(eip: Callable[[], ElasticIpHook], *, allocation_id: str | 
             problem="this is no single public IPv4 address",
             remedy="give the Elastic IP itself, such as 52.31.7.20, or its allocation_id",
         )
-    return str(parsed)
+    return [str(parsed)]
 
 
 def admitting(rules: Iterable[FirewallRule], public_ip: str) -> list[FirewallRule]:

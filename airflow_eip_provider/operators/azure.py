@@ -10,46 +10,52 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import FirewallRuleConflictError, InvalidInputError, PermanentError
+from airflow_eip_provider.hooks.address_pool import names_pool
+from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.hooks.azure import (
     AzureSqlFirewallHook,
     FirewallRule,
     admitting,
-    checked_public_ip,
+    checked_public_ips,
     checked_servers,
 )
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.hooks.azure import SqlServer
 
 # Azure: 1 to 128 characters, none of these, no period at the end (Resource naming rules, Microsoft.Sql).
 _RULE_NAME = re.compile(r"[^<>*%&:\\/?\x00-\x1f]{1,127}[^<>*%&:\\/?.\x00-\x1f]|[^<>*%&:\\/?.\x00-\x1f]")
+_LONGEST_NAME, _LONGEST_SUFFIX = 128, "-255.255.255.255"
 _STATES = ("present", "absent")
 
 
 class AzureSqlFirewallRuleOperator(AwsBaseOperator[ElasticIpHook]):
     """
-    Register an Elastic IP with the firewalls of Azure SQL servers, or remove it.
+    Register an Elastic IP, or several, with the firewalls of Azure SQL servers, or remove them.
 
-    The rule admits that one address. Running it twice changes nothing, and no rule of somebody else's is ever changed:
-    a rule of the same name that admits anything else is an error. An address that another rule admits already is
-    reported, and left at that. Every server is looked at before the first one is changed.
+    Each address has a rule of its own, which admits that one address. Running it twice changes nothing, and no rule of
+    somebody else's is ever changed: a rule of the same name that admits anything else is an error. An address that
+    another rule admits already is reported, and left at that. Every server is looked at before the first one is
+    changed.
 
-    Returns a list of {server, rule, public_ip, outcome, admitted_by}, one a server. ``outcome`` is "created",
-    "unchanged", "admitted" (by another rule: none was made), "removed" or "absent"; ``admitted_by`` names the rules
-    that admit the address afterwards. When it fails half-way, what was made stays, and a retry goes on from there. A
-    new rule may take Azure up to five minutes to follow.
+    Returns a list of {server, rule, public_ip, outcome, admitted_by}, one a server and address. ``outcome`` is
+    "created", "unchanged", "admitted" (by another rule: none was made), "removed" or "absent"; ``admitted_by`` names
+    the rules that admit the address afterwards. When it fails half-way, what was made stays, and a retry goes on from
+    there. A new rule may take Azure up to five minutes to follow.
 
     IAM: ec2:DescribeAddresses, for an ``allocation_id``. Azure: Microsoft.Sql/servers/firewallRules/read, …/write or
     …/delete. Needs the extra ``azure``.
 
     :param servers: resource ids, ``/subscriptions/…/resourceGroups/…/providers/Microsoft.Sql/servers/…``. (templated)
-    :param allocation_id: the Elastic IP, ``eipalloc-…``; or else (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``, or several, as in ``EmrCreateWithStaticIpOperator``; or else
+        (templated)
     :param public_ip: the address itself. (templated)
-    :param rule_name: of the rule; "eip-ADDRESS" unless given. (templated)
+    :param rule_name: of the rule; "eip-ADDRESS" unless given. Where ``allocation_id`` is a list or a tag, the rules are
+        called "NAME-ADDRESS". (templated)
     :param state: "present" or "absent".
     :param azure_conn_id: see ``AzureSqlFirewallHook``.
     """
@@ -63,7 +69,7 @@ class AzureSqlFirewallRuleOperator(AwsBaseOperator[ElasticIpHook]):
         self,
         *,
         servers: list[str] | str,
-        allocation_id: str | None = None,
+        allocation_id: str | Sequence[str] | Mapping[str, str] | None = None,
         public_ip: str | None = None,
         rule_name: str | None = None,
         state: Literal["present", "absent"] = "present",
@@ -90,24 +96,36 @@ class AzureSqlFirewallRuleOperator(AwsBaseOperator[ElasticIpHook]):
         with AzureSqlFirewallHook(self.azure_conn_id) as azure:
             rules = {server: azure.list_rules(server) for server in servers}
             for server in servers:
-                _check_own(wanted, rules[server], server)
-            return [self._settle(azure, server, wanted, rules[server]) for server in servers]
+                for rule in wanted:
+                    _check_own(rule, rules[server], server)
+            return [self._settle(azure, server, rule, rules[server]) for server in servers for rule in wanted]
 
-    def _checked(self) -> tuple[list[SqlServer], FirewallRule]:
+    def _checked(self) -> tuple[list[SqlServer], list[FirewallRule]]:
         if self.state not in _STATES:
             raise InvalidInputError(
                 f"checking state {self.state!r}", problem="unknown choice", remedy=f"use one of {_STATES}"
             )
-        if self.rule_name is not None and not _RULE_NAME.fullmatch(self.rule_name):
+        # By what allocation_id is, not by how many it names today: a rule keeps its name when an address is added.
+        several = names_pool(self.allocation_id)
+        suffix = _LONGEST_SUFFIX if several else ""
+        most = _LONGEST_NAME - len(suffix)
+        if self.rule_name is not None and not _RULE_NAME.fullmatch(f"{self.rule_name}{suffix}"):
             raise InvalidInputError(
                 f"checking rule_name {self.rule_name!r}",
                 problem="Azure takes no such name",
-                remedy=r"use up to 128 characters, none of < > * % & : \ / ? and no period at the end",
+                remedy=rf"use up to {most} characters, none of < > * % & : \ / ? and no period at the end",
             )
         servers = checked_servers(self.servers)
-        address = {"allocation_id": self.allocation_id, "public_ip": self.public_ip}
-        public_ip = checked_public_ip(lambda: self.hook, **address)
-        return servers, FirewallRule(self.rule_name or f"eip-{public_ip}", public_ip, public_ip)
+        public_ips = checked_public_ips(
+            lambda: AwsHooks.of(self), allocation_id=self.allocation_id, public_ip=self.public_ip
+        )
+        names = {public_ip: self._name_of(public_ip, several=several) for public_ip in public_ips}
+        return servers, [FirewallRule(name, public_ip, public_ip) for public_ip, name in names.items()]
+
+    def _name_of(self, public_ip: str, *, several: bool) -> str:
+        if not self.rule_name:
+            return f"eip-{public_ip}"
+        return f"{self.rule_name}-{public_ip}" if several else self.rule_name
 
     def _settle(
         self, azure: AzureSqlFirewallHook, server: SqlServer, wanted: FirewallRule, rules: list[FirewallRule]

@@ -16,10 +16,12 @@ from airflow_eip_provider.lease.pool import QueuedForAll
 from airflow_eip_provider.lease.protocol import Queued
 from airflow_eip_provider.lease_client.interface import AllInUse
 from airflow_eip_provider.lease_client.pool import PhysicalPool
+from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.lease_settings import attempt_of
 from airflow_eip_provider.operators.phases import SHORTEST_DEFERRAL_SECONDS, PhasedOperator, State
+from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 from airflow_eip_provider.triggers.pool import EipPoolFreeTrigger, EipPoolLeaseTrigger
@@ -68,6 +70,9 @@ class LeasingOperator(PhasedOperator):
 
     lock_timeout: timedelta
     job_flow_id: Any
+    # Of Azure SQL, each of which has to admit the address; only some operators have these parameters.
+    servers: Any = ()
+    azure_conn_id = "azure_default"
     _warned = False
 
     def begin_attempt(
@@ -95,15 +100,22 @@ class LeasingOperator(PhasedOperator):
         """
         Find out which addresses ``allocation_id`` names; those that cannot be had are left out, with a warning.
 
-        :raises PreflightError: when it names several, and none of them can be had.
+        :raises PreflightError: when it names several, and none of them can be had, or when none is admitted by each of
+            ``servers``.
         """
         self._named_several = names_pool(self.allocation_id)
         named = read_pool(self.allocation_id, self.aws)
-        if isinstance(named, AddressPool):
-            named, problems = preflight.usable_addresses(named, self.aws)
+        servers = () if is_nothing(self.servers) else parse_literal(self.servers)
+        if servers or isinstance(named, AddressPool):
+            pool = named if isinstance(named, AddressPool) else AddressPool([named])
+            usable, problems = preflight.usable_addresses(
+                pool, self.aws, servers=servers, azure_conn_id=self.azure_conn_id
+            )
             for problem in problems:
                 self.log.warning("An address of the pool is left out: %s", problem)
-            self.log.info("Any one of these Elastic IPs will do: %s", named)
+            if isinstance(named, AddressPool):
+                named = usable
+                self.log.info("Any one of these Elastic IPs will do: %s", named)
         self.allocation_id = named
 
     def follow_address(self) -> None:

@@ -447,13 +447,7 @@ class PhasedOperator(Notifying):
     def aws(self) -> AwsHooks:
         """What the connection gives access to; made anew in each process, kept within one."""
         if "_aws" not in self.__dict__:
-            self.__dict__["_aws"] = AwsHooks(
-                aws_conn_id=self.aws_conn_id,
-                region_name=self.region_name,
-                verify=self.verify,
-                config=self.botocore_config,
-                emr_conn_id=getattr(self, "emr_conn_id", None),
-            )
+            self.__dict__["_aws"] = AwsHooks.of(self)
         return self.__dict__["_aws"]  # type: ignore[no-any-return]
 
     @property

@@ -9,9 +9,10 @@ from airflow_eip_provider.aws.addresses import read_addresses
 from airflow_eip_provider.aws.allocation_ids import check_allocation_id
 from airflow_eip_provider.exceptions import InvalidInputError, PreflightError
 from airflow_eip_provider.hooks.address_pool import AddressPool
+from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, checked_servers
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators.step_list import checked_steps, known_steps
-from airflow_eip_provider.preflight import POOL_CHECKS, Setup, examine, examine_plans
+from airflow_eip_provider.preflight import POOL_CHECKS, Setup, admitted_by, examine, examine_plans
 from airflow_eip_provider.preflight.reads import Reads
 from airflow_eip_provider.rendered import number_of
 
@@ -57,18 +58,27 @@ def require(setup: Setup, checks: Sequence[Check]) -> list[str]:
     return _warnings(setup.allocation_id, examine(setup, [check for check in checks if check.at_launch]))
 
 
-def usable_addresses(pool: AddressPool, aws: AwsHooks) -> tuple[AddressPool, list[str]]:
+def usable_addresses(
+    pool: AddressPool, aws: AwsHooks, *, servers: object = (), azure_conn_id: str = ""
+) -> tuple[AddressPool, list[str]]:
     """
     Return the addresses of a pool that can be had, and a warning for each of the others.
 
-    :raises PreflightError: when none is left, naming what is wrong with each.
+    :param servers: Azure SQL servers, each of which has to admit an address; none: Azure is not asked.
+    :raises InvalidInputError: when one of these is no resource id.
+    :raises AzureRefusedError: and AzureUnavailableError, as ``AzureSqlFirewallHook.list_rules`` does.
+    :raises PreflightError: when no address is left, naming what is wrong with each.
     """
+    checks = [*POOL_CHECKS]
+    if servers:
+        with AzureSqlFirewallHook(azure_conn_id) as azure:
+            checks.append(admitted_by({server: azure.list_rules(server) for server in checked_servers(servers)}))
     usable, problems = [], []
     addresses = read_addresses(aws.eip.conn, pool)
     for allocation_id in pool:
         reads = Reads(allocation_id, eip=aws.eip, emr=aws.emr)
         reads.address = addresses.get(allocation_id)
-        outcomes = examine(Setup(allocation_id=allocation_id, eip=aws.eip, emr=aws.emr, reads=reads), POOL_CHECKS)
+        outcomes = examine(Setup(allocation_id=allocation_id, eip=aws.eip, emr=aws.emr, reads=reads), checks)
         found = [str(finding) for outcome in outcomes for finding in outcome.findings if finding.severity == "error"]
         problems += found
         usable += [] if found else [allocation_id]

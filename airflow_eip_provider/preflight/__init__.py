@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_eip_provider.aws.errors import error_code, is_denied
 from airflow_eip_provider.preflight import address, exposure, job_flow, lock_store, nat, network, security_groups, zones
+from airflow_eip_provider.preflight.azure import admitted_by
 from airflow_eip_provider.preflight.fallbacks import parsed_fallbacks, read_candidates
 from airflow_eip_provider.preflight.finding import Check, Finding, Outcome, error, warning
 from airflow_eip_provider.preflight.plans import Plan, has_spot_primary, merged, plans_of, spread_outcome
@@ -36,6 +37,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Setup",
+    "admitted_by",
     "examine",
     "examine_plans",
     "has_spot_primary",

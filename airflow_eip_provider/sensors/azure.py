@@ -8,12 +8,14 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, AirflowFailException
 from airflow_eip_provider.exceptions import PermanentError
-from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, checked_public_ip, checked_servers
+from airflow_eip_provider.hooks.address_pool import names_pool
+from airflow_eip_provider.hooks.aws import AwsHooks
+from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, checked_public_ips, checked_servers
 from airflow_eip_provider.sensors.watching import WatchingSensor
-from airflow_eip_provider.triggers.azure import AzureSqlFirewallRuleTrigger, judge_admission
+from airflow_eip_provider.triggers.azure import AzureSqlFirewallRuleTrigger, judge_admission, judge_admissions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.hooks.azure import SqlServer
     from airflow_eip_provider.triggers.verdict import Verdict
@@ -21,17 +23,20 @@ if TYPE_CHECKING:
 
 class AzureSqlFirewallRuleSensor(WatchingSensor):
     """
-    Wait until each Azure SQL server has a firewall rule that admits an Elastic IP.
+    Wait until each Azure SQL server has a firewall rule that admits an Elastic IP, or each of several.
 
-    Returns {public_ip, servers: {resource id: [rule, …]}}. These fail at once: an unknown subscription
-    or server, a missing permission, an address that does not exist. A rule that is there may still take Azure up to
-    five minutes to follow; the egress probe waits for that.
+    Returns {public_ip, servers: {resource id: [rule, …]}}. When ``allocation_id`` names several, it waits until every
+    server admits every one of them, and returns {public_ips, servers: {resource id: {public_ip: [rule, …]}}}; for the
+    one that a job has, give it that job's ``public_ip``. These fail at once: an unknown subscription or server, a
+    missing permission, an address that does not exist. A rule that is there may still take Azure up to five minutes to
+    follow; the egress probe waits for that.
 
     IAM: ec2:DescribeAddresses, for an ``allocation_id``. Azure: Microsoft.Sql/servers/firewallRules/read. Needs the
     extra ``azure``.
 
     :param servers: resource ids, ``/subscriptions/…/resourceGroups/…/providers/Microsoft.Sql/servers/…``. (templated)
-    :param allocation_id: the Elastic IP, ``eipalloc-…``; or else (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``, or several, as in ``EmrCreateWithStaticIpOperator``; or else
+        (templated)
     :param public_ip: the address itself. (templated)
     :param azure_conn_id: see ``AzureSqlFirewallHook``.
     :param deferrable: wait in the triggerer, looking every ``poke_interval`` seconds (at least 10).
@@ -43,7 +48,7 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
         self,
         *,
         servers: list[str] | str,
-        allocation_id: str | None = None,
+        allocation_id: str | Sequence[str] | Mapping[str, str] | None = None,
         public_ip: str | None = None,
         azure_conn_id: str = "azure_default",
         deferrable: bool = DEFAULT_DEFERRABLE,
@@ -65,7 +70,9 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
         try:
             servers, public_ip = self._checked()
             with AzureSqlFirewallHook(self.azure_conn_id) as azure:
-                return judge_admission(azure, servers, public_ip)
+                if isinstance(public_ip, str):
+                    return judge_admission(azure, servers, public_ip)
+                return judge_admissions(azure, servers, public_ip)
         except PermanentError as error:
             raise AirflowFailException(str(error)) from error
 
@@ -80,7 +87,10 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
             deadline=deadline,
         )
 
-    def _checked(self) -> tuple[list[SqlServer], str]:
+    def _checked(self) -> tuple[list[SqlServer], str | list[str]]:
         servers = checked_servers(self.servers)
-        address = {"allocation_id": self.allocation_id, "public_ip": self.public_ip}
-        return servers, checked_public_ip(lambda: self.hook, **address)
+        public_ips = checked_public_ips(
+            lambda: AwsHooks.of(self), allocation_id=self.allocation_id, public_ip=self.public_ip
+        )
+        # A list or a tag has the result of several, however many it names today.
+        return servers, public_ips if names_pool(self.allocation_id) else public_ips[0]

@@ -113,12 +113,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
 
     def _address_of_cluster(self) -> str:
         """Return which address of a pool the cluster has."""
-        aws = AwsHooks(
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            config=self.botocore_config,
-        )
+        aws = AwsHooks.of(self)
         try:
             job_flow_id = rendered(
                 self.job_flow_id, name="job_flow_id", doing="looking for the Elastic IP of a cluster"

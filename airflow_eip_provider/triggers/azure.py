@@ -10,16 +10,35 @@ from airflow_eip_provider.triggers.verdict import Verdict
 from airflow_eip_provider.triggers.watch import WatchTrigger
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_eip_provider.hooks.azure import FirewallRule
     from airflow_eip_provider.triggers.observed import Observed
 
 
 def judge_admission(azure: AzureSqlFirewallHook, servers: list[SqlServer], public_ip: str) -> Verdict:
     """Judge whether every server has a rule that admits the address."""
-    found: dict[str, list[str]] = {}
-    for server in servers:
-        rules = azure.list_rules(server)
-        found[server.resource_id] = [str(rule) for rule in admitting(rules, public_ip)]
-    missing = [SqlServer.parse(resource_id).name for resource_id, rules in found.items() if not rules]
+    return _judge_one({server: azure.list_rules(server) for server in servers}, public_ip)
+
+
+def judge_admissions(azure: AzureSqlFirewallHook, servers: list[SqlServer], public_ips: Sequence[str]) -> Verdict:
+    """Judge whether every server has a rule for each address that admits it; the rules of a server are read once."""
+    rules = {server: azure.list_rules(server) for server in servers}
+    verdicts = [_judge_one(rules, public_ip) for public_ip in public_ips]
+    missing = [verdict.message for verdict in verdicts if verdict.status != "done"]
+    found = {
+        server.resource_id: {
+            verdict.data["public_ip"]: verdict.data["servers"][server.resource_id] for verdict in verdicts
+        }
+        for server in servers
+    }
+    message = "; ".join(missing or [verdict.message for verdict in verdicts])
+    return Verdict("pending" if missing else "done", message, {"public_ips": list(public_ips), "servers": found})
+
+
+def _judge_one(rules: Mapping[SqlServer, list[FirewallRule]], public_ip: str) -> Verdict:
+    found = {server.resource_id: [str(rule) for rule in admitting(rules[server], public_ip)] for server in rules}
+    missing = [server.name for server in rules if not found[server.resource_id]]
     data = {"public_ip": public_ip, "servers": found}
     if missing:
         return Verdict("pending", f"{public_ip} is not registered with Azure SQL server {', '.join(missing)}", data)
@@ -46,21 +65,23 @@ class AzureConnection:
 @dataclass(kw_only=True, eq=False, repr=False)
 class AzureSqlFirewallRuleTrigger(WatchTrigger):
     """
-    Wait until every server has a firewall rule that admits an address.
+    Wait until every server has a firewall rule that admits an address, or each of several.
 
     :param servers: their resource ids.
-    :param public_ip: the address.
+    :param public_ip: the address, or a list of them.
     :param azure_conn_id: the Airflow connection.
     """
 
     servers: list[str]
-    public_ip: str
+    public_ip: str | list[str]
     azure_conn_id: str
 
     def judge(self, observed: Observed) -> Verdict:
         """Judge the rules of each server."""
         servers = [SqlServer.parse(server) for server in self.servers]
-        return judge_admission(observed.client("azure"), servers, self.public_ip)
+        if isinstance(self.public_ip, str):
+            return judge_admission(observed.client("azure"), servers, self.public_ip)
+        return judge_admissions(observed.client("azure"), servers, self.public_ip)
 
     @property
     def connection(self) -> AzureConnection:

@@ -127,16 +127,23 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         Airflow's, or a function that takes the context; what it is about is in ``eip`` there.
     :param on_lost: a notifier, called when the lease was lost to another owner.
     :param on_failover: a notifier, called when a cluster did not start and the next candidate is launched.
+    :param servers: resource ids of Azure SQL servers that have to admit the address, as in
+        ``AzureSqlFirewallRuleSensor``: an address of several that one of them does not admit is left out with a
+        warning, and when none is left, the task fails before it launches anything. Without them Azure is not asked.
+        Needs the extra ``azure``. (templated)
+    :param azure_conn_id: for ``servers``; see ``AzureSqlFirewallHook``. (templated)
     """
 
     state_class = CreateState
     aws_hook_class = EmrClusterHook
     template_fields: Sequence[str] = aws_template_fields(
         "allocation_id",
+        "azure_conn_id",
         "binding",
         "emr_conn_id",
         "fallbacks",
         "job_flow_overrides",
+        "servers",
         "waiter_delay",
         "waiter_max_attempts",
     )
@@ -162,6 +169,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         on_queued_longer_than: tuple[timedelta, Notifier] | None = None,
         on_lost: Notifier | None = None,
         on_failover: Notifier | None = None,
+        servers: Sequence[str] | str = (),
+        azure_conn_id: str = "azure_default",
         deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
@@ -186,6 +195,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         self.on_queued_longer_than = checked_limit(on_queued_longer_than, parameter="on_queued_longer_than")
         self.on_lost = checked_notifier(on_lost, parameter="on_lost")
         self.on_failover = checked_notifier(on_failover, parameter="on_failover")
+        self.servers = servers
+        self.azure_conn_id = azure_conn_id
         # What is known of the steps of the tasks that follow, by task id: it is checked before the launch.
         self.planned_steps: dict[str, list[Any]] = {}
 

@@ -236,3 +236,102 @@ def test_nothing_of_azures_is_imported_before_it_is_used():
     code = f"import sys, {modules}; print(sorted(name for name in sys.modules if name.startswith(('azure', 'msal'))))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
+
+
+@pytest.fixture
+def pool(ec2: Any) -> dict[str, str]:
+    """Two addresses with a tag, as the product orders them: public IPs by allocation ID."""
+    made = [ec2.allocate_address(Domain="vpc") for _ in range(2)]
+    ec2.create_tags(Resources=[one["AllocationId"] for one in made], Tags=[{"Key": "purpose", "Value": "azure-sql"}])
+    return {one["AllocationId"]: one["PublicIp"] for one in sorted(made, key=lambda one: one["AllocationId"])}
+
+
+def test_each_of_several_addresses_gets_a_rule_once_and_loses_it(azure, pool, arm_calls):
+    made = run(allocation_id={"tag:purpose": "azure-sql"})
+    assert [(one["public_ip"], one["outcome"]) for one in made] == [(ip, "created") for ip in pool.values()]
+    assert rules(azure) == {f"eip-{ip}": (ip, ip) for ip in pool.values()}
+    assert [one["outcome"] for one in run(allocation_id=str(list(pool)))] == ["unchanged"] * 2
+    assert arm_calls() == ["read", "write", "write", "read"]
+    assert [one["outcome"] for one in run(allocation_id=list(pool), state="absent")] == ["removed"] * 2
+    assert rules(azure) == {}
+
+
+def test_a_name_that_is_given_for_several_addresses_is_followed_by_each(azure, pool):
+    first, second = pool.values()
+    run(allocation_id=[next(iter(pool))], rule_name="emr")
+    assert set(rules(azure)) == {f"emr-{first}"}, "a list that has one today may have two tomorrow"
+    assert [one["outcome"] for one in run(allocation_id=list(pool), rule_name="emr")] == ["unchanged", "created"]
+    assert set(rules(azure)) == {f"emr-{first}", f"emr-{second}"}
+
+
+def test_the_rules_of_all_addresses_are_looked_at_before_the_first_is_made(azure, pool):
+    last = list(pool.values())[1]
+    azure.firewall.put(Rule(f"eip-{last}", "203.0.113.1", "203.0.113.1"))
+    with pytest.raises(AirflowFailException, match="was not changed"):
+        run(allocation_id=list(pool))
+    assert set(rules(azure)) == {f"eip-{last}"}
+
+
+def test_a_name_that_has_no_room_for_an_address_is_refused(azure, pool, arm_calls):
+    with pytest.raises(AirflowFailException, match="use up to 112 characters"):
+        run(allocation_id=list(pool), rule_name="n" * 113)
+    assert arm_calls() == []
+
+
+@pytest.fixture
+def create(create_operator: Any, deferrable: Any) -> Any:
+    """Make the task that creates a cluster whose address a server has to admit."""
+
+    def make(allocation_id: Any, **parameters: Any) -> Task:
+        given = {"servers": [SERVER_ID], "deferrable": deferrable, **parameters}
+        return Task(create_operator(allocation_id=allocation_id, **given), dag_id="daily")
+
+    return make
+
+
+def test_an_address_of_a_pool_that_a_server_does_not_admit_is_left_out_with_a_warning(
+    azure, create, pool, logged, arm_calls
+):
+    (first, refused), (second, admitted) = pool.items()
+    azure.firewall.put(Rule("emr", admitted, admitted))
+    task = create(list(pool))
+    task.run()
+    assert task.ti.xcoms["static_ip"]["allocation_id"] == second
+    said = " ".join(logged().split())
+    assert f"left out: Elastic IP '{first}' ({refused}): Azure SQL server 'sales' has no firewall rule" in said
+    assert arm_calls() == ["read"], "once for all addresses"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_no_address_that_every_server_admits_is_an_error_before_anything_changes(
+    azure, create, pool, count, assert_nothing_changed, clocked
+):
+    azure.firewall.put(Rule("AllowAllWindowsAzureIps", "0.0.0.0", "0.0.0.0"))
+    named = list(pool)[:count] if count > 1 else next(iter(pool))
+    before = len(clocked.events.read())
+    with pytest.raises(AirflowFailException, match="server 'sales' has no firewall rule that admits it") as failed:
+        create(named).run()
+    assert all(name in str(failed.value) for name in list(pool)[:count])
+    assert_nothing_changed(after=before)
+
+
+def test_a_single_address_that_is_admitted_is_bound(azure, create, pool):
+    allocation_id, public_ip = next(iter(pool.items()))
+    azure.firewall.put(Rule("emr", public_ip, public_ip))
+    task = create(allocation_id)
+    task.run()
+    assert task.ti.xcoms["public_ip"] == public_ip
+
+
+@pytest.mark.parametrize("servers", [(), "[]", None])
+def test_azure_is_not_asked_when_no_server_is_named(create, pool, servers, monkeypatch):
+    monkeypatch.setitem(sys.modules, "azure.mgmt.sql", None)
+    assert create(list(pool), servers=servers).run()
+
+
+def test_servers_may_be_the_text_of_a_list_and_one_that_is_none_is_refused(azure, create, pool):
+    allocation_id, public_ip = next(iter(pool.items()))
+    azure.firewall.put(Rule("emr", public_ip, public_ip))
+    assert create(allocation_id, servers=f"['{SERVER_ID}']").run()
+    with pytest.raises(AirflowFailException, match="not the resource id"):
+        create(allocation_id, servers=["sales.database.windows.net"]).run()

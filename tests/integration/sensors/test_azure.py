@@ -71,3 +71,31 @@ def test_a_permission_that_is_taken_away_meanwhile_fails_the_trigger(azure, cloc
     clocked.deny(READ)
     with pytest.raises(Exception, match="AuthorizationFailed"):
         task.go_on()
+
+
+def test_with_several_addresses_it_waits_until_every_one_is_admitted(azure, clocked, ec2, deferrable):
+    made = sorted((ec2.allocate_address(Domain="vpc") for _ in range(2)), key=lambda one: one["AllocationId"])
+    first, last = (one["PublicIp"] for one in made)
+    azure.firewall.put(Rule("one", first, first))
+    clocked.clock.call_later(100, lambda: azure.firewall.put(Rule("two", last, last)), name="somebody registers it")
+    began = clocked.clock.now()
+    pool = [one["AllocationId"] for one in made]
+    found = Task(sensor(public_ip=None, allocation_id=pool, deferrable=deferrable)).run()
+    assert (clocked.clock.now() - began).total_seconds() >= 100
+    assert found == {
+        "public_ips": [first, last],
+        "servers": {SERVER_ID: {first: [f"'one' ({first})"], last: [f"'two' ({last})"]}},
+    }
+
+
+def test_a_list_of_one_has_the_result_of_several(azure, ec2):
+    made = ec2.allocate_address(Domain="vpc")
+    azure.firewall.put(Rule("emr", made["PublicIp"], made["PublicIp"]))
+    assert Task(sensor(public_ip=None, allocation_id=[made["AllocationId"]])).run()["public_ips"] == [made["PublicIp"]]
+
+
+def test_the_address_that_is_not_registered_is_named(azure, ec2):
+    made = sorted((ec2.allocate_address(Domain="vpc") for _ in range(2)), key=lambda one: one["AllocationId"])
+    azure.firewall.put(Rule("one", made[0]["PublicIp"], made[0]["PublicIp"]))
+    look = sensor(public_ip=None, allocation_id=[one["AllocationId"] for one in made]).look()
+    assert look.message == f"{made[1]['PublicIp']} is not registered with Azure SQL server sales"
