@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harness.judge import TOKEN_TAG, calls, launches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from harness.judge import Event
 
@@ -80,25 +80,6 @@ def address_of_call(event: Event) -> str | None:
     request = event.get("request") or {}
     found = _ADDRESS.search(str(request.get("Key") or request.get("Item", {}).get("address", "")))
     return found[0] if found else None
-
-
-def of_address(events: Sequence[Event], allocation_id: str) -> list[Event]:
-    """
-    Return what concerns one of several addresses: its moves, its record, and the steps of the clusters that had it.
-
-    A step of a cluster that never had an address is kept for every one of them, as a problem; so is one of a cluster
-    that had several.
-    """
-    had: dict[str, set[str]] = defaultdict(set)
-    for event in events:
-        if event["kind"] == "address" and event["change"] == "associated":
-            had[event["job_flow_id"]].add(event["allocation_id"])
-    return [
-        event
-        for event in events
-        if (event["kind"] not in {"address", "stored"} or event["allocation_id"] == allocation_id)
-        and (event["kind"] != "step" or allocation_id in (had.get(event["job_flow_id"]) or {allocation_id}))
-    ]
 
 
 def worker_of_owner(name: str) -> str:

@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from harness.console import check_lines, table
+from harness.judge import of_address
 from tests.verification.stress import judge, plan, queue_order
-from tests.verification.stress.log_reader import of_address, record_versions, worker_of_owner
+from tests.verification.stress.log_reader import record_versions, worker_of_owner
 from tests.verification.stress.random_faults import KINDS
 from tests.verification.stress.try_log import BEGUN, FAILED, KILLED, KILLED_LATE_RETRY
 
