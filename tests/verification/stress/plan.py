@@ -63,6 +63,10 @@ class Options:
             address_drop=5,
         )
 
+    def poll(self, task: str) -> int:
+        """Return the simulated seconds between two polls of a task; a look at two addresses makes twice the calls."""
+        return POLL[task] * (2 if task == "create" and self.addresses > 1 else 1)
+
     @property
     def total(self) -> int:
         """The number of all lease periods."""

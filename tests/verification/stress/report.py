@@ -32,19 +32,21 @@ def run_checks(outcome: Outcome, writes: Sequence[RecordVersion], options: Optio
     least = int(options.total * (1 - _MAX_FAILED_SHARE))
     ended = judge.runs_ended(outcome.events, outcome.try_events, expected=options.total)
     if options.addresses > 1:
-        return [*_checks_of_pool(outcome, writes, least=least, addresses=options.addresses), ended]
+        return [*_checks_of_pool(outcome, writes, least=least, options=options), ended]
     activity = queue_order.WorkerActivity(outcome.events, outcome.try_events)
+    poll = options.poll("create")
     return [
         judge.exclusion(outcome.events, writes, least=least),
         judge.nothing_left(outcome.events, writes),
         judge.tokens_grow(outcome.events, writes),
         ended,
-        queue_order.served_in_order(writes, activity, poll=plan.POLL["create"]),
+        queue_order.served_in_order(writes, activity, poll=poll),
     ]
 
 
-def _checks_of_pool(outcome: Outcome, writes: Sequence[RecordVersion], *, least: int, addresses: int) -> list[Check]:
+def _checks_of_pool(outcome: Outcome, writes: Sequence[RecordVersion], *, least: int, options: Options) -> list[Check]:
     checks, served, leases = [], [], queue_order.Leases(writes)
+    poll = options.poll("create")
     for number, (allocation_id, its) in enumerate(_by_address(writes).items(), start=1):
         events = of_address(outcome.events, allocation_id)
         activity = queue_order.WorkerActivity(outcome.events, outcome.try_events, allocation_id=allocation_id)
@@ -53,11 +55,15 @@ def _checks_of_pool(outcome: Outcome, writes: Sequence[RecordVersion], *, least:
             judge.nothing_left(events, its),
             judge.tokens_grow(events, its),
             judge.leases_ended(its),
-            queue_order.served_in_order(its, activity, poll=plan.POLL["create"], leases=leases),
+            queue_order.served_in_order(its, activity, poll=poll, leases=leases),
         ]
         checks += [replace(check, name=f"{number}: {check.name}") for check in found]
         served.append(judge.served_clusters(events, its))
-    return [*checks, judge.enough_periods(served, least=least, addresses=addresses), judge.one_lease_an_owner(writes)]
+    return [
+        *checks,
+        judge.enough_periods(served, least=least, addresses=options.addresses),
+        judge.one_lease_an_owner(writes),
+    ]
 
 
 def _by_address(writes: Sequence[RecordVersion]) -> dict[str | None, list[RecordVersion]]:
