@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from local_emr import LocalAws
     from tests.verification.chaos.plans import Plan, Stage
 
-# A holder of the second address ends so long after the begin: when the task waits, or when its cluster is ready.
-_ENDS_AFTER = {"waits": 300, "prewarms": 900}
+# The holder of the second address ends so long after the begin: when the task waits, or when its cluster is ready.
+_ENDS_AFTER = {"waits": 200, "prewarms": 600}
 _READY_SECONDS = 900
 
 
