@@ -80,6 +80,7 @@ soak: $(STAMP)
 	@$(BIN)/python -m tests.verification.soak $(ARGS)
 
 # 16 processes run 3,200 lease periods on one Elastic IP while calls fail and processes are killed; about 20 minutes.
+# ARGS="--addresses 3" for three, of which most processes ask for any one of two.
 # ARGS=--queue for figures of the queue instead: many arrivals at once, a slow Airflow, long queues; some minutes.
 stress: $(STAMP)
 	@$(BIN)/python -m tests.verification.stress $(ARGS)

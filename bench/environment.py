@@ -55,22 +55,30 @@ def clients() -> Callable[[str], Any]:
 @dataclass(frozen=True, slots=True)
 class Address:
     """
-    An Elastic IP, and the cluster that is launched for it.
+    An Elastic IP, or several of which any will do, and the cluster that is launched for it.
 
     :param job_flow: parameters of RunJobFlow.
+    :param others: the allocation IDs besides the first.
     """
 
     allocation_id: str
     job_flow: dict[str, Any]
+    others: tuple[str, ...] = ()
+
+    @property
+    def allocation_ids(self) -> list[str]:
+        """All allocation IDs."""
+        return [self.allocation_id, *self.others]
 
     @classmethod
-    def allocated(cls, aws: LocalAws) -> Address:
-        """Allocate an address in the default VPC of a new local EMR."""
+    def allocated(cls, aws: LocalAws, *, count: int = 1) -> Address:
+        """Allocate addresses in the default VPC of a new local EMR."""
         ec2 = boto3.client("ec2", endpoint_url=aws.endpoint_url)
-        allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
+        first, *others = (ec2.allocate_address(Domain="vpc")["AllocationId"] for _ in range(count))
         return cls(
-            allocation_id,
-            {
+            first,
+            others=tuple(others),
+            job_flow={
                 "Name": "daily",
                 "ReleaseLabel": "emr-7.5.0",
                 "JobFlowRole": "EMR_EC2_DefaultRole",

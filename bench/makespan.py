@@ -1,5 +1,5 @@
 """
-Makespan of ten runs that share one address: with this provider, with and without prewarm, and with stock operators.
+Makespan of ten runs that share one address or three: with this provider, with and without prewarm, and stock operators.
 
 The operators are the real ones, on a local EMR with a manual clock. Simulated time is measured, so the figures are the
 same on every machine. No time passes between two tasks of a run; Airflow's own scheduling adds to every figure.
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RUNS = 10
+ADDRESSES = 3  # of the pool
 START_UP, WORK, SHUTDOWN = 300, 180, 60
 # With varied work, each job's length differs by up to this share, and from day to day; their sum stays the same.
 VARIES = 0.5
@@ -90,21 +91,23 @@ def works(day: int, *, varied: bool) -> list[int]:
     return [round(seconds) for seconds in [*drawn, WORK]]
 
 
-def limit(day: int, *, varied: bool) -> int:
-    """Return the shortest possible time of a day's runs: one start-up, and all the work."""
-    return START_UP + sum(works(day, varied=varied))
+def limit(day: int, *, varied: bool, addresses: int = 1) -> int:
+    """Return the shortest possible time of a day's runs: one start-up, and all the work, equally shared."""
+    return START_UP + round(sum(works(day, varied=varied)) / addresses)
 
 
-def with_leases(way: str, *, prewarm: bool | int | str, days: int = 1, varied: bool = False) -> Makespan:
+def with_leases(
+    way: str, *, prewarm: bool | int | str, days: int = 1, varied: bool = False, addresses: int = 1
+) -> Makespan:
     """
-    Run ten runs that arrive at once and share the address by leases.
+    Run ten runs that arrive at once and share the address, or several, by leases.
 
     :param days: number of days; the last one is measured, with the record's history of the days before.
     """
     with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__EIP__ENVIRONMENT", "bench")
         put_on_clock(aws, patch)
-        address = Address.allocated(aws)
+        address = Address.allocated(aws, count=addresses)
         made = clients()
         for day in range(days):
             seconds = works(day, varied=varied)
@@ -117,7 +120,8 @@ def with_leases(way: str, *, prewarm: bool | int | str, days: int = 1, varied: b
                         _advance(run, now, made)
                 aws.clock.advance(_TICK_SECONDS)
             aws.clock.advance(86_400 - (aws.clock.now().timestamp() - start))
-        return _measured(way, aws, address, since=start, limit=limit(days - 1, varied=varied))
+        shortest = limit(days - 1, varied=varied, addresses=addresses)
+        return _measured(way, aws, address, since=start, limit=shortest)
 
 
 def in_one_slot(way: str) -> Makespan:
@@ -143,6 +147,16 @@ def with_stock_operators(way: str, *, day: int = 0, varied: bool = False) -> Mak
         return _measured(way, aws, address, limit=limit(day, varied=varied))
 
 
+def with_stock_operators_in_slots(way: str, *, addresses: int, day: int = 0, varied: bool = False) -> Makespan:
+    """Run ten runs with the Amazon provider's own operators, as many at a time as there are addresses."""
+    with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
+        address = Address.allocated(aws, count=addresses)
+        stock_operators.run_in_slots(
+            aws, patch, address, steps=[_step(seconds) for seconds in works(day, varied=varied)], slots=addresses
+        )
+        return _measured(way, aws, address, limit=limit(day, varied=varied, addresses=addresses))
+
+
 def measure() -> list[Makespan]:
     """Measure every way."""
     return [
@@ -156,6 +170,21 @@ def measure() -> list[Makespan]:
         in_one_slot("no lock store, one-slot pool"),
         with_stock_operators("stock operators, one-slot pool"),
     ]
+
+
+def measure_pool() -> list[Makespan]:
+    """Measure the ways to share several addresses."""
+    found = []
+    for work, varied in (("equal", False), ("varied", True)):
+        found += [
+            with_leases(f"pool (auto), fourth day, {work}", prewarm="auto", days=4, varied=varied, addresses=ADDRESSES),
+            with_leases(f"pool, prewarm=True, {work}", prewarm=True, days=4, varied=varied, addresses=ADDRESSES),
+            with_leases(f"one address (auto), fourth day, {work}", prewarm="auto", days=4, varied=varied),
+            with_stock_operators_in_slots(
+                f"stock operators, three slots, {work}", addresses=ADDRESSES, day=3, varied=varied
+            ),
+        ]
+    return found
 
 
 def _aws() -> LocalAws:
@@ -179,7 +208,7 @@ def _tasks(
     deferrable: bool = True,
 ) -> list[Callable[[Any], Any]]:
     common: dict[str, Any] = {
-        "allocation_id": address.allocation_id,
+        "allocation_id": address.allocation_ids if address.others else address.allocation_id,
         "aws_conn_id": None,
         "deferrable": deferrable,
         "lock_store": lock_store,
@@ -240,13 +269,6 @@ def _measured(way: str, aws: LocalAws, address: Address, *, since: float = 0.0, 
     if len(steps) != RUNS:
         raise RuntimeError(f"{way}: {len(steps)} of {RUNS} runs completed their step")
     paid = list(_paid(events))
-    changes = [
-        (_time(e), e["change"])
-        for e in events
-        if e["kind"] == "address" and e["allocation_id"] == address.allocation_id
-    ]
-    bound = [at for at, change in changes if change == "associated"][1:]
-    free = [at for at, change in changes if change == "disassociated"][: len(bound)]
     edges = sorted([(start, 1) for start, _ in paid] + [(end, -1) for _, end in paid])
     most, now = 0, 0
     for _, edge in edges:
@@ -256,10 +278,21 @@ def _measured(way: str, aws: LocalAws, address: Address, *, since: float = 0.0, 
         way=way,
         limit=limit,
         seconds=max(steps) - first,
-        idle=max(start - end for end, start in zip(free, bound, strict=True)),
+        idle=max(idle for allocation_id in address.allocation_ids for idle in _idle(events, allocation_id)),
         most_clusters=most,
         cluster_seconds=sum(end - start for start, end in paid),
     )
+
+
+def _idle(events: list[dict[str, Any]], allocation_id: str) -> Iterator[float]:
+    """Yield the times between two runs in which an address was not associated."""
+    changes = [
+        (_time(e), e["change"]) for e in events if e["kind"] == "address" and e["allocation_id"] == allocation_id
+    ]
+    bound = [at for at, change in changes if change == "associated"][1:]
+    free = [at for at, change in changes if change == "disassociated"][: len(bound)]
+    for end, start in zip(free, bound, strict=True):
+        yield start - end
 
 
 def _paid(events: list[dict[str, Any]]) -> Iterator[tuple[float, float]]:

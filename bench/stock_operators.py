@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ from airflow.providers.amazon.aws.utils import waiter_with_logging
 from harness.life import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import pytest
 
     from bench.environment import Address
@@ -29,6 +33,76 @@ def put_on_clock(aws: LocalAws, patch: pytest.MonkeyPatch) -> None:
     """Make the stock waiters sleep on the local EMR's clock."""
     for module in (waiter_with_logging, botocore.waiter):
         patch.setattr(module, "time", SimpleNamespace(sleep=aws.clock.advance))
+
+
+def run_in_slots(
+    aws: LocalAws, patch: pytest.MonkeyPatch, address: Address, *, steps: Sequence[dict[str, Any]], slots: int
+) -> None:
+    """Run jobs as an Airflow pool lets them: the next one begins when a slot is free."""
+    turns = _Turns(aws.clock.advance)
+    for module in (waiter_with_logging, botocore.waiter):
+        patch.setattr(module, "time", SimpleNamespace(sleep=turns.sleep))
+    left = iter(enumerate(steps))
+
+    def work() -> None:
+        for number, step in left:
+            run(address, number=number, step=step)
+
+    turns.run([work] * slots)
+
+
+class _Turns:
+    """
+    Threads of which one runs at a time: until it sleeps, and then the one that wakes first. So runs are repeatable.
+
+    :param advance: turns the simulated clock by a number of seconds.
+    """
+
+    def __init__(self, advance: Callable[[float], object]) -> None:
+        self._advance = advance
+        self._now = 0.0
+        self._asleep: list[tuple[float, int, Event]] = []
+        self._slept = 0
+        self._errors: list[BaseException] = []
+
+    def run(self, work: Sequence[Callable[[], None]]) -> None:
+        """Run functions side by side, until all have ended."""
+        threads = [Thread(target=self._work, args=(one, self._turn(0.0)), daemon=True) for one in work]
+        for thread in threads:
+            thread.start()
+        self._next()
+        for thread in threads:
+            thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+    def sleep(self, seconds: float) -> None:
+        """Let the others run for a time."""
+        turn = self._turn(seconds)
+        self._next()
+        turn.wait()
+
+    def _turn(self, seconds: float) -> Event:
+        turn = Event()
+        self._slept += 1
+        heapq.heappush(self._asleep, (self._now + seconds, self._slept, turn))
+        return turn
+
+    def _next(self) -> None:
+        if self._asleep:
+            due, _, turn = heapq.heappop(self._asleep)
+            self._advance(due - self._now)
+            self._now = due
+            turn.set()
+
+    def _work(self, work: Callable[[], None], turn: Event) -> None:
+        turn.wait()
+        try:
+            work()
+        except BaseException as error:
+            self._errors.append(error)
+        finally:
+            self._next()
 
 
 def run(address: Address, *, number: int, step: dict[str, Any]) -> None:
@@ -53,7 +127,11 @@ def run(address: Address, *, number: int, step: dict[str, Any]) -> None:
 def _associate(address: Address, job_flow_id: str) -> None:
     instances = boto3.client("emr").list_instances(ClusterId=job_flow_id, InstanceGroupTypes=["MASTER"])
     instance_id = instances["Instances"][0]["Ec2InstanceId"]
-    boto3.client("ec2").associate_address(AllocationId=address.allocation_id, InstanceId=instance_id)
+    ec2 = boto3.client("ec2")
+    found = ec2.describe_addresses(AllocationIds=address.allocation_ids)["Addresses"]
+    # With one address there is no choice: the task takes it, whoever has it.
+    free = next((one for one in found if "AssociationId" not in one), found[0])
+    ec2.associate_address(AllocationId=free["AllocationId"], InstanceId=instance_id)
 
 
 def _task(operator: Any, number: int) -> Task:

@@ -7,6 +7,7 @@ No check uses the code under test. ``tests/unit/harness/test_judge.py`` shows th
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,25 @@ def follow(events: Iterable[Event], *, clusters: Collection[str] | None = None) 
         elif event["kind"] == "step" and (clusters is None or event["job_flow_id"] in clusters):
             address._step(event)  # noqa: SLF001
     return address
+
+
+def of_address(events: Sequence[Event], allocation_id: str) -> list[Event]:
+    """
+    Return what concerns one of several addresses: its moves, its record, and the steps of the clusters that had it.
+
+    A step of a cluster that never had an address is kept for every one of them, as a problem; so is one of a cluster
+    that had several.
+    """
+    had: dict[str, set[str]] = defaultdict(set)
+    for event in events:
+        if event["kind"] == "address" and event["change"] == "associated":
+            had[event["job_flow_id"]].add(event["allocation_id"])
+    return [
+        event
+        for event in events
+        if (event["kind"] not in {"address", "stored"} or event["allocation_id"] == allocation_id)
+        and (event["kind"] != "step" or allocation_id in (had.get(event["job_flow_id"]) or {allocation_id}))
+    ]
 
 
 def address_left(events: Iterable[Event]) -> list[str]:

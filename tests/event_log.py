@@ -15,7 +15,18 @@ class Log:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self._now = _ZERO
-        self._record: dict[str, Any] = {"issued": 0, "lease": None, "queue": [], "history": []}
+        self._at: dict[str, str] = {}
+        self._records: dict[str, dict[str, Any]] = {}
+
+    def at(self, allocation_id: str) -> Self:
+        """Go on with the record and the moves of one of several addresses."""
+        self._at = {"allocation_id": allocation_id}
+        return self
+
+    @property
+    def _record(self) -> dict[str, Any]:
+        empty: dict[str, Any] = {"issued": 0, "lease": None, "queue": [], "history": []}
+        return self._records.setdefault(self._at.get("allocation_id", ""), empty)
 
     @property
     def now(self) -> float:
@@ -43,7 +54,7 @@ class Log:
 
     def address(self, cluster: str | None, change: str, **rest: Any) -> Self:
         instance = f"i-{cluster}" if cluster else None
-        return self.add("address", job_flow_id=cluster, instance_id=instance, change=change, **rest)
+        return self.add("address", job_flow_id=cluster, instance_id=instance, change=change, **self._at, **rest)
 
     def associate(self, **request: Any) -> Self:
         return self.call("-", "AssociateAddress", request=request)
@@ -60,12 +71,13 @@ class Log:
         return self.add("call", operation=operation, status=status, error_code=error_code, user_agent=agent, **rest)
 
     def read_record(self, worker: str) -> Self:
-        return self.call(worker, "GetItem")
+        key = {"request": {"Key": {"address": {"S": self._at["allocation_id"]}}}} if self._at else {}
+        return self.call(worker, "GetItem", **key)
 
     def write(self, worker: str, **changes: Any) -> Self:
         """Change fields of the record."""
-        self._record = {**self._record, **changes}
-        return self.add("stored", worker=worker, record=json.dumps(self._record))
+        self._record.update(changes)
+        return self.add("stored", worker=worker, record=json.dumps(self._record), **self._at)
 
     def queue(self, *tokens: int) -> Self:
         """Put owners into the queue: token 3 belongs to worker w03."""

@@ -26,17 +26,21 @@ class Evidence:
     What is left of a lease period.
 
     :param kind: of the fault; ``None`` when there was none.
-    :param record: of the lock store; ``None`` without one.
+    :param records: of the lock store, of each address; none without one.
     :param forbids_theft: whether the operators promise never to take the address from another.
     :param replaces: the first choice cannot start, and is followed by a fallback.
+    :param addresses: where there are several, their allocation IDs.
+    :param stays: the owner that has the lease of the first of them from the begin to the end.
     """
 
     kind: str | None
     events: Sequence[Event]
     tasks: Mapping[str, Tries]
-    record: Record | None = None
+    records: Sequence[Record] = ()
     forbids_theft: bool = True
     replaces: bool = False
+    addresses: Sequence[str] = ()
+    stays: str | None = None
 
 
 def problems(evidence: Evidence) -> list[str]:
@@ -44,12 +48,14 @@ def problems(evidence: Evidence) -> list[str]:
     evidence = replace(evidence, events=judge.with_clusters(evidence.events))
     events, gateways = evidence.events, judge.gateways(evidence.events)
     # What the fault itself did to a step is not the judge's business.
-    steps = [] if evidence.kind in _FATAL else [*judge.follow(events).problems, *gateways.routeless]
+    each = [judge.of_address(events, name) for name in evidence.addresses] or [events]
+    steps = [] if evidence.kind in _FATAL else [*(p for one in each for p in judge.follow(one).problems)]
+    steps += [] if evidence.kind in _FATAL else gateways.routeless
     return [
         *(f"{name} ended only because it was idle" for name in judge.idle_endings(events)),
         *judge.clusters_left(events),
         *steps,
-        *judge.address_left(events),
+        *(problem for one in each for problem in judge.address_left(one)),
         *gateways.left,
         *(judge.thefts(events) if evidence.forbids_theft else ()),
         *_replaced(evidence),
@@ -83,10 +89,13 @@ def _replaced(evidence: Evidence) -> list[str]:
 
 
 def _lease(evidence: Evidence) -> list[str]:
-    record = evidence.record
-    if record is None:
-        return []
-    left = [record.lease.attempt.name] if record.lease else []
-    left += [entry.attempt.name for entry in record.queue]
-    ended = {ended.resource_id for ended in record.history if ended.resource_id and ended.why != "undone"}
+    left, ended = [], set()
+    for record in evidence.records:
+        left += [record.lease.attempt.name] if record.lease else []
+        left += [entry.attempt.name for entry in record.queue]
+        ended |= {ended.resource_id for ended in record.history if ended.resource_id and ended.why != "undone"}
+    if evidence.stays in left:
+        left.remove(evidence.stays)
+    elif evidence.stays is not None:
+        return [f"the lease of {evidence.stays} was ended"]
     return judge.record_disagrees(evidence.events, left=left, ended=ended)

@@ -29,6 +29,7 @@ RETRIES = 3
 TABLE, BUCKET, TARGETS = "leases", "leases", "service"
 _STORES = {"none": None, "DynamoDB": f"dynamodb://{TABLE}?create=true", "S3": f"s3://{BUCKET}/eip"}
 _WAIT_SECONDS = 90
+_PREWARM = {"waits": False, "prewarms": True}
 _READ_TIMEOUT_SECONDS = 2  # real ones: so long a call that is never answered takes
 
 
@@ -44,6 +45,8 @@ class Plan:
         "cold" one that is launched; empty for no failover.
     :param fallback: there is one in another zone, because the first cluster "has no capacity" in its own, or "hangs"
         while it starts; otherwise empty.
+    :param pool: any one of two addresses will do, and both are held when it begins. It "waits", or "prewarms" under its
+        place in the queue of the first, and then the second is free. Empty for one address.
     """
 
     operators: str
@@ -52,12 +55,14 @@ class Plan:
     binding: str = "primary node"
     fallback: str = ""
     failover: str = ""
+    pool: str = ""
 
     def __str__(self) -> str:
         mode = "deferrable" if self.deferrable else "blocking"
         ours = f"{self.store}, {mode}" if self.binding == "primary node" else f"{self.store}, {mode}, {self.binding}"
         ours += f", fallback: {self.fallback}" if self.fallback else ""
         ours += f", failover: {self.failover}" if self.failover else ""
+        ours += f", pool: {self.pool}" if self.pool else ""
         return ours if self.operators == "ours" else f"stock, {mode}"
 
     @property
@@ -75,6 +80,10 @@ OURS = (
     Plan("ours", "DynamoDB", deferrable=True, failover="warm"),
     Plan("ours", "none", deferrable=False, failover="warm"),
     Plan("ours", "DynamoDB", deferrable=False, failover="cold"),
+    Plan("ours", "DynamoDB", deferrable=True, pool="waits"),
+    Plan("ours", "DynamoDB", deferrable=False, pool="prewarms"),
+    Plan("ours", "S3", deferrable=True, pool="prewarms"),
+    Plan("ours", "none", deferrable=True, pool="waits"),
 )
 STOCK = tuple(Plan("stock", "none", deferrable) for deferrable in (False, True))
 
@@ -88,6 +97,7 @@ class Stage:
     :param private_id: the one behind a NAT gateway, with a route table of its own.
     :param elsewhere_id: a public one in another zone.
     :param standby_id: a cluster that runs there.
+    :param second_id: the other address of a pool.
     """
 
     allocation_id: str
@@ -96,6 +106,12 @@ class Stage:
     route_table_id: str
     elsewhere_id: str = ""
     standby_id: str = ""
+    second_id: str = ""
+
+    @property
+    def allocation_ids(self) -> list[str]:
+        """The addresses of which any will do."""
+        return [self.allocation_id, self.second_id] if self.second_id else [self.allocation_id]
 
 
 def build(plan: Plan, stage: Stage) -> DAG:
@@ -108,7 +124,7 @@ def build(plan: Plan, stage: Stage) -> DAG:
 def _ours(plan: Plan, stage: Stage) -> None:
     shared: dict[str, Any] = {
         **_shared(plan),
-        "allocation_id": stage.allocation_id,
+        "allocation_id": stage.allocation_ids if plan.pool else stage.allocation_id,
         "lock_store": plan.lock_store,
         "deferrable": plan.deferrable,
     }
@@ -118,6 +134,7 @@ def _ours(plan: Plan, stage: Stage) -> None:
         emr_conn_id=None,
         job_flow_overrides=cluster(stage.private_id if behind else stage.subnet_id),
         binding=_behind(stage) if behind else None,
+        prewarm=_PREWARM.get(plan.pool, "auto"),
         lock_timeout=timedelta(hours=4),
         start_timeout=timedelta(minutes=10 if plan.fallback else 45),
         fallbacks=[{"Instances": {"Ec2SubnetId": stage.elsewhere_id}}] if plan.fallback else (),

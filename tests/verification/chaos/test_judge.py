@@ -29,7 +29,7 @@ GOOD = tuple(
 
 
 def judged(*events, kind="throttled", tasks=TASKS, record=None):
-    return " / ".join(problems(Evidence(kind, events, tasks, record)))
+    return " / ".join(problems(Evidence(kind, events, tasks, [] if record is None else [record])))
 
 
 def test_a_good_session_is_good():

@@ -17,6 +17,7 @@ from local_emr import LocalAws, ManualClock
 from local_emr.testing import private_subnet
 from tests.verification.chaos import plans
 from tests.verification.chaos.faults import Boundary, Chaos, Point
+from tests.verification.chaos.holders import hold
 from tests.verification.chaos.judge import Evidence, problems
 from tests.verification.chaos.scheduler import Run, StuckError
 
@@ -84,12 +85,13 @@ class World:
         aws.reset()
         aws.faults = self._chaos
         self._chaos.begin(None)
-        stage, zone = self._stage()
+        stage, zone = self._stage(plan)
         if plan.failover:
             stage = replace(stage, standby_id=self._serve(plan, stage))
         if plan.fallback == "has no capacity":
             aws.limit_capacity(zone)
         aws.events.clear()
+        holders = hold(plan, stage, self._session, aws) if plan.pool else None
         self._chaos.begin(point)
         if plan.fallback == "hangs":
             aws.fail_next_cluster(state="STARTING", hangs=True)
@@ -116,29 +118,43 @@ class World:
         boundaries = tuple(self._chaos.seen)
         found += [self._chaos.problem] if self._chaos.problem else []
         self._chaos.begin(None)
+        if holders is not None:
+            aws.end_cluster(holders.first, state="TERMINATED", message="The work is done")
         aws.clock.advance(_SETTLING_SECONDS)
         events = aws.events.read()
-        record = self._record(plan, stage)
+        records = [record for name in stage.allocation_ids if (record := self._record(plan, name)) is not None]
         kind = point.kind if point else None
         ours = plan.operators == "ours"
-        evidence = Evidence(kind, events, run.tasks, record, forbids_theft=ours, replaces=bool(plan.fallback))
+        evidence = Evidence(
+            kind,
+            events,
+            run.tasks,
+            records,
+            forbids_theft=ours,
+            replaces=bool(plan.fallback),
+            addresses=stage.allocation_ids if plan.pool else (),
+            stays=holders.owner if holders is not None else None,
+        )
         found += problems(evidence)
         states = {name: f"{tries.state} after {tries.count}" for name, tries in run.tasks.items()}
         kept = log.read_text(errors="replace") if found and log.exists() else ""
         return Outcome(plan, point, tuple(found), boundaries, states, kept)
 
-    def _stage(self) -> tuple[Stage, str]:
+    def _stage(self, plan: Plan) -> tuple[Stage, str]:
         """Return where a lease period takes place, and the zone of its first choice."""
         ec2 = self._session.client("ec2")
         self._session.client("s3").create_bucket(
             Bucket=plans.BUCKET, CreateBucketConfiguration={"LocationConstraint": self._aws.region}
         )
-        address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+        count = 2 if plan.pool else 1
+        address, *more = sorted(ec2.allocate_address(Domain="vpc")["AllocationId"] for _ in range(count))
         public, elsewhere = ec2.describe_subnets()["Subnets"][:2]
         private = private_subnet(ec2)
         stage = plans.Stage(
             address, public["SubnetId"], private.subnet_id, private.route_table_id, elsewhere["SubnetId"]
         )
+        if more:
+            stage = replace(stage, second_id=more[0])
         return stage, str(public["AvailabilityZone"])
 
     def _serve(self, plan: Plan, stage: Stage) -> str:
@@ -165,10 +181,10 @@ class World:
             self._aws.clock.advance(300)
         return str(made)
 
-    def _record(self, plan: Plan, stage: Stage) -> Record | None:
+    def _record(self, plan: Plan, allocation_id: str) -> Record | None:
         if plan.lock_store is None:
             return None
         service = plan.lock_store.split(":", maxsplit=1)[0]
         client = self._session.client(service)
         store = open_store(plan.lock_store, lambda *_: client)
-        return store.read(stage.allocation_id).record
+        return store.read(allocation_id).record

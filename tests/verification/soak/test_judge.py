@@ -26,7 +26,7 @@ class Log(event_log.Log):
         return self.launch(cluster, **({"owner_name": f"soak/{DAG}/{run_id}/azure.create/-1"} if run_id else {}))
 
     def write(self, worker: str, **changes) -> Log:
-        self._record = {**self._record, **changes}
+        self._record.update(changes)
         stored = {"Item": {"record": {"S": json.dumps(self._record)}}}
         return super().call(worker, "PutItem", request=stored)
 

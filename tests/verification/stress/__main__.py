@@ -24,6 +24,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--time-scale", type=float, default=300.0, help="simulated seconds per real second (default: %(default)s)"
     )
+    parser.add_argument(
+        "--addresses",
+        type=int,
+        default=1,
+        help="Elastic IPs; with several, pools of two of them (default: %(default)s)",
+    )
     parser.add_argument("--queue", action="store_true", help="only the figures of the queue, some minutes")
     parser.add_argument("--runs", type=int, default=20, help="of each size, with --queue (default: %(default)s)")
     return parser.parse_args(arguments)

@@ -94,7 +94,7 @@ class DagRun:
             "allocation_id": self._job.allocation_id,
             "aws_conn_id": None,
             "lock_store": options.lock_store,
-            "waiter_delay": plan.POLL[task],
+            "waiter_delay": options.poll(task),
             "deferrable": False,
         }
         if task == "create":

@@ -22,7 +22,7 @@ from moto.s3.models import s3_backends
 
 from local_emr import LocalAws, ScaledClock
 from tests.verification.stress import plan, try_log, worker
-from tests.verification.stress.log_reader import worker_of
+from tests.verification.stress.log_reader import address_of_call, worker_of
 from tests.verification.stress.random_faults import RandomFaults
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ class Environment:
         cache_moto_lookups()
         gc.set_threshold(50_000, 20, 100)  # the log grows large; frequent full collections would stop the server
         with self._aws:
-            allocation_id = self._set_up()
+            allocation_ids = self._set_up()
             self._faults.paused = False
-            jobs = [self._job(number, allocation_id) for number in range(self._options.processes)]
+            jobs = [self._job(number, allocation_ids) for number in range(self._options.processes)]
             running = {}
             for job in jobs:
                 running[job.worker] = (job, self._start(context, job))
@@ -98,23 +98,24 @@ class Environment:
         try_events = [event for job in jobs for event in try_log.read(job.try_log)]
         return Outcome(self._aws.events.read(), try_events, wall, simulated)
 
-    def _set_up(self) -> str:
+    def _set_up(self) -> tuple[str, ...]:
         session = boto3.Session("testing", "testing", region_name=self._aws.region)
         if self._options.store == "s3":
             where = {"LocationConstraint": self._aws.region}
             self._client(session, "s3").create_bucket(Bucket="leases", CreateBucketConfiguration=where)
-        return str(self._client(session, "ec2").allocate_address(Domain="vpc")["AllocationId"])
+        ec2 = self._client(session, "ec2")
+        return tuple(str(ec2.allocate_address(Domain="vpc")["AllocationId"]) for _ in range(self._options.addresses))
 
     def _client(self, session: Any, service: str) -> Any:
         return session.client(service, endpoint_url=self._aws.endpoint_url)
 
-    def _job(self, number: int, allocation_id: str) -> Job:
+    def _job(self, number: int, allocation_ids: tuple[str, ...]) -> Job:
         return plan.Job(
             options=self._options,
             number=number,
             endpoint_url=self._aws.endpoint_url,
             region=self._aws.region,
-            allocation_id=allocation_id,
+            allocation_ids=allocation_ids,
             directory=self._directory,
             zero=self._zero,
             real_zero=self._real_zero,
@@ -171,7 +172,8 @@ class Environment:
         if event["kind"] == "address" and event["change"] == "disassociated":
             self._periods += 1
         if event["kind"] == "call" and event["operation"] in _WRITES and event["status"] == HTTPStatus.OK:
-            self._aws.events.append("stored", worker=worker_of(event), record=_stored_text(event["request"]))
+            record, allocation_id = _stored_text(event["request"]), address_of_call(event)
+            self._aws.events.append("stored", worker=worker_of(event), record=record, allocation_id=allocation_id)
         if event["kind"] == "cluster" and event["to"] in {"TERMINATED", "TERMINATED_WITH_ERRORS"}:
             remove = partial(self._remove_instances, event["job_flow_id"])
             self._aws.clock.call_later(_TERMINATED_VISIBLE_SECONDS, remove, name="EC2 forgets instances")

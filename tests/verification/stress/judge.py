@@ -27,12 +27,60 @@ def exclusion(events: Iterable[Event], writes: Sequence[RecordVersion], *, least
 
     :param least: the smallest number of lease periods that passes.
     """
-    address = follow(events)
-    handed = {write.lease["carrier"] for write in writes if write.lease and write.lease["phase"] == "held"}
-    served = len(address.served & handed)
+    address, served = follow(events), len(served_clusters(events, writes))
     problems = [*address.problems, *([f"{served} lease periods, fewer than {least}"] if served < least else [])]
     detail = f"{served:,} lease periods, {len(address.bound):,} associations, no two at a time"
     return Check("exclusion", tuple(problems), detail)
+
+
+def served_clusters(events: Iterable[Event], writes: Sequence[RecordVersion]) -> set[str]:
+    """Return the clusters that were handed over in the record and completed a step."""
+    handed = {write.lease["carrier"] for write in writes if write.lease and write.lease["phase"] == "held"}
+    return follow(events).served & handed
+
+
+def enough_periods(served: Sequence[set[str]], *, least: int, addresses: int) -> Check:
+    """
+    Check how many lease periods there were on several addresses, and that no cluster counts for two of them.
+
+    :param served: the clusters of each address that was leased.
+    """
+    counted = Counter(cluster for clusters in served for cluster in clusters)
+    problems = [f"{cluster} had {times} addresses" for cluster, times in counted.items() if times > 1]
+    problems += [f"{len(counted)} lease periods, fewer than {least}"] if len(counted) < least else []
+    problems += [f"{len(served)} of {addresses} addresses were leased"] if len(served) < addresses else []
+    return Check("lease periods", tuple(problems), f"{len(counted):,} on all addresses, one address for each cluster")
+
+
+def one_lease_an_owner(writes: Sequence[RecordVersion]) -> Check:
+    """
+    Check that no owner had the active leases of two addresses at a time.
+
+    :param writes: of all records.
+    """
+    active: dict[str | None, str] = {}
+    problems, leases = [], set()
+    for write in sorted(writes, key=lambda write: write.seq):
+        active.pop(write.allocation_id, None)
+        if write.lease and write.lease["phase"] == "held":
+            owner = write.lease["speaker"]["name"]
+            leases.add((write.allocation_id, write.token))
+            if owner in active.values():
+                problems.append(f"{write.seq}: {owner} has {write.allocation_id} besides another address")
+            active[write.allocation_id] = owner
+    if not leases:
+        problems.append("no lease was active")
+    return Check("one lease an owner", tuple(problems), f"{len(leases):,} active leases")
+
+
+def leases_ended(writes: Sequence[RecordVersion]) -> Check:
+    """Check that every lease that was acquired came into the history, which keeps the newest only."""
+    acquired = {write.token for write in writes if write.token is not None}
+    ended = {ended["token"] for write in writes for ended in write.record["history"]}
+    problems = [f"the lease with token {token} never ended" for token in sorted(acquired - ended)]
+    if not acquired:
+        problems.append("no lease was acquired")
+    return Check("leases ended", tuple(problems), f"{len(acquired):,} acquired, each ended once")
 
 
 def nothing_left(events: Sequence[Event], writes: Sequence[RecordVersion]) -> Check:

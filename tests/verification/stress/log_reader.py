@@ -12,7 +12,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from harness.judge import TOKEN_TAG, launches
+from harness.judge import TOKEN_TAG, calls, launches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 READS = frozenset({"GetItem", "GetObject"})
 _REFUSALS = frozenset({"ConditionalCheckFailedException", "PreconditionFailed"})
+_ADDRESS = re.compile(r"eipalloc-\w+")
 _WORKER = re.compile(r"\bapp/(\w+)")
 
 
@@ -30,12 +31,14 @@ class RecordVersion:
     The record after one write, as plain JSON.
 
     :param worker: the worker that wrote it.
+    :param allocation_id: whose record; not in logs with one address only.
     """
 
     seq: int
     time: float
     worker: str | None
     record: dict[str, Any]
+    allocation_id: str | None = None
 
     @property
     def lease(self) -> dict[str, Any] | None:
@@ -72,6 +75,13 @@ def worker_of(event: Event) -> str | None:
     return found[1] if found else None
 
 
+def address_of_call(event: Event) -> str | None:
+    """Return the address whose record a call of the lock store reads or writes."""
+    request = event.get("request") or {}
+    found = _ADDRESS.search(str(request.get("Key") or request.get("Item", {}).get("address", "")))
+    return found[0] if found else None
+
+
 def worker_of_owner(name: str) -> str:
     """Return the worker process that runs an owner's DAG run: its name is the first part of the run id."""
     return name.split("/")[2].split("-", maxsplit=1)[0]
@@ -80,7 +90,9 @@ def worker_of_owner(name: str) -> str:
 def record_versions(events: Iterable[Event]) -> list[RecordVersion]:
     """Return every version of the record, in the order of the writes."""
     return [
-        RecordVersion(event["seq"], seconds(event), event["worker"], unpack(event["record"]))
+        RecordVersion(
+            event["seq"], seconds(event), event["worker"], unpack(event["record"]), event.get("allocation_id")
+        )
         for event in events
         if event["kind"] == "stored"
     ]
@@ -94,11 +106,12 @@ def unpack(text: str) -> dict[str, Any]:
     return record
 
 
-def record_reads(events: Iterable[Event]) -> list[WorkerCall]:
-    """Return every answered read of the record."""
+def record_reads(events: Iterable[Event], allocation_id: str | None = None) -> list[WorkerCall]:
+    """Return every answered read of the record, or of one of several records."""
     found = []
     for event in events:
-        if event["kind"] == "call" and event["operation"] in READS and event["status"] == HTTPStatus.OK:
+        is_read = event["kind"] == "call" and event["operation"] in READS and event["status"] == HTTPStatus.OK
+        if is_read and allocation_id in {None, address_of_call(event)}:
             worker = worker_of(event)
             if worker is not None:
                 found.append(WorkerCall(event["seq"], seconds(event), worker))
@@ -114,18 +127,26 @@ def calls_of_workers(events: Iterable[Event]) -> dict[str, list[float]]:
     return found
 
 
-def refused_writes(events: Iterable[Event]) -> list[WorkerCall]:
+def refused_writes(events: Iterable[Event], allocation_id: str | None = None) -> list[WorkerCall]:
     """Return every write that was refused because the record had changed since it was read."""
     return [
         WorkerCall(event["seq"], seconds(event), str(worker_of(event)))
         for event in events
-        if event["kind"] == "call" and event["error_code"] in _REFUSALS
+        if event["kind"] == "call"
+        and event["error_code"] in _REFUSALS
+        and allocation_id in {None, address_of_call(event)}
     ]
 
 
 def tokens_of_clusters(events: Iterable[Event]) -> dict[str, int]:
-    """Return the fencing token of each cluster, from its tags."""
-    return {found.job_flow_id: int(found.tags[TOKEN_TAG]) for found in launches(events) if TOKEN_TAG in found.tags}
+    """Return the fencing token of each cluster, from its tags; those that it was given last, for another address."""
+    log = list(events)
+    tokens = {found.job_flow_id: int(found.tags[TOKEN_TAG]) for found in launches(log) if TOKEN_TAG in found.tags}
+    for call in calls(log, "AddTags"):
+        for tag in () if call.get("error_code") else call["request"]["Tags"]:
+            if tag["Key"] == TOKEN_TAG:
+                tokens[call["request"]["ResourceId"]] = int(tag["Value"])
+    return tokens
 
 
 def termination_reasons(events: Iterable[Event]) -> dict[str, tuple[str, str]]:

@@ -20,6 +20,7 @@ STEP_SECONDS = 10
 # The delay of a late retry: so long that others may have ended its lease because its cluster has ended.
 LATE_RETRY_DELAY = 4000.0
 IDLE_SECONDS = 1800
+_SINGLE_EVERY = 5
 
 _KILL_RATE, _LATE_RETRY_RATE = 0.05, 0.003
 _CALLS = {"create": 30, "steps": 9, "terminate": 10}  # the last call of a task before which a kill is planned
@@ -35,6 +36,7 @@ class Options:
     :param store: "dynamodb" or "s3".
     :param time_scale: simulated seconds per real second.
     :param kills: number of SIGKILLs of worker processes.
+    :param addresses: number of Elastic IPs; with several, most processes ask for any one of two of them.
     """
 
     processes: int
@@ -43,20 +45,27 @@ class Options:
     store: str
     time_scale: float
     kills: int
+    addresses: int = 1
 
     @property
     def durations(self) -> Durations:
         """How long the states of a cluster last."""
-        # Clusters end slowly, so that most processes wait for the end of theirs, and the others queue.
+        # Clusters end slowly, so that most processes wait for the end of theirs, and the others queue. With several
+        # addresses more of them queue, for it is the order of several queues that is to be shown.
+        serving = 1 if self.addresses == 1 else 2 * self.addresses
         return Durations(
             fulfilment=1,
             instance_boot=4,
             starting=10,
             bootstrapping=5,
-            terminating=45.0 * self.processes,
+            terminating=45.0 * self.processes / serving,
             instance_shutdown=15,
             address_drop=5,
         )
+
+    def poll(self, task: str) -> int:
+        """Return the simulated seconds between two polls of a task; a look at two addresses makes twice the calls."""
+        return POLL[task] * (2 if task == "create" and self.addresses > 1 else 1)
 
     @property
     def total(self) -> int:
@@ -74,6 +83,7 @@ class Job:
     """
     What a worker process needs to know.
 
+    :param allocation_ids: of the run's addresses.
     :param zero: the simulated time at ``real_zero`` of the machine's monotonic clock.
     :param directory: for its try log and its log.
     """
@@ -82,7 +92,7 @@ class Job:
     number: int
     endpoint_url: str
     region: str
-    allocation_id: str
+    allocation_ids: tuple[str, ...]
     directory: Path
     zero: float
     real_zero: float
@@ -91,6 +101,18 @@ class Job:
     def worker(self) -> str:
         """The worker's name, which is in its run ids and in the user agent of its calls."""
         return f"w{self.number:02}"
+
+    @property
+    def allocation_id(self) -> str | list[str]:
+        """
+        What its tasks name: one address, or two of which any will do.
+
+        Every fifth process asks for one alone, the others for two neighbours: each queue has owners of several pools.
+        """
+        among, several = self.allocation_ids, len(self.allocation_ids) > 1
+        if not several or self.number % _SINGLE_EVERY == 0:
+            return among[self.number // _SINGLE_EVERY % len(among)]
+        return [among[number % len(among)] for number in (self.number, self.number + 1)]
 
     @property
     def try_log(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from itertools import pairwise
@@ -38,16 +39,22 @@ def windows(record: dict[str, Any], places: int) -> float:
 
 
 class WorkerActivity:
-    """When each worker read the record, had a write refused, and when its tries began, failed or were killed."""
+    """
+    When each worker read the record, had a write refused, and when its tries began, failed or were killed.
 
-    def __init__(self, events: Sequence[Event], try_events: Iterable[TryEvent]) -> None:
+    :param allocation_id: whose record; not needed when there is only one.
+    """
+
+    def __init__(
+        self, events: Sequence[Event], try_events: Iterable[TryEvent], *, allocation_id: str | None = None
+    ) -> None:
         self._reads: dict[str, list[float]] = defaultdict(list)
         self._refused: dict[str, list[float]] = defaultdict(list)
         self._interruptions: dict[str, list[float]] = defaultdict(list)
-        for read in record_reads(events):
+        for read in record_reads(events, allocation_id):
             self._reads[read.worker].append(read.time)
         self._calls = calls_of_workers(events)
-        for refused in refused_writes(events):
+        for refused in refused_writes(events, allocation_id):
             self._refused[refused.worker].append(refused.time)
         for event in events:
             if event["kind"] == "kill":
@@ -90,7 +97,34 @@ def _any(times: list[float], since: float, until: float) -> bool:
     return place < len(times) and times[place] <= until
 
 
-def served_in_order(writes: Sequence[RecordVersion], activity: WorkerActivity, *, poll: float) -> Check:
+class Leases:
+    """
+    Which owner had the lease of which address when.
+
+    :param writes: of all records.
+    """
+
+    def __init__(self, writes: Iterable[RecordVersion]) -> None:
+        self._held: dict[str, list[tuple[int, int, str | None]]] = defaultdict(list)
+        since: dict[str | None, tuple[int, str]] = {}
+        for write in sorted(writes, key=lambda write: write.seq):
+            before, owner = since.get(write.allocation_id), write.lease and write.lease["speaker"]["name"]
+            if before is not None and before[1] != owner:
+                self._held[before[1]].append((before[0], write.seq, write.allocation_id))
+                del since[write.allocation_id]
+            if owner is not None and write.allocation_id not in since:
+                since[write.allocation_id] = (write.seq, owner)
+        for allocation_id, (seq, owner) in since.items():
+            self._held[owner].append((seq, sys.maxsize, allocation_id))
+
+    def has_another(self, owner: str, *, than: str | None, at: int) -> bool:
+        """Whether an owner had the lease of another address than this one at an event of the log."""
+        return any(since <= at < until for since, until, there in self._held[owner] if there != than)
+
+
+def served_in_order(
+    writes: Sequence[RecordVersion], activity: WorkerActivity, *, poll: float, leases: Leases | None = None
+) -> Check:
     """
     Check that the queue was served in its order, within the windows of its entries.
 
@@ -110,7 +144,11 @@ def served_in_order(writes: Sequence[RecordVersion], activity: WorkerActivity, *
     counted as having missed their turn. If there are more of them than one in fifty acquisitions, the run was too slow
     to show an order, and the check fails.
 
+    An owner that waits for any one of several addresses may be overtaken while it has another one already, and is about
+    to leave this queue.
+
     :param poll: simulated seconds between two polls of a waiter.
+    :param leases: of all addresses, where there are several.
     """
     problems: list[str] = []
     counted: Counter[str] = Counter()
@@ -134,6 +172,10 @@ def served_in_order(writes: Sequence[RecordVersion], activity: WorkerActivity, *
             continue
         for k, entry in enumerate(queue[:place] if place else ()):
             turn = max(since + windows(before.record, k), freed)
+            owner = entry["speaker"]["name"]
+            if leases is not None and leases.has_another(owner, than=after.allocation_id, at=after.seq):
+                counted[_ELSEWHERE] += 1
+                continue
             reason = _why_overtaken(entry, activity, turn=turn, acquired=after.time, poll=poll)
             counted[reason] += 1
             if reason == _UNFAIR:
@@ -151,14 +193,16 @@ def _not_conclusive(counted: Counter[str]) -> list[str]:
 
 
 def _detail(counted: Counter[str]) -> str:
-    excused = ", ".join(f"{counted[name]} {name}" for name in _EXCUSES)
+    shown = [name for name in _EXCUSES if name != _ELSEWHERE or counted[name]]
+    excused = ", ".join(f"{counted[name]} {name}" for name in shown)
     return f"{counted['pairs']:,} pairs at {counted['acquisitions']:,} acquisitions; missed their turn: {excused}"
 
 
 _INTERRUPTED, _WRITE_REFUSED = "killed or retrying", "with a refused write"
 _STALLED, _NO_READ = "with a stalled process", "without a poll in time"
+_ELSEWHERE = "with another address"
 _UNFAIR = "unfair"
-_EXCUSES = (_INTERRUPTED, _WRITE_REFUSED, _STALLED, _NO_READ)
+_EXCUSES = (_INTERRUPTED, _WRITE_REFUSED, _STALLED, _NO_READ, _ELSEWHERE)
 _EXCUSED_SHARE, _EXCUSED_LEAST = 1 / 50, 3
 
 

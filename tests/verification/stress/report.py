@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from harness.console import check_lines, table
+from harness.judge import of_address
 from tests.verification.stress import judge, plan, queue_order
 from tests.verification.stress.log_reader import record_versions, worker_of_owner
 from tests.verification.stress.random_faults import KINDS
@@ -26,15 +28,49 @@ _STORE_CALLS = ("GetItem", "PutItem", "GetObject", "PutObject", "DescribeTable",
 
 
 def run_checks(outcome: Outcome, writes: Sequence[RecordVersion], options: Options) -> list[Check]:
-    """Return every check of a stress test."""
+    """Return every check of a stress test; with several addresses those of each, and then those of all together."""
+    least = int(options.total * (1 - _MAX_FAILED_SHARE))
+    ended = judge.runs_ended(outcome.events, outcome.try_events, expected=options.total)
+    if options.addresses > 1:
+        return [*_checks_of_pool(outcome, writes, least=least, options=options), ended]
     activity = queue_order.WorkerActivity(outcome.events, outcome.try_events)
+    poll = options.poll("create")
     return [
-        judge.exclusion(outcome.events, writes, least=int(options.total * (1 - _MAX_FAILED_SHARE))),
+        judge.exclusion(outcome.events, writes, least=least),
         judge.nothing_left(outcome.events, writes),
         judge.tokens_grow(outcome.events, writes),
-        judge.runs_ended(outcome.events, outcome.try_events, expected=options.total),
-        queue_order.served_in_order(writes, activity, poll=plan.POLL["create"]),
+        ended,
+        queue_order.served_in_order(writes, activity, poll=poll),
     ]
+
+
+def _checks_of_pool(outcome: Outcome, writes: Sequence[RecordVersion], *, least: int, options: Options) -> list[Check]:
+    checks, served, leases = [], [], queue_order.Leases(writes)
+    poll = options.poll("create")
+    for number, (allocation_id, its) in enumerate(_by_address(writes).items(), start=1):
+        events = of_address(outcome.events, allocation_id)
+        activity = queue_order.WorkerActivity(outcome.events, outcome.try_events, allocation_id=allocation_id)
+        found = [
+            judge.exclusion(events, its, least=1),
+            judge.nothing_left(events, its),
+            judge.tokens_grow(events, its),
+            judge.leases_ended(its),
+            queue_order.served_in_order(its, activity, poll=poll, leases=leases),
+        ]
+        checks += [replace(check, name=f"{number}: {check.name}") for check in found]
+        served.append(judge.served_clusters(events, its))
+    return [
+        *checks,
+        judge.enough_periods(served, least=least, addresses=options.addresses),
+        judge.one_lease_an_owner(writes),
+    ]
+
+
+def _by_address(writes: Sequence[RecordVersion]) -> dict[str | None, list[RecordVersion]]:
+    found: dict[str | None, list[RecordVersion]] = defaultdict(list)
+    for write in writes:
+        found[write.allocation_id].append(write)
+    return dict(sorted(found.items(), key=lambda item: str(item[0])))
 
 
 def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
@@ -42,7 +78,7 @@ def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
     writes = record_versions(outcome.events)
     checks = run_checks(outcome, writes, options)
     lines = [
-        f"{options.processes} processes x {options.periods} lease periods on one Elastic IP, {options.lock_store}",
+        f"{options.processes} processes x {options.periods} lease periods on {_named(options)}, {options.lock_store}",
         f"seed {options.seed}; {outcome.wall_seconds:.0f} s, simulated {outcome.simulated_seconds / 3600:.0f} h",
         "",
         *check_lines(checks),
@@ -54,6 +90,11 @@ def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
         *_costs(outcome, options),
     ]
     return lines, all(check.passed for check in checks)
+
+
+def _named(options: Options) -> str:
+    one = "one Elastic IP"
+    return one if options.addresses == 1 else f"{options.addresses} Elastic IPs, most in pools of two of them"
 
 
 def faults_by_kind(outcome: Any) -> list[str]:
@@ -73,7 +114,7 @@ def faults_by_kind(outcome: Any) -> list[str]:
 def _happened(outcome: Outcome, writes: Sequence[RecordVersion]) -> list[str]:
     tries = Counter(event.what for event in outcome.try_events if event.task)
     retries = Counter(event.task for event in outcome.try_events if event.what == BEGUN and event.try_number > 1)
-    events = outcome.events
+    events, each = outcome.events, _by_address(writes).values()
     clusters = sum(event["kind"] == "fault" and event["fault"] == "cluster" for event in events)
     kills = sum(event["kind"] == "kill" for event in events)
     rows = [
@@ -82,8 +123,8 @@ def _happened(outcome: Outcome, writes: Sequence[RecordVersion]) -> list[str]:
         ("tries killed, with a late retry", tries[KILLED_LATE_RETRY]),
         ("tries that failed", tries[FAILED]),
         ("retries of " + ", ".join(plan.TASKS), ", ".join(f"{retries[task]:,}" for task in plan.TASKS)),
-        ("leases and places in the queue continued by a retry", _reentered(writes)),
-        ("leases closed or ended by another owner", _taken_over(writes)),
+        ("leases and places in the queue continued by a retry", sum(map(_reentered, each))),
+        ("leases closed or ended by another owner", sum(map(_taken_over, each))),
         ("injected cluster failures", clusters),
     ]
     shown = [(what, f"{count:,}" if isinstance(count, int) else count) for what, count in rows]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tests.event_log import Log
+from harness.judge import of_address
+from tests.event_log import Log, lease
 from tests.verification.stress import judge, queue_order
-from tests.verification.stress.log_reader import record_versions
+from tests.verification.stress.log_reader import record_versions, tokens_of_clusters
 from tests.verification.stress.try_log import BEGUN, FAILED, KILLED_LATE_RETRY, SUCCESS, TryEvent
 
 POLL = 15.0
@@ -215,3 +216,106 @@ def test_a_kill_before_the_read_is_no_excuse():
     for _ in range(4):
         log.wait(16).call("w02", "DescribeAddresses")
     assert not in_order(log.acquire(3)).passed
+
+
+ONE, TWO = "eipalloc-1", "eipalloc-2"
+
+
+def pool_in_order(log, allocation_id):
+    """Judge the queue of one of several addresses."""
+    writes = record_versions(log.events)
+    activity = queue_order.WorkerActivity(log.events, (), allocation_id=allocation_id)
+    its = [write for write in writes if write.allocation_id == allocation_id]
+    return queue_order.served_in_order(its, activity, poll=POLL, leases=queue_order.Leases(writes))
+
+
+def pool_exclusion(log, allocation_id):
+    events = of_address(log.events, allocation_id)
+    return judge.exclusion(events, record_versions(events), least=1)
+
+
+def served(log):
+    return [
+        judge.served_clusters(events, record_versions(events))
+        for events in (of_address(log.events, name) for name in (ONE, TWO))
+    ]
+
+
+def ready_and_overtaken(log):
+    """Owner 2 is first in the queue of the second address and polls it; owner 3 acquires it."""
+    log.at(TWO).acquire(1).queue(2, 3).release(1).wait(10).read_record("w02")
+    for _ in range(4):
+        log.wait(16).call("w02", "DescribeAddresses")
+    return log.acquire(3)
+
+
+def test_lease_periods_on_two_addresses_at_a_time_pass_and_on_one_of_them_fail():
+    log = Log().at(ONE).lease_period(1).at(TWO).lease_period(2)
+    assert pool_exclusion(log, ONE).passed
+    assert pool_exclusion(log, TWO).passed
+    assert judge.enough_periods(served(log), least=2, addresses=2).passed
+    log = Log().at(ONE).address("j-1", "associated").at(TWO).address("j-2", "associated")
+    assert not any("while" in problem for name in (ONE, TWO) for problem in pool_exclusion(log, name).problems)
+    log.at(ONE).address("j-3", "associated")
+    assert "3: j-3 got the address while j-1 had it" in pool_exclusion(log, ONE).problems
+
+
+def test_a_step_on_a_cluster_that_never_had_an_address_fails():
+    log = Log().at(ONE).lease_period(1).at(TWO).lease_period(2).step("j-3", "RUNNING")
+    assert any("s-j-3 started on j-3" in problem for problem in pool_exclusion(log, ONE).problems)
+
+
+def test_too_few_lease_periods_a_cluster_with_two_addresses_and_an_address_without_a_lease_fail():
+    log = Log().at(ONE).lease_period(1).at(TWO).lease_period(1)
+    check = judge.enough_periods(served(log), least=2, addresses=3)
+    assert check.problems == (
+        "j-1 had 2 addresses",
+        "1 lease periods, fewer than 2",
+        "2 of 3 addresses were leased",
+    )
+
+
+def test_an_owner_with_two_active_leases_fails():
+    log = Log().at(ONE).write("w01", lease=lease(1, phase="held")).at(TWO).write("w01", lease=lease(1, phase="held"))
+    assert judge.one_lease_an_owner(record_versions(log.events)).problems == (
+        "2: stress/stress/w01-0000/create/-1 has eipalloc-2 besides another address",
+    )
+    log = Log().at(ONE).write("w01", lease=lease(1, phase="held")).write("w01", lease=None)
+    log.at(TWO).write("w01", lease=lease(1, phase="held"))
+    assert judge.one_lease_an_owner(record_versions(log.events)).passed
+    assert not judge.one_lease_an_owner([]).passed
+
+
+def test_a_lease_that_never_ended_fails():
+    log = Log().lease_period(1).acquire(2)
+    assert judge.leases_ended(record_versions(log.events)).problems == ("the lease with token 2 never ended",)
+    assert judge.leases_ended(record_versions(Log().lease_period(1).events)).passed
+    assert not judge.leases_ended([]).passed
+
+
+def test_overtaking_in_the_queue_of_one_of_several_addresses_fails():
+    log = ready_and_overtaken(Log())
+    assert pool_in_order(log, TWO).problems == (f"{len(log.events)}: token 3 overtook 2, which was ready",)
+
+
+def test_a_read_of_another_address_is_none_of_this_one():
+    log = Log().at(TWO).acquire(1).queue(2, 3).release(1).wait(10).at(ONE).read_record("w02")
+    for _ in range(4):
+        log.wait(16).call("w02", "DescribeAddresses")
+    log.at(TWO).acquire(3)
+    assert pool_in_order(log, TWO).passed
+    assert "1 without a poll in time" in pool_in_order(log, TWO).detail
+
+
+def test_an_owner_that_has_another_address_may_be_overtaken_while_it_has_it():
+    log = ready_and_overtaken(Log().at(ONE).acquire(2))
+    assert pool_in_order(log, TWO).passed
+    assert "1 with another address" in pool_in_order(log, TWO).detail
+    assert not pool_in_order(ready_and_overtaken(Log().at(ONE).acquire(2).release(2)), TWO).passed
+
+
+def test_the_token_of_a_cluster_is_the_one_that_it_was_given_last():
+    log = Log().launch("j-1", token="7")
+    tags = [{"Key": "airflow-eip:token", "Value": "3"}]
+    log.call("w01", "AddTags", request={"ResourceId": "j-1", "Tags": tags})
+    assert tokens_of_clusters(log.events) == {"j-1": 3}

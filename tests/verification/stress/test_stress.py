@@ -1,4 +1,4 @@
-"""A small stress test with each store, some ten seconds each."""
+"""A small stress test with each store, and one with pools of addresses; some ten seconds each."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.mark.parametrize(("store", "periods"), [("dynamodb", 5), ("s3", 2)])
-def test_a_small_stress_test_passes(store, periods):
-    size = ("--processes", "4", "--periods", str(periods), "--store", store)
+@pytest.mark.parametrize(
+    "size",
+    [
+        "--processes 4 --periods 5 --store dynamodb",
+        "--processes 4 --periods 2 --store s3",
+        "--processes 6 --periods 4 --store dynamodb --addresses 3",
+    ],
+)
+def test_a_small_stress_test_passes(size):
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.verification.stress", *size],
+        [sys.executable, "-m", "tests.verification.stress", *size.split()],
         cwd=ROOT,
         capture_output=True,
         text=True,
