@@ -263,12 +263,15 @@ def _poll(run: _Run, now: float, made: Callable[[str], Any]) -> bool:
 
 
 def _measured(way: str, aws: LocalAws, address: Address, *, since: float = 0.0, limit: int = LIMIT) -> Makespan:
+    aws.clock.advance(SHUTDOWN)  # Airflow's own operator does not wait for the end of the last cluster
     events = [event for event in aws.events.read() if _time(event) >= since]
     first = min(_time(event) for event in events if event.get("operation") == "RunJobFlow")
     steps = [_time(event) for event in events if event["kind"] == "step" and event["state"] == "COMPLETED"]
     if len(steps) != RUNS:
         raise RuntimeError(f"{way}: {len(steps)} of {RUNS} runs completed their step")
     paid = list(_paid(events))
+    if len(paid) != RUNS:
+        raise RuntimeError(f"{way}: {len(paid)} clusters were paid for, not {RUNS}")
     edges = sorted([(start, 1) for start, _ in paid] + [(end, -1) for _, end in paid])
     most, now = 0, 0
     for _, edge in edges:
