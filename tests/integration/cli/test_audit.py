@@ -322,8 +322,8 @@ def test_without_a_lock_store_the_interfaces_that_have_the_addresses_now_may_con
         logs.flow(node, at)
     clocked.clock.advance(600)
     logs.write(at)
-    begin = datetime.fromtimestamp(at - 60, UTC).isoformat()
-    assert audit("--from", begin).status == 3
-    said = audit("--allocation-id", second, "--from", begin)
+    begin, end = (datetime.fromtimestamp(time, UTC).isoformat() for time in (at - 60, at + 600))
+    assert audit("--from", begin, "--to", end).status == 3
+    said = audit("--allocation-id", second, "--from", begin, "--to", end)
     assert [made["verdict"] for made in said.result["connections"]] == ["tenancy", "tenancy"]
     assert said.status == 0
