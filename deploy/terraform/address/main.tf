@@ -1,9 +1,9 @@
-# An Elastic IP for EMR clusters, to be registered with a firewall. It cannot be destroyed by mistake.
+# Elastic IPs for EMR clusters, to be registered with a firewall. They cannot be destroyed by mistake.
 
 terraform {
   required_version = ">= 1.3"
   required_providers {
-    aws = { source = "hashicorp/aws", version = ">= 5.0" }
+    aws = { source = "hashicorp/aws", version = ">= 5.72" } # the first in the registry with ipam_pool_id
   }
 }
 
@@ -12,24 +12,78 @@ variable "name" {
   default = "airflow-eip"
 }
 
+variable "address_count" {
+  description = "How many addresses; EC2's default quota is five for each region"
+  type        = number
+  default     = 1
+  validation {
+    condition     = var.address_count >= 1 && floor(var.address_count) == var.address_count
+    error_message = "Give a whole number of addresses, at least 1."
+  }
+}
+
+variable "purpose" {
+  description = "The tag \"purpose\" of each address, by which the operators find all of them"
+  type        = string
+  default     = "azure-sql"
+}
+
+variable "public_ipv4_pool" {
+  description = "The pool of your own addresses (BYOIP) to take them from; null for Amazon's"
+  type        = string
+  default     = null
+}
+
+variable "ipam_pool_id" {
+  description = "The IPAM pool to take them from, instead; null for none"
+  type        = string
+  default     = null
+}
+
 resource "aws_eip" "address" {
-  domain = "vpc"
-  tags   = { Name = var.name }
+  count            = var.address_count
+  domain           = "vpc"
+  public_ipv4_pool = var.public_ipv4_pool
+  ipam_pool_id     = var.ipam_pool_id
+  tags = {
+    Name    = count.index == 0 ? var.name : "${var.name}-${count.index + 1}"
+    purpose = var.purpose
+  }
 
   # Nobody gives the same address back.
   lifecycle {
     prevent_destroy = true
     # Where it is at the moment is Airflow's business.
     ignore_changes = [instance, network_interface, associate_with_private_ip]
+    precondition {
+      condition     = var.public_ipv4_pool == null || var.ipam_pool_id == null
+      error_message = "Give public_ipv4_pool or ipam_pool_id, not both."
+    }
   }
 }
 
+# The one address of before is the first of several.
+moved {
+  from = aws_eip.address
+  to   = aws_eip.address[0]
+}
+
 output "allocation_id" {
-  description = "The parameter allocation_id of the operators"
-  value       = aws_eip.address.allocation_id
+  description = "The parameter allocation_id of the operators, for one address"
+  value       = aws_eip.address[0].allocation_id
 }
 
 output "public_ip" {
   description = "The address to register with the firewall"
-  value       = aws_eip.address.public_ip
+  value       = aws_eip.address[0].public_ip
+}
+
+output "allocation_ids" {
+  description = "Of all addresses; allocation_id takes this list"
+  value       = aws_eip.address[*].allocation_id
+}
+
+output "public_ips" {
+  description = "The addresses to register with the firewall"
+  value       = aws_eip.address[*].public_ip
 }

@@ -83,6 +83,59 @@ def test_address_and_table_stay_when_their_stacks_are_deleted(deploy, boto):
     assert boto("ec2").describe_addresses(AllocationIds=[address])["Addresses"][0]["Domain"] == "vpc"
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_as_many_addresses_are_made_as_are_asked_for(deploy, boto, count):
+    outputs = deploy("address", Count=str(count))
+    known = boto("ec2").describe_addresses()["Addresses"]
+    made = dict(zip(outputs["AllocationIds"].split(","), outputs["PublicIps"].split(","), strict=True))
+    assert made.items() <= {address["AllocationId"]: address["PublicIp"] for address in known}.items()
+    assert len(made) == count
+    assert next(iter(made.items())) == (outputs["AllocationId"], outputs["PublicIp"])
+
+
+def test_every_address_of_the_template_stays_and_has_the_tag_and_the_pool_that_were_asked_for():
+    """Of the template: moto's CloudFormation leaves tags and pools of addresses out."""
+    from cfnlint.decode import decode  # noqa: PLC0415 - as above
+
+    template, _ = decode(str(TEMPLATES / "address.yaml"))
+    addresses = list(template["Resources"].values())
+    assert len(addresses) == 5
+    for address in addresses:
+        assert (address["DeletionPolicy"], address["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        properties = address["Properties"]
+        assert {"Key": "purpose", "Value": {"Ref": "Purpose"}} in properties["Tags"]
+        for name, condition in (("PublicIpv4Pool", "HasPublicPool"), ("IpamPoolId", "HasIpamPool")):
+            assert properties[name] == {"Fn::If": [condition, {"Ref": name}, {"Ref": "AWS::NoValue"}]}
+
+
+@pytest.mark.parametrize("count", range(1, 6))
+def test_each_condition_of_the_template_holds_from_its_number_of_addresses_on(count):
+    from cfnlint.decode import decode  # noqa: PLC0415 - as above
+
+    template, _ = decode(str(TEMPLATES / "address.yaml"))
+    known = {"Count": str(count)}
+
+    def holds(name: str) -> bool:
+        return bool(value(template["Conditions"][name]))
+
+    def value(part: Any) -> Any:
+        if not isinstance(part, dict):
+            return part
+        [(function, given)] = part.items()
+        if function == "Ref":
+            return known[given]
+        parts = [value(one) for one in given]
+        return {
+            "Fn::Equals": lambda: parts[0] == parts[1],
+            "Fn::Not": lambda: not parts[0],
+            "Fn::Or": lambda: any(parts),
+        }[function]()
+
+    assert [name for name in ("Two", "Three", "Four", "Five") if holds(name)] == ["Two", "Three", "Four", "Five"][
+        : count - 1
+    ]
+
+
 @pytest.mark.parametrize("log_prefix", ["", "emr/"], ids=["bucket", "prefix"])
 def test_the_policy_is_the_one_that_the_package_prints(deploy, document, local_aws, log_prefix):
     address = deploy("address")["AllocationId"]

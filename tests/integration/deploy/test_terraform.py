@@ -99,6 +99,14 @@ def test_the_address_cannot_be_destroyed_and_its_policy_is_the_one_that_the_pack
     assert [found["PolicyArn"] for found in attached] == [outputs["airflow_policy_arn"]]
 
 
+def test_as_many_addresses_are_made_as_are_asked_for_and_the_tag_names_all(apply, boto):
+    outputs = apply("address", address_count="3", purpose="warehouse")
+    by_tag = boto("ec2").describe_addresses(Filters=[{"Name": "tag:purpose", "Values": ["warehouse"]}])["Addresses"]
+    made = dict(zip(outputs["allocation_ids"], outputs["public_ips"], strict=True))
+    assert made == {address["AllocationId"]: address["PublicIp"] for address in by_tag}
+    assert (outputs["allocation_id"], outputs["public_ip"]) == next(iter(made.items()))
+
+
 def test_the_load_balancer_module_makes_a_listener_and_a_checked_group_for_each_service(apply, boto):
     ec2, elb = boto("ec2"), boto("elbv2")
     subnets = [subnet for subnet in ec2.describe_subnets()["Subnets"] if subnet["AvailabilityZone"][-1] in "ab"]

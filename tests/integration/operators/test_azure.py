@@ -324,7 +324,7 @@ def test_a_single_address_that_is_admitted_is_bound(azure, create, pool):
 
 
 @pytest.mark.parametrize("servers", [(), "[]", None])
-def test_azure_is_not_asked_when_no_server_is_named(create, pool, servers, monkeypatch):
+def test_azure_is_not_asked_when_no_server_is_named(clocked, create, pool, servers, monkeypatch):
     monkeypatch.setitem(sys.modules, "azure.mgmt.sql", None)
     assert create(list(pool), servers=servers).run()
 
