@@ -94,7 +94,8 @@ def enter_any(
         if not isinstance(entered, Queued):
             return _settled(worlds, own.leased, entered, attempt, limits)
     at, brought = own.started or ("", None)
-    for allocation_id in sorted(worlds, key=lambda name: name != at):  # where its cluster belongs already comes first
+    # Where its cluster belongs already comes first, and what its resource has.
+    for allocation_id in sorted(worlds, key=lambda name: name != at and not _has(worlds[name], lease_request.wants)):
         # A free address, before it joins any queue.
         if decide(observe(worlds[allocation_id], limits), lease_request, limits=limits) is Action.ACQUIRE:
             entered = enter(worlds[allocation_id], replace(lease_request, prewarm=0), brought=brought, limits=limits)
@@ -112,6 +113,10 @@ def enter_any(
         if entry is not None and entry.prewarmed_at is not None:
             brought = entry
     return QueuedForAll(observations)
+
+
+def _has(world: World, resource_id: str) -> bool:
+    return bool(resource_id) and resource_id in world.read_location().resource_ids
 
 
 def undo_all(worlds: Mapping[str, World], attempt: Attempt, limits: Limits = LIMITS) -> None:

@@ -7,18 +7,20 @@ follows is as if no other address had ever been named.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_eip_provider.aws.addresses import read_address
+from airflow_eip_provider.aws.addresses import read_address, read_addresses
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, as_items
 from airflow_eip_provider.exceptions import AddressNotFoundError
 from airflow_eip_provider.lease import pool
 from airflow_eip_provider.lease.protocol import Acquired, Superseded
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
-from airflow_eip_provider.lease_client.interface import AddressInUse, AllInUse, LeaseClient, LeaseQueue
+from airflow_eip_provider.lease_client.interface import NO_RECORD, AddressInUse, AllInUse, LeaseClient, LeaseQueue, Undo
 from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
+from airflow_eip_provider.lease_client.reads import read_location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.pool import QueuedForAll
     from airflow_eip_provider.lease.record import Attempt
-    from airflow_eip_provider.lease_client.interface import ClusterLauncher, Undo
+    from airflow_eip_provider.lease_client.interface import ClusterLauncher
+
+log = logging.getLogger(__name__)
 
 Member = TypeVar("Member", bound=LeaseClient)
 
@@ -89,9 +93,35 @@ class _Pool(LeaseQueue, Generic[Member]):
 class StorePool(_Pool[StoreLeaseClient]):
     """A pool whose addresses have records in one lock store; see :mod:`airflow_eip_provider.lease.pool`."""
 
+    _knows_addresses = False
+
+    def check(self) -> None:
+        """Read each record; the addresses themselves were looked at just before."""
+        super().check()
+        self._knows_addresses = True
+
     def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
         """Return nothing: a lease leads to every cluster."""
         return None
+
+    def _leave_those_gone(self, attempt: Attempt) -> None:
+        """
+        Leave the queues of addresses that were released from the account during the wait.
+
+        :raises AddressNotFoundError: when none is left.
+        """
+        if self._knows_addresses:
+            self._knows_addresses = False
+            return
+        first = next(iter(self.members.values()))
+        found = read_addresses(first.clients["ec2"], list(self.members))
+        gone = [name for name in self.members if name not in found]
+        if not found:
+            raise AddressNotFoundError(", ".join(gone), region=first.clients["ec2"].meta.region_name)
+        for name in gone:
+            log.warning("Elastic IP %s does not exist any more; the wait goes on for the others", name)
+            self.members[name].undo(Undo(attempt, terminate=True))
+            del self.members[name]
 
     def enter(
         self,
@@ -106,6 +136,7 @@ class StorePool(_Pool[StoreLeaseClient]):
         :param due_seconds: for how long the wait has observed that the lease of an address has to be ended.
         :raises SupersededError: when a newer attempt of the owner is at work.
         """
+        self._leave_those_gone(lease_request.attempt)
         worlds = {name: member.entering_world(lease_request, launcher) for name, member in self.members.items()}
         first = next(iter(self.members.values()))
         entered = pool.enter_any(worlds, lease_request, due_seconds=due_seconds or None, limits=first.limits)
@@ -145,14 +176,19 @@ class PhysicalPool(_Pool[PhysicalLeaseClient]):
         launcher: ClusterLauncher | None = None,
     ) -> Acquired | AllInUse:
         """
-        Choose the first address that is free; launch nothing before one is.
+        Choose the address that the resource has already, else the first that is free; launch nothing before one is.
 
         :raises AddressNotFoundError: when none of them exists any more.
         """
         missing: list[AddressNotFoundError] = []
+        if lease_request.wants:
+            for allocation_id, member in self.members.items():
+                if lease_request.wants in read_location(member.clients, allocation_id).resource_ids:
+                    self._choose(allocation_id)
+                    return Acquired(NO_RECORD)
         for allocation_id, member in self.members.items():
             try:
-                entered = member.enter(lease_request)
+                entered = member.enter(replace(lease_request, wants=""))
             except AddressNotFoundError as error:
                 missing.append(error)
                 continue

@@ -148,7 +148,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
     def begin(self, context: Context) -> AssociateState:
         """Refuse what is wrong before anything is changed."""
         self.check_target()
-        self.read_addresses()
+        self.read_addresses(context)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         preflight.check_duration("lock_timeout", self.lock_timeout)
         # Nothing is said of the target's cluster: it exists already.
@@ -298,6 +298,7 @@ class EipReleaseOperator(_TargetOperator):
     """
 
     state_class = ReleaseState
+    gives_back = True
 
     def __init__(self, *, waiter_max_attempts: int = 5760, **kwargs: Any) -> None:
         super().__init__(waiter_max_attempts=waiter_max_attempts, **kwargs)
@@ -305,9 +306,10 @@ class EipReleaseOperator(_TargetOperator):
     def begin(self, context: Context) -> ReleaseState:
         """Refuse what is wrong before anything is changed."""
         self.check_target()
-        preflight.check_allocation_id(self.allocation_id)
+        if self.has_address:
+            preflight.check_allocation_id(self.allocation_id)
+            self.link_address(context)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
-        self.link_address(context)
         return ReleaseState(
             try_number=context["ti"].try_number,
             deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import own_xcom
 from airflow_eip_provider.aws.nat_gateway_changes import free_left_behind
-from airflow_eip_provider.exceptions import AddressBusyError, LockStoreUnavailableError
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG
+from airflow_eip_provider.exceptions import AddressBusyError, InvalidInputError, LockStoreUnavailableError
 from airflow_eip_provider.hooks.address_pool import AddressPool, names_pool, read_pool
 from airflow_eip_provider.lease.description import pool_place_of, queue_place_of
 from airflow_eip_provider.lease.pool import QueuedForAll
 from airflow_eip_provider.lease.protocol import Queued
 from airflow_eip_provider.lease_client.interface import AllInUse
-from airflow_eip_provider.lease_client.pool import PhysicalPool
+from airflow_eip_provider.lease_client.pool import PhysicalPool, StorePool
+from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.binder import Binder
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.protocol import Acquired
     from airflow_eip_provider.lease.store import Seen
@@ -96,15 +99,16 @@ class LeasingOperator(PhasedOperator):
         self._remember(context, state)
         return adopted
 
-    def read_addresses(self) -> None:
+    def read_addresses(self, context: Context) -> None:
         """
         Find out which addresses ``allocation_id`` names; those that cannot be had are left out, with a warning.
 
         :raises PreflightError: when it names several, and none of them can be had, or when none is admitted by each of
             ``servers``.
         """
-        self._named_several = names_pool(self.allocation_id)
-        named = read_pool(self.allocation_id, self.aws)
+        self._named_several = names_pool(self._named)  # as rendered: the first call may have met an error after this
+        self.__dict__.pop("_lease_queue", None)
+        named = self._read_pool(context)
         servers = () if is_nothing(self.servers) else parse_literal(self.servers)
         if servers or isinstance(named, AddressPool):
             pool = named if isinstance(named, AddressPool) else AddressPool([named])
@@ -118,6 +122,39 @@ class LeasingOperator(PhasedOperator):
                 self.log.info("Any one of these Elastic IPs will do: %s", named)
         self.allocation_id = named
 
+    def _read_pool(self, context: Context) -> str | AddressPool:
+        """
+        Return what ``allocation_id`` names now, and the addresses that earlier tries launched clusters for.
+
+        Those may have left the pool since, and a lease or a place in a queue there is this owner's.
+        """
+        left: dict[str, str] = {}
+        if names_pool(self._named) and context["ti"].try_number > 1:
+            for cluster in self.clusters_of_earlier_tries(context):
+                if (allocation_id := cluster.tags.get(ALLOCATION_TAG)) is not None:
+                    left[allocation_id] = cluster.job_flow_id
+        try:
+            named = read_pool(self._named, self.aws)
+        except InvalidInputError as error:
+            if not left:
+                raise
+            self.log.warning("%s", error)
+            named = AddressPool()
+        known = {named} if isinstance(named, str) else set(named)
+        for allocation_id in left.keys() - known:
+            self.log.warning(
+                "Elastic IP %s is no longer one of those that allocation_id names; an earlier try launched cluster %s "
+                "for it, and this one goes on with that",
+                allocation_id,
+                left[allocation_id],
+            )
+        addresses = sorted(known | left.keys())
+        return AddressPool(addresses) if len(addresses) > 1 else addresses[0]
+
+    def clusters_of_earlier_tries(self, context: Context) -> list[Cluster]:
+        """Return the live clusters that earlier tries launched; none for a task that launches nothing."""
+        return []
+
     def follow_address(self) -> None:
         """Find out nothing: this task chooses the address."""
 
@@ -129,6 +166,7 @@ class LeasingOperator(PhasedOperator):
         self.allocation_id = state.allocation_id = chosen.allocation_id
         self.__dict__["_lease_queue"] = chosen
         self.log.info("Elastic IP %s is free, and this task's", self.allocation_id)
+        self._remember(context, state)
         self._publish_address(context)
         self.link_address(context)
 
@@ -136,9 +174,9 @@ class LeasingOperator(PhasedOperator):
         """Tell the tasks that follow which address it is, before there is a cluster that they may have to end."""
         context["ti"].xcom_push(key="allocation_id", value=self.allocation_id)
 
-    def restore_address(self, state: LeasingState) -> None:
+    def restore_address(self, context: Context, state: LeasingState) -> None:
         """Go on with the address that is this task's, or with those of which any will do."""
-        super().restore_address(state)
+        super().restore_address(context, state)
         if state.addresses and state.allocation_id is None:
             self._named_several, self.allocation_id = True, AddressPool(state.addresses)
 
@@ -194,6 +232,8 @@ class LeasingOperator(PhasedOperator):
     ) -> WatchTrigger:
         self.warn_of_a_held_worker()
         state.waiting_for = "lease"
+        if isinstance(self.lease_queue, StorePool):
+            state.addresses = list(self.lease_queue.members)
         for observation in queued.observations.values():
             self._note_queued(state, observation.seen, lease_request.attempt.owner)
         place = pool_place_of(queued.observations, lease_request.attempt.owner)
@@ -233,7 +273,6 @@ class LeasingOperator(PhasedOperator):
         self.log.info("EC2 gave Elastic IP %s to another cluster; trying another address", self.allocation_id)
         self.__dict__["_lease_queue"] = pool
         self.choose_address(context, state)
-        self._remember(context, state)
         return True
 
     def _note_queued(self, state: LeasingState, seen: Seen, owner: str) -> None:
@@ -339,8 +378,11 @@ class LeasingOperator(PhasedOperator):
         known = (own_xcom(context, _LEASE_XCOM) or {}).get("allocation_id")
         if known is not None:
             self.allocation_id = known if isinstance(known, str) else AddressPool(known)
+        elif linked := own_xcom(context, ElasticIpLink.key):
+            self.allocation_id = linked["allocation_id"]
         elif not isinstance(self.allocation_id, AddressPool):
-            self.allocation_id = read_pool(self.allocation_id, self.aws)
+            self._named = self.allocation_id
+            self.allocation_id = self._read_pool(context)
         self.__dict__.pop("_lease_queue", None)
 
     def address_timed_out(self, state: LeasingState, event: dict[str, Any]) -> AddressBusyError:

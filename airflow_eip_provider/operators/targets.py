@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.aws.clusters import read_tagged_clusters
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.hooks.address_pool import read_pool
 from airflow_eip_provider.lease_client.reads import is_cluster
+from airflow_eip_provider.operators.lease_settings import lock_store_uri
 from airflow_eip_provider.operators.owner import task_of_run
 from airflow_eip_provider.rendered import is_nothing
 
@@ -70,7 +70,7 @@ def check_nothing_left(operator: PhasedOperator, context: Context, *, job_flow_i
     if found:
         given = "there is no job_flow_id" if job_flow_id is None else f"EMR does not know '{job_flow_id}'"
         raise InvalidInputError(
-            f"ending the use of Elastic IP '{operator.allocation_id}' by this DAG run",
+            f"ending the use of Elastic IP '{operator.address_text}' by this DAG run",
             problem=f"{given}, but {', '.join(sorted(found))} of the same DAG run is still there",
             remedy="pass the output of the creating task as job_flow_id, and check the region; what was found is left "
             "as it is: clear this task once the id is right",
@@ -79,11 +79,10 @@ def check_nothing_left(operator: PhasedOperator, context: Context, *, job_flow_i
 
 def _resource_of_run(operator: PhasedOperator, context: Context) -> list[str]:
     """Return the live cluster that has the address, or one of several, if the creating task may have launched it."""
-    if is_nothing(operator.allocation_id):
-        return []
-    named = read_pool(operator.allocation_id, operator.aws)
     found: list[str] = []
-    for allocation_id in [named] if isinstance(named, str) else named:
+    for allocation_id in (
+        [] if is_nothing(operator.allocation_id) and operator.has_address else operator.named_addresses
+    ):
         address = operator.eip.get_address(allocation_id)
         if address is None or address.is_free:
             continue
@@ -94,16 +93,22 @@ def _resource_of_run(operator: PhasedOperator, context: Context) -> list[str]:
 
 
 def _clusters_of_run(operator: PhasedOperator, context: Context) -> list[str]:
-    clusters = read_tagged_clusters(operator.emr.conn, tags={ALLOCATION_TAG: operator.allocation_id})
+    named = operator.named_addresses
+    tags = {ALLOCATION_TAG: named[0]} if len(named) == 1 else {}
+    clusters = [c for c in read_tagged_clusters(operator.emr.conn, tags=tags) if c.tags.get(ALLOCATION_TAG) in named]
     return [c.job_flow_id for c in clusters if _may_be_ours(operator, context, c.tags.get(OWNER_TAG, ""))]
 
 
 def _leased_to_run(operator: PhasedOperator, context: Context) -> list[str]:
     """Return what has the address by the creating task's lease: also what was made elsewhere, without our tags."""
-    lease = operator.lease_client.read().record.lease
-    if lease is None or lease.resource_id is None or not _may_be_ours(operator, context, lease.attempt.name):
-        return []
-    return _if_live(operator, lease.resource_id) if is_cluster(lease.resource_id) else [lease.resource_id]
+    found: list[str] = []
+    uri = lock_store_uri(operator.lock_store)
+    for allocation_id in operator.named_addresses:
+        lease = operator.aws.lease_client(uri, allocation_id).read().record.lease
+        if lease is None or lease.resource_id is None or not _may_be_ours(operator, context, lease.attempt.name):
+            continue
+        found += _if_live(operator, lease.resource_id) if is_cluster(lease.resource_id) else [lease.resource_id]
+    return found
 
 
 def _may_be_ours(operator: PhasedOperator, context: Context, owner: str) -> bool:

@@ -12,7 +12,8 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remembered
-from airflow_eip_provider.aws.tags import TOKEN_TAG
+from airflow_eip_provider.aws.clusters import read_tagged_clusters
+from airflow_eip_provider.aws.tags import OWNER_DIGEST_TAG, TOKEN_TAG
 from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, WaitTimeoutError
 from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.hooks.emr import EmrClusterHook
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.record import Attempt
     from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.operators.bindings import Binding
@@ -206,7 +208,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
 
         In this order, so that a try that is refused ends the cluster of one that crashed.
         """
-        self.read_addresses()
+        self.read_addresses(context)
         self._check_parameters()
         launcher = self.launcher(context)
         state = CreateState(
@@ -258,6 +260,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
                     if not isinstance(entered, Acquired):
                         return self.wait_for_turn(context, state, request, entered)
                     self.note_acquired(context, state, entered)
+                    event = None  # it says for how long others' leases were overdue
                     launcher.answered = None  # what it may have launched early is no longer new
                     launched = self.lease_client.launch(entered, request, launcher, replaces=replaces)
                     if isinstance(launched, NotStarted):
@@ -443,6 +446,15 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
     def _terminates(self) -> bool:
         """Whether a failure ends the cluster; older Amazon providers do not know the parameter."""
         return bool(getattr(self, "terminate_job_flow_on_failure", True))
+
+    def clusters_of_earlier_tries(self, context: Context) -> list[Cluster]:
+        """Return the live clusters that earlier tries launched, for whichever address."""
+        tags = {OWNER_DIGEST_TAG: Owner.of(context).digest}
+        found = read_tagged_clusters(self.emr.conn, tags=tags, created_after=earliest_start(context))
+        if (name := self.remembered_cluster()) is not None and all(name != one.job_flow_id for one in found):
+            cluster = self.emr.get_cluster(name)
+            found += [cluster] if cluster is not None and not cluster.is_ending else []
+        return found
 
     def remembered_cluster(self) -> str | None:
         """Return the cluster that an earlier try of this task launched, on Airflow 3.3 and later."""

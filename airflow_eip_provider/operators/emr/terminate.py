@@ -89,9 +89,12 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     """
 
     state_class = TerminateState
+    gives_back = True
     aws_hook_class = EmrClusterHook
     template_fields: Sequence[str] = aws_template_fields("allocation_id", "job_flow_id")
     operator_extra_links = CLUSTER_LINKS  # type: ignore[assignment]
+
+    _is_known: bool | None = None  # EMR knows the cluster; ``None`` before TerminateJobFlows was sent
 
     def __init__(
         self,
@@ -113,9 +116,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     def follow_address(self) -> None:
         """Terminate the cluster before anything is read, also where ``allocation_id`` names several addresses."""
         if self._has_cluster and names_pool(self.allocation_id):
-            check_job_flow_id(self.job_flow_id)
-            self.kill.check()
-            self.emr.end(self.job_flow_id)
+            self._is_known = self._end_cluster()
         super().follow_address()
 
     def begin(self, context: Context) -> TerminateState:
@@ -125,10 +126,10 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         :raises InvalidInputError: when the id is none, or names nothing while a cluster of this DAG run is there.
         """
         if self._has_cluster:
-            preflight.check_allocation_id(self.allocation_id)
-            check_job_flow_id(self.job_flow_id)
-            self.kill.check()
-            if not self.emr.end(self.job_flow_id):
+            if self.has_address:
+                preflight.check_allocation_id(self.allocation_id)
+            is_known = self._end_cluster() if self._is_known is None else self._is_known
+            if not is_known:
                 check_nothing_left(self, context, job_flow_id=self.job_flow_id)
             self.link_cluster(context, self.job_flow_id, log_uri=None)
         else:
@@ -238,6 +239,11 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         if self.lease_client.release(self.job_flow_id, why="terminated"):
             self.log.info("The lease of Elastic IP %s has ended", self.allocation_id)
         state.released = True
+
+    def _end_cluster(self) -> bool:
+        check_job_flow_id(self.job_flow_id)
+        self.kill.check()
+        return self.emr.end(self.job_flow_id)
 
     @property
     def _has_cluster(self) -> bool:

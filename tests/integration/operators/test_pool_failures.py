@@ -1,0 +1,599 @@
+"""A pool of addresses when something fails: nothing is left behind, and nothing of another task is touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from airflow_eip_provider.hooks.eip import ElasticIpHook
+from airflow_eip_provider.lease_client import client as lease_client
+from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
+from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
+from airflow_eip_provider.stores.uri import open_store
+from airflow_eip_provider.triggers.undo import undo_stored
+from harness.leases import vanish
+from harness.life import Task
+from tests.integration.operators.test_pool import carried, dags_in, live_clusters, pool, record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["pool", "record_of"]
+
+dynamodb_only = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+
+
+@pytest.fixture
+def ended(lock_store, terminate_operator):
+    def end(job_flow_id: str, allocation_id: Any) -> None:
+        operator = terminate_operator(job_flow_id, allocation_id=allocation_id, lock_store=lock_store)
+        Task(operator, dag_id="teardown").run()
+
+    return end
+
+
+@pytest.fixture
+def full(leased, queue, pool):
+    """Two holders that have the first two addresses."""
+    holders = [leased(f"holder{n}", allocation_id=pool[:2]) for n in range(2)]
+    for task in holders:
+        task.start()
+        queue.until(lambda task=task: task.ended, task)
+    return {task.ti.xcoms["allocation_id"]: task.result for task in holders}
+
+
+@pytest.fixture
+def opened(store, boto):
+    """The store, where its table exists already."""
+    if store is not None:
+        open_store(store, lambda *_: boto("dynamodb")).check()
+    return store
+
+
+def throttled() -> ClientError:
+    return ClientError({"Error": {"Code": "Throttling", "Message": "Rate exceeded"}}, "DescribeAddresses")
+
+
+def an_instance(ec2, clocked):
+    instance = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    clocked.clock.advance(120)
+    return instance
+
+
+def fail_once(monkeypatch, owner, name, error):
+    real, made = getattr(owner, name), []
+
+    def called(self, *args, **options):
+        made.append(1)
+        if len(made) == 1:
+            raise error
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(owner, name, called)
+    return made
+
+
+# --- state lost
+
+
+def test_state_lost_without_a_store_ends_the_cluster(clocked, create_operator, pool, emr, ec2):
+    task = Task(create_operator(allocation_id=pool, deferrable=True))
+    task.start()
+    assert len(live_clusters(emr)) == 1
+    task.fail_deferral()
+    assert live_clusters(emr) == []
+
+
+@dynamodb_only
+@pytest.mark.parametrize("prewarm", [False, True])
+def test_state_lost_while_queueing_leaves_every_queue(clocked, leased, queue, full, pool, record_of, emr, prewarm):
+    task = leased("daily", allocation_id=pool[:2], prewarm=prewarm)
+    task.start()
+    queue.pass_time(600, task)
+    assert len(live_clusters(emr)) == 2 + prewarm
+    task.fail_deferral()
+    assert [record_of(name).queue for name in pool[:2]] == [(), ()]
+    assert sorted(live_clusters(emr)) == sorted(full.values())
+
+
+@dynamodb_only
+@pytest.mark.parametrize("prewarm", [False, True])
+def test_killed_deferral_while_queueing(clocked, leased, queue, full, pool, record_of, emr, prewarm, boto):
+    task = leased("daily", allocation_id=pool[:2], prewarm=prewarm)
+    task.start()
+    queue.pass_time(600, task)
+    trigger = task.trigger()
+    trigger.aws_conn_id = None
+    kind, what = trigger.undo
+    assert what["allocation_id"] == pool[:2]
+    trigger.undo_now(kind, what, spare_handed_over=True)
+    assert [record_of(name).queue for name in pool[:2]] == [(), ()]
+    assert sorted(live_clusters(emr)) == sorted(full.values())
+
+
+@dynamodb_only
+def test_stale_trigger_does_not_touch_what_was_handed_over(clocked, leased, queue, ended, full, pool, record_of, emr):
+    task = leased("daily", allocation_id=pool[:2], prewarm=False)
+    task.start()
+    kind, what = task.trigger().undo
+    stale = task.trigger()
+    ended(full[pool[1]], pool[1])
+    queue.until(lambda: task.ended, task)
+    assert task.error is None
+    stale.undo_now(kind, what, spare_handed_over=True)
+    assert record_of(pool[1]).lease.resource_id == task.result
+    assert task.result in live_clusters(emr)
+
+
+# --- an error while the try begins
+
+
+@dynamodb_only
+def test_begin_again_single_tag(clocked, leased, queue, full, pool, ec2, monkeypatch, emr):
+    ec2.create_tags(Resources=[pool[0]], Tags=[{"Key": "purpose", "Value": "azure-sql"}])
+    made = fail_once(monkeypatch, EmrCreateWithStaticIpOperator, "_preflight_warnings", throttled())
+    task = leased("daily", allocation_id={"tag:purpose": "azure-sql"}, prewarm=False)
+    task.start()
+    assert task.error is None
+    queue.tick(task)
+    queue.tick(task)
+    task.resume({"status": "done", "message": "", "data": {}, "hint": task.deferral.trigger.hint})
+    assert task.error is None
+    assert len(made) == 2
+
+
+def test_begin_again_after_adoption_without_a_store(clocked, create_operator, pool, emr, monkeypatch):
+    first = Task(create_operator(allocation_id=pool, deferrable=True), try_number=1, max_tries=1)
+    first.start()
+    made = fail_once(monkeypatch, EmrCreateWithStaticIpOperator, "_preflight_warnings", throttled())
+    retry = Task(create_operator(allocation_id=pool, deferrable=True), try_number=2, max_tries=1)
+    assert retry.run() == first.ti.xcoms["job_flow_id"]
+    assert len(made) == 2
+
+
+# --- a pool that changes
+
+
+@dynamodb_only
+def test_retry_ends_or_keeps_what_is_at_an_address_that_left_the_pool(
+    clocked, leased, queue, pool, ec2, emr, record_of
+):
+    ec2.create_tags(Resources=pool, Tags=[{"Key": "purpose", "Value": "azure-sql"}])
+    first = leased("daily", allocation_id={"tag:purpose": "azure-sql"})
+    first.start()
+    address = first.ti.xcoms["allocation_id"]
+    ec2.delete_tags(Resources=[address], Tags=[{"Key": "purpose"}])
+    retry = leased("daily", allocation_id={"tag:purpose": "azure-sql"}, try_number=2)
+    retry.start()
+    queue.until(lambda: retry.ended, retry)
+    assert retry.error is None
+    assert live_clusters(emr) == [retry.result]
+    leases = [record_of(name).lease for name in pool]
+    assert [lease.resource_id for lease in leases if lease] == [retry.result]
+
+
+def test_retry_without_a_store_at_an_address_that_left_the_pool(clocked, create_operator, pool, ec2, emr):
+    first = Task(create_operator(allocation_id=pool, deferrable=True))
+    first.start()
+    retry = Task(create_operator(allocation_id=pool[1:], deferrable=True), try_number=2)
+    retry.run()
+    assert live_clusters(emr) == [retry.result]
+
+
+@dynamodb_only
+def test_refused_retry_ends_what_is_at_an_address_that_left_the_pool(clocked, leased, queue, pool, ec2, emr, record_of):
+    ec2.create_tags(Resources=pool, Tags=[{"Key": "purpose", "Value": "azure-sql"}])
+    first = leased("daily", allocation_id={"tag:purpose": "azure-sql"})
+    first.start()
+    ec2.delete_tags(Resources=pool, Tags=[{"Key": "purpose"}])
+    retry = leased("daily", allocation_id={"tag:purpose": "azure-sql"}, try_number=2)
+    retry.start()
+    queue.until(lambda: retry.ended, retry)
+    assert (retry.error is None and live_clusters(emr) == [retry.result]) or live_clusters(emr) == []
+
+
+@dynamodb_only
+def test_retry_keeps_its_early_cluster_when_an_address_left_the_pool(
+    clocked, leased, queue, full, pool, ec2, emr, record_of, ended
+):
+    first = leased("daily", allocation_id=pool[:2], prewarm=True)
+    first.start()
+    queue.until(lambda: len(live_clusters(emr)) == 3, first)
+    retry = leased("daily", allocation_id=[pool[1], pool[2]], try_number=2, prewarm=True)
+    retry.start()
+    queue.until(lambda: retry.ended, retry)
+    assert retry.error is None
+    assert sorted(live_clusters(emr)) == sorted([*full.values(), retry.result])
+
+
+@dynamodb_only
+def test_address_released_while_waiting(clocked, leased, queue, full, pool, ec2, emr, record_of, ended):
+    task = leased("daily", allocation_id=pool[:2], prewarm=False)
+    task.start()
+    ended(full[pool[0]], pool[0])
+    ec2.release_address(AllocationId=pool[0])
+    queue.pass_time(120, task)
+    assert not task.ended, task.error
+    ended(full[pool[1]], pool[1])
+    queue.until(lambda: task.ended, task)
+    assert task.error is None
+    assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[1]
+
+
+def test_address_released_while_waiting_without_a_store(clocked, create_operator, terminate_operator, pool, ec2):
+    holders = [Task(create_operator(allocation_id=name), dag_id=f"h{name}").run() for name in pool[:2]]
+    task = Task(create_operator(allocation_id=pool[:2], deferrable=True), dag_id="daily")
+    task.start()
+    Task(terminate_operator(holders[0], allocation_id=pool[0]), dag_id="teardown").run()
+    ec2.release_address(AllocationId=pool[0])
+    Task(terminate_operator(holders[1], allocation_id=pool[1]), dag_id="teardown").run()
+    task.go_on()
+    assert task.error is None
+    assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[1]
+
+
+# --- instances
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_instance_without_a_store_gets_the_address_that_is_free(clocked, pool, ec2, deferrable):
+    other, instance = an_instance(ec2, clocked), an_instance(ec2, clocked)
+    ec2.associate_address(AllocationId=pool[0], InstanceId=other)
+    operator = EipAssociateOperator(
+        task_id="associate", allocation_id=pool, instance_id=instance, aws_conn_id=None, deferrable=deferrable
+    )
+    assert Task(operator).run()["allocation_id"] == pool[1]
+    assert carried(ec2, pool)[pool[0]] == other
+
+
+def test_instance_retry_without_a_store_keeps_its_address(clocked, pool, ec2):
+    instance = an_instance(ec2, clocked)
+    ec2.associate_address(AllocationId=pool[1], InstanceId=instance)
+    operator = EipAssociateOperator(task_id="associate", allocation_id=pool, instance_id=instance, aws_conn_id=None)
+    assert Task(operator, try_number=2).run()["allocation_id"] == pool[1]
+
+
+@dynamodb_only
+def test_instance_that_has_an_address_of_the_pool_keeps_it(clocked, pool, ec2, lock_store, record_of):
+    instance = an_instance(ec2, clocked)
+    ec2.associate_address(AllocationId=pool[1], InstanceId=instance)
+    operator = EipAssociateOperator(
+        task_id="associate", allocation_id=pool, instance_id=instance, lock_store=lock_store, aws_conn_id=None
+    )
+    assert Task(operator).run()["allocation_id"] == pool[1]
+    assert record_of(pool[0]).lease is None
+
+
+def test_instance_without_a_store_waits_until_one_is_free(clocked, pool, ec2, deferrable):
+    other, instance = an_instance(ec2, clocked), an_instance(ec2, clocked)
+    second = an_instance(ec2, clocked)
+    ec2.associate_address(AllocationId=pool[0], InstanceId=other)
+    associated = ec2.associate_address(AllocationId=pool[1], InstanceId=second)["AssociationId"]
+    clocked.clock.call_later(200, lambda: ec2.disassociate_address(AssociationId=associated), name="a release")
+    operator = EipAssociateOperator(
+        task_id="associate", allocation_id=pool[:2], instance_id=instance, aws_conn_id=None, deferrable=deferrable
+    )
+    assert Task(operator).run()["allocation_id"] == pool[1]
+
+
+# --- teardown
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_release_of_an_instance_is_safe_to_run_twice_or_without_an_address(clocked, pool, ec2, opened, times):
+    instance = an_instance(ec2, clocked)
+    shared = {"allocation_id": pool, "instance_id": instance, "aws_conn_id": None, "lock_store": opened}
+    if times:
+        Task(EipAssociateOperator(task_id="associate", **shared)).run()
+    found = [Task(EipReleaseOperator(task_id="release", **shared)).run() for _ in range(2)]
+    assert found == [times > 0, False]
+    assert list(carried(ec2, pool).values()) == [None] * 3
+
+
+def test_teardown_of_a_cluster_unknown_or_without_address(
+    clocked, create_operator, terminate_operator, pool, opened, emr, overrides
+):
+    Task(terminate_operator("j-UNKNOWN1", allocation_id=pool, lock_store=opened)).run()
+    stranger = emr.run_job_flow(**overrides)["JobFlowId"]
+    Task(terminate_operator(stranger, allocation_id=pool, lock_store=opened)).run()
+    assert live_clusters(emr) == []
+    made = Task(create_operator(allocation_id=pool, lock_store=opened)).run()
+    for _ in range(2):
+        Task(terminate_operator(made, allocation_id=pool, lock_store=opened)).run()
+
+
+def test_deferred_teardown_without_address(clocked, terminate_operator, pool, opened, emr, overrides):
+    stranger = emr.run_job_flow(**overrides)["JobFlowId"]
+    Task(terminate_operator(stranger, allocation_id=pool, lock_store=opened, deferrable=True)).run()
+    assert live_clusters(emr) == []
+
+
+def test_teardown_of_a_wrong_id_says_what_is_left(clocked, create_operator, terminate_operator, pool, opened):
+    made = Task(create_operator(allocation_id=pool, lock_store=opened)).run()
+    operator = terminate_operator("j-UNKNOWN1", allocation_id=pool, lock_store=opened)
+    with pytest.raises(Exception, match=f"EMR does not know 'j-UNKNOWN1', but {made}"):
+        Task(operator).run()
+
+
+@dynamodb_only
+def test_teardown_frees_the_address_while_the_lock_store_is_down(
+    clocked, leased, queue, pool, ec2, emr, lock_store, terminate_operator, monkeypatch
+):
+    task = leased("daily", allocation_id=pool)
+    task.start()
+    queue.until(lambda: task.ended, task)
+    from botocore.exceptions import EndpointConnectionError
+
+    def down(*_):
+        raise EndpointConnectionError(endpoint_url="https://dynamodb")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lease_client.StoreLeaseClient, "read", down)
+        patch.setattr(lease_client.LeaseWorld, "read_record", down)
+        down_task = Task(terminate_operator(task.result, allocation_id=pool, lock_store=lock_store, deferrable=True))
+        down_task.start()
+        assert down_task.error is None
+        assert list(carried(ec2, pool).values()) == [None] * 3
+    down_task.go_on()
+    assert down_task.error is None
+
+
+# --- AddTags
+
+
+@dynamodb_only
+def test_tags_refused(clocked, leased, queue, ended, full, pool, emr, record_of, monkeypatch):
+    task = leased("daily", allocation_id=pool[:2], prewarm=True)
+    task.start()
+    queue.until(lambda: len(live_clusters(emr)) == 3, task)
+    at = next(name for name in pool[:2] if record_of(name).queue[0].prewarmed_at is not None)
+    other = next(name for name in pool[:2] if name != at)
+    error = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "AddTags")
+
+    def refused(*_):
+        raise error
+
+    monkeypatch.setattr(lease_client.LeaseWorld, "give_lease_tags", refused)
+    ended(full[other], other)
+    queue.until(lambda: task.ended, task)
+    assert task.error is error
+    assert live_clusters(emr) == [full[at]]
+    assert [record_of(name).queue for name in pool[:2]] == [(), ()]
+    assert record_of(other).lease is None
+
+
+@dynamodb_only
+def test_early_cluster_that_has_ended_is_replaced(clocked, leased, queue, ended, full, pool, emr, record_of):
+    task = leased("daily", allocation_id=pool[:2], prewarm=True)
+    task.start()
+    queue.until(lambda: len(live_clusters(emr)) == 3, task)
+    at = next(name for name in pool[:2] if record_of(name).queue[0].prewarmed_at is not None)
+    early = record_of(at).queue[0].resource_id
+    other = next(name for name in pool[:2] if name != at)
+    clocked.end_cluster(early, state="TERMINATED", message="idle")
+    ended(full[other], other)
+    queue.until(lambda: task.ended, task)
+    assert task.error is None
+    assert task.result != early
+    assert sorted(live_clusters(emr)) == sorted([full[at], task.result])
+
+
+# --- inputs
+
+
+@dynamodb_only
+@pytest.mark.parametrize("form", ["json", "python", "tuple", "set", "sequence", "one", "twice", "native"])
+def test_forms(clocked, leased, queue, pool, ec2, form):
+    from collections import UserList
+
+    given = {
+        "json": '["%s", "%s"]' % tuple(pool[:2]),
+        "python": str(pool[:2]),
+        "tuple": tuple(pool[:2]),
+        "set": set(pool[:2]),
+        "sequence": UserList(pool[:2]),
+        "one": [pool[0]],
+        "twice": [pool[0], pool[0]],
+        "native": '{"tag:purpose": ["a", "b"]}',
+    }[form]
+    ec2.create_tags(Resources=[pool[0]], Tags=[{"Key": "purpose", "Value": "a"}])
+    task = leased("daily", allocation_id=given)
+    task.start()
+    queue.until(lambda: task.ended, task)
+    assert task.error is None
+    assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[0]
+
+
+@dynamodb_only
+@pytest.mark.parametrize(
+    "given",
+    [[1, 2], [None], [["eipalloc-1"]], {"tag:purpose": 5}, {}, {"tag:": "x"}, "[]", ["eipalloc-0123456789abcdef0", ""]],
+)
+def test_bad_forms(leased, given, assert_nothing_changed):
+    task = leased("daily", allocation_id=given)
+    task.start()
+    assert "allocation_id" in str(task.error), task.error
+    assert_nothing_changed()
+
+
+# --- an older version's hint
+
+
+@dynamodb_only
+@pytest.mark.parametrize("launched", [False, True])
+def test_older_hint(clocked, leased, queue, full, pool, emr, record_of, ended, launched):
+    single = pool[2] if launched else pool[0]
+    old = leased("daily", allocation_id=single, prewarm=False)
+    old.start()
+    hint = {
+        name: value for name, value in old.deferral.trigger.hint.items() if name not in {"addresses", "allocation_id"}
+    }
+    new = leased("daily", allocation_id=pool, prewarm=False)
+    new.ti.xcoms = old.ti.xcoms
+    new.deferral = old.deferral
+    new.deferral.trigger.hint = hint
+    if not launched:
+        ended(full[pool[0]], pool[0])
+        clocked.clock.advance(60)
+    queue.until(lambda: new.ended, new)
+    assert new.error is None
+    assert sorted(live_clusters(emr)) == sorted([new.result, *(v for k, v in full.items() if launched or k != pool[0])])
+    assert sum(record_of(n).lease is not None and record_of(n).lease.resource_id == new.result for n in pool) == 1
+    assert [record_of(n).queue for n in pool] == [()] * 3
+
+
+# --- kill
+
+
+def kill_at(monkeypatch, task, method, *, after, nth):
+    real, made = getattr(lease_client.LeaseWorld, method), []
+
+    def called(self, *args, **options):
+        made.append(method)
+        if len(made) != nth:
+            return real(self, *args, **options)
+        found = real(self, *args, **options) if after else None
+        task.operator.on_kill()
+        return found if after else real(self, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lease_client.LeaseWorld, method, called)
+        task.start() if task.deferral is None else task.resume(
+            {"status": "done", "message": "", "data": {}, "hint": task.deferral.trigger.hint}
+        )
+    assert len(made) >= nth
+
+
+@dynamodb_only
+@pytest.mark.parametrize("prewarm", [False, True])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    ("method", "nth"), [("write_record", n) for n in (1, 2, 3)] + [("read_record", n) for n in (1, 2, 3, 4, 5)]
+)
+def test_killed_while_it_takes_an_address(
+    clocked, leased, queue, ended, full, pool, emr, record_of, monkeypatch, method, nth, after, prewarm
+):
+    task = leased("daily", allocation_id=pool[:2], prewarm=prewarm)
+    task.start()
+    queue.pass_time(600, task)
+    started = [name for name in pool[:2] if record_of(name).queue[0].prewarmed_at is not None]
+    at = next((name for name in pool[:2] if name not in started), pool[1])
+    ended(full[at], at)
+    clocked.clock.advance(60)
+    try:
+        kill_at(monkeypatch, task, method, after=after, nth=nth)
+    except AssertionError:
+        pytest.skip("not so many calls")
+    assert "killed" in str(task.error), task.error
+    assert [record_of(name).queue for name in pool[:2]] == [(), ()]
+    assert live_clusters(emr) == [full[name] for name in pool[:2] if name != at]
+    lease = record_of(at).lease
+    assert lease is None
+
+
+@dynamodb_only
+@pytest.mark.parametrize(
+    ("method", "nth"), [("write_record", 1), ("write_record", 2), ("read_record", 1), ("read_record", 4)]
+)
+def test_killed_while_it_joins(clocked, leased, queue, full, pool, emr, record_of, monkeypatch, method, nth):
+    task = leased("daily", allocation_id=pool[:2], prewarm=False)
+    kill_at(monkeypatch, task, method, after=True, nth=nth)
+    assert "killed" in str(task.error), task.error
+    assert [record_of(name).queue for name in pool[:2]] == [(), ()]
+    assert sorted(live_clusters(emr)) == sorted(full.values())
+
+
+# --- fallbacks, NAT gateways, bind_at
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_fallback_keeps_the_address(clocked, create_operator, pool, emr, opened, deferrable, subnet_id, boto):
+    from tests.integration.operators import test_fallbacks
+
+    task = Task(
+        create_operator(allocation_id=pool, lock_store=opened, deferrable=deferrable, fallbacks=[{"Name": "second"}])
+    )
+
+    def end_first():
+        [first] = live_clusters(emr)
+        clocked.end_cluster(first, state="TERMINATED_WITH_ERRORS", message="no capacity", code="INTERNAL_ERROR")
+
+    clocked.clock.call_later(60, end_first, name="no capacity")
+    task.run()
+    assert len(task.ti.xcoms["attempts"]) == 2, task.ti.xcoms["attempts"]
+    assert live_clusters(emr) == [task.result]
+    assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[0] == task.ti.xcoms["allocation_id"]
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_nat_gateway_gets_an_address_of_the_pool(
+    clocked, nat, pool, ec2, emr, opened, deferrable, terminate_operator
+):
+    first = Task(nat(allocation_id=pool[:2], lock_store=opened, deferrable=deferrable), dag_id="a")
+    first.run()
+    assert first.ti.xcoms["static_ip"]["allocation_id"] == pool[0]
+    again = Task(nat(allocation_id=pool[:2], lock_store=opened, deferrable=deferrable), dag_id="a", try_number=2)
+    assert again.run() == first.result
+    assert again.ti.xcoms["static_ip"]["allocation_id"] == pool[0]
+    Task(terminate_operator(first.result, allocation_id=pool[:2], lock_store=opened)).run()
+    states = {g["State"] for g in ec2.describe_nat_gateways()["NatGateways"]}
+    assert states <= {"deleting", "deleted"}
+
+
+def test_cluster_ready(clocked, create_operator, pool, opened, deferrable):
+    task = Task(create_operator(allocation_id=pool, lock_store=opened, deferrable=deferrable, bind_at="cluster_ready"))
+    task.run()
+    assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[0]
+
+
+# --- without a store, at the same moment
+
+
+def test_two_that_choose_the_same_address(clocked, create_operator, pool, emr):
+    tasks = [Task(create_operator(allocation_id=pool[:2], deferrable=True), dag_id=f"d{n}") for n in range(3)]
+    for task in tasks:
+        task.start()
+    assert [task.ti.xcoms["allocation_id"] for task in tasks] == [pool[0]] * 3
+    clocked.clock.advance(400)
+    for task in tasks[:2]:
+        task.go_on()
+    assert [task.ti.xcoms["allocation_id"] for task in tasks[:2]] == pool[:2]
+    third = tasks[2]
+    third.resume({"status": "done", "message": "", "data": {}, "hint": third.deferral.trigger.hint})
+    assert third.deferrals[-1] == "EipPoolFreeTrigger"
+    third.fail_deferral()
+    assert sorted(live_clusters(emr)) == sorted(task.result for task in tasks[:2])
+
+
+# --- downstream
+
+
+@pytest.mark.parametrize("expect", ["associated", "free"])
+def test_a_sensor_of_a_pool_needs_a_cluster(clocked, pool, expect):
+    from airflow_eip_provider.sensors.eip import EipAssociationSensor
+
+    sensor = EipAssociationSensor(task_id="bound", allocation_id=pool, expect=expect, aws_conn_id=None)
+    with pytest.raises(Exception) as caught:
+        Task(sensor).run()
+    assert "was given" not in str(caught.value)
+    assert "job_flow_id" in str(caught.value)
+
+
+def test_steps_follow_a_deferral_to_the_end_without_a_store(clocked, create_operator, steps_operator, pool):
+    made = Task(create_operator(allocation_id=pool)).run()
+    for deferrable in (False, True):
+        assert Task(steps_operator(made, allocation_id=pool, deferrable=deferrable), dag_id=str(deferrable)).run()
+
+
+@dynamodb_only
+def test_messages_name_the_addresses(clocked, leased, queue, full, pool, logged):
+    from datetime import timedelta
+
+    task = leased("daily", allocation_id=pool[:2], prewarm=False, deferrable=False, lock_timeout=timedelta(minutes=5))
+    task.start()
+    told = logged() + str(task.error) + str(task.ti.xcoms)
+    assert "('eipalloc" not in told
+    assert "['eipalloc" not in str(task.error)
+    assert "''" not in str(task.error)
