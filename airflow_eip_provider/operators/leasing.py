@@ -16,7 +16,6 @@ from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.lease_settings import attempt_of
 from airflow_eip_provider.operators.phases import SHORTEST_DEFERRAL_SECONDS, PhasedOperator, State
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
-from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -113,6 +112,8 @@ class LeasingOperator(PhasedOperator):
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, place)
         context["ti"].xcom_push(key="queue", value=place.facts())
         shared = self.watch(state, deadline=self._queue_deadline(context, state, **place.facts()))
+        from airflow_eip_provider.triggers.lock import EipLeaseTrigger  # noqa: PLC0415 - only a task's run needs it
+
         uri = str(self.lease_client.uri)
         return EipLeaseTrigger.of(lease_request, allocation_id=self.allocation_id, lock_store=uri, **shared)
 

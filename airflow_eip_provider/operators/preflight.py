@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.exceptions import InvalidInputError, PreflightError
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators.step_list import checked_steps, known_steps
-from airflow_eip_provider.preflight import examine, examine_plans
 from airflow_eip_provider.rendered import number_of
 
 if TYPE_CHECKING:
@@ -64,6 +63,8 @@ def require(setup: Setup, checks: Sequence[Check]) -> list[str]:
     :return: warnings.
     :raises PreflightError: naming everything that is wrong.
     """
+    from airflow_eip_provider.preflight import examine  # noqa: PLC0415 - only a task's run needs it
+
     return _warnings(setup.allocation_id, examine(setup, [check for check in checks if check.at_launch]))
 
 
@@ -74,6 +75,8 @@ def require_plans(plans: Sequence[Plan]) -> list[str]:
     :return: warnings.
     :raises PreflightError: naming everything that is wrong, and with fallbacks the candidates that it is wrong with.
     """
+    from airflow_eip_provider.preflight import examine_plans  # noqa: PLC0415 - only a task's run needs it
+
     return _warnings(plans[0].setup.allocation_id, examine_plans(plans, at_launch=True))
 
 

@@ -31,10 +31,8 @@ from airflow_eip_provider.operators.leasing import observed_due_seconds, with_es
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.rendering import StructuredFields
-from airflow_eip_provider.preflight import Setup, plans_of, read_candidates
 from airflow_eip_provider.triggers.emr import Target, judge_target
 from airflow_eip_provider.triggers.nat import NatGatewayTrigger
-from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +42,8 @@ if TYPE_CHECKING:
     from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.operators.bindings import Binding
     from airflow_eip_provider.operators.launch import Launcher
+    from airflow_eip_provider.preflight import Setup
+    from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
@@ -211,6 +211,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         :raises InvalidInputError: when a fallback has the wrong form.
         :raises PreflightError: naming everything that is wrong, and with fallbacks with which candidate.
         """
+        from airflow_eip_provider.preflight import plans_of, read_candidates  # noqa: PLC0415 - only a task's run needs it
+
         # The launcher names a cluster that has no name after its task.
         first = {"Name": f"{self.dag_id}.{self.task_id}", **self.candidates[0].job_flow}
         shape = self.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
@@ -252,7 +254,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
                     launcher.answered = None
                     waiting = self._note_launch(context, state, launcher, self.replace_failed(state, attempt, launcher))
                 else:
-                    observed = Observed(self.aws.client_for)  # one look at the cluster for all that follows
+                    observed = self.observe()  # one look at the cluster for all that follows
                     has_started = not self.has_fallbacks or self.look_at_start(state, observed)
                     if not self._may_bind(state, observed):
                         deadline = self.check_in_time(state, observed)
@@ -457,6 +459,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         return ESTIMATED if self.prewarm == "auto" else int(self.prewarm)
 
     def _setup(self, job_flow: Mapping[str, Any]) -> Setup:
+        from airflow_eip_provider.preflight import Setup  # noqa: PLC0415 - only a task's run needs it
+
         return Setup(
             allocation_id=self.allocation_id,
             eip=self.eip,
