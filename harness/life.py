@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.endpoint
 
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
+from airflow_eip_provider.hooks import aws as _aws
 from airflow_eip_provider.lease_client import client as lease_client
 from airflow_eip_provider.lease_client import waiting as _waiting
 from airflow_eip_provider.operators import eip as _eip
@@ -33,7 +34,7 @@ _TIMED = tuple(
     for package in ("aws", "health", "hooks", "lease_client", "operators", "sensors", "triggers")
 )
 _REAL = frozenset({observed.__name__})
-_LOADED = (_eip, _emr, _waiting)  # and with them all that waits
+_LOADED = (_aws, _eip, _emr, _waiting)  # and with them all that waits
 
 
 class TaskInstance:

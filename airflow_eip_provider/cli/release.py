@@ -96,7 +96,7 @@ def _released_address(
 
     if len(allocation_ids) == 1:
         return allocation_ids[0]
-    return address_of(AddressPool(allocation_ids), str(job_flow_id), session.hooks, lock_store=lock_store)
+    return str(address_of(AddressPool(allocation_ids), str(job_flow_id), session.hooks, lock_store=lock_store))
 
 
 class _Release:

@@ -8,7 +8,7 @@ From the leases that ended before, the newest of each job, it takes two duration
 launch until it was ready for steps, and for how long a ready cluster then had the address. A job is one task of one
 DAG. The cluster is started when
 
-- leases of average length would free the address by the time when the cluster is ready, and
+- leases a little shorter than the average would free the address by the time when the cluster is ready, and
 - the longest of them would let it idle for ``MOST_IDLE_SECONDS`` at most.
 
 Where a duration is not known yet, only the first of the queue starts early, and not before the release has begun.
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 LEASES = 3
 # A cluster that is started early is ready for so long before its turn at most, if no lease takes longer than before.
 MOST_IDLE_SECONDS = 900.0
-# By what part of the start-up a cluster is started before the average says so: leases vary, and a cluster that is late
-# delays all who follow, while one that is early idles alone.
-EARLY = 0.1
 # Entries further back in the queue do not start early: each lease before theirs adds to the error of the estimate.
 MOST_PLACES = 4
 
@@ -135,7 +132,10 @@ def prewarm_places(records: Sequence[Record], owner: str, times: Mapping[str, Cl
     if start_up is None or turn is None:
         is_releasing = any(record.lease is not None and record.lease.phase is Phase.RELEASING for record in behind)
         return 1 if place == 0 and is_releasing else 0
-    is_due = turn.average <= start_up * (1 + EARLY) and turn.longest <= start_up + MOST_IDLE_SECONDS
+    # As leases vary, a cluster that starts by the average is late half of the time, and delays all who follow; one that
+    # is early idles alone.
+    earlier = (turn.longest - turn.average) / 2
+    is_due = turn.average - earlier <= start_up and turn.longest <= start_up + MOST_IDLE_SECONDS
     return place + 1 if is_due else 0
 
 

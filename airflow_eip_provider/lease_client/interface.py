@@ -230,6 +230,11 @@ class LeaseQueue(ABC):
     def chosen(self) -> LeaseClient | None:
         """The client of the address that the attempt has, or waits for; ``None`` while it may be any one of a pool."""
 
+    @property
+    @abstractmethod
+    def allocation_ids(self) -> tuple[str, ...]:
+        """The addresses of which any will do."""
+
     @abstractmethod
     def check(self) -> None:
         """
@@ -298,6 +303,11 @@ class LeaseClient(LeaseQueue):
     def chosen(self) -> LeaseClient:
         """This client: there is one address."""
         return self
+
+    @property
+    def allocation_ids(self) -> tuple[str, ...]:
+        """The address."""
+        return (self.allocation_id,)
 
     def check(self) -> None:
         """

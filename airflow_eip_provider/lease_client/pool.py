@@ -53,6 +53,11 @@ class _Pool(LeaseQueue, Generic[Member]):
         """The client of the address that the attempt has; ``None`` before it has one."""
         return self._chosen
 
+    @property
+    def allocation_ids(self) -> tuple[str, ...]:
+        """The addresses that are left."""
+        return tuple(self.members)
+
     def check(self) -> None:
         """Read each record; where that fails the store says why."""
         for member in self.members.values():

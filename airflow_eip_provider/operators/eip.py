@@ -28,7 +28,6 @@ from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState, observed_due_seconds
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id, check_nothing_left
-from airflow_eip_provider.preflight import TARGET_CHECKS, Setup
 from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, judge_instance
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, judge_no_step_runs, judge_target
@@ -151,6 +150,8 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         self.read_addresses(context)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         preflight.check_duration("lock_timeout", self.lock_timeout)
+        from airflow_eip_provider.preflight import TARGET_CHECKS, Setup  # noqa: PLC0415 - only a task's run needs it
+
         # Nothing is said of the target's cluster: it exists already.
         one = self.allocation_id[0] if isinstance(self.allocation_id, AddressPool) else self.allocation_id
         for warning in preflight.require(Setup(allocation_id=one, eip=self.eip, emr=self.emr), TARGET_CHECKS):

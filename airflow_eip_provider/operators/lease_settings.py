@@ -10,7 +10,6 @@ from airflow_eip_provider.airflow_compat import conf
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.lease.record import Attempt
 from airflow_eip_provider.operators.owner import Owner
-from airflow_eip_provider.stores.uri import parse_uri, with_grace
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
@@ -41,6 +40,8 @@ def with_configured_grace(uri: str) -> str:
 
     :raises InvalidInputError: for a malformed URI or grace.
     """
+    from airflow_eip_provider.stores.uri import with_grace  # noqa: PLC0415 - only a task's run needs it
+
     grace = conf.get("eip", "grace", fallback=None)
     return with_grace(uri, str(grace)) if grace else uri
 
@@ -54,6 +55,8 @@ def lock_store_uri(given: Any) -> str | None:
     uri = configured_lock_store() if given is UNSET else given
     if not uri:
         return None
+    from airflow_eip_provider.stores.uri import parse_uri  # noqa: PLC0415 - only a task's run needs it
+
     uri = with_configured_grace(str(uri))
     parse_uri(uri)
     if not conf.get("eip", "environment", fallback=None):

@@ -16,7 +16,6 @@ from airflow_eip_provider.lease.description import pool_place_of, queue_place_of
 from airflow_eip_provider.lease.pool import QueuedForAll
 from airflow_eip_provider.lease.protocol import Queued
 from airflow_eip_provider.lease_client.interface import AllInUse
-from airflow_eip_provider.lease_client.pool import PhysicalPool, StorePool
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators import preflight
@@ -25,8 +24,6 @@ from airflow_eip_provider.operators.lease_settings import attempt_of
 from airflow_eip_provider.operators.phases import SHORTEST_DEFERRAL_SECONDS, PhasedOperator, State
 from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
-from airflow_eip_provider.triggers.lock import EipLeaseTrigger
-from airflow_eip_provider.triggers.pool import EipPoolFreeTrigger, EipPoolLeaseTrigger
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -224,6 +221,8 @@ class LeasingOperator(PhasedOperator):
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, place)
         context["ti"].xcom_push(key="queue", value=place.facts())
         shared = self.watch(state, deadline=self._queue_deadline(context, state, **place.facts()))
+        from airflow_eip_provider.triggers.lock import EipLeaseTrigger  # noqa: PLC0415 - only a task's run needs it
+
         uri = str(self.lease_client.uri)
         return EipLeaseTrigger.of(lease_request, allocation_id=self.allocation_id, lock_store=uri, **shared)
 
@@ -232,14 +231,15 @@ class LeasingOperator(PhasedOperator):
     ) -> WatchTrigger:
         self.warn_of_a_held_worker()
         state.waiting_for = "lease"
-        if isinstance(self.lease_queue, StorePool):
-            state.addresses = list(self.lease_queue.members)
+        state.addresses = list(self.lease_queue.allocation_ids)
         for observation in queued.observations.values():
             self._note_queued(state, observation.seen, lease_request.attempt.owner)
         place = pool_place_of(queued.observations, lease_request.attempt.owner)
         self.log.info("Waiting for any one Elastic IP: %s", place)
         context["ti"].xcom_push(key="queue", value=place.facts())
         shared = self.watch(state, deadline=self._queue_deadline(context, state, **place.facts()))
+        from airflow_eip_provider.triggers.pool import EipPoolLeaseTrigger  # noqa: PLC0415 - only a task's run needs it
+
         uri = str(self.lease_queue.uri)
         return EipPoolLeaseTrigger.of(lease_request, allocation_ids=state.addresses, lock_store=uri, **shared)
 
@@ -257,6 +257,8 @@ class LeasingOperator(PhasedOperator):
         places = "; ".join(f"{name} is {self.eip.describe_place(name)}" for name in state.addresses)
         self.log.info("Waiting for any one Elastic IP: %s", places)
         shared = self.watch(state, deadline=self._queue_deadline(context, state, holder=places))
+        from airflow_eip_provider.triggers.pool import EipPoolFreeTrigger  # noqa: PLC0415 - only a task's run needs it
+
         return EipPoolFreeTrigger(allocation_ids=state.addresses, job_flow_id=job_flow_id, **shared)
 
     def next_free_address(self, context: Context, state: LeasingState, *, job_flow_id: str) -> bool:
@@ -267,6 +269,8 @@ class LeasingOperator(PhasedOperator):
 
         :return: ``False`` when no other address is free.
         """
+        from airflow_eip_provider.lease_client.pool import PhysicalPool  # noqa: PLC0415 - only a task's run needs it
+
         pool = self.aws.lease_queue(None, AddressPool(state.addresses), kill=self.kill, dag_id=self._dag_id)
         if not isinstance(pool, PhysicalPool) or pool.next_free(job_flow_id) is None:
             return False

@@ -4,6 +4,10 @@ How an operator lives through Airflow.
 An operator here is a function from the world to the next thing to do: :meth:`PhasedOperator.advance` looks at AWS,
 acts, and returns either what to wait for or its result. A wait blocks in the worker or is deferred; either way
 ``advance`` is called again afterwards and rebuilds what it knows from AWS. What a deferral carries is only a hint.
+
+The modules of operators are imported whenever a DAG file is parsed. What only a running task needs is imported when it
+is first used: the clients (``PhasedOperator.aws``), what reads AWS for a judgement (``PhasedOperator.observe``), the
+checks before a launch (``operators.preflight.require``), and how a trigger waits (``triggers.watch.WatchTrigger``).
 """
 
 from __future__ import annotations
@@ -39,7 +43,6 @@ from airflow_eip_provider.exceptions import (
     SubmissionCancelledError,
 )
 from airflow_eip_provider.hooks.address_pool import followed_address, names_pool, read_pool
-from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.lease_client.interface import KillFlag
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.literals import parse_literal
@@ -47,16 +50,17 @@ from airflow_eip_provider.notifications import Notifying
 from airflow_eip_provider.operators.lease_settings import lock_store_uri
 from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.backoff import Backoff
-from airflow_eip_provider.triggers.observed import Observed
 from airflow_eip_provider.triggers.undo import as_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.hooks.aws import AwsHooks
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
     from airflow_eip_provider.lease_client.interface import LeaseClient, LeaseQueue, Undo
+    from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
@@ -476,6 +480,8 @@ class PhasedOperator(Notifying):
     def aws(self) -> AwsHooks:
         """What the connection gives access to; made anew in each process, kept within one."""
         if "_aws" not in self.__dict__:
+            from airflow_eip_provider.hooks.aws import AwsHooks  # noqa: PLC0415 - only a task's run needs it
+
             self.__dict__["_aws"] = AwsHooks.of(self)
         return self.__dict__["_aws"]  # type: ignore[no-any-return]
 
@@ -518,6 +524,12 @@ class PhasedOperator(Notifying):
         """The hook for the cluster."""
         return self.aws.emr
 
+    def observe(self) -> Observed:
+        """Return what the judgements of one look read from AWS, each thing once."""
+        from airflow_eip_provider.triggers.observed import Observed  # noqa: PLC0415 - only a task's run needs it
+
+        return Observed(self.aws.client_for)
+
     def look(self, judge: Callable[[Observed], Verdict], observed: Observed | None = None) -> Verdict:
         """
         Look at AWS once, from the worker.
@@ -525,7 +537,7 @@ class PhasedOperator(Notifying):
         :param observed: what was read a moment ago, and need not be read again.
         :raises ClusterEndedError: when the verdict says that the cluster is gone.
         """
-        verdict = judge(observed or Observed(self.aws.client_for))
+        verdict = judge(observed or self.observe())
         raise_if_cluster_gone(verdict.data)
         return verdict
 

@@ -5,22 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.aws.addresses import read_addresses
 from airflow_eip_provider.aws.allocation_ids import check_allocation_id
 from airflow_eip_provider.exceptions import InvalidInputError, PreflightError
 from airflow_eip_provider.hooks.address_pool import AddressPool
-from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, checked_servers
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators.step_list import checked_steps, known_steps
-from airflow_eip_provider.preflight import POOL_CHECKS, Setup, admitted_by, examine, examine_plans
-from airflow_eip_provider.preflight.reads import Reads
 from airflow_eip_provider.rendered import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from airflow_eip_provider.hooks.aws import AwsHooks
-    from airflow_eip_provider.preflight import Check, Outcome, Plan
+    from airflow_eip_provider.preflight import Check, Outcome, Plan, Setup
 
 __all__ = [
     "MULTI_NODE_CHOICES",
@@ -55,6 +51,8 @@ def require(setup: Setup, checks: Sequence[Check]) -> list[str]:
     :return: warnings.
     :raises PreflightError: naming everything that is wrong.
     """
+    from airflow_eip_provider.preflight import examine  # noqa: PLC0415 - only a task's run needs it
+
     return _warnings(setup.allocation_id, examine(setup, [check for check in checks if check.at_launch]))
 
 
@@ -69,8 +67,14 @@ def usable_addresses(
     :raises AzureRefusedError: and AzureUnavailableError, as ``AzureSqlFirewallHook.list_rules`` does.
     :raises PreflightError: when no address is left, naming what is wrong with each.
     """
+    from airflow_eip_provider.aws.addresses import read_addresses  # noqa: PLC0415 - only a task's run needs it
+    from airflow_eip_provider.preflight import POOL_CHECKS, Setup, admitted_by, examine  # noqa: PLC0415 - only a task's run needs it
+    from airflow_eip_provider.preflight.reads import Reads  # noqa: PLC0415 - only a task's run needs it
+
     checks = [*POOL_CHECKS]
     if servers:
+        from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, checked_servers  # noqa: PLC0415 - only a task's run needs it
+
         with AzureSqlFirewallHook(azure_conn_id) as azure:
             checks.append(admitted_by({server: azure.list_rules(server) for server in checked_servers(servers)}))
     usable, problems = [], []
@@ -94,6 +98,8 @@ def require_plans(plans: Sequence[Plan]) -> list[str]:
     :return: warnings.
     :raises PreflightError: naming everything that is wrong, and with fallbacks the candidates that it is wrong with.
     """
+    from airflow_eip_provider.preflight import examine_plans  # noqa: PLC0415 - only a task's run needs it
+
     return _warnings(plans[0].setup.allocation_id, examine_plans(plans, at_launch=True))
 
 

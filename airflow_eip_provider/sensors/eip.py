@@ -24,7 +24,6 @@ from airflow_eip_provider.notifications import Notifying, checked_notifier
 from airflow_eip_provider.rendered import rendered
 from airflow_eip_provider.sensors.watching import WatchingSensor
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger, judge_association
-from airflow_eip_provider.triggers.observed import Observed
 from airflow_eip_provider.triggers.second_look import SecondLook
 
 if TYPE_CHECKING:
@@ -138,6 +137,8 @@ class EipAssociationSensor(Notifying, WatchingSensor):
 
     def look(self) -> Verdict:
         """Look where the address is; in a worker that waits, as often as a failure needs to be confirmed."""
+        from airflow_eip_provider.triggers.observed import Observed  # noqa: PLC0415 - only a task's run needs it
+
         self._check_parameters()
         second_look = SecondLook(time.time())
         while True:

@@ -6,7 +6,6 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.lease.record import Attempt
 from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.lease_client.reads import is_cluster
@@ -69,6 +68,8 @@ def undo_stored(
     :param connection: the hooks' ``aws_conn_id``, ``region_name``, ``verify`` and ``config``.
     :param spare_handed_over: leave alone what carries the address already: the tasks that follow use it.
     """
+    from airflow_eip_provider.hooks.aws import AwsHooks  # noqa: PLC0415 - only a task's run needs it
+
     aws = AwsHooks(**{**connection, "config": {**_BOUNDED, **(connection["config"] or {})}})
     undo = from_stored(kind, what)
     if undo.step_ids is not None:

@@ -24,17 +24,13 @@ from airflow_eip_provider.airflow_compat import TASK_IS_OVER, BaseTrigger, Trigg
 from airflow_eip_provider.aws.errors import is_expired, is_transient
 from airflow_eip_provider.exceptions import CredentialsExpiredError
 from airflow_eip_provider.triggers.backoff import Backoff
-from airflow_eip_provider.triggers.connection import AwsConnection
-from airflow_eip_provider.triggers.observed import Clients, Observed, Wants
-from airflow_eip_provider.triggers.poller import Poller
-from airflow_eip_provider.triggers.undo import undo_stored
 from airflow_eip_provider.triggers.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from airflow_eip_provider.triggers.connection import Connection
-    from airflow_eip_provider.triggers.observed import ClientFor
+    from airflow_eip_provider.triggers.observed import ClientFor, Observed, Wants
 
 # A judgement that is due at the deadline may still be under way then; what AWS does not answer within this is not
 # waited for. Airflow's own timeout of the deferral comes later.
@@ -92,6 +88,8 @@ class WatchTrigger(BaseTrigger):
     @property
     def connection(self) -> Connection:
         """What this wait looks through: those with equal ones share clients and calls."""
+        from airflow_eip_provider.triggers.connection import AwsConnection  # noqa: PLC0415 - only a wait needs it
+
         return AwsConnection.of(**self._connection)
 
     def block(self, client_for: ClientFor, *, renew: Callable[[], None] = lambda: None) -> dict[str, Any]:
@@ -103,6 +101,8 @@ class WatchTrigger(BaseTrigger):
         :param renew: drops what ``client_for`` keeps, so that it reads the credentials again.
         :raises CredentialsExpiredError: when those have expired, too.
         """
+        from airflow_eip_provider.triggers.observed import Clients, Observed, Wants  # noqa: PLC0415 - only a wait needs it
+
         last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
         clients, renewed = Clients(client_for), False
         while (left := self.deadline - time.time()) > 0:
@@ -129,6 +129,8 @@ class WatchTrigger(BaseTrigger):
 
         :raises CredentialsExpiredError: when they have expired, and those that were read anew, too.
         """
+        from airflow_eip_provider.triggers.poller import Poller  # noqa: PLC0415 - only a wait needs it
+
         last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
         async with Poller.joined(self.connection) as poller:
             renewed, early, is_new = False, _EARLY_AT_FIRST, True
@@ -172,6 +174,8 @@ class WatchTrigger(BaseTrigger):
 
     def undo_now(self, kind: str, what: dict[str, Any], *, spare_handed_over: bool) -> None:
         """Undo what the task did, in a thread of the triggerer; see :func:`~.undo.undo_stored`."""
+        from airflow_eip_provider.triggers.undo import undo_stored  # noqa: PLC0415 - only a wait needs it
+
         undo_stored(kind, what, connection=self._connection, spare_handed_over=spare_handed_over)
 
     @property

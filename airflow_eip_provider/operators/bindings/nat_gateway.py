@@ -22,7 +22,6 @@ from airflow_eip_provider.aws.tags import (
 from airflow_eip_provider.exceptions import GatewayFailedError, InvalidInputError
 from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.bindings.interface import Binding, Bound, GatewayWait
-from airflow_eip_provider.preflight import CLUSTER_GATEWAY_CHECKS, GATEWAY_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +68,8 @@ class NatGateway(Binding):
     @property
     def checks(self) -> Sequence[Check]:
         """The address, the gateway or what it takes to make one, and the routes of the cluster's subnets."""
+        from airflow_eip_provider.preflight import CLUSTER_GATEWAY_CHECKS, GATEWAY_CHECKS  # noqa: PLC0415 - only a task's run needs it
+
         return CLUSTER_GATEWAY_CHECKS if self.nat_gateway_id is None else GATEWAY_CHECKS
 
     def examined(self, setup: Setup) -> Setup:

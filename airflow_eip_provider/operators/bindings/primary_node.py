@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.bindings.interface import Binding, Bound, ClusterWait
-from airflow_eip_provider.preflight import PRIMARY_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +43,8 @@ class PrimaryNode(Binding):
     @property
     def checks(self) -> Sequence[Check]:
         """The address, the topology, the subnets and who can reach the primary node."""
+        from airflow_eip_provider.preflight import PRIMARY_CHECKS  # noqa: PLC0415 - only a task's run needs it
+
         return PRIMARY_CHECKS
 
     def bind(self, site: Site) -> Bound | ClusterWait | None:

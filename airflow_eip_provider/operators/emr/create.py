@@ -33,10 +33,8 @@ from airflow_eip_provider.operators.leasing import observed_due_seconds, with_es
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.rendering import StructuredFields
-from airflow_eip_provider.preflight import Setup, plans_of, read_candidates
 from airflow_eip_provider.triggers.emr import Target, judge_target
 from airflow_eip_provider.triggers.nat import NatGatewayTrigger
-from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,6 +45,8 @@ if TYPE_CHECKING:
     from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.operators.bindings import Binding
     from airflow_eip_provider.operators.launch import Launcher
+    from airflow_eip_provider.preflight import Setup
+    from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
@@ -229,6 +229,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         :raises InvalidInputError: when a fallback has the wrong form.
         :raises PreflightError: naming everything that is wrong, and with fallbacks with which candidate.
         """
+        from airflow_eip_provider.preflight import plans_of, read_candidates  # noqa: PLC0415 - only a task's run needs it
+
         # The launcher names a cluster that has no name after its task.
         first = {"Name": f"{self.dag_id}.{self.task_id}", **self.candidates[0].job_flow}
         shape = self.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
@@ -271,7 +273,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
                     launcher.answered = None
                     waiting = self._note_launch(context, state, launcher, self.replace_failed(state, attempt, launcher))
                 else:
-                    observed = Observed(self.aws.client_for)  # one look at the cluster for all that follows
+                    observed = self.observe()  # one look at the cluster for all that follows
                     has_started = not self.has_fallbacks or self.look_at_start(state, observed)
                     if not self._may_bind(state, observed):
                         deadline = self.check_in_time(state, observed)
@@ -498,6 +500,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         return int(self.prewarm) * (len(self.allocation_id) if isinstance(self.allocation_id, AddressPool) else 1)
 
     def _setup(self, job_flow: Mapping[str, Any]) -> Setup:
+        from airflow_eip_provider.preflight import Setup  # noqa: PLC0415 - only a task's run needs it
+
         return Setup(
             # The addresses of a pool have been checked; of the other checks each address gives the same result.
             allocation_id=self.allocation_id[0] if isinstance(self.allocation_id, AddressPool) else self.allocation_id,

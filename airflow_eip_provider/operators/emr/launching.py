@@ -15,7 +15,6 @@ from airflow_eip_provider.operators.emr.next_candidate import CandidateFailed, C
 from airflow_eip_provider.operators.launch import Launcher
 from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger
-from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.protocol import Acquired
     from airflow_eip_provider.triggers.emr import Target
+    from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 # EMR's reads are eventually consistent; for how long after RunJobFlow is not documented.
@@ -80,7 +80,7 @@ class LaunchingOperator(NextCandidateOperator):
                     waiting = self._next_cluster(context, state, request, enter, replaces=replaces)
                     replaces = replaces and state.job_flow_id is not None
                 else:
-                    observed = Observed(self.aws.client_for)
+                    observed = self.observe()
                     if self.look_at_start(state, observed):
                         return None
                     return self.wait_for_start(state, deadline=self.check_in_time(state, observed))

@@ -27,7 +27,6 @@ from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.bindings import Binding, checked_binding
 from airflow_eip_provider.operators.lease_settings import attempt_of
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
-from airflow_eip_provider.preflight import parsed_fallbacks
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStartTrigger, judge_start
 
@@ -101,6 +100,8 @@ class NextCandidateOperator(LeasingOperator):
         :raises InvalidInputError: when the overrides or a fallback have the wrong form.
         """
         if "_candidates" not in self.__dict__:
+            from airflow_eip_provider.preflight import parsed_fallbacks  # noqa: PLC0415 - only a task's run needs it
+
             overrides = preflight.checked_mapping(self.job_flow_overrides, parameter="job_flow_overrides")
             merged, fallbacks = self.emr.merged_overrides(overrides), parsed_fallbacks(self.fallbacks)
             self.__dict__["_candidates"] = candidates_of(merged, fallbacks, self.fallback_rounds)

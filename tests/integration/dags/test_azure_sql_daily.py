@@ -38,6 +38,33 @@ found = runpy.run_path(sys.argv[1])
 print(found["orders"].dag_id, found["customers"].dag_id)
 """
 
+OWN_MODULES = """
+import json, runpy, sys
+runpy.run_path(sys.argv[1])
+print(json.dumps(sorted(name for name in sys.modules if name.startswith("airflow_eip_provider."))))
+"""
+# What only a running task needs; the part of a module's name after the package's.
+ONLY_AT_RUN_TIME = (
+    "audit",
+    "cli",
+    "health",
+    "hooks.aws",
+    "hooks.elbv2",
+    "iam_policy",
+    "lease.forecast",
+    "lease_client.client",
+    "lease_client.physical",
+    "preflight",
+    "reaper",
+    "stores",
+    "triggers.connection",
+    "triggers.lock",
+    "triggers.observed",
+    "triggers.poller",
+    "ui",
+)
+MOST_MODULES = 95
+
 
 @pytest.fixture(params=["orders", "customers"])
 def dag(request: pytest.FixtureRequest, dag_file: ModuleType) -> Any:
@@ -61,6 +88,29 @@ def test_dags_parse_without_connections_variables_or_network(tmp_path: Any) -> N
     )
 
     assert parsed.stdout.split() == ["azure_sql_daily", "azure_sql_daily_customers"], parsed.stderr
+
+
+@pytest.mark.airflow
+def test_parsing_imports_nothing_that_only_a_running_task_needs(tmp_path: Any) -> None:
+    parsed = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", OWN_MODULES, str(DAGS / "azure_sql_daily.py")],
+        env={"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert parsed.returncode == 0, parsed.stderr
+    names = [name.removeprefix("airflow_eip_provider.") for name in json.loads(parsed.stdout.splitlines()[-1])]
+
+    late = [name for name in names if any(f"{name}.".startswith(f"{part}.") for part in ONLY_AT_RUN_TIME)]
+    assert late == [], (
+        f"parsing the DAG imports {', '.join(late)}: import it in the function that uses it; "
+        "python -X importtime shows which module imports it"
+    )
+    assert len(names) <= MOST_MODULES, (
+        f"parsing the DAG imports {len(names)} modules of the provider, at most {MOST_MODULES} are expected: "
+        f"{', '.join(names)}"
+    )
 
 
 def test_dag_runs_daily_one_run_at_a_time_with_retries(dag: Any) -> None:
