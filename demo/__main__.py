@@ -24,7 +24,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--all",
         action="store_true",
-        help="every scene: a killed task, three nodes, a NAT gateway, an empty zone, a failover",
+        help="every scenario: a killed task, three nodes, a NAT gateway, an empty zone, a failover",
     )
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--time-scale", type=float, default=6.0, help="simulated seconds a real second (%(default)s)")
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     # What takes seconds to import comes after the first line.
     from demo.aws import AwsError  # noqa: PLC0415
-    from demo.play import Demo, report  # noqa: PLC0415
+    from demo.whole import Demo, report  # noqa: PLC0415
     from harness.airflow import LOCAL_ONLY  # noqa: PLC0415
     from harness.processes import Children, ProcessError, left_running  # noqa: PLC0415
 
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         demo = Demo(console=console, children=children, options=options)
         demo.set_up()
-        passed = report(console, demo.play())
+        passed = report(console, demo.run())
         demo.say_where(kept=options.keep)
         if options.keep:
             demo.stay()

@@ -1,4 +1,4 @@
-"""The checks of the scene with three nodes, like those of the queue: pure functions that fail when they saw nothing."""
+"""The checks of the scenario with three nodes, like those of the queue: they fail when they saw nothing."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def executors_refused(events: Sequence[Event], *, job_flow_id: str, public_ip: s
     seen = connections(events, job_flow_id)
     admitted = [event for event in seen if event["admitted"]]
     refused = [event for event in seen if event["error_code"] == REFUSED]
-    strangers = {event["instance_id"] for event in refused} - {event["instance_id"] for event in admitted}
+    others = {event["instance_id"] for event in refused} - {event["instance_id"] for event in admitted}
     problems = [
         text
         for wrong, text in (
             (state != "failed", f"the DAG run is {state or 'not seen'}"),
             (not admitted, "the driver was never admitted"),
             (any(event["from_ip"] != public_ip for event in admitted), "another address was admitted"),
-            (not strangers, "no other node was refused"),
+            (not others, "no other node was refused"),
             (any(event["from_ip"] == public_ip for event in refused), "the address was refused"),
         )
         if wrong
     ]
-    detail = f"the driver was admitted; {len(strangers)} core nodes were refused, {len(refused)} times"
+    detail = f"the driver was admitted; {len(others)} core nodes were refused, {len(refused)} times"
     return Check(name=name, passed=not problems, detail="; ".join(problems) or detail)
 
 

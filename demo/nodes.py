@@ -1,4 +1,4 @@
-"""A scene: a cluster with core nodes reads beside a primary node with the address, and behind a NAT gateway."""
+"""A scenario: a cluster with core nodes reads beside a primary node with the address, and behind a NAT gateway."""
 
 from __future__ import annotations
 

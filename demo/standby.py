@@ -1,4 +1,4 @@
-"""A scene: the primary node of a long-running cluster is lost, and the standby takes its batches over."""
+"""A scenario: the primary node of a long-running cluster is lost, and the standby takes its batches over."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Standby:
 
     :param may_begin: whether it can be started; it does not disturb what began before.
     :param may_read: whether the batch with a cluster of its own can be started, which reads with Spark when that is up:
-        not beside other scenes that do.
+        not beside other scenarios that do.
     :ivar standby_state: of the cluster that took over, before it was ended here.
     """
 

@@ -1,4 +1,4 @@
-"""The checks of the scene with a standby: pure functions that fail when they saw nothing."""
+"""The checks of the scenario with a standby: pure functions that fail when they saw nothing."""
 
 from __future__ import annotations
 

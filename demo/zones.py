@@ -1,4 +1,4 @@
-"""A scene: the first choice of a job is in a zone without capacity, and its fallback in another."""
+"""A scenario: the first choice of a job is in a zone without capacity, and its fallback in another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.judge import Event
 
 DAG = "moved_daily"
-INSTANCE_TYPE = "r5.xlarge"  # the other scenes' clusters have another one, which the zone goes on to have
+INSTANCE_TYPE = "r5.xlarge"  # the other scenarios' clusters have another one, which the zone goes on to have
 _TOKEN_TAG = "airflow-eip:token"  # noqa: S105 - the lease's
 _CANDIDATE_TAG = "airflow-eip:candidate"
 

@@ -10,7 +10,7 @@ import pytest
 from demo import node_checks
 from demo.nodes import GATEWAY, PRIMARY, Network, private_network, rows
 from local_emr.testing import ANYWHERE
-from tests.unit.demo.story import EIP, Log
+from tests.unit.demo.event_log import EIP, Log
 
 if TYPE_CHECKING:
     from demo.checks import Check

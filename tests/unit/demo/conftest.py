@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.demo.story import CLUSTERS, DAGS, Log
+from tests.unit.demo.event_log import CLUSTERS, DAGS, Log
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from demo import checks
 from demo.queue import Standing
 from demo.timeline import sessions
 from harness.calls import TRIGGERER
-from tests.unit.demo.story import CLUSTERS, DAGS, EIP, START, sample, task
+from tests.unit.demo.event_log import CLUSTERS, DAGS, EIP, START, sample, task
 
 if TYPE_CHECKING:
     from demo.checks import Check
-    from tests.unit.demo.story import Log
+    from tests.unit.demo.event_log import Log
 
 ROWS = [("1", "a"), ("2", "b"), ("2", "b")]
 
@@ -61,29 +61,29 @@ def test_a_cluster_that_never_connected_fails(log: Log):
     assert not read(log).passed
 
 
-def refused(story: Log, **changes: str) -> Check:
+def refused(run: Log, **changes: str) -> Check:
     given = {"job_flow_id": "j-3", "step_state": "FAILED", "log": "error 40615", **changes}
-    return checks.refused_without_address(story.events, **given)
+    return checks.refused_without_address(run.events, **given)
 
 
-def test_a_refused_stranger_passes(log: Log):
+def test_a_refused_cluster_passes(log: Log):
     log.connection(3, "j-3", from_ip="198.51.100.20", error_code=40615)
     assert refused(log).passed
 
 
 @pytest.mark.parametrize("changes", [{"step_state": "COMPLETED"}, {"log": "timed out"}, {"job_flow_id": "j-1"}])
-def test_a_stranger_that_was_not_refused_for_its_address_fails(log: Log, changes: dict[str, str]):
+def test_a_cluster_without_the_address_that_was_not_refused_for_its_address_fails(log: Log, changes: dict[str, str]):
     log.connection(3, "j-3", from_ip="198.51.100.20", error_code=40615)
     assert not refused(log, **changes).passed
 
 
 @pytest.mark.parametrize("error_code", [None, 18456])
-def test_a_stranger_that_passed_the_firewall_fails(log: Log, error_code: int | None):
+def test_a_cluster_without_the_address_that_passed_the_firewall_fails(log: Log, error_code: int | None):
     log.connection(3, "j-3", from_ip="198.51.100.20", error_code=error_code)
     assert not refused(log).passed
 
 
-def test_a_stranger_that_had_an_address_fails(log: Log):
+def test_a_cluster_without_the_address_that_had_it_fails(log: Log):
     log.connection(3, "j-3", from_ip="198.51.100.20", error_code=40615)
     log.address(4, "j-3", "associated")
     assert not refused(log).passed

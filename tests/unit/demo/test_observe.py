@@ -8,7 +8,7 @@ from setproctitle import setproctitle
 
 from demo.observe import count_descendants, process_owners, settled
 from harness.processes import task_of_title
-from tests.unit.demo.story import task
+from tests.unit.demo.event_log import task
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
@@ -26,7 +26,7 @@ def test_idle_workers_are_no_tasks():
     assert task_of_title("airflow serve-logs") is None
 
 
-def _play_a_task(ready: Event, end: Event) -> None:
+def _run_a_task(ready: Event, end: Event) -> None:
     setproctitle(f"airflow worker -- {TASK_ID}")
     ready.set()
     end.wait(60)
@@ -35,15 +35,15 @@ def _play_a_task(ready: Event, end: Event) -> None:
 def test_a_running_task_is_seen_below_its_scheduler():
     context = multiprocessing.get_context("spawn")
     ready, end = context.Event(), context.Event()
-    player = context.Process(target=_play_a_task, args=(ready, end))
-    player.start()
+    process = context.Process(target=_run_a_task, args=(ready, end))
+    process.start()
     try:
         assert ready.wait(60)
         assert TASK_ID in process_owners(os.getpid())
         assert count_descendants(os.getpid()) >= 1
     finally:
         end.set()
-        player.join()
+        process.join()
     assert TASK_ID not in process_owners(os.getpid())
 
 

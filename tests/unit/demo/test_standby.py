@@ -1,4 +1,4 @@
-"""The scene with a standby: what it starts, when it loses the primary node, and that it leaves nothing behind."""
+"""The scenario with a standby: what it starts, when it loses the primary node, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from demo.standby import AFTER, LIVY, LOST, START, WATCH, Standby
-from tests.unit.demo.story import Log
+from tests.unit.demo.event_log import Log
 
 
 class Runs:
@@ -71,7 +71,7 @@ def aws() -> Aws:
     return Aws()
 
 
-def scene(aws: Aws, runs: Runs, *, may_begin: bool = True, may_read: bool = False) -> Standby:
+def scenario(aws: Aws, runs: Runs, *, may_begin: bool = True, may_read: bool = False) -> Standby:
     begin, read = (lambda: may_begin), (lambda: may_read)
     return Standby(aws=aws, runs=runs, may_begin=begin, may_read=read)  # type: ignore[arg-type]
 
@@ -83,67 +83,67 @@ def pair(log: Log) -> None:
 
 
 def test_it_waits_until_it_may_begin(aws, runs):
-    scene(aws, runs, may_begin=False).advance([])
+    scenario(aws, runs, may_begin=False).advance([])
     assert runs.started == []
 
 
 def test_it_plays_from_the_first_cluster_to_the_end_of_both(aws, runs):
-    played, log = scene(aws, runs), Log()
-    played.advance(log.events)
+    running, log = scenario(aws, runs), Log()
+    running.advance(log.events)
     assert runs.started == [START]
 
-    played.advance(log.events)
+    running.advance(log.events)
     assert WATCH not in runs.started
     runs.tasks[START] = {"create": "success"}
-    played.advance(log.events)
+    running.advance(log.events)
     assert (runs.started[-1], runs.unpaused) == (WATCH, [WATCH])
 
     pair(log)
     runs.tasks[WATCH] = {"watch": "deferred"}
-    played.advance(log.events)
+    running.advance(log.events)
     assert LOST not in runs.started, "the first cluster is not registered yet"
     runs.states[START] = "success"
-    played.advance(log.events)
+    running.advance(log.events)
     assert runs.started[-1] == LOST
 
-    played.advance(log.events)
+    running.advance(log.events)
     assert aws.lost == []
     log.add(2, "batch", name=f"{LOST}-eip-0-1", job_flow_id="j-1", state="running")
-    played.advance(log.events)
+    running.advance(log.events)
     assert aws.lost == ["j-1"]
-    assert played.lost_at is not None
+    assert running.lost_at is not None
 
     runs.states[WATCH] = "success"
-    played.advance(log.events)
+    running.advance(log.events)
     assert runs.started[-1] == AFTER
     aws.active = {"j-2": "WAITING", "j-9": "WAITING"}
     runs.states |= {LOST: "success", AFTER: "success"}
-    played.advance(log.events)
-    assert (aws.terminated, played.standby_state, played.is_over()) == (["j-2"], "WAITING", False)
+    running.advance(log.events)
+    assert (aws.terminated, running.standby_state, running.is_over()) == (["j-2"], "WAITING", False)
     aws.active = {"j-9": "WAITING"}
-    played.advance(log.events)
-    assert not played.is_over(), "the batch with a cluster of its own has not ended"
+    running.advance(log.events)
+    assert not running.is_over(), "the batch with a cluster of its own has not ended"
     runs.states[LIVY] = "success"
-    assert played.is_over()
+    assert running.is_over()
     assert runs.started == [START, WATCH, LOST, AFTER]
 
 
 def test_the_batch_with_a_cluster_of_its_own_waits_for_the_others_that_read(aws, runs):
-    played = scene(aws, runs, may_read=True)
-    played.advance([])
-    played.advance([])
+    running = scenario(aws, runs, may_read=True)
+    running.advance([])
+    running.advance([])
     assert runs.started == [START, LIVY]
 
 
 def test_a_failed_run_ends_the_scene_and_the_clusters(aws, runs):
-    played, log = scene(aws, runs), Log()
-    played.advance(log.events)
+    running, log = scenario(aws, runs), Log()
+    running.advance(log.events)
     pair(log)
     runs.states[START] = "failed"
     aws.active = {"j-1": "WAITING"}
-    played.advance(log.events)
+    running.advance(log.events)
     assert aws.terminated == ["j-1"]
     aws.active = {}
     runs.states[LIVY] = "failed"
-    played.advance(log.events)
-    assert played.is_over()
+    running.advance(log.events)
+    assert running.is_over()

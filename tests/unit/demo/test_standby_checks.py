@@ -1,4 +1,4 @@
-"""The checks of the scene with a standby pass on a good run, and fail on each way in which it could be bad."""
+"""The checks of the scenario with a standby pass on a good run, and fail on each way in which it could be bad."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from demo import standby_checks
 from demo.standby import AFTER, LOST, WATCH
-from tests.unit.demo.story import START, Log
+from tests.unit.demo.event_log import START, Log
 
 LOST_AT = START + timedelta(minutes=10)
 STATES = {LOST: "success", AFTER: "success"}
 TRIES = {LOST: 2, AFTER: 1}
 
 
-def story(**changes: Any) -> Log:
+def good_run(**changes: Any) -> Log:
     """A failover from j-1 to j-2; the changes are what goes wrong."""
     log = Log()
     for minute, job_flow_id in ((0, "j-1"), (3, "j-2")):
@@ -46,34 +46,34 @@ def moved(log: Log, *, state: str = "success") -> Any:
 
 
 def test_a_service_that_moved_passes_and_says_how_long_that_took():
-    check = moved(story())
+    check = moved(good_run())
     assert check.passed
     assert "120 s after the loss, healthy after 180 s" in check.detail
 
 
 def test_a_service_that_did_not_move_fails():
-    assert not moved(story(moved=False)).passed
-    assert not moved(story(), state="failed").passed
+    assert not moved(good_run(moved=False)).passed
+    assert not moved(good_run(), state="failed").passed
     assert not moved(Log()).passed
     assert not standby_checks.service_moved(
-        story().events, lost_at=None, allocation_id="eipalloc-4", state="success"
+        good_run().events, lost_at=None, allocation_id="eipalloc-4", state="success"
     ).passed
 
 
 def test_one_live_primary_needs_the_end_of_the_old_one_and_the_life_of_the_new_one():
-    assert standby_checks.one_live_primary(story().events, standby_state="WAITING").passed
-    assert not standby_checks.one_live_primary(story(old_ended=False).events, standby_state="WAITING").passed
-    assert not standby_checks.one_live_primary(story().events, standby_state="gone").passed
+    assert standby_checks.one_live_primary(good_run().events, standby_state="WAITING").passed
+    assert not standby_checks.one_live_primary(good_run(old_ended=False).events, standby_state="WAITING").passed
+    assert not standby_checks.one_live_primary(good_run().events, standby_state="gone").passed
     assert not standby_checks.one_live_primary([], standby_state="").passed
 
 
 def test_batches_that_succeed_on_the_standby_pass():
-    assert standby_checks.batches_succeed(story().events, states=STATES, tries=TRIES).passed
+    assert standby_checks.batches_succeed(good_run().events, states=STATES, tries=TRIES).passed
 
 
 @pytest.mark.parametrize("changes", [{"false_success": True}, {"retried_on": "j-1"}, {"twice": True}], ids=str)
 def test_a_batch_that_succeeded_elsewhere_fails(changes):
-    assert not standby_checks.batches_succeed(story(**changes).events, states=STATES, tries=TRIES).passed
+    assert not standby_checks.batches_succeed(good_run(**changes).events, states=STATES, tries=TRIES).passed
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_batch_that_succeeded_elsewhere_fails(changes):
     ids=str,
 )
 def test_a_run_that_failed_or_needed_other_tries_fails(states, tries):
-    assert not standby_checks.batches_succeed(story().events, states=states, tries=tries).passed
+    assert not standby_checks.batches_succeed(good_run().events, states=states, tries=tries).passed
 
 
 def test_nothing_seen_fails():

@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from demo.timeline import chart, moments_rows, sessions
-from tests.unit.demo.story import CLUSTERS, DAGS, START
+from tests.unit.demo.event_log import CLUSTERS, DAGS, START
 
 if TYPE_CHECKING:
-    from tests.unit.demo.story import Log
+    from tests.unit.demo.event_log import Log
 
 
 def test_a_session_has_its_moments_in_order(log: Log):
@@ -20,7 +20,7 @@ def test_a_session_has_its_moments_in_order(log: Log):
 
 
 def test_a_cluster_without_an_owner_is_no_session(log: Log):
-    log.call(30, "RunJobFlow", {"Name": "stranger"}, JobFlowId="j-3")
+    log.call(30, "RunJobFlow", {"Name": "without-the-address"}, JobFlowId="j-3")
     assert len(sessions(log.events)) == 2
 
 

@@ -1,4 +1,4 @@
-"""The checks of the scene with an empty zone pass on a good run, and fail on each way in which it could be bad."""
+"""The checks of the scenario with an empty zone pass on a good run, and fail on each way in which it could be bad."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from demo import zone_checks
 from demo.zones import DAG, MovedJob, Zones, lanes, tried
-from tests.unit.demo.story import DAGS, START, Log
+from tests.unit.demo.event_log import DAGS, START, Log
 
 if TYPE_CHECKING:
     from demo.checks import Check
@@ -24,7 +24,7 @@ def launch(log: Log, minute: float, job_flow_id: str, *, subnet: str, candidate:
     log.add(minute, "cluster", job_flow_id=job_flow_id, **{"from": None, "to": "STARTING"})
 
 
-def story(**changes: Any) -> Log:
+def good_run(**changes: Any) -> Log:
     """A move from the empty zone to the other one; the changes are what goes wrong."""
     log = Log()
     launch(log, 0, "j-1", subnet=changes.get("first_subnet", "subnet-a"), candidate="0")
@@ -49,7 +49,7 @@ def moved(log: Log, *, state: str = "success", tries: int = 1) -> Check:
 
 
 def test_a_move_to_the_other_zone_passes():
-    check = moved(story())
+    check = moved(good_run())
     assert check.passed
     assert "eu-west-1a → eu-west-1b; 120 s" in check.detail
 
@@ -60,12 +60,12 @@ def test_a_move_to_the_other_zone_passes():
     ids=str,
 )
 def test_a_run_that_did_not_move_fails(changes: dict[str, Any]):
-    assert not moved(story(**changes)).passed
+    assert not moved(good_run(**changes)).passed
 
 
 @pytest.mark.parametrize(("state", "tries"), [("failed", 1), ("", 1), ("success", 2)])
 def test_a_run_that_failed_or_needed_a_retry_fails(state: str, tries: int):
-    assert not moved(story(), state=state, tries=tries).passed
+    assert not moved(good_run(), state=state, tries=tries).passed
 
 
 def test_no_cluster_at_all_fails_everywhere():
@@ -76,11 +76,11 @@ def test_no_cluster_at_all_fails_everywhere():
 
 @pytest.mark.parametrize(("token", "passed"), [("1", True), ("2", False), (None, False)])
 def test_both_clusters_must_have_one_token(token: str | None, passed: bool):  # noqa: FBT001 - a parameter of the test
-    assert zone_checks.same_lease(tried(story(token=token).events, ZONES)).passed is passed
+    assert zone_checks.same_lease(tried(good_run(token=token).events, ZONES)).passed is passed
 
 
 def test_a_second_cluster_beside_the_first_fails():
-    good, bad = story(), story(ended=9)
+    good, bad = good_run(), good_run(ended=9)
     assert zone_checks.one_cluster_at_a_time(good.events, tried(good.events, ZONES)).passed
     check = zone_checks.one_cluster_at_a_time(bad.events, tried(bad.events, ZONES))
     assert not check.passed
@@ -88,7 +88,7 @@ def test_a_second_cluster_beside_the_first_fails():
 
 
 def test_the_timeline_has_a_lane_for_each_zone():
-    first, second, _ = lanes(tried(story().events, ZONES), wanted_since=START)
+    first, second, _ = lanes(tried(good_run().events, ZONES), wanted_since=START)
     assert first.startswith(f"{DAG} in eu-west-1a  |-")
     assert "=" not in first
     assert "#" in second
@@ -119,14 +119,14 @@ class Aws:
 @pytest.mark.parametrize("ended", [(), (DAGS[1],)])
 def test_the_job_begins_once_when_the_others_have_had_their_address_or_have_ended(ended: tuple[str, ...]):
     log, runs, aws = Log(), Runs(*ended), Aws()
-    scene: Any = MovedJob(aws=aws, runs=runs, zones=ZONES, after=DAGS)  # type: ignore[arg-type]
-    scene.advance(log.events)
+    scenario: Any = MovedJob(aws=aws, runs=runs, zones=ZONES, after=DAGS)  # type: ignore[arg-type]
+    scenario.advance(log.events)
     assert runs.started == []
     log.session(0, DAGS[0], "j-1")
-    scene.advance(log.events)
+    scenario.advance(log.events)
     assert bool(runs.started) is bool(ended)
     log.session(8, DAGS[1], "j-2")
-    scene.advance(log.events)
-    scene.advance(log.events)
+    scenario.advance(log.events)
+    scenario.advance(log.events)
     assert runs.started == [DAG]
     assert aws.emptied == [("eu-west-1a", "r5.xlarge")]

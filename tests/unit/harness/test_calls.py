@@ -6,7 +6,7 @@ import pytest
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
 from harness.calls import TRIGGERER, call_rows, caller, count_calls
-from tests.unit.demo.story import DAGS, Log
+from tests.unit.demo.event_log import DAGS, Log
 
 
 def agent(key: str) -> str:

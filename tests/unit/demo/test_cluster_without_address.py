@@ -5,12 +5,12 @@ import io
 import uuid
 from typing import Any
 
-from demo.stranger import NAME, Stranger
-from tests.unit.demo.story import DAGS, Log
+from demo.cluster_without_address import NAME, ClusterWithoutAddress
+from tests.unit.demo.event_log import DAGS, Log
 
 
 class Emr:
-    """EMR as far as the stranger sees it."""
+    """EMR as far as the cluster without the address needs it."""
 
     def __init__(self) -> None:
         self.launched: dict[str, Any] = {}
@@ -51,20 +51,20 @@ class S3:
 STEP = {"Name": "read", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["spark-submit"]}}
 
 
-def launched() -> tuple[Stranger, Emr, S3]:
+def launched() -> tuple[ClusterWithoutAddress, Emr, S3]:
     emr, s3, log = Emr(), S3(), Log()
     log.call(0, "RunJobFlow", {"Name": "dag", "LogUri": "s3://logs/emr/", "Tags": ["owner"]}, JobFlowId="j-1")
     log.call(1, "AddJobFlowSteps", {"JobFlowId": "j-1", "Steps": [STEP]})
     for event in log.events:
         event["user_agent"] = f"Boto3 DagRunKey/{uuid.uuid5(uuid.NAMESPACE_OID, DAGS[0])}"
-    stranger = Stranger(emr=emr, s3=s3)
-    assert not stranger.launch(log.events, owners=DAGS[1:]), "what other DAGs do is no business of its"
-    assert stranger.launch(log.events, owners=DAGS)
-    return stranger, emr, s3
+    cluster = ClusterWithoutAddress(emr=emr, s3=s3)
+    assert not cluster.launch(log.events, owners=DAGS[1:]), "what other DAGs do is no business of its"
+    assert cluster.launch(log.events, owners=DAGS)
+    return cluster, emr, s3
 
 
 def test_it_waits_for_a_cluster_and_a_step_to_copy():
-    assert not Stranger(emr=Emr(), s3=S3()).launch([], owners=DAGS)
+    assert not ClusterWithoutAddress(emr=Emr(), s3=S3()).launch([], owners=DAGS)
 
 
 def test_it_copies_cluster_and_step_but_not_the_owner():
@@ -74,16 +74,16 @@ def test_it_copies_cluster_and_step_but_not_the_owner():
 
 
 def test_it_reads_the_log_before_it_terminates_its_cluster():
-    stranger, emr, s3 = launched()
-    stranger.tick()
+    cluster, emr, s3 = launched()
+    cluster.tick()
     emr.step_state = "FAILED"
-    stranger.tick()
+    cluster.tick()
     assert not emr.terminated
     s3.objects["emr/j-3/steps/s-1/stdout.gz"] = gzip.compress(b"starts")
-    stranger.tick()
+    cluster.tick()
     assert not emr.terminated
     s3.objects["emr/j-3/steps/s-1/stderr.gz"] = gzip.compress(b"error 40615")
-    stranger.tick()
-    assert (stranger.step_state, stranger.log.splitlines()[1], emr.terminated) == ("FAILED", "error 40615", ["j-3"])
-    stranger.tick()
-    assert stranger.ended
+    cluster.tick()
+    assert (cluster.step_state, cluster.log.splitlines()[1], emr.terminated) == ("FAILED", "error 40615", ["j-3"])
+    cluster.tick()
+    assert cluster.ended

@@ -14,8 +14,8 @@ from demo.local import LocalAws
 from demo.observe import count_descendants
 from demo.queue import TABLE, rows, standings
 from demo.results import parquet_rows
-from demo.run import Queue, Scene, Story
 from demo.runs import Runs
+from demo.scenarios import Queue, Scenario, ScenarioLoop
 from demo.seed import Seed, another_address, database_rows, seed, upload
 from demo.tables import TABLES
 from demo.timeline import chart, clock, moment, moments_rows, sessions
@@ -45,7 +45,7 @@ _LONGEST_GRACE = 86_400
 
 class Demo:
     """
-    Two DAGs on one address; with ``options.all`` every other scene, too.
+    Two DAGs on one address; with ``options.all`` every other scenario, too.
 
     :param options: see :func:`demo.__main__.parse`.
     """
@@ -82,7 +82,7 @@ class Demo:
         return f"{min(_GRACE_REAL_SECONDS * self.time_scale, _LONGEST_GRACE):.0f}"
 
     def _dags(self) -> Path:
-        """Put the example DAGs, and those of the other scenes, into one folder."""
+        """Put the example DAGs, and those of the other scenarios, into one folder."""
         folder = self.state / "dags"
         folder.mkdir()
         others = (ROOT / "demo" / "dags").glob("*.py") if self.all else ()
@@ -142,7 +142,7 @@ class Demo:
             f"AIRFLOW_VAR_{LIVY_VARIABLE.upper()}": json.dumps(alone),
         }
 
-    def play(self) -> list[Check]:
+    def run(self) -> list[Check]:
         """Run the DAGs, print what happened, and return the verdicts."""
         runs = Runs(console=self.console, airflow=self.airflow, aws=self.aws)
         queue = Queue(
@@ -154,7 +154,7 @@ class Demo:
             killed=KILLED if self.all else None,
             allocation_id=self.seed.allocation_id,
         )
-        scenes: list[Scene] = [queue]
+        scenarios: list[Scenario] = [queue]
         act = pair = None
         if self.all:
             # It has an address of its own, and begins when the task has been killed: until then nothing else may run.
@@ -168,18 +168,18 @@ class Demo:
             pair = standby.Standby(
                 aws=self.aws, runs=runs, may_begin=lambda: queue.has_met, may_read=act.is_at_last_step
             )
-            scenes += [act, moved, pair]
-        story = Story(console=self.console, children=self.children, airflow=self.airflow, aws=self.aws, runs=runs)
-        story.play(scenes)
+            scenarios += [act, moved, pair]
+        loop = ScenarioLoop(console=self.console, children=self.children, airflow=self.airflow, aws=self.aws, runs=runs)
+        loop.run(scenarios)
         events = self.aws.events()
         mine = self._sessions(events)
         self.console.step("all runs have ended")
         self._show(events, mine, runs)
-        verdicts = self._checks(events, mine, story, queue, runs)
+        verdicts = self._checks(events, mine, loop, queue, runs)
         if act is not None and pair is not None:
             verdicts += self._many_nodes(events, act, runs) + self._moved(events, runs)
             verdicts += self._failed_over(events, pair, runs)
-        most = max((sample.step_processes for sample in story.samples), default=0)
+        most = max((sample.step_processes for sample in loop.samples), default=0)
         return [*verdicts, self._nothing_left(most)]
 
     def _sessions(self, events: list[Event]) -> list[Session]:
@@ -206,10 +206,10 @@ class Demo:
         return standings(events, at=lambda event: moment(event).time, allocation_id=self.seed.allocation_id)
 
     def _checks(
-        self, events: list[Event], everyone: list[Session], story: Story, queue: Queue, runs: Runs
+        self, events: list[Event], everyone: list[Session], loop: ScenarioLoop, queue: Queue, runs: Runs
     ) -> list[Check]:
         killed = KILLED if self.all else None
-        samples, stranger = story.samples, queue.stranger
+        samples, without_address = loop.samples, queue.without_address
         states = self._standings(events)
         found = [session for session in everyone if session.owner in DAG_IDS]
         mine = {dag_id: state for dag_id, state in runs.states.items() if dag_id in {*DAG_IDS, KILLED}}
@@ -229,7 +229,10 @@ class Demo:
             ),
             checks.read_from_the_address(events, found=found, public_ip=self.seed.public_ip),
             checks.refused_without_address(
-                events, job_flow_id=stranger.job_flow_id, step_state=stranger.step_state, log=stranger.log
+                events,
+                job_flow_id=without_address.job_flow_id,
+                step_state=without_address.step_state,
+                log=without_address.log,
             ),
             checks.sessions_do_not_overlap(of_address, found=everyone),
             checks.second_waited(samples, found=found, waiting_dag=found[-1].owner if found else ""),
@@ -285,7 +288,7 @@ class Demo:
             zone_checks.one_cluster_at_a_time(events, found),
         ]
 
-    def _failed_over(self, events: list[Event], scene: standby.Standby, runs: Runs) -> list[Check]:
+    def _failed_over(self, events: list[Event], scenario: standby.Standby, runs: Runs) -> list[Check]:
         """Print how the service moved to the standby, and return the verdicts."""
         self.console.heading("A long-running pair: the primary node is lost while a batch runs on it")
         self.console.lines(
@@ -297,11 +300,11 @@ class Demo:
         return [
             standby_checks.service_moved(
                 events,
-                lost_at=scene.lost_at,
+                lost_at=scenario.lost_at,
                 allocation_id=self.pair.variable["allocation_id"],
                 state=runs.states.get(standby.WATCH, ""),
             ),
-            standby_checks.one_live_primary(events, standby_state=scene.standby_state),
+            standby_checks.one_live_primary(events, standby_state=scenario.standby_state),
             standby_checks.batches_succeed(events, states=batches, tries=runs.tries(*filter(batches.get, batches))),
             checks.rows_equal(
                 standby.LIVY,
@@ -333,7 +336,9 @@ class Demo:
                     "All of it goes on running; Ctrl-C stops it.",
                 )
                 if kept
-                else ("`make demo KEEP=1` leaves Airflow's UI and the local EMR running; `ALL=1` is for every scene.",)
+                else (
+                    "`make demo KEEP=1` leaves Airflow's UI and the local EMR running; `ALL=1` is for every scenario.",
+                )
             ),
         )
 

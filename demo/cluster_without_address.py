@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from harness.judge import Event
 
-NAME = "stranger-without-the-address"
+NAME = "without-the-address"
 _LOGS = ("stdout.gz", "stderr.gz")
 _STEP_ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
 _CLUSTER_ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
@@ -29,7 +29,7 @@ def first_request(events: list[Event], operation: str, *, dag_ids: Sequence[str]
     return None
 
 
-class Stranger:
+class ClusterWithoutAddress:
     """
     A cluster that the demo itself launches; call :meth:`tick` until :attr:`ended`.
 

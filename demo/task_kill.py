@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _ANSWER_SECONDS = 150
 
 
-class Assassin:
+class TaskKill:
     """
-    Kills the creating task of one DAG, once; call :meth:`strike` until :attr:`struck`.
+    Kills the creating task of one DAG, once; call :meth:`kill_if_launched` until :attr:`killed_pid`.
 
     :param scheduler_pid: the process whose descendants run the tasks.
     """
@@ -34,23 +34,23 @@ class Assassin:
         self._scheduler_pid = scheduler_pid
         self._dag_id = dag_id
         self._task_id = task_id
-        self.struck = 0
+        self.killed_pid = 0
 
-    def lie_in_wait(self) -> None:
+    def hold_answer(self) -> None:
         """Let the answer of the next RunJobFlow come late; with nothing else running it is this DAG's."""
         self._aws.fault(operation="RunJobFlow", kind="hold_answer", seconds=_ANSWER_SECONDS, times=1)
 
-    def strike(self, events: list[Event], tasks: list[TaskState]) -> bool:
+    def kill_if_launched(self, events: list[Event], tasks: list[TaskState]) -> bool:
         """Kill the process with SIGKILL if its cluster has been launched; return whether that has happened now."""
         launched = any(owner_dag(launch) == self._dag_id for launch in launches(events))
-        if not launched or self.struck:
+        if not launched or self.killed_pid:
             return False
         ids = {task.id for task in tasks if (task.dag_id, task.task_id) == (self._dag_id, self._task_id)}
         for process in psutil.Process(self._scheduler_pid).children(recursive=True):
             # Of the two processes of a task, the supervisor and its child, the child runs the operator.
             if _task(process) in ids and _task(process.parent()) in ids:
                 os.kill(process.pid, signal.SIGKILL)
-                self.struck = process.pid
+                self.killed_pid = process.pid
                 return True
         return False
 
