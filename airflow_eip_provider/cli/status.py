@@ -66,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     _check_watch(options)
     with only_the_result():
         from airflow_eip_provider.cli.session import lock_store_of, open_session
+        from airflow_eip_provider.exceptions import AddressNotFoundError
 
         named = named_addresses(options)
         lock_store = lock_store_of(options)
@@ -74,9 +75,11 @@ def run(options: argparse.Namespace) -> int:
         allocation_ids = named.read(session.hooks)
 
         def look() -> list[_Status]:
-            return [_look(session, allocation_id, lock_store) for allocation_id in allocation_ids]
+            return _look_at_each(session, allocation_ids, lock_store)
 
         seen = look()
+        for missing in sorted({*allocation_ids} - {status.address.allocation_id for status in seen}):
+            note(f"warning: {AddressNotFoundError(missing, region=session.region)}")
     if options.watch:
         from airflow_eip_provider.cli.watch import watch
 
@@ -103,6 +106,25 @@ class _Status:
     @property
     def record(self) -> Record | None:
         return self.observation.seen.record if self.observation else None
+
+
+def _look_at_each(session: Session, allocation_ids: Sequence[str], lock_store: str | None) -> list[_Status]:
+    """
+    Look at every address that exists.
+
+    :raises AddressNotFoundError: when none does.
+    """
+    from airflow_eip_provider.exceptions import AddressNotFoundError
+
+    seen, missing = [], []
+    for allocation_id in allocation_ids:
+        try:
+            seen.append(_look(session, allocation_id, lock_store))
+        except AddressNotFoundError as error:
+            missing.append(error)
+    if not seen:
+        raise missing[0]
+    return seen
 
 
 def _look(session: Session, allocation_id: str, lock_store: str | None) -> _Status:
@@ -160,7 +182,7 @@ def _parts_of_several(seen: Sequence[_Status]) -> Parts:
     pairs = [("addresses", f"{len(seen)}, {free} of them on nothing"), ("lock store", seen[0].lock_store or "none")]
     if seen[0].lock_store:
         several = sum(len(one.places) > 1 for one in waiting)
-        pairs.append(("waiting", f"{len(waiting)} owners, {several} of them for more than one of these addresses"))
+        pairs.append(("waiting", f"{len(waiting)}, {several} of them for more than one of these addresses"))
     header = ("ADDRESS", "PUBLIC IP", "QUEUE", "ON", "LEASE")
     tables: list[Any] = [(header, [_row(status) for status in seen])]
     if waiting:
@@ -174,7 +196,7 @@ def _row(status: _Status) -> tuple[str, ...]:
     queue = "-" if observation is None else str(len(observation.seen.record.queue))
     on = holder.description if holder else "nothing"
     lease = "-" if observation is None else _lease_in_words(observation)
-    where = f"{on}, {cluster.state}" if cluster else on
+    where = f"{cluster.job_flow_id} ({cluster.state})" if cluster else on
     return (status.address.allocation_id, status.address.public_ip, queue, where, lease)
 
 

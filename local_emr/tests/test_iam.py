@@ -130,6 +130,20 @@ def test_a_dry_run_is_asked_of_iam_as_well(boto, local_emr, refused):
         boto_ec2.associate_address(**dry_run, DryRun=True)
 
 
+def test_an_address_is_known_by_its_tags_as_well(boto, local_emr, refused):
+    tagged, other = (boto("ec2").allocate_address(Domain="vpc")["AllocationId"] for _ in range(2))
+    boto("ec2").create_tags(Resources=[tagged], Tags=[{"Key": "purpose", "Value": "sql"}])
+    anything = {"Effect": "Allow", "Action": "ec2:AssociateAddress", "Resource": "arn:aws:ec2:*:*:network-interface/*"}
+    own = {**anything, "Resource": "arn:aws:ec2:*:*:elastic-ip/*"}
+    own["Condition"] = {"StringEquals": {"ec2:ResourceTag/purpose": "sql"}}
+    local_emr.enforce({"Statement": [anything, own]}, access_key_id="somebody")
+    dry_run = {"NetworkInterfaceId": "eni-00000000000000000", "DryRun": True}
+    with refused("DryRunOperation"):
+        boto("ec2", **CALLER).associate_address(AllocationId=tagged, **dry_run)
+    with refused("UnauthorizedOperation"):
+        boto("ec2", **CALLER).associate_address(AllocationId=other, **dry_run)
+
+
 def test_without_listbucket_an_object_that_is_not_there_is_forbidden_instead_of_missing(boto, local_emr):
     """[docs: S3 API Reference, GetObject, "Permissions"]."""
     boto("s3").create_bucket(Bucket="data", CreateBucketConfiguration={"LocationConstraint": local_emr.region})

@@ -6,12 +6,14 @@ import csv
 import functools
 import io
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.cli import waiting
+from airflow_eip_provider.cli import waiting, watch
 from airflow_eip_provider.cli.__main__ import main
+from airflow_eip_provider.cli.command import INTERRUPTED
 from harness.leases import Queue
 from harness.life import Task, clock_of
 from tests.integration.cli.conftest import DOCTOR_LOOKS, Said
@@ -66,6 +68,17 @@ def say(clocked: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]
     return run
 
 
+@pytest.fixture
+def ended(terminate_operator: Any, pool: list[str]) -> Callable[[Task], None]:
+    """Let a task's cluster end as its teardown does."""
+
+    def end(task: Task) -> None:
+        operator = terminate_operator(task.result, allocation_id=pool, lock_store=STORE)
+        Task(operator, dag_id="teardown").run()
+
+    return end
+
+
 def address_of(task: Task) -> str:
     return str(task.ti.xcoms["static_ip"]["allocation_id"])
 
@@ -92,7 +105,7 @@ def test_status_lists_an_owner_in_several_queues_once(say, busy, pool):
     ]
     text = say("status", *TAG, *NAMED).out
     assert "3, 1 of them on nothing" in text
-    assert "2 owners, 1 of them for more than one of these addresses" in text
+    assert "2, 1 of them for more than one of these addresses" in text
     (row,) = [line for line in text.splitlines() if "/either/" in line]
     assert f"1 for {pool[0]}, 1 for {pool[1]}" in row
 
@@ -107,6 +120,45 @@ def test_a_tag_that_one_address_has_keeps_the_form_for_programs(say, pool, ec2):
     ec2.delete_tags(Resources=pool[1:], Tags=[{"Key": "purpose"}])
     assert [one["allocation_id"] for one in say("status", *TAG, "--json").result["addresses"]] == pool[:1]
     assert say("status", *TAG).out == say("status", "--allocation-id", pool[0]).out
+
+
+def test_status_warns_of_an_address_that_is_gone_and_shows_the_others(say, pool, ec2):
+    ec2.release_address(AllocationId=pool[0])
+    said = say("status", *each(pool), "--json")
+    assert said.status == 0
+    assert any(line.startswith("warning: ") and pool[0] in line for line in said.err.splitlines())
+    assert [one["allocation_id"] for one in said.result["addresses"]] == pool[1:]
+    for name in pool[1:]:
+        ec2.release_address(AllocationId=name)
+    assert say("status", *each(pool)).status == 1
+
+
+class _Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_watching_shows_who_waits_for_several_addresses_until_it_has_one(busy, pool, queue, ended, monkeypatch):
+    shown, looks = _Terminal(), [0]
+
+    def sleep(_: float) -> None:
+        looks[0] += 1
+        if looks[0] == 1:
+            ended(busy[1])
+            queue.until(lambda: busy[2].ended, *busy[2:])
+            shown.truncate(0)
+        if looks[0] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch, "time", type("Time", (), {"sleep": staticmethod(sleep)}))
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(sys, "stdout", shown)
+    status = main(["status", *TAG, *NAMED, "--watch"])
+    monkeypatch.undo()
+    assert status == INTERRUPTED
+    assert "1, 0 of them for more than one" in shown.getvalue()
 
 
 @pytest.mark.parametrize("command", [["status"], ["doctor"], ["wait", "--free"], ["release", "--job-flow-id", "j-1"]])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG
 from airflow_eip_provider.reaper import Reaper
 from airflow_eip_provider.stores.uri import open_store
 from harness.leases import Queue, vanish
@@ -114,13 +114,19 @@ def test_between_any_two_writes_it_is_kept(
     assert state_of(emr, early) == "WAITING"
 
 
-def test_one_that_moves_while_the_reaper_looks_is_kept(moving, reap, read, emr, pool, queue, monkeypatch):
+def test_one_that_moves_while_the_reaper_looks_is_kept(
+    moving, reap, read, emr, pool, queue, clocked, overrides, monkeypatch
+):
     early = read(pool[0]).queue[0].resource_id
-    real, read_first = Reaper._record, []
+    # For another cluster, the reaper reads the record of the second address first.
+    tags = [{"Key": ALLOCATION_TAG, "Value": pool[1]}, {"Key": OWNER_DIGEST_TAG, "Value": "another"}]
+    emr.run_job_flow(**{**overrides, "Tags": tags})
+    clocked.clock.advance(7200)
+    real, asked, read_first = Reaper._record, [], []
 
     def record(self: Reaper, allocation_id: str) -> Record:
+        asked.append(allocation_id)
         if allocation_id == pool[0] and not read_first:
-            real(self, pool[1])
             # The clusters were listed with their tags; now the task goes on, and then the record is read.
             read_first.append(allocation_id)
             with monkeypatch.context() as patch:
@@ -130,7 +136,7 @@ def test_one_that_moves_while_the_reaper_looks_is_kept(moving, reap, read, emr, 
 
     monkeypatch.setattr(Reaper, "_record", record)
     said = reap("--yes")
-    assert read_first
+    assert asked == [pool[1], pool[0], pool[1]]
     assert moving.error is None
     assert said.decisions[early] == "keep"
     assert "it has the address by the lease of 'waits/waiting/" in said.reasons[early]
