@@ -9,7 +9,8 @@ Before the first run, upload the job and say where everything is, in one Airflow
         "service_role": "EMR_DefaultRole", "server": "example.database.windows.net", "database": "sales",
         "user": "reader", "secret_id": "azure-sql/reader"}'
 
-``port`` (1433) and ``encrypt`` ("yes") may be there too.
+``port`` (1433) and ``encrypt`` ("yes") may be there too. With a list of addresses as ``allocation_id``, or
+``{"tag:purpose": "azure-sql"}``, each job takes any one that is free.
 
 For the day on which the subnet's zone has no capacity: make FALLBACKS and ``fallbacks`` below code, and add
 ``other_subnet_id``, a subnet in another Availability Zone, to the Variable.

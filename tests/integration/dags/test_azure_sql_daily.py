@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.hooks.address_pool import read_pool
+from airflow_eip_provider.hooks.aws import AwsHooks
 from tests.integration.dags.conftest import DAGS, load
 
 if TYPE_CHECKING:
@@ -155,6 +157,20 @@ def test_both_dags_use_the_same_address(dag_file: ModuleType, monkeypatch: pytes
     created = [rendered(dag, "azure.create") for dag in (dag_file.orders, dag_file.customers)]
 
     assert {task.allocation_id for task in created} == {"eipalloc-0123456789abcdef0"}
+
+
+@pytest.mark.parametrize("named_as", [list, lambda _: {"tag:purpose": "azure-sql"}], ids=["list", "tag"])
+def test_the_variable_may_name_several_addresses(
+    dag: Any, monkeypatch: pytest.MonkeyPatch, ec2: Any, named_as: Any
+) -> None:
+    made = sorted(str(ec2.allocate_address(Domain="vpc")["AllocationId"]) for _ in range(2))
+    ec2.create_tags(Resources=made, Tags=[{"Key": "purpose", "Value": "azure-sql"}])
+    monkeypatch.setenv("AIRFLOW_VAR_AZURE_SQL", json.dumps({**SETTINGS, "allocation_id": named_as(made)}))
+
+    create = rendered(dag, "azure.create")
+    create.aws_conn_id = None
+
+    assert read_pool(create.allocation_id, AwsHooks.of(create)) == tuple(made)
 
 
 def test_cluster_is_one_node_in_the_subnet_of_the_variable(dag: Any, monkeypatch: pytest.MonkeyPatch) -> None:

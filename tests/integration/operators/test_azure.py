@@ -266,7 +266,7 @@ def test_a_name_that_is_given_for_several_addresses_is_followed_by_each(azure, p
 
 def test_the_rules_of_all_addresses_are_looked_at_before_the_first_is_made(azure, pool):
     last = list(pool.values())[1]
-    azure.firewall.put(Rule(f"eip-{last}", "203.0.113.1", "203.0.113.1"))
+    azure.firewall.put(Rule(f"eip-{last}", "1.2.3.4", "1.2.3.4"))
     with pytest.raises(AirflowFailException, match="was not changed"):
         run(allocation_id=list(pool))
     assert set(rules(azure)) == {f"eip-{last}"}

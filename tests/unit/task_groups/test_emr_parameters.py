@@ -64,6 +64,8 @@ OF_CREATE = {
     "fallback_rounds": 2,
     "on_queued_longer_than": (timedelta(hours=1), print),
     "on_failover": print,
+    "servers": ["/subscriptions/…/servers/sales"],
+    "azure_conn_id": "azure_sales",
 }
 NOTIFIERS = {"on_lost": print}
 
