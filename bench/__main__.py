@@ -1,4 +1,4 @@
-"""``make bench``: this provider's lock beside other lock clients, and the makespan of ten runs on one address or three."""
+"""``make bench``: the lock of this provider beside other lock clients, and the makespan of ten runs on shared addresses."""
 
 from __future__ import annotations
 

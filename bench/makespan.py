@@ -105,7 +105,7 @@ def limit(day: int, *, varied: bool, addresses: int = 1) -> int:
 
 
 def whole(day: int, *, varied: bool, addresses: int = 1) -> int:
-    """Return the shortest time of a day's runs when no run is divided, and each takes the address that is free first."""
+    """Return the shortest time of a day's runs when none is divided, and each takes the address that is free first."""
     free = [START_UP] * addresses
     for seconds in works(day, varied=varied):
         heapq.heappush(free, heapq.heappop(free) + seconds)
@@ -345,8 +345,8 @@ NOTES = (
 
 POOL_HEADER = (*HEADER, "of whole runs")
 POOL_NOTES = (
-    f"The limit is one start-up and a third of the work. Ten runs of {WORK} s cannot be shared equally: one address has",
-    "four of them, which takes 1020 s or 1.13 of the limit. Of whole runs: as a multiple of the shortest time in which",
+    f"The limit is one start-up and a third of the work. Ten runs of {WORK} s cannot be shared equally: one address gets",
+    "four of them, which takes 1020 s, 1.13 of the limit. Of whole runs: as a multiple of the shortest time in which",
     "each run, in the order of arrival, takes the address that is free first.",
 )
 
