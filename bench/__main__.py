@@ -1,4 +1,4 @@
-"""``make bench``: the lock of this provider beside other lock clients, and the makespan of ten runs on shared addresses."""
+"""``make bench``: the lock beside other lock clients, and the makespan of ten runs on one address and on three."""
 
 from __future__ import annotations
 

@@ -345,7 +345,7 @@ NOTES = (
 
 POOL_HEADER = (*HEADER, "of whole runs")
 POOL_NOTES = (
-    f"The limit is one start-up and a third of the work. Ten runs of {WORK} s cannot be shared equally: one address gets",
+    f"The limit is one start-up and a third of the work. Ten runs of {WORK} s do not divide by three: one address gets",
     "four of them, which takes 1020 s, 1.13 of the limit. Of whole runs: as a multiple of the shortest time in which",
     "each run, in the order of arrival, takes the address that is free first.",
 )
