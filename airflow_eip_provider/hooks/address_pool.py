@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.addresses import read_allocation_ids
@@ -40,7 +41,7 @@ def names_pool(allocation_id: object) -> bool:
 
 def _is_several(parsed: object) -> bool:
     # Also what Airflow makes of the outputs of a mapped task.
-    return isinstance(parsed, (Sequence, Set, Mapping)) and not isinstance(parsed, (str, bytes))
+    return isinstance(parsed, (Sequence, AbstractSet, Mapping)) and not isinstance(parsed, (str, bytes))
 
 
 def read_pool(allocation_id: object, aws: AwsHooks) -> str | AddressPool:
