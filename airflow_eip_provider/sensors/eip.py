@@ -119,15 +119,17 @@ class EipAssociationSensor(Notifying, WatchingSensor):
             verify=self.verify,
             config=self.botocore_config,
         )
-        try:
-            given = sorted(self._given)
-            if not given:
-                raise InvalidInputError(
-                    "looking for the Elastic IP to wait for",
+        doing = "looking for the Elastic IP to wait for"
+        given = sorted(self._given)
+        if not given:
+            self.fail(
+                InvalidInputError(
+                    doing,
                     problem="allocation_id names several, and nothing says which of them is meant",
                     remedy="give job_flow_id or instance_id with it, or one allocation ID",
                 )
-            doing = "looking for the Elastic IP of a cluster or an instance"
+            )
+        try:
             resource_id = [rendered(getattr(self, name), name=name, doing=doing) for name in given][-1]
             # The tags of the cluster say so where the address is not on it; a sensor knows no lock store.
             return str(followed_address(self.allocation_id, resource_id=resource_id, aws=aws, lock_store=None))
