@@ -491,7 +491,12 @@ class LeaseWorld(LeaseReads):
         """
         self._check_alive()
         tags = {ALLOCATION_TAG: self.allocation_id, TOKEN_TAG: str(token)}
-        self.clients["emr"].add_tags(ResourceId=resource_id, Tags=as_items(tags))
+        try:
+            self.clients["emr"].add_tags(ResourceId=resource_id, Tags=as_items(tags))
+        except ClientError:
+            # EMR may refuse it for a cluster that has ended meanwhile: its lease needs another one anyway.
+            if self.read_resource(resource_id).is_live:
+                raise
 
     def terminate(self, resource_id: str) -> bool:
         """

@@ -18,7 +18,6 @@ from airflow_eip_provider.exceptions import (
     InvalidInputError,
 )
 from airflow_eip_provider.hooks.address_pool import followed_address, names_pool
-from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.notifications import Notifying, checked_notifier
 from airflow_eip_provider.rendered import rendered
@@ -53,8 +52,8 @@ class EipAssociationSensor(Notifying, WatchingSensor):
     instances cannot be seen. Where many wait in a triggerer, elasticmapreduce:ListClusters answers for all of them;
     without it they are asked for one by one.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``; with a cluster also several, as in
-        ``EmrCreateWithStaticIpOperator``: it is about the one that the cluster was given. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; with a cluster or an instance also several, as in
+        ``EmrCreateWithStaticIpOperator``: it is about the one that this was given. (templated)
     :param job_flow_id: with expect="associated", the cluster that is to carry it. (templated)
     :param instance_id: with expect="associated", the instance that is to carry it. Leave out both for anywhere; one
         that is given and renders to nothing is an error. (templated)
@@ -100,7 +99,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
     def execute(self, context: Context) -> Any:
         """Look once, then wait in the way that was chosen; the same result either way."""
         if names_pool(self.allocation_id):
-            self.allocation_id = self._address_of_cluster()
+            self.allocation_id = self._followed_address()
         ElasticIpLink.persist(
             context=context,
             operator=self,
@@ -110,15 +109,25 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         )
         return super().execute(context)
 
-    def _address_of_cluster(self) -> str:
-        """Return which address of a pool the cluster has."""
+    def _followed_address(self) -> str:
+        """Return which address of a pool the cluster or the instance has."""
+        from airflow_eip_provider.hooks.aws import AwsHooks  # noqa: PLC0415 - only a task's run needs it
+
         aws = AwsHooks.of(self)
-        try:
-            job_flow_id = rendered(
-                self.job_flow_id, name="job_flow_id", doing="looking for the Elastic IP of a cluster"
+        doing = "looking for the Elastic IP to wait for"
+        given = sorted(self._given)
+        if not given:
+            self.fail(
+                InvalidInputError(
+                    doing,
+                    problem="allocation_id names several, and nothing says which of them is meant",
+                    remedy="give job_flow_id or instance_id with it, or one allocation ID",
+                )
             )
+        try:
+            resource_id = [rendered(getattr(self, name), name=name, doing=doing) for name in given][-1]
             # The tags of the cluster say so where the address is not on it; a sensor knows no lock store.
-            return str(followed_address(self.allocation_id, resource_id=job_flow_id, aws=aws, lock_store=None))
+            return str(followed_address(self.allocation_id, resource_id=resource_id, aws=aws, lock_store=None))
         except InvalidInputError as error:
             self.fail(error)
 

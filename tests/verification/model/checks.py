@@ -51,7 +51,10 @@ def _leads_to(world: World, cluster: Cluster) -> bool:
     speaking = [*record.queue, *([record.lease] if record.lease else [])]
     if any(each.resource_id == name for each in speaking):
         return True
-    tokens = [*(each.token for each in speaking), *(left.token for left in record.possible_orphans if left.keep != name)]
+    tokens = [
+        *(each.token for each in speaking),
+        *(left.token for left in record.possible_orphans if left.keep != name),
+    ]
     return cluster.address == world.address and cluster.token in tokens
 
 
