@@ -30,8 +30,9 @@ class OnlyOne(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         """Take the value, unless there is one."""
-        if getattr(namespace, self.dest, None) not in {None, values}:
-            raise argparse.ArgumentError(self, "several are given, and this command is about one Elastic IP")
+        given = getattr(namespace, self.dest, None)
+        if given not in {None, values}:
+            raise argparse.ArgumentError(self, f"{given} and {values} are given, but this command is about one")
         setattr(namespace, self.dest, values)
 
 

@@ -64,7 +64,9 @@ def selftest(stage: Stage, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
 
     def run(*arguments: str, lock_store: str = DYNAMODB, as_json: bool = True) -> Said:
         capsys.readouterr()
-        given = ["--allocation-id", stage.allocation_id, "--subnet-id", stage.subnet_id, "--lock-store", lock_store]
+        given = ["--subnet-id", stage.subnet_id, "--lock-store", lock_store]
+        if "--allocation-id" not in arguments:
+            given += ["--allocation-id", stage.allocation_id]
         try:
             status: Any = main(["selftest", *given, *arguments, *(["--json"] if as_json else [])])
         except SystemExit as ended:
@@ -410,7 +412,7 @@ def test_overrides_are_laid_over_the_smallest_cluster(selftest, tmp_path):
         (["--timeout", "0"], "--timeout"),
         (["--job-flow-overrides", "/nowhere.json"], "--job-flow-overrides '/nowhere.json'"),
         (["--server", "no server"], "no server"),
-        (["--allocation-id", "203.0.113.1"], "203.0.113.1"),
+        (["--allocation-id", "203.0.113.1"], "allocation_id '203.0.113.1'"),
     ],
 )
 def test_wrong_arguments_are_refused(stage, selftest, arguments, says):

@@ -82,7 +82,8 @@ def test_a_command_that_is_about_one_address_takes_no_second_one(command, capsys
     with pytest.raises(SystemExit) as ended:
         parsed("--allocation-id", A, "--allocation-id", B, command=command)
     assert ended.value.code == 2
-    assert "several are given, and this command is about one Elastic IP" in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"argument --allocation-id: {A} and {B} are given, but this command is about one" in said
 
 
 def test_every_command_that_names_an_address_either_takes_several_or_refuses_them():
