@@ -18,6 +18,7 @@ from airflow_eip_provider.exceptions import (
     InvalidInputError,
 )
 from airflow_eip_provider.hooks.address_pool import followed_address, names_pool
+from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.notifications import Notifying, checked_notifier
 from airflow_eip_provider.rendered import rendered
@@ -112,8 +113,6 @@ class EipAssociationSensor(Notifying, WatchingSensor):
 
     def _address_of_cluster(self) -> str:
         """Return which address of a pool the cluster has."""
-        from airflow_eip_provider.hooks.aws import AwsHooks  # noqa: PLC0415 - only a task's run needs it
-
         aws = AwsHooks.of(self)
         try:
             job_flow_id = rendered(
