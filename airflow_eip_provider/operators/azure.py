@@ -11,7 +11,6 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import FirewallRuleConflictError, InvalidInputError, PermanentError
 from airflow_eip_provider.hooks.address_pool import names_pool
-from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.hooks.azure import (
     AzureSqlFirewallHook,
     FirewallRule,
@@ -115,6 +114,8 @@ class AzureSqlFirewallRuleOperator(AwsBaseOperator[ElasticIpHook]):
                 problem="Azure takes no such name",
                 remedy=rf"use up to {most} characters, none of < > * % & : \ / ? and no period at the end",
             )
+        from airflow_eip_provider.hooks.aws import AwsHooks  # noqa: PLC0415 - only a task's run needs it
+
         servers = checked_servers(self.servers)
         public_ips = checked_public_ips(
             lambda: AwsHooks.of(self), allocation_id=self.allocation_id, public_ip=self.public_ip

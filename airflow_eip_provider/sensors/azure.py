@@ -9,7 +9,6 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, AirflowFailException
 from airflow_eip_provider.exceptions import PermanentError
 from airflow_eip_provider.hooks.address_pool import names_pool
-from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, checked_public_ips, checked_servers
 from airflow_eip_provider.sensors.watching import WatchingSensor
 from airflow_eip_provider.triggers.azure import AzureSqlFirewallRuleTrigger, judge_admission, judge_admissions
@@ -88,6 +87,8 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
         )
 
     def _checked(self) -> tuple[list[SqlServer], str | list[str]]:
+        from airflow_eip_provider.hooks.aws import AwsHooks  # noqa: PLC0415 - only a task's run needs it
+
         servers = checked_servers(self.servers)
         public_ips = checked_public_ips(
             lambda: AwsHooks.of(self), allocation_id=self.allocation_id, public_ip=self.public_ip
