@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tests.verification.chaos.plans import Plan
     from tests.verification.chaos.world import Outcome, World
 
+_KILLS = frozenset({"killed before", "killed after"})
+_COARSE = 30  # points of which a sample takes one
+
 _world: World | None = None
 
 
@@ -45,7 +48,9 @@ class Fleet:
             (outcome.plan, point)
             for number, outcome in enumerate(clean)
             if not outcome.problems or outcome.plan.operators == "stock"
-            for point in sample(list(points(outcome.boundaries, kinds)), every, begin=number)
+            for point in sample(
+                list(points(outcome.boundaries, _kinds(outcome.plan, kinds, every))), every, begin=number
+            )
         ]
         for future in as_completed([self._pool.submit(_live, plan, point) for plan, point in planned]):
             yield future.result()
@@ -53,6 +58,11 @@ class Fleet:
     def one(self, plan: Plan, point: Point) -> Outcome:
         """Run one lease period that meets a fault."""
         return self._pool.submit(_live, plan, point).result()
+
+
+def _kinds(plan: Plan, kinds: Sequence[str], every: int) -> Sequence[str]:
+    """Return the faults of a plan: in a coarse sample those of a pool are kills, between its several records."""
+    return [kind for kind in kinds if kind in _KILLS] if plan.pool and every >= _COARSE else kinds
 
 
 def _live(plan: Plan, point: Point | None = None) -> Outcome:
