@@ -74,10 +74,7 @@ def fail_once(monkeypatch, owner, name, error):
     return made
 
 
-# --- state lost
-
-
-def test_state_lost_without_a_store_ends_the_cluster(clocked, create_operator, pool, emr, ec2):
+def test_a_lost_state_without_a_store_leaves_no_cluster(clocked, create_operator, pool, emr, ec2):
     task = Task(create_operator(allocation_id=pool, deferrable=True))
     task.start()
     assert len(live_clusters(emr)) == 1
@@ -87,7 +84,9 @@ def test_state_lost_without_a_store_ends_the_cluster(clocked, create_operator, p
 
 @dynamodb_only
 @pytest.mark.parametrize("prewarm", [False, True])
-def test_state_lost_while_queueing_leaves_every_queue(clocked, leased, queue, full, pool, record_of, emr, prewarm):
+def test_a_lost_state_leaves_every_queue_and_ends_the_early_cluster(
+    clocked, leased, queue, full, pool, record_of, emr, prewarm
+):
     task = leased("daily", allocation_id=pool[:2], prewarm=prewarm)
     task.start()
     queue.pass_time(600, task)
@@ -99,7 +98,9 @@ def test_state_lost_while_queueing_leaves_every_queue(clocked, leased, queue, fu
 
 @dynamodb_only
 @pytest.mark.parametrize("prewarm", [False, True])
-def test_killed_deferral_while_queueing(clocked, leased, queue, full, pool, record_of, emr, prewarm, boto):
+def test_the_kill_of_a_deferral_leaves_every_queue_and_ends_the_early_cluster(
+    clocked, leased, queue, full, pool, record_of, emr, prewarm, boto
+):
     task = leased("daily", allocation_id=pool[:2], prewarm=prewarm)
     task.start()
     queue.pass_time(600, task)
@@ -113,7 +114,7 @@ def test_killed_deferral_while_queueing(clocked, leased, queue, full, pool, reco
 
 
 @dynamodb_only
-def test_stale_trigger_does_not_touch_what_was_handed_over(clocked, leased, queue, ended, full, pool, record_of, emr):
+def test_a_stale_trigger_leaves_alone_what_was_handed_over(clocked, leased, queue, ended, full, pool, record_of, emr):
     task = leased("daily", allocation_id=pool[:2], prewarm=False)
     task.start()
     kind, what = task.trigger().undo
@@ -126,11 +127,10 @@ def test_stale_trigger_does_not_touch_what_was_handed_over(clocked, leased, queu
     assert task.result in live_clusters(emr)
 
 
-# --- an error while the try begins
-
-
 @dynamodb_only
-def test_begin_again_single_tag(clocked, leased, queue, full, pool, ec2, monkeypatch, emr):
+def test_a_tag_of_one_address_survives_an_error_while_the_try_begins(
+    clocked, leased, queue, full, pool, ec2, monkeypatch, emr
+):
     ec2.create_tags(Resources=[pool[0]], Tags=[{"Key": "purpose", "Value": "azure-sql"}])
     made = fail_once(monkeypatch, EmrCreateWithStaticIpOperator, "_preflight_warnings", throttled())
     task = leased("daily", allocation_id={"tag:purpose": "azure-sql"}, prewarm=False)
@@ -143,7 +143,9 @@ def test_begin_again_single_tag(clocked, leased, queue, full, pool, ec2, monkeyp
     assert len(made) == 2
 
 
-def test_begin_again_after_adoption_without_a_store(clocked, create_operator, pool, emr, monkeypatch):
+def test_an_adoption_without_a_store_survives_an_error_while_the_try_begins(
+    clocked, create_operator, pool, emr, monkeypatch
+):
     first = Task(create_operator(allocation_id=pool, deferrable=True), try_number=1, max_tries=1)
     first.start()
     made = fail_once(monkeypatch, EmrCreateWithStaticIpOperator, "_preflight_warnings", throttled())
@@ -152,13 +154,8 @@ def test_begin_again_after_adoption_without_a_store(clocked, create_operator, po
     assert len(made) == 2
 
 
-# --- a pool that changes
-
-
 @dynamodb_only
-def test_retry_ends_or_keeps_what_is_at_an_address_that_left_the_pool(
-    clocked, leased, queue, pool, ec2, emr, record_of
-):
+def test_a_retry_goes_on_at_an_address_that_left_the_pool(clocked, leased, queue, pool, ec2, emr, record_of):
     ec2.create_tags(Resources=pool, Tags=[{"Key": "purpose", "Value": "azure-sql"}])
     first = leased("daily", allocation_id={"tag:purpose": "azure-sql"})
     first.start()
@@ -173,7 +170,7 @@ def test_retry_ends_or_keeps_what_is_at_an_address_that_left_the_pool(
     assert [lease.resource_id for lease in leases if lease] == [retry.result]
 
 
-def test_retry_without_a_store_at_an_address_that_left_the_pool(clocked, create_operator, pool, ec2, emr):
+def test_a_retry_without_a_store_goes_on_at_an_address_that_left_the_pool(clocked, create_operator, pool, ec2, emr):
     first = Task(create_operator(allocation_id=pool, deferrable=True))
     first.start()
     retry = Task(create_operator(allocation_id=pool[1:], deferrable=True), try_number=2)
@@ -182,7 +179,7 @@ def test_retry_without_a_store_at_an_address_that_left_the_pool(clocked, create_
 
 
 @dynamodb_only
-def test_refused_retry_ends_what_is_at_an_address_that_left_the_pool(clocked, leased, queue, pool, ec2, emr, record_of):
+def test_a_retry_goes_on_where_no_address_is_left_in_the_pool(clocked, leased, queue, pool, ec2, emr, record_of):
     ec2.create_tags(Resources=pool, Tags=[{"Key": "purpose", "Value": "azure-sql"}])
     first = leased("daily", allocation_id={"tag:purpose": "azure-sql"})
     first.start()
@@ -190,11 +187,12 @@ def test_refused_retry_ends_what_is_at_an_address_that_left_the_pool(clocked, le
     retry = leased("daily", allocation_id={"tag:purpose": "azure-sql"}, try_number=2)
     retry.start()
     queue.until(lambda: retry.ended, retry)
-    assert (retry.error is None and live_clusters(emr) == [retry.result]) or live_clusters(emr) == []
+    assert retry.error is None
+    assert live_clusters(emr) == [retry.result]
 
 
 @dynamodb_only
-def test_retry_keeps_its_early_cluster_when_an_address_left_the_pool(
+def test_a_retry_has_one_cluster_when_the_address_of_its_early_one_left_the_pool(
     clocked, leased, queue, full, pool, ec2, emr, record_of, ended
 ):
     first = leased("daily", allocation_id=pool[:2], prewarm=True)
@@ -208,7 +206,9 @@ def test_retry_keeps_its_early_cluster_when_an_address_left_the_pool(
 
 
 @dynamodb_only
-def test_address_released_while_waiting(clocked, leased, queue, full, pool, ec2, emr, record_of, ended):
+def test_an_address_that_is_released_during_the_wait_is_left_out(
+    clocked, leased, queue, full, pool, ec2, emr, record_of, ended
+):
     task = leased("daily", allocation_id=pool[:2], prewarm=False)
     task.start()
     ended(full[pool[0]], pool[0])
@@ -221,7 +221,9 @@ def test_address_released_while_waiting(clocked, leased, queue, full, pool, ec2,
     assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[1]
 
 
-def test_address_released_while_waiting_without_a_store(clocked, create_operator, terminate_operator, pool, ec2):
+def test_an_address_that_is_released_during_the_wait_is_left_out_without_a_store(
+    clocked, create_operator, terminate_operator, pool, ec2
+):
     holders = [Task(create_operator(allocation_id=name), dag_id=f"h{name}").run() for name in pool[:2]]
     task = Task(create_operator(allocation_id=pool[:2], deferrable=True), dag_id="daily")
     task.start()
@@ -233,10 +235,7 @@ def test_address_released_while_waiting_without_a_store(clocked, create_operator
     assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[1]
 
 
-# --- instances
-
-
-def test_instance_without_a_store_gets_the_address_that_is_free(clocked, pool, ec2, deferrable):
+def test_an_instance_without_a_store_gets_the_address_that_is_free(clocked, pool, ec2, deferrable):
     other, instance = an_instance(ec2, clocked), an_instance(ec2, clocked)
     ec2.associate_address(AllocationId=pool[0], InstanceId=other)
     operator = EipAssociateOperator(
@@ -246,7 +245,7 @@ def test_instance_without_a_store_gets_the_address_that_is_free(clocked, pool, e
     assert carried(ec2, pool)[pool[0]] == other
 
 
-def test_instance_retry_without_a_store_keeps_its_address(clocked, pool, ec2):
+def test_an_instance_without_a_store_keeps_the_address_that_it_has(clocked, pool, ec2):
     instance = an_instance(ec2, clocked)
     ec2.associate_address(AllocationId=pool[1], InstanceId=instance)
     operator = EipAssociateOperator(task_id="associate", allocation_id=pool, instance_id=instance, aws_conn_id=None)
@@ -254,7 +253,7 @@ def test_instance_retry_without_a_store_keeps_its_address(clocked, pool, ec2):
 
 
 @dynamodb_only
-def test_instance_that_has_an_address_of_the_pool_keeps_it(clocked, pool, ec2, lock_store, record_of):
+def test_an_instance_keeps_the_address_of_the_pool_that_it_has(clocked, pool, ec2, lock_store, record_of):
     instance = an_instance(ec2, clocked)
     ec2.associate_address(AllocationId=pool[1], InstanceId=instance)
     operator = EipAssociateOperator(
@@ -264,7 +263,7 @@ def test_instance_that_has_an_address_of_the_pool_keeps_it(clocked, pool, ec2, l
     assert record_of(pool[0]).lease is None
 
 
-def test_instance_without_a_store_waits_until_one_is_free(clocked, pool, ec2, deferrable):
+def test_an_instance_without_a_store_waits_until_one_is_free(clocked, pool, ec2, deferrable):
     other, instance = an_instance(ec2, clocked), an_instance(ec2, clocked)
     second = an_instance(ec2, clocked)
     ec2.associate_address(AllocationId=pool[0], InstanceId=other)
@@ -276,11 +275,8 @@ def test_instance_without_a_store_waits_until_one_is_free(clocked, pool, ec2, de
     assert Task(operator).run()["allocation_id"] == pool[1]
 
 
-# --- teardown
-
-
 @pytest.mark.parametrize("times", [0, 1, 2])
-def test_release_of_an_instance_is_safe_to_run_twice_or_without_an_address(clocked, pool, ec2, opened, times):
+def test_a_release_is_safe_to_run_twice_and_without_an_address(clocked, pool, ec2, opened, times):
     instance = an_instance(ec2, clocked)
     shared = {"allocation_id": pool, "instance_id": instance, "aws_conn_id": None, "lock_store": opened}
     if times:
@@ -290,7 +286,7 @@ def test_release_of_an_instance_is_safe_to_run_twice_or_without_an_address(clock
     assert list(carried(ec2, pool).values()) == [None] * 3
 
 
-def test_teardown_of_a_cluster_unknown_or_without_address(
+def test_a_teardown_takes_a_cluster_without_an_address_or_unknown_to_emr(
     clocked, create_operator, terminate_operator, pool, opened, emr, overrides
 ):
     Task(terminate_operator("j-UNKNOWN1", allocation_id=pool, lock_store=opened)).run()
@@ -302,13 +298,13 @@ def test_teardown_of_a_cluster_unknown_or_without_address(
         Task(terminate_operator(made, allocation_id=pool, lock_store=opened)).run()
 
 
-def test_deferred_teardown_without_address(clocked, terminate_operator, pool, opened, emr, overrides):
+def test_a_deferred_teardown_of_a_cluster_without_an_address(clocked, terminate_operator, pool, opened, emr, overrides):
     stranger = emr.run_job_flow(**overrides)["JobFlowId"]
     Task(terminate_operator(stranger, allocation_id=pool, lock_store=opened, deferrable=True)).run()
     assert live_clusters(emr) == []
 
 
-def test_teardown_of_a_wrong_id_says_what_is_left(clocked, create_operator, terminate_operator, pool, opened):
+def test_a_teardown_with_a_wrong_id_says_what_is_left(clocked, create_operator, terminate_operator, pool, opened):
     made = Task(create_operator(allocation_id=pool, lock_store=opened)).run()
     operator = terminate_operator("j-UNKNOWN1", allocation_id=pool, lock_store=opened)
     with pytest.raises(Exception, match=f"EMR does not know 'j-UNKNOWN1', but {made}"):
@@ -316,7 +312,7 @@ def test_teardown_of_a_wrong_id_says_what_is_left(clocked, create_operator, term
 
 
 @dynamodb_only
-def test_teardown_frees_the_address_while_the_lock_store_is_down(
+def test_a_teardown_frees_the_address_while_the_lock_store_gives_no_answer(
     clocked, leased, queue, pool, ec2, emr, lock_store, terminate_operator, monkeypatch
 ):
     task = leased("daily", allocation_id=pool)
@@ -337,11 +333,10 @@ def test_teardown_frees_the_address_while_the_lock_store_is_down(
     assert down_task.error is None
 
 
-# --- AddTags
-
-
 @dynamodb_only
-def test_tags_refused(clocked, leased, queue, ended, full, pool, emr, record_of, monkeypatch):
+def test_nothing_is_left_when_emr_refuses_the_tags_of_another_address(
+    clocked, leased, queue, ended, full, pool, emr, record_of, monkeypatch
+):
     task = leased("daily", allocation_id=pool[:2], prewarm=True)
     task.start()
     queue.until(lambda: len(live_clusters(emr)) == 3, task)
@@ -362,7 +357,7 @@ def test_tags_refused(clocked, leased, queue, ended, full, pool, emr, record_of,
 
 
 @dynamodb_only
-def test_early_cluster_that_has_ended_is_replaced(clocked, leased, queue, ended, full, pool, emr, record_of):
+def test_an_early_cluster_that_has_ended_is_replaced(clocked, leased, queue, ended, full, pool, emr, record_of):
     task = leased("daily", allocation_id=pool[:2], prewarm=True)
     task.start()
     queue.until(lambda: len(live_clusters(emr)) == 3, task)
@@ -377,12 +372,9 @@ def test_early_cluster_that_has_ended_is_replaced(clocked, leased, queue, ended,
     assert sorted(live_clusters(emr)) == sorted([full[at], task.result])
 
 
-# --- inputs
-
-
 @dynamodb_only
 @pytest.mark.parametrize("form", ["json", "python", "tuple", "set", "sequence", "one", "twice", "native"])
-def test_forms(clocked, leased, queue, pool, ec2, form):
+def test_what_names_a_pool(clocked, leased, queue, pool, ec2, form):
     given = {
         "json": json.dumps(pool[:2]),
         "python": str(pool[:2]),
@@ -406,19 +398,18 @@ def test_forms(clocked, leased, queue, pool, ec2, form):
     "given",
     [[1, 2], [None], [["eipalloc-1"]], {"tag:purpose": 5}, {}, {"tag:": "x"}, "[]", ["eipalloc-0123456789abcdef0", ""]],
 )
-def test_bad_forms(leased, given, assert_nothing_changed):
+def test_what_names_no_address_is_refused(leased, given, assert_nothing_changed):
     task = leased("daily", allocation_id=given)
     task.start()
     assert "allocation_id" in str(task.error), task.error
     assert_nothing_changed()
 
 
-# --- an older version's hint
-
-
 @dynamodb_only
 @pytest.mark.parametrize("launched", [False, True])
-def test_older_hint(clocked, leased, queue, full, pool, emr, record_of, ended, launched):
+def test_a_deferral_of_a_version_before_goes_on_with_its_address_when_the_dag_names_a_pool_now(
+    clocked, leased, queue, full, pool, emr, record_of, ended, launched
+):
     single = pool[2] if launched else pool[0]
     old = leased("daily", allocation_id=single, prewarm=False)
     old.start()
@@ -437,9 +428,6 @@ def test_older_hint(clocked, leased, queue, full, pool, emr, record_of, ended, l
     assert sorted(live_clusters(emr)) == sorted([new.result, *(v for k, v in full.items() if launched or k != pool[0])])
     assert sum(record_of(n).lease is not None and record_of(n).lease.resource_id == new.result for n in pool) == 1
     assert [record_of(n).queue for n in pool] == [()] * 3
-
-
-# --- kill
 
 
 def kill_at(monkeypatch, task, method, *, after, nth):
@@ -465,9 +453,9 @@ def kill_at(monkeypatch, task, method, *, after, nth):
 @pytest.mark.parametrize("prewarm", [False, True])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize(
-    ("method", "nth"), [("write_record", n) for n in (1, 2, 3)] + [("read_record", n) for n in (1, 2, 3, 4, 5)]
+    ("method", "nth"), [("write_record", n) for n in (1, 2)] + [("read_record", n) for n in (1, 2, 3, 4, 5)]
 )
-def test_killed_while_it_takes_an_address(
+def test_a_kill_while_it_takes_an_address_leaves_nothing(
     clocked, leased, queue, ended, full, pool, emr, record_of, monkeypatch, method, nth, after, prewarm
 ):
     task = leased("daily", allocation_id=pool[:2], prewarm=prewarm)
@@ -489,15 +477,14 @@ def test_killed_while_it_takes_an_address(
 @pytest.mark.parametrize(
     ("method", "nth"), [("write_record", 1), ("write_record", 2), ("read_record", 1), ("read_record", 4)]
 )
-def test_killed_while_it_joins(clocked, leased, queue, full, pool, emr, record_of, monkeypatch, method, nth):
+def test_a_kill_while_it_joins_leaves_every_queue(
+    clocked, leased, queue, full, pool, emr, record_of, monkeypatch, method, nth
+):
     task = leased("daily", allocation_id=pool[:2], prewarm=False)
     kill_at(monkeypatch, task, method, after=True, nth=nth)
     assert "killed" in str(task.error), task.error
     assert [record_of(name).queue for name in pool[:2]] == [(), ()]
     assert sorted(live_clusters(emr)) == sorted(full.values())
-
-
-# --- fallbacks, NAT gateways, bind_at
 
 
 def test_a_fallback_keeps_the_address(clocked, create_operator, overrides, pool, emr, ec2, opened, deferrable):
@@ -528,16 +515,15 @@ def test_a_nat_gateway_gets_an_address_of_the_pool(
     assert states <= {"deleting", "deleted"}
 
 
-def test_cluster_ready(clocked, create_operator, pool, opened, deferrable):
+def test_an_address_of_a_pool_is_bound_when_the_cluster_is_ready(clocked, create_operator, pool, opened, deferrable):
     task = Task(create_operator(allocation_id=pool, lock_store=opened, deferrable=deferrable, bind_at="cluster_ready"))
     task.run()
     assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[0]
 
 
-# --- without a store, at the same moment
-
-
-def test_two_that_choose_the_same_address(clocked, create_operator, pool, emr):
+def test_of_those_that_chose_one_address_without_a_store_the_others_move_on_or_leave_nothing(
+    clocked, create_operator, pool, emr
+):
     tasks = [Task(create_operator(allocation_id=pool[:2], deferrable=True), dag_id=f"d{n}") for n in range(3)]
     for task in tasks:
         task.start()
@@ -555,9 +541,6 @@ def test_two_that_choose_the_same_address(clocked, create_operator, pool, emr):
     assert sorted(live_clusters(emr)) == sorted(task.result for task in tasks[:2])
 
 
-# --- downstream
-
-
 @pytest.mark.parametrize("expect", ["associated", "free"])
 def test_a_sensor_of_a_pool_needs_a_cluster(clocked, pool, expect):
     sensor = EipAssociationSensor(task_id="bound", allocation_id=pool, expect=expect, aws_conn_id=None)
@@ -572,7 +555,7 @@ def test_a_sensor_of_a_pool_follows_an_instance(clocked, pool, ec2):
     assert Task(sensor).run()["allocation_id"] == pool[1]
 
 
-def test_steps_follow_a_deferral_to_the_end_without_a_store(clocked, create_operator, steps_operator, pool):
+def test_steps_without_a_store_follow_the_address(clocked, create_operator, steps_operator, pool):
     made = Task(create_operator(allocation_id=pool)).run()
     for deferrable in (False, True):
         assert Task(steps_operator(made, allocation_id=pool, deferrable=deferrable), dag_id=str(deferrable)).run()
