@@ -140,6 +140,8 @@ def with_stock_operators(way: str, *, day: int = 0, varied: bool = False) -> Mak
         stock_operators.put_on_clock(aws, patch)
         for number in range(RUNS):
             stock_operators.run(address, number=number, step=_step(works(day, varied=varied)[number]))
+        # The stock operator does not wait for the end of its cluster, which is paid for until then.
+        aws.clock.advance(SHUTDOWN)
         return _measured(way, aws, address, limit=limit(day, varied=varied))
 
 
