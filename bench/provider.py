@@ -43,6 +43,7 @@ class Figures:
     The figures of this provider.
 
     :param cycle: store reads and writes of an uncontended lease period.
+    :param looks: how often a task looked at the steps in it, each time with a read.
     :param hour: store reads and writes in an hour in which four owners wait for a fifth.
     :param after_crash: seconds from the holder's crash before its launch until the next owner has the lease.
     :param after_end: seconds from the end of the holder's cluster until then.
@@ -52,6 +53,7 @@ class Figures:
     """
 
     cycle: tuple[int, int]
+    looks: int
     hour: tuple[int, int]
     after_crash: float
     after_end: float
@@ -62,8 +64,10 @@ class Figures:
 
 def measure() -> Figures:
     """Measure all figures."""
+    cycle, looks = _cycle()
     return Figures(
-        cycle=_cycle(),
+        cycle=cycle,
+        looks=looks,
         hour=_contended_hour(),
         after_crash=_after_crash(),
         after_end=_after_end(),
@@ -136,12 +140,12 @@ def _environment() -> Iterator[_Environment]:
         yield _Environment(aws, Address.allocated(aws), Queue(aws, clients()), patch)
 
 
-def _cycle() -> tuple[int, int]:
+def _cycle() -> tuple[tuple[int, int], int]:
     with _environment() as scenario:
         holder = scenario.holder()
         scenario.after(holder, EmrAddStepsWithStaticIpOperator)
         scenario.after(holder, EmrTerminateWithStaticIpOperator)
-        return _reads_and_writes(scenario.calls)
+        return _reads_and_writes(scenario.calls), scenario.calls["ListSteps"]
 
 
 def _contended_hour() -> tuple[int, int]:

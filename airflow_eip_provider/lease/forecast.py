@@ -134,7 +134,7 @@ def prewarm_places(records: Sequence[Record], owner: str, times: Mapping[str, Cl
         return 1 if place == 0 and is_releasing else 0
     # As leases vary, a cluster that starts by the average is late half of the time, and delays all who follow; one that
     # is early idles alone.
-    earlier = (turn.longest - turn.average) / 2
+    earlier = (turn.longest - turn.average) / 4
     is_due = turn.average - earlier <= start_up and turn.longest <= start_up + MOST_IDLE_SECONDS
     return place + 1 if is_due else 0
 

@@ -63,10 +63,10 @@ def test_the_cluster_is_ready_when_the_address_becomes_free():
     assert Days(past("first", 1), past("second", 2)).starts() == WORK - START_UP
 
 
-def test_the_average_of_the_newest_leases_counts_less_half_of_what_the_longest_has_above_it():
+def test_the_average_of_the_newest_leases_counts_less_a_quarter_of_what_the_longest_has_above_it():
     varied = [past("first", day, work=WORK + 100 * day) for day in (1, 2, 3, 5, 7)]
     average, longest = WORK + 500, WORK + 700
-    earlier = (longest - average) / 2
+    earlier = (longest - average) / 4
     assert Days(*varied, past("second", 8)).starts() == average - earlier - START_UP, f"the newest {LEASES}"
 
 
