@@ -23,9 +23,9 @@ variable "address_count" {
 }
 
 variable "purpose" {
-  description = "The tag \"purpose\" of each address, by which the operators find all of them"
+  description = "The tag \"purpose\" of each address, by which the operators find all of them; null for none"
   type        = string
-  default     = "azure-sql"
+  default     = null
 }
 
 variable "public_ipv4_pool" {
@@ -45,10 +45,10 @@ resource "aws_eip" "address" {
   domain           = "vpc"
   public_ipv4_pool = var.public_ipv4_pool
   ipam_pool_id     = var.ipam_pool_id
-  tags = {
-    Name    = count.index == 0 ? var.name : "${var.name}-${count.index + 1}"
-    purpose = var.purpose
-  }
+  tags = merge(
+    { Name = count.index == 0 ? var.name : "${var.name}-${count.index + 1}" },
+    var.purpose == null ? {} : { purpose = var.purpose },
+  )
 
   # Nobody gives the same address back.
   lifecycle {

@@ -103,7 +103,8 @@ def test_every_address_of_the_template_stays_and_has_the_tag_and_the_pool_that_w
     for address in addresses:
         assert (address["DeletionPolicy"], address["UpdateReplacePolicy"]) == ("Retain", "Retain")
         properties = address["Properties"]
-        assert {"Key": "purpose", "Value": {"Ref": "Purpose"}} in properties["Tags"]
+        tag = {"Key": "purpose", "Value": {"Ref": "Purpose"}}
+        assert {"Fn::If": ["HasPurpose", tag, {"Ref": "AWS::NoValue"}]} in properties["Tags"]
         for name, condition in (("PublicIpv4Pool", "HasPublicPool"), ("IpamPoolId", "HasIpamPool")):
             assert properties[name] == {"Fn::If": [condition, {"Ref": name}, {"Ref": "AWS::NoValue"}]}
 
