@@ -290,7 +290,8 @@ class EipReleaseOperator(_TargetOperator):
     lock store's, see ``stores``. With a NAT gateway made for the cluster also ec2:DescribeNatGateways,
     ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``; of several, it is the one that the target has. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; of several, it is the one that the target has, and none to be
+        freed where it has none. (templated)
     :param job_flow_id: the cluster; or else (templated)
     :param instance_id: the EC2 instance. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.

@@ -95,7 +95,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``; or several of which any will do: a list of them, or
         ``{"tag:purpose": "azure-sql"}`` for all that have this tag when the try begins. It queues for all of them, and
-        takes the first whose turn comes. (templated)
+        takes the first whose turn comes. A retry goes on with a live cluster of an earlier try, also where its address
+        has left the pool. (templated)
     :param job_flow_overrides: as in the stock operator; merged over the extra of ``emr_conn_id``. (templated,
         ``.json``)
     :param lock_store: where owners queue: ``dynamodb://TABLE?region=…&create=true`` or ``s3://BUCKET/PREFIX``;

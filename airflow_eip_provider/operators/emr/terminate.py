@@ -81,7 +81,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     the lock store's, see ``stores``. With a NAT gateway that was made for the cluster also ec2:DescribeNatGateways,
     ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``; of several, it is the one that the cluster has. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; of several, it is the one that the cluster has, and none to be
+        freed where it has none. (templated)
     :param job_flow_id: the cluster, e.g. ``create.output``. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
     :param waiter_delay: seconds between two looks; at least 10 when deferred.
