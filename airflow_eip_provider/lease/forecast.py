@@ -14,7 +14,8 @@ DAG. The cluster is started when
 Where a duration is not known yet, only the first of the queue starts early, and not before the release has begun.
 
 An owner that waits for any one address of a pool is estimated over the records of all of them: those before it take
-the addresses in the order in which these become free.
+the addresses in the order in which these become free. The first of several leases to end is shorter than their average.
+So one lease before it is taken to be as short as the shortest of its job's before, and the others as their average.
 """
 
 from __future__ import annotations
@@ -54,16 +55,21 @@ class ClusterTimes:
 
 @dataclass(frozen=True, slots=True)
 class _Seconds:
-    """The average and the longest of some durations."""
+    """
+    The average and the longest of some durations.
+
+    :param sooner: by how much the shortest of them is less than the average; of a sum, by how much one of its parts.
+    """
 
     average: float
     longest: float
+    sooner: float = 0.0
 
     def __add__(self, other: _Seconds) -> _Seconds:
-        return _Seconds(self.average + other.average, self.longest + other.longest)
+        return _Seconds(self.average + other.average, self.longest + other.longest, max(self.sooner, other.sooner))
 
     def without(self, seconds: float) -> _Seconds:
-        return _Seconds(max(0.0, self.average - seconds), max(0.0, self.longest - seconds))
+        return _Seconds(max(0.0, self.average - seconds), max(0.0, self.longest - seconds), self.sooner)
 
 
 def job_of(owner: str) -> str:
@@ -104,9 +110,9 @@ def clusters_asked_for(records: Sequence[Record], owner: str) -> frozenset[str]:
     if places_counted(records, owner) is None:
         return frozenset()
     asked: set[str | None] = set()
-    for record in _behind_leases(records, owner):
-        lease, place = record.lease, record.place(owner) or 0
-        if lease is None or lease.resource_id is None:
+    for record in records:
+        lease, place = record.lease, record.place(owner)
+        if lease is None or place is None or (lease.resource_id is None and lease.phase is not Phase.ACQUIRED):
             continue
         jobs = {job_of(entry.attempt.name) for entry in record.queue[: place + 1]} | {job_of(lease.attempt.name)}
         asked |= {ended.resource_id for job in jobs for ended in _newest(records, job)} | {lease.resource_id}
@@ -134,7 +140,7 @@ def prewarm_places(records: Sequence[Record], owner: str, times: Mapping[str, Cl
         return 1 if place == 0 and is_releasing else 0
     # As leases vary, a cluster that starts by the average is late half of the time, and delays all who follow; one that
     # is early idles alone.
-    earlier = (turn.longest - turn.average) / 4
+    earlier = turn.sooner if len(records) > 1 else (turn.longest - turn.average) / 4
     is_due = turn.average - earlier <= start_up and turn.longest <= start_up + MOST_IDLE_SECONDS
     return place + 1 if is_due else 0
 
@@ -187,9 +193,11 @@ def _until_free(
         return _Seconds(0.0, 0.0)
     turn = _lease_seconds(records, job_of(lease.attempt.name), times)
     holder = times.get(lease.resource_id or "")
-    if turn is None or holder is None:
+    if turn is None or (holder is None and lease.phase is not Phase.ACQUIRED):
         return None
-    ready_at = holder.launched_at + start_up if holder.ready_at is None else holder.ready_at
+    # What has just been acquired may have no cluster yet; only who waits for other addresses, too, may prewarm then.
+    launched_at = lease.acquired_at if holder is None else holder.launched_at
+    ready_at = launched_at + start_up if holder is None or holder.ready_at is None else holder.ready_at
     return turn.without(now - max(lease.acquired_at, ready_at))
 
 
@@ -200,7 +208,9 @@ def _lease_seconds(records: Sequence[Record], job: str, times: Mapping[str, Clus
         cluster = times.get(lease.resource_id or "")
         if cluster is not None and cluster.ready_at is not None:
             seconds.append(max(0.0, lease.ended_at - max(lease.acquired_at, cluster.ready_at)))
-    return _Seconds(mean(seconds), max(seconds)) if seconds else None
+    if not seconds:
+        return None
+    return _Seconds(mean(seconds), max(seconds), mean(seconds) - min(seconds))
 
 
 def _start_up(records: Sequence[Record], job: str, times: Mapping[str, ClusterTimes]) -> float | None:

@@ -207,3 +207,43 @@ def test_an_owner_starts_one_cluster_whichever_address_it_will_have():
     records = [there, replace(here, queue=(started, *here.queue[1:]))]
     assert clusters_asked_for(records, attempt("second").owner) == frozenset()
     assert prewarm_places(records, attempt("second").owner, {}, now=TODAY + WORK) == 0
+
+
+class Pool:
+    """Two addresses for one owner: the holder of one is the job "first", that of the other the job "slow"."""
+
+    def __init__(self, *before: tuple[EndedLease, ClusterTimes], other: Lease | None = None) -> None:
+        one = Days(*before)
+        two = Days()
+        lease = replace(two.record.lease, attempt=attempt("slow"), resource_id="j-slow") if other is None else other
+        self.records = [one.record, replace(two.record, lease=lease)]
+        self.times = {**one.times, "j-slow": ClusterTimes(TODAY - START_UP, TODAY)}
+
+    def places(self, *, after: float) -> int:
+        return prewarm_places(self.records, attempt("second").owner, self.times, now=TODAY + after)
+
+    def starts(self) -> int | None:
+        """Return after how many whole seconds the owner may start its cluster."""
+        return next((after for after in range(7200) if self.places(after=after)), None)
+
+
+def test_of_several_addresses_one_lease_is_expected_to_be_as_short_as_the_shortest_of_its_job():
+    varied = [past("first", day, work=work) for day, work in enumerate((WORK - 200, WORK, WORK + 200), start=1)]
+    assert Days(*varied, past("second", 4)).starts() == WORK - 200 / 4 - START_UP, "of one address near the average"
+    pool = Pool(*varied, past("slow", 5, work=5 * WORK), past("second", 6))
+    assert pool.starts() == WORK - 200 - START_UP
+
+
+def test_an_address_of_whose_holder_nothing_is_known_keeps_nobody_from_estimating_the_others():
+    assert Pool(past("first", 1), past("second", 2)).starts() == WORK - START_UP
+    assert Pool(past("second", 2)).starts() is None
+
+
+def test_a_lease_without_a_cluster_is_expected_to_get_one_at_once():
+    acquired = Lease(100, attempt("slow"), Phase.ACQUIRED, TODAY, TODAY, TODAY + 3600, "cluster")
+    known = (past("first", 1, work=5 * WORK), past("slow", 2, work=100.0), past("second", 3))
+    pool = Pool(*known, other=acquired)
+    assert "j-slow2" in clusters_asked_for(pool.records, attempt("second").owner)
+    assert pool.starts() == START_UP + 100 - START_UP
+    alone = prewarm_places(pool.records[1:], attempt("second").owner, pool.times, now=TODAY + 5000)
+    assert alone == 0, "no cluster starts early behind it"
