@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from airflow_eip_provider.lease import observation, protocol, transitions
+from airflow_eip_provider.lease import observation, pool, protocol, transitions
 from airflow_eip_provider.lease.observation import LeaseCondition
 from airflow_eip_provider.lease.record import Attempt, Lease, Phase, Record
 from tests.verification.model import answers, patches, processes
@@ -16,6 +16,7 @@ from tests.verification.model.patches import judged, law, swap, together
 from tests.verification.model.scenarios import (
     BESIDE,
     BOUND_ORPHAN,
+    BROUGHT,
     DEAD_ENTRY,
     DEAD_LEASE,
     EARLY,
@@ -26,6 +27,7 @@ from tests.verification.model.scenarios import (
     OUT_OF_TURNS,
     POSSIBLE_ORPHAN,
     SERVICE,
+    TWO,
     scenario,
 )
 from tests.verification.model.world import LIMITS
@@ -60,6 +62,9 @@ class Mutation:
 def _out_of_time(lease: Any, now: float) -> bool:
     return lease.phase is Phase.ACTIVE and now >= lease.handover_by
 
+
+POOL_RETRIED = scenario(1, "crash 1, clear 1, slow 1", retries=2, pools=("x y",), start=TWO)
+POOL_PREWARMED = scenario(2, "crash 1", prewarm=2, pools=("x y", "x"), start=TWO)
 
 MUTATIONS = (
     # The store, and EC2.
@@ -368,5 +373,66 @@ MUTATIONS = (
         "rule 3, I5",
         scenario(1, first=BESIDE),
         swap(Moves, "_is_idle", lambda *_: True),
+    ),
+    # Pools: any one address of several.
+    Mutation(
+        "an attempt does not take over what earlier ones have",
+        "pool: one lease for an owner",
+        POOL_RETRIED,
+        swap(pool, "_take_over", patches.not_taken_over),
+    ),
+    Mutation(
+        "it stays in the other queues",
+        "pool: an owner leaves the other queues",
+        scenario(2, pools=("x y", "x y"), start=TWO),
+        swap(pool, "_has_ended", lambda *_, **__: True),
+    ),
+    Mutation(
+        "an older attempt goes on beside a newer one",
+        "pool: one lease for an owner",
+        POOL_RETRIED,
+        swap(pool, "_has_ended", patches.ended_unless(is_superseded=False)),
+    ),
+    Mutation(
+        "an older attempt's lease of another address stays",
+        "pool: one lease for an owner",
+        POOL_RETRIED,
+        swap(pool, "_has_ended", patches.ended_unless(leases=False)),
+    ),
+    Mutation(
+        "a superseded attempt keeps what it has",
+        "pool: one lease for an owner",
+        POOL_RETRIED,
+        swap(pool, "_withdrawn", lambda *_: protocol.Superseded()),
+    ),
+    Mutation(
+        "others terminate the cluster that goes on at another address",
+        "pool: one cluster for an owner",
+        POOL_PREWARMED,
+        swap(pool, "_has_ended", patches.left_without_keeping),
+    ),
+    Mutation(
+        "the cluster keeps the lease tags of the other address",
+        "pool: one cluster for an owner",
+        POOL_PREWARMED,
+        swap(pool, "_bring", lambda *_, **__: None),
+    ),
+    Mutation(
+        "a cluster that others may terminate goes on",
+        "pool: what others may terminate is not kept",
+        scenario(2, "slow 1", prewarm=1, pools=("x y", "x"), start=BROUGHT),
+        swap(pool, "_bring", patches.tagged_in_any_case),
+    ),
+    Mutation(
+        "a cluster is started early in every queue",
+        "pool: one cluster for an owner",
+        POOL_PREWARMED,
+        swap(pool, "replace", lambda request, **_: request),
+    ),
+    Mutation(
+        "the lease of another address does not name the cluster",
+        "pool: one cluster for an owner",
+        POOL_PREWARMED,
+        swap(pool, "enter", patches.not_brought),
     ),
 )
