@@ -15,12 +15,12 @@ Where a duration is not known yet, only the first of the queue starts early, and
 
 An owner that waits for any one address of a pool is estimated over the records of all of them: those before it take
 the addresses in the order in which these become free. The first of several leases to end is shorter than their average.
-So one lease before it is taken to be as short as the shortest of its job's before, and the others as their average.
+So it expects its turn sooner, by as much as the shortest lease of any of those jobs was shorter than their average.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, median_low
 from typing import TYPE_CHECKING
 
@@ -157,6 +157,7 @@ def _until_turn(
     waits = [record.place(owner) is not None for record in records]
     if all(seconds is None for seconds, waited in zip(free, waits) if waited):
         return None  # of several addresses those count of which it is known
+    sooner = max(seconds.sooner for seconds in free if seconds is not None)
     for entry in _before(records, owner):
         more = _lease_seconds(records, job_of(entry.attempt.name), times)
         there = [
@@ -169,9 +170,11 @@ def _until_turn(
         if not there:
             continue  # it waits for those alone of which nothing is known
         _, first = min(there)
+        sooner = max(sooner, more.sooner)
         free[first] = more + (free[first] or _Seconds(0.0, 0.0))
     mine = [seconds for seconds, waited in zip(free, waits) if waited and seconds is not None]
-    return min(mine, key=lambda seconds: seconds.average, default=None)
+    # Few leases of one job are known: that of another job shows better by how much they vary.
+    return replace(min(mine, key=lambda seconds: seconds.average), sooner=sooner)
 
 
 def _before(records: Sequence[Record], owner: str) -> list[Entry]:
