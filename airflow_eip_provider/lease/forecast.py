@@ -15,12 +15,12 @@ Where a duration is not known yet, only the first of the queue starts early, and
 
 An owner that waits for any one address of a pool is estimated over the records of all of them: those before it take
 the addresses in the order in which these become free. The first of several leases to end is shorter than their average.
-So one lease before it is taken to be as short as the shortest of its job's before, and the others as their average.
+So it expects its turn sooner, by as much as the shortest lease of any of those jobs was shorter than their average.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, median_low
 from typing import TYPE_CHECKING
 
@@ -164,13 +164,17 @@ def _until_turn(
         ]
         return min(known)[1] if known else None
 
+    counted = [seconds for seconds in free if seconds is not None]
     for entry in _before(records, owner):
         first = first_free(entry.attempt.owner)
         if first is not None:
             until, more = free[first], _lease_seconds(records, job_of(entry.attempt.name), times)
             free[first] = None if until is None or more is None else until + more
+            counted += [] if more is None else [more]
     mine = first_free(owner)
-    return None if mine is None else free[mine]
+    turn = None if mine is None else free[mine]
+    # Few leases of one job are known: that of another job shows better by how much they vary.
+    return None if turn is None else replace(turn, sooner=max(seconds.sooner for seconds in counted))
 
 
 def _before(records: Sequence[Record], owner: str) -> list[Entry]:

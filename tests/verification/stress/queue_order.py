@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DEFAULT_GRACE = 60.0  # of a record that does not name its grace
 MOST_PASSED_GRACES = 8.0  # upper bound of the windows, in graces, of all entries that were passed over, together
 TIME_TO_ACT = 60.0  # simulated seconds within which a live worker acts on what it has read
+TIME_TO_ACT_IN_POOL = 120.0  # it reads and writes the records of two addresses
 
 
 def windows(record: dict[str, Any], places: int) -> float:
@@ -156,6 +157,8 @@ def served_in_order(
     for before, after in pairwise(writes):
         if before.lease and not after.lease:
             free, freed = activity.last_read(after.worker, before=after.time), after.time
+        if not before.lease and not after.lease and len(after.record["queue"]) < len(before.record["queue"]):
+            freed = after.time  # an owner of a pool has another address, and the next one's turn begins
         if after.token is None or after.token == before.token:
             continue
         queue, place = before.record["queue"], before.place(after.token)
@@ -176,7 +179,8 @@ def served_in_order(
             if leases is not None and leases.has_another(owner, than=after.allocation_id, at=after.seq):
                 counted[_ELSEWHERE] += 1
                 continue
-            reason = _why_overtaken(entry, activity, turn=turn, acquired=after.time, poll=poll)
+            act = TIME_TO_ACT if leases is None else TIME_TO_ACT_IN_POOL
+            reason = _why_overtaken(entry, activity, turn=turn, acquired=after.time, poll=poll, act=act)
             counted[reason] += 1
             if reason == _UNFAIR:
                 problems.append(f"{after.seq}: token {after.token} overtook {entry['token']}, which was ready")
@@ -207,11 +211,11 @@ _EXCUSED_SHARE, _EXCUSED_LEAST = 1 / 50, 3
 
 
 def _why_overtaken(
-    entry: dict[str, Any], activity: WorkerActivity, *, turn: float, acquired: float, poll: float
+    entry: dict[str, Any], activity: WorkerActivity, *, turn: float, acquired: float, poll: float, act: float
 ) -> str:
     """Return why a waiter missed its turn, or that it was overtaken unfairly."""
     worker = worker_of_owner(entry["speaker"]["name"])
-    read = activity.first_read(worker, since=turn, until=acquired - TIME_TO_ACT)
+    read = activity.first_read(worker, since=turn, until=acquired - act)
     if activity.was_interrupted(worker, since=turn if read is None else read, until=acquired):
         return _INTERRUPTED
     if read is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.judge import of_address
-from tests.event_log import Log, lease
+from tests.event_log import Log, entry, lease
 from tests.verification.stress import judge, queue_order
 from tests.verification.stress.log_reader import record_versions, tokens_of_clusters
 from tests.verification.stress.try_log import BEGUN, FAILED, KILLED_LATE_RETRY, SUCCESS, TryEvent
@@ -244,7 +244,7 @@ def served(log):
 def ready_and_overtaken(log):
     """Owner 2 is first in the queue of the second address and polls it; owner 3 acquires it."""
     log.at(TWO).acquire(1).queue(2, 3).release(1).wait(10).read_record("w02")
-    for _ in range(4):
+    for _ in range(8):
         log.wait(16).call("w02", "DescribeAddresses")
     return log.acquire(3)
 
@@ -303,6 +303,15 @@ def test_a_read_of_another_address_is_none_of_this_one():
     for _ in range(4):
         log.wait(16).call("w02", "DescribeAddresses")
     log.at(TWO).acquire(3)
+    assert pool_in_order(log, TWO).passed
+    assert "1 without a poll in time" in pool_in_order(log, TWO).detail
+
+
+def test_the_turn_begins_when_the_one_before_has_left_the_queue_for_another_address():
+    log = Log().at(TWO).acquire(1).queue(2, 3, 4).release(1).wait(10).read_record("w03")
+    for _ in range(8):
+        log.wait(16).call("w03", "DescribeAddresses")
+    log.write("w02", queue=[entry(3), entry(4)]).wait(60).call("w03", "DescribeAddresses").acquire(4)
     assert pool_in_order(log, TWO).passed
     assert "1 without a poll in time" in pool_in_order(log, TWO).detail
 
