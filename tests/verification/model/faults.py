@@ -28,9 +28,7 @@ def _crash(moves: Moves, state: State, number: int) -> _After:
     process: Process = moves.processes.things[number]
     left = state._replace(processes=without(state.processes, number))
     if process.task != "create":
-        again = moves.first(
-            process.owner, process.try_number, process.task, process.resource_id, process.address
-        )
+        again = moves.first(process.owner, process.try_number, process.task, process.resource_id, process.address)
         yield "", left._replace(processes=with_(left.processes, again))
         return
     if moves.is_newest(state, process) and (retried := moves.again(left, process.owner)) != left:

@@ -221,7 +221,9 @@ class World:
 
     def resource_id(self, resource_id: str) -> Resource:
         cluster = self.cluster(resource_id)
-        return Resource(resource_id, cluster.state, self.tags_of(cluster)) if cluster else Resource(resource_id, "ended")
+        return (
+            Resource(resource_id, cluster.state, self.tags_of(cluster)) if cluster else Resource(resource_id, "ended")
+        )
 
 
 def moves_of(world: World) -> tuple[tuple[str, World], ...]:
