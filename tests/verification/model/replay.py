@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.lease.record import Record
     from airflow_eip_provider.lease.store import Outcome, Seen
-    from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource, TooLate, Unclear, World
+    from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource, TooLate, Unclear
 
 _NOTHING = object()
 _READ_RECORD, _READ_PLACE, _PAUSE = ReadRecord(), ReadLocation(), Pause()
