@@ -16,13 +16,13 @@ records at once to exclude each other, which no store here has.
   records again: two attempts that acquire two addresses at the same moment cannot both miss each other. The older one
   undoes its lease and leaves the queues that it has joined. The newer one takes the older one's lease over, so that
   the older one changes nothing there any more, and ends it.
-- **One cluster for an owner.** It is started early under one queue entry at most. If another address is free first,
-  the lease there names that cluster from its first write on. Then the owner leaves the queue under which it was
-  started, by a write that says that the cluster is kept, and after that the cluster gets the lease tags of its address.
-  Whoever is cut off in between finds it in one of the two records.
-- **A cluster that others may terminate is not kept.** Others may have removed that queue entry, as its owner had had
-  all its turns, or may have ended an older attempt's lease that names the cluster. Whoever wrote that terminates the
-  cluster, perhaps only now. So the attempt terminates it too, and launches another under its lease.
+- **One cluster for an owner.** It is started early under one queue entry at most, and belongs to that entry: to whoever
+  takes the entry over, and to nobody once others have removed it. If another address is free first, the lease there
+  says that such a cluster may follow. Then the owner leaves the queue under which it was started, by a write that keeps
+  the cluster: if that takes effect, the cluster is the lease's. The lease names it then, and at last it gets the lease
+  tags of its address. Before that write no end of the lease terminates the cluster, after it no end of the entry does.
+  A retry finds out from the two records how far that had come. If there is none, and the process died right after that
+  write, the cluster runs until its idle timeout.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.lease.observation import Action, LeaseRequest, Observation, decide, observe
 from airflow_eip_provider.lease.protocol import Acquired, Queued, Superseded, change, enter, undo
 from airflow_eip_provider.lease.record import LIMITS, Entry, Lease, Phase
-from airflow_eip_provider.lease.transitions import Leave, Reenter
+from airflow_eip_provider.lease.transitions import Bring, Leave, Reenter, Refused, step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_eip_provider.lease.record import Attempt, Limits, Record
+    from airflow_eip_provider.lease.store import Seen
     from airflow_eip_provider.lease.world import World
 
 
@@ -121,8 +122,23 @@ def _has(world: World, resource_id: str) -> bool:
 
 def undo_all(worlds: Mapping[str, World], attempt: Attempt, limits: Limits = LIMITS) -> None:
     """Leave all queues, and end the lease that the attempt may have acquired and launched nothing under."""
+    name_kept(worlds, attempt, limits)
     for world in worlds.values():
         undo(world, attempt, limits=limits)
+
+
+def name_kept(worlds: Mapping[str, World], attempt: Attempt, limits: Limits = LIMITS) -> None:
+    """
+    Name in a lease of the attempt, or of an earlier one, the cluster that was kept for it: it ends with the lease then.
+
+    To be called before that lease is undone, unless :func:`enter_any` has returned: it may have been cut off halfway.
+    """
+    for allocation_id, world in worlds.items():
+        lease = world.read_record().record.lease
+        if lease is None or lease.attempt.owner != attempt.owner or attempt.is_superseded_by(lease.attempt):
+            continue
+        if lease.phase is Phase.ACQUIRED:
+            _brought(world, lease, _kept_for(lease, _others(worlds, allocation_id)), limits)
 
 
 def _take_over(worlds: Mapping[str, World], attempt: Attempt, limits: Limits) -> _Own | Superseded:
@@ -159,21 +175,19 @@ def _settled(
     """Leave the queues of the other addresses, and end what an older attempt has acquired meanwhile."""
     if isinstance(entered, Superseded):
         return _withdrawn(worlds, attempt, limits)
-    lease, others = entered.seen.record.lease, [world for name, world in worlds.items() if name != allocation_id]
-    early = None
-    if lease is not None and lease.phase is Phase.ACQUIRED and not lease.is_given_up(lease.resource_id):
-        early = lease.resource_id
+    lease, others = entered.seen.record.lease, _others(worlds, allocation_id)
     for world in others:
-        if not _has_ended(world, attempt, limits, keep=early):
+        if not _has_ended(world, attempt, limits, lease=lease):
             return _withdrawn(worlds, attempt, limits)
-    if lease is not None and early is not None:
-        for world in others:
-            _bring(early, lease.token, start=world, end=worlds[allocation_id])
+    if lease is not None and lease.phase is Phase.ACQUIRED:
+        brought = _brought(worlds[allocation_id], lease, _kept_for(lease, others), limits)
+        entered = entered if brought is None else Acquired(brought)
     return AcquiredOne(allocation_id, entered)
 
 
 def _withdrawn(worlds: Mapping[str, World], attempt: Attempt, limits: Limits) -> Superseded:
     """End what this attempt has: a newer one is at work, and may have read some of the records before it was there."""
+    name_kept(worlds, attempt, limits)
     for world in worlds.values():
         part = _part_of(world.read_record().record, attempt.owner)
         if part is not None and part.attempt == attempt:
@@ -181,11 +195,11 @@ def _withdrawn(worlds: Mapping[str, World], attempt: Attempt, limits: Limits) ->
     return Superseded()
 
 
-def _has_ended(world: World, attempt: Attempt, limits: Limits, *, keep: str | None) -> bool:
+def _has_ended(world: World, attempt: Attempt, limits: Limits, *, lease: Lease | None) -> bool:
     """
     End the owner's part in the record of an address that it does not need any more.
 
-    :param keep: the cluster that was started early, and with which the owner goes on at another address.
+    :param lease: the one with which it goes on, at another address.
     :return: ``False`` when a newer attempt is at work there: nothing was changed.
     """
     while True:
@@ -195,36 +209,57 @@ def _has_ended(world: World, attempt: Attempt, limits: Limits, *, keep: str | No
             return True
         if attempt.is_superseded_by(part.attempt):
             return False
-        is_kept = keep is not None and part.resource_id == keep
         if isinstance(part, Entry):
-            if not is_kept:
+            if not _goes_with(part, lease):
                 undo(world, attempt, limits=limits)
                 return True
-            if change(world, seen, Leave(attempt, keep=keep), limits) is not None:
+            if change(world, seen, Leave(attempt, keep=part.resource_id), limits) is not None:
                 return True
         elif part.phase is Phase.RELEASING:
-            if is_kept and part.to_be_terminated:
-                world.terminate(str(keep))  # by anyone who observes that lease, so it is lost
-            return True
+            return True  # any owner may end it
         elif part.attempt == attempt or change(world, seen, Reenter(attempt), limits) is not None:
-            undo(world, attempt, terminate=bool(part.cluster_name) and not is_kept, limits=limits)
+            # The older attempt changes nothing there from now on. What it did not launch is not terminated.
+            undo(world, attempt, terminate=bool(part.cluster_name), limits=limits)
             return True
 
 
-def _bring(resource_id: str, token: int, *, start: World, end: World) -> None:
-    """
-    Give a cluster that was started early for one address the lease tags of another one.
+def _goes_with(entry: Entry, lease: Lease | None) -> bool:
+    """Whether the cluster that was started early under an entry is for a lease of another address."""
+    if lease is None or lease.phase is not Phase.ACQUIRED or lease.resource_id is not None:
+        return False
+    return entry.resource_id is not None and entry.prewarmed_at == lease.since
 
-    Only if the record of the first one says that it is kept: otherwise another owner may be about to terminate it.
-    """
-    lease_tags = start.read_resource(resource_id).lease_tags
-    if lease_tags is None:
-        return  # it was not started for that address, or has the other tags already
-    left = start.read_record().record.possible_orphans
-    if any(orphan.token == lease_tags.token and orphan.keep == resource_id for orphan in left):
-        end.give_lease_tags(resource_id, token)
-    else:
-        start.terminate(resource_id)
+
+def _kept_for(lease: Lease, others: list[World]) -> str | None:
+    """Return the cluster that was kept for a lease when its owner left the queue of another address."""
+    if lease.resource_id is not None or lease.since is None:
+        return lease.resource_id
+    kept = [left for world in others for left in world.read_record().record.possible_orphans]
+    mine = (left for left in kept if left.owner == lease.attempt.owner and left.since == lease.since)
+    return next((left.keep for left in mine if left.keep is not None), None)
+
+
+def _others(worlds: Mapping[str, World], allocation_id: str) -> list[World]:
+    return [world for name, world in worlds.items() if name != allocation_id]
+
+
+def _brought(world: World, lease: Lease, resource_id: str | None, limits: Limits) -> Seen | None:
+    """Name a cluster in the lease, and give it the tags of the lease; it may have been started for another address."""
+    if resource_id is None or lease.is_given_up(resource_id):
+        return None
+    event = Bring(lease.attempt, lease.token, resource_id)
+    while True:
+        seen = world.read_record()
+        after = step(seen.record, event, seen.now, limits)
+        if isinstance(after, Refused):
+            if not after.superseded:
+                world.terminate(resource_id)  # others have ended the lease, and no record names its cluster
+            return None
+        written = seen if after == seen.record else change(world, seen, event, limits)
+        if written is not None:
+            if world.read_resource(resource_id).lease_tags is None:
+                world.give_lease_tags(resource_id, lease.token)
+            return written
 
 
 def _part_of(record: Record, owner: str) -> Lease | Entry | None:

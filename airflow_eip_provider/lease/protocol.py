@@ -237,10 +237,8 @@ def _own_event(
         # It may be the queue entry that this try takes over; then it still has to wait.
         return Reenter(attempt)
     if action is Action.ACQUIRE:
-        acquire = Acquire(attempt, lease_request.cluster_name, lease_request.handover_seconds, moved_from)
-        if brought is None or brought.resource_id is None:
-            return acquire
-        return replace(acquire, brought=brought.resource_id, brought_since=brought.prewarmed_at)
+        since = None if brought is None or brought.resource_id is None else brought.prewarmed_at
+        return Acquire(attempt, lease_request.cluster_name, lease_request.handover_seconds, moved_from, since)
     return None
 
 

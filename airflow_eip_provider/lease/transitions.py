@@ -52,16 +52,15 @@ class Acquire:
 
     :param handover_seconds: how long the owner may take until the lease is active.
     :param moved_from: the cluster whose service a failover moves; other failovers of it find this lease by that.
-    :param brought: the cluster that the owner started early while it queued for another address of its pool.
-    :param brought_since: when that was announced.
+    :param since: when the owner announced the early start of a cluster, while it queued for another address of its
+        pool; the lease goes on with that cluster, if :class:`Bring` follows.
     """
 
     attempt: Attempt
     cluster_name: str
     handover_seconds: float
     moved_from: str | None = None
-    brought: str | None = None
-    brought_since: float | None = None
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +96,15 @@ class Prewarmed:
     """Name the cluster that was started early."""
 
     attempt: Attempt
+    resource_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bring:
+    """Name the cluster that was started early for another address of the pool, once its owner has left that queue."""
+
+    attempt: Attempt
+    token: int
     resource_id: str
 
 
@@ -186,7 +194,7 @@ _LEASED = ("acquired", "active", "releasing")
 _ANY = (FREE, *_LEASED)
 
 Event: TypeAlias = Union[
-    Acquire, Queue, Reenter, Prewarm, Prewarmed, Activate, Replace, Move, StartRelease, Release, Leave
+    Acquire, Queue, Reenter, Prewarm, Prewarmed, Bring, Activate, Replace, Move, StartRelease, Release, Leave
 ]
 
 
@@ -271,8 +279,7 @@ def _acquire(record: Record, event: Acquire, now: float, limits: Limits) -> Reco
         written_at=now,
         handover_by=now + event.handover_seconds,
         cluster_name=event.cluster_name,
-        resource_id=event.brought,
-        since=event.brought_since,
+        since=event.since,
         moved_from=event.moved_from,
     )
     return replace(record, issued=lease.token, lease=lease, possible_orphans=_open(record, now), grace=limits.grace)
@@ -293,10 +300,10 @@ def _acquire_in_turn(record: Record, event: Acquire, place: int, now: float, lim
         written_at=now,
         handover_by=now + entry.handover_seconds,
         cluster_name=entry.cluster_name,
-        resource_id=entry.resource_id or event.brought,
+        resource_id=entry.resource_id,
         # It was announced and not named: its process died in between, so there is a cluster, or there is none.
         may_have_orphans=entry.may_have_orphans or (entry.prewarmed_at is not None and entry.resource_id is None),
-        since=event.brought_since if entry.prewarmed_at is None else entry.prewarmed_at,
+        since=event.since if entry.prewarmed_at is None else entry.prewarmed_at,
         moved_from=event.moved_from,
     )
     # Those before it did not acquire the lease in their windows. They keep their places and their prewarmed clusters
@@ -377,6 +384,17 @@ def _prewarmed(record: Record, event: Prewarmed, now: float, limits: Limits) -> 
     if entry.prewarmed_at is None:
         return Refused("it was not announced")
     return _with_entry(record, place, replace(entry, resource_id=event.resource_id))
+
+
+def _bring(record: Record, event: Bring, now: float, limits: Limits) -> Record | Refused:
+    lease = record.lease
+    if lease is None or lease.token != event.token:
+        return Refused(f"token {event.token} is not current")
+    if lease.attempt != event.attempt:
+        return _superseded(event.attempt, lease.attempt)
+    if lease.phase is not Phase.ACQUIRED or lease.resource_id not in {None, event.resource_id}:
+        return Refused(f"the lease is {lease.phase.name.lower()}, with {lease.resource_id}")
+    return replace(record, lease=replace(lease, resource_id=event.resource_id))
 
 
 def _activate(record: Record, event: Activate, now: float, limits: Limits) -> Record | Refused:
@@ -532,6 +550,14 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(Prewarm, _prewarm, _LEASED, SAME, "a queue entry", "among the first places; no more at a time than places"),
     Row(Prewarmed, _prewarmed, _ANY, SAME, "the same queue entry", "it had announced so"),
+    Row(
+        Bring,
+        _bring,
+        ("acquired",),
+        "acquired",
+        "the holder's attempt, which has left another queue",
+        "the token is current, and it has no cluster",
+    ),
     Row(Activate, _activate, ("acquired", "active"), "active", "the holder's attempt", "the token is current"),
     Row(
         Replace,

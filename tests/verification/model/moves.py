@@ -108,7 +108,10 @@ class Moves:
         if key not in self._checked:
             estimated = self._scenario.prewarm == ESTIMATED
             check_state(
-                self.world(state), known=key[1], prewarm=max(ESTIMATES) if estimated else self._scenario.prewarm
+                self.world(state),
+                known=key[1],
+                prewarm=max(ESTIMATES) if estimated else self._scenario.prewarm,
+                at_rest=frozenset(at_rest),
             )
             for owner in at_rest:
                 if owner not in self.world(state).abandoned:

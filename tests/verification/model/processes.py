@@ -160,7 +160,7 @@ class Tasks:
         in_pool = process.owner in self.pools and not process.address
         return _IN_POOL.get(stage, stage) if in_pool else stage
 
-    def _key(self, process: Process, stage: str) -> tuple[Any, ...] | None:
+    def _key(self, process: Process, stage: str) -> tuple[Any, ...] | None:  # noqa: C901 - one case a stage
         """Return the parameters of the function that a stage is; ``None`` when it is none."""
         key: tuple[Any, ...] | None = None
         if self._function(process, stage) != stage:
