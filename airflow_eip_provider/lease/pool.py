@@ -138,7 +138,7 @@ def name_kept(worlds: Mapping[str, World], attempt: Attempt, limits: Limits = LI
         if lease is None or lease.attempt.owner != attempt.owner or attempt.is_superseded_by(lease.attempt):
             continue
         if lease.phase is Phase.ACQUIRED:
-            _brought(world, lease, _kept_for(lease, _others(worlds, allocation_id)), limits)
+            _named(world, lease, _kept_for(lease, _others(worlds, allocation_id)), limits)
 
 
 def _take_over(worlds: Mapping[str, World], attempt: Attempt, limits: Limits) -> _Own | Superseded:
@@ -245,6 +245,14 @@ def _others(worlds: Mapping[str, World], allocation_id: str) -> list[World]:
 
 def _brought(world: World, lease: Lease, resource_id: str | None, limits: Limits) -> Seen | None:
     """Name a cluster in the lease, and give it the tags of the lease; it may have been started for another address."""
+    named = _named(world, lease, resource_id, limits)
+    if named is not None and world.read_resource(str(resource_id)).lease_tags is None:
+        world.give_lease_tags(str(resource_id), lease.token)
+    return named
+
+
+def _named(world: World, lease: Lease, resource_id: str | None, limits: Limits) -> Seen | None:
+    """Name a cluster in the lease, if the lease is the attempt's still; else others have ended it, and this ends."""
     if resource_id is None or lease.is_given_up(resource_id):
         return None
     event = Bring(lease.attempt, lease.token, resource_id)
@@ -253,12 +261,10 @@ def _brought(world: World, lease: Lease, resource_id: str | None, limits: Limits
         after = step(seen.record, event, seen.now, limits)
         if isinstance(after, Refused):
             if not after.superseded:
-                world.terminate(resource_id)  # others have ended the lease, and no record names its cluster
+                world.terminate(resource_id)  # no record names it
             return None
         written = seen if after == seen.record else change(world, seen, event, limits)
         if written is not None:
-            if world.read_resource(resource_id).lease_tags is None:
-                world.give_lease_tags(resource_id, lease.token)
             return written
 
 

@@ -581,7 +581,10 @@ def _undo_lease(world: World, token: int, resource_id: str | None, work: _Work, 
         seen = world.read_record()
         lease = seen.record.lease
         if lease is None or lease.token != token:
-            return  # another owner has ended it: any owner may end a releasing lease
+            # Another owner, or another try, has ended it: any owner may end a releasing lease. What this try launched
+            # under it may have been unknown to whoever did.
+            _undo_stray(world, work, lease)
+            return
         # EMR may show the cluster later: then it is found by its lease tags, as a possible orphan.
         unknown = resource_id is None or (work.terminate and not world.terminate(resource_id))
         if work.terminate and (lease.may_have_orphans or unknown):

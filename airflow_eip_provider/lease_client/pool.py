@@ -105,6 +105,12 @@ class StorePool(_Pool[StoreLeaseClient]):
         super().check()
         self._knows_addresses = True
 
+    def undo(self, undo: Undo) -> None:
+        """End the attempt's part in every record, and the cluster that was to go from one address to another."""
+        worlds = {name: member.world(undoing=True) for name, member in self.members.items()}
+        pool.name_kept(worlds, undo.attempt, next(iter(self.members.values())).limits)
+        super().undo(undo)
+
     def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
         """Return nothing: a lease leads to every cluster."""
         return None

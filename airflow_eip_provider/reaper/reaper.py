@@ -207,9 +207,8 @@ class Reaper:
         """
         Return a cluster as it is by now, if it has got the tags of another address since it was read.
 
-        A cluster that was started early for one address of a pool may get another one. Until its tags say so its owner
-        stays in the queue of the first, so a cluster in whose record nothing is found either has no owner any more, or
-        its tags were read too early.
+        A cluster that was started early for one address of a pool may get another one. Its owner leaves the queue of
+        the first just before the tags say so; where nothing is found in a record, they may have been read too early.
         """
         if TOKEN_TAG not in cluster.tags:
             return None

@@ -15,6 +15,7 @@ from tests.verification.model.moves import Moves
 from tests.verification.model.patches import judged, law, swap, together
 from tests.verification.model.scenarios import (
     BESIDE,
+    BOTH_HELD,
     BOUND_ORPHAN,
     BROUGHT,
     DEAD_ENTRY,
@@ -64,7 +65,9 @@ def _out_of_time(lease: Any, now: float) -> bool:
 
 
 POOL_RETRIED = scenario(1, "crash 1, clear 1, slow 1", retries=2, pools=("x y",), start=TWO)
-POOL_PREWARMED = scenario(2, "crash 1", prewarm=2, pools=("x y", "x"), start=TWO)
+POOL_BROUGHT = scenario(2, "slow 1", prewarm=1, pools=("x y", "x"), start=BROUGHT)
+POOL_KILLED = scenario(1, "kill 1, clear 1", prewarm=1, pools=("x y",), start=BROUGHT)
+POOL_PREWARMED = scenario(1, prewarm=1, pools=("x y",), start=BOTH_HELD)
 
 MUTATIONS = (
     # The store, and EC2.
@@ -376,12 +379,6 @@ MUTATIONS = (
     ),
     # Pools: any one address of several.
     Mutation(
-        "an attempt does not take over what earlier ones have",
-        "pool: one lease for an owner",
-        POOL_RETRIED,
-        swap(pool, "_take_over", patches.not_taken_over),
-    ),
-    Mutation(
         "it stays in the other queues",
         "pool: an owner leaves the other queues",
         scenario(2, pools=("x y", "x y"), start=TWO),
@@ -406,22 +403,10 @@ MUTATIONS = (
         swap(pool, "_withdrawn", lambda *_: protocol.Superseded()),
     ),
     Mutation(
-        "others terminate the cluster that goes on at another address",
-        "pool: one cluster for an owner",
-        POOL_PREWARMED,
-        swap(pool, "_has_ended", patches.left_without_keeping),
-    ),
-    Mutation(
         "the cluster keeps the lease tags of the other address",
         "pool: one cluster for an owner",
-        POOL_PREWARMED,
-        swap(pool, "_bring", lambda *_, **__: None),
-    ),
-    Mutation(
-        "a cluster that others may terminate goes on",
-        "pool: what others may terminate is not kept",
-        scenario(2, "slow 1", prewarm=1, pools=("x y", "x"), start=BROUGHT),
-        swap(pool, "_bring", patches.tagged_in_any_case),
+        POOL_BROUGHT,
+        swap(pool, "_brought", pool._named),
     ),
     Mutation(
         "a cluster is started early in every queue",
@@ -430,9 +415,9 @@ MUTATIONS = (
         swap(pool, "replace", lambda request, **_: request),
     ),
     Mutation(
-        "the lease of another address does not name the cluster",
+        "a kept cluster is not named before an undo",
         "pool: one cluster for an owner",
-        POOL_PREWARMED,
-        swap(pool, "enter", patches.not_brought),
+        POOL_KILLED,
+        swap(pool, "name_kept", lambda *_: None),
     ),
 )

@@ -9,7 +9,7 @@ from unittest import mock
 
 from airflow_eip_provider.lease import observation, pool, protocol, transitions
 from airflow_eip_provider.lease.observation import Action, LeaseCondition
-from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase
+from airflow_eip_provider.lease.record import Attempt, Lease, Phase
 from airflow_eip_provider.lease.store import Seen, Unknown
 from tests.verification.model import answers
 from tests.verification.model.world import LIMITS
@@ -333,49 +333,15 @@ def successor_not_announced(record: Any, event: Any, now: float, limits: Any) ->
 # Rules of a pool (lease.pool).
 
 
-def not_taken_over(worlds: Any, attempt: Any, limits: Any) -> Any:
-    """Find what the owner has, and leave it to the attempts that it is of."""
-    own = pool._Own()
-    for allocation_id, world in worlds.items():
-        part = pool._part_of(world.read_record().record, attempt.owner)
-        if part is not None and attempt.is_superseded_by(part.attempt):
-            return protocol.Superseded()
-        if isinstance(part, Lease) and part.phase is not Phase.RELEASING:
-            own.leased = allocation_id
-    return own
-
-
-def ended_unless(*, is_superseded: bool = True, leases: bool = True, keeps: bool = True) -> Callable[..., bool]:
+def ended_unless(*, is_superseded: bool = True, leases: bool = True) -> Callable[..., bool]:
     """Return a version of ``_has_ended`` that lacks one of its rules."""
 
-    def has_ended(world: Any, attempt: Any, limits: Any, *, keep: str | None) -> bool:
+    def has_ended(world: Any, attempt: Any, limits: Any, *, lease: Any) -> bool:
         part = pool._part_of(world.read_record().record, attempt.owner)
         if part is not None and attempt.is_superseded_by(part.attempt) and not is_superseded:
             return True
         if isinstance(part, Lease) and not leases:
             return True
-        return _has_ended(world, attempt, limits, keep=keep if keeps else None)
+        return _has_ended(world, attempt, limits, lease=lease)
 
     return has_ended
-
-
-def left_without_keeping(world: Any, attempt: Any, limits: Any, *, keep: str | None) -> bool:
-    """Leave the queue, and let others terminate the cluster that goes on at another address."""
-    seen = world.read_record()
-    part = pool._part_of(seen.record, attempt.owner)
-    if isinstance(part, Entry) and part.attempt == attempt:
-        return change(world, seen, transitions.Leave(attempt), limits) is not None or left_without_keeping(
-            world, attempt, limits, keep=keep
-        )
-    return _has_ended(world, attempt, limits, keep=keep)
-
-
-def tagged_in_any_case(resource_id: str, token: int, *, start: Any, end: Any) -> None:
-    """Give the lease tags although nothing says that the cluster is kept."""
-    if start.read_resource(resource_id).lease_tags is not None:
-        end.give_lease_tags(resource_id, token)
-
-
-def not_brought(world: Any, request: Any, *, brought: Any = None, **given: Any) -> Any:
-    """Acquire an address without a word of the cluster that was started early for another one."""
-    return protocol.enter(world, request, **given)

@@ -77,6 +77,26 @@ BROUGHT = replace(
     clusters=(Cluster("j-1", 2, "A", address="x", by=1), Cluster("j-2", 1, "Z", address="x", state="ending")),
 )
 
+_ELSEWHERE = Attempt("Y", "Y", 1, "Y1")
+# Other owners have both addresses.
+BOTH_HELD = replace(
+    OTHERS_LEASE,
+    address="x",
+    clusters=(
+        replace(_ITS_CLUSTER, handed_over=True, address="x"),
+        Cluster("j-2", 1, "Y", address="y", handed_over=True),
+    ),
+    rest=(
+        Elsewhere(
+            "y",
+            record=Record(issued=1, lease=replace(_ITS_LEASE, attempt=_ELSEWHERE, resource_id="j-2"), grace=1),
+            version=1,
+            at="j-2",
+            association=1,
+        ),
+    ),
+)
+
 _SAID = {
     JOB: "",
     EARLY: "early release",
@@ -85,6 +105,7 @@ _SAID = {
     LYING: "a store that lies",
     LINGERING: "instances linger",
     TWO: "",
+    BOTH_HELD: "both held by others",
     BROUGHT: "one had started early and has had its turns",
     DEAD_ENTRY: "a dead waiter",
     OUT_OF_TURNS: "a dead waiter in its last turn",
@@ -178,10 +199,26 @@ COMPLETE = (
     scenario(1, "kill 1, clear 1", start=SERVICE),
     scenario(1, "crash 1, lost 1", start=SERVICE),
     scenario(2, start=SERVICE),
+    scenario(2, pools=("x y", "x y"), start=TWO),
+    scenario(2, pools=("x y", "x"), start=TWO),
+    scenario(1, "crash 1, slow 2", retries=2, pools=("x y",), start=TWO),
+    scenario(1, "crash 1, clear 1", retries=2, pools=("x y",), start=TWO),
+    scenario(1, "clear 1, slow 1", pools=("x y",), start=TWO),
+    scenario(1, "crash 1, clear 1", prewarm=1, pools=("x y",), start=BROUGHT),
+    scenario(1, "lost 1, clear 1", prewarm=1, pools=("x y",), start=BROUGHT),
+    scenario(1, "crash 1", retries=2, prewarm=1, pools=("x y",), start=BOTH_HELD),
+    scenario(2, prewarm=1, pools=("x y", "x"), start=BROUGHT),
 )
 
 # Explored every way, to a depth.
 DEEP = (
+    scenario(2, "crash 1", pools=("x y", "x"), start=TWO),
+    scenario(2, "kill 1", pools=("x y", "x"), start=TWO),
+    scenario(2, "lost 1", pools=("x y", "x y"), start=TWO),
+    scenario(3, pools=("x y", "x y", "y"), start=TWO),
+    scenario(3, "crash 1", prewarm=2, pools=("x y", "x", "y"), start=TWO),
+    scenario(1, "kill 1, clear 1", prewarm=1, pools=("x y",), start=BROUGHT),
+    scenario(2, "crash 1", prewarm=1, pools=("x y", "x"), start=BROUGHT),
     scenario(1, "crash 1, clear 1, lost 1", retries=2),
     scenario(2, "crash 2", retries=2),
     scenario(2, "crash 1, slow 1"),
