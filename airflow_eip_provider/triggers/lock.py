@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_eip_provider.lease.description import queue_place_of
 from airflow_eip_provider.lease.forecast import ClusterTimes, clusters_asked_for, prewarm_places
@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 SHORTEST_POLL_SECONDS = 15
 
 
-class EipLeaseTrigger(WatchTrigger):
+@dataclass(kw_only=True, eq=False, repr=False)
+class QueueTrigger(WatchTrigger):
     """
-    Wait until there is something for an owner to do in the queue of an Elastic IP.
-
-    That is its turn at the free address, a finished lease that none before it in the queue has ended, the time to start
-    its cluster early, or that it is no longer in the queue.
+    Wait in the queue of one address or of several; what both waits have in common.
 
     :param lock_store: the store's URI.
     :param speaker: the attempt that waits, by the stored name of the first version: the fields of
@@ -38,54 +36,77 @@ class EipLeaseTrigger(WatchTrigger):
     :param wants: the cluster or instance that is to have the address; empty for one that will be launched.
     """
 
-    own_fields = ("allocation_id", "lock_store", "speaker", "cluster_name", "handover_seconds", "prewarm", "wants")
+    lock_store: str
+    speaker: dict[str, Any]
+    cluster_name: str
+    handover_seconds: float
+    prewarm: int = 0
+    wants: str = ""
 
-    def __init__(
-        self,
-        *,
-        allocation_id: str,
-        lock_store: str,
-        speaker: dict[str, Any],
-        cluster_name: str,
-        handover_seconds: float,
-        prewarm: int = 0,
-        wants: str = "",
-        **watch: Any,
-    ) -> None:
-        super().__init__(**watch)
-        self.allocation_id = allocation_id
-        self.lock_store = lock_store
-        self.speaker = speaker
-        self.cluster_name = cluster_name
-        self.handover_seconds = handover_seconds
-        self.prewarm = prewarm
-        self.wants = wants
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.waiter_delay = max(self.waiter_delay, SHORTEST_POLL_SECONDS)
-        self._lease_request = LeaseRequest(Attempt(**speaker), cluster_name, handover_seconds, prewarm, wants)
-        self._due = Due()
-        self._estimate = PrewarmEstimate()
+        self._lease_request = LeaseRequest(
+            Attempt(**self.speaker), self.cluster_name, self.handover_seconds, self.prewarm, self.wants
+        )
+        self._times: dict[str, ClusterTimes | None] = {}
 
     @classmethod
-    def of(cls, request: LeaseRequest, *, allocation_id: str, lock_store: str, **watch: Any) -> EipLeaseTrigger:
-        """Return the wait for what an attempt asks for."""
+    def of(cls, request: LeaseRequest, **given: Any) -> Self:
+        """
+        Return the wait for what an attempt asks for.
+
+        :param given: the parameters that a request does not have.
+        """
         return cls(
-            allocation_id=allocation_id,
-            lock_store=lock_store,
             speaker=asdict(request.attempt),
             cluster_name=request.cluster_name,
             handover_seconds=request.handover_seconds,
             prewarm=request.prewarm,
             wants=request.wants,
-            **watch,
+            **given,
         )
+
+    def places(self, observed: Observed, seen: Sequence[Seen]) -> int:
+        """
+        Return among how many first places of the queue this owner starts its cluster early.
+
+        :param seen: the records of the addresses that it waits for.
+        """
+        if self.prewarm != ESTIMATED:
+            return self.prewarm
+        records, owner = [one.record for one in seen], self._lease_request.attempt.owner
+        times: dict[str, ClusterTimes | None] = dict(self._times)
+        for job_flow_id in clusters_asked_for(records, owner) - times.keys():
+            cluster = observed.cluster(job_flow_id)
+            times[job_flow_id] = _times_of(cluster)
+            if cluster is None or cluster.ready_at is not None or cluster.has_ended:
+                self._times[job_flow_id] = times[job_flow_id]  # this will not change any more
+        known = {job_flow_id: of for job_flow_id, of in times.items() if of is not None}
+        return prewarm_places(records, owner, known, now=max(one.now for one in seen))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class EipLeaseTrigger(QueueTrigger):
+    """
+    Wait until there is something for an owner to do in the queue of an Elastic IP.
+
+    That is its turn at the free address, a finished lease that none before it in the queue has ended, the time to start
+    its cluster early, or that it is no longer in the queue.
+
+    :param allocation_id: the address.
+    """
+
+    allocation_id: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._due = Due()
 
     def judge(self, observed: Observed) -> Verdict:
         """Judge whether there is something to do for this owner; all that wait for the address see the same."""
         observation = observed.lease(self.lock_store, self.allocation_id)
-        prewarm, owner = self.prewarm, self._lease_request.attempt.owner
-        if prewarm == ESTIMATED:
-            prewarm = self._estimate.places(observed, [observation.seen], owner)
-        return self.judge_observation(observation, prewarm=prewarm)
+        return self.judge_observation(observation, prewarm=self.places(observed, [observation.seen]))
 
     def judge_observation(self, observation: Observation, *, prewarm: int = 0) -> Verdict:
         """
@@ -102,29 +123,7 @@ class EipLeaseTrigger(WatchTrigger):
         return Verdict("pending" if action is Action.WAIT else "done", message, data)
 
 
-class PrewarmEstimate:
-    """The estimate of when an owner that waits should start its cluster early; it keeps what does not change."""
-
-    def __init__(self) -> None:
-        self._times: dict[str, ClusterTimes | None] = {}
-
-    def places(self, observed: Observed, seen: Sequence[Seen], owner: str) -> int:
-        """
-        Return among how many first places of the queue an owner starts its cluster early.
-
-        :param seen: the records of the addresses that it waits for.
-        """
-        records = [one.record for one in seen]
-        times: dict[str, ClusterTimes | None] = dict(self._times)
-        for job_flow_id in clusters_asked_for(records, owner) - times.keys():
-            cluster = observed.cluster(job_flow_id)
-            times[job_flow_id] = _times_of(cluster)
-            if cluster is None or cluster.ready_at is not None or cluster.has_ended:
-                self._times[job_flow_id] = times[job_flow_id]  # this will not change any more
-        known = {job_flow_id: of for job_flow_id, of in times.items() if of is not None}
-        return prewarm_places(records, owner, known, now=max(one.now for one in seen))
-
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class EipLeaseMovedTrigger(WatchTrigger):
     """
     Wait until a failover of another task has come to its end: its lease is active or over, or others may end it.
@@ -133,13 +132,9 @@ class EipLeaseMovedTrigger(WatchTrigger):
     :param token: of the lease that was moved.
     """
 
-    own_fields = ("allocation_id", "lock_store", "token")
-
-    def __init__(self, *, allocation_id: str, lock_store: str, token: int, **watch: Any) -> None:
-        super().__init__(**watch)
-        self.allocation_id = allocation_id
-        self.lock_store = lock_store
-        self.token = token
+    allocation_id: str
+    lock_store: str
+    token: int
 
     def judge(self, observed: Observed) -> Verdict:
         """Judge how far the lease has come."""

@@ -2,82 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from airflow_eip_provider.lease.description import pool_place_of
-from airflow_eip_provider.lease.observation import ESTIMATED, Action, Due, LeaseRequest, decide
-from airflow_eip_provider.lease.record import LIMITS, Attempt
+from airflow_eip_provider.lease.observation import Action, Due, decide
+from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.triggers.eip import judge_association
-from airflow_eip_provider.triggers.lock import SHORTEST_POLL_SECONDS, PrewarmEstimate
+from airflow_eip_provider.triggers.lock import QueueTrigger
 from airflow_eip_provider.triggers.verdict import Verdict
 from airflow_eip_provider.triggers.watch import WatchTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow_eip_provider.triggers.observed import Observed, Wants
 
 
-class EipPoolLeaseTrigger(WatchTrigger):
+@dataclass(kw_only=True, eq=False, repr=False)
+class EipPoolLeaseTrigger(QueueTrigger):
     """
     Wait until there is something for an owner to do in the queue of any one address of a pool.
-
-    Parameters as of :class:`~airflow_eip_provider.triggers.lock.EipLeaseTrigger`, besides:
 
     :param allocation_ids: the addresses.
     """
 
-    own_fields = ("allocation_ids", "lock_store", "attempt", "cluster_name", "handover_seconds", "prewarm", "wants")
+    allocation_ids: list[str]
 
-    def __init__(
-        self,
-        *,
-        allocation_ids: Sequence[str],
-        lock_store: str,
-        attempt: dict[str, Any],
-        cluster_name: str,
-        handover_seconds: float,
-        prewarm: int = 0,
-        wants: str = "",
-        **watch: Any,
-    ) -> None:
-        super().__init__(**watch)
-        self.allocation_ids = list(allocation_ids)
-        self.lock_store = lock_store
-        self.attempt = attempt
-        self.cluster_name = cluster_name
-        self.handover_seconds = handover_seconds
-        self.prewarm = prewarm
-        self.wants = wants
-        self.waiter_delay = max(self.waiter_delay, SHORTEST_POLL_SECONDS)
-        self._lease_request = LeaseRequest(Attempt(**attempt), cluster_name, handover_seconds, prewarm, wants)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._due = {allocation_id: Due() for allocation_id in self.allocation_ids}
-        self._estimate = PrewarmEstimate()
-
-    @classmethod
-    def of(
-        cls, request: LeaseRequest, *, allocation_ids: Sequence[str], lock_store: str, **watch: Any
-    ) -> EipPoolLeaseTrigger:
-        """Return the wait for what an attempt asks for."""
-        return cls(
-            allocation_ids=allocation_ids,
-            lock_store=lock_store,
-            attempt=asdict(request.attempt),
-            cluster_name=request.cluster_name,
-            handover_seconds=request.handover_seconds,
-            prewarm=request.prewarm,
-            wants=request.wants,
-            **watch,
-        )
 
     def judge(self, observed: Observed) -> Verdict:
         """Judge whether there is something to do for this owner at one of the addresses."""
         owner = self._lease_request.attempt.owner
         observations = {name: observed.lease(self.lock_store, name) for name in self.allocation_ids}
-        prewarm = self.prewarm
-        if prewarm == ESTIMATED:
-            prewarm = self._estimate.places(observed, [seen.seen for seen in observations.values()], owner)
+        prewarm = self.places(observed, [seen.seen for seen in observations.values()])
         is_started = any(
             entry.attempt.owner == owner and entry.prewarmed_at is not None
             for seen in observations.values()

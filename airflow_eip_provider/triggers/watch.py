@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
@@ -53,8 +53,6 @@ class WatchTrigger(BaseTrigger):
         :func:`~airflow_eip_provider.triggers.undo.as_stored`.
     """
 
-    own_fields: ClassVar[tuple[str, ...]] = ()  # parameters of a subclass that is no dataclass
-
     waiter_delay: float
     deadline: float
     hint: dict[str, Any] | None = None
@@ -71,7 +69,7 @@ class WatchTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the plain JSON parameters that rebuild this trigger."""
         cls = type(self)
-        names = [*(parameter.name for parameter in fields(self)), *self.own_fields]
+        names = [parameter.name for parameter in fields(self)]
         return f"{cls.__module__}.{cls.__qualname__}", {name: getattr(self, name) for name in names}
 
     def announce(self, wants: Wants) -> None:
