@@ -27,7 +27,7 @@ records at once to exclude each other, which no store here has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.lease.observation import Action, LeaseRequest, Observation, decide, observe
@@ -58,7 +58,7 @@ class QueuedForAll:
     observations: Mapping[str, Observation]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Own:
     """
     What an owner has in the records of a pool.
@@ -67,9 +67,8 @@ class _Own:
     :param started: its queue entry under which it has started its cluster early, and that address.
     """
 
-    leased: str | None = None
-    started: tuple[str, Entry] | None = None
-    leases: dict[str, Lease] = field(default_factory=dict)
+    leased: str | None
+    started: tuple[str, Entry] | None
 
 
 def enter_any(
@@ -120,13 +119,6 @@ def _has(world: World, resource_id: str) -> bool:
     return bool(resource_id) and resource_id in world.read_location().resource_ids
 
 
-def undo_all(worlds: Mapping[str, World], attempt: Attempt, limits: Limits = LIMITS) -> None:
-    """Leave all queues, and end the lease that the attempt may have acquired and launched nothing under."""
-    name_kept(worlds, attempt, limits)
-    for world in worlds.values():
-        undo(world, attempt, limits=limits)
-
-
 def name_kept(worlds: Mapping[str, World], attempt: Attempt, limits: Limits = LIMITS) -> None:
     """
     Name in a lease of the attempt, or of an earlier one, the cluster that was kept for it: it ends with the lease then.
@@ -143,7 +135,8 @@ def name_kept(worlds: Mapping[str, World], attempt: Attempt, limits: Limits = LI
 
 def _take_over(worlds: Mapping[str, World], attempt: Attempt, limits: Limits) -> _Own | Superseded:
     """Make what earlier attempts of the owner have this attempt's own, in every record, before it acquires anything."""
-    own = _Own()
+    leases: dict[str, Lease] = {}
+    started: tuple[str, Entry] | None = None
     for allocation_id, world in worlds.items():
         while True:
             seen = world.read_record()
@@ -157,12 +150,11 @@ def _take_over(worlds: Mapping[str, World], attempt: Attempt, limits: Limits) ->
                 part = _part_of(written.record, attempt.owner)
                 break
         if isinstance(part, Lease) and not is_over:
-            own.leases[allocation_id] = part
+            leases[allocation_id] = part
         elif isinstance(part, Entry) and part.prewarmed_at is not None:
-            own.started = (allocation_id, part)
+            started = (allocation_id, part)
     # Two, after two attempts had acquired two addresses at once and one of them died: the one that has come further.
-    own.leased = next(iter(sorted(own.leases, key=lambda name: _is_behind(own.leases[name]))), None)
-    return own
+    return _Own(min(leases, key=lambda name: _is_behind(leases[name]), default=None), started)
 
 
 def _is_behind(lease: Lease) -> tuple[bool, bool]:

@@ -386,23 +386,27 @@ def _prewarmed(record: Record, event: Prewarmed, now: float, limits: Limits) -> 
     return _with_entry(record, place, replace(entry, resource_id=event.resource_id))
 
 
-def _bring(record: Record, event: Bring, now: float, limits: Limits) -> Record | Refused:
+def _own_lease(record: Record, event: Bring | Activate | Replace) -> Lease | Refused:
+    """Return the lease that the event names, if it is still its attempt's."""
     lease = record.lease
     if lease is None or lease.token != event.token:
         return Refused(f"token {event.token} is not current")
-    if lease.attempt != event.attempt:
-        return _superseded(event.attempt, lease.attempt)
+    return lease if lease.attempt == event.attempt else _superseded(event.attempt, lease.attempt)
+
+
+def _bring(record: Record, event: Bring, now: float, limits: Limits) -> Record | Refused:
+    lease = _own_lease(record, event)
+    if isinstance(lease, Refused):
+        return lease
     if lease.phase is not Phase.ACQUIRED or lease.resource_id not in {None, event.resource_id}:
         return Refused(f"the lease is {lease.phase.name.lower()}, with {lease.resource_id}")
     return replace(record, lease=replace(lease, resource_id=event.resource_id))
 
 
 def _activate(record: Record, event: Activate, now: float, limits: Limits) -> Record | Refused:
-    lease = record.lease
-    if lease is None or lease.token != event.token:
-        return Refused(f"token {event.token} is not current")
-    if lease.attempt != event.attempt:
-        return _superseded(event.attempt, lease.attempt)
+    lease = _own_lease(record, event)
+    if isinstance(lease, Refused):
+        return lease
     if lease.phase is Phase.RELEASING:
         return Refused("the lease is releasing")
     if lease.is_given_up(event.resource_id):
@@ -412,11 +416,9 @@ def _activate(record: Record, event: Activate, now: float, limits: Limits) -> Re
 
 
 def _replace(record: Record, event: Replace, now: float, limits: Limits) -> Record | Refused:
-    lease = record.lease
-    if lease is None or lease.token != event.token:
-        return Refused(f"token {event.token} is not current")
-    if lease.attempt != event.attempt:
-        return _superseded(event.attempt, lease.attempt)
+    lease = _own_lease(record, event)
+    if isinstance(lease, Refused):
+        return lease
     if lease.phase is not Phase.ACQUIRED:
         return Refused(f"the lease is {lease.phase.name.lower()}")
     if lease.is_given_up(event.resource_id):

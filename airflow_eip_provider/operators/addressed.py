@@ -57,7 +57,9 @@ class Addressed:
 
     @property
     def named_addresses(self) -> list[str]:
-        """The address that the task is about, or all that it may be about."""
+        """The address that the task is about, or all that it may be about; none where it rendered to nothing."""
+        if self.has_address and is_nothing(self.allocation_id):
+            return []
         if isinstance(self.allocation_id, str) and not names_pool(self.allocation_id):
             return [self.allocation_id]
         if is_nothing(self._named):

@@ -11,7 +11,6 @@ from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.lease_client.reads import is_cluster
 from airflow_eip_provider.operators.lease_settings import lock_store_uri
 from airflow_eip_provider.operators.owner import task_of_run
-from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
@@ -80,9 +79,7 @@ def check_nothing_left(operator: PhasedOperator, context: Context, *, job_flow_i
 def _resource_of_run(operator: PhasedOperator, context: Context) -> list[str]:
     """Return the live cluster that has the address, or one of several, if the creating task may have launched it."""
     found: list[str] = []
-    for allocation_id in (
-        [] if is_nothing(operator.allocation_id) and operator.has_address else operator.named_addresses
-    ):
+    for allocation_id in operator.named_addresses:
         address = operator.eip.get_address(allocation_id)
         if address is None or address.is_free:
             continue

@@ -280,15 +280,23 @@ _AFTER_FUNCTION = {
     ("release", bool): "done",
 }
 _IN_POOL = {"enter": "enter_any", "undo": "undo_all"}
+
+
+def _undo_all(world: Any, names: tuple[str, ...], attempt: Attempt) -> None:
+    """Undo as ``lease_client.pool.StorePool.undo`` does, in every record."""
+    worlds = {name: world.at(name) for name in names}
+    pool.name_kept(worlds, attempt, LIMITS)
+    for each in worlds.values():
+        protocol.undo(each, attempt, limits=LIMITS)
+
+
 # Looked up when they begin: mutations replace them.
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "enter": lambda world, lease_request: protocol.enter(world, lease_request, due_seconds=1e9, limits=LIMITS),
     "enter_any": lambda world, names, lease_request: pool.enter_any(
         {name: world.at(name) for name in names}, lease_request, due_seconds=dict.fromkeys(names, 1e9), limits=LIMITS
     ),
-    "undo_all": lambda world, names, attempt: pool.undo_all(
-        {name: world.at(name) for name in names}, attempt, limits=LIMITS
-    ),
+    "undo_all": _undo_all,
     "move": lambda world, lease_request, moved_from: protocol.move(
         world, lease_request, moved_from=moved_from, due_seconds=1e9, limits=LIMITS
     ),
