@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_eip_provider.lease.record import Record
+    from harness.leases import Queue
 
 dynamodb_only = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 
@@ -51,6 +52,13 @@ def ended(lock_store: str, terminate_operator: Any) -> Callable[..., Any]:
     return end
 
 
+def run(queue: Queue, *tasks: Task) -> None:
+    """Let tasks come to their ends, one after the other."""
+    for task in tasks:
+        task.start()
+        queue.until(lambda task=task: task.ended, task)
+
+
 def carried(ec2: Any, pool: list[str]) -> dict[str, str | None]:
     """Return which instance carries each address."""
     found = ec2.describe_addresses(AllocationIds=pool)["Addresses"]
@@ -70,9 +78,7 @@ def test_as_many_run_at_a_time_as_there_are_addresses_and_the_next_gets_the_firs
     clocked, leased, ended, queue, record_of, pool, ec2
 ):
     tasks = [leased(f"dag{number}", allocation_id=pool, prewarm=False) for number in range(5)]
-    for task in tasks[:3]:
-        task.start()
-        queue.until(lambda task=task: task.ended, task)
+    run(queue, *tasks[:3])
     bound = [task.ti.xcoms["static_ip"]["allocation_id"] for task in tasks[:3]]
     assert sorted(bound) == pool
     assert [task.ti.xcoms["allocation_id"] for task in tasks[:3]] == bound
@@ -96,9 +102,7 @@ def test_a_pool_and_a_task_that_wants_one_of_its_addresses_share_one_queue(
 ):
     holder = leased("holder", allocation_id=pool[0], prewarm=False)
     other = leased("other", allocation_id=pool[1], prewarm=False)
-    for task in (holder, other):
-        task.start()
-        queue.until(lambda task=task: task.ended, task)
+    run(queue, holder, other)
     either = leased("either", allocation_id=pool[:2], prewarm=False)
     single = leased("single", allocation_id=pool[0], prewarm=False)
     either.start()
@@ -116,8 +120,7 @@ def test_a_pool_and_a_task_that_wants_one_of_its_addresses_share_one_queue(
 @dynamodb_only
 def test_a_pool_of_one_and_a_list_of_one_are_the_address_itself(clocked, leased, queue, record_of, pool):
     task = leased("one", allocation_id=[pool[0]])
-    task.start()
-    queue.until(lambda: task.ended, task)
+    run(queue, task)
     assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[0]
     assert len(clocked.events.calls("PutItem")) == 2, "acquired and handed over"
 
@@ -126,9 +129,7 @@ def test_a_pool_of_one_and_a_list_of_one_are_the_address_itself(clocked, leased,
 def test_a_tag_names_the_addresses_when_the_try_begins(clocked, leased, queue, pool, ec2):
     ec2.create_tags(Resources=pool[1:], Tags=[{"Key": "purpose", "Value": "azure-sql"}])
     tasks = [leased(f"dag{n}", allocation_id={"tag:purpose": "azure-sql"}) for n in range(2)]
-    for task in tasks:
-        task.start()
-        queue.until(lambda task=task: task.ended, task)
+    run(queue, *tasks)
     assert sorted(task.ti.xcoms["static_ip"]["allocation_id"] for task in tasks) == pool[1:]
 
 
@@ -158,8 +159,7 @@ def test_an_address_that_does_not_exist_or_is_kept_by_something_else_is_left_out
     ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=pool[1])
     clocked.clock.advance(300)
     task = leased("daily", allocation_id=pool)
-    task.start()
-    queue.until(lambda: task.ended, task)
+    run(queue, task)
     assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[2]
     said = logged()
     assert all(f"left out: Elastic IP '{name}'" in said for name in pool[:2])
@@ -171,9 +171,7 @@ def test_the_tasks_that_follow_find_the_address_of_the_cluster_in_the_pool(
 ):
     first = leased("first", allocation_id=pool)
     second = leased("second", allocation_id=pool)
-    for task in (first, second):
-        task.start()
-        queue.until(lambda task=task: task.ended, task)
+    run(queue, first, second)
     address = second.ti.xcoms["static_ip"]["allocation_id"]
     steps = steps_operator(second.result, allocation_id=pool, lock_store=lock_store, deferrable=True)
     assert Task(steps, dag_id="second").run()
@@ -194,9 +192,7 @@ def test_a_cluster_that_was_started_early_goes_to_whichever_address_is_free_firs
     clocked, leased, ended, queue, record_of, pool, emr
 ):
     holders = [leased(f"holder{n}", allocation_id=pool[:2]) for n in range(2)]
-    for task in holders:
-        task.start()
-        queue.until(lambda task=task: task.ended, task)
+    run(queue, *holders)
     waiter = leased("waiter", allocation_id=pool[:2], prewarm=True)
     waiter.start()
     queue.until(lambda: len(live_clusters(emr)) == 3, waiter)
@@ -236,9 +232,7 @@ def test_a_retry_takes_the_places_of_a_try_that_vanished_while_it_joined_the_que
     clocked, leased, ended, queue, record_of, pool, monkeypatch, emr, method, after, nth
 ):
     holders = [leased(f"holder{n}", allocation_id=pool[:2]) for n in range(2)]
-    for task in holders:
-        task.start()
-        queue.until(lambda task=task: task.ended, task)
+    run(queue, *holders)
     gone = leased("daily", allocation_id=pool[:2], prewarm=False)
     vanish(monkeypatch, gone, method, after=after, nth=nth)
     retry = leased("daily", allocation_id=pool[:2], try_number=2, prewarm=False)
@@ -266,9 +260,7 @@ def test_a_retry_goes_on_with_the_lease_of_a_try_that_vanished_after_its_turn(
     clocked, leased, ended, queue, record_of, pool, monkeypatch, emr, method, after, nth
 ):
     holders = [leased(f"holder{n}", allocation_id=pool[:2]) for n in range(2)]
-    for task in holders:
-        task.start()
-        queue.until(lambda task=task: task.ended, task)
+    run(queue, *holders)
     gone = leased("daily", allocation_id=pool[:2], prewarm=False)
     gone.start()
     ended(holders[1].result, pool)
@@ -287,9 +279,7 @@ def test_a_retry_goes_on_with_the_lease_of_a_try_that_vanished_after_its_turn(
 @dynamodb_only
 def test_a_task_that_gives_up_leaves_every_queue(clocked, leased, queue, record_of, pool):
     holders = [leased(f"holder{n}", allocation_id=pool[:2]) for n in range(2)]
-    for task in holders:
-        task.start()
-        queue.until(lambda task=task: task.ended, task)
+    run(queue, *holders)
     impatient = leased("impatient", allocation_id=pool[:2], lock_timeout=timedelta(minutes=5))
     with pytest.raises(AddressBusyError, match=pool[0]):
         impatient.run()
@@ -335,8 +325,7 @@ def test_without_a_lock_store_a_task_waits_until_any_address_is_free(
 @dynamodb_only
 def test_an_instance_gets_any_free_address(clocked, leased, queue, pool, ec2, lock_store, record_of):
     holder = leased("holder", allocation_id=pool[0])
-    holder.start()
-    queue.until(lambda: holder.ended, holder)
+    run(queue, holder)
     instance = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
     clocked.clock.advance(120)
     operator = EipAssociateOperator(
