@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from airflow_eip_provider.airflow_compat import conf, flush_statistics, statistics
-from airflow_eip_provider.lease_client.interface import LeaseEvents
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import EndedLease, Record
@@ -113,12 +112,14 @@ def tags_of(allocation_id: str, dag_id: str | None) -> dict[str, str]:
     return {name: _NOT_IN_TAGS.sub("_", value) for name, value in given.items() if value}
 
 
-class LeaseMetrics(LeaseEvents):
+class LeaseMetrics:
     """
-    Sends what a lease client reports.
+    Sends what a lease client reports: its ``lease_client.interface.LeaseEvents``.
 
     :ivar dag_id: of the task that works with the lease, if one does.
     """
+
+    dag_id: str | None = None
 
     def __init__(self, allocation_id: str) -> None:
         self._allocation_id = allocation_id

@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.aws.addresses import read_allocation_ids
 from airflow_eip_provider.aws.allocation_ids import check_allocation_id
-from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.lease_client.reads import is_cluster, read_location
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.rendered import is_nothing
 
@@ -77,6 +74,8 @@ def _one_or_several(given: Any) -> str | AddressPool:
 
 
 def _read_tagged(tags: Mapping[Any, Any], aws: AwsHooks) -> list[str]:
+    from airflow_eip_provider.aws.addresses import read_allocation_ids
+
     filters: dict[str, list[str]] = {}
     for name, value in tags.items():
         values = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else []
@@ -110,6 +109,9 @@ def address_of(
     :return: ``None`` only for such a task.
     :raises InvalidInputError: when none of them leads to it.
     """
+    from airflow_eip_provider.aws.clusters import read_cluster
+    from airflow_eip_provider.lease_client.reads import is_cluster, read_location
+
     if (leased := _leased_to(resource_id, pool, aws, lock_store, gives_back=gives_back)) is not None:
         return leased
     cluster = read_cluster(aws.emr.conn, resource_id) if is_cluster(resource_id) else None

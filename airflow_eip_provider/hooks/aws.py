@@ -21,7 +21,8 @@ from airflow_eip_provider.rendered import is_nothing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_eip_provider.lease_client.interface import KillFlag, LeaseClient, LeaseQueue
+    from airflow_eip_provider.kill_flag import KillFlag
+    from airflow_eip_provider.lease_client.interface import LeaseClient, LeaseQueue
 
 # For a survey, which describes every cluster of a region.
 PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException, BaseHook
-from airflow_eip_provider.aws.addresses import read_addresses
 from airflow_eip_provider.exceptions import (
     AddressNotFoundError,
     AzureRefusedError,
@@ -154,6 +153,8 @@ def checked_public_ips(aws: Callable[[], AwsHooks], *, allocation_id: Any, publi
     :raises InvalidInputError: when not exactly one of the two is given, or what is given is no public IPv4 address.
     :raises AddressNotFoundError: when there is no such Elastic IP in this account and region.
     """
+    from airflow_eip_provider.aws.addresses import read_addresses
+
     if bool(allocation_id) == bool(public_ip):
         raise InvalidInputError(
             "checking the address",
@@ -277,8 +278,8 @@ class AzureSqlFirewallHook(BaseHook):
 
     def _connect(self, subscription_id: str) -> tuple[Any, dict[str, Any]]:
         try:
-            from airflow.providers.microsoft.azure.hooks.base_azure import AzureBaseHook  # noqa: PLC0415 - an extra
-            from azure.mgmt.sql import SqlManagementClient  # noqa: PLC0415 - an extra
+            from airflow.providers.microsoft.azure.hooks.base_azure import AzureBaseHook  # an extra
+            from azure.mgmt.sql import SqlManagementClient  # an extra
         except ImportError as error:
             raise MissingExtraError("azure", doing="connecting to Azure", module=error.name) from error
         try:
@@ -317,7 +318,7 @@ class AzureSqlFirewallHook(BaseHook):
     def _call(self, doing: str, server: SqlServer, call: Callable[[Any, dict[str, Any]], Any]) -> Any:
         """Make one call; azure-core has waited as Retry-After says, and tried again, before it gives up."""
         client, options = self.client_of(server.subscription_id)
-        from azure.core.exceptions import AzureError  # noqa: PLC0415 - an extra, and installed: there is a client
+        from azure.core.exceptions import AzureError  # an extra, and installed: there is a client
 
         try:
             return call(client.firewall_rules, options)
@@ -327,7 +328,7 @@ class AzureSqlFirewallHook(BaseHook):
 
 def _explain(doing: str, error: Any) -> NoReturn:
     """Say what an error of Azure's client means."""
-    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError  # noqa: PLC0415 - an extra
+    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError  # an extra
 
     status = getattr(error, "status_code", None)
     if isinstance(error, ClientAuthenticationError):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
-from airflow_eip_provider.aws.addresses import Address, Holder, Instance, read_address, read_holder, read_instance
-from airflow_eip_provider.aws.endings import disassociate
 from airflow_eip_provider.aws.errors import error_code, is_denied
 from airflow_eip_provider.exceptions import (
     AddressBusyError,
@@ -18,6 +16,9 @@ from airflow_eip_provider.exceptions import (
     NotKnownYetError,
     NotPermittedError,
 )
+
+if TYPE_CHECKING:
+    from airflow_eip_provider.aws.addresses import Address, Holder, Instance
 
 # EC2's reads are eventually consistent (EC2 API, "Eventual consistency").
 _NOT_KNOWN = frozenset({"InvalidNetworkInterfaceID.NotFound", "InvalidInstanceID.NotFound", "InvalidInstanceID"})
@@ -57,14 +58,20 @@ class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
 
     def get_address(self, allocation_id: str) -> Address | None:
         """Return where the address is now; ``None`` when there is no such address here (ec2:DescribeAddresses)."""
+        from airflow_eip_provider.aws.addresses import read_address
+
         return read_address(self.conn, allocation_id)
 
     def get_instance(self, instance_id: str) -> Instance | None:
         """Return an instance with its primary network interface (ec2:DescribeInstances)."""
+        from airflow_eip_provider.aws.addresses import read_instance
+
         return read_instance(self.conn, instance_id)
 
     def get_holder(self, address: Address) -> Holder:
         """Say who carries the address (ec2:DescribeInstances, ec2:DescribeNetworkInterfaces)."""
+        from airflow_eip_provider.aws.addresses import read_holder
+
         return read_holder(self.conn, address)
 
     def describe_place(self, allocation_id: str) -> str:
@@ -106,6 +113,8 @@ class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
 
         :return: ``False`` when it no longer exists.
         """
+        from airflow_eip_provider.aws.endings import disassociate
+
         return disassociate(self.conn, association_id)
 
     def check_permission(self, allocation_id: str) -> None:

@@ -9,13 +9,13 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
-from airflow_eip_provider.aws import endings
-from airflow_eip_provider.aws.clusters import UNKNOWN_CLUSTER, Cluster, read_cluster
 from airflow_eip_provider.aws.errors import error_code
 from airflow_eip_provider.hooks.eip import StrictConnectionMixin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from airflow_eip_provider.aws.clusters import Cluster
 
 
 class EmrClusterHook(StrictConnectionMixin, EmrHook):
@@ -23,6 +23,8 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
 
     def get_cluster(self, job_flow_id: str) -> Cluster | None:
         """Return the cluster; ``None`` when EMR does not know it (elasticmapreduce:DescribeCluster)."""
+        from airflow_eip_provider.aws.clusters import read_cluster
+
         return read_cluster(self.conn, job_flow_id)
 
     def merged_overrides(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,6 +66,8 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
 
         Nothing is read first: EMR leaves steps alone that have ended, and a read may fail or lag.
         """
+        from airflow_eip_provider.aws.clusters import UNKNOWN_CLUSTER
+
         if not step_ids:
             return
         self.log.info("Cancelling steps %s of cluster %s, if they have not ended", ", ".join(step_ids), job_flow_id)
@@ -78,4 +82,6 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
 
     def end(self, job_flow_id: str) -> bool:
         """Terminate a cluster by its id, protected or not; ``False`` when EMR does not know it. See ``endings.end``."""
+        from airflow_eip_provider.aws import endings
+
         return endings.end(self.conn, job_flow_id)

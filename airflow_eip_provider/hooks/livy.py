@@ -288,7 +288,7 @@ class LivyBatchHook(BaseHook):
 
     def _stock_hook(self, method: str) -> Any:
         try:
-            from airflow.providers.apache.livy.hooks.livy import LivyHook  # noqa: PLC0415 - an extra
+            from airflow.providers.apache.livy.hooks.livy import LivyHook  # an extra
         except ImportError as error:
             raise MissingExtraError("livy", doing="connecting to Livy", module=error.name) from error
         connection = self._connection()

@@ -40,12 +40,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
+    from airflow_eip_provider.kill_flag import KillFlag
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.protocol import Acquired, Ending, MovedByAnother, NotStarted, Queued
     from airflow_eip_provider.lease.record import Attempt, Record
     from airflow_eip_provider.lease.store import Outcome
     from airflow_eip_provider.lease.world import Resource
-    from airflow_eip_provider.lease_client.interface import ClusterLauncher, KillFlag, Undo
+    from airflow_eip_provider.lease_client.interface import ClusterLauncher, Undo
 
     ClientFor: TypeAlias = Callable[[str, "str | None"], Any]
 

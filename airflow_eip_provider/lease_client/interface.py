@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_eip_provider.aws.nat_gateway_changes import end_association
-from airflow_eip_provider.exceptions import KilledError
 from airflow_eip_provider.lease.record import Record
 from airflow_eip_provider.lease.store import Seen
 from airflow_eip_provider.lease_client.reads import read_location
@@ -33,33 +32,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Attempt
 
 log = logging.getLogger(__name__)
-
-
-class KillFlag:
-    """
-    Whether the task was killed. What changes AWS asks it before every change, but for what undoes.
-
-    :ivar is_set: it was.
-    """
-
-    def __init__(self, allocation_id: str) -> None:
-        self.is_set = False
-        self._allocation_id = allocation_id
-
-    def check(self) -> None:
-        """
-        Refuse to go on after a kill.
-
-        :raises KilledError: when the task was killed.
-        """
-        if self.is_set:
-            raise KilledError(self._allocation_id)
-
-    def pause(self, seconds: float) -> None:
-        """Let seconds pass; raises as :meth:`check` does."""
-        self.check()
-        time.sleep(seconds)
-        self.check()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +82,14 @@ class StepCheck:
     token: int | None = None
 
 
-class LeaseEvents:
+class LeaseEvents(Protocol):
     """
-    What is told of a lease besides what its client returns; does nothing here.
+    What is told of a lease besides what its client returns.
 
     :ivar dag_id: of the task that works with the lease, if one does.
     """
 
-    dag_id: str | None = None
+    dag_id: str | None
 
     def written(self, before: Record | None, after: Record) -> None:
         """
@@ -128,6 +100,18 @@ class LeaseEvents:
 
     def orphan_terminated(self, job_flow_id: str) -> None:
         """Hear that a cluster is terminated which none of its own tasks would have ended; maybe more than once."""
+
+
+class NotTold:
+    """Tells nobody of a lease."""
+
+    dag_id: str | None = None
+
+    def written(self, before: Record | None, after: Record) -> None:
+        """Do nothing."""
+
+    def orphan_terminated(self, job_flow_id: str) -> None:
+        """Do nothing."""
 
 
 # For how long what was read counts as read now, within one phase of one task.
@@ -295,7 +279,7 @@ class LeaseClient(LeaseQueue):
 
     allocation_id: str
     clients: Clients
-    events = LeaseEvents()
+    events: LeaseEvents = NotTold()
     patience_seconds: float = 300.0
     _noted: tuple[Address, float] | None = None
 

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from airflow_eip_provider.aws.clusters import Cluster
+    from airflow_eip_provider.kill_flag import KillFlag
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.protocol import NotStarted
     from airflow_eip_provider.lease.record import Attempt
     from airflow_eip_provider.lease.world import AddressLocation
-    from airflow_eip_provider.lease_client.interface import ClusterLauncher, KillFlag, Undo
+    from airflow_eip_provider.lease_client.interface import ClusterLauncher, Undo
 
 log = logging.getLogger(__name__)
 

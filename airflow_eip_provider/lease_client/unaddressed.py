@@ -18,8 +18,9 @@ from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
 if TYPE_CHECKING:
     from typing import Any
 
+    from airflow_eip_provider.kill_flag import KillFlag
     from airflow_eip_provider.lease.observation import LeaseRequest
-    from airflow_eip_provider.lease_client.interface import ClusterLauncher, KillFlag, Undo
+    from airflow_eip_provider.lease_client.interface import ClusterLauncher, Undo
 
 
 class UnaddressedLeaseClient(PhysicalLeaseClient):

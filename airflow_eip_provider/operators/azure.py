@@ -114,7 +114,7 @@ class AzureSqlFirewallRuleOperator(AwsBaseOperator[ElasticIpHook]):
                 problem="Azure takes no such name",
                 remedy=rf"use up to {most} characters, none of < > * % & : \ / ? and no period at the end",
             )
-        from airflow_eip_provider.hooks.aws import AwsHooks  # noqa: PLC0415 - only a task's run needs it
+        from airflow_eip_provider.hooks.aws import AwsHooks
 
         servers = checked_servers(self.servers)
         public_ips = checked_public_ips(

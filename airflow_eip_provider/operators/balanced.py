@@ -10,8 +10,6 @@ from airflow_eip_provider.exceptions import NotKnownYetError
 from airflow_eip_provider.operators.elbv2 import checked_groups
 from airflow_eip_provider.operators.phases import PhasedOperator
 from airflow_eip_provider.rendered import is_nothing
-from airflow_eip_provider.triggers.elbv2 import judge_members
-from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +29,8 @@ class BalancedOperator(PhasedOperator):
 
         :raises InvalidInputError: naming what keeps them from it; nothing is registered then.
         """
+        from airflow_eip_provider.triggers.observed import Observed
+
         groups = self.groups()
         primary = Observed(self.aws.client_for).primary(job_flow_id) if groups else None
         node = read_node(self.eip.conn, primary[0]) if primary else None
@@ -45,5 +45,7 @@ class BalancedOperator(PhasedOperator):
 
     def is_met(self, members: Sequence[dict[str, Any]], expect: Expect) -> bool:
         """Whether all targets are healthy, or none of them is registered any more."""
+        from airflow_eip_provider.triggers.elbv2 import judge_members
+
         targets = [Member(**member) for member in members]
         return not targets or judge_members(self.aws.load_balancers.conn, targets, expect=expect).status == "done"

@@ -12,30 +12,23 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
-from airflow_eip_provider.aws.clusters import GUARD_MARK
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, may_be_hidden
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
 from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.lease.observation import LeaseRequest
-from airflow_eip_provider.lease.protocol import Acquired
-from airflow_eip_provider.lease.record import LIMITS
-from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.binder import Binder, bound_facts
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState, observed_due_seconds
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id, check_nothing_left
 from airflow_eip_provider.rendered import is_nothing
-from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, judge_instance
-from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, judge_no_step_runs, judge_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.lease_client.interface import Undo
     from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
@@ -150,7 +143,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         self.read_addresses(context)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         preflight.check_duration("lock_timeout", self.lock_timeout)
-        from airflow_eip_provider.preflight import TARGET_CHECKS, Setup  # noqa: PLC0415 - only a task's run needs it
+        from airflow_eip_provider.preflight import TARGET_CHECKS, Setup
 
         # Nothing is said of the target's cluster: it exists already.
         one = self.allocation_id[0] if isinstance(self.allocation_id, AddressPool) else self.allocation_id
@@ -169,6 +162,11 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
 
     def advance(self, context: Context, state: AssociateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Target running → lease → address free → bound → handed over."""
+        from airflow_eip_provider.lease.observation import LeaseRequest
+        from airflow_eip_provider.lease.protocol import Acquired
+        from airflow_eip_provider.lease.record import LIMITS
+        from airflow_eip_provider.operators.binder import Binder, bound_facts
+
         if event is not None and event["status"] == "timeout":
             raise self._timed_out(state, event)
         target = self.look(self._judge_target)
@@ -215,6 +213,8 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
 
     def to_undo(self, context: Context, state: AssociateState | None) -> Undo | None:
         """Undo the association that this try made, also one of which EC2's answer was lost; and no other's."""
+        from airflow_eip_provider.lease_client.interface import Undo
+
         nonce, token = self.known_lease(context, state)
         if nonce is None and state is None and context["ti"].try_number == 1:
             return None  # refused before anything was done; a later try may have an earlier one's work to undo
@@ -239,12 +239,18 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         return float(self.waiter_delay) * int(self.waiter_max_attempts)
 
     def _judge_target(self, observed: Observed) -> Verdict:
+        from airflow_eip_provider.triggers.eip import judge_instance
+        from airflow_eip_provider.triggers.emr import judge_target
+
         if self.job_flow_id:
             return judge_target(observed, self.job_flow_id, target="primary_running")
         instance_id = str(self.instance_id)
         return judge_instance(instance_id, observed.instance(instance_id))
 
     def _watch_target(self, state: AssociateState) -> WatchTrigger:
+        from airflow_eip_provider.triggers.eip import InstanceRunningTrigger
+        from airflow_eip_provider.triggers.emr import EmrClusterTrigger
+
         shared = self.watch(state, deadline=state.start_deadline)
         if self.job_flow_id:
             return EmrClusterTrigger(job_flow_id=self.job_flow_id, target="primary_running", **shared)
@@ -319,6 +325,9 @@ class EipReleaseOperator(_TargetOperator):
 
     def advance(self, context: Context, state: ReleaseState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """No further step → no fenced step left → address free → lease released."""
+        from airflow_eip_provider.aws.clusters import GUARD_MARK
+        from airflow_eip_provider.triggers.emr import judge_no_step_runs
+
         if event is not None and event["status"] == "timeout":
             raise WaitTimeoutError(
                 f"the fenced steps of cluster '{self.job_flow_id}' to end",
@@ -344,6 +353,9 @@ class EipReleaseOperator(_TargetOperator):
         return Result(was_there)
 
     def _wait_for_steps(self, state: ReleaseState) -> WatchTrigger:
+        from airflow_eip_provider.aws.clusters import GUARD_MARK
+        from airflow_eip_provider.triggers.emr import EmrStepsEndedTrigger
+
         shared = self.watch(state, deadline=max(state.deadline, state.steps_show_by + float(self.waiter_delay)))
         return EmrStepsEndedTrigger(
             job_flow_id=str(self.job_flow_id), name_contains=GUARD_MARK, not_before=state.steps_show_by, **shared

@@ -22,9 +22,6 @@ from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id
 from airflow_eip_provider.rendered import is_nothing
-from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, judge_instance
-from airflow_eip_provider.triggers.elbv2 import NlbTargetsTrigger, judge_members
-from airflow_eip_provider.triggers.emr import EmrClusterTrigger, judge_target
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
@@ -132,6 +129,8 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
 
     def advance(self, context: Context, state: TargetsState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Node running → preflight → registered → healthy; or registered ones → deregistered → drained."""
+        from airflow_eip_provider.triggers.elbv2 import NlbTargetsTrigger, judge_members
+
         if event is not None and event["status"] == "timeout":
             raise self._timed_out(state, event)
         if state.members is None and self.action == "register":
@@ -175,6 +174,9 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
 
     def _running_node(self, state: TargetsState) -> Node | WatchTrigger:
         """Return the node, or what to wait for while it does not run."""
+        from airflow_eip_provider.triggers.eip import InstanceRunningTrigger
+        from airflow_eip_provider.triggers.emr import EmrClusterTrigger
+
         if not is_nothing(self.private_ip):
             return self._node_at(str(self.private_ip))
         found = self.look(self._judge_node)
@@ -196,6 +198,9 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
         return node
 
     def _judge_node(self, observed: Observed) -> Verdict:
+        from airflow_eip_provider.triggers.eip import judge_instance
+        from airflow_eip_provider.triggers.emr import judge_target
+
         if self.job_flow_id:
             return judge_target(observed, self.job_flow_id, target="primary_running")
         return judge_instance(str(self.instance_id), observed.instance(str(self.instance_id)))

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.airflow_compat import conf
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.lease.record import Attempt
-from airflow_eip_provider.operators.owner import Owner
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.lease.record import Attempt
 
 
 class Unset(Enum):
@@ -40,7 +39,7 @@ def with_configured_grace(uri: str) -> str:
 
     :raises InvalidInputError: for a malformed URI or grace.
     """
-    from airflow_eip_provider.stores.uri import with_grace  # noqa: PLC0415 - only a task's run needs it
+    from airflow_eip_provider.stores.uri import with_grace
 
     grace = conf.get("eip", "grace", fallback=None)
     return with_grace(uri, str(grace)) if grace else uri
@@ -55,7 +54,7 @@ def lock_store_uri(given: Any) -> str | None:
     uri = configured_lock_store() if given is UNSET else given
     if not uri:
         return None
-    from airflow_eip_provider.stores.uri import parse_uri  # noqa: PLC0415 - only a task's run needs it
+    from airflow_eip_provider.stores.uri import parse_uri
 
     uri = with_configured_grace(str(uri))
     parse_uri(uri)
@@ -74,5 +73,8 @@ def attempt_of(context: Context, nonce: str | None = None) -> Attempt:
 
     :param nonce: of the try's process, if it has one already.
     """
+    from airflow_eip_provider.lease.record import Attempt
+    from airflow_eip_provider.operators.owner import Owner
+
     owner = Owner.of(context)
     return Attempt(owner.digest, str(owner), context["ti"].try_number, nonce or secrets.token_hex(8))

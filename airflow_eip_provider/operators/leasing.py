@@ -8,22 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import own_xcom
-from airflow_eip_provider.aws.nat_gateway_changes import free_left_behind
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.exceptions import AddressBusyError, InvalidInputError, LockStoreUnavailableError
 from airflow_eip_provider.hooks.address_pool import AddressPool, names_pool, read_pool
-from airflow_eip_provider.lease.description import pool_place_of, queue_place_of
-from airflow_eip_provider.lease.pool import QueuedForAll
-from airflow_eip_provider.lease.protocol import Queued
-from airflow_eip_provider.lease_client.interface import AllInUse
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.lease_settings import attempt_of
 from airflow_eip_provider.operators.phases import SHORTEST_DEFERRAL_SECONDS, PhasedOperator, State
 from airflow_eip_provider.rendered import is_nothing
-from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -31,9 +24,10 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import LeaseRequest
-    from airflow_eip_provider.lease.protocol import Acquired
+    from airflow_eip_provider.lease.pool import QueuedForAll
+    from airflow_eip_provider.lease.protocol import Acquired, Queued
     from airflow_eip_provider.lease.store import Seen
-    from airflow_eip_provider.lease_client.interface import AddressInUse, ClusterLauncher
+    from airflow_eip_provider.lease_client.interface import AddressInUse, AllInUse, ClusterLauncher
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 # XComs are stored; this one keeps the name that it had in the first version.
@@ -208,6 +202,12 @@ class LeasingOperator(PhasedOperator):
         entered: Queued | AddressInUse | QueuedForAll | AllInUse,
     ) -> WatchTrigger:
         """Return what to wait for when no address is this owner's yet."""
+        from airflow_eip_provider.lease.description import queue_place_of
+        from airflow_eip_provider.lease.pool import QueuedForAll
+        from airflow_eip_provider.lease.protocol import Queued
+        from airflow_eip_provider.lease_client.interface import AllInUse
+        from airflow_eip_provider.triggers.lock import EipLeaseTrigger
+
         if isinstance(entered, AllInUse):
             return self.wait_for_any(context, state, job_flow_id=None)
         if isinstance(entered, QueuedForAll):
@@ -221,14 +221,15 @@ class LeasingOperator(PhasedOperator):
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, place)
         context["ti"].xcom_push(key="queue", value=place.facts())
         shared = self.watch(state, deadline=self._queue_deadline(context, state, **place.facts()))
-        from airflow_eip_provider.triggers.lock import EipLeaseTrigger  # noqa: PLC0415 - only a task's run needs it
-
         uri = str(self.lease_client.uri)
         return EipLeaseTrigger.of(lease_request, allocation_id=self.allocation_id, lock_store=uri, **shared)
 
     def _wait_for_turn_in_pool(
         self, context: Context, state: LeasingState, lease_request: LeaseRequest, queued: QueuedForAll
     ) -> WatchTrigger:
+        from airflow_eip_provider.lease.description import pool_place_of
+        from airflow_eip_provider.triggers.pool import EipPoolLeaseTrigger
+
         self.warn_of_a_held_worker()
         state.waiting_for = "lease"
         state.addresses = list(self.lease_queue.allocation_ids)
@@ -238,8 +239,6 @@ class LeasingOperator(PhasedOperator):
         self.log.info("Waiting for any one Elastic IP: %s", place)
         context["ti"].xcom_push(key="queue", value=place.facts())
         shared = self.watch(state, deadline=self._queue_deadline(context, state, **place.facts()))
-        from airflow_eip_provider.triggers.pool import EipPoolLeaseTrigger  # noqa: PLC0415 - only a task's run needs it
-
         uri = str(self.lease_queue.uri)
         return EipPoolLeaseTrigger.of(lease_request, allocation_ids=state.addresses, lock_store=uri, **shared)
 
@@ -249,6 +248,9 @@ class LeasingOperator(PhasedOperator):
 
         :param job_flow_id: a cluster that waits for it; the wait fails when that one ends.
         """
+        from airflow_eip_provider.aws.nat_gateway_changes import free_left_behind
+        from airflow_eip_provider.triggers.pool import EipPoolFreeTrigger
+
         self.warn_of_a_held_worker()
         state.waiting_for = "address"
         self.kill.check()
@@ -257,8 +259,6 @@ class LeasingOperator(PhasedOperator):
         places = "; ".join(f"{name} is {self.eip.describe_place(name)}" for name in state.addresses)
         self.log.info("Waiting for any one Elastic IP: %s", places)
         shared = self.watch(state, deadline=self._queue_deadline(context, state, holder=places))
-        from airflow_eip_provider.triggers.pool import EipPoolFreeTrigger  # noqa: PLC0415 - only a task's run needs it
-
         return EipPoolFreeTrigger(allocation_ids=state.addresses, job_flow_id=job_flow_id, **shared)
 
     def next_free_address(self, context: Context, state: LeasingState, *, job_flow_id: str) -> bool:
@@ -269,7 +269,7 @@ class LeasingOperator(PhasedOperator):
 
         :return: ``False`` when no other address is free.
         """
-        from airflow_eip_provider.lease_client.pool import PhysicalPool  # noqa: PLC0415 - only a task's run needs it
+        from airflow_eip_provider.lease_client.pool import PhysicalPool
 
         pool = self.aws.lease_queue(None, AddressPool(state.addresses), kill=self.kill, dag_id=self._dag_id)
         if not isinstance(pool, PhysicalPool) or pool.next_free(job_flow_id) is None:
@@ -326,6 +326,9 @@ class LeasingOperator(PhasedOperator):
         :param job_flow_id: a cluster that waits for it; the wait fails when that one ends.
         :param like: tags of that cluster; another that has them will do.
         """
+        from airflow_eip_provider.aws.nat_gateway_changes import free_left_behind
+        from airflow_eip_provider.triggers.eip import EipAssociationTrigger
+
         self.warn_of_a_held_worker()
         state.waiting_for = "address"
         self.kill.check()
@@ -391,6 +394,8 @@ class LeasingOperator(PhasedOperator):
 
     def address_timed_out(self, state: LeasingState, event: dict[str, Any]) -> AddressBusyError:
         """Return the error of a wait for the lease or for the address that has ended."""
+        from airflow_eip_provider.operators.binder import Binder
+
         waited = self.lock_timeout.total_seconds()
         if state.waiting_for == "lease" or isinstance(self.allocation_id, AddressPool):
             holder = event["data"].get("queue", {}).get("holder", event["message"]).removeprefix("held by ")

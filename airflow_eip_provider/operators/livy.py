@@ -11,8 +11,6 @@ from airflow.providers.amazon.aws.links.emr import EmrClusterLink
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
-from airflow_eip_provider.aws.clusters import READY_STATES
-from airflow_eip_provider.aws.egress import Egress
 from airflow_eip_provider.aws.lag import SECOND_LOOK_SECONDS, until_shown
 from airflow_eip_provider.exceptions import (
     AddressLostError,
@@ -30,15 +28,10 @@ from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.links.livy import DriverLogLink, SparkUiLink
 from airflow_eip_provider.notifications import checked_notifier
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.batch_mark import BatchMark
-from airflow_eip_provider.operators.emr.fence import Fence
 from airflow_eip_provider.operators.lease_settings import UNSET
 from airflow_eip_provider.operators.livy_parameters import LivyAccess, check_place, check_watch, refused
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State, raise_if_cluster_gone
 from airflow_eip_provider.rendered import is_nothing, rendered
-from airflow_eip_provider.triggers.emr import EmrClusterTrigger
-from airflow_eip_provider.triggers.livy import LivyBatchTrigger
-from airflow_eip_provider.triggers.observed import Observed
 
 try:
     from airflow.providers.apache.livy.hooks.livy import LivyHook
@@ -58,6 +51,8 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.exceptions import ElasticIpError
     from airflow_eip_provider.notifications import Notifier
+    from airflow_eip_provider.operators.batch_mark import BatchMark
+    from airflow_eip_provider.operators.emr.fence import Fence
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _WORK = "Livy batches"
@@ -234,6 +229,9 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
 
         :return: what to wait for before that, if the cluster is not ready: Livy starts at the end of the start.
         """
+        from airflow_eip_provider.aws.clusters import READY_STATES
+        from airflow_eip_provider.operators.batch_mark import BatchMark
+
         mark = BatchMark.of(context)
         body = self._body(context, mark)
         cluster, fence = self._cluster(context), self._fence()
@@ -330,6 +328,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         return {**body, "name": mark.on(self.task_id if is_nothing(title) else str(title))}
 
     def _fence(self) -> Fence | None:
+        from airflow_eip_provider.operators.emr.fence import Fence
+
         if self.allocation_id is None or self.job_flow_id is None:
             return None
         return Fence(
@@ -363,6 +363,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
 
     def _server_url(self) -> str | None:
         """Return the server that everything goes to; ``None`` for the connection's host."""
+        from airflow_eip_provider.triggers.observed import Observed
+
         if self.server_url is not None or self.job_flow_id is None:
             return self.server_url
         primary = Observed(self.aws.client_for).primary(self.job_flow_id)
@@ -372,6 +374,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         return self._livy(None).direct_url(address)
 
     def _watch_cluster(self, state: BatchState, cluster: Cluster) -> WatchTrigger:
+        from airflow_eip_provider.triggers.emr import EmrClusterTrigger
+
         self.log.info("Cluster %s is %s; its Livy starts at the end of its start", cluster.job_flow_id, cluster.state)
         shared = self.watch(state, deadline=state.deadline)
         return EmrClusterTrigger(job_flow_id=cluster.job_flow_id, target="cluster_ready", **shared)
@@ -440,6 +444,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         DriverLogLink.keep(context, batch.driver_log_url)
 
     def _watch_batch(self, state: BatchState) -> WatchTrigger:
+        from airflow_eip_provider.triggers.livy import LivyBatchTrigger
+
         trigger = LivyBatchTrigger(
             livy=self._access.stored(state.server_url),
             batch_name=state.name,
@@ -486,6 +492,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
 
     def _warn_address_left(self, context: Context, state: BatchState, *, place: str) -> None:
         """Say that the batch ended without the address, as far as it is known; not when its lease was released."""
+        from airflow_eip_provider.aws.egress import Egress
+
         address = self.eip.get_address(str(self.allocation_id))
         if address is not None and state.egress and address.association_id == Egress(**state.egress).association_id:  # type: ignore[arg-type]
             return  # the answer was stale

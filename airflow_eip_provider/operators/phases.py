@@ -5,9 +5,9 @@ An operator here is a function from the world to the next thing to do: :meth:`Ph
 acts, and returns either what to wait for or its result. A wait blocks in the worker or is deferred; either way
 ``advance`` is called again afterwards and rebuilds what it knows from AWS. What a deferral carries is only a hint.
 
-The modules of operators are imported whenever a DAG file is parsed. What only a running task needs is imported when it
-is first used: the clients (``PhasedOperator.aws``), what reads AWS for a judgement (``PhasedOperator.observe``), the
-checks before a launch (``operators.preflight.require``), and how a trigger waits (``triggers.watch.WatchTrigger``).
+The modules of operators are imported whenever a DAG file is parsed. What only a running task needs, such as the lease,
+triggers, preflight checks and the functions on AWS clients, the function that uses it imports. All of it is imported
+when a task begins to run: ``operators.run_imports``.
 """
 
 from __future__ import annotations
@@ -41,13 +41,11 @@ from airflow_eip_provider.exceptions import (
     PermanentError,
     SubmissionCancelledError,
 )
-from airflow_eip_provider.lease_client.interface import KillFlag
+from airflow_eip_provider.kill_flag import KillFlag
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.notifications import Notifying
 from airflow_eip_provider.operators.addressed import Addressed
 from airflow_eip_provider.operators.lease_settings import lock_store_uri
-from airflow_eip_provider.triggers.backoff import Backoff
-from airflow_eip_provider.triggers.undo import as_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,6 +109,11 @@ def raise_if_cluster_gone(facts: dict[str, Any]) -> None:
         raise ClusterEndedError(facts["job_flow_id"], state=facts["state"], reason=facts["reason"])
 
 
+def _import_for_run() -> None:
+    """Import what a task needs to run, to the end and for an undo, before it changes anything."""
+    from airflow_eip_provider.operators import run_imports  # noqa: F401 - to be imported is all that it is for
+
+
 class _Patience:
     """
     How long a call without an answer is made again: some minutes. After that it is Airflow's turn to retry.
@@ -119,6 +122,8 @@ class _Patience:
     """
 
     def __init__(self, renew: Callable[[Exception], None]) -> None:
+        from airflow_eip_provider.triggers.backoff import Backoff
+
         self._renew = renew
         self._renewed = False
         self._backoff = Backoff(_PAUSE_SECONDS, most=_LONGEST_PAUSE_SECONDS)
@@ -196,6 +201,7 @@ class PhasedOperator(Addressed, Notifying):
 
         Airflow 2 passes its ExecutorSafeguard's mark, which it takes off an operator's own ``execute`` only.
         """
+        _import_for_run()
         return self._live(context, None, None)
 
     def resume(self, context: Context, event: dict[str, Any]) -> Any:
@@ -208,6 +214,7 @@ class PhasedOperator(Addressed, Notifying):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Clean up after a deferral that ended as a timeout or as a trigger's error, in every Airflow version."""
+        _import_for_run()
         self._context = context
         if next_method == TRIGGER_FAIL_REPR:
             self.log.error("The deferred wait ended without an event; undoing what this task did")
@@ -412,6 +419,8 @@ class PhasedOperator(Addressed, Notifying):
         }
 
     def _stored_undo(self, state: State) -> tuple[str, dict[str, Any]] | None:
+        from airflow_eip_provider.triggers.undo import as_stored
+
         undo = self.to_undo(cast("Context", self._context), state)
         if undo is None or undo.step_ids is not None:
             return as_stored(undo, allocation_id=self.allocation_id, lock_store=None)
@@ -421,7 +430,7 @@ class PhasedOperator(Addressed, Notifying):
     def aws(self) -> AwsHooks:
         """What the connection gives access to; made anew in each process, kept within one."""
         if "_aws" not in self.__dict__:
-            from airflow_eip_provider.hooks.aws import AwsHooks  # noqa: PLC0415 - only a task's run needs it
+            from airflow_eip_provider.hooks.aws import AwsHooks
 
             self.__dict__["_aws"] = AwsHooks.of(self)
         return self.__dict__["_aws"]  # type: ignore[no-any-return]
@@ -467,7 +476,7 @@ class PhasedOperator(Addressed, Notifying):
 
     def observe(self) -> Observed:
         """Return what the judgements of one look read from AWS, each thing once."""
-        from airflow_eip_provider.triggers.observed import Observed  # noqa: PLC0415 - only a task's run needs it
+        from airflow_eip_provider.triggers.observed import Observed
 
         return Observed(self.aws.client_for)
 

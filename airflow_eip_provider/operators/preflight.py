@@ -51,7 +51,7 @@ def require(setup: Setup, checks: Sequence[Check]) -> list[str]:
     :return: warnings.
     :raises PreflightError: naming everything that is wrong.
     """
-    from airflow_eip_provider.preflight import examine  # noqa: PLC0415 - only a task's run needs it
+    from airflow_eip_provider.preflight import examine
 
     return _warnings(setup.allocation_id, examine(setup, [check for check in checks if check.at_launch]))
 
@@ -67,13 +67,13 @@ def usable_addresses(
     :raises AzureRefusedError: and AzureUnavailableError, as ``AzureSqlFirewallHook.list_rules`` does.
     :raises PreflightError: when no address is left, naming what is wrong with each.
     """
-    from airflow_eip_provider.aws.addresses import read_addresses  # noqa: PLC0415 - only a task's run needs it
-    from airflow_eip_provider.preflight import POOL_CHECKS, Setup, admitted_by, examine  # noqa: PLC0415 - only a task's run needs it
-    from airflow_eip_provider.preflight.reads import Reads  # noqa: PLC0415 - only a task's run needs it
+    from airflow_eip_provider.aws.addresses import read_addresses
+    from airflow_eip_provider.preflight import POOL_CHECKS, Setup, admitted_by, examine
+    from airflow_eip_provider.preflight.reads import Reads
 
     checks = [*POOL_CHECKS]
     if servers:
-        from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, checked_servers  # noqa: PLC0415 - only a task's run needs it
+        from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, checked_servers
 
         with AzureSqlFirewallHook(azure_conn_id) as azure:
             checks.append(admitted_by({server: azure.list_rules(server) for server in checked_servers(servers)}))
@@ -98,7 +98,7 @@ def require_plans(plans: Sequence[Plan]) -> list[str]:
     :return: warnings.
     :raises PreflightError: naming everything that is wrong, and with fallbacks the candidates that it is wrong with.
     """
-    from airflow_eip_provider.preflight import examine_plans  # noqa: PLC0415 - only a task's run needs it
+    from airflow_eip_provider.preflight import examine_plans
 
     return _warnings(plans[0].setup.allocation_id, examine_plans(plans, at_launch=True))
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, WaitTimeoutError
 from airflow_eip_provider.health.checks import DEFAULT_CHECKS, HttpCheck, checked_checks
 from airflow_eip_provider.operators.phases import PhasedOperator, State
-from airflow_eip_provider.triggers.health import EmrPrimaryHealthTrigger, Known, PrimaryWatch, as_known, look_once
-from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +47,15 @@ class PrimaryHealthOperator(PhasedOperator):
         :param deadline: until when there may be one, in seconds since the epoch.
         :param confirms: a sensor has found the node unhealthy already, so one more failure is enough.
         """
+        from airflow_eip_provider.triggers.health import (
+            EmrPrimaryHealthTrigger,
+            Known,
+            PrimaryWatch,
+            as_known,
+            look_once,
+        )
+        from airflow_eip_provider.triggers.observed import Observed
+
         now = time.time()
         parameters = {
             "job_flow_id": job_flow_id,

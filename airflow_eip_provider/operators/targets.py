@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.aws.clusters import read_tagged_clusters
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.lease_client.reads import is_cluster
 from airflow_eip_provider.operators.lease_settings import lock_store_uri
-from airflow_eip_provider.operators.owner import task_of_run
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
@@ -90,6 +87,8 @@ def _resource_of_run(operator: PhasedOperator, context: Context) -> list[str]:
 
 
 def _clusters_of_run(operator: PhasedOperator, context: Context) -> list[str]:
+    from airflow_eip_provider.aws.clusters import read_tagged_clusters
+
     named = operator.named_addresses
     tags = {ALLOCATION_TAG: named[0]} if len(named) == 1 else {}
     clusters = [c for c in read_tagged_clusters(operator.emr.conn, tags=tags) if c.tags.get(ALLOCATION_TAG) in named]
@@ -98,6 +97,8 @@ def _clusters_of_run(operator: PhasedOperator, context: Context) -> list[str]:
 
 def _leased_to_run(operator: PhasedOperator, context: Context) -> list[str]:
     """Return what has the address by the creating task's lease: also what was made elsewhere, without our tags."""
+    from airflow_eip_provider.lease_client.reads import is_cluster
+
     found: list[str] = []
     uri = lock_store_uri(operator.lock_store)
     for allocation_id in operator.named_addresses:
@@ -114,6 +115,8 @@ def _may_be_ours(operator: PhasedOperator, context: Context, owner: str) -> bool
 
     That is one that this task follows directly, or one of the same task group, or, outside of groups, an upstream one.
     """
+    from airflow_eip_provider.operators.owner import task_of_run
+
     task = task_of_run(owner, context)
     if task is None:
         return False

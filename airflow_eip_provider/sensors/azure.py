@@ -11,12 +11,12 @@ from airflow_eip_provider.exceptions import PermanentError
 from airflow_eip_provider.hooks.address_pool import names_pool
 from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, checked_public_ips, checked_servers
 from airflow_eip_provider.sensors.watching import WatchingSensor
-from airflow_eip_provider.triggers.azure import AzureSqlFirewallRuleTrigger, judge_admission, judge_admissions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.hooks.azure import SqlServer
+    from airflow_eip_provider.triggers.azure import AzureSqlFirewallRuleTrigger
     from airflow_eip_provider.triggers.verdict import Verdict
 
 
@@ -66,6 +66,8 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
 
         :raises AirflowFailException: for what no waiting can change.
         """
+        from airflow_eip_provider.triggers.azure import judge_admission, judge_admissions
+
         try:
             servers, public_ip = self._checked()
             with AzureSqlFirewallHook(self.azure_conn_id) as azure:
@@ -77,6 +79,8 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
 
     def trigger(self, *, waiter_delay: float, deadline: float) -> AzureSqlFirewallRuleTrigger:
         """Return the wait in the triggerer."""
+        from airflow_eip_provider.triggers.azure import AzureSqlFirewallRuleTrigger
+
         servers, public_ip = self._checked()
         return AzureSqlFirewallRuleTrigger(
             servers=[server.resource_id for server in servers],
@@ -87,7 +91,7 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
         )
 
     def _checked(self) -> tuple[list[SqlServer], str | list[str]]:
-        from airflow_eip_provider.hooks.aws import AwsHooks  # noqa: PLC0415 - only a task's run needs it
+        from airflow_eip_provider.hooks.aws import AwsHooks
 
         servers = checked_servers(self.servers)
         public_ips = checked_public_ips(

@@ -22,14 +22,13 @@ from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.notifications import Notifying, checked_notifier
 from airflow_eip_provider.rendered import rendered
 from airflow_eip_provider.sensors.watching import WatchingSensor
-from airflow_eip_provider.triggers.eip import EipAssociationTrigger, judge_association
-from airflow_eip_provider.triggers.second_look import SecondLook
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.notifications import Notifier
+    from airflow_eip_provider.triggers.eip import EipAssociationTrigger
     from airflow_eip_provider.triggers.verdict import Verdict
 
 
@@ -111,7 +110,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
 
     def _followed_address(self) -> str:
         """Return which address of a pool the cluster or the instance has."""
-        from airflow_eip_provider.hooks.aws import AwsHooks  # noqa: PLC0415 - only a task's run needs it
+        from airflow_eip_provider.hooks.aws import AwsHooks
 
         aws = AwsHooks.of(self)
         doing = "looking for the Elastic IP to wait for"
@@ -146,7 +145,9 @@ class EipAssociationSensor(Notifying, WatchingSensor):
 
     def look(self) -> Verdict:
         """Look where the address is; in a worker that waits, as often as a failure needs to be confirmed."""
-        from airflow_eip_provider.triggers.observed import Observed  # noqa: PLC0415 - only a task's run needs it
+        from airflow_eip_provider.triggers.eip import judge_association
+        from airflow_eip_provider.triggers.observed import Observed
+        from airflow_eip_provider.triggers.second_look import SecondLook
 
         self._check_parameters()
         second_look = SecondLook(time.time())
@@ -167,6 +168,8 @@ class EipAssociationSensor(Notifying, WatchingSensor):
 
     def trigger(self, *, waiter_delay: float, deadline: float) -> EipAssociationTrigger:
         """Return the wait in the triggerer."""
+        from airflow_eip_provider.triggers.eip import EipAssociationTrigger
+
         return EipAssociationTrigger(
             allocation_id=self.allocation_id,
             job_flow_id=self.job_flow_id,

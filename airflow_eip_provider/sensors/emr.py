@@ -14,20 +14,12 @@ from airflow_eip_provider.health.checks import DEFAULT_CHECKS, HttpCheck, checke
 from airflow_eip_provider.health.judgement import Threshold
 from airflow_eip_provider.rendered import rendered
 from airflow_eip_provider.sensors.watching import WatchingSensor
-from airflow_eip_provider.triggers.health import (
-    EmrPrimaryHealthTrigger,
-    Known,
-    PrimaryWatch,
-    as_known,
-    check_host,
-    look_once,
-)
-from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.triggers.health import EmrPrimaryHealthTrigger, PrimaryWatch
     from airflow_eip_provider.triggers.verdict import Verdict
 
 __all__ = ["EmrPrimaryHealthSensor", "HttpCheck"]
@@ -138,6 +130,9 @@ class EmrPrimaryHealthSensor(WatchingSensor):
             raise AirflowFailException(str(error)) from error
 
     def _look(self) -> Verdict:
+        from airflow_eip_provider.triggers.health import look_once
+        from airflow_eip_provider.triggers.observed import Observed
+
         first = self._watch is None
         watch = self._watch = self._watch or self._new_watch()
         found = look_once(watch, Observed(self.client_for), first=first)
@@ -158,6 +153,8 @@ class EmrPrimaryHealthSensor(WatchingSensor):
 
         :raises InvalidInputError: naming the parameter that is wrong.
         """
+        from airflow_eip_provider.triggers.health import Known, PrimaryWatch, check_host
+
         job_flow_id = rendered(self.job_flow_id, name="job_flow_id", doing="watching the health of a cluster")
         if self.until not in {"unhealthy", "healthy"}:
             raise InvalidInputError(
@@ -191,6 +188,8 @@ class EmrPrimaryHealthSensor(WatchingSensor):
 
     def trigger(self, *, waiter_delay: float, deadline: float) -> EmrPrimaryHealthTrigger:
         """Return the wait in the triggerer, which goes on with what the first look has found."""
+        from airflow_eip_provider.triggers.health import EmrPrimaryHealthTrigger, as_known
+
         watch = self._watch or self._new_watch()
         return EmrPrimaryHealthTrigger(
             **self._parameters,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.operators.phases import raise_if_cluster_gone
-from airflow_eip_provider.triggers.emr import judge_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.hooks.aws import AwsHooks
     from airflow_eip_provider.hooks.eip import ElasticIpHook
-    from airflow_eip_provider.lease_client.interface import KillFlag
+    from airflow_eip_provider.kill_flag import KillFlag
     from airflow_eip_provider.preflight import Check, Setup
     from airflow_eip_provider.triggers.emr import Target
     from airflow_eip_provider.triggers.observed import Observed
@@ -53,6 +52,8 @@ class Site:
 
         :raises ClusterEndedError: when it is gone.
         """
+        from airflow_eip_provider.triggers.emr import judge_target
+
         is_new = time.time() < self.appears_by
         verdict = judge_target(self.observed, self.job_flow_id, target=target, is_new=is_new)
         raise_if_cluster_gone(verdict.data)

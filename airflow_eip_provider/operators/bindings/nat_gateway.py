@@ -8,10 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.aws.nat_gateway_changes import ALREADY_ASSOCIATED, create_gateway, remove_gateway
-from airflow_eip_provider.aws.nat_gateways import read_cluster_gateways, read_origin
-from airflow_eip_provider.aws.route_changes import lead
-from airflow_eip_provider.aws.routes import NO_ROUTE, read_table
 from airflow_eip_provider.aws.tags import (
     ALLOCATION_TAG,
     BINDING_TAG,
@@ -20,7 +16,6 @@ from airflow_eip_provider.aws.tags import (
     ROUTE_TAG,
 )
 from airflow_eip_provider.exceptions import GatewayFailedError, InvalidInputError
-from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.bindings.interface import Binding, Bound, GatewayWait
 
 if TYPE_CHECKING:
@@ -68,7 +63,7 @@ class NatGateway(Binding):
     @property
     def checks(self) -> Sequence[Check]:
         """The address, the gateway or what it takes to make one, and the routes of the cluster's subnets."""
-        from airflow_eip_provider.preflight import CLUSTER_GATEWAY_CHECKS, GATEWAY_CHECKS  # noqa: PLC0415 - only a task's run needs it
+        from airflow_eip_provider.preflight import CLUSTER_GATEWAY_CHECKS, GATEWAY_CHECKS
 
         return CLUSTER_GATEWAY_CHECKS if self.nat_gateway_id is None else GATEWAY_CHECKS
 
@@ -117,6 +112,9 @@ class NatGateway(Binding):
 
     def bind(self, site: Site) -> Bound | GatewayWait | None:
         """Gateway made → available → routes led to it → bound."""
+        from airflow_eip_provider.aws.route_changes import lead
+        from airflow_eip_provider.operators.binder import Binder
+
         if self.nat_gateway_id is not None:
             return self._find_bound(site, self.nat_gateway_id)
         gateway = self._gateway(site)
@@ -132,6 +130,8 @@ class NatGateway(Binding):
 
     @staticmethod
     def _find_bound(site: Site, gateway_id: str) -> Bound:
+        from airflow_eip_provider.operators.binder import Binder
+
         site.look("cluster_ready")
         address = Binder(site.eip, site.allocation_id).address()
         holder = site.eip.get_holder(address)
@@ -149,6 +149,10 @@ class NatGateway(Binding):
 
         :raises GatewayFailedError: when EC2 could not make it.
         """
+        from airflow_eip_provider.aws.nat_gateway_changes import remove_gateway
+        from airflow_eip_provider.aws.nat_gateways import read_cluster_gateways
+        from airflow_eip_provider.operators.binder import Binder
+
         known = read_cluster_gateways(site.eip.conn, site.job_flow_id, allocation_id=site.allocation_id)
         ended = [gateway for gateway in known if gateway.is_ending]
         for gateway in known:
@@ -169,6 +173,8 @@ class NatGateway(Binding):
         :param attempt: how many gateways of this cluster have ended: EC2 answers a token that it knows with the gateway
             that was made for it, ended or not.
         """
+        from airflow_eip_provider.aws.nat_gateway_changes import create_gateway
+
         before = _read_origins(site.eip.conn, self.route_table_ids, allocation_id=site.allocation_id)
         tags = {
             **site.tags,
@@ -201,6 +207,9 @@ def _check_id(parameter: str, value: object, prefix: str) -> None:
 
 def _read_origins(ec2: Any, route_table_ids: Sequence[str], *, allocation_id: str) -> dict[str, str]:
     """Read what the default routes lead to when no session has led them elsewhere, by route table."""
+    from airflow_eip_provider.aws.nat_gateways import read_origin
+    from airflow_eip_provider.aws.routes import NO_ROUTE, read_table
+
     origins: dict[str, str] = {}
     for table_id in route_table_ids:
         table = read_table(ec2, table_id)
@@ -209,6 +218,8 @@ def _read_origins(ec2: Any, route_table_ids: Sequence[str], *, allocation_id: st
 
 
 def _raise_unless_busy(gateway: Gateway, allocation_id: str) -> None:
+    from airflow_eip_provider.aws.nat_gateway_changes import ALREADY_ASSOCIATED
+
     if gateway.failure != ALREADY_ASSOCIATED:
         raise GatewayFailedError(
             gateway.gateway_id, allocation_id=allocation_id, code=gateway.failure, problem=gateway.problem

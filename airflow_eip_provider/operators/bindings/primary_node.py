@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.operators.binder import Binder
 from airflow_eip_provider.operators.bindings.interface import Binding, Bound, ClusterWait
 
 if TYPE_CHECKING:
@@ -43,12 +42,14 @@ class PrimaryNode(Binding):
     @property
     def checks(self) -> Sequence[Check]:
         """The address, the topology, the subnets and who can reach the primary node."""
-        from airflow_eip_provider.preflight import PRIMARY_CHECKS  # noqa: PLC0415 - only a task's run needs it
+        from airflow_eip_provider.preflight import PRIMARY_CHECKS
 
         return PRIMARY_CHECKS
 
     def bind(self, site: Site) -> Bound | ClusterWait | None:
         """Primary node running → bound."""
+        from airflow_eip_provider.operators.binder import Binder
+
         primary = site.look("primary_running")
         if primary.status != "done":
             return ClusterWait("primary_running")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.aws.addresses import Address
 from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait
 from airflow_eip_provider.operators.bindings.primary_node import PrimaryNode
-from airflow_eip_provider.preflight import UNADDRESSED_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +22,14 @@ class WithoutAddress(PrimaryNode):
     @property
     def checks(self) -> Sequence[Check]:
         """What is checked of a cluster alone."""
+        from airflow_eip_provider.preflight import UNADDRESSED_CHECKS
+
         return UNADDRESSED_CHECKS
 
     def bind(self, site: Site) -> Bound | ClusterWait:
         """Primary node running: that is all."""
+        from airflow_eip_provider.aws.addresses import Address
+
         primary = site.look("primary_running")
         if primary.status != "done":
             return ClusterWait("primary_running")

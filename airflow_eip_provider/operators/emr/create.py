@@ -12,40 +12,34 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remembered
-from airflow_eip_provider.aws.clusters import read_tagged_clusters
 from airflow_eip_provider.aws.tags import OWNER_DIGEST_TAG, TOKEN_TAG
 from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, WaitTimeoutError
 from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.lease.observation import ESTIMATED, LeaseRequest
-from airflow_eip_provider.lease.protocol import Acquired, NotStarted
-from airflow_eip_provider.lease.record import LIMITS
-from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.notifications import checked_limit, checked_notifier
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.binder import bound_facts
-from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, GatewayWait, Site
 from airflow_eip_provider.operators.emr.launching import LaunchingOperator
 from airflow_eip_provider.operators.emr.lineage import lease_lineage
 from airflow_eip_provider.operators.emr.next_candidate import CandidateFailed, CreateState
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import observed_due_seconds, with_estimate
-from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.rendering import StructuredFields
-from airflow_eip_provider.triggers.emr import Target, judge_target
-from airflow_eip_provider.triggers.nat import NatGatewayTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.clusters import Cluster
+    from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.record import Attempt
+    from airflow_eip_provider.lease_client.interface import Undo
     from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.operators.bindings import Binding
+    from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, GatewayWait, Site
     from airflow_eip_provider.operators.launch import Launcher
     from airflow_eip_provider.preflight import Setup
+    from airflow_eip_provider.triggers.emr import Target
     from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
@@ -230,7 +224,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         :raises InvalidInputError: when a fallback has the wrong form.
         :raises PreflightError: naming everything that is wrong, and with fallbacks with which candidate.
         """
-        from airflow_eip_provider.preflight import plans_of, read_candidates  # noqa: PLC0415 - only a task's run needs it
+        from airflow_eip_provider.preflight import plans_of, read_candidates
 
         # The launcher names a cluster that has no name after its task.
         first = {"Name": f"{self.dag_id}.{self.task_id}", **self.candidates[0].job_flow}
@@ -249,6 +243,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
 
     def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Lease → cluster launched → bound → (started, or replaced) → handed over → (waited for)."""
+        from airflow_eip_provider.lease.protocol import Acquired, NotStarted
+        from airflow_eip_provider.operators.bindings.interface import Bound
+
         self._check_not_timed_out(context, state, event)
         launcher, attempt, replaces = self.launcher(context), attempt_of(context, state.nonce), self.has_fallbacks
         waiting: WatchTrigger | None
@@ -334,6 +331,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         return None if first is None else self.wait_for_cluster(state, first, deadline=state.start_deadline)
 
     def _lease_request(self, attempt: Attempt, launcher: Launcher) -> LeaseRequest:
+        from airflow_eip_provider.lease.observation import LeaseRequest
+        from airflow_eip_provider.lease.record import LIMITS
+
         return LeaseRequest(
             attempt,
             cluster_name=launcher.config["Name"],
@@ -356,6 +356,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         :param observed: what this pass has observed of the cluster.
         :return: ``None`` when there is something to do at once.
         """
+        from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, GatewayWait
+        from airflow_eip_provider.triggers.nat import NatGatewayTrigger
+
         if isinstance(needed, Bound):
             state.instance_id = needed.address.instance_id
             return self.wait_for_start(state, deadline=self.check_in_time(state, observed))
@@ -386,6 +389,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         return self.wait_for_address(context, state, job_flow_id=job_flow_id, like=like)
 
     def _publish_bound(self, context: Context, state: CreateState, bound: Bound, observed: Observed) -> None:
+        from airflow_eip_provider.operators.binder import bound_facts
+
         address, job_flow_id = bound.address, state.job_flow_id
         facts = bound_facts(address, job_flow_id=job_flow_id, token=state.token, gateway_id=bound.gateway_id)
         self.log.info("Elastic IP %s (%s) is on cluster %s", self.allocation_id, address.public_ip, job_flow_id)
@@ -412,6 +417,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
 
     def to_undo(self, context: Context, state: CreateState | None) -> Undo | None:
         """Terminate this try's cluster and free the address; a newer try's is left alone."""
+        from airflow_eip_provider.lease_client.interface import Undo
+
         job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
         nonce, token = self.known_lease(context, state)
         try_number, launcher = context["ti"].try_number, self.__dict__.get("_launching")
@@ -452,6 +459,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
 
     def clusters_of_earlier_tries(self, context: Context) -> list[Cluster]:
         """Return the live clusters that earlier tries launched, for whichever address."""
+        from airflow_eip_provider.aws.clusters import read_tagged_clusters
+        from airflow_eip_provider.operators.owner import Owner
+
         tags = {OWNER_DIGEST_TAG: Owner.of(context).digest}
         found = read_tagged_clusters(self.emr.conn, tags=tags, created_after=earliest_start(context))
         if (name := self.remembered_cluster()) is not None and all(name != one.job_flow_id for one in found):
@@ -495,13 +505,15 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
     @property
     def _places(self) -> int:
         """From how many first places of the queue the cluster is started early; may be estimated later."""
+        from airflow_eip_provider.lease.observation import ESTIMATED
+
         if self.prewarm == "auto":
             return ESTIMATED
         # Of several addresses each becomes free once for the first places.
         return int(self.prewarm) * (len(self.allocation_id) if isinstance(self.allocation_id, AddressPool) else 1)
 
     def _setup(self, job_flow: Mapping[str, Any]) -> Setup:
-        from airflow_eip_provider.preflight import Setup  # noqa: PLC0415 - only a task's run needs it
+        from airflow_eip_provider.preflight import Setup
 
         return Setup(
             # The addresses of a pool have been checked; of the other checks each address gives the same result.
@@ -517,6 +529,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         )
 
     def _site(self, context: Context, state: CreateState, observed: Observed) -> Site:
+        from airflow_eip_provider.operators.bindings.interface import Site
+        from airflow_eip_provider.operators.owner import Owner
+
         token = {} if state.token is None else {TOKEN_TAG: str(state.token)}
         return Site(
             aws=self.aws,
@@ -535,6 +550,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         )
 
     def _look_at_cluster(self, state: CreateState, target: Target, observed: Observed | None = None) -> Verdict:
+        from airflow_eip_provider.triggers.emr import judge_target
+
         is_new = time.time() < state.appears_by
         return self.look(
             lambda seen: judge_target(seen, str(state.job_flow_id), target=target, is_new=is_new), observed

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from airflow_eip_provider.exceptions import ElasticIpError
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
-    from airflow_eip_provider.lease_client.interface import KillFlag, LeaseClient, StepCheck
+    from airflow_eip_provider.kill_flag import KillFlag
+    from airflow_eip_provider.lease_client.interface import LeaseClient, StepCheck
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,7 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import earliest_start, remember
 from airflow_eip_provider.exceptions import ClusterEndedError
-from airflow_eip_provider.lease.protocol import NotStarted
 from airflow_eip_provider.operators.emr.next_candidate import CandidateFailed, CreateState, NextCandidateOperator
-from airflow_eip_provider.operators.launch import Launcher
-from airflow_eip_provider.operators.owner import Owner
-from airflow_eip_provider.triggers.emr import EmrClusterTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.protocol import Acquired
+    from airflow_eip_provider.operators.launch import Launcher
     from airflow_eip_provider.triggers.emr import Target
     from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.watch import WatchTrigger
@@ -37,6 +34,9 @@ class LaunchingOperator(NextCandidateOperator):
 
     def launcher(self, context: Context) -> Launcher:
         """Return what launches this owner's clusters; one for the whole try."""
+        from airflow_eip_provider.operators.launch import Launcher
+        from airflow_eip_provider.operators.owner import Owner
+
         if "_launching" not in self.__dict__:
             self.__dict__["_launching"] = Launcher(
                 self.aws,
@@ -99,6 +99,8 @@ class LaunchingOperator(NextCandidateOperator):
         replaces: bool,
     ) -> WatchTrigger | None:
         """Launch the first cluster, or the one that follows a cluster that did not start."""
+        from airflow_eip_provider.lease.protocol import NotStarted
+
         launcher = self.launcher(context)
         self.choose(launcher, state.candidate)
         if state.job_flow_id is None:
@@ -142,6 +144,8 @@ class LaunchingOperator(NextCandidateOperator):
 
     def wait_for_cluster(self, state: CreateState, target: Target, *, deadline: float) -> WatchTrigger:
         """Return the wait for the cluster to come so far."""
+        from airflow_eip_provider.triggers.emr import EmrClusterTrigger
+
         state.waiting_for = target
         shared = self.watch(state, deadline=deadline)
         return EmrClusterTrigger(

@@ -85,7 +85,7 @@ def lease_lineage(
 
     :param token: the fencing token of the lease, a number that says which lease it was.
     """
-    from airflow.providers.openlineage.extractors import OperatorLineage  # noqa: PLC0415 - an optional package
+    from airflow.providers.openlineage.extractors import OperatorLineage  # an optional package
 
     facet = _facet_class()(allocationId=allocation_id, jobFlowId=job_flow_id, publicIp=public_ip, leaseToken=token)
     return OperatorLineage(run_facets={"elasticIp": facet})
@@ -93,8 +93,8 @@ def lease_lineage(
 
 @functools.cache
 def _facet_class() -> Any:
-    import attr  # noqa: PLC0415 - as below
-    from openlineage.client.facet_v2 import RunFacet  # noqa: PLC0415 - comes with the OpenLineage provider
+    import attr  # as below
+    from openlineage.client.facet_v2 import RunFacet  # comes with the OpenLineage provider
 
     class ElasticIpRunFacet(RunFacet):
         """The Elastic IP of a run."""

@@ -12,8 +12,6 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import own_xcom
-from airflow_eip_provider.aws.start_failures import PRIMARY_LOST, START_TIMEOUT, StartFailure, refused_start
-from airflow_eip_provider.aws.start_failures import start_failure as failure_of
 from airflow_eip_provider.aws.tags import CANDIDATE_TAG, START_TIMEOUT_TAG
 from airflow_eip_provider.candidates import Candidate, candidates_of
 from airflow_eip_provider.exceptions import (
@@ -22,21 +20,19 @@ from airflow_eip_provider.exceptions import (
     NoCandidateStartedError,
     WaitTimeoutError,
 )
-from airflow_eip_provider.lease.protocol import Ending
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.bindings import Binding, checked_binding
 from airflow_eip_provider.operators.lease_settings import attempt_of
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState
-from airflow_eip_provider.triggers.eip import EipAssociationTrigger
-from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStartTrigger, judge_start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.clusters import Cluster
+    from airflow_eip_provider.aws.start_failures import StartFailure
     from airflow_eip_provider.lease.protocol import Acquired
     from airflow_eip_provider.lease.record import Attempt
+    from airflow_eip_provider.operators.bindings import Binding
     from airflow_eip_provider.operators.launch import Launcher
     from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.watch import WatchTrigger
@@ -100,7 +96,7 @@ class NextCandidateOperator(LeasingOperator):
         :raises InvalidInputError: when the overrides or a fallback have the wrong form.
         """
         if "_candidates" not in self.__dict__:
-            from airflow_eip_provider.preflight import parsed_fallbacks  # noqa: PLC0415 - only a task's run needs it
+            from airflow_eip_provider.preflight import parsed_fallbacks
 
             overrides = preflight.checked_mapping(self.job_flow_overrides, parameter="job_flow_overrides")
             merged, fallbacks = self.emr.merged_overrides(overrides), parsed_fallbacks(self.fallbacks)
@@ -114,6 +110,8 @@ class NextCandidateOperator(LeasingOperator):
 
     def binding_of(self, number: int) -> Binding:
         """Return where a candidate puts the address."""
+        from airflow_eip_provider.operators.bindings import checked_binding
+
         override = self.candidates[self._known(number)].binding_override
         return checked_binding(self.binding if override is None else override)
 
@@ -182,6 +180,8 @@ class NextCandidateOperator(LeasingOperator):
         :raises ClusterEndedError: when no other would start either, or there are no fallbacks.
         :raises NoCandidateStartedError: when there is no other.
         """
+        from airflow_eip_provider.aws.start_failures import refused_start
+
         if not self.has_fallbacks:
             raise error
         if isinstance(error, ClientError):
@@ -213,6 +213,9 @@ class NextCandidateOperator(LeasingOperator):
         :raises CandidateFailed: when that node is lost.
         :raises ClusterEndedError: when the cluster is gone.
         """
+        from airflow_eip_provider.aws.start_failures import PRIMARY_LOST, StartFailure
+        from airflow_eip_provider.triggers.emr import judge_start
+
         job_flow_id, is_new = str(state.job_flow_id), time.time() < state.appears_by
         instance_id = state.instance_id
         found = self.look(lambda seen: judge_start(seen, job_flow_id, instance_id=instance_id, is_new=is_new), observed)
@@ -226,6 +229,8 @@ class NextCandidateOperator(LeasingOperator):
 
         :param deadline: until when, in seconds since the epoch.
         """
+        from airflow_eip_provider.triggers.emr import EmrStartTrigger
+
         state.waiting_for = "cluster_ready"
         return EmrStartTrigger(
             job_flow_id=str(state.job_flow_id),
@@ -243,6 +248,8 @@ class NextCandidateOperator(LeasingOperator):
         :raises WaitTimeoutError: when it has started, and its time to get the address is over.
         :raises CandidateFailed: when its time is over.
         """
+        from airflow_eip_provider.aws.start_failures import START_TIMEOUT, StartFailure
+
         if self.has_fallbacks and time.time() >= state.start_deadline:
             cluster = observed.cluster(str(state.job_flow_id))
             if cluster is not None and cluster.is_ending:
@@ -301,6 +308,9 @@ class NextCandidateOperator(LeasingOperator):
 
     def replace_failed(self, state: CreateState, attempt: Attempt, launcher: Launcher) -> str | WatchTrigger:
         """Return the next candidate's cluster, or the wait for the end of the one that did not start."""
+        from airflow_eip_provider.lease.protocol import Ending
+        from airflow_eip_provider.triggers.eip import EipAssociationTrigger
+
         failed = str(state.job_flow_id)
         gone = self.lease_client.replace(attempt, launcher, token=state.token, failed=failed, other=state.other)
         if not isinstance(gone, Ending):
@@ -314,6 +324,8 @@ class NextCandidateOperator(LeasingOperator):
         return EipAssociationTrigger(allocation_id=self.allocation_id, expect="free", **shared)
 
     def _wait_for_end(self, state: CreateState) -> WatchTrigger:
+        from airflow_eip_provider.triggers.emr import EmrClusterTrigger
+
         state.waiting_for = "cluster_ended"
         shared = self.watch(state, deadline=self._ends_by(state))
         return EmrClusterTrigger(
@@ -378,6 +390,9 @@ def _why(cluster: Cluster | None, *, deadline: float = math.inf) -> StartFailure
 
     :param deadline: from when on a request to terminate it was this owner's own; never, unless the record says so.
     """
+    from airflow_eip_provider.aws.start_failures import StartFailure
+    from airflow_eip_provider.aws.start_failures import start_failure as failure_of
+
     if cluster is None:
         return StartFailure("unknown", "EMR does not know it", moves_on=False)
     return failure_of(cluster, deadline=deadline, now=time.time())

@@ -12,10 +12,8 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
-from airflow_eip_provider.aws.clusters import read_active_steps, read_all_steps, read_steps
 from airflow_eip_provider.aws.errors import was_refused
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS, until_shown
-from airflow_eip_provider.aws.step_logs import StepLogs, read_logs_written
 from airflow_eip_provider.exceptions import (
     AddressLostError,
     ClusterEndedError,
@@ -26,13 +24,9 @@ from airflow_eip_provider.exceptions import (
     WaitTimeoutError,
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.notifications import checked_notifier
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.emr.fence import Fence
 from airflow_eip_provider.operators.emr.lineage import configured, lease_lineage, with_lineage
-from airflow_eip_provider.operators.emr.submitted import StepMark, steps_to_adopt
-from airflow_eip_provider.operators.emr.unstarted import end_unstarted, judged_at
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.phases import (
     CLUSTER_LINKS,
@@ -44,7 +38,6 @@ from airflow_eip_provider.operators.phases import (
 from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.targets import check_job_flow_id
 from airflow_eip_provider.rendered import is_nothing
-from airflow_eip_provider.triggers.emr import EmrFencedStepsTrigger, EmrStepLogsTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +45,10 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.clusters import Step
     from airflow_eip_provider.exceptions import ElasticIpError
+    from airflow_eip_provider.lease_client.interface import Undo
     from airflow_eip_provider.notifications import Notifier
+    from airflow_eip_provider.operators.emr.fence import Fence
+    from airflow_eip_provider.operators.emr.submitted import StepMark
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _LOGS_TAKE = timedelta(minutes=6)  # EMR archives logs every five minutes (EMR Management Guide, "View log files")
@@ -176,6 +172,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
     def begin(self, context: Context) -> StepsState:
         """Refuse what is wrong and a cluster without the address; find the steps of an earlier try, else submit."""
+        from airflow_eip_provider.operators.emr.submitted import StepMark
+        from airflow_eip_provider.operators.emr.unstarted import end_unstarted, judged_at
+
         steps = self._checked_steps()
         job_flow_id = self._job_flow_id()
         mark, first_try = StepMark.of(context), self._first_try(context)
@@ -211,6 +210,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
     def advance(self, context: Context, state: StepsState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Watch steps and address; then judge the steps."""
+        from airflow_eip_provider.aws.clusters import read_steps
+
         if event is None:
             return self._watch_steps(state)
         facts = event["data"]
@@ -248,6 +249,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
         :raises StartTimeoutError: when it is terminated.
         """
+        from airflow_eip_provider.operators.emr.unstarted import end_unstarted
+
         if state.start_deadline is None or time.time() < state.start_deadline:
             return
         if all(shown == "PENDING" for shown in facts.get("states", {}).values()):
@@ -279,6 +282,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
     def to_undo(self, context: Context, state: StepsState | None) -> Undo | None:
         """Cancel the steps that this task submitted: those that are known, else those that EMR shows with its mark."""
+        from airflow_eip_provider.lease_client.interface import Undo
+        from airflow_eip_provider.operators.emr.submitted import StepMark
+
         if state is not None:
             job_flow_id, step_ids = state.job_flow_id, state.step_ids
         elif self._submitted is not None:
@@ -326,6 +332,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         return max(1, int(context["ti"].max_tries) - int(self.retries or 0) + 1)
 
     def _fence(self, job_flow_id: str) -> Fence:
+        from airflow_eip_provider.operators.emr.fence import Fence
+
         return Fence(
             self.allocation_id,
             job_flow_id=job_flow_id,
@@ -342,6 +350,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         ListSteps may not show yet what an earlier try submitted, or what this one did when the answer was lost: then it
         is asked again for as long as that can last.
         """
+        from airflow_eip_provider.aws.clusters import read_active_steps, read_all_steps
+        from airflow_eip_provider.operators.emr.submitted import steps_to_adopt
+
         if self._submitted is not None:  # by this try, which began once more
             return self._submitted[1]
         is_retry = mark.try_number > 1  # after a clear, too: the try before it may have submitted just now
@@ -367,6 +378,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
         ListSteps may show them late, so it is asked again for as long as that can last; once only after a kill.
         """
+        from airflow_eip_provider.aws.clusters import read_all_steps
+
         awaited = mark.try_number if self._submits else mark.try_number - 1
         tries: dict[int, list[Step]] = {}
 
@@ -431,6 +444,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         context["ti"].xcom_push(key="address_left", value=left)
 
     def _watch_steps(self, state: StepsState) -> WatchTrigger:
+        from airflow_eip_provider.triggers.emr import EmrFencedStepsTrigger
+
         return EmrFencedStepsTrigger(
             allocation_id=self.allocation_id,
             egress=state.egress,
@@ -443,6 +458,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
     def _failed(self, state: StepsState, step: Step) -> WatchTrigger:
         """Wait until EMR has written the failed step's logs, a few minutes at most; show them and fail."""
+        from airflow_eip_provider.aws.step_logs import StepLogs, read_logs_written
+        from airflow_eip_provider.triggers.emr import EmrStepLogsTrigger
+
         cluster = self.emr.get_cluster(state.job_flow_id)
         if cluster is None or not cluster.log_uri:
             self.log.error("Cluster %s has no LogUri: there are no step logs to show", state.job_flow_id)

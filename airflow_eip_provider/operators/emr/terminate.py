@@ -12,7 +12,6 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start
 from airflow_eip_provider.aws.errors import is_transient
-from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway, remove_gateways
 from airflow_eip_provider.exceptions import WaitTimeoutError
 from airflow_eip_provider.hooks.address_pool import names_pool
 from airflow_eip_provider.hooks.emr import EmrClusterHook
@@ -21,7 +20,6 @@ from airflow_eip_provider.operators.lease_settings import UNSET
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator, Result, State
 from airflow_eip_provider.operators.targets import check_job_flow_id, check_nothing_left
 from airflow_eip_provider.rendered import is_nothing
-from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger, judge_no_step_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -145,6 +143,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
     def advance(self, context: Context, state: TerminateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """No step runs → address free → lease released → cluster at its end; what is done is not done again."""
+        from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger
+
         if not self._has_cluster:
             return Result(None)
         if event is not None:
@@ -196,6 +196,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
     def _examine(self, context: Context, state: TerminateState) -> None:
         """Learn from the cluster itself what else was made for it."""
+        from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway
+
         if state.has_gateway is not None:
             return
         cluster = self.emr.get_cluster(self.job_flow_id)
@@ -221,6 +223,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         cancels it, and a task that fails so soon has cancelled it by its id before. To wait for a minute would delay
         every next owner for the seconds in which EMR stops such a step.
         """
+        from airflow_eip_provider.triggers.emr import judge_no_step_runs
+
         if not (state.ended or state.no_steps):
             left = self.look(lambda seen: judge_no_step_runs(seen, self.job_flow_id))
             if left.status != "done":
@@ -232,6 +236,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         state.freed = True
 
     def _remove_gateways(self, state: TerminateState) -> None:
+        from airflow_eip_provider.aws.nat_gateway_changes import remove_gateways
+
         remove_gateways(self.eip.conn, self.job_flow_id, allocation_id=self.allocation_id)
         state.has_gateway = False
 

@@ -9,20 +9,17 @@ from airflow_eip_provider.airflow_compat import earliest_start, own_xcom
 from airflow_eip_provider.aws.tags import SUCCESSOR_TAG, as_items
 from airflow_eip_provider.candidates import Candidate, candidates_of
 from airflow_eip_provider.exceptions import LeaseLostError
-from airflow_eip_provider.lease.protocol import Acquired
-from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.bindings.primary_node import PrimaryNode
-from airflow_eip_provider.operators.bindings.unaddressed import WithoutAddress
 from airflow_eip_provider.operators.emr.launching import LaunchingOperator
 from airflow_eip_provider.operators.lease_settings import attempt_of
-from airflow_eip_provider.preflight import Setup, plans_of, read_candidates
 from airflow_eip_provider.rendered import is_nothing
-from airflow_eip_provider.triggers.emr import judge_target
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.lease.observation import LeaseRequest
+    from airflow_eip_provider.lease.protocol import Acquired
+    from airflow_eip_provider.lease_client.interface import Undo
+    from airflow_eip_provider.operators.bindings.primary_node import PrimaryNode
     from airflow_eip_provider.operators.failover.state import FailoverState
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
@@ -55,6 +52,8 @@ class SuccessorOperator(LaunchingOperator):
 
     def _enter_again(self, request: LeaseRequest) -> Acquired:
         """Return the lease as it is now; it is this try's already."""
+        from airflow_eip_provider.lease.protocol import Acquired
+
         entered = self.lease_client.move(request, moved_from=self.job_flow_id)
         if not isinstance(entered, Acquired):
             raise LeaseLostError(self.allocation_id, problem="another task has it")
@@ -62,6 +61,8 @@ class SuccessorOperator(LaunchingOperator):
 
     def _wait_for_other(self, state: FailoverState) -> WatchTrigger | None:
         """Wait until a cluster has started that this task has not launched."""
+        from airflow_eip_provider.triggers.emr import judge_target
+
         job_flow_id = str(state.job_flow_id)
         found = self.look(lambda seen: judge_target(seen, job_flow_id, target="cluster_ready"))
         state.is_started = found.status == "done"
@@ -73,6 +74,9 @@ class SuccessorOperator(LaunchingOperator):
     @property
     def binding(self) -> PrimaryNode:
         """Where the address is put, if there is one."""
+        from airflow_eip_provider.operators.bindings.primary_node import PrimaryNode
+        from airflow_eip_provider.operators.bindings.unaddressed import WithoutAddress
+
         return WithoutAddress() if is_nothing(self.allocation_id) else PrimaryNode()
 
     @property
@@ -95,6 +99,8 @@ class SuccessorOperator(LaunchingOperator):
 
         :raises PreflightError: naming everything that is wrong.
         """
+        from airflow_eip_provider.preflight import Setup, plans_of, read_candidates
+
         first = {"Name": f"{self.dag_id}.{self.task_id}", **self.candidates[0].job_flow}
         shape = self.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
         candidates = read_candidates(first, self.fallbacks, shape=shape, rounds=self.fallback_rounds)
@@ -131,6 +137,8 @@ class SuccessorOperator(LaunchingOperator):
 
     def to_undo(self, context: Context, state: FailoverState | None) -> Undo | None:
         """End what this try launched, and give the lease back, as long as the new cluster has not the address."""
+        from airflow_eip_provider.lease_client.interface import Undo
+
         known = self._to_be_undone(state) if state else own_xcom(context, _PROGRESS)
         if not known or known["keeps"]:
             return None

@@ -21,42 +21,27 @@ from airflow_eip_provider.exceptions import (
     WaitTimeoutError,
 )
 from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.lease.observation import LeaseRequest
-from airflow_eip_provider.lease.protocol import Acquired, MovedByAnother
-from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.notifications import checked_notifier
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.balanced import BalancedOperator
-from airflow_eip_provider.operators.binder import bound_facts
-from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, Site
 from airflow_eip_provider.operators.failover.launch import SuccessorOperator
-from airflow_eip_provider.operators.failover.standby import (
-    check_address_is_given,
-    check_is_another,
-    check_on_primary_node,
-    find_standby,
-    text_tags,
-)
 from airflow_eip_provider.operators.failover.state import FailoverState, moment, moved_facts
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import observed_due_seconds
-from airflow_eip_provider.operators.owner import Owner
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.primary_health import PrimaryHealthOperator, as_mappings, no_verdict
 from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.targets import check_job_flow_id
 from airflow_eip_provider.rendered import is_nothing
-from airflow_eip_provider.triggers.elbv2 import NlbTargetsTrigger
-from airflow_eip_provider.triggers.emr import EmrStepsEndedTrigger, judge_no_step_runs
-from airflow_eip_provider.triggers.lock import EipLeaseMovedTrigger
-from airflow_eip_provider.triggers.observed import Observed
-from airflow_eip_provider.triggers.verdict import Verdict
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.lease.protocol import Queued
+    from airflow_eip_provider.lease.observation import LeaseRequest
+    from airflow_eip_provider.lease.protocol import Acquired, MovedByAnother, Queued
     from airflow_eip_provider.lease_client.interface import AddressInUse, Successor
     from airflow_eip_provider.notifications import Notifier
+    from airflow_eip_provider.operators.bindings.interface import Site
+    from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _OLD = ("terminate", "keep")
@@ -246,6 +231,8 @@ class EmrFailoverOperator(
         self, context: Context, state: FailoverState, event: dict[str, Any] | None
     ) -> WatchTrigger | Result | None:
         """Find out whether there is something to do: not for a healthy cluster, nor when another failover does it."""
+        from airflow_eip_provider.triggers.verdict import Verdict
+
         if state.detected_at:
             return None
         found = self.lease_client.successor(self.job_flow_id, attempt=attempt_of(context, state.nonce))
@@ -270,6 +257,8 @@ class EmrFailoverOperator(
     @staticmethod
     def _health_of(state: FailoverState, event: dict[str, Any] | None, *, waited_for: str) -> Verdict | None:
         """Return the judgement with which a wait for health has ended; ``None`` without such a wait."""
+        from airflow_eip_provider.triggers.verdict import Verdict
+
         if event is None or state.waiting_for != waited_for or event["status"] == "timeout":
             return None
         return Verdict(event["status"], event["message"], event["data"])
@@ -294,6 +283,8 @@ class EmrFailoverOperator(
 
         :param has_waited: it has, and the other one will never come to its end.
         """
+        from airflow_eip_provider.operators.owner import Owner
+
         if not found.is_own and found.in_charge:
             self.log.info("Another failover has moved the service of %s to %s", self.job_flow_id, found.job_flow_id)
             return self._not_moved(context, str(found.job_flow_id), why="moved by another failover")
@@ -313,6 +304,8 @@ class EmrFailoverOperator(
         return None
 
     def _wait_for_another(self, state: FailoverState, token: int) -> WatchTrigger:
+        from airflow_eip_provider.triggers.lock import EipLeaseMovedTrigger
+
         self.log.info("Another failover moves the service of %s: waiting for it", self.job_flow_id)
         state.waiting_for = _OTHER
         shared = self.watch(state, deadline=state.lock_deadline)
@@ -321,6 +314,13 @@ class EmrFailoverOperator(
 
     def _choose_standby(self, context: Context, state: FailoverState) -> WatchTrigger | None:
         """Choose a standby, or check what would be launched, before anything is changed."""
+        from airflow_eip_provider.operators.failover.standby import (
+            check_address_is_given,
+            check_on_primary_node,
+            find_standby,
+            text_tags,
+        )
+
         if state.leased or state.job_flow_id is not None:
             return None
         # What was read is kept: where EMR answers one call in many seconds, each pass comes one further.
@@ -349,6 +349,8 @@ class EmrFailoverOperator(
 
     def _take_lease(self, context: Context, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | None:
         """Take the lease over: from now on no step starts on the old cluster."""
+        from airflow_eip_provider.lease.protocol import Acquired, MovedByAnother
+
         if state.leased:
             return None
         entered = self._enter(context, state, event)
@@ -375,6 +377,9 @@ class EmrFailoverOperator(
 
     def lease_request(self, context: Context, state: FailoverState) -> LeaseRequest:
         """Ask for the lease, for a cluster that is launched or for one that is there."""
+        from airflow_eip_provider.lease.observation import LeaseRequest
+        from airflow_eip_provider.lease.record import LIMITS
+
         is_cold = state.job_flow_id is None or state.launched
         # An earlier failover may have put it there.
         is_there = not is_cold and self.lease_client.has_address(str(state.job_flow_id))
@@ -392,6 +397,8 @@ class EmrFailoverOperator(
         One look is enough although ListSteps may lag: whoever submitted a step a moment ago looks at the lease again
         right after, and cancels it.
         """
+        from airflow_eip_provider.triggers.emr import EmrStepsEndedTrigger, judge_no_step_runs
+
         if state.is_quiet or state.handed_over:
             return None
         left = self.look(lambda seen: judge_no_step_runs(seen, self.job_flow_id, name_contains=GUARD_MARK))
@@ -411,6 +418,9 @@ class EmrFailoverOperator(
 
     def _move_address(self, context: Context, state: FailoverState) -> WatchTrigger | None:
         """Take the address off the old cluster, put it on the new one, and hand the lease over."""
+        from airflow_eip_provider.operators.binder import bound_facts
+        from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait
+
         if state.handed_over:
             return None
         job_flow_id = self.agreed(state)
@@ -445,6 +455,9 @@ class EmrFailoverOperator(
 
         From the registration on the cluster is in charge, whatever becomes of this task: the reaper keeps it.
         """
+        from airflow_eip_provider.triggers.elbv2 import NlbTargetsTrigger
+        from airflow_eip_provider.triggers.verdict import Verdict
+
         if state.healthy_at:
             return None
         if state.members is None:
@@ -473,6 +486,8 @@ class EmrFailoverOperator(
 
     def _retire(self, state: FailoverState) -> WatchTrigger | None:
         """Deregister the old cluster, and terminate it unless it is kept."""
+        from airflow_eip_provider.triggers.elbv2 import NlbTargetsTrigger
+
         job_flow_id = str(state.job_flow_id)
         if state.left is None:
             cluster = self.emr.get_cluster(self.job_flow_id)
@@ -512,6 +527,9 @@ class EmrFailoverOperator(
         return Result(job_flow_id)
 
     def _site(self, context: Context, state: FailoverState) -> Site:
+        from airflow_eip_provider.operators.bindings.interface import Site
+        from airflow_eip_provider.triggers.observed import Observed
+
         return Site(
             aws=self.aws,
             allocation_id=self.allocation_id,
@@ -523,6 +541,8 @@ class EmrFailoverOperator(
         )
 
     def _check_parameters(self) -> None:
+        from airflow_eip_provider.operators.failover.standby import check_is_another
+
         check_job_flow_id(self.job_flow_id)
         check_is_another(self.standby_job_flow_id, old=self.job_flow_id)
         if not is_nothing(self.allocation_id):

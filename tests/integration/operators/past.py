@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.aws import addresses, egress
+from airflow_eip_provider.aws import addresses, clusters, egress
 from airflow_eip_provider.aws.addresses import Address, read_address
-from airflow_eip_provider.aws.clusters import read_active_steps, read_all_steps
-from airflow_eip_provider.hooks import eip as eip_hook
-from airflow_eip_provider.operators.emr import steps
+from airflow_eip_provider.aws.clusters import read_all_steps
 
 if TYPE_CHECKING:
     import pytest
@@ -22,10 +20,9 @@ class Past:
         self._addresses: list[tuple[float, float, Address | None]] = []
         self._hidden_until = 0.0
         self.stale_answers = 0
-        for module in (egress, addresses, eip_hook):
+        for module in (egress, addresses):
             monkeypatch.setattr(module, "read_address", self._read_address)
-        monkeypatch.setattr(steps, "read_all_steps", self._read_all_steps)
-        monkeypatch.setattr(steps, "read_active_steps", self._read_active_steps)
+        monkeypatch.setattr(clusters, "read_all_steps", self._read_all_steps)
 
     def show_address(self, was: Address | None, *, seconds: float, after: float = 0.0) -> None:
         """
@@ -52,15 +49,8 @@ class Past:
                 return was
         return true
 
-    def _read_all_steps(self, emr: Any, job_flow_id: str) -> Any:
-        found = read_all_steps(emr, job_flow_id)
-        return self._unless_hidden(found)
-
-    def _read_active_steps(self, emr: Any, job_flow_id: str) -> Any:
-        found = read_active_steps(emr, job_flow_id)
-        return self._unless_hidden(found)
-
-    def _unless_hidden(self, found: Any) -> Any:
+    def _read_all_steps(self, emr: Any, job_flow_id: str, **which: Any) -> Any:
+        found = read_all_steps(emr, job_flow_id, **which)
         if self._now() >= self._hidden_until:
             return found
         self.stale_answers += 1

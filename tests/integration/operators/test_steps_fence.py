@@ -13,7 +13,7 @@ from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.aws.addresses import Address
 from airflow_eip_provider.exceptions import SubmissionCancelledError
 from airflow_eip_provider.hooks.emr import EmrClusterHook
-from airflow_eip_provider.lease_client.interface import KillFlag
+from airflow_eip_provider.kill_flag import KillFlag
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.stores.uri import open_store
 from harness.life import Task
