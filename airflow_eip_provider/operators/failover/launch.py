@@ -129,6 +129,16 @@ class SuccessorOperator(LaunchingOperator):
         self.kill.check()
         self.emr.conn.add_tags(ResourceId=job_flow_id, Tags=as_items(tags))
 
+    def undo(self, context: Context, state: FailoverState | None) -> None:
+        """Undo; and end the lease of a cluster that has ended after it took over, unless a retry goes on with it."""
+        super().undo(context, state)
+        job_flow_id = None if state is None else state.job_flow_id if state.handed_over else state.lost
+        if job_flow_id is None or context["ti"].try_number <= context["ti"].max_tries:
+            return
+        cluster = self.emr.get_cluster(job_flow_id)
+        if cluster is not None and cluster.has_ended:
+            self.lease_client.release(job_flow_id, why="its cluster has ended, and no other could take over")
+
     def to_undo(self, context: Context, state: FailoverState | None) -> Undo | None:
         """End what this try launched, and give the lease back, as long as the new cluster has not the address."""
         known = self._to_be_undone(state) if state else own_xcom(context, _PROGRESS)

@@ -303,6 +303,7 @@ class EmrFailoverOperator(
         state.detected_at, state.why = found.moved_at or time.time(), "begun before"
         cluster = self.emr.get_cluster(found.job_flow_id) if found.job_flow_id and found.is_own else None
         if cluster is None or cluster.is_ending:
+            state.lost = found.job_flow_id if cluster is not None and found.in_charge else None
             return None
         state.job_flow_id, state.is_started = cluster.job_flow_id, cluster.has_started
         state.keeps = found.has_address
