@@ -17,7 +17,7 @@ from airflow_eip_provider.lease.record import TAKEN_OVER, EndedLease, Record
 from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.ui import task_starts
 from airflow_eip_provider.ui.names import TaskName
-from harness.simulated_clock import SimulatedClock
+from harness.life import clock_of
 from tests.integration.cli.elsewhere import elsewhere
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def test_watching_reads_the_record_once_each_time_and_ends_by_ctrl_c(
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr(sys, "stdout", shown)
-    with clock.used(SimulatedClock(clock.time, sleep)):
+    with clock.used(clock_of(elsewhere.aws, sleep)):
         status = main(["status", "--allocation-id", elsewhere.allocation_id, "--watch", "--every", "7s"])
     monkeypatch.undo()
     assert status == INTERRUPTED

@@ -15,8 +15,7 @@ from airflow_eip_provider import clock
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.command import INTERRUPTED
 from harness.leases import Queue
-from harness.life import Task
-from harness.simulated_clock import SimulatedClock
+from harness.life import Task, clock_of
 from tests.integration.cli.conftest import DOCTOR_LOOKS, Said
 
 if TYPE_CHECKING:
@@ -141,21 +140,24 @@ class _Terminal(io.StringIO):
         return True
 
 
-def test_watching_shows_who_waits_for_several_addresses_until_it_has_one(busy, pool, queue, ended, monkeypatch):
+def test_watching_shows_who_waits_for_several_addresses_until_it_has_one(
+    busy, pool, queue, ended, clocked, monkeypatch
+):
     shown, looks = _Terminal(), [0]
 
     def sleep(_: float) -> None:
         looks[0] += 1
         if looks[0] == 1:
-            ended(busy[1])
-            queue.until(lambda: busy[2].ended, *busy[2:])
+            with clock.used(clock_of(clocked)):  # a pause of a task is no look of the command
+                ended(busy[1])
+                queue.until(lambda: busy[2].ended, *busy[2:])
             shown.truncate(0)
         if looks[0] == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setattr(sys, "stdout", shown)
-    with clock.used(SimulatedClock(clock.time, sleep)):
+    with clock.used(clock_of(clocked, sleep)):
         status = main(["status", *TAG, *NAMED, "--watch"])
     monkeypatch.undo()
     assert status == INTERRUPTED
