@@ -9,11 +9,11 @@ worker that blocks judges a single wait, with the same code.
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws import addresses, clusters, egress, instance_status, nat_gateways, step_logs
 from airflow_eip_provider.aws.errors import is_denied
 from airflow_eip_provider.lease.observation import observe
@@ -105,7 +105,7 @@ class Listing:
 
     def is_worth_it(self, asked: int) -> bool:
         """Whether listing takes fewer calls than to describe so many clusters one by one."""
-        pages = self.pages if time.monotonic() - self.known_at < _LISTING_COUNTS_SECONDS else 1
+        pages = self.pages if clock.monotonic() - self.known_at < _LISTING_COUNTS_SECONDS else 1
         return asked > pages and not self.is_denied
 
 
@@ -152,7 +152,7 @@ class Observed:
                 raise
             listing.is_denied = True
             return {}
-        listing.pages, listing.known_at = pages, time.monotonic()
+        listing.pages, listing.known_at = pages, clock.monotonic()
         return found
 
     def primary(self, job_flow_id: str) -> tuple[str, Instance | None] | None:

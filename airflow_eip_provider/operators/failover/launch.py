@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import earliest_start, own_xcom
 from airflow_eip_provider.aws.tags import SUCCESSOR_TAG, as_items
 from airflow_eip_provider.candidates import Candidate, candidates_of
@@ -65,7 +65,7 @@ class SuccessorOperator(LaunchingOperator):
         job_flow_id = str(state.job_flow_id)
         found = self.look(lambda seen: judge_target(seen, job_flow_id, target="cluster_ready"))
         state.is_started = found.status == "done"
-        state.start_deadline = state.start_deadline or time.time() + self.start_seconds
+        state.start_deadline = state.start_deadline or clock.time() + self.start_seconds
         return (
             None if state.is_started else self.wait_for_cluster(state, "cluster_ready", deadline=state.start_deadline)
         )
