@@ -399,6 +399,7 @@ class LeaseWorld(LeaseReads):
         self._launcher = launcher
         self._try_number = try_number
         self._undoing = undoing
+        self.is_patient = not undoing
         self._before: Seen | None = None
         self._unanswered = 0
         self._pauses, self._paused = 0, 0.0

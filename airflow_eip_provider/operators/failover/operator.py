@@ -519,7 +519,7 @@ class EmrFailoverOperator(
             tags={},
             appears_by=state.appears_by,
             kill=self.kill,
-            observed=Observed(self.aws.client_for),
+            observed=Observed(self.aws.client_for, patient=True),
         )
 
     def _check_parameters(self) -> None:
