@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from airflow_eip_provider import clock
 from airflow_eip_provider.exceptions import KilledError
 
 
@@ -30,5 +29,5 @@ class KillFlag:
     def pause(self, seconds: float) -> None:
         """Let seconds pass; raises as :meth:`check` does."""
         self.check()
-        time.sleep(seconds)
+        clock.sleep(seconds)
         self.check()

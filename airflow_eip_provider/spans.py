@@ -9,8 +9,9 @@ that was deferred has a span for each part of its life, all in one trace.
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
+
+from airflow_eip_provider import clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ def record(name: str, seconds: float, attributes: Mapping[str, str]) -> None:
     try:
         if trace is None or not trace.get_current_span().is_recording():
             return
-        end = time.time_ns()
+        end = int(clock.time() * _NANOSECONDS)
         tracer = trace.get_tracer("airflow_eip_provider")
         start = end - int(max(seconds, 0.0) * _NANOSECONDS)
         tracer.start_span(name, start_time=start, attributes=dict(attributes)).end(end)

@@ -40,7 +40,7 @@ def main() -> int:
     beside = [spans[number] for number in makespan.BESIDE_POOL]
     console.lines(*table(makespan.pool_rows([*pool, *beside]), header=makespan.POOL_HEADER))
     console.lines("", *makespan.POOL_NOTES)
-    idle = max(spans[0].idle, spans[1].idle)
+    idle = max(spans[0].idle, spans[2].idle)  # where the durations are known
     met = {
         "an uncontended lease period: 3 writes": mine.cycle[1] == _WRITES,
         "and a read for each look at its steps, and five more": mine.cycle[0] <= mine.looks + _OTHER_READS,

@@ -1,4 +1,8 @@
-"""Calls per second of the local EMR as its state grows, and of a plain moto server: ``python -m bench.local_emr``."""
+"""
+Calls per second of the local EMR as its state grows, and of a plain moto server: ``python -m bench.local_emr``.
+
+What is checked are calls per second of CPU, which say the same on a busy machine.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 _ROUNDS = 5
+_MOST_SLOWDOWN = 2.0  # from the smallest state to the largest
+_START_SECONDS = 5.0
 _HEADERS = {
     "Content-Type": "application/x-amz-json-1.1",
     "Authorization": "AWS4-HMAC-SHA256 Credential=bench/20260101/eu-west-1/elasticmapreduce/aws4_request, Signature=0",
@@ -129,8 +135,13 @@ def row(name: str, measured: dict[str, tuple[float, float]]) -> tuple[str, ...]:
     return (name, *(text for cell in cells for text in ((f"{cell[0]:,.0f}", f"{cell[1]:,.0f}") if cell else ("", ""))))
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure both servers and print the table."""
+def is_flat(rates_by_size: dict[int, float]) -> bool:
+    """Return whether calls at the largest size take at most so much longer than at the smallest."""
+    return rates_by_size[max(rates_by_size)] * _MOST_SLOWDOWN >= rates_by_size[min(rates_by_size)]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure both servers, print the table and the checks, and return whether they are met."""
     parser = argparse.ArgumentParser(prog="python -m bench.local_emr", description=__doc__)
     parser.add_argument("--clusters", type=int, nargs="+", default=[10, 50, 200, 1000])
     parser.add_argument("--events", type=int, nargs="+", default=[10_000, 100_000])
@@ -139,6 +150,8 @@ def main(arguments: list[str] | None = None) -> None:
     console = Console()
     servers = {kind: Server(kind) for kind in ("local-emr", "moto")}
     rows = []
+    per_cpu: dict[str, dict[int, float]] = {}
+    beats_moto = True
     have = 0
     for clusters in sorted(options.clusters):
         for server in servers.values():
@@ -156,21 +169,26 @@ def main(arguments: list[str] | None = None) -> None:
                 operation = name.split(",", maxsplit=1)[0]
                 found[kind] = rates(server, lambda s=server, o=operation, r=asked: s.call(o, **r), times=options.times)  # type: ignore[misc]
             rows.append(row(f"{name}, {clusters:,} clusters", found))
+            per_cpu.setdefault(name, {})[clusters] = found["local-emr"][1]
+            beats_moto = beats_moto and found["local-emr"][1] >= found["moto"][1]
     local = servers["local-emr"]
     for events in sorted(options.events):
         local.cpu(events=events)
         path = f"/_local/events?after={events - 500}&limit=100"
-        rows.append(
-            row(
-                f"a page of 100 events, {events:,} events",
-                {"local-emr": rates(local, lambda p=path: local.get(p), times=options.times)},
-            )  # type: ignore[misc]
-        )
+        measured = rates(local, lambda p=path: local.get(p), times=options.times)  # type: ignore[misc]
+        rows.append(row(f"a page of 100 events, {events:,} events", {"local-emr": measured}))
+        per_cpu.setdefault("a page of events", {})[events] = measured[1]
     header = ("", "local-emr /s", "/CPU s", "moto /s", "/CPU s")
     console.lines(*table(rows, header=header, right=frozenset(range(1, 5))))
     console.lines("", *(f"{kind} starts in {server.start_seconds:.1f} s" for kind, server in servers.items()))
     for server in servers.values():
         server.stop()
+    checks = {f"{name}: flat within {_MOST_SLOWDOWN:g} x": is_flat(by_size) for name, by_size in per_cpu.items()} | {
+        "no call takes longer than moto's": beats_moto,
+        f"it starts in {_START_SECONDS:g} s": local.start_seconds <= _START_SECONDS,
+    }
+    console.lines("", *(f"{'met    ' if passed else 'NOT MET'}  {name}" for name, passed in checks.items()))
+    return 0 if all(checks.values()) else 1
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from airflow_eip_provider.operators.emr import (
 from airflow_eip_provider.triggers.observed import Observed
 from bench import stock_operators
 from bench.environment import Address, clients, environment
-from harness.life import Task, put_on_clock
+from harness.life import Task, on_clock
 from local_emr import Durations, LocalAws, ManualClock
 
 if TYPE_CHECKING:
@@ -134,9 +134,8 @@ def with_leases_each_day(
     :return: of each day.
     """
     measured = []
-    with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
+    with _aws() as aws, environment(aws), on_clock(aws), pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__EIP__ENVIRONMENT", "bench")
-        put_on_clock(aws, patch)
         address = Address.allocated(aws, count=addresses)
         made = clients()
         for day in range(first_day, first_day + days):
@@ -156,8 +155,7 @@ def with_leases_each_day(
 
 def in_one_slot(way: str) -> Makespan:
     """Run ten runs one after the other, as with a pool of one slot."""
-    with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
-        put_on_clock(aws, patch)
+    with _aws() as aws, environment(aws), on_clock(aws):
         address = Address.allocated(aws)
         for number in range(RUNS):
             job_flow_id = None

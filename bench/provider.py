@@ -6,22 +6,20 @@ import asyncio
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.operators import launch, phases
+from airflow_eip_provider import clock
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
     EmrCreateWithStaticIpOperator,
     EmrTerminateWithStaticIpOperator,
-    create,
 )
-from airflow_eip_provider.triggers import poller, watch
 from bench.environment import Address, clients, environment
 from harness.leases import Queue, vanish
-from harness.life import Task, put_on_clock
+from harness.life import Task, on_clock
+from harness.simulated_clock import SimulatedClock
 from local_emr import LocalAws, ManualClock
 
 if TYPE_CHECKING:
@@ -34,7 +32,6 @@ _HOLD_SECONDS = 480
 _HOUR_SECONDS = 3600
 _WAITERS = 4
 TICKS_AN_HOUR = 240
-TIMED_MODULES = (phases, create, launch, watch, poller)  # the modules in which a creating task reads a clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +131,8 @@ class _Environment:
 
 @contextmanager
 def _environment() -> Iterator[_Environment]:
-    with LocalAws(clock=ManualClock()) as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
+    with LocalAws(clock=ManualClock()) as aws, environment(aws), on_clock(aws), pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__EIP__ENVIRONMENT", "bench")
-        put_on_clock(aws, patch)
         yield _Environment(aws, Address.allocated(aws), Queue(aws, clients()), patch)
 
 
@@ -216,9 +212,7 @@ def _with_wrong_clock(scenario: _Environment, act: Callable[[], Task], skew: flo
         reads += 1
         return float(scenario.aws.clock.now().timestamp()) + skew
 
-    with scenario.patch.context() as patch:
-        for module in TIMED_MODULES:
-            patch.setattr(module, "time", SimpleNamespace(time=now, monotonic=now, sleep=scenario.aws.clock.advance))
+    with clock.used(SimulatedClock(now, scenario.aws.clock.advance)):
         done = act()
     if not reads:
         raise RuntimeError("the wrong clock was not read, so this run shows nothing")

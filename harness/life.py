@@ -7,34 +7,21 @@ import copy
 import importlib
 import json
 import sys
-import time
-from types import SimpleNamespace
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import botocore.endpoint
+import pytest
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import AirflowTaskTimeout, TaskDeferred
-from airflow_eip_provider.hooks import aws as _aws
-from airflow_eip_provider.lease_client import client as lease_client
-from airflow_eip_provider.lease_client import waiting as _waiting
-from airflow_eip_provider.operators import eip as _eip
-from airflow_eip_provider.operators import emr as _emr
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
-from airflow_eip_provider.triggers import observed, poller
+from airflow_eip_provider.triggers.poller import Poller
 from harness.polling import passing
+from harness.simulated_clock import SimulatedClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pytest
-
-# Whose sleeps and deadlines are simulated. The observer's age of a listing is not: it is about calls, not about AWS.
-_TIMED = tuple(
-    f"airflow_eip_provider.{package}."
-    for package in ("aws", "health", "hooks", "lease_client", "operators", "sensors", "triggers")
-)
-_REAL = frozenset({observed.__name__})
-_LOADED = (_aws, _eip, _emr, _waiting)  # and with them all that waits
+    from collections.abc import Callable, Iterator
 
 
 class TaskInstance:
@@ -152,23 +139,22 @@ async def _first_event(trigger: Any) -> dict[str, Any]:
     raise AssertionError("the trigger ended without an event")
 
 
-def clock_of(local_aws: Any) -> SimpleNamespace:
-    """Return what stands for the module ``time`` on the local EMR's clock: a sleep turns it."""
+def clock_of(local_aws: Any, sleep: Callable[[float], Any] | None = None) -> SimulatedClock:
+    """
+    Return the local EMR's clock.
 
-    def now() -> float:
-        return float(local_aws.clock.now().timestamp())
+    :param sleep: lets seconds pass on it; otherwise nothing happens meanwhile but what is due there.
+    """
+    return SimulatedClock(lambda: float(local_aws.clock.now().timestamp()), sleep or local_aws.clock.advance)
 
-    return SimpleNamespace(time=now, monotonic=now, sleep=local_aws.clock.advance)
 
-
-def put_on_clock(local_aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the operators and triggers sleep on the local EMR's clock: a sleep turns it."""
-    clock = clock_of(local_aws)
+@contextmanager
+def on_clock(local_aws: Any) -> Iterator[None]:
+    """Let the provider, and the pauses of Airflow's sensors and of botocore, go by the local EMR's clock."""
+    simulated = clock_of(local_aws)
     airflows_sensor = next(cls for cls in EipAssociationSensor.__mro__ if cls.__name__ == "BaseSensorOperator")
-    monkeypatch.setattr(sys.modules[airflows_sensor.__module__], "time", clock)
-    timed = [module for name, module in sys.modules.items() if name.startswith(_TIMED) and name not in _REAL]
-    for module in (*(module for module in timed if vars(module).get("time") is time), botocore.endpoint):
-        monkeypatch.setattr(module, "time", clock)
-    # How much time has passed since the store's answer is real; its pauses are not.
-    monkeypatch.setattr(lease_client, "time", SimpleNamespace(monotonic=time.monotonic, sleep=clock.sleep))
-    monkeypatch.setattr(poller.Poller, "_pause", passing(local_aws.clock.advance))
+    with clock.used(simulated), pytest.MonkeyPatch.context() as patch:
+        for module in (sys.modules[airflows_sensor.__module__], botocore.endpoint):
+            patch.setattr(module, "time", simulated)
+        patch.setattr(Poller, "_pause", passing(simulated.sleep))
+        yield

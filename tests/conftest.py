@@ -51,12 +51,12 @@ def local_aws(served_aws: LocalAws, local_emr: LocalAws) -> LocalAws:
 
 
 @pytest.fixture
-def clocked(local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> LocalAws:
-    """Return a local EMR on whose clock the operators and triggers sleep."""
-    from harness.life import put_on_clock
+def clocked(local_aws: LocalAws) -> Iterator[LocalAws]:
+    """Return a local EMR by whose clock the provider goes."""
+    from harness.life import on_clock
 
-    put_on_clock(local_aws, monkeypatch)
-    return local_aws
+    with on_clock(local_aws):
+        yield local_aws
 
 
 @pytest.fixture(params=[False, True], ids=["blocking", "deferrable"])

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.aws.errors import error_code
+from airflow_eip_provider import clock
+from airflow_eip_provider.aws.errors import THROTTLING_CODES, error_code
 from airflow_eip_provider.aws.tags import (
     ALLOCATION_TAG,
     CANDIDATE_TAG,
@@ -31,6 +32,8 @@ NOT_ENDED_STATES = (*LIVE_STATES, "TERMINATING")
 ACTIVE_STEP_STATES = ("PENDING", "RUNNING", "CANCEL_PENDING")
 GUARD_MARK = "[eip "  # in the name of every fenced step, before the nonce of the task that submitted it
 _STEP_IDS_PER_CALL = 10  # ListSteps takes no more (EMR API reference, ListSteps)
+# For one cluster, where EMR has too many requests: two minutes.
+_PAUSES, _PAUSE_SECONDS = 12, 10.0
 UNKNOWN_CLUSTER = frozenset({"InvalidRequestException", "ClusterNotFound"})
 
 
@@ -184,6 +187,22 @@ def read_cluster(emr: Any, job_flow_id: str) -> Cluster | None:
     return _cluster(response)
 
 
+def read_cluster_patiently(emr: Any, job_flow_id: str) -> Cluster | None:
+    """
+    Read one cluster as :func:`read_cluster` does, and pause where EMR has too many requests, for minutes.
+
+    For reads that belong together: who gives up at such an answer, and begins again, may never come to the last one.
+    """
+    for _ in range(_PAUSES):
+        try:
+            return read_cluster(emr, job_flow_id)
+        except ClientError as error:
+            if error_code(error) not in THROTTLING_CODES:
+                raise
+        clock.sleep(_PAUSE_SECONDS)
+    return read_cluster(emr, job_flow_id)
+
+
 def read_listed_statuses(
     emr: Any, job_flow_ids: Collection[str], *, most_pages: int
 ) -> tuple[dict[str, ClusterStatus], int]:
@@ -291,7 +310,7 @@ def read_all_steps(emr: Any, job_flow_id: str, *, states: Sequence[str] = ()) ->
 
 
 def read_tagged_clusters(
-    emr: Any, *, tags: Mapping[str, str], created_after: float = 0.0, ending: bool = False
+    emr: Any, *, tags: Mapping[str, str], created_after: float = 0.0, ending: bool = False, patient: bool = True
 ) -> list[Cluster]:
     """
     Find live clusters by their tags.
@@ -301,11 +320,12 @@ def read_tagged_clusters(
 
     :param created_after: seconds since the epoch; older clusters are not looked at.
     :param ending: also those that are on their way to a terminal state.
+    :param patient: read each by :func:`read_cluster_patiently`.
     """
     states = NOT_ENDED_STATES if ending else LIVE_STATES
     found: list[Cluster] = []
     for item in _list_clusters(emr, states, created_after=created_after):
-        cluster = read_cluster(emr, item["Id"])
+        cluster = read_cluster_patiently(emr, item["Id"]) if patient else read_cluster(emr, item["Id"])
         wanted = cluster and not (cluster.has_ended if ending else cluster.is_ending)
         if cluster and wanted and tags.items() <= cluster.tags.items():
             found.append(cluster)

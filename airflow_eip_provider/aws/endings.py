@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from itertools import count
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.errors import error_code, is_denied, is_expired, is_transient
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
@@ -52,7 +52,7 @@ def end(conn: Any, job_flow_id: str) -> bool:
     :return: ``False`` when EMR does not know the cluster.
     :raises ClientError: EMR's refusal, when the cluster exists and is not ending.
     """
-    deadline = time.time() + READS_LAG_SECONDS
+    deadline = clock.time() + READS_LAG_SECONDS
     for attempt in count(1):
         refusal = _terminate(conn, job_flow_id)
         if refusal is None:
@@ -63,9 +63,9 @@ def end(conn: Any, job_flow_id: str) -> bool:
             return True
         if cluster is not None and (is_denied(refusal) or attempt >= _ATTEMPTS):
             raise refusal
-        if cluster is None and time.time() >= deadline:
+        if cluster is None and clock.time() >= deadline:
             break
-        time.sleep(_DELAY_SECONDS)
+        clock.sleep(_DELAY_SECONDS)
     log.warning("EMR does not know cluster %s: there is nothing to terminate", job_flow_id)
     return False
 

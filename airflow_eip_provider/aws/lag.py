@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.errors import is_transient
 
 if TYPE_CHECKING:
@@ -38,18 +38,17 @@ def until_shown(look: Callable[[], T], *, pause: Callable[[float], None] | None 
     :param pause: lets seconds pass between two looks.
     :return: the last look.
     """
-    deadline = time.time() + READS_LAG_SECONDS
-    while not (shown := look()) and time.time() < deadline:
-        (pause or time.sleep)(SECOND_LOOK_SECONDS)
+    deadline = clock.time() + READS_LAG_SECONDS
+    while not (shown := look()) and clock.time() < deadline:
+        (pause or clock.sleep)(SECOND_LOOK_SECONDS)
     return shown
 
 
-def until_answered(look: Callable[[], T], *, every: float, clock: Any = time) -> T:
+def until_answered(look: Callable[[], T], *, every: float) -> T:
     """
     Look again while AWS gives no answer, for a minute.
 
     :param every: seconds between two looks.
-    :param clock: has ``time`` and ``sleep``.
     :raises Exception: what the look raised last, when AWS has not answered by then; at once what is not transient.
     """
     deadline = clock.time() + READS_LAG_SECONDS

@@ -16,12 +16,13 @@ import json
 import logging
 import secrets
 import sys
-import time
 from pathlib import Path
+from time import gmtime  # noqa: TID251 - it only converts
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.bootstrap_action.aws_cli import AwsCli
 from airflow_eip_provider.exceptions import ElasticIpError, LeaseLostError
@@ -122,7 +123,7 @@ class Lease:
         return DONE
 
     def _foreground(self, seconds: float) -> Foreground:
-        return Foreground(deadline=time.time() + seconds, say=log.info, poll_seconds=self._options.poll)
+        return Foreground(deadline=clock.time() + seconds, say=log.info, poll_seconds=self._options.poll)
 
     @property
     def _attempt(self) -> Attempt:
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     handler = logging.StreamHandler(sys.stdout)
     formatter = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-    formatter.converter = time.gmtime
+    formatter.converter = gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     lease = Lease(options, State(options.state))

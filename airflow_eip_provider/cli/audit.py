@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.cli.address import add_pool_arguments, named_addresses
 from airflow_eip_provider.cli.command import FAILED, FOUND, INCOMPLETE, OK, Command, Parser, add_common_arguments
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table, progress
@@ -161,7 +161,7 @@ def _lease_periods(
 
     if lock_store and not options.interface:
         return _remembered(options, allocation_ids, session, lock_store)
-    asked = Period(options.begins_at, options.ends_at or time.time())
+    asked = Period(options.begins_at, options.ends_at or clock.time())
     return asked, [_named(options, allocation_ids, session, asked)]
 
 
@@ -196,7 +196,7 @@ def _remembered(
     from airflow_eip_provider.audit.lease_periods import lease_periods_of
 
     begins_at, known = options.begins_at, []
-    asked = None if begins_at is None else Period(begins_at, options.ends_at or time.time())
+    asked = None if begins_at is None else Period(begins_at, options.ends_at or clock.time())
     for allocation_id in allocation_ids:
         seen = session.hooks.lease_client(lock_store, allocation_id).read()
         if begins_at is not None:

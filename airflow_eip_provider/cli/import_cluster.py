@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.cli.address import OnlyOne
 from airflow_eip_provider.cli.command import OK, WRONG, Command, Parser
 from airflow_eip_provider.cli.output import (
@@ -147,7 +148,6 @@ def _overrides(imported: Imported, tell: Tell) -> dict[str, Any]:
 
 
 def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argparse.Namespace, tell: Tell) -> str:
-    from datetime import UTC, datetime
 
     from airflow_eip_provider.awscli_import.dag import DagOptions, dag_id_of, dag_source, password_variable
     from airflow_eip_provider.awscli_import.job_flow import for_a_dag
@@ -173,7 +173,7 @@ def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argp
             allocation_id=allocation_id,
             region=sent.region,
             schedule=options.schedule,
-            start=datetime.now(UTC).date(),
+            start=clock.now().date(),
             multi_node=others > 0,
         ),
     )

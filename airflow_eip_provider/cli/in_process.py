@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import ElasticIpError
 
@@ -18,7 +18,7 @@ class TaskInstance:
     def __init__(self, dag_id: str, run_id: str, task_id: str) -> None:
         self.dag_id, self.run_id, self.task_id, self.map_index = dag_id, run_id, task_id, -1
         self.try_number, self.max_tries = 1, 0
-        self.start_date = datetime.now(UTC)
+        self.start_date = clock.now()
         self.xcoms: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:

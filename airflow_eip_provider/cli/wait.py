@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Literal
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.cli.address import add_address_arguments, named_addresses
 from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser, add_common_arguments, span
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
@@ -111,7 +111,7 @@ def _judge(
 
     expect: Literal["associated", "free"] = "associated" if job_flow_id else "free"
     found = judge_association(observed, allocation_id, job_flow_id=job_flow_id, expect=expect)
-    verdict = second_look.judge(found, now=time.time())
+    verdict = second_look.judge(found, now=clock.time())
     if lock_store is None or verdict.status != "done":
         return verdict
     return _unless_leased(verdict, observed.lease(lock_store, allocation_id))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-import time
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.cli.output import note, progress
 from airflow_eip_provider.lease_client.waiting import POLL_SECONDS
@@ -27,12 +27,12 @@ _STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 def deadline_after(wait: timedelta) -> float:
     """Return when a wait that begins now ends, in seconds since the epoch."""
-    return time.time() + wait.total_seconds()
+    return clock.time() + wait.total_seconds()
 
 
 def seconds_left(deadline: float) -> float:
     """Return the seconds until a deadline; 0 when it has passed."""
-    return max(0.0, deadline - time.time())
+    return max(0.0, deadline - clock.time())
 
 
 def wait_until(judge: Callable[[Observed], Verdict], client_for: ClientFor, *, deadline: float) -> Verdict:
@@ -48,19 +48,19 @@ def wait_until(judge: Callable[[Observed], Verdict], client_for: ClientFor, *, d
             verdict = judge(Observed(client_for))
             pause.answered()
         except Exception as error:
-            if not is_transient(error) or time.time() >= deadline:
+            if not is_transient(error) or clock.time() >= deadline:
                 raise
             verdict = Verdict("pending", f"no answer from AWS: {error}")
             pause.missed()
         raise_if_cluster_gone(verdict.data)
-        left = deadline - time.time()
+        left = deadline - clock.time()
         if verdict.status != "pending" or left <= 0:
             return verdict
         if verdict.message != said:
             said = verdict.message
             note(f"waiting: {said}")
             progress("waiting")
-        time.sleep(min(pause.seconds(), left))
+        clock.sleep(min(pause.seconds(), left))
 
 
 @contextlib.contextmanager

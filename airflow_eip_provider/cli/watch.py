@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Group
 from rich.text import Text
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.cli import terminal
 from airflow_eip_provider.cli.output import without_logs
@@ -42,7 +41,7 @@ def watch(look: Callable[[], T], parts: Callable[[T], Parts], *, first: T, every
     with without_logs(), terminal.live() as shown:
         while True:
             shown.update(_screen(parts(seen), at, problem, seconds), refresh=True)
-            time.sleep(seconds)
+            clock.sleep(seconds)
             try:
                 seen, at, problem = look(), _now(), ""
             except Exception as error:
@@ -63,4 +62,4 @@ def _screen(parts: Parts, at: str, problem: str, seconds: float) -> RenderableTy
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%H:%M:%SZ")
+    return clock.now().strftime("%H:%M:%SZ")

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from typing import TYPE_CHECKING
 
 import httpx
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.health.judgement import Result
 
@@ -92,13 +92,13 @@ class HttpChecker:
             return self._failed(check, f"GET {url}: the answer is longer than {_MOST_BYTES} bytes")
         problem = check.problem_with(response.status_code, body)
         if problem is None:
-            return Result(check.name, time.time(), ok=True)
+            return Result(check.name, clock.time(), ok=True)
         refused = check.refuses_credentials(response.status_code)
         return self._failed(check, f"GET {url}: {problem}", is_refused=refused)
 
     @staticmethod
     def _failed(check: HttpCheck, problem: str, *, is_refused: bool = False) -> Result:
-        return Result(check.name, time.time(), ok=False, problem=problem, kind="refused" if is_refused else "")
+        return Result(check.name, clock.time(), ok=False, problem=problem, kind="refused" if is_refused else "")
 
 
 async def _body(response: httpx.Response) -> bytes | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws import load_balancers
 from airflow_eip_provider.aws.errors import error_code
 from airflow_eip_provider.aws.load_balancers import Member, Target
@@ -197,7 +197,7 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
         seconds: float,
         delay: float,
     ) -> None:
-        deadline = time.time() + seconds
+        deadline = clock.time() + seconds
         while True:
             health = [
                 found
@@ -207,8 +207,8 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
             waiting = [str(found) for found in health if not is_done(found)]
             if not waiting:
                 return
-            left = deadline - time.time()
+            left = deadline - clock.time()
             if left <= 0:
                 raise WaitTimeoutError(f"targets to be {what}", last_seen="; ".join(waiting), bound="seconds")
             self.log.info("Waiting for targets to be %s: %s", what, "; ".join(waiting))
-            time.sleep(min(delay, left))
+            clock.sleep(min(delay, left))

@@ -11,6 +11,9 @@ DAG. The cluster is started when
 - leases a little shorter than the average would free the address by the time when the cluster is ready, and
 - the longest of them would let it idle for ``MOST_IDLE_SECONDS`` at most.
 
+Of the holder's job only those leases count that took longer than this one has taken so far. An owner that is before it
+in the queue begins when the address is free and its own cluster is ready, which takes a start-up from its launch.
+
 Where a duration is not known yet, only the first of the queue starts early, and not before the release has begun.
 
 An owner that waits for any one address of a pool is estimated over the records of all of them: those before it take
@@ -68,8 +71,8 @@ class _Seconds:
     def __add__(self, other: _Seconds) -> _Seconds:
         return _Seconds(self.average + other.average, self.longest + other.longest, max(self.sooner, other.sooner))
 
-    def without(self, seconds: float) -> _Seconds:
-        return _Seconds(max(0.0, self.average - seconds), max(0.0, self.longest - seconds), self.sooner)
+    def at_least(self, seconds: float) -> _Seconds:
+        return _Seconds(max(seconds, self.average), max(seconds, self.longest), self.sooner)
 
 
 def job_of(owner: str) -> str:
@@ -140,7 +143,7 @@ def prewarm_places(records: Sequence[Record], owner: str, times: Mapping[str, Cl
         return 1 if place == 0 and is_releasing else 0
     # As leases vary, a cluster that starts by the average is late half of the time, and delays all who follow; one that
     # is early idles alone.
-    earlier = turn.sooner if len(records) > 1 else (turn.longest - turn.average) / 4
+    earlier = turn.sooner if len(records) > 1 else (turn.longest - turn.average) / 8
     is_due = turn.average - earlier <= start_up and turn.longest <= start_up + MOST_IDLE_SECONDS
     return place + 1 if is_due else 0
 
@@ -169,12 +172,22 @@ def _until_turn(
         first = first_free(entry.attempt.owner)
         if first is not None:
             until, more = free[first], _lease_seconds(records, job_of(entry.attempt.name), times)
-            free[first] = None if until is None or more is None else until + more
+            ready = _until_ready(records, entry, times, start_up=start_up, now=now)
+            free[first] = None if until is None or more is None else until.at_least(ready) + more
             counted += [] if more is None else [more]
     mine = first_free(owner)
     turn = None if mine is None else free[mine]
     # Few leases of one job are known: that of another job shows better by how much they vary.
     return None if turn is None else replace(turn, sooner=max(seconds.sooner for seconds in counted))
+
+
+def _until_ready(
+    records: Sequence[Record], entry: Entry, times: Mapping[str, ClusterTimes], *, start_up: float, now: float
+) -> float:
+    """Return in how many seconds the cluster of a queue entry is ready, if it is launched now at the latest."""
+    own = _start_up(records, job_of(entry.attempt.name), times)
+    launched_at = now if entry.prewarmed_at is None else entry.prewarmed_at
+    return max(0.0, launched_at + (start_up if own is None else own) - now)
 
 
 def _before(records: Sequence[Record], owner: str) -> list[Entry]:
@@ -195,25 +208,37 @@ def _until_free(
     lease = record.lease
     if lease is None:
         return _Seconds(0.0, 0.0)
-    turn = _lease_seconds(records, job_of(lease.attempt.name), times)
+    seconds = _leases_took(records, job_of(lease.attempt.name), times)
     holder = times.get(lease.resource_id or "")
-    if turn is None or (holder is None and lease.phase is not Phase.ACQUIRED):
+    if not seconds or (holder is None and lease.phase is not Phase.ACQUIRED):
         return None
     # What has just been acquired may have no cluster yet; only who waits for other addresses, too, may prewarm then.
     launched_at = lease.acquired_at if holder is None else holder.launched_at
     ready_at = launched_at + start_up if holder is None or holder.ready_at is None else holder.ready_at
-    return turn.without(now - max(lease.acquired_at, ready_at))
+    elapsed = now - max(lease.acquired_at, ready_at)
+    left = _seconds([took - elapsed for took in seconds if took > elapsed])
+    return replace(left, sooner=_seconds(seconds).sooner)
 
 
 def _lease_seconds(records: Sequence[Record], job: str, times: Mapping[str, ClusterTimes]) -> _Seconds | None:
-    """Return for how long ready clusters of a job have the address."""
+    """Return for how long ready clusters of a job have the address; ``None`` when that is not known."""
+    seconds = _leases_took(records, job, times)
+    return _seconds(seconds) if seconds else None
+
+
+def _leases_took(records: Sequence[Record], job: str, times: Mapping[str, ClusterTimes]) -> list[float]:
+    """Return the seconds for which ready clusters of a job had the address, for its newest leases."""
     seconds: list[float] = []
     for lease in _newest(records, job):
         cluster = times.get(lease.resource_id or "")
         if cluster is not None and cluster.ready_at is not None:
             seconds.append(max(0.0, lease.ended_at - max(lease.acquired_at, cluster.ready_at)))
+    return seconds
+
+
+def _seconds(seconds: Sequence[float]) -> _Seconds:
     if not seconds:
-        return None
+        return _Seconds(0.0, 0.0)
     return _Seconds(mean(seconds), max(seconds), mean(seconds) - min(seconds))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 import random
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.nat_gateway_changes import end_association, is_behind_own_gateway, remove_gateways
@@ -128,10 +128,10 @@ class StoreLeaseClient(LeaseClient):
             log.info("Checking lock store '%s', as its first read failed: %s", self.uri, refused)
             self.store.check()
             seen = self._read_timed()
-        self._opened = (seen, time.monotonic())
+        self._opened = (seen, clock.monotonic())
 
     def _read_timed(self) -> Seen:
-        asked_at = time.monotonic()
+        asked_at = clock.monotonic()
         seen = self.read()
         self.set_clock(seen, asked_at=asked_at)
         return seen
@@ -139,7 +139,7 @@ class StoreLeaseClient(LeaseClient):
     def take_opened(self) -> Seen | None:
         """Return the record as :meth:`check` read it, once; ``None`` when that is too long ago."""
         opened, self._opened = self._opened, None
-        return opened[0] if opened and time.monotonic() - opened[1] < FRESH_SECONDS else None
+        return opened[0] if opened and clock.monotonic() - opened[1] < FRESH_SECONDS else None
 
     def read(self) -> Seen:
         """Return the record as it is now."""
@@ -367,7 +367,7 @@ class StoreLeaseClient(LeaseClient):
         if self._clock is None:
             return None
         said, asked = self._clock
-        return said + time.monotonic() - asked
+        return said + clock.monotonic() - asked
 
 
 class LeaseWorld(LeaseReads):
@@ -400,6 +400,7 @@ class LeaseWorld(LeaseReads):
         self._launcher = launcher
         self._try_number = try_number
         self._undoing = undoing
+        self.is_patient = not undoing
         self._before: Seen | None = None
         self._unanswered = 0
         self._pauses, self._paused = 0, 0.0
@@ -413,7 +414,7 @@ class LeaseWorld(LeaseReads):
         self.last_seen, self.known_record = self.known_record, None
         if self.last_seen is None:
             self.known_location = None  # it would be older than the record (rule 11)
-            asked_at = time.monotonic()
+            asked_at = clock.monotonic()
             self.last_seen = super().read_record()
             self._lease_client.set_clock(self.last_seen, asked_at=asked_at)
         self._before = self.last_seen
@@ -430,7 +431,7 @@ class LeaseWorld(LeaseReads):
 
         :param joins: it adds an entry to the queue, and may be refused where the record has grown too large.
         """
-        asked_at = time.monotonic()
+        asked_at = clock.monotonic()
         self._check_alive()
         if joins:
             self._check_room(record)
@@ -455,7 +456,7 @@ class LeaseWorld(LeaseReads):
         seconds = pause_seconds(self._pauses, random.random())  # noqa: S311 - not a secret
         self._pauses += 1
         self._paused += seconds
-        time.sleep(seconds)
+        clock.sleep(seconds)
 
     def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
         """Add the cluster that an earlier try remembers, if it is of the same lease: ListClusters may lag behind."""

@@ -10,12 +10,12 @@ and the triggerer use the interface and never ask which one they have.
 from __future__ import annotations
 
 import logging
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.nat_gateway_changes import end_association
 from airflow_eip_provider.lease.record import Record
 from airflow_eip_provider.lease.store import Seen
@@ -318,12 +318,12 @@ class LeaseClient(LeaseQueue):
 
         :param address: as it was read just now, after :meth:`check`.
         """
-        self._noted = (address, time.monotonic())
+        self._noted = (address, clock.monotonic())
 
     def take_noted(self) -> Address | None:
         """Return what was noted, once; ``None`` when that is too long ago."""
         noted, self._noted = self._noted, None
-        return noted[0] if noted and time.monotonic() - noted[1] < FRESH_SECONDS else None
+        return noted[0] if noted and clock.monotonic() - noted[1] < FRESH_SECONDS else None
 
     def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
         """Return a cluster that an earlier attempt launched and no lease leads to: it is this attempt's now."""

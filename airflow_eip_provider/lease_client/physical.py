@@ -9,9 +9,9 @@ cluster of an earlier attempt may show up late: it is looked for at the start, a
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.addresses import read_address
 from airflow_eip_provider.aws.clusters import read_cluster, read_successors, read_tagged_clusters
 from airflow_eip_provider.aws.endings import end
@@ -241,7 +241,7 @@ class PhysicalLeaseClient(LeaseClient):
             return cluster
         if cluster.newest_try <= undo.attempt.try_number:
             log.info("Reading the tags of %s again in %s s: a newer try may own it", job_flow_id, READS_LAG_SECONDS)
-            time.sleep(READS_LAG_SECONDS)
+            clock.sleep(READS_LAG_SECONDS)
             cluster = read_cluster(self.clients["emr"], job_flow_id)
         return cluster
 

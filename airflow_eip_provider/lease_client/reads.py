@@ -39,7 +39,10 @@ class LeaseReads:
     It keeps nothing between two calls, and boto3's clients may be shared by threads, so any thread may use it.
 
     :param clients: service name → client; EC2's and EMR's.
+    :ivar is_patient: it pauses where EMR has too many requests; not in a trigger's thread, which others wait for.
     """
+
+    is_patient = False
 
     def __init__(self, store: LockStore, *, allocation_id: str, clients: Mapping[str, Any]) -> None:
         self.store = store
@@ -85,7 +88,9 @@ class LeaseReads:
         """
         tags = as_aws_tags(lease_tags, allocation_id=self.allocation_id)
         after = max(0.0, since - _CLOCKS_DIFFER_SECONDS)
-        found = read_tagged_clusters(self.clients["emr"], tags=tags, created_after=after, ending=True)
+        found = read_tagged_clusters(
+            self.clients["emr"], tags=tags, created_after=after, ending=True, patient=self.is_patient
+        )
         return tuple(_as_resource(cluster, self.allocation_id) for cluster in found)
 
     def active_steps(self, resource_id: str, *, guarded: bool) -> tuple[str, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import time
 from typing import TYPE_CHECKING, TypeVar
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.lease.description import queue_place_of
 from airflow_eip_provider.lease.observation import Due
@@ -50,7 +50,7 @@ class Foreground:
         due, due_seconds = Due(), 0.0
         patience = lease_client.patience_seconds
         while True:
-            lease_client.patience_seconds = min(patience, max(self.deadline - time.time(), self._poll_seconds))
+            lease_client.patience_seconds = min(patience, max(self.deadline - clock.time(), self._poll_seconds))
             entered = self.persist(functools.partial(lease_client.enter, lease_request, due_seconds=due_seconds))
             lease_client.patience_seconds = patience
             if not isinstance(entered, Queued):
@@ -71,7 +71,7 @@ class Foreground:
             try:
                 return attempt()
             except Exception as error:
-                if not is_transient(error) or time.time() >= self.deadline:
+                if not is_transient(error) or clock.time() >= self.deadline:
                     raise
                 self.note(f"trying again: {error}")
             self.rest()
@@ -82,9 +82,9 @@ class Foreground:
 
         :return: ``False``, at once, when the deadline has passed.
         """
-        left = self.deadline - time.time()
+        left = self.deadline - clock.time()
         if left > 0:
-            time.sleep(min(left, self._poll_seconds))
+            clock.sleep(min(left, self._poll_seconds))
         return left > 0
 
     def note(self, text: str) -> None:

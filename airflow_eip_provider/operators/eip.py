@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_eip_provider import metrics
+from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, may_be_hidden
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
@@ -151,7 +150,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
             self.log.warning("%s", warning)
         if isinstance(self.allocation_id, str):
             self.link_address(context)
-        now = time.time()
+        now = clock.time()
         state = AssociateState(
             try_number=context["ti"].try_number,
             lock_deadline=now + self.lock_timeout.total_seconds(),
@@ -205,7 +204,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
             return self.wait_for_address(context, state, job_flow_id=self.job_flow_id)
         state.association_id = bound.association_id if state.binding else None
         self.lease_client.hand_over(attempt, token=state.token, resource_id=self._resource)
-        self.measure(state, metrics.BIND_SECONDS, time.time() - state.leased_at)
+        self.measure(state, metrics.BIND_SECONDS, clock.time() - state.leased_at)
         on = self.job_flow_id or target.data.get("job_flow_id")
         facts = bound_facts(bound, job_flow_id=on, token=state.token)
         context["ti"].xcom_push(key="static_ip", value=facts)
@@ -320,7 +319,7 @@ class EipReleaseOperator(_TargetOperator):
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         return ReleaseState(
             try_number=context["ti"].try_number,
-            deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
+            deadline=clock.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
         )
 
     def advance(self, context: Context, state: ReleaseState, event: dict[str, Any] | None) -> WatchTrigger | Result:
@@ -337,10 +336,10 @@ class EipReleaseOperator(_TargetOperator):
         if not state.closed:
             self.kill.check()
             if self.lease_client.start_release(self._resource):
-                state.steps_show_by = time.time() + READS_LAG_SECONDS
+                state.steps_show_by = clock.time() + READS_LAG_SECONDS
             state.closed = True
         if job_flow_id := self.job_flow_id:
-            late = may_be_hidden(state.steps_show_by, now=time.time())
+            late = may_be_hidden(state.steps_show_by, now=clock.time())
             left = self.look(lambda seen: judge_no_step_runs(seen, job_flow_id, name_contains=GUARD_MARK, may_lag=late))
             if left.status != "done":
                 self.log.info("%s; the address stays for now", left.message)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.clusters import read_all_primaries
 from airflow_eip_provider.aws.load_balancers import Member
@@ -125,7 +125,7 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         self._groups()
         seconds = float(self.waiter_delay) * int(self.waiter_max_attempts)
-        return TargetsState(try_number=context["ti"].try_number, deadline=time.time() + seconds)
+        return TargetsState(try_number=context["ti"].try_number, deadline=clock.time() + seconds)
 
     def advance(self, context: Context, state: TargetsState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Node running → preflight → registered → healthy; or registered ones → deregistered → drained."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import read_tagged_clusters
 from airflow_eip_provider.aws.errors import is_expired, is_transient, was_refused
 from airflow_eip_provider.aws.start_failures import refused_start
@@ -116,7 +116,7 @@ class Launcher:
         if token is not None:
             tags[TOKEN_TAG] = str(token)
         for delay in _UNCLEAR_DELAYS:
-            time.sleep(delay)
+            clock.sleep(delay)
             try:
                 if found := read_tagged_clusters(self._aws.emr.conn, tags=tags, created_after=self.created_after):
                     return found[0].job_flow_id

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider import metrics
+from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import own_xcom
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.exceptions import AddressBusyError, InvalidInputError, LockStoreUnavailableError
@@ -182,7 +181,7 @@ class LeasingOperator(PhasedOperator):
     def note_acquired(self, context: Context, state: LeasingState, acquired: Acquired) -> None:
         """Keep the fencing token of the lease, if there is one, and say how long it took to get it."""
         self.choose_address(context, state)
-        now = time.time()
+        now = clock.time()
         state.leased_at = state.leased_at or now
         seen, lease, began = acquired.seen, acquired.seen.record.lease, self._began(state)
         # A lease that is older than this try was acquired by an earlier one, which has said so.
@@ -282,7 +281,7 @@ class LeasingOperator(PhasedOperator):
     def _note_queued(self, state: LeasingState, seen: Seen, owner: str) -> None:
         """Remember since when the owner queues: an earlier try may have joined."""
         if (place := seen.record.place(owner)) is not None:
-            state.queued_since = time.time() - max(seen.now - seen.record.queue[place].arrived_at, 0.0)
+            state.queued_since = clock.time() - max(seen.now - seen.record.queue[place].arrived_at, 0.0)
 
     def _queue_deadline(self, context: Context, state: LeasingState, **facts: Any) -> float:
         """
@@ -294,7 +293,7 @@ class LeasingOperator(PhasedOperator):
         due = self._notify_at(context, state)
         if self.on_queued_longer_than is None or due is None:
             return state.lock_deadline
-        if (now := time.time()) < due:
+        if (now := clock.time()) < due:
             return min(max(due, now + SHORTEST_DEFERRAL_SECONDS), state.lock_deadline)
         waited = round(now - self._since(state))
         self.notify(context, self.on_queued_longer_than[1], "queued", once="queued", waited_seconds=waited, **facts)

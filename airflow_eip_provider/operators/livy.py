@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
 from airflow_eip_provider.aws.lag import SECOND_LOOK_SECONDS, until_shown
 from airflow_eip_provider.exceptions import (
@@ -198,7 +198,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         self._check()
         return BatchState(
             try_number=context["ti"].try_number,
-            deadline=time.time() + self.batch_timeout.total_seconds(),
+            deadline=clock.time() + self.batch_timeout.total_seconds(),
             job_flow_id=self.job_flow_id,
         )
 
@@ -240,9 +240,9 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
             return self._watch_cluster(state, cluster)
         server_url = self._server_url()
         livy = self._livy(server_url)
-        looked_at = time.time()
+        looked_at = clock.time()
         batch = self._adopt(livy, mark, name=body["name"], first_try=self._first_try(context))
-        if batch is None and fence is not None and time.time() - looked_at >= SECOND_LOOK_SECONDS:
+        if batch is None and fence is not None and clock.time() - looked_at >= SECOND_LOOK_SECONDS:
             cluster = fence.cluster()
             egress = fence.check(cluster)
         batch = batch or self._submit(context, livy, body)
@@ -254,9 +254,9 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
                 raise lost  # undo deletes the batch
         # Only now: a check without an answer is made again before anything waits.
         state.name, state.batch_id, state.app_id = batch.name, batch.batch_id, batch.app_id
-        state.server_url, state.submitted_at = server_url, time.time()
+        state.server_url, state.submitted_at = server_url, clock.time()
         state.egress = asdict(egress) if egress is not None else None
-        state.deadline = time.time() + self.batch_timeout.total_seconds()
+        state.deadline = clock.time() + self.batch_timeout.total_seconds()
         return None
 
     def _judge_end(self, context: Context, state: BatchState, batch: Batch, facts: dict[str, Any]) -> Result:

@@ -13,14 +13,13 @@ when a task begins to run: ``operators.run_imports``.
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink, EmrLogsLink
 
-from airflow_eip_provider import metrics, spans
+from airflow_eip_provider import clock, metrics, spans
 from airflow_eip_provider.airflow_compat import (
     TRIGGER_FAIL_REPR,
     AirflowFailException,
@@ -257,7 +256,7 @@ class PhasedOperator(Addressed, Notifying):
         self._context, self._state, self._named = context, state, self.allocation_id
         if state is not None:
             self.restore_address(context, state)
-        resumed, started, patience = state is not None, time.time(), _Patience(self._renew)
+        resumed, started, patience = state is not None, clock.time(), _Patience(self._renew)
         try:
             while True:
                 try:
@@ -356,18 +355,18 @@ class PhasedOperator(Addressed, Notifying):
         self.kill.check()
         if seconds:
             self.log.warning("AWS gave no answer, trying again in %.0f s: %s", seconds, error)
-            time.sleep(seconds)
+            clock.sleep(seconds)
             self.kill.check()
 
     def _wait(self, trigger: WatchTrigger) -> dict[str, Any]:
         if self.deferrable:
             deadline = self._state.execution_deadline
-            if deadline is not None and time.time() >= deadline:
+            if deadline is not None and clock.time() >= deadline:
                 self._fail_out_of_time("it was about to wait again")
             raise TaskDeferred(
                 trigger=trigger,
                 method_name="resume",
-                timeout=timedelta(seconds=max(trigger.deadline - time.time(), 0)) + _DEFERRAL_MARGIN,
+                timeout=timedelta(seconds=max(trigger.deadline - clock.time(), 0)) + _DEFERRAL_MARGIN,
             )
         return trigger.block(self.aws.client_for, renew=self._forget_clients)
 
@@ -395,7 +394,7 @@ class PhasedOperator(Addressed, Notifying):
                     )
                     return
                 self.log.warning("AWS gave no answer, cleaning up again in %.0f s: %s", pause, error)
-                time.sleep(pause)
+                clock.sleep(pause)
             else:
                 self._undone = True
                 return
@@ -406,7 +405,7 @@ class PhasedOperator(Addressed, Notifying):
         if self.deferrable and state.execution_deadline is not None:
             state.capped = state.execution_deadline < deadline
             if state.capped:
-                deadline = max(state.execution_deadline, time.time() + SHORTEST_DEFERRAL_SECONDS)
+                deadline = max(state.execution_deadline, clock.time() + SHORTEST_DEFERRAL_SECONDS)
         return {
             "waiter_delay": max(delay, SHORTEST_DEFERRAL_SECONDS) if self.deferrable else delay,
             "deadline": deadline,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, WaitTimeoutError
 from airflow_eip_provider.health.checks import DEFAULT_CHECKS, HttpCheck, checked_checks
 from airflow_eip_provider.operators.phases import PhasedOperator, State
@@ -56,7 +56,7 @@ class PrimaryHealthOperator(PhasedOperator):
         )
         from airflow_eip_provider.triggers.observed import Observed
 
-        now = time.time()
+        now = clock.time()
         parameters = {
             "job_flow_id": job_flow_id,
             "checks": [check.as_mapping() for check in checked_checks(self.checks)],
@@ -70,7 +70,7 @@ class PrimaryHealthOperator(PhasedOperator):
         found = look_once(watch, Observed(self.aws.client_for), first=True)
         delay = _CONFIRMING_DELAY_SECONDS if confirms else float(self.waiter_delay)
         waits_until = min(deadline, now + _CONFIRMING_SECONDS) if confirms and self.deferrable else deadline
-        while found.status == "pending" and (confirms or not self.deferrable) and time.time() < waits_until:
+        while found.status == "pending" and (confirms or not self.deferrable) and clock.time() < waits_until:
             self.log.info("%s", found.message)
             self.kill.pause(delay)
             found = look_once(watch, Observed(self.aws.client_for), first=False)

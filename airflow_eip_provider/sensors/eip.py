@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_eip_provider import metrics
+from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.lag import SECOND_LOOK_SECONDS
 from airflow_eip_provider.exceptions import (
@@ -150,7 +149,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         from airflow_eip_provider.triggers.second_look import SecondLook
 
         self._check_parameters()
-        second_look = SecondLook(time.time())
+        second_look = SecondLook(clock.time())
         while True:
             found = judge_association(
                 Observed(self.client_for),
@@ -160,11 +159,11 @@ class EipAssociationSensor(Notifying, WatchingSensor):
                 expect=self.expect,
                 was_bound=self.was_bound,
             )
-            found = second_look.judge(found, now=time.time())
+            found = second_look.judge(found, now=clock.time())
             if self.deferrable or not second_look.is_due:
                 return found
             self.log.info("%s", found.message)
-            time.sleep(SECOND_LOOK_SECONDS)
+            clock.sleep(SECOND_LOOK_SECONDS)
 
     def trigger(self, *, waiter_delay: float, deadline: float) -> EipAssociationTrigger:
         """Return the wait in the triggerer."""
@@ -176,7 +175,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
             instance_id=self.instance_id,
             expect=self.expect,
             was_bound=self.was_bound,
-            since=time.time(),
+            since=clock.time(),
             **self.watch(waiter_delay=waiter_delay, deadline=deadline),
         )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, AirflowFailException
 from airflow_eip_provider.exceptions import ClusterEndedError, ElasticIpError, InvalidInputError, PermanentError
 from airflow_eip_provider.health.checks import DEFAULT_CHECKS, HttpCheck, checked_checks
@@ -139,7 +139,7 @@ class EmrPrimaryHealthSensor(WatchingSensor):
         rounds = 2 * Threshold.parse(self.unhealthy_after, parameter="unhealthy_after").rounds
         while found.status == "pending" and self._is_alone and watch.is_suspicious and (rounds := rounds - 1):
             self.log.info("%s", found.message)
-            time.sleep(float(self.waiter_delay))
+            clock.sleep(float(self.waiter_delay))
             found = look_once(watch, Observed(self.client_for), first=False)
         return found
 
@@ -167,7 +167,7 @@ class EmrPrimaryHealthSensor(WatchingSensor):
                 problem="this is no timedelta of 0 or more",
                 remedy="write start_timeout=timedelta(minutes=30)",
             )
-        now = time.time()
+        now = clock.time()
         return PrimaryWatch(
             **{**self._parameters, "job_flow_id": job_flow_id},
             known=Known(since=now, start_by=now + self.start_timeout.total_seconds()),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import (
     AirflowFailException,
     AirflowSensorTimeout,
@@ -114,7 +114,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
             self.defer(
                 trigger=self.trigger(
                     waiter_delay=max(float(self.poke_interval), _SHORTEST_DEFERRAL_SECONDS),
-                    deadline=time.time() + self._seconds,
+                    deadline=clock.time() + self._seconds,
                 ),
                 method_name="execute_complete",
                 timeout=timedelta(seconds=self._seconds) + _DEFERRAL_MARGIN,

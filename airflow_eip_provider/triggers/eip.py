@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.tags import CLUSTER_TAG
 from airflow_eip_provider.triggers.second_look import SecondLook
 from airflow_eip_provider.triggers.verdict import Verdict
@@ -140,7 +140,7 @@ class EipAssociationTrigger(WatchTrigger):
             or_left=self.or_left,
             was_bound=self.was_bound,
         )
-        return self._second_look.judge(found, now=time.time())
+        return self._second_look.judge(found, now=clock.time())
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

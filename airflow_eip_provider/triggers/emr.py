@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import ENDED_STATES, READY_STATES
 from airflow_eip_provider.aws.egress import Egress
 from airflow_eip_provider.aws.lag import may_be_hidden
@@ -131,7 +131,7 @@ class EmrClusterTrigger(WatchTrigger):
             primary = observed.tagged_primary(self.job_flow_id)
             if primary is not None and (found := judge_instance(primary.instance_id, primary)).status == "done":
                 return replace(found, message=f"Cluster {self.job_flow_id}: {found.message}")
-        return judge_target(observed, self.job_flow_id, target=self.target, is_new=time.time() < self.appears_by)
+        return judge_target(observed, self.job_flow_id, target=self.target, is_new=clock.time() < self.appears_by)
 
 
 def judge_start(
@@ -207,7 +207,7 @@ class EmrStepsEndedTrigger(WatchTrigger):
 
     def judge(self, observed: Observed) -> Verdict:
         """Judge whether the cluster's steps have ended."""
-        late = may_be_hidden(self.not_before, now=time.time())
+        late = may_be_hidden(self.not_before, now=clock.time())
         return judge_no_step_runs(observed, self.job_flow_id, name_contains=self.name_contains, may_lag=late)
 
 
@@ -371,7 +371,7 @@ class EmrFencedStepsTrigger(WatchTrigger):
         if found.data.get("bound"):
             self._unfenced = found.data["active"]
         found = replace(found, data={**found.data, "unfenced": self._unfenced})
-        return self._second_look.judge(found, now=time.time())
+        return self._second_look.judge(found, now=clock.time())
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

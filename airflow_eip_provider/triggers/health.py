@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import READY_STATES, Cluster
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.aws.instance_status import GONE_STATES
@@ -397,7 +397,7 @@ class EmrPrimaryHealthTrigger(WatchTrigger):
 
     def announce(self, wants: Wants) -> None:
         """Say which one thing will be asked for."""
-        self._turn = self._health.turn(time.time())
+        self._turn = self._health.turn(clock.time())
         if self._turn == "cluster":
             wants.clusters.add(self.job_flow_id)
         elif self._turn == "primary":
@@ -407,13 +407,13 @@ class EmrPrimaryHealthTrigger(WatchTrigger):
 
     def judge(self, observed: Observed) -> Verdict:
         """Ask AWS; the verdict comes with the HTTP checks, in ``complete``."""
-        self._health.read(observed, self._turn, now=time.time())
+        self._health.read(observed, self._turn, now=clock.time())
         return Verdict("pending", "AWS was asked")
 
     async def complete(self, found: Verdict) -> Verdict:
         """Make the HTTP checks, and judge the round."""
         answers = await self._health.ask()
-        return self._health.judge(answers, now=time.time())
+        return self._health.judge(answers, now=clock.time())
 
 
 def look_once(watch: PrimaryWatch, observed: Observed, *, first: bool) -> Verdict:
@@ -422,12 +422,12 @@ def look_once(watch: PrimaryWatch, observed: Observed, *, first: bool) -> Verdic
 
     :param first: ask AWS for everything, not for one thing.
     """
-    now = time.time()
+    now = clock.time()
     if first:
         watch.read_all(observed, now=now)
     else:
         watch.read(observed, watch.turn(now), now=now)
-    return watch.judge(asyncio.run(watch.ask()), now=time.time())
+    return watch.judge(asyncio.run(watch.ask()), now=clock.time())
 
 
 def as_known(watch: PrimaryWatch) -> dict[str, Any]:

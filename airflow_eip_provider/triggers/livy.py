@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.egress import Egress
 from airflow_eip_provider.exceptions import LivyRefusedError, LivyUnavailableError
 from airflow_eip_provider.hooks.livy import LivyBatchHook
@@ -142,12 +142,12 @@ class LivyBatchTrigger(WatchTrigger):
         if batch is not None and not batch.is_active:
             if seen is not None and not seen.is_bound:
                 data["place"] = seen.place(observed)
-            return self._second_look.judge(Verdict("done", self._said(batch), data), now=time.time())
+            return self._second_look.judge(Verdict("done", self._said(batch), data), now=clock.time())
         broken = self._broken(observed, seen, data)
         if broken is not None:
             return broken
         return self._second_look.judge(
-            self._lost(data) if batch is None else Verdict("pending", self._said(batch), data), now=time.time()
+            self._lost(data) if batch is None else Verdict("pending", self._said(batch), data), now=clock.time()
         )
 
     def undo_now(self, kind: str, what: dict[str, Any], *, spare_handed_over: bool) -> None:
@@ -200,10 +200,10 @@ class LivyBatchTrigger(WatchTrigger):
         broken = judge_broken_fence(
             observed, seen, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id, data=data
         )
-        return None if broken is None else self._second_look.judge(broken, now=time.time())
+        return None if broken is None else self._second_look.judge(broken, now=clock.time())
 
     def _lost(self, data: dict[str, Any]) -> Verdict:
-        now = time.time()
+        now = clock.time()
         if self._missed_since is None:
             self._missed_since = now
         missing = now - self._missed_since

@@ -9,11 +9,11 @@ worker that blocks judges a single wait, with the same code.
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws import addresses, clusters, egress, instance_status, nat_gateways, step_logs
 from airflow_eip_provider.aws.errors import is_denied
 from airflow_eip_provider.lease.observation import observe
@@ -105,7 +105,7 @@ class Listing:
 
     def is_worth_it(self, asked: int) -> bool:
         """Whether listing takes fewer calls than to describe so many clusters one by one."""
-        pages = self.pages if time.monotonic() - self.known_at < _LISTING_COUNTS_SECONDS else 1
+        pages = self.pages if clock.monotonic() - self.known_at < _LISTING_COUNTS_SECONDS else 1
         return asked > pages and not self.is_denied
 
 
@@ -116,10 +116,19 @@ class Observed:
     :param client_for: returns clients; see :class:`Clients`.
     :param wants: what will be asked; whatever is not in it is read singly.
     :param listing: kept from one moment to the next.
+    :param patient: pause where EMR has too many requests for a cluster; for a task, which others do not wait for.
     """
 
-    def __init__(self, client_for: ClientFor, *, wants: Wants | None = None, listing: Listing | None = None) -> None:
+    def __init__(
+        self,
+        client_for: ClientFor,
+        *,
+        wants: Wants | None = None,
+        listing: Listing | None = None,
+        patient: bool = False,
+    ) -> None:
         self._client_for = client_for
+        self._read_cluster = clusters.read_cluster_patiently if patient else clusters.read_cluster
         self._wants = wants or Wants()
         self._listing = listing or Listing()
         self._lock = threading.Lock()
@@ -139,7 +148,7 @@ class Observed:
 
     def cluster(self, job_flow_id: str) -> Cluster | None:
         """Return a cluster with its tags; ``None`` when EMR does not know it."""
-        return self._once(("cluster", job_flow_id), lambda: clusters.read_cluster(self.client("emr"), job_flow_id))
+        return self._once(("cluster", job_flow_id), lambda: self._read_cluster(self.client("emr"), job_flow_id))
 
     def _read_listed(self) -> dict[str, ClusterStatus]:
         wanted, listing = self._wants.clusters, self._listing
@@ -152,7 +161,7 @@ class Observed:
                 raise
             listing.is_denied = True
             return {}
-        listing.pages, listing.known_at = pages, time.monotonic()
+        listing.pages, listing.known_at = pages, clock.monotonic()
         return found
 
     def primary(self, job_flow_id: str) -> tuple[str, Instance | None] | None:

@@ -16,7 +16,6 @@ import asyncio
 import contextvars
 import math
 import random
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from asgiref.sync import sync_to_async
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.triggers.observed import Clients, Listing, Observed, Wants
 
@@ -134,7 +134,7 @@ class Poller:
         :param is_new: the wait comes for the first time.
         :raises Exception: the one that the judgement ended with.
         """
-        due = time.monotonic() + after
+        due = clock.monotonic() + after
         seat = _Seat(wait, due, due - early, is_new, asyncio.get_running_loop().create_future())
         self._seats.add(seat)
         self._changed.set()
@@ -146,7 +146,7 @@ class Poller:
     async def _run(self) -> None:
         while self._members:
             self._changed.clear()
-            now = time.monotonic()
+            now = clock.monotonic()
             if any(seat.due <= now for seat in self._seats):
                 self._begin_tick([seat for seat in self._seats if seat.from_ <= now])
             next_due = min((seat.due for seat in self._seats), default=None)
@@ -178,8 +178,8 @@ class Poller:
                 seat.tell(error)
 
     async def _judge_all(self, seats: list[_Seat]) -> None:
-        if any(seat.is_new for seat in seats) and time.monotonic() - self._content_read_at >= _CONTENT_COUNTS_SECONDS:
-            self._content_read_at = time.monotonic()
+        if any(seat.is_new for seat in seats) and clock.monotonic() - self._content_read_at >= _CONTENT_COUNTS_SECONDS:
+            self._content_read_at = clock.monotonic()
             if await self._in_thread(self._has_changed):
                 self._clients = Clients(self._connection.client)
         clients, wants = self._clients, Wants()

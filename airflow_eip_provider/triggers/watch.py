@@ -14,12 +14,12 @@ out loses everything that it carried.
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import TASK_IS_OVER, BaseTrigger, TriggerEvent, task_state
 from airflow_eip_provider.aws.errors import is_expired, is_transient
 from airflow_eip_provider.exceptions import CredentialsExpiredError
@@ -103,8 +103,8 @@ class WatchTrigger(BaseTrigger):
 
         last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
         clients, renewed = Clients(client_for), False
-        while (left := self.deadline - time.time()) > 0:
-            time.sleep(min(pause.seconds(), left))
+        while (left := self.deadline - clock.time()) > 0:
+            clock.sleep(min(pause.seconds(), left))
             try:
                 wants = Wants()
                 self.announce(wants)
@@ -132,7 +132,7 @@ class WatchTrigger(BaseTrigger):
         last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
         async with Poller.joined(self.connection) as poller:
             renewed, early, is_new = False, _EARLY_AT_FIRST, True
-            while (left := self.deadline - time.time()) > 0:
+            while (left := self.deadline - clock.time()) > 0:
                 after = min(pause.seconds(poller.chance), left)
                 try:
                     async with asyncio.timeout(left + _LAST_ANSWER_SECONDS) as patience:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from airflow_eip_provider import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,13 +39,11 @@ class SharedRead(Generic[T]):
         seconds: float,
         late: Callable[[T | None], T],
         patience: tuple[float, float] = (_PATIENCE_SECONDS, _FIRST_SECONDS),
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._seconds = seconds
         self._read = read
         self._late = late
         self._patience = patience
-        self._clock = clock
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._future: Future[T] | None = None
@@ -70,7 +69,7 @@ class SharedRead(Generic[T]):
     def _newest(self) -> tuple[Future[T], T | None]:
         """Return the read that is the newest one, and the last result before it; begin one if it is time."""
         with self._lock:
-            now = self._clock()
+            now = clock.monotonic()
             if self._future is None or (self._future.done() and now - self._began >= self._seconds):
                 if self._pool is None:  # not before the first use: web servers fork
                     self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="eip-page")

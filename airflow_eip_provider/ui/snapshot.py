@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.addresses import Address, read_addresses
 from airflow_eip_provider.exceptions import ElasticIpError, LockStoreUnavailableError
 from airflow_eip_provider.stores.listing import list_addresses
@@ -109,7 +109,7 @@ class SnapshotReader:
             readings = self._readings(source, problems)
         except Exception as error:
             problems.append(_in_words(error, "reading the page's options and connection"))
-        return Snapshot(readings, tuple(problems), lock_store, region, time.time(), self._refresh_seconds)
+        return Snapshot(readings, tuple(problems), lock_store, region, clock.time(), self._refresh_seconds)
 
     def _readings(self, source: Source, problems: list[str]) -> tuple[Reading, ...]:
         names = list(source.allocation_ids) or self._list(source, problems)
@@ -129,9 +129,9 @@ class SnapshotReader:
     def _list(self, source: Source, problems: list[str]) -> list[str]:
         if source.lock_store is None:
             return []
-        if self._listed is None or time.monotonic() - self._listed[0] >= _LISTED_SECONDS:
+        if self._listed is None or clock.monotonic() - self._listed[0] >= _LISTED_SECONDS:
             try:
-                self._listed = (time.monotonic(), list_addresses(source.lock_store, source.client_for))
+                self._listed = (clock.monotonic(), list_addresses(source.lock_store, source.client_for))
             except Exception as error:
                 problem = _in_words(error, "listing the records of the lock store")
                 problems.append(f"{problem}. Or name the addresses in [eip] page_addresses.")
@@ -177,15 +177,15 @@ def _read(source: Source, name: str, down: str | None) -> tuple[Reading, str | N
     :param down: why the store gave no answer for another address; then it is not asked again.
     """
     if source.lock_store is None:
-        return Reading(name, time.time()), None
+        return Reading(name, clock.time()), None
     if down is not None:
-        return Reading(name, time.time(), problem=down), down
+        return Reading(name, clock.time(), problem=down), down
     try:
         seen = open_store(source.lock_store, source.client_for).read(name)
     except LockStoreUnavailableError as error:
-        return Reading(name, time.time(), problem=str(error)), str(error)
+        return Reading(name, clock.time(), problem=str(error)), str(error)
     except Exception as error:
-        return Reading(name, time.time(), problem=_in_words(error, "reading the record")), None
+        return Reading(name, clock.time(), problem=_in_words(error, "reading the record")), None
     return Reading(name, seen.now, record=seen.record, is_written=seen.version is not None), None
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
 from botocore.config import Config
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException, conf
 from airflow_eip_provider.exceptions import InvalidInputError, MissingConnectionError
 from airflow_eip_provider.operators.lease_settings import configured_lock_store
@@ -44,7 +44,7 @@ def late(last: Snapshot | None) -> Snapshot:
     """Return what is shown while a read takes long."""
     if last is None:
         problem = "The lock store and EC2 have not answered yet. This page asks again."
-        return Snapshot((), (problem,), None, None, time.time(), REFRESH_SECONDS)
+        return Snapshot((), (problem,), None, None, clock.time(), REFRESH_SECONDS)
     problem = "The lock store or EC2 takes long to answer. Until then this page shows the last answer."
     return replace(last, problems=(*last.problems, problem))
 
@@ -53,7 +53,7 @@ def _source() -> Source:
     return Source(
         lock_store=configured_lock_store(),
         allocation_ids=page_addresses(),
-        client_for=_hooks(_connection(), int(time.monotonic() // _CLIENTS_SECONDS)).client_for,
+        client_for=_hooks(_connection(), int(clock.monotonic() // _CLIENTS_SECONDS)).client_for,
         environment=environment(),
         read_starts=read_starts,
     )

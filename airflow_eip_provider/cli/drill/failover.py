@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import secrets
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.cli.in_process import OnHooks, TaskInstance, carry_out
 from airflow_eip_provider.exceptions import TransientError, WaitTimeoutError
 from airflow_eip_provider.operators.failover import EmrFailoverOperator
@@ -30,7 +29,7 @@ class Failover:
 
     def __init__(self, plan: Plan, hooks: AwsHooks) -> None:
         self._plan, self._hooks = plan, hooks
-        self._run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        self._run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self._checks = [check.as_mapping() for check in plan.services]
 
     def detect(self) -> dict[str, Any]:
@@ -40,7 +39,7 @@ class Failover:
         :raises WaitTimeoutError: when it is not, within ``--limit``.
         :raises TransientError: when the watch itself is wrong, such as for a cluster that EMR does not know.
         """
-        now = time.time()
+        now = clock.time()
         watch = PrimaryWatch(
             job_flow_id=self._plan.job_flow_id,
             checks=self._checks,
@@ -52,10 +51,10 @@ class Failover:
         )
         found = look_once(watch, Observed(self._hooks.client_for), first=True)
         while found.status == "pending":
-            if time.time() >= now + self._plan.limit.total_seconds():
+            if clock.time() >= now + self._plan.limit.total_seconds():
                 what = f"cluster '{self._plan.job_flow_id}' to be unhealthy"
                 raise WaitTimeoutError(what, last_seen=found.message, bound="--limit")
-            time.sleep(self._plan.poll_seconds)
+            clock.sleep(self._plan.poll_seconds)
             found = look_once(watch, Observed(self._hooks.client_for), first=False)
         if found.status != "done":
             raise TransientError(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.errors import had_no_effect, is_transient
 from airflow_eip_provider.aws.lag import until_answered
 from airflow_eip_provider.cli.drill.address import foreign_owner
@@ -85,7 +85,7 @@ class Drill:
     def _stop(self) -> None:
         """Stop the primary; from then on time counts."""
         plan, instance = self._plan, self._scene.primary_instance
-        recovery = Recovery(self._scene, time.time(), self._asks_services, self._say)
+        recovery = Recovery(self._scene, clock.time(), self._asks_services, self._say)
         if plan.stop == BY_HAND:
             self.report.recovery = recovery
             recovery.note(recovery.began, f"stop {plan.job_flow_id} now, or break one of its services: time counts")
@@ -103,7 +103,7 @@ class Drill:
             if had_no_effect(error):
                 self.report.recovery = None
             raise
-        recovery.note(time.time(), f"stopped: {what} was told to terminate")
+        recovery.note(clock.time(), f"stopped: {what} was told to terminate")
 
     def _fail_over(self) -> None:
         """
@@ -116,7 +116,7 @@ class Drill:
         recovery, failover = self._recovery, Failover(self._plan, self._scene.hooks)
         progress("watching the primary's health")
         health = failover.detect()
-        recovery.reach(DETECTED, time.time(), f"{health['check']}: {health['problem']}")
+        recovery.reach(DETECTED, clock.time(), f"{health['check']}: {health['problem']}")
         progress("failing over")
         found = failover.move(health)
         if not found["moved"]:
@@ -137,7 +137,7 @@ class Drill:
         deadline = recovery.began + self._plan.limit.total_seconds()
         while True:
             try:
-                recovery.look(time.time())
+                recovery.look(clock.time())
             except Exception as error:
                 if not is_transient(error):
                     raise
@@ -145,13 +145,13 @@ class Drill:
             if recovery.recovered_at is not None:
                 recovery.note(recovery.recovered_at, "recovered")
                 return
-            left = deadline - time.time()
+            left = deadline - clock.time()
             if left <= 0:
                 missing = ", ".join(MEANING[name] for name in recovery.missing)
-                recovery.note(time.time(), f"given up: not seen that {missing}")
+                recovery.note(clock.time(), f"given up: not seen that {missing}")
                 return
             progress(f"waiting until {MEANING[recovery.missing[0]]}")
-            time.sleep(min(self._plan.poll_seconds, left))
+            clock.sleep(min(self._plan.poll_seconds, left))
 
     @property
     def _recovery(self) -> Recovery:
@@ -164,7 +164,7 @@ class Drill:
         recovery, region = self._recovery, self._session.region
         has_moved = recovery.recovered_at is not None
         names = {self._plan.job_flow_id: "the primary that was stopped"}
-        known = [recovery.successor, self._plan.standby_id, *self._patiently(lambda: recovery.launched(time.time()))]
+        known = [recovery.successor, self._plan.standby_id, *self._patiently(lambda: recovery.launched(clock.time()))]
         for job_flow_id in filter(None, known):
             is_now = has_moved and job_flow_id == recovery.successor
             names[job_flow_id] = "the primary now" if is_now else "a standby, which has not taken over"
@@ -187,7 +187,7 @@ class Drill:
 
     def _patiently(self, look: Callable[[], Any]) -> Any:
         """Look again while AWS gives no answer."""
-        return until_answered(look, every=self._plan.poll_seconds, clock=time)
+        return until_answered(look, every=self._plan.poll_seconds)
 
     def _say(self, at: float, text: str) -> None:
         began = self.report.recovery.began if self.report.recovery else at

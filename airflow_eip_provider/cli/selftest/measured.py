@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.cli.selftest.report import iso, seconds_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.cli.selftest.recorder import Recorder, Shown
@@ -115,7 +116,7 @@ def cost(instances: Sequence[Mapping[str, Any]], cluster: Cluster | None) -> dic
         timeline = item["Status"].get("Timeline", {})
         began, ended = timeline.get("CreationDateTime"), timeline.get("EndDateTime")
         if began is not None:
-            spans.append((began, ended or datetime.now(UTC), ended is not None))
+            spans.append((began, ended or clock.now(), ended is not None))
     seconds = sum(seconds_between(began, ended) for began, ended, _ in spans)
     is_over = all(over for *_, over in spans)
     types = sorted({str(item.get("InstanceType", "unknown type")) for item in instances})

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.cli.session import CommandHooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from airflow_eip_provider.hooks.aws import AwsHooks
 
@@ -147,7 +148,7 @@ class Recorder:
 
 def _answered_at(parsed: Mapping[str, Any]) -> datetime:
     date = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    return parsedate_to_datetime(date) if date else datetime.now(UTC)
+    return parsedate_to_datetime(date) if date else clock.now()
 
 
 def recorded_hooks(hooks: AwsHooks, recorder: Recorder) -> CommandHooks:

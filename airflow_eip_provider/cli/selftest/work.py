@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import read_steps, read_tagged_clusters
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_answered
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_DIGEST_TAG, TOKEN_TAG
@@ -39,10 +39,10 @@ class SelfTest:
 
     def __init__(self, session: Session, plan: Plan) -> None:
         self._plan = plan
-        self._began = time.monotonic()
+        self._began = clock.monotonic()
         self._recorder = Recorder(plan.allocation_id, self._say)
         self._hooks = recorded_hooks(session.hooks, self._recorder)
-        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self._tasks = Tasks(plan, self._hooks, run_id)
         self._signals = StoppedOnce("ending the cluster and freeing the address")
         self.report = Report(session, plan, self._recorder)
@@ -195,7 +195,7 @@ class SelfTest:
         cluster = self._patiently(lambda: self._hooks.emr.get_cluster(job_flow_id)) if job_flow_id else None
         record = self._patiently(lambda: self._lease_client().read().record)
         tags = {OWNER_DIGEST_TAG: self._tasks.owner.digest}
-        since = datetime.now(UTC) - timedelta(days=1)
+        since = clock.now() - timedelta(days=1)
         others = self._patiently(
             lambda: read_tagged_clusters(self._hooks.emr.conn, tags=tags, created_after=since.timestamp())
         )
@@ -225,7 +225,7 @@ class SelfTest:
 
     def _patiently(self, look: Callable[[], Any]) -> Any:
         """Look again while AWS gives no answer."""
-        return until_answered(look, every=self._plan.poll_seconds, clock=time)
+        return until_answered(look, every=self._plan.poll_seconds)
 
     def _shown_association(self) -> str | None:
         address = self._patiently(lambda: self._hooks.eip.get_address(self._plan.allocation_id))
@@ -233,12 +233,12 @@ class SelfTest:
 
     @staticmethod
     def _look_until(is_so: Callable[[], bool], *, seconds: float, every: float = _LOOK_SECONDS) -> None:
-        deadline = time.time() + seconds
-        while not is_so() and time.time() < deadline:
-            time.sleep(every)
+        deadline = clock.time() + seconds
+        while not is_so() and clock.time() < deadline:
+            clock.sleep(every)
 
     def _lease_client(self) -> Any:
         return self._hooks.lease_client(self._plan.lock_store, self._plan.allocation_id, who=DAG_ID)
 
     def _say(self, text: str) -> None:
-        note(f"{time.monotonic() - self._began:6.0f} s  {text}")
+        note(f"{clock.monotonic() - self._began:6.0f} s  {text}")

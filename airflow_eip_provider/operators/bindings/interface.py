@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.operators.phases import raise_if_cluster_gone
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Site:
         """
         from airflow_eip_provider.triggers.emr import judge_target
 
-        is_new = time.time() < self.appears_by
+        is_new = clock.time() < self.appears_by
         verdict = judge_target(self.observed, self.job_flow_id, target=target, is_new=is_new)
         raise_if_cluster_gone(verdict.data)
         return verdict

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,7 +9,7 @@ from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider import metrics
+from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remembered
 from airflow_eip_provider.aws.tags import OWNER_DIGEST_TAG, TOKEN_TAG
 from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, WaitTimeoutError
@@ -207,7 +206,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         self._check_parameters()
         launcher = self.launcher(context)
         state = CreateState(
-            try_number=context["ti"].try_number, lock_deadline=time.time() + self.lock_timeout.total_seconds()
+            try_number=context["ti"].try_number, lock_deadline=clock.time() + self.lock_timeout.total_seconds()
         )
         if (adopted := self.begin_attempt(context, state, launcher)) is not None:
             self.publish(context, state, adopted)
@@ -399,7 +398,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         for name in facts.keys() - {"job_flow_id"}:  # an XComArg takes a key, not a part of a value
             context["ti"].xcom_push(key=name, value=facts[name])
         state.bound = True
-        self.measure(state, metrics.BIND_SECONDS, time.time() - state.launched_at)
+        self.measure(state, metrics.BIND_SECONDS, clock.time() - state.launched_at)
         if self.has_fallbacks:
             cluster = observed.cluster(str(job_flow_id))
             reason = cluster.reason if cluster else ""
@@ -552,7 +551,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
     def _look_at_cluster(self, state: CreateState, target: Target, observed: Observed | None = None) -> Verdict:
         from airflow_eip_provider.triggers.emr import judge_target
 
-        is_new = time.time() < state.appears_by
+        is_new = clock.time() < state.appears_by
         return self.look(
             lambda seen: judge_target(seen, str(state.job_flow_id), target=target, is_new=is_new), observed
         )

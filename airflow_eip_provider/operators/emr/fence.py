@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.egress import Egress, read_egress
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
@@ -91,7 +91,7 @@ class Fence:
         :raises NotLeasedError: when the lease is not this cluster's, or not active; the store's reads do not lag.
         :raises NotBoundError: when the cluster does not leave from the address.
         """
-        deadline = time.time() + READS_LAG_SECONDS
+        deadline = clock.time() + READS_LAG_SECONDS
         while True:
             leased = self._lease_client.check_step(self._job_flow_id)
             if leased.refusal is not None:
@@ -99,9 +99,9 @@ class Fence:
             self.token = leased.token
             found = self._look(cluster)
             if isinstance(found, Egress):
-                self._checked_at, self._found = time.time(), found
+                self._checked_at, self._found = clock.time(), found
                 return found
-            if not found.exists or time.time() >= deadline:
+            if not found.exists or clock.time() >= deadline:
                 raise NotBoundError(
                     self._allocation_id, job_flow_id=self._job_flow_id, place=found.place, work=self._work
                 )
@@ -141,7 +141,7 @@ class Fence:
         found = self._changed(cluster)
         if found is None:
             return None
-        if time.time() < self._checked_at + READS_LAG_SECONDS:
+        if clock.time() < self._checked_at + READS_LAG_SECONDS:
             self._kill.pause(SECOND_LOOK_SECONDS)
             found = self._changed(cluster)
             if found is None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import earliest_start, remember
 from airflow_eip_provider.exceptions import ClusterEndedError
 from airflow_eip_provider.operators.emr.next_candidate import CandidateFailed, CreateState, NextCandidateOperator
@@ -54,7 +54,7 @@ class LaunchingOperator(NextCandidateOperator):
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
         remember(context, "job_flow_id", job_flow_id)
         launcher = self.launcher(context)
-        state.launched_at = time.time()
+        state.launched_at = clock.time()
         state.appears_by = state.launched_at + _APPEARS_WITHIN.total_seconds()
         state.wait_deadline = state.launched_at + self.wait_seconds
         if self.has_fallbacks and launcher.answered != job_flow_id:

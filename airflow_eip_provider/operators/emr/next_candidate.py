@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider import metrics
+from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import own_xcom
 from airflow_eip_provider.aws.tags import CANDIDATE_TAG, START_TIMEOUT_TAG
 from airflow_eip_provider.candidates import Candidate, candidates_of
@@ -216,7 +215,7 @@ class NextCandidateOperator(LeasingOperator):
         from airflow_eip_provider.aws.start_failures import PRIMARY_LOST, StartFailure
         from airflow_eip_provider.triggers.emr import judge_start
 
-        job_flow_id, is_new = str(state.job_flow_id), time.time() < state.appears_by
+        job_flow_id, is_new = str(state.job_flow_id), clock.time() < state.appears_by
         instance_id = state.instance_id
         found = self.look(lambda seen: judge_start(seen, job_flow_id, instance_id=instance_id, is_new=is_new), observed)
         if found.data.get("gone") == "primary":
@@ -250,12 +249,12 @@ class NextCandidateOperator(LeasingOperator):
         """
         from airflow_eip_provider.aws.start_failures import START_TIMEOUT, StartFailure
 
-        if self.has_fallbacks and time.time() >= state.start_deadline:
+        if self.has_fallbacks and clock.time() >= state.start_deadline:
             cluster = observed.cluster(str(state.job_flow_id))
             if cluster is not None and cluster.is_ending:
                 raise ClusterEndedError(cluster.job_flow_id, state=cluster.state, reason=cluster.reason)
             if cluster is not None and cluster.has_started:
-                if time.time() < state.wait_deadline:
+                if clock.time() < state.wait_deadline:
                     return state.wait_deadline
                 raise WaitTimeoutError(
                     f"cluster '{cluster.job_flow_id}' to get the Elastic IP; at last it was to be {state.waiting_for}",
@@ -334,7 +333,7 @@ class NextCandidateOperator(LeasingOperator):
 
     @staticmethod
     def _ends_by(state: CreateState) -> float:
-        state.ends_by = state.ends_by or time.time() + ENDS_WITHIN.total_seconds()
+        state.ends_by = state.ends_by or clock.time() + ENDS_WITHIN.total_seconds()
         return state.ends_by
 
     def move_on(self, state: CreateState) -> None:
@@ -358,7 +357,7 @@ class NextCandidateOperator(LeasingOperator):
         self, context: Context, state: CreateState, outcome: str, *, reason: str, cluster: Cluster | None
     ) -> None:
         """Publish how the candidate's cluster went, and log it."""
-        now = time.time()
+        now = clock.time()
         since = cluster.created_at.timestamp() if cluster and cluster.created_at else state.launched_at or now
         facts = _facts_of(self.candidates[self._known(state.candidate)], cluster)
         seconds = round(max(now - since, 0.0), 1)
@@ -395,7 +394,7 @@ def _why(cluster: Cluster | None, *, deadline: float = math.inf) -> StartFailure
 
     if cluster is None:
         return StartFailure("unknown", "EMR does not know it", moves_on=False)
-    return failure_of(cluster, deadline=deadline, now=time.time())
+    return failure_of(cluster, deadline=deadline, now=clock.time())
 
 
 def _facts_of(candidate: Candidate, cluster: Cluster | None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.operators.emr import EmrAddStepsOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_eip_provider import metrics
+from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
 from airflow_eip_provider.aws.errors import was_refused
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS, until_shown
@@ -181,27 +180,27 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         fence = self._fence(job_flow_id)
         cluster = fence.cluster()
         start_deadline = None if cluster.has_started else judged_at(cluster)
-        if start_deadline is not None and time.time() >= start_deadline and fence.may_end(cluster):
+        if start_deadline is not None and clock.time() >= start_deadline and fence.may_end(cluster):
             raise end_unstarted(self, cluster)
         egress = fence.check(cluster)
         self.link_cluster(context, job_flow_id, log_uri=cluster.log_uri)
         self.link_address(context)
-        looked_at = time.time()
+        looked_at = clock.time()
         adopted = self._adopt(job_flow_id, mark, count=len(steps), first_try=first_try)
-        if not adopted and time.time() - looked_at >= SECOND_LOOK_SECONDS:
+        if not adopted and clock.time() - looked_at >= SECOND_LOOK_SECONDS:
             cluster = fence.cluster()
             egress = fence.check(cluster)
         state = StepsState(
             try_number=context["ti"].try_number,
             job_flow_id=job_flow_id,
             egress=asdict(egress),
-            deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
+            deadline=clock.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
             start_deadline=start_deadline,
             token=fence.token,
         )
         state.step_ids = adopted or self._submit(job_flow_id, self._with_lineage(steps, context), mark)
         self._submitted = (job_flow_id, state.step_ids)
-        state.submitted_at = time.time()
+        state.submitted_at = clock.time()
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
         context["ti"].xcom_push(key="step_ids", value=state.step_ids)
         if (lost := fence.lost_since(cluster=cluster, step_ids=state.step_ids)) is not None:
@@ -226,18 +225,18 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
                 )
             raise_if_cluster_gone(facts)
         if event["status"] == "done" and facts.get("bound") and _all_completed(facts, state.step_ids):
-            self.measure(state, metrics.STEP_SECONDS, time.time() - state.submitted_at)
+            self.measure(state, metrics.STEP_SECONDS, clock.time() - state.submitted_at)
             return Result(state.step_ids)
         steps = read_steps(self.emr.conn, state.job_flow_id, step_ids=state.step_ids)
         if len(steps) < len(state.step_ids) or any(step.is_active for step in steps):
-            if time.time() < state.deadline:
+            if clock.time() < state.deadline:
                 return self._watch_steps(state)
             raise WaitTimeoutError(
                 f"steps {', '.join(state.step_ids)} of cluster '{state.job_flow_id}' to end",
                 last_seen=event["message"],
                 bound="waiter_delay or waiter_max_attempts",
             )
-        self.measure(state, metrics.STEP_SECONDS, time.time() - state.submitted_at)
+        self.measure(state, metrics.STEP_SECONDS, clock.time() - state.submitted_at)
         if event["status"] == "done" and facts.get("bound") is False:
             self._warn_address_left(context, state, place=facts["place"], step_ids=facts["unfenced"])
         failed = next((step for step in steps if step.state != "COMPLETED"), None)
@@ -251,7 +250,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         """
         from airflow_eip_provider.operators.emr.unstarted import end_unstarted
 
-        if state.start_deadline is None or time.time() < state.start_deadline:
+        if state.start_deadline is None or clock.time() < state.start_deadline:
             return
         if all(shown == "PENDING" for shown in facts.get("states", {}).values()):
             fence = self._fence(state.job_flow_id)
@@ -357,14 +356,14 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             return self._submitted[1]
         is_retry = mark.try_number > 1  # after a clear, too: the try before it may have submitted just now
         own_try = mark.try_number if self._submits else None
-        deadline = time.time() + READS_LAG_SECONDS
+        deadline = clock.time() + READS_LAG_SECONDS
         while True:
             read = read_all_steps if is_retry or self._submits else read_active_steps
             tries = mark.by_try(read(self.emr.conn, job_flow_id))
             found = steps_to_adopt(tries, count=count, first_try=first_try, own_try=own_try)
             # Once the try before this one shows its steps, none of them can surface later.
             missing = self._submits or (is_retry and len(tries.get(mark.try_number - 1, ())) < count)
-            if len(found) == count or not missing or time.time() >= deadline:
+            if len(found) == count or not missing or clock.time() >= deadline:
                 break
             self.log.info("ListSteps may not show yet what was submitted before; looking again")
             self.kill.pause(SECOND_LOOK_SECONDS)
@@ -466,9 +465,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             self.log.error("Cluster %s has no LogUri: there are no step logs to show", state.job_flow_id)
         else:
             logs = StepLogs.of(log_uri=cluster.log_uri, job_flow_id=state.job_flow_id, step_id=step.step_id)
-            state.logs_deadline = state.logs_deadline or time.time() + _LOGS_TAKE.total_seconds()
+            state.logs_deadline = state.logs_deadline or clock.time() + _LOGS_TAKE.total_seconds()
             hook = self.aws.step_logs
-            if not read_logs_written(hook.conn, logs) and time.time() < state.logs_deadline:
+            if not read_logs_written(hook.conn, logs) and clock.time() < state.logs_deadline:
                 self.log.info("Step %s ended %s; waiting for its logs", step.step_id, step.state)
                 shared = self.watch(state, deadline=state.logs_deadline)
                 return EmrStepLogsTrigger(bucket=logs.bucket, prefix=logs.prefix, **shared)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.operators.emr import EmrTerminateJobFlowOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_eip_provider import metrics
+from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.exceptions import WaitTimeoutError
@@ -138,7 +137,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
             self.link_address(context)
         return TerminateState(
             try_number=context["ti"].try_number,
-            deadline=time.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
+            deadline=clock.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
         )
 
     def advance(self, context: Context, state: TerminateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
@@ -190,7 +189,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         try:
             act()
         except Exception as error:
-            if not is_transient(error) or time.time() >= state.deadline:
+            if not is_transient(error) or clock.time() >= state.deadline:
                 raise
             self.log.warning("No answer this time; the teardown continues and asks again: %s", error)
 

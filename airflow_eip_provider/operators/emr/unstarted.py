@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import read_active_steps
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
 from airflow_eip_provider.aws.nat_gateway_changes import remove_own_gateways
@@ -43,7 +43,7 @@ def end_unstarted(operator: PhasedOperator, cluster: Cluster) -> StartTimeoutErr
         operator.lease_client.take_off(job_flow_id)
         remove_own_gateways(operator.eip.conn, cluster, allocation_id=allocation_id)
         operator.lease_client.release(job_flow_id, why="the cluster did not start in time")
-    since = cluster.created_at.timestamp() if cluster.created_at else time.time()
+    since = cluster.created_at.timestamp() if cluster.created_at else clock.time()
     return StartTimeoutError(
-        job_flow_id, state=cluster.state, reason=cluster.reason, seconds=max(time.time() - since, 0.0)
+        job_flow_id, state=cluster.state, reason=cluster.reason, seconds=max(clock.time() - since, 0.0)
     )

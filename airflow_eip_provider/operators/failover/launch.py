@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import earliest_start, own_xcom
 from airflow_eip_provider.aws.tags import SUCCESSOR_TAG, as_items
 from airflow_eip_provider.candidates import Candidate, candidates_of
@@ -66,7 +66,7 @@ class SuccessorOperator(LaunchingOperator):
         job_flow_id = str(state.job_flow_id)
         found = self.look(lambda seen: judge_target(seen, job_flow_id, target="cluster_ready"))
         state.is_started = found.status == "done"
-        state.start_deadline = state.start_deadline or time.time() + self.start_seconds
+        state.start_deadline = state.start_deadline or clock.time() + self.start_seconds
         return (
             None if state.is_started else self.wait_for_cluster(state, "cluster_ready", deadline=state.start_deadline)
         )
@@ -134,6 +134,16 @@ class SuccessorOperator(LaunchingOperator):
         """Give tags to a cluster."""
         self.kill.check()
         self.emr.conn.add_tags(ResourceId=job_flow_id, Tags=as_items(tags))
+
+    def undo(self, context: Context, state: FailoverState | None) -> None:
+        """Undo; and end the lease of a cluster that has ended after it took over, unless a retry goes on with it."""
+        super().undo(context, state)
+        job_flow_id = None if state is None else state.job_flow_id if state.handed_over else state.lost
+        if job_flow_id is None or context["ti"].try_number <= context["ti"].max_tries:
+            return
+        cluster = self.emr.get_cluster(job_flow_id)
+        if cluster is not None and cluster.has_ended:
+            self.lease_client.release(job_flow_id, why="its cluster has ended, and no other could take over")
 
     def to_undo(self, context: Context, state: FailoverState | None) -> Undo | None:
         """End what this try launched, and give the lease back, as long as the new cluster has not the address."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_eip_provider import metrics
+from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.clusters import GUARD_MARK, read_all_primaries
 from airflow_eip_provider.aws.tags import CLUSTER_TAG, IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
@@ -202,7 +201,7 @@ class EmrFailoverOperator(
     def begin(self, context: Context) -> FailoverState:
         """Refuse what is wrong before anything is changed."""
         self._check_parameters()
-        lock_deadline = time.time() + self.lock_timeout.total_seconds()
+        lock_deadline = clock.time() + self.lock_timeout.total_seconds()
         state = FailoverState(try_number=context["ti"].try_number, lock_deadline=lock_deadline)
         self.begin_attempt(context, state)
         return state
@@ -239,7 +238,7 @@ class EmrFailoverOperator(
         if found is not None:
             return self._go_on(context, state, found, has_waited=event is not None and state.waiting_for == _OTHER)
         if self.force:
-            state.detected_at, state.why, state.was_healthy = time.time(), "forced", True
+            state.detected_at, state.why, state.was_healthy = clock.time(), "forced", True
             return None
         looked = self._health_of(state, event, waited_for="verdict") or self._look_at_old(state)
         if not isinstance(looked, Verdict):
@@ -249,7 +248,7 @@ class EmrFailoverOperator(
         if looked.data["status"] == "healthy":
             self.log.info("Cluster %s is healthy: nothing is done", self.job_flow_id)
             return self._not_moved(context, self.job_flow_id, why="healthy")
-        state.detected_at = time.time()
+        state.detected_at = clock.time()
         state.why = "; ".join(f"{failure['check']}: {failure['problem']}" for failure in looked.data["failures"])
         self.log.warning("Cluster %s is unhealthy, its service moves: %s", self.job_flow_id, state.why)
         return None
@@ -271,7 +270,7 @@ class EmrFailoverOperator(
             state,
             self.job_flow_id,
             until="decided",
-            deadline=time.time() + self.wait_seconds,
+            deadline=clock.time() + self.wait_seconds,
             confirms=said.get("job_flow_id") == self.job_flow_id and said.get("status") == "unhealthy",
         )
 
@@ -291,9 +290,10 @@ class EmrFailoverOperator(
         if not found.is_own and not has_waited:
             return self._wait_for_another(state, int(found.token or 0))
         self.log.info("Going on with a failover of cluster %s that has begun: %s", self.job_flow_id, found)
-        state.detected_at, state.why = found.moved_at or time.time(), "begun before"
+        state.detected_at, state.why = found.moved_at or clock.time(), "begun before"
         cluster = self.emr.get_cluster(found.job_flow_id) if found.job_flow_id and found.is_own else None
         if cluster is None or cluster.is_ending:
+            state.lost = found.job_flow_id if cluster is not None and found.in_charge else None
             return None
         state.job_flow_id, state.is_started = cluster.job_flow_id, cluster.has_started
         state.keeps = found.has_address
@@ -360,7 +360,7 @@ class EmrFailoverOperator(
         if not isinstance(entered, Acquired):
             return self.wait_for_turn(context, state, self.lease_request(context, state), entered)
         self.note_acquired(context, state, entered)
-        state.leased, state.steps_by = True, time.time() + self.steps_timeout.total_seconds()
+        state.leased, state.steps_by = True, clock.time() + self.steps_timeout.total_seconds()
         if state.job_flow_id is not None and not state.launched:
             # An earlier try may have put it there, and not have handed over.
             state.may_be_bound = self.lease_client.has_address(state.job_flow_id)
@@ -406,7 +406,7 @@ class EmrFailoverOperator(
         if cluster is None or cluster.has_ended:
             state.is_quiet = True
             return None
-        if time.time() >= state.steps_by:
+        if clock.time() >= state.steps_by:
             self.log.warning("%s; going on without them, as they lose the address", left.message)
             state.is_quiet = True
             return None
@@ -441,7 +441,7 @@ class EmrFailoverOperator(
             moved_from = {CLUSTER_TAG: self.job_flow_id}
             return self.wait_for_address(context, state, job_flow_id=job_flow_id, like=moved_from)
         self.lease_client.hand_over(attempt, token=state.token, resource_id=job_flow_id)
-        state.handed_over, state.keeps, state.bound_at = True, True, time.time()
+        state.handed_over, state.keeps, state.bound_at = True, True, clock.time()
         state.healthy_by = state.bound_at + self.healthy_timeout.total_seconds()
         self.note(context, state)
         facts = bound_facts(bound.address, job_flow_id=job_flow_id, token=state.token)
@@ -481,7 +481,7 @@ class EmrFailoverOperator(
             state.waiting_for = "targets"
             shared = self.watch(state, deadline=state.healthy_by)
             return NlbTargetsTrigger(members=state.members, expect="healthy", **shared)
-        state.healthy_at = time.time()
+        state.healthy_at = clock.time()
         return None
 
     def _retire(self, state: FailoverState) -> WatchTrigger | None:
@@ -497,9 +497,9 @@ class EmrFailoverOperator(
             self.aws.load_balancers.deregister(members)
             state.left = [asdict(member) for member in members]
             self.lease_client.end_other_successors(self.job_flow_id, keep=job_flow_id)
-            state.healthy_by = time.time() + self.healthy_timeout.total_seconds()
+            state.healthy_by = clock.time() + self.healthy_timeout.total_seconds()
         # The connections of a node that works come to their end before it does.
-        if state.was_healthy and time.time() < state.healthy_by and not self.is_met(state.left, "deregistered"):
+        if state.was_healthy and clock.time() < state.healthy_by and not self.is_met(state.left, "deregistered"):
             state.waiting_for = "drained"
             shared = self.watch(state, deadline=state.healthy_by)
             return NlbTargetsTrigger(members=state.left, expect="deregistered", **shared)
@@ -537,7 +537,7 @@ class EmrFailoverOperator(
             tags={},
             appears_by=state.appears_by,
             kill=self.kill,
-            observed=Observed(self.aws.client_for),
+            observed=Observed(self.aws.client_for, patient=True),
         )
 
     def _check_parameters(self) -> None:

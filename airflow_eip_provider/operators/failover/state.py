@@ -20,6 +20,7 @@ class FailoverState(CreateState):
     :param was_healthy: the old cluster works, and is left on purpose.
     :param is_movable: the old cluster's address is on its primary node, so it can be moved.
     :param standby: the cluster that was found to stand by; it takes over when its targets can be registered.
+    :param lost: the cluster to which an earlier try moved the service, and which has ended since.
     :param launched: this owner launched the cluster; else it was there.
     :param leased: the lease is this try's.
     :param keeps: the cluster has the address, so nothing is undone any more.
@@ -39,6 +40,7 @@ class FailoverState(CreateState):
     was_healthy: bool = False
     is_movable: bool = False
     standby: str | None = None
+    lost: str | None = None
     launched: bool = False
     leased: bool = False
     keeps: bool = False

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.cli import waiting
+from airflow_eip_provider import clock
 from airflow_eip_provider.cli.__main__ import main
-from airflow_eip_provider.lease_client import waiting as lease_waiting
 from harness.life import clock_of
 from tests.integration.cli.conftest import Said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -116,13 +115,10 @@ def elsewhere(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> Elsewhere:
+) -> Iterator[Elsewhere]:
     """The command line, on the local EMR's clock, in no environment and without a lock store."""
     for name in ("ENVIRONMENT", "LOCK_STORE"):
         monkeypatch.delenv(f"AIRFLOW__EIP__{name}", raising=False)
     made = Elsewhere(clocked, ec2, emr, allocation_id, overrides, tmp_path, capsys)
-    clock = clock_of(clocked)
-    clock.sleep = made.sleep
-    monkeypatch.setattr(waiting, "time", clock)
-    monkeypatch.setattr(lease_waiting, "time", clock)
-    return made
+    with clock.used(clock_of(clocked, made.sleep)):
+        yield made

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +12,6 @@ from airflow_eip_provider.cli import associate
 from airflow_eip_provider.exceptions import LeaseLostError, LockStoreUnavailableError, NotKnownYetError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.lease.record import Phase
-from airflow_eip_provider.lease_client import client as lease_client
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.operators.binder import Binder
 from tests.integration.cli.elsewhere import elsewhere
@@ -158,10 +155,8 @@ def test_an_address_that_looks_free_and_cannot_be_bound_is_tried_for_until_the_d
 
 @pytest.mark.parametrize(("wait", "most"), [("0", 2), ("2m", 10)])
 def test_a_store_that_refuses_every_write_ends_with_the_deadline(
-    elsewhere: Elsewhere, attempts: Any, lock_store: str, wait: str, most: int, monkeypatch: pytest.MonkeyPatch
+    elsewhere: Elsewhere, attempts: Any, lock_store: str, wait: str, most: int
 ) -> None:
-    clock = SimpleNamespace(monotonic=time.monotonic, sleep=elsewhere.aws.clock.advance)
-    monkeypatch.setattr(lease_client, "time", clock)
     elsewhere.launch()
     elsewhere.aws.faults.add(
         operation="PutItem", kind="error", code="ConditionalCheckFailedException", status=400, times=100_000

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.cli.__main__ import main
-from airflow_eip_provider.cli.drill import failover as drill_failover
 from airflow_eip_provider.cli.drill import work
 from airflow_eip_provider.health import http
 from harness.life import clock_of
@@ -93,12 +93,10 @@ def pair(served_aws: LocalAws) -> Iterator[Pair]:
 
 
 @pytest.fixture
-def failover(pair: Pair) -> Failover:
+def failover(pair: Pair) -> Iterator[Failover]:
     made = Failover(pair)
-    clock = clock_of(pair.stage.aws)
-    clock.sleep = made.sleep
-    pair.stage.patch.setattr(work, "time", clock)
-    return made
+    with clock.used(clock_of(pair.stage.aws, made.sleep)):
+        yield made
 
 
 @pytest.fixture
@@ -214,8 +212,6 @@ def test_a_signal_ends_the_watch_and_says_what_runs(execute, pair, failover, war
 
 @pytest.mark.parametrize("kind", ["cold", "warm"])
 def test_it_fails_over_itself_where_no_dag_watches(execute, pair, tmp_path, kind):
-    for module in (work, drill_failover):
-        pair.stage.patch.setattr(module, "time", clock_of(pair.stage.aws))
     standby = pair.launch_standby() if kind == "warm" else None
     cold = ["--job-flow-overrides", pair.file(tmp_path, pair.overrides(ZONES[1]))]
     given = ["--standby-job-flow-id", standby] if standby else cold
@@ -231,8 +227,6 @@ def test_it_fails_over_itself_where_no_dag_watches(execute, pair, tmp_path, kind
 
 
 def test_a_failover_that_fails_says_what_it_has_left(execute, pair, tmp_path):
-    for module in (work, drill_failover):
-        pair.stage.patch.setattr(module, "time", clock_of(pair.stage.aws))
     pair.stage.taken_away = ("ChangeTargets", "elasticloadbalancing:RegisterTargets")
     pair.enforce()
     said = execute("--fail-over", "--job-flow-overrides", pair.file(tmp_path, pair.overrides(ZONES[1])))
@@ -296,13 +290,11 @@ def test_without_a_lock_store_the_rest_is_measured(served_aws, capsys):
         stage.patch.setattr(http, "PAUSE_SECONDS", 0.0)
         pair = Pair(stage, lock_store=None)
         failover = Failover(pair)
-        clock = clock_of(stage.aws)
-        clock.sleep = failover.sleep
-        stage.patch.setattr(work, "time", clock)
         failover.cluster = pair.launch_standby()
         failover.at(40, failover.bind)
         failover.at(50, failover.register)
-        said = pair.drill(capsys, "--execute", "--yes", pair.primary, "--standby-job-flow-id", failover.cluster)
+        with clock.used(clock_of(stage.aws, failover.sleep)):
+            said = pair.drill(capsys, "--execute", "--yes", pair.primary, "--standby-job-flow-id", failover.cluster)
         assert said.status == 0, said.err
         assert said.result["seconds"]["detected"] == said.result["seconds"]["bound"]
         assert stage.refusals() == []

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.cli import watch
+from airflow_eip_provider import clock
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.command import INTERRUPTED
 from airflow_eip_provider.lease.record import TAKEN_OVER, EndedLease, Record
 from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.ui import task_starts
 from airflow_eip_provider.ui.names import TaskName
+from harness.life import clock_of
 from tests.integration.cli.elsewhere import elsewhere
 
 if TYPE_CHECKING:
@@ -163,11 +164,11 @@ def test_watching_reads_the_record_once_each_time_and_ends_by_ctrl_c(
         if looks[0] == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(watch, "time", type("Time", (), {"sleep": staticmethod(sleep)}))
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr(sys, "stdout", shown)
-    status = main(["status", "--allocation-id", elsewhere.allocation_id, "--watch", "--every", "7s"])
+    with clock.used(clock_of(elsewhere.aws, sleep)):
+        status = main(["status", "--allocation-id", elsewhere.allocation_id, "--watch", "--every", "7s"])
     monkeypatch.undo()
     assert status == INTERRUPTED
     assert reads(elsewhere, before) == 4 + 1, "one a look, and the test's own"

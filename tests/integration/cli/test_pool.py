@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.cli import waiting, watch
+from airflow_eip_provider import clock
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.command import INTERRUPTED
 from harness.leases import Queue
@@ -140,22 +140,25 @@ class _Terminal(io.StringIO):
         return True
 
 
-def test_watching_shows_who_waits_for_several_addresses_until_it_has_one(busy, pool, queue, ended, monkeypatch):
+def test_watching_shows_who_waits_for_several_addresses_until_it_has_one(
+    busy, pool, queue, ended, clocked, monkeypatch
+):
     shown, looks = _Terminal(), [0]
 
     def sleep(_: float) -> None:
         looks[0] += 1
         if looks[0] == 1:
-            ended(busy[1])
-            queue.until(lambda: busy[2].ended, *busy[2:])
+            with clock.used(clock_of(clocked)):  # a pause of a task is no look of the command
+                ended(busy[1])
+                queue.until(lambda: busy[2].ended, *busy[2:])
             shown.truncate(0)
         if looks[0] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(watch, "time", type("Time", (), {"sleep": staticmethod(sleep)}))
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setattr(sys, "stdout", shown)
-    status = main(["status", *TAG, *NAMED, "--watch"])
+    with clock.used(clock_of(clocked, sleep)):
+        status = main(["status", *TAG, *NAMED, "--watch"])
     monkeypatch.undo()
     assert status == INTERRUPTED
     assert "1, 0 of them for more than one" in shown.getvalue()
@@ -188,8 +191,7 @@ def test_history_is_one_list_the_newest_first(say, started, pool, terminate_oper
     ]
 
 
-def test_wait_ends_when_any_address_is_free_and_says_which(say, busy, pool, clocked, monkeypatch):
-    monkeypatch.setattr(waiting, "time", clock_of(clocked))
+def test_wait_ends_when_any_address_is_free_and_says_which(say, busy, pool):
     said = say("wait", *each(pool), *NAMED, "--free", "--json")
     assert (said.status, said.result["allocation_id"]) == (0, pool[2])
     said = say("wait", *each(pool[:2]), *NAMED, "--free", "--timeout", "10s")
@@ -202,8 +204,7 @@ def test_wait_knows_which_address_the_cluster_has(say, busy, pool):
     assert (said.status, said.result["allocation_id"]) == (0, address_of(busy[1]))
 
 
-def test_release_finds_the_address_of_the_cluster(say, busy, pool, clocked, monkeypatch):
-    monkeypatch.setattr(waiting, "time", clock_of(clocked))
+def test_release_finds_the_address_of_the_cluster(say, busy, pool):
     said = say("release", *TAG, "--job-flow-id", busy[1].result, *NAMED, "--json")
     assert said.status == 0, said.err
     assert said.result["allocation_id"] == address_of(busy[1])

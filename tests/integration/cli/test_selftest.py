@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.cli.__main__ import main
-from airflow_eip_provider.cli.selftest import work
 from airflow_eip_provider.cli.selftest.tasks import Tasks
 from airflow_eip_provider.cli.session import CommandHooks
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.iam_policy import policy_document
 from airflow_eip_provider.stores.uri import open_store
-from harness.life import clock_of
 from tests.integration.cli.conftest import Said
 from tests.integration.iam.stage import AIRFLOW, DENIED, DYNAMODB, configuration, staged
 from tests.local_emr_process import served
@@ -53,7 +51,6 @@ CHANGES = {"RunJobFlow", "AssociateAddress", "AddJobFlowSteps", "TerminateJobFlo
 def stage(served_aws: LocalAws) -> Iterator[Stage]:
     """A local EMR whose clock the command turns, and which allows what the policy for a lock store does."""
     with staged(served_aws) as made:
-        made.patch.setattr(work, "time", clock_of(made.aws))
         made.enforce(DYNAMODB, log_uri=None, execution_roles=())
         yield made
 

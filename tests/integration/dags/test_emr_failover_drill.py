@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.cli.drill import failover as drill_failover
-from airflow_eip_provider.cli.drill import work
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError
 from airflow_eip_provider.health import http
-from harness.life import TaskInstance, clock_of
+from harness.life import TaskInstance
 from tests.integration.cli.drills import GROUPS, Pair
 from tests.integration.dags.conftest import DAGS, load
 from tests.integration.dags.test_emr_livy_batch import PARSE
@@ -36,8 +34,6 @@ def pair(served_aws: LocalAws) -> Iterator[Pair]:
     with staged(served_aws) as stage:
         stage.patch.setenv("AIRFLOW__EIP__LOCK_STORE", DYNAMODB)
         stage.patch.setattr(http, "PAUSE_SECONDS", 0.0)
-        for timed in (work, drill_failover):
-            stage.patch.setattr(timed, "time", clock_of(served_aws))
         yield Pair(stage)
 
 

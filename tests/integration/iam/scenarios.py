@@ -18,8 +18,6 @@ from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.aws import addresses
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.cli.__main__ import main
-from airflow_eip_provider.cli.drill import failover as drill_failover
-from airflow_eip_provider.cli.drill import work
 from airflow_eip_provider.exceptions import StepFailedError
 from airflow_eip_provider.operators.bindings import NatGateway
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
@@ -29,7 +27,7 @@ from airflow_eip_provider.reaper.task import reap
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.sensors.emr import EmrPrimaryHealthSensor
 from harness.leases import vanish
-from harness.life import Task, clock_of
+from harness.life import Task
 from local_emr.testing import ANYWHERE, default_route, private_subnet
 from tests.integration.iam.stage import DYNAMODB, EXECUTION_ROLE, S3, TAGGED
 
@@ -379,8 +377,6 @@ def failing_over(stage: Stage, *, lock_store: str | None) -> None:
 
 def drilling(stage: Stage) -> None:
     """A primary is stopped on purpose, after a look at what would take over, and its service moves."""
-    for module in (work, drill_failover):
-        stage.patch.setattr(module, "time", clock_of(stage.aws))
     stage.enforce(None, health=True, drill=True)
     job_flow_id = stage.create().run()
     stage.aws.clock.advance(600)

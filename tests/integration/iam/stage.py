@@ -17,7 +17,7 @@ from airflow_eip_provider.operators.emr import (
 )
 from airflow_eip_provider.stores.uri import open_store
 from harness.leases import Queue
-from harness.life import Task, put_on_clock
+from harness.life import Task, on_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -234,11 +234,10 @@ def staged(aws: LocalAws, *, taken_away: tuple[str, str] | None = None) -> Itera
         "AWS_EC2_METADATA_DISABLED": "true",
         "AIRFLOW__EIP__ENVIRONMENT": "testing",
     }
-    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as clients:
+    with on_clock(aws), pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as clients:
         for name, value in environment.items():
             patch.setenv(name, value)
         patch.delenv("AWS_PROFILE", raising=False)
-        put_on_clock(aws, patch)
         aws.reset()  # a local EMR of another test may have taken moto's state over
         stage = Stage(aws, patch, clients)
         stage.taken_away = taken_away

@@ -10,7 +10,7 @@ import pytest
 from airflow_eip_provider import metrics
 from harness.life import Task
 from harness.life import _first_event as first_event
-from tests.integration.operators.failover_stage import DRAIN_SECONDS
+from tests.integration.operators.failover_stage import DRAIN_SECONDS, STANDBY
 
 pytestmark = pytest.mark.usefixtures("no_pause")
 
@@ -180,10 +180,13 @@ def test_an_address_that_ec2_does_not_show_on_the_old_cluster_yet_is_moved_all_t
     stage.check_moved_to(stage.standby)
 
 
-def test_a_failover_comes_to_its_end_where_emr_describes_one_cluster_in_twenty_seconds(clocked, staged):
-    stage = staged(balanced=True)
+@pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
+@pytest.mark.parametrize("tagged", [False, True], ids=["named", "by tags"])
+def test_a_failover_comes_to_its_end_where_emr_describes_one_cluster_in_twenty_seconds(clocked, staged, store, tagged):
+    stage = staged(balanced=True, store=store)
     clocked.faults.add(operation="DescribeCluster", kind="rate", per_second=0.05, burst=1)
-    assert stage.failover(force=True).run() == stage.standby
+    by_tags = {"standby_job_flow_id": None, "standby_tags": STANDBY} if tagged else {}
+    assert stage.failover(force=True, **by_tags).run() == stage.standby
     clocked.faults.clear()
     clocked.clock.advance(300)
     stage.check_moved_to(stage.standby)

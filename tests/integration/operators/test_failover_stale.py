@@ -15,6 +15,7 @@ from airflow_eip_provider.exceptions import ClusterEndedError, LeaseLostError
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
 from airflow_eip_provider.operators.failover import operator as failover_module
 from airflow_eip_provider.operators.failover.operator import EmrFailoverOperator
+from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.triggers.undo import undo_stored
 from airflow_eip_provider.triggers.verdict import Verdict
 from harness.life import Task
@@ -190,6 +191,34 @@ def test_a_standby_that_ends_before_it_has_the_address_leaves_it_to_the_old_clus
     task.go_on()
     assert isinstance(task.error, ClusterEndedError)
     assert stage.holder() == clocked.cluster(stage.old).primary.id
+
+
+@pytest.mark.parametrize("lasts", [True, False], ids=["this try has moved it", "an earlier try has"])
+def test_the_last_try_ends_the_lease_of_a_standby_that_has_ended_since(clocked, staged, monkeypatch, lasts):
+    stage = staged()
+    awaited = EmrFailoverOperator._await_health
+
+    def end_first(operator: Any, *arguments: Any) -> Any:
+        stage.boto("emr").terminate_job_flows(JobFlowIds=[stage.standby])
+        clocked.clock.advance(300)
+        return awaited(operator, *arguments)
+
+    record = open_store(stage.lock_store, lambda service, _: stage.boto(service))
+    with monkeypatch.context() as patch:
+        patch.setattr(EmrFailoverOperator, "_await_health", end_first)
+        first = stage.failover(force=True, try_number=3 if lasts else 1)
+        first.start()
+        first.go_on()
+    assert isinstance(first.error, ClusterEndedError)
+    if not lasts:
+        lease = record.read(stage.allocation_id).record.lease
+        assert lease is not None, "the retry goes on with it"
+        assert lease.resource_id == stage.standby
+        last = stage.failover(force=True, try_number=3)
+        last.start()
+        assert "name one that is RUNNING or WAITING" in str(last.error)
+    assert record.read(stage.allocation_id).record.lease is None
+    assert stage.holder() is None
 
 
 @pytest.mark.parametrize("operation", ["PutItem", "DisassociateAddress", "AssociateAddress"])

@@ -15,7 +15,7 @@ from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from airflow_eip_provider.operators.emr.fence import Fence
 from airflow_eip_provider.operators.livy import LivyBatchWithStaticIpOperator
-from harness.life import Task, put_on_clock
+from harness.life import Task, on_clock
 from local_emr import LocalAws, ManualClock
 from local_emr.steps import ProcessStepRunner
 from local_emr.testing import client_environment
@@ -335,8 +335,8 @@ def running_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loc
     with LocalAws(clock=ManualClock(), step_runner=runner) as made:
         for name, value in client_environment(made).items():
             monkeypatch.setenv(name, value)
-        put_on_clock(made, monkeypatch)
-        yield made
+        with on_clock(made):
+            yield made
 
 
 def test_the_connections_of_a_batch_come_from_the_address(running_aws, livy_job, deferrable):

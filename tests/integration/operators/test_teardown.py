@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.aws import endings
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
@@ -17,8 +18,12 @@ from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.operators.owner import Owner, task_of_run
 from harness.life import Task
+from harness.simulated_clock import SimulatedClock
 from local_emr.faults import Fault
 from tests.unit.task_groups.conftest import make_dag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 UNKNOWN = "j-0123456789ABC"
 LOOKS = READS_LAG_SECONDS // 5 + 1  # every five seconds, until a new cluster must be known
@@ -162,11 +167,11 @@ class Emr:
 
 
 @pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def slept() -> Iterator[list[float]]:
     """Let pauses pass at once, and list their lengths."""
     pauses: list[float] = []
-    monkeypatch.setattr(endings, "time", SimpleNamespace(sleep=pauses.append, time=lambda: sum(pauses)))
-    return pauses
+    with clock.used(SimulatedClock(lambda: sum(pauses), pauses.append)):
+        yield pauses
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ import json
 import threading
 from dataclasses import asdict
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.exceptions import CredentialsExpiredError, LockStoreUnavailableError
 from airflow_eip_provider.lease.observation import Observation
 from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, Record
@@ -24,6 +25,10 @@ from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 from airflow_eip_provider.triggers.observed import Observed
 from airflow_eip_provider.triggers.poller import Poller
 from harness.polling import passing
+from harness.simulated_clock import SimulatedClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WAITERS = 200
 NOW = 1_800_000_000.0
@@ -134,9 +139,9 @@ def test_who_is_not_in_the_queue_any_more_is_woken():
 
 
 @pytest.fixture
-def ticks(monkeypatch: pytest.MonkeyPatch) -> Any:
+def ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A clock that the poller's pauses turn, and looks that find what they are told to."""
-    clock = SimpleNamespace(
+    made = SimpleNamespace(
         now=NOW,
         looks=0,
         connections=0,
@@ -149,31 +154,30 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> Any:
     def read_observation(observed: Observed, *_: Any) -> Observation:
         for service in ("ec2", "emr", "dynamodb"):
             observed.client(service)
-        clock.looks += 1
-        found = clock.found.pop(0) if clock.found else clock.seen()
+        made.looks += 1
+        found = made.found.pop(0) if made.found else made.seen()
         if isinstance(found, Exception):
             raise found
         return found
 
     def close() -> None:
-        clock.open -= 1
+        made.open -= 1
 
     def client(_: Any, service: str, _region: str | None) -> Any:
-        if service == "dynamodb" and clock.unconnected:
-            raise clock.unconnected.pop(0)
-        clock.connections += 1
-        clock.open += 1
+        if service == "dynamodb" and made.unconnected:
+            raise made.unconnected.pop(0)
+        made.connections += 1
+        made.open += 1
         return SimpleNamespace(close=close)
 
     def pass_on(seconds: float) -> None:
-        clock.now += seconds
+        made.now += seconds
 
-    for module in (watch, poller):
-        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: clock.now, monotonic=lambda: clock.now))
     monkeypatch.setattr(Poller, "_pause", passing(pass_on))
     monkeypatch.setattr(Observed, "_read_observation", read_observation)
     monkeypatch.setattr(AwsConnection, "client", client)
-    return clock
+    with clock.used(SimulatedClock(lambda: made.now, pass_on)):
+        yield made
 
 
 async def event_of(wait: EipLeaseTrigger) -> dict[str, Any]:

@@ -8,6 +8,7 @@ a thread for each viewer. The clock of its reads is turned here, and what boto3 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import threading
@@ -22,8 +23,10 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.ui import source
+from harness.simulated_clock import SimulatedClock
 from tests.unit.ui.stories import ALLOCATION, FREE, NOW, SECOND, THIRD
 
 VIEWERS = 50
@@ -78,15 +81,18 @@ class Wire:
 
 
 class Page:
-    """The page's application, and the clock of its reads."""
+    """The page's application, and its clock."""
 
     def __init__(self, monkeypatch, *, patience):
         self.seconds = 0.0
         self.shared = source.shared_snapshot.__wrapped__()
-        self.shared._clock = lambda: self.seconds
         self.shared._patience = patience
         make = self._airflow2 if __version__.startswith("2.") else self._airflow3
         self.look = make(monkeypatch)
+
+    def sleep(self, seconds):
+        """Turn the clock; no read of the page pauses."""
+        self.seconds += seconds
 
     def _airflow3(self, monkeypatch):
         from airflow_eip_provider.ui import airflow3  # noqa: PLC0415 - not in Airflow 2
@@ -145,16 +151,16 @@ def wire(monkeypatch):
 @pytest.fixture
 def opened(wire, monkeypatch):
     """Return the page whose viewers wait so long: with an earlier answer, and without. No read outlives the test."""
-    made = []
+    with contextlib.ExitStack() as ends:
 
-    def open_page(*patience):
-        made.append(Page(monkeypatch, patience=patience))
-        return made[-1]
+        def open_page(*patience):
+            page = Page(monkeypatch, patience=patience)
+            ends.enter_context(clock.used(SimulatedClock(lambda: NOW + page.seconds, page.sleep)))
+            ends.callback(lambda: page.shared._pool.shutdown(wait=True))
+            return page
 
-    yield open_page
-    wire.answers.set()
-    for page in made:
-        page.shared._pool.shutdown(wait=True)
+        yield open_page
+        wire.answers.set()
 
 
 @pytest.fixture

@@ -51,6 +51,12 @@ class Days:
         self.times = {str(lease.resource_id): times for lease, times in before}
         self.times["j-holder"] = ClusterTimes(TODAY - START_UP, TODAY)
 
+    def started(self, job: str, *, after: float) -> None:
+        """The owner starts its cluster after so many seconds of the holder's lease."""
+        of = attempt(job)
+        queue = (replace(e, prewarmed_at=TODAY + after) if e.attempt == of else e for e in self.record.queue)
+        self.record = replace(self.record, queue=tuple(queue))
+
     def places(self, job: str = "second", *, after: float) -> int:
         return prewarm_places([self.record], attempt(job).owner, self.times, now=TODAY + after)
 
@@ -63,16 +69,25 @@ def test_the_cluster_is_ready_when_the_address_becomes_free():
     assert Days(past("first", 1), past("second", 2)).starts() == WORK - START_UP
 
 
-def test_the_average_of_the_newest_leases_counts_less_a_quarter_of_what_the_longest_has_above_it():
+def test_the_average_of_the_newest_leases_counts_less_an_eighth_of_what_the_longest_has_above_it():
     varied = [past("first", day, work=WORK + 100 * day) for day in (1, 2, 3, 5, 7)]
     average, longest = WORK + 500, WORK + 700
-    earlier = (longest - average) / 4
+    earlier = (longest - average) / 8
     assert Days(*varied, past("second", 8)).starts() == average - earlier - START_UP, f"the newest {LEASES}"
 
 
 def test_the_longest_lets_it_idle_for_a_bounded_time():
-    hours = Days(past("first", 1, work=0), past("first", 2, work=5000), past("second", 3))
-    assert hours.starts() == 5000 - START_UP - MOST_IDLE_SECONDS
+    days = Days(*(past("first", day, work=work) for day, work in enumerate((1000, 1000, 3000))), past("second", 4))
+    start_up = 1200.0
+    days.times["j-second4"] = ClusterTimes(4 * DAY - start_up, 4 * DAY)
+    average, longest = 5000 / 3, 3000.0
+    due = average - (longest - average) / 8 - start_up
+    assert due < longest - start_up - MOST_IDLE_SECONDS == days.starts()
+
+
+def test_leases_that_were_over_sooner_than_the_holders_do_not_count():
+    days = Days(past("first", 1, work=100), past("first", 2, work=2000), past("second", 3))
+    assert days.starts() == 2000 - START_UP, "and not some time before the average, 1050"
 
 
 def test_a_holder_that_takes_longer_than_ever_is_expected_to_end_at_any_moment():
@@ -89,9 +104,18 @@ def test_those_before_it_in_the_queue_count():
     before = (past("first", 1), past("second", 2, work=150), past("third", 3, work=50), past("fourth", 4))
     days = Days(*before, queue=("second", "third", "fourth"))
     assert days.starts("second") == WORK - START_UP
+    days.started("second", after=WORK - START_UP)
     assert days.starts("third") == WORK + 150 - START_UP
+    days.started("third", after=WORK + 150 - START_UP)
     assert days.starts("fourth") == WORK + 200 - START_UP
     assert days.places("fourth", after=WORK) == 3, "among three places, or the first two could not start theirs"
+
+
+def test_who_starts_its_cluster_late_keeps_the_address_from_those_behind_it_for_longer():
+    days = Days(past("first", 1), past("second", 2, work=150), past("third", 3), queue=("second", "third"))
+    assert days.starts("third") is None, "no cluster of the second is ready sooner than after a start-up"
+    days.started("second", after=WORK)
+    assert days.starts("third") == WORK + 150
 
 
 def test_the_start_up_of_others_counts_where_the_job_has_had_no_cluster():
@@ -136,10 +160,10 @@ def test_before_the_holder_has_its_address_nobody_starts_early(phase):
 def test_nobody_starts_early_twice_or_from_far_behind():
     jobs = [f"job{number}" for number in range(MOST_PLACES + 1)]
     days = Days(past("first", 1), *(past(job, 2, work=1) for job in jobs), queue=tuple(jobs))
+    for job in jobs[:-2]:
+        days.started(job, after=0)
     assert days.places(jobs[-2], after=WORK) == MOST_PLACES
     assert days.places(jobs[-1], after=WORK) == 0
-    queue = (replace(days.record.queue[0], prewarmed_at=TODAY), *days.record.queue[1:])
-    days.record = replace(days.record, queue=queue)
     assert days.places(jobs[0], after=WORK) == 0
 
 
@@ -194,6 +218,8 @@ def test_those_who_wait_for_several_addresses_take_them_in_the_order_in_which_th
         return next((s for s in range(7200) if prewarm_places(records, who, times, now=TODAY + s)), None)
 
     assert starts("second") == WORK - START_UP
+    entries = (replace(records[0].queue[0], prewarmed_at=TODAY + WORK - START_UP), records[0].queue[1])
+    records = [replace(record, queue=entries) for record in records]
     assert starts("third") == third_starts
     assert {"j-first1", "j-second2", "j-third3", "j-holder", "j-slow"} - set(times) == set()
     asked = clusters_asked_for(records, attempt("third").owner)
@@ -229,7 +255,7 @@ class Pool:
 
 def test_of_several_addresses_one_lease_is_expected_to_be_as_short_as_the_shortest_of_its_job():
     varied = [past("first", day, work=work) for day, work in enumerate((WORK - 200, WORK, WORK + 200), start=1)]
-    assert Days(*varied, past("second", 4)).starts() == WORK - 200 / 4 - START_UP, "of one address near the average"
+    assert Days(*varied, past("second", 4)).starts() == WORK - 200 / 8 - START_UP, "of one address near the average"
     pool = Pool(*varied, past("slow", 5, work=5 * WORK), past("second", 6))
     assert pool.starts() == WORK - 200 - START_UP
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.addresses import Address
 from airflow_eip_provider.hooks.aws import AwsHooks
 from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.protocol import Acquired
 from airflow_eip_provider.lease.record import Attempt
 from airflow_eip_provider.lease.transitions import Queue, step
-from airflow_eip_provider.lease_client import client, interface
+from airflow_eip_provider.lease_client import interface
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.stores.memory import MemoryStore
+from harness.simulated_clock import SimulatedClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FREE = Address("eipalloc-1", "203.0.113.1", "vpc")
 OWN, OTHER = (Attempt(name, f"test/{name}/run/create/-1", 1, "nonce") for name in ("own", "other"))
@@ -43,16 +48,15 @@ class CountedStore(MemoryStore):
 
 
 @pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def now() -> Iterator[SimpleNamespace]:
     """The worker's clock; a sleep turns it."""
-    clock = SimpleNamespace(seconds=0.0)
+    made = SimpleNamespace(seconds=0.0)
 
     def sleep(seconds: float) -> None:
-        clock.seconds += seconds
+        made.seconds += seconds
 
-    for module in (client, interface):
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.seconds, sleep=sleep))
-    return clock
+    with clock.used(SimulatedClock(lambda: made.seconds, sleep)):
+        yield made
 
 
 @pytest.fixture

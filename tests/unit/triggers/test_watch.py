@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.exceptions import CredentialsExpiredError
-from airflow_eip_provider.triggers import watch
 from airflow_eip_provider.triggers.poller import Poller
 from airflow_eip_provider.triggers.verdict import Verdict
 from airflow_eip_provider.triggers.watch import WatchTrigger
+from harness.simulated_clock import SimulatedClock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_eip_provider.triggers.observed import Observed
 
 START = 1000.0
@@ -49,7 +52,7 @@ class Scripted(WatchTrigger):
 
 
 @pytest.fixture(params=["blocking", "deferred"])
-def payload(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+def payload(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Run a trigger on a clock of its own; return the event's payload and the sleeps."""
     slept: list[float] = []
     poll = Poller.poll
@@ -58,8 +61,6 @@ def payload(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         slept.append(after)
         return await poll(self, wait, after=0)
 
-    clock = SimpleNamespace(time=lambda: START + sum(slept), sleep=slept.append)
-    monkeypatch.setattr(watch, "time", clock)
     monkeypatch.setattr(Poller, "poll", poll_at_once)
 
     async def first(trigger: Scripted) -> Any:
@@ -70,7 +71,8 @@ def payload(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     def run(trigger: Scripted) -> tuple[Any, list[float]]:
         return (trigger.block(trigger.client) if request.param == "blocking" else asyncio.run(first(trigger))), slept
 
-    return run
+    with clock.used(SimulatedClock(lambda: START + sum(slept), slept.append)):
+        yield run
 
 
 PENDING = Verdict("pending", "not yet")

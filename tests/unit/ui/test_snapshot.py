@@ -10,16 +10,22 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.stores.listing import list_addresses
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.ui.shared_read import SharedRead
 from airflow_eip_provider.ui.snapshot import NO_STORE, SnapshotReader, Source
+from harness.simulated_clock import SimulatedClock
 from tests.unit.ui.stories import ALLOCATION, BUSY, FREE, NOW, SECOND, THIRD, owner, task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STORE = "dynamodb://leases"
 NAMES = (ALLOCATION, SECOND, THIRD)
@@ -68,6 +74,14 @@ def reader(aws, *, lock_store=STORE, names=NAMES, read_starts=None):
     return SnapshotReader(lambda: source, refresh_seconds=5.0)
 
 
+@pytest.fixture
+def now() -> Iterator[list[float]]:
+    """What the page's clock shows; the test turns it, and nothing sleeps."""
+    shows = [0.0]
+    with clock.used(SimulatedClock(lambda: shows[0], lambda seconds: None)):
+        yield shows
+
+
 def shared_read(read, *, seconds=5.0, patience=(30.0, 30.0), **kwargs):
     return SharedRead(read, seconds=seconds, late=lambda last: f"late: {last}", patience=patience, **kwargs)
 
@@ -85,17 +99,17 @@ def test_each_record_is_read_once_and_ec2_asked_once_for_all():
     assert (shown.readings[0].now, shown.region, shown.problems) == (NOW, "eu-west-1", ())
 
 
-def test_50_viewers_who_refresh_every_5_seconds_cost_one_read_an_address_and_5_seconds():
+def test_50_viewers_who_refresh_every_5_seconds_cost_one_read_an_address_and_5_seconds(now):
     """Two minutes of 50 viewers, in threads as a web server has them, and a clock that the test turns."""
-    aws, clock = Aws(), [0.0]
-    shared = shared_read(reader(aws), clock=lambda: clock[0])
+    aws = Aws()
+    shared = shared_read(reader(aws))
     seen = []
 
     def look():
         seen.append(len(shared.wait().readings))
 
     for second in range(120):
-        clock[0] = float(second)
+        now[0] = float(second)
         viewers = [threading.Thread(target=look) for viewer in range(50) if viewer % 5 == second % 5]
         for viewer in viewers:
             viewer.start()
@@ -132,8 +146,8 @@ def test_who_comes_during_a_slow_read_shares_it_and_no_thread_is_held():
 
 
 @pytest.mark.parametrize("in_loop", [False, True], ids=["thread", "loop"])
-def test_who_comes_during_a_long_read_gets_the_last_answer(in_loop):
-    let_go, third, clock, reads = threading.Event(), threading.Event(), [0.0], []
+def test_who_comes_during_a_long_read_gets_the_last_answer(in_loop, now):
+    let_go, third, reads = threading.Event(), threading.Event(), []
 
     def read():
         reads.append(1)
@@ -143,7 +157,7 @@ def test_who_comes_during_a_long_read_gets_the_last_answer(in_loop):
             let_go.wait(30)
         return len(reads)
 
-    shared = shared_read(read, patience=(0.01, 0.01), clock=lambda: clock[0])
+    shared = shared_read(read, patience=(0.01, 0.01))
 
     def look():
         return asyncio.run(shared.wait_in_loop()) if in_loop else shared.wait()
@@ -153,12 +167,12 @@ def test_who_comes_during_a_long_read_gets_the_last_answer(in_loop):
     while look() == "late: None":
         pass
     assert look() == 1
-    clock[0] = 5.0
+    now[0] = 5.0
     while look() == "late: 1":
         pass
     assert look() == 2
     let_go.clear()
-    clock[0] = 60.0
+    now[0] = 60.0
     assert [look() for _ in range(3)] == ["late: 2"] * 3
     assert third.wait(30)
     assert [look() for _ in range(3)] == ["late: 2"] * 3
@@ -195,8 +209,8 @@ def test_a_viewer_that_goes_away_cancels_nothing():
     assert asyncio.run(look()) == "read"
 
 
-def test_a_read_that_failed_is_made_again_after_its_time():
-    clock, answers = [0.0], iter([ValueError("once"), "well"])
+def test_a_read_that_failed_is_made_again_after_its_time(now):
+    answers = iter([ValueError("once"), "well"])
 
     def read():
         answer = next(answers)
@@ -204,11 +218,11 @@ def test_a_read_that_failed_is_made_again_after_its_time():
             raise answer
         return answer
 
-    shared = shared_read(read, clock=lambda: clock[0])
+    shared = shared_read(read)
     for _ in range(2):
         with pytest.raises(ValueError, match="once"):
             shared.wait()
-    clock[0] = 5.0
+    now[0] = 5.0
     assert shared.wait() == "well"
 
 

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,11 +24,13 @@ from airflow.sdk.api.datamodels._generated import DagRun, DagRunState, DagRunTyp
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.serde import deserialize
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.triggers.poller import Poller
 from harness.polling import passing
 from tests.verification.chaos import plans
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from multiprocessing.connection import Connection
 
     from tests.verification.chaos.plans import Plan, Stage
@@ -110,14 +113,17 @@ def live(job: Job, pipe: Connection) -> None:
     for stream in (1, 2):
         os.dup2(log, stream)
     os.environ.update(job.environment)
-    _live_in_simulated_time(parent)
-    if isinstance(job, Phase):
-        _run_task(job, parent)
-    elif isinstance(job, Wait):
-        _run_trigger(job, parent)
+    with _simulated_time(parent):
+        if isinstance(job, Phase):
+            _run_task(job, parent)
+        elif isinstance(job, Wait):
+            _run_trigger(job, parent)
 
 
-def _live_in_simulated_time(parent: Parent) -> None:
+@contextmanager
+def _simulated_time(parent: Parent) -> Iterator[None]:
+    """Let time pass by the parent's clock, in this provider, the Amazon provider and botocore."""
+
     async def sleep_async(seconds: float) -> None:
         parent.ask("sleep", seconds)
 
@@ -127,15 +133,17 @@ def _live_in_simulated_time(parent: Parent) -> None:
     def sleep(seconds: float) -> None:
         parent.ask("sleep", seconds)
 
-    clock = _Module(time, time=now, monotonic=now, sleep=sleep)
+    stands_in = _Module(time, time=now, monotonic=now, sleep=sleep)
     loop = _Module(asyncio, sleep=sleep_async)
     Poller._pause = passing(sleep)  # type: ignore[method-assign]
     for name, module in tuple(sys.modules.items()):
         if name.startswith(_ON_THE_CLOCK):
             if getattr(module, "time", None) is time:
-                module.time = clock  # type: ignore[attr-defined]
+                module.time = stands_in  # type: ignore[attr-defined]
             if getattr(module, "asyncio", None) is asyncio:
                 module.asyncio = loop  # type: ignore[attr-defined]
+    with clock.used(stands_in):
+        yield
 
 
 def _run_task(phase: Phase, parent: Parent) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
@@ -69,7 +69,7 @@ class DagRun:
             self._log(task, tries, what, text, final=final)
             if final:
                 return text if what == SUCCESS else None
-            time.sleep(plan.LATE_RETRY_DELAY if what == KILLED_LATE_RETRY else plan.RETRY_DELAY)
+            clock.sleep(plan.LATE_RETRY_DELAY if what == KILLED_LATE_RETRY else plan.RETRY_DELAY)
 
     def _try(self, task: str, number: int, job_flow_id: str | None) -> tuple[str, str, bool]:
         self._log(task, number, BEGUN)
@@ -116,7 +116,7 @@ class DagRun:
         return f"{self._job.worker}-{self._run:04}"
 
     def _log(self, task: str, number: int, what: str, text: str = "", *, final: bool = False) -> None:
-        self._try_log.add(TryEvent(time.time(), self._job.worker, self._run, task, number, what, text, final))
+        self._try_log.add(TryEvent(clock.time(), self._job.worker, self._run, task, number, what, text, final))
 
 
 _STEP = {

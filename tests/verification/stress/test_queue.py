@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.exceptions import RecordContendedError
 from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.protocol import enter
@@ -14,6 +13,7 @@ from airflow_eip_provider.lease.store import Conflict
 from airflow_eip_provider.lease_client import client
 from airflow_eip_provider.stores.memory import MemoryStore
 from airflow_eip_provider.stores.uri import open_store
+from harness.simulated_clock import SimulatedClock
 from tests.verification.stress import arrivals, fairness, queue_size
 from tests.verification.stress.simulation import NEW_LIMITS, OLD_LIMITS
 
@@ -68,14 +68,16 @@ class Busy(MemoryStore):
         return Conflict(None)
 
 
-def test_conflicts_for_minutes_end_in_an_error_and_each_is_followed_by_a_pause(monkeypatch):
+def test_conflicts_for_minutes_end_in_an_error_and_each_is_followed_by_a_pause():
     slept: list[float] = []
-    monkeypatch.setattr(client, "time", type("Clock", (), {"sleep": slept.append, "monotonic": time.monotonic}))
     lease_client = client.StoreLeaseClient(
         "dynamodb://leases", allocation_id="eipalloc-1", client_for=lambda *_: arrivals.StubAws()
     )
     lease_client.store = Busy(lambda: 0.0)
-    with pytest.raises(RecordContendedError, match="other tasks changed the record"):
+    with (
+        clock.used(SimulatedClock(lambda: sum(slept), slept.append)),
+        pytest.raises(RecordContendedError, match="other tasks changed the record"),
+    ):
         enter(lease_client.world(), LeaseRequest(queue_size.attempt_of(1), "daily", 3600.0))
     assert 300 <= sum(slept) < 320
     assert max(slept) <= 20

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import time
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import botocore.client
@@ -15,6 +13,8 @@ import botocore.endpoint
 import structlog
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
+from airflow_eip_provider import clock
+from harness.simulated_clock import SimulatedClock
 from tests.verification.stress import dag_runs
 from tests.verification.stress.try_log import TryLog
 
@@ -79,26 +79,18 @@ def main(job: Job) -> None:
         AWS_EC2_METADATA_DISABLED="true",
         AWS_SDK_UA_APP_ID=job.worker,
     )
-    process = use_simulated_time(job)
+    process = SimulatedProcess(lambda seconds: time.sleep(seconds / job.options.time_scale))
     reuse_clients()
     kill_between_calls(process)
-    dag_runs.run_all(job, TryLog(job.try_log), process=process, killed=ProcessKilled)
+    simulated = botocore.endpoint.time = simulated_clock(job, process)
+    with clock.used(simulated):
+        dag_runs.run_all(job, TryLog(job.try_log), process=process, killed=ProcessKilled)
 
 
-def use_simulated_time(job: Job) -> SimulatedProcess:
-    """Replace ``time`` by the local EMR's clock in each module of the provider, and for botocore's pauses."""
-    scale, pause, monotonic = job.options.time_scale, time.sleep, time.monotonic
-
-    def now() -> float:
-        return job.zero + (monotonic() - job.real_zero) * scale
-
-    process = SimulatedProcess(lambda seconds: pause(seconds / scale))
-    clock = SimpleNamespace(time=now, monotonic=now, sleep=process.sleep)
-    for name, module in tuple(sys.modules.items()):
-        ours = name.startswith("airflow_eip_provider.")
-        if (ours or module in {dag_runs, botocore.endpoint}) and getattr(module, "time", None) is time:
-            module.time = clock
-    return process
+def simulated_clock(job: Job, process: SimulatedProcess) -> SimulatedClock:
+    """Return the local EMR's clock: the machine's, only faster; a killed process does not sleep by it."""
+    began, scale = job.real_zero, job.options.time_scale
+    return SimulatedClock(lambda: job.zero + (time.monotonic() - began) * scale, process.sleep)
 
 
 def reuse_clients() -> None:

@@ -22,6 +22,7 @@ import pytest
 from airflow_eip_provider.metrics import METRICS, ORPHANS_TERMINATED, PHASES, QUEUE_LENGTH
 from harness.processes import Children
 from tests.real_airflow import ROOT
+from tests.verification.matrix.cells import CELLS
 from tests.verification.telemetry.receivers import Collector, StatsD
 from tests.verification.telemetry.stage import A, B, Stage
 
@@ -32,6 +33,7 @@ pytestmark = [
 ]
 VENVS = Path(os.environ.get("TELEMETRY_VENVS", ROOT.parent / "telemetry-venvs"))
 OWN = "this environment's"
+OTHERS = [cell.name for cell in CELLS if cell.name != "newest-py3.11"]
 HOLD, QUEUE = {"address": 0, "deferrable": True, "step_seconds": 600}, {"address": 0, "step_seconds": 30}
 DAGS: dict[str, dict[str, Any]] = {
     "holds": HOLD,
@@ -45,7 +47,7 @@ DAGS: dict[str, dict[str, Any]] = {
 FEW = {name: DAGS[name] for name in ("holds", "queues_deferred")}
 
 
-@pytest.fixture(scope="module", params=[OWN, "mwaa-3.2.1", "mwaa-3.0.6", "mwaa-2.11.2"])
+@pytest.fixture(scope="module", params=[OWN, *OTHERS])
 def venv(request: pytest.FixtureRequest) -> Path:
     found = Path(sys.prefix) if request.param == OWN else VENVS / request.param
     if not (found / "bin" / "python").exists():
