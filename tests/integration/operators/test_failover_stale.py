@@ -13,9 +13,9 @@ from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import ClusterEndedError, LeaseLostError
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
-from airflow_eip_provider.operators.failover import operator as failover_module
 from airflow_eip_provider.operators.failover.operator import EmrFailoverOperator
 from airflow_eip_provider.stores.uri import open_store
+from airflow_eip_provider.triggers import emr as emr_triggers
 from airflow_eip_provider.triggers.undo import undo_stored
 from airflow_eip_provider.triggers.verdict import Verdict
 from harness.life import Task
@@ -113,7 +113,7 @@ def test_a_failover_whose_lease_was_ended_leaves_the_old_cluster_its_address(clo
     task = stage.failover(force=True, steps_timeout=timedelta(minutes=10))
     with monkeypatch.context() as patch:
         pending = Verdict("pending", "has steps", {"step_ids": []})
-        patch.setattr(failover_module, "judge_no_step_runs", lambda *_, **__: pending)
+        patch.setattr(emr_triggers, "judge_no_step_runs", lambda *_, **__: pending)
         patch.setattr("airflow_eip_provider.hooks.emr.EmrClusterHook.cancel_steps", lambda *_, **__: None)
         task.start()
     assert task.deferrals == ["EmrStepsEndedTrigger"]

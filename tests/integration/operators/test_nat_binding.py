@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.aws import nat_gateway_changes, route_changes
 from airflow_eip_provider.aws.clusters import LIVE_STATES
 from airflow_eip_provider.exceptions import GatewayFailedError
-from airflow_eip_provider.operators.bindings import nat_gateway
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.emr import create
 from airflow_eip_provider.preflight import nat as nat_checks
@@ -226,10 +226,10 @@ class Vanished(BaseException):
 @pytest.mark.parametrize(
     ("where", "name", "after"),
     [
-        (nat_gateway, "create_gateway", False),
-        (nat_gateway, "create_gateway", True),
-        (nat_gateway, "lead", False),
-        (nat_gateway, "lead", True),
+        (nat_gateway_changes, "create_gateway", False),
+        (nat_gateway_changes, "create_gateway", True),
+        (route_changes, "lead", False),
+        (route_changes, "lead", True),
         (create.EmrCreateWithStaticIpOperator, "_publish_bound", True),
     ],
     ids=["before the gateway", "after the gateway", "before the route", "after the route", "after the hand-over"],
