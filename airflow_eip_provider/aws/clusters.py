@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider import clock
-from airflow_eip_provider.aws.errors import THROTTLING_CODES, error_code
+from airflow_eip_provider.aws.errors import error_code, was_refused
 from airflow_eip_provider.aws.tags import (
     ALLOCATION_TAG,
     CANDIDATE_TAG,
@@ -197,7 +197,7 @@ def read_cluster_patiently(emr: Any, job_flow_id: str) -> Cluster | None:
         try:
             return read_cluster(emr, job_flow_id)
         except ClientError as error:
-            if error_code(error) not in THROTTLING_CODES:
+            if not was_refused(error):
                 raise
         clock.sleep(_PAUSE_SECONDS)
     return read_cluster(emr, job_flow_id)

@@ -103,7 +103,7 @@ class LeaseEvents(Protocol):
 
 
 class NotTold:
-    """Tells nobody of a lease."""
+    """Does nothing with what it is told."""
 
     dag_id: str | None = None
 
