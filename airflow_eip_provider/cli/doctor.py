@@ -257,7 +257,7 @@ def _fallbacks(options: argparse.Namespace) -> list[Any]:
     """
     Read the fallbacks; none when no file is given.
 
-    :raises UsageError: when there is no cluster that they change, no such file, or no JSON list in it.
+    :raises UsageError: when there is no cluster that they change, or the file cannot be read or is not a JSON list.
     """
     if options.fallbacks is None:
         return []
@@ -267,14 +267,8 @@ def _fallbacks(options: argparse.Namespace) -> list[Any]:
             problem="there is no cluster that they change",
             remedy="give --job-flow-overrides, too",
         )
-    given = read_json_file("--fallbacks", options.fallbacks)
-    if not isinstance(given, list):
-        raise UsageError(
-            f"reading --fallbacks '{options.fallbacks}'",
-            problem="it is no JSON list",
-            remedy='give a list of what each fallback changes: [{"Instances": {"Ec2SubnetId": "subnet-…"}}]',
-        )
-    return given
+    wanted = 'a list of what each fallback changes: [{"Instances": {"Ec2SubnetId": "subnet-…"}}]'
+    return read_json_file("--fallbacks", options.fallbacks, list, wanted=wanted)
 
 
 def _hints(setup: Setup) -> Iterator[str]:
@@ -296,21 +290,17 @@ def _job_flow(options: argparse.Namespace) -> dict[str, Any] | None:
     """
     Read the cluster; ``None`` when no file is given.
 
-    :raises UsageError: when there is no such file, it is no JSON object, or a subnet is given besides it.
+    :raises UsageError: when the file cannot be read or is not a JSON object, or --subnet-id is also given.
     """
     if options.job_flow_overrides is None:
         return None
-    doing = f"reading --job-flow-overrides '{options.job_flow_overrides}'"
     if options.subnet_id:
         raise UsageError(
-            doing,
+            f"reading --job-flow-overrides '{options.job_flow_overrides}'",
             problem="--subnet-id is given, too",
             remedy="give one: the cluster's subnets are those of the file when there is one",
         )
-    given = read_json_file("--job-flow-overrides", options.job_flow_overrides)
-    if not isinstance(given, dict):
-        raise UsageError(doing, problem="it is no JSON object", remedy="give RunJobFlow's parameters")
-    return given
+    return read_json_file("--job-flow-overrides", options.job_flow_overrides, dict, wanted="RunJobFlow's parameters")
 
 
 def _binding(options: argparse.Namespace) -> Binding:

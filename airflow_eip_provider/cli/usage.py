@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow_eip_provider.exceptions import InvalidInputError, UsageError
 from airflow_eip_provider.literals import is_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -31,12 +33,14 @@ def reading_arguments(option: str = "") -> Iterator[None]:
         raise UsageError(f"reading {option or 'the arguments'}", problem=problem, remedy=error.remedy) from error
 
 
-def read_json_file(argument: str, path: str) -> object:
+def read_json_file(argument: str, path: str, kind: type[T], *, wanted: str) -> T:
     """
-    Return what a file holds.
+    Return the content of a JSON file.
 
-    :param argument: the one that names it.
-    :raises UsageError: when there is no such file, or it is not JSON.
+    :param argument: the option that names the file.
+    :param kind: ``dict`` or ``list``.
+    :param wanted: what the file should contain, for the error message.
+    :raises UsageError: when the file cannot be read, is not JSON, or contains another type.
     """
     doing = f"reading {argument} '{path}'"
     text = ""
@@ -48,6 +52,9 @@ def read_json_file(argument: str, path: str) -> object:
     except (ValueError, RecursionError) as error:
         remedy = "correct it there"
         if is_template(text):
-            remedy = "it holds templates: put each into a string, or render the file first"
+            remedy = "it contains templates: put each into a string, or render the file first"
         raise UsageError(doing, problem=f"it is not JSON: {error}", remedy=remedy) from error
+    if not isinstance(given, kind):
+        problem = f"it is not a JSON {'object' if kind is dict else 'list'}"
+        raise UsageError(doing, problem=problem, remedy=f"give {wanted}")
     return given

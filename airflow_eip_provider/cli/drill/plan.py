@@ -123,14 +123,20 @@ def planned(options: argparse.Namespace, lock_store: str | None) -> Plan:
         raise UsageError(
             "reading --fallbacks", problem="there is no cluster that they change", remedy="give --job-flow-overrides"
         )
-    job_flow = _read(options.job_flow_overrides, "--job-flow-overrides", dict) if options.job_flow_overrides else None
+    job_flow: dict[str, Any] | None = None
+    if options.job_flow_overrides:
+        wanted = "RunJobFlow's parameters"
+        job_flow = read_json_file("--job-flow-overrides", options.job_flow_overrides, dict, wanted=wanted)
+    fallbacks: list[Any] = []
+    if options.fallbacks:
+        fallbacks = read_json_file("--fallbacks", options.fallbacks, list, wanted="what each fallback changes")
     return checked_plan(
         job_flow_id=str(checked_job_flow_id(options.job_flow_id)),
         allocation_id=options.allocation_id,
         lock_store=lock_store,
         standby_id=checked_job_flow_id(options.standby_job_flow_id),
         job_flow=job_flow,
-        fallbacks=_read(options.fallbacks, "--fallbacks", list) if options.fallbacks else [],
+        fallbacks=fallbacks,
         target_groups=options.target_group,
         servers=options.server,
         azure_conn_id=options.azure_conn_id,
@@ -196,17 +202,6 @@ def checked_plan(
 def _services(named: Sequence[str]) -> list[HttpCheck]:
     """Return the checks of these services; none for "none"."""
     return [] if "none" in named else [check for name, check in SERVICES.items() if name in named]
-
-
-def _read(path: str, argument: str, kind: type) -> Any:
-    doing = f"reading {argument} '{path}'"
-    given = read_json_file(argument, path)
-    if not isinstance(given, kind):
-        wanted = "RunJobFlow's parameters" if kind is dict else "what each fallback changes"
-        raise UsageError(
-            doing, problem=f"it is no JSON {'object' if kind is dict else 'list'}", remedy=f"give {wanted}"
-        )
-    return given
 
 
 def _minutes(span: timedelta) -> str:

@@ -152,8 +152,9 @@ def _job_flow(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _overrides(path: str) -> dict[str, Any]:
-    doing = f"reading --job-flow-overrides '{path}'"
-    given = read_json_file("--job-flow-overrides", path)
-    if not isinstance(given, dict) or not isinstance(given.get("Instances", {}), dict):
-        raise UsageError(doing, problem="it is no JSON object", remedy="give RunJobFlow's parameters")
+    wanted = "RunJobFlow's parameters"
+    given: dict[str, Any] = read_json_file("--job-flow-overrides", path, dict, wanted=wanted)
+    if not isinstance(given.get("Instances", {}), dict):
+        doing = f"reading --job-flow-overrides '{path}'"
+        raise UsageError(doing, problem="Instances is not a JSON object", remedy=f"give {wanted}")
     return given

@@ -370,7 +370,7 @@ def test_overrides_that_are_not_there(refused):
             '{\n  "Name": "x",\n  "Instances": {]\n}',
             "it is not JSON: Expecting property name enclosed in double quotes: line 3",
         ),
-        ("[1, 2]", "it is no JSON object"),
+        ("[1, 2]", "it is not a JSON object"),
         ("\xff", "it is not JSON: 'utf-8' codec"),
     ],
 )
