@@ -28,7 +28,7 @@ WORDS = {
     r"subsequent(ly)? to": "after",
     r"thereof|therein|whereby|heretofore|aforementioned": "say it plainly",
     r"aim|endeavou?r": "does",
-    r"can not": "cannot",
+    r"can not\b": "cannot",
     r"doesn't|don't|isn't|can't|won't|it's": "the long form",
     r"e\.g\. for example": "one of the two",
     r"for want of": "because there is no",
