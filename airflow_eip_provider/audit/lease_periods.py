@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.hooks.eip import ElasticIpHook
     from airflow_eip_provider.hooks.emr import EmrClusterHook
-    from airflow_eip_provider.lease.store import Seen
+    from airflow_eip_provider.lease.store import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,16 @@ def _senders(flow: Flow) -> set[str | None]:
 
 
 def lease_periods_of(
-    seen: Seen, *, allocation_id: str, emr: EmrClusterHook, eip: ElasticIpHook, period: Period | None
+    snapshot: Snapshot, *, allocation_id: str, emr: EmrClusterHook, eip: ElasticIpHook, period: Period | None
 ) -> list[LeasePeriod]:
     """
     Return the lease periods that a lock store remembers, oldest first: the newest 50, and the one that is not over.
 
     :param period: only those of that time; EMR is asked for the instances of each, and EC2 for its NAT gateway.
     """
-    kept = [(t.token, t.owner, t.resource_id, Period(t.acquired_at, t.ended_at)) for t in seen.record.history]
-    if lease := seen.record.lease:
-        kept.append((lease.token, lease.attempt.name, lease.resource_id, Period(lease.acquired_at, seen.now)))
+    kept = [(t.token, t.owner, t.resource_id, Period(t.acquired_at, t.ended_at)) for t in snapshot.record.history]
+    if lease := snapshot.record.lease:
+        kept.append((lease.token, lease.attempt.name, lease.resource_id, Period(lease.acquired_at, snapshot.now)))
     found = []
     for token, owner, resource_id, when in kept:
         if period is None or when.overlaps(period):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from airflow_eip_provider.lease.record import Record
-    from airflow_eip_provider.lease.store import Seen
+    from airflow_eip_provider.lease.store import Snapshot
     from airflow_eip_provider.ui.past import PastLease
 
     Leases: TypeAlias = Mapping[str, tuple[PastLease, ...]]  # by allocation ID
@@ -73,9 +73,9 @@ def run(options: argparse.Namespace) -> int:
         store = open_store(lock_store, session.hooks.client_for)
         found = {}
         for allocation_id in named.read(session.hooks):
-            seen = store.read(allocation_id)
-            found[allocation_id] = _leases(seen, options.since)
-            _note_what_is_missing(seen, options.since, f"{allocation_id}: " if named.is_pool else "")
+            snapshot = store.read(allocation_id)
+            found[allocation_id] = _leases(snapshot, options.since)
+            _note_what_is_missing(snapshot, options.since, f"{allocation_id}: " if named.is_pool else "")
     if options.json:
         each = [{"allocation_id": name, "leases": list(map(_facts, leases))} for name, leases in found.items()]
         where = {"account": session.account, "region": session.region}
@@ -102,11 +102,11 @@ def _print_csv(found: Leases, *, with_address: bool) -> None:
         writer.writerow({**({"allocation_id": allocation_id} if with_address else {}), **_facts(lease)})
 
 
-def _leases(seen: Seen, since: timedelta) -> tuple[PastLease, ...]:
+def _leases(snapshot: Snapshot, since: timedelta) -> tuple[PastLease, ...]:
     from airflow_eip_provider.ui.past import past_leases
 
-    begin = seen.now - since.total_seconds()
-    return past_leases(seen.record, since=begin, waits=_waits(seen.record, begin))
+    begin = snapshot.now - since.total_seconds()
+    return past_leases(snapshot.record, since=begin, waits=_waits(snapshot.record, begin))
 
 
 def _waits(record: Record, since: float) -> dict[int, float]:
@@ -124,14 +124,14 @@ def _waits(record: Record, since: float) -> dict[int, float]:
     return {token: wait for token, wait in found.items() if wait is not None}
 
 
-def _note_what_is_missing(seen: Seen, since: timedelta, which: str) -> None:
+def _note_what_is_missing(snapshot: Snapshot, since: timedelta, which: str) -> None:
     from airflow_eip_provider.lease.description import utc
     from airflow_eip_provider.ui.past import is_cut
 
-    if seen.version is None:
+    if snapshot.version is None:
         note(f"{which}the lock store has no record of this address: no task has asked for it yet")
-    history = seen.record.history
-    if is_cut(seen.record) and history[0].acquired_at > seen.now - since.total_seconds():
+    history = snapshot.record.history
+    if is_cut(snapshot.record) and history[0].acquired_at > snapshot.now - since.total_seconds():
         note(
             f"{which}the record keeps the newest {len(history)} leases; the first of them began "
             f"{utc(history[0].acquired_at)}"

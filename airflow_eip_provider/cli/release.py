@@ -183,7 +183,7 @@ class _Release:
         self._wait_for_steps(job_flow_id, closed=False)
         if self._lease_client.start_release(job_flow_id):
             self._wait_for_steps(job_flow_id, closed=True, show_by=deadline_after(timedelta(seconds=READS_LAG_SECONDS)))
-        self._lease_client.take_off(job_flow_id)
+        self._lease_client.disassociate(job_flow_id)
         self._lease_client.release(job_flow_id, why="released by hand")
         return True
 

@@ -105,7 +105,7 @@ class _Status:
 
     @property
     def record(self) -> Record | None:
-        return self.observation.seen.record if self.observation else None
+        return self.observation.snapshot.record if self.observation else None
 
 
 def _look_at_each(session: Session, allocation_ids: Sequence[str], lock_store: str | None) -> list[_Status]:
@@ -193,7 +193,7 @@ def _parts_of_several(seen: Sequence[_Status]) -> Parts:
 
 def _row(status: _Status) -> tuple[str, ...]:
     observation, holder, cluster = status.observation, status.holder, status.cluster
-    queue = "-" if observation is None else str(len(observation.seen.record.queue))
+    queue = "-" if observation is None else str(len(observation.snapshot.record.queue))
     on = holder.description if holder else "nothing"
     lease = "-" if observation is None else _lease_in_words(observation)
     where = f"{cluster.job_flow_id} ({cluster.state})" if cluster else on
@@ -249,7 +249,7 @@ def _lines(status: _Status) -> Iterator[tuple[str, str]]:
     yield "lock store", status.lock_store or "none"
     if status.observation is not None:
         yield "lease", _lease_in_words(status.observation)
-        yield "grace", f"{status.observation.seen.record.grace:g} s, doubled for an owner that was passed over"
+        yield "grace", f"{status.observation.snapshot.record.grace:g} s, doubled for an owner that was passed over"
 
 
 def _candidate_in_words(cluster: Cluster) -> str:
@@ -263,7 +263,7 @@ def _lease_in_words(observation: Observation) -> str:
     from airflow_eip_provider.lease.description import holder_of
     from airflow_eip_provider.lease.observation import LeaseCondition, condition_of
 
-    lease = observation.seen.record.lease
+    lease = observation.snapshot.record.lease
     if lease is None:
         return holder_of(observation)
     over = {

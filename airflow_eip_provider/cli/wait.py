@@ -123,7 +123,7 @@ def _unless_leased(verdict: Verdict, observation: Observation) -> Verdict:
     from airflow_eip_provider.lease.observation import LeaseCondition, condition_of
     from airflow_eip_provider.triggers.verdict import Verdict as Seen
 
-    if observation.seen.record.lease is None or condition_of(observation) is LeaseCondition.FINISHED:
+    if observation.snapshot.record.lease is None or condition_of(observation) is LeaseCondition.FINISHED:
         return verdict
     return Seen("pending", f"{verdict.message}, and its lease is {holder_of(observation)}", verdict.data)
 

@@ -49,7 +49,7 @@ def queue_place_of(observation: Observation, owner: str) -> QueuePlace:
 
     :param owner: the owner's digest.
     """
-    record = observation.seen.record
+    record = observation.snapshot.record
     place = record.place(owner)
     return QueuePlace(None if place is None else place + 1, len(record.queue), holder_of(observation))
 
@@ -87,7 +87,7 @@ def pool_place_of(observations: Mapping[str, Observation], owner: str) -> PoolPl
 
 def holder_of(observation: Observation) -> str:
     """Say who has the address, on what, since when."""
-    lease = observation.seen.record.lease
+    lease = observation.snapshot.record.lease
     if lease is None:
         if observation.location is not None and not observation.location.is_free:
             there = " / ".join(reversed(observation.location.resource_ids))

@@ -27,7 +27,7 @@ from airflow_eip_provider.lease.world import AddressLocation, LeaseTags
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Attempt
-    from airflow_eip_provider.lease.store import Seen
+    from airflow_eip_provider.lease.store import Snapshot
     from airflow_eip_provider.lease.world import ReadOnlyWorld, Resource
 
 
@@ -41,7 +41,7 @@ class Observation:
     :param busy: a step on one of them is pending or running.
     """
 
-    seen: Seen
+    snapshot: Snapshot
     location: AddressLocation | None = None
     resources: tuple[Resource, ...] = ()
     busy: bool = False
@@ -103,18 +103,18 @@ def observe(world: ReadOnlyWorld, limits: Limits = LIMITS) -> Observation:
     A write that follows from them names the record's version, and is refused if the record has changed since. So facts
     that are older than a lease decide nothing about it.
     """
-    seen = world.read_record()
-    lease = seen.record.lease
+    snapshot = world.read_record()
+    lease = snapshot.record.lease
     if lease is None:
-        return Observation(seen, location=world.read_location())
-    if _is_in_use(lease, seen.now, limits):
-        return Observation(seen)  # in use, whatever AWS shows; so most observations cost one read
+        return Observation(snapshot, location=world.read_location())
+    if _is_in_use(lease, snapshot.now, limits):
+        return Observation(snapshot)  # in use, whatever AWS shows; so most observations cost one read
     resources = _resources(world, lease)
-    observation = Observation(seen, resources=resources)
+    observation = Observation(snapshot, resources=resources)
     live = [resource.resource_id for resource in resources if resource.state != "ended"]
     if not live:
         return replace(observation, location=world.read_location())
-    if lease.phase is Phase.ACQUIRED and seen.now >= lease.handover_by:
+    if lease.phase is Phase.ACQUIRED and snapshot.now >= lease.handover_by:
         # Any step counts: before the hand-over a step is the user's own, and others must not end it.
         return replace(observation, busy=_is_busy(world, live, guarded=False))
     if lease.phase is Phase.RELEASING and not lease.to_be_terminated:
@@ -160,7 +160,7 @@ def _is_busy(world: ReadOnlyWorld, resource_ids: list[str], *, guarded: bool) ->
 
 def condition_of(observation: Observation, limits: Limits = LIMITS) -> LeaseCondition:
     """Return the condition of the observed lease; there must be one."""
-    lease, now = observation.seen.record.lease, observation.seen.now
+    lease, now = observation.snapshot.record.lease, observation.snapshot.now
     if lease is None:
         raise ValueError("there is no lease")
     if _is_in_use(lease, now, limits):
@@ -202,7 +202,7 @@ def _location(observation: Observation) -> AddressLocation:
 
 
 def _is_on(observation: Observation) -> bool:
-    location, lease = _location(observation), observation.seen.record.lease
+    location, lease = _location(observation), observation.snapshot.record.lease
     if any(resource.resource_id in location.resource_ids for resource in observation.resources):
         return True
     # The search does not find a cluster that has ended; its instance may still carry the address, and the lease's tags.
@@ -232,7 +232,7 @@ def decide(
     :param due_seconds: for how long it has observed that the lease has to be ended. Each owner of the queue first waits
         for the windows of those before it, so that they do not all write at once.
     """
-    record = observation.seen.record
+    record = observation.snapshot.record
     lease, attempt = record.lease, lease_request.attempt
     if lease is not None and lease.attempt.owner == attempt.owner:
         return _decide_own(observation, lease, attempt, limits)
@@ -254,9 +254,9 @@ def decide(
 
 
 def _decide_at_free_address(observation: Observation, lease_request: LeaseRequest) -> Action:
-    record, location = observation.seen.record, _location(observation)
+    record, location = observation.snapshot.record, _location(observation)
     turn = turn_at(record, lease_request.attempt.owner)
-    is_turn = turn is not None and observation.seen.now >= turn
+    is_turn = turn is not None and observation.snapshot.now >= turn
     # A resource that has the address already need not wait: no other owner could associate it before.
     if is_turn and (location.is_free or location.left or lease_request.wants in location.resource_ids):
         return Action.ACQUIRE
@@ -283,7 +283,7 @@ def _decide_own(observation: Observation, lease: Lease, attempt: Attempt, limits
 
 
 def _may_prewarm(observation: Observation, entry: Entry, place: int, depth: int) -> bool:
-    record = observation.seen.record
+    record = observation.snapshot.record
     if place >= depth or entry.prewarmed_at is not None or record.lease is None:
         return False
     started = sum(other.prewarmed_at is not None for other in record.queue)
@@ -298,7 +298,7 @@ class Due:
 
     def seconds(self, observation: Observation, limits: Limits = LIMITS) -> float:
         """Return the seconds up to this observation; 0 when the lease need not be ended."""
-        lease, now = observation.seen.record.lease, observation.seen.now
+        lease, now = observation.snapshot.record.lease, observation.snapshot.now
         if lease is None or condition_of(observation, limits) not in _FOR_OTHERS:
             self._since = None
             return 0.0

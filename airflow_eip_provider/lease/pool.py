@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_eip_provider.lease.record import Attempt, Limits, Record
-    from airflow_eip_provider.lease.store import Seen
+    from airflow_eip_provider.lease.store import Snapshot
     from airflow_eip_provider.lease.world import World
 
 
@@ -109,7 +109,7 @@ def enter_any(
         if not isinstance(entered, Queued):
             return _settled(worlds, allocation_id, entered, attempt, limits)
         observations[allocation_id] = entered.observation
-        entry = _entry_of(entered.observation.seen.record, attempt.owner)
+        entry = _entry_of(entered.observation.snapshot.record, attempt.owner)
         if entry is not None and entry.prewarmed_at is not None:
             brought = entry
     return QueuedForAll(observations)
@@ -139,14 +139,14 @@ def _take_over(worlds: Mapping[str, World], attempt: Attempt, limits: Limits) ->
     started: tuple[str, Entry] | None = None
     for allocation_id, world in worlds.items():
         while True:
-            seen = world.read_record()
-            part = _part_of(seen.record, attempt.owner)
+            snapshot = world.read_record()
+            part = _part_of(snapshot.record, attempt.owner)
             is_over = isinstance(part, Lease) and part.phase is Phase.RELEASING  # any owner may end it
             if part is None or part.attempt == attempt or is_over:
                 break
             if attempt.is_superseded_by(part.attempt):
                 return _withdrawn(worlds, attempt, limits)
-            if (written := change(world, seen, Reenter(attempt), limits)) is not None:
+            if (written := change(world, snapshot, Reenter(attempt), limits)) is not None:
                 part = _part_of(written.record, attempt.owner)
                 break
         if isinstance(part, Lease) and not is_over:
@@ -167,7 +167,7 @@ def _settled(
     """Leave the queues of the other addresses, and end what an older attempt has acquired meanwhile."""
     if isinstance(entered, Superseded):
         return _withdrawn(worlds, attempt, limits)
-    lease, others = entered.seen.record.lease, _others(worlds, allocation_id)
+    lease, others = entered.snapshot.record.lease, _others(worlds, allocation_id)
     for world in others:
         if not _has_ended(world, attempt, limits, lease=lease):
             return _withdrawn(worlds, attempt, limits)
@@ -195,8 +195,8 @@ def _has_ended(world: World, attempt: Attempt, limits: Limits, *, lease: Lease |
     :return: ``False`` when a newer attempt is at work there: nothing was changed.
     """
     while True:
-        seen = world.read_record()
-        part = _part_of(seen.record, attempt.owner)
+        snapshot = world.read_record()
+        part = _part_of(snapshot.record, attempt.owner)
         if part is None:
             return True
         if attempt.is_superseded_by(part.attempt):
@@ -205,11 +205,11 @@ def _has_ended(world: World, attempt: Attempt, limits: Limits, *, lease: Lease |
             if not _goes_with(part, lease):
                 undo(world, attempt, limits=limits)
                 return True
-            if change(world, seen, Leave(attempt, keep=part.resource_id), limits) is not None:
+            if change(world, snapshot, Leave(attempt, keep=part.resource_id), limits) is not None:
                 return True
         elif part.phase is Phase.RELEASING:
             return True  # any owner may end it
-        elif part.attempt == attempt or change(world, seen, Reenter(attempt), limits) is not None:
+        elif part.attempt == attempt or change(world, snapshot, Reenter(attempt), limits) is not None:
             # The older attempt changes nothing there from now on. What it did not launch is not terminated.
             undo(world, attempt, terminate=bool(part.cluster_name), limits=limits)
             return True
@@ -235,7 +235,7 @@ def _others(worlds: Mapping[str, World], allocation_id: str) -> list[World]:
     return [world for name, world in worlds.items() if name != allocation_id]
 
 
-def _brought(world: World, lease: Lease, resource_id: str | None, limits: Limits) -> Seen | None:
+def _brought(world: World, lease: Lease, resource_id: str | None, limits: Limits) -> Snapshot | None:
     """Name a cluster in the lease, and give it the tags of the lease; it may have been started for another address."""
     named = _named(world, lease, resource_id, limits)
     if named is not None and world.read_resource(str(resource_id)).lease_tags is None:
@@ -243,19 +243,19 @@ def _brought(world: World, lease: Lease, resource_id: str | None, limits: Limits
     return named
 
 
-def _named(world: World, lease: Lease, resource_id: str | None, limits: Limits) -> Seen | None:
+def _named(world: World, lease: Lease, resource_id: str | None, limits: Limits) -> Snapshot | None:
     """Name a cluster in the lease, if the lease is the attempt's still; else others have ended it, and this ends."""
     if resource_id is None or lease.is_given_up(resource_id):
         return None
     event = Bring(lease.attempt, lease.token, resource_id)
     while True:
-        seen = world.read_record()
-        after = step(seen.record, event, seen.now, limits)
+        snapshot = world.read_record()
+        after = step(snapshot.record, event, snapshot.now, limits)
         if isinstance(after, Refused):
             if not after.superseded:
                 world.terminate(resource_id)  # no record names it
             return None
-        written = seen if after == seen.record else change(world, seen, event, limits)
+        written = snapshot if after == snapshot.record else change(world, snapshot, event, limits)
         if written is not None:
             return written
 

@@ -44,7 +44,7 @@ from airflow_eip_provider.lease.observation import (
     observe,
 )
 from airflow_eip_provider.lease.record import LIMITS, TAKEN_OVER, UNDONE, Phase
-from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease.transitions import (
     Acquire,
     Activate,
@@ -75,12 +75,12 @@ _ROUNDS = 12
 class Acquired:
     """The attempt has the lease, as of this record."""
 
-    seen: Seen
+    snapshot: Snapshot
 
     @property
     def token(self) -> int | None:
         """The fencing token; ``None`` without a lock store, where there is no record."""
-        lease = self.seen.record.lease
+        lease = self.snapshot.record.lease
         return None if lease is None else lease.token
 
 
@@ -162,16 +162,16 @@ def enter(
             return settled
         if action is Action.ACQUIRE:
             # Before the write, which drops the possible orphans whose time is over.
-            _sweep(world, observation.seen.record)
+            _sweep(world, observation.snapshot.record)
         event = _own_event(action, lease_request, moved_from, brought)
         if event is None:
             _act_on_others(world, action, observation, lease_request, limits)
-        elif (written := change(world, observation.seen, event, limits)) is not None:
+        elif (written := change(world, observation.snapshot, event, limits)) is not None:
             lease = written.record.lease
             if lease is not None and lease.attempt == attempt:
                 return Acquired(written)
             if action is Action.QUEUE:
-                return Queued(replace(observation, seen=written))
+                return Queued(replace(observation, snapshot=written))
         # After each change it observes again: others may have been faster, and the decision is out of date.
         if number >= _ROUNDS:
             world.pause()
@@ -192,24 +192,24 @@ def move(
     """
     attempt = lease_request.attempt
     while True:
-        seen = world.read_record()
-        lease = seen.record.lease
+        snapshot = world.read_record()
+        lease = snapshot.record.lease
         if lease is None:
             break
-        if lease.attempt.owner != attempt.owner and seen.record.has_moved_from(moved_from):
+        if lease.attempt.owner != attempt.owner and snapshot.record.has_moved_from(moved_from):
             observation = observe(world, limits)
-            if observation.seen.record.lease != lease:
+            if observation.snapshot.record.lease != lease:
                 continue
             if is_for_others(observation, limits):
                 break  # it has not come to its end, and never will
             return MovedByAnother(lease)
         event = Move(attempt, lease.token, moved_from, lease_request.cluster_name, lease_request.handover_seconds)
-        after = step(seen.record, event, seen.now, limits)
+        after = step(snapshot.record, event, snapshot.now, limits)
         if isinstance(after, Refused):
             if after.superseded:
                 return Superseded()
             break
-        written = seen if after == seen.record else change(world, seen, event, limits)
+        written = snapshot if after == snapshot.record else change(world, snapshot, event, limits)
         if written is not None:
             return Acquired(written)
     return enter(world, lease_request, due_seconds=due_seconds, moved_from=moved_from, limits=limits)
@@ -218,7 +218,7 @@ def move(
 def _settled(world: World, action: Action, observation: Observation) -> Acquired | Queued | Superseded | None:
     """Return what has become of the attempt when it writes nothing; ``None`` when it does."""
     if action is Action.PROCEED:
-        return Acquired(observation.seen)
+        return Acquired(observation.snapshot)
     if action is Action.WAIT:
         return Queued(observation)
     if action is Action.SWEEP:
@@ -259,7 +259,7 @@ def _act_on_others(
 
 
 def launch(
-    world: World, held: Seen, attempt: Attempt, limits: Limits = LIMITS, *, replaces: bool = False
+    world: World, held: Snapshot, attempt: Attempt, limits: Limits = LIMITS, *, replaces: bool = False
 ) -> str | NotStarted | LeaseLost | Unclear:
     """
     Give the lease its cluster: the one that was prewarmed or that an earlier try launched, else a new one.
@@ -316,7 +316,7 @@ def replace_cluster(
         is_known = world.terminate(failed)
         # A read that does not show a new cluster says nothing of its end.
         has_ended = has_ended and not is_known
-    _take_off(world, failed)
+    _disassociate(world, failed)
     if not has_ended or failed in world.read_location().resource_ids:
         return Ending(has_ended=has_ended)
     # An earlier call may have launched it, and not have come to its answer.
@@ -342,11 +342,11 @@ def give_up(world: World, attempt: Attempt, *, token: int, failed: str, limits: 
     """Write that a cluster did not start, so that no attempt adopts it or hands it over; return the lease."""
     event = Replace(attempt, token, failed)
     while True:
-        seen = world.read_record()
-        after = step(seen.record, event, seen.now, limits)
+        snapshot = world.read_record()
+        after = step(snapshot.record, event, snapshot.now, limits)
         if isinstance(after, Refused):
             return LeaseLost(after.why)
-        written = seen if after == seen.record else change(world, seen, event, limits)
+        written = snapshot if after == snapshot.record else change(world, snapshot, event, limits)
         if written is not None and written.record.lease is not None:
             return written.record.lease
 
@@ -359,13 +359,13 @@ def _renew(world: World, token: int, attempt: Attempt, limits: Limits) -> Lease 
     would surface after that.
     """
     while True:
-        seen = world.read_record()
-        lease = seen.record.lease
+        snapshot = world.read_record()
+        lease = snapshot.record.lease
         if lease is None or lease.token != token or lease.attempt != attempt or lease.phase is Phase.RELEASING:
             return LeaseLost("another owner acquired it while this task did nothing")
-        if lease.written_at == seen.now:
+        if lease.written_at == snapshot.now:
             return lease  # there is nothing to write: an answer was lost a moment ago
-        written = change(world, seen, Reenter(attempt), limits)
+        written = change(world, snapshot, Reenter(attempt), limits)
         if written is not None and written.record.lease is not None:
             return written.record.lease
 
@@ -416,16 +416,16 @@ def relocate(world: ReadOnlyWorld, lease_tags: LeaseTags, *, resource_id: str) -
 
 def hand_over(
     world: World, attempt: Attempt, *, token: int, resource_id: str, limits: Limits = LIMITS
-) -> Seen | LeaseLost:
+) -> Snapshot | LeaseLost:
     """Record the resource that has the address now; this is also the last check whether the lease is still current."""
     event = Activate(attempt, token, resource_id)
     while True:
-        seen = world.read_record()
-        after = step(seen.record, event, seen.now, limits)
+        snapshot = world.read_record()
+        after = step(snapshot.record, event, snapshot.now, limits)
         if isinstance(after, Refused):
             return LeaseLost(after.why)  # released by others because it was overdue, or a newer try is at work (I4)
         # When nothing changes, an earlier write took effect, and its answer was lost.
-        handed = seen if after == seen.record else change(world, seen, event, limits)
+        handed = snapshot if after == snapshot.record else change(world, snapshot, event, limits)
         if handed is None:
             continue
         lease = handed.record.lease
@@ -459,11 +459,11 @@ def start_release(world: World, resource_id: str, limits: Limits = LIMITS) -> bo
     :return: whether it has the lease; otherwise there is nothing to release.
     """
     while True:
-        seen = world.read_record()
-        lease = seen.record.lease
+        snapshot = world.read_record()
+        lease = snapshot.record.lease
         if lease is None or lease.resource_id != resource_id:
             return False
-        if lease.phase is Phase.RELEASING or change(world, seen, StartRelease(lease.token), limits) is not None:
+        if lease.phase is Phase.RELEASING or change(world, snapshot, StartRelease(lease.token), limits) is not None:
             return True
 
 
@@ -476,17 +476,17 @@ def release(world: World, resource_id: str, *, why: str, limits: Limits = LIMITS
 
     :return: whether the resource had the lease.
     """
-    _take_off(world, resource_id)
+    _disassociate(world, resource_id)
     while True:
-        seen = world.read_record()
-        lease = seen.record.lease
+        snapshot = world.read_record()
+        lease = snapshot.record.lease
         if lease is None or lease.resource_id != resource_id:
             return False
-        _sweep(world, seen.record)
+        _sweep(world, snapshot.record)
         if lease.may_have_orphans:
             # This terminates the clusters that EMR shows by now; the record keeps a possible orphan for the others.
             _terminate_others(world, lease, keep=resource_id)
-        if change(world, seen, Release(lease.token, resource_id, why), limits) is not None:
+        if change(world, snapshot, Release(lease.token, resource_id, why), limits) is not None:
             return True
 
 
@@ -526,12 +526,12 @@ def undo(
     """
     work = _Work(attempt, launched, token, terminate, association_id, may_lag)
     while True:
-        seen = world.read_record()
-        lease, place = seen.record.lease, seen.record.place(attempt.owner)
+        snapshot = world.read_record()
+        lease, place = snapshot.record.lease, snapshot.record.place(attempt.owner)
         if lease is not None and lease.attempt.owner == attempt.owner:
-            ended = _undo_holder(world, seen, lease, work, limits)
+            ended = _undo_holder(world, snapshot, lease, work, limits)
         elif place is not None:
-            ended = _undo_waiter(world, seen, seen.record.queue[place], work, limits)
+            ended = _undo_waiter(world, snapshot, snapshot.record.queue[place], work, limits)
         else:
             # Others took the lease over while this try was at work, or it never had one.
             _undo_stray(world, work, lease)
@@ -540,7 +540,7 @@ def undo(
             return
 
 
-def _undo_holder(world: World, seen: Seen, lease: Lease, work: _Work, limits: Limits) -> bool:
+def _undo_holder(world: World, snapshot: Snapshot, lease: Lease, work: _Work, limits: Limits) -> bool:
     """
     Undo while this owner has the lease.
 
@@ -551,22 +551,22 @@ def _undo_holder(world: World, seen: Seen, lease: Lease, work: _Work, limits: Li
         return True
     # Should this process die before it has terminated the cluster, the next that observes the lease does.
     releasing = StartRelease(lease.token, to_be_terminated=work.terminate)
-    if lease.phase is not Phase.RELEASING and change(world, seen, releasing, limits) is None:
+    if lease.phase is not Phase.RELEASING and change(world, snapshot, releasing, limits) is None:
         return False
     _undo_lease(world, lease.token, work.launched or lease.resource_id, work, limits)
     return True
 
 
-def _undo_waiter(world: World, seen: Seen, entry: Entry, work: _Work, limits: Limits) -> bool:
+def _undo_waiter(world: World, snapshot: Snapshot, entry: Entry, work: _Work, limits: Limits) -> bool:
     """
     Undo while this owner is in the queue: what it may have started early ends with its place.
 
     :return: ``False`` to read again.
     """
     if work.attempt.is_superseded_by(entry.attempt):
-        _undo_older(world, work, seen.record.lease, current=entry.token)
+        _undo_older(world, work, snapshot.record.lease, current=entry.token)
         return True
-    if change(world, seen, Leave(work.attempt), limits) is None:
+    if change(world, snapshot, Leave(work.attempt), limits) is None:
         return False
     if entry.prewarmed_at is not None:
         _terminate_live(world, clusters_of(world, entry))
@@ -578,8 +578,8 @@ def _undo_waiter(world: World, seen: Seen, entry: Entry, work: _Work, limits: Li
 def _undo_lease(world: World, token: int, resource_id: str | None, work: _Work, limits: Limits) -> None:
     """End a lease that is releasing, as far as that is possible now; others end the rest when the facts allow it."""
     while True:
-        seen = world.read_record()
-        lease = seen.record.lease
+        snapshot = world.read_record()
+        lease = snapshot.record.lease
         if lease is None or lease.token != token:
             # Another owner, or another try, has ended it: any owner may end a releasing lease. What this try launched
             # under it may have been unknown to whoever did.
@@ -594,9 +594,9 @@ def _undo_lease(world: World, token: int, resource_id: str | None, work: _Work, 
             if world.active_steps(resource_id, guarded=not work.terminate):
                 return
             _unbind(world, resource_id, work)
-        _sweep(world, seen.record)
+        _sweep(world, snapshot.record)
         ended = Release(token, None if unknown else resource_id, UNDONE, may_have_orphans=unknown)
-        if change(world, seen, ended, limits) is not None:
+        if change(world, snapshot, ended, limits) is not None:
             return
 
 
@@ -629,27 +629,27 @@ def _unbind(world: World, resource_id: str, work: _Work) -> None:
     if work.association_id is not None:
         world.disassociate(work.association_id)
     else:
-        _take_off(world, resource_id, may_lag=work.may_lag)
+        _disassociate(world, resource_id, may_lag=work.may_lag)
 
 
-def _take_off(world: World, resource_id: str, *, may_lag: bool = False) -> None:
+def _disassociate(world: World, resource_id: str, *, may_lag: bool = False) -> None:
     """Disassociate the address if this resource has it: never another owner's association (I2)."""
     location = world.settled_location(resource_id) if may_lag else world.read_location()
     if location.association_id is not None and resource_id in location.resource_ids:
         world.disassociate(location.association_id)
 
 
-def change(world: World, seen: Seen, event: Event, limits: Limits) -> Seen | None:
+def change(world: World, snapshot: Snapshot, event: Event, limits: Limits) -> Snapshot | None:
     """
     Write one transition.
 
     :return: ``None`` when it was not (surely) written, after a pause, or there was nothing to write: read again.
     """
-    after = step(seen.record, event, seen.now, limits)
-    if isinstance(after, Refused) or after == seen.record:
+    after = step(snapshot.record, event, snapshot.now, limits)
+    if isinstance(after, Refused) or after == snapshot.record:
         return None
-    outcome = world.write_record(after, seen.version, joins=isinstance(event, Queue))
-    if isinstance(outcome, Seen):
+    outcome = world.write_record(after, snapshot.version, joins=isinstance(event, Queue))
+    if isinstance(outcome, Snapshot):
         return outcome
     # A conflict and a lost answer are the same from here: only the next read tells what the record is now.
     world.pause()
@@ -677,33 +677,36 @@ def _sweep(world: World, record: Record) -> None:
 
 def _sweep_and_wait(world: World, observation: Observation) -> Queued:
     """Terminate an orphan that has the address, so that it becomes free; before that no owner can acquire the lease."""
-    _sweep(world, observation.seen.record)
+    _sweep(world, observation.snapshot.record)
     return Queued(observation)  # its instance keeps the address for some time yet
 
 
 def _start_overdue_release(world: World, observation: Observation, limits: Limits) -> None:
-    lease = observation.seen.record.lease
+    lease = observation.snapshot.record.lease
     # The record first: should the owner come back now, its hand-over is refused, and it undoes what it did.
-    if lease and change(world, observation.seen, StartRelease(lease.token, to_be_terminated=True), limits) is not None:
+    if (
+        lease
+        and change(world, observation.snapshot, StartRelease(lease.token, to_be_terminated=True), limits) is not None
+    ):
         _terminate_live(world, observation.resources)
 
 
 def _evict(world: World, observation: Observation, limits: Limits) -> None:
-    lease = observation.seen.record.lease
+    lease = observation.snapshot.record.lease
     if lease is None:
         return
     # No cluster is left to terminate: the lease is finished because its clusters have ended or can never appear.
-    _sweep(world, observation.seen.record)
+    _sweep(world, observation.snapshot.record)
     ended = ", ".join(resource.resource_id for resource in observation.resources)
     never = "no cluster was launched" if lease.cluster_name else "it was never handed over"
     why = f"{TAKEN_OVER}: {ended} has ended" if ended else f"{TAKEN_OVER}: {never}"
-    change(world, observation.seen, Release(lease.token, lease.resource_id, why), limits)
+    change(world, observation.snapshot, Release(lease.token, lease.resource_id, why), limits)
 
 
 def _prewarm(world: World, observation: Observation, lease_request: LeaseRequest, limits: Limits) -> None:
     """Start the cluster while another owner has the address; announced first, so that it happens once (rule 9)."""
     attempt = lease_request.attempt
-    announced = change(world, observation.seen, Prewarm(attempt, lease_request.prewarm), limits)
+    announced = change(world, observation.snapshot, Prewarm(attempt, lease_request.prewarm), limits)
     place = announced.record.place(attempt.owner) if announced else None
     if announced is None or place is None:
         return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Snapshot:
     """
     A record as the store had it.
 
@@ -39,10 +39,10 @@ class Conflict:
     """
     Nothing was written: the record is no longer the expected one.
 
-    :param seen: what it is now, when the store's answer says so free of charge.
+    :param snapshot: what it is now, when the store's answer says so free of charge.
     """
 
-    seen: Seen | None
+    snapshot: Snapshot | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Unknown:
 
 
 # A write is answered by what was written, as it would be read now.
-Outcome: TypeAlias = Union[Seen, Conflict, Unknown]
+Outcome: TypeAlias = Union[Snapshot, Conflict, Unknown]
 
 
 class LockStore(ABC):
@@ -91,7 +91,7 @@ class LockStore(ABC):
         return False
 
     @abstractmethod
-    def read(self, key: str) -> Seen:
+    def read(self, key: str) -> Snapshot:
         """
         Return a record; a key that was never written has an empty one.
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Record
-    from airflow_eip_provider.lease.store import Outcome, Seen
+    from airflow_eip_provider.lease.store import Outcome, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Unclear:
 class ReadOnlyWorld(Protocol):
     """What observing a lease needs: no method changes AWS or the store."""
 
-    def read_record(self) -> Seen:
+    def read_record(self) -> Snapshot:
         """Return the record as the store has it now."""
 
     def read_location(self) -> AddressLocation:

@@ -29,7 +29,7 @@ from airflow_eip_provider.exceptions import (
 from airflow_eip_provider.lease import protocol
 from airflow_eip_provider.lease.description import utc
 from airflow_eip_provider.lease.record import LIMITS, Phase
-from airflow_eip_provider.lease.store import Seen, Unknown
+from airflow_eip_provider.lease.store import Snapshot, Unknown
 from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, TooLate, Unclear
 from airflow_eip_provider.lease_client.interface import FRESH_SECONDS, Clients, LeaseClient, StepCheck, Successor
 from airflow_eip_provider.lease_client.reads import LeaseReads, as_aws_tags, is_cluster, read_location
@@ -107,7 +107,7 @@ class StoreLeaseClient(LeaseClient):
         self._who = who
         self._noted_grace: float | None = None
         self._clock: tuple[float, float] | None = None
-        self._opened: tuple[Seen, float] | None = None
+        self._opened: tuple[Snapshot, float] | None = None
         self._taken_off: str | None = None
         self._without_gateway: set[str] = set()
 
@@ -121,27 +121,27 @@ class StoreLeaseClient(LeaseClient):
         if not self._is_dynamodb:
             self.store.check()
         try:
-            seen = self._read_timed()
+            snapshot = self._read_timed()
         except (CorruptRecordError, NewerRecordError):
             raise
         except (LockStoreError, ClientError) as refused:
             log.info("Checking lock store '%s', as its first read failed: %s", self.uri, refused)
             self.store.check()
-            seen = self._read_timed()
-        self._opened = (seen, clock.monotonic())
+            snapshot = self._read_timed()
+        self._opened = (snapshot, clock.monotonic())
 
-    def _read_timed(self) -> Seen:
+    def _read_timed(self) -> Snapshot:
         asked_at = clock.monotonic()
-        seen = self.read()
-        self.set_clock(seen, asked_at=asked_at)
-        return seen
+        snapshot = self.read()
+        self.set_clock(snapshot, asked_at=asked_at)
+        return snapshot
 
-    def take_opened(self) -> Seen | None:
+    def take_opened(self) -> Snapshot | None:
         """Return the record as :meth:`check` read it, once; ``None`` when that is too long ago."""
         opened, self._opened = self._opened, None
         return opened[0] if opened and clock.monotonic() - opened[1] < FRESH_SECONDS else None
 
-    def read(self) -> Seen:
+    def read(self) -> Snapshot:
         """Return the record as it is now."""
         return self.store.read(self.allocation_id)
 
@@ -154,7 +154,7 @@ class StoreLeaseClient(LeaseClient):
         if isinstance(entered, protocol.Superseded):
             raise self.superseded()
         if isinstance(entered, protocol.Queued):
-            self.note_grace(entered.observation.seen.record.grace)
+            self.note_grace(entered.observation.snapshot.record.grace)
         return entered
 
     def entering_world(self, lease_request: LeaseRequest, launcher: ClusterLauncher | None) -> LeaseWorld:
@@ -214,7 +214,7 @@ class StoreLeaseClient(LeaseClient):
         """Return the cluster of the lease, or the one that has to be replaced."""
         attempt = lease_request.attempt
         world = self.world(launcher, try_number=attempt.try_number)
-        launched = protocol.launch(world, acquired.seen, attempt, replaces=replaces)
+        launched = protocol.launch(world, acquired.snapshot, attempt, replaces=replaces)
         if isinstance(launched, protocol.LeaseLost):
             raise LeaseLostError(self.allocation_id, problem=launched.why)
         if isinstance(launched, Unclear):
@@ -310,11 +310,11 @@ class StoreLeaseClient(LeaseClient):
     def check_step(self, resource_id: str) -> StepCheck:
         """Check that the lease is the cluster's, and active."""
         world = self.world()
-        said, seen = protocol.guard(world, resource_id), world.last_seen
+        said, snapshot = protocol.guard(world, resource_id), world.last_seen
         if said is None:
-            lease = None if seen is None else seen.record.lease
+            lease = None if snapshot is None else snapshot.record.lease
             return StepCheck(is_certain=True, token=None if lease is None else lease.token)
-        ended = None if seen is None else _how_it_ended(seen.record, resource_id)
+        ended = None if snapshot is None else _how_it_ended(snapshot.record, resource_id)
         return StepCheck(f"{said}; {ended}" if ended else said)
 
     def start_release(self, resource_id: str) -> bool:
@@ -325,7 +325,7 @@ class StoreLeaseClient(LeaseClient):
         """
         Disassociate the address, and end the lease with what crashed attempts may have left.
 
-        Where :meth:`take_off` has just disassociated it from this resource, it is not looked for there again.
+        Where :meth:`disassociate` has just disassociated it from this resource, it is not looked for there again.
         """
         world = self.world()
         taken_off, self._taken_off = self._taken_off, None
@@ -333,9 +333,9 @@ class StoreLeaseClient(LeaseClient):
             world.known_location = AddressLocation
         return protocol.release(world, resource_id, why=why)
 
-    def take_off(self, resource_id: str) -> bool:
+    def disassociate(self, resource_id: str) -> bool:
         """Take the address off a resource, and remember that for the release that follows."""
-        freed = super().take_off(resource_id)
+        freed = super().disassociate(resource_id)
         self._taken_off = resource_id if freed else None
         return freed
 
@@ -350,13 +350,13 @@ class StoreLeaseClient(LeaseClient):
         """
         return LeaseWorld(self, launcher, try_number=try_number, undoing=undoing)
 
-    def set_clock(self, seen: Seen, *, asked_at: float) -> None:
+    def set_clock(self, snapshot: Snapshot, *, asked_at: float) -> None:
         """
         Remember what the store's clock said.
 
         :param asked_at: by this process's monotonic clock, before the store was asked.
         """
-        self._clock = (seen.now, asked_at)
+        self._clock = (snapshot.now, asked_at)
 
     def store_time(self) -> float | None:
         """
@@ -387,9 +387,9 @@ class LeaseWorld(LeaseReads):
     :ivar replaced: the cluster that its own task terminates because it did not start.
     """
 
-    known_record: Seen | None = None
+    known_record: Snapshot | None = None
     known_location: Callable[[], AddressLocation] | None = None
-    last_seen: Seen | None = None
+    last_seen: Snapshot | None = None
     replaced: str | None = None
 
     def __init__(
@@ -401,11 +401,11 @@ class LeaseWorld(LeaseReads):
         self._try_number = try_number
         self._undoing = undoing
         self.is_patient = not undoing
-        self._before: Seen | None = None
+        self._before: Snapshot | None = None
         self._unanswered = 0
         self._pauses, self._paused = 0, 0.0
 
-    def read_record(self) -> Seen:
+    def read_record(self) -> Snapshot:
         """
         Return the record as the store has it now, or had it when the store was checked a moment ago.
 
@@ -442,7 +442,7 @@ class LeaseWorld(LeaseReads):
                 raise LockStoreUnavailableError(self._lease_client.uri, problem=outcome.problem)
             return outcome
         self._unanswered = 0
-        if isinstance(outcome, Seen):
+        if isinstance(outcome, Snapshot):
             self._lease_client.set_clock(outcome, asked_at=asked_at)
             before, self._before = self._before, outcome
             known = before is not None and before.version == version

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws.nat_gateway_changes import end_association
 from airflow_eip_provider.lease.record import Record
-from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease_client.reads import read_location
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class NotTold:
 FRESH_SECONDS = 10.0
 
 # The answers where no record is kept, or where it cannot be read.
-NO_RECORD = Seen(Record(), None, 0.0)
+NO_RECORD = Snapshot(Record(), None, 0.0)
 NOT_KNOWN = StepCheck()
 
 
@@ -308,7 +308,7 @@ class LeaseClient(LeaseQueue):
         :raises InvalidInputError: when there is no queue.
         """
 
-    def read(self) -> Seen:
+    def read(self) -> Snapshot:
         """Return the record as it is now."""
         return NO_RECORD
 
@@ -329,7 +329,7 @@ class LeaseClient(LeaseQueue):
         """Return a cluster that an earlier attempt launched and no lease leads to: it is this attempt's now."""
         return None
 
-    def take_off(self, resource_id: str) -> bool:
+    def disassociate(self, resource_id: str) -> bool:
         """
         Take the address off a resource, and off nothing else.
 

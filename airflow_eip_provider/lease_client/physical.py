@@ -194,7 +194,7 @@ class PhysicalLeaseClient(LeaseClient):
         is_known = True
         if cluster is None or not cluster.is_ending:
             is_known = end(self.clients["emr"], failed)
-        self.take_off(failed)
+        self.disassociate(failed)
         if cluster is not None:
             remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
         # A read that does not show a new cluster says nothing of its end.
@@ -259,9 +259,9 @@ class PhysicalLeaseClient(LeaseClient):
             end_association(self.clients["ec2"], undo.association_id)
         elif undo.may_lag:
             # A resource that lives on would keep the address that EC2 does not show on it yet.
-            until_shown(lambda: self.take_off(resource_id))
+            until_shown(lambda: self.disassociate(resource_id))
         else:
-            self.take_off(resource_id)
+            self.disassociate(resource_id)
         if undo.terminate:
             # What a gateway is found by does not change, and another read may find no answer.
             cluster = cluster or read_cluster(self.clients["emr"], resource_id)

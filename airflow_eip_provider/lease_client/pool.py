@@ -157,7 +157,7 @@ class StorePool(_Pool[StoreLeaseClient]):
             self._choose(entered.allocation_id)
             return entered.acquired
         for allocation_id, observation in entered.observations.items():
-            self.members[allocation_id].note_grace(observation.seen.record.grace)
+            self.members[allocation_id].note_grace(observation.snapshot.record.grace)
         return entered
 
 

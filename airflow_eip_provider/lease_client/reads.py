@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.aws.clusters import Cluster
-    from airflow_eip_provider.lease.store import LockStore, Seen
+    from airflow_eip_provider.lease.store import LockStore, Snapshot
 
 # The store's clock, which says when a launch was announced, and EMR's, which says when it took place.
 _CLOCKS_DIFFER_SECONDS = 600.0
@@ -49,7 +49,7 @@ class LeaseReads:
         self.allocation_id = allocation_id
         self.clients = clients
 
-    def read_record(self) -> Seen:
+    def read_record(self) -> Snapshot:
         """Return the record as the store has it now."""
         return self.store.read(self.allocation_id)
 

@@ -40,7 +40,7 @@ class UnaddressedLeaseClient(PhysicalLeaseClient):
         """Go on: nobody else can have what there is not."""
         return Acquired(NO_RECORD)
 
-    def take_off(self, resource_id: str) -> bool:
+    def disassociate(self, resource_id: str) -> bool:
         """Take nothing off."""
         return False
 

@@ -345,7 +345,7 @@ class EipReleaseOperator(_TargetOperator):
                 self.log.info("%s; the address stays for now", left.message)
                 return self._wait_for_steps(state)
         self.kill.check()
-        was_there = self.lease_client.take_off(self._resource)
+        was_there = self.lease_client.disassociate(self._resource)
         if not was_there and self.job_flow_id and self.emr.get_cluster(self.job_flow_id) is None:
             check_nothing_left(self, context, job_flow_id=self.job_flow_id)
         self.lease_client.release(self._resource, why="released early")

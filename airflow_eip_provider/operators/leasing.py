@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.pool import QueuedForAll
     from airflow_eip_provider.lease.protocol import Acquired, Queued
-    from airflow_eip_provider.lease.store import Seen
+    from airflow_eip_provider.lease.store import Snapshot
     from airflow_eip_provider.lease_client.interface import AddressInUse, AllInUse, ClusterLauncher
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
@@ -183,9 +183,9 @@ class LeasingOperator(PhasedOperator):
         self.choose_address(context, state)
         now = clock.time()
         state.leased_at = state.leased_at or now
-        seen, lease, began = acquired.seen, acquired.seen.record.lease, self._began(state)
+        snapshot, lease, began = acquired.snapshot, acquired.snapshot.record.lease, self._began(state)
         # A lease that is older than this try was acquired by an earlier one, which has said so.
-        is_older = lease is not None and seen.now - lease.acquired_at > now - began + _CLOCKS_DIFFER_SECONDS
+        is_older = lease is not None and snapshot.now - lease.acquired_at > now - began + _CLOCKS_DIFFER_SECONDS
         if state.try_number == 1 or not is_older:
             self.measure(state, metrics.QUEUE_SECONDS, now - self._since(state))
         if acquired.token is not None:
@@ -215,7 +215,7 @@ class LeasingOperator(PhasedOperator):
             return self.wait_for_address(context, state, job_flow_id=None)
         self.warn_of_a_held_worker()
         state.waiting_for = "lease"
-        self._note_queued(state, entered.observation.seen, lease_request.attempt.owner)
+        self._note_queued(state, entered.observation.snapshot, lease_request.attempt.owner)
         place = queue_place_of(entered.observation, lease_request.attempt.owner)
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, place)
         context["ti"].xcom_push(key="queue", value=place.facts())
@@ -233,7 +233,7 @@ class LeasingOperator(PhasedOperator):
         state.waiting_for = "lease"
         state.addresses = list(self.lease_queue.allocation_ids)
         for observation in queued.observations.values():
-            self._note_queued(state, observation.seen, lease_request.attempt.owner)
+            self._note_queued(state, observation.snapshot, lease_request.attempt.owner)
         place = pool_place_of(queued.observations, lease_request.attempt.owner)
         self.log.info("Waiting for any one Elastic IP: %s", place)
         context["ti"].xcom_push(key="queue", value=place.facts())
@@ -278,10 +278,10 @@ class LeasingOperator(PhasedOperator):
         self.choose_address(context, state)
         return True
 
-    def _note_queued(self, state: LeasingState, seen: Seen, owner: str) -> None:
+    def _note_queued(self, state: LeasingState, snapshot: Snapshot, owner: str) -> None:
         """Remember since when the owner queues: an earlier try may have joined."""
-        if (place := seen.record.place(owner)) is not None:
-            state.queued_since = clock.time() - max(seen.now - seen.record.queue[place].arrived_at, 0.0)
+        if (place := snapshot.record.place(owner)) is not None:
+            state.queued_since = clock.time() - max(snapshot.now - snapshot.record.queue[place].arrived_at, 0.0)
 
     def _queue_deadline(self, context: Context, state: LeasingState, **facts: Any) -> float:
         """

@@ -94,7 +94,7 @@ class Reaper:
     ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute; the lock store's, see ``stores``.
 
     :param hooks: for the account and region.
-    :param lock_store: the URI of the lock store; without one no lease is seen, and those of reaped clusters are left to
+    :param lock_store: the URI of the lock store; without one, the leases of reaped clusters are left to
         their next owners.
     :param min_age: younger clusters are kept: their RunJobFlow may just have happened.
     :param job_flow_ids: clusters that are reaped although nothing is known of their owners.
@@ -233,7 +233,7 @@ class Reaper:
             return
         self._emr.end(job_flow_id)
         if not self._steps(cluster):
-            lease_client.take_off(job_flow_id)
+            lease_client.disassociate(job_flow_id)
             lease_client.release(job_flow_id, why="reaped")
 
     def _outcome(self, cluster: Cluster, allocation_id: str) -> Outcome:

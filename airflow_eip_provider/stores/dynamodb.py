@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, WaiterError
 from airflow_eip_provider.aws.errors import error_code
 from airflow_eip_provider.exceptions import CorruptRecordError, LockStoreError, LockStoreUnavailableError
 from airflow_eip_provider.lease.record import Record
-from airflow_eip_provider.lease.store import Conflict, LockStore, Seen
+from airflow_eip_provider.lease.store import Conflict, LockStore, Snapshot
 from airflow_eip_provider.stores.answers import explained, may_have_been_written, server_time
 from airflow_eip_provider.stores.records import from_text, to_text
 
@@ -84,12 +84,12 @@ class DynamoDbStore(LockStore):
         """Whether :meth:`check` would create the table (dynamodb:DescribeTable)."""
         return self._create and self._describe() is None
 
-    def read(self, key: str) -> Seen:
+    def read(self, key: str) -> Snapshot:
         """Return a record; a key that was never written has an empty one."""
         with self._explained("dynamodb:GetItem"):
             answer = self._client.get_item(TableName=self._table, Key={KEY: {"S": key}}, ConsistentRead=True)
         now = server_time(answer, uri=self.uri)
-        return self._see(key, answer["Item"], now) if answer.get("Item") else Seen(Record(), None, now)
+        return self._see(key, answer["Item"], now) if answer.get("Item") else Snapshot(Record(), None, now)
 
     def write(self, key: str, record: Record, *, expected_version: str | None) -> Outcome:
         """
@@ -111,7 +111,7 @@ class DynamoDbStore(LockStore):
             )
         except Exception as error:
             return self._not_answered(error, key, record, version)
-        return Seen(record, version, server_time(answer, uri=self.uri))
+        return Snapshot(record, version, server_time(answer, uri=self.uri))
 
     def _not_answered(self, error: Exception, key: str, record: Record, version: str) -> Outcome:
         """Return what a write that raised has come to."""
@@ -119,7 +119,7 @@ class DynamoDbStore(LockStore):
         there = response.get("Item")
         if there and there.get("version") == {"S": version}:
             # botocore sent it twice, and the first took effect: the response is lost, the write is not.
-            return Seen(record, version, server_time(response, uri=self.uri))
+            return Snapshot(record, version, server_time(response, uri=self.uri))
         if unknown := may_have_been_written(error):
             return unknown
         with self._explained("dynamodb:PutItem"):
@@ -128,13 +128,13 @@ class DynamoDbStore(LockStore):
         # Without an item it was deleted, or the service does not know ALL_OLD.
         return Conflict(self._see(key, there, server_time(response, uri=self.uri)) if there else None)
 
-    def _see(self, key: str, item: Mapping[str, Any], now: float) -> Seen:
+    def _see(self, key: str, item: Mapping[str, Any], now: float) -> Snapshot:
         where = f"{self.uri} {KEY}={key}"
         try:
             version, text = item["version"]["S"], item["record"]["S"]
         except KeyError as error:
             raise CorruptRecordError(where, problem=f"the item has no text {error}") from error
-        return Seen(from_text(text, where=where), version, now)
+        return Snapshot(from_text(text, where=where), version, now)
 
     def _describe(self) -> Mapping[str, Any] | None:
         with self._explained("dynamodb:DescribeTable"):

@@ -6,7 +6,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.lease.record import Record
-from airflow_eip_provider.lease.store import Conflict, LockStore, Seen
+from airflow_eip_provider.lease.store import Conflict, LockStore, Snapshot
 from airflow_eip_provider.stores.records import from_text, to_text
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class MemoryStore(LockStore):
     def check(self) -> None:
         """Do nothing: there is nothing that could be wrong."""
 
-    def read(self, key: str) -> Seen:
+    def read(self, key: str) -> Snapshot:
         """Return a record; a key that was never written has an empty one."""
         with self._lock:
             return self._see(key)
@@ -45,10 +45,10 @@ class MemoryStore(LockStore):
                 return Conflict(self._see(key))
             self._writes += 1
             self.texts[key] = str(self._writes), to_text(record)
-            return Seen(record, str(self._writes), self._clock())
+            return Snapshot(record, str(self._writes), self._clock())
 
-    def _see(self, key: str) -> Seen:
+    def _see(self, key: str) -> Snapshot:
         if key not in self.texts:
-            return Seen(Record(), None, self._clock())
+            return Snapshot(Record(), None, self._clock())
         version, text = self.texts[key]
-        return Seen(from_text(text, where=f"{self.uri}{key}"), version, self._clock())
+        return Snapshot(from_text(text, where=f"{self.uri}{key}"), version, self._clock())

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from airflow_eip_provider.aws.errors import error_code
 from airflow_eip_provider.exceptions import LockStoreError
 from airflow_eip_provider.lease.record import Record
-from airflow_eip_provider.lease.store import Conflict, LockStore, Seen
+from airflow_eip_provider.lease.store import Conflict, LockStore, Snapshot
 from airflow_eip_provider.stores.answers import explained, may_have_been_written, server_time
 from airflow_eip_provider.stores.records import from_text, to_text
 
@@ -68,7 +68,7 @@ class S3Store(LockStore):
                 raise
         self._check_region(answer)
 
-    def read(self, key: str) -> Seen:
+    def read(self, key: str) -> Snapshot:
         """Return a record; a key that was never written has an empty one."""
         try:
             with self._explained("s3:GetObject and s3:ListBucket"):
@@ -77,10 +77,10 @@ class S3Store(LockStore):
         except ClientError as error:
             if error_code(error) != "NoSuchKey":
                 raise
-            return Seen(Record(), None, server_time(error.response, uri=self.uri))
+            return Snapshot(Record(), None, server_time(error.response, uri=self.uri))
         where = f"s3://{self._bucket}/{self._name(key)}"
         record = from_text(body, where=where, beside=("nonce",))
-        return Seen(record, answer["ETag"], server_time(answer, uri=self.uri))
+        return Snapshot(record, answer["ETag"], server_time(answer, uri=self.uri))
 
     def write(self, key: str, record: Record, *, expected_version: str | None) -> Outcome:
         """
@@ -116,7 +116,7 @@ class S3Store(LockStore):
                     with self._explained("s3:PutObject"):
                         raise
             else:
-                return Seen(record, answer["ETag"], server_time(answer, uri=self.uri))
+                return Snapshot(record, answer["ETag"], server_time(answer, uri=self.uri))
         return Conflict(None)
 
     def _name(self, key: str) -> str:

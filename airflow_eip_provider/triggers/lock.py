@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.observation import Observation
-    from airflow_eip_provider.lease.store import Seen
+    from airflow_eip_provider.lease.store import Snapshot
     from airflow_eip_provider.triggers.observed import Observed
 
 SHORTEST_POLL_SECONDS = 15
@@ -67,15 +67,15 @@ class QueueTrigger(WatchTrigger):
             **given,
         )
 
-    def places(self, observed: Observed, seen: Sequence[Seen]) -> int:
+    def places(self, observed: Observed, snapshots: Sequence[Snapshot]) -> int:
         """
         Return among how many first places of the queue this owner starts its cluster early.
 
-        :param seen: the records of the addresses that it waits for.
+        :param snapshots: the records of the addresses that it waits for.
         """
         if self.prewarm != ESTIMATED:
             return self.prewarm
-        records, owner = [one.record for one in seen], self._lease_request.attempt.owner
+        records, owner = [snapshot.record for snapshot in snapshots], self._lease_request.attempt.owner
         times: dict[str, ClusterTimes | None] = dict(self._times)
         for job_flow_id in clusters_asked_for(records, owner) - times.keys():
             cluster = observed.cluster(job_flow_id)
@@ -83,7 +83,7 @@ class QueueTrigger(WatchTrigger):
             if cluster is None or cluster.ready_at is not None or cluster.has_ended:
                 self._times[job_flow_id] = times[job_flow_id]  # this will not change any more
         known = {job_flow_id: of for job_flow_id, of in times.items() if of is not None}
-        return prewarm_places(records, owner, known, now=max(one.now for one in seen))
+        return prewarm_places(records, owner, known, now=max(snapshot.now for snapshot in snapshots))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -106,7 +106,7 @@ class EipLeaseTrigger(QueueTrigger):
     def judge(self, observed: Observed) -> Verdict:
         """Judge whether there is something to do for this owner; all that wait for the address see the same."""
         observation = observed.lease(self.lock_store, self.allocation_id)
-        return self.judge_observation(observation, prewarm=self.places(observed, [observation.seen]))
+        return self.judge_observation(observation, prewarm=self.places(observed, [observation.snapshot]))
 
     def judge_observation(self, observation: Observation, *, prewarm: int = 0) -> Verdict:
         """
@@ -139,7 +139,7 @@ class EipLeaseMovedTrigger(WatchTrigger):
     def judge(self, observed: Observed) -> Verdict:
         """Judge how far the lease has come."""
         observation = observed.lease(self.lock_store, self.allocation_id)
-        lease = observation.seen.record.lease
+        lease = observation.snapshot.record.lease
         if lease is None or lease.token != self.token:
             return Verdict("done", f"The lease with token {self.token} is over")
         message = f"'{lease.attempt.name}' has the lease of Elastic IP {self.allocation_id}, {lease.phase.name.lower()}"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.nat_gateways import Gateway
     from airflow_eip_provider.aws.step_logs import StepLogs
     from airflow_eip_provider.lease.observation import Observation
-    from airflow_eip_provider.lease.store import Seen
+    from airflow_eip_provider.lease.store import Snapshot
 
     # Service and region to client; the region is the connection's own when it is None.
     ClientFor: TypeAlias = Callable[[str, "str | None"], Any]
@@ -255,7 +255,7 @@ class Observed:
         """Return whether EMR has written the logs of a step."""
         return self._once(("logs", logs), lambda: step_logs.read_logs_written(self.client("s3"), logs))
 
-    def record(self, lock_store: str, allocation_id: str) -> Seen:
+    def record(self, lock_store: str, allocation_id: str) -> Snapshot:
         """Return the record of an address in a lock store."""
         return self._once(("record", lock_store, allocation_id), lambda: self._read_record(lock_store, allocation_id))
 
@@ -265,14 +265,14 @@ class Observed:
             ("lease", lock_store, allocation_id), lambda: self._read_observation(lock_store, allocation_id)
         )
 
-    def _read_record(self, lock_store: str, allocation_id: str) -> Seen:
+    def _read_record(self, lock_store: str, allocation_id: str) -> Snapshot:
         return open_store(lock_store, self._client_for).read(allocation_id)
 
     def _read_observation(self, lock_store: str, allocation_id: str) -> Observation:
         store = open_store(lock_store, self._client_for)
         given = {"ec2": self.client("ec2"), "emr": self.client("emr")}
         observation = observe(LeaseReads(store, allocation_id=allocation_id, clients=given))
-        send_queue_length(allocation_id, observation.seen.record)
+        send_queue_length(allocation_id, observation.snapshot.record)
         return observation
 
     def _once(self, key: Hashable, read: Callable[[], T]) -> T:

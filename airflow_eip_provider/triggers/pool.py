@@ -35,17 +35,17 @@ class EipPoolLeaseTrigger(QueueTrigger):
         """Judge whether there is something to do for this owner at one of the addresses."""
         owner = self._lease_request.attempt.owner
         observations = {name: observed.lease(self.lock_store, name) for name in self.allocation_ids}
-        prewarm = self.places(observed, [seen.seen for seen in observations.values()])
+        prewarm = self.places(observed, [observation.snapshot for observation in observations.values()])
         is_started = any(
             entry.attempt.owner == owner and entry.prewarmed_at is not None
-            for seen in observations.values()
-            for entry in seen.seen.record.queue
+            for observation in observations.values()
+            for entry in observation.snapshot.record.queue
         )
         lease_request = replace(self._lease_request, prewarm=0 if is_started else prewarm)
-        due = {name: self._due[name].seconds(seen, LIMITS) for name, seen in observations.items()}
+        due = {name: self._due[name].seconds(observation, LIMITS) for name, observation in observations.items()}
         actions = {
-            name: decide(seen, lease_request, due_seconds=due[name], limits=LIMITS)
-            for name, seen in observations.items()
+            name: decide(observation, lease_request, due_seconds=due[name], limits=LIMITS)
+            for name, observation in observations.items()
         }
         place = pool_place_of(observations, owner)
         to_do = {name: action.value for name, action in actions.items() if action is not Action.WAIT}

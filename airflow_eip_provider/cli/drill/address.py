@@ -38,7 +38,7 @@ def find(scene: Scene) -> Iterator[Finding]:
             why="the drill measures when the standby has it, and nothing moves",
             mend="put it on the primary first, as the DAG does that made the cluster",
         )
-    if scene.lease is not None and (queue := scene.lease.seen.record.queue):
+    if scene.lease is not None and (queue := scene.lease.snapshot.record.queue):
         yield warning(
             subject,
             what=f"'{queue[0].attempt.name}' is the first of {len(queue)} in its queue",
@@ -52,7 +52,7 @@ def foreign_owner(scene: Scene) -> str | None:
     primary = scene.plan.job_flow_id
     if scene.holder is not None and scene.holder.job_flow_id != primary:
         return f"it is on {scene.holder.description}"
-    if scene.lease is None or (lease := scene.lease.seen.record.lease) is None:
+    if scene.lease is None or (lease := scene.lease.snapshot.record.lease) is None:
         return None
     if lease.resource_id != primary and condition_of(scene.lease) is not LeaseCondition.FINISHED:
         return f"its lease is {holder_of(scene.lease)}"

@@ -164,7 +164,7 @@ class Recovery:
         """See whether another owner has the lease: a failover takes it over first."""
         store, allocation_id = self.scene.plan.lock_store, str(self.scene.plan.allocation_id)
         lease = self.scene.hooks.lease_client(store, allocation_id).read().record.lease
-        before = self.scene.lease.seen.record.lease if self.scene.lease is not None else None
+        before = self.scene.lease.snapshot.record.lease if self.scene.lease is not None else None
         if lease is None or (before is not None and lease.token == before.token):
             return
         doing = "" if lease.phase is Phase.ACTIVE else f" ({lease.phase.value})"

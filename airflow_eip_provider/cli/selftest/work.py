@@ -122,7 +122,7 @@ class SelfTest:
             return
         self._hooks.lease_client(self._plan.lock_store, self._plan.allocation_id).check()
         observation = Observed(self._hooks.client_for).lease(self._plan.lock_store, self._plan.allocation_id)
-        record = observation.seen.record
+        record = observation.snapshot.record
         if record.lease is not None and condition_of(observation) is not LeaseCondition.FINISHED:
             raise self._in_use(f"its lease is {holder_of(observation)}")
         if record.queue:

@@ -123,7 +123,7 @@ class LaunchingOperator(NextCandidateOperator):
 
         :return: ``False`` for one that was started early, and ended for no failure of its start: idle, or terminated.
         """
-        lease = acquired.seen.record.lease
+        lease = acquired.snapshot.record.lease
         if lease is not None and not lease.is_given_up(job_flow_id):
             cluster = self.emr.get_cluster(job_flow_id)
             if cluster is not None and (cluster.has_started or cluster.change_code == "USER_REQUEST"):

@@ -299,7 +299,7 @@ class NextCandidateOperator(LeasingOperator):
 
     def give_up_recorded(self, context: Context, state: CreateState, acquired: Acquired) -> None:
         """Give up a cluster that an earlier try has given up in the lease's record, whatever has become of it since."""
-        lease = acquired.seen.record.lease
+        lease = acquired.snapshot.record.lease
         if lease is not None and lease.is_given_up(state.job_flow_id):
             cluster = self.emr.get_cluster(str(state.job_flow_id))
             failure = _why(cluster, deadline=state.start_deadline)

@@ -231,7 +231,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
                 self.lease_client.start_release(self.job_flow_id)
                 return
             state.no_steps = True
-        self.lease_client.take_off(self.job_flow_id)
+        self.lease_client.disassociate(self.job_flow_id)
         state.freed = True
 
     def _remove_gateways(self, state: TerminateState) -> None:

@@ -40,7 +40,7 @@ def end_unstarted(operator: PhasedOperator, cluster: Cluster) -> StartTimeoutErr
         )
         operator.lease_client.start_release(job_flow_id)
     else:
-        operator.lease_client.take_off(job_flow_id)
+        operator.lease_client.disassociate(job_flow_id)
         remove_own_gateways(operator.eip.conn, cluster, allocation_id=allocation_id)
         operator.lease_client.release(job_flow_id, why="the cluster did not start in time")
     since = cluster.created_at.timestamp() if cluster.created_at else clock.time()

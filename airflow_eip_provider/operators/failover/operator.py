@@ -431,7 +431,7 @@ class EmrFailoverOperator(
             # The old cluster, which may still serve, would lose the address for nothing.
             return self.wait_for_cluster(state, "primary_running", deadline=state.lock_deadline)
         self.kill.check()
-        self.lease_client.take_off(self.job_flow_id)
+        self.lease_client.disassociate(self.job_flow_id)
         state.may_be_bound = True
         bound = self.binding_of(state.candidate).bind(site)
         if isinstance(bound, ClusterWait):

@@ -19,7 +19,7 @@ from airflow_eip_provider.exceptions import (
 )
 from airflow_eip_provider.lease.codec import SCHEMA, encode
 from airflow_eip_provider.lease.record import Record
-from airflow_eip_provider.lease.store import Conflict, Seen, Unknown
+from airflow_eip_provider.lease.store import Conflict, Snapshot, Unknown
 from tests.unit.lease.records import FULL, records
 
 FIRST, SECOND, THIRD = Record(issued=1), Record(issued=2), Record(issued=3)
@@ -41,8 +41,8 @@ GARBAGE = [
 ]
 
 
-def written(outcome: object) -> Seen:
-    assert isinstance(outcome, Seen), outcome
+def written(outcome: object) -> Snapshot:
+    assert isinstance(outcome, Snapshot), outcome
     return outcome
 
 
@@ -51,18 +51,18 @@ class StoreContract:
 
     def test_the_check_of_a_good_store_passes_and_changes_nothing(self, subject):
         subject.store.check()
-        assert subject.read() == Seen(Record(), None, subject.read().now)
+        assert subject.read() == Snapshot(Record(), None, subject.read().now)
 
     def test_a_record_that_was_never_written_is_empty(self, subject):
-        seen = subject.read("never")
-        assert (seen.record, seen.version) == (Record(), None)
+        snapshot = subject.read("never")
+        assert (snapshot.record, snapshot.version) == (Record(), None)
 
     def test_a_write_returns_what_the_next_read_returns(self, subject):
         outcome = written(subject.write(FULL))
-        seen = subject.read()
-        assert (seen.record, seen.version) == (FULL, outcome.version)
+        snapshot = subject.read()
+        assert (snapshot.record, snapshot.version) == (FULL, outcome.version)
         assert outcome.record == FULL
-        assert outcome.now <= seen.now
+        assert outcome.now <= snapshot.now
 
     def test_every_record_is_read_as_it_was_written(self, subject):
         keys = map("k{}".format, count())
@@ -91,9 +91,9 @@ class StoreContract:
             outcome = subject.write(THIRD, stale)
             assert isinstance(outcome, Conflict)
             if subject.conflict_has_record:
-                assert outcome.seen == Seen(SECOND, second.version, subject.read().now)
+                assert outcome.snapshot == Snapshot(SECOND, second.version, subject.read().now)
             else:
-                assert outcome.seen is None
+                assert outcome.snapshot is None
         assert subject.read_raw("k") == stored
 
     def test_a_version_of_a_missing_record_conflicts(self, subject):
@@ -101,21 +101,23 @@ class StoreContract:
         assert subject.read().version is None
 
     def test_of_several_writers_with_one_version_exactly_one_succeeds(self, subject):
-        seen = subject.read()
+        snapshot = subject.read()
         with ThreadPoolExecutor(WRITERS) as threads:
             for turn in range(ROUNDS):
                 tries = [Record(issued=turn * 10 + writer) for writer in range(WRITERS)]
-                outcomes = list(threads.map(lambda record, version=seen.version: subject.write(record, version), tries))
-                [winner] = [outcome for outcome in outcomes if isinstance(outcome, Seen)]
+                outcomes = list(
+                    threads.map(lambda record, version=snapshot.version: subject.write(record, version), tries)
+                )
+                [winner] = [outcome for outcome in outcomes if isinstance(outcome, Snapshot)]
                 assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == WRITERS - 1
-                seen = subject.read()
-                assert (seen.record, seen.version) == (winner.record, winner.version)
+                snapshot = subject.read()
+                assert (snapshot.record, snapshot.version) == (winner.record, winner.version)
 
     def test_two_keys_are_independent(self, subject):
         one = written(subject.write(FIRST, key="one"))
         other = written(subject.write(SECOND, key="other"))
         written(subject.write(THIRD, one.version, key="one"))
-        assert subject.read("other") == Seen(SECOND, other.version, subject.read("other").now)
+        assert subject.read("other") == Snapshot(SECOND, other.version, subject.read("other").now)
 
     @pytest.mark.parametrize("text", GARBAGE, ids=lambda text: text[:24] or "nothing")
     def test_a_corrupt_record_is_an_error_and_is_not_overwritten(self, subject, text):
@@ -150,10 +152,10 @@ class RemoteContract(StoreContract):
         conflict = subject.write(FIRST)
         now = int(subject.time())
         assert (outcome.now, subject.read().now, subject.read("never").now) == (now, now, now)
-        assert conflict.seen is None or conflict.seen.now == now
+        assert conflict.snapshot is None or conflict.snapshot.now == now
 
     def test_threads_of_the_triggerer_read_the_same(self, subject):
-        async def read() -> list[Seen]:
+        async def read() -> list[Snapshot]:
             return await asyncio.gather(*(asyncio.to_thread(subject.read, key) for key in ("k", "never")))
 
         subject.write(FULL)
@@ -164,9 +166,9 @@ class RemoteContract(StoreContract):
         subject.aws.faults.add(operation=subject.write_operation, kind="lost_response", times=MANY)
         assert isinstance(subject.write(SECOND, first.version), Unknown)
         subject.aws.faults.clear()
-        seen = subject.read()
-        assert seen.record == SECOND
-        written(subject.write(THIRD, seen.version))
+        snapshot = subject.read()
+        assert snapshot.record == SECOND
+        written(subject.write(THIRD, snapshot.version))
 
     def test_a_write_that_the_server_failed_is_unknown_and_the_next_read_shows_nothing_of_it(self, subject):
         first = written(subject.write(FIRST))
@@ -181,14 +183,14 @@ class RemoteContract(StoreContract):
         version = written(subject.write(FIRST)).version if expected else None
         subject.aws.faults.add(operation=subject.write_operation, kind="lost_response")
         outcome = subject.write(SECOND, version)
-        seen = subject.read()
-        assert seen.record == SECOND
-        assert outcome == seen if subject.retry_outcome_is_known else isinstance(outcome, Unknown)
+        snapshot = subject.read()
+        assert snapshot.record == SECOND
+        assert outcome == snapshot if subject.retry_outcome_is_known else isinstance(outcome, Unknown)
 
     def test_a_write_that_botocore_sends_twice_and_another_overwrites_between_is_unknown(self, subject):
         """The write had its effect before the other one, so a conflict ("nothing was written") would be wrong."""
         first = written(subject.write(FIRST))
-        others: list[Seen] = []
+        others: list[Snapshot] = []
 
         def write_between(**_: object) -> None:
             if not others:

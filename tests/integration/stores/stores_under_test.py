@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_eip_provider.lease.record import Record
-    from airflow_eip_provider.lease.store import LockStore, Outcome, Seen
+    from airflow_eip_provider.lease.store import LockStore, Outcome, Snapshot
     from local_emr import LocalAws
 
 TABLE, BUCKET, PREFIX = "locks", "lock-records", "team/eip"
@@ -37,7 +37,7 @@ class StoreUnderTest:
     clients: Mapping[str, Any]
     conflict_has_record: bool
 
-    def read(self, key: str = "k") -> Seen:
+    def read(self, key: str = "k") -> Snapshot:
         return self.store.read(key)
 
     def write(self, record: Record, expected: str | None = None, key: str = "k") -> Outcome:

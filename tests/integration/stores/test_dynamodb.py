@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, WaiterError
 
 from airflow_eip_provider.exceptions import CorruptRecordError, LockStoreError, LockStoreUnavailableError
 from airflow_eip_provider.lease.record import Record
-from airflow_eip_provider.lease.store import Seen, Unknown
+from airflow_eip_provider.lease.store import Snapshot, Unknown
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_a_missing_table_is_created_on_demand_and_paid_by_request(client, local_
     store.check()
     table = client.describe_table(TableName="locks")["Table"]
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
-    assert isinstance(store.write("k", Record(), expected_version=None), Seen)
+    assert isinstance(store.write("k", Record(), expected_version=None), Snapshot)
     DynamoDbStore("locks", client).check()
     store.check()
     assert len(local_aws.events.calls("CreateTable")) == 1
@@ -79,7 +79,7 @@ def test_two_tasks_may_create_it_at_once(client, monkeypatch):
     monkeypatch.setattr(client, "create_table", create_first)
     store = DynamoDbStore("locks", client, create=True)
     store.check()
-    assert isinstance(store.write("k", Record(), expected_version=None), Seen)
+    assert isinstance(store.write("k", Record(), expected_version=None), Snapshot)
 
 
 def test_with_create_it_waits_until_the_table_is_active(client, monkeypatch):

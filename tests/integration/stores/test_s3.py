@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.exceptions import LockStoreError, LockStoreUnavailableError
 from airflow_eip_provider.lease.record import Record
-from airflow_eip_provider.lease.store import Conflict, Seen, Unknown
+from airflow_eip_provider.lease.store import Conflict, Snapshot, Unknown
 from airflow_eip_provider.stores.s3 import S3Store
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def test_a_record_is_an_object_that_people_can_read(s3, bucket, prefix, name):
 def test_a_concurrent_write_is_waited_for(s3, bucket, local_aws):
     local_aws.faults.add(operation="PutObject", kind="error", code=BUSY, status=409, times=2)
     outcome = S3Store(bucket, "", s3).write("k", Record(), expected_version=None)
-    assert isinstance(outcome, Seen)
+    assert isinstance(outcome, Snapshot)
     assert len(local_aws.events.calls("PutObject")) == 3
 
 
@@ -104,10 +104,10 @@ def test_concurrent_writes_without_end_are_a_conflict(s3, bucket, local_aws):
 
 def test_a_record_that_was_deleted_is_a_conflict(s3, bucket):
     store = S3Store(bucket, "", s3)
-    seen = store.write("k", Record(), expected_version=None)
+    snapshot = store.write("k", Record(), expected_version=None)
     s3.delete_object(Bucket=bucket, Key="k.json")
-    assert isinstance(seen, Seen)
-    assert store.write("k", Record(), expected_version=seen.version) == Conflict(None)
+    assert isinstance(snapshot, Snapshot)
+    assert store.write("k", Record(), expected_version=snapshot.version) == Conflict(None)
 
 
 def test_an_endpoint_that_does_not_answer_is_a_transient_error(boto):
@@ -181,4 +181,4 @@ def test_records_are_replaced_in_a_bucket_with_special_settings(s3, bucket, sett
     assert store.write("k", Record(), expected_version=None) == Conflict(None)
     s3.delete_object(Bucket=bucket, Key="eip/k.json")
     assert store.read("k").version is None
-    assert isinstance(store.write("k", Record(), expected_version=None), Seen)
+    assert isinstance(store.write("k", Record(), expected_version=None), Snapshot)

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 )
 
 from airflow_eip_provider.lease.record import Attempt, Limits, Record
-from airflow_eip_provider.lease.store import Conflict, Seen, Unknown
+from airflow_eip_provider.lease.store import Conflict, Snapshot, Unknown
 from airflow_eip_provider.lease.transitions import (
     Acquire,
     Activate,
@@ -83,17 +83,17 @@ class Owners(RuleBasedStateMachine):
 
     @rule(owner=owners, fault=faults, data=st.data())
     def change(self, owner: str, fault: str, data: st.DataObject) -> None:
-        seen = self.known[owner]
-        steps = [step(seen.record, event, seen.now, LIMITS) for event in self._events(owner, seen.record)]
-        records = [after for after in steps if not isinstance(after, Refused) and after != seen.record]
+        snapshot = self.known[owner]
+        steps = [step(snapshot.record, event, snapshot.now, LIMITS) for event in self._events(owner, snapshot.record)]
+        records = [after for after in steps if not isinstance(after, Refused) and after != snapshot.record]
         if not records:
             self.known[owner] = self._read()
             return
-        outcome = self._write(seen, data.draw(st.sampled_from(records)), fault)
-        if isinstance(outcome, Seen):
+        outcome = self._write(snapshot, data.draw(st.sampled_from(records)), fault)
+        if isinstance(outcome, Snapshot):
             self.known[owner] = outcome
-        elif isinstance(outcome, Conflict) and outcome.seen is not None:
-            self.known[owner] = outcome.seen
+        elif isinstance(outcome, Conflict) and outcome.snapshot is not None:
+            self.known[owner] = outcome.snapshot
         else:
             self.known[owner] = self._read()
 
@@ -101,7 +101,7 @@ class Owners(RuleBasedStateMachine):
     def the_store_has_what_was_written_last(self) -> None:
         self._read()
 
-    def _write(self, seen: Seen, after: Record, fault: str) -> Seen | Conflict | Unknown:
+    def _write(self, snapshot: Snapshot, after: Record, fault: str) -> Snapshot | Conflict | Unknown:
         operation = self.subject.write_operation
         if fault == "lost":
             self.subject.aws.faults.add(operation=operation, kind="lost_response", times=MANY)
@@ -109,33 +109,33 @@ class Owners(RuleBasedStateMachine):
             self.subject.aws.faults.add(operation=operation, kind="lost_response")
         elif fault == "failed":
             self.subject.aws.faults.add(operation=operation, kind="error", status=500, times=MANY)
-        outcome = self.subject.write(after, seen.version, self.key)
+        outcome = self.subject.write(after, snapshot.version, self.key)
         self.subject.aws.faults.clear()
         if fault == "failed":
             assert isinstance(outcome, Unknown)
             return outcome
-        expected = self.model.write(self.key, after, expected_version=self.model_versions[seen.version])
+        expected = self.model.write(self.key, after, expected_version=self.model_versions[snapshot.version])
         if fault == "lost" or (
-            fault == "sent twice" and not (isinstance(expected, Seen) and self.subject.retry_outcome_is_known)
+            fault == "sent twice" and not (isinstance(expected, Snapshot) and self.subject.retry_outcome_is_known)
         ):
             assert isinstance(outcome, Unknown)
         else:
             assert type(outcome) is type(expected)
-        if isinstance(expected, Seen):
+        if isinstance(expected, Snapshot):
             self.ledger.enter(self.last, after)
             self.last = after
-            if isinstance(outcome, Seen):
+            if isinstance(outcome, Snapshot):
                 assert outcome.version not in self.model_versions, "no version is used twice"
                 self.model_versions[outcome.version] = expected.version
         return outcome
 
-    def _read(self) -> Seen:
-        seen, expected = self.subject.read(self.key), self._read_model()
-        assert seen.record == expected.record
-        assert self.model_versions.setdefault(seen.version, expected.version) == expected.version
-        return seen
+    def _read(self) -> Snapshot:
+        snapshot, expected = self.subject.read(self.key), self._read_model()
+        assert snapshot.record == expected.record
+        assert self.model_versions.setdefault(snapshot.version, expected.version) == expected.version
+        return snapshot
 
-    def _read_model(self) -> Seen:
+    def _read_model(self) -> Snapshot:
         return self.model.read(self.key)
 
     def _events(self, owner: str, record: Record) -> list[Event]:

@@ -16,7 +16,7 @@ from airflow_eip_provider import clock
 from airflow_eip_provider.exceptions import CredentialsExpiredError, LockStoreUnavailableError
 from airflow_eip_provider.lease.observation import Observation
 from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, Record
-from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease.world import AddressLocation, Resource
 from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.triggers import poller, watch
@@ -76,7 +76,7 @@ def observation(
     queue = tuple(Entry(number + 2, attempt(number), NOW, "daily", 3600) for number in range(waiting))
     record = Record(issued=waiting + 1, lease=holder, queue=queue, free_since=free_since)
     resources = (Resource("j-1", state),) if holder else ()
-    return Observation(Seen(record, "v", now), location=AddressLocation(), resources=resources)
+    return Observation(Snapshot(record, "v", now), location=AddressLocation(), resources=resources)
 
 
 def test_it_survives_the_database(monkeypatch):

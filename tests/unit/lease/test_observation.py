@@ -8,7 +8,7 @@ import pytest
 
 from airflow_eip_provider.lease.observation import Action, LeaseRequest, Observation, decide
 from airflow_eip_provider.lease.record import Attempt, Entry, Record
-from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease.world import AddressLocation, LeaseTags
 
 LEASE_REQUEST = LeaseRequest(Attempt("A", "A", 1, "A1"), "daily", handover_seconds=60)
@@ -27,7 +27,7 @@ LEASE_TAGS = LeaseTags(7, "B")
     ids=["nowhere", "instance", "ended instance", "gateway", "gateway left behind"],
 )
 def test_an_address_is_taken_where_nothing_has_it_or_where_only_the_next_holder_takes_it_off(location, action):
-    assert decide(Observation(Seen(Record(), None, 0.0), location=location), LEASE_REQUEST) is action
+    assert decide(Observation(Snapshot(Record(), None, 0.0), location=location), LEASE_REQUEST) is action
 
 
 OWN = replace(LEASE_REQUEST, cluster_name="", wants="j-1")
@@ -46,4 +46,4 @@ QUEUED = Record(issued=1, queue=(Entry(1, Attempt("B", "B", 1, "B1"), 0.0, "week
     ids=["its own", "another's", "a launch", "others queue"],
 )
 def test_what_has_the_address_already_takes_the_lease_in_its_turn(record, lease_request, action):
-    assert decide(Observation(Seen(record, None, 0.0), location=HELD_BY_ITS_OWN), lease_request) is action
+    assert decide(Observation(Snapshot(record, None, 0.0), location=HELD_BY_ITS_OWN), lease_request) is action

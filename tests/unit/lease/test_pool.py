@@ -12,7 +12,7 @@ from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.pool import AcquiredOne, QueuedForAll, enter_any, name_kept
 from airflow_eip_provider.lease.protocol import Acquired, Superseded, enter, hand_over, launch, release, undo
 from airflow_eip_provider.lease.record import Attempt, Phase, Record
-from airflow_eip_provider.lease.store import Conflict, Seen
+from airflow_eip_provider.lease.store import Conflict, Snapshot
 from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource
 
 POOL = ("x", "y")
@@ -75,16 +75,16 @@ class World:
 
         return called
 
-    def read_record(self) -> Seen:
+    def read_record(self) -> Snapshot:
         record, version = self._aws.records.get(self._address, (Record(), 0))
-        return Seen(record, str(version) if version else None, self._aws.now)
+        return Snapshot(record, str(version) if version else None, self._aws.now)
 
-    def write_record(self, record: Record, version: str | None, *, joins: bool = False) -> Seen | Conflict:
+    def write_record(self, record: Record, version: str | None, *, joins: bool = False) -> Snapshot | Conflict:
         _, known = self._aws.records.get(self._address, (Record(), 0))
         if version != (str(known) if known else None):
             return Conflict(None)
         self._aws.records[self._address] = (record, known + 1)
-        return Seen(record, str(known + 1), self._aws.now)
+        return Snapshot(record, str(known + 1), self._aws.now)
 
     def read_location(self) -> AddressLocation:
         name = self._aws.bound.get(self._address)
@@ -145,7 +145,7 @@ def hold(aws: Aws, owner: str, address: str) -> str:
     world: Any = World(aws, address, who)
     acquired = enter(world, wanted(who))
     assert isinstance(acquired, Acquired)
-    name = launch(world, acquired.seen, who)
+    name = launch(world, acquired.snapshot, who)
     assert isinstance(name, str)
     aws.bound[address] = name
     hand_over(world, who, token=acquired.token or 0, resource_id=name)
@@ -163,10 +163,10 @@ def end(aws: Aws, address: str) -> None:
 def finish(aws: Aws, who: Attempt, entered: AcquiredOne) -> str:
     """Launch, bind and hand over."""
     world: Any = aws.worlds(who)[entered.allocation_id]
-    name = launch(world, entered.acquired.seen, who)
+    name = launch(world, entered.acquired.snapshot, who)
     assert isinstance(name, str)
     assert aws.bound.setdefault(entered.allocation_id, name) == name
-    assert isinstance(hand_over(world, who, token=entered.acquired.token or 0, resource_id=name), Seen)
+    assert isinstance(hand_over(world, who, token=entered.acquired.token or 0, resource_id=name), Snapshot)
     return name
 
 

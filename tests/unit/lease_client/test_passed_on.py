@@ -96,9 +96,9 @@ def test_it_is_passed_on_once(checked, ec2):
 
 
 def test_a_record_that_was_changed_meanwhile_is_not_overwritten_and_the_address_is_read_after_it(checked, ec2):
-    seen = checked.store.read("eipalloc-1")
-    joined = step(seen.record, Queue(OTHER, "daily", 3600.0), seen.now)
-    checked.store.write("eipalloc-1", joined, expected_version=seen.version)
+    snapshot = checked.store.read("eipalloc-1")
+    joined = step(snapshot.record, Queue(OTHER, "daily", 3600.0), snapshot.now)
+    checked.store.write("eipalloc-1", joined, expected_version=snapshot.version)
     enter(checked)
     record = checked.read().record
     assert record.queue[0].attempt == OTHER, "who came first is still there, and first"

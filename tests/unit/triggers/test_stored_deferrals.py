@@ -11,7 +11,7 @@ import pytest
 
 from airflow_eip_provider.lease.observation import Observation
 from airflow_eip_provider.lease.record import Record
-from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease.world import AddressLocation
 from airflow_eip_provider.triggers import undo
 
@@ -33,7 +33,7 @@ def test_a_stored_trigger_is_built_and_stored_again_as_it_was(stored):
 
 
 def test_a_stored_wait_in_the_queue_goes_on():
-    free = Observation(Seen(Record(), None, 1_800_000_000.0), location=AddressLocation())
+    free = Observation(Snapshot(Record(), None, 1_800_000_000.0), location=AddressLocation())
     verdict = built(STORED[0]).judge_observation(free)
     assert verdict.status == "done"
     assert verdict.data["action"] == "take"

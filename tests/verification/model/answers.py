@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_eip_provider.lease.record import Record
-    from airflow_eip_provider.lease.store import Seen
+    from airflow_eip_provider.lease.store import Snapshot
     from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource
 
 
@@ -45,8 +45,8 @@ class Glance:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def read_record(self) -> Seen:
-        return self._world.seen
+    def read_record(self) -> Snapshot:
+        return self._world.snapshot
 
     def read_location(self) -> AddressLocation:
         return self._world.location
@@ -73,7 +73,7 @@ def answer(world: World, actor: Actor, request: Any) -> tuple[World, Any]:
 
 
 def _read_record(world: World, actor: Actor, request: ReadRecord) -> tuple[World, Any]:
-    return world, world.seen
+    return world, world.snapshot
 
 
 def _read_location(world: World, actor: Actor, request: ReadLocation) -> tuple[World, Any]:
@@ -93,8 +93,8 @@ def _read_steps(world: World, actor: Actor, request: ReadSteps) -> tuple[World, 
 
 
 def _write(world: World, actor: Actor, request: WriteRecord) -> tuple[World, Any]:
-    if world.seen.version != request.version and world.store_keeps_its_word:
-        return world, Conflict(world.seen)
+    if world.snapshot.version != request.version and world.store_keeps_its_word:
+        return world, Conflict(world.snapshot)
     return written(world, actor, request.record)
 
 
@@ -112,7 +112,7 @@ def written(world: World, actor: Actor, record: Record) -> tuple[World, Any]:
         )
         clusters = tuple(replace(c, given_up=True) if is_given_up(record, c) else c for c in clusters)
     world = replace(world, record=replace(record, history=()), version=world.version + 1, clusters=clusters)
-    return world, world.seen
+    return world, world.snapshot
 
 
 def _launch(world: World, actor: Actor, request: Launch) -> tuple[World, Any]:

@@ -9,7 +9,7 @@ from tests.verification.model.world import LIMITS, ViolationError
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Record
-    from airflow_eip_provider.lease.store import Seen
+    from airflow_eip_provider.lease.store import Snapshot
     from tests.verification.model.requests import Launch
     from tests.verification.model.world import Actor, Cluster, World
 
@@ -252,11 +252,11 @@ def check_step(world: World, cluster: Cluster) -> None:
         raise ViolationError(f"I5: a step runs on {cluster.resource_id} without the address")
 
 
-def check_returned(world: World, seen: Seen | None, owner: str, resource_id: str) -> None:
+def check_returned(world: World, snapshot: Snapshot | None, owner: str, resource_id: str) -> None:
     """
     Check what must hold when a creating task returns.
 
-    :param seen: the record of its last write or look.
+    :param snapshot: the record of its last write or look.
     """
     cluster = world.cluster(resource_id)
     if world.store_keeps_its_word and cluster is not None and cluster.given_up:
@@ -269,7 +269,7 @@ def check_returned(world: World, seen: Seen | None, owner: str, resource_id: str
     others = [c for c in served if c.resource_id not in {world.service, resource_id}]
     if world.service and others:
         raise ViolationError(f"one failover: {owner} returns {resource_id} beside {others[0].resource_id}")
-    lease = seen.record.lease if seen else None
+    lease = snapshot.record.lease if snapshot else None
     handed = lease is not None and lease.phase is Phase.ACTIVE and lease.resource_id == resource_id
     if world.store_keeps_its_word and (lease is None or not handed or lease.attempt.owner != owner):
         raise ViolationError(f"I4: {owner} returns {resource_id} without the lease")

@@ -187,7 +187,7 @@ class Moves:
         if process.stage == "returned":
             cluster = view.cluster(str(process.resource_id))
             assert cluster is not None
-            check_returned(view, process.seen, process.owner, cluster.resource_id)
+            check_returned(view, process.snapshot, process.owner, cluster.resource_id)
             view = view.with_cluster(replace(cluster, handed_over=True))
         elif process.stage == "watch" and before.stage != "watch":
             view = started(view, str(process.resource_id))
@@ -244,7 +244,7 @@ class Moves:
     def _after_another(world: World) -> str | None:
         """Return what a failover does that was slower than another one; ``None`` to wait for that."""
         observation = observe(Glance(world), LIMITS)
-        lease = observation.seen.record.lease
+        lease = observation.snapshot.record.lease
         if lease is None or is_for_others(observation, LIMITS):
             return "move"
         return "gone" if lease.phase is Phase.ACTIVE else None

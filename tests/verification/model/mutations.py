@@ -84,7 +84,7 @@ MUTATIONS = (
         swap(answers, "_associate", patches.reassociated),
     ),
     Mutation(
-        "any association is undone", "I2", scenario(2, "crash 1"), swap(protocol, "_take_off", patches.off_whatever)
+        "any association is undone", "I2", scenario(2, "crash 1"), swap(protocol, "_disassociate", patches.off_whatever)
     ),
     # Taking, and the queue.
     Mutation("tokens are used again", "I4", scenario(2), law(transitions.Acquire, patches.token_again)),

@@ -10,7 +10,7 @@ from unittest import mock
 from airflow_eip_provider.lease import observation, pool, protocol, transitions
 from airflow_eip_provider.lease.observation import Action, LeaseCondition
 from airflow_eip_provider.lease.record import Attempt, Lease, Phase
-from airflow_eip_provider.lease.store import Seen, Unknown
+from airflow_eip_provider.lease.store import Snapshot, Unknown
 from tests.verification.model import answers
 from tests.verification.model.world import LIMITS
 
@@ -72,8 +72,8 @@ def changed(name: str, **fields: Any) -> Callable[..., Any]:
 def judged(standing: LeaseCondition, when: Callable[[Any, float], bool]) -> Patch:
     """Judge leases of which something is true by that alone."""
 
-    def judgement(seen: Any, limits: Any = LIMITS) -> LeaseCondition:
-        return standing if when(seen.seen.record.lease, seen.seen.now) else _standing(seen, limits)
+    def judgement(snapshot: Any, limits: Any = LIMITS) -> LeaseCondition:
+        return standing if when(snapshot.snapshot.record.lease, snapshot.snapshot.now) else _standing(snapshot, limits)
 
     return swap(observation, "condition_of", judgement)
 
@@ -103,11 +103,11 @@ def moved_off_any(record: Any, event: Any, now: float, limits: Any) -> Any:
 
 
 def freed_first(world: Any, lease_request: Any, *, moved_from: str, **options: Any) -> Any:
-    protocol._take_off(world, moved_from)
+    protocol._disassociate(world, moved_from)
     return _move(world, lease_request, moved_from=moved_from, **options)
 
 
-def never_handed_over(world: Any, attempt: Any, *, token: int, resource_id: str, limits: Any) -> Seen:
+def never_handed_over(world: Any, attempt: Any, *, token: int, resource_id: str, limits: Any) -> Snapshot:
     """Look, and write nothing."""
     return world.read_record()
 
@@ -133,26 +133,26 @@ def undone_by_anyone(world: Any, attempt: Attempt, **options: Any) -> None:
     _undo(world, mine, **options)
 
 
-def never_yields(seen: Any, lease_request: Any, **options: Any) -> Action:
+def never_yields(snapshot: Any, lease_request: Any, **options: Any) -> Action:
     """Judge as if every try might speak for its owner."""
-    action = _judge(seen, lease_request, **options)
+    action = _judge(snapshot, lease_request, **options)
     return Action.REENTER if action is Action.STOP else action
 
 
-def _gone(seen: Any) -> bool:
-    return all(resource.state == "ended" for resource in seen.resources)
+def _gone(snapshot: Any) -> bool:
+    return all(resource.state == "ended" for resource in snapshot.resources)
 
 
-def dead_with_its_cluster(seen: Any, limits: Any = LIMITS) -> LeaseCondition:
+def dead_with_its_cluster(snapshot: Any, limits: Any = LIMITS) -> LeaseCondition:
     """Judge without a look at where the address is, once every cluster has ended."""
-    found = _standing(seen, limits)
-    return LeaseCondition.FINISHED if found is LeaseCondition.ENDING and _gone(seen) else found
+    found = _standing(snapshot, limits)
+    return LeaseCondition.FINISHED if found is LeaseCondition.ENDING and _gone(snapshot) else found
 
 
-def late_though_busy(seen: Any, limits: Any = LIMITS) -> LeaseCondition:
+def late_though_busy(snapshot: Any, limits: Any = LIMITS) -> LeaseCondition:
     """Judge a lease as if no step ran on its cluster."""
-    taken = seen.seen.record.lease.phase is Phase.ACQUIRED
-    return _standing(replace(seen, busy=False) if taken else seen, limits)
+    taken = snapshot.snapshot.record.lease.phase is Phase.ACQUIRED
+    return _standing(replace(snapshot, busy=False) if taken else snapshot, limits)
 
 
 def launched_anew(world: Any, lease: Any) -> str | None:
@@ -172,9 +172,9 @@ def nothing(*_: Any, **__: Any) -> None:
     pass
 
 
-def waits(world: Any, seen: Any) -> protocol.Queued:
+def waits(world: Any, snapshot: Any) -> protocol.Queued:
     """Do nothing, and wait on."""
-    return protocol.Queued(seen)
+    return protocol.Queued(snapshot)
 
 
 def let_through(world: Any, resource_id: str) -> None:
@@ -186,10 +186,10 @@ def not_closed(world: Any, resource_id: str, limits: Any = LIMITS) -> bool:
     return True
 
 
-def written_in_any_case(world: Any, seen: Seen, event: Any, limits: Any) -> Seen | None:
-    written = change(world, seen, event, limits)
-    after = protocol.step(seen.record, event, seen.now, limits)
-    return written or (None if isinstance(after, transitions.Refused) else replace(seen, record=after))
+def written_in_any_case(world: Any, snapshot: Snapshot, event: Any, limits: Any) -> Snapshot | None:
+    written = change(world, snapshot, event, limits)
+    after = protocol.step(snapshot.record, event, snapshot.now, limits)
+    return written or (None if isinstance(after, transitions.Refused) else replace(snapshot, record=after))
 
 
 def handed_over_or_lost(who_wrote_last: bool) -> Any:  # noqa: FBT001 - one of two
@@ -197,19 +197,19 @@ def handed_over_or_lost(who_wrote_last: bool) -> Any:  # noqa: FBT001 - one of t
 
     def handed_over(world: Any, attempt: Any, *, token: int, resource_id: str, limits: Any) -> Any:
         event = transitions.Activate(attempt, token, resource_id)
-        seen = world.read_record()
+        snapshot = world.read_record()
         while True:
-            after = transitions.step(seen.record, event, seen.now, limits)
+            after = transitions.step(snapshot.record, event, snapshot.now, limits)
             if isinstance(after, transitions.Refused):
                 return protocol.LeaseLost(after.why)
-            outcome = world.write_record(after, seen.version)
-            if isinstance(outcome, Seen):
+            outcome = world.write_record(after, snapshot.version)
+            if isinstance(outcome, Snapshot):
                 return outcome
             if isinstance(outcome, Unknown):
                 current = world.read_record()
                 ours = who_wrote_last and replace(current.record, history=()) == replace(after, history=())
                 return current if ours else protocol.LeaseLost("the answer was lost")
-            seen = outcome.seen
+            snapshot = outcome.snapshot
 
     return handed_over
 
@@ -270,17 +270,17 @@ def early_for_all(record: Any, event: Any, now: float, limits: Any) -> Any:
     return transitions._with_entry(record, place, replace(record.queue[place], prewarmed_at=now))
 
 
-def wants_early(seen: Any, entry: Any, place: int, depth: int) -> bool:
+def wants_early(snapshot: Any, entry: Any, place: int, depth: int) -> bool:
     return entry.prewarmed_at is None
 
 
-def early_unannounced(world: Any, seen: Any, lease_request: Any, limits: Any) -> None:
+def early_unannounced(world: Any, snapshot: Any, lease_request: Any, limits: Any) -> None:
     """Start the cluster first, and name it in the queue entry then."""
-    place = seen.seen.record.place(lease_request.attempt.owner)
-    entry = seen.seen.record.queue[place]
-    launched = world.launch(entry.token, seen.seen.now)
+    place = snapshot.snapshot.record.place(lease_request.attempt.owner)
+    entry = snapshot.snapshot.record.queue[place]
+    launched = world.launch(entry.token, snapshot.snapshot.now)
     if isinstance(launched, str):
-        change(world, seen.seen, transitions.Prewarmed(lease_request.attempt, launched), limits)
+        change(world, snapshot.snapshot, transitions.Prewarmed(lease_request.attempt, launched), limits)
 
 
 def named_unannounced(record: Any, event: Any, now: float, limits: Any) -> Any:
@@ -307,7 +307,7 @@ def replaced_without(*skipped: str) -> Callable[..., Any]:
         if there.is_live:
             world.terminate(failed)
         if "address" not in skipped:
-            protocol._take_off(world, failed)
+            protocol._disassociate(world, failed)
         if "end" not in skipped and there.state != "ended":
             return protocol.Ending(has_ended=False)
         return world.launch(lease.token, lease.written_at)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.lease import pool, protocol
 from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.record import Attempt
-from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease.world import LeaseTags, Unclear
 from tests.verification.model.checks import check_guarded
 from tests.verification.model.replay import Replay, run
@@ -79,7 +79,7 @@ class Process:
     :param stage: where in its task; see :class:`Tasks`.
     :param node: what its function has been told; ``None`` in a stage without one.
     :param resource_id: the cluster that it knows.
-    :param seen: the record as it knows it.
+    :param snapshot: the record as it knows it.
     :param prewarm: the estimate with which it entered last: see :data:`ESTIMATES`.
     :param other: the cluster that it launched before it went on with that of an earlier try.
     :param address: the one of several that is its own; empty before it has one, and where there is only one.
@@ -91,7 +91,7 @@ class Process:
     stage: str
     node: Node | None = None
     resource_id: str | None = None
-    seen: Seen | None = None
+    snapshot: Snapshot | None = None
     token: int = 0
     prewarm: int = 0
     other: str | None = None
@@ -149,7 +149,7 @@ class Tasks:
         """
         process = replace(process, prewarm=prewarm)
         if stage == "undo":
-            process = replace(process, seen=None)  # it looks for itself
+            process = replace(process, snapshot=None)  # it looks for itself
         key = self._key(process, stage)
         node = None if key is None else self.roots.of((self._function(process, stage), process.address, *key))
         process = replace(process, stage=stage, node=node)
@@ -173,7 +173,7 @@ class Tasks:
             case "free":
                 key = (self.moves_from,)
             case "launch":
-                key = (process.seen, process.attempt, self.fallbacks)
+                key = (process.snapshot, process.attempt, self.fallbacks)
             case "replace":
                 key = (process.attempt, process.token, process.resource_id, process.other)
             case "hand_over":
@@ -217,11 +217,11 @@ class Tasks:
         if stage in {"add", "watch"} and process.node is not None:
             check_guarded(process.node.told[-1] if process.node.told else None, str(process.resource_id))
         if isinstance(result, protocol.Acquired):
-            lease = result.seen.record.lease
+            lease = result.snapshot.record.lease
             assert lease is not None
-            process = replace(process, seen=result.seen, token=lease.token)
-        elif isinstance(result, Seen):
-            process = replace(process, seen=result)
+            process = replace(process, snapshot=result.snapshot, token=lease.token)
+        elif isinstance(result, Snapshot):
+            process = replace(process, snapshot=result)
         elif process.stage in {"launch", "replace"} and isinstance(result, str):
             process = replace(process, resource_id=result, other=None)
         elif isinstance(result, protocol.NotStarted):
@@ -269,7 +269,7 @@ _AFTER_FUNCTION = {
     ("replace", protocol.LeaseLost): "undo",
     ("replace", Unclear): "undo",
     ("relocate", str): "wait_free",
-    ("hand_over", Seen): "returned",
+    ("hand_over", Snapshot): "returned",
     ("hand_over", protocol.LeaseLost): "undo",
     ("undo", type(None)): "failed",
     ("guard", type(None)): "add",
@@ -300,8 +300,10 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "move": lambda world, lease_request, moved_from: protocol.move(
         world, lease_request, moved_from=moved_from, due_seconds=1e9, limits=LIMITS
     ),
-    "free": lambda world, resource_id: protocol._take_off(world, resource_id),  # noqa: PLW0108
-    "launch": lambda world, seen, attempt, replaces: protocol.launch(world, seen, attempt, LIMITS, replaces=replaces),
+    "free": lambda world, resource_id: protocol._disassociate(world, resource_id),  # noqa: PLW0108
+    "launch": lambda world, snapshot, attempt, replaces: protocol.launch(
+        world, snapshot, attempt, LIMITS, replaces=replaces
+    ),
     "replace": lambda world, attempt, token, failed, other: protocol.replace_cluster(
         world, attempt, token=token, failed=failed, other=other, limits=LIMITS
     ),

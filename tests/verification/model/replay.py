@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from airflow_eip_provider.lease.record import Record
-    from airflow_eip_provider.lease.store import Outcome, Seen
+    from airflow_eip_provider.lease.store import Outcome, Snapshot
     from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource, TooLate, Unclear
 
 _NOTHING = object()
@@ -56,7 +56,7 @@ class Replay:
         """Return the world of one address of several; all of them have the same answers before them."""
         return type(self)(self._told, address)
 
-    def read_record(self) -> Seen:
+    def read_record(self) -> Snapshot:
         return self._answer(_READ_RECORD)
 
     def read_location(self) -> AddressLocation:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_eip_provider.lease.record import Limits, Record
-from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource
 
 LIMITS = Limits(grace=1, turns=1, send=1, surface=2, history=1)
@@ -191,8 +191,8 @@ class World:
         )
 
     @property
-    def seen(self) -> Seen:
-        return Seen(self.record, str(self.version) if self.version else None, float(self.now))
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.record, str(self.version) if self.version else None, float(self.now))
 
     @property
     def location(self) -> AddressLocation:

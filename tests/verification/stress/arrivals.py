@@ -81,7 +81,7 @@ def _has_place(entered: Any, name: str) -> bool:
     if isinstance(entered, Acquired):
         return True
     assert isinstance(entered, Queued), entered
-    return entered.observation.seen.record.place(name) is not None
+    return entered.observation.snapshot.record.place(name) is not None
 
 
 class _WriteCounter:

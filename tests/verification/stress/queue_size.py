@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.lease.codec import encode
 from airflow_eip_provider.lease.observation import Observation
 from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, Record
-from airflow_eip_provider.lease.store import Seen
+from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease.world import Resource
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
@@ -45,7 +45,7 @@ def judging_seconds(waiting: int) -> float:
     """Return the CPU time in which all waits of one triggerer judge one observation."""
     logging.disable(logging.INFO)
     waits = [_wait(number) for number in range(1, waiting + 1)]
-    observation = Observation(Seen(record_of(waiting), "v", NOW), resources=(Resource("j-1", "live"),))
+    observation = Observation(Snapshot(record_of(waiting), "v", NOW), resources=(Resource("j-1", "live"),))
     started = time.process_time()
     for wait in waits:
         wait.judge_observation(observation)

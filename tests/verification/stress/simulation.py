@@ -15,7 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lease.record import LIMITS, Attempt, Limits, Record
-from airflow_eip_provider.lease.store import Conflict, Seen
+from airflow_eip_provider.lease.store import Conflict, Snapshot
 from airflow_eip_provider.lease.world import AddressLocation, Resource
 from airflow_eip_provider.lease_client.client import pause_seconds
 from tests.verification.model.replay import PausingReplay, run
@@ -101,9 +101,9 @@ class Simulation:
                 yield self.random.uniform(*_CALL_SECONDS)
             answers = (*answers, answer)
 
-    def seen(self) -> Seen:
+    def seen(self) -> Snapshot:
         """Return the current record."""
-        return Seen(self.record, str(self.version) if self.version else None, float(int(self.now)))
+        return Snapshot(self.record, str(self.version) if self.version else None, float(int(self.now)))
 
     def _answer(self, who: str, request: Any) -> Any:
         if isinstance(request, WriteRecord):

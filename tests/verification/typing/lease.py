@@ -25,7 +25,7 @@ from airflow_eip_provider.lease.protocol import (
     undo,
 )
 from airflow_eip_provider.lease.record import Record
-from airflow_eip_provider.lease.store import Conflict, Seen, Unknown
+from airflow_eip_provider.lease.store import Conflict, Snapshot, Unknown
 from airflow_eip_provider.lease.world import LeaseTags, TooLate, Unclear
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 def right(world: World, reads: ReadOnlyWorld, lease_request: LeaseRequest) -> None:
     assert_type(enter(world, lease_request), Acquired | Queued | Superseded)
-    assert_type(hand_over(world, lease_request.attempt, token=1, resource_id="j-1"), Seen | LeaseLost)
+    assert_type(hand_over(world, lease_request.attempt, token=1, resource_id="j-1"), Snapshot | LeaseLost)
     replaced = replace_cluster(world, lease_request.attempt, token=1, failed="j-1")
     assert_type(replaced, str | Ending | LeaseLost | Unclear)
     assert_type(observe(reads), Observation)
     assert_type(observe(world), Observation)
     assert_type(guard(reads, "j-1"), str | None)
     assert_type(world.launch(1, 0.0), str | TooLate | Unclear)
-    assert_type(world.write_record(Record(), None), Seen | Conflict | Unknown)
+    assert_type(world.write_record(Record(), None), Snapshot | Conflict | Unknown)
 
 
 def on_aws(world: LeaseWorld, reads: LeaseReads, lease_request: LeaseRequest) -> None:
@@ -73,11 +73,11 @@ def a_wrong_request(world: World) -> None:
 
 def a_wrong_answer(world: World, lease_request: LeaseRequest) -> None:
     launched: str = world.launch(1, 0.0)  # type: ignore[assignment]
-    written: Seen = world.write_record(Record(), None)  # type: ignore[assignment]
-    seen = enter(world, lease_request).seen  # type: ignore[union-attr]
+    written: Snapshot = world.write_record(Record(), None)  # type: ignore[assignment]
+    snapshot = enter(world, lease_request).snapshot  # type: ignore[union-attr]
     why = hand_over(world, lease_request.attempt, token=1, resource_id=launched).why  # type: ignore[union-attr]
     start_release(world, world.read_resource("j-1"))  # type: ignore[arg-type]
-    release(world, f"{written.version}{seen}{why}")  # type: ignore[call-arg]
+    release(world, f"{written.version}{snapshot}{why}")  # type: ignore[call-arg]
 
 
 class Half:
