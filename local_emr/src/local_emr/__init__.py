@@ -1,4 +1,4 @@
-"""Amazon EMR, what of EC2 its clusters need, and Azure SQL on one laptop, for development and tests."""
+"""Amazon EMR, the parts of EC2 that its clusters need, and Azure SQL on one machine, for development and tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a class when it is used: pytest imports this package for its plugin in every run, and moto is slow."""
+    """Import a class on first use: every pytest run imports this package for its plugin, and importing moto is slow."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

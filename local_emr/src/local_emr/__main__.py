@@ -51,7 +51,7 @@ def _positive(text: str) -> float:
 
 
 def _check_free(host: str, port: int) -> None:
-    """Check that a port can be bound to: the server itself would say it in several lines.
+    """Check that a port is free, to give a one-line error instead of the server's traceback.
 
     :raises OSError: When it cannot.
     """

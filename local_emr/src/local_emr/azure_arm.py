@@ -1,8 +1,8 @@
-"""Azure Resource Manager, as far as the firewall rules of the Azure SQL stand-in go: real clients make and read them.
+"""The part of Azure Resource Manager that real clients use to manage firewall rules of the Azure SQL stand-in.
 
-It answers at the local EMR's own URL. Any bearer token will do, for it authenticates nobody; what a caller may not do
-is said with ``LocalAws.deny("Microsoft.Sql/servers/firewallRules/write")``. Faults of the kinds ``throttle`` and
-``error`` are planned under the same names.
+It is served at the local EMR's own URL. Any bearer token is accepted. To deny an action, call
+``LocalAws.deny("Microsoft.Sql/servers/firewallRules/write")``. Faults of the kinds ``throttle`` and ``error`` use the
+same operation names.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ACTIONS = {"GET": "read", "PUT": "write", "DELETE": "delete"}
 
 
 class Services(Protocol):
-    """What the rules belong to."""
+    """The services that the rules belong to."""
 
     azure_sql: AzureSqlServer | None
     clock: Clock
@@ -51,7 +51,7 @@ class Services(Protocol):
 
 
 def server_id(name: str) -> str:
-    """Return the resource id of the stand-in of that name."""
+    """Return the resource id of the stand-in with this name."""
     return f"/subscriptions/{SUBSCRIPTION_ID}/resourceGroups/{RESOURCE_GROUP}/providers/Microsoft.Sql/servers/{name}"
 
 
@@ -62,16 +62,16 @@ class AzureResourceManager:
         self._services = services
 
     def handles(self, environ: Environ) -> bool:
-        """Whether a request is for Azure: AWS's clients send no bearer token, so that any bucket name stays free."""
+        """Return whether a request is for Azure: AWS clients send no bearer token, so no bucket name is blocked."""
         bearer = str(environ.get("HTTP_AUTHORIZATION", "")).startswith("Bearer ")
         return bearer and str(environ.get("PATH_INFO", "")).lower().startswith("/subscriptions/")
 
     def answer(self, environ: Environ) -> Response:
-        """Answer in ARM's JSON, errors too."""
+        """Answer in ARM's JSON format, including errors."""
         request = Request(environ)
         action = _ACTIONS.get(request.method)
         operation = f"{_TYPE}/{action}"
-        request.get_data()  # before the lock is taken, so that a slow client holds up nobody but itself
+        request.get_data()  # before the lock is taken, so that a slow client does not block others
         with self._services.lock:
             try:
                 status, body = self._answer(request, operation)
@@ -108,7 +108,7 @@ class AzureResourceManager:
         raise AwsError("MethodNotAllowed", f"{request.method} is not simulated here.", status=405)
 
     def _find(self, path: str, operation: str) -> tuple[AzureSqlServer, str | None]:
-        """Go down the path as ARM does: subscription, permission, group, server."""
+        """Check the path in ARM's order: subscription, permission, resource group, server."""
         found = _PATH.fullmatch(path)
         if found is None:
             raise AwsError("InvalidResourceType", f"{path} is not simulated; firewall rules are.", status=404)
@@ -144,7 +144,7 @@ class AzureResourceManager:
         return rules[name]
 
     def _put(self, sql: AzureSqlServer, name: str, request: Request) -> tuple[int, dict[str, Any]]:
-        """Make or replace a rule: it is there at once, and admits later."""
+        """Create or replace a rule: it is listed at once and takes effect later."""
         try:
             properties = json.loads(request.get_data())["properties"]
             rule = Rule(name, properties["startIpAddress"], properties["endIpAddress"])

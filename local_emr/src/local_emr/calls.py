@@ -1,4 +1,4 @@
-"""API calls as they come over the wire, and refusals as they go back."""
+"""Parses API calls and formats error responses."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _S3_OPERATIONS = {
 class Call:
     """One API call.
 
-    :param protocol: ``json``, ``ec2``, ``query`` or ``rest``: how the service speaks.
-    :param access_key_id: Who calls; the signature is not checked.
-    :param params: What the caller sent, under AWS's names; EC2's lists are flat, as on the wire (``InstanceId.1``).
+    :param protocol: ``json``, ``ec2``, ``query`` or ``rest``: the service's protocol.
+    :param access_key_id: The caller's key; the signature is not checked.
+    :param params: The parameters, by AWS's names; EC2's lists are flat, as on the wire (``InstanceId.1``).
     """
 
     service: str
@@ -50,14 +50,14 @@ class Call:
     access_key_id: str = ""
 
     def request_for_log(self) -> dict[str, Any]:
-        """Return the parameters without what must not be written down."""
+        """Return the parameters without secrets."""
         return {name: "***" if SECRET.search(name) else value for name, value in self.params.items()}
 
 
 def read_body(environ: Environ) -> bytes:
-    """Read the request's body whole, and leave it readable for whoever answers.
+    """Read the request's whole body, and keep it readable for the handler.
 
-    A body is read before any lock is taken, so that a slow client holds up nobody but itself.
+    A body is read before any lock is taken, so that a slow client does not block others.
     """
     if environ.get("wsgi.input_terminated"):
         body: bytes = environ["wsgi.input"].read()
@@ -70,7 +70,7 @@ def read_body(environ: Environ) -> bytes:
 
 
 def parse_call(environ: Environ, body: bytes) -> Call:
-    """Read which operation of which service is called."""
+    """Return the service, the operation and the parameters of a request."""
     credential = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", "") + environ.get("QUERY_STRING", ""))
     caller, region, service = credential.groups() if credential else ("", "unknown", "unknown")
     make = functools.partial(Call, service=service, region=region, access_key_id=caller)
@@ -88,7 +88,7 @@ def parse_call(environ: Environ, body: bytes) -> Call:
 
 
 def error_response(call: Call, error: AwsError) -> Response:
-    """Say no in the service's own form."""
+    """Return an error in the service's format."""
     code, message = escape(error.code), escape(error.message)
     if call.protocol == "json":
         body = json.dumps({"__type": error.code, "message": error.message, "Message": error.message})
@@ -105,7 +105,7 @@ def error_response(call: Call, error: AwsError) -> Response:
 
 
 def error_code_of(response: Response) -> str | None:
-    """Read the error code of a refusal that moto wrote."""
+    """Return the error code of an error response of moto's."""
     if response.status_code < 400:  # noqa: PLR2004 - HTTP's first error status
         return None
     body = response.get_data()
@@ -118,7 +118,7 @@ def error_code_of(response: Response) -> str | None:
 
 
 def _typed(form: dict[str, Any]) -> dict[str, Any]:
-    """Turn a form's flags into booleans; what is inside a structure stays as it is."""
+    """Convert a form's flags to booleans; nested structures are unchanged."""
     flags = {"true": True, "false": False}
     return {name: value if "." in name else flags.get(value, value) for name, value in form.items()}
 

@@ -1,4 +1,4 @@
-"""Simulated time: turned by hand in tests, running faster than real time elsewhere."""
+"""Simulated time: advanced manually in tests, faster than real time elsewhere."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(order=True)
 class Timer:
-    """One thing to do at a moment of simulated time.
+    """A callback at a moment of simulated time.
 
-    Timers order by that moment, and then by when they were set.
+    Timers are ordered by that moment, then by when they were set.
     """
 
     due: datetime
@@ -32,20 +32,20 @@ class Timer:
     cancelled: bool = field(default=False, compare=False)
 
     def cancel(self) -> None:
-        """Drop the timer; too late or twice is harmless."""
+        """Cancel the timer; cancelling late or twice has no effect."""
         self.cancelled = True
 
 
 class Clock(Protocol):
-    """The time that the simulated AWS lives in."""
+    """The time of the simulated AWS."""
 
     def now(self) -> datetime:
         """Return the simulated time, in UTC."""
 
     def call_later(self, seconds: float, callback: Callable[[], None], *, name: str) -> Timer:
-        """Run a callback once, that many simulated seconds from now.
+        """Run a callback once, after a number of simulated seconds.
 
-        :param name: Says in a log what the timer is for.
+        :param name: The purpose of the timer, for a log.
         """
 
 
@@ -56,13 +56,13 @@ class RootClock(Clock, Protocol):
         """Drop every timer."""
 
     def close(self) -> None:
-        """Stop for good: nothing that was planned happens after this returns."""
+        """Stop permanently: no callback runs after this returns."""
 
 
 class ManualClock:
-    """A clock that stands still until a test turns it; callbacks run in the turning thread, in order.
+    """A clock that a test advances; callbacks run in order, in the thread that advances it.
 
-    :param start: The first moment; real time now by default.
+    :param start: The initial time; now by default.
     """
 
     def __init__(self, *, start: datetime | None = None) -> None:
@@ -77,14 +77,14 @@ class ManualClock:
             return self._now
 
     def call_later(self, seconds: float, callback: Callable[[], None], *, name: str) -> Timer:
-        """Run a callback once the clock has been turned that far."""
+        """Run a callback once the clock has been advanced that far."""
         with self._lock:
             timer = Timer(self._now + timedelta(seconds=seconds), next(self._numbers), callback, name)
             heapq.heappush(self._timers, timer)
             return timer
 
     def advance(self, seconds: float) -> None:
-        """Turn the clock and run everything that falls due, each callback at exactly its own moment."""
+        """Advance the clock and run each due callback at exactly its own moment."""
         if seconds < 0:
             raise ValueError(f"advancing the clock by {seconds} s: time runs forwards only")
         with self._lock:
@@ -116,7 +116,7 @@ class ManualClock:
 
 
 class ScaledClock:
-    """A clock that runs by itself, ``scale`` simulated seconds a real one; callbacks run on one thread of its own."""
+    """A clock that runs at ``scale`` simulated seconds per real second; callbacks run on its own thread."""
 
     def __init__(self, scale: float = 1.0, *, start: datetime | None = None) -> None:
         if scale <= 0:
@@ -151,7 +151,7 @@ class ScaledClock:
             self._timers.clear()
 
     def close(self) -> None:
-        """Stop the thread; a callback that runs now ends first."""
+        """Stop the thread, after a running callback has finished."""
         with self._wake:
             self._closed = True
             self._wake.notify()
@@ -190,8 +190,8 @@ class ScaledClock:
 class GuardedClock:
     """Runs callbacks of a clock under a lock, until it is closed.
 
-    What one life of the simulated AWS planned must not happen in the next one, so each life has a guarded clock of
-    its own, and a reset closes it.
+    Callbacks set before a reset of the simulated AWS must not run after it, so each reset closes the guarded clock and
+    makes a new one.
 
     :param after: Called under the lock after each callback.
     """
@@ -221,5 +221,5 @@ class GuardedClock:
         return self._clock.call_later(seconds, guarded, name=name)
 
     def close(self) -> None:
-        """Let nothing that was planned happen any more."""
+        """Cancel all callbacks."""
         self._closed = True

@@ -1,4 +1,4 @@
-"""A server with everything: time that passes, steps that really run, and the Azure SQL stand-in."""
+"""A complete server: running time, steps that really run, and the Azure SQL stand-in."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def complete_aws(
     azure_sql_upstream: tuple[str, int] | None = None,
 ) -> LocalAws:
     """
-    Make what ``python -m local_emr`` serves.
+    Return the server that ``python -m local_emr`` starts.
 
-    :param state_dir: where the files of steps and nodes go, and ``events.jsonl``.
-    :param port: 0 takes any free one, as ``azure_sql_port`` does.
-    :param time_scale: simulated seconds a real one.
-    :param saved: read at the start and written at the end; nothing outlives the process unless given.
-    :param azure_sql_directory: where the databases are kept; in memory unless given.
+    :param state_dir: directory of the files of steps and nodes, and of ``events.jsonl``.
+    :param port: 0 for any free port; also for ``azure_sql_port``.
+    :param time_scale: simulated seconds per real second.
+    :param saved: read at the start and written at the end; if not given, no state outlives the process.
+    :param azure_sql_directory: directory of the databases; in memory if not given.
     :param azure_sql_upstream: host and port of a real SQL Server behind the firewall.
     """
     return LocalAws(

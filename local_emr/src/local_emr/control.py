@@ -1,4 +1,4 @@
-"""The local EMR's own HTTP API, beside AWS's: /_local/… turns its clock, plans faults and shows what happened."""
+"""The local EMR's own HTTP API under /_local/: advances its clock, plans faults and shows events."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ Answer = dict[str, Any]
 
 
 class ControlError(Exception):
-    """A control request that cannot be answered.
+    """A control request that failed.
 
-    :param status: The HTTP status that says so.
+    :param status: The HTTP status.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -79,7 +79,7 @@ class ControlApi:
         }
 
     def handles(self, environ: Environ) -> bool:
-        """Whether a request is for the control API; AWS clients sign theirs, so that any bucket name stays free."""
+        """Return whether a request is for the control API: AWS requests are signed, so no bucket name is blocked."""
         path = str(environ.get("PATH_INFO", ""))
         return (path == MY_IP or path.startswith(PREFIX)) and "HTTP_AUTHORIZATION" not in environ
 
@@ -122,7 +122,7 @@ class ControlApi:
             return {"services": self._aws.services.shown(), "listeners": self._aws.load_balancers.shown()}
 
     def _my_ip(self, request: Request) -> Response:
-        """Say which address the caller is seen to come from; a node without one does not get out to ask."""
+        """Return the caller's public address; a request from a node without one is not answered."""
         peer = (str(request.remote_addr), int(request.environ["REMOTE_PORT"]))
         caller = self._aws.outside.caller(peer, local_port=int(request.environ["SERVER_PORT"]))
         self._aws.events.append(
@@ -148,11 +148,11 @@ class ControlApi:
 
     def _azure_token(self, request: Request) -> Answer:
         """
-        Give the token of a managed identity, as Azure App Service does: IDENTITY_ENDPOINT names this page.
+        Return the token of a managed identity, as Azure App Service does: IDENTITY_ENDPOINT is this URL.
 
         (Docs: Azure App Service, "REST endpoint reference" of managed identities.)
         """
-        expires_on = str(int(time.time()) + _TOKEN_SECONDS)  # real time: azure-identity knows no other
+        expires_on = str(int(time.time()) + _TOKEN_SECONDS)  # real time, which azure-identity uses
         resource = request.args.get("resource", "")
         return {"access_token": "local", "token_type": "Bearer", "expires_on": expires_on, "resource": resource}
 
@@ -175,7 +175,7 @@ class ControlApi:
         return {}
 
     def _put_upstream(self, request: Request) -> Answer:
-        """Put a real SQL Server behind the firewall, or the stand-in itself again."""
+        """Put a real SQL Server behind the firewall, or the stand-in again."""
         where = _field(request, "upstream")
         try:
             self._azure_sql.upstream = None if where is None else (str(where["host"]), int(where["port"]))
@@ -185,7 +185,7 @@ class ControlApi:
         return {"upstream": where}
 
     def _query(self, request: Request) -> Answer:
-        """Run a batch as the database's administrator; the last result's columns and rows."""
+        """Run a batch as the database's administrator; return the columns and rows of the last result."""
         fields = _fields(request)
         try:
             tables = self._azure_sql.execute(fields["sql"], database=fields["database"])
@@ -201,7 +201,7 @@ class ControlApi:
         return {}
 
     def _events(self, request: Request) -> Answer:
-        """Show the events, all of them unless a limit is given; the next page begins after the last one's number."""
+        """Return the events, all or up to a limit; the next page begins after the last event's number."""
         log = self._aws.events
         after = request.args.get("after", default=0, type=int)
         limit = request.args.get("limit", type=int)

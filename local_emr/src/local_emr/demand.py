@@ -1,4 +1,4 @@
-"""What AWS can be made to do: end clusters, take machines and zones away, fail services, refuse calls."""
+"""Failures on demand: end clusters, lose instances and zones, make services fail, refuse calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _World(Protocol):
-    """What all of this is done to."""
+    """What the mixin below needs of its class."""
 
     region: str
     lock: RLock
@@ -39,7 +39,7 @@ class _World(Protocol):
 
 
 class OnDemand:
-    """The part of :class:`local_emr.LocalAws` that makes things happen which AWS does by itself."""
+    """The part of :class:`local_emr.LocalAws` that triggers what happens on AWS without a request."""
 
     def end_cluster(
         self: _World,
@@ -68,18 +68,18 @@ class OnDemand:
         after_seconds: float = 0.0,
         hangs: bool = False,
     ) -> None:
-        """Let the next cluster that reaches a state fail there, or stay there for ever.
+        """Make the next cluster that reaches a state fail there, or stay in it.
 
-        :raises ValueError: As :class:`ClusterFault` has it.
+        :raises ValueError: See :class:`ClusterFault`.
         """
         self.faults.fail_next_cluster(
             ClusterFault(state=state, code=code, message=message, after_seconds=after_seconds, hangs=hangs)
         )
 
     def limit_capacity(self: _World, zone: str, *, instance_type: str | None = None, left: int = 0) -> None:
-        """Let an Availability Zone have so many instances left, of a type or of all of them, until it is restored.
+        """Limit how many more instances an Availability Zone has, of one type or of all, until it is restored.
 
-        A primary node that gets none ends its cluster. Core and task nodes are asked for again and again, in STARTING.
+        A cluster without a primary node ends. Core and task nodes are requested repeatedly while it is STARTING.
 
         :raises ValueError: For a zone that does not exist, or a negative number.
         """
@@ -87,7 +87,7 @@ class OnDemand:
             self.ec2(self.region).zones.limit(zone, instance_type=instance_type, left=left)
 
     def take_zone_down(self: _World, zone: str) -> None:
-        """Lose every instance of an Availability Zone, and start none there until it is restored.
+        """Terminate every instance of an Availability Zone, and start none there until it is restored.
 
         :raises ValueError: For a zone that does not exist.
         """
@@ -97,10 +97,10 @@ class OnDemand:
             ec2.instances.lose(ec2.instances.in_zone(zone))
 
     def cut_zone(self: _World, zone: str) -> None:
-        """Let no packet reach an Availability Zone or leave it until it is restored; its instances go on.
+        """Drop all packets to and from an Availability Zone until it is restored; its instances keep running.
 
-        Connections to its nodes' addresses time out, their status checks are ``impaired``, and nothing there reaches
-        the internet. EMR and EC2 answer as before.
+        Connections to its nodes time out, their status checks are ``impaired``, and the nodes cannot reach the
+        internet. The EMR and EC2 APIs answer as before.
 
         :raises ValueError: For a zone that does not exist.
         """
@@ -108,9 +108,9 @@ class OnDemand:
             self.ec2(self.region).zones.cut(zone)
 
     def lose_primary(self: _World, job_flow_id: str, *, emr_notices_after: float = 0.0) -> None:
-        """Lose the machine of a cluster's primary node: its instance is terminated, and its address answers nothing.
+        """Lose a cluster's primary node: its instance is terminated, and its address stops answering.
 
-        :param emr_notices_after: EMR ends the cluster so many seconds later; until then it looks well.
+        :param emr_notices_after: seconds until EMR ends the cluster; until then its state does not change.
         :raises KeyError: If there is no such cluster.
         :raises ValueError: If it has no primary node now.
         """
@@ -121,7 +121,7 @@ class OnDemand:
             self.ec2(self.region).instances.lose([primary], told_after=emr_notices_after)
 
     def impair(self: _World, instance_id: str, *, system: bool = True, instance: bool = True) -> None:
-        """Let the status checks of an instance be ``impaired``, or with both false be good again.
+        """Make the status checks of an instance ``impaired``, or with both false ``ok`` again.
 
         :raises ValueError: If there is no such instance.
         """
@@ -129,18 +129,18 @@ class OnDemand:
             self.ec2(self.region).status_checks.impair(instance_id, system=system, instance=instance)
 
     def trouble_service(self: _World, job_flow_id: str, service: str, trouble: Trouble) -> None:
-        """Let a service of a cluster's primary node fail until it is mended.
+        """Make a service of a cluster's primary node fail until :meth:`mend_service` is called.
 
         :param service: ``yarn``, ``hdfs`` or ``livy``.
         :param trouble: ``hangs`` (accepts connections and never answers), ``errors`` (answers 500), ``refuses`` (has
-            no process), ``safe-mode`` (of HDFS), or ``ids-only`` (of Livy: finds no batch by its name, as older ones).
-        :raises ValueError: If the service does not run there, or there is no such trouble.
+            no process), ``safe-mode`` (HDFS), or ``ids-only`` (Livy: no lookup by name, as in older versions).
+        :raises ValueError: If the service does not run there, or ``trouble`` is unknown.
         """
         with self.lock:
             self.services.trouble(job_flow_id, service, trouble)
 
     def mend_service(self: _World, job_flow_id: str, service: str) -> None:
-        """Let a service work again.
+        """Make a service work again.
 
         :raises ValueError: If it does not run there.
         """
@@ -148,10 +148,10 @@ class OnDemand:
             self.services.trouble(job_flow_id, service, None)
 
     def end_batch(self: _World, job_flow_id: str, batch: int | str, *, state: str = "killed") -> None:
-        """Let a batch of Livy end ``killed``, ``dead`` or in ``error``, as when its application is killed in YARN.
+        """End a Livy batch as ``killed``, ``dead`` or ``error``, as when its application is killed in YARN.
 
         :param batch: Its id or its name.
-        :raises ValueError: If it is not there or has ended, or for another state.
+        :raises ValueError: If it does not exist or has ended, or for another state.
         """
         with self.lock:
             livy = self.services.find(job_flow_id).livy
@@ -160,7 +160,7 @@ class OnDemand:
             livy.end(str(batch), state)
 
     def restore_zone(self: _World, zone: str) -> None:
-        """Let an Availability Zone have instances of every type again, and a network.
+        """Restore the capacity and the network of an Availability Zone.
 
         :raises ValueError: For a zone that does not exist.
         """
@@ -168,7 +168,7 @@ class OnDemand:
             self.ec2(self.region).zones.restore(zone)
 
     def interrupt_spot(self: _World, job_flow_id: str) -> None:
-        """Let EC2 take the Spot Instance of a cluster's primary node back, which ends the cluster.
+        """Interrupt the Spot Instance of a cluster's primary node, which ends the cluster.
 
         :raises KeyError: If there is no such cluster.
         :raises ValueError: If its primary node is not a running Spot Instance.
@@ -177,24 +177,24 @@ class OnDemand:
             self.emr.life.interrupt_spot(self.cluster(job_flow_id))
 
     def remember(self: _World) -> None:
-        """Remember from now on what the state of EC2 and EMR is, so that a stale read can be answered with it."""
+        """Start to record the state of EC2 and EMR, so that stale reads can be answered with it."""
         with self.lock:
             self.past.remember()
 
     def deny(self: _World, operation: str) -> None:
-        """Take away the permission to call an operation, dry runs included."""
+        """Deny an operation, including dry runs."""
         self.faults.deny(operation)
 
     def enforce(self: _World, document: Mapping[str, Any], *, access_key_id: str) -> None:
-        """Let an access key do from now on what an IAM policy document allows, and nothing else.
+        """Restrict an access key to what an IAM policy document allows.
 
-        :raises ValueError: For what of the policy language is not evaluated here.
+        :raises ValueError: For an unsupported element of the policy language.
         """
         with self.lock:
             self.permissions.enforce(document, access_key_id=access_key_id)
 
     def steal(self: _World, allocation_id: str) -> str:
-        """Move an Elastic IP to an instance of a thief's, as EC2 allows by default; return the instance id."""
+        """Move an Elastic IP to an unrelated instance, as EC2 allows by default; return the instance id."""
         with self.lock:
             return self.ec2(self.region).steal(allocation_id)
 

@@ -1,4 +1,4 @@
-"""How long things take in the simulated AWS."""
+"""Durations of the simulated AWS."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Durations:
-    """Seconds of simulated time; typical of a small cluster, and free to choose for a test.
+    """Durations in seconds of simulated time; the defaults are typical of a small cluster.
 
     :param fulfilment: EC2 gives a cluster its instances after this long; until then they have no EC2 id.
     :param instance_boot: An EC2 instance is ``pending`` for this long.
     :param capacity_retry: EMR asks EC2 this often for core and task instances that a zone does not have.
-    :param starting: A cluster is STARTING for this long, its instances' boot included.
+    :param starting: A cluster is STARTING for this long, including the boot of its instances.
     :param bootstrapping: Then BOOTSTRAPPING, or until its bootstrap actions have ended, if that is later.
     :param bootstrap_action_limit: A bootstrap action that takes longer has failed; real seconds if it is a process.
     :param terminating: A cluster is TERMINATING for this long.
     :param instance_shutdown: Its instances are ``shutting-down`` for this long meanwhile.
-    :param address_drop: EC2 takes an Elastic IP off a terminated instance this long after.
-    :param status_checks: The status checks of an instance that runs are ``initializing`` for this long.
+    :param address_drop: EC2 disassociates an Elastic IP this long after its instance has terminated.
+    :param status_checks: The status checks of a running instance are ``initializing`` for this long.
     :param livy_starting: A batch of Livy is ``starting`` for this long, and has no application id.
-    :param livy_retention: Livy knows a batch for this long after its end.
+    :param livy_retention: Livy keeps a finished batch for this long.
     :param target_registration: A load balancer begins to check a target this long after it was registered; AWS says
         that it can take a few minutes.
-    :param nat_gateway_association: A NAT gateway tries to take its Elastic IP this long after it was asked for.
-    :param nat_gateway_start: It is ``pending`` for this long, the association included.
-    :param nat_gateway_deletion: It is ``deleting`` for this long, and keeps its address meanwhile.
-    :param nat_gateway_memory: EC2 tells of one that is deleted or has failed for this long.
-    :param firewall_rule: A firewall rule made through Azure Resource Manager admits after this long; Azure says up to
-        five minutes.
+    :param nat_gateway_association: A NAT gateway associates its Elastic IP this long after CreateNatGateway.
+    :param nat_gateway_start: It is ``pending`` for this long, including the association.
+    :param nat_gateway_deletion: It is ``deleting`` for this long, and keeps its address until then.
+    :param nat_gateway_memory: EC2 lists a deleted or failed gateway for this long.
+    :param firewall_rule: A firewall rule created through Azure Resource Manager takes effect after this long; Azure
+        documents up to five minutes.
     """
 
     fulfilment: float = 10

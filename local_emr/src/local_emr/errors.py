@@ -1,12 +1,12 @@
-"""What the local EMR raises when it refuses a call, as AWS would."""
+"""The error that the local EMR raises for a refused call."""
 
 from __future__ import annotations
 
 
 class AwsError(Exception):
-    """An AWS API's refusal: the code and message that its client sees.
+    """An error of an AWS API: the code and message that the client gets.
 
-    :param code: AWS's error code, e.g. ``InvalidAllocationID.NotFound``; clients compare this, never the message.
+    :param code: AWS's error code, e.g. ``InvalidAllocationID.NotFound``; clients should compare this, not the message.
     :param status: The HTTP status of the response.
     """
 

@@ -1,4 +1,4 @@
-"""The event log: every API call and every change of state, in order, for tests to prove things from."""
+"""The event log: every API call and every state change in order, for tests."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class EventLog:
 
     Every event is a flat JSON object with ``seq``, ``time`` (simulated, ISO 8601, UTC) and ``kind``.
 
-    Reading costs what is read, however long the log is.
+    Reading is proportional to what is read, not to the length of the log.
 
-    :param path: Also write each event there, one JSON object a line.
+    :param path: Also write each event to this file, one JSON object per line.
     """
 
     def __init__(self, clock: Clock, *, path: Path | None = None) -> None:
@@ -40,7 +40,7 @@ class EventLog:
         """Another one after each :meth:`clear`, so that a reader knows when its numbers mean other events."""
 
     def append(self, kind: str, **fields: Any) -> Event:
-        """Add one event, tell the listeners, and return it."""
+        """Append an event, call the listeners, and return it."""
         with self._lock:
             event: Event = {
                 "seq": len(self._events) + 1,
@@ -59,7 +59,7 @@ class EventLog:
 
     @property
     def last(self) -> int:
-        """The number of the last event; 0 when there is none."""
+        """The number of the last event; 0 if there is none."""
         return len(self._events)
 
     def read(self, *, after: int = 0, kind: str | None = None, limit: int | None = None) -> list[Event]:
@@ -77,7 +77,7 @@ class EventLog:
         return [event for event in self.read(kind="call") if operation in (None, event["operation"])]
 
     def clear(self) -> None:
-        """Forget everything; numbers start again at 1."""
+        """Remove all events; numbers start again at 1."""
         with self._lock:
             self._events.clear()
             self._by_kind.clear()

@@ -1,4 +1,4 @@
-"""Faults on demand: what AWS and the network do to a client on a bad day."""
+"""Faults on demand: throttling, errors, lost connections, delays and stale reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = Literal[
 ]
 _READS = ("*", "Describe", "Get", "List")
 _OF_CONNECTIONS = frozenset({"reset", "lost_response", "silence", "delay", "hold", "hold_answer"})
-DENIAL_CODES = {  # by protocol; AccessDeniedException of status 400 elsewhere
+DENIAL_CODES = {  # by protocol; elsewhere AccessDeniedException with status 400
     "ec2": ("UnauthorizedOperation", 403),
     "query": ("AccessDenied", 403),
     "rest": ("AccessDenied", 403),
@@ -30,29 +30,28 @@ THROTTLE_CODES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What happens to the next ``times`` calls of one operation.
+    """A fault of the next ``times`` calls of one operation.
 
-    At most one fault of the kinds that refuse, cut or hold a call happens to it: the oldest one planned. A stale answer
-    and a rate are counted on their own, so that a call can be held and then answered from the past.
+    Of the kinds that refuse, cut or hold a call, only the oldest one applies to a call. Stale answers and rates are
+    counted separately, so a call can be held and then get a stale answer.
 
     :param operation: An API operation's name, e.g. ``AssociateAddress``, or ``*`` for every one.
     :param kind: One of
 
-        ``throttle`` refuses the call as the service throttles;
+        ``throttle`` refuses the call with the service's throttling error;
         ``error`` refuses it with ``code``;
         ``reset`` cuts the connection before the call takes effect, ``lost_response`` after;
-        ``silence`` lets it take effect and never answers;
-        ``delay`` answers ``seconds`` late, in real time: it happens to the connection;
-        ``hold`` keeps the call in flight for ``seconds`` of simulated time before it takes effect;
-        ``hold_answer`` lets it take effect at once and answers ``seconds`` of simulated time later;
+        ``silence`` executes the call and never answers;
+        ``delay`` answers ``seconds`` late, in real time;
+        ``hold`` delays the call by ``seconds`` of simulated time before it takes effect;
+        ``hold_answer`` executes it at once and answers ``seconds`` of simulated time later;
         ``stale`` answers a read of EC2 or EMR with the state as it was ``seconds`` of simulated time ago, but no
-        older than the first moment that the local EMR remembers: when the fault was planned, or ``remember()``;
+        older than when the fault was planned or ``remember()`` was called;
         ``rate`` throttles calls beyond ``per_second`` (simulated seconds) and ``burst``: a token bucket.
-    :param times: How many calls it happens to; ``None`` is all of them, until the faults are cleared. A rate has no
-        such end.
-    :param field: A stale DescribeCluster with ``field="Tags"`` answers with the present state and old tags.
-    :param during: Called while the call is held, in the server's thread; from Python only. A test with one thread can
-        turn the clock there, or do what another process does meanwhile.
+    :param times: Number of calls; ``None`` for all, until the faults are cleared. Does not apply to a rate.
+    :param field: A stale DescribeCluster with ``field="Tags"`` returns the current state with old tags.
+    :param during: Called in the server's thread while the call is held (Python only), e.g. to advance the clock or
+        to act as another process.
     """
 
     operation: str
@@ -87,7 +86,7 @@ class Fault:
 
 
 class TokenBucket:
-    """How many calls are admitted: ``burst`` at once, and then ``per_second``."""
+    """Admits ``burst`` calls at once, and then ``per_second``."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -95,11 +94,11 @@ class TokenBucket:
         self._filled: datetime | None = None
 
     def admits(self, now: datetime) -> bool:
-        """Take a token if there is one."""
+        """Take a token; return whether there was one."""
         passed = (now - self._filled).total_seconds() if self._filled else 0.0
         self._tokens = min(self.fault.burst, self._tokens + passed * self.fault.per_second)
         self._filled = now
-        # A little less than one is one: 0.05 a second, twenty times, is not exactly 1.
+        # Floating-point tolerance: twenty times 0.05 is not exactly 1.
         if self._tokens < 1 - 1e-9:
             return False
         self._tokens -= 1
@@ -108,13 +107,13 @@ class TokenBucket:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterFault:
-    """The end of a cluster that reaches a state, or that it gets no further.
+    """A cluster that fails in a state, or stays in it.
 
-    :param state: The state in which that happens, e.g. STARTING (capacity) or BOOTSTRAPPING.
+    :param state: The state, e.g. STARTING (capacity) or BOOTSTRAPPING.
     :param code: EMR's ``StateChangeReason`` code, e.g. VALIDATION_ERROR or BOOTSTRAP_FAILURE.
-    :param after_seconds: How long it stays in that state first, in simulated seconds.
-    :param hangs: It does not fail, but stays in that state until it is told to end; only STARTING and BOOTSTRAPPING
-        can, and there is neither ``code`` nor ``message`` then.
+    :param after_seconds: Simulated seconds in that state before it fails.
+    :param hangs: It stays in that state until it is terminated, instead of failing; only STARTING and BOOTSTRAPPING,
+        and without ``code`` and ``message``.
     """
 
     state: str
@@ -131,7 +130,7 @@ class ClusterFault:
 
 
 class Faults:
-    """The faults that wait for their call."""
+    """The planned faults."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -142,9 +141,9 @@ class Faults:
         self.on_stale: list[Callable[[], None]] = []
 
     def add(self, *, operation: str, kind: Kind, **details: Any) -> Fault:
-        """Plan a fault; the details are the fields of :class:`Fault`.
+        """Plan a fault, given the fields of :class:`Fault`.
 
-        :raises ValueError: For a kind that does not exist, or numbers that make no sense.
+        :raises ValueError: For an unknown kind or invalid numbers.
         """
         fault = Fault(operation=operation, kind=kind, **details)
         if kind == "rate":
@@ -159,19 +158,19 @@ class Faults:
 
     @property
     def concern_connections(self) -> bool:
-        """Whether one is planned that happens to the connection of a call, and not to its answer."""
+        """Return whether a planned fault affects the connection of a call instead of its answer."""
         return any(fault.kind in _OF_CONNECTIONS for fault in self._faults)
 
     def take(self, operation: str) -> Fault | None:
-        """Use up one time of the oldest fault planned for an operation."""
+        """Consume the oldest fault planned for an operation once."""
         return _take(self._faults, operation)
 
     def take_stale(self, operation: str) -> Fault | None:
-        """Use up one time of the oldest stale answer planned for a read."""
+        """Consume the oldest stale answer planned for a read once."""
         return _take(self._stale, operation) if operation.startswith(_READS) else None
 
     def is_throttled(self, operation: str, now: datetime) -> bool:
-        """Whether a call is beyond a rate; one that is not counts towards it."""
+        """Return whether a call exceeds a rate; otherwise count it."""
         buckets = (bucket for bucket in self._buckets if bucket.fault.operation in {operation, "*"})
         return not all(bucket.admits(now) for bucket in buckets)
 
@@ -180,7 +179,7 @@ class Faults:
         self._clusters.append(fault)
 
     def take_cluster_fault(self, state: str) -> ClusterFault | None:
-        """Use up the oldest fault planned for a state."""
+        """Consume the oldest fault planned for a state."""
         for fault in self._clusters:
             if fault.state == state:
                 self._clusters.remove(fault)
@@ -188,15 +187,15 @@ class Faults:
         return None
 
     def deny(self, operation: str) -> None:
-        """Take away the permission to call an operation, dry runs included."""
+        """Deny an operation, including dry runs."""
         self._denied.add(operation)
 
     def is_denied(self, operation: str) -> bool:
-        """Whether the caller lacks the permission."""
+        """Return whether an operation is denied."""
         return operation in self._denied
 
     def clear(self) -> None:
-        """Drop everything planned, and give back permissions; a call that is held already stays held."""
+        """Remove all faults and denials; a call that is being held stays held."""
         self._faults.clear()
         self._stale.clear()
         self._buckets.clear()

@@ -1,4 +1,4 @@
-"""The door of the local EMR: one WSGI application in front of its own services and of moto's."""
+"""The WSGI application in front of the local EMR's own services and of moto's."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 _NOT_FOUND = 404
 _POLL_SECONDS = 0.05
-# What reads from a copy that may lag; S3 and DynamoDB answer from the present.
+# Services whose reads can be stale; S3 and DynamoDB are consistent.
 _EVENTUAL = frozenset({"ec2", "elasticloadbalancing", "elasticmapreduce"})
 _LOGGED_IDS = {"JobFlowId", "StepIds", "associationId", "allocationId", "publicIp", "natGatewayId"}
 
 
 class Services(Protocol):
-    """What the gateway speaks for."""
+    """What the gateway needs of the local EMR."""
 
     region: str
     clock: Clock
@@ -58,24 +58,24 @@ class Services(Protocol):
 
     @property
     def has_state(self) -> bool:
-        """Whether moto's state is that of these services."""
+        """Return whether moto's state belongs to these services."""
 
     def ec2(self, region: str) -> Ec2:
         """Return a region's EC2."""
 
 
 class Door(Protocol):
-    """Answers what is not AWS's API."""
+    """Answers requests outside of AWS's API."""
 
     def handles(self, environ: Environ) -> bool:
-        """Whether a request is for it."""
+        """Return whether it handles a request."""
 
     def answer(self, environ: Environ) -> Response:
-        """Answer it."""
+        """Answer a request."""
 
 
 class Gateway:
-    """Takes each API call through faults, the services and the event log; one call at a time has effects."""
+    """Passes each API call through faults, the services and the event log; calls are executed one at a time."""
 
     def __init__(self, services: Services, *others: Door) -> None:
         self._services = services
@@ -114,7 +114,7 @@ class Gateway:
         return fault
 
     def _answer_later(self, call: Call, environ: Environ, fault: Fault) -> Response:
-        """Let a call take effect when it has been in flight for long enough."""
+        """Execute a held call when its time is over."""
         answers: list[Response] = []
 
         def answer() -> None:
@@ -125,9 +125,9 @@ class Gateway:
         return answers[0]
 
     def _hold(self, fault: Fault, environ: Environ, then: Callable[[], None]) -> None:
-        """Do something after a fault's seconds, at exactly that moment of simulated time, and return when it is done.
+        """Call a function at a fault's moment of simulated time, and return when it is done.
 
-        :raises ConnectionAbortedError: When the local EMR is reset or stopped meanwhile.
+        :raises ConnectionAbortedError: When the local EMR is reset or stopped before.
         """
         done = threading.Event()
         failures: list[Exception] = []
@@ -152,7 +152,7 @@ class Gateway:
             raise failures[0]
 
     def _answer(self, call: Call, environ: Environ, fault: Fault | None) -> Response:
-        """Answer a call and log it; under the lock."""
+        """Answer a call and log it; the caller holds the lock."""
         ids: dict[str, Any] = {}
         granted: list[Grant] | None = None
         try:
@@ -179,9 +179,9 @@ class Gateway:
         return response
 
     def _refuse(self, call: Call, fault: Fault | None) -> None:
-        """Refuse what the caller may not do, or what a fault stops.
+        """Raise the error of a missing permission or a fault.
 
-        :raises AwsError: In the service's own words.
+        :raises AwsError: The service's error.
         """
         if not self._services.has_state:
             problem = "Another local EMR began later in this process and has moto's state; reset this one first."
@@ -197,7 +197,7 @@ class Gateway:
             raise AwsError(fault.code, fault.message, status=fault.status)
 
     def _dispatch_at(self, call: Call, environ: Environ) -> tuple[Response, dict[str, Any]]:
-        """Answer a call from the present, or from the past when a fault wants that."""
+        """Answer a call with the current state, or with a past one for a stale fault."""
         stale = self._services.faults.take_stale(call.operation) if call.service in _EVENTUAL else None
         if stale is None:
             return self._dispatch(call, environ)
@@ -209,7 +209,7 @@ class Gateway:
             return self._dispatch(call, environ)
 
     def _answer_with_old_tags(self, call: Call, moment: datetime) -> tuple[Response, dict[str, Any]]:
-        """Describe a cluster as it is, with the tags that it had; before it was there it had none."""
+        """Describe a cluster's current state with its tags of a past moment."""
         _, fields = self._answer_emr(call)
         tags: list[Any] = []
         with self._services.past.as_of(moment), contextlib.suppress(AwsError):
@@ -261,9 +261,9 @@ def _json_response(fields: dict[str, Any]) -> tuple[Response, dict[str, Any]]:
 
 
 def _cut(environ: Environ) -> None:
-    """Answer nothing: whether the call has had its effect, its caller will not know.
+    """Close the connection without an answer.
 
-    :raises ConnectionAbortedError: The server takes it for a client that went away.
+    :raises ConnectionAbortedError: Always; the server handles it like a client that disconnected.
     """
     connection: socket.socket = environ["werkzeug.socket"]
     connection.shutdown(socket.SHUT_RDWR)
@@ -271,9 +271,9 @@ def _cut(environ: Environ) -> None:
 
 
 def _outwait(environ: Environ) -> None:
-    """Keep the caller waiting until it gives up.
+    """Wait until the caller gives up.
 
-    :raises ConnectionAbortedError: When it has.
+    :raises ConnectionAbortedError: Always, after that.
     """
     connection: socket.socket = environ["werkzeug.socket"]
     connection.settimeout(None)

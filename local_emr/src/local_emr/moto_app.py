@@ -1,4 +1,4 @@
-"""Moto's services behind one WSGI application, without what moto looks up anew for each call."""
+"""Moto's services as one WSGI application that caches moto's lookups."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# It sorts all attributes of a service's class, hundreds for EC2.
+# Moto sorts all attributes of a service's class on each call, hundreds for EC2.
 vars(responses)["method_names_from_class"] = functools.cache(utils.method_names_from_class)
 _find_keys = XFormedAttributePicker.get_possible_keys
 _keys: dict[tuple[type, str, int], tuple[tuple[str, ...], Any]] = {}
 
 
 def _possible_keys(picker: XFormedAttributePicker, context: Any) -> Iterable[str]:
-    """Return under which names an object may have a field of an answer: its class and the field's shape decide that."""
+    """Return the names under which an object can have a field of a response, by its class and the field's shape."""
     if picker.alias_providers is not DEFAULT_ALIAS_PROVIDERS:
         return _find_keys(picker, context)
     place = type(context.obj), context.key, id(context.shape)
     if place not in _keys:
-        # The shape is kept with them, so that its id is not given to another one.
+        # The shape is stored as well, so that its id is not reused.
         _keys[place] = tuple(dict.fromkeys(_find_keys(picker, context))), context.shape
     return _keys[place][0]
 
@@ -33,11 +33,11 @@ XFormedAttributePicker.get_possible_keys = _possible_keys  # type: ignore[assign
 
 
 class MotoApplication(DomainDispatcherApplication):
-    """Moto's services, each made when it is first called."""
+    """Moto's services, each created on its first call."""
 
     def __init__(self) -> None:
         super().__init__(create_backend_app)
-        # It lists moto's folder, and matches the host against the patterns of all services.
+        # Moto lists its folder and matches the host against the patterns of all services on each call.
         self._backend_of = functools.cache(super().get_backend_for_host)
 
     def get_backend_for_host(self, host: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""The outside world's view of a connection: which node is behind it, and from which public address it comes."""
+"""Identifies the node and the public source address of a connection, as the internet would see it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from local_emr.emr.steps import NodeWork, StepRunner
 
-LAPTOP_IP = "198.51.100.7"  # what is not of a node is the laptop itself, in a range for documentation (RFC 5737)
-DROPPED_SECONDS = 127.0  # Linux gives a connection up after about as long without an answer
+LAPTOP_IP = "198.51.100.7"  # any process that is not on a node, in a range for documentation (RFC 5737)
+DROPPED_SECONDS = 127.0  # Linux gives up a connection after about this time without an answer
 _LOOKS = 5
 _LOOK_SECONDS = 0.02
 
@@ -26,9 +26,9 @@ _LOOK_SECONDS = 0.02
 @dataclass(frozen=True, slots=True)
 class Caller:
     """
-    Who is behind a connection.
+    The caller of a connection.
 
-    :param ip: the public address it comes from now; ``None`` when its node has no way to the internet.
+    :param ip: its current public address; ``None`` when its node cannot reach the internet.
     :param instance_id: the EC2 instance of that node.
     """
 
@@ -40,13 +40,13 @@ class Caller:
 
 class Outside:
     """
-    Finds out who connected.
+    Finds the caller of a connection.
 
-    The processes of steps and bootstrap actions are found by the mark in their environment, or as descendants of one.
+    Processes of steps and bootstrap actions are found by the mark in their environment, or as descendants of one.
 
-    :param runner: knows which step or bootstrap action of this local EMR a process is of.
-    :param locate: a step or bootstrap action and the number of the Spark executor, ``None`` for all else of it → what
-        the internet sees of that node at this moment.
+    :param runner: finds the step or bootstrap action that a process belongs to.
+    :param locate: a step or bootstrap action and the number of the Spark executor (``None`` for other processes) → the
+        caller that the internet sees now.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class Outside:
 
     def caller(self, peer: tuple[str, int], *, local_port: int) -> Caller:
         """
-        Return who is at the other end of an accepted connection.
+        Return the caller of an accepted connection.
 
         :param peer: the connection's remote address and port.
-        :param local_port: the port that it was accepted on.
+        :param local_port: the local port.
         """
         process = _process_at(peer[1], remote_port=local_port)
         line = list(_line_of(process)) if process else []
@@ -73,9 +73,9 @@ class Outside:
 
 
 def drop_packets(connection: socket.socket, *, seconds: float = DROPPED_SECONDS) -> None:
-    """Answer nothing until the client gives up, as when its packets never arrive."""
+    """Do not answer until the client gives up, as when packets are dropped."""
     deadline = time.monotonic() + seconds
-    with contextlib.suppress(OSError):  # a TimeoutError too
+    with contextlib.suppress(OSError):  # includes TimeoutError
         while (left := deadline - time.monotonic()) > 0:
             connection.settimeout(left)
             if not connection.recv(4096):
@@ -86,15 +86,14 @@ def _executor_of(line: list[psutil.Process]) -> int | None:
     """
     Return the number of the executor that a process belongs to, from itself and its ancestors; ``None`` for a driver.
 
-    In cluster mode YARN puts the driver into a container of its own, and so beside the executors: it counts as the
-    first of them.
+    In cluster mode YARN runs the driver in a container like an executor's; it counts as the first of them.
     """
     found = next((number for process in line if (number := executor_of(process)) is not None), None)
     return 0 if found is None and any(map(is_in_cluster_mode, line)) else found
 
 
 def _process_at(port: int, *, remote_port: int) -> psutil.Process | None:
-    """Find the process that owns a local port; a JVM's socket may be an IPv6 one, so only the ports are compared."""
+    """Find the process that owns a local port. Only ports are compared, because a JVM's socket may be IPv6."""
     for _ in range(_LOOKS):
         for connection in psutil.net_connections(kind="tcp"):
             if connection.pid is None or not connection.laddr or not connection.raddr:

@@ -1,4 +1,4 @@
-"""What the state of EC2 and EMR was: for reads that lag behind, as AWS's may."""
+"""The past state of EC2 and EMR, for stale reads, which AWS may return."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from local_emr.clock import Clock
 
 _Attributes = dict[str, Any]
-# What is there when it begins to remember has been there for ever: of what was before, nothing is known.
+# Objects that exist when recording starts are treated as if they had always existed.
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Past:
     """
-    Keeps the attributes that objects had, from the moment that it is told to remember.
+    Records the attributes of objects, from :meth:`remember` on.
 
-    A stale read swaps the old attributes in, under the lock of the local EMR, and lets the service answer as always.
-    So a read that lags shows exactly what the same read would have shown then, filters and errors included.
+    A stale read swaps in the old attributes, under the lock of the local EMR, and the service answers as usual. So it
+    returns exactly what the same read would have returned then, including filters and errors.
 
-    :param clock: says when a change was.
-    :param parts: yields every object whose attributes are state; their identity is what links one record to the next.
+    :param clock: the time of changes.
+    :param parts: yields every object whose attributes are state; records are kept by object identity.
     """
 
     def __init__(self, clock: Clock, parts: Callable[[], Iterable[Any]]) -> None:
@@ -35,19 +35,19 @@ class Past:
         self._records: dict[int, tuple[Any, list[tuple[datetime, _Attributes]]]] = {}
 
     def remember(self) -> None:
-        """Begin to remember, unless it does already."""
+        """Start recording; no effect if it is recording."""
         if not self._remembers:
             self._remembers = True
             self._record(_EVER)
 
     def record(self) -> None:
-        """Take down what has changed."""
+        """Record what has changed."""
         if self._remembers:
             self._record(self._clock.now())
 
     def _record(self, now: datetime) -> None:
         for part in self._parts():
-            # The record holds the object, so that its id is not given to another one.
+            # The record holds the object, so that its id is not reused.
             _, records = self._records.setdefault(id(part), (part, []))
             attributes = _copied(vars(part))
             if not records or records[-1][1] != attributes:
@@ -55,13 +55,13 @@ class Past:
 
     @contextlib.contextmanager
     def as_of(self, moment: datetime) -> Iterator[None]:
-        """Let every object be as it was at a moment, or else at the first that is remembered."""
+        """Set every object to its state at a moment, or to the first recorded state."""
         self.record()
         present: list[tuple[Any, _Attributes]] = []
         try:
             for part, records in self._records.values():
                 then = [attributes for when, attributes in records if when <= moment]
-                if then:  # else it was made later, and nothing leads to it
+                if then:  # otherwise it was created later, and nothing refers to it
                     present.append((part, dict(vars(part))))
                     _put(part, then[-1])
             yield
@@ -71,7 +71,7 @@ class Past:
 
 
 def _copied(attributes: _Attributes) -> _Attributes:
-    """Copy containers, and the containers in them; what else they hold is a part of its own or does not change."""
+    """Copy containers two levels deep; other values are immutable or recorded separately."""
     return {name: _copy_container(value, depth=2) for name, value in attributes.items()}
 
 

@@ -1,7 +1,7 @@
 """
-For pytest, which finds this by itself: the fixture ``local_emr``.
+The pytest plugin with the fixture ``local_emr``, found through its entry point.
 
-Every run of pytest imports this module, so what is heavy is imported when a fixture is made.
+Every run of pytest imports this module, so slow imports are in the fixtures.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def local_emr_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     """
-    One server for the session: its clock runs 60 times as fast, and steps and bootstrap actions really run.
+    A server for the session: its clock runs at 60 times real time, and steps and bootstrap actions really run.
 
-    Define a fixture of this name in ``conftest.py`` for another one, such as ``LocalAws(clock=ManualClock())``, on
-    which time stands still until a test calls ``local_emr.clock.advance(seconds)``.
+    Override this fixture in ``conftest.py`` for another server, such as ``LocalAws(clock=ManualClock())``, whose time
+    only advances when a test calls ``local_emr.clock.advance(seconds)``.
     """
     from local_emr.complete import complete_aws  # noqa: PLC0415 - see above
 
@@ -33,16 +33,16 @@ def local_emr_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local
 @pytest.fixture
 def local_emr(local_emr_server: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAws]:
     """
-    An empty AWS, which boto3, the AWS CLI and Airflow find through the environment; made empty again after the test.
+    An empty AWS that boto3, the AWS CLI and Airflow find through the environment; reset after the test.
 
-    Its methods and attributes do what the control API does: ``local_emr.faults.add(…)``, ``local_emr.events.read()``.
+    It offers what the control API offers, e.g. ``local_emr.faults.add(…)`` and ``local_emr.events.read()``.
     """
     from local_emr.testing import client_environment  # noqa: PLC0415 - see above
 
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     for name, value in client_environment(local_emr_server).items():
         monkeypatch.setenv(name, value)
-    if not local_emr_server.has_state:  # a test before this one had a local EMR of its own
+    if not local_emr_server.has_state:  # an earlier test had its own local EMR
         local_emr_server.reset()
     yield local_emr_server
     local_emr_server.reset()

@@ -1,4 +1,4 @@
-"""Service Quotas: how many vCPUs an account may run, which moto does not know."""
+"""Service Quotas: the vCPU quotas of an account, which moto does not support."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ STANDARD_VCPUS = "L-1216C47A"  # "Running On-Demand Standard (A, C, D, H, I, M, 
 
 class Quotas:
     """
-    The quotas of EC2; nothing here enforces them.
+    The quotas of EC2; they are not enforced.
 
-    :ivar values: by the quotas' codes; free to change for a test.
+    :ivar values: by quota code; tests may change them.
     """
 
     def __init__(self) -> None:

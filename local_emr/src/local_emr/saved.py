@@ -1,7 +1,7 @@
-"""What outlives the process: S3, DynamoDB, Secrets Manager, Elastic IPs and the firewall, in a file while it is off.
+"""State that outlives the process, in a file: S3, DynamoDB, Secrets Manager, Elastic IPs and the firewall.
 
-Clusters, instances and NAT gateways end with the process, and nothing knows them afterwards. Of S3 the current versions
-are kept, of DynamoDB the tables without their indexes, and of what is regional that of the local EMR's own region.
+Clusters, instances and NAT gateways are not saved. Of S3 only current versions are saved, of DynamoDB tables without
+indexes, and of regional services only the local EMR's region.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class BrokenSavedStateError(Exception):
 
 class SavedState:
     """
-    The file of one local EMR: read at once, written as a whole.
+    The file of one local EMR, read and written as a whole.
 
-    :param path: need not exist yet.
-    :raises BrokenSavedStateError: for a file that cannot be read; so does ``restore``.
+    :param path: may not exist yet.
+    :raises BrokenSavedStateError: for a file that cannot be read; also from ``restore``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,22 +62,22 @@ class SavedState:
 
     @property
     def start(self) -> datetime:
-        """When the clock is to start: simulated time goes on, at least from now."""
+        """The start time of the clock: the saved simulated time, or now if that is later."""
         now = datetime.now(UTC)
         return max(now, datetime.fromisoformat(self._saved["time"])) if self._saved else now
 
     @contextlib.contextmanager
     def same_ids(self) -> Iterator[None]:
-        """Let moto draw the same ids in the block at each start: those of the default VPC and its subnets."""
+        """Make moto generate the same ids at each start, for the default VPC and its subnets."""
         mock_random.seed(self._seed)
         yield
         mock_random.seed()
 
     def restore(self, *, region: str, put_own: Callable[[dict[str, Any]], None]) -> None:
         """
-        Put back what the file holds.
+        Restore the state in the file.
 
-        :param put_own: takes what ``save`` was given as ``own``.
+        :param put_own: gets what ``save`` was given as ``own``.
         """
         if not self._saved:
             return
@@ -90,7 +90,7 @@ class SavedState:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """Turn whatever a broken file comes to into one error."""
+        """Convert any error of a broken file to one exception."""
         try:
             yield
         except (
@@ -110,7 +110,7 @@ class SavedState:
         """
         Write the file.
 
-        :param own: what is not moto's, as JSON takes it.
+        :param own: the state that is not moto's, as JSON.
         """
         new = self._path.with_suffix(".new")
         with _moto(region) as client, zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -128,12 +128,12 @@ class SavedState:
 
 class _SilentHandler(MotoRequestHandler):
     def log_request(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
 def _moto(region: str) -> Iterator[Callable[[str], Any]]:
-    """Yield what makes clients of moto itself: past the gateway, whose log is about what others do."""
+    """Yield a factory of clients that call moto directly, so that these calls are not in the event log."""
     app = DomainDispatcherApplication(create_backend_app)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_SilentHandler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="local-aws-saved", daemon=True)

@@ -1,4 +1,4 @@
-"""The local EMR as one object: its services, its clock, its event log and the server that they are reached through."""
+"""The local EMR as one object: services, clock, event log and HTTP server."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ _CHANGES = frozenset(
 
 
 class LocalAws(OnDemand):
-    """AWS on one machine, as far as an EMR job with a fixed address depends on it.
+    """The parts of AWS that an EMR job depends on, on one machine.
 
-    Its state is in memory, and moto keeps it per process, so the newest local EMR of a process has it; an older one
-    refuses every call until it is :meth:`reset`. What ``saved`` keeps is there again at the next start.
+    moto keeps the state in memory, once per process, so only the newest local EMR of a process has it; an older one
+    refuses every call until its :meth:`reset`. What ``saved`` keeps is restored at the next start.
 
-    :param port: 0 takes any free one; ``endpoint_url`` tells.
-    :param clock: A :class:`ManualClock` unless given; ``aws.clock.advance(seconds)`` turns it.
-    :param step_runner: Runs the steps and bootstrap actions, made for this local EMR (it may ask for ``endpoint_url``);
-        unless given, they only take time.
-    :param azure_sql: Makes the Azure SQL stand-in for this local EMR; there is none unless given.
-    :param state_dir: Where the event log is written as ``events.jsonl``; nowhere unless given.
-    :param saved: Read at the start and written at the end; nothing outlives the process unless given.
+    :param port: 0 for any free port; see ``endpoint_url``.
+    :param clock: Default: a :class:`ManualClock`, which ``aws.clock.advance(seconds)`` advances.
+    :param step_runner: Creates the runner of steps and bootstrap actions for this local EMR (it may use
+        ``endpoint_url``). Default: they only take time.
+    :param azure_sql: Creates the Azure SQL stand-in for this local EMR. Default: none.
+    :param state_dir: Directory of the event log ``events.jsonl``. Default: none.
+    :param saved: Read at the start and written at the end. Default: no state outlives the process.
     """
 
     _newest: ClassVar[LocalAws | None] = None
@@ -113,16 +113,16 @@ class LocalAws(OnDemand):
 
     @property
     def endpoint_url(self) -> str:
-        """Where AWS clients are to connect to."""
+        """The endpoint URL for AWS clients."""
         return f"http://{self._server.host}:{self._server.server_port}"
 
     @property
     def has_state(self) -> bool:
-        """Whether moto's state is this one's, and not that of another local EMR which began later in this process."""
+        """Whether moto's state belongs to this local EMR and not to a newer one in this process."""
         return LocalAws._newest is self
 
     def start(self) -> None:
-        """Serve, on a thread of its own; requests wait until what was saved is there again."""
+        """Start to serve, on its own thread; requests wait until the saved state is restored."""
         if self._saved is not None:
             self._saved.restore(region=self.region, put_own=self._put_own)
         self._thread.start()
@@ -130,7 +130,7 @@ class LocalAws(OnDemand):
             self.azure_sql.start()
 
     def stop(self) -> None:
-        """End every step and bootstrap action, stop serving, and save what is to be saved."""
+        """End every step and bootstrap action, stop serving, and save the state."""
         self.step_runner.close()
         if self._thread.is_alive():
             self._server.shutdown()
@@ -148,7 +148,7 @@ class LocalAws(OnDemand):
         self.events.close()
 
     def save_when_idle(self) -> None:
-        """Save now what stopping would save, if something has happened since and no cluster is alive."""
+        """Save the state now, if it has changed and no cluster is active."""
         with self.lock:
             alive = any(cluster.state not in ENDED for cluster in self.emr.life.clusters)
             if not alive and self.events.last > self._saved_events:
@@ -162,7 +162,7 @@ class LocalAws(OnDemand):
         self.stop()
 
     def reset(self) -> None:
-        """Begin anew: no clusters, addresses, buckets, databases, faults or events, and a default VPC."""
+        """Reset to a default VPC without clusters, addresses, buckets, databases, faults or events."""
         if self.azure_sql is not None:
             self.azure_sql.reset()
         with self.lock:
@@ -176,7 +176,7 @@ class LocalAws(OnDemand):
             self._begin()
 
     def _leave(self) -> None:
-        """End what is served at the nodes."""
+        """Stop the services of the nodes."""
         self.services.close()
         self.load_balancers.close()
         self.ports.close_all()
@@ -192,7 +192,7 @@ class LocalAws(OnDemand):
     def cluster(self, job_flow_id: str) -> Cluster:
         """Return a cluster.
 
-        :raises KeyError: If there is none of that id.
+        :raises KeyError: If it does not exist.
         """
         cluster = self.emr.life.find(job_flow_id)
         if cluster is None:
@@ -200,11 +200,11 @@ class LocalAws(OnDemand):
         return cluster
 
     def locate(self, step_id: str, executor: int | None = None) -> Caller:
-        """Return what the internet sees now of the node that runs a step, or one of its Spark executors.
+        """Return the caller that the internet sees now for a step, or for one of its Spark executors.
 
-        Executors run on the core and task nodes, in turn; without such nodes on the primary, as all else does.
+        Executors run on the core and task nodes in turn; all else, and executors without such nodes, on the primary.
 
-        :param executor: The executor's number; ``None`` for the driver and for what is not Spark.
+        :param executor: The executor's number; ``None`` for the driver and for other programs.
         """
         with self.lock:
             cluster = self.emr.life.find_step(step_id)
@@ -214,7 +214,7 @@ class LocalAws(OnDemand):
             return Caller(self.ec2(self.region).public_ip(instance.id), step_id, cluster.id, instance.id)
 
     def _locate(self, work: NodeWork, executor: int | None) -> Caller:
-        """Return what the internet sees now of the node that runs a step, a bootstrap action or a batch of Livy."""
+        """Return the caller that the internet sees now for a step, a bootstrap action or a Livy batch."""
         if isinstance(work, StepSpec):
             return self.locate(work.step_id, executor)
         instance_id = work.instance_id
@@ -226,11 +226,11 @@ class LocalAws(OnDemand):
         return Caller(public_ip, None, work.job_flow_id, instance_id)
 
     def public_ip_of_step(self, step_id: str) -> str | None:
-        """Return the address that the internet sees behind a step now, or None if its primary node cannot get out."""
+        """Return a step's public address, or None if its primary node cannot reach the internet."""
         return self.locate(step_id).ip
 
     def _break_connections(self, event: Event) -> None:
-        """Cut what is open when a node's address comes or goes, or its way out changes: its packets now carry another.
+        """Reset open connections when a node's public address or route changes.
 
         (Docs: EC2, Elastic IP addresses; Amazon VPC, NAT gateways.)
         """
@@ -242,18 +242,18 @@ class LocalAws(OnDemand):
             self.azure_sql.reset_connections(self._has_moved)
 
     def _has_moved(self, caller: Caller) -> bool:
-        """Whether the internet would see a node with another address than when it connected."""
+        """Return whether a node's public address has changed since it connected."""
         with self.lock:
             return caller.instance_id is not None and self.ec2(self.region).public_ip(caller.instance_id) != caller.ip
 
     def _record(self, event: Event) -> None:
-        """Take down for stale reads what an event has changed; steps end on threads of their own, without a call."""
+        """Record a change for stale reads; needed here because steps end on their own threads, without a call."""
         if event["kind"] in _CHANGES:
             with self.lock:
                 self.past.record()
 
     def _follow(self, event: Event) -> None:
-        """Let what is served at the nodes follow their clusters."""
+        """Update the services of the nodes after an event."""
         self.services.heed(event)
 
     def _parts(self) -> Iterator[Any]:
@@ -263,7 +263,7 @@ class LocalAws(OnDemand):
         yield from self.load_balancers.parts()
 
     def _save(self) -> None:
-        """Save, while nobody changes anything."""
+        """Save under the lock."""
         if self._saved is None:
             return
         self._saved_events = self.events.last
@@ -308,20 +308,20 @@ class LocalAws(OnDemand):
 
 
 def _node_of(cluster: Cluster, primary: Any, executor: int | None) -> Any:
-    """Return the instance on which a Spark executor runs: core and task nodes in turn; without them, the primary."""
+    """Return the instance of a Spark executor: core and task nodes in turn; without them, the primary."""
     workers = cluster.workers
     return workers[executor % len(workers)] if workers and executor is not None else primary
 
 
 def _handler(clock: Clock) -> type[MotoRequestHandler]:
-    """Make a request handler that lives in simulated time."""
+    """Return a request handler that uses simulated time."""
 
     class Handler(MotoRequestHandler):
         def date_time_string(self, timestamp: float | None = None) -> str:
-            """Return what the ``Date`` header says; AWS's clients may rely on it as their clock."""
+            """Return the ``Date`` header; clients may use it as their clock."""
             return http_date(clock.now() if timestamp is None else timestamp)
 
         def log_request(self, *_: object) -> None:
-            """Say nothing: the event log does."""
+            """Log nothing; calls are in the event log."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""For tests: the environment through which clients find a server, and private subnets of its default VPC."""
+"""For tests: environment variables for clients, and private subnets of the default VPC."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ANYWHERE = "0.0.0.0/0"
 
 def client_environment(aws: LocalAws) -> dict[str, str]:
     """
-    Return the environment variables through which clients find a server, and nothing of this machine's.
+    Return environment variables with which clients find a server, without any of this machine's.
 
-    AWS's clients find its endpoint and some credentials, azure-identity the token of a managed identity.
+    They have the endpoint and credentials for AWS clients, and a managed identity for azure-identity.
     """
     return {
         "AWS_ENDPOINT_URL": aws.endpoint_url,
@@ -33,14 +33,14 @@ def client_environment(aws: LocalAws) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class PrivateSubnet:
-    """A subnet whose instances get no public address, and its own route table, which leads nowhere outside."""
+    """A subnet whose instances get no public address, and its route table, which has no default route."""
 
     subnet_id: str
     route_table_id: str
 
 
 def private_subnet(ec2: Any) -> PrivateSubnet:
-    """Add a private subnet to the default VPC, which has its internet gateway and public subnets already."""
+    """Add a private subnet to the default VPC, which has an internet gateway and public subnets."""
     vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
     own = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
     taken = [ip_network(subnet["CidrBlock"]) for subnet in ec2.describe_subnets(Filters=own)["Subnets"]]
@@ -53,6 +53,6 @@ def private_subnet(ec2: Any) -> PrivateSubnet:
 
 
 def default_route(ec2: Any, route_table_id: str) -> dict[str, Any] | None:
-    """Return a route table's route to the internet as EC2 describes it."""
+    """Return a route table's default route as EC2 describes it."""
     table = ec2.describe_route_tables(RouteTableIds=[route_table_id])["RouteTables"][0]
     return next((route for route in table["Routes"] if route.get("DestinationCidrBlock") == ANYWHERE), None)

@@ -1,4 +1,4 @@
-"""A database behind the stand-in: DuckDB's file, and the users who may log in."""
+"""A database of the stand-in: a DuckDB file and the users who can log in."""
 
 from __future__ import annotations
 
@@ -30,16 +30,14 @@ CREATE SCHEMA IF NOT EXISTS dbo;
 CREATE SCHEMA IF NOT EXISTS contained;
 CREATE TABLE IF NOT EXISTS contained.users (name VARCHAR PRIMARY KEY, salt BLOB, digest BLOB);
 """
-_SESSION_SETUP = (
-    "SET integer_division = true; SET schema = 'dbo'"  # 7 / 2 is 3; and dbo is where names without a schema are
-)
+_SESSION_SETUP = "SET integer_division = true; SET schema = 'dbo'"  # integer division, and the default schema dbo
 
 
 class Database:
     """
-    One database, with its users.
+    A database with its users.
 
-    :param path: where DuckDB keeps it; in memory unless given.
+    :param path: file of the database; in memory if not given.
     """
 
     def __init__(self, name: str, *, path: Path | None = None) -> None:
@@ -49,7 +47,7 @@ class Database:
         self._lock = threading.Lock()
 
     def knows(self, user: str, password: str) -> bool:
-        """Whether these credentials log in."""
+        """Return whether these credentials are valid."""
         with self._lock:
             found = self._duck.execute(
                 "SELECT salt, digest FROM contained.users WHERE name = ?", [user.lower()]
@@ -57,7 +55,7 @@ class Database:
         return found is not None and hmac.compare_digest(found[1], _digest(password, salt=found[0]))
 
     def session(self, *, user: str) -> Session:
-        """Open a session of its own for a user; it must be closed."""
+        """Open a new session for a user; the caller must close it."""
         cursor = self._duck.cursor()
         cursor.execute(_SESSION_SETUP)
         return Session(cursor, database=self.name, user=user)
@@ -75,7 +73,7 @@ class Database:
             return list(session.execute(sql))
 
     def close(self) -> None:
-        """Close the database; sessions that are open keep it until they end."""
+        """Close the database; open sessions keep using it until they end."""
         self._duck.close()
 
     def _add_user(self, name: str, password: str) -> None:

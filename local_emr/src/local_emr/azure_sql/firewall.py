@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-AZURE_SERVICES = "0.0.0.0"  # a rule from and to this admits Azure's own services, nobody else
+AZURE_SERVICES = "0.0.0.0"  # a rule from and to this address admits Azure services only
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """
-    A range of addresses that may connect.
+    A range of addresses that are admitted.
 
-    :raises ValueError: when an address is no IPv4 address, or the range ends before it starts.
+    :raises ValueError: when an address is not an IPv4 address, or the range ends before it starts.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Rule:
             raise ValueError(f"firewall rule {self.name!r}: {start} comes after {end}; swap them")
 
     def admits(self, ip: str) -> bool:
-        """Whether the rule lets an address in."""
+        """Return whether the rule admits an address."""
         if self.start_ip_address == AZURE_SERVICES == self.end_ip_address:
             return False
         address = ipaddress.IPv4Address(ip)
@@ -40,9 +40,9 @@ class Rule:
 
 class Firewall:
     """
-    Admits registered addresses; everybody else gets error 40615.
+    Admits registered addresses; all others get error 40615.
 
-    :param on_change: told of each change, for the event log.
+    :param on_change: called on each change, for the event log.
     """
 
     def __init__(self, *, on_change: Callable[..., Any]) -> None:
@@ -58,9 +58,9 @@ class Firewall:
 
     def put(self, rule: Rule, *, in_force: bool = True) -> None:
         """
-        Add a rule, or replace the one of its name.
+        Add a rule, or replace the one with the same name.
 
-        :param in_force: whether it admits from now on, or only from :meth:`enforce` on.
+        :param in_force: whether it takes effect now, or only when :meth:`enforce` is called.
         """
         with self._lock:
             self._rules[rule.name] = rule
@@ -70,7 +70,7 @@ class Firewall:
         self._on_change("firewall", change="put", name=rule.name, start=rule.start_ip_address, end=rule.end_ip_address)
 
     def enforce(self, rule: Rule) -> None:
-        """Let a rule admit from now on, unless it has been replaced or removed meanwhile."""
+        """Put a rule into effect, unless it has been replaced or removed since."""
         with self._lock:
             came = self._rules.get(rule.name) == rule and rule.name in self._waiting
             if came:
@@ -79,7 +79,7 @@ class Firewall:
             self._on_change("firewall", change="in force", name=rule.name)
 
     def delete(self, name: str) -> bool:
-        """Remove a rule; say whether there was one."""
+        """Remove a rule; return whether it existed."""
         with self._lock:
             found = self._rules.pop(name, None)
             self._waiting.discard(name)
@@ -88,13 +88,13 @@ class Firewall:
         return found is not None
 
     def admits(self, ip: str) -> bool:
-        """Whether any rule that is in force lets an address in."""
+        """Return whether a rule in effect admits an address."""
         with self._lock:
             return any(rule.admits(ip) for name, rule in self._rules.items() if name not in self._waiting)
 
 
 def refusal(*, server: str, ip: str) -> str:
-    """Return Azure's own text of error 40615 (Azure SQL documentation, "Troubleshoot connectivity issues")."""
+    """Return Azure's text of error 40615 (Azure SQL documentation, "Troubleshoot connectivity issues")."""
     return (
         f"Cannot open server '{server}' requested by the login. Client with IP address '{ip}' is not allowed to access "
         "the server.  To enable access, use the Azure Management Portal or run sp_set_firewall_rule on the master "

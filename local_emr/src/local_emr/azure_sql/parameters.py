@@ -1,4 +1,4 @@
-"""Parameters of a remote procedure call, as values of Python (MS-TDS 2.2.6.6, 2.2.5.4 and 2.2.5.5)."""
+"""Parameters of a remote procedure call, converted to Python values (MS-TDS 2.2.6.6, 2.2.5.4 and 2.2.5.5)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _MAX = 0xFFFF
 _NULL_LENGTH = 0xFFFF
 _NULL_LONG = 0xFFFFFFFFFFFFFFFF
 _TIMES = {0x29: "time", 0x2A: "datetime2", 0x2B: "datetimeoffset"}
-_LONG = {0xE7: 5, 0xEF: 5, 0xA7: 5, 0xAF: 5, 0xA5: 0, 0xAD: 0}  # type → bytes of collation behind its length
+_LONG = {0xE7: 5, 0xEF: 5, 0xA7: 5, 0xAF: 5, 0xA5: 0, 0xAD: 0}  # type → number of collation bytes after the length
 _UNICODE, _BINARY = {0xE7, 0xEF}, {0xA5, 0xAD}
 
 
 class Reader:
     """
-    Reads a call, from its start to its end.
+    Reads the fields of a call in order.
 
-    :raises ProtocolError: from every method, when the data ends before its time or has a type that is not read here.
+    :raises ProtocolError: from every method, when the data is truncated or has an unsupported type.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -32,21 +32,21 @@ class Reader:
 
     @property
     def is_done(self) -> bool:
-        """Whether everything was read."""
+        """Return whether everything was read."""
         return self._at >= len(self._data)
 
     def parameter(self) -> tuple[str, Any]:
-        """Read one parameter: its name, perhaps empty, and its value."""
+        """Read one parameter: its name, which may be empty, and its value."""
         name = self.text(self._byte())
-        self._byte()  # by value or by reference, which makes no difference here
+        self._byte()  # by value or by reference: treated alike here
         return name, self._value(self._byte())
 
     def text(self, length: int) -> str:
-        """Read a text of so many characters."""
+        """Read a text with this number of characters."""
         return self._take(2 * length).decode("utf-16-le", errors="replace")
 
     def number(self, form: str) -> int:
-        """Read a number, of a form that ``struct`` knows."""
+        """Read a number in a ``struct`` format."""
         return int(struct.unpack(form, self._take(struct.calcsize(form)))[0])
 
     def _take(self, count: int) -> bytes:
@@ -119,11 +119,11 @@ def _fixed(kind: int, raw: bytes) -> Any:
     match kind:
         case 0x26 | 0x68 | 0x6D | 0x28 | 0x24 if not raw:
             return None
-        case 0x26:  # int of any size
+        case 0x26:  # int, any size
             return int.from_bytes(raw, "little", signed=len(raw) > 1)
         case 0x68:  # bit
             return bool(raw[0])
-        case 0x6D:  # float of either size
+        case 0x6D:  # float, either size
             return struct.unpack("<f" if len(raw) == 4 else "<d", raw)[0]  # noqa: PLR2004
         case 0x28:  # date
             return (_DAY_ZERO + dt.timedelta(days=int.from_bytes(raw, "little"))).date()

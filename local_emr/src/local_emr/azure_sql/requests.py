@@ -1,4 +1,4 @@
-"""What a client asks of its session: batches, calls of system procedures, transactions (MS-TDS 2.2.1)."""
+"""Client requests: batches, calls of system procedures, transactions (MS-TDS 2.2.1)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 _NUMBERS = {10: "sp_executesql", 11: "sp_prepare", 12: "sp_execute", 13: "sp_prepexec", 15: "sp_unprepare"}
 _NAME_IS_A_NUMBER = 0xFFFF
 _BEGIN, _COMMIT, _ROLLBACK = 5, 7, 8
-_THEN_BEGIN = 0x01  # commit or roll back, and begin the next transaction at once
+_THEN_BEGIN = 0x01  # commit or roll back, then begin the next transaction
 
 Parameters = list[tuple[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A statement, and the names of its parameters in the order of their declaration."""
+    """A statement and its parameter names in declaration order."""
 
     statement: str
     names: list[str]
@@ -38,7 +38,7 @@ class Prepared:
         return cls(statement, re.findall(r"@(\w+)", declaration or ""))
 
     def bind(self, values: Parameters) -> dict[str, Any]:
-        """Return the values by name; those without a name go by their place."""
+        """Return the values by name; values without a name are matched by position."""
         named = zip(self.names, values, strict=False)
         return {(name.removeprefix("@") or place).lower(): value for place, (name, value) in named}
 
@@ -73,7 +73,7 @@ class Requests:
         raise tds.ProtocolError(f"a message of type {kind:#04x}")
 
     def _reply(self, tables: Iterator[Table], *, is_call: bool = False, handle: int | None = None) -> bytes:
-        """Write what comes before an error, too: statements that ran are not undone."""
+        """Write the results before an error as well: statements that ran are not undone."""
         done: list[Table] = []
         problem = None
         try:
@@ -145,7 +145,7 @@ class Requests:
 
 
 def _read_call(data: bytes) -> tuple[str, Parameters]:
-    """Read the procedure's name and the parameters, by name (perhaps an empty one)."""
+    """Read the procedure's name and the parameters by name, which may be empty."""
     reader = Reader(data)
     length = reader.number("<H")
     if length == _NAME_IS_A_NUMBER:
@@ -153,7 +153,7 @@ def _read_call(data: bytes) -> tuple[str, Parameters]:
         procedure = _NUMBERS.get(number, f"number {number}")
     else:
         procedure = reader.text(length).lower().removeprefix("sys.")
-    reader.number("<H")  # flags: recompile, or leave out the description of columns
+    reader.number("<H")  # flags: recompile, or omit the column descriptions
     parameters = []
     while not reader.is_done:
         parameters.append(reader.parameter())

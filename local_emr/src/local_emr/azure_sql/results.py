@@ -1,4 +1,4 @@
-"""What a statement leaves behind: a table, a change of transaction, or an error with SQL Server's number."""
+"""Results of a statement: a table, a transaction change, or an error with SQL Server's number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlglot import exp
 if TYPE_CHECKING:
     import sqlglot
 
-# DuckDB says in words what SQL Server says with a number (sys.messages).
+# DuckDB has error texts where SQL Server has numbers (sys.messages).
 _CATALOG = (
     (re.compile(r"Function with name (\w+) does not exist"), 195, "'{0}' is not a recognized built-in function name."),
     (
@@ -33,11 +33,11 @@ _CONSTRAINTS = (
 )
 _BINDING = ((re.compile(r"column \"([^\"]+)\" not found"), 207, "Invalid column name '{0}'."),)
 _SEVERITIES = {102: 15, 137: 15, 195: 15, 2627: 14, 4060: 11, 18456: 14, 40615: 14}
-_UNSUPPORTED = 50000  # the first number of user-defined messages: what no SQL Server would say
+_UNSUPPORTED = 50000  # the first number of user-defined messages, which SQL Server itself never uses
 
 
 class Transaction(Enum):
-    """A change of transaction, by its type of ENVCHANGE (MS-TDS 2.2.7.9)."""
+    """A transaction change, by its ENVCHANGE type (MS-TDS 2.2.7.9)."""
 
     BEGUN = 8
     COMMITTED = 9
@@ -54,7 +54,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A result: its columns, none for a statement that returns nothing, its rows, and how many rows were affected."""
+    """A result: its columns (none for a statement without a result set), its rows, and the number of affected rows."""
 
     columns: list[Column] = field(default_factory=list)
     rows: list[tuple[Any, ...]] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Table:
 
 class SqlError(Exception):
     """
-    SQL Server's answer to a statement that it refuses.
+    An error that SQL Server returns for a statement.
 
     :param number: SQL Server's error number, like 208 for an invalid object name; 50000 is the stand-in's own.
     """
@@ -84,18 +84,18 @@ class SqlError(Exception):
 
     @classmethod
     def unsupported(cls, what: str) -> SqlError:
-        """Refuse what SQL Server has and the stand-in has not, rather than ignore it."""
+        """Return the error for a SQL Server feature that the stand-in does not support."""
         return cls(_UNSUPPORTED, f"the Azure SQL stand-in has no {what}")
 
     @classmethod
     def from_sqlglot(cls, error: sqlglot.errors.ParseError) -> SqlError:
-        """Word a text that does not parse."""
+        """Convert a parse error."""
         near = next((str(item["highlight"]) for item in error.errors if item.get("highlight")), "")
         return cls(102, f"Incorrect syntax near '{near}'.")
 
     @classmethod
     def from_duckdb(cls, error: duckdb.Error, *, statement: Any) -> SqlError:
-        """Word what DuckDB refuses."""
+        """Convert a DuckDB error."""
         said = str(error)
         worded = None
         match error:

@@ -1,4 +1,4 @@
-"""The stand-in's server: logins through the firewall, batches, or a real SQL Server behind the same firewall."""
+"""The stand-in's server: firewall, logins and batches, or a real SQL Server behind the same firewall."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ log = logging.getLogger(__name__)
 
 LOGIN_FAILED, NO_SUCH_DATABASE, NOT_ADMITTED = 18456, 4060, 40615
 _CHUNK = 65536
-_DATABASE_NAME = re.compile(r"[\w-]{1,128}")  # it becomes part of a file's name
+_DATABASE_NAME = re.compile(r"[\w-]{1,128}")  # it becomes part of a file name
 _GOODBYE_SECONDS = 5.0
 
 
 class AzureSqlServer:
     """
-    An Azure SQL server with any number of databases, each made when the administrator first names it.
+    An Azure SQL server; a database is created when the administrator first names it.
 
-    :param port: 0 takes any free one.
-    :param name: the server's name in Azure's messages.
-    :param who: says who is behind a connection: its remote address and our port → caller.
-    :param record: takes an event's kind and fields.
-    :param directory: where the databases are kept; in memory unless given.
-    :param upstream: host and port of a real SQL Server, to which admitted connections are passed on untouched; it
-        may be another one later, for connections that come then.
+    :param port: 0 for any free port.
+    :param name: the server's name in error messages.
+    :param who: finds the caller of a connection: its remote address and our port → caller.
+    :param record: records an event, given its kind and fields.
+    :param directory: directory of the databases; in memory if not given.
+    :param upstream: host and port of a real SQL Server, to which admitted connections are forwarded unchanged; a
+        change applies to new connections.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class AzureSqlServer:
         self._thread = threading.Thread(target=self._accept, name="azure-sql", daemon=True)
 
     def start(self) -> None:
-        """Serve, on threads of its own."""
+        """Start to serve, on its own threads."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Cut every connection and stop."""
+        """Reset every connection and stop."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -88,7 +88,7 @@ class AzureSqlServer:
             worker.join(_GOODBYE_SECONDS)
 
     def reset(self) -> None:
-        """Cut every connection, and forget rules and databases; those on disk stay there."""
+        """Reset every connection, and drop rules and databases; files on disk are kept."""
         self.reset_connections()
         for rule in self.firewall.rules():
             self.firewall.delete(rule.name)
@@ -99,7 +99,7 @@ class AzureSqlServer:
 
     def execute(self, sql: str, *, database: str) -> list[Table]:
         """
-        Run a batch as the administrator, who needs no firewall rule; the database is made if there is none.
+        Run a batch as the administrator, who needs no firewall rule; the database is created if it does not exist.
 
         :raises SqlError: as SQL Server words it.
         """
@@ -109,7 +109,7 @@ class AzureSqlServer:
         return found.execute(sql)
 
     def reset_connections(self, has_moved: Callable[[Caller], bool] = lambda _: True) -> None:
-        """Cut the connections of callers whose address changes, or all of them."""
+        """Reset the connections of callers whose address changes, or all connections."""
         with self._lock:
             self._moves += 1
             connections = list(self._connections.items())
@@ -148,12 +148,12 @@ class AzureSqlServer:
                 self._workers.discard(threading.current_thread())
 
     def _identify(self, connection: socket.socket, peer: tuple[str, int]) -> Caller:
-        """Find out who connected, and list the connection: whoever moves from then on loses it."""
+        """Identify the caller and register the connection, which is reset when the caller's address changes."""
         while True:
             moves = self._moves
             caller = self._who(peer, self.port)
             with self._lock:
-                if moves == self._moves:  # else the address may be the one from before the move
+                if moves == self._moves:  # otherwise the address may be the one before the change
                     self._connections[connection] = caller
                     return caller
 
@@ -198,7 +198,7 @@ class AzureSqlServer:
         return session
 
     def _session(self, login: tds.Login, *, ip: str) -> Session:
-        """Ask the firewall first, then for the password, as Azure does: 18456 shows that the firewall was passed."""
+        """Check the firewall first and then the password, as Azure does: 18456 means that the firewall was passed."""
         named = login.server.split(".")[0]
         server = self.name if not named or named.isdigit() or named == "localhost" else named
         if self.upstream is not None or not self.firewall.admits(ip):
@@ -212,7 +212,7 @@ class AzureSqlServer:
         return database.session(user=login.user)
 
     def _database(self, name: str, *, make: bool = False) -> Database | None:
-        """Find a database, on disk too; names are equal whatever their case."""
+        """Find a database, also on disk; names are not case-sensitive."""
         if not _DATABASE_NAME.fullmatch(name):
             return None
         key = name.lower()

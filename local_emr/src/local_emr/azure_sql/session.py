@@ -1,4 +1,4 @@
-"""One client's session: statements one after the other, and its transaction."""
+"""A client's session: runs statements in sequence and holds the transaction."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from local_emr.azure_sql.translation import Node
 
 VERSION = "Microsoft SQL Azure (RTM) - 12.0.2000.8"
-_SPIDS = itertools.count(51)  # up to 50 are the system's
+_SPIDS = itertools.count(51)  # up to 50 are reserved for the system
 _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
 _CHANGES = (*_WRITES, exp.Create, exp.Drop, exp.Alter, exp.TruncateTable)
 
 
 class Session:
     """
-    Runs the batches of one client, for one thread at a time.
+    Runs the batches of one client; used by one thread at a time.
 
-    Reads see what is committed when they start, as Azure SQL's READ COMMITTED SNAPSHOT does. A transaction reaches
-    DuckDB with its first change; from then on it sees one state of the database and its own changes, and any error
-    dooms it, as XACT_ABORT does.
+    Reads see the data committed when they start, as with Azure SQL's READ COMMITTED SNAPSHOT. A transaction starts in
+    DuckDB with its first change; from then on it sees a fixed snapshot and its own changes, and any error makes it
+    uncommittable, as with XACT_ABORT.
 
-    :param cursor: a connection to DuckDB of its own.
+    :param cursor: its own DuckDB connection.
     """
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection, *, database: str, user: str) -> None:
@@ -38,7 +38,7 @@ class Session:
         self._database = database
         self._user = user
         self._spid = next(_SPIDS)
-        self._depth = 0  # of BEGIN TRANSACTION, as @@TRANCOUNT counts them
+        self._depth = 0  # nested BEGIN TRANSACTION, as @@TRANCOUNT counts them
         self._has_changes = False
         self._is_doomed = False
         self._affected = 0
@@ -61,15 +61,15 @@ class Session:
             yield table
 
     def begin(self) -> Table:
-        """Begin a transaction, perhaps in another one."""
+        """Begin a transaction, which may be nested."""
         self._depth += 1
         return Table(transaction=Transaction.BEGUN if self._depth == 1 else None)
 
     def commit(self) -> Table:
         """
-        Commit; of nested transactions only the outermost does.
+        Commit; only the outermost of nested transactions has an effect.
 
-        :raises SqlError: when there is none, or an error has doomed it.
+        :raises SqlError: when there is none, or an error made it uncommittable.
         """
         if not self._depth:
             raise SqlError(3902, "The COMMIT TRANSACTION request has no corresponding BEGIN TRANSACTION.")
@@ -86,7 +86,7 @@ class Session:
 
     def rollback(self) -> Table:
         """
-        Roll back, the outermost transaction too.
+        Roll back all nested transactions.
 
         :raises SqlError: when there is none.
         """
@@ -96,11 +96,11 @@ class Session:
         return Table(transaction=Transaction.ROLLED_BACK)
 
     def reset(self) -> None:
-        """Begin anew for the next user of a pooled connection; what is not committed is rolled back."""
+        """Reset for the next user of a pooled connection; uncommitted changes are rolled back."""
         self._end("ROLLBACK")
 
     def close(self) -> None:
-        """End the session; what is not committed is rolled back."""
+        """End the session; uncommitted changes are rolled back."""
         self._duck.close()
 
     def _run(self, statement: Node, parameters: Mapping[str, Any]) -> Table:

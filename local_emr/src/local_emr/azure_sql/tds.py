@@ -24,12 +24,12 @@ _DONE_MORE, _DONE_ERROR, _DONE_COUNT, _DONE_ATTENTION = 0x01, 0x02, 0x10, 0x20
 
 
 class ProtocolError(Exception):
-    """The client said something that is not TDS, or not what this stand-in speaks."""
+    """The client sent something that is not TDS, or a version that is not supported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What LOGIN7 asks for; its text does not show the password."""
+    """The data of LOGIN7; its ``repr`` does not show the password."""
 
     user: str
     password: str
@@ -43,7 +43,7 @@ class Login:
 
 def receive(connection: socket.socket) -> tuple[int, bytes] | None:
     """
-    Read one message, of one packet or more; ``None`` when the client is gone.
+    Read one message of one or more packets; ``None`` when the client has closed the connection.
 
     :return: the message's type and its data.
     :raises ProtocolError: when it is not TDS.
@@ -65,7 +65,7 @@ def receive(connection: socket.socket) -> tuple[int, bytes] | None:
 
 
 def send(connection: socket.socket, data: bytes) -> None:
-    """Send a response, cut into packets."""
+    """Send a response, split into packets."""
     room = _PACKET - _HEADER.size
     chunks = [data[start : start + room] for start in range(0, len(data), room)] or [b""]
     for number, chunk in enumerate(chunks, 1):
@@ -98,7 +98,7 @@ def parse_login(data: bytes) -> Login:
     """
     Read LOGIN7 (MS-TDS 2.2.6.4).
 
-    :raises ProtocolError: when it is cut short, or older than TDS 7.2.
+    :raises ProtocolError: when it is truncated, or older than TDS 7.2.
     """
 
     def text(at: int) -> str:
@@ -119,13 +119,13 @@ def parse_login(data: bytes) -> Login:
 
 
 def batch_text(data: bytes) -> str:
-    """Read the text of a SQL batch, behind its headers."""
+    """Read the text of a SQL batch, after its headers."""
     return without_headers(data).decode("utf-16-le", errors="replace")
 
 
 def without_headers(data: bytes) -> bytes:
     """
-    Return a request's data behind its headers.
+    Return a request's data after its headers.
 
     :raises ProtocolError: when it has none.
     """
@@ -148,7 +148,7 @@ def _token(kind: int, body: bytes) -> bytes:
 
 
 def login_answer(login: Login, *, database: str) -> bytes:
-    """Welcome a client: the database, collation and packet size that are in force, LOGINACK, DONE."""
+    """Write the login response: database, collation, packet size, LOGINACK, DONE."""
     changes = (
         b"\x01" + _b_text(database) + _b_text("master"),
         b"\x07" + bytes((len(COLLATION),)) + COLLATION + b"\0",
@@ -171,7 +171,7 @@ def done(kind: int = DONE, *, status: int = 0, rows: int = 0) -> bytes:
 
 
 def refusal(problem: SqlError, *, server: str) -> bytes:
-    """Refuse a login."""
+    """Write the response to a refused login."""
     return error(problem, server=server) + done(status=_DONE_ERROR)
 
 
@@ -184,11 +184,11 @@ def results(
     tables: list[Table], *, problem: SqlError | None, server: str, is_call: bool = False, handle: int | None = None
 ) -> bytes:
     """
-    Write what a request came to.
+    Write the response to a request.
 
     :param tables: the results of its statements.
-    :param problem: what it ended with.
-    :param is_call: whether it was the call of a procedure, whose results are followed by its status.
+    :param problem: the error that it ended with.
+    :param is_call: whether it was a procedure call, whose results are followed by its status.
     :param handle: of the statement that the procedure prepared.
     """
     data = b""
@@ -224,7 +224,7 @@ def _rows(table: Table) -> bytes:
     if not table.columns:
         return b""
     types = [wire_type(column.kind, [row[at] for row in table.rows]) for at, column in enumerate(table.columns)]
-    nullable = 0x0009  # and read-write unknown, as of an expression
+    nullable = 0x0009  # and read-write unknown, as for an expression
     described = b"".join(
         struct.pack("<IH", 0, nullable) + kind.info + _b_text(column.name)
         for column, kind in zip(table.columns, types, strict=True)

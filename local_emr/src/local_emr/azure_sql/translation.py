@@ -1,4 +1,4 @@
-"""T-SQL as DuckDB has it: a batch is parsed by sqlglot, and what the two mean differently is written out."""
+"""Translates T-SQL to DuckDB's SQL: sqlglot parses a batch, and constructs with different meanings are rewritten."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from local_emr.azure_sql.results import SqlError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-logging.getLogger("sqlglot").setLevel(logging.ERROR)  # its warnings quote statements, and the passwords in them
+logging.getLogger("sqlglot").setLevel(logging.ERROR)  # its warnings quote statements, including passwords
 
 # sqlglot needs a semicolon between statements. T-SQL does not, and `SET NOCOUNT ON` without one opens many a script.
 _OPTIONS = re.compile(r"(?:\s*SET\s+[A-Z_]+\s+(?:ON|OFF|-?\d+)\b\s*;?)+", re.IGNORECASE)
@@ -23,26 +23,26 @@ _TYPE = exp.DataType.Type
 _TEXTS = {_TYPE[name] for name in ("CHAR", "NCHAR", "VARCHAR", "NVARCHAR", "TEXT")}
 _LENGTHS_DROPPED = {*_TEXTS, _TYPE.BINARY, _TYPE.VARBINARY}
 _MONEY = {_TYPE.MONEY: "DECIMAL(19, 4)", _TYPE.SMALLMONEY: "DECIMAL(10, 4)"}
-_REAL_DIGITS = 24  # of the mantissa: float(24) and less is real
+_REAL_DIGITS = 24  # mantissa bits: float(24) and less is real
 _CLOCKS = {"SYSDATETIME", "SYSUTCDATETIME", "GETUTCDATE"}
 
-Node = Any  # of sqlglot's tree; the class above all others has another name in every few versions
+Node = Any  # sqlglot's syntax tree; its base class has had several names
 
 
 class Transact(TSQL):
-    """T-SQL in which ``real``, 4 bytes, and ``float``, 8 bytes, are two types."""
+    """T-SQL in which ``real`` (4 bytes) and ``float`` (8 bytes) are different types."""
 
     class Tokenizer(TSQL.Tokenizer):
-        """sqlglot's own, which takes both for FLOAT."""
+        """sqlglot's tokenizer, which maps both to FLOAT."""
 
         KEYWORDS = {**TSQL.Tokenizer.KEYWORDS, "FLOAT": TokenType.DOUBLE}  # noqa: RUF012 - as sqlglot has it
 
 
 def parse(sql: str) -> list[Node]:
     """
-    Parse a batch into statements; what only sets an option of the session is left out.
+    Parse a batch into statements; statements that only set a session option are left out.
 
-    :raises SqlError: 102 when it does not parse, 50000 when it needs more than statements, like IF and EXEC.
+    :raises SqlError: 102 when it does not parse, 50000 for control flow such as IF and EXEC.
     """
     if options := _OPTIONS.match(sql):
         sql = sql[options.end() :]
@@ -57,21 +57,21 @@ def translate(
     statement: Node, *, names: Mapping[str, Any], parameters: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """
-    Return a statement in DuckDB's SQL, and those of the parameters that it uses.
+    Return a statement in DuckDB's SQL, and the parameters that it uses.
 
     :param names: what ``@@NAME`` and functions without arguments, like DB_NAME, stand for in this session.
     :param parameters: what ``@name`` stands for.
-    :raises SqlError: when there is a variable that nobody declared, or no way to say it.
+    :raises SqlError: for an undeclared variable, or when DuckDB has no equivalent.
     """
     statement = statement.copy()
-    # From the inside out, so that 'a' + b + c is one of texts all along.
+    # From the inside out, so that each part of 'a' + b + c is known to be text.
     for node in reversed(list(statement.walk(bfs=False))):
         new = _as_duckdb_has_it(node, names=names, parameters=parameters)
         if new is not node:
             node.replace(new)
     used = {node.name: parameters[node.name] for node in statement.find_all(exp.Parameter)}
     try:
-        # Quoted, as words like "at" name columns in T-SQL, but not in DuckDB.
+        # Quoted, because words such as "at" are valid column names in T-SQL but not in DuckDB.
         return statement.sql(dialect="duckdb", identify=True, unsupported_level=sqlglot.ErrorLevel.RAISE), used
     except sqlglot.errors.UnsupportedError as error:
         raise SqlError.unsupported(f"{statement.key.upper()} of this form: {error}") from error
@@ -80,7 +80,7 @@ def translate(
 def _as_duckdb_has_it(node: Node, *, names: Mapping[str, Any], parameters: Mapping[str, Any]) -> Node:
     new = node
     match node:
-        case exp.Parameter() if not isinstance(node.parent, exp.Parameter):  # else the inner half of @@NAME
+        case exp.Parameter() if not isinstance(node.parent, exp.Parameter):  # otherwise the inner part of @@NAME
             new = _variable(node, names=names, parameters=parameters)
         case exp.CurrentUser():
             new = exp.convert(names["USER_NAME"])
@@ -93,7 +93,7 @@ def _as_duckdb_has_it(node: Node, *, names: Mapping[str, Any], parameters: Mappi
         case exp.DataType():
             new = _type(node)
         case exp.Convert() if not node.args.get("style") and not node.args.get("safe"):
-            # sqlglot writes CONVERT as TRY_CAST, which would give NULL for what SQL Server refuses.
+            # sqlglot writes CONVERT as TRY_CAST, which gives NULL where SQL Server raises an error.
             new = exp.Cast(this=node.expression, to=node.this)
         case exp.Add() if _is_text(node.this) or _is_text(node.expression):
             new = exp.DPipe(this=node.this, expression=node.expression)
@@ -113,7 +113,7 @@ def _variable(node: exp.Parameter, *, names: Mapping[str, Any], parameters: Mapp
 
 
 def _now() -> Node:
-    return sqlglot.parse_one("CAST(NOW() AS TIMESTAMP)", read="duckdb")  # the session's zone is UTC, as Azure's is
+    return sqlglot.parse_one("CAST(NOW() AS TIMESTAMP)", read="duckdb")  # the session's time zone is UTC, as in Azure
 
 
 def _is_text(node: Node) -> bool:
@@ -121,7 +121,7 @@ def _is_text(node: Node) -> bool:
 
 
 def _type(kind: exp.DataType) -> exp.DataType:
-    """Keep what a type means: DuckDB's text and BLOB have no length, and it has no money."""
+    """Map a type: DuckDB's text and BLOB have no length, and it has no money type."""
     if kind.this == _TYPE.BIT:
         return exp.DataType(this=_TYPE.BOOLEAN)
     if kind.this in _LENGTHS_DROPPED:

@@ -1,4 +1,4 @@
-"""Columns and values on the wire: DuckDB's types as TDS types (MS-TDS 2.2.5.4 to 2.2.5.5)."""
+"""Encoding of columns and values: DuckDB's types as TDS types (MS-TDS 2.2.5.4 to 2.2.5.5)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 COLLATION = bytes((0x09, 0x04, 0xD0, 0x00, 0x34))  # SQL_Latin1_General_CP1_CI_AS
-_LONGEST = 8000  # bytes of a (var)char or binary that is not (max)
+_LONGEST = 8000  # maximum bytes of a (var)char or binary that is not (max)
 _MAX = 0xFFFF
 _TOO_BIG = 2**63
-_SCALE = 6  # DuckDB keeps microseconds
+_SCALE = 6  # DuckDB stores microseconds
 _DAY_ZERO = dt.date(1, 1, 1)
 _NULL1, _NULL2, _NULL8 = b"\x00", b"\xff\xff", b"\xff" * 8
 
@@ -25,9 +25,9 @@ _NULL1, _NULL2, _NULL8 = b"\x00", b"\xff\xff", b"\xff" * 8
 @dataclass(frozen=True, slots=True)
 class WireType:
     """
-    A column's type: its TYPE_INFO, and how a value that is not NULL is written.
+    A column's type: its TYPE_INFO, and the encoder of values that are not NULL.
 
-    :param null: what a NULL is written as.
+    :param null: the encoding of NULL.
     """
 
     info: bytes
@@ -79,7 +79,7 @@ def _datetimeoffset(value: dt.datetime) -> bytes:
 
 
 def _long(kind: int, collation: bytes, encode: Callable[[Any], bytes], values: list[Any]) -> WireType:
-    """Return a type of varying length: a plain one, or (max), in chunks, when a value is too long for that."""
+    """Return a variable-length type: a plain one, or (max), sent in chunks, when a value is too long."""
     longest = max((len(encode(value)) for value in values if value is not None), default=0)
     if longest <= _LONGEST:
         return WireType(
@@ -122,13 +122,13 @@ _FIXED: dict[str, WireType] = {
 
 def wire_type(kind: str, values: list[Any]) -> WireType:
     """
-    Return the TDS type of a column; what SQL Server has no like of is sent as text.
+    Return the TDS type of a column; a type that SQL Server does not have is sent as text.
 
     :param kind: DuckDB's name of the type.
-    :param values: the column's values, which say how long the longest is.
+    :param values: the column's values, for the longest length.
     """
     if kind == "HUGEINT" and all(-_TOO_BIG <= value < _TOO_BIG for value in values if value is not None):
-        return _FIXED["BIGINT"]  # a sum is one of bigint at most in SQL Server
+        return _FIXED["BIGINT"]  # in SQL Server a sum is at most bigint
     if kind in _FIXED:
         return _FIXED[kind]
     if decimal := re.fullmatch(r"DECIMAL\((\d+), ?(\d+)\)", kind):

@@ -1,1 +1,1 @@
-"""EC2: moto's model of it, under AWS's own rules for addresses, with a network that reaches the internet."""
+"""EC2: moto's model, with AWS's rules for addresses and a network that reaches the internet."""

@@ -1,4 +1,4 @@
-"""Elastic IP addresses, by AWS's rules instead of moto's."""
+"""Elastic IP addresses, with AWS's rules instead of moto's."""
 
 from __future__ import annotations
 
@@ -26,42 +26,42 @@ _ID = re.compile(r"[a-z]+-([0-9a-f]{8}|[0-9a-f]{17})")
 
 
 class Address(ElasticAddress):
-    """An Elastic IP that leaves out what it does not have, as AWS does; moto gives empty ids of a free one."""
+    """An Elastic IP that omits missing fields, as AWS does; moto returns empty ids for a free one."""
 
     public_ipv4_pool = "amazon"
     on_private_ip: str | None = None
 
     @property
     def private_ip_address(self) -> str | None:
-        """The private address that it is associated with: one of its interface's."""
+        """The private address that it is associated with."""
         return self.on_private_ip if self.eni else None
 
     def get_filter_value(self, filter_name: str, method_name: str | None = None) -> Any:
-        """Return what a filter of DescribeAddresses looks at."""
+        """Return the value that a filter of DescribeAddresses compares."""
         if filter_name == "private-ip-address":
             return self.private_ip_address
         return super().get_filter_value(filter_name, method_name)
 
     @property
-    def instance_id(self) -> str | None:  # type: ignore[override] # moto has "" for none
-        """The instance that carries it, also when it was associated by interface."""
+    def instance_id(self) -> str | None:  # type: ignore[override] # moto returns "" for none
+        """The associated instance, also when it was associated by network interface."""
         return str(self.instance.id) if self.instance else None
 
     @property
-    def network_interface_id(self) -> str | None:  # type: ignore[override] # moto has "" for none
-        """The interface that carries it."""
+    def network_interface_id(self) -> str | None:  # type: ignore[override] # moto returns "" for none
+        """The associated network interface."""
         return str(self.eni.id) if self.eni else None
 
     @property
     def network_border_group(self) -> str:
-        """Where AWS announces it: in its region."""
+        """The network border group: the region."""
         return str(self.ec2_backend.region_name)
 
 
 class NetworkInterface(MotoNetworkInterface):
-    """A network interface that shows the public address of each of its private ones; moto knows the primary's alone.
+    """A network interface with a public address for each private address; moto supports only the primary one.
 
-    It has moto's name: moto shows an ``id`` as ``NetworkInterfaceId`` because its class is called so.
+    It has the same name as moto's class, because moto derives ``NetworkInterfaceId`` from it.
     """
 
     @property
@@ -77,7 +77,7 @@ class NetworkInterface(MotoNetworkInterface):
 class Addresses:
     """The Elastic IPs of one region.
 
-    :param backend: moto's EC2 backend of that region, which stays the one place where state is kept.
+    :param backend: moto's EC2 backend of that region, which holds all state.
     """
 
     def __init__(self, backend: Any, events: EventLog) -> None:
@@ -87,14 +87,14 @@ class Addresses:
     def allocate(self, *, domain: str = "vpc", tags: dict[str, str] | None = None) -> Any:
         """Allocate an address of 203.0.113.0/24."""
         public_ip = free_elastic_ip(self._backend)
-        address = Address(self._backend, domain, public_ip, tags)  # type: ignore[abstract] # as moto itself does
+        address = Address(self._backend, domain, public_ip, tags)  # type: ignore[abstract] # as in moto itself
         self._backend.addresses.append(address)
         if domain == "standard":
             address.allocation_id = address.id = random_eip_allocation_id()
         return address
 
     def saved(self) -> list[dict[str, Any]]:
-        """Return the VPC addresses, as JSON takes them, for :meth:`restore`; associations end with the instances."""
+        """Return the VPC addresses as JSON for :meth:`restore`, without associations, as instances are not saved."""
         return [
             {
                 "allocation_id": address.allocation_id,
@@ -106,9 +106,9 @@ class Addresses:
         ]
 
     def restore(self, saved: list[dict[str, Any]]) -> None:
-        """Allocate addresses as they were."""
+        """Allocate the saved addresses."""
         for was in saved:
-            address = Address(self._backend, "vpc", was["public_ip"])  # type: ignore[abstract] # as moto itself does
+            address = Address(self._backend, "vpc", was["public_ip"])  # type: ignore[abstract] # as in moto itself
             address.allocation_id = address.id = was["allocation_id"]
             address.add_tags(was["tags"])
             self._backend.addresses.append(address)
@@ -137,12 +137,12 @@ class Addresses:
     def attach(
         self, address: Any, interface: Any, *, reassociate: bool, cause: str, private_ip: str | None = None
     ) -> str:
-        """Put an address on an interface and return the association id; where it is already, the one it has.
+        """Associate an address with an interface and return the association id, which may already exist.
 
         :param private_ip: Which of the interface's private addresses; the primary one unless given.
-        :param cause: What the event log says about why.
+        :param cause: The reason, for the event log.
         :raises AwsError: ``Resource.AlreadyAssociated``, ``Gateway.NotAttached``, ``InvalidParameterValue`` for a
-            private address that the interface does not have, or ``AuthFailure`` for one that a NAT gateway keeps.
+            private address that the interface does not have, or ``AuthFailure`` for one of a NAT gateway.
         """
         private_ip = private_ip or interface.private_ip_address
         entry = _private_entry(interface, private_ip)
@@ -160,9 +160,9 @@ class Addresses:
                 self.detach(other, cause=cause)
         address.eni, address.instance = interface, interface.instance
         address.association_id, address.on_private_ip = random_eip_association_id(), private_ip
-        interface.__class__ = NetworkInterface  # moto makes its own class
+        interface.__class__ = NetworkInterface  # moto creates its own class
         entry["Association"] = _association(address)
-        # What the instance sends leaves from its primary private address.
+        # The instance sends from its primary private address.
         if private_ip == interface.private_ip_address:
             interface.public_ip = address.public_ip
         self._record(address, "associated", cause)
@@ -171,7 +171,7 @@ class Addresses:
     def disassociate(self, params: Mapping[str, Any]) -> None:
         """Answer DisassociateAddress.
 
-        :raises AwsError: ``InvalidAssociationID.NotFound`` for an association that is no more (docs: EC2 error codes).
+        :raises AwsError: ``InvalidAssociationID.NotFound`` (docs: EC2 error codes).
         """
         association_id = params.get("AssociationId")
         if not association_id:
@@ -184,7 +184,7 @@ class Addresses:
         raise AwsError("InvalidAssociationID.NotFound", f"The association ID '{association_id}' does not exist")
 
     def detach(self, address: Any, *, cause: str) -> None:
-        """Take an address off its interface.
+        """Disassociate an address.
 
         The instance then gets a new auto-assigned address if it had one at launch and has no second interface
         (docs: EC2 user guide, "Public IPv4 addresses").
@@ -206,7 +206,7 @@ class Addresses:
         """Answer ReleaseAddress.
 
         :raises AwsError: ``InvalidIPAddress.InUse`` while it is associated (docs: EC2 API, ReleaseAddress: a VPC
-            address has to be disassociated first), ``AuthFailure`` while a NAT gateway has it; moto releases it anyhow.
+            address has to be disassociated first), ``AuthFailure`` while a NAT gateway has it; moto would release it.
         """
         address = self._address(params)
         _check_not_nat(address.eni)
@@ -296,7 +296,7 @@ class Addresses:
 
 
 def check_id(value: str, prefix: str, code: str) -> None:
-    """Refuse what cannot be an id of this kind.
+    """Raise an error for a malformed id.
 
     :raises AwsError: ``<code>.Malformed``.
     """
@@ -305,14 +305,14 @@ def check_id(value: str, prefix: str, code: str) -> None:
 
 
 def job_flow_id_of(instance: Any) -> str | None:
-    """Return the cluster that an instance is tagged with by EMR."""
+    """Return the cluster id in EMR's tags of an instance."""
     if instance is None:
         return None
     return next((str(tag["value"]) for tag in instance.get_tags() if tag["key"] == JOB_FLOW_TAG), None)
 
 
 def _private_entry(interface: Any, private_ip: str) -> dict[str, Any]:
-    """Return what is known of one of an interface's private addresses.
+    """Return the entry of one of an interface's private addresses.
 
     :raises AwsError: ``InvalidParameterValue``.
     """
@@ -342,7 +342,7 @@ def _already_associated(resource_id: str, association_id: str) -> AwsError:
 
 
 def _check_running(instance: Any) -> None:
-    """Refuse an instance that cannot take an address.
+    """Raise an error for an instance that cannot be associated with an address.
 
     A pending instance is refused with ``InvalidInstanceID`` and this text (docs: AWS re:Post and EC2 user guide: an
     address can be associated once the instance is running or stopped).
@@ -360,9 +360,9 @@ def _check_running(instance: Any) -> None:
 
 
 def _check_not_nat(interface: Any) -> None:
-    """Refuse to touch what a NAT gateway keeps until it is deleted (docs: VPC, NAT gateways).
+    """Raise an error for an address that a NAT gateway keeps until it is deleted (docs: VPC, NAT gateways).
 
-    :param interface: Where an address is or is to go; ``None`` for nowhere.
+    :param interface: The current or the new interface of the address, if any.
     :raises AwsError: ``AuthFailure``.
     """
     if interface is not None and interface.interface_type == "nat_gateway":

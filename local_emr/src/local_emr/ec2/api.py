@@ -1,4 +1,4 @@
-"""EC2's API where moto's answers differ from AWS's; everything else goes on to moto."""
+"""EC2's API where moto's answers differ from AWS's; moto answers all else."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Ec2:
         handler = self._own.get(operation)
         if handler is not None:
             _check_ids(params)
-        if params.get("DryRun"):  # also for what goes on to moto, which would do it
+        if params.get("DryRun"):  # also for calls that moto would execute
             raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
         if handler is None:
             self.routes.check(operation, params)
@@ -122,7 +122,7 @@ class Ec2:
             self.routes.changed(operation, params)
 
     def steal(self, allocation_id: str) -> str:
-        """Move an address to an instance of the thief's, as EC2 allows by default; return the instance id."""
+        """Move an address to an unrelated instance, as EC2 allows by default; return the instance id."""
         instances = (i for i in self.backend.all_instances() if i.state == "running")
         thief = next((i for i in instances if {"key": "Name", "value": THIEF} in i.get_tags()), None)
         if thief is None:
@@ -135,7 +135,7 @@ class Ec2:
         return str(thief.id)
 
     def public_ip(self, instance_id: str) -> str | None:
-        """Return the address that the internet sees behind a running instance now, None if it cannot get out."""
+        """Return the public source address of a running instance, None if it cannot reach the internet."""
         for instance in self.instances.find([instance_id]):
             if instance.state == "running" and not self.zones.is_cut(instance.availability_zone):
                 return egress_ip(self.backend, instance.nics[0])
@@ -147,7 +147,7 @@ class Ec2:
             zone = self.instances.subnet(subnet_id or self.instances.default_subnet_id()).availability_zone
         else:
             zone = params["Placement.AvailabilityZone"]
-        # Between the least and the most, EC2 gives what it has; here it is the least.
+        # EC2 launches between MinCount and MaxCount instances; here MinCount.
         self.zones.take(zone, params.get("InstanceType", "m1.small"), int(params.get("MinCount", 1)))
 
     def _allocate_address(self, params: Params) -> Params:

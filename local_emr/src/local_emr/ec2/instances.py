@@ -1,4 +1,4 @@
-"""EC2 instances that take time to start and to end, and lose their addresses when they are gone."""
+"""EC2 instances that take time to start and to stop, and lose their addresses when terminated."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
 class Instances:
     """The instances of one region.
 
-    :param on_terminated: Called with each instance that a user ended, for services that own it.
+    :param on_terminated: Called with each instance that a user terminated, for services that own it.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class Instances:
     def launch(self, *, subnet_id: str, instance_type: str, tags: dict[str, str], group_ids: Iterable[str] = ()) -> Any:
         """Start an instance; it is pending at first and runs after ``Durations.instance_boot``.
 
-        Its private address is one that is reached on this machine (see ``local_emr.services``).
+        Its private address is reachable on this machine (see ``local_emr.services``).
 
-        :param group_ids: Its security groups; one that does not exist is left out.
+        :param group_ids: Its security groups; ids that do not exist are ignored.
         :raises AwsError: ``InvalidSubnetID.NotFound``, ``InsufficientInstanceCapacity``.
         """
         self._zones.take(self.subnet(subnet_id).availability_zone, instance_type)
@@ -85,7 +85,7 @@ class Instances:
         return instance
 
     def tag(self, instance: Any, tags: dict[str, str]) -> None:
-        """Tag an instance for a service that has checked their number; AWS's own do not count, in moto they do."""
+        """Tag an instance without moto's limit on the number of tags, which counts AWS's own."""
         self._backend.tags[instance.id].update(tags)
 
     def shut_down(self, instances: Iterable[Any]) -> None:
@@ -98,10 +98,10 @@ class Instances:
                 )
 
     def forget_user_terminated(self, instances: Iterable[Any]) -> None:
-        """Follow up on instances that a user's TerminateInstances ended.
+        """Update the state after a user's TerminateInstances.
 
         EC2 disassociates an Elastic IP when its instance terminates (docs: EC2 user guide, "Terminate instances");
-        in moto the address stays.
+        in moto the association stays.
         """
         for instance in instances:
             self._events.append(
@@ -111,7 +111,7 @@ class Instances:
             self._tell_owners(instance)
 
     def tidy(self, instance: Any) -> None:
-        """Bring a new instance of moto's into line: public addresses of this network, no interface left behind."""
+        """Adapt a new instance of moto's: public addresses of this network, interfaces deleted on termination."""
         for interface in instance.nics.values():
             interface.delete_on_termination = True
             if (
@@ -122,9 +122,9 @@ class Instances:
                 assign_public_ip(self._backend, interface)
 
     def lose(self, instances: Iterable[Any], *, told_after: float = 0.0) -> None:
-        """End instances at once, as their zone fails or EC2 takes Spot Instances back; their owners are told.
+        """Terminate instances at once, as when a zone fails or EC2 interrupts Spot Instances; notify their owners.
 
-        :param told_after: So many seconds later; until then, they know nothing.
+        :param told_after: Seconds until the owners are notified.
         """
         for instance in instances:
             if instance.state in {"pending", "running", "shutting-down"}:
@@ -143,16 +143,16 @@ class Instances:
         return [i for i in self._backend.all_instances() if i.state != "terminated" and i.availability_zone == zone]
 
     def has_capacity(self, subnet: Any, instance_type: str) -> bool:
-        """Whether the zone of a subnet has an instance of a type left."""
+        """Return whether the zone of a subnet has capacity for an instance type."""
         return self._zones.has(subnet.availability_zone, instance_type)
 
     def find(self, instance_ids: Iterable[str]) -> list[Any]:
-        """Return those of the instances that exist."""
+        """Return the instances that exist."""
         wanted = set(instance_ids)
         return [instance for instance in self._backend.all_instances() if instance.id in wanted]
 
     def running_since(self, instance_id: str) -> datetime | None:
-        """Return since when an instance that was launched here has been running."""
+        """Return the time since which an instance has been running."""
         return self._running_since.get(instance_id)
 
     def subnet(self, subnet_id: str) -> Any:

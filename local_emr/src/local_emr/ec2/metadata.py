@@ -1,4 +1,4 @@
-"""The instance metadata service, version 2: what an instance can ask about itself, over HTTP and with a token."""
+"""The instance metadata service, version 2 (HTTP with a session token)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TTLS = range(1, 21_600 + 1)
 
 
 class Services(Protocol):
-    """Where the instances are."""
+    """Gives access to the instances."""
 
     region: str
     lock: RLock
@@ -36,7 +36,7 @@ class Services(Protocol):
 
 class InstanceMetadata:
     """
-    Answers as 169.254.169.254 does on an instance.
+    Answers as 169.254.169.254 on an instance.
 
     (Docs: EC2 user guide, "Use the Instance Metadata Service to access instance metadata".)
     """
@@ -46,14 +46,14 @@ class InstanceMetadata:
         self._tokens: dict[tuple[str, str], float] = {}
 
     def handles(self, environ: Environ) -> bool:
-        """Whether a request is for an instance's metadata."""
+        """Return whether a request is for an instance's metadata."""
         return str(environ.get("PATH_INFO", "")).startswith(PREFIX)
 
     def answer(self, environ: Environ) -> Response:
         """Answer in plain text."""
         request = Request(environ)
         instance_id, _, path = request.path.removeprefix(PREFIX).partition("/")
-        # The endpoint may end with a slash, and SDKs ask for the availability zone with one at the end.
+        # The endpoint may end with a slash, and SDKs request the Availability Zone with a trailing slash.
         path = path.strip("/")
         with self._services.lock:
             found = self._services.ec2(self._services.region).instances.find([instance_id])
@@ -75,7 +75,7 @@ class InstanceMetadata:
         ttl = request.headers.get(_TTL_HEADER, "")
         if not ttl.isdigit() or int(ttl) not in _TTLS:
             return _text(f"{_TTL_HEADER} must be from 1 to 21600", status=400)
-        now = time.monotonic()  # an instance's programs live in real time
+        now = time.monotonic()  # programs on an instance run in real time
         self._tokens = {key: end for key, end in self._tokens.items() if end > now}
         token = secrets.token_urlsafe(40)
         self._tokens[instance_id, token] = now + int(ttl)
@@ -83,7 +83,7 @@ class InstanceMetadata:
 
 
 def metadata_of(instance: Any) -> dict[str, str]:
-    """Return everything that an instance may read: path → text."""
+    """Return an instance's metadata: path → text."""
     interface, subnet = instance.nics[0], instance.nics[0].subnet
     region, zone = subnet.ec2_backend.region_name, subnet.availability_zone
     document = {
@@ -127,7 +127,7 @@ def metadata_of(instance: Any) -> dict[str, str]:
 
 
 def _read(metadata: dict[str, str], path: str) -> str | None:
-    """Return what is at a path: a value, or the names below it, with a slash for those that have more below them."""
+    """Return the value of a path, or the names below it; names that have children end with a slash."""
     if path in metadata:
         return metadata[path]
     directory = f"{path}/"

@@ -1,4 +1,4 @@
-"""NAT gateways that take time to come and to go, and keep an Elastic IP meanwhile; moto's are there at once."""
+"""NAT gateways that take time to create and to delete, and keep their Elastic IP until deleted."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _NOT_COMPARED = {"ClientToken", "DryRun"}
 class NatGateway(TaggedEC2Resource):
     """One NAT gateway.
 
-    :param allocation_id: The Elastic IP that it was asked for with; ``None`` for a private one, which has no way out.
-    :param request: What CreateNatGateway was given.
+    :param allocation_id: The Elastic IP in the request; ``None`` for a private gateway.
+    :param request: The parameters of CreateNatGateway.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class NatGateway(TaggedEC2Resource):
 
     @property
     def public_ip(self) -> str | None:
-        """The address that the internet sees behind it; none before it is available and after."""
+        """Its public address; ``None`` unless it is available."""
         return self.address.public_ip if self.state == "available" and self.address else None
 
     def described(self) -> Params:
-        """Return it under the names that go over the wire."""
+        """Return it as the API describes it."""
         shown = {
             "natGatewayId": self.id,
             "subnetId": self.subnet.id,
@@ -84,7 +84,7 @@ class NatGateway(TaggedEC2Resource):
         return {name: value for name, value in shown.items() if value is not None}
 
     def matches(self, name: str, values: list[str]) -> bool:
-        """Whether one of a filter's values fits; ``*`` and ``?`` are wildcards.
+        """Return whether a filter matches; ``*`` and ``?`` are wildcards.
 
         :raises AwsError: ``InvalidParameterValue`` for a filter that DescribeNatGateways does not have.
         """
@@ -129,9 +129,9 @@ class NatGateways:
         self._durations = durations
 
     def create(self, params: Params) -> Params:
-        """Answer CreateNatGateway; what may be wrong with the address or the VPC shows later, as a failed gateway.
+        """Answer CreateNatGateway; a problem with the address or the VPC appears later, as a failed gateway.
 
-        An address that is in use is refused so too: the call succeeds, and the gateway fails with
+        So with an address in use: the call succeeds, and the gateway fails with
         ``Resource.AlreadyAssociated`` (docs: EC2 API, NatGateway, ``failureCode``).
 
         :raises AwsError: For ids that do not exist, ``MissingParameter``, ``IdempotentParameterMismatch``.
@@ -179,7 +179,7 @@ class NatGateways:
         }
 
     def by_id(self, nat_gateway_id: str) -> NatGateway:
-        """Return a gateway, also one that is deleted, as long as EC2 tells of it.
+        """Return a gateway, also a deleted one for as long as EC2 lists it.
 
         :raises AwsError: ``NatGatewayNotFound``, ``NatGatewayMalformed``.
         """
@@ -219,7 +219,7 @@ class NatGateways:
         return gateway
 
     def _associate(self, gateway: NatGateway) -> None:
-        """Make the gateway's interface and put the address on it; a gateway that gets neither has failed."""
+        """Create the gateway's interface and associate the address; without both the gateway fails."""
         interface = self._backend.create_network_interface(
             gateway.subnet,
             random_private_ip(gateway.subnet.cidr_block),
@@ -240,7 +240,7 @@ class NatGateways:
     def _take_address(self, gateway: NatGateway) -> None:
         """Associate the address.
 
-        :raises AwsError: What becomes the gateway's ``failureCode`` and ``failureMessage``.
+        :raises AwsError: The gateway's ``failureCode`` and ``failureMessage``.
         """
         vpc_id, allocation_id = gateway.subnet.vpc_id, str(gateway.allocation_id)
         try:
@@ -276,7 +276,7 @@ class NatGateways:
         self._backend.nat_gateways.pop(gateway.id, None)
 
     def _later(self, seconds: float, gateway: NatGateway, state: str, then: Callable[[NatGateway], None]) -> None:
-        """Do something later, if the gateway is in that state then."""
+        """Call a function later, if the gateway is in a given state then."""
 
         def act() -> None:
             if gateway.state == state:

@@ -14,7 +14,7 @@ ANYWHERE = "0.0.0.0/0"
 
 
 def open_default_vpc(backend: Any) -> None:
-    """Give the default VPC its internet gateway and the route to it.
+    """Create the default VPC's internet gateway and the route to it.
 
     AWS creates both with every default VPC (docs: Amazon VPC, "Default VPC components"); moto leaves them out.
     """
@@ -25,10 +25,10 @@ def open_default_vpc(backend: Any) -> None:
 
 
 def check_internet_gateway(backend: Any, vpc_id: str) -> None:
-    """Refuse an Elastic IP in a VPC that has no internet gateway.
+    """Raise an error for an Elastic IP in a VPC without an internet gateway.
 
-    EC2 asks for the gateway on the VPC and not for a route in the subnet (docs: EC2 API error codes,
-    ``Gateway.NotAttached``): in a subnet without the route the association succeeds, and the address is of no use.
+    EC2 requires the gateway on the VPC but no route in the subnet (docs: EC2 API error codes,
+    ``Gateway.NotAttached``): in a subnet without the route the association succeeds, but the address does not work.
 
     :raises AwsError: ``Gateway.NotAttached``.
     """
@@ -49,9 +49,9 @@ def free_elastic_ip(backend: Any) -> str:
 
 
 def assign_public_ip(backend: Any, interface: Any) -> None:
-    """Give an interface a public address of Amazon's pool, as at launch.
+    """Assign a public address of Amazon's pool to an interface, as at launch.
 
-    :raises AwsError: ``InsufficientFreeAddressesInSubnet`` when 239 instances have one already.
+    :raises AwsError: ``InsufficientFreeAddressesInSubnet`` when 239 instances have one.
     """
     used = {other.public_ip for other in backend.enis.values()}
     for address in AUTO_ASSIGNED:
@@ -64,7 +64,7 @@ def assign_public_ip(backend: Any, interface: Any) -> None:
 
 
 def route_table(backend: Any, subnet: Any) -> Any:
-    """Return the route table of a subnet: its own, or else the main one of its VPC."""
+    """Return the route table of a subnet: its own, or the VPC's main one."""
     tables = [table for table in backend.route_tables.values() if table.vpc_id == subnet.vpc_id]
     own = (table for table in tables if subnet.id in table._associations.values())  # noqa: SLF001 - moto has no accessor
     main = (table for table in tables if table.main_association_id)
@@ -72,10 +72,10 @@ def route_table(backend: Any, subnet: Any) -> Any:
 
 
 def egress_ip(backend: Any, interface: Any) -> str | None:
-    """Return the address that the internet sees behind an interface now, or None if it cannot get out.
+    """Return the public source address of an interface, or None if it cannot reach the internet.
 
-    Through an internet gateway that is the interface's own public address. Through a NAT gateway it is the gateway's,
-    whose own subnet must lead to an internet gateway (docs: Amazon VPC, "Troubleshoot NAT gateways").
+    Through an internet gateway this is the interface's public address. Through a NAT gateway it is the gateway's,
+    whose subnet needs a route to an internet gateway (docs: Amazon VPC, "Troubleshoot NAT gateways").
     """
     route = _way_out(backend, interface.subnet)
     if route is None:
@@ -91,7 +91,7 @@ def egress_ip(backend: Any, interface: Any) -> str | None:
 
 
 def _way_out(backend: Any, subnet: Any) -> Any | None:
-    """Return a subnet's default route, if it leads to an internet or NAT gateway that is there."""
+    """Return a subnet's default route, if its target is an existing internet or NAT gateway."""
     table = route_table(backend, subnet)
     routes = table.routes if table else []
     default = next((route for route in routes if route.destination_cidr_block == ANYWHERE), None)

@@ -1,4 +1,4 @@
-"""Route tables where moto's differ from AWS's: routes that lead nowhere, and a log of who changed what."""
+"""Route tables where moto's differ from AWS's: blackhole routes, and a log of changes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _NAT_GATEWAY_ENDS = {"deleting", "deleted", "failed"}
 
 
 class LiveRoute(Route):
-    """A route that shows whether its target still exists; in moto every route is active for ever."""
+    """A route whose state shows whether its target exists; in moto every route is always active."""
 
     @property
     def state(self) -> str:
-        """``blackhole`` when its NAT gateway or internet gateway is gone (docs: EC2 API, Route, ``state``)."""
+        """``blackhole`` when its NAT gateway or internet gateway was deleted (docs: EC2 API, Route, ``state``)."""
         if self.nat_gateway is not None:
             gone = self.nat_gateway.state in _NAT_GATEWAY_ENDS
         else:
@@ -39,7 +39,7 @@ class LiveRoute(Route):
 
     @property
     def target(self) -> str | None:
-        """The id of what it leads to."""
+        """The id of its target."""
         return next((value for name in _TARGETS if (value := getattr(self, name)) is not None), None)
 
 
@@ -52,10 +52,10 @@ class Routes:
         self._enliven()
 
     def check(self, operation: str, params: Params) -> None:
-        """Refuse what moto would let through.
+        """Raise an error for what moto would accept.
 
-        :raises AwsError: ``InvalidNatGatewayID.NotFound`` for a gateway that is not there (any more),
-            ``InvalidParameterValue`` for the route within the VPC, which nobody can remove.
+        :raises AwsError: ``InvalidNatGatewayID.NotFound`` for a gateway that does not exist,
+            ``InvalidParameterValue`` for the local route, which cannot be removed.
         """
         nat_gateway_id = params.get("NatGatewayId")
         if nat_gateway_id is not None and operation in {"CreateRoute", "ReplaceRoute"}:
@@ -69,7 +69,7 @@ class Routes:
                 raise AwsError("InvalidParameterValue", f"cannot remove local route {cidr} in route table {table}")
 
     def changed(self, operation: str, params: Params) -> None:
-        """Take in a change that moto has made, and log it."""
+        """Process a change that moto made, and log it."""
         self._enliven()
         route = self._find(params)
         self._events.append(
@@ -87,7 +87,7 @@ class Routes:
         return next((route for route in routes if wanted and route.destination_cidr_block == wanted), None)
 
     def _enliven(self) -> None:
-        """Let every route know its state; moto has one class of route and no way to name another."""
+        """Convert every route to :class:`LiveRoute`; moto cannot be configured with another class."""
         for table in self._backend.route_tables.values():
             for route in table.routes:
                 route.__class__ = LiveRoute

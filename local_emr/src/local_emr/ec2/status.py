@@ -1,4 +1,4 @@
-"""The status checks of instances, which moto always finds to be good."""
+"""The status checks of instances, which are always ``ok`` in moto."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class StatusChecks:
     """
     Answers DescribeInstanceStatus.
 
-    A running instance is ``initializing`` for a time, then ``ok``, or ``impaired`` while told so or while its zone is
-    cut off. Instances that do not run are shown with ``IncludeAllInstances`` alone, as ``not-applicable``. (Docs: EC2
-    user guide, "Status checks for Amazon EC2 instances"; EC2 API, DescribeInstanceStatus.)
+    A running instance is ``initializing`` for a time, then ``ok``, or ``impaired`` after :meth:`impair` or while its
+    zone is cut off. Instances that are not running are only shown with ``IncludeAllInstances``, as ``not-applicable``.
+    (Docs: EC2 user guide, "Status checks for Amazon EC2 instances"; EC2 API, DescribeInstanceStatus.)
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class StatusChecks:
 
     def impair(self, instance_id: str, *, system: bool, instance: bool) -> None:
         """
-        Let the system status check, the instance status check or both fail from now on, and the other be good.
+        Make the system status check, the instance status check or both fail, and the other pass.
 
-        :raises ValueError: for an instance that there is not.
+        :raises ValueError: for an instance that does not exist.
         """
         if not self._instances.find([instance_id]):
             raise ValueError(f"there is no instance {instance_id!r}")

@@ -1,4 +1,4 @@
-"""EC2's parameters and answers as they go over the wire."""
+"""EC2's wire format of parameters and responses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tags_of(params: Params) -> dict[str, str]:
 
 
 def to_xml(operation: str, fields: Params) -> str:
-    """Return an answer as it goes over the wire."""
+    """Return a response as XML."""
     return (
         f'<?xml version="1.0" encoding="UTF-8"?><{operation}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">'
         f"<requestId>{uuid4()}</requestId>{_xml(fields)}</{operation}Response>"

@@ -1,4 +1,4 @@
-"""Availability Zones that run out of instances, or are down."""
+"""Availability Zones with limited capacity, outages and network failures."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ NO_CAPACITY = "InsufficientInstanceCapacity"
 @dataclass
 class Shortage:
     """
-    How many instances a zone still has to give.
+    How many more instances can be launched in a zone.
 
-    :param instance_type: of this type; ``None`` is of all types together.
+    :param instance_type: this type; ``None`` for all types together.
     """
 
     zone: str
@@ -33,12 +33,12 @@ class Shortage:
     left: int
 
     def counts(self, zone: str, instance_type: str) -> bool:
-        """Whether an instance of a type in a zone is one of those."""
+        """Return whether the limit applies to an instance type in a zone."""
         return zone == self.zone and self.instance_type in {None, instance_type}
 
 
 class Zones:
-    """The zones of one region; each has instances of every type without end, until it is told otherwise."""
+    """The zones of one region; their capacity is unlimited unless :meth:`limit` is called."""
 
     def __init__(self, region: str, events: EventLog, *, clock: Clock) -> None:
         self._zones = RegionsAndZonesBackend.zones[region]
@@ -50,7 +50,7 @@ class Zones:
         self._cut: dict[str, datetime] = {}
 
     def limit(self, zone: str, *, instance_type: str | None = None, left: int = 0) -> None:
-        """Let a zone have so many instances left, of a type or of all; it replaces an earlier limit of the same.
+        """Limit a zone's capacity for one type or for all; replaces an earlier limit of the same kind.
 
         :raises ValueError: For a zone that does not exist, or a negative number.
         """
@@ -62,7 +62,7 @@ class Zones:
         self._events.append("zone", zone=zone, state="limited", instance_type=instance_type, left=left)
 
     def take_down(self, zone: str) -> None:
-        """Let a zone start nothing until it is restored.
+        """Allow no launch in a zone until it is restored.
 
         :raises ValueError: For a zone that does not exist.
         """
@@ -71,7 +71,7 @@ class Zones:
         self._events.append("zone", zone=zone, state="down")
 
     def cut(self, zone: str) -> None:
-        """Let no packet reach a zone or leave it until it is restored; its instances go on.
+        """Drop all packets to and from a zone until it is restored; its instances keep running.
 
         :raises ValueError: For a zone that does not exist.
         """
@@ -80,15 +80,15 @@ class Zones:
         self._events.append("zone", zone=zone, state="cut off")
 
     def is_cut(self, zone: str) -> bool:
-        """Whether a zone is cut off."""
+        """Return whether a zone is cut off."""
         return zone in self._cut
 
     def cut_since(self, zone: str) -> datetime | None:
-        """Return when a zone was cut off; ``None`` for one that is not."""
+        """Return when a zone was cut off; ``None`` if it is not."""
         return self._cut.get(zone)
 
     def restore(self, zone: str) -> None:
-        """Let a zone have instances of every type again, and a network.
+        """Restore a zone's capacity and network.
 
         :raises ValueError: For a zone that does not exist.
         """
@@ -99,7 +99,7 @@ class Zones:
         self._events.append("zone", zone=zone, state="restored")
 
     def describe(self, params: Params) -> Params:
-        """Answer DescribeAvailabilityZones; one that was taken down is "unavailable".
+        """Answer DescribeAvailabilityZones; a zone that is down is "unavailable".
 
         :raises AwsError: ``InvalidParameterValue`` for a zone that does not exist.
         """
@@ -123,12 +123,12 @@ class Zones:
         }
 
     def has(self, zone: str, instance_type: str, count: int = 1) -> bool:
-        """Whether a zone has so many instances of a type left."""
+        """Return whether a zone has capacity for a number of instances."""
         limits = (one.left for one in self._shortages if one.counts(zone, instance_type))
         return zone not in self._down and all(left >= count for left in limits)
 
     def take(self, zone: str, instance_type: str, count: int = 1) -> None:
-        """Take instances from what a zone has; all of them or none.
+        """Take instances from a zone's capacity; all of them or none.
 
         :raises AwsError: ``InsufficientInstanceCapacity``, with EC2's status 500 and, in substance, its message (docs:
             EC2 API, "Error codes").

@@ -1,4 +1,4 @@
-"""The actions of Elastic Load Balancing that moto leaves out, and the listeners that moto only knows of."""
+"""The actions of Elastic Load Balancing that moto omits, and listeners that really listen."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FORWARDED = frozenset({"TCP", "TCP_UDP"})
 
 
 class World(Protocol):
-    """What the load balancers are in."""
+    """What the load balancers need of the local EMR."""
 
     region: str
     durations: Durations
@@ -50,7 +50,7 @@ class World(Protocol):
 
 
 class Registry:
-    """The target groups' targets: all of the state that a read may show as it was."""
+    """The targets of the target groups: the state that a stale read can show."""
 
     def __init__(self) -> None:
         self.groups: dict[str, TargetGroup] = {}
@@ -60,7 +60,7 @@ class LoadBalancers:
     """
     The load balancers of the local EMR's region.
 
-    :param clock: whose timers end with the state of the local EMR.
+    :param clock: its timers are cancelled when the local EMR is reset.
     """
 
     def __init__(self, world: World, *, clock: Clock, ec2: Ec2) -> None:
@@ -90,13 +90,13 @@ class LoadBalancers:
         """
         Answer a call, or return None for moto to answer it.
 
-        :raises AwsError: as Elastic Load Balancing refuses it.
+        :raises AwsError: with the error code of Elastic Load Balancing.
         """
         action = self._own.get(operation)
         return None if action is None else to_xml(operation, action(params))
 
     def follow_up(self, operation: str, response: Response) -> None:
-        """Bring what moto answered, its state and the listening ports in line with each other."""
+        """Update moto's answer, its state and the listening ports after a call."""
         for balancer in list(self._backend.load_balancers.values()):
             if balancer.type == "network" and not self._world.loopback.has(balancer.dns_name):
                 changed = self._adopt(balancer)
@@ -108,7 +108,7 @@ class LoadBalancers:
         self._listen()
 
     def _adopt(self, balancer: Any) -> dict[str, str]:
-        """Give a load balancer that moto made its address, and the ARN of its type; return what is what now."""
+        """Give a load balancer of moto's its address and an ARN of its type; return the replaced values."""
         old_name, old_arn = balancer.dns_name, balancer.arn
         balancer.dns_name = self._world.loopback.take()
         balancer.arn = old_arn.replace(":loadbalancer/app/", ":loadbalancer/net/")
@@ -118,7 +118,7 @@ class LoadBalancers:
         return {old_name: balancer.dns_name, old_arn: balancer.arn}
 
     def shown(self) -> list[dict[str, str]]:
-        """Return every listener that has a port: of which load balancer, and where."""
+        """Return every listening port, with its load balancer and address."""
         return [
             {"load_balancer": balancer.name, "listener_arn": arn, "address": f"{balancer.dns_name}:{listener.port}"}
             for balancer in self._backend.load_balancers.values()
@@ -127,7 +127,7 @@ class LoadBalancers:
         ]
 
     def close(self) -> None:
-        """Reset every connection; the ports are closed by who has them."""
+        """Reset every connection; the owner of the ports closes them."""
         self._flows.close()
 
     def _register(self, params: Params) -> Params:
@@ -145,7 +145,7 @@ class LoadBalancers:
         return {}
 
     def _deregister(self, params: Params) -> Params:
-        """Begin to deregister targets; one that is not registered is no error (API Reference, DeregisterTargets)."""
+        """Start to deregister targets; others are ignored (API Reference, DeregisterTargets)."""
         group = self._group(params["TargetGroupArn"])
         for fields in structures(params, "Targets"):
             for target in list(group.targets.values()):
@@ -192,9 +192,9 @@ class LoadBalancers:
 
     def _target(self, group: TargetGroup, fields: dict[str, str]) -> Target:
         """
-        Read a target.
+        Return the target of a request.
 
-        :raises AwsError: ``InvalidTarget`` or ``ValidationError``, for what cannot be one in this group.
+        :raises AwsError: ``InvalidTarget`` or ``ValidationError``, for an invalid target of this group.
         """
         name, port = fields["Id"], int(fields.get("Port") or group.settings.port)
         if group.settings.target_type == "instance":
@@ -214,7 +214,7 @@ class LoadBalancers:
         return Target(id=name, port=port)
 
     def _check(self, group: TargetGroup, target: Target) -> None:
-        """Check a target, and see to the next check."""
+        """Check a target, and schedule the next check."""
         self._later(group, target, group.interval, self._check)
         if self._router.unused_reason(group, target) is not None:
             target.enter(INITIAL, "Elb.RegistrationInProgress")
@@ -245,7 +245,7 @@ class LoadBalancers:
             self._flows.reset((group.arn, *target.key))
 
     def _later(self, group: TargetGroup, target: Target, seconds: float, then: Any) -> None:
-        """Do something with a target later, if it and its group are there then."""
+        """Call a function later, if the target and its group exist then."""
 
         def act() -> None:
             if group.arn in self._backend.target_groups and group.targets.get(target.key) is target:
@@ -254,7 +254,7 @@ class LoadBalancers:
         target.timer = self._clock.call_later(seconds, act, name=f"{then.__name__} {target.id}")
 
     def _listen(self) -> None:
-        """Open the ports of new listeners, and close those of listeners that are gone."""
+        """Open the ports of new listeners, and close those of deleted ones."""
         wanted = {
             listener.arn: (balancer, listener)
             for balancer in self._backend.load_balancers.values()
@@ -280,7 +280,7 @@ class LoadBalancers:
         self._flows.begin(connection, partial(self._choose, balancer, listener))
 
     def _choose(self, balancer: Any, listener: Any) -> tuple[Key, tuple[str, int]] | None:
-        """Choose a target for a new connection, and write down which."""
+        """Choose a target for a new connection, and log it."""
         with self._world.lock:
             chosen = self._router.choose(balancer, listener, self._registry.groups)
             fields = {"load_balancer": balancer.name, "listener_arn": listener.arn}

@@ -1,8 +1,8 @@
 """
 One health check of one target.
 
-What listens on this machine for a node is asked directly, as the simulated time must not pass meanwhile; any other
-address is connected to.
+Services of the local EMR's nodes are checked by a direct call, as simulated time must not pass during a check. Other
+addresses are checked over the network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REAL_SECONDS = 1.0
 
 
 class Checker:
-    """Finds out whether targets answer."""
+    """Checks whether targets answer."""
 
     def __init__(self, *, loopback: LoopbackNetwork, ports: Ports, services: PrimaryServices) -> None:
         self._loopback = loopback
@@ -34,10 +34,10 @@ class Checker:
 
     def check(self, address: str, port: int, *, path: str | None, codes: str) -> Outcome:
         """
-        Check an address; under the lock.
+        Check an address; the caller holds the lock.
 
-        :param path: what is asked for over HTTP; ``None`` for a check that only connects.
-        :param codes: the status codes that are good, e.g. ``200-399`` or ``200,202``.
+        :param path: path of an HTTP check; ``None`` for a TCP check.
+        :param codes: the healthy status codes, e.g. ``200-399`` or ``200,202``.
         """
         if not self._loopback.has(address):
             return _check_outside(address, port, path=path, codes=codes)
@@ -52,7 +52,7 @@ class Checker:
         request = Request(EnvironBuilder(path=path, headers=[("User-Agent", USER_AGENT)]).get_environ())
         try:
             response = self._services.answer(address, port, request)
-        except (ConnectionAbortedError, LookupError):  # nothing is there, or no service of a node
+        except (ConnectionAbortedError, LookupError):  # not the port of a node's service
             return "bad"
         if response is None:
             return "silent"

@@ -1,4 +1,4 @@
-"""The connections through a load balancer: each is two, and what comes from one goes to the other."""
+"""The connections through a load balancer: each forwards between a client and a target."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Flows:
 
     def begin(self, client: socket.socket, choose: Callable[[], tuple[Key, tuple[str, int]] | None]) -> None:
         """
-        Forward a connection, on a thread of its own.
+        Forward a connection, on its own thread.
 
-        :param choose: returns the target and its address; without one, the connection is reset.
+        :param choose: returns the target and its address; the connection is reset if it returns none.
         """
         threading.Thread(target=self._begin, args=(client, choose), name="local-aws-flow", daemon=True).start()
 
@@ -72,21 +72,21 @@ class Flows:
 
 
 def reset(connection: socket.socket) -> None:
-    """Close a connection as TCP does when something is wrong (tcp(7), socket(7): SO_LINGER)."""
+    """Close a connection with a TCP reset (tcp(7), socket(7): SO_LINGER)."""
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     connection.close()
 
 
 def _shut(client: socket.socket) -> None:
-    """Wake the thread that reads from a connection, which closes it then; the client sees a reset."""
+    """Wake the thread that reads from a connection, which then resets it."""
     with contextlib.suppress(OSError):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         client.shutdown(socket.SHUT_RD)
 
 
 def _pump(client: socket.socket, target: socket.socket) -> None:
-    """Pass on what either side sends until both, or one of them with an error, have ended."""
+    """Forward data in both directions until both sides have closed or one fails."""
     other = {client: target, target: client}
     with selectors.DefaultSelector() as selector:
         for each in other:
@@ -94,7 +94,7 @@ def _pump(client: socket.socket, target: socket.socket) -> None:
         while selector.get_map():
             both = len(selector.get_map()) == len(other)
             ready = selector.select(None if both else _HALF_CLOSED_SECONDS)
-            if not ready:  # its other end is gone for good
+            if not ready:  # the other end is closed
                 return
             for key, _ in ready:
                 side = cast("socket.socket", key.fileobj)

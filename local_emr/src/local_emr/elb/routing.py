@@ -1,4 +1,4 @@
-"""Which target of which group a connection goes to, and which targets are of no use."""
+"""Chooses the target of a connection, and finds unused targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CROSS_ZONE = "load_balancing.cross_zone.enabled"
 
 class Router:
     """
-    Looks at load balancers, targets and instances as they are now.
+    Reads the current state of load balancers, targets and instances.
 
     :param backend: moto's ``elbv2`` backend.
     """
@@ -32,7 +32,7 @@ class Router:
         self, balancer: Any, listener: Any, groups: Mapping[str, TargetGroup]
     ) -> tuple[TargetGroup, Target, bool] | None:
         """
-        Return the next target of a listener, its group, and whether the load balancer fails open.
+        Return a listener's next target, its group, and whether the load balancer fails open.
 
         :return: ``None`` when there is no target.
         """
@@ -47,11 +47,11 @@ class Router:
         return None
 
     def has_healthy(self, group: TargetGroup) -> bool:
-        """Whether a group has a target that is healthy and of use, without which its load balancers fail open."""
+        """Return whether a group has a usable healthy target; without one its load balancers fail open."""
         return any(t.state == HEALTHY and not self.unused_reason(group, t) for t in group.targets.values())
 
     def unused_reason(self, group: TargetGroup, target: Target) -> str | None:
-        """Return why a target gets no connections whatever its health is; ``None`` when it may get some."""
+        """Return why a target is ``unused``; ``None`` when it can get connections."""
         balancers = [
             balancer
             for balancer in self._backend.load_balancers.values()
@@ -65,12 +65,12 @@ class Router:
         return None if enabled and (zone == "all" or zone in enabled) else "Target.NotInUse"
 
     def zone_of(self, target_id: str) -> str:
-        """Return the Availability Zone of an instance or of an address; ``all`` for one outside of the VPC."""
+        """Return the Availability Zone of an instance or an address; ``all`` for an address outside of the VPC."""
         instance = self._instance(target_id)
         return "all" if instance is None else str(instance.availability_zone)
 
     def address_of(self, target: Target) -> str:
-        """Return where a target is reached."""
+        """Return a target's address."""
         instance = self._instance(target.id)
         return target.id if instance is None else str(instance.private_ip_address)
 

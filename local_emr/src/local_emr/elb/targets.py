@@ -1,4 +1,4 @@
-"""The targets of one target group: what they are, and how the results of checks change their state."""
+"""The targets of a target group, and how health checks change their state."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Target:
     A registered target.
 
     :param id: an instance or a private address.
-    :param passed: how many checks in a row were good.
-    :param failed: how many were not.
+    :param passed: number of consecutive successful checks.
+    :param failed: number of consecutive failed checks.
     :param timer: the next check, or the end of the deregistration delay.
     """
 
@@ -41,20 +41,20 @@ class Target:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What it is known by in its group."""
+        """Its key in the group."""
         return self.id, self.port
 
     def enter(self, state: str, reason: str | None = None) -> None:
-        """Put it into a state, its checks counted from 0."""
+        """Enter a state, and reset the check counters."""
         self.state, self.reason = state, reason
         self.passed = self.failed = 0
 
     def count(self, *, good: bool, healthy_after: int, unhealthy_after: int) -> bool:
         """
-        Take in the result of a check, and say whether that changed the state.
+        Count the result of a check; return whether the state changed.
 
-        :param healthy_after: so many good ones in a row make it healthy.
-        :param unhealthy_after: so many bad ones in a row make it unhealthy.
+        :param healthy_after: consecutive successes that make it healthy.
+        :param unhealthy_after: consecutive failures that make it unhealthy.
         """
         self.passed, self.failed = (self.passed + 1, 0) if good else (0, self.failed + 1)
         if self.state == INITIAL:
@@ -71,9 +71,9 @@ class Target:
 @dataclass(kw_only=True)
 class TargetGroup:
     """
-    What moto knows of a target group, and its targets.
+    A target group of moto's, and its targets.
 
-    :param settings: moto's object, which has the settings as they are now.
+    :param settings: moto's object with the current settings.
     """
 
     settings: Any
@@ -96,7 +96,7 @@ class TargetGroup:
 
     @property
     def thresholds(self) -> dict[str, int]:
-        """How many checks make a target healthy or unhealthy."""
+        """The healthy and the unhealthy threshold."""
         return {
             "healthy_after": int(self.settings.healthy_threshold_count),
             "unhealthy_after": int(self.settings.unhealthy_threshold_count),
@@ -115,10 +115,10 @@ class TargetGroup:
 
     @property
     def expected_codes(self) -> str:
-        """The status codes of a good answer: 200-399 for Network Load Balancers."""
+        """The healthy status codes: 200-399 for Network Load Balancers."""
         return str((getattr(self.settings, "matcher", None) or {}).get("HttpCode", "200-399"))
 
     def check_port(self, target: Target) -> int:
-        """Return the port at which a target is checked."""
+        """Return the port of a target's health check."""
         port = str(self.settings.health_check_port)
         return target.port if port == "traffic-port" else int(port)

@@ -1,4 +1,4 @@
-"""Parameters and answers of the query protocol, which Elastic Load Balancing speaks."""
+"""Wire format of the query protocol, which Elastic Load Balancing uses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def structures(params: Params, name: str) -> list[dict[str, str]]:
 
 
 def to_xml(operation: str, fields: Params) -> str:
-    """Return an answer as it goes over the wire."""
+    """Return a response as XML."""
     return (
         f'<?xml version="1.0" encoding="UTF-8"?><{operation}Response xmlns="{_NAMESPACE}">'
         f"<{operation}Result>{_xml(fields)}</{operation}Result>"

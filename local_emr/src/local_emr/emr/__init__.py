@@ -1,1 +1,1 @@
-"""Amazon EMR whose clusters take time, own EC2 instances and run steps."""
+"""Amazon EMR: clusters that take time, own EC2 instances and run steps."""

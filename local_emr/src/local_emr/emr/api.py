@@ -36,7 +36,7 @@ class Emr:
         self.life = life
         self._instances = instances
         self._security_configurations: dict[str, str] = {}
-        # As of an account that was made since July 2019 (EMR API Reference, BlockPublicAccessConfiguration).
+        # The default of an account created since July 2019 (EMR API Reference, BlockPublicAccessConfiguration).
         self._block_public_access: Params = {
             "BlockPublicSecurityGroupRules": True,
             "PermittedPublicSecurityGroupRuleRanges": [{"MinRange": 22, "MaxRange": 22}],
@@ -70,7 +70,7 @@ class Emr:
     def answer(self, operation: str, params: Params) -> Params:
         """Answer a call.
 
-        :raises AwsError: As EMR refuses it; ``NotSimulated`` for what the local EMR leaves out.
+        :raises AwsError: With EMR's error code; ``NotSimulated`` for an unsupported operation.
         """
         action = self._actions.get(operation)
         if action is None:
@@ -81,7 +81,7 @@ class Emr:
         return action(params)
 
     def run_job_flow(self, params: Params) -> Params:
-        """Start a cluster; the same request twice starts two."""
+        """Start a cluster; RunJobFlow is not idempotent."""
         cluster = cluster_of(params, now=self.life.clock.now(), instances=self._instances)
         cluster.needs_runtime_role = self._demands_runtime_role(params.get("SecurityConfiguration"))
         self.life.begin(cluster)
@@ -98,7 +98,7 @@ class Emr:
         after, before = params.get("CreatedAfter"), params.get("CreatedBefore")
         everyone = self.life.newest_first()
         if marker := params.get("Marker"):
-            # It stays valid when its cluster has changed its state since.
+            # A marker stays valid when its cluster has changed state since.
             if self.life.find(marker) is None:
                 raise _bad_request("Invalid marker.")
             everyone = itertools.dropwhile(lambda cluster: cluster.id != marker, everyone)
@@ -110,7 +110,7 @@ class Emr:
             and (after is None or after <= cluster.created.timestamp())
             and (before is None or cluster.created.timestamp() <= before)
         )
-        # One more than fits says whether there is another page; only what is shown is made ready to be shown.
+        # One more than a page shows whether there is a next page; only the page itself is formatted.
         page = list(itertools.islice(found, PAGE + 1))
         more = {"Marker": page[PAGE - 1].id} if len(page) > PAGE else {}
         return {"Clusters": [views.cluster_summary(cluster) for cluster in page[:PAGE]], **more}
@@ -147,7 +147,7 @@ class Emr:
         return _page([views.instance_fleet(cluster, pool) for pool in cluster.pools], params, "InstanceFleets")
 
     def list_bootstrap_actions(self, params: Params) -> Params:
-        """Show a cluster's bootstrap actions, in order; there are never so many that they would not fit."""
+        """Show a cluster's bootstrap actions in order; at most 16, so always one page."""
         return {"BootstrapActions": list(map(views.bootstrap_action, self._cluster(params).bootstrap_actions))}
 
     def add_job_flow_steps(self, params: Params) -> Params:
@@ -184,7 +184,7 @@ class Emr:
         return {"Step": views.step_detail(self._step(self._cluster(params), params["StepId"]))}
 
     def cancel_steps(self, params: Params) -> Params:
-        """Cancel steps; one that runs is ended in either of EMR's two ways."""
+        """Cancel steps, with either of EMR's two options for a running step."""
         cluster = self._cluster(params)
         infos = []
         for step_id in params["StepIds"]:
@@ -197,7 +197,7 @@ class Emr:
         return {"CancelStepsInfoList": infos}
 
     def terminate_job_flows(self, params: Params) -> Params:
-        """Begin to end clusters; the protected among them stay and make the call fail."""
+        """Start to terminate clusters; protected ones are not terminated and make the call fail."""
         clusters = [self._job_flow(job_flow_id) for job_flow_id in params["JobFlowIds"]]
         protected = [c for c in clusters if c.termination_protected and c.state not in ENDED]
         for cluster in clusters:
@@ -208,7 +208,7 @@ class Emr:
         return {}
 
     def set_termination_protection(self, params: Params) -> Params:
-        """Lock clusters against termination, or unlock them."""
+        """Set or remove termination protection."""
         for cluster in [self._job_flow(job_flow_id) for job_flow_id in params["JobFlowIds"]]:
             if cluster.state not in OPEN:
                 raise invalid("A job flow that is shutting down, terminated, or finished may not be modified.")
@@ -226,7 +226,7 @@ class Emr:
         return {}
 
     def remove_tags(self, params: Params) -> Params:
-        """Take tags off a cluster and its instances."""
+        """Remove tags from a cluster and its instances."""
         cluster = self._tagged(params)
         for key in params["TagKeys"]:
             cluster.tags.pop(key, None)
@@ -236,12 +236,12 @@ class Emr:
         return {}
 
     def get_auto_termination_policy(self, params: Params) -> Params:
-        """Show after how long an idle cluster ends."""
+        """Show the idle timeout."""
         timeout = self._cluster(params).idle_timeout
         return {} if timeout is None else {"AutoTerminationPolicy": {"IdleTimeout": timeout}}
 
     def put_auto_termination_policy(self, params: Params) -> Params:
-        """Let an idle cluster end by itself."""
+        """Set the idle timeout."""
         cluster = self._cluster(params)
         timeout = params.get("AutoTerminationPolicy", {}).get("IdleTimeout")
         check_idle_timeout(timeout)
@@ -252,21 +252,21 @@ class Emr:
         return {}
 
     def remove_auto_termination_policy(self, params: Params) -> Params:
-        """Let an idle cluster live on."""
+        """Remove the idle timeout."""
         cluster = self._cluster(params)
         cluster.idle_timeout = None
         self.life.watch_idleness(cluster)
         return {}
 
     def modify_cluster(self, params: Params) -> Params:
-        """Change how many steps may run side by side."""
+        """Change the step concurrency level."""
         cluster = self._cluster(params)
         cluster.step_concurrency = params.get("StepConcurrencyLevel", cluster.step_concurrency)
         self.life.queue.pump(cluster)
         return {"StepConcurrencyLevel": cluster.step_concurrency}
 
     def create_security_configuration(self, params: Params) -> Params:
-        """Keep a security configuration; only its runtime roles have an effect here."""
+        """Store a security configuration; only its runtime roles have an effect here."""
         name = params["Name"]
         if name in self._security_configurations:
             raise _bad_request(f"Security configuration with name '{name}' already exists.")
@@ -274,7 +274,7 @@ class Emr:
         return {"Name": name, "CreationDateTime": self.life.clock.now().timestamp()}
 
     def get_block_public_access_configuration(self, params: Params) -> Params:
-        """Show which ports security groups may open to all; clusters are launched here whatever it says."""
+        """Show the block public access configuration, which has no effect on launches here."""
         by = {
             "CreationDateTime": self._block_public_access_since,
             "CreatedByArn": f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:root",
@@ -285,7 +285,7 @@ class Emr:
         }
 
     def put_block_public_access_configuration(self, params: Params) -> Params:
-        """Change which ports security groups may open to all."""
+        """Change the block public access configuration."""
         self._block_public_access = params["BlockPublicAccessConfiguration"]
         self._block_public_access_since = self.life.clock.now().timestamp()
         return {}

@@ -1,4 +1,4 @@
-"""The bootstrap actions that run on every node before its cluster is ready."""
+"""Bootstrap actions, which run on every node before its cluster is ready."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from local_emr.events import EventLog
 
 CODE = "BOOTSTRAP_FAILURE"
-_SHOWN = 2  # of several workers that failed
+_SHOWN = 2  # when several workers failed
 
 
 class Life(Protocol):
-    """What bootstrap actions tell the cluster."""
+    """Callbacks to the cluster."""
 
     def bootstrapped(self, cluster: Cluster) -> None:
-        """Take in that a node is ready, as far as its bootstrap actions go."""
+        """Process that a node's bootstrap actions have all succeeded."""
 
     def terminate(self, cluster: Cluster, reason: Reason, *, fails: bool = False) -> None:
-        """End the cluster."""
+        """Terminate the cluster."""
 
 
 class Bootstrap:
-    """Runs the actions of a cluster in order on each node, nodes side by side, and takes in how they end.
+    """Runs a cluster's actions in order on each node, with all nodes in parallel, and processes their results.
 
-    A primary node's failure ends the cluster at once; those of workers do when no other worker is at it any more, so
-    that the reason names every one. (EMR would try some workers again on new instances first.)
+    A failure on the primary node ends the cluster at once; a failure on a worker does when no other worker is still
+    running, so that the reason lists every failed one. (EMR would first retry some workers on new instances.)
 
     :param time_limit_seconds: How long one action may take.
     """
@@ -53,30 +53,30 @@ class Bootstrap:
             self._next(cluster, pool, node)
 
     def begin_again(self, cluster: Cluster, node: Node) -> None:
-        """Start the first action on a node that has got another instance."""
+        """Start the first action on a node whose instance was replaced."""
         if cluster.state in OPEN:
             pool = next(pool for pool, member in cluster.members() if member is node)
             self._next(cluster, pool, node)
 
     def forget(self, node: Node) -> None:
-        """End what runs on a node whose instance goes; the next one has everything before it."""
+        """Cancel what runs on a node whose instance is replaced; the new one starts from the first action."""
         action, node.action = node.action, None
         node.actions_done, node.failure = 0, None
         if action is not None:
             self._runner.cancel(action.id)
 
     def is_done(self, cluster: Cluster) -> bool:
-        """Whether every action has succeeded on every node."""
+        """Return whether every action has succeeded on every node."""
         return all(node.actions_done == len(cluster.bootstrap_actions) for node in cluster.nodes())
 
     def cancel_all(self, cluster: Cluster) -> None:
-        """End what runs on any node."""
+        """Cancel what runs on all nodes."""
         for node in cluster.nodes():
             if node.action is not None:
                 self._runner.cancel(node.action.id)
 
     def close(self, clusters: list[Cluster]) -> None:
-        """End everything for good; how it ends is of no interest any more."""
+        """Cancel everything and ignore the results."""
         self._closed = True
         for cluster in clusters:
             self.cancel_all(cluster)
@@ -109,7 +109,7 @@ class Bootstrap:
             state = "COMPLETED" if result.succeeded else "CANCELLED" if result == CANCELLED else "FAILED"
             self._record(action, state, exit_code=result.exit_code, reason=result.reason)
             if node.action is not action:
-                return  # its instance is the node's no more
+                return  # its instance was replaced
             node.action = None
             if cluster.state not in OPEN:
                 return
@@ -121,7 +121,7 @@ class Bootstrap:
             self._judge(cluster)
 
     def _judge(self, cluster: Cluster) -> None:
-        """End the cluster if that is what its nodes' failures come to."""
+        """End the cluster if its nodes' failures require it."""
         failed = [(pool, node) for pool, node in cluster.members() if node.failure is not None]
         primaries = [node for pool, node in failed if pool.role == "MASTER"]
         workers = [node for pool, node in failed if pool.role != "MASTER"]
@@ -135,7 +135,7 @@ class Bootstrap:
             self._fail(cluster, f"{len(alike)} slave instance{plural} (including {including})", first)
 
     def _fail(self, cluster: Cluster, nodes: str, node: Node) -> None:
-        """End the cluster, in EMR's own words."""
+        """End the cluster with EMR's message."""
         number, reason = _kind(node)
         if reason == SCRIPT_NOT_FOUND:
             subject = nodes.removeprefix("the ").replace("master", "Master")
@@ -159,5 +159,5 @@ class Bootstrap:
 
 
 def _kind(node: Node) -> tuple[int, str | None]:
-    """Return which action failed on a node, and how."""
+    """Return the action that failed on a node, and its failure."""
     return node.actions_done + 1, node.failure.reason if node.failure else None

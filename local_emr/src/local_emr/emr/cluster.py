@@ -1,4 +1,4 @@
-"""What EMR knows of a cluster: its instances, its steps, its state and why."""
+"""The data of a cluster: instances, steps, state and its reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 READY = frozenset({"RUNNING", "WAITING"})
 ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
-# AddJobFlowSteps is accepted in these (docs: EMR API, AddJobFlowSteps).
+# States in which AddJobFlowSteps is accepted (docs: EMR API, AddJobFlowSteps).
 OPEN = READY | {"STARTING", "BOOTSTRAPPING"}
 UNFINISHED_STEP = frozenset({"PENDING", "CANCEL_PENDING", "RUNNING"})
 _LETTERS = string.ascii_uppercase + string.digits
@@ -32,8 +32,8 @@ class Reason:
     """Why a cluster or a step is in its state.
 
     :param code: The code in StateChangeReason.
-    :param error_code: The finer one in ErrorDetails, where EMR has one; else that is ``code``, too.
-    :param error_data: What ErrorDetails says beside it.
+    :param error_code: The code in ErrorDetails; ``code`` if not given.
+    :param error_data: The data in ErrorDetails.
     """
 
     code: str | None = None
@@ -44,11 +44,11 @@ class Reason:
 
 @dataclass(kw_only=True)
 class Node:
-    """One instance as EMR sees it; its EC2 instance comes later.
+    """An instance in EMR; its EC2 instance is assigned later.
 
-    :param action: The bootstrap action that runs there now.
-    :param actions_done: How many have succeeded there.
-    :param failure: How the one after those failed.
+    :param action: The running bootstrap action.
+    :param actions_done: Number of bootstrap actions that have succeeded.
+    :param failure: The failure of the next one.
     """
 
     id: str = field(default_factory=lambda: new_id("ci-"))
@@ -99,18 +99,18 @@ class Step:
 
     @property
     def action_on_failure(self) -> str:
-        """What a failure means for the cluster; TERMINATE_CLUSTER unless the request says otherwise."""
+        """What a failure does to the cluster; the default is TERMINATE_CLUSTER."""
         action = str(self.request.get("ActionOnFailure", "TERMINATE_CLUSTER"))
         return "TERMINATE_CLUSTER" if action == "TERMINATE_JOB_FLOW" else action
 
 
 @dataclass(kw_only=True)
 class Cluster:
-    """One job flow; ``request`` is what RunJobFlow was given.
+    """A job flow; ``request`` has the parameters of RunJobFlow.
 
-    :param hangs: It stays in its state, whatever it has to do next, until it is told to end.
-    :param starting_time_is_over: It has been STARTING for as long as it takes when its instances come at once.
-    :param bootstrap_time_is_over: It has been BOOTSTRAPPING for as long as it takes without bootstrap actions.
+    :param hangs: It stays in its state until it is terminated.
+    :param starting_time_is_over: The minimum time in STARTING is over.
+    :param bootstrap_time_is_over: The minimum time in BOOTSTRAPPING is over.
     """
 
     id: str = field(default_factory=lambda: new_id("j-"))
@@ -137,7 +137,7 @@ class Cluster:
     idle_timer: Timer | None = None
 
     def members(self) -> Iterator[tuple[Pool, Node]]:
-        """Yield every node, with its pool."""
+        """Yield every node with its pool."""
         for pool in self.pools:
             for node in pool.nodes:
                 yield pool, node
@@ -158,7 +158,7 @@ class Cluster:
 
     @property
     def primary(self) -> Any | None:
-        """The EC2 instance of the (first) primary node, once there is one."""
+        """The EC2 instance of the (first) primary node, if any."""
         return self.primary_pool.nodes[0].instance
 
     @property

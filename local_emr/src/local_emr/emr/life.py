@@ -25,14 +25,14 @@ ROLE_TAG = "aws:elasticmapreduce:instance-group-role"
 USER_REQUEST = Reason("USER_REQUEST", "Terminated by user request")
 STEPS_COMPLETED = Reason("ALL_STEPS_COMPLETED", "Steps completed")
 STEP_FAILED = Reason("STEP_FAILURE", "Shut down as step failed")
-# Which code EMR gives here is not documented; clients are to look at the state.
+# EMR's code is not documented here; clients should use the state.
 IDLE = Reason("USER_REQUEST", "Terminated by the auto-termination policy: idle for too long")
 PRIMARY_GONE = Reason("INSTANCE_FAILURE", "The master instance was terminated")
 _ERROR_DOCS = "https://docs.aws.amazon.com/emr/latest/ManagementGuide"
 
 
 class ClusterLife:
-    """Moves clusters through their states, with their instances and steps."""
+    """Moves clusters, with their instances and steps, through their states."""
 
     def __init__(
         self,
@@ -75,11 +75,11 @@ class ClusterLife:
 
     @property
     def clusters(self) -> list[Cluster]:
-        """Every cluster since the last reset, oldest first."""
+        """All clusters since the last reset, oldest first."""
         return list(self._clusters.values())
 
     def newest_first(self) -> Iterator[Cluster]:
-        """Yield the clusters, without copying a list of them; under the lock."""
+        """Yield the clusters without copying the list; the caller holds the lock."""
         return reversed(self._clusters.values())
 
     def find(self, job_flow_id: str) -> Cluster | None:
@@ -87,7 +87,7 @@ class ClusterLife:
         return self._clusters.get(job_flow_id)
 
     def close(self) -> None:
-        """Leave clusters as they are, with no step or bootstrap action running."""
+        """Stop all steps and bootstrap actions; clusters keep their state."""
         self.queue.close(self.clusters)
         self._actions.close(self.clusters)
 
@@ -96,7 +96,7 @@ class ClusterLife:
         return next((c for c in self.clusters if any(step.id == step_id for step in c.steps)), None)
 
     def begin(self, cluster: Cluster) -> None:
-        """Take in a new cluster and start its life."""
+        """Add a new cluster and start it."""
         self._clusters[cluster.id] = cluster
         self._events.append("cluster", job_flow_id=cluster.id, **{"from": None, "to": "STARTING", "reason": None})
         self._later(cluster, "STARTING", self._durations.fulfilment, self._launch, "gets its instances")
@@ -104,7 +104,7 @@ class ClusterLife:
         self._maybe_fail(cluster)
 
     def terminate(self, cluster: Cluster, reason: Reason, *, fails: bool = False) -> None:
-        """Begin to end a cluster: what runs is cancelled, its instances shut down; a second time changes nothing.
+        """Start to terminate a cluster: cancel steps, shut down instances. Repeated calls have no effect.
 
         :param fails: End as TERMINATED_WITH_ERRORS.
         """
@@ -118,16 +118,16 @@ class ClusterLife:
         self._later(cluster, "TERMINATING", self._durations.terminating, self._end, "ends")
 
     def end_now(self, cluster: Cluster, reason: Reason, *, fails: bool) -> None:
-        """End a cluster without the time that it takes; its instances still take theirs."""
+        """End a cluster without the TERMINATING state; its instances still take time to shut down."""
         self.terminate(cluster, reason, fails=fails)
         if cluster.state == "TERMINATING":
             cluster.fails, cluster.reason = fails, reason
             self._end(cluster)
 
     def interrupt_spot(self, cluster: Cluster) -> None:
-        """Let EC2 take a primary node's Spot Instance back, which ends the cluster; what is no Spot Instance stays.
+        """Interrupt a primary node's Spot Instance, which ends the cluster.
 
-        :raises ValueError: When the primary node is no Spot Instance, or is not there.
+        :raises ValueError: When the primary node is not a Spot Instance, or does not exist.
         """
         if cluster.primary_pool.market != "SPOT" or cluster.primary is None or cluster.state not in OPEN:
             raise ValueError(f"cluster {cluster.id!r} has no Spot Instance as its primary node now")
@@ -138,7 +138,7 @@ class ClusterLife:
         self._ec2.instances.lose([node.instance for node in cluster.primary_pool.nodes])
 
     def replace_primary(self, cluster: Cluster) -> None:
-        """Give a cluster another primary instance, as EMR does with one that failed; the first one shuts down."""
+        """Replace a cluster's primary instance, as EMR does after a failure; the old one shuts down."""
         pool = cluster.primary_pool
         node = next((node for node in pool.nodes if node.instance is not None), None)
         if cluster.state not in OPEN or node is None:
@@ -154,13 +154,13 @@ class ClusterLife:
             )
 
     def bootstrapped(self, cluster: Cluster) -> None:
-        """Bring a cluster to RUNNING once its time for it has come and every bootstrap action has succeeded."""
+        """Set a cluster to RUNNING when its time in BOOTSTRAPPING is over and every bootstrap action has succeeded."""
         is_over = cluster.bootstrap_time_is_over and not cluster.hangs
         if cluster.state == "BOOTSTRAPPING" and is_over and self._actions.is_done(cluster):
             self._become_ready(cluster)
 
     def settle(self, cluster: Cluster) -> None:
-        """Bring a ready cluster's state in line with its queue: RUNNING, WAITING, or at its end."""
+        """Update a ready cluster's state from its queue: RUNNING, WAITING or TERMINATING."""
         if cluster.state not in READY:
             return
         if cluster.steps_in(*UNFINISHED_STEP):
@@ -173,7 +173,7 @@ class ClusterLife:
         self.watch_idleness(cluster)
 
     def watch_idleness(self, cluster: Cluster) -> None:
-        """Set the auto-termination policy's timer anew, as the cluster became idle or got another policy."""
+        """Reset the auto-termination timer when the cluster became idle or its policy changed."""
         if cluster.idle_timer is not None:
             cluster.idle_timer.cancel()
             cluster.idle_timer = None
@@ -183,7 +183,7 @@ class ClusterLife:
             )
 
     def enter(self, cluster: Cluster, state: str, reason: Reason) -> None:
-        """Put a cluster into a state; into the one that it is in, nothing happens."""
+        """Set a cluster's state; no effect if it is already in that state."""
         if cluster.state == state:
             return
         self._events.append(
@@ -195,9 +195,9 @@ class ClusterLife:
         self._maybe_fail(cluster)
 
     def step_failed(self, cluster: Cluster, action: str) -> None:
-        """Do to the cluster what a failed step asks for.
+        """Apply a failed step's ActionOnFailure to the cluster.
 
-        Termination protection holds against a step's failure too (docs: EMR API, SetTerminationProtection: "cannot be
+        Termination protection also applies to a step's failure (docs: EMR API, SetTerminationProtection: "cannot be
         terminated by user intervention, an API call, or in the event of a job flow error").
         """
         if action == "TERMINATE_CLUSTER" and not cluster.termination_protected:
@@ -206,7 +206,7 @@ class ClusterLife:
             self.queue.cancel_pending(cluster)
 
     def _launch(self, cluster: Cluster) -> None:
-        """Give every node its instance; a primary that cannot have one ends the cluster, others are asked for again."""
+        """Launch every node's instance; without capacity, a primary node ends the cluster and workers are retried."""
         for pool, node in sorted(cluster.members(), key=lambda member: member[0].role != "MASTER"):
             node.state = "PROVISIONING"
             if node.instance is not None:
@@ -220,7 +220,7 @@ class ClusterLife:
                     self.terminate(cluster, _no_capacity(cluster, pool, error.message), fails=True)
                     return
         if all(node.instance is not None for node in cluster.nodes()):
-            if cluster.starting_time_is_over:  # the last of them boots yet
+            if cluster.starting_time_is_over:  # the last instance is still booting
                 self._later(cluster, "STARTING", self._durations.instance_boot, self._bootstrap, "bootstraps")
         else:
             self._later(cluster, "STARTING", self._durations.capacity_retry, self._launch, "gets its instances")
@@ -299,7 +299,7 @@ class ClusterLife:
         )
 
     def _later(self, cluster: Cluster, state: str, seconds: float, then: Any, what: str) -> None:
-        """Do something later, if the cluster is in that state then."""
+        """Call a function later, if the cluster is in a given state then."""
 
         def act() -> None:
             if cluster.state == state:
@@ -309,7 +309,7 @@ class ClusterLife:
 
 
 def _no_capacity(cluster: Cluster, pool: Pool, message: str) -> Reason:
-    """Say that a zone has no instance for a primary node, as EMR does.
+    """Return EMR's reason when a zone has no capacity for a primary node.
 
     (Docs: EMR management guide, "Internal error codes". The code in StateChangeReason is not documented for them; their
     names begin with it.)

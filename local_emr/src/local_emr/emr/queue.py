@@ -1,4 +1,4 @@
-"""The queue of steps that every cluster works through."""
+"""The step queue of a cluster."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class Life(Protocol):
-    """What the queue tells the cluster."""
+    """Callbacks to the cluster."""
 
     def settle(self, cluster: Cluster) -> None:
-        """Take in that the queue has changed."""
+        """Process a change of the queue."""
 
     def step_failed(self, cluster: Cluster, action: str) -> None:
         """Act on a failed step."""
 
 
 class StepQueue:
-    """Starts steps in order, as many side by side as the cluster allows, and takes in how they end."""
+    """Starts steps in order, up to the step concurrency level, and processes their results."""
 
     def __init__(
         self, *, region: str, clock: Clock, events: EventLog, runner: StepRunner, lock: Any, life: Life
@@ -47,7 +47,7 @@ class StepQueue:
         self.pump(cluster)
 
     def pump(self, cluster: Cluster) -> None:
-        """Start what may start now."""
+        """Start the steps that can start now."""
         if cluster.state not in READY:
             return
         pending = cluster.steps_in("PENDING")
@@ -57,7 +57,7 @@ class StepQueue:
         self._life.settle(cluster)
 
     def cancel(self, cluster: Cluster, step: Step) -> bool:
-        """Cancel a step that has not ended; return whether there was anything to cancel."""
+        """Cancel a step; return whether it could be cancelled."""
         if step.state == "PENDING":
             self._end(cluster, step, "CANCELLED", Reason(message="Cancelled by user"))
             self._life.settle(cluster)
@@ -69,18 +69,18 @@ class StepQueue:
         return False
 
     def cancel_pending(self, cluster: Cluster) -> None:
-        """Cancel every step that has not begun."""
+        """Cancel every step that has not started."""
         for step in cluster.steps_in("PENDING"):
             self._end(cluster, step, "CANCELLED", Reason(message="Job terminated"))
 
     def cancel_all(self, cluster: Cluster) -> None:
-        """Cancel every step that has not ended; a running one is CANCELLED once nothing of it runs any more."""
+        """Cancel every unfinished step; a running one is CANCELLED when all its processes have ended."""
         self.cancel_pending(cluster)
         for step in cluster.steps_in("RUNNING"):
             self.cancel(cluster, step)
 
     def close(self, clusters: list[Cluster]) -> None:
-        """End every step for good; how they end is of no interest any more."""
+        """Cancel every step and ignore the results."""
         self._closed = True
         for cluster in clusters:
             for step in cluster.steps_in("RUNNING"):

@@ -1,4 +1,4 @@
-"""Values that EMR refuses, though the shape of the request is right: botocore sends them, and EMR answers."""
+"""Values that EMR refuses although botocore's validation accepts the request."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The last minor version of each major one (Amazon EMR Release Guide, "Amazon EMR release history"); 7 goes on.
+# The last minor version of each major one (Amazon EMR Release Guide, "Amazon EMR release history"); 7 is current.
 _LAST_MINOR = {4: 9, 5: 36, 6: 15, 7: None}
 _RELEASE = re.compile(r"emr-(\d+)\.(\d+)\.(\d+)$", re.ASCII)
 
 
 def refused_values(params: dict[str, Any], shape: Any) -> Iterator[str]:
-    """Yield what is wrong with the values of a request to EMR, in words."""
+    """Yield a message for each invalid value of a request."""
     yield from _against_model(params, shape, path="")
     if (release := params.get("ReleaseLabel")) is not None and not _is_release(release):
         yield f"The supplied release label is invalid: {release}."
@@ -35,7 +35,7 @@ def _is_release(label: str) -> bool:
 
 
 def _against_model(value: Any, shape: Any, *, path: str) -> Iterator[str]:
-    """Compare a value with what botocore's validation leaves to the service: sets of values, and the longest length."""
+    """Check what botocore leaves to the service: enumerations and maximum lengths."""
     if shape.type_name == "structure":
         for name, member in shape.members.items():
             if name in value:

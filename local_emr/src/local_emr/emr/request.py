@@ -1,4 +1,4 @@
-"""From RunJobFlow's request to a cluster."""
+"""Creates a cluster from the parameters of RunJobFlow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DEFAULT_TYPE = "m5.xlarge"
 
 
 def cluster_of(params: dict[str, Any], *, now: datetime, instances: Instances) -> Cluster:
-    """Make the cluster that a request describes.
+    """Return the cluster that a request describes.
 
     :raises AwsError: ``ValidationException``.
     """
@@ -59,7 +59,7 @@ def cluster_of(params: dict[str, Any], *, now: datetime, instances: Instances) -
 def tags_of(params: dict[str, Any], *, present: Iterable[str] = ()) -> dict[str, str]:
     """Read a request's tags.
 
-    :param present: the keys of those that the cluster has already.
+    :param present: the keys of the cluster's existing tags.
     :raises AwsError: ``ValidationException``.
     """
     tags = {tag["Key"]: tag.get("Value", "") for tag in params.get("Tags", [])}
@@ -68,13 +68,13 @@ def tags_of(params: dict[str, Any], *, present: Iterable[str] = ()) -> dict[str,
 
 
 def steps_of(params: dict[str, Any], *, now: datetime) -> list[Step]:
-    """Make the steps that a request describes."""
+    """Return the steps that a request describes."""
     role = params.get("ExecutionRoleArn")
     return [Step(request=config, created=now, execution_role_arn=role) for config in params.get("Steps", [])]
 
 
 def _subnet(wanted: dict[str, Any], instances: Instances, primary_type: str) -> Any:
-    """Return the subnet to launch in: of several, which only instance fleets take, one that has capacity.
+    """Return the subnet to launch in; of several (instance fleets only), one with capacity.
 
     (Docs: EMR management guide, "Planning and configuring instance fleets": EMR chooses among the subnets.)
     """
@@ -94,7 +94,7 @@ def _pools(wanted: dict[str, Any], now: datetime) -> list[Pool]:
 
 
 def _groups_of_counts(wanted: dict[str, Any]) -> list[dict[str, Any]]:
-    """Read the short form: one primary, and the rest of ``InstanceCount`` core nodes."""
+    """Read the short form: one primary node, and ``InstanceCount`` - 1 core nodes."""
     primary = wanted.get("MasterInstanceType", _DEFAULT_TYPE)
     workers = wanted.get("InstanceCount", 1) - 1
     groups = [{"InstanceRole": "MASTER", "InstanceType": primary, "InstanceCount": 1}]

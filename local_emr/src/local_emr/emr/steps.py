@@ -1,4 +1,4 @@
-"""What EMR asks of whatever runs its steps and bootstrap actions, and a runner for tests where they only take time."""
+"""The interface of step runners, and a runner for tests whose steps only take time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TIMED_OUT = "Timed out."
 
 @dataclass(frozen=True, kw_only=True)
 class NodeWork:
-    """What one node of a cluster has to run: a step or a bootstrap action.
+    """Work of one node: a step or a bootstrap action.
 
     :param instance_id: The node's EC2 instance.
-    :param log_uri: The cluster's ``LogUri`` (``s3://`` or ``s3n://``), or None for a cluster that keeps no logs.
-    :param node_info: What the node knows of itself and its cluster: the JSON files in ``/mnt/var/lib/info``, by name.
-    :param time_limit_seconds: It is ended after this long: simulated seconds if it only takes time, real ones if it is
-        a process.
+    :param log_uri: The cluster's ``LogUri`` (``s3://`` or ``s3n://``), or None for a cluster without logs.
+    :param node_info: The JSON files in ``/mnt/var/lib/info`` on the node, by name.
+    :param time_limit_seconds: Its time limit: in simulated seconds if it only takes time, in real seconds if it is a
+        process.
     """
 
     log_names: ClassVar[tuple[str, ...]] = ("controller", "stdout", "stderr")
@@ -43,12 +43,12 @@ class NodeWork:
 
     @property
     def id(self) -> str:
-        """What a runner knows it by."""
+        """Its id for a runner."""
         return self.place
 
     @property
     def place(self) -> str:
-        """Where its logs are: below the cluster's in ``LogUri``."""
+        """The directory of its logs, below the cluster's in ``LogUri``."""
         raise NotImplementedError
 
 
@@ -73,10 +73,10 @@ class StepSpec(NodeWork):
 
 @dataclass(frozen=True, kw_only=True)
 class BootstrapActionSpec(NodeWork):
-    """A bootstrap action on one node; it is to a node what ``script-runner.jar`` is to a cluster.
+    """A bootstrap action on one node: a script with arguments.
 
     :param args: The script's address and its arguments.
-    :param number: Counts the cluster's actions from 1.
+    :param number: The number of the action in the cluster, from 1.
     """
 
     jar: str = "script-runner.jar"
@@ -90,7 +90,7 @@ class BootstrapActionSpec(NodeWork):
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """How a step or a bootstrap action ended; a step's reason, message and log file become EMR's ``FailureDetails``."""
+    """The result of a step or bootstrap action; reason, message and log file become EMR's ``FailureDetails``."""
 
     succeeded: bool
     exit_code: int | None
@@ -100,38 +100,37 @@ class StepResult:
 
 
 class StepRunner(Protocol):
-    """Runs steps and bootstrap actions side by side; EMR itself keeps their order."""
+    """Runs steps and bootstrap actions in parallel; their order is up to the caller."""
 
     def start(self, work: NodeWork, on_end: Callable[[StepResult], None]) -> None:
         """Start a step or a bootstrap action and return at once.
 
-        :param on_end: Called exactly once when it has ended, from any thread, also after a cancel.
+        :param on_end: Called exactly once when it has ended, also after a cancel, from any thread.
         """
 
     def cancel(self, work_id: str) -> None:
-        """End what has that id and everything that it started; what is unknown or has ended is left alone."""
+        """Cancel the work with this id and its child processes; no effect if it is unknown or has ended."""
 
     def close(self) -> None:
-        """End everything and return when nothing of it is left."""
+        """Cancel everything and wait until all processes have ended."""
 
     def work_of(self, process: psutil.Process) -> NodeWork | None:
-        """Return what of this runner's a process of this machine is running for."""
+        """Return the work that a process of this machine belongs to."""
 
     def read_log(self, work: NodeWork, name: str) -> str:
-        """Return what something has written to a log by now, also when it has ended."""
+        """Return the current content of a log, also after the work has ended."""
 
 
 CANCELLED = StepResult(succeeded=False, exit_code=None, reason="Cancelled by user")
 
 
 class TimedStepRunner:
-    """Steps and bootstrap actions that last a time on the clock and run nothing.
+    """A runner whose steps and bootstrap actions take time on the clock and run nothing.
 
-    A step lasts ``seconds`` and succeeds; so does a bootstrap action at once, as ``Durations.bootstrapping`` is its
-    time. Their arguments can say otherwise: ``--sleep N`` for N simulated seconds and ``--exit N`` for the exit code,
-    so that one test can have several kinds.
+    A step takes ``seconds`` and succeeds. A bootstrap action succeeds at once, as ``Durations.bootstrapping`` includes
+    it. Arguments change this: ``--sleep N`` for N simulated seconds and ``--exit N`` for the exit code.
 
-    :param seconds: How long a step lasts, in simulated seconds.
+    :param seconds: Duration of a step in simulated seconds.
     """
 
     def __init__(self, clock: Clock, *, seconds: float = 60.0) -> None:
@@ -141,7 +140,7 @@ class TimedStepRunner:
         self._lock = threading.Lock()
 
     def start(self, work: NodeWork, on_end: Callable[[StepResult], None]) -> None:
-        """Set the timer that ends it."""
+        """Start the timer that ends it."""
         seconds = float(_option(work.args, "--sleep", str(self.seconds if isinstance(work, StepSpec) else 0.0)))
         limit = work.time_limit_seconds
         if limit is not None and seconds > limit:
@@ -168,7 +167,7 @@ class TimedStepRunner:
         """Return None: there are no processes."""
 
     def read_log(self, work: NodeWork, name: str) -> str:
-        """Return nothing: nobody writes."""
+        """Return nothing: there are no logs."""
         return ""
 
     def _end(self, work_id: str, result: StepResult) -> None:
@@ -180,7 +179,7 @@ class TimedStepRunner:
 
 
 def _option(args: tuple[str, ...], name: str, default: str) -> str:
-    """Return the argument that follows the named one."""
+    """Return the argument that follows an option."""
     return args[args.index(name) + 1] if name in args[:-1] else default
 
 

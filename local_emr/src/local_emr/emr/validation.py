@@ -1,4 +1,4 @@
-"""What EMR refuses, beyond what the shape of a request tells."""
+"""Checks of EMR beyond the shape of a request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PRIMARY_COUNTS = {1, 3}
 
 
 def invalid(message: str) -> AwsError:
-    """Return a ValidationException: the request can never succeed as it is."""
+    """Return a ValidationException."""
     return AwsError("ValidationException", message)
 
 
@@ -34,7 +34,7 @@ def service_model() -> Any:
 
 
 def check_shape(operation: str, params: dict[str, Any]) -> None:
-    """Check parameters against botocore's model: names, types, required ones, lengths; and the values that EMR knows.
+    """Check parameters against botocore's model (names, types, required, lengths) and EMR's values.
 
     :raises AwsError: ``ValidationException``.
     """
@@ -47,7 +47,7 @@ def check_shape(operation: str, params: dict[str, Any]) -> None:
 
 
 def check_instances(instances: dict[str, Any]) -> None:
-    """Check that a cluster has its primary, told in one way only.
+    """Check that a cluster has a primary node, given in exactly one way.
 
     :raises AwsError: ``ValidationException``.
     """
@@ -68,9 +68,9 @@ def check_instances(instances: dict[str, Any]) -> None:
 
 
 def check_tags(keys: Iterable[str], *, present: Iterable[str] = ()) -> None:
-    """Refuse tags that are AWS's own, and more than a cluster takes (docs: EMR, "Tag restrictions").
+    """Check for reserved tag keys and the maximum number of tags (docs: EMR, "Tag restrictions").
 
-    :param present: the keys of those that the cluster has; AWS's own do not count.
+    :param present: the keys of the cluster's existing tags, without AWS's own.
     :raises AwsError: ``ValidationException``.
     """
     keys = list(keys)
@@ -92,7 +92,7 @@ def check_idle_timeout(seconds: int | None) -> None:
 
 
 def check_auto_termination(release: str | None, ami_version: str | None) -> None:
-    """Refuse an auto-termination policy where there is none (docs: EMR, "Using an auto-termination policy").
+    """Check that the release supports auto-termination (docs: EMR, "Using an auto-termination policy").
 
     :raises AwsError: ``ValidationException``.
     """
@@ -104,7 +104,7 @@ def check_auto_termination(release: str | None, ami_version: str | None) -> None
 
 
 def check_step_count(count: int) -> None:
-    """Refuse more steps than a cluster takes (docs: EMR API, AddJobFlowSteps: "A maximum of 256 steps").
+    """Check the maximum number of steps (docs: EMR API, AddJobFlowSteps: "A maximum of 256 steps").
 
     :raises AwsError: ``ValidationException``.
     """
@@ -113,7 +113,7 @@ def check_step_count(count: int) -> None:
 
 
 def check_bootstrap_action_count(count: int) -> None:
-    """Refuse more bootstrap actions than a cluster takes (docs: EMR, "Create bootstrap actions": "up to 16").
+    """Check the maximum number of bootstrap actions (docs: EMR, "Create bootstrap actions": "up to 16").
 
     :raises AwsError: ``ValidationException``.
     """

@@ -1,4 +1,4 @@
-"""EMR's answers, as they go over the wire."""
+"""EMR's responses, in the wire format."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def cluster_detail(cluster: Cluster) -> View:
 
 
 def instance(pool: Pool, node: Node, *, fleet: bool) -> View:
-    """Show a node as ListInstances does; its EC2 id is missing until EC2 has given one."""
+    """Show a node as ListInstances does; without an EC2 id until it is assigned."""
     view: View = {
         "Id": node.id,
         "Status": {
@@ -129,7 +129,7 @@ def bootstrap_action(request: View) -> View:
 
 
 def node_info(cluster: Cluster, pool: Pool) -> View:
-    """Show what a node of a pool finds in ``/mnt/var/lib/info``: file name → content."""
+    """Return the files of a node in ``/mnt/var/lib/info``: file name → content."""
     is_master = pool.role == "MASTER"
     single = sum(1 for _ in cluster.nodes()) == 1
     fleet = cluster.collection == "INSTANCE_FLEET"

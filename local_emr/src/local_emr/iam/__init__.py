@@ -1,1 +1,1 @@
-"""IAM, as far as the local EMR enforces it: a policy for an access key, asked before every call."""
+"""The part of IAM that the local EMR enforces: a policy per access key, evaluated before every call."""

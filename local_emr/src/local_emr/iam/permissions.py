@@ -1,4 +1,4 @@
-"""What the callers may do: a policy for each access key that was given one; all others may do everything."""
+"""Policies by access key; keys without a policy may do everything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Permissions:
     """
     The policies in force.
 
-    :param world: where the tags and ids are that a call does not name.
+    :param world: gives access to tags and ids that are not in the call.
     """
 
     def __init__(self, world: World) -> None:
@@ -32,21 +32,21 @@ class Permissions:
 
     def enforce(self, document: Mapping[str, Any], *, access_key_id: str) -> None:
         """
-        Let an access key do from now on what a policy document allows, and nothing else.
+        Restrict an access key to what a policy document allows.
 
-        :raises ValueError: for what this evaluation does not know.
+        :raises ValueError: for an unsupported element of the policy.
         """
         self._policies[access_key_id] = Policy(document)
 
     def clear(self) -> None:
-        """Let everybody do everything."""
+        """Remove all policies."""
         self._policies.clear()
 
     def check(self, call: Call) -> list[Grant] | None:
         """
-        Return the Sid and the action of each permission that a call was let through by; ``None`` without a policy.
+        Return the Sid and action of each permission that allowed a call; ``None`` without a policy.
 
-        :raises AwsError: as the service refuses what is not allowed.
+        :raises AwsError: the service's access denied error.
         """
         policy = self._policies.get(call.access_key_id)
         if policy is None:
@@ -55,9 +55,9 @@ class Permissions:
 
     def check_missing(self, call: Call) -> list[Grant]:
         """
-        Return what lets the caller know that an object is not there.
+        Return the permissions with which the caller may learn that an object does not exist.
 
-        :raises AwsError: when the caller may not know.
+        :raises AwsError: when the caller has no such permission.
         """
         policy, question = self._policies.get(call.access_key_id), missing_object(call)
         return [_granted(policy, question, call)] if policy and question else []

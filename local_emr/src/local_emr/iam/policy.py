@@ -1,9 +1,9 @@
 """
-The decision about one request, by a policy document.
+Evaluates a policy document for a request.
 
-The rules are those of the IAM User Guide, "Policy evaluation logic" and "IAM JSON policy elements: Condition": a Deny
-that applies wins, else an Allow that applies is needed; each condition must hold; of a condition's values one must
-match. What a document uses beyond that is refused, for a wrong answer would be worse than none.
+The rules are those of the IAM User Guide, "Policy evaluation logic" and "IAM JSON policy elements: Condition": a
+matching Deny wins, otherwise a matching Allow is required; all conditions must hold; one of a condition's values must
+match. Unsupported elements of a document are an error, as a wrong result would be worse than none.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _IF_EXISTS = "IfExists"
 @dataclass(frozen=True, slots=True)
 class Question:
     """
-    May this action be done to this resource.
+    An action on a resource.
 
-    :param resource: an ARN, or ``*`` for an action that knows no resources.
-    :param context: condition keys and their values; a tuple where the key has several.
+    :param resource: an ARN, or ``*`` for an action without resource types.
+    :param context: condition keys and their values; a tuple for a multivalued key.
     """
 
     action: str
@@ -38,14 +38,14 @@ class Policy:
     """
     A policy document.
 
-    :raises ValueError: for what this evaluation does not know, by its name.
+    :raises ValueError: naming an unsupported element.
     """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._statements = [_Statement(statement) for statement in _listed(document["Statement"])]
 
     def grant(self, question: Question) -> str | None:
-        """Return the Sid of the statement that allows what is asked; ``None`` when it is not allowed."""
+        """Return the Sid of the statement that allows the action; ``None`` if it is not allowed."""
         applying = [statement for statement in self._statements if statement.applies(question)]
         if any(statement.denies for statement in applying):
             return None
@@ -78,11 +78,11 @@ class _Statement:
 
 def _condition(operator: str, key: str, wanted: list[str]) -> Callable[[Mapping[str, Any]], bool]:
     """
-    Make the check of one condition key.
+    Return the check of one condition key.
 
-    A key that the request does not have fails the condition, but with ``IfExists`` and with ``ForAllValues``. A key of
-    several values needs one of the two set operators; ``ForAllValues`` wants each of them matched, ``ForAnyValue`` one.
-    Keys know no case (IAM User Guide, "Condition").
+    A key that is missing in the request fails the condition, except with ``IfExists`` and ``ForAllValues``. A
+    multivalued key needs a set operator: ``ForAllValues`` requires that all values match, ``ForAnyValue`` one.
+    Keys are not case-sensitive (IAM User Guide, "Condition").
     """
     for_all, for_any = operator.startswith(_FOR_ALL), operator.startswith(_FOR_ANY)
     test = operator.removeprefix(_FOR_ALL).removeprefix(_FOR_ANY)

@@ -1,9 +1,9 @@
 """
-What IAM is asked about a call: the actions, the resources and the condition keys.
+The actions, resources and condition keys that IAM evaluates for a call.
 
 The source is the Service Authorization Reference, "Actions, resources, and condition keys for …" (EC2, Elastic
-MapReduce, Elastic Load Balancing V2, DynamoDB, S3, IAM, Service Quotas). Where that leaves something open, the stricter
-reading is taken.
+MapReduce, Elastic Load Balancing V2, DynamoDB, S3, IAM, Service Quotas). Where it is ambiguous, the stricter
+interpretation is used.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PASSED_ROLES = {
     "JobFlowRole": "ec2.amazonaws.com",
     "AutoScalingRole": "application-autoscaling.amazonaws.com",
 }
-# Permissions that have another name than the call.
+# Permissions whose name differs from the operation's.
 _S3_ACTIONS = {"HeadObject": "GetObject", "HeadBucket": "ListBucket", "ListObjects": "ListBucket"} | {
     "ListObjectsV2": "ListBucket",
     "ListBuckets": "ListAllMyBuckets",
@@ -53,7 +53,7 @@ _ELB_CREATED = {"CreateLoadBalancer": "loadbalancer/net", "CreateTargetGroup": "
 
 
 class World(Protocol):
-    """Where the tags and the ids are that a call does not name."""
+    """Gives access to tags and ids that are not in the call."""
 
     emr: Emr
 
@@ -62,7 +62,7 @@ class World(Protocol):
 
 
 def questions(call: Call, world: World) -> list[Question]:
-    """Return everything that must be allowed for a call to go through."""
+    """Return everything that must be allowed for a call."""
     asked = _BY_SERVICE.get(call.service, _other)(call, world)
     everywhere = {"aws:RequestedRegion": call.region}
     return [Question(q.action, q.resource, {**everywhere, **q.context}) for q in asked]
@@ -70,7 +70,7 @@ def questions(call: Call, world: World) -> list[Question]:
 
 def missing_object(call: Call) -> Question | None:
     """
-    Return what else is asked when an object is not there.
+    Return what else is evaluated when an object does not exist.
 
     Without s3:ListBucket the answer is 403 instead of 404 (S3 API Reference, GetObject, HeadObject).
     """
@@ -80,7 +80,7 @@ def missing_object(call: Call) -> Question | None:
 
 
 def _sts(call: Call, world: World) -> Iterator[Question]:
-    """Ask nothing of who wants to know who it is (STS API Reference, GetCallerIdentity)."""
+    """Return nothing: GetCallerIdentity needs no permission (STS API Reference)."""
     if call.operation != "GetCallerIdentity":
         yield from _other(call, world)
 
@@ -103,7 +103,7 @@ def _ec2(call: Call, world: World) -> Iterator[Question]:
 
 
 def _instances(call: Call, world: World) -> Iterator[Question]:
-    """Ask for each instance, with its tags."""
+    """Evaluate each instance, with its tags."""
     for name in (value for key, value in call.params.items() if key.startswith("InstanceId.")):
         found = world.ec2(call.region).instances.find([name])
         tags = {tag["key"]: tag["value"] for instance in found for tag in instance.get_tags()}
@@ -112,7 +112,7 @@ def _instances(call: Call, world: World) -> Iterator[Question]:
 
 
 def _nat_gateway(call: Call, world: World) -> Iterator[Question]:
-    """Ask for the gateway, and where it is made for its subnet, its address and its tags as well."""
+    """Evaluate the gateway; when it is created also its subnet, address and tags."""
     action, params = f"ec2:{call.operation}", call.params
     if call.operation == "DeleteNatGateway":
         name = params.get("NatGatewayId", "*")
@@ -132,7 +132,7 @@ def _nat_gateway(call: Call, world: World) -> Iterator[Question]:
 
 
 def _address(call: Call, world: World) -> Iterator[Question]:
-    """Ask for everything that an address is moved between; an association that is gone has none, and EC2 says so."""
+    """Evaluate the address and what it is associated with or moved to; EC2 itself refuses an unknown association."""
     backend, params = world.ec2(call.region).backend, call.params
     named = (params.get("AllocationId"), params.get("AssociationId"), params.get("PublicIp"))
     address = next(
@@ -155,7 +155,7 @@ def _address(call: Call, world: World) -> Iterator[Question]:
 
 
 def _elastic_ip(call: Call, world: World, name: str) -> Question:
-    """Ask for an address, with its tags."""
+    """Evaluate an address, with its tags."""
     tags = {tag["key"]: tag["value"] for tag in world.ec2(call.region).backend.describe_tags({"resource-id": [name]})}
     context = _tags("ResourceTag", tags, service="ec2")
     return Question(f"ec2:{call.operation}", _ec2_arn(call, "elastic-ip", name), context)
@@ -167,7 +167,7 @@ def _ec2_arn(call: Call, kind: str, name: str) -> str:
 
 def _emr(call: Call, world: World) -> Iterator[Question]:
     """
-    Ask what EMR asks.
+    Evaluate a call of EMR.
 
     Tags at creation need AddTags on ``cluster/*``, since 2023; the idle timeout needs PutAutoTerminationPolicy by the
     EMR Management Guide ("Permissions to use auto-termination"), though not by the reference.
@@ -202,7 +202,7 @@ def _launch(call: Call) -> Iterator[Question]:
 
 
 def _role_of_profile(name: str) -> str:
-    """Return the role in an instance profile; of one that is not known here, the role of the same name."""
+    """Return the role of an instance profile; for an unknown one, the role with the same name."""
     profile = name.rpartition("/")[2]
     for known in iam_backends[ACCOUNT]["aws"].instance_profiles.values():
         if known.name == profile and known.roles:
@@ -216,7 +216,7 @@ def _request_tags(params: Mapping[str, Any]) -> Context:
 
 
 def _tags(kind: str, tags: Mapping[str, str], *, service: str = "elasticmapreduce") -> Context:
-    """Return tags under both of their condition keys."""
+    """Return tags as both of their condition keys."""
     return {f"{prefix}:{kind}/{key}": value for key, value in tags.items() for prefix in ("aws", service)}
 
 
@@ -253,9 +253,9 @@ def _bucket(call: Call) -> str:
 
 def _elb(call: Call, world: World) -> Iterator[Question]:
     """
-    Ask for what is changed, by its ARN and with its tags; Describe actions know no resources.
+    Evaluate the changed resource by ARN and tags; Describe actions have no resource types.
 
-    What is created is asked for by the name that it will have, ``loadbalancer/net/NAME/*``; with tags, AddTags as well.
+    A resource to be created is evaluated as ``loadbalancer/net/NAME/*``; with tags, AddTags as well.
     """
     action, params = f"elasticloadbalancing:{call.operation}", call.params
     tags = {fields["Key"]: fields.get("Value", "") for fields in structures(params, "Tags")}
@@ -284,7 +284,7 @@ def _elb_tags(region: str, arn: str) -> Context:
 
 
 def _quota(call: Call, world: World) -> Iterator[Question]:
-    """Ask for the quota where one is named."""
+    """Evaluate the quota, if one is given."""
     if "QuotaCode" not in call.params:
         yield from _other(call, world)
         return

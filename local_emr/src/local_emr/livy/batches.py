@@ -1,4 +1,4 @@
-"""One batch of Livy: what it was asked, the command that it becomes, and how it stands."""
+"""A batch of Livy: its request, its command and its state."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _OTHERS = {"file", "args", "conf", "proxyUser"}
 @dataclass(frozen=True, kw_only=True)
 class BatchSpec(NodeWork):
     """
-    What a runner runs of a batch.
+    The part of a batch that a runner runs.
 
-    Its driver is on the primary node, unless ``spark.submit.deployMode`` is ``cluster`` in the batch's ``conf``.
+    The driver runs on the primary node, unless ``spark.submit.deployMode`` is ``cluster`` in the batch's ``conf``.
     """
 
     log_names: ClassVar[tuple[str, ...]] = ("stdout", "stderr")
@@ -46,7 +46,7 @@ class BatchSpec(NodeWork):
 @dataclass(kw_only=True)
 class Batch:
     """
-    A batch as its server knows it.
+    A batch of a server.
 
     :param number: Livy's id.
     """
@@ -61,13 +61,13 @@ class Batch:
 
     @property
     def app_id(self) -> str | None:
-        """YARN's application, once it has one."""
+        """YARN's application id, if any."""
         return None if self.state == "starting" else self.spec.application_id
 
 
 def command_line(request: dict[str, Any]) -> tuple[str, ...]:
     """
-    Return the command of a batch: Livy's ``spark-submit``.
+    Return the ``spark-submit`` command of a batch.
 
     :raises ValueError: for a request that Livy refuses.
     """

@@ -1,4 +1,4 @@
-"""Livy's server on one primary node: the five routes under ``/batches``."""
+"""The Livy server of a primary node: the five routes under ``/batches``."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class LivyError(Exception):
 
 class LivyServer:
     """
-    The batches of one primary node; a node that replaces it knows none of them.
+    The batches of one primary node; its replacement starts with none.
 
-    :param clock: whose timers end with the state of the local EMR.
+    :param clock: its timers are cancelled when the local EMR is reset.
     """
 
     def __init__(self, world: World, *, clock: Clock, cluster: Cluster, instance: Any) -> None:
@@ -70,9 +70,9 @@ class LivyServer:
 
     def answer(self, request: Request, *, knows_names: bool = True) -> Response:
         """
-        Answer a request; under the lock.
+        Answer a request; the caller holds the lock.
 
-        :param knows_names: whether a batch is found by its name, too, which older servers refuse.
+        :param knows_names: whether a batch can also be found by name, which older servers do not support.
         """
         try:
             return self._route(request, knows_names=knows_names)
@@ -81,11 +81,11 @@ class LivyServer:
 
     def end(self, key: str, state: str) -> None:
         """
-        Let a batch end as it does when something other than Livy ends its application.
+        End a batch, as when something other than Livy ends its application.
 
         :param key: its id or its name.
         :param state: ``killed``, ``dead`` or ``error``.
-        :raises ValueError: for another state, or a batch that is not there or has ended.
+        :raises ValueError: for another state, or a batch that does not exist or has ended.
         """
         if state not in FINISHED - {"success"}:
             raise ValueError(f"a batch can be made to end killed, dead or error, not {state!r}")
@@ -99,7 +99,7 @@ class LivyServer:
         self._world.step_runner.cancel(batch.spec.id)
 
     def close(self) -> None:
-        """End every batch, and take in nothing any more."""
+        """End every batch, and ignore further results."""
         self._closed = True
         for batch in self._batches.values():
             if batch.state not in FINISHED:
@@ -157,7 +157,7 @@ class LivyServer:
         return batch
 
     def _application_id(self, number: int) -> str:
-        """Return a YARN application's id: when YARN started, digits of this node's alone, and a number."""
+        """Return a YARN application id: the start time of YARN, digits unique to this node, and a number."""
         started = self._cluster.ready or self._cluster.created
         node = int(str(self._instance.id).removeprefix("i-"), 16) % 1000
         return f"application_{int(started.timestamp() * 1000)}{node:03d}_{number + 1:04d}"

@@ -1,8 +1,8 @@
 """
-What is served at the private address of a node, and how that address is reached on this machine.
+Services at the private address of a node, which is reachable on this machine.
 
-The private address that EC2 and EMR tell of an instance which EMR launched is a loopback address (``127.x.y.z``, see
-``loopback``), so whoever runs on this machine connects to just what DescribeInstances or ListInstances says, with the
-ports that the services have on EMR. Nothing has to be configured. Two things differ from AWS: the address is not in the
-CIDR block of its subnet, and nothing resolves ``PrivateDnsName``, so connect to ``PrivateIpAddress``.
+The private address of an instance that EMR launched is a loopback address (``127.x.y.z``, see ``loopback``). Programs
+on this machine connect to the address that DescribeInstances or ListInstances returns, at the same ports as on EMR,
+without any configuration. Two things differ from AWS: the address is not in the CIDR block of its subnet, and
+``PrivateDnsName`` cannot be resolved, so connect to ``PrivateIpAddress``.
 """

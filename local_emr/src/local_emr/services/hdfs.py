@@ -1,4 +1,4 @@
-"""HDFS's NameNode, as far as a health check asks it: three beans of its ``/jmx``.
+"""The part of HDFS's NameNode that health checks use: three beans of ``/jmx``.
 
 (Docs: Apache Hadoop, ``org.apache.hadoop.jmx.JMXJsonServlet`` and "Metrics", and HDFS-2933 for ``/jmx``'s beans.)
 """
@@ -20,9 +20,9 @@ _SAFE_MODE = (
 
 def answer(path: str, query: str | None, cluster: Cluster, *, safe_mode: bool) -> dict[str, Any] | None:
     """
-    Return what is at a path; ``None`` for what is not there.
+    Return the response of a path; ``None`` if it does not exist.
 
-    :param query: ``qry``, the name of a bean; ``*`` in it is any text.
+    :param query: ``qry``, the name of a bean; ``*`` is a wildcard.
     """
     if path != "/jmx":
         return None

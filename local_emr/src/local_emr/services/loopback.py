@@ -1,6 +1,6 @@
-"""Loopback addresses of this local EMR's own, under which its nodes and load balancers are reached on this machine.
+"""Loopback addresses of this local EMR, for its nodes and load balancers.
 
-Linux has all of 127.0.0.0/8 on its loopback interface, so that an address there needs no set-up and no rights.
+Linux has all of 127.0.0.0/8 on its loopback interface, so these addresses need no setup and no privileges.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _HOSTS = range(1, 255)
 
 class LoopbackNetwork:
     """
-    One of the networks 127.N.0.0/16, which no other local EMR on this machine uses meanwhile.
+    One of the networks 127.N.0.0/16, used by no other local EMR on this machine.
 
-    It is claimed with the first address, and by an abstract socket (unix(7)), which ends with the process.
+    It is reserved with the first address, by an abstract socket (unix(7)), which is released when the process ends.
     """
 
     def __init__(self) -> None:
@@ -28,9 +28,9 @@ class LoopbackNetwork:
 
     def take(self) -> str:
         """
-        Return the next address; after 65,000 they begin again.
+        Return the next address; after 65,000 they repeat.
 
-        :raises OSError: when all of the networks are in use.
+        :raises OSError: when all networks are in use.
         """
         with self._lock:
             if self._claim is None:
@@ -40,11 +40,11 @@ class LoopbackNetwork:
             return f"127.{self._number}.{high}.{_HOSTS[low]}"
 
     def has(self, address: str) -> bool:
-        """Whether an address is of this network."""
+        """Return whether an address is in this network."""
         return self._claim is not None and address.startswith(f"127.{self._number}.")
 
     def close(self) -> None:
-        """Leave the network to others."""
+        """Release the network."""
         with self._lock:
             if self._claim is not None:
                 self._claim.close()
@@ -53,7 +53,7 @@ class LoopbackNetwork:
 
 def _claimed() -> tuple[socket.socket, int]:
     numbers = list(_NETWORKS)
-    random.shuffle(numbers)  # all begin elsewhere
+    random.shuffle(numbers)  # each process starts at a different network
     for number in numbers:
         claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

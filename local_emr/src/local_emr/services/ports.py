@@ -1,4 +1,4 @@
-"""Listening ports at many addresses, all waited for by one thread."""
+"""Listening ports at many addresses, served by one thread."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Port:
     """
     One listening port.
 
-    ``open`` serves connections. ``hangs`` accepts them and never answers. ``lost`` is as an address that no packet
-    reaches: a connection is neither accepted nor refused, and its client gives up when it likes.
+    ``open`` serves connections. ``hangs`` accepts them and never answers. ``lost`` drops packets: connections are
+    neither accepted nor refused, and time out at the client.
     """
 
     def __init__(self, address: tuple[str, int], serve: Serve) -> None:
@@ -42,7 +42,7 @@ class Port:
         self.listener.setblocking(False)
 
     def lose(self) -> None:
-        """Fill the queue of connections up, which lets Linux drop the packets of any other (listen(2), tcp(7))."""
+        """Fill the listen queue, so that Linux drops the packets of other connections (listen(2), tcp(7))."""
         self.listener.listen(0)
         for _ in range(_FILLERS):
             filler = socket.socket()
@@ -51,7 +51,7 @@ class Port:
             self._fillers.append(filler)
 
     def restore(self) -> None:
-        """Take connections again."""
+        """Accept connections again."""
         self._empty()
         self.listener.listen(_BACKLOG)
 
@@ -80,8 +80,8 @@ class Ports:
         """
         Listen at an address.
 
-        :param serve: takes each connection and the address of its client, and returns at once.
-        :raises OSError: when the port is in use, or not for this user: those below 1024 mostly are root's.
+        :param serve: gets each connection and its client's address, and must return at once.
+        :raises OSError: when the port is in use or not permitted (usually those below 1024).
         """
         made = Port((address, port), serve)
         with self._lock:
@@ -90,7 +90,7 @@ class Ports:
         return made
 
     def set_mode(self, port: Port, mode: Mode) -> None:
-        """Let a port behave otherwise from now on."""
+        """Change the mode of a port."""
         with self._lock:
             if port.mode == mode or port.address not in self._ports:
                 return
@@ -105,13 +105,13 @@ class Ports:
                 self._watch(port)
 
     def mode_at(self, address: str, port: int) -> Mode | None:
-        """Return how a port behaves; ``None`` where none is listening."""
+        """Return the mode of a port; ``None`` if it is not listening."""
         with self._lock:
             found = self._ports.get((address, port))
             return found.mode if found else None
 
     def close(self, port: Port) -> None:
-        """Listen there no longer."""
+        """Close a port."""
         with self._lock:
             if self._ports.get(port.address) is port:
                 del self._ports[port.address]
@@ -120,7 +120,7 @@ class Ports:
             port.close()
 
     def close_all(self) -> None:
-        """Listen nowhere, and end the thread."""
+        """Close all ports, and end the thread."""
         with self._lock:
             for port in list(self._ports.values()):
                 self.close(port)
@@ -162,7 +162,7 @@ class Ports:
                 return
             try:
                 connection, peer = port.listener.accept()
-            except OSError:  # closed meanwhile, or its client is gone
+            except OSError:  # closed, or the client has disconnected
                 return
         connection.setblocking(True)
         port.serve(connection, peer)

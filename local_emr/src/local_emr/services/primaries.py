@@ -1,7 +1,7 @@
-"""The services of the primary nodes: YARN, HDFS and Livy, each at its own port of the node's private address.
+"""The services of primary nodes: YARN, HDFS and Livy, each at its own port of the node's private address.
 
-They are there while the cluster is RUNNING or WAITING and its primary instance runs; Livy on clusters that name it
-among their ``Applications``, as on EMR.
+They run while the cluster is RUNNING or WAITING and its primary instance is running; Livy on clusters that have it
+in ``Applications``, as on EMR.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ PORTS = {"yarn": yarn.PORT, "hdfs": hdfs.PORT, "livy": LIVY}
 _SERVICES = {port: service for service, port in PORTS.items()}
 Trouble = Literal["hangs", "errors", "refuses", "safe-mode", "ids-only"]
 _OF_ONE = {"safe-mode": "hdfs", "ids-only": "livy"}
-_LOST_SECONDS = 600  # how long the ports of an instance that was lost are kept, so that nothing answers at them
+_LOST_SECONDS = 600  # how long the ports of a lost instance stay open without answering
 
 
 class World(Protocol):
-    """What the services are of."""
+    """What the services need of the local EMR."""
 
     clock: Clock
     durations: Durations
@@ -57,9 +57,9 @@ class World(Protocol):
 @dataclass(kw_only=True)
 class Primary:
     """
-    One primary node that serves, or whose services nobody reaches any more.
+    A primary node whose services run, or are unreachable.
 
-    :param lost: its instance ended without a word, as when its machine fails.
+    :param lost: its instance was lost, as when the host fails.
     """
 
     cluster: Cluster
@@ -76,15 +76,15 @@ class Primary:
 
     @property
     def services(self) -> list[str]:
-        """What runs there."""
+        """The running services."""
         return ["yarn", "hdfs", *(["livy"] if self.livy else [])]
 
 
 class PrimaryServices:
     """
-    Opens and closes the ports as clusters and instances come and go.
+    Opens and closes ports as clusters and instances start and end.
 
-    :param clock: whose timers end with the state of the local EMR.
+    :param clock: its timers are cancelled when the local EMR is reset.
     """
 
     def __init__(self, world: World, *, clock: Clock, life: ClusterLife, zones: Zones, ports: Ports) -> None:
@@ -97,7 +97,7 @@ class PrimaryServices:
         self._http: ThreadedWSGIServer | None = None
 
     def heed(self, event: Event) -> None:
-        """Take in what an event has changed."""
+        """Process an event."""
         if event["kind"] == "zone":
             for primary in list(self._primaries.values()):
                 self._apply(primary)
@@ -109,9 +109,9 @@ class PrimaryServices:
 
     def find(self, job_flow_id: str) -> Primary:
         """
-        Return the primary node of a cluster whose services are there.
+        Return the primary node of a cluster, if its services run.
 
-        :raises ValueError: when there is none.
+        :raises ValueError: if there is none.
         """
         found = (p for p in self._primaries.values() if p.cluster.id == job_flow_id and not p.lost)
         primary = next(found, None)
@@ -120,7 +120,7 @@ class PrimaryServices:
         return primary
 
     def shown(self) -> list[dict[str, str]]:
-        """Return every service that has a port: where it is, of what, and how it behaves."""
+        """Return every service with a port: its address, its cluster and its mode."""
         return [
             {
                 "job_flow_id": primary.cluster.id,
@@ -139,9 +139,9 @@ class PrimaryServices:
 
     def trouble(self, job_flow_id: str, service: str, trouble: Trouble | None) -> None:
         """
-        Let a service behave otherwise, or well again.
+        Change the mode of a service, or restore it.
 
-        :raises ValueError: for a cluster without that service, or a trouble that there is not.
+        :raises ValueError: for a cluster without that service, or an unknown trouble.
         """
         primary = self.find(job_flow_id)
         if service not in primary.services:
@@ -157,14 +157,14 @@ class PrimaryServices:
         self._apply(primary)
 
     def close(self) -> None:
-        """End everything that runs there; the ports are closed by who has them."""
+        """Stop all services; the owner of the ports closes them."""
         for primary in self._primaries.values():
             if primary.livy is not None:
                 primary.livy.close()
         self._primaries.clear()
 
     def _follow(self, cluster: Cluster) -> None:
-        """Bring the services of a cluster in line with its state and its instance's."""
+        """Start or stop the services of a cluster according to its state and its instance's."""
         instance = cluster.primary
         serves = cluster.state in READY and instance is not None and instance.state == "running"
         for primary in [p for p in self._primaries.values() if p.cluster is cluster and not p.lost]:
@@ -186,7 +186,7 @@ class PrimaryServices:
         self._apply(primary)
 
     def _lose(self, primary: Primary) -> None:
-        """Let packets to a node get lost, whose machine is no more."""
+        """Drop packets to a node whose instance was lost."""
         primary.lost = True
         if primary.livy is not None:
             primary.livy.close()
@@ -245,17 +245,17 @@ class PrimaryServices:
 
     def _serve(self, connection: socket.socket, peer: tuple[str, int]) -> None:
         if self._http is None:
-            # It is never told to listen: it has the threads and the HTTP of the connections that it is handed.
+            # It does not listen itself; it handles the connections that it is given.
             self._http = ThreadedWSGIServer("127.0.0.1", 0, self, handler=_Handler)
             self._http.socket.close()
         self._http.process_request(connection, peer)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request that came over a connection."""
+        """Answer a request."""
         connection: socket.socket = environ["werkzeug.socket"]
         address, port = connection.getsockname()[:2]
         request = Request(environ)
-        request.get_data()  # before the lock is taken, so that a slow client holds up nobody else
+        request.get_data()  # before the lock is taken, so that a slow client does not block others
         response = self.answer(address, port, request)
         if response is None:
             _outwait(connection)
@@ -263,10 +263,10 @@ class PrimaryServices:
 
     def answer(self, address: str, port: int, request: Request) -> Response | None:
         """
-        Answer a request to a port; ``None`` where no answer ever comes.
+        Answer a request to a port; ``None`` if it must not be answered.
 
-        :raises ConnectionAbortedError: when nothing is there any more.
-        :raises KeyError: when the port is that of no service.
+        :raises ConnectionAbortedError: when the service has stopped.
+        :raises KeyError: when no service has this port.
         """
         service = _SERVICES[port]
         with self._world.lock:
@@ -277,7 +277,7 @@ class PrimaryServices:
                 return None
             response = self._answer(primary, service, request)
             if request.headers.get("User-Agent", "").startswith("ELB-HealthChecker"):
-                return response  # its results are in the log as the target's state
+                return response  # its result is logged as the target's state
             self._world.events.append(
                 "http",
                 service=service,
@@ -306,7 +306,7 @@ class PrimaryServices:
 
 class _Handler(WSGIRequestHandler):
     def log_request(self, *_: object) -> None:
-        """Say nothing: the event log does."""
+        """Log nothing; calls are in the event log."""
 
 
 def _json(body: dict[str, Any], *, status: int = 200) -> Response:
@@ -315,9 +315,9 @@ def _json(body: dict[str, Any], *, status: int = 200) -> Response:
 
 def _outwait(connection: socket.socket) -> NoReturn:
     """
-    Keep a client waiting until it gives up.
+    Wait until the client gives up.
 
-    :raises ConnectionAbortedError: when it has.
+    :raises ConnectionAbortedError: always, after that.
     """
     connection.settimeout(None)
     with contextlib.suppress(OSError):

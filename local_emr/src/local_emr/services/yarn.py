@@ -1,4 +1,4 @@
-"""YARN's ResourceManager, as far as a health check asks it.
+"""The part of YARN's ResourceManager that health checks use.
 
 (Docs: Apache Hadoop, "ResourceManager REST API's", Cluster Information API and Cluster Metrics API.)
 """
@@ -15,7 +15,7 @@ _VERSION = "3.4.0"
 
 
 def answer(path: str, cluster: Cluster) -> dict[str, Any] | None:
-    """Return what is at a path; ``None`` for what is not there."""
+    """Return the response of a path; ``None`` if it does not exist."""
     if path in {"/ws/v1/cluster", "/ws/v1/cluster/info"}:
         return {"clusterInfo": _info(cluster)}
     if path == "/ws/v1/cluster/metrics":

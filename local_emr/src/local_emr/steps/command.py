@@ -1,4 +1,4 @@
-"""From the jar and arguments of a step or a bootstrap action to the command that runs on the node."""
+"""Builds the command of a step or bootstrap action from its jar and arguments."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from local_emr.emr.steps import NodeWork
 
 S3_SCHEMES = ("s3", "s3a", "s3n")
-# What --enable-debugging asks for, in old and in present clients.
+# The step of --enable-debugging, in old and current clients.
 _STATE_PUSHER = re.compile(r"(s3[an]?://(\S+\.)?elasticmapreduce/libs/state-pusher/.*|state-pusher-script)$")
 
 
 class StepRefusedError(Exception):
-    """A step or a bootstrap action that cannot run; a step's reason and message become EMR's ``FailureDetails``."""
+    """A step or bootstrap action that cannot run; reason and message become EMR's ``FailureDetails``."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -40,7 +40,7 @@ class S3Location:
 
     @classmethod
     def parse(cls, uri: str) -> S3Location:
-        """Read an ``s3://``, ``s3a://`` or ``s3n://`` address; another one is a ValueError."""
+        """Parse an ``s3://``, ``s3a://`` or ``s3n://`` URI; ValueError for others."""
         parts = urlsplit(uri, allow_fragments=False)
         if parts.scheme not in S3_SCHEMES or not parts.netloc:
             message = f"{uri!r} is not an S3 address like s3://bucket/key"
@@ -54,9 +54,9 @@ class S3Location:
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """
-    What runs on the node.
+    The command on the node.
 
-    :param warnings: what is odd about it, for its logs.
+    :param warnings: warnings for its logs.
     """
 
     arguments: list[str]
@@ -70,7 +70,7 @@ def command_of(work: NodeWork, *, fetch: Callable[[S3Location, Path], None], wor
     the rest, as in https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-commandrunner.html.
 
     :param fetch: Copies an object of the local S3 to a file.
-    :raises StepRefusedError: For what cannot run here.
+    :raises StepRefusedError: When it cannot run here.
     """
     jar = work.jar.rsplit("/", 1)[-1]
     if jar not in ("command-runner.jar", "script-runner.jar"):
@@ -83,7 +83,7 @@ def command_of(work: NodeWork, *, fetch: Callable[[S3Location, Path], None], wor
             "Unknown Error.", f"{jar} needs arguments: the command to run, or the script and its own"
         )
     if jar == "command-runner.jar":
-        # One argument may hold a whole command line, as the console writes it.
+        # One argument may contain a whole command line, as the console writes it.
         return Command(arguments=list(work.args) if len(work.args) > 1 else shlex.split(work.args[0]))
     script, *args = work.args
     if _STATE_PUSHER.match(script):
@@ -105,12 +105,12 @@ def _script(address: str, args: list[str], *, fetch: Callable[[S3Location, Path]
 
 def _interpreted(script: Path, *, name: str) -> Command:
     """
-    Return a script's interpreter and the script, as the kernel and the shell would find them.
+    Return a script's interpreter and the script, as the kernel and the shell do.
 
-    Then the script is read and not executed, which it could not be while a child of another thread that was forked
-    meanwhile has it open for writing.
+    So the script is read and not executed: execution fails while a process forked by another thread has it open for
+    writing.
 
-    :raises StepRefusedError: When its first line ends as Windows ends lines: there is no such interpreter.
+    :raises StepRefusedError: When its first line has a Windows line ending, as that interpreter does not exist.
     """
     content = script.read_bytes()
     if content.startswith(b"\x7fELF"):
@@ -129,6 +129,6 @@ def _interpreted(script: Path, *, name: str) -> Command:
             "Unknown Error.",
             f"{warnings[0]}: its first line asks for the interpreter '{interpreter}\\r', which does not exist",
         )
-    # At most one argument, with its blanks, as in execve(2).
+    # At most one argument, which may contain blanks, as in execve(2).
     interpreter, _, argument = first[2:].decode(errors="replace").strip().partition(" ")
     return Command(arguments=[interpreter, *filter(None, [argument.strip()]), str(script)], warnings=warnings)

@@ -1,4 +1,4 @@
-"""``--files`` and ``--archives`` of ``spark-submit``: what YARN puts into the working directory of every container."""
+"""``--files`` and ``--archives`` of ``spark-submit``, which YARN puts into the working directory of every container."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Distributed:
     """
     A file or an archive.
 
-    :param name: what it is called in the directory; an archive is a directory of that name, with its content.
+    :param name: its name in the directory; an archive becomes a directory of that name.
     """
 
     source: str
@@ -31,8 +31,8 @@ def read_distributed(option: str, value: str, given: list[str]) -> tuple[list[Di
     """
     Read one option of ``spark-submit``.
 
-    :param given: the option as it was given, in one word or in two.
-    :return: what it distributes, and the option for Spark without YARN, where a file has no other name than its own.
+    :param given: the option, as one word or two.
+    :return: the files and archives, and the option for Spark without YARN, which cannot rename a file.
     """
     setting = option in {"--conf", "-c"}
     name, _, text = value.partition("=") if setting else (option, "", value)
@@ -53,11 +53,11 @@ def _distributed(text: str, *, is_archive: bool) -> Distributed:
 
 def place(distributed: Sequence[Distributed], directory: Path, *, path_of: Callable[[str], Path]) -> None:
     """
-    Make a container's directory.
+    Create a container's directory.
 
-    :param path_of: source → where it is on this machine.
-    :raises OSError: when one does not exist.
-    :raises shutil.ReadError: when an archive is none.
+    :param path_of: source → path on this machine.
+    :raises OSError: when a source does not exist.
+    :raises shutil.ReadError: when an archive cannot be read.
     """
     directory.mkdir()
     for each in distributed:

@@ -1,4 +1,4 @@
-"""``run-example``: PySpark has Spark's examples in Python only; a class of theirs is run as the script of its name."""
+"""``run-example``: PySpark has Spark's examples in Python only, so a class is run as the script of the same name."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def example_arguments(arguments: Sequence[str], *, directory: Path) -> list[str]
     """
     Return the arguments of ``spark-submit`` that run an example.
 
-    :param directory: where the examples are.
-    :raises LookupError: when there is none of that name.
+    :param directory: directory of the examples.
+    :raises LookupError: when the example does not exist.
     """
     options: list[str] = []
     rest = list(arguments)

@@ -1,4 +1,4 @@
-"""The buckets of the local S3 as directories, for a Spark that has no S3 file system of its own."""
+"""The buckets of the local S3 as directories, for a Spark without an S3 file system."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _UNCOMMITTED = "_temporary"
 
 
 class BucketMirror:
-    """A directory with one subdirectory a bucket: filled before a job, and its changes put back after it.
+    """A directory with a subdirectory per bucket: filled before a job; changes are uploaded after it.
 
-    What a job writes appears in S3 when it ends, and it does not see what others write meanwhile.
+    A job's output appears in S3 when the job ends, and a job does not see what others write while it runs.
 
     :param s3: A boto3 client of the local S3.
     :param root: An empty directory.
@@ -33,13 +33,13 @@ class BucketMirror:
         buckets = [bucket["Name"] for bucket in self._s3.list_buckets()["Buckets"]]
         for bucket in buckets:
             (self.root / bucket).mkdir(parents=True)
-            # Longest first: where one key is another's directory ("a" and "a/b"), a file system can hold one of them.
+            # Longest first: of a key and its directory ("a" and "a/b"), a file system can hold only one.
             for location in sorted(self._objects(bucket), key=lambda found: len(found.key), reverse=True):
                 self._copy(location)
         return buckets
 
     def flush(self) -> list[str]:
-        """Upload what is new or changed, delete what is gone, and return a line about each."""
+        """Upload new and changed files, delete removed ones, and return a line for each."""
         present = {self._location(path): path for path in self.root.rglob("*") if path.is_file()}
         present = {location: path for location, path in present.items() if _UNCOMMITTED not in location.key.split("/")}
         changed = {
@@ -54,7 +54,7 @@ class BucketMirror:
         return [f"put {location}" for location in changed] + [f"deleted {location}" for location in gone]
 
     def path(self, location: S3Location) -> Path:
-        """Return where an object is, or would be."""
+        """Return the path of an object."""
         return self.root / location.bucket / location.key
 
     def _objects(self, bucket: str) -> Iterator[S3Location]:
@@ -66,7 +66,7 @@ class BucketMirror:
         path = self.path(location)
         parts = location.key.split("/")
         if path.exists() or not set(parts).isdisjoint(("", ".", "..")):
-            return  # a directory marker, or no name for a file; left alone in S3
+            return  # a directory marker, or not a valid file name; unchanged in S3
         path.parent.mkdir(parents=True, exist_ok=True)
         self._s3.download_file(location.bucket, location.key, str(path))
         self._known[location] = _fingerprint(path)

@@ -1,10 +1,10 @@
 """
-What a node has of its own: a Python environment, and its view of the machine's file system.
+A node's Python environment and its view of the machine's file system.
 
-The view is a mount namespace (unshare(1)) in which the directories of the machine are below overlays: what a script
-writes to ``/home/hadoop``, ``/usr/lib/spark`` or anywhere but ``/tmp`` lands in the node's folder, and the node's next
-script finds it there. An ordinary user gets it through a user namespace of its own. Where the system allows neither, as
-in most containers, scripts write to the machine itself; the controller log says so.
+The view is a mount namespace (unshare(1)) with overlays over the machine's directories: what a script writes to
+``/home/hadoop``, ``/usr/lib/spark`` or anywhere except ``/tmp`` is stored in the node's folder, where the node's next
+script finds it. An unprivileged user gets it through a user namespace. Where the system allows neither, as in most
+containers, scripts write to the machine itself; the controller log reports that.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ NODE_VARIABLE = "LOCAL_AWS_NODE_DIR"
 HOME = "/home/hadoop"
 INFO = "mnt/var/lib/info"
 _OWN = ("home/hadoop", INFO, "mnt/var/log", "usr/bin", "usr/lib/spark/jars", "usr/lib/spark/conf", "usr/lib/spark/bin")
-# The kernel's own, what goes with the boot, and where programs of this machine meet.
+# File systems of the kernel, the boot directory, and directories shared by the machine's programs.
 _SHARED = frozenset({"boot", "dev", "lost+found", "proc", "run", "sys", "tmp"})
-_NO_OVERLAY_PATH = frozenset(",:\\ \"'\n")  # separate and quote the options of an overlay
-# As root, a mount namespace alone; else with a user namespace in which the user stays who it is.
+_NO_OVERLAY_PATH = frozenset(",:\\ \"'\n")  # separators and quotes in overlay options
+# As root, only a mount namespace; otherwise also a user namespace that keeps the user id.
 _AS_ROOT = ("unshare", "--mount")
 _AS_USER = ("unshare", "--user", "--map-current-user", "--keep-caps", "--mount")
-# The folders are reached through open files: their paths may be below a directory that is covered already.
+# Folders are accessed through open file descriptors, as their paths may be below a directory that is already covered.
 _ENTER = """
 state=$1 options=$3 overlaid=$4 bound=$5
 exec 8<"$state" 9<"$2"
@@ -59,13 +59,13 @@ exec "$@"
 @dataclass(frozen=True, kw_only=True)
 class View:
     """
-    How a process gets a view of its own.
+    How a process enters its node's view.
 
-    :param command: what makes the namespaces; empty where the system allows none.
-    :param options: more options for an overlay.
-    :param overlaid: the directories of the root in which the node sees the machine's, and its own changes.
-    :param bound: those in which it sees its own alone.
-    :param reason: why there is no view.
+    :param command: the command that creates the namespaces; empty if the system allows none.
+    :param options: additional overlay options.
+    :param overlaid: root directories in which the node sees the machine's files and its own changes.
+    :param bound: root directories in which it sees only its own files.
+    :param reason: the reason if there is no view.
     """
 
     command: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class View:
 
 
 def find_view(state_dir: Path) -> View:
-    """Try what this system allows, with a node's folder that is made for that and removed again."""
+    """Test what this system allows, with a temporary node folder."""
     if shutil.which("unshare") is None:
         return View(reason="there is no unshare(1)")
     if _NO_OVERLAY_PATH & set(str(state_dir)):
@@ -105,7 +105,7 @@ def find_view(state_dir: Path) -> View:
 
 
 def _possible(probe: Node, view: View, state_dir: Path) -> View:
-    """Leave out what cannot be covered alone, which stays the machine's."""
+    """Leave out directories that cannot be covered; they stay the machine's."""
     nothing = replace(view, overlaid=(), bound=())
     return replace(
         view,
@@ -115,7 +115,7 @@ def _possible(probe: Node, view: View, state_dir: Path) -> View:
 
 
 def _remove(directory: Path) -> None:
-    """Remove a node's folder, in which the kernel leaves directories that even their owner cannot enter."""
+    """Remove a node's folder, including directories of the kernel's that their owner cannot enter."""
     for path in directory.glob("overlay/*/work"):
         path.chmod(0o700)
     shutil.rmtree(directory, ignore_errors=True)
@@ -125,8 +125,8 @@ def _directories() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """
     Return the directories of the root to overlay, and those to cover.
 
-    In an overlay nothing is seen of what is mounted below: such a directory stays the machine's. ``/mnt`` is the node's
-    own, and so is ``/home`` where it cannot be overlaid, unless Python is there.
+    An overlay hides mounts below it, so a directory with mounts stays the machine's. ``/mnt`` is the node's own, and so
+    is ``/home`` if it cannot be overlaid, unless Python is installed there.
     """
     mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
     python = [str(Path(path).resolve()) for path in (*sys.path, sys.prefix, sys.base_prefix) if path]
@@ -145,9 +145,9 @@ def _directories() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 class Node:
     """
-    A node's folder: ``root``, what differs there from this machine's file system, and ``python``, an environment.
+    A node's folder: ``root``, the changes to this machine's file system, and ``python``, an environment.
 
-    :param directory: of this node alone.
+    :param directory: directory of this node.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -157,9 +157,9 @@ class Node:
 
     def make(self, *, programs: Mapping[str, str] | None = None) -> None:
         """
-        Make the folder, if it is not there; it takes milliseconds.
+        Create the folder, if it does not exist.
 
-        :param programs: scripts that are at ``/usr/bin``, too.
+        :param programs: scripts that are also in ``/usr/bin``.
         """
         for path in _OWN:
             (self.root / path).mkdir(parents=True, exist_ok=True)
@@ -172,10 +172,10 @@ class Node:
                 _write_program(program, text)
 
     def tell(self, info: Mapping[str, Any]) -> Path:
-        """Write what a node knows of itself; return the directory, which is ``/mnt/var/lib/info`` in its view."""
+        """Write the node's info files; return their directory, which is ``/mnt/var/lib/info`` in its view."""
         directory = self.root / INFO
         for name, content in info.items():
-            # Scripts look into it with grep, a line a value (docs: EMR, "Create bootstrap actions").
+            # Scripts read it with grep, so one value per line (docs: EMR, "Create bootstrap actions").
             (directory / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         return directory
 
@@ -184,11 +184,11 @@ class Node:
         return HOME if view else str(self.root / HOME.lstrip("/"))
 
     def has(self, program: str) -> bool:
-        """Whether a program's whole path is the node's own."""
+        """Return whether a program's path is the node's own."""
         return (self.root / program.lstrip("/")).is_file()
 
     def entered(self, command: list[str], *, view: View, state_dir: Path) -> list[str]:
-        """Return the command that runs another one in the node's view."""
+        """Return a command that runs another command in the node's view."""
         for name in (*view.overlaid, *view.bound):
             (self.root / name).mkdir(exist_ok=True)
         for name in view.overlaid:
@@ -197,7 +197,7 @@ class Node:
         return [*view.command, "/bin/sh", "-c", _ENTER, "enter", *arguments, *command]
 
     def refused(self, view: View, state_dir: Path) -> str:
-        """Return why a view is impossible; an empty string where it is possible."""
+        """Return why a view is impossible, or an empty string."""
         command = self.entered(["true"], view=view, state_dir=state_dir)
         ended = subprocess.run(command, cwd=state_dir, capture_output=True, text=True, check=False)  # noqa: S603 - our own
         if ended.returncode == 0:
@@ -207,9 +207,9 @@ class Node:
 
 def _make_environment(directory: Path) -> None:
     """
-    Make a virtual environment (PEP 405) in which the packages of the local EMR can be imported, but not changed.
+    Create a virtual environment (PEP 405) that can import the local EMR's packages but not change them.
 
-    pip installs into it, and leaves alone what is outside of it.
+    pip installs only into the environment.
     """
     base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -227,7 +227,7 @@ def _make_environment(directory: Path) -> None:
         (programs / name).symlink_to(base)
     for name in ("pip", "pip3", f"pip{version.removeprefix('python')}"):
         _write_program(programs / name, f'#!/bin/sh\nexec {programs / "python3"} -m pip "$@"\n')
-    # Written last: it says that all is there.
+    # Written last, as a marker of completeness.
     settings = {"home": base.parent, "include-system-site-packages": "true", "version": sys.version.split()[0]}
     text = "".join(f"{name} = {value}\n" for name, value in settings.items())
     (directory / "pyvenv.cfg").write_text(text, encoding="utf-8")

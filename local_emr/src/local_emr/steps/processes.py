@@ -1,4 +1,4 @@
-"""The processes of one step or bootstrap action, wherever they went: children, other sessions, orphans."""
+"""Finds and ends all processes of a step or bootstrap action, including other sessions and orphans."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EXECUTOR_ID = "--executor-id"
 
 
 def mark_of(process: psutil.Process) -> str | None:
-    """Return the mark that the process carries, or None."""
+    """Return the process's mark, or None."""
     try:
         return process.environ().get(MARK_VARIABLE)
     except (psutil.Error, OSError):
@@ -33,7 +33,7 @@ def mark_of(process: psutil.Process) -> str | None:
 
 
 def executor_of(process: psutil.Process) -> int | None:
-    """Return the number of the Spark executor that a process is, or None."""
+    """Return the number of a Spark executor process, or None."""
     try:
         command = process.cmdline()
     except (psutil.Error, OSError):
@@ -45,7 +45,7 @@ def executor_of(process: psutil.Process) -> int | None:
 
 
 def is_in_cluster_mode(process: psutil.Process) -> bool:
-    """Whether a process is of a Spark application whose driver runs on a core node."""
+    """Return whether a process belongs to a Spark application in cluster mode."""
     try:
         return process.environ().get(DEPLOY_MODE_VARIABLE) == "cluster"
     except (psutil.Error, OSError):
@@ -53,9 +53,9 @@ def is_in_cluster_mode(process: psutil.Process) -> bool:
 
 
 def processes_of(mark: str, *, root: psutil.Process | None = None) -> set[psutil.Process]:
-    """Return the live processes of a step or a bootstrap action: those that carry the mark, and the root's descendants.
+    """Return the live processes of a step or bootstrap action: those with the mark, and descendants of the root.
 
-    :param root: Its first process, for descendants that dropped their environment.
+    :param root: Its first process, to find descendants without the environment.
     """
     found = {process for process in psutil.process_iter() if mark_of(process) == mark}
     if root is not None:
@@ -66,16 +66,16 @@ def processes_of(mark: str, *, root: psutil.Process | None = None) -> set[psutil
 def end_processes(
     mark: str, *, root: psutil.Process, grace_seconds: float, give_up_after_seconds: float = 30.0
 ) -> bool:
-    """Ask everything with a mark to end, kill what is left after the grace, and say whether none is left.
+    """Terminate all processes with a mark, kill the rest after the grace; return whether all have ended.
 
-    Looks again after each round, for what was forked meanwhile.
+    Repeats after each round, for newly forked processes.
     """
     asked = processes_of(mark, root=root)
     for process in asked:
         _signal(process, kill=False)
     psutil.wait_procs(asked, timeout=grace_seconds)
     deadline = time.monotonic() + give_up_after_seconds
-    # Descendants that dropped their mark are no longer the root's children once it is dead: remember them.
+    # Keep descendants without the mark: they are no longer the root's children once it is dead.
     while left := {*filter(_is_alive, asked), *processes_of(mark, root=root)}:
         if time.monotonic() > deadline:
             return False

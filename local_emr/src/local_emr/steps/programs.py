@@ -1,4 +1,4 @@
-"""The programs that a cluster has and this machine has not, or not as harmless: small scripts in one directory."""
+"""Scripts that replace programs of a cluster that this machine lacks or that would be harmful here."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ echo "%s: a local cluster has Spark and the AWS CLI, but no %s; %s" >&2
 exit 127
 """
 _USE_SPARK = "use spark-submit, or leave the step out here"
-# Program → what it is of, and what to do instead.
+# Program → what it belongs to, and the alternative.
 _NOT_HERE = {
     "s3-dist-cp": ("Hadoop", "use aws s3 cp --recursive"),
     "hadoop": ("Hadoop", "use aws s3 for files, or spark-submit"),
@@ -77,7 +77,7 @@ def program_texts(*, path: str) -> dict[str, str]:
     """
     Return the scripts: name → text.
 
-    :param path: where curl and wget of this machine are looked for.
+    :param path: search path for curl and wget of this machine.
     """
     texts = {"sudo": _SUDO, "state-pusher-script": _STATE_PUSHER}
     for name in ("spark-submit", "run-example", "spark-example"):
@@ -92,7 +92,7 @@ def program_texts(*, path: str) -> dict[str, str]:
 
 
 def write_programs(directory: Path, texts: dict[str, str]) -> None:
-    """Write scripts, where they are not there already: one that is being executed cannot be written."""
+    """Write scripts that do not exist yet: a running one cannot be overwritten."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         program = directory / name
@@ -104,6 +104,6 @@ def write_programs(directory: Path, texts: dict[str, str]) -> None:
 
 
 def by_name(program: str, directory: Path) -> str:
-    """Return the name of a program of ours that is asked for by the path that it has on a node, else what was asked."""
+    """Return the name of one of these programs given its path on a node; other paths are unchanged."""
     parent, name = os.path.split(program)
     return name if parent in SYSTEM_DIRECTORIES and (directory / name).exists() else program

@@ -1,4 +1,4 @@
-"""The runner of the local EMR: every step and bootstrap action is a real process with a life of its own."""
+"""The runner of the local EMR: every step and bootstrap action is a real process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _BUSY_SECONDS = 30.0
 
 @dataclass(kw_only=True)
 class _Run:
-    """A step or a bootstrap action that has not ended."""
+    """A running step or bootstrap action."""
 
     work: NodeWork
     on_end: Callable[[StepResult], None]
@@ -59,19 +59,19 @@ class _Run:
 
 
 class ProcessStepRunner:
-    """Runs steps and bootstrap actions as processes of this machine, which stands for every node of a cluster.
+    """Runs steps and bootstrap actions as processes of this machine, which represents every node of a cluster.
 
-    ``spark-submit`` is the one of the installed PySpark (see ``spark_submit``), and ``sudo`` changes no user; any other
-    command runs as it is. Each step and bootstrap action has a directory, a session and a minimal environment of its
-    own, and ends with everything that it started: what it left in the background is killed with it. Each node has a
-    Python environment and, where the system allows it, a view of the file system of its own (see ``node``).
+    ``spark-submit`` is the installed PySpark's (see ``spark_submit``), and ``sudo`` does not change the user; any other
+    command runs unchanged. Each step and bootstrap action has its own directory, session and minimal environment, and
+    when it ends, its background processes are killed. Each node has its own Python environment and, where the system
+    allows it, its own view of the file system (see ``node``).
 
-    :param endpoint_url: Returns the URL of the local EMR, once it is known.
-    :param state_dir: Where they keep their files: a step ``STATE/steps/STEP/{controller,stdout,stderr,syslog}``, a
-        bootstrap action ``STATE/node/INSTANCE/bootstrap-actions/NUMBER/{controller,stdout,stderr}``; what a node has
-        of its own is in ``STATE/node/INSTANCE/{root,python}``.
-    :param grace_seconds: How long a cancelled process may take to end before it is killed.
-    :param views: Give each node a view of the file system of its own, where the system allows it.
+    :param endpoint_url: Returns the URL of the local EMR.
+    :param state_dir: Directory of their files: a step ``STATE/steps/STEP/{controller,stdout,stderr,syslog}``, a
+        bootstrap action ``STATE/node/INSTANCE/bootstrap-actions/NUMBER/{controller,stdout,stderr}``; a node's
+        own files are in ``STATE/node/INSTANCE/{root,python}``.
+    :param grace_seconds: Seconds until a cancelled process is killed.
+    :param views: Whether each node has its own view of the file system, where the system allows it.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class ProcessStepRunner:
         self._closed = False
 
     def start(self, work: NodeWork, on_end: Callable[[StepResult], None]) -> None:
-        """Start a step or a bootstrap action on a thread of its own and return at once."""
+        """Start a step or bootstrap action on its own thread and return at once."""
         directory = self.state_dir / work.place
         run = _Run(work=work, on_end=on_end, logs=NodeLogs(directory=directory), work_dir=directory / "work")
         run.thread = threading.Thread(target=self._live, args=(run,), name=work.place, daemon=True)
@@ -104,16 +104,16 @@ class ProcessStepRunner:
         run.thread.start()
 
     def cancel(self, work_id: str) -> None:
-        """Tell a step or a bootstrap action to end, with everything that it started, and return at once."""
+        """Start to cancel a step or bootstrap action with its child processes, and return at once."""
         with self._lock:
             run = self._runs.get(work_id)
         if run is not None:
             run.cancelled.set()
 
     def close(self) -> None:
-        """End everything and return when nothing of them is left; logs are no longer kept.
+        """Cancel everything and wait until all processes have ended; logs are not uploaded.
 
-        ``on_end`` is called from other threads meanwhile: do not hold a lock that it needs.
+        ``on_end`` is called from other threads: the caller must not hold a lock that it needs.
         """
         with self._lock:
             self._closed = True
@@ -126,16 +126,16 @@ class ProcessStepRunner:
 
     @property
     def processes(self) -> dict[int, NodeWork]:
-        """The first process of every running step and bootstrap action."""
+        """The first process of each running step and bootstrap action."""
         with self._lock:
             return {run.process.pid: run.work for run in self._runs.values() if run.process is not None}
 
     def mark(self, work_id: str) -> str:
-        """Return the value of ``LOCAL_AWS_MARK`` in the processes of a step or bootstrap action of this runner."""
+        """Return the value of ``LOCAL_AWS_MARK`` in the processes of a step or bootstrap action."""
         return f"{self._mark}/{work_id}"
 
     def work_of(self, process: psutil.Process) -> NodeWork | None:
-        """Return the running step or bootstrap action that a process is of, by its mark or as the first one."""
+        """Return the running step or bootstrap action that a process belongs to."""
         mark = mark_of(process)
         with self._lock:
             for run in self._runs.values():
@@ -145,7 +145,7 @@ class ProcessStepRunner:
         return None
 
     def read_log(self, work: NodeWork, name: str) -> str:
-        """Return what something has written to a log by now, also when it has ended."""
+        """Return the current content of a log, also after the work has ended."""
         path = NodeLogs(directory=self.state_dir / work.place).path(name)
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
@@ -226,7 +226,7 @@ class ProcessStepRunner:
 
     @cached_property
     def view(self) -> View:
-        """How processes get their node's view of the file system."""
+        """How processes enter their node's view of the file system."""
         if not self._views:
             return View(reason="it is turned off")
         view = find_view(self.state_dir)
@@ -240,13 +240,13 @@ class ProcessStepRunner:
 
     @cached_property
     def _programs(self) -> Path:
-        """The directory of the programs that a cluster has and this machine has not, or not as harmless."""
+        """The directory of the replacement programs (see ``programs``)."""
         directory = self.state_dir / "bin"
         write_programs(directory, program_texts(path=os.defpath))
         return directory
 
     def _node(self, run: _Run) -> Node:
-        """Return the node, with everything that it has of its own."""
+        """Return a work's node; create its folder."""
         node = Node(self.state_dir / "node" / (run.work.instance_id or run.work.job_flow_id))
         with self._preparing:
             at_their_paths = ("sudo", "spark-submit", "run-example", "spark-example", "state-pusher-script")
@@ -256,7 +256,7 @@ class ProcessStepRunner:
         return node
 
     def _found(self, program: str, node: Node, *, path: str) -> str | None:
-        """Return the program to run, looked for where the node's PATH leads, which differs from ours."""
+        """Return the program to run, found in the node's PATH."""
         for directory in (node.programs, self._programs):
             if (name := by_name(program, directory)) != program:
                 return str(directory / name)
@@ -265,7 +265,7 @@ class ProcessStepRunner:
         return shutil.which(program, path=path)
 
     def _environment(self, run: _Run, node: Node) -> dict[str, str]:
-        """Return the variables of a process on a node, none of them inherited but where Java is."""
+        """Return the environment of a process on a node; only the location of Java is inherited."""
         temporary = run.work_dir / "tmp"
         temporary.mkdir(exist_ok=True)
         path = [
@@ -313,7 +313,7 @@ class ProcessStepRunner:
             run.logs.note(f"Logs are not in {run.work.log_uri}: {error}")
 
     def _s3(self) -> Any:
-        session = boto3.session.Session()  # one a thread: the default session is not thread-safe
+        session = boto3.session.Session()  # one per thread: the default session is not thread-safe
         return session.client(
             "s3",
             endpoint_url=self.endpoint_url(),
@@ -324,7 +324,7 @@ class ProcessStepRunner:
         )
 
     def _refused(self, run: _Run, *, reason: str, message: str) -> StepResult:
-        """Fail what never ran; the logs say why, as those of what did."""
+        """Report a failure to start; the reason is in the logs."""
         run.logs.note(message)
         run.logs.path("stderr").write_text(f"{message}\n", encoding="utf-8")
         return (
@@ -340,10 +340,10 @@ class ProcessStepRunner:
 
 def _started(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
     """
-    Start a process, once nobody has its script open for writing any more.
+    Start a process; retry while its script is open for writing in another process.
 
-    That may be a child of another thread, which was forked while this thread wrote the script, and has not executed its
-    own program yet.
+    That can be a process that another thread forked while this thread wrote the script, and that has not called exec
+    yet.
     """
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:

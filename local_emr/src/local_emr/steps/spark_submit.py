@@ -1,7 +1,7 @@
-"""``spark-submit`` as a step of a local cluster calls it: PySpark's own, with EMR's surroundings.
+"""``spark-submit`` for steps of a local cluster: PySpark's own, with an environment like EMR's.
 
-YARN becomes a local cluster whose executors are processes of their own, and ``s3://`` paths are read from and written
-to a mirror of the local S3 through Hadoop's ``ViewFileSystemOverloadScheme``, which needs no further jar:
+YARN is replaced by a Spark local cluster whose executors are separate processes. ``s3://`` paths use a mirror of the
+local S3 through Hadoop's ``ViewFileSystemOverloadScheme``, which needs no extra jar:
 https://hadoop.apache.org/docs/stable/hadoop-project-dist/hadoop-hdfs/ViewFsOverloadScheme.html.
 """
 
@@ -37,8 +37,8 @@ LOCAL_MASTER = "local-cluster[2,1,1024]"
 ONE_NODE_MASTER = "local-cluster[1,2,1024]"
 """Where all executors would be on the same node: one of two cores, as starting another takes longer than most steps."""
 
-# Steps here are short, and a third of what they cost would be the optimising compiler's work. What a step gives as
-# extraJavaOptions comes later and wins.
+# Steps here are short; the optimizing compiler would cost a third of their time. A step's extraJavaOptions come later
+# and override this.
 _JVM_OPTIONS = "-XX:TieredStopAtLevel=1"
 
 _FLAGS = frozenset({"--help", "-h", "--verbose", "-v", "--version", "--supervise", "--usage-error"})
@@ -53,8 +53,8 @@ _CLUSTER_SETTINGS = (
     "spark.submit.deployMode",
 )
 
-# Spark's own default, without the local cluster's master and workers: their shutdown is a crowd of harmless errors, in
-# which the job's own error would be lost.
+# Spark's default, without the local cluster's master and workers, whose many harmless errors at shutdown would hide
+# the job's own error.
 _LOGGING = """\
 rootLogger.level = info
 rootLogger.appenderRef.console.ref = console
@@ -74,13 +74,13 @@ logger.rpc.level = error
 
 @dataclass(frozen=True, kw_only=True)
 class LocalArguments:
-    """Arguments of ``spark-submit`` made fit for one machine.
+    """Arguments of ``spark-submit`` adapted to one machine.
 
-    :param changes: What was changed, a line each.
-    :param application: The application's file or class path, as given; None if there is none.
-    :param deploy_mode: Where YARN would run the driver: ``client`` is the primary node, ``cluster`` a core node.
-    :param distributed: What YARN puts into the directories of its containers, the driver's in cluster mode, too.
-    :param master: Spark's master instead of YARN.
+    :param changes: One line per change.
+    :param application: The application's file or class path, as given, if any.
+    :param deploy_mode: Where YARN would run the driver: on the primary node (``client``) or a core node (``cluster``).
+    :param distributed: The files that YARN puts into its containers, in cluster mode also the driver's.
+    :param master: The Spark master that replaces YARN.
     """
 
     arguments: list[str]
@@ -93,11 +93,11 @@ class LocalArguments:
 
 def localize(arguments: Sequence[str], *, one_node: bool = False) -> LocalArguments:
     """
-    Drop the options that size a YARN cluster; the application's own arguments stay as they are.
+    Drop the options that size a YARN cluster; keep the application's arguments.
 
-    :param one_node: Whether the cluster has no node beside the primary.
+    :param one_node: Whether the primary node is the cluster's only node.
     """
-    # A number of executors that the step asks for is a reason to have two of them.
+    # If the step asks for a number of executors, start two.
     master = LOCAL_MASTER if not one_node or _counts_executors(arguments) else ONE_NODE_MASTER
     kept: list[str] = []
     changes: list[str] = []
@@ -149,19 +149,19 @@ def _sizes_a_cluster(option: str, value: str) -> bool:
 
 
 def settings(buckets: Iterable[str], *, mirror: Path, master: str) -> dict[str, str]:
-    """Return the Spark settings that stand in for a cluster's ``spark-defaults.conf``."""
+    """Return the Spark settings that replace a cluster's ``spark-defaults.conf``."""
     defaults = {
         "spark.master": master,
         "spark.ui.enabled": "false",
         "spark.driver.defaultJavaOptions": _JVM_OPTIONS,
         "spark.executor.defaultJavaOptions": _JVM_OPTIONS,
-        # Hadoop's default local file system would put a .crc file beside each that it writes.
+        # Hadoop's default local file system would write a .crc file for each file.
         "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
     }
     for scheme in S3_SCHEMES:
         defaults[f"spark.hadoop.fs.{scheme}.impl"] = "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme"
     for bucket in buckets:
-        # A fallback, not linkMergeSlash, whose listings name wrong paths to the output committer.
+        # A fallback instead of linkMergeSlash, whose listings give wrong paths to the output committer.
         defaults[f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback"] = (mirror / bucket).as_uri()
     return defaults
 
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _is_one_node(node: Path) -> bool:
-    """Whether the primary node is all of its cluster, as it says itself; not when it does not know."""
+    """Return whether the node's info files say that it is the cluster's only node."""
     info = node / "root" / INFO / "job-flow.json"
     return info.exists() and json.loads(info.read_text(encoding="utf-8"))["instanceCount"] == 1
 
@@ -241,7 +241,7 @@ def _submit(local: LocalArguments, *, root: Path, defaults: dict[str, str]) -> i
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_SUBMIT_OPTS": f"-Djava.io.tmpdir={root}",
         "SPARK_LAUNCHER_OPTS": _JVM_OPTIONS,
-        # The node's, which has what a bootstrap action has installed.
+        # The node's Python, with packages that bootstrap actions installed.
         "PYSPARK_PYTHON": str(node / "python/bin/python3"),
         "PYSPARK_DRIVER_PYTHON": str(node / "python/bin/python3"),
         DEPLOY_MODE_VARIABLE: local.deploy_mode,
@@ -250,7 +250,7 @@ def _submit(local: LocalArguments, *, root: Path, defaults: dict[str, str]) -> i
 
 
 def _spark_home(root: Path) -> Path:
-    """Return a home with the installed PySpark inside: a local cluster writes into its home."""
+    """Return a SPARK_HOME with the installed PySpark, as a local cluster writes into its home."""
     home = root / "home"
     home.mkdir()
     for entry in _pyspark().iterdir():
