@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.console import Console
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,14 +22,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--time-scale", type=float, default=6.0, help="simulated seconds a real second (%(default)s)")
-    parser.add_argument("--state", type=Path, default=ROOT / ".demo", help="a directory of its own; emptied first")
+    parser.add_argument("--state", type=Path, default=ROOT / ".demo", help="the working directory; it is emptied first")
     parser.add_argument("--airflow-port", type=int, help="default: any free port")
     parser.add_argument("--aws-port", type=int, help="default: any free port")
     return parser.parse_args(arguments)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,15 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     options.state = options.state.resolve()
     console = Console()
-    console.step("starting; the timeline, the checks and where to look come at the end")
-    signal.signal(signal.SIGTERM, _interrupt)
-    # What takes seconds to import comes after the first line.
+    console.step("starting; the timeline, the checks and the locations of logs are printed at the end")
+    # Imported after the first line, because it takes seconds.
     from demo.aws import AwsError  # noqa: PLC0415
     from demo.whole import Demo, report  # noqa: PLC0415
-    from harness.airflow import LOCAL_ONLY  # noqa: PLC0415
-    from harness.processes import Children, ProcessError, left_running  # noqa: PLC0415
+    from harness.processes import ProcessError, children_of_command, left_running  # noqa: PLC0415
 
-    os.environ.update(LOCAL_ONLY)
     if left := left_running(options.state):
         names = ", ".join(f"{name} ({pid})" for name, pid in left)
         end = " ".join(str(pid) for _, pid in left)
@@ -59,24 +46,21 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     shutil.rmtree(options.state, ignore_errors=True)
     options.state.mkdir(parents=True)
-    children = Children(directory=options.state)
     passed = False
-    try:
-        demo = Demo(console=console, children=children, options=options)
-        demo.set_up()
-        passed = report(console, demo.run())
-        demo.say_where(kept=options.keep)
-        if options.keep:
-            demo.stay()
-    except (ProcessError, AwsError) as error:
-        console.lines("", f"The demo stopped: {error}")
-    except KeyboardInterrupt:
-        console.lines("", "Interrupted.")
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        console.step("stopping everything")
-        children.stop()
+    with children_of_command(options.state) as children:
+        try:
+            demo = Demo(console=console, children=children, options=options)
+            demo.set_up()
+            passed = report(console, demo.run())
+            demo.print_locations(kept=options.keep)
+            if options.keep:
+                demo.wait_for_interrupt()
+        except (ProcessError, AwsError) as error:
+            console.lines("", f"The demo stopped: {error}")
+        except KeyboardInterrupt:
+            console.lines("", "Interrupted.")
+        finally:
+            console.step("stopping everything")
     return 0 if passed else 1
 
 

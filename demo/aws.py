@@ -18,19 +18,19 @@ ACTIVE_STATES = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING
 
 
 class AwsError(Exception):
-    """The local EMR refused a request; the text says which and why."""
+    """The local EMR refused a request; the message has the request and the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AzureSql:
-    """Where an Azure SQL Database, or what stands in for it, listens."""
+    """The address of an Azure SQL Database, or of its stand-in."""
 
     host: str
     port: int
 
 
 class AwsClient:
-    """A client of a local EMR that runs already."""
+    """A client of a running local EMR."""
 
     def __init__(self, url: str, *, timeout_seconds: float = _REQUEST_SECONDS) -> None:
         self.url = url
@@ -46,7 +46,7 @@ class AwsClient:
 
     @property
     def connection(self) -> str:
-        """The Airflow connection that leads there."""
+        """URI of an Airflow connection to it."""
         extra = {"endpoint_url": self.url, "region_name": REGION}
         login = f"{CREDENTIALS['aws_access_key_id']}:{CREDENTIALS['aws_secret_access_key']}"
         return f"aws://{login}@/?{urlencode(extra)}"
@@ -59,7 +59,7 @@ class AwsClient:
             return False
 
     def health(self) -> dict[str, Any]:
-        """Return what it says of itself."""
+        """Return its description of itself."""
         return self._control("GET", "health")
 
     def client(self, service: str) -> Any:
@@ -67,19 +67,19 @@ class AwsClient:
         return boto3.client(service, endpoint_url=self.url, region_name=REGION, **CREDENTIALS)
 
     def azure_sql(self) -> AzureSql:
-        """Return where the Azure SQL stand-in listens."""
-        where = self.health()["azure_sql"]
-        return AzureSql(host=where["host"], port=where["port"])
+        """Return the address of the Azure SQL stand-in."""
+        server = self.health()["azure_sql"]
+        return AzureSql(host=server["host"], port=server["port"])
 
     def time(self) -> datetime:
         """Return the simulated time."""
         return datetime.fromisoformat(self.health()["time"])
 
     def events(self) -> list[dict[str, Any]]:
-        """Return everything that has happened; what was read before is not read again."""
+        """Return the whole event log; events that were read before are not read again."""
         while True:
             answer = self._control("GET", "events", params={"after": len(self._events), "limit": _PAGE})
-            if answer["log"] != self._log:  # the first look, or it was reset: its numbers began anew
+            if answer["log"] != self._log:  # the first read, or a new log after a reset, which is numbered from 1
                 fresh = not self._events
                 self._log, self._events = answer["log"], []
                 if not fresh:
@@ -89,15 +89,15 @@ class AwsClient:
                 return list(self._events)
 
     def fault(self, **fault: Any) -> None:
-        """Plan a fault; see the local EMR's own page for its fields."""
+        """Plan a fault; the README of the local EMR lists its fields."""
         self._control("POST", "faults", json=fault)
 
     def limit_capacity(self, zone: str, *, instance_type: str) -> None:
-        """Let an Availability Zone have no more instances of a type."""
+        """Remove all capacity for an instance type from an Availability Zone."""
         self._control("POST", "zones/limit", json={"zone": zone, "instance_type": instance_type})
 
     def lose_primary(self, job_flow_id: str) -> None:
-        """Lose the machine of a cluster's primary node, which EMR does not notice for half an hour."""
+        """Lose the machine of a cluster's primary node; EMR notices it after half an hour."""
         self._control("POST", "clusters/lose-primary", json={"job_flow_id": job_flow_id, "emr_notices_after": 1800})
 
     def admit(self, name: str, address: str) -> None:
@@ -106,9 +106,9 @@ class AwsClient:
         self._control("PUT", f"azure-sql/firewall-rules/{name}", json=rule)
 
     def pass_database_on(self, server: AzureSql | None) -> None:
-        """Put a real SQL Server behind the firewall from now on; None: the stand-in itself again."""
-        where = None if server is None else {"host": server.host, "port": server.port}
-        self._control("PUT", "azure-sql/upstream", json={"upstream": where})
+        """Put a real SQL Server behind the firewall; None for the stand-in."""
+        upstream = None if server is None else {"host": server.host, "port": server.port}
+        self._control("PUT", "azure-sql/upstream", json={"upstream": upstream})
 
     def sql(self, statement: str, *, database: str) -> dict[str, Any]:
         """Run a statement as the database's administrator, who needs no firewall rule."""

@@ -6,6 +6,7 @@ import gzip
 from typing import TYPE_CHECKING, Any
 
 from harness.calls import caller
+from harness.judge import CLUSTER_ENDED, STEP_ENDED, calls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,17 +15,13 @@ if TYPE_CHECKING:
 
 NAME = "without-the-address"
 _LOGS = ("stdout.gz", "stderr.gz")
-_STEP_ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
-_CLUSTER_ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
 
 
 def first_request(events: list[Event], operation: str, *, dag_ids: Sequence[str]) -> dict[str, Any] | None:
-    """Return what the first successful call of an operation sent, of those that tasks of these DAGs made."""
-    for event in events:
-        if event["kind"] == "call" and event["operation"] == operation and not event.get("error_code"):
-            if caller(event.get("user_agent") or "", dag_ids=dag_ids) is None:
-                continue
-            request: dict[str, Any] = event["request"]
+    """Return the request of the first successful call of an operation by a task of one of these DAGs."""
+    for call in calls(events, operation):
+        if not call.get("error_code") and caller(call.get("user_agent") or "", dag_ids=dag_ids) is not None:
+            request: dict[str, Any] = call["request"]
             return request
     return None
 
@@ -53,7 +50,7 @@ class ClusterWithoutAddress:
         return bool(self.job_flow_id)
 
     def launch(self, events: list[Event], *, owners: Sequence[str]) -> bool:
-        """Launch a copy of the first DAG's cluster and step, once the event log has both; return whether it did."""
+        """Launch a copy of the first DAG's cluster and step if the event log has both; return whether it did."""
         cluster = first_request(events, "RunJobFlow", dag_ids=owners)
         steps = first_request(events, "AddJobFlowSteps", dag_ids=owners)
         if cluster is None or steps is None:
@@ -66,24 +63,24 @@ class ClusterWithoutAddress:
         return True
 
     def tick(self) -> None:
-        """Look at the step; once it has ended read its log and terminate the cluster; then look at the cluster."""
+        """Poll the step; when it has ended, read its log and terminate the cluster; then poll the cluster."""
         if not self.launched or self.ended:
             return
         if not self.log:
             step = self._emr.describe_step(ClusterId=self.job_flow_id, StepId=self._step_id)
             self.step_state = step["Step"]["Status"]["State"]
-            if self.step_state in _STEP_ENDED and self._read_log():
+            if self.step_state in STEP_ENDED and self._read_log():
                 self._emr.terminate_job_flows(JobFlowIds=[self.job_flow_id])
             return
         cluster = self._emr.describe_cluster(ClusterId=self.job_flow_id)["Cluster"]
-        self.ended = cluster["Status"]["State"] in _CLUSTER_ENDED
+        self.ended = cluster["Status"]["State"] in CLUSTER_ENDED
 
     def _read_log(self) -> bool:
-        """Read the step's standard output and error where EMR leaves them; return whether they are there."""
+        """Read the step's standard output and error from the log bucket; return whether both exist."""
         bucket, _, prefix = self._log_uri.split("://", 1)[1].partition("/")
         folder = f"{prefix.rstrip('/')}/{self.job_flow_id}/steps/{self._step_id}/".lstrip("/")
-        found = self._s3.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", [])
-        keys = [entry["Key"] for entry in found if entry["Key"].endswith(_LOGS)]
+        listed = self._s3.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", [])
+        keys = [entry["Key"] for entry in listed if entry["Key"].endswith(_LOGS)]
         if len(keys) < len(_LOGS):
             return False
         bodies = [self._s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys]

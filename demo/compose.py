@@ -1,9 +1,9 @@
 """
-What the init service of docker-compose.yaml seeds: ``python -m demo.compose``.
+Seeds the local EMR of docker-compose.yaml, as its init service: ``python -m demo.compose``.
 
-The local EMR gets what an administrator would have made; Airflow's connection and Variable are written as files for
-``airflow connections import`` and ``airflow variables import``. Doing it again changes nothing, but that the Azure SQL
-stand-in serves the database again; ``demo.mssql`` comes after it and puts a real SQL Server in its place.
+It creates in the local EMR what an administrator would create. It writes Airflow's connection and Variable as files
+for ``airflow connections import`` and ``airflow variables import``. A second run changes nothing, except that the Azure
+SQL stand-in serves the database again; ``demo.mssql`` then replaces it by a real SQL Server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo.compose", description=__doc__)
     parser.add_argument("--aws", required=True, metavar="URL", help="the local EMR")
     parser.add_argument("--jobs", required=True, type=Path, help="the folder of the Spark jobs")
-    parser.add_argument("--output", required=True, type=Path, help="where the two files go")
+    parser.add_argument("--output", required=True, type=Path, help="the folder for the two files")
     return parser.parse_args(arguments)
 
 
@@ -34,14 +34,14 @@ def main(arguments: list[str] | None = None) -> None:
     """Seed, and write connections.json and variables.json."""
     options = parse(arguments)
     aws = AwsClient(options.aws, timeout_seconds=_REQUEST_SECONDS)
-    # What the local EMR binds to is no address for others; its name is.
+    # Other containers reach the local EMR by its name, not by the address that it binds to.
     server = AzureSql(host=str(urlsplit(options.aws).hostname), port=_AZURE_SQL_PORT)
     aws.pass_database_on(None)
-    made = seed(aws, jobs=options.jobs, server=server)
-    files = {"connections": {"aws_default": aws.connection}, "variables": {"azure_sql": made.variable}}
+    seeded = seed(aws, jobs=options.jobs, server=server)
+    files = {"connections": {"aws_default": aws.connection}, "variables": {"azure_sql": seeded.variable}}
     for name, content in files.items():
         (options.output / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
-    sys.stdout.write(f"Elastic IP {made.public_ip} ({made.allocation_id}) is registered with the firewall.\n")
+    sys.stdout.write(f"Elastic IP {seeded.public_ip} ({seeded.allocation_id}) is registered with the firewall.\n")
 
 
 if __name__ == "__main__":

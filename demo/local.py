@@ -1,14 +1,14 @@
-"""The local EMR for the demo, as a process of its own."""
+"""The demo's local EMR, which runs as a child process."""
 
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from demo.aws import AwsClient
 from harness.airflow import clean_environment
 from harness.processes import ProcessError, free_port
+from harness.wait import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +20,9 @@ _READY_SECONDS = 60.0
 
 class LocalAws(AwsClient):
     """
-    The local EMR as a process of the demo's own.
+    A local EMR in a child process.
 
-    :param time_scale: simulated seconds a real second.
+    :param time_scale: simulated seconds per real second.
     """
 
     def __init__(self, children: Children, *, state: Path, time_scale: float, port: int | None = None) -> None:
@@ -35,7 +35,7 @@ class LocalAws(AwsClient):
 
     @property
     def pid(self) -> int:
-        """The process whose descendants run the steps."""
+        """ID of the process whose descendants run the steps."""
         if self._child is None:
             raise ProcessError("the local EMR was not started")
         return self._child.process.pid
@@ -44,16 +44,16 @@ class LocalAws(AwsClient):
         """
         Start the process and wait until it answers.
 
-        :raises ProcessError: when it does not in time.
+        :raises ProcessError: when it does not answer in time.
         """
         self._state.mkdir(parents=True)
         module = [sys.executable, "-m", "local_emr", "--port", str(self._port)]
         options = ["--time-scale", str(self._time_scale), "--state", str(self._state)]
         self._child = self._children.start("local-aws", [*module, *options], env=clean_environment({}))
-        deadline = time.monotonic() + _READY_SECONDS
-        while time.monotonic() < deadline:
+        problem = f"the local EMR does not answer after {_READY_SECONDS:.0f} s; its log: {self._child.log}"
+
+        def is_ready() -> bool:
             self._children.check()
-            if self.is_healthy():
-                return
-            time.sleep(0.5)
-        raise ProcessError(f"the local EMR does not answer after {_READY_SECONDS:.0f} s; its log: {self._child.log}")
+            return self.is_healthy()
+
+        wait_for(is_ready, seconds=_READY_SECONDS, error=lambda: ProcessError(problem))

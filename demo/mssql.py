@@ -1,8 +1,8 @@
 """
-Put a real SQL Server behind the local EMR's firewall: ``python -m demo.mssql``.
+Puts a real SQL Server behind the local EMR's firewall: ``python -m demo.mssql``.
 
-The profile ``mssql`` of docker-compose.yaml does it, after ``demo.compose``. The server gets the tables and the user
-that the stand-in has, as far as they are not there yet.
+The profile ``mssql`` of docker-compose.yaml runs it after ``demo.compose``. It creates the tables and the user of the
+stand-in, unless they exist.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def preparation(password: str) -> Iterator[str]:
-    """Return the T-SQL that makes schema and user in the database, where they are missing."""
+    """Return the T-SQL that creates schema and user in the database, unless they exist."""
     yield f"IF SCHEMA_ID('{_SCHEMA}') IS NULL EXEC('CREATE SCHEMA {_SCHEMA}')"
     # The secret may be newer than the login.
     yield (
@@ -49,7 +49,7 @@ def preparation(password: str) -> Iterator[str]:
 
 def fill(server: Any, *, password: str) -> None:
     """
-    Make the database with its user and tables, as far as it is not there yet.
+    Create the database with its user and tables, unless they exist.
 
     :param server: an administrator's connection with autocommit.
     """
@@ -66,7 +66,7 @@ def fill(server: Any, *, password: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Fill the server, and pass the database's connections on to it."""
+    """Fill the server, and let the firewall forward connections to it."""
     options = parse(arguments)
     aws = AwsClient(options.aws)
     administrator = {"user": "sa", "password": options.sa_password_file.read_text(encoding="utf-8")}

@@ -1,12 +1,14 @@
-"""A scenario: a cluster with core nodes reads beside a primary node with the address, and behind a NAT gateway."""
+"""The scenario with core nodes: a cluster with the address on its primary node, and one behind a NAT gateway."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
-from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
+from demo.checks import database_connections
 from demo.timeline import sessions
+from local_emr.testing import private_subnet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,27 +23,24 @@ TABLE = "sales.customers"
 
 
 def private_network(ec2: Any) -> dict[str, str]:
-    """Make what a cluster behind a NAT gateway needs: a private subnet whose route table leads to S3 and no further."""
-    public = ec2.describe_subnets()["Subnets"]
-    vpc_id = public[0]["VpcId"]
-    (vpc,) = ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"]
-    taken = [ip_network(subnet["CidrBlock"]) for subnet in public]
-    blocks = ip_network(vpc["CidrBlock"]).subnets(new_prefix=24)
-    free = next(block for block in blocks if not any(block.overlaps(other) for other in taken))
-    subnet_id = ec2.create_subnet(VpcId=vpc_id, CidrBlock=str(free))["Subnet"]["SubnetId"]
-    table_id = ec2.create_route_table(VpcId=vpc_id)["RouteTable"]["RouteTableId"]
-    ec2.associate_route_table(RouteTableId=table_id, SubnetId=subnet_id)
+    """Create the network of a cluster behind a NAT gateway: a private subnet with a route to S3 only."""
+    public = ec2.describe_subnets()["Subnets"][0]
+    private = private_subnet(ec2)
     endpoint = {"VpcEndpointType": "Gateway", "ServiceName": f"com.amazonaws.{ec2.meta.region_name}.s3"}
-    ec2.create_vpc_endpoint(VpcId=vpc_id, RouteTableIds=[table_id], **endpoint)
-    return {"public_subnet_id": public[0]["SubnetId"], "subnet_id": subnet_id, "route_table_id": table_id}
+    ec2.create_vpc_endpoint(VpcId=public["VpcId"], RouteTableIds=[private.route_table_id], **endpoint)
+    return {
+        "public_subnet_id": public["SubnetId"],
+        "subnet_id": private.subnet_id,
+        "route_table_id": private.route_table_id,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """
-    What a lease period behind a NAT gateway changes, and puts back.
+    The parts of the network that a lease period behind a NAT gateway changes, and restores.
 
-    :param routes: each route table with what each of its routes leads to.
+    :param routes: for each route table, the target of each destination.
     :param gateways: the NAT gateways that are not deleted.
     :param association_id: of the address.
     """
@@ -52,7 +51,7 @@ class Network:
 
     @classmethod
     def read(cls, ec2: Any, *, allocation_id: str) -> Network:
-        """Read it as it is now."""
+        """Read the current state."""
         tables = ec2.describe_route_tables()["RouteTables"]
         (address,) = ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"]
         gateways = ec2.describe_nat_gateways()["NatGateways"]
@@ -73,7 +72,7 @@ class ManyNodes:
     Runs the same step on two clusters of three nodes; the second is launched while the first has the address.
 
     :param allocation_id: their address.
-    :param may_begin: whether they can be started; they do not disturb what began before.
+    :param may_begin: whether they can start without disturbing other scenarios.
     """
 
     def __init__(self, *, aws: LocalAws, runs: Runs, allocation_id: str, may_begin: Callable[[], bool]) -> None:
@@ -89,7 +88,7 @@ class ManyNodes:
         return Network.read(self._ec2, allocation_id=self._allocation_id)
 
     def advance(self, events: list[Event]) -> None:
-        """Start what is due, and look at the network."""
+        """Start the runs that are due, and read the network."""
         if not self._started:
             if self._may_begin():
                 self._start(PRIMARY)
@@ -107,37 +106,32 @@ class ManyNodes:
         return self._runs.have_ended(PRIMARY, GATEWAY) and not self.after.gateways
 
     def is_at_last_step(self) -> bool:
-        """Whether the step of the second cluster runs, or has ended: what is launched now does not read beside it."""
+        """Whether the step of the second cluster runs or has ended, so that a new cluster does not read beside it."""
         if GATEWAY not in self._started:
             return False
         states = [task.state for task in self._runs.tasks_of(GATEWAY) if task.task_id == "azure.read"]
         return bool(states) and states[0] not in {None, "scheduled", "queued"}
 
-    def where(self) -> str:
-        """Say which gateways there are."""
+    def waits_for(self) -> str:
+        """Return the gateways that exist."""
         return f"NAT gateway {', '.join(self.after.gateways)}" if self.after.gateways else ""
 
 
 def cluster_of(events: Sequence[Event], dag_id: str) -> str:
-    """Return the cluster that a DAG launched; empty when it launched none."""
+    """Return the cluster that a DAG launched; an empty text if it launched none."""
     return next((session.job_flow_id for session in sessions(events) if session.owner == dag_id), "")
 
 
 def connections(events: Sequence[Event], job_flow_id: str) -> list[Event]:
-    """Return what the database saw of a cluster."""
-    return [
-        event
-        for event in events
-        if event["kind"] == "connection" and event["service"] == "azure_sql" and event["job_flow_id"] == job_flow_id
-    ]
+    """Return the connections of a cluster to the database."""
+    return [event for event in database_connections(events) if event["job_flow_id"] == job_flow_id]
 
 
 def rows(events: Sequence[Event], clusters: Mapping[str, str]) -> list[tuple[str, ...]]:
     """Return a row for each address from which each cluster's nodes were seen."""
-    found: dict[tuple[str, str, str], tuple[set[str], int]] = {}
+    nodes: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for name, job_flow_id in clusters.items():
         for event in connections(events, job_flow_id):
             answer = "admitted" if event["admitted"] else f"refused ({event['error_code']})"
-            nodes, count = found.get((name, str(event["from_ip"]), answer), (set(), 0))
-            found[name, str(event["from_ip"]), answer] = ({*nodes, event["instance_id"]}, count + 1)
-    return [(*key, str(len(nodes)), str(count)) for key, (nodes, count) in found.items()]
+            nodes[name, str(event["from_ip"]), answer].append(event["instance_id"])
+    return [(*key, str(len(set(ids))), str(len(ids))) for key, ids in nodes.items()]

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import psutil
-
-from harness.processes import task_of_title
+from harness.processes import family, is_alive, task_of_title, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,13 +17,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """
-    What was seen at one moment.
+    The tasks and processes at one moment.
 
     :param taken_at: the machine's time just before the processes were listed.
     :param aws_time: the local EMR's simulated time then.
     :param tasks: task instances whose state was the same before and after the processes were listed.
-    :param process_owners: ids of the task instances for which a process was there.
-    :param step_processes: how many processes the local EMR had for steps.
+    :param process_owners: ids of the task instances that had a process.
+    :param step_processes: number of processes that the local EMR had for steps.
     """
 
     taken_at: datetime
@@ -37,31 +35,17 @@ class Sample:
 
 def process_owners(scheduler_pid: int) -> frozenset[str]:
     """Return the ids of the task instances that have a process below the scheduler now."""
-    owners = set()
-    for process in psutil.Process(scheduler_pid).children(recursive=True):
-        try:
-            owner = task_of_title(" ".join(process.cmdline()))
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-        if owner:
-            owners.add(owner)
-    return frozenset(owners)
+    owners = (task_of_title(title(process)) for process in family(scheduler_pid)[1:])
+    return frozenset(owner for owner in owners if owner)
 
 
 def count_descendants(pid: int) -> int:
-    """Return how many processes live below one: below the local EMR, those of the steps that run."""
-    return sum(_is_alive(process) for process in psutil.Process(pid).children(recursive=True))
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    """Return the number of running processes below one; below the local EMR they are those of steps."""
+    return sum(map(is_alive, family(pid)[1:]))
 
 
 def settled(before: Iterable[TaskState], after: Iterable[TaskState]) -> tuple[TaskState, ...]:
-    """Return the task instances that were in one state, and for a deferral behind one trigger, at both looks."""
+    """Return the task instances whose state, and trigger if they are deferred, was the same in both reads."""
     seen_before = set(before)
     return tuple(task for task in after if task in seen_before)
 
@@ -89,7 +73,7 @@ class Observer:
         self.samples: list[Sample] = []
 
     def sample(self) -> Sample:
-        """Look at the tasks, at the processes, and at the tasks again."""
+        """Read the tasks, list the processes, and read the tasks again."""
         before = self._tasks()
         aws_time = self._aws_time()
         taken_at = datetime.now(UTC)

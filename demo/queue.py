@@ -1,10 +1,12 @@
-"""What the lock's record said, whenever it said something new: who has the address, and who waits in which place."""
+"""The versions of the lock's record: the holder of the address and the queue after each write."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from harness.judge import calls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +18,9 @@ TABLE = "airflow-eip-leases"
 @dataclass(frozen=True, kw_only=True)
 class Standing:
     """
-    One state of the record.
+    One version of the record.
 
-    :param holder: the DAG that has the lease; empty when it is free.
+    :param holder: the DAG that has the lease; empty if it is free.
     :param phase: "taken", "held" or "closing".
     :param queue: the DAGs that wait, the next one first.
     :param ended: the tokens of the lease periods that have ended.
@@ -35,7 +37,7 @@ class Standing:
 
     @property
     def lease(self) -> str:
-        """The lease in words."""
+        """The lease, for printing."""
         if not self.holder:
             return "free"
         on = f" on {self.resource_id}" if self.resource_id else ""
@@ -43,12 +45,12 @@ class Standing:
 
     @property
     def places(self) -> str:
-        """The queue in words."""
+        """The queue, for printing."""
         return ", ".join(f"{place}. {dag_id}" for place, dag_id in enumerate(self.queue, 1)) or "-"
 
 
 def read(record: dict[str, Any], *, time: datetime) -> Standing:
-    """Return what a record says."""
+    """Read a stored record."""
     lease = record["lease"] or {}
     return Standing(
         time=time,
@@ -68,23 +70,23 @@ def _dag_of(attempt: dict[str, Any]) -> str:
 
 def standings(events: Sequence[dict[str, Any]], *, at: Any, allocation_id: str = "") -> list[Standing]:
     """
-    Return every state that was ever written to the table, from the bodies of the calls that wrote it.
+    Return every version that was written to the table, from the requests that wrote it.
 
-    :param at: reads an event's time.
-    :param allocation_id: of the address whose record it is; needed when there are several.
+    :param at: returns an event's time.
+    :param allocation_id: of the record's address; needed if there are several.
     """
-    found = []
-    for event in events:
-        if event["kind"] != "call" or event["operation"] != "PutItem" or event.get("error_code"):
-            continue
-        if event["request"].get("TableName") != TABLE:
-            continue
-        item = event["request"]["Item"]
-        if allocation_id in item["address"]["S"]:
-            found.append(read(json.loads(item["record"]["S"]), time=at(event)))
-    return found
+    items = [
+        (at(call), call["request"]["Item"])
+        for call in calls(events, "PutItem")
+        if not call.get("error_code") and call["request"].get("TableName") == TABLE
+    ]
+    return [
+        read(json.loads(item["record"]["S"]), time=time)
+        for time, item in items
+        if allocation_id in item["address"]["S"]
+    ]
 
 
 def rows(found: Sequence[Standing], *, start: datetime, clock: Any) -> list[tuple[str, ...]]:
-    """Return a row for each state."""
+    """Return a row for each version."""
     return [(clock((s.time - start).total_seconds()), s.lease, s.places) for s in found]

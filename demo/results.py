@@ -1,4 +1,4 @@
-"""What the jobs wrote: Parquet in the local S3."""
+"""The results of the jobs: Parquet files in the local S3."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def parquet_rows(
     """
     Fetch the files of a table and read their rows.
 
-    :param folder: where the files are copied to; a folder of their own is made in it.
-    :param prefix: where they are in the bucket, by default under the table's name.
-    :return: no rows when there are no files.
+    :param folder: the files are copied into a new folder in it.
+    :param prefix: of the files in the bucket; by default the table's name.
+    :return: no rows if there are no files.
     """
     prefix = prefix or table.name
     target = folder / bucket / prefix
@@ -39,5 +39,5 @@ def parquet_rows(
         return []
     names = ", ".join(f'"{name}"' for name, _ in table.columns)
     with duckdb.connect() as reader:
-        found = reader.sql(f"SELECT {names} FROM read_parquet('{target}/*.parquet')").fetchall()  # noqa: S608 - our path
-    return [tuple(text(value) for value in row) for row in found]
+        rows = reader.sql(f"SELECT {names} FROM read_parquet('{target}/*.parquet')").fetchall()  # noqa: S608 - our path
+    return [tuple(text(value) for value in row) for row in rows]

@@ -1,4 +1,4 @@
-"""DAG runs that the demo starts, and what is told of their tasks meanwhile."""
+"""The DAG runs that the demo starts, and the progress of their tasks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Runs:
-    """Runs of different DAGs, by their DAGs' ids."""
+    """One run of each of several DAGs, by DAG id."""
 
     def __init__(self, *, console: Console, airflow: Airflow, aws: AwsClient) -> None:
         self._console = console
         self._airflow = airflow
         self._aws = aws
         self._run_ids: dict[str, str] = {}
-        self._told: dict[str, str | None] = {}
+        self._printed: dict[str, str | None] = {}
         self.states: dict[str, str] = {}
         self.wanted_since: dict[str, datetime] = {}
 
@@ -33,15 +33,15 @@ class Runs:
         self._console.step(f"{dag_id}: started")
 
     def unpause(self, dag_id: str) -> None:
-        """Let runs of a DAG start that is paused when it is new."""
+        """Unpause a DAG."""
         self._airflow.rest.unpause(dag_id)
 
-    def look(self) -> None:
+    def read_states(self) -> None:
         """Read the states of the runs."""
         self.states = {dag_id: self._airflow.rest.run_state(dag_id, run) for dag_id, run in self._run_ids.items()}
 
     def have_ended(self, *dag_ids: str) -> bool:
-        """Whether these were seen to have ended."""
+        """Whether these runs had ended when their states were read."""
         return all(self.states.get(dag_id) in FINAL_RUN_STATES for dag_id in dag_ids)
 
     def tasks_of(self, dag_id: str) -> list[TaskState]:
@@ -49,20 +49,20 @@ class Runs:
         return self._airflow.rest.tasks(dag_id, self._run_ids[dag_id])
 
     def tasks(self) -> list[TaskState]:
-        """Read the task instances of all runs, and tell those that changed."""
-        found = [task for dag_id in self._run_ids for task in self.tasks_of(dag_id)]
-        for task in found:
-            if task.state != self._told.get(task.id) and task.state not in {None, "scheduled", "queued"}:
-                self._told[task.id] = task.state
+        """Read the task instances of all runs, and print those that changed."""
+        tasks = [task for dag_id in self._run_ids for task in self.tasks_of(dag_id)]
+        for task in tasks:
+            if task.state != self._printed.get(task.id) and task.state not in {None, "scheduled", "queued"}:
+                self._printed[task.id] = task.state
                 self._console.step(f"{task.dag_id}.{task.task_id}: {task.state}")
-        return found
+        return tasks
 
     def tries(self, *dag_ids: str) -> dict[str, int]:
-        """Return how many tries the most tried task of each DAG has needed."""
+        """Return the greatest number of tries of any task of each DAG."""
         return {dag_id: max(task.try_number for task in self.tasks_of(dag_id)) for dag_id in dag_ids}
 
-    def where(self) -> str:
-        """Say which tasks of the runs that have not ended are on their way."""
+    def unfinished_tasks(self) -> str:
+        """Return the tasks that have started and not ended, and their states."""
         return ", ".join(
             f"{task.dag_id}.{task.task_id} ({task.state})"
             for dag_id in self._run_ids

@@ -1,4 +1,4 @@
-"""The scenarios of the demo, run side by side in one loop, from the trigger of the first run to the end of all."""
+"""Runs the scenarios of the demo in parallel in one loop, from the start of the first run to the end of the last."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _RUNS_SECONDS = 1200.0
 
 
 class Scenario(Protocol):
-    """A part of the demo that goes on by itself, a little at each look."""
+    """A part of the demo, advanced by polling."""
 
     def advance(self, events: list[Event]) -> None:
-        """Do what is due."""
+        """Take the actions that are due."""
 
     def is_over(self) -> bool:
-        """Whether all of it has happened, as far as :meth:`advance` has seen."""
+        """Whether it had ended at the last call of :meth:`advance`."""
 
-    def where(self) -> str:
-        """Say what it waits for, beside tasks."""
+    def waits_for(self) -> str:
+        """Return what it waits for, besides tasks."""
 
 
 class Queue:
     """
-    DAGs that queue for one address, and a cluster without the address beside them.
+    DAGs that queue for one address, and a cluster without the address.
 
     :param dag_ids: the DAGs.
-    :param killed: a DAG that comes before them, whose creating task is killed; none unless given.
+    :param killed: a DAG that runs before them, whose creating task is killed, if any.
     :param allocation_id: the address.
     """
 
@@ -75,12 +75,12 @@ class Queue:
 
     @property
     def has_met(self) -> bool:
-        """Whether the DAGs that queue have been started, and nothing but their own course is to come."""
+        """Whether the DAGs that queue have been started, and nothing will disturb them any more."""
         return all(dag_id in self._runs.wanted_since for dag_id in self._waiting)
 
     def advance(self, events: list[Event]) -> None:
-        """Start and kill what is to be started and killed, and look after the cluster without the address."""
-        self._tell_queue(events)
+        """Start and kill what is due, and advance the cluster without the address."""
+        self._print_queue(events)
         if not self._begun:
             self._begin()
         elif self._killed and self._task_kill.kill_if_launched(events, self._runs.tasks_of(self._killed)):
@@ -113,23 +113,23 @@ class Queue:
         ended = self._runs.have_ended(*filter(None, (self._killed, *self._waiting)))
         return ended and (self.without_address.ended or not self.without_address.launched)
 
-    def where(self) -> str:
-        """Say how far the cluster without the address is."""
+    def waits_for(self) -> str:
+        """Return the state of the cluster without the address."""
         if not self.without_address.launched or self.without_address.ended:
             return ""
         return f"the cluster without the address, its step is {self.without_address.step_state}"
 
-    def _tell_queue(self, events: list[Event]) -> None:
-        """Say when the lock's record says something new."""
-        found = standings(events, at=lambda event: moment(event).time, allocation_id=self._allocation_id)
-        now = f"lease: {found[-1].lease}; queue: {found[-1].places}" if found else ""
+    def _print_queue(self, events: list[Event]) -> None:
+        """Print the lease and the queue if they have changed."""
+        versions = standings(events, at=lambda event: moment(event).time, allocation_id=self._allocation_id)
+        now = f"lease: {versions[-1].lease}; queue: {versions[-1].places}" if versions else ""
         if now != self._standing:
             self._standing = now
             self._console.step(now)
 
 
 class ScenarioLoop:
-    """Runs scenarios, and samples the processes meanwhile."""
+    """Runs scenarios, and takes samples of the processes."""
 
     def __init__(self, *, console: Console, children: Children, airflow: Airflow, aws: LocalAws, runs: Runs) -> None:
         self._console = console
@@ -140,33 +140,34 @@ class ScenarioLoop:
             tasks=runs.tasks, aws_time=aws.time, scheduler_pid=airflow.scheduler_pid, local_aws_pid=aws.pid
         )
         self.samples = self._observer.samples
-        self._told = ""
+        self._printed = ""
 
     def run(self, scenarios: Sequence[Scenario]) -> None:
         """
-        Run all of them to the end.
+        Run all scenarios to their end.
 
-        :raises ProcessError: when a process ends, or the whole takes too long.
+        :raises ProcessError: when a process ends, or the scenarios take too long.
         """
         deadline = time.monotonic() + _RUNS_SECONDS
         while not all(scenario.is_over() for scenario in scenarios):
             if time.monotonic() > deadline:
-                raise ProcessError(f"not all has ended after {_RUNS_SECONDS:.0f} s: {self._where(scenarios)}")
+                raise ProcessError(f"not all has ended after {_RUNS_SECONDS:.0f} s: {self._waits_for(scenarios)}")
             self._children.check()
             self._observer.sample()
             events = self._aws.events()
             for scenario in scenarios:
                 scenario.advance(events)
-            self._runs.look()
+            self._runs.read_states()
             if self._console.silent_seconds > _SILENT_SECONDS:
-                self._tell(self._where(scenarios))
+                self._print_waiting(self._waits_for(scenarios))
             time.sleep(_SAMPLE_SECONDS)
 
-    def _tell(self, where: str) -> None:
-        """Say what is being waited for; the same again only after a while."""
-        if where != self._told or self._console.silent_seconds > _SILENT_SECONDS_AGAIN:
-            self._console.step(f"waiting for {where}")
-            self._told = where
+    def _print_waiting(self, waits_for: str) -> None:
+        """Print what is being waited for; the same text again only after a while."""
+        if waits_for != self._printed or self._console.silent_seconds > _SILENT_SECONDS_AGAIN:
+            self._console.step(f"waiting for {waits_for}")
+            self._printed = waits_for
 
-    def _where(self, scenarios: Sequence[Scenario]) -> str:
-        return "; ".join(filter(None, (self._runs.where(), *(scenario.where() for scenario in scenarios)))) or "Airflow"
+    def _waits_for(self, scenarios: Sequence[Scenario]) -> str:
+        parts = (self._runs.unfinished_tasks(), *(scenario.waits_for() for scenario in scenarios))
+        return "; ".join(filter(None, parts)) or "Airflow"

@@ -1,4 +1,4 @@
-"""What is there before the first run: the address and its firewall rule, buckets, the job, the secret, the tables."""
+"""Creates what the runs need: the address and its firewall rule, buckets, the jobs, the secret, and the tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECRET_ID = "azure-sql/reader"  # noqa: S105 - the name of the secret
 
 @dataclass(frozen=True, kw_only=True)
 class Seed:
-    """What the DAGs are told."""
+    """The address, and the Airflow Variable of the DAGs."""
 
     allocation_id: str
     public_ip: str
@@ -34,17 +34,17 @@ class Seed:
 
 def seed(aws: AwsClient, *, jobs: Path, server: AzureSql | None = None) -> Seed:
     """
-    Make everything that an administrator would have made once, as far as it is not there yet.
+    Create everything that an administrator would create once, unless it exists.
 
-    :param jobs: the folder of the jobs, which are uploaded anew.
-    :param server: how the steps reach the database; as the local EMR says unless given.
+    :param jobs: the folder of the jobs, which are uploaded in any case.
+    :param server: the database's address for the steps; by default the one that the local EMR reports.
     """
     ec2 = aws.client("ec2")
     address = _address(ec2)
     aws.admit(NAME, address["PublicIp"])
     upload(aws.client("s3"), jobs)
     password = reader_password(aws.client("secretsmanager"))
-    # A contained database user, as Azure SQL recommends; it may come before the tables.
+    # A contained database user, as Azure SQL recommends; the tables need not exist yet.
     aws.sql(f"CREATE USER [{USER}] WITH PASSWORD = '{password}'", database=DATABASE)
     for table in TABLES:
         if not _exists(aws, table):
@@ -69,7 +69,7 @@ def seed(aws: AwsClient, *, jobs: Path, server: AzureSql | None = None) -> Seed:
 
 
 def another_address(aws: AwsClient, first: Seed, *, number: int = 2) -> Seed:
-    """Make one more address that the firewall admits, for what is to run beside the first."""
+    """Allocate one more address that the firewall admits, for a scenario that runs in parallel."""
     name = f"{NAME}-{number}"
     address = _address(aws.client("ec2"), name=name)
     aws.admit(name, address["PublicIp"])
@@ -78,14 +78,14 @@ def another_address(aws: AwsClient, first: Seed, *, number: int = 2) -> Seed:
 
 
 def _address(ec2: Any, *, name: str = NAME) -> dict[str, Any]:
-    found = ec2.describe_addresses(Filters=[{"Name": "tag:Name", "Values": [name]}])["Addresses"]
+    existing = ec2.describe_addresses(Filters=[{"Name": "tag:Name", "Values": [name]}])["Addresses"]
     tags = [{"ResourceType": "elastic-ip", "Tags": [{"Key": "Name", "Value": name}]}]
-    address: dict[str, Any] = found[0] if found else ec2.allocate_address(Domain="vpc", TagSpecifications=tags)
+    address: dict[str, Any] = existing[0] if existing else ec2.allocate_address(Domain="vpc", TagSpecifications=tags)
     return address
 
 
 def upload(s3: Any, jobs: Path, *, bucket: str = BUCKET) -> None:
-    """Upload the jobs to a bucket, which is made if it is not there."""
+    """Upload the jobs to a bucket, which is created unless it exists."""
     if bucket not in {each["Name"] for each in s3.list_buckets()["Buckets"]}:
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     for file in sorted(jobs.iterdir()):
@@ -94,7 +94,7 @@ def upload(s3: Any, jobs: Path, *, bucket: str = BUCKET) -> None:
 
 
 def reader_password(manager: Any) -> str:
-    """Return the password of the database user, from the secret, which is made if there is none."""
+    """Return the password of the database user, from the secret, which is created unless it exists."""
     try:
         secret = json.loads(manager.get_secret_value(SecretId=SECRET_ID)["SecretString"])
     except manager.exceptions.ResourceNotFoundException:
@@ -104,8 +104,8 @@ def reader_password(manager: Any) -> str:
 
 
 def _exists(aws: AwsClient, table: Table) -> bool:
-    found = aws.sql("SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES", database=DATABASE)
-    return table.name.split(".") in found["rows"]
+    tables = aws.sql("SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES", database=DATABASE)
+    return table.name.split(".") in tables["rows"]
 
 
 def database_rows(aws: AwsClient, table: Table) -> list[Row]:

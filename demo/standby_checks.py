@@ -1,10 +1,10 @@
-"""The checks of the scenario with a standby: pure functions that fail when they saw nothing."""
+"""The checks of the scenario with a standby; each fails if nothing was observed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from demo.checks import Check
+from demo.checks import Check, checked
 from demo.standby import AFTER, LOST, batches, clusters, has_ended
 from demo.timeline import moment
 
@@ -18,78 +18,58 @@ _PAIR = 2
 
 
 def service_moved(events: Sequence[Event], *, lost_at: datetime | None, allocation_id: str, state: str) -> Check:
-    """See that the address went from the lost primary node to the standby, and what that took."""
+    """Check that the address moved from the lost primary node to the standby, and measure the time."""
     name = "emr_standby: the standby has the address and its targets are healthy"
     pair = clusters(events)
     if len(pair) != _PAIR or lost_at is None or state != "success":
         detail = f"{len(pair)} clusters, primary lost: {lost_at is not None}, the DAG run is {state or 'not seen'}"
         return Check(name=name, passed=False, detail=detail)
-    bound = _associations(events, allocation_id)
-    targets = _healthy_since(events, lost_at)
-    places = [event["job_flow_id"] for event in bound]
-    if places != pair or not targets:
-        return Check(name=name, passed=False, detail=f"associated with {places}, {len(targets)} targets became healthy")
-    seconds = [(when - lost_at).total_seconds() for when in (moment(bound[-1]).time, max(targets))]
-    return Check(
-        name=name,
-        passed=True,
-        detail=f"{seconds[0]:.0f} s after the loss, healthy after {seconds[1]:.0f} s (simulated; checks in real time)",
-    )
-
-
-def _associations(events: Sequence[Event], allocation_id: str) -> list[Event]:
-    return [
+    bound = [
         event
         for event in events
         if event["kind"] == "address" and event["change"] == "associated" and event["allocation_id"] == allocation_id
     ]
-
-
-def _healthy_since(events: Sequence[Event], lost_at: datetime) -> list[datetime]:
-    times = [moment(event).time for event in events if event["kind"] == "target" and event["state"] == "healthy"]
-    return [when for when in times if when > lost_at]
+    targets = [moment(event).time for event in events if event["kind"] == "target" and event["state"] == "healthy"]
+    targets = [time for time in targets if time > lost_at]
+    clusters_bound = [event["job_flow_id"] for event in bound]
+    if clusters_bound != pair or not targets:
+        detail = f"associated with {clusters_bound}, {len(targets)} targets became healthy"
+        return Check(name=name, passed=False, detail=detail)
+    moved, healthy = ((time - lost_at).total_seconds() for time in (moment(bound[-1]).time, max(targets)))
+    detail = f"{moved:.0f} s after the loss, healthy after {healthy:.0f} s (simulated; checks in real time)"
+    return Check(name=name, passed=True, detail=detail)
 
 
 def one_live_primary(events: Sequence[Event], *, standby_state: str) -> Check:
     """
-    See that the lost cluster was ended, and that the other one lived on until the demo ended it.
+    Check that the lost cluster was ended, and that the other one ran until the demo ended it.
 
-    :param standby_state: the state of the standby's cluster before the demo ended it; empty when nobody looked.
+    :param standby_state: the state of the standby's cluster before the demo ended it; empty if it was not read.
     """
-    name = "emr_standby: one live primary"
     pair = clusters(events)
-    problems = [
-        text
-        for wrong, text in (
-            (len(pair) != _PAIR, f"{len(pair)} clusters"),
-            (pair and not has_ended(events, pair[0]), "the lost cluster was not ended"),
-            (standby_state != "WAITING", f"the standby was {standby_state or 'not seen'} after the failover"),
-        )
-        if wrong
-    ]
-    return Check(name=name, passed=not problems, detail="; ".join(problems) or "the old one ended, the standby WAITING")
+    return checked(
+        "emr_standby: one live primary",
+        "the old one ended, the standby WAITING",
+        (len(pair) != _PAIR, f"{len(pair)} clusters"),
+        (pair and not has_ended(events, pair[0]), "the lost cluster was not ended"),
+        (standby_state != "WAITING", f"the standby was {standby_state or 'not seen'} after the failover"),
+    )
 
 
 def batches_succeed(events: Sequence[Event], *, states: Mapping[str, str], tries: Mapping[str, int]) -> Check:
-    """See that the batch of the lost primary node succeeded on the standby, in a retry, and the next one at once."""
-    name = "emr_standby: batches succeed after it, none by another's end"
+    """Check that the batch of the lost primary node succeeded on the standby, in a retry, and the next one at once."""
     pair = clusters(events)
-    ended = {dag_id: [e for e in batches(events, dag_id) if e["state"] == "success"] for dag_id in (LOST, AFTER)}
+    ended = {
+        dag_id: [event["job_flow_id"] for event in batches(events, dag_id) if event["state"] == "success"]
+        for dag_id in (LOST, AFTER)
+    }
     began = [event["job_flow_id"] for event in batches(events, LOST)][:1]
-    problems = [
-        text
-        for wrong, text in (
-            (any(states.get(dag_id) != "success" for dag_id in ended), f"runs: {dict(states)}"),
-            (len(pair) != _PAIR or began != pair[:1], f"the first batch began on {began}"),
-            (any([e["job_flow_id"] for e in found] != pair[1:] for found in ended.values()), _where(ended)),
-            (tries.get(LOST, 0) < 2, f"the lost batch's task took {tries.get(LOST, 0)} tries"),  # noqa: PLR2004 - a retry
-            (tries.get(AFTER) != 1, f"the next one's took {tries.get(AFTER)}"),
-        )
-        if wrong
-    ]
-    detail = f"the lost one in try {tries.get(LOST)}, the next one in try 1; each ended once, on the standby"
-    return Check(name=name, passed=not problems, detail="; ".join(problems) or detail)
-
-
-def _where(ended: Mapping[str, Sequence[Event]]) -> str:
-    return "; ".join(f"{dag_id} succeeded on {[e['job_flow_id'] for e in found]}" for dag_id, found in ended.items())
+    return checked(
+        "emr_standby: batches succeed after it, none by another's end",
+        f"the lost one in try {tries.get(LOST)}, the next one in try 1; each ended once, on the standby",
+        (any(states.get(dag_id) != "success" for dag_id in ended), f"runs: {dict(states)}"),
+        (len(pair) != _PAIR or began != pair[:1], f"the first batch began on {began}"),
+        *((on != pair[1:], f"{dag_id} succeeded on {on}") for dag_id, on in ended.items()),
+        (tries.get(LOST, 0) < 2, f"the lost batch's task took {tries.get(LOST, 0)} tries"),  # noqa: PLR2004 - a retry
+        (tries.get(AFTER) != 1, f"the next one's took {tries.get(AFTER)}"),
+    )

@@ -1,4 +1,4 @@
-"""The source tables: their columns and rows, and their values as T-SQL, from JSON, and as text to compare."""
+"""The source tables: their columns and rows, and conversions of their values to T-SQL, from JSON, and to text."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ _EPOCH = dt.datetime(2024, 1, 1)  # noqa: DTZ001 - datetime2 has no time zone
 
 
 def rows(table: Table) -> Iterator[tuple[Any, ...]]:
-    """Make a table's rows, the same in every run."""
+    """Yield a table's rows, which are the same in every run."""
     chance = random.Random(f"{_SEED}{table.name}")  # noqa: S311 - sample data
     for key in range(1, table.rows + 1):
         yield (key, *(_value(kind, nullable=" NOT NULL" not in kind, chance=chance) for _, kind in table.columns[1:]))
@@ -117,18 +117,18 @@ def literal(value: Any) -> str:
 
 
 def creation(table: Table) -> Iterator[str]:
-    """Return the T-SQL that makes a table and its rows; the schema is there."""
+    """Yield the T-SQL that creates a table with its rows in an existing schema."""
     columns = ", ".join(f"[{name}] {kind}" for name, kind in table.columns)
     yield f"CREATE TABLE {table.name} ({columns})"
-    made = list(rows(table))
-    for start in range(0, len(made), _ROWS_A_STATEMENT):
-        batch = made[start : start + _ROWS_A_STATEMENT]
+    created = list(rows(table))
+    for start in range(0, len(created), _ROWS_A_STATEMENT):
+        batch = created[start : start + _ROWS_A_STATEMENT]
         values = ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in batch)
         yield f"INSERT INTO {table.name} VALUES {values}"  # noqa: S608 - the demo's own rows
 
 
 def text(value: Any) -> str:
-    """Return a value in the one form in which the two sides are compared."""
+    """Return a value as text, for the comparison of the job's rows with the database's."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):
@@ -143,7 +143,7 @@ def text(value: Any) -> str:
 
 
 def from_json(value: Any, *, kind: str) -> Any:
-    """Return a value of the control API's JSON with the type that its column has."""
+    """Return a value of the control API's JSON as the type of its column."""
     if value is None:
         return None
     match kind:

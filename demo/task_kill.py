@@ -1,4 +1,4 @@
-"""Killing a task's process at the worst moment: EMR has launched its cluster, and the answer has not come yet."""
+"""Kills a task's process at the worst moment: EMR has launched its cluster, and has not answered yet."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-import psutil
-
-from demo.timeline import owner_dag
 from harness.judge import launches
-from harness.processes import task_of_title
+from harness.processes import task_processes
 
 if TYPE_CHECKING:
     from demo.local import LocalAws
     from harness.airflow import TaskState
     from harness.judge import Event
 
-# In simulated seconds. The task cannot go on until the answer comes, so its process is surely there to be killed; the
-# cluster could be bound a minute later.
+# In simulated seconds. The task cannot continue before the answer, so its process certainly exists and can be killed;
+# without the delay the cluster could be bound a minute later.
 _ANSWER_SECONDS = 150
 
 
@@ -37,26 +34,19 @@ class TaskKill:
         self.killed_pid = 0
 
     def hold_answer(self) -> None:
-        """Let the answer of the next RunJobFlow come late; with nothing else running it is this DAG's."""
+        """Delay the answer of the next RunJobFlow, which is this DAG's, because no other DAG runs."""
         self._aws.fault(operation="RunJobFlow", kind="hold_answer", seconds=_ANSWER_SECONDS, times=1)
 
     def kill_if_launched(self, events: list[Event], tasks: list[TaskState]) -> bool:
-        """Kill the process with SIGKILL if its cluster has been launched; return whether that has happened now."""
-        launched = any(owner_dag(launch) == self._dag_id for launch in launches(events))
+        """Kill the process with SIGKILL if its cluster has been launched; return whether it was killed now."""
+        launched = any(launch.dag_id == self._dag_id for launch in launches(events))
         if not launched or self.killed_pid:
             return False
-        ids = {task.id for task in tasks if (task.dag_id, task.task_id) == (self._dag_id, self._task_id)}
-        for process in psutil.Process(self._scheduler_pid).children(recursive=True):
-            # Of the two processes of a task, the supervisor and its child, the child runs the operator.
-            if _task(process) in ids and _task(process.parent()) in ids:
+        processes = task_processes(self._scheduler_pid)
+        for task in tasks:
+            if (task.dag_id, task.task_id) == (self._dag_id, self._task_id) and task.id in processes:
+                _supervisor, process = processes[task.id]
                 os.kill(process.pid, signal.SIGKILL)
                 self.killed_pid = process.pid
                 return True
         return False
-
-
-def _task(process: psutil.Process | None) -> str | None:
-    try:
-        return task_of_title(" ".join(process.cmdline())) if process else None
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return None

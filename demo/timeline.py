@@ -1,4 +1,4 @@
-"""What happened, read from the local EMR's event log alone: the lease periods of an address, and a picture of them."""
+"""The lease periods of an address, from the local EMR's event log, and a chart of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.judge import CLUSTER_ENDED, STEP_ENDED, Event, Launch, launches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 _READY_STATES = frozenset({"RUNNING", "WAITING"})
 _WIDTH = 84
@@ -29,7 +29,7 @@ class Moment:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """One cluster's life with the address; a moment is None when it never came."""
+    """The lease period of one cluster; a moment is None if it never came."""
 
     owner: str
     job_flow_id: str
@@ -43,7 +43,7 @@ class Session:
     terminated: Moment | None = None
 
     def moments(self) -> list[tuple[str, Moment | None]]:
-        """Return the lease period's moments and what they are called, in their usual order."""
+        """Return the lease period's moments with their names, in their usual order."""
         return [
             ("RunJobFlow", self.launched),
             ("primary node running", self.primary_running),
@@ -57,26 +57,27 @@ class Session:
 
 
 def moment(event: Event) -> Moment:
-    """Return when an event was."""
+    """Return the moment of an event."""
     return Moment(seq=event["seq"], time=datetime.fromisoformat(event["time"]))
-
-
-def owner_dag(launch: Launch) -> str | None:
-    """Return the DAG that a launch names as the owner of its cluster."""
-    return launch.owner[1] if launch.owner else None
 
 
 def sessions(events: Sequence[Event]) -> list[Session]:
     """Return a lease period for every cluster that a DAG launched, in the order of their launches."""
-    return [_session(owner, launch, events) for launch in launches(events) if (owner := owner_dag(launch)) is not None]
+    return [_session(launch.dag_id, launch, events) for launch in launches(events) if launch.dag_id is not None]
 
 
 def _session(owner: str, launch: Launch, events: Sequence[Event]) -> Session:
     job_flow_id = launch.job_flow_id
-    mine = [event for event in events if event.get("job_flow_id") == job_flow_id]
+    of_cluster = [event for event in events if event.get("job_flow_id") == job_flow_id]
+
+    def moments(kind: str, field: str, values: Collection[str]) -> list[Moment]:
+        return [moment(event) for event in of_cluster if event["kind"] == kind and event.get(field) in values]
 
     def first(kind: str, field: str, *values: str) -> Moment | None:
-        return _first(mine, kind=kind, field=field, values=frozenset(values))
+        return next(iter(moments(kind, field, values)), None)
+
+    def last(kind: str, field: str, *values: str) -> Moment | None:
+        return next(reversed(moments(kind, field, values)), None)
 
     return Session(
         owner=owner,
@@ -86,22 +87,10 @@ def _session(owner: str, launch: Launch, events: Sequence[Event]) -> Session:
         bound=first("address", "change", "associated"),
         ready=first("cluster", "to", *_READY_STATES),
         step_running=first("step", "state", "RUNNING"),
-        step_ended=_last(mine, kind="step", field="state", values=STEP_ENDED),
-        freed=_last(mine, kind="address", field="change", values=frozenset({"disassociated"})),
+        step_ended=last("step", "state", *STEP_ENDED),
+        freed=last("address", "change", "disassociated"),
         terminated=first("cluster", "to", *CLUSTER_ENDED),
     )
-
-
-def _matching(events: Iterable[Event], *, kind: str, field: str, values: frozenset[str]) -> list[Moment]:
-    return [moment(event) for event in events if event["kind"] == kind and event.get(field) in values]
-
-
-def _first(events: Iterable[Event], *, kind: str, field: str, values: frozenset[str]) -> Moment | None:
-    return next(iter(_matching(events, kind=kind, field=field, values=values)), None)
-
-
-def _last(events: Iterable[Event], *, kind: str, field: str, values: frozenset[str]) -> Moment | None:
-    return next(reversed(_matching(events, kind=kind, field=field, values=values)), None)
 
 
 def clock(seconds: float) -> str:
@@ -111,7 +100,7 @@ def clock(seconds: float) -> str:
 
 
 def moments_rows(found: Sequence[Session], *, start: datetime) -> list[tuple[str, ...]]:
-    """Return a row for each moment, and in it the simulated time since the start for each lease period."""
+    """Return a row for each moment, with the simulated time since the start for each lease period."""
     names = [name for name, _ in found[0].moments()] if found else []
     columns = [dict(session.moments()) for session in found]
     return [
@@ -143,7 +132,7 @@ def chart(found: Sequence[Session], *, start: datetime, waiting_since: dict[str,
 
 
 def _lane(session: Session, column: Callable[[datetime], int], waiting_since: dict[str, datetime]) -> str:
-    """Paint the spans over each other, the wider first."""
+    """Draw the spans over each other, the widest first."""
     cells = [" "] * _WIDTH
     launched = session.launched.time
     wanted = waiting_since.get(session.owner)

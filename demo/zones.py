@@ -1,12 +1,13 @@
-"""A scenario: the first choice of a job is in a zone without capacity, and its fallback in another."""
+"""The scenario with fallbacks: the first zone of a job has no capacity, and its fallback is in another zone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from demo.timeline import Session, chart, owner_dag, sessions
-from harness.judge import Launch, launches
+from demo.timeline import Session, chart, sessions
+from harness.judge import TOKEN_TAG, launches
+from harness.network import default_subnets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,15 +18,14 @@ if TYPE_CHECKING:
     from harness.judge import Event
 
 DAG = "moved_daily"
-INSTANCE_TYPE = "r5.xlarge"  # the other scenarios' clusters have another one, which the zone goes on to have
-_TOKEN_TAG = "airflow-eip:token"  # noqa: S105 - the lease's
+INSTANCE_TYPE = "r5.xlarge"  # not that of the other scenarios' clusters, so that these still find capacity
 _CANDIDATE_TAG = "airflow-eip:candidate"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Zones:
     """
-    Where the job is put.
+    The zones of the job.
 
     :param empty: the zone without capacity, and its subnet.
     :param other: the zone of the fallback, and its subnet.
@@ -36,9 +36,8 @@ class Zones:
 
     @classmethod
     def of_default_vpc(cls, ec2: Any) -> Zones:
-        """Take the default VPC's subnets in the first two zones."""
-        found = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
-        first, second = sorted((subnet["AvailabilityZone"], subnet["SubnetId"]) for subnet in found)[:2]
+        """Return the first two zones of the default VPC."""
+        first, second = ((subnet["AvailabilityZone"], subnet["SubnetId"]) for subnet in default_subnets(ec2)[:2])
         return cls(empty=first, other=second)
 
     def of_subnet(self, subnet_id: str) -> str:
@@ -48,7 +47,7 @@ class Zones:
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """One candidate's cluster: what RunJobFlow was sent, and what became of it."""
+    """One candidate's cluster: the parameters of its launch, and its lease period."""
 
     session: Session
     zone: str
@@ -60,7 +59,7 @@ class MovedJob:
     """
     Runs one job whose first zone has no instance of its type.
 
-    :param after: DAGs that have had their address before it begins: it does not slow them down while they start.
+    :param after: DAGs that must have had their address before, so that the job does not slow down their start.
     """
 
     def __init__(self, *, aws: AwsClient, runs: Runs, zones: Zones, after: Sequence[str]) -> None:
@@ -71,7 +70,7 @@ class MovedJob:
         self._begun = False
 
     def advance(self, events: list[Event]) -> None:
-        """Empty the zone, and start the run."""
+        """Remove the zone's capacity and start the run, if that is due."""
         if self._begun:
             return
         served = {session.owner for session in sessions(events) if session.bound}
@@ -84,28 +83,27 @@ class MovedJob:
         """Whether the run has ended."""
         return self._runs.have_ended(DAG)
 
-    def where(self) -> str:
-        """Nothing beside its tasks is waited for."""
+    def waits_for(self) -> str:
+        """Return nothing, because it waits for tasks only."""
         return ""
 
 
 def tried(events: Sequence[Event], zones: Zones) -> list[Tried]:
     """Return the clusters of the job, in the order of their launches."""
-    its = {session.job_flow_id: session for session in sessions(events) if session.owner == DAG}
-    return [_tried(launch, its[launch.job_flow_id], zones) for launch in launches(events) if owner_dag(launch) == DAG]
-
-
-def _tried(launch: Launch, session: Session, zones: Zones) -> Tried:
-    subnet_id = str(launch.call["request"].get("Instances", {}).get("Ec2SubnetId"))
-    return Tried(
-        session=session,
-        zone=zones.of_subnet(subnet_id),
-        candidate=launch.tags.get(_CANDIDATE_TAG),
-        token=launch.tags.get(_TOKEN_TAG),
-    )
+    of_cluster = {session.job_flow_id: session for session in sessions(events)}
+    return [
+        Tried(
+            session=of_cluster[launch.job_flow_id],
+            zone=zones.of_subnet(str(launch.call["request"].get("Instances", {}).get("Ec2SubnetId"))),
+            candidate=launch.tags.get(_CANDIDATE_TAG),
+            token=launch.tags.get(TOKEN_TAG),
+        )
+        for launch in launches(events)
+        if launch.dag_id == DAG
+    ]
 
 
 def lanes(found: Sequence[Tried], *, wanted_since: datetime) -> list[str]:
-    """Draw a lane for each cluster, under the name of its zone; without the scale, which is the run's own."""
-    named = [replace(one.session, owner=f"{DAG} in {one.zone}") for one in found]
+    """Draw a lane for each cluster, under the name of its zone and without the scale."""
+    named = [replace(tried.session, owner=f"{DAG} in {tried.zone}") for tried in found]
     return chart(named, start=wanted_since, waiting_since={})[1:] if named else []

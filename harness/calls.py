@@ -1,4 +1,4 @@
-"""Counts AWS calls by caller, from the user agents in the local EMR's event log."""
+"""Counts AWS calls by caller, which the user agents in the local EMR's event log name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NIL = str(uuid.UUID(int=0))
 
 
 def caller(user_agent: str, *, dag_ids: Sequence[str]) -> str | None:
-    """Return the DAG whose task made a call, or the triggerer; None for another caller (a step, the demo itself)."""
+    """Return the DAG whose task made a call, or the triggerer; None for another caller, e.g. a step."""
     match = _DAG_KEY.search(user_agent)
     if match is None:
         return None
@@ -35,14 +35,14 @@ def count_calls(events: Sequence[Event], *, dag_ids: Sequence[str]) -> dict[str,
     for event in events:
         if event["kind"] != "call":
             continue
-        made_by = caller(event.get("user_agent") or "", dag_ids=dag_ids)
-        if made_by is not None:
-            counts[made_by][f"{event['service']} {event['operation']}"] += 1
+        name = caller(event.get("user_agent") or "", dag_ids=dag_ids)
+        if name is not None:
+            counts[name][f"{event['service']} {event['operation']}"] += 1
     return counts
 
 
 def call_rows(counts: dict[str, Counter[str]]) -> list[tuple[str, ...]]:
-    """Return a row for each operation, a column for each caller, and the sums."""
+    """Return a row for each operation with a column for each caller, and a last row with the sums."""
     operations = sorted({operation for counter in counts.values() for operation in counter})
     rows = [(name, *(str(counter[name] or "") for counter in counts.values())) for name in operations]
     return [*rows, ("all", *(str(counter.total()) for counter in counts.values()))]

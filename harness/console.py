@@ -44,6 +44,11 @@ class Console:
         """Print the heading of a section."""
         self.lines("", text, "-" * len(text))
 
+    def targets(self, targets: dict[str, bool]) -> bool:
+        """Print whether each target is met, and return whether all are."""
+        self.lines(*(f"{'met    ' if is_met else 'NOT MET'}  {name}" for name, is_met in targets.items()))
+        return all(targets.values())
+
 
 def table(rows: list[tuple[str, ...]], *, header: tuple[str, ...], right: frozenset[int] = frozenset()) -> list[str]:
     """

@@ -1,9 +1,9 @@
 """
-A local EMR of this process, called by boto3 as a function: no socket, and no thread that has to be waited for.
+Lets boto3 call a local EMR in the same process as a function, without a socket and without a thread.
 
-The request is botocore's own, signed and serialized, and what answers is the application that the server serves, so a
-test sees what it would see over HTTP. A call does go over HTTP while a fault is planned that happens to connections,
-and when it is not signed (the metadata of a node).
+The request is botocore's own, signed and serialized. It is answered by the application that the server serves, so a
+test gets the same answers as over HTTP. Two kinds of call still use HTTP: all calls while a fault of connections is
+planned, and calls that are not signed (instance metadata).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def answered_in_process(aws: LocalAws) -> Iterator[None]:
-    """Let the boto3 clients of this process call a local EMR without a socket; threads of theirs too."""
-    place = aws.endpoint_url.removeprefix("http://")
+    """Let the boto3 clients of all threads of this process call a local EMR without a socket."""
+    endpoint = aws.endpoint_url.removeprefix("http://")
     send_over_http = URLLib3Session.send
 
     def send(session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
         url = urlsplit(request.url)
         is_signed = "Authorization" in request.headers
-        if url.netloc != place or not is_signed or aws.faults.concern_connections:
+        if url.netloc != endpoint or not is_signed or aws.faults.concern_connections:
             answer: AWSResponse = send_over_http(session, request)
             return answer
         return _answer(aws, request, url)
@@ -65,12 +65,12 @@ def _answer(aws: LocalAws, request: AWSPreparedRequest, url: SplitResult) -> AWS
     )
     response = AWSResponse(request.url, raw.status, raw.headers, raw)
     if not request.stream_output:
-        _ = response.content  # which reads it, as botocore does here
+        _ = response.content  # reads the body, as botocore does here
     return response
 
 
 def _environ(request: AWSPreparedRequest, url: SplitResult) -> dict[str, Any]:
-    """Make what the server makes of a request (PEP 3333)."""
+    """Return the WSGI environment of a request, as the server makes it (PEP 3333)."""
     body = _read(request.body)
     environ: dict[str, Any] = {
         "wsgi.version": (1, 0),
@@ -95,7 +95,7 @@ def _environ(request: AWSPreparedRequest, url: SplitResult) -> dict[str, Any]:
         key = name.upper().replace("-", "_")
         text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
         environ[key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"] = text
-    if environ.pop("HTTP_TRANSFER_ENCODING", None):  # of a connection
+    if environ.pop("HTTP_TRANSFER_ENCODING", None):  # the body is complete here
         environ["CONTENT_LENGTH"] = str(len(body))
     return environ
 

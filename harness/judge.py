@@ -1,8 +1,8 @@
 """
-Checks on the local EMR's event log that hold for every run, as pure functions from events to problems.
+Checks on the local EMR's event log that apply to every run: pure functions that return problems.
 
-Demo, chaos, exits, stress and soak share them, and add checks of their own (on injected faults, on Airflow's states).
-No check uses the code under test. ``tests/unit/harness/test_judge.py`` shows that each of them can fail.
+Demo, chaos, exits, stress and soak share them, and add their own (on injected faults, on Airflow's states).
+No check uses the code under test. ``tests/unit/harness/test_judge.py`` shows that each check can fail.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 
-# Tags that the operators set on clusters and NAT gateways. They are repeated here because they are stored data: if the
+# Tags that the operators set on clusters and NAT gateways. They are stored data, so they are repeated here: if the
 # provider changes one, the checks must fail.
 ALLOCATION_TAG = "airflow-eip:allocation-id"
 JOB_FLOW_TAG = "airflow-eip:job-flow-id"
@@ -60,9 +60,14 @@ class Launch:
         """Environment, dag_id, run_id, task_id and map index of the task that owns it; empty without a tag."""
         return self.tags[OWNER_TAG].split("/") if OWNER_TAG in self.tags else []
 
+    @property
+    def dag_id(self) -> str | None:
+        """The DAG of the owner; None without a tag."""
+        return self.owner[1] if self.owner else None
+
 
 def launches(events: Iterable[Event]) -> list[Launch]:
-    """Return the clusters that were launched, oldest first."""
+    """Return the launches of clusters, oldest first."""
     return [
         Launch(
             call["seq"],
@@ -77,7 +82,7 @@ def launches(events: Iterable[Event]) -> list[Launch]:
 
 @dataclass(slots=True)
 class Address:
-    """Where the address is and which steps run, up to an event of the log."""
+    """The location of the address and the running steps, after some events of the log."""
 
     holder: str | None = None
     running: dict[str, str] = field(default_factory=dict)  # step id → cluster
@@ -120,7 +125,7 @@ def follow(events: Iterable[Event], *, clusters: Collection[str] | None = None) 
     """
     Check that one cluster at a time had the address, and that steps ran only on the cluster that had it.
 
-    Events are compared by their number in the log, which is one order of all events.
+    Events are ordered by their number in the log.
 
     :param clusters: the clusters whose steps need the address; all by default.
     """
@@ -135,10 +140,10 @@ def follow(events: Iterable[Event], *, clusters: Collection[str] | None = None) 
 
 def of_address(events: Sequence[Event], allocation_id: str) -> list[Event]:
     """
-    Return what concerns one of several addresses: its moves, its record, and the steps of the clusters that had it.
+    Return the events of one of several addresses: its moves, its record, and the steps of the clusters that had it.
 
-    A step of a cluster that never had an address is kept for every one of them, as a problem; so is one of a cluster
-    that had several.
+    A step of a cluster that never had an address counts for every address, as a problem. A step of a cluster that had
+    several addresses counts for each of these.
     """
     had: dict[str, set[str]] = defaultdict(set)
     for event in events:
@@ -153,7 +158,7 @@ def of_address(events: Sequence[Event], allocation_id: str) -> list[Event]:
 
 
 def address_left(events: Iterable[Event]) -> list[str]:
-    """Return where the address is at the end."""
+    """Return a problem if the address is still associated at the end."""
     holder = follow(event for event in events if event["kind"] == "address").holder
     return [f"the address is left on {holder}"] if holder else []
 
@@ -166,13 +171,13 @@ def clusters_left(events: Iterable[Event]) -> list[str]:
 
 def two_clusters_of_a_lease(events: Iterable[Event]) -> list[str]:
     """
-    Return the clusters that were launched while another one of the same lease had not ended.
+    Return the clusters that were launched while another cluster of the same lease had not ended.
 
-    A lease is identified by its owner and, with a lock store, its token. Without a lock store an owner may have one
-    cluster that is not terminating: a retry does not wait until the cluster that the failed try terminated has ended.
+    A lease is identified by its owner and, with a lock store, its token. Without a lock store, an owner may have one
+    cluster besides those that are terminating, because a retry does not wait until the failed try's cluster has ended.
     """
     log = list(events)
-    lease_of = {one.job_flow_id: (tuple(one.owner), one.tags.get(TOKEN_TAG)) for one in launches(log)}
+    lease_of = {launch.job_flow_id: (tuple(launch.owner), launch.tags.get(TOKEN_TAG)) for launch in launches(log)}
     active: dict[str, tuple[Any, ...]] = {}
     problems: list[str] = []
     for event in log:
@@ -191,7 +196,7 @@ def two_clusters_of_a_lease(events: Iterable[Event]) -> list[str]:
 
 
 def idle_endings(events: Iterable[Event]) -> list[str]:
-    """Return the clusters that EMR's idle termination ended, because nothing else ended them."""
+    """Return the clusters that EMR's idle termination ended."""
     return [
         event["job_flow_id"]
         for event in events
@@ -201,8 +206,8 @@ def idle_endings(events: Iterable[Event]) -> list[str]:
     ]
 
 
-def thefts(events: Iterable[Event]) -> list[str]:
-    """Return the AssociateAddress calls that may take the address from its holder."""
+def unsafe_associations(events: Iterable[Event]) -> list[str]:
+    """Return the AssociateAddress calls that could take the address from its holder."""
     return [
         f"{call['seq']}: AssociateAddress was sent with {call['request']}"
         for call in calls(events, "AssociateAddress")
@@ -215,7 +220,7 @@ def record_disagrees(events: Iterable[Event], *, left: Sequence[str], ended: Col
     """
     Return the contradictions between the lease record at the end and the log.
 
-    :param left: the owners that still have the lease or are in the queue.
+    :param left: the owners that still have the lease or a place in the queue.
     :param ended: the clusters that had the address according to the record's history.
     """
     bound = {e.get("job_flow_id") for e in events if e["kind"] == "address" and e["change"] == "associated"} - {None}
@@ -229,13 +234,15 @@ def record_disagrees(events: Iterable[Event], *, left: Sequence[str], ended: Col
 
 
 def gateways_of_clusters(events: Sequence[Event]) -> dict[str, str]:
-    """Return the cluster that each NAT gateway was made for, from the tags in the CreateNatGateway call."""
+    """Return the cluster of each NAT gateway, from the tags in the CreateNatGateway call."""
     by_client_token = {}
     for call in calls(events, "CreateNatGateway"):
-        given = call["request"]
-        if "DryRun" not in given:
-            keys = {given[name]: given.get(f"{name.removesuffix('Key')}Value") for name in given if ".Key" in name}
-            by_client_token[given["ClientToken"]] = str(keys[JOB_FLOW_TAG])
+        request = call["request"]
+        if "DryRun" not in request:
+            keys = {
+                request[name]: request.get(f"{name.removesuffix('Key')}Value") for name in request if ".Key" in name
+            }
+            by_client_token[request["ClientToken"]] = str(keys[JOB_FLOW_TAG])
     return {
         event["nat_gateway_id"]: by_client_token[event["client_token"]]
         for event in events
@@ -244,13 +251,13 @@ def gateways_of_clusters(events: Sequence[Event]) -> dict[str, str]:
 
 
 def with_clusters(events: Sequence[Event]) -> list[Event]:
-    """Return the events, with the cluster's id added to those of an address on a NAT gateway that was made for one."""
+    """Return the events; those of an address on a cluster's NAT gateway get the cluster's id."""
     clusters = gateways_of_clusters(events)
-    found = []
+    completed = []
     for event in events:
         gateway = str(event.get("cause")).rpartition(" ")[2] if event["kind"] == "address" else ""
-        found.append({**event, "job_flow_id": clusters[gateway]} if gateway in clusters else event)
-    return found
+        completed.append({**event, "job_flow_id": clusters[gateway]} if gateway in clusters else event)
+    return completed
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +279,7 @@ def gateways(events: Sequence[Event]) -> Gateways:
     states: dict[str, str] = {}
     routes: dict[str, str | None] = {}
     running: dict[str, str] = {}
-    found = set()
+    routeless = set()
     for event in events:
         if event["kind"] == "nat_gateway":
             states[event["nat_gateway_id"]] = event["state"]
@@ -284,7 +291,7 @@ def gateways(events: Sequence[Event]) -> Gateways:
                 del running[event["step_id"]]
         for step, cluster in running.items():
             if clusters and cluster not in {clusters.get(str(target)) for target in routes.values()}:
-                found.add(f"{step} ran on {cluster} while no route led to its NAT gateway")
+                routeless.add(f"{step} ran on {cluster} while no route led to its NAT gateway")
     left = [f"NAT gateway {name} is left {state}" for name, state in states.items() if state not in _GATEWAY_ENDED]
     left += [f"{table} still has a route to {target}" for table, target in routes.items() if target]
-    return Gateways(sorted(found), left)
+    return Gateways(sorted(routeless), left)

@@ -1,4 +1,4 @@
-"""Runs several waiting tasks on one simulated clock, and crashes a task at a call of the lease protocol."""
+"""Runs several waiting tasks on one simulated clock, and simulates the crash of a task at a call of the protocol."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Vanished(BaseException):
 
 
 class Queue:
-    """Deferred tasks; each tick polls every trigger once, as a triggerer does."""
+    """Deferred tasks, whose triggers are each polled once per tick, as by a triggerer."""
 
     def __init__(self, aws: Any, client_for: Callable[[str], Any]) -> None:
         self._aws = aws
@@ -66,11 +66,12 @@ def vanish(monkeypatch: pytest.MonkeyPatch, task: Task, method: str, *, after: b
     :param after: whether the call took effect before the crash.
     :param nth: which call of the method it is.
     """
-    real, made = getattr(LeaseWorld, method), []
+    real, calls = getattr(LeaseWorld, method), 0
 
-    def called(self: Any, *args: Any, **options: Any) -> Any:
-        made.append(method)
-        if len(made) != nth:
+    def crashing(self: Any, *args: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls != nth:
             return real(self, *args, **options)
         if after:
             real(self, *args, **options)
@@ -78,10 +79,10 @@ def vanish(monkeypatch: pytest.MonkeyPatch, task: Task, method: str, *, after: b
 
     task._pristine.undo = lambda *_: None
     with monkeypatch.context() as patch:
-        patch.setattr(LeaseWorld, method, called)
+        patch.setattr(LeaseWorld, method, crashing)
         try:
             task.start() if task.deferral is None else task.go_on()
         except Vanished:
             task.deferral = None
             return
-    raise AssertionError(f"the task made {len(made)} calls of {method}; the crash is planned at call {nth}")
+    raise AssertionError(f"the task made {calls} calls of {method}; the crash is planned at call {nth}")

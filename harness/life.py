@@ -1,4 +1,4 @@
-"""A task's life without Airflow's processes: phases, deferrals through JSON, retries, on one simulated clock."""
+"""Runs a task without Airflow's processes: phases, deferrals through JSON, and retries, on one simulated clock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class TaskInstance:
-    """What an operator sees of its task instance."""
+    """A task instance, as far as an operator uses it."""
 
     def __init__(
         self,
@@ -50,22 +50,22 @@ class TaskInstance:
 
 
 class _StateStore:
-    def __init__(self, kept: dict[str, Any]) -> None:
-        self._kept = kept
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values = values
 
     def get(self, key: str) -> Any:
-        return self._kept.get(key)
+        return self._values.get(key)
 
     def set(self, key: str, value: Any) -> None:
-        self._kept[key] = json.loads(json.dumps(value))
+        self._values[key] = json.loads(json.dumps(value))
 
 
 class Task:
     """
-    One try of one task; a deferral goes through JSON and comes back on a fresh operator, as in Airflow.
+    One try of one task; a deferral goes through JSON and is resumed on a new operator, as in Airflow.
 
-    :param remembered: what outlives the try, as from Airflow 3.3 on.
-    :ivar operator: the one of the newest phase.
+    :param remembered: the task state store of Airflow ≥ 3.3, which outlives the try.
+    :ivar operator: the operator of the newest phase.
     """
 
     def __init__(self, operator: Any, *, remembered: dict[str, Any] | None = None, **ti: Any) -> None:
@@ -100,14 +100,14 @@ class Task:
         self._phase(lambda operator: operator.resume_execution("__fail__", {"error": error}, self.context))
 
     def trigger(self) -> Any:
-        """Rebuild the trigger from what the database would hold of it."""
+        """Rebuild the trigger from what the database would store."""
         assert self.deferral is not None
         path, kwargs = self.deferral.trigger.serialize()
         module, name = path.rsplit(".", 1)
         return getattr(importlib.import_module(module), name)(**json.loads(json.dumps(kwargs)))
 
     def run(self) -> Any:
-        """Live to the end; return the result or raise the error."""
+        """Run the try to its end; return the result or raise the error."""
         self.start()
         self.go_on()
         if self.error is not None:
@@ -115,7 +115,7 @@ class Task:
         return self.result
 
     def go_on(self) -> None:
-        """Let triggers fire and phases resume until the task ends."""
+        """Run triggers and resume phases until the task ends."""
         while not self.ended:
             self.resume(asyncio.run(_first_event(self.trigger())))
 
@@ -128,7 +128,7 @@ class Task:
         except TaskDeferred as deferral:
             self.deferral = deferral
             self.deferrals.append(type(deferral.trigger).__name__)
-        except (Exception, AirflowTaskTimeout) as error:  # the task failed, as Airflow would note
+        except (Exception, AirflowTaskTimeout) as error:  # the task has failed
             self.error = error
 
 
@@ -143,14 +143,14 @@ def clock_of(local_aws: Any, sleep: Callable[[float], Any] | None = None) -> Sim
     """
     Return the local EMR's clock.
 
-    :param sleep: lets seconds pass on it; otherwise nothing happens meanwhile but what is due there.
+    :param sleep: advances it by a number of seconds; by default only what is due on the clock happens meanwhile.
     """
     return SimulatedClock(lambda: float(local_aws.clock.now().timestamp()), sleep or local_aws.clock.advance)
 
 
 @contextmanager
 def on_clock(local_aws: Any) -> Iterator[None]:
-    """Let the provider, and the pauses of Airflow's sensors and of botocore, go by the local EMR's clock."""
+    """Let the provider, Airflow's sensors and botocore use the local EMR's clock."""
     simulated = clock_of(local_aws)
     airflows_sensor = next(cls for cls in EipAssociationSensor.__mro__ if cls.__name__ == "BaseSensorOperator")
     with clock.used(simulated), pytest.MonkeyPatch.context() as patch:

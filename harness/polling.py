@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from airflow_eip_provider.triggers.poller import Poller
 
 
-def passing(pass_on: Callable[[float], Any]) -> Callable[[Poller, float | None], Awaitable[None]]:
+def passing(advance: Callable[[float], Any]) -> Callable[[Poller, float | None], Awaitable[None]]:
     """
     Return a replacement of ``Poller._pause``.
 
-    :param pass_on: advances the clock by a number of seconds; called in a thread.
+    :param advance: advances the clock by a number of seconds; called in a thread.
     """
 
     async def pause(self: Poller, seconds: float | None) -> None:
@@ -28,6 +28,6 @@ def passing(pass_on: Callable[[float], Any]) -> Callable[[Poller, float | None],
         if seconds is None:
             await self._changed.wait()
         else:
-            await asyncio.to_thread(pass_on, max(1e-6, seconds))  # the resolution of the clocks
+            await asyncio.to_thread(advance, max(1e-6, seconds))  # the resolution of the clocks
 
     return pause

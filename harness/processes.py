@@ -1,4 +1,4 @@
-"""Child processes, each with a session and a log file of its own; and how to find the processes of an Airflow task."""
+"""Child processes, each with its own session and log file; and the processes of an Airflow task."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import FrameType
 
 _TERMINATE_SECONDS = 60.0
 _TAIL_LINES = 12
+# Requests to 127.0.0.1 must not use a proxy.
+LOCAL_ONLY = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 # Airflow 3 names both processes of a task after the task instance's id: the executor's worker that supervises it
 # (airflow/executors/local_executor.py; "<idle>" between two tasks) and its child that runs the operator
 # (airflow/sdk/execution_time/task_runner.py).
@@ -28,7 +31,7 @@ _TITLE = re.compile(r"^airflow worker -- (?:LocalExecutor: )?([0-9a-f]{8}(?:-[0-
 
 
 class ProcessError(Exception):
-    """A process failed, or does not answer; the message says which one and where its log is."""
+    """A process failed, or does not answer; the message has its name and its log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,7 @@ class Child:
 
 
 def task_of_title(title: str) -> str | None:
-    """Return the id of the task instance that a process of this title runs; None for any other process."""
+    """Return the id of the task instance that a process with this title runs; None for any other process."""
     match = _TITLE.match(title)
     return match[1] if match else None
 
@@ -53,29 +56,32 @@ def task_processes(
     Return the two processes of each task below a process: its supervisor, and the child that runs its operator.
 
     :param pid: of the scheduler.
-    :param task_of: returns the id of the task that a process of a title supervises or runs, or None.
+    :param task_of: returns the id of the task that a process with a title supervises or runs, or None.
     """
-    found = {process.pid: (process, task_of(_title(process))) for process in family(pid)[1:]}
+    below = {process.pid: (process, task_of(title(process))) for process in family(pid)[1:]}
     tasks = {}
-    for process, task in found.values():
-        parent, parents_task = found.get(_parent_pid(process), (None, None))
-        if task is not None and parent is not None and parents_task == task:
-            tasks[task] = (parent, process)
+    for process, task in below.values():
+        with suppress(psutil.NoSuchProcess):
+            parent, parents_task = below.get(process.ppid(), (None, None))
+            if task is not None and parent is not None and parents_task == task:
+                tasks[task] = (parent, process)
     return tasks
 
 
-def _title(process: psutil.Process) -> str:
+def title(process: psutil.Process) -> str:
+    """Return the title of a process; an empty text if it has ended."""
     try:
         return " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return ""
 
 
-def _parent_pid(process: psutil.Process) -> int:
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs."""
     try:
-        return process.ppid()
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return 0
+        return False
 
 
 def interrupt_on_sigterm() -> None:
@@ -85,6 +91,24 @@ def interrupt_on_sigterm() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+
+
+@contextmanager
+def children_of_command(directory: Path) -> Iterator[Children]:
+    """
+    Yield the child processes of a command, and end them when it ends, even by SIGINT or SIGTERM.
+
+    :param directory: see :class:`Children`.
+    """
+    interrupt_on_sigterm()
+    os.environ.update(LOCAL_ONLY)
+    children = Children(directory=directory)
+    try:
+        yield children
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        children.stop()
 
 
 def free_port() -> int:
@@ -103,7 +127,9 @@ def tail(log: Path, *, lines: int = _TAIL_LINES) -> str:
 
 class Children:
     """
-    All processes of one run. Their ids are kept in a file, so that the next run finds what an aborted one left.
+    The child processes of one run.
+
+    Their ids are kept in a file, so that the next run finds the processes that an aborted run has left.
 
     :param directory: for that file and the logs; the working directory of the processes.
     """
@@ -119,7 +145,7 @@ class Children:
         """Start a process that runs until :meth:`stop`."""
         log = self._logs / f"{name}.log"
         with log.open("ab") as output:
-            process = subprocess.Popen(  # noqa: S603 - the demo's own fixed commands, no shell
+            process = subprocess.Popen(  # noqa: S603 - fixed commands, no shell
                 command,
                 env=dict(env),
                 cwd=self._directory,
@@ -143,7 +169,7 @@ class Children:
 
     def finish(self, child: Child, *, timeout_seconds: float) -> None:
         """
-        Wait until a process has ended by itself.
+        Wait until a process has ended.
 
         :raises ProcessError: when it fails or takes too long.
         """
@@ -161,7 +187,7 @@ class Children:
             )
 
     def end(self, child: Child, *, number: int) -> None:
-        """Send a signal to a process and to its process group, wait for its end, and stop checking that it runs."""
+        """Send a signal to the process group of a process, wait for its end, and stop checking that it runs."""
         self._children.remove(child)
         os.killpg(child.process.pid, number)
         child.process.wait(timeout=_TERMINATE_SECONDS)
@@ -182,7 +208,7 @@ class Children:
 
     def stop(self) -> list[str]:
         """
-        End every process with SIGTERM; after a timeout end those that are left, and their children, with SIGKILL.
+        End every process with SIGTERM; after a timeout, end those that are left, and their children, with SIGKILL.
 
         :return: the names of the processes that needed SIGKILL.
         """
@@ -192,15 +218,14 @@ class Children:
                 child.process.terminate()
         deadline = time.monotonic() + _TERMINATE_SECONDS
         for child in self._children:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 child.process.wait(timeout=max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                continue
         forced = []
         for name, members in families.items():
-            left = [process for process in members if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+            left = [process for process in members if is_alive(process)]
             for process in left:
-                _kill(process)
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             if left:
                 forced.append(name)
         for child in self._children:
@@ -212,43 +237,31 @@ class Children:
     def _write_register(self) -> None:
         entries = []
         for child in self._children:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 created = psutil.Process(child.process.pid).create_time()
-            except psutil.NoSuchProcess:
-                continue
-            entries.append({"name": child.name, "pid": child.process.pid, "created": created})
+                entries.append({"name": child.name, "pid": child.process.pid, "created": created})
         self._register.write_text(json.dumps(entries), encoding="utf-8")
 
 
 def left_running(directory: Path) -> list[tuple[str, int]]:
-    """Return name and process id of the processes that an earlier run in this directory has left running."""
+    """Return name and id of the processes that an earlier run in this directory has left running."""
     register = directory / "processes.json"
     if not register.exists():
         return []
     left = []
     for entry in json.loads(register.read_text(encoding="utf-8")):
-        try:
+        with suppress(psutil.NoSuchProcess):
             process = psutil.Process(entry["pid"])
             # A process id can be used again; the pair of id and start time cannot.
-            alive = process.create_time() == entry["created"] and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            continue
-        if alive:
-            left.append((entry["name"], entry["pid"]))
+            if process.create_time() == entry["created"] and is_alive(process):
+                left.append((entry["name"], entry["pid"]))
     return left
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """Return a process and all its descendants; nothing when it is gone."""
+    """Return a process and all its descendants; an empty list if it has ended."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
-    except psutil.NoSuchProcess:
-        return

@@ -1,4 +1,4 @@
-"""A clock that a test or a benchmark turns, for :func:`airflow_eip_provider.clock.used`."""
+"""A clock that a test or a benchmark advances, for :func:`airflow_eip_provider.clock.used`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 class SimulatedClock:
     """
-    One time for all: deadlines, ages and pauses go by it together.
+    One clock for deadlines, ages and pauses.
 
-    :param now: returns it, in seconds since the epoch.
-    :param sleep: lets seconds pass: what ``now`` returns has to be later by them, or a wait for a deadline never ends.
+    :param now: returns the time, in seconds since the epoch.
+    :param sleep: advances the time that ``now`` returns by a number of seconds; otherwise a wait would never end.
     """
 
     def __init__(self, now: Callable[[], float], sleep: Callable[[float], Any]) -> None:

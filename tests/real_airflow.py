@@ -18,13 +18,12 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from harness.airflow import Airflow, AirflowRest
 from harness.processes import ProcessError, free_port
+from harness.wait import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,12 +68,6 @@ def version_of(venv: Path) -> tuple[int, ...]:
     if asked.returncode:
         raise ProcessError(f"there is no Airflow in {venv}: {asked.stderr.strip()[-400:]}")
     return tuple(int(part) for part in asked.stdout.strip().split(".")[:3])
-
-
-def aws_connection(*, endpoint_url: str, region: str, access_key: str, secret_key: str) -> str:
-    """Return the URI of an AWS connection to a local EMR, for ``AIRFLOW_CONN_AWS_DEFAULT``."""
-    extra = urlencode({"endpoint_url": endpoint_url, "region_name": region})
-    return f"aws://{access_key}:{secret_key}@/?{extra}"
 
 
 def real_airflow(
@@ -295,12 +288,12 @@ class Postgres:
         self._wait(server, [str(self._programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(self._port)])
 
     def _wait(self, server: Child, ready: list[str]) -> None:
-        deadline = time.monotonic() + _POSTGRES_SECONDS
-        while subprocess.run(ready, capture_output=True, check=False).returncode:
+        def is_ready() -> bool:
             self._children.check()
-            if time.monotonic() > deadline:
-                raise ProcessError(f"PostgreSQL does not answer after {_POSTGRES_SECONDS:.0f} s; its log: {server.log}")
-            time.sleep(0.5)
+            return subprocess.run(ready, capture_output=True, check=False).returncode == 0
+
+        problem = f"PostgreSQL does not answer after {_POSTGRES_SECONDS:.0f} s; its log: {server.log}"
+        wait_for(is_ready, seconds=_POSTGRES_SECONDS, error=lambda: ProcessError(problem))
 
 
 def _postgres_programs() -> Path | None:

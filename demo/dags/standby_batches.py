@@ -1,4 +1,4 @@
-"""Two batches through the load balancer of the pair: one while its primary node is lost, and one after that."""
+"""Two batches through the load balancer of the pair: one during the loss of its primary node, and one afterwards."""
 
 from __future__ import annotations
 

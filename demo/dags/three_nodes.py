@@ -1,4 +1,4 @@
-"""One step on two clusters of three nodes: with the address on the primary node, and behind a NAT gateway."""
+"""One step on two clusters of three nodes: one with the address on the primary node, one behind a NAT gateway."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def cluster_in(subnet_id: str) -> dict[str, Any]:
 
 
 ARGUMENTS = {
-    **{f"--{name.replace('_', '-')}": SETTING % name for name in ("server", "port", "encrypt", "database", "user")},
-    **{f"--{name.replace('_', '-')}": SETTING % name for name in ("secret_id", "region")},
+    **{f"--{name}": SETTING % name for name in ("server", "port", "encrypt", "database", "user", "region")},
+    "--secret-id": SETTING % "secret_id",
     "--table": "sales.customers",
     "--partition-column": "customer_id",
     "--partitions": "2",
@@ -57,7 +57,7 @@ STEP = {
 
 
 def read_on(dag_id: str, *, subnet_id: str, **binding: Any) -> DAG:
-    """Return the DAG that runs the step on a cluster of its own."""
+    """Return the DAG that runs the step on one of the clusters."""
     with (
         DAG(
             dag_id,
@@ -74,7 +74,7 @@ def read_on(dag_id: str, *, subnet_id: str, **binding: Any) -> DAG:
             **binding,
         ) as cluster,
     ):
-        # What the firewall refuses it refuses again.
+        # The firewall would refuse a retry, too.
         cluster.steps([STEP], task_id="read", retries=0)
     return dag
 

@@ -1,4 +1,4 @@
-"""A batch that says from which address it is seen, and works for some seconds."""
+"""A batch that prints the address from which it is seen, and runs for some seconds."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def problems_of(log: Log) -> list[str]:
         *judge.address_left(events),
         *judge.clusters_left(events),
         *(f"{name} was idle" for name in judge.idle_endings(events)),
-        *judge.thefts(events),
+        *judge.unsafe_associations(events),
         *gateways.routeless,
         *gateways.left,
     ]

@@ -57,7 +57,7 @@ def problems(evidence: Evidence) -> list[str]:
         *steps,
         *(problem for one in each for problem in judge.address_left(one)),
         *gateways.left,
-        *(judge.thefts(events) if evidence.forbids_theft else ()),
+        *(judge.unsafe_associations(events) if evidence.forbids_theft else ()),
         *_replaced(evidence),
         *_outcome(evidence),
         *_lease(evidence),

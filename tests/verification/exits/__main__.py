@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.airflow import LOCAL_ONLY
 from harness.console import Console, table
-from harness.processes import Children, interrupt_on_sigterm, left_running
+from harness.processes import children_of_command, left_running
 from tests.verification.exits.environment import Environment, summary
 from tests.verification.exits.evidence import problems_of
 from tests.verification.exits.scenarios import (
@@ -55,6 +53,11 @@ class Result:
         """Whether there are no problems."""
         return not self.problems
 
+    @property
+    def verdict(self) -> str:
+        """The word for the report."""
+        return "PASS" if self.passed else "FAIL"
+
 
 def ended_by(scenario: Scenario, evidence: Evidence, record: Record) -> str:
     """Return what ended the last cluster of a scenario's run: one of the constants of ``scenarios``."""
@@ -63,13 +66,13 @@ def ended_by(scenario: Scenario, evidence: Evidence, record: Record) -> str:
         return NOTHING
     last = clusters[-1]
     why = next((t.why for t in record.history if t.token == last.token), "")
-    by = {
+    names = {
         "idle termination": IDLE,
         "the triggerer": TRIGGER,
         "the other DAG": NEXT_OWNER,
         "its own DAG": TEARDOWN if why == "terminated" or not why else CLEAN_UP,
     }
-    return by.get(last.ended_by, last.ended_by)
+    return names.get(last.ended_by, last.ended_by)
 
 
 def run_and_judge(scenario: Scenario, environment: Environment) -> Result:
@@ -85,13 +88,13 @@ def run_and_judge(scenario: Scenario, environment: Environment) -> Result:
     by = ended_by(scenario, evidence, record)
     clusters = evidence.clusters_of(scenario.name)
     steps = sum(len(cluster.steps) for cluster in clusters)
-    wanted_states = scenario.run | (scenario.run_on_airflow_2 if environment.version < (3,) else frozenset())
-    if scenario.run and state and state not in wanted_states:
-        problems.append(f"the run ended {state}, not {'/'.join(sorted(wanted_states))}")
+    allowed_states = scenario.run | (scenario.run_on_airflow_2 if environment.version < (3,) else frozenset())
+    if scenario.run and state and state not in allowed_states:
+        problems.append(f"the run ended {state}, not {'/'.join(sorted(allowed_states))}")
     problems += [
-        f"{task_id} is {tasks.get(task_id)}, not {'/'.join(sorted(wanted))}"
-        for task_id, wanted in scenario.tasks.items()
-        if tasks and tasks.get(task_id) not in wanted
+        f"{task_id} is {tasks.get(task_id)}, not {'/'.join(sorted(allowed))}"
+        for task_id, allowed in scenario.tasks.items()
+        if tasks and tasks.get(task_id) not in allowed
     ]
     if len(clusters) not in scenario.clusters:
         problems.append(f"{len(clusters)} clusters were launched")
@@ -129,50 +132,49 @@ def select(only: list[str] | None) -> list[Scenario]:
 def run_all(environment: Environment, scenarios: list[Scenario], *, console: Console, parallel: int) -> list[Result]:
     """Run the scenarios in parallel, then those that need the environment for themselves one by one."""
 
-    def one(scenario: Scenario) -> Result:
+    def run(scenario: Scenario) -> Result:
         console.step(f"{scenario.name}: begins")
         result = run_and_judge(scenario, environment)
-        console.step(f"{scenario.name}: {'PASS' if result.passed else 'FAIL ' + '; '.join(result.problems)}")
+        console.step(f"{scenario.name}: {result.verdict} {'; '.join(result.problems)}".rstrip())
         return result
 
     pool = ThreadPoolExecutor(parallel)
     try:
-        results = list(pool.map(one, [scenario for scenario in scenarios if not scenario.alone]))
+        results = list(pool.map(run, [scenario for scenario in scenarios if not scenario.alone]))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return results + [one(scenario) for scenario in scenarios if scenario.alone]
+    return results + [run(scenario) for scenario in scenarios if scenario.alone]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run it and return the exit code."""
+    """Run the scenarios, report, and return the exit code."""
     options = parse(arguments)
-    interrupt_on_sigterm()
-    os.environ.update(LOCAL_ONLY)
     console, state = Console(), options.state.resolve()
     if left := left_running(state):
         raise SystemExit(f"processes of an earlier run still run; end them first: {left}")
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
     scenarios = select(options.only)
-    environment = Environment(
-        Children(directory=state),
-        venv=options.airflow.absolute(),
-        state=state,
-        dags={scenario.name: scenario.dag for scenario in scenarios},
-        next_dags={scenario.name: HOLDER if scenario.holder else {} for scenario in scenarios},
-        time_scale=options.time_scale,
-    )
-    version = ".".join(map(str, environment.version))
-    try:
-        environment.start()
-        console.step(
-            f"Airflow {version} runs at {environment.airflow.url}, the local EMR at {environment.aws.endpoint_url}"
+    with children_of_command(state) as children:
+        environment = Environment(
+            children,
+            venv=options.airflow.absolute(),
+            state=state,
+            dags={scenario.name: scenario.dag_parameters for scenario in scenarios},
+            next_dags={scenario.name: HOLDER if scenario.phase.holder else {} for scenario in scenarios},
+            time_scale=options.time_scale,
         )
-        results = run_all(environment, scenarios, console=console, parallel=options.side_by_side)
-    finally:
-        environment.stop()
+        version = ".".join(map(str, environment.version))
+        try:
+            environment.start()
+            console.step(
+                f"Airflow {version} runs at {environment.airflow.url}, the local EMR at {environment.aws.endpoint_url}"
+            )
+            results = run_all(environment, scenarios, console=console, parallel=options.side_by_side)
+        finally:
+            environment.stop()
     rows = [
-        (r.scenario.name, r.scenario.phase, version, r.summary, r.ended_by, "PASS" if r.passed else "FAIL")
+        (r.scenario.name, r.scenario.title or r.scenario.phase.name, version, r.summary, r.ended_by, r.verdict)
         for r in results
     ]
     header = ("scenario", "phase", "Airflow", "event log", "last cluster ended by", "")

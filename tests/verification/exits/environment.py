@@ -15,10 +15,12 @@ import boto3
 import httpx
 
 from airflow_eip_provider.stores.uri import open_store
+from harness.airflow import FINAL_RUN_STATES, aws_connection
 from harness.processes import ProcessError, task_of_title, task_processes
+from harness.wait import wait_for
 from local_emr import LocalAws, ScaledClock
 from local_emr.durations import Durations
-from tests.real_airflow import aws_connection, real_airflow, version_of
+from tests.real_airflow import real_airflow, version_of
 from tests.verification.exits.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ log = logging.getLogger(__name__)
 
 REGION = "eu-west-1"
 LOCK_STORE = f"dynamodb://exits?region={REGION}"
-_CREDENTIALS = {"aws_access_key_id": "exits", "aws_secret_access_key": "local-exits"}
 _POLL_SECONDS = 1.0
 _WAIT_SECONDS = 900.0
 _TRIGGER_START_SECONDS = 4.0
@@ -49,7 +50,6 @@ _PARSE_ONCE = {
     "SCHEDULER__STALE_DAG_THRESHOLD": "86400",
 }
 _HERE = Path(__file__).resolve().parent
-FINAL = frozenset({"success", "failed"})
 
 
 class Environment:
@@ -81,12 +81,7 @@ class Environment:
         self._dags, self._next_dags = dags, next_dags
         self._folder = state / "dags"
         extra = {
-            "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(
-                endpoint_url=self.aws.endpoint_url,
-                region=REGION,
-                access_key=_CREDENTIALS["aws_access_key_id"],
-                secret_key=_CREDENTIALS["aws_secret_access_key"],
-            ),
+            "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(self.aws.endpoint_url, region=REGION),
             "AIRFLOW__EIP__ENVIRONMENT": "exits",
             "AIRFLOW__EIP__LOCK_STORE": LOCK_STORE + "&create=true",
             **{f"AIRFLOW__{name}": value for name, value in _PARSE_ONCE.items()},
@@ -95,7 +90,8 @@ class Environment:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of the local EMR."""
-        return boto3.client(service, endpoint_url=self.aws.endpoint_url, region_name=REGION, **_CREDENTIALS)
+        session = boto3.Session("testing", "testing", region_name=REGION)
+        return session.client(service, endpoint_url=self.aws.endpoint_url)
 
     def start(self) -> None:
         """Start both, with an Elastic IP and two DAGs for each scenario."""
@@ -112,7 +108,7 @@ class Environment:
         (self._folder / "dags.json").write_text(json.dumps(dags), encoding="utf-8")
         shutil.copy(_HERE / "dags" / "exits.py", self._folder)
         self.airflow.migrate()
-        self.airflow.preload(_HERE / "plugins" / "preload.py")
+        self.airflow.preload()
         self.airflow.start()
         self.airflow.wait_for_dags(set(dags))
 
@@ -160,18 +156,20 @@ class DagRun:
 
         :raises ProcessError: when it does not hold in time.
         """
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                if found := condition():
-                    return found
-            except httpx.TransportError as error:  # Airflow is slow on a busy machine
-                log.warning("%s: %s", self.dag_id, error)
+
+        def answer() -> Any:
             if self.environment.stopped:
                 raise ProcessError(f"{self.dag_id}: stopped while waiting for {what}")
-            if time.monotonic() > deadline:
-                raise ProcessError(f"{self.dag_id}: no {what} after {seconds:.0f} s; tasks: {self.states()}")
-            time.sleep(_POLL_SECONDS)
+            try:
+                return condition()
+            except httpx.TransportError as error:  # Airflow is slow on a busy machine
+                log.warning("%s: %s", self.dag_id, error)
+                return None
+
+        def too_late() -> ProcessError:
+            return ProcessError(f"{self.dag_id}: no {what} after {seconds:.0f} s; tasks: {self.states()}")
+
+        return wait_for(answer, seconds=seconds, error=too_late, pause_seconds=_POLL_SECONDS)
 
     def tasks(self) -> dict[str, TaskState]:
         """Return the task instances by task id without the task group's prefix."""
@@ -184,17 +182,17 @@ class DagRun:
     def reach(self, task_id: str, *states: str, tries: int = 1) -> None:
         """Wait until a task is in one of these states, in this try or a later one."""
 
-        def there() -> bool:
+        def is_reached() -> bool:
             task = self.tasks().get(task_id)
             return task is not None and task.state in states and task.try_number >= tries
 
-        self.wait(f"{task_id} in {' or '.join(states)}", there)
+        self.wait(f"{task_id} in {' or '.join(states)}", is_reached)
 
     def defer(self, task_id: str) -> None:
         """
         Wait until a task is deferred and its trigger runs.
 
-        A kill before that calls no on_kill, in any version of Airflow.
+        If a task is killed before that, no version of Airflow calls on_kill.
         """
         self.reach(task_id, "deferred")
         watched = lambda: self.rest.is_watched(self.dag_id, self.run_id, f"eip.{task_id}")  # noqa: E731
@@ -227,7 +225,7 @@ class DagRun:
 
         def final() -> str:
             state = self.rest.run_state(self.dag_id, self.run_id)
-            return state if state in FINAL else ""
+            return state if state in FINAL_RUN_STATES else ""
 
         return str(self.wait("end", final))
 
@@ -238,14 +236,14 @@ class DagRun:
         os.kill(pair[0 if supervisor else 1].pid, number)
 
     def _processes(self, task: TaskState) -> tuple[psutil.Process, psutil.Process] | None:
-        """Return a task's supervisor and the process of its operator; ``None`` while there are not both."""
+        """Return a task's supervisor and the process of its operator; ``None`` unless both exist."""
         scheduler = self.environment.airflow.scheduler_pid
-        found = task_processes(scheduler, lambda title: task.task_id if _names_task(title, task) else None)
-        return found.get(task.task_id)
+        processes = task_processes(scheduler, lambda title: task.task_id if _names_task(title, task) else None)
+        return processes.get(task.task_id)
 
 
 def _names_task(title: str, task: TaskState) -> bool:
-    """Whether the title of a process is the one that Airflow gives to the two processes of a task."""
+    """Whether a title is the one that Airflow gives to the two processes of a task."""
     words = title.replace("'", " ").replace(",", " ").split()
     airflow_2 = title.startswith("airflow task ") and task.dag_id in words and task.task_id in words
     return airflow_2 or task_of_title(title) == task.id

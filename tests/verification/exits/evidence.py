@@ -38,7 +38,7 @@ class Cluster:
 
     @property
     def until(self) -> int:
-        """The event from which on the cluster does not work any more."""
+        """The event with which the cluster begins to end."""
         return self.ending or _FOREVER
 
 
@@ -51,11 +51,11 @@ class Evidence:
 
     def __init__(self, events: Sequence[Event], *, allocation_id: str, dag_ids: tuple[str, str]) -> None:
         self._dag_ids = dag_ids
-        mine = [found for found in judge.launches(events) if found.tags.get(judge.ALLOCATION_TAG) == allocation_id]
-        ids = {launch.job_flow_id for launch in mine}
+        launches = [each for each in judge.launches(events) if each.tags.get(judge.ALLOCATION_TAG) == allocation_id]
+        ids = {launch.job_flow_id for launch in launches}
         self.events = [e for e in events if e.get("job_flow_id") in ids or _names(e, ids)]
         self.address = [e for e in events if e["kind"] == "address" and e.get("allocation_id") == allocation_id]
-        self.clusters = [self._cluster(launch) for launch in mine]
+        self.clusters = [self._cluster(launch) for launch in launches]
 
     def clusters_of(self, dag_id: str) -> list[Cluster]:
         """Return the clusters that a DAG launched, oldest first."""
@@ -63,15 +63,15 @@ class Evidence:
 
     def calls(self, operation: str, job_flow_id: str) -> list[Event]:
         """Return the successful calls of an operation on a cluster."""
-        made = judge.calls(self.events, operation)
-        return [call for call in made if not call["error_code"] and _names(call, {job_flow_id})]
+        calls = judge.calls(self.events, operation)
+        return [call for call in calls if not call["error_code"] and _names(call, {job_flow_id})]
 
     def _cluster(self, launch: judge.Launch) -> Cluster:
-        job_flow_id, dag_id = launch.job_flow_id, launch.owner[1]
+        job_flow_id, dag_id = launch.job_flow_id, str(launch.dag_id)
         states = [e for e in self.events if e["kind"] == "cluster" and e["job_flow_id"] == job_flow_id]
         ending = next((e for e in states if e["to"] in ("TERMINATING", *judge.CLUSTER_ENDED)), None)
         ended = next((e for e in states if e["to"] in judge.CLUSTER_ENDED), None)
-        mine = [e for e in self.events if e["kind"] == "step" and e["job_flow_id"] == job_flow_id]
+        steps = [e for e in self.events if e["kind"] == "step" and e["job_flow_id"] == job_flow_id]
         return Cluster(
             job_flow_id=job_flow_id,
             dag_id=dag_id,
@@ -80,7 +80,7 @@ class Evidence:
             ending=ending["seq"] if ending else None,
             ended=ended["seq"] if ended else None,
             ended_by=self._ended_by(job_flow_id, ending, dag_id=dag_id),
-            steps={event["step_id"]: event["state"] for event in mine},
+            steps={event["step_id"]: event["state"] for event in steps},
         )
 
     def _ended_by(self, job_flow_id: str, ending: Event | None, *, dag_id: str) -> str:
@@ -90,33 +90,33 @@ class Evidence:
             return "idle termination"
         # A call is logged when it is answered, which is after the changes that it made.
         for call in self.calls("TerminateJobFlows", job_flow_id):
-            who = caller(call["user_agent"], dag_ids=self._dag_ids)
-            return {dag_id: "its own DAG", TRIGGERER: "the triggerer", None: "a stranger"}.get(who, "the other DAG")
+            name = caller(call["user_agent"], dag_ids=self._dag_ids)
+            names = {dag_id: "its own DAG", TRIGGERER: "the triggerer", None: "an unknown client"}
+            return names.get(name, "the other DAG")
         return str(ending["reason"]["Message"])
 
 
 def _names(event: Event, ids: set[str]) -> bool:
     request = event.get("request") or {}
-    named = {request.get("JobFlowId"), request.get("ClusterId"), *request.get("JobFlowIds", [])}
-    return bool(named & ids)
+    return bool({request.get("JobFlowId"), request.get("ClusterId"), *request.get("JobFlowIds", [])} & ids)
 
 
 def problems_of(evidence: Evidence, record: Record) -> list[str]:
     """
-    Return the problems that no scenario may have.
+    Return the problems that are wrong in every scenario.
 
     :param record: the lease record after everything has ended.
     """
     merged = {event["seq"]: event for event in (*evidence.events, *evidence.address)}
     events = [event for _, event in sorted(merged.items())]
     left = [record.lease.attempt.name] if record.lease else []
-    never = [] if evidence.address else ["the address was never associated"]
+    unused = [] if evidence.address else ["the address was never associated"]
     return [
         *judge.clusters_left(events),
         *_two_at_work(evidence),
         *judge.follow(events).problems,
         *judge.address_left(events),
-        *never,
+        *unused,
         *judge.record_disagrees(events, left=left, ended=()),
         *_unknown_to_the_record(evidence, record),
     ]

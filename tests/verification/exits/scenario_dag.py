@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_eip_provider.operators import phases
 from airflow_eip_provider.task_groups.emr import StaticIpCluster
+from harness.job_flow import one_node, sleeping_step
 
 try:
     from airflow.sdk import DAG, get_parsing_context
@@ -14,7 +15,7 @@ except ImportError:  # Airflow 2
     from airflow import DAG
     from airflow.utils.dag_parsing_context import get_parsing_context
 
-# Simulated seconds after which EMR ends an idle cluster. A run that works is idle for a fraction of it.
+# Simulated seconds after which EMR ends an idle cluster. A normal run is idle for a fraction of it.
 IDLE_SECONDS = 1200
 _STEP_SECONDS = 60
 # Real seconds that a cluster may take to start.
@@ -41,58 +42,35 @@ def scenario_dag(
     :param dagrun_timeout: in seconds.
     :param execution_timeout: of some of its tasks, in seconds.
     :param lock_timeout: in seconds.
-    :param airflow_times_out_first: whether Airflow's timeout of a deferral comes before the trigger's own deadline.
+    :param airflow_times_out_first: whether Airflow's timeout of a deferral comes before the trigger's deadline.
     :param create: further parameters of the creating task.
     """
     if airflow_times_out_first and get_parsing_context().dag_id:  # only in the processes of this DAG's tasks
         phases._DEFERRAL_MARGIN = timedelta(seconds=8 - _START_SECONDS)
-    dag = DAG(
-        dag_id,
-        schedule=None,
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
-        catchup=False,
-        dagrun_timeout=timedelta(seconds=dagrun_timeout) if dagrun_timeout else None,
-        default_args={"retries": 1, "retry_delay": timedelta(seconds=1)},
-    )
     if lock_timeout:
         create["lock_timeout"] = timedelta(seconds=lock_timeout)
     delay = 10 if deferrable else 2
-    shared: dict[str, Any] = {
-        "waiter_delay": delay,
-        "waiter_max_attempts": _START_SECONDS // delay,
-        "idle_timeout": timedelta(seconds=IDLE_SECONDS),
-    }
     with (
-        dag,
+        DAG(
+            dag_id,
+            schedule=None,
+            start_date=datetime(2026, 1, 1, tzinfo=UTC),
+            catchup=False,
+            dagrun_timeout=timedelta(seconds=dagrun_timeout) if dagrun_timeout else None,
+            default_args={"retries": 1, "retry_delay": timedelta(seconds=1)},
+        ) as dag,
         StaticIpCluster(
             "eip",
             allocation_id=allocation_id,
-            job_flow_overrides=_cluster(dag_id, subnet_id),
+            job_flow_overrides=one_node(dag_id, subnet_id=subnet_id),
             deferrable=deferrable,
-            **{**shared, **create},
+            waiter_delay=delay,
+            waiter_max_attempts=_START_SECONDS // delay,
+            idle_timeout=timedelta(seconds=IDLE_SECONDS),
+            **create,
         ) as cluster,
     ):
-        cluster.steps([_step(step_seconds)])
+        cluster.steps([sleeping_step(step_seconds)])
     for task_id, seconds in (execution_timeout or {}).items():
         dag.get_task(task_id).execution_timeout = timedelta(seconds=seconds)
     return dag
-
-
-def _cluster(name: str, subnet_id: str) -> dict[str, Any]:
-    primary = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
-    return {
-        "Name": name,
-        "ReleaseLabel": "emr-7.5.0",
-        "JobFlowRole": "EMR_EC2_DefaultRole",
-        "ServiceRole": "EMR_DefaultRole",
-        "Instances": {
-            "InstanceGroups": [primary],
-            "Ec2SubnetId": subnet_id,
-            "KeepJobFlowAliveWhenNoSteps": True,
-        },
-    }
-
-
-def _step(seconds: int) -> dict[str, Any]:
-    jar = {"Jar": "command-runner.jar", "Args": ["work", "--sleep", str(seconds)]}
-    return {"Name": "work", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}

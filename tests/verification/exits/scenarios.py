@@ -22,33 +22,47 @@ NEXT_OWNER = "next owner"
 IDLE = "idle termination"
 NOTHING = "nothing was launched"
 
-BLOCKING = {"deferrable": False}
-# So long that a run which starts meanwhile is in the queue until its scenario is over.
+# Longer than any scenario, so that a run which starts meanwhile stays in the queue.
 HOLDER = {"step_seconds": 300}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
+class Phase:
+    """
+    A phase in which a run is ended.
+
+    :param reach: starts a run and waits until it is in the phase.
+    :param dag: parameters of the DAG with which a run comes into the phase.
+    :param holder: whether the other DAG has the address already when the run starts.
+    """
+
+    name: str
+    reach: Callable[[DagRun], object]
+    dag: Mapping[str, Any] = field(default_factory=dict)
+    holder: bool = False
+
+
+@dataclass(frozen=True)
 class Scenario:
     """
     One way in which a run or one of its tasks ends.
 
-    :param phase: the phase in which it is ended.
-    :param act: brings the run into that phase and ends it.
-    :param dag: parameters of the DAG.
-    :param run: the final states that the run may have; empty when it does not end or is deleted.
+    :param end: ends the run in the phase; None if it ends without that, e.g. by a timeout.
+    :param dag: further parameters of the DAG.
+    :param run: the final states that the run may have; empty if it does not end or is deleted.
     :param run_on_airflow_2: further allowed states on Airflow 2.
     :param tasks: the final states that tasks may have.
     :param clusters: the allowed numbers of clusters.
     :param steps: the allowed numbers of submitted steps.
     :param ended_by: what may end its last cluster, by Airflow version.
     :param alone: whether no other scenario may run at the same time, because it disrupts what all share.
-    :param holder: whether the other DAG holds the address already when the run starts.
+    :param title: of the phase in the report, if that is not the phase's name.
     """
 
     name: str
-    phase: str
-    act: Callable[[DagRun], None]
-    ended_by: Callable[[Version], set[str]]
+    phase: Phase
+    end: Callable[[DagRun], object] | None = None
+    ended_by: Callable[[Version], set[str]] = lambda _: {TEARDOWN}
     dag: Mapping[str, Any] = field(default_factory=dict)
     run: frozenset[str] = frozenset({"failed"})
     run_on_airflow_2: frozenset[str] = frozenset()
@@ -56,7 +70,12 @@ class Scenario:
     clusters: range = range(1, 2)
     steps: range = range(2)
     alone: bool = False
-    holder: bool = False
+    title: str = ""
+
+    @property
+    def dag_parameters(self) -> dict[str, Any]:
+        """All parameters of the DAG."""
+        return {**self.phase.dag, **self.dag}
 
 
 def by(*ended_by: str) -> Callable[[Version], set[str]]:
@@ -69,119 +88,92 @@ def since_3_3(new: set[str], old: set[str]) -> Callable[[Version], set[str]]:
     return lambda version: new if version >= (3, 3) else old
 
 
-def is_(*states: str) -> frozenset[str]:
-    return frozenset(states)
+SUCCESS, FAILED = frozenset({"success"}), frozenset({"failed"})
+EITHER = SUCCESS | FAILED
 
 
-SUCCESS, FAILED = is_("success"), is_("failed")
+# --- The phases ------------------------------------------------------------------------------------------------------
 
 
-# --- Functions that bring a run into a phase -------------------------------------------------------------------------
-
-
-def creating(run: DagRun) -> DagRun:
-    """Until the creating task runs, and its cluster is launched."""
+def launch(run: DagRun) -> None:
     run.start().launched()
+
+
+def run_create(run: DagRun) -> None:
+    launch(run)
     run.reach("create", "running")
-    return run
 
 
-def launched(run: DagRun) -> DagRun:
-    """Until the cluster is launched."""
-    run.start().launched()
-    return run
-
-
-def launching(run: DagRun) -> DagRun:
-    """Until the creating task is deferred to wait for the primary node."""
-    run.start().launched()
+def defer_create(run: DagRun) -> None:
+    launch(run)
     run.defer("create")
-    return run
 
 
-def queued(run: DagRun) -> DagRun:
-    """Until the creating task is deferred in the queue, behind the other DAG."""
+def queue(run: DagRun) -> None:
     run.start().defer("create")
-    return run
 
 
-def stepping(state: str) -> Callable[[DagRun], DagRun]:
-    """Until the step runs, and its task is in a state: deferred or running."""
-
-    def phase(run: DagRun) -> DagRun:
-        run.start().step_runs()
-        if state == "deferred":
-            run.defer("steps")
-        run.reach("steps", state)
-        return run
-
-    return phase
+def run_step(run: DagRun) -> None:
+    run.start().step_runs()
+    run.reach("steps", "running")
 
 
-def ending(run: DagRun) -> DagRun:
-    """Until the teardown is deferred."""
+def defer_steps(run: DagRun) -> None:
+    run.start().step_runs()
+    run.defer("steps")
+
+
+def defer_terminate(run: DagRun) -> None:
     run.start().reach("terminate", "deferred")
-    return run
 
 
-# --- Functions that end it -------------------------------------------------------------------------------------------
+BLOCKING = {"deferrable": False}
+CREATING = Phase("create runs", run_create, BLOCKING)
+LAUNCHED = Phase("create is deferred", launch)
+LAUNCHING = Phase("create is deferred", defer_create)
+QUEUED = Phase("create is queued", queue, holder=True)
+STEPPING = Phase("steps run", run_step, {**BLOCKING, "step_seconds": 300})
+STEPPING_DEFERRED = Phase("steps are deferred", defer_steps, {"step_seconds": 300})
+ENDING = Phase("terminate is deferred", defer_terminate)
 
 
-def mark(task_id: str, state: str, phase: Callable[[DagRun], DagRun]) -> Callable[[DagRun], None]:
-    return lambda run: phase(run).mark(task_id, state)
+# --- Functions that end a run ----------------------------------------------------------------------------------------
 
 
-def clear(task_id: str, phase: Callable[[DagRun], DagRun]) -> Callable[[DagRun], None]:
-    return lambda run: phase(run).clear(task_id)
+def mark(task_id: str, state: str) -> Callable[[DagRun], None]:
+    return lambda run: run.mark(task_id, state)
 
 
-def sigterm(task_id: str, phase: Callable[[DagRun], DagRun], *, supervisor: bool) -> Callable[[DagRun], None]:
-    return lambda run: phase(run).kill(task_id, supervisor=supervisor)
+def clear(task_id: str) -> Callable[[DagRun], None]:
+    return lambda run: run.clear(task_id)
+
+
+def sigterm(task_id: str, *, supervisor: bool) -> Callable[[DagRun], None]:
+    return lambda run: run.kill(task_id, supervisor=supervisor)
 
 
 def sigkill(run: DagRun) -> None:
-    creating(run).kill("create", supervisor=True, number=signal.SIGKILL)
+    run.kill("create", supervisor=True, number=signal.SIGKILL)
 
 
-def wait_for(phase: Callable[[DagRun], DagRun]) -> Callable[[DagRun], None]:
-    """Only bring the run into the phase: it ends by itself, e.g. by a timeout."""
-    return lambda run: phase(run) and None
+def fail_run(run: DagRun) -> None:
+    run.rest.set_run_state(run.dag_id, run.run_id, "failed")
 
 
-def fail_run(phase: Callable[[DagRun], DagRun]) -> Callable[[DagRun], None]:
-    def act(run: DagRun) -> None:
-        phase(run)
-        run.rest.set_run_state(run.dag_id, run.run_id, "failed")
-
-    return act
+def delete_dag(run: DagRun) -> None:
+    run.rest.delete_dag(run.dag_id)
 
 
-def delete_dag(phase: Callable[[DagRun], DagRun]) -> Callable[[DagRun], None]:
-    def act(run: DagRun) -> None:
-        phase(run).rest.delete_dag(run.dag_id)
-
-    return act
-
-
-def skip_teardown(run: DagRun) -> None:
-    stepping("deferred")(run).mark("terminate", "skipped")
-
-
-def kill_triggerer(phase: Callable[[DagRun], DagRun]) -> Callable[[DagRun], None]:
-    def act(run: DagRun) -> None:
-        phase(run)
-        airflow = run.environment.airflow
-        airflow.end_triggerer()
-        time.sleep(3)
-        airflow.start_triggerer()
-
-    return act
+def kill_triggerer(run: DagRun) -> None:
+    airflow = run.environment.airflow
+    airflow.end_triggerer()
+    time.sleep(3)
+    airflow.start_triggerer()
 
 
 def two_triggerers(run: DagRun) -> None:
     """Stop a triggerer until another has its triggers, resume it, so that both run the same, and end both in turn."""
     airflow = run.environment.airflow
-    launching(run)
     airflow.start_triggerer("triggerer-2")
     airflow.signal_triggerer("triggerer", signal.SIGSTOP)
     run.reach("create", "success")
@@ -195,335 +187,220 @@ def two_triggerers(run: DagRun) -> None:
 
 SCENARIOS = [
     Scenario(
-        name="undisturbed",
-        phase="from the queue on",
-        act=wait_for(queued),
+        "undisturbed",
+        QUEUED,
+        title="from the queue on",
         run=SUCCESS,
         tasks={"create": SUCCESS, "steps": SUCCESS, "terminate": SUCCESS},
-        holder=True,
         steps=range(1, 2),
-        ended_by=by(TEARDOWN),
     ),
     Scenario(
-        name="mark_failed_creating",
-        phase="create runs",
-        act=mark("create", "failed", creating),
-        dag=BLOCKING,
-        tasks={"create": FAILED},
-        ended_by=by(CLEAN_UP),
+        "mark_failed_creating", CREATING, mark("create", "failed"), tasks={"create": FAILED}, ended_by=by(CLEAN_UP)
     ),
     Scenario(
-        name="mark_failed_launching",
-        phase="create is deferred",
-        act=mark("create", "failed", launching),
+        "mark_failed_launching",
+        LAUNCHING,
+        mark("create", "failed"),
         tasks={"create": FAILED},
         ended_by=since_3_3({TRIGGER}, {NEXT_OWNER}),
     ),
     Scenario(
-        name="mark_failed_queued",
-        phase="create is queued",
-        act=mark("create", "failed", queued),
+        "mark_failed_queued",
+        QUEUED,
+        mark("create", "failed"),
         tasks={"create": FAILED},
-        holder=True,
         clusters=range(1),
         ended_by=by(NOTHING),
     ),
+    Scenario("mark_failed_stepping", STEPPING, mark("steps", "failed"), tasks={"steps": FAILED, "terminate": SUCCESS}),
     Scenario(
-        name="mark_failed_stepping",
-        phase="steps run",
-        act=mark("steps", "failed", stepping("running")),
-        dag={**BLOCKING, "step_seconds": 300},
+        "mark_failed_stepping_deferred",
+        STEPPING_DEFERRED,
+        mark("steps", "failed"),
         tasks={"steps": FAILED, "terminate": SUCCESS},
-        ended_by=by(TEARDOWN),
     ),
+    Scenario("mark_failed_ending", ENDING, mark("terminate", "failed"), tasks={"terminate": FAILED}),
     Scenario(
-        name="mark_failed_stepping_deferred",
-        phase="steps are deferred",
-        act=mark("steps", "failed", stepping("deferred")),
-        dag={"step_seconds": 300},
-        tasks={"steps": FAILED, "terminate": SUCCESS},
-        ended_by=by(TEARDOWN),
-    ),
-    Scenario(
-        name="mark_failed_ending",
-        phase="terminate is deferred",
-        act=mark("terminate", "failed", ending),
-        tasks={"terminate": FAILED},
-        ended_by=by(TEARDOWN),
-    ),
-    Scenario(
-        name="mark_success_creating",
-        phase="create runs",
-        act=mark("create", "success", creating),
-        dag={**BLOCKING, "bind_at": "cluster_ready"},
+        "mark_success_creating",
+        CREATING,
+        mark("create", "success"),
+        dag={"bind_at": "cluster_ready"},
         # The task may have handed over before Airflow kills it; then the run goes on as if it had not been marked.
-        run=is_("failed", "success"),
+        run=EITHER,
         tasks={"create": SUCCESS},
         ended_by=by(CLEAN_UP, TEARDOWN),
     ),
     Scenario(
-        name="mark_success_launching",
-        phase="create is deferred",
-        act=mark("create", "success", launching),
+        "mark_success_launching",
+        LAUNCHING,
+        mark("create", "success"),
         tasks={"create": SUCCESS},
         ended_by=since_3_3({TRIGGER}, {NEXT_OWNER, IDLE, TEARDOWN}),
     ),
     Scenario(
-        name="mark_success_stepping_deferred",
-        phase="steps are deferred",
-        act=mark("steps", "success", stepping("deferred")),
-        dag={"step_seconds": 300},
+        "mark_success_stepping_deferred",
+        STEPPING_DEFERRED,
+        mark("steps", "success"),
         run=SUCCESS,
         tasks={"steps": SUCCESS, "terminate": SUCCESS},
-        ended_by=by(TEARDOWN),
     ),
     Scenario(
-        name="clear_creating",
-        phase="create runs",
-        act=clear("create", creating),
-        dag=BLOCKING,
+        "clear_creating",
+        CREATING,
+        clear("create"),
         run=SUCCESS,
         # The process of the old try may mark the new one, which is already queued, as failed.
         run_on_airflow_2=FAILED,
         clusters=range(1, 3),
         ended_by=lambda version: {TEARDOWN} if version >= (3,) else {TEARDOWN, CLEAN_UP},
     ),
+    Scenario("clear_launching", LAUNCHING, clear("create"), run=SUCCESS, clusters=range(1, 3)),
+    Scenario("clear_queued", QUEUED, clear("create"), run=SUCCESS),
+    Scenario("clear_create_only", STEPPING, clear("create"), run=SUCCESS),
+    Scenario("clear_create_only_deferred", STEPPING_DEFERRED, clear("create"), run=SUCCESS),
+    Scenario("clear_stepping_deferred", STEPPING_DEFERRED, clear("steps"), run=SUCCESS, steps=range(1, 3)),
+    Scenario("sigterm_creating", CREATING, sigterm("create", supervisor=False), run=SUCCESS, clusters=range(2, 3)),
     Scenario(
-        name="clear_launching",
-        phase="create is deferred",
-        act=clear("create", launching),
-        run=SUCCESS,
-        clusters=range(1, 3),
-        ended_by=by(TEARDOWN),
-    ),
-    Scenario(
-        name="clear_queued",
-        phase="create is queued",
-        act=clear("create", queued),
-        run=SUCCESS,
-        holder=True,
-        ended_by=by(TEARDOWN),
-    ),
-    Scenario(
-        name="clear_create_only",
-        phase="steps run",
-        act=clear("create", stepping("running")),
-        dag={**BLOCKING, "step_seconds": 300},
-        run=SUCCESS,
-        ended_by=by(TEARDOWN),
-    ),
-    Scenario(
-        name="clear_create_only_deferred",
-        phase="steps are deferred",
-        act=clear("create", stepping("deferred")),
-        dag={"step_seconds": 300},
-        run=SUCCESS,
-        ended_by=by(TEARDOWN),
-    ),
-    Scenario(
-        name="clear_stepping_deferred",
-        phase="steps are deferred",
-        act=clear("steps", stepping("deferred")),
-        dag={"step_seconds": 300},
-        run=SUCCESS,
-        steps=range(1, 3),
-        ended_by=by(TEARDOWN),
-    ),
-    Scenario(
-        name="sigterm_creating",
-        phase="create runs",
-        act=sigterm("create", creating, supervisor=False),
-        dag=BLOCKING,
-        run=SUCCESS,
-        clusters=range(2, 3),
-        ended_by=by(TEARDOWN),
-    ),
-    Scenario(
-        name="sigterm_worker_creating",
-        phase="create runs",
-        act=sigterm("create", creating, supervisor=True),
-        dag=BLOCKING,
-        run=is_("success", "failed"),
+        "sigterm_worker_creating",
+        CREATING,
+        sigterm("create", supervisor=True),
+        run=EITHER,
         clusters=range(1, 3),
         ended_by=by(TEARDOWN, CLEAN_UP, NEXT_OWNER),
     ),
+    Scenario("sigterm_stepping", STEPPING, sigterm("steps", supervisor=False), run=SUCCESS, steps=range(2, 3)),
     Scenario(
-        name="sigterm_stepping",
-        phase="steps run",
-        act=sigterm("steps", stepping("running"), supervisor=False),
-        dag={**BLOCKING, "step_seconds": 300},
-        run=SUCCESS,
-        steps=range(2, 3),
-        ended_by=by(TEARDOWN),
-    ),
-    Scenario(
-        name="sigkill_creating",
-        phase="create runs",
-        act=sigkill,
-        dag=BLOCKING,
-        run=is_("success", "failed"),
+        "sigkill_creating",
+        CREATING,
+        sigkill,
+        run=EITHER,
         # Airflow 2 does not end the task's own process; its late failure may overwrite the success of the retry.
         ended_by=lambda version: {TEARDOWN, NEXT_OWNER} if version >= (3,) else {TEARDOWN, NEXT_OWNER, IDLE},
     ),
     Scenario(
-        name="deferral_timeout_launching",
-        phase="create is deferred",
-        act=wait_for(launched),
+        "deferral_timeout_launching",
+        LAUNCHED,
         dag={"airflow_times_out_first": True},
         tasks={"create": FAILED},
         clusters=range(1, 3),
         ended_by=by(CLEAN_UP),
     ),
     Scenario(
-        name="lock_timeout_queued",
-        phase="create is queued",
-        act=wait_for(queued),
+        "lock_timeout_queued",
+        QUEUED,
         dag={"lock_timeout": 3},
         tasks={"create": FAILED},
-        holder=True,
         clusters=range(1),
         ended_by=by(NOTHING),
     ),
     Scenario(
-        name="execution_timeout_creating",
-        phase="create runs",
-        act=wait_for(creating),
-        dag={**BLOCKING, "execution_timeout": {"eip.create": 7}},
+        "execution_timeout_creating",
+        CREATING,
+        dag={"execution_timeout": {"eip.create": 7}},
         tasks={"create": FAILED},
         clusters=range(1, 3),
         ended_by=by(CLEAN_UP),
     ),
     Scenario(
-        name="execution_timeout_stepping",
-        phase="steps run",
-        act=wait_for(stepping("running")),
-        dag={**BLOCKING, "step_seconds": 600, "execution_timeout": {"eip.steps": 15}},
-        tasks={"steps": FAILED, "terminate": SUCCESS},
-        steps=range(1, 3),
-        ended_by=by(TEARDOWN),
-    ),
-    Scenario(
-        name="execution_timeout_stepping_deferred",
-        phase="steps are deferred",
-        act=wait_for(stepping("deferred")),
+        "execution_timeout_stepping",
+        STEPPING,
         dag={"step_seconds": 600, "execution_timeout": {"eip.steps": 15}},
         tasks={"steps": FAILED, "terminate": SUCCESS},
         steps=range(1, 3),
-        ended_by=by(TEARDOWN),
     ),
     Scenario(
-        name="execution_timeout_launching",
-        phase="create is deferred",
-        act=wait_for(launched),
+        "execution_timeout_stepping_deferred",
+        STEPPING_DEFERRED,
+        dag={"step_seconds": 600, "execution_timeout": {"eip.steps": 15}},
+        tasks={"steps": FAILED, "terminate": SUCCESS},
+        steps=range(1, 3),
+    ),
+    Scenario(
+        "execution_timeout_launching",
+        LAUNCHED,
         dag={"execution_timeout": {"eip.create": 8}},
-        run=is_("success", "failed"),
+        run=EITHER,
         clusters=range(1, 3),
         ended_by=by(CLEAN_UP, TEARDOWN),
     ),
     Scenario(
-        name="dagrun_timeout_creating",
-        phase="create runs",
-        act=wait_for(creating),
-        dag={**BLOCKING, "bind_at": "cluster_ready", "dagrun_timeout": 12},
+        "dagrun_timeout_creating",
+        CREATING,
+        dag={"bind_at": "cluster_ready", "dagrun_timeout": 12},
         ended_by=by(CLEAN_UP),
     ),
     Scenario(
-        name="dagrun_timeout_launching",
-        phase="create is deferred",
-        act=wait_for(launching),
+        "dagrun_timeout_launching",
+        LAUNCHING,
         dag={"bind_at": "cluster_ready", "dagrun_timeout": 14},
         ended_by=since_3_3({TRIGGER}, {NEXT_OWNER}),
     ),
     Scenario(
-        name="dagrun_timeout_stepping",
-        phase="steps are deferred",
-        act=wait_for(stepping("deferred")),
-        dag={"dagrun_timeout": 60, "step_seconds": 900},
-        ended_by=by(IDLE),
+        "dagrun_timeout_stepping", STEPPING_DEFERRED, dag={"dagrun_timeout": 60, "step_seconds": 900}, ended_by=by(IDLE)
     ),
+    Scenario("run_marked_failed_launching", LAUNCHING, fail_run, ended_by=since_3_3({TRIGGER}, {NEXT_OWNER})),
     Scenario(
-        name="run_marked_failed_launching",
-        phase="create is deferred",
-        act=fail_run(launching),
-        ended_by=since_3_3({TRIGGER}, {NEXT_OWNER}),
-    ),
-    Scenario(
-        name="run_marked_failed_stepping",
-        phase="steps are deferred",
-        act=fail_run(stepping("deferred")),
-        dag={"step_seconds": 300},
+        "run_marked_failed_stepping",
+        STEPPING_DEFERRED,
+        fail_run,
         # Airflow lets the teardown run and then computes the run's state again, from leaf tasks that it has skipped.
-        run=is_("failed", "success"),
+        run=EITHER,
         ended_by=by(IDLE, TEARDOWN),
     ),
     Scenario(
-        name="dag_deleted_launching",
-        phase="create is deferred",
-        act=delete_dag(launching),
+        "dag_deleted_launching",
+        LAUNCHING,
+        delete_dag,
         run=frozenset(),
         ended_by=since_3_3({TRIGGER, NEXT_OWNER}, {NEXT_OWNER}),
     ),
+    Scenario("dag_deleted_stepping", STEPPING_DEFERRED, delete_dag, run=frozenset(), ended_by=by(IDLE)),
     Scenario(
-        name="dag_deleted_stepping",
-        phase="steps are deferred",
-        act=delete_dag(stepping("deferred")),
-        dag={"step_seconds": 300},
-        run=frozenset(),
-        ended_by=by(IDLE),
-    ),
-    Scenario(
-        name="teardown_skipped",
-        phase="steps are deferred",
-        act=skip_teardown,
+        "teardown_skipped",
+        STEPPING_DEFERRED,
+        mark("terminate", "skipped"),
         dag={"step_seconds": 150},
-        run=is_("success", "failed"),
-        tasks={"terminate": is_("skipped")},
+        run=EITHER,
+        tasks={"terminate": frozenset({"skipped"})},
         ended_by=by(IDLE),
     ),
     *(
-        Scenario(
-            name=f"triggerer_killed_{name}",
-            phase=phase,
-            act=kill_triggerer(there),
-            dag=dag,
-            run=SUCCESS,
-            holder=there is queued,
-            alone=True,
-            ended_by=by(TEARDOWN),
-        )
-        for name, phase, there, dag in (
-            ("queued", "create is queued", queued, {}),
-            ("launching", "create is deferred", launching, {}),
-            ("stepping", "steps are deferred", stepping("deferred"), {"step_seconds": 300}),
-            ("ending", "terminate is deferred", ending, {}),
+        Scenario(f"triggerer_killed_{name}", phase, kill_triggerer, run=SUCCESS, alone=True)
+        for name, phase in (
+            ("queued", QUEUED),
+            ("launching", LAUNCHING),
+            ("stepping", STEPPING_DEFERRED),
+            ("ending", ENDING),
         )
     ),
     Scenario(
-        name="two_triggerers",
-        phase="every deferral",
-        act=two_triggerers,
+        "two_triggerers",
+        LAUNCHING,
+        two_triggerers,
+        title="every deferral",
         dag={"step_seconds": 400},
         run=SUCCESS,
         alone=True,
-        ended_by=by(TEARDOWN),
     ),
 ]
 
 
 def run_scenario(scenario: Scenario, environment: Any) -> tuple[str, dict[str, str | None]]:
     """
-    DagRun a scenario, and then a run of the next owner.
+    Run a scenario, and then a run of the next owner.
 
-    :return: the run's final state, empty when it does not end, and its tasks' states.
+    :return: the run's final state, empty if it does not end, and its tasks' states.
     """
     run = DagRun(environment, scenario.name)
     holder = DagRun(environment, scenario.name, dag_id=next_of(scenario.name))
-    if scenario.holder:
-        holder.start().launched()
-    scenario.act(run)
+    if scenario.phase.holder:
+        launch(holder)
+    scenario.phase.reach(run)
+    if scenario.end:
+        scenario.end(run)
     state = run.end() if scenario.run else ""
     tasks = run.states() if scenario.run else {}
-    if scenario.holder:
+    if scenario.phase.holder:
         _must_succeed(holder)
     _must_succeed(DagRun(environment, scenario.name, dag_id=next_of(scenario.name)).start())
     run.wait("end of all clusters", lambda: all(c.ended for c in environment.evidence(scenario.name).clusters))

@@ -36,10 +36,8 @@ class Log(event_log.Log):
         return Evidence(self.events, allocation_id=ADDRESS, dag_ids=(FIRST, NEXT))
 
     def problems(self, *resource_ids: str) -> list[str]:
-        history = tuple(
-            EndedLease(k, "", resource_id, 0, 0, "") for k, resource_id in enumerate(resource_ids or ("j-1",))
-        )
-        return problems_of(self.evidence(), Record(history=history))
+        history = [EndedLease(k, "", resource_id, 0, 0, "") for k, resource_id in enumerate(resource_ids or ("j-1",))]
+        return problems_of(self.evidence(), Record(history=tuple(history)))
 
 
 def agent(dag_id: str) -> str:
@@ -92,7 +90,8 @@ def test_an_association_that_is_not_in_the_record_is_a_problem(log):
 
 
 @pytest.mark.parametrize(
-    ("by", "ended_by"), [(FIRST, "its own DAG"), (NEXT, "the other DAG"), ("", "the triggerer"), ("x", "a stranger")]
+    ("by", "ended_by"),
+    [(FIRST, "its own DAG"), (NEXT, "the other DAG"), ("", "the triggerer"), ("x", "an unknown client")],
 )
 def test_who_ended_a_cluster_is_read_from_its_call_of_terminate_job_flows(log, by, ended_by):
     log.correct_period("j-1", by=by)

@@ -1,4 +1,4 @@
-"""The stage of this folder's tests, started once; and the table of the times that they measured."""
+"""The environment of this folder's tests, which is started once, and the table of the measured times."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.network import create_load_balancer
 from harness.processes import Children, ProcessError
 from tests.real_airflow import ROOT
-from tests.verification.recovery.stage import BUCKET, Balancer, Stage
+from tests.verification.recovery.stage import BUCKET, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from harness.network import LoadBalancer
 
 _HERE = Path(__file__).resolve().parent
 _TIMES: list[tuple[str, str, float]] = []
@@ -25,25 +28,25 @@ _TIMES: list[tuple[str, str, float]] = []
 @dataclass(kw_only=True)
 class ActiveActive:
     """
-    Two clusters behind one load balancer, which leave from the address of one NAT gateway.
+    Two clusters behind one load balancer, whose outgoing traffic uses the address of one NAT gateway.
 
     :param public_ip: that address.
     """
 
     clusters: list[str]
-    balancer: Balancer
+    balancer: LoadBalancer
     public_ip: str
 
 
 @dataclass(kw_only=True)
 class ActivePassive:
     """
-    A load balancer in front of the cluster that dags/emr_standby.py puts the address on.
+    A load balancer in front of the cluster to which dags/emr_standby.py binds the address.
 
-    :param variable: what the DAG reads.
+    :param variable: the DAG's Airflow Variable.
     """
 
-    balancer: Balancer
+    balancer: LoadBalancer
     allocation_id: str
     public_ip: str
     variable: dict[str, Any]
@@ -51,7 +54,7 @@ class ActivePassive:
 
 @dataclass(kw_only=True)
 class Scenes:
-    """What is there when Airflow starts."""
+    """Everything that exists when Airflow starts."""
 
     stage: Stage
     active_active: ActiveActive
@@ -67,21 +70,22 @@ def _two_zones(stage: Stage) -> ActiveActive:
     public = stage.public_subnets()
     ec2 = stage.client("ec2")
     address = ec2.allocate_address(Domain="vpc")
-    # In a third zone: the loss of either cluster's zone is not that of the way out.
+    # In a third zone, so that the gateway outlives the loss of either cluster's zone.
     gateway = stage.nat_gateway(subnet_id=public[2]["SubnetId"], allocation_id=address["AllocationId"])
     zones = [subnet["AvailabilityZone"] for subnet in public[:2]]
     subnets = stage.private_subnets(zones=zones, nat_gateway_id=gateway)
     clusters = [stage.launch(name="balanced", subnet_id=subnet) for subnet in subnets]
-    balancer = stage.balancer("balanced", "livy")
+    balancer = create_load_balancer(stage.client, "balanced", subnets=public, services=["livy"])
     return ActiveActive(clusters=clusters, balancer=balancer, public_ip=str(address["PublicIp"]))
 
 
 def _a_pair(stage: Stage) -> ActivePassive:
     address = stage.client("ec2").allocate_address(Domain="vpc")
-    balancer = stage.balancer("served", "yarn", "hdfs", "livy")
+    public = stage.public_subnets()
+    balancer = create_load_balancer(stage.client, "served", subnets=public, services=["yarn", "hdfs", "livy"])
     variable = {
         "allocation_id": address["AllocationId"],
-        "subnet_ids": [subnet["SubnetId"] for subnet in stage.public_subnets()[:2]],
+        "subnet_ids": [subnet["SubnetId"] for subnet in public[:2]],
         "target_groups": list(balancer.groups.values()),
         "bucket": BUCKET,
         "job_flow_role": "EMR_EC2_DefaultRole",
@@ -95,16 +99,16 @@ def _a_pair(stage: Stage) -> ActivePassive:
     )
 
 
-def _livy(balancer: Balancer) -> str:
+def _livy(balancer: LoadBalancer) -> str:
     return json.dumps({"conn_type": "livy", "host": balancer.host, "port": 8998})
 
 
 @pytest.fixture(scope="session")
 def scenes() -> Iterator[Scenes]:
     """Start everything, for all tests of the folder."""
-    # PostgreSQL, which is never root, must reach into it; pytest's own directories are private.
-    with tempfile.TemporaryDirectory(prefix="recovery-") as made:
-        state = Path(made)
+    # The user of PostgreSQL, who is not root, must be able to read it; pytest's directories are private.
+    with tempfile.TemporaryDirectory(prefix="recovery-") as folder:
+        state = Path(folder)
         state.chmod(0o755)
         children = Children(directory=state / "children")
         try:
@@ -133,7 +137,7 @@ def scenes() -> Iterator[Scenes]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was measured."""
+    """Print the measured times."""
     if _TIMES:
         terminalreporter.section("recovery times")
         for plan, what, seconds in _TIMES:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 import boto3
 import httpx
 
+from harness.airflow import FINAL_RUN_STATES, aws_connection
+from harness.network import default_subnets
 from harness.processes import ProcessError
+from harness.wait import wait_for
 from local_emr import LocalAws, ScaledClock
 from local_emr.durations import Durations
 from local_emr.steps import ProcessStepRunner
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from harness.airflow import TaskState
+    from harness.network import LoadBalancer
     from harness.processes import Children
 
 REGION = "eu-west-1"
 BUCKET = "recovery"
 JOB = f"s3://{BUCKET}/whence.py"
 CLUSTER_START_SECONDS = 20.0
-# The clock runs as fast as time does, as Airflow's waits are real: what is measured holds on AWS, but for the start of
-# a cluster, which takes minutes there.
+# The clock runs in real time, as Airflow does. So the measured times apply to AWS, except for the start of a cluster,
+# which takes minutes there.
 _DURATIONS = Durations(
     fulfilment=2,
     instance_boot=5,
@@ -43,31 +45,16 @@ _DURATIONS = Durations(
     nat_gateway_start=2,
     livy_starting=1,
 )
-_CREDENTIALS = {"aws_access_key_id": "recovery", "aws_secret_access_key": "local-recovery"}
 _HERE = Path(__file__).resolve().parent
-_POLL_SECONDS = 0.5
-_PATIENCE_SECONDS = 600.0
-_SERVICES = {"yarn": 8088, "hdfs": 9870, "livy": 8998}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Balancer:
-    """
-    A load balancer, and its target groups by the name of their service.
-
-    :param host: its DNS name.
-    """
-
-    host: str
-    groups: dict[str, str]
+_WAIT_SECONDS = 600.0
 
 
 class Stage:
     """
-    What the tests share.
+    The environment that the tests share.
 
     :param venv: of the Airflow.
-    :param state: a directory that PostgreSQL can reach into.
+    :param state: a directory that the user of PostgreSQL can read.
     """
 
     def __init__(self, children: Children, *, venv: Path, state: Path) -> None:
@@ -80,23 +67,21 @@ class Stage:
         self.aws = LocalAws(
             clock=ScaledClock(1.0), region=REGION, durations=_DURATIONS, step_runner=runner, state_dir=state / "aws"
         )
-        login = f"{_CREDENTIALS['aws_access_key_id']}:{_CREDENTIALS['aws_secret_access_key']}"
-        where = urlencode({"endpoint_url": self.aws.endpoint_url, "region_name": REGION})
         extra = {
-            "AIRFLOW_CONN_AWS_DEFAULT": f"aws://{login}@/?{where}",
+            "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(self.aws.endpoint_url, region=REGION),
             "AIRFLOW__EIP__ENVIRONMENT": "recovery",
             "AIRFLOW__EIP__LOCK_STORE": f"dynamodb://recovery?region={REGION}&create=true",
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
-            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",  # for what is @continuous
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",  # for DAGs that are @continuous
             "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "600",
         }
         self.airflow = real_airflow(children, venv=venv, state=state, dags=self._dags, extra=extra)
 
     def client(self, service: str) -> Any:
-        """Return a client of the local EMR that may do everything."""
+        """Return a client of the local EMR."""
         if service not in self._clients:
-            where = {"endpoint_url": self.aws.endpoint_url, "region_name": REGION}
-            self._clients[service] = boto3.client(service, **where, **_CREDENTIALS)
+            session = boto3.Session("testing", "testing", region_name=REGION)
+            self._clients[service] = session.client(service, endpoint_url=self.aws.endpoint_url)
         return self._clients[service]
 
     def start_aws(self) -> None:
@@ -107,7 +92,7 @@ class Stage:
         s3.upload_file(str(_HERE / "whence.py"), BUCKET, "whence.py")
 
     def start_airflow(self, settings: dict[str, str], *, files: Sequence[Path], dag_ids: set[str]) -> None:
-        """Start Airflow with these DAG files, and wait until it has read them."""
+        """Start Airflow with these DAG files, and wait until it has parsed them."""
         self._dags.mkdir(parents=True)
         for file in files:
             shutil.copy(file, self._dags)
@@ -117,7 +102,7 @@ class Stage:
         self.airflow.wait_for_dags(dag_ids)
 
     def stop(self) -> None:
-        """End the local EMR; Airflow's processes are its children's."""
+        """Stop the local EMR, and close all clients; Airflow's processes are ended by ``Children``."""
         self.airflow.rest.close()
         self.aws.stop()
         for client in self._clients.values():
@@ -125,11 +110,10 @@ class Stage:
 
     def public_subnets(self) -> list[dict[str, Any]]:
         """Return the default VPC's public subnets, one in each zone, in the order of the zones."""
-        found = self.client("ec2").describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])
-        return sorted(found["Subnets"], key=lambda subnet: str(subnet["AvailabilityZone"]))
+        return default_subnets(self.client("ec2"))
 
     def private_subnets(self, *, zones: Sequence[str], nat_gateway_id: str) -> list[str]:
-        """Make a private subnet in each zone, all of which leave through one NAT gateway."""
+        """Create a private subnet in each zone, with a route to the NAT gateway."""
         ec2 = self.client("ec2")
         public = self.public_subnets()
         vpc_id = public[0]["VpcId"]
@@ -139,24 +123,26 @@ class Stage:
         free = [block for block in blocks if not any(block.overlaps(other) for other in taken)]
         table_id = ec2.create_route_table(VpcId=vpc_id)["RouteTable"]["RouteTableId"]
         ec2.create_route(RouteTableId=table_id, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=nat_gateway_id)
-        made = []
+        subnet_ids = []
         for zone, block in zip(zones, free, strict=False):
             subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock=str(block), AvailabilityZone=zone)["Subnet"]
             ec2.associate_route_table(RouteTableId=table_id, SubnetId=subnet["SubnetId"])
-            made.append(str(subnet["SubnetId"]))
-        return made
+            subnet_ids.append(str(subnet["SubnetId"]))
+        return subnet_ids
 
     def nat_gateway(self, *, subnet_id: str, allocation_id: str) -> str:
-        """Make a NAT gateway that has an Elastic IP for good."""
+        """Create a NAT gateway with an Elastic IP."""
         ec2 = self.client("ec2")
-        made = ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=allocation_id)["NatGateway"]["NatGatewayId"]
+        gateway_id = ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=allocation_id)["NatGateway"][
+            "NatGatewayId"
+        ]
 
-        def available() -> bool:
-            (found,) = ec2.describe_nat_gateways(NatGatewayIds=[made])["NatGateways"]
-            return bool(found["State"] == "available")
+        def is_available() -> bool:
+            (gateway,) = ec2.describe_nat_gateways(NatGatewayIds=[gateway_id])["NatGateways"]
+            return bool(gateway["State"] == "available")
 
-        self.wait("NAT gateway", available)
-        return str(made)
+        self.wait("NAT gateway", is_available)
+        return str(gateway_id)
 
     def launch(self, *, name: str, subnet_id: str) -> str:
         """Launch a long-running cluster with Livy."""
@@ -166,9 +152,9 @@ class Stage:
             "Ec2SubnetId": subnet_id,
             "KeepJobFlowAliveWhenNoSteps": True,
         }
-        wanted = {"Name": name, "ReleaseLabel": "emr-7.5.0", "Instances": instances}
+        job_flow = {"Name": name, "ReleaseLabel": "emr-7.5.0", "Instances": instances}
         applications = [{"Name": "Spark"}, {"Name": "Livy"}]
-        return str(self.client("emr").run_job_flow(**wanted, Applications=applications)["JobFlowId"])
+        return str(self.client("emr").run_job_flow(**job_flow, Applications=applications)["JobFlowId"])
 
     def wait_until_ready(self, *job_flow_ids: str) -> None:
         """Wait until clusters are WAITING."""
@@ -181,99 +167,48 @@ class Stage:
 
     def zone_of(self, job_flow_id: str) -> str:
         """Return the zone of a cluster."""
-        found = self.client("emr").describe_cluster(ClusterId=job_flow_id)["Cluster"]
-        return str(found["Ec2InstanceAttributes"]["Ec2AvailabilityZone"])
+        cluster = self.client("emr").describe_cluster(ClusterId=job_flow_id)["Cluster"]
+        return str(cluster["Ec2InstanceAttributes"]["Ec2AvailabilityZone"])
 
     def address_of(self, job_flow_id: str) -> str:
         """Return the private address of a cluster's primary node."""
         return str(self.aws.cluster(job_flow_id).primary.private_ip_address)
 
-    def balancer(self, name: str, *services: str) -> Balancer:
-        """Make a load balancer in every zone, with a target group and a TCP listener for each service."""
-        elb, public = self.client("elbv2"), self.public_subnets()
-        places = {"Subnets": [subnet["SubnetId"] for subnet in public], "Type": "network", "Scheme": "internal"}
-        (made,) = elb.create_load_balancer(Name=name, **places)["LoadBalancers"]
-        crossing = [{"Key": "load_balancing.cross_zone.enabled", "Value": "true"}]
-        elb.modify_load_balancer_attributes(LoadBalancerArn=made["LoadBalancerArn"], Attributes=crossing)
-        groups = {}
-        for service in services:
-            self._admit(_SERVICES[service], vpc_id=public[0]["VpcId"])
-            wanted = {
-                "Protocol": "TCP",
-                "Port": _SERVICES[service],
-                "TargetType": "ip",
-                "VpcId": public[0]["VpcId"],
-                "HealthCheckIntervalSeconds": 10,
-                "HealthCheckTimeoutSeconds": 6,
-                "HealthyThresholdCount": 2,
-                "UnhealthyThresholdCount": 2,
-            }
-            (group,) = elb.create_target_group(Name=f"{name}-{service}", **wanted)["TargetGroups"]
-            groups[service] = str(group["TargetGroupArn"])
-            forward = [{"Type": "forward", "TargetGroupArn": groups[service]}]
-            listener = {"LoadBalancerArn": made["LoadBalancerArn"], "Protocol": "TCP", "Port": _SERVICES[service]}
-            elb.create_listener(**listener, DefaultActions=forward)
-        return Balancer(host=str(made["DNSName"]), groups=groups)
-
-    def _admit(self, port: int, *, vpc_id: str) -> None:
-        """Let the VPC in on a port of the clusters' nodes, which have its default security group."""
-        ec2 = self.client("ec2")
-        wanted = [{"Name": "vpc-id", "Values": [vpc_id]}, {"Name": "group-name", "Values": ["default"]}]
-        (group,) = ec2.describe_security_groups(Filters=wanted)["SecurityGroups"]
-        (vpc,) = ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"]
-        rule = {
-            "IpProtocol": "tcp",
-            "FromPort": port,
-            "ToPort": port,
-            "IpRanges": [{"CidrIp": vpc["CidrBlock"]}],
-        }
-        if not any(each.get("FromPort") == port for each in group["IpPermissions"]):
-            ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[rule])
-
-    def register(self, balancer: Balancer, *job_flow_ids: str) -> None:
+    def register(self, balancer: LoadBalancer, *job_flow_ids: str) -> None:
         """Register the primary nodes of clusters with every target group, and wait until all are healthy."""
         targets = [{"Id": self.address_of(each)} for each in job_flow_ids]
         for group in balancer.groups.values():
             self.client("elbv2").register_targets(TargetGroupArn=group, Targets=targets)
-        wanted = {target["Id"] for target in targets}
-        self.wait(
-            "healthy targets",
-            lambda: all(wanted <= self.healthy(group) for group in balancer.groups.values()),
-        )
+        ips = {target["Id"] for target in targets}
+        self.wait("healthy targets", lambda: all(ips <= self.healthy(group) for group in balancer.groups.values()))
 
     def healthy(self, group: str) -> set[str]:
-        """Return the addresses that a target group has and finds healthy."""
-        found = self.client("elbv2").describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
-        return {str(each["Target"]["Id"]) for each in found if each["TargetHealth"]["State"] == "healthy"}
+        """Return the addresses of a target group's healthy targets."""
+        targets = self.client("elbv2").describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+        return {str(each["Target"]["Id"]) for each in targets if each["TargetHealth"]["State"] == "healthy"}
 
     def run(self, dag_id: str) -> Run:
         """Start a run of a DAG."""
-        return self.known_run(dag_id, self.airflow.rest.trigger(dag_id))
-
-    def known_run(self, dag_id: str, run_id: str) -> Run:
-        """Return a run that somebody else has started."""
-        return Run(self, dag_id, run_id)
+        return Run(self, dag_id, self.airflow.rest.trigger(dag_id))
 
     def batches(self, *, state: str) -> list[dict[str, Any]]:
-        """Return what the event log says of batches that came into a state."""
+        """Return the events of batches that came into a state."""
         return [event for event in self.aws.events.read(kind="batch") if event["state"] == state]
 
-    def wait(self, what: str, happened: Callable[[], Any], *, seconds: float = _PATIENCE_SECONDS) -> Any:
+    def wait(self, what: str, condition: Callable[[], Any], *, seconds: float = _WAIT_SECONDS) -> Any:
         """
-        Wait until something has happened.
+        Wait until a condition holds, and return its value.
 
-        :raises ProcessError: when it has not in time.
+        :raises ProcessError: when it does not hold in time.
         """
-        deadline = time.monotonic() + seconds
-        while True:
+
+        def answer() -> Any:
             try:
-                if found := happened():
-                    return found
-            except httpx.TransportError:  # a busy machine
-                pass
-            if time.monotonic() > deadline:
-                raise ProcessError(f"no {what} after {seconds:.0f} s")
-            time.sleep(_POLL_SECONDS)
+                return condition()
+            except httpx.TransportError:  # Airflow is slow on a busy machine
+                return None
+
+        return wait_for(answer, seconds=seconds, error=lambda: ProcessError(f"no {what} after {seconds:.0f} s"))
 
 
 @dataclass(frozen=True)
@@ -293,15 +228,15 @@ class Run:
         return {task.task_id: task for task in self.stage.airflow.rest.tasks(self.dag_id, self.run_id)}
 
     def xcom(self, task_id: str, key: str = "return_value") -> Any:
-        """Return what a task pushed."""
+        """Return an XCom of a task."""
         return self.stage.airflow.rest.xcom(self.dag_id, self.run_id, task_id, key)
 
     @property
     def batch_name(self) -> str:
-        """The name of the batch that its task submitted last."""
+        """The name of the last batch that its task submitted."""
         return str(self.xcom("batch", "batch_name"))
 
     def end(self) -> str:
         """Wait for its end, and return its state."""
-        final = lambda: state if (state := self.state()) in {"success", "failed"} else ""  # noqa: E731
+        final = lambda: state if (state := self.state()) in FINAL_RUN_STATES else ""  # noqa: E731
         return str(self.stage.wait(f"end of {self.dag_id}, {json.dumps(self.run_id)}", final))

@@ -26,13 +26,9 @@ def end_of_all(runs: list[Run]) -> list[str]:
 
 
 def clusters_of(stage: Stage, runs: list[Run]) -> list[str]:
-    """Return the cluster on which each run's batch succeeded, by its name, which each server takes once."""
-    succeeded = {event["name"]: event["job_flow_id"] for event in stage.aws.events.read(kind="batch") if _ended(event)}
+    """Return the cluster on which each run's batch succeeded; a server accepts the name of a batch only once."""
+    succeeded = {event["name"]: event["job_flow_id"] for event in stage.batches(state="success")}
     return [succeeded[run.batch_name] for run in runs]
-
-
-def _ended(event: dict[str, Any]) -> bool:
-    return bool(event["state"] == "success")
 
 
 def moment(event: dict[str, Any]) -> datetime:
@@ -42,7 +38,7 @@ def moment(event: dict[str, Any]) -> datetime:
 def test_batches_land_on_both_clusters_and_when_one_is_stopped_all_succeed_on_the_other(scenes: Scenes) -> None:
     stage, plan = scenes.stage, scenes.active_active
 
-    # Both clusters take batches, and both leave from the address of the one NAT gateway.
+    # Both clusters run batches, and both connect from the address of the NAT gateway.
     first: list[Run] = []
     while set(clusters_of(stage, first)) != set(plan.clusters):
         assert len(first) < MOST_ROUNDS * AT_ONCE, "the load balancer leads to one cluster only"
@@ -52,7 +48,7 @@ def test_batches_land_on_both_clusters_and_when_one_is_stopped_all_succeed_on_th
     seen = {(event["job_flow_id"], event["from_ip"]) for event in stage.aws.events.read(kind="connection")}
     assert seen == {(cluster, plan.public_ip) for cluster in plan.clusters}
 
-    # One is stopped, and a batch with it.
+    # One cluster is stopped while a batch runs on it.
     long = stage.run("balanced_long")
     (running,) = stage.wait(
         "running batch", lambda: [each for each in stage.batches(state="running") if each["name"] not in names(first)]
@@ -63,7 +59,7 @@ def test_batches_land_on_both_clusters_and_when_one_is_stopped_all_succeed_on_th
     before = stage.aws.events.last
     stage.client("emr").terminate_job_flows(JobFlowIds=[stopped])
 
-    # All further batches succeed, those too that come before the load balancer has noticed.
+    # All further batches succeed, including those that come before the load balancer has noticed.
     further = [stage.run("balanced") for _ in range(AT_ONCE)]
     assert end_of_all([*further, long]) == ["success"] * (AT_ONCE + 1)
     assert clusters_of(stage, [*further, long]) == [other] * (AT_ONCE + 1)
@@ -72,7 +68,7 @@ def test_batches_land_on_both_clusters_and_when_one_is_stopped_all_succeed_on_th
     assert clusters_of(stage, later) == [other] * AT_ONCE
     assert {run.tasks()["batch"].try_number for run in later} == {1}
 
-    # No success without an end of one's own: as many batches succeeded as runs did.
+    # No task reports the end of another batch: as many batches as runs succeeded.
     runs = [*first, *further, *later, long]
     assert sorted(event["name"] for event in stage.batches(state="success")) == sorted(names(runs))
 

@@ -1,8 +1,8 @@
 """
-The active-passive plan: dags/emr_standby.py keeps a pair, and what can happen to a primary node happens to its own.
+The active-passive plan: dags/emr_standby.py keeps a pair of clusters, whose primary node fails in different ways.
 
-Each test begins with a pair that is ready, and ends with another one: the DAG has replaced the standby, and watches
-again.
+Each test begins with a pair that is ready, and ends with another one, after the DAG has replaced the standby and has
+started to watch again.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import pytest
 
 pytest.importorskip("airflow.providers.apache.livy", reason="the extra livy is not installed")
 
+from tests.verification.recovery.stage import Run
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.verification.recovery.conftest import Scenes
-    from tests.verification.recovery.stage import Run
 
 pytestmark = pytest.mark.airflow
 DAG = "emr_standby"
@@ -29,11 +30,7 @@ ENDING = {"TERMINATING", "TERMINATED", "TERMINATED_WITH_ERRORS"}
 
 @dataclass(frozen=True)
 class Pair:
-    """
-    What a run of the DAG watches.
-
-    :param standby: empty when there is none.
-    """
+    """The clusters of a run of the DAG."""
 
     run: Run
     primary: str
@@ -47,10 +44,10 @@ def ready_pair(scenes: Scenes) -> Pair:
     def watched() -> Pair | None:
         for run_id in rest.run_ids(DAG, state="running"):
             if rest.is_watched(DAG, run_id, "watch"):
-                run = stage.known_run(DAG, run_id)
+                run = Run(stage, DAG, run_id)
                 primary, standby = run.xcom("primary")["job_flow_id"], run.xcom("standby")["job_flow_id"]
                 both = [stage.aws.cluster(each) for each in (primary, standby)]
-                # What fails in the first two minutes of a cluster does not count.
+                # Failures in the first two minutes of a cluster do not count.
                 settled = both[0].ready is not None and stage.aws.clock.now() - both[0].ready > SETTLED
                 if settled and {str(each.state) for each in both} == {"WAITING"}:
                     return Pair(run, primary, standby)
@@ -101,13 +98,13 @@ def test_the_service_moves_batches_go_on_and_the_next_standby_is_launched(
     assert new == pair.standby if kind == "warm" else new not in {pair.primary, pair.standby}
     assert stage.zone_of(new) != stage.zone_of(pair.primary)
 
-    # One live primary: the address and every target group are its own, and the old cluster ends.
+    # There is one live primary: it has the address, it is the only target of every group, and the old cluster ends.
     (address,) = stage.client("ec2").describe_addresses(AllocationIds=[plan.allocation_id])["Addresses"]
     assert address["InstanceId"] == stage.instance_of(new)
     assert [stage.healthy(group) for group in plan.balancer.groups.values()] == [{stage.address_of(new)}] * 3
     stage.wait("end of the old cluster", lambda: stage.aws.cluster(pair.primary).state in ENDING)
 
-    # Every batch succeeds, that of the lost primary as a batch of the new one; no task reports another batch's end.
+    # Every batch succeeds, that of the lost primary on the new one; no task reports the end of another batch.
     later = stage.run("served")
     runs = [long, meanwhile, later]
     assert [run.end() for run in runs] == ["success"] * 3

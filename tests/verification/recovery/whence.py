@@ -1,4 +1,4 @@
-"""The job of the batches: it asks the internet which address it comes from, and works for some seconds."""
+"""The job of the batches: it asks a web page for its public address, and runs for some seconds."""
 
 import os
 import sys

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
 
-from harness.airflow import LOCAL_ONLY
 from harness.console import Console
-from harness.processes import Children, ProcessError, interrupt_on_sigterm
+from harness.processes import ProcessError, children_of_command
 from tests.verification.soak.plan import Options
 
 
@@ -35,36 +32,31 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, report, and return the exit code."""
-    given = vars(parse(arguments))
-    keep: Path | None = given.pop("keep")
-    options = Options(**given)
+    parameters = vars(parse(arguments))
+    keep: Path | None = parameters.pop("keep")
+    options = Options(**parameters)
     console = Console()
-    interrupt_on_sigterm()
-    os.environ.update(LOCAL_ONLY)
     if keep:
         keep.mkdir(parents=True)
     directory = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="soak-"))
-    children = Children(directory=directory)
     passed = False
     try:
-        from tests.verification.soak.environment import Environment  # noqa: PLC0415 - moto reads the environment when it is imported
-        from tests.verification.soak.report import report  # noqa: PLC0415
+        with children_of_command(directory) as children:
+            from tests.verification.soak.environment import Environment  # noqa: PLC0415 - moto reads the environment when it is imported
+            from tests.verification.soak.report import report  # noqa: PLC0415
 
-        console.step(
-            f"seed {options.seed}: {options.runs} runs with {options.task_kills} kills of task processes, "
-            f"{options.triggerer_kills} of the triggerer, and {options.clears} clears"
-        )
-        outcome = Environment(options, directory, children=children, report_progress=console.step).run()
-        lines, passed = report(outcome, options)
-        console.lines("", *lines, "", "PASS" if passed else "FAIL")
+            console.step(
+                f"seed {options.seed}: {options.runs} runs with {options.task_kills} kills of task processes, "
+                f"{options.triggerer_kills} of the triggerer, and {options.clears} clears"
+            )
+            outcome = Environment(options, directory, children=children, report_progress=console.step).run()
+            lines, passed = report(outcome, options)
+            console.lines("", *lines, "", "PASS" if passed else "FAIL")
     except ProcessError as error:
         console.lines("", f"The soak stopped: {error}")
     except KeyboardInterrupt:
         console.lines("", "Interrupted.")
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        children.stop()
         if not keep:
             shutil.rmtree(directory, ignore_errors=True)
     return 0 if passed else 1

@@ -1,4 +1,4 @@
-"""What a soak reads from Airflow's REST API and from the scheduler's log."""
+"""Reads runs and tries from Airflow's REST API and from the scheduler's log."""
 
 from __future__ import annotations
 
@@ -71,32 +71,32 @@ class SoakApi(Rest):
 
     def runs(self, dag_id: str) -> list[Run]:
         """Return every run of a DAG."""
-        found = self._pages(f"/dags/{dag_id}/dagRuns", "dag_runs")
-        return [Run(run["dag_id"], run["dag_run_id"], run["state"]) for run in found]
+        listed = self._pages(f"/dags/{dag_id}/dagRuns", "dag_runs")
+        return [Run(run["dag_id"], run["dag_run_id"], run["state"]) for run in listed]
 
     def active(self) -> list[Try]:
         """Return the task instances of all runs that are running or deferred."""
-        states = {"state": ["running", "deferred"]}
-        found = self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances", **states)
-        return [_try(task) for task in found]
+        states = ["running", "deferred"]
+        listed = self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances", state=states)
+        return [_try(task) for task in listed]
 
     def tries(self, run: Run) -> list[Try]:
         """Return every try of every task of a run."""
-        where = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
-        found = []
-        for task in self._pages(where, "task_instances"):
-            answer = self._request("GET", f"{where}/{task['task_id']}/tries")
-            found += [_try(one) for one in answer["task_instances"]]
-        return found
+        path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
+        tries = []
+        for task in self._pages(path, "task_instances"):
+            answer = self._request("GET", f"{path}/{task['task_id']}/tries")
+            tries += [_try(each) for each in answer["task_instances"]]
+        return tries
 
     def _pages(self, path: str, name: str, **parameters: Any) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+        entries: list[dict[str, Any]] = []
         while True:
-            page = {**parameters, "limit": _PAGE, "offset": len(found)}
+            page = {**parameters, "limit": _PAGE, "offset": len(entries)}
             answer = self._request("GET", path, params=page)
-            found += answer[name]
-            if not answer[name] or len(found) >= answer["total_entries"]:
-                return found
+            entries += answer[name]
+            if not answer[name] or len(entries) >= answer["total_entries"]:
+                return entries
 
     def _request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """

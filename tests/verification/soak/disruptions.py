@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.verification.soak.plan import Options
 
 TASK, SUPERVISOR, TRIGGERER, CLEAR = "task", "supervisor", "triggerer", "clear"
-# The share of kills that hit the supervisor of a task: the task goes on, and Airflow does not hear from it any more.
+# The share of kills that hit the supervisor of a task: the task continues, but sends no more heartbeats.
 _SUPERVISOR_SHARE = 0.2
 _CLEARED = ("azure.read", "azure.create")
 _SKIPPED_TICKS = 0.5
@@ -64,32 +64,32 @@ class Disruptions:
             _Planned(self._random.randrange(last), CLEAR, _CLEARED[number % len(_CLEARED)])
             for number in range(options.clears)
         ]
-        # They come early, so that the last triggerer runs long enough for its memory to be measured.
+        # In the first third, so that the last triggerer runs long enough for its memory to be measured.
         early = max(2, options.runs // 3)
         planned += [_Planned(self._random.randrange(1, early), TRIGGERER) for _ in range(options.triggerer_kills)]
-        return sorted(planned, key=lambda one: one.due)
+        return sorted(planned, key=lambda disruption: disruption.due)
 
     def tick(self, ended: int) -> None:
         """Carry out at most one disruption that is due and possible now."""
-        due = [one for one in self._pending if one.due <= ended]
+        due = [disruption for disruption in self._pending if disruption.due <= ended]
         # Some ticks are skipped at random, so that disruptions hit a task at different points.
         if not due or self._random.random() < _SKIPPED_TICKS:
             return
         active = self._api.active()
-        for one in due:
-            if self._disrupt(one, active):
-                self._pending.remove(one)
+        for disruption in due:
+            if self._disrupt(disruption, active):
+                self._pending.remove(disruption)
                 return
 
-    def _disrupt(self, one: _Planned, active: Sequence[Try]) -> bool:
-        """Return whether it was possible."""
-        if one.what == TRIGGERER:
+    def _disrupt(self, disruption: _Planned, active: Sequence[Try]) -> bool:
+        """Carry out a disruption; return whether it was possible."""
+        if disruption.what == TRIGGERER:
             self._airflow.end_triggerer()
             self._airflow.start_triggerer()
             self._log(what=TRIGGERER)
             return True
-        tries = [task for task in active if task.task_id == one.task_id]
-        return self._clear(tries) if one.what == CLEAR else self._kill(tries, one.what)
+        tries = [task for task in active if task.task_id == disruption.task_id]
+        return self._clear(tries) if disruption.what == CLEAR else self._kill(tries, disruption.what)
 
     def _clear(self, tries: Sequence[Try]) -> bool:
         """Clear an active task or, as often, the creating task of its run, with all downstream tasks."""
@@ -104,17 +104,17 @@ class Disruptions:
         return False
 
     def _kill(self, active: Sequence[Try], what: str) -> bool:
-        tasks = {one.id: one for one in active}
-        found = [
-            (tasks[task], supervisor if what == SUPERVISOR else process)
+        tries = {task.id: task for task in active}
+        candidates = [
+            (tries[task], supervisor if what == SUPERVISOR else process)
             for task, (supervisor, process) in task_processes(self._airflow.scheduler_pid).items()
-            if task in tasks
+            if task in tries
         ]
-        if not found:
+        if not candidates:
             return False
-        one, process = self._random.choice(sorted(found, key=lambda pair: pair[0].id))
+        task, process = self._random.choice(sorted(candidates, key=lambda pair: pair[0].id))
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
-            self._log(what=what, dag_id=one.dag_id, run_id=one.run_id, task_id=one.task_id, number=one.number)
+            self._log(what=what, dag_id=task.dag_id, run_id=task.run_id, task_id=task.task_id, number=task.number)
             return True
         return False

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from harness.airflow import FINAL_RUN_STATES
+from harness.airflow import FINAL_RUN_STATES, aws_connection
 from local_emr import LocalAws, ScaledClock
-from tests.real_airflow import aws_connection, real_airflow
+from tests.real_airflow import real_airflow
 from tests.verification.soak import fault_rates, plan
 from tests.verification.soak.airflow_api import Run, SoakApi, tries_without_heartbeat
 from tests.verification.soak.disruptions import Disruptions
 from tests.verification.soak.resource_usage import ResourceMonitor
+from tests.verification.stress.environment import wait_for_clusters_to_end
 from tests.verification.stress.random_faults import RandomFaults
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from tests.verification.soak.plan import Options
     from tests.verification.soak.resource_usage import Sample
 
-_CREDENTIALS = {"aws_access_key_id": "soak", "aws_secret_access_key": "local-soak"}
 _TICK_SECONDS = 0.5
 _POLL_SECONDS = 3.0
 _RUNS_PER_REPORT = 10
@@ -42,9 +42,9 @@ TABLE = "airflow-eip-leases"
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What the judge gets.
+    The input of the judge.
 
-    :param events: the local EMR's log; the disruptions are in it, too.
+    :param events: the local EMR's log, including the disruptions.
     :param wanted: the planned number of runs.
     :param runs: every run with its last state.
     :param tries: the tries of all their tasks, with simulated times.
@@ -110,9 +110,11 @@ class Environment:
             wall = time.monotonic() - self._begun
             self._faults.paused = True
             last = self._last_run() if len(self._ended) == self._wanted else None
-            self._wait_for_clusters_to_end()
+            wait_for_clusters_to_end(self._aws, plan.IDLE_SECONDS + plan.DURATIONS.terminating)
             runs = [self._ended.get((run.dag_id, run.run_id), run) for run in self._created]
-            tries = [self._in_simulated_time(one) for run in runs for one in self._api.tries(run)]
+            # With the times of the event log's clock.
+            scale = self._options.time_scale
+            tries = [each.at(zero=self._zero, scale=scale) for run in runs for each in self._api.tries(run)]
         return Outcome(
             events=self._aws.events.read(),
             wanted=self._wanted,
@@ -126,7 +128,8 @@ class Environment:
         )
 
     def _set_up(self) -> None:
-        ec2 = boto3.client("ec2", endpoint_url=self._aws.endpoint_url, region_name=self._aws.region, **_CREDENTIALS)
+        session = boto3.Session("testing", "testing", region_name=self._aws.region)
+        ec2 = session.client("ec2", endpoint_url=self._aws.endpoint_url)
         soak = {
             "allocation_id": ec2.allocate_address(Domain="vpc")["AllocationId"],
             "subnet_id": ec2.describe_subnets()["Subnets"][0]["SubnetId"],
@@ -137,15 +140,9 @@ class Environment:
             "long": plan.LONG_STEP,
             "poll_seconds": plan.POLL_SECONDS,
         }
-        connection = aws_connection(
-            endpoint_url=self._aws.endpoint_url,
-            region=self._aws.region,
-            access_key=_CREDENTIALS["aws_access_key_id"],
-            secret_key=_CREDENTIALS["aws_secret_access_key"],
-        )
         settings = {
             **{f"AIRFLOW__{name}": value for name, value in plan.AIRFLOW.items()},
-            "AIRFLOW_CONN_AWS_DEFAULT": connection,
+            "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(self._aws.endpoint_url, region=self._aws.region),
             "AIRFLOW__EIP__ENVIRONMENT": "soak",
             "AIRFLOW__EIP__LOCK_STORE": f"dynamodb://{TABLE}?create=true",
             "SOAK": json.dumps(soak),
@@ -221,10 +218,10 @@ class Environment:
 
     def _last_run(self) -> Run:
         """
-        Run one more DAG run without faults: it takes over what the last ones have left.
+        Run one more DAG run without faults.
 
-        It shows that the address can still be acquired. It is also needed because only the next owner ends a lease
-        whose owner is gone.
+        It shows that the address can still be acquired. It also ends the last leases: if an owner was killed, only the
+        next owner ends its lease.
         """
         dag_id, date = self._options.run(len(self._created))
         run_id = self._api.create_run(dag_id, date)
@@ -236,14 +233,3 @@ class Environment:
                 return Run(dag_id, run_id, state)
             time.sleep(_POLL_SECONDS)
         return Run(dag_id, run_id, "stuck")
-
-    def _wait_for_clusters_to_end(self) -> None:
-        """Wait until every cluster has ended; one that no task terminates is ended by its idle timeout."""
-        longest = (plan.IDLE_SECONDS + plan.DURATIONS.terminating) / self._options.time_scale + 10
-        deadline = time.monotonic() + longest
-        while time.monotonic() < deadline and any(cluster.ended is None for cluster in self._aws.emr.life.clusters):
-            time.sleep(_TICK_SECONDS)
-
-    def _in_simulated_time(self, one: Try) -> Try:
-        """Return a try with the times of the event log's clock."""
-        return one.at(zero=self._zero, scale=self._options.time_scale)

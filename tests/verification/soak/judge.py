@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.airflow import FINAL_RUN_STATES
 from harness.calls import TRIGGERER, caller
-from harness.judge import Check, calls, idle_endings, launches, thefts
+from harness.judge import Check, calls, idle_endings, launches, unsafe_associations
 from tests.verification.soak.resource_usage import longest_lived, quarter_medians
 from tests.verification.stress.log_reader import RecordVersion, seconds
 from tests.verification.stress.random_faults import CLUSTER_REASON
@@ -49,7 +49,7 @@ def owners(events: Iterable[Event]) -> dict[str, tuple[str, str]]:
 
 def no_theft(events: Sequence[Event]) -> Check:
     """Check in each AssociateAddress request that it forbids reassociation and names an interface."""
-    made, problems = calls(events, "AssociateAddress"), thefts(events)
+    made, problems = calls(events, "AssociateAddress"), unsafe_associations(events)
     if not made:
         problems.append("no AssociateAddress call was seen")
     return Check("no theft", tuple(problems), f"AllowReassociation=false on all {len(made)} AssociateAddress calls")

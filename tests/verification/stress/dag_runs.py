@@ -12,6 +12,7 @@ from airflow_eip_provider.operators.emr import (
     EmrCreateWithStaticIpOperator,
     EmrTerminateWithStaticIpOperator,
 )
+from harness.job_flow import one_node, sleeping_step
 from harness.life import Task
 from tests.verification.stress import plan
 from tests.verification.stress.try_log import BEGUN, FAILED, KILLED, KILLED_LATE_RETRY, SUCCESS, TryEvent
@@ -56,7 +57,7 @@ class DagRun:
         self._log("", 0, SUCCESS if done else FAILED, final=True)
 
     def _task(self, task: str, job_flow_id: str | None = None) -> str | None:
-        """Run tries until one succeeds or none is left, starting after those that a killed worker has logged."""
+        """Run tries until one succeeds or none is left, after those that a killed worker has logged."""
         tries = 0
         for event in self._try_log.of(self._run, task):
             if event.final:
@@ -101,14 +102,15 @@ class DagRun:
             return EmrCreateWithStaticIpOperator(
                 **shared,
                 emr_conn_id=None,
-                job_flow_overrides=_cluster(self._job.worker),
+                job_flow_overrides=one_node(f"stress-{self._job.worker}"),
                 waiter_max_attempts=20,
                 prewarm=self._job.number % 4 != 0,
                 lock_timeout=timedelta(days=30),
                 idle_timeout=timedelta(seconds=plan.IDLE_SECONDS),
             )
         if task == "steps":
-            return EmrAddStepsWithStaticIpOperator(**shared, job_flow_id=job_flow_id, steps=[_STEP])
+            steps = [sleeping_step(plan.STEP_SECONDS)]
+            return EmrAddStepsWithStaticIpOperator(**shared, job_flow_id=job_flow_id, steps=steps)
         return EmrTerminateWithStaticIpOperator(**shared, job_flow_id=job_flow_id, waiter_max_attempts=50)
 
     @property
@@ -117,23 +119,3 @@ class DagRun:
 
     def _log(self, task: str, number: int, what: str, text: str = "", *, final: bool = False) -> None:
         self._try_log.add(TryEvent(clock.time(), self._job.worker, self._run, task, number, what, text, final))
-
-
-_STEP = {
-    "Name": "read",
-    "ActionOnFailure": "CONTINUE",
-    "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["--sleep", str(plan.STEP_SECONDS)]},
-}
-
-
-def _cluster(worker: str) -> dict[str, Any]:
-    return {
-        "Name": f"stress-{worker}",
-        "ReleaseLabel": "emr-7.5.0",
-        "JobFlowRole": "EMR_EC2_DefaultRole",
-        "ServiceRole": "EMR_DefaultRole",
-        "Instances": {
-            "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
-            "KeepJobFlowAliveWhenNoSteps": True,
-        },
-    }

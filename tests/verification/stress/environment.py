@@ -9,7 +9,7 @@ import random
 import signal
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.s3.models import s3_backends
 
 from local_emr import LocalAws, ScaledClock
+from local_emr.testing import client_environment
 from tests.verification.stress import plan, try_log, worker
 from tests.verification.stress.log_reader import address_of_call, worker_of
 from tests.verification.stress.random_faults import RandomFaults
@@ -41,10 +42,10 @@ _MARGIN_SECONDS = 300.0
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What the judge gets.
+    The input of the judge.
 
-    :param events: the local EMR's log. It also has the kills of worker processes ("kill") and the content of the lock
-        store after each write ("stored").
+    :param events: the local EMR's log, with the kills of worker processes ("kill") and the content of the lock store
+        after each write ("stored").
     :param try_events: from the try logs of all workers.
     """
 
@@ -94,27 +95,24 @@ class Environment:
             wall = time.monotonic() - begun
             simulated = wall * self._options.time_scale
             self._faults.paused = True
-            self._wait_for_clusters_to_end()
+            wait_for_clusters_to_end(self._aws, plan.IDLE_SECONDS + self._options.durations.terminating)
         try_events = [event for job in jobs for event in try_log.read(job.try_log)]
         return Outcome(self._aws.events.read(), try_events, wall, simulated)
 
     def _set_up(self) -> tuple[str, ...]:
         session = boto3.Session("testing", "testing", region_name=self._aws.region)
+        endpoint = {"endpoint_url": self._aws.endpoint_url}
         if self._options.store == "s3":
-            where = {"LocationConstraint": self._aws.region}
-            self._client(session, "s3").create_bucket(Bucket="leases", CreateBucketConfiguration=where)
-        ec2 = self._client(session, "ec2")
+            region = {"LocationConstraint": self._aws.region}
+            session.client("s3", **endpoint).create_bucket(Bucket="leases", CreateBucketConfiguration=region)
+        ec2 = session.client("ec2", **endpoint)
         return tuple(str(ec2.allocate_address(Domain="vpc")["AllocationId"]) for _ in range(self._options.addresses))
-
-    def _client(self, session: Any, service: str) -> Any:
-        return session.client(service, endpoint_url=self._aws.endpoint_url)
 
     def _job(self, number: int, allocation_ids: tuple[str, ...]) -> Job:
         return plan.Job(
             options=self._options,
             number=number,
-            endpoint_url=self._aws.endpoint_url,
-            region=self._aws.region,
+            environment=client_environment(self._aws),
             allocation_ids=allocation_ids,
             directory=self._directory,
             zero=self._zero,
@@ -158,15 +156,6 @@ class Environment:
             process.join()
             self._aws.events.append("kill", worker=name)
 
-    def _wait_for_clusters_to_end(self) -> None:
-        """Wait until every cluster has ended; one that no task terminates is ended by its idle timeout."""
-        longest = plan.IDLE_SECONDS + self._options.durations.terminating + _MARGIN_SECONDS
-        deadline = self._aws.clock.now().timestamp() + longest
-        while self._aws.clock.now().timestamp() < deadline and any(
-            cluster.ended is None for cluster in self._aws.emr.life.clusters
-        ):
-            time.sleep(0.05)
-
     def _on_event(self, event: Event) -> None:
         """Count lease periods, log what the lock store has after a write, and schedule the removal of instances."""
         if event["kind"] == "address" and event["change"] == "disassociated":
@@ -179,19 +168,30 @@ class Environment:
             self._aws.clock.call_later(_TERMINATED_VISIBLE_SECONDS, remove, name="EC2 forgets instances")
 
     def _remove_instances(self, job_flow_id: str) -> None:
-        """Remove a cluster's instances from moto, which keeps them for ever; thousands make DescribeInstances slow."""
+        """Remove a cluster's instances from moto, which never does; thousands of them make DescribeInstances slow."""
         with self._aws.lock:
             backend = self._aws.ec2(self._aws.region).backend
-            gone = {node.instance.id for node in self._aws.cluster(job_flow_id).nodes() if node.instance}
+            instance_ids = {node.instance.id for node in self._aws.cluster(job_flow_id).nodes() if node.instance}
             for number, reservation in tuple(backend.reservations.items()):
-                if any(instance.id in gone for instance in reservation.instances):
+                if any(instance.id in instance_ids for instance in reservation.instances):
                     del backend.reservations[number]
-            for instance_id in gone:
+            for instance_id in instance_ids:
                 backend.tags.pop(instance_id, None)
 
 
+def wait_for_clusters_to_end(aws: LocalAws, seconds: float) -> None:
+    """
+    Wait until every cluster has ended.
+
+    :param seconds: simulated seconds after which the idle timeout has ended clusters that no task terminates.
+    """
+    deadline = aws.clock.now() + timedelta(seconds=seconds + _MARGIN_SECONDS)
+    while aws.clock.now() < deadline and any(cluster.ended is None for cluster in aws.emr.life.clusters):
+        time.sleep(0.05)
+
+
 def cache_moto_lookups() -> None:
-    """Cache two look-ups of constant data that moto makes for every call; they are half of the time of a call."""
+    """Cache two look-ups of constant data that moto makes for every call; they take half of the time of a call."""
     DomainDispatcherApplication.get_backend_for_host = cache(DomainDispatcherApplication.get_backend_for_host)
     moto.core.responses.method_names_from_class = cache(moto.core.responses.method_names_from_class)
 

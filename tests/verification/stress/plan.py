@@ -51,7 +51,7 @@ class Options:
     def durations(self) -> Durations:
         """How long the states of a cluster last."""
         # Clusters end slowly, so that most processes wait for the end of theirs, and the others queue. With several
-        # addresses more of them queue, for it is the order of several queues that is to be shown.
+        # addresses more of them queue, because the test is about the order of several queues.
         serving = 1 if self.addresses == 1 else 2 * self.addresses
         return Durations(
             fulfilment=1,
@@ -64,7 +64,7 @@ class Options:
         )
 
     def poll(self, task: str) -> int:
-        """Return the simulated seconds between two polls of a task; a look at two addresses makes twice the calls."""
+        """Return the simulated seconds between two polls of a task; a poll of two addresses makes twice the calls."""
         return POLL[task] * (2 if task == "create" and self.addresses > 1 else 1)
 
     @property
@@ -81,8 +81,9 @@ class Options:
 @dataclass(frozen=True, slots=True)
 class Job:
     """
-    What a worker process needs to know.
+    The parameters of a worker process.
 
+    :param environment: the variables through which AWS clients find the local EMR.
     :param allocation_ids: of the run's addresses.
     :param zero: the simulated time at ``real_zero`` of the machine's monotonic clock.
     :param directory: for its try log and its log.
@@ -90,8 +91,7 @@ class Job:
 
     options: Options
     number: int
-    endpoint_url: str
-    region: str
+    environment: dict[str, str]
     allocation_ids: tuple[str, ...]
     directory: Path
     zero: float
@@ -105,14 +105,15 @@ class Job:
     @property
     def allocation_id(self) -> str | list[str]:
         """
-        What its tasks name: one address, or two of which any will do.
+        The address that its tasks name, or two addresses, any one of which can be used.
 
-        Every fifth process asks for one alone, the others for two neighbours: each queue has owners of several pools.
+        With several addresses, every fifth process asks for one and the others for two neighbours, so each queue has
+        owners of several pools.
         """
-        among, several = self.allocation_ids, len(self.allocation_ids) > 1
-        if not several or self.number % _SINGLE_EVERY == 0:
-            return among[self.number // _SINGLE_EVERY % len(among)]
-        return [among[number % len(among)] for number in (self.number, self.number + 1)]
+        addresses = self.allocation_ids
+        if len(addresses) == 1 or self.number % _SINGLE_EVERY == 0:
+            return addresses[self.number // _SINGLE_EVERY % len(addresses)]
+        return [addresses[number % len(addresses)] for number in (self.number, self.number + 1)]
 
     @property
     def try_log(self) -> Path:

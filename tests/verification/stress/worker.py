@@ -68,17 +68,7 @@ class SimulatedProcess:
 def main(job: Job) -> None:
     """Run all lease periods of this worker that have not ended by its try log."""
     _redirect_output(job)
-    os.environ.update(
-        AIRFLOW__EIP__ENVIRONMENT="stress",
-        AWS_ENDPOINT_URL=job.endpoint_url,
-        AWS_DEFAULT_REGION=job.region,
-        AWS_ACCESS_KEY_ID="testing",
-        AWS_SECRET_ACCESS_KEY="testing",
-        AWS_CONFIG_FILE="/dev/null",
-        AWS_SHARED_CREDENTIALS_FILE="/dev/null",
-        AWS_EC2_METADATA_DISABLED="true",
-        AWS_SDK_UA_APP_ID=job.worker,
-    )
+    os.environ.update(job.environment, AIRFLOW__EIP__ENVIRONMENT="stress", AWS_SDK_UA_APP_ID=job.worker)
     process = SimulatedProcess(lambda seconds: time.sleep(seconds / job.options.time_scale))
     reuse_clients()
     kill_between_calls(process)
@@ -88,20 +78,20 @@ def main(job: Job) -> None:
 
 
 def simulated_clock(job: Job, process: SimulatedProcess) -> SimulatedClock:
-    """Return the local EMR's clock: the machine's, only faster; a killed process does not sleep by it."""
+    """Return the local EMR's clock, which is the machine's, but faster; a killed process cannot sleep by it."""
     began, scale = job.real_zero, job.options.time_scale
     return SimulatedClock(lambda: job.zero + (time.monotonic() - began) * scale, process.sleep)
 
 
 def reuse_clients() -> None:
     """Share clients between hooks: each operator has its own hooks, and making a client is slow."""
-    make, made = AwsGenericHook.get_client_type, {}
+    create, clients = AwsGenericHook.get_client_type, {}
 
-    def get(hook: Any, region_name: str | None = None, config: Any = None, **given: Any) -> Any:
+    def get(hook: Any, region_name: str | None = None, config: Any = None, **options: Any) -> Any:
         key = (hook.client_type, region_name, json.dumps(config.retries if config else None))
-        if key not in made:
-            made[key] = make(hook, region_name=region_name, config=config, **given)
-        return made[key]
+        if key not in clients:
+            clients[key] = create(hook, region_name=region_name, config=config, **options)
+        return clients[key]
 
     AwsGenericHook.get_client_type = get
 

@@ -1,4 +1,4 @@
-"""What monitors an Airflow: a StatsD server, and a collector of OpenTelemetry; both keep what arrives."""
+"""A StatsD server and an OpenTelemetry collector that keep what arrives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value of a metric, by the name that the provider gives it."""
+    """One value of a metric, with the provider's name of the metric."""
 
     name: str
     value: float
@@ -24,7 +24,7 @@ class Value:
 
 
 class StatsD:
-    """A server of StatsD's lines with InfluxDB's tags."""
+    """A server of the StatsD protocol with InfluxDB's tags."""
 
     is_otel = False
 
@@ -95,13 +95,14 @@ class Collector:
 
     @property
     def settings(self) -> dict[str, str]:
-        where = {"OTEL_HOST": "127.0.0.1", "OTEL_PORT": str(self._server.server_address[1]), "OTEL_ON": "True"}
+        port = str(self._server.server_address[1])
+        options = {"OTEL_HOST": "127.0.0.1", "OTEL_PORT": port, "OTEL_ON": "True"}
         settings = {
-            f"AIRFLOW__{part}__{name}": value for part in ("METRICS", "TRACES") for name, value in where.items()
+            f"AIRFLOW__{part}__{name}": value for part in ("METRICS", "TRACES") for name, value in options.items()
         }
-        standard = {"ENDPOINT": f"http://127.0.0.1:{where['OTEL_PORT']}", "PROTOCOL": "http/protobuf"}
+        standard = {"ENDPOINT": f"http://127.0.0.1:{port}", "PROTOCOL": "http/protobuf"}
         settings |= {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in standard.items()}  # Airflow >= 3.2
-        # Airflow >= 3.2 takes the exporter of spans from this alone; its default is gRPC, whatever PROTOCOL says.
+        # Airflow >= 3.2 selects the exporter of spans by this variable only; the default is gRPC, despite PROTOCOL.
         settings["OTEL_TRACES_EXPORTER"] = "otlp_proto_http"
         return {**settings, "AIRFLOW__METRICS__OTEL_INTERVAL_MILLISECONDS": "5000"}
 

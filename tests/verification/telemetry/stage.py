@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 import boto3
 
+from harness.airflow import aws_connection
+from harness.network import default_subnets
+from harness.wait import wait_for
 from local_emr import LocalAws, ScaledClock
 from local_emr.durations import Durations
 from tests.real_airflow import real_airflow, version_of
@@ -26,8 +27,7 @@ log = logging.getLogger(__name__)
 REGION = "eu-west-1"
 A, B = "eu-west-1a", "eu-west-1b"
 TIME_SCALE = 10.0
-_CREDENTIALS = {"aws_access_key_id": "telemetry", "aws_secret_access_key": "local-telemetry"}
-_PATIENCE_SECONDS = 900.0
+_WAIT_SECONDS = 900.0
 _HERE = Path(__file__).resolve().parent
 _SETTINGS = {
     "CORE__DAGBAG_IMPORT_TIMEOUT": "300",
@@ -40,10 +40,10 @@ _SETTINGS = {
 
 class Stage:
     """
-    What the tests of one Airflow share.
+    The environment of the tests of one Airflow.
 
-    :param settings: where it sends its metrics.
-    :param dags: by name: "address", a number, and what the DAG file takes.
+    :param settings: Airflow's settings for metrics and traces.
+    :param dags: by name: the number of its address ("address"), and the parameters of the DAG file.
     """
 
     def __init__(
@@ -60,19 +60,16 @@ class Stage:
     def start(self) -> None:
         """Start both, with an Elastic IP for each number."""
         self.aws.start()
-        login = f"{_CREDENTIALS['aws_access_key_id']}:{_CREDENTIALS['aws_secret_access_key']}"
-        where = urlencode({"endpoint_url": self.aws.endpoint_url, "region_name": REGION})
-        extra = {"AIRFLOW_CONN_AWS_DEFAULT": f"aws://{login}@/?{where}"}
+        extra = {"AIRFLOW_CONN_AWS_DEFAULT": aws_connection(self.aws.endpoint_url, region=REGION)}
         extra |= {f"AIRFLOW__{name}": value for name, value in _SETTINGS.items()} | dict(self._settings)
         self.airflow = real_airflow(self._children, venv=self._venv, state=self._state, dags=self._folder, extra=extra)
         self._folder.mkdir(parents=True)
         ec2 = self.client("ec2")
-        found = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
-        subnets = {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in found}
+        subnets = {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in default_subnets(ec2)}
         self.aws.limit_capacity(A)
         most = max(dag["address"] for dag in self._dags.values())
         self.addresses = [ec2.allocate_address(Domain="vpc")["AllocationId"] for _ in range(most + 1)]
-        made = {
+        parameters = {
             name: {
                 "allocation_id": self.addresses[dag["address"]],
                 "subnets": [subnets[zone] for zone in dag.get("zones", [B])],
@@ -81,44 +78,41 @@ class Stage:
             }
             for name, dag in self._dags.items()
         }
-        (self._folder / "dags.json").write_text(json.dumps(made), encoding="utf-8")
+        (self._folder / "dags.json").write_text(json.dumps(parameters), encoding="utf-8")
         shutil.copy(_HERE / "dags" / "telemetry.py", self._folder)
         self.airflow.migrate()
-        self.airflow.preload(_HERE / "plugins" / "preload.py")
+        self.airflow.preload()
         self.airflow.start()
-        self.airflow.wait_for_dags(set(made))
+        self.airflow.wait_for_dags(set(parameters))
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of the local EMR."""
-        return boto3.client(service, endpoint_url=self.aws.endpoint_url, region_name=REGION, **_CREDENTIALS)
+        session = boto3.Session("testing", "testing", region_name=REGION)
+        return session.client(service, endpoint_url=self.aws.endpoint_url)
 
     @property
-    def told(self) -> list[dict[str, Any]]:
-        """What the notifiers were called with."""
-        path = self._folder / "told.jsonl"
+    def notifications(self) -> list[dict[str, Any]]:
+        """The contexts with which notifiers were called."""
+        path = self._folder / "notifications.jsonl"
         return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
-    def until(self, what: str, happened: Callable[[], Any]) -> None:
-        """Wait until something has happened."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not happened():
-            assert time.monotonic() < deadline, f"not {what} after {_PATIENCE_SECONDS:.0f} s"
-            time.sleep(1)
-        log.info("%s", what)
+    def until(self, event: str, condition: Callable[[], Any]) -> None:
+        """Wait until a condition holds, and log the event."""
+        problem = f"not {event} after {_WAIT_SECONDS:.0f} s"
+        wait_for(condition, seconds=_WAIT_SECONDS, error=lambda: AssertionError(problem), pause_seconds=1)
+        log.info("%s", event)
 
-    def is_bound(self, number: int) -> bool:
-        """Whether an address is on something."""
-        found = self.client("ec2").describe_addresses(AllocationIds=[self.addresses[number]])["Addresses"][0]
-        return "AssociationId" in found
+    def association_id(self, number: int) -> str | None:
+        """Return the association of an address, if it has one."""
+        address = self.client("ec2").describe_addresses(AllocationIds=[self.addresses[number]])["Addresses"][0]
+        return address.get("AssociationId")
 
-    def steal(self, number: int) -> None:
-        """Take an address off whatever has it."""
-        ec2 = self.client("ec2")
-        found = ec2.describe_addresses(AllocationIds=[self.addresses[number]])["Addresses"][0]
-        ec2.disassociate_address(AssociationId=found["AssociationId"])
+    def disassociate(self, number: int) -> None:
+        """Disassociate an address from its cluster."""
+        self.client("ec2").disassociate_address(AssociationId=self.association_id(number))
 
     def runs_step(self, dag_id: str) -> bool:
-        """Whether a step of a DAG's cluster runs."""
+        """Whether a step of a DAG's cluster is running."""
         emr = self.client("emr")
         for cluster in emr.list_clusters(ClusterStates=["RUNNING", "WAITING"])["Clusters"]:
             if cluster["Name"] == dag_id:

@@ -1,4 +1,4 @@
-"""The DAGs of every scenario, from the file dags.json beside this one; a task's process makes only its own DAG."""
+"""The DAGs of every scenario, from the file dags.json in this folder; the process of a task makes only its DAG."""
 
 from __future__ import annotations
 

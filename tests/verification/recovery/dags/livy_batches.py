@@ -1,7 +1,7 @@
 """
 Batches through the load balancer of each plan: a short one, and one that runs while a cluster is lost.
 
-An active-active pair takes the next batch after seconds, a pair with a standby only after the failover.
+An active-active pair accepts the next batch after seconds, a pair with a standby only after the failover.
 """
 
 from __future__ import annotations

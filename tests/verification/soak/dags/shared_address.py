@@ -9,29 +9,12 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG
 
 from airflow_eip_provider.task_groups.emr import StaticIpCluster
+from harness.job_flow import one_node, sleeping_step
 
 SOAK = json.loads(os.environ["SOAK"])
-CLUSTER = {
-    "Name": "{{ dag.dag_id }}",
-    "ReleaseLabel": "emr-7.5.0",
-    "Applications": [{"Name": "Spark"}],
-    "JobFlowRole": "EMR_EC2_DefaultRole",
-    "ServiceRole": "EMR_DefaultRole",
-    "Instances": {
-        "InstanceGroups": [
-            {"Name": "Primary", "InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
-        ],
-        "Ec2SubnetId": SOAK["subnet_id"],
-        "KeepJobFlowAliveWhenNoSteps": True,
-    },
-}
+CLUSTER = one_node("{{ dag.dag_id }}", subnet_id=SOAK["subnet_id"], Applications=[{"Name": "Spark"}])
 # On every third day the step is still running when the task polls after its submission.
-SECONDS = "{{ soak['long'] if logical_date.day % 3 == 0 else soak['short'] }}"
-STEP = {
-    "Name": "read sales.orders",
-    "ActionOnFailure": "CONTINUE",
-    "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["--sleep", SECONDS]},
-}
+STEP = sleeping_step("{{ soak['long'] if logical_date.day % 3 == 0 else soak['short'] }}", name="read sales.orders")
 
 
 def shared_address(number: int) -> DAG:

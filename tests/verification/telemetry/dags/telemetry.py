@@ -1,4 +1,4 @@
-"""The DAGs of the file beside this one; whatever a task notifies of is a line of the other."""
+"""The DAGs of the file dags.json in this folder; each notification is appended to notifications.jsonl."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_eip_provider.task_groups.emr import StaticIpCluster
+from harness.job_flow import one_node, sleeping_step
 
 try:
     from airflow.sdk import DAG
@@ -16,26 +17,25 @@ except ImportError:  # Airflow 2
     from airflow import DAG
 
 _HERE = Path(__file__).parent
-# Real seconds after which a wait in the queue is told: longer than the shortest deferral.
+# Real seconds after which a wait in the queue is notified: longer than the shortest deferral.
 _LONG_SECONDS = 20
 
 
-def tell(context: Any) -> None:
-    """Append what a notifier was called with, in one write."""
-    told = {**context["eip"], "dag_id": context["ti"].dag_id, "task_id": context["ti"].task_id}
-    line = os.open(_HERE / "told.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(line, json.dumps(told).encode() + b"\n")
-    os.close(line)
+def notify(context: Any) -> None:
+    """Append the context of a notification to a file, in one write."""
+    notification = {**context["eip"], "dag_id": context["ti"].dag_id, "task_id": context["ti"].task_id}
+    file = os.open(_HERE / "notifications.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, json.dumps(notification).encode() + b"\n")
+    os.close(file)
 
 
 def daily(dag_id: str, *, allocation_id: str, subnets: list[str], deferrable: bool, step_seconds: int) -> Any:
     """
-    Make a DAG of one cluster and one step.
+    Return a DAG of one cluster and one step.
 
     :param subnets: of the candidates.
-    :param step_seconds: simulated ones.
+    :param step_seconds: simulated seconds.
     """
-    jar = {"Jar": "command-runner.jar", "Args": ["work", "--sleep", str(step_seconds)]}
     with (
         # A stale success of the executor can fail a resumed task on a busy machine (apache/airflow#66374).
         DAG(
@@ -53,24 +53,14 @@ def daily(dag_id: str, *, allocation_id: str, subnets: list[str], deferrable: bo
             waiter_max_attempts=100,
             prewarm=False,
             emr_conn_id=None,
-            job_flow_overrides={
-                "Name": dag_id,
-                "ReleaseLabel": "emr-7.5.0",
-                "JobFlowRole": "EMR_EC2_DefaultRole",
-                "ServiceRole": "EMR_DefaultRole",
-                "Instances": {
-                    "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
-                    "KeepJobFlowAliveWhenNoSteps": True,
-                    "Ec2SubnetId": subnets[0],
-                },
-            },
+            job_flow_overrides=one_node(dag_id, subnet_id=subnets[0]),
             fallbacks=[{"Instances": {"Ec2SubnetId": subnet}} for subnet in subnets[1:]],
-            on_queued_longer_than=(timedelta(seconds=_LONG_SECONDS), tell),
-            on_lost=tell,
-            on_failover=tell,
+            on_queued_longer_than=(timedelta(seconds=_LONG_SECONDS), notify),
+            on_lost=notify,
+            on_failover=notify,
         ) as cluster,
     ):
-        cluster.steps([{"Name": "read", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}])
+        cluster.steps([sleeping_step(step_seconds)])
     return dag
 
 

@@ -1,4 +1,8 @@
-"""What every task imports and reads, once for all: the scheduler forks the tasks' processes."""
+"""
+An Airflow plugin that imports what every task needs.
+
+The scheduler loads it, and forks the processes of the tasks, so none of them has to import it again.
+"""
 
 from __future__ import annotations
 
