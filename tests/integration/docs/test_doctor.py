@@ -1,4 +1,4 @@
-"""The page about the doctor shows what it really says of a deliberately broken account."""
+"""The doctor page shows the real output for a deliberately broken account."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ TABLE, MAIN_TABLE, FORGOTTEN_TABLE = "rtb-0c1c2c3c4c5c6c7c8", "rtb-0d1d2d3d4d5d6
 
 
 @pytest.fixture
-def much_is_wrong(clocked: Any, ec2: Any) -> dict[str, str]:
-    """An account in which much is wrong; its ids, by those of the page."""
+def many_errors(clocked: Any, ec2: Any) -> dict[str, str]:
+    """Make an account with many errors; return its IDs by those of the page."""
     allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
     stranger = clocked.steal(allocation_id)
     association = ec2.describe_addresses()["Addresses"][0]["AssociationId"]
@@ -58,7 +58,7 @@ def much_is_wrong(clocked: Any, ec2: Any) -> dict[str, str]:
 
 @pytest.fixture
 def wrong_network(clocked: Any, ec2: Any) -> dict[str, str]:
-    """A network that was not made for a NAT gateway; its ids, by those of the page."""
+    """Make a network that does not fit a NAT gateway; return its IDs by those of the page."""
     allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
     clocked.deny("CreateNatGateway")
     vpc_id = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
@@ -83,7 +83,7 @@ def wrong_network(clocked: Any, ec2: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("heading", "account"),
-    [("An account in which much is wrong", "much_is_wrong"), ("A network that no NAT gateway fits", "wrong_network")],
+    [("An account with many errors", "many_errors"), ("A network that does not fit a NAT gateway", "wrong_network")],
 )
 def test_the_output_on_the_page_is_what_the_command_prints(heading, account, request, capsys, monkeypatch, tmp_path):
     broken = request.getfixturevalue(account)
@@ -98,7 +98,7 @@ def test_the_output_on_the_page_is_what_the_command_prints(heading, account, req
     capsys.readouterr()  # what was logged while the account was made
     status = main(shlex.split(command.replace("\\\n", " ")))
     said = capsys.readouterr()
-    # What Airflow logs meanwhile is its own.
+    # Lines that Airflow logs are not part of the output.
     where, *notes = (line for line in said.err.splitlines() if not re.match(r"\d{4}-\d\d-\d\dT", line))
     lines = [where, "", *said.out.splitlines(), "", *notes]
     printed = "".join(f"{line.rstrip()}\n" for line in lines)
