@@ -1,1 +1,1 @@
-"""A whole lease period again and again, each time with one fault at a call: ``python -m tests.verification.chaos``."""
+"""Runs a whole lease period many times, each time with one fault at a call: ``python -m tests.verification.chaos``."""

@@ -1,4 +1,4 @@
-"""A lease period with each fault at each call; say which it survived: ``python -m tests.verification.chaos``."""
+"""Run a lease period with each fault at each call, and report the result: ``python -m tests.verification.chaos``."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import sys
 import tempfile
 from pathlib import Path
 
+from harness.console import Console
 from tests.verification.chaos import plans, report
 from tests.verification.chaos.faults import KINDS
 from tests.verification.chaos.fleet import Fleet
 
-_TELL_EVERY = 50
+_RUNS_PER_REPORT = 50
 
 
 def main(arguments: list[str] | None = None) -> int:
     """
-    Print the matrix of calls and faults.
+    Run, and print the matrix of plans and faults.
 
-    :return: 1 when ours did not survive a point.
+    :return: 1 if this package's operators did not survive a fault.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.verification.chaos", description=__doc__)
-    parser.add_argument("--workers", type=int, default=(os.cpu_count() or 2) + 1, help="local EMRs side by side")
+    parser.add_argument("--workers", type=int, default=(os.cpu_count() or 2) + 1, help="local EMRs in parallel")
     parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="this kind of fault only; repeatable")
     parser.add_argument("--plan", help="plans with this text in their names only, e.g. 'S3' or 'blocking'")
     parser.add_argument(
@@ -33,23 +34,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     every = plans.STOCK if options.stock else plans.OURS + plans.STOCK
     chosen = [plan for plan in every if not options.plan or options.plan in str(plan)]
-    outcomes = []
+    console, outcomes = Console(), []
     with Fleet(options.workers) as fleet:
-        for outcome in fleet.live(chosen, kinds=options.kind or list(KINDS), every=options.every):
+        for outcome in fleet.run(chosen, kinds=options.kind or list(KINDS), every=options.every):
             outcomes.append(outcome)
-            if outcome.problems and outcome.plan.operators == "ours":
-                _say(f"{outcome.plan}: {outcome.point}: {'; '.join(outcome.problems)}")
-            if len(outcomes) % _TELL_EVERY == 0:
-                _say(f"{len(outcomes)} runs")
-    _say(report.matrix(outcomes))
-    _say(report.failures(outcomes, options.logs))
-    lost = [one for one in outcomes if one.problems and one.plan.operators == "ours"]
-    return 1 if lost else 0
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+            if outcome.is_failure:
+                console.lines(f"{outcome.plan}: {outcome.point}: {'; '.join(outcome.problems)}")
+            if len(outcomes) % _RUNS_PER_REPORT == 0:
+                console.lines(f"{len(outcomes)} runs")
+    console.lines(*report.matrix(outcomes), *report.failures(outcomes, options.logs))
+    return 1 if any(outcome.is_failure for outcome in outcomes) else 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """
-What happens in Airflow's processes: one phase of a task in Airflow's own task runner, or a trigger in an event loop.
+The processes of Airflow: one runs a phase of a task in Airflow's task runner, or a trigger in an event loop.
 
-The other end of the pipe is the scheduler, the database and the clock; when this process is killed, what it has not
-sent has not happened.
+The other end of the pipe is the scheduler, the database and the clock. If this process is killed, only what it has sent
+counts.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _ON_THE_CLOCK = ("airflow_eip_provider.", "airflow.providers.amazon.", "botocore
 @dataclass(frozen=True, slots=True)
 class Job:
     """
-    What a process is started for.
+    The job of a process.
 
-    :param environment: of the process.
-    :param log: the file that it writes its log to.
+    :param environment: environment variables of the process.
+    :param log: the file for its output.
     """
 
     plan: Plan
@@ -74,24 +74,24 @@ class Wait(Job):
 
 
 class Parent:
-    """The other end of the pipe: what is said there is answered, one at a time."""
+    """The other end of the pipe, which answers one message at a time."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._lock = threading.Lock()
 
-    def ask(self, what: str, *given: Any) -> Any:
-        """Say something, and wait for the answer."""
+    def ask(self, kind: str, *content: Any) -> Any:
+        """Send a message and return the answer."""
         with self._lock:
-            self._pipe.send((what, *given))
+            self._pipe.send((kind, *content))
             return self._pipe.recv()
 
     def send(self, msg: Any) -> Any:
-        """Be what the task runner takes for its supervisor."""
+        """Act as the supervisor of the task runner."""
         return self.ask("supervisor", msg)
 
     async def asend(self, msg: Any) -> Any:
-        """As ``send``, for what awaits it."""
+        """Act as the supervisor, for asynchronous callers."""
         return self.send(msg)
 
 
@@ -106,8 +106,8 @@ class _Module:
         return getattr(self._module, name)
 
 
-def live(job: Job, pipe: Connection) -> None:
-    """Live a process's life."""
+def run(job: Job, pipe: Connection) -> None:
+    """Run the job of a process."""
     parent = Parent(pipe)
     log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
@@ -122,7 +122,7 @@ def live(job: Job, pipe: Connection) -> None:
 
 @contextmanager
 def _simulated_time(parent: Parent) -> Iterator[None]:
-    """Let time pass by the parent's clock, in this provider, the Amazon provider and botocore."""
+    """Let this provider, the Amazon provider and botocore use the parent's clock."""
 
     async def sleep_async(seconds: float) -> None:
         parent.ask("sleep", seconds)
@@ -133,16 +133,16 @@ def _simulated_time(parent: Parent) -> Iterator[None]:
     def sleep(seconds: float) -> None:
         parent.ask("sleep", seconds)
 
-    stands_in = _Module(time, time=now, monotonic=now, sleep=sleep)
+    simulated = _Module(time, time=now, monotonic=now, sleep=sleep)
     loop = _Module(asyncio, sleep=sleep_async)
     Poller._pause = passing(sleep)  # type: ignore[method-assign]
     for name, module in tuple(sys.modules.items()):
         if name.startswith(_ON_THE_CLOCK):
             if getattr(module, "time", None) is time:
-                module.time = stands_in  # type: ignore[attr-defined]
+                module.time = simulated  # type: ignore[attr-defined]
             if getattr(module, "asyncio", None) is asyncio:
                 module.asyncio = loop  # type: ignore[attr-defined]
-    with clock.used(stands_in):
+    with clock.used(simulated):
         yield
 
 
@@ -195,7 +195,7 @@ def _run_trigger(wait: Wait, parent: Parent) -> None:
     trigger = getattr(importlib.import_module(module), name)(**deserialize(wait.kwargs))
     try:
         event = asyncio.run(_first(trigger))
-    except Exception as error:  # as the triggerer: the task resumes as failed
+    except Exception as error:  # as in the triggerer, the task is then resumed as failed
         structlog.get_logger("trigger").exception("the trigger failed")
         parent.ask("failed", f"{type(error).__name__}: {error}")
     else:

@@ -1,4 +1,4 @@
-"""What befalls one call of a lease period: the processes that make it, the network, AWS's answers, or its cluster."""
+"""The faults of one call of a lease period: they hit its process, the network, AWS's answer, or its cluster."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
     from local_emr import LocalAws
 
-# More often in a row than botocore tries by itself (5 times in its legacy mode); what is sent once meets it twice.
+# More times than botocore tries (5 times in its legacy mode); calls that are sent once get the fault twice.
 _LASTING = 6
 _SENT_ONCE = {"RunJobFlow": 2, "AddJobFlowSteps": 2}
-# How often an id is unknown that was just made.
+# For how many calls the id of a new resource is unknown.
 _UNKNOWN_TIMES = 2
 
 KINDS = {
     "killed before": "SIGKILL before the call has an effect",
     "killed after": "SIGKILL after it, before the answer is read",
     "answer lost": "the connection is cut after the effect",
-    "never answered": "the call has its effect, and no answer comes",
+    "never answered": "the call has its effect, and is not answered",
     "resets": f"{_LASTING} connections in a row are cut before any effect",
     "throttled": f"{_LASTING} answers in a row: too many requests",
     "5xx": f"{_LASTING} answers in a row: internal error",
@@ -33,24 +33,24 @@ KINDS = {
     "unknown id": f"AWS does not know the new id yet, {_UNKNOWN_TIMES} times",
     "cluster dies": "the cluster ends with errors at this moment",
     "primary replaced": "EMR replaces the primary instance at this moment",
-    "stale": "this read, and the same ones after it, show what was a minute ago",
+    "stale": "this read, and all further ones of the operation, show the state of a minute ago",
     "answer lost, seen late": "the connection is cut after the effect, which reads show a minute later",
     "killed after, seen late": "SIGKILL after the effect, which reads show a minute later",
     "held": "the call is in flight for 80 seconds before it has an effect",
-    "throttled by rate": "one call of the operation in 20 seconds, from here on",
+    "throttled by rate": "from now on, one call of the operation in 20 seconds",
 }
-# After these a step starts once, and nothing but time is lost: no cluster and no address was taken away.
+# These cost time only, because they take away no cluster and no address: the step must start exactly once.
 LAGS = frozenset({"stale", "answer lost, seen late", "killed after, seen late", "held", "throttled by rate"})
 _LAG_SECONDS, _HELD_SECONDS = 60, 80
 _LAGGING = frozenset({"DescribeAddresses", "DescribeInstances", "ListClusters", "DescribeCluster", "ListSteps"})
-# Which reads show what a change has done.
+# The reads that show the effect of a change.
 _SHOWN_BY = {
     "RunJobFlow": ("ListClusters", "DescribeCluster"),
     "AddJobFlowSteps": ("ListSteps",),
     "AssociateAddress": ("DescribeAddresses",),
 }
 _HELD = frozenset({"RunJobFlow", "ListSteps", "AddJobFlowSteps", "AssociateAddress"})
-# Those kinds that happen at some operations only; what lasts begins at the first call of a task.
+# The kinds that apply to some operations only. Those that last begin at the first such call of a task.
 _AT = {
     "stale": _LAGGING,
     "answer lost, seen late": frozenset(_SHOWN_BY),
@@ -59,7 +59,7 @@ _AT = {
     "throttled by rate": frozenset({"DescribeCluster"}),
 }
 _LASTING_KINDS = frozenset({"stale", "throttled by rate"})
-# After a read these are the same as before it: it has had no effect.
+# A read has no effect, so these apply to changes only.
 _OF_CHANGES = frozenset({"killed after", "answer lost"})
 _EXPIRED = {"ec2": ("RequestExpired", 400), "s3": ("ExpiredToken", 400)}
 _EC2 = (
@@ -83,7 +83,7 @@ class Boundary:
     """
     One call of a clean run.
 
-    :param process: whose call it is, e.g. ``create try 1`` or ``create's trigger``.
+    :param process: the process that makes it, e.g. ``create try 1`` or ``create's trigger``.
     """
 
     number: int
@@ -97,7 +97,7 @@ class Boundary:
 
     @property
     def task(self) -> str:
-        """The task that it belongs to."""
+        """The task of the process."""
         return self.process.split()[0].removesuffix("'s")
 
 
@@ -113,41 +113,42 @@ class Point:
 
 
 def points(boundaries: Sequence[Boundary], kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Point]:
-    """Yield every fault at every call where it can happen."""
+    """Yield every fault at every call to which it applies."""
     operations = [boundary.operation for boundary in boundaries]
     launched = operations.index("RunJobFlow") if "RunJobFlow" in operations else len(operations)
     ended = operations.index("TerminateJobFlows") if "TerminateJobFlows" in operations else len(operations)
-    met: set[tuple[str, str]] = set()
+    earlier: set[tuple[str, str]] = set()
     for index, boundary in enumerate(boundaries):
-        lives = launched < index <= ended
-        first = (boundary.task, boundary.operation) not in met
-        met.add((boundary.task, boundary.operation))
+        operation = boundary.operation
+        has_cluster = launched < index <= ended
+        is_first = (boundary.task, operation) not in earlier
+        is_new = boundary.task == "create" and has_cluster and operation in _NEW_CLUSTER | _NEW_INSTANCE
+        earlier.add((boundary.task, operation))
         for kind in kinds:
-            if boundary.operation not in _AT.get(kind, {boundary.operation}) or (kind in _LASTING_KINDS and not first):
-                continue
-            if kind in {"cluster dies", "primary replaced"} and not lives:
-                continue
-            if kind in _OF_CHANGES and boundary.is_read:
-                continue
-            new = boundary.task == "create" and lives and boundary.operation in _NEW_CLUSTER | _NEW_INSTANCE
-            if kind == "unknown id" and not new:
-                continue
-            yield Point(kind, boundary)
+            applies = (
+                operation in _AT.get(kind, {operation})
+                and (is_first or kind not in _LASTING_KINDS)
+                and (has_cluster or kind not in {"cluster dies", "primary replaced"})
+                and not (kind in _OF_CHANGES and boundary.is_read)
+                and (is_new or kind != "unknown id")
+            )
+            if applies:
+                yield Point(kind, boundary)
 
 
 def sample(found: Sequence[Point], every: int, *, begin: int = 0) -> list[Point]:
     """
     Return every n-th point of each kind, and at least one of each.
 
-    :param begin: where to begin to count, so that several plans take other points.
+    :param begin: the number of the first point, so that different plans get different points.
     """
-    kinds: dict[str, list[Point]] = {}
+    by_kind: dict[str, list[Point]] = {}
     for point in found:
-        kinds.setdefault(point.kind, []).append(point)
+        by_kind.setdefault(point.kind, []).append(point)
     return [
         point
-        for number, its in enumerate(kinds.values())
-        for point in its[(begin + number) % min(every, len(its)) :: every]
+        for number, of_kind in enumerate(by_kind.values())
+        for point in of_kind[(begin + number) % min(every, len(of_kind)) :: every]
     ]
 
 
@@ -160,7 +161,7 @@ class _Process:
 @dataclass(slots=True)
 class Chaos(Faults):
     """
-    The faults of a local EMR: it counts the calls, and lets the point's fault happen at its call.
+    The faults of a local EMR: counts the calls, and causes the fault of a point at its call.
 
     :param kill: sends a signal to a process.
     """
@@ -178,14 +179,14 @@ class Chaos(Faults):
         Faults.__init__(self)
 
     def watch(self, aws: LocalAws) -> None:
-        """Take the place of a local EMR's faults."""
+        """Replace the faults of a local EMR."""
         self._aws = aws
         self.on_stale = aws.faults.on_stale
         aws.faults = self
         aws.events.listeners.append(self._after)
 
     def begin(self, point: Point | None) -> None:
-        """Count from 1 again; let this happen."""
+        """Start to count at 1 again, and plan the fault of a point."""
         self.clear()
         self.seen, self.problem = [], None
         self._point, self._victim, self._expired = point, None, None
@@ -193,11 +194,11 @@ class Chaos(Faults):
             self._aws.remember()
 
     def on_process(self, pid: int, name: str) -> None:
-        """Learn which process makes the calls from now on."""
+        """Note which process makes the calls from now on."""
         self._process = _Process(pid, name)
 
     def take(self, operation: str) -> Fault | None:
-        """Return what happens to a call."""
+        """Return the fault of a call, if it gets one."""
         self.seen.append(Boundary(len(self.seen) + 1, self._process.name, operation))
         if self._expired is not None and self._expired == self._process.pid:
             return self._expiry(operation)
@@ -206,12 +207,12 @@ class Chaos(Faults):
             return Faults.take(self, operation)
         if point.boundary.operation != operation:
             self.problem = f"call {len(self.seen)} is {operation}, it was {point.boundary.operation}"
-        return self._happen(point.kind, operation)
+        return self._cause(point.kind, operation)
 
-    def _happen(self, kind: str, operation: str) -> Fault | None:  # noqa: C901, PLR0911, PLR0912 - one case a kind
+    def _cause(self, kind: str, operation: str) -> Fault | None:  # noqa: C901, PLR0911, PLR0912 - one case per kind
         times = _SENT_ONCE.get(operation, _LASTING)
         if kind in LAGS:
-            return self._fall_behind(kind, operation)
+            return self._delay(kind, operation)
         match kind:
             case "killed before":
                 self.kill(self._process.pid, signal.SIGKILL)
@@ -241,29 +242,29 @@ class Chaos(Faults):
                     self._aws.replace_primary(cluster.id)
         return Faults.take(self, operation)
 
-    def _fall_behind(self, kind: str, operation: str) -> Fault | None:
+    def _delay(self, kind: str, operation: str) -> Fault | None:
         match kind:
             case "stale":
                 self._lag(operation)
             case "throttled by rate":
                 self.add(operation=operation, kind="rate", per_second=0.05, burst=1)
             case "held":
-                turn = functools.partial(self._aws.clock.advance, _HELD_SECONDS)
-                return Fault(operation=operation, kind="hold", seconds=_HELD_SECONDS, during=turn)
+                advance = functools.partial(self._aws.clock.advance, _HELD_SECONDS)
+                return Fault(operation=operation, kind="hold", seconds=_HELD_SECONDS, during=advance)
             case _:
                 for read in _SHOWN_BY[operation]:
                     self._lag(read)
-                return self._happen(kind.removesuffix(", seen late"), operation)
+                return self._cause(kind.removesuffix(", seen late"), operation)
         return Faults.take(self, operation)
 
     def _lag(self, operation: str) -> None:
-        # A new cluster is there to be described, and its tags are not yet.
+        # A new cluster can be described at once, but without its tags.
         tags_alone = operation == "DescribeCluster" and self._process.name.startswith("create")
         field = "Tags" if tags_alone else None
         self.add(operation=operation, kind="stale", seconds=_LAG_SECONDS, times=None, field=field)
 
     def _after(self, event: dict[str, Any]) -> None:
-        """Kill once a call has had its effect."""
+        """Kill the process after a call has had its effect."""
         if event["kind"] == "call" and self._victim is not None:
             self.kill(self._victim, signal.SIGKILL)
             self._victim = None

@@ -1,4 +1,4 @@
-"""Worlds side by side, each in a process of its own."""
+"""Runs lease periods in parallel, with one local EMR per process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.verification.chaos.world import Outcome, World
 
 _KILLS = frozenset({"killed before", "killed after"})
-_COARSE = 30  # points of which a sample takes one
+_COARSE = 30  # a sample of one in so many points is coarse
 
 _world: World | None = None
 
@@ -26,7 +26,7 @@ class Fleet:
     """
     Processes that run lease periods.
 
-    :param workers: how many.
+    :param workers: number of processes.
     """
 
     def __init__(self, workers: int) -> None:
@@ -40,9 +40,9 @@ class Fleet:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def live(self, plans: Sequence[Plan], *, kinds: Sequence[str], every: int = 1) -> Iterator[Outcome]:
+    def run(self, plans: Sequence[Plan], *, kinds: Sequence[str], every: int = 1) -> Iterator[Outcome]:
         """Yield the clean run of each plan, and then a run for every fault at each of its calls."""
-        clean = list(self._pool.map(_live, plans))
+        clean = list(self._pool.map(_run, plans))
         yield from clean
         planned = [
             (outcome.plan, point)
@@ -52,23 +52,23 @@ class Fleet:
                 list(points(outcome.boundaries, _kinds(outcome.plan, kinds, every))), every, begin=number
             )
         ]
-        for future in as_completed([self._pool.submit(_live, plan, point) for plan, point in planned]):
+        for future in as_completed([self._pool.submit(_run, plan, point) for plan, point in planned]):
             yield future.result()
 
-    def one(self, plan: Plan, point: Point) -> Outcome:
-        """Run one lease period that meets a fault."""
-        return self._pool.submit(_live, plan, point).result()
+    def run_with_fault(self, plan: Plan, point: Point) -> Outcome:
+        """Run one lease period with a fault."""
+        return self._pool.submit(_run, plan, point).result()
 
 
 def _kinds(plan: Plan, kinds: Sequence[str], every: int) -> Sequence[str]:
-    """Return the faults of a plan: in a coarse sample those of a pool are kills, between its several records."""
+    """Return the faults of a plan: in a coarse sample, a plan with a pool gets kills only, between its records."""
     return [kind for kind in kinds if kind in _KILLS] if plan.pool and every >= _COARSE else kinds
 
 
-def _live(plan: Plan, point: Point | None = None) -> Outcome:
-    global _world  # noqa: PLW0603 - one a process
+def _run(plan: Plan, point: Point | None = None) -> Outcome:
+    global _world  # noqa: PLW0603 - one per process
     if _world is None:
-        from tests.verification.chaos.world import World  # noqa: PLC0415 - moto is for the worlds alone
+        from tests.verification.chaos.world import World  # noqa: PLC0415 - only these processes need moto
 
         _world = World()
-    return _world.live(plan, point)
+    return _world.run(plan, point)

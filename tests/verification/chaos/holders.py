@@ -1,4 +1,4 @@
-"""The jobs that have the addresses of a pool when a lease period begins."""
+"""The owners that have the addresses of a pool when a lease period begins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from local_emr import LocalAws
     from tests.verification.chaos.plans import Plan, Stage
 
-# The holder of the second address ends so long after the begin: when the task waits, or when its cluster is ready.
+# Seconds until the holder of the second address ends: when the task waits, or when its prewarmed cluster is ready.
 _ENDS_AFTER = {"waits": 200, "prewarms": 600}
 _READY_SECONDS = 900
 
@@ -24,10 +24,10 @@ _READY_SECONDS = 900
 @dataclass(frozen=True, slots=True)
 class Holders:
     """
-    Who has the addresses.
+    The holder of the first address, which outlasts the lease period.
 
-    :param first: the cluster with the first one, which outlasts the lease period.
-    :param owner: of that one's lease; ``None`` without a lock store.
+    :param first: its cluster.
+    :param owner: of its lease; ``None`` without a lock store.
     """
 
     first: str
@@ -35,7 +35,7 @@ class Holders:
 
 
 def hold(plan: Plan, stage: Stage, session: Any, aws: LocalAws) -> Holders:
-    """Let a cluster have each address, with a lease if there is a lock store; that with the second ends by itself."""
+    """Start a cluster with each address, and a lease if there is a lock store; the second one ends after some time."""
     clusters, owners = [], []
     for number, allocation_id in enumerate(stage.allocation_ids):
         attempt = Attempt(f"chaos/holder{number}/daily/create/-1", f"chaos/holder{number}/daily/create/-1", 1, "h")
@@ -66,9 +66,9 @@ def hold(plan: Plan, stage: Stage, session: Any, aws: LocalAws) -> Holders:
 def _launch(stage: Stage, session: Any, aws: LocalAws, tags: dict[str, str]) -> str:
     job_flow = plans.cluster(stage.subnet_id)
     job_flow["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
-    made = session.client("emr").run_job_flow(**job_flow)["JobFlowId"]
+    job_flow_id = str(session.client("emr").run_job_flow(**job_flow)["JobFlowId"])
     aws.clock.advance(_READY_SECONDS)
-    return str(made)
+    return job_flow_id
 
 
 def _associate(cluster: str, allocation_id: str, session: Any) -> None:

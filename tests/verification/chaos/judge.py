@@ -1,4 +1,4 @@
-"""What must be true after a lease period that met a fault, read from the local EMR's event log and from the record."""
+"""The checks of a lease period with a fault, from the local EMR's event log and the lock's records."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ if TYPE_CHECKING:
     from harness.judge import Event
     from tests.verification.chaos.scheduler import Tries
 
-# After these a run may fail, as long as nothing stays behind: its cluster is gone, or lost its address.
+# After these a run may fail, because its cluster has ended or lost its address; but nothing may be left behind.
 _FATAL = frozenset({"cluster dies", "primary replaced"})
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """
-    What is left of a lease period.
+    The evidence of a lease period.
 
-    :param kind: of the fault; ``None`` when there was none.
-    :param records: of the lock store, of each address; none without one.
-    :param forbids_theft: whether the operators promise never to take the address from another.
-    :param replaces: the first choice cannot start, and is followed by a fallback.
-    :param addresses: where there are several, their allocation IDs.
-    :param stays: the owner that has the lease of the first of them from the begin to the end.
+    :param kind: of the fault; ``None`` if there was none.
+    :param records: the record of each address; none without a lock store.
+    :param forbids_reassociation: whether the operators promise never to take the address from its holder.
+    :param replaces: whether the first cluster cannot start, and is replaced by a fallback.
+    :param addresses: the allocation IDs, if there are several.
+    :param stays: the owner that has the lease of the first address all the time.
     """
 
     kind: str | None
     events: Sequence[Event]
     tasks: Mapping[str, Tries]
     records: Sequence[Record] = ()
-    forbids_theft: bool = True
+    forbids_reassociation: bool = True
     replaces: bool = False
     addresses: Sequence[str] = ()
     stays: str | None = None
 
 
 def problems(evidence: Evidence) -> list[str]:
-    """Return what is wrong; nothing is, when the fault was survived."""
+    """Return the problems; there are none if the fault was survived."""
     evidence = replace(evidence, events=judge.with_clusters(evidence.events))
     events, gateways = evidence.events, judge.gateways(evidence.events)
-    # What the fault itself did to a step is not the judge's business.
-    each = [judge.of_address(events, name) for name in evidence.addresses] or [events]
-    steps = [] if evidence.kind in _FATAL else [*(p for one in each for p in judge.follow(one).problems)]
-    steps += [] if evidence.kind in _FATAL else gateways.routeless
+    by_address = [judge.of_address(events, name) for name in evidence.addresses] or [events]
+    steps: list[str] = []
+    if evidence.kind not in _FATAL:  # a fatal fault itself disturbs steps
+        steps = [problem for log in by_address for problem in judge.follow(log).problems] + gateways.routeless
     return [
         *(f"{name} ended only because it was idle" for name in judge.idle_endings(events)),
         *judge.clusters_left(events),
         *steps,
-        *(problem for one in each for problem in judge.address_left(one)),
+        *(problem for log in by_address for problem in judge.address_left(log)),
         *gateways.left,
-        *(judge.unsafe_associations(events) if evidence.forbids_theft else ()),
+        *(judge.unsafe_associations(events) if evidence.forbids_reassociation else ()),
         *_replaced(evidence),
         *_outcome(evidence),
         *_lease(evidence),
@@ -65,7 +65,7 @@ def problems(evidence: Evidence) -> list[str]:
 
 
 def _outcome(evidence: Evidence) -> list[str]:
-    """The run succeeded if it could, its step ran once, and what did not succeed says so."""
+    """Check that the run succeeded if it could, that its step ran once, and that no failure counts as a success."""
     failed = [name for name, tries in evidence.tasks.items() if tries.state != "succeeded"]
     states = Counter(e["state"] for e in evidence.events if e["kind"] == "step")
     done, started = states["COMPLETED"], states["RUNNING"]
@@ -82,7 +82,7 @@ def _outcome(evidence: Evidence) -> list[str]:
 
 
 def _replaced(evidence: Evidence) -> list[str]:
-    """With fallbacks one cluster of a lease follows the other; a launch that reads show late may be made twice."""
+    """Check that a fallback comes after the end of the first cluster; with stale reads it may be launched twice."""
     if not evidence.replaces or evidence.kind in LAGS:
         return []
     return judge.two_clusters_of_a_lease(evidence.events)

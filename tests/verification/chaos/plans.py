@@ -1,4 +1,4 @@
-"""The DAGs that are run: a lease period by this package's operators, and the same by the stock ones."""
+"""The DAGs: a lease period with this package's operators, and the same with the Amazon provider's stock operators."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ from airflow_eip_provider.operators.emr import (
     EmrTerminateWithStaticIpOperator,
 )
 from airflow_eip_provider.operators.failover import EmrFailoverOperator
+from harness.job_flow import one_node, sleeping_step
 
 RETRIES = 3
 TABLE, BUCKET, TARGETS = "leases", "leases", "service"
 _STORES = {"none": None, "DynamoDB": f"dynamodb://{TABLE}?create=true", "S3": f"s3://{BUCKET}/eip"}
 _WAIT_SECONDS = 90
 _PREWARM = {"waits": False, "prewarms": True}
-_READ_TIMEOUT_SECONDS = 2  # real ones: so long a call that is never answered takes
+_READ_TIMEOUT_SECONDS = 2  # real seconds, after which a call that is never answered fails
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """
-    Which DAG.
+    The variant of the DAG.
 
     :param operators: "ours" or "stock".
     :param store: of the lock: "none", "DynamoDB" or "S3".
-    :param binding: where ours put the address: "primary node" or "NAT gateway".
+    :param binding: where ours bind the address: "primary node" or "NAT gateway".
     :param failover: the service of the cluster moves to another one before the step: to a "warm" standby, or to a
         "cold" one that is launched; empty for no failover.
-    :param fallback: there is one in another zone, because the first cluster "has no capacity" in its own, or "hangs"
-        while it starts; otherwise empty.
-    :param pool: any one of two addresses will do, and both are held when it begins. It "waits", or "prewarms" under its
-        place in the queue of the first, and then the second is free. Empty for one address.
+    :param fallback: the first cluster "has no capacity" in its zone, or "hangs" while it starts, and is replaced by a
+        fallback in another zone; empty for no fallback.
+    :param pool: any one of two addresses can be used, and both are held at the start. The task "waits", or it
+        "prewarms" with its place in the queue of the first address; then the second address is free. Empty for one
+        address.
     """
 
     operators: str
@@ -59,11 +61,11 @@ class Plan:
 
     def __str__(self) -> str:
         mode = "deferrable" if self.deferrable else "blocking"
-        ours = f"{self.store}, {mode}" if self.binding == "primary node" else f"{self.store}, {mode}, {self.binding}"
-        ours += f", fallback: {self.fallback}" if self.fallback else ""
-        ours += f", failover: {self.failover}" if self.failover else ""
-        ours += f", pool: {self.pool}" if self.pool else ""
-        return ours if self.operators == "ours" else f"stock, {mode}"
+        if self.operators == "stock":
+            return f"stock, {mode}"
+        parts = [self.store, mode, *([self.binding] if self.binding != "primary node" else [])]
+        parts += [f"{name}: {value}" for name in ("fallback", "failover", "pool") if (value := getattr(self, name))]
+        return ", ".join(parts)
 
     @property
     def lock_store(self) -> str | None:
@@ -91,13 +93,13 @@ STOCK = tuple(Plan("stock", "none", deferrable) for deferrable in (False, True))
 @dataclass(frozen=True, slots=True)
 class Stage:
     """
-    Where a lease period takes place.
+    The resources of a lease period.
 
-    :param subnet_id: the public one.
-    :param private_id: the one behind a NAT gateway, with a route table of its own.
-    :param elsewhere_id: a public one in another zone.
+    :param subnet_id: a public subnet.
+    :param private_id: a private subnet with its own route table, for a NAT gateway.
+    :param elsewhere_id: a public subnet in another zone.
     :param standby_id: a cluster that runs there.
-    :param second_id: the other address of a pool.
+    :param second_id: the second address of a pool.
     """
 
     allocation_id: str
@@ -110,12 +112,12 @@ class Stage:
 
     @property
     def allocation_ids(self) -> list[str]:
-        """The addresses of which any will do."""
+        """The addresses, any one of which can be used."""
         return [self.allocation_id, self.second_id] if self.second_id else [self.allocation_id]
 
 
 def build(plan: Plan, stage: Stage) -> DAG:
-    """Return the DAG; its tasks follow each other in the order in which they are made."""
+    """Return the DAG; its tasks run in the order in which they are created."""
     with DAG(dag_id="chaos", schedule=None) as dag:
         (_ours if plan.operators == "ours" else _stock)(plan, stage)
     return dag
@@ -128,12 +130,13 @@ def _ours(plan: Plan, stage: Stage) -> None:
         "lock_store": plan.lock_store,
         "deferrable": plan.deferrable,
     }
-    behind = plan.binding == "NAT gateway"
+    gateway = NatGateway(public_subnet_id=stage.subnet_id, route_table_ids=[stage.route_table_id])
+    has_gateway = plan.binding == "NAT gateway"
     create = EmrCreateWithStaticIpOperator(
         task_id="create",
         emr_conn_id=None,
-        job_flow_overrides=cluster(stage.private_id if behind else stage.subnet_id),
-        binding=_behind(stage) if behind else None,
+        job_flow_overrides=cluster(stage.private_id if has_gateway else stage.subnet_id),
+        binding=gateway if has_gateway else None,
         prewarm=_PREWARM.get(plan.pool, "auto"),
         lock_timeout=timedelta(hours=4),
         start_timeout=timedelta(minutes=10 if plan.fallback else 45),
@@ -141,13 +144,13 @@ def _ours(plan: Plan, stage: Stage) -> None:
         **shared,
     )
     target = _moved(plan, stage, create, shared) if plan.failover else create.output
-    EmrAddStepsWithStaticIpOperator(task_id="steps", job_flow_id=target, steps=[_STEP], **shared)
+    EmrAddStepsWithStaticIpOperator(task_id="steps", job_flow_id=target, steps=[sleeping_step(60)], **shared)
     EipReleaseOperator(task_id="release", job_flow_id=target, **shared)
     EmrTerminateWithStaticIpOperator(task_id="terminate", job_flow_id=target, **shared)
 
 
 def _moved(plan: Plan, stage: Stage, create: EmrCreateWithStaticIpOperator, shared: dict[str, Any]) -> str:
-    """Add the failover, and return the template of the cluster that has the service, also when it failed."""
+    """Add the failover; return the template of the cluster that has the service, even if the failover failed."""
     is_warm = plan.failover == "warm"
     EmrFailoverOperator(
         task_id="failover",
@@ -165,10 +168,6 @@ def _moved(plan: Plan, stage: Stage, create: EmrCreateWithStaticIpOperator, shar
     return f"{{{{ {pull('failover')} or {pull('create')} }}}}"
 
 
-def _behind(stage: Stage) -> NatGateway:
-    return NatGateway(public_subnet_id=stage.subnet_id, route_table_ids=[stage.route_table_id])
-
-
 def _stock(plan: Plan, stage: Stage) -> None:
     shared = {**_shared(plan), "deferrable": plan.deferrable}
     create = EmrCreateJobFlowOperator(
@@ -184,13 +183,13 @@ def _stock(plan: Plan, stage: Stage) -> None:
         op_kwargs={"allocation_id": stage.allocation_id, "job_flow_id": create.output},
         retries=RETRIES,
     )
-    steps = {"job_flow_id": create.output, "steps": [_STEP], "wait_for_completion": True}
+    steps = {"job_flow_id": create.output, "steps": [sleeping_step(60)], "wait_for_completion": True}
     EmrAddStepsOperator(task_id="steps", **steps, **shared)
     EmrTerminateJobFlowOperator(task_id="terminate", job_flow_id=create.output, **shared)
 
 
 def associate(allocation_id: str, job_flow_id: str) -> None:
-    """Put the address on the primary node, as a task that one writes in an hour does."""
+    """Associate the address with the primary node, as a simple task does it."""
     primary = boto3.client("emr").list_instances(ClusterId=job_flow_id, InstanceGroupTypes=["MASTER"])["Instances"][0]
     boto3.client("ec2").associate_address(AllocationId=allocation_id, InstanceId=primary["Ec2InstanceId"])
 
@@ -206,23 +205,6 @@ def _shared(plan: Plan) -> dict[str, Any]:
     }
 
 
-_STEP = {
-    "Name": "read",
-    "ActionOnFailure": "CONTINUE",
-    "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["--sleep", "60"]},
-}
-
-
 def cluster(subnet_id: str) -> dict[str, Any]:
-    """Return what RunJobFlow is sent for a cluster of one node."""
-    return {
-        "Name": "chaos",
-        "ReleaseLabel": "emr-7.5.0",
-        "JobFlowRole": "EMR_EC2_DefaultRole",
-        "ServiceRole": "EMR_DefaultRole",
-        "Instances": {
-            "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
-            "KeepJobFlowAliveWhenNoSteps": True,
-            "Ec2SubnetId": subnet_id,
-        },
-    }
+    """Return the parameters of RunJobFlow for a cluster of one node."""
+    return one_node("chaos", subnet_id=subnet_id)

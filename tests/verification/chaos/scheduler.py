@@ -1,4 +1,4 @@
-"""What Airflow's scheduler, triggerer and database do for one DAG run: processes, retries, deferrals, XComs."""
+"""Replaces Airflow's scheduler, triggerer and database for one DAG run: processes, retries, deferrals, XComs."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from tests.verification.chaos.child import Job
 
 RETRY_SECONDS, DETECTION_SECONDS = 30, 60
-# So many processes and simulated hours a run may take; more than that is standing still.
+# A run with more processes or simulated time than this is stuck.
 _MOST_PROCESSES, _MOST_SECONDS = 150, 8 * 3600
 _JOIN_SECONDS = 30
 
 
 class StuckError(Exception):
-    """A run that comes to no end."""
+    """A run does not end."""
 
 
 @dataclass(slots=True)
 class Ended:
     """
-    How a process ended.
+    The end of a process.
 
-    :param last: what it said last of itself: a task's state, a trigger's event; ``None`` when it was killed.
+    :param last: its last message: a task's state, or a trigger's event; ``None`` if it was killed.
     """
 
     last: tuple[str, Any] | None = None
@@ -46,7 +46,7 @@ class Ended:
 
 @dataclass(slots=True)
 class Tries:
-    """How a task went: ``succeeded``, ``failed`` or ``skipped``, and the tries that took."""
+    """The result of a task, ``succeeded``, ``failed`` or ``skipped``, and the number of its tries."""
 
     state: str = "skipped"
     count: int = 0
@@ -58,9 +58,10 @@ class Run:
     """
     One DAG run.
 
-    :param advance: turns the clock by so many simulated seconds.
-    :param now: the simulated time, in seconds since the epoch.
-    :param on_process: told the pid of each process that starts, and what it is for.
+    :param start: makes the job of a process.
+    :param advance: advances the clock by a number of simulated seconds.
+    :param now: returns the simulated time, in seconds since the epoch.
+    :param on_process: is called with the pid and the name of each process that starts.
     """
 
     dag: DAG
@@ -74,11 +75,11 @@ class Run:
     _processes: int = 0
     _began: float = 0.0
 
-    def live(self) -> dict[str, Tries]:
+    def run(self) -> dict[str, Tries]:
         """
-        Live the run to its end: a task runs when its forerunners succeeded, the last one when the first did.
+        Run the DAG to its end: a task runs if all tasks before it succeeded, the last one if the first succeeded.
 
-        :raises StuckError: when it comes to no end.
+        :raises StuckError: when it does not end.
         """
         self._began = self.now()
         names = list(self.dag.task_dict)
@@ -108,18 +109,18 @@ class Run:
             self.advance(RETRY_SECONDS)
 
     def _attempt(self, ti_id: uuid.UUID, task_id: str, try_number: int) -> Any:
-        """Live one try, through all of its deferrals; ``None`` when its process was killed."""
+        """Run one try, with all its deferrals; return its last message, or ``None`` if its process was killed."""
         after: dict[str, Any] = {}
         while True:
             job = self.start(child.Phase, ti_id=ti_id, task_id=task_id, try_number=try_number, **after)
-            ended = self._live_process(job, f"{task_id} try {try_number}")
+            ended = self._run_process(job, f"{task_id} try {try_number}")
             message = ended.last[1] if ended.last else None
             if not isinstance(message, comms.DeferTask):
                 return message
             after = self._wait(task_id, message)
 
     def _wait(self, task_id: str, deferral: comms.DeferTask) -> dict[str, Any]:
-        """Let the trigger fire; a triggerer that is killed starts it anew."""
+        """Run the trigger until it fires; if the triggerer is killed, start it again."""
         timeout = deferral.trigger_timeout
         deadline = self.now() + timeout.total_seconds() if timeout else float("inf")
         job = self.start(child.Wait, classpath=deferral.classpath, kwargs=deferral.trigger_kwargs)
@@ -127,24 +128,24 @@ class Run:
         while ended.last is None:
             if self.now() >= deadline:
                 return _failed("Trigger timeout")
-            ended = self._live_process(job, f"{task_id}'s trigger", deadline=deadline)
+            ended = self._run_process(job, f"{task_id}'s trigger", deadline=deadline)
         what, payload = ended.last
         if what == "failed":
             return _failed("Trigger failure")
         kwargs = {**deserialize(deferral.next_kwargs or {}), "event": json.loads(json.dumps(payload))}
         return {"next_method": deferral.next_method, "next_kwargs": serialize(kwargs)}
 
-    def _live_process(self, job: Job, name: str, *, deadline: float = float("inf")) -> Ended:
+    def _run_process(self, job: Job, name: str, *, deadline: float = float("inf")) -> Ended:
         self._processes += 1
         if self._processes > _MOST_PROCESSES:
-            raise StuckError(f"{self._processes} processes and no end, the last one is {name}")
-        ours, its = multiprocessing.Pipe()
-        process = multiprocessing.get_context("forkserver").Process(target=child.live, args=(job, its))
+            raise StuckError(f"no end after {self._processes} processes, the last one is {name}")
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("forkserver").Process(target=child.run, args=(job, theirs))
         process.start()
-        its.close()
+        theirs.close()
         self.on_process(int(process.pid or 0), name)
         try:
-            return self._attend(ours, deadline)
+            return self._answer_messages(ours, deadline)
         finally:
             process.kill() if deadline <= self.now() else None
             process.join(_JOIN_SECONDS)
@@ -153,26 +154,26 @@ class Run:
                 process.join()
             ours.close()
 
-    def _attend(self, pipe: Connection, deadline: float) -> Ended:
+    def _answer_messages(self, pipe: Connection, deadline: float) -> Ended:
         ended = Ended()
         while True:
             try:
-                what, *given = pipe.recv()
+                kind, *content = pipe.recv()
             except (EOFError, ConnectionResetError):
                 return ended
             answer: Any = None
-            if what == "sleep":
-                self._sleep(given[0])
+            if kind == "sleep":
+                self._sleep(content[0])
                 if self.now() >= deadline:
                     return ended
-            elif what == "supervisor":
-                answer = self._answer(given[0])
-                if isinstance(given[0], _ENDS):
-                    ended.last = (what, given[0])
-            elif what != "now":
-                ended.last = (what, given[0])
+            elif kind == "supervisor":
+                answer = self._answer(content[0])
+                if isinstance(content[0], _ENDS):
+                    ended.last = (kind, content[0])
+            elif kind != "now":
+                ended.last = (kind, content[0])
             try:
-                pipe.send(self.now() if what == "now" else answer)
+                pipe.send(self.now() if kind == "now" else answer)
             except (BrokenPipeError, ConnectionResetError):
                 return ended
 
@@ -183,7 +184,7 @@ class Run:
 
     @singledispatchmethod
     def _answer(self, message: Any) -> Any:
-        """Answer a task's question to its supervisor."""
+        """Answer a task's message to its supervisor."""
         if isinstance(message, (*_ENDS, comms.SetRenderedFields, comms.SetRenderedMapIndex, comms.MaskSecret)):
             return None
         raise NotImplementedError(type(message).__name__)

@@ -1,4 +1,4 @@
-"""Each verdict on a lease period can fail."""
+"""Each check of a lease period can fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every process begins with, imported once by what forks them: Airflow, and AWS's service models."""
+"""Imported once by the process that forks all others: Airflow, and AWS's service models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.verification.chaos import child, plans, scheduler
 
 __all__ = ["aiobotocore", "botocore", "child", "plans", "scheduler", "task_runner"]
 
-# Finding the operator's name for the user agent reads the source of every frame of the stack: a sixth of a process.
+# Finding the operator's name for the user agent reads the source of every stack frame: a sixth of a process's time.
 AwsBaseHook._get_caller = lambda *_: "Unknown"
 parse_now("ec2", "emr", "dynamodb", "s3")
 integrate_macros_plugins()

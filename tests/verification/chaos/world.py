@@ -1,4 +1,4 @@
-"""One local EMR, on which one lease period after the other is run."""
+"""One local EMR, on which lease periods are run one after the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import boto3
 
 from airflow_eip_provider.stores.uri import open_store
 from local_emr import LocalAws, ManualClock
-from local_emr.testing import private_subnet
+from local_emr.testing import client_environment, private_subnet
 from tests.verification.chaos import plans
 from tests.verification.chaos.faults import Boundary, Chaos, Point
 from tests.verification.chaos.holders import hold
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from tests.verification.chaos.child import Job
     from tests.verification.chaos.plans import Plan, Stage
 
-# By then EC2 and EMR have ended what was told to end.
+# After this time EC2 and EMR have ended everything that was told to end.
 _SETTLING_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    How a lease period went.
+    The result of a lease period.
 
-    :param problems: what is wrong; nothing is, when the fault was survived.
+    :param problems: none if the fault was survived.
     :param boundaries: the calls that were made.
     """
 
@@ -46,6 +46,11 @@ class Outcome:
     tasks: dict[str, str]
     log: str = ""
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether this package's operators did not survive the fault."""
+        return bool(self.problems) and self.plan.operators == "ours"
+
 
 class World:
     """A local EMR and the processes that call it."""
@@ -53,34 +58,21 @@ class World:
     def __init__(self) -> None:
         multiprocessing.set_forkserver_preload(["tests.verification.chaos.warm"])
         self._directory = Path(tempfile.mkdtemp(prefix="chaos-"))
-        os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # most of what a reset takes
+        os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # takes most of the time of a reset
         self._aws = LocalAws(clock=ManualClock())
         self._chaos = Chaos()
         self._chaos.watch(self._aws)
         self._aws.start()
-        self._environment = {
-            "AIRFLOW__EIP__ENVIRONMENT": "chaos",
-            "AWS_ENDPOINT_URL": self._aws.endpoint_url,
-            "AWS_DEFAULT_REGION": self._aws.region,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_CONFIG_FILE": "/dev/null",
-            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        self._environment = {**client_environment(self._aws), "AIRFLOW__EIP__ENVIRONMENT": "chaos"}
         os.environ.update(self._environment)
         self._session = boto3.Session()
-        # moto loads a service at its first call. On a busy machine that takes longer than the operators wait for an
-        # answer; the clean run would have a second attempt of that call, and no other run.
+        # moto loads a service at its first call. On a busy machine that takes longer than the operators' read timeout,
+        # and then only the clean run would have a second attempt of that call.
         self._session.client("dynamodb").list_tables()
         self._session.client("emr").list_clusters()
 
-    def close(self) -> None:
-        """Stop serving."""
-        self._aws.stop()
-
-    def live(self, plan: Plan, point: Point | None = None) -> Outcome:
-        """Run one lease period in an AWS as good as new, with a fault or without one."""
+    def run(self, plan: Plan, point: Point | None = None) -> Outcome:
+        """Run one lease period in an empty AWS, with a fault or without one."""
         aws = self._aws
         aws.reset()
         aws.faults = self._chaos
@@ -98,8 +90,8 @@ class World:
         log = self._directory / f"{os.getpid()}.log"
         log.unlink(missing_ok=True)
 
-        def job(kind: type[Job], **given: Any) -> Job:
-            return kind(plan=plan, stage=stage, environment=self._environment, log=str(log), **given)
+        def job(kind: type[Job], **parameters: Any) -> Job:
+            return kind(plan=plan, stage=stage, environment=self._environment, log=str(log), **parameters)
 
         run = Run(
             plans.build(plan, stage),
@@ -110,7 +102,7 @@ class World:
         )
         found: list[str] = []
         try:
-            run.live()
+            run.run()
         except StuckError as stuck:
             found.append(str(stuck))
         except Exception:
@@ -123,14 +115,12 @@ class World:
         aws.clock.advance(_SETTLING_SECONDS)
         events = aws.events.read()
         records = [record for name in stage.allocation_ids if (record := self._record(plan, name)) is not None]
-        kind = point.kind if point else None
-        ours = plan.operators == "ours"
         evidence = Evidence(
-            kind,
+            point.kind if point else None,
             events,
             run.tasks,
             records,
-            forbids_theft=ours,
+            forbids_reassociation=plan.operators == "ours",
             replaces=bool(plan.fallback),
             addresses=stage.allocation_ids if plan.pool else (),
             stays=holders.owner if holders is not None else None,
@@ -141,7 +131,7 @@ class World:
         return Outcome(plan, point, tuple(found), boundaries, states, kept)
 
     def _stage(self, plan: Plan) -> tuple[Stage, str]:
-        """Return where a lease period takes place, and the zone of its first choice."""
+        """Create the resources of a lease period; return them, and the zone of its first cluster."""
         ec2 = self._session.client("ec2")
         self._session.client("s3").create_bucket(
             Bucket=plans.BUCKET, CreateBucketConfiguration={"LocationConstraint": self._aws.region}
@@ -158,7 +148,7 @@ class World:
         return stage, str(public["AvailabilityZone"])
 
     def _serve(self, plan: Plan, stage: Stage) -> str:
-        """Make the target group of a service, whose port every node lets in, and the standby; return its id, if any."""
+        """Create the target group of a service, open its port on every node, and launch the standby; return its id."""
         ec2, elb = self._session.client("ec2"), self._session.client("elbv2")
         subnets = ec2.describe_subnets(SubnetIds=[stage.subnet_id, stage.elsewhere_id])["Subnets"]
         vpc_id = subnets[0]["VpcId"]
@@ -171,15 +161,15 @@ class World:
         forward = [{"Type": "forward", "TargetGroupArn": group["TargetGroupArn"]}]
         arn = balancer["LoadBalancerArn"]
         elb.create_listener(LoadBalancerArn=arn, Protocol="TCP", Port=8088, DefaultActions=forward)
-        made = self._session.client("emr").run_job_flow(**plans.cluster(stage.elsewhere_id))["JobFlowId"]
+        standby_id = self._session.client("emr").run_job_flow(**plans.cluster(stage.elsewhere_id))["JobFlowId"]
         self._aws.clock.advance(900)
         for security_group in ec2.describe_security_groups()["SecurityGroups"]:
             ports = {"IpProtocol": "tcp", "FromPort": 8088, "ToPort": 8088, "IpRanges": [{"CidrIp": "172.31.0.0/16"}]}
             ec2.authorize_security_group_ingress(GroupId=security_group["GroupId"], IpPermissions=[ports])
         if plan.failover == "cold":
-            self._session.client("emr").terminate_job_flows(JobFlowIds=[made])
+            self._session.client("emr").terminate_job_flows(JobFlowIds=[standby_id])
             self._aws.clock.advance(300)
-        return str(made)
+        return str(standby_id)
 
     def _record(self, plan: Plan, allocation_id: str) -> Record | None:
         if plan.lock_store is None:
