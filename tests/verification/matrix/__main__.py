@@ -1,8 +1,8 @@
 """
 Run the tests in every supported environment: ``python -m tests.verification.matrix``; exit code 0 when nothing failed.
 
-Environments are made in ``.matrix`` and kept; ``--fresh`` makes them again, e.g. after a change of pins. Results are
-saved, too: the table that ``--readme`` writes includes earlier results of other environments with the same code.
+Environments are created in ``.matrix`` and kept; ``--fresh`` creates them again, e.g. after a change of pins. Results
+are saved, too: the table that ``--readme`` writes includes earlier results of other environments with the same code.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.console import Console
 from tests.verification.matrix.cells import CELLS, ROOT, SkippedError, installed
-from tests.verification.matrix.report import Row, screen_lines, write_readme
-from tests.verification.matrix.saved_results import code_digest, load, save
+from tests.verification.matrix.report import Row, code_digest, load, save, screen_lines, write_readme
 from tests.verification.matrix.suites import run_end_to_end, run_tests
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     names = [cell.name for cell in CELLS]
     parser.add_argument("--only", action="append", choices=names, help="one environment; may be repeated")
-    parser.add_argument("--fresh", action="store_true", help="make the environments again")
+    parser.add_argument("--fresh", action="store_true", help="create the environments again")
     parser.add_argument("-k", dest="select", default="", metavar="EXPRESSION", help="only some tests, like pytest's -k")
     parser.add_argument(
         "--readme", action="store_true", help="write the table into the README if all were run and none failed"
@@ -41,18 +40,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(cell: Cell, *, fresh: bool, select: str, console: Console) -> Row:
-    """Make a cell's environment and run all tests in it."""
+    """Create a cell's environment, unless it exists, and run all tests in it."""
     folder = _STATE / cell.name
     folder.mkdir(parents=True, exist_ok=True)
-    venv = folder / "venv"
-    if fresh or not (folder / "made").exists():
-        (folder / "made").unlink(missing_ok=True)
+    venv, complete = folder / "venv", folder / "made"
+    if fresh or not complete.exists():
+        complete.unlink(missing_ok=True)
         console.step(f"{cell.name}: installing")
         try:
             cell.build(venv)
         except SkippedError as error:
             return Row(cell=cell, skipped=str(error))
-        (folder / "made").touch()
+        complete.touch()
     airflow, amazon = installed(venv, "apache-airflow", "apache-airflow-providers-amazon")
     console.step(f"{cell.name}: testing on Airflow {airflow}, Amazon provider {amazon}")
     tests = run_tests(venv, strict=cell.strict, folder=folder, only=select)
@@ -60,7 +59,7 @@ def run(cell: Cell, *, fresh: bool, select: str, console: Console) -> Row:
     if cell.end_to_end:
         console.step(f"{cell.name}: a daily run on a real Airflow")
         day = run_end_to_end(venv, folder=folder)
-    return Row(cell=cell, python=cell.python, airflow=airflow, amazon=amazon, tests=tests, day=day)
+    return Row(cell=cell, airflow=airflow, amazon=amazon, tests=tests, day=day)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,16 +67,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     console = Console()
     cells = [cell for cell in CELLS if not options.only or cell.name in options.only]
-    tested, rows = code_digest(), []
+    code, rows = code_digest(), []
     for cell in cells:
         row = run(cell, fresh=options.fresh, select=options.select, console=console)
         if not row.skipped and not options.select:
-            save(row, _STATE / cell.name, of=tested)
+            save(row, _STATE / cell.name, code=code)
         rows.append(row)
         console.lines(*screen_lines([row])[1:])
     console.lines(*screen_lines(rows))
     if options.readme:
-        write_readme([load(cell, _STATE / cell.name, of=tested) for cell in CELLS], ROOT / "README.md")
+        write_readme([load(cell, _STATE / cell.name, code=code) for cell in CELLS], ROOT / "README.md")
     return 1 if any(row.failed for row in rows) else 0
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.verification.matrix.cells import CELLS
-from tests.verification.matrix.report import Row, screen_lines, write_readme
-from tests.verification.matrix.saved_results import code_digest, load, save
+from tests.verification.matrix.report import Row, code_digest, load, save, screen_lines, write_readme
 from tests.verification.matrix.suites import TOOLS, Outcome, read_report
 
 REPORT = """<testsuites><testsuite tests="6">
@@ -22,20 +20,17 @@ REPORT = """<testsuites><testsuite tests="6">
 LOG = Path("tests.log")
 
 
-def outcome(*, passed: int = 3, failed: int = 0, skipped: Counter[str] | None = None) -> Outcome:
-    return Outcome(passed=passed, failed=failed, skipped=skipped or Counter(), log=LOG)
+def outcome(*, passed: int = 3, failed: int = 0, **skipped: int) -> Outcome:
+    return Outcome(passed=passed, failed=failed, skipped=skipped, log=LOG)
 
 
-def row(**given: object) -> Row:
-    return Row(
-        **{"cell": CELLS[0], "python": "3.12", "airflow": "2.11.2", "amazon": "9.22.0", "tests": outcome(), **given}
-    )
+def row(**changes: object) -> Row:
+    return Row(**{"cell": CELLS[0], "airflow": "2.11.2", "amazon": "9.22.0", "tests": outcome(), **changes})
 
 
 def test_every_kind_of_result_is_counted():
-    assert read_report(REPORT, exit_code=1, log=LOG) == outcome(
-        passed=2, failed=2, skipped=Counter(("no Java", "too old"))
-    )
+    skipped = {"no Java": 1, "too old": 1}
+    assert read_report(REPORT, exit_code=1, log=LOG) == outcome(passed=2, failed=2, **skipped)
 
 
 def test_an_exit_code_without_a_failed_test_is_a_failure():
@@ -58,9 +53,8 @@ def test_failed_tests_count_as_passed_only_if_all_of_them_pass_again(more, passe
 
 
 def test_every_reason_for_a_skip_is_shown():
-    shown = "\n".join(
-        screen_lines([row(tests=outcome(skipped=Counter({"no Java": 2}))), Row(cell=CELLS[1], skipped="no Python")])
-    )
+    rows = [row(tests=outcome(**{"no Java": 2})), Row(cell=CELLS[1], skipped="no Python")]
+    shown = "\n".join(screen_lines(rows))
 
     assert "3 pass, 2 skipped" in shown
     assert f"{CELLS[0].name}: 2 skipped: no Java" in shown
@@ -98,12 +92,12 @@ def test_the_folders_that_are_left_out_exist():
 
 
 def test_a_saved_result_is_valid_for_the_same_code_only(tmp_path):
-    found = row(tests=outcome(skipped=Counter({"no Java": 2})), day=outcome(passed=1))
-    save(found, tmp_path, of="this code")
+    result = row(tests=outcome(**{"no Java": 2}), day=outcome(passed=1))
+    save(result, tmp_path, code="this code")
 
-    assert load(found.cell, tmp_path, of="this code") == found
-    assert load(found.cell, tmp_path, of="other code").skipped
-    assert load(found.cell, tmp_path / "never", of="this code").skipped
+    assert load(result.cell, tmp_path, code="this code") == result
+    assert load(result.cell, tmp_path, code="other code").skipped
+    assert load(result.cell, tmp_path / "never", code="this code").skipped
 
 
 def test_the_digest_covers_the_released_files_only(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from yaml import safe_load
 
 from tests.verification.conftest import BY_PATH_ONLY, pytest_ignore_collect
-from tests.verification.matrix.cells import CELLS, Mwaa
+from tests.verification.matrix.cells import CELLS
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKFLOW = safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text(encoding="utf-8"))
@@ -52,7 +52,7 @@ def test_every_environment_of_the_matrix_is_run():
         if "setup-python" in step.get("uses", "")
     ]
     assert {cell.python for cell in CELLS} == set(pythons[0])
-    versions = " ".join(cell.installation.version for cell in CELLS if isinstance(cell.installation, Mwaa))
+    versions = " ".join(cell.mwaa for cell in CELLS if cell.mwaa)
     assert f"for version in {versions}; do" in commands(of="matrix")
 
 
