@@ -1,4 +1,4 @@
-"""The environment of a benchmark: settings that lead AWS clients to the local EMR, and an address with a cluster."""
+"""The environment of a benchmark: settings through which AWS clients find the local EMR, and an address."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import pytest
 import structlog
 from botocore.loaders import JSONFileLoader
 
+from harness.job_flow import one_node
+from local_emr.testing import client_environment
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -21,17 +24,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def environment(aws: LocalAws) -> Iterator[None]:
-    """Lead every AWS client of this process to the local EMR, and silence the logs of the tasks."""
+    """Let every AWS client of this process use the local EMR, and disable the logs of the tasks."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ENDPOINT_URL": aws.endpoint_url,
-            "AWS_DEFAULT_REGION": aws.region,
-            "AWS_ACCESS_KEY_ID": "bench",
-            "AWS_SECRET_ACCESS_KEY": "bench",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": "/dev/null",
-            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-        }.items():
+        for name, value in client_environment(aws).items():
             patch.setenv(name, value)
         patch.delenv("AWS_PROFILE", raising=False)
         # Every hook makes its own session, and each session parses the service models.
@@ -48,14 +43,14 @@ def environment(aws: LocalAws) -> Iterator[None]:
 
 
 def clients() -> Callable[[str], Any]:
-    """Return a function that returns the client of a service, and makes each one once."""
+    """Return a function that returns the client of a service, and creates each client once."""
     return functools.cache(boto3.client)
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """
-    An Elastic IP, or several of which any will do, and the cluster that is launched for it.
+    An Elastic IP, or several, any one of which can be used, and the cluster that is launched for it.
 
     :param job_flow: parameters of RunJobFlow.
     :param others: the allocation IDs besides the first.
@@ -78,15 +73,5 @@ class Address:
         return cls(
             first,
             others=tuple(others),
-            job_flow={
-                "Name": "daily",
-                "ReleaseLabel": "emr-7.5.0",
-                "JobFlowRole": "EMR_EC2_DefaultRole",
-                "ServiceRole": "EMR_DefaultRole",
-                "Instances": {
-                    "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
-                    "KeepJobFlowAliveWhenNoSteps": True,
-                    "Ec2SubnetId": ec2.describe_subnets()["Subnets"][0]["SubnetId"],
-                },
-            },
+            job_flow=one_node("daily", subnet_id=ec2.describe_subnets()["Subnets"][0]["SubnetId"]),
         )

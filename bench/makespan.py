@@ -1,8 +1,8 @@
 """
-Makespan of ten runs that share one address or three: with this provider, with and without prewarm, and stock operators.
+Measures the makespan of ten runs that share one address or three, with this provider and with stock operators.
 
 The operators are the real ones, on a local EMR with a manual clock. Simulated time is measured, so the figures are the
-same on every machine. No time passes between two tasks of a run; Airflow's own scheduling adds to every figure.
+same on every machine. No time passes between two tasks of a run; Airflow's scheduling would add to every figure.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from airflow_eip_provider.operators.emr import (
 from airflow_eip_provider.triggers.observed import Observed
 from bench import stock_operators
 from bench.environment import Address, clients, environment
+from harness.job_flow import sleeping_step
 from harness.life import Task, on_clock
 from local_emr import Durations, LocalAws, ManualClock
 
@@ -34,7 +35,7 @@ RUNS = 10
 ADDRESSES = 3  # of the pool
 VARIED_DAYS = 6
 START_UP, WORK, SHUTDOWN = 300, 180, 60
-# With varied work, each job's length differs by up to this share, and from day to day; their sum stays the same.
+# Varied work differs by up to this share from run to run, and from day to day.
 VARIES = 0.5
 LIMIT = START_UP + RUNS * WORK
 _TICK_SECONDS = 1
@@ -48,12 +49,12 @@ class Makespan:
     """
     The result of one way to share the address.
 
-    :param limit: the shortest possible time, with the work equally shared by all addresses.
+    :param limit: the shortest possible time, if all addresses get the same share of the work.
     :param seconds: from the first launch to the end of the last run's work.
     :param idle: the longest time between two runs in which the address was not associated.
     :param most_clusters: the greatest number of clusters that were paid for at the same time.
     :param cluster_seconds: the sum of the times for which clusters were paid for.
-    :param whole: the shortest time in which no run is divided and each, in order, takes the first free address.
+    :param whole: the shortest time if no run is divided, and each takes the first free address in the order of arrival.
     """
 
     way: str
@@ -102,12 +103,12 @@ def works(day: int, *, varied: bool) -> list[int]:
 
 
 def limit(day: int, *, varied: bool, addresses: int = 1) -> int:
-    """Return the shortest possible time of a day's runs: one start-up, and all the work, equally shared."""
+    """Return the shortest possible time of a day's runs: one start-up, and an equal share of the work."""
     return START_UP + round(sum(works(day, varied=varied)) / addresses)
 
 
 def whole(day: int, *, varied: bool, addresses: int = 1) -> int:
-    """Return the shortest time of a day's runs when none is divided, and each takes the address that is free first."""
+    """Return the shortest time of a day's runs if none is divided, and each takes the first free address."""
     free = [START_UP] * addresses
     for seconds in works(day, varied=varied):
         heapq.heappush(free, heapq.heappop(free) + seconds)
@@ -115,7 +116,7 @@ def whole(day: int, *, varied: bool, addresses: int = 1) -> int:
 
 
 def with_leases(way: str, **given: Any) -> Makespan:
-    """Run as :func:`with_leases_each_day` does; the last day counts, with the record's history of the days before."""
+    """Return the last day of :func:`with_leases_each_day`, with the record's history of the days before."""
     return with_leases_each_day(way, **given)[-1]
 
 
@@ -137,7 +138,7 @@ def with_leases_each_day(
     with _aws() as aws, environment(aws), on_clock(aws), pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__EIP__ENVIRONMENT", "bench")
         address = Address.allocated(aws, count=addresses)
-        made = clients()
+        client_for = clients()
         for day in range(first_day, first_day + days):
             seconds = works(day, varied=varied)
             runs = [_Run(number, _tasks(address, work=seconds[number], prewarm=prewarm), day) for number in range(RUNS)]
@@ -146,7 +147,7 @@ def with_leases_each_day(
                 now = aws.clock.now().timestamp()
                 for run in runs:
                     if now - start >= run.number * _ARRIVAL_SECONDS:
-                        _advance(run, now, made)
+                        _advance(run, now, client_for)
                 aws.clock.advance(_TICK_SECONDS)
             aws.clock.advance(86_400 - (aws.clock.now().timestamp() - start))
             measured.append(_measured(way, aws, address, since=start, day=day, varied=varied))
@@ -169,9 +170,9 @@ def with_stock_operators(way: str, *, day: int = 0, varied: bool = False) -> Mak
     """Run ten runs with the Amazon provider's own operators one after the other."""
     with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
         address = Address.allocated(aws)
-        stock_operators.put_on_clock(aws, patch)
+        stock_operators.set_sleep(patch, aws.clock.advance)
         for number in range(RUNS):
-            stock_operators.run(address, number=number, step=_step(works(day, varied=varied)[number]))
+            stock_operators.run(address, number=number, step=sleeping_step(works(day, varied=varied)[number]))
         return _measured(way, aws, address, day=day, varied=varied)
 
 
@@ -179,9 +180,8 @@ def with_stock_operators_in_slots(way: str, *, addresses: int, day: int = 0, var
     """Run ten runs with the Amazon provider's own operators, as many at a time as there are addresses."""
     with _aws() as aws, environment(aws), pytest.MonkeyPatch.context() as patch:
         address = Address.allocated(aws, count=addresses)
-        stock_operators.run_in_slots(
-            aws, patch, address, steps=[_step(seconds) for seconds in works(day, varied=varied)], slots=addresses
-        )
+        steps = [sleeping_step(seconds) for seconds in works(day, varied=varied)]
+        stock_operators.run_in_slots(aws, patch, address, steps=steps, slots=addresses)
         return _measured(way, aws, address, day=day, varied=varied)
 
 
@@ -204,7 +204,7 @@ def measure() -> list[Makespan]:
 
 
 def _mean(way: str, days: Sequence[Makespan]) -> Makespan:
-    """Return the mean of several days: jobs that vary from day to day make one day a matter of chance."""
+    """Return the mean of several days, because with varied work one day depends on chance."""
     return Makespan(
         way=way,
         limit=round(mean(day.limit for day in days)),
@@ -217,11 +217,11 @@ def _mean(way: str, days: Sequence[Makespan]) -> Makespan:
 
 
 def without_prewarm(span: Makespan) -> int:
-    """Return for how long clusters are paid for when none waits: start-up, work, and shutdown of each."""
+    """Return the cluster time if no cluster waits: start-up, work, and shutdown of each."""
     return RUNS * (START_UP + SHUTDOWN) + span.limit - START_UP
 
 
-BESIDE_POOL = (2, 3)  # of these ways on one address, those that are shown beside it
+BESIDE_POOL = (2, 3)  # the ways on one address that are shown in the table of the pool
 
 
 def measure_pool() -> list[Makespan]:
@@ -239,14 +239,6 @@ def measure_pool() -> list[Makespan]:
 
 def _aws() -> LocalAws:
     return LocalAws(clock=ManualClock(), durations=_DURATIONS)
-
-
-def _step(seconds: int) -> dict[str, Any]:
-    return {
-        "Name": "read",
-        "ActionOnFailure": "CONTINUE",
-        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["--sleep", str(seconds)]},
-    }
 
 
 def _tasks(
@@ -273,20 +265,20 @@ def _tasks(
             **common,
         ),
         lambda job_flow_id: EmrAddStepsWithStaticIpOperator(
-            task_id="steps", job_flow_id=job_flow_id, steps=[_step(work)], **common
+            task_id="steps", job_flow_id=job_flow_id, steps=[sleeping_step(work)], **common
         ),
         lambda job_flow_id: EmrTerminateWithStaticIpOperator(task_id="terminate", job_flow_id=job_flow_id, **common),
     ]
 
 
-def _advance(run: _Run, now: float, made: Callable[[str], Any]) -> None:
+def _advance(run: _Run, now: float, client_for: Callable[[str], Any]) -> None:
     """Run the tasks of a run until one waits."""
     while not run.has_ended:
         if run.task is None:
             run.task = Task(run.tasks.pop(0)(run.job_flow_id), dag_id=f"job-{run.number}", run_id=f"day-{run.day}")
             run.task.start()
         elif run.task.deferral is not None:
-            if not _poll(run, now, made):
+            if not _poll(run, now, client_for):
                 return
         else:
             if run.task.error is not None:
@@ -298,15 +290,15 @@ def _advance(run: _Run, now: float, made: Callable[[str], Any]) -> None:
             run.due = now + run.trigger.waiter_delay
 
 
-def _poll(run: _Run, now: float, made: Callable[[str], Any]) -> bool:
-    """Poll with a deferred task's trigger if that is due; if it fires, resume the task and return True."""
+def _poll(run: _Run, now: float, client_for: Callable[[str], Any]) -> bool:
+    """Poll a deferred task's trigger if that is due; if it fires, resume the task and return True."""
     if now < run.due or run.task is None:
         return False
     run.due += run.trigger.waiter_delay
-    verdict = run.trigger.judge(Observed(lambda service, _: made(service)))
+    verdict = run.trigger.judge(Observed(lambda service, _: client_for(service)))
     if verdict.status == "pending":
         return False
-    payload = run.trigger._payload(verdict)  # noqa: SLF001 - what its run() would report
+    payload = run.trigger._payload(verdict)  # noqa: SLF001 - the event of its run()
     run.trigger = None
     run.task.resume(payload)
     return True
@@ -315,7 +307,7 @@ def _poll(run: _Run, now: float, made: Callable[[str], Any]) -> bool:
 def _measured(
     way: str, aws: LocalAws, address: Address, *, since: float = 0.0, day: int = 0, varied: bool = False
 ) -> Makespan:
-    aws.clock.advance(SHUTDOWN)  # Airflow's own operator does not wait for the end of the last cluster
+    aws.clock.advance(SHUTDOWN)  # the stock operator does not wait for the end of the last cluster
     events = [event for event in aws.events.read() if _time(event) >= since]
     first = min(_time(event) for event in events if event.get("operation") == "RunJobFlow")
     steps = [_time(event) for event in events if event["kind"] == "step" and event["state"] == "COMPLETED"]

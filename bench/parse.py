@@ -1,12 +1,12 @@
 """
-CPU time of parsing dags/azure_sql_daily.py, compared with a DAG file of its size with Airflow's own EMR operators.
+Measures the CPU time of parsing dags/azure_sql_daily.py, compared with a DAG file of its size with stock EMR operators.
 
     python -m bench.parse
 
-Each file is parsed in processes that have already imported Airflow and boto3, as a DAG processor's have, and the
-listener of the OpenLineage provider, where that is installed: Airflow loads it as a plugin, and otherwise it would be
-most of the time of the smaller file. The least CPU time of some runs is compared, because wall time says little on a
-busy machine.
+Each file is parsed in processes that have already imported Airflow and boto3, like those of a DAG processor. They have
+also imported the listener of the OpenLineage provider if that is installed: Airflow loads it as a plugin, and otherwise
+it would take most of the time of the smaller file. The least CPU time of several runs is compared, because wall time
+depends on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ print(json.dumps([time.process_time() - started, sorted(set(sys.modules) - befor
 
 def parsed(source: str, *, bytecode: str) -> tuple[float, list[str]]:
     """
-    Parse a file in a process of its own; return the seconds of CPU, and the modules that it imports.
+    Parse a file in a new process; return the seconds of CPU time, and the modules that it imports.
 
-    :param bytecode: a folder that keeps compiled modules from one run to the next, as an installation does.
+    :param bytecode: a folder for compiled modules, which are kept from one run to the next as in an installation.
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(  # noqa: S603 - this Python
@@ -79,7 +79,7 @@ def parsed(source: str, *, bytecode: str) -> tuple[float, list[str]]:
 
 
 def main() -> int:
-    """Measure, print the figures, and return whether they are met."""
+    """Measure, print the figures, and return 0 if the target is met."""
     sources = {"azure_sql_daily.py": _OURS.read_text("utf-8"), "Airflow's own EMR operators": _STOCK}
     least: dict[str, tuple[float, list[str]]] = {}
     with tempfile.TemporaryDirectory() as bytecode:

@@ -1,4 +1,4 @@
-"""This provider in the scenarios of the other lock clients, with clusters and an address that the lock guards."""
+"""Measures this provider in the scenarios of the other lock clients, with clusters and an address."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from airflow_eip_provider.operators.emr import (
     EmrTerminateWithStaticIpOperator,
 )
 from bench.environment import Address, clients, environment
+from harness.job_flow import sleeping_step
 from harness.leases import Queue, vanish
 from harness.life import Task, on_clock
 from harness.simulated_clock import SimulatedClock
@@ -40,7 +41,7 @@ class Figures:
     The figures of this provider.
 
     :param cycle: store reads and writes of an uncontended lease period.
-    :param looks: how often a task looked at the steps in it, each time with a read.
+    :param step_polls: number of polls of the steps in it, each with a read.
     :param hour: store reads and writes in an hour in which four owners wait for a fifth.
     :param after_crash: seconds from the holder's crash before its launch until the next owner has the lease.
     :param after_end: seconds from the end of the holder's cluster until then.
@@ -50,7 +51,7 @@ class Figures:
     """
 
     cycle: tuple[int, int]
-    looks: int
+    step_polls: int
     hour: tuple[int, int]
     after_crash: float
     after_end: float
@@ -61,10 +62,10 @@ class Figures:
 
 def measure() -> Figures:
     """Measure all figures."""
-    cycle, looks = _cycle()
+    cycle, step_polls = _cycle()
     return Figures(
         cycle=cycle,
-        looks=looks,
+        step_polls=step_polls,
         hour=_contended_hour(),
         after_crash=_after_crash(),
         after_end=_after_end(),
@@ -102,12 +103,7 @@ class _Environment:
 
     def after(self, task: Task, kind: type) -> None:
         common = {"allocation_id": self.address.allocation_id, "aws_conn_id": None, "lock_store": _STORE}
-        step = {
-            "Name": "read",
-            "ActionOnFailure": "CONTINUE",
-            "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["--sleep", str(_HOLD_SECONDS)]},
-        }
-        more = {"steps": [step]} if kind is EmrAddStepsWithStaticIpOperator else {}
+        more = {"steps": [sleeping_step(_HOLD_SECONDS)]} if kind is EmrAddStepsWithStaticIpOperator else {}
         Task(kind(task_id="next", job_flow_id=task.result, **common, **more), dag_id=task.ti.dag_id).run()
 
     @property
@@ -145,7 +141,7 @@ def _cycle() -> tuple[tuple[int, int], int]:
 
 
 def _contended_hour() -> tuple[int, int]:
-    """Let four owners wait for an hour in one triggerer."""
+    """Let four owners wait in one triggerer for an hour."""
     with _environment() as scenario:
         scenario.holder()
         before = scenario.calls
@@ -191,7 +187,7 @@ def _acquired_after(scenario: _Environment, following: Task) -> float:
 
 
 def _beside(*, skew: float) -> bool:
-    """Let a holder with a wrong clock lose its worker, and a second owner wait until the holder's cluster ends."""
+    """Let a second owner wait until the cluster of a holder ends, whose clock is wrong and whose worker was killed."""
     with _environment() as scenario:
         holder = _with_wrong_clock(scenario, scenario.holder, skew)
         following = scenario.owner("next")
@@ -215,7 +211,7 @@ def _with_wrong_clock(scenario: _Environment, act: Callable[[], Task], skew: flo
     with clock.used(SimulatedClock(now, scenario.aws.clock.advance)):
         done = act()
     if not reads:
-        raise RuntimeError("the wrong clock was not read, so this run shows nothing")
+        raise RuntimeError("the wrong clock was not read, so this run proves nothing")
     return done
 
 

@@ -1,4 +1,4 @@
-"""The same job with the operators of Airflow's Amazon provider, and a plain task that associates the address."""
+"""The same job with the stock operators of the Amazon provider, and a simple task that associates the address."""
 
 from __future__ import annotations
 
@@ -29,23 +29,22 @@ if TYPE_CHECKING:
 _POLL: dict[str, Any] = {"waiter_delay": 15, "waiter_max_attempts": 200}
 
 
-def put_on_clock(aws: LocalAws, patch: pytest.MonkeyPatch) -> None:
-    """Make the stock waiters sleep on the local EMR's clock."""
+def set_sleep(patch: pytest.MonkeyPatch, sleep: Callable[[float], object]) -> None:
+    """Make the stock waiters sleep with a function."""
     for module in (waiter_with_logging, botocore.waiter):
-        patch.setattr(module, "time", SimpleNamespace(sleep=aws.clock.advance))
+        patch.setattr(module, "time", SimpleNamespace(sleep=sleep))
 
 
 def run_in_slots(
     aws: LocalAws, patch: pytest.MonkeyPatch, address: Address, *, steps: Sequence[dict[str, Any]], slots: int
 ) -> None:
-    """Run jobs as an Airflow pool lets them: the next one begins when a slot is free."""
+    """Run jobs as with an Airflow pool: the next one begins when a slot is free."""
     turns = _Turns(aws.clock.advance)
-    for module in (waiter_with_logging, botocore.waiter):
-        patch.setattr(module, "time", SimpleNamespace(sleep=turns.sleep))
-    left = iter(enumerate(steps))
+    set_sleep(patch, turns.sleep)
+    pending = iter(enumerate(steps))
 
     def work() -> None:
-        for number, step in left:
+        for number, step in pending:
             run(address, number=number, step=step)
 
     turns.run([work] * slots)
@@ -53,9 +52,9 @@ def run_in_slots(
 
 class _Turns:
     """
-    Threads of which one runs at a time: until it sleeps, and then the one that wakes first. So runs are repeatable.
+    Threads of which one runs at a time, so that runs are repeatable: when it sleeps, the one that wakes up first runs.
 
-    :param advance: turns the simulated clock by a number of seconds.
+    :param advance: advances the simulated clock by a number of seconds.
     """
 
     def __init__(self, advance: Callable[[float], object]) -> None:
@@ -66,8 +65,8 @@ class _Turns:
         self._errors: list[BaseException] = []
 
     def run(self, work: Sequence[Callable[[], None]]) -> None:
-        """Run functions side by side, until all have ended."""
-        threads = [Thread(target=self._work, args=(one, self._turn(0.0)), daemon=True) for one in work]
+        """Run functions in parallel until all have ended."""
+        threads = [Thread(target=self._work, args=(each, self._turn(0.0)), daemon=True) for each in work]
         for thread in threads:
             thread.start()
         self._next()
@@ -77,7 +76,7 @@ class _Turns:
             raise self._errors[0]
 
     def sleep(self, seconds: float) -> None:
-        """Let the others run for a time."""
+        """Let the other threads run for a number of simulated seconds."""
         turn = self._turn(seconds)
         self._next()
         turn.wait()
@@ -128,9 +127,9 @@ def _associate(address: Address, job_flow_id: str) -> None:
     instances = boto3.client("emr").list_instances(ClusterId=job_flow_id, InstanceGroupTypes=["MASTER"])
     instance_id = instances["Instances"][0]["Ec2InstanceId"]
     ec2 = boto3.client("ec2")
-    found = ec2.describe_addresses(AllocationIds=address.allocation_ids)["Addresses"]
-    # With one address there is no choice: the task takes it, whoever has it.
-    free = next((one for one in found if "AssociationId" not in one), found[0])
+    addresses = ec2.describe_addresses(AllocationIds=address.allocation_ids)["Addresses"]
+    # A single address is taken from its holder, if it has one.
+    free = next((each for each in addresses if "AssociationId" not in each), addresses[0])
     ec2.associate_address(AllocationId=free["AllocationId"], InstanceId=instance_id)
 
 

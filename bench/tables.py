@@ -22,7 +22,7 @@ NOTES = (
     "Next holder: when the next one got the lock, after the holder's process was killed 1 s into its lease period.",
     "Beside: whether the killed one's cluster had the address then. 1 h off, paused: for how long two acted as the",
     "holder when the first one's clock was wrong (which way), or when it was stopped for two leases and continued",
-    "(noticed: its client told it about the loss).",
+    "(noticed: its client reported the loss).",
     "* chosen here: the client's own 60 s (s3-locks: its README's) end before the work does. These two clients have no",
     "poll interval either; they poll every 15 s. Time is simulated; a call of the store takes none of it.",
 )
@@ -62,7 +62,7 @@ def details(rows: list[Figures]) -> list[str]:
         "",
         "Time until the next one got the lock after the holder's process was killed 1 s into its lease, and whether",
         "its cluster had the address then; for how long two acted as the holder when the first one's clock was an hour",
-        "wrong, or when it was stopped for two leases and continued (noticed: its client told it about the loss);",
+        "wrong, or when it was stopped for two leases and continued (noticed: its client reported the loss);",
         "whether the release by a holder that had lost the lock freed the lock of the next one.",
         "",
         *table([_safety(figures) for figures in ran], header=_SAFETY, right=frozenset({2})),

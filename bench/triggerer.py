@@ -1,7 +1,7 @@
 """
-Memory, CPU time and AWS calls of deferred waits in one triggerer: ``python -m bench.triggerer``.
+Measures memory, CPU time and AWS calls of deferred waits in one triggerer: ``python -m bench.triggerer``.
 
-The local AWS runs in this process. The triggerer is another one, which imports the triggers before it is measured.
+The local EMR runs in this process. The triggerer is another process, which imports the triggers before the measurement.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ POLLS = 4
 DELAY_SECONDS = 1.0
 STORE = "dynamodb://leases"
 _HOUR = 3600
-_ADDRESSES = 100  # the local AWS has no more than some 200
+_ADDRESSES = 100  # the local EMR has only about 200
 _TABLES = {
     "ended": "waits for the end of clusters",
     "primary": "waits for primary instances and for their addresses",
@@ -45,7 +45,7 @@ _TABLES = {
 HEADER = ("Waits", "", "AWS calls a tick", "Memory", "Clients", "All have polled", "CPU until then", "Longest block")
 NOTES = (
     f"Each wait polls at least {POLLS} times, every {DELAY_SECONDS:g} s, first after that time. A tick: all poll once.",
-    "Memory is what is used beyond the process without waits. CPU is that of the triggerer alone.",
+    "Memory is that of the waits, without the process itself. CPU is that of the triggerer only.",
 )
 _MOST_MB, _MOST_QUEUE_MB, _MOST_CLIENTS, _MOST_SECONDS, _MOST_CPU, _LONGEST_BLOCK = 40, 60, 4, 6, 2, 0.1
 _PAGE_SIZE = 50  # of ListClusters
@@ -116,21 +116,21 @@ def _fast_ec2() -> Iterator[None]:
 
 def _measure(kind: str, waits: int) -> Cost:
     with _fast_ec2(), LocalAws(clock=ManualClock()) as aws, environment(aws):
-        given = {"queue": _queues, "ended": _clusters, "primary": _primaries}[kind](aws, waits)
+        parameters = {"queue": _queues, "ended": _clusters, "primary": _primaries}[kind](aws, waits)
         aws.events.clear()
         process = subprocess.run(
             [sys.executable, "-m", "bench.triggerer_process"],
-            input=json.dumps({"waits": given, "delay": DELAY_SECONDS, "polls": POLLS}),
+            input=json.dumps({"waits": parameters, "delay": DELAY_SECONDS, "polls": POLLS}),
             capture_output=True,
             text=True,
             check=False,
         )
         if process.returncode:
             raise RuntimeError(process.stderr[-2000:])
-        found = json.loads(process.stdout.splitlines()[-1])
+        measured = json.loads(process.stdout.splitlines()[-1])
         calls = Counter(str(event["operation"]) for event in aws.events.calls())
-    polls = found.pop("polls")
-    return Cost(kind, waits, calls={name: round(n / polls, 1) for name, n in calls.items()}, **found)
+    polls = measured.pop("polls")
+    return Cost(kind, waits, calls={name: round(n / polls, 1) for name, n in calls.items()}, **measured)
 
 
 def _clusters(aws: LocalAws, count: int) -> list[dict[str, Any]]:
@@ -147,7 +147,7 @@ def _running(aws: LocalAws, count: int) -> list[str]:
 
 
 def _address(aws: LocalAws) -> Address:
-    """Return an address, and a cluster in a subnet without public addresses: the local AWS has too few of them."""
+    """Return an address, and a cluster in a subnet without public addresses, of which the local EMR has too few."""
     address = Address.allocated(aws)
     subnet_id = address.job_flow["Instances"]["Ec2SubnetId"]
     boto3.client("ec2").modify_subnet_attribute(SubnetId=subnet_id, MapPublicIpOnLaunch={"Value": False})
@@ -208,13 +208,11 @@ def main() -> int:
         console.lines("  ".join(cost.row()))
     console.heading("Waits in one triggerer")
     console.lines(*table([cost.row() for cost in costs], header=HEADER), "", *NOTES)
-    met = dict(_figures(costs))
     console.heading("Figures")
-    console.lines(*(f"{'met    ' if value else 'NOT MET'}  {name}" for name, value in met.items()))
-    return 0 if all(met.values()) else 1
+    return 0 if console.targets(dict(_targets(costs))) else 1
 
 
-def _figures(costs: list[Cost]) -> Iterator[tuple[str, bool]]:
+def _targets(costs: list[Cost]) -> Iterator[tuple[str, bool]]:
     for cost in costs:
         name = f"{cost.waits} {_TABLES[cost.kind]}"
         if cost.kind == "ended":

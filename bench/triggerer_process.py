@@ -1,4 +1,4 @@
-"""Run the waits that stdin names in one event loop until each has polled, and print what that cost."""
+"""Run the waits from stdin in one event loop until each has polled, and print what they cost."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def _main() -> None:
     lock.SHORTEST_POLL_SECONDS = 0
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    made: Counter[str] = Counter()
+    clients: Counter[str] = Counter()
     polls: Counter[int] = Counter()
     for creator in (ClientCreator, AioClientCreator):
-        setattr(creator, "create_client", _counting(creator.create_client, made))  # noqa: B010 - it is a method
+        setattr(creator, "create_client", _counting(creator.create_client, clients))  # noqa: B010 - it is a method
     report = WatchTrigger._report  # noqa: SLF001 - it is called at every poll of a wait
 
     def reported(self: WatchTrigger, verdict: Any) -> Any:
@@ -47,15 +47,15 @@ def _main() -> None:
         return report(self, verdict)
 
     setattr(WatchTrigger, "_report", reported)  # noqa: B010
-    given = json.load(sys.stdin)
-    waits = [_wait(parameters, given["delay"]) for parameters in given["waits"]]
-    found = asyncio.run(_run(waits, polls, given["polls"]))
-    sys.stdout.write(json.dumps({**found, "clients": made.total()}) + "\n")
+    plan = json.load(sys.stdin)
+    waits = [_wait(parameters, plan["delay"]) for parameters in plan["waits"]]
+    measured = asyncio.run(_run(waits, polls, plan["polls"]))
+    sys.stdout.write(json.dumps({**measured, "clients": clients.total()}) + "\n")
 
 
-def _counting(create: Any, made: Counter[str]) -> Any:
+def _counting(create: Any, clients: Counter[str]) -> Any:
     def create_client(self: Any, service_name: str, *args: Any, **options: Any) -> Any:
-        made[service_name] += 1
+        clients[service_name] += 1
         return create(self, service_name, *args, **options)
 
     return create_client

@@ -1,4 +1,4 @@
-"""Other lock clients on DynamoDB and S3, in scenarios of an Elastic IP: ``python -m bench.clients``."""
+"""Measures other lock clients on DynamoDB and S3 in scenarios of an Elastic IP: ``python -m bench.clients``."""
 
 from __future__ import annotations
 

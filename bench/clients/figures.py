@@ -11,12 +11,12 @@ class ClientConfig:
     A client with its periods, in seconds.
 
     :param script: the script that runs an owner with it, without the file's ending.
-    :param service: where it keeps its record, ``dynamodb`` or ``s3``.
+    :param service: its store, ``dynamodb`` or ``s3``.
     :param key: the names of the table's key attributes.
-    :param lease: how long it has the lock unless it renews it.
+    :param lease: the duration of its lock unless it renews it.
     :param heartbeat: the interval of renewals; None for never.
     :param poll: the poll interval of waiters.
-    :param chosen: the periods that are not the client's default: it has none, or one that does not fit the work.
+    :param chosen: the periods that are not the client's default, because it has none or one that is too short.
     """
 
     name: str

@@ -21,9 +21,9 @@ _WORK = 480
 _HOUR = 3600
 _DAY = 86400
 _WAITERS = 4
-_MAX_LEASES = 10  # so many leases after a crash, the next owner counts as never getting the lock
+_MAX_LEASES = 10  # an owner that has no lock after so many leases counts as never getting it
 _POLL = 15  # as this provider's operators
-_LONG_LEASE = 7200  # longer than any work: what a lease that is never renewed has to be
+_LONG_LEASE = 7200  # longer than any work, which a lease without renewal requires
 
 DYNALOCK = {"name": "dynalock", "version": "0.3.0", "script": "run_dynalock", "service": "dynamodb", "key": ("LockId",)}
 S3_LOCKS = {"name": "s3-locks", "version": "0.1.0", "script": "run_s3_locks", "service": "s3"}
@@ -59,7 +59,7 @@ def measure(configs: tuple[ClientConfig, ...] = CONFIGS) -> list[Figures]:
 
 
 def _cluster_with_address(aws: LocalAws) -> Callable[[], bool]:
-    """Start the cluster of the first holder with the address, and return a function that tells whether it has it."""
+    """Start the cluster of the first holder with the address; return a function that checks whether it has it."""
     address = Address.allocated(aws)
     emr, ec2 = boto3.client("emr"), boto3.client("ec2")
     job_flow_id = emr.run_job_flow(**address.job_flow)["JobFlowId"]
@@ -68,9 +68,9 @@ def _cluster_with_address(aws: LocalAws) -> Callable[[], bool]:
     ec2.associate_address(AllocationId=address.allocation_id, InstanceId=instance_id, AllowReassociation=False)
 
     def has_address() -> bool:
-        known = ec2.describe_addresses(AllocationIds=[address.allocation_id])["Addresses"][0]
+        described = ec2.describe_addresses(AllocationIds=[address.allocation_id])["Addresses"][0]
         state = emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Status"]["State"]
-        return bool(known.get("InstanceId") == instance_id and state in {"RUNNING", "WAITING"})
+        return bool(described.get("InstanceId") == instance_id and state in {"RUNNING", "WAITING"})
 
     return has_address
 
@@ -105,7 +105,7 @@ class _Scenarios:
 
     @property
     def _short_work(self) -> float:
-        """Seconds of work that fit into a lease that is not renewed."""
+        """Seconds of work that end before a lease that is not renewed."""
         return _WORK if self._config.heartbeat else 0.9 * self._config.lease
 
     def _simulate(self, scenario: str) -> Simulation:
@@ -160,7 +160,7 @@ class _Scenarios:
             return _overlap_of(simulation)
 
     def _late_release(self) -> bool:
-        """Stop a holder until the next one has the lock, let it release, and return whether a third gets the lock."""
+        """Pause a holder until the next one has the lock, let it release, and return whether a third gets the lock."""
         lease = self._config.lease
         with self._simulate("late") as simulation:
             holder = _holder(simulation, work=0.5 * lease)

@@ -1,4 +1,4 @@
-"""Runs owners in processes of their own, in simulated time that advances only while all of them sleep."""
+"""Runs each owner in a separate process, in simulated time that advances only while all of them sleep."""
 
 from __future__ import annotations
 
@@ -133,12 +133,12 @@ class Simulation:
         owner.gone = True
 
     def pause(self, owner: Owner) -> None:
-        """Stop an owner's process."""
+        """Pause an owner's process."""
         os.kill(owner.process.pid, signal.SIGSTOP)
         owner.paused = True
 
     def resume(self, owner: Owner) -> None:
-        """Continue a stopped process; its sleep may be long overdue."""
+        """Continue a paused process; its sleep may be long overdue."""
         os.kill(owner.process.pid, signal.SIGCONT)
         owner.paused = False
 

@@ -1,8 +1,7 @@
-"""The virtual environment of the lock clients, apart from the project's."""
+"""The virtual environment of the lock clients, separate from the project's."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,13 +18,12 @@ def python_of_clients() -> Path:
     :raises OSError: when they cannot be installed.
     """
     python, installed = _VENV / "bin" / "python", _VENV / "requirements.txt"
-    wanted = _REQUIREMENTS.read_text(encoding="utf-8")
-    if not installed.exists() or installed.read_text(encoding="utf-8") != wanted:
-        beside = Path(sys.executable).with_name("uv")
-        uv = str(beside) if beside.exists() else shutil.which("uv") or "uv"
-        _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(_VENV))
-        _run(uv, "pip", "install", "--quiet", "--python", str(python), "--requirement", str(_REQUIREMENTS))
-        installed.write_text(wanted, encoding="utf-8")
+    requirements = _REQUIREMENTS.read_text(encoding="utf-8")
+    if not installed.exists() or installed.read_text(encoding="utf-8") != requirements:
+        uv = (sys.executable, "-m", "uv")
+        _run(*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(_VENV))
+        _run(*uv, "pip", "install", "--quiet", "--python", str(python), "--requirement", str(_REQUIREMENTS))
+        installed.write_text(requirements, encoding="utf-8")
     return python
 
 

@@ -1,1 +1,1 @@
-"""Scripts that run in processes of their own, by path, with the clients' virtual environment."""
+"""Scripts that are run by path in separate processes, with the clients' virtual environment."""

@@ -1,4 +1,4 @@
-"""Simulated time in a child process: it advances only when all threads sleep, and only when the parent says so."""
+"""Simulated time in a child process: the parent advances it while all threads sleep."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ class Clock:
         sys.stdout.flush()
 
     def _fall_asleep(self) -> None:
-        """Count one active thread less; after the last one, tell the parent until when all of them sleep."""
+        """Count one active thread less; after the last one, send the parent the time at which the first wakes up."""
         self._awake -= 1
         if not self._awake:
             self.send(idle_until=self._sleepers[0][0])
 
     def _listen(self) -> None:
-        """Set the time to what the parent sends, and wake the threads that are due; exit when the parent has ended."""
+        """Set the time that the parent sends, and wake the threads that are due; exit when the parent has ended."""
         for line in sys.stdin:
             with self._lock:
                 self._now = json.loads(line)["now"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-_TICKS = 10  # the work is done in pieces, because time in which the process is stopped does not count as work
+_TICKS = 10  # the work is done in parts, because time in which the process is paused does not count as work
 
 
 def run_owner(lease_period: Callable[[Clock, dict[str, Any]], AbstractContextManager[None]]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _AtOnce(Executor):
-    """Runs a callback at once on the calling thread, so that simulated time waits for it."""
+    """Runs callbacks on the calling thread, so that simulated time does not advance meanwhile."""
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
         """Call it at once."""

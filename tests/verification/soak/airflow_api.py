@@ -49,6 +49,11 @@ class Try:
     ended: datetime | None
     id: str = ""
 
+    @property
+    def run(self) -> tuple[str, str]:
+        """DAG id and run id."""
+        return self.dag_id, self.run_id
+
     def at(self, *, zero: datetime, scale: float) -> Try:
         """Return this try with the times of a clock that has run ``scale`` times as fast since ``zero``."""
 

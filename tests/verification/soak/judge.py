@@ -44,7 +44,7 @@ def writes(events: Iterable[Event]) -> list[RecordVersion]:
 
 def owners(events: Iterable[Event]) -> dict[str, tuple[str, str]]:
     """Return the DAG id and run id of each cluster's owner, from the cluster's tags."""
-    return {found.job_flow_id: (found.owner[1], found.owner[2]) for found in launches(events) if found.owner}
+    return {launch.job_flow_id: (launch.owner[1], launch.owner[2]) for launch in launches(events) if launch.owner}
 
 
 def no_theft(events: Sequence[Event]) -> Check:
@@ -87,17 +87,22 @@ def history_is_correct(events: Sequence[Event], stored: Sequence[RecordVersion])
     """
     Check each ended lease period in the record's history against the event log.
 
-    Its cluster was launched by that owner and did not have the address any more, and its times are in order. Each lease
-    of the record is in the history, and no other.
+    Its cluster was launched by its owner and had lost the address, and its times are in order. The history has exactly
+    the leases of the record.
     """
     owner_of = owners(events)
-    associations = _associations(events)
+    moves = [
+        (event["seq"], event["job_flow_id"] if event["change"] == "associated" else None)
+        for event in events
+        if event["kind"] == "address"
+    ]
     problems, ended_leases = [], {}
     for write in stored:
+        holder = next((cluster for seq, cluster in reversed(moves) if seq < write.seq), None)
         for ended in write.record["history"]:
             if ended["token"] not in ended_leases:
                 ended_leases[ended["token"]] = ended
-                problems += _wrong_facts(ended, write, owner_of, associations)
+                problems += _wrong_facts(ended, write, owner_of, holder)
     leased = {write.token for write in stored if write.token is not None}
     problems += [f"the lease of token {token} is not in the history" for token in sorted(leased - ended_leases.keys())]
     problems += [f"the history has token {token}, which had no lease" for token in sorted(ended_leases.keys() - leased)]
@@ -108,7 +113,7 @@ def history_is_correct(events: Sequence[Event], stored: Sequence[RecordVersion])
 
 
 def _wrong_facts(
-    ended: dict[str, Any], write: RecordVersion, owner_of: dict[str, tuple[str, str]], associations: _Associations
+    ended: dict[str, Any], write: RecordVersion, owner_of: dict[str, tuple[str, str]], holder: str | None
 ) -> list[str]:
     token, resource_id = ended["token"], ended["carrier"]
     problems = []
@@ -116,30 +121,11 @@ def _wrong_facts(
         owner = "/".join(owner_of.get(resource_id, ("", "")))
         if f"/{owner}/" not in ended["owner"]:
             problems.append(f"token {token}: {resource_id} is {owner}'s, not {ended['owner']}'s")
-        if associations.at(write.seq) == resource_id:
+        if holder == resource_id:
             problems.append(f"token {token} ended while {resource_id} had the address")
     if not ended["taken_at"] <= ended["ended_at"] <= write.time + 1:
         problems.append(f"token {token}: from {ended['taken_at']} to {ended['ended_at']}, written {write.time}")
     return problems
-
-
-class _Associations:
-    """Which cluster had the address at which event."""
-
-    def __init__(self) -> None:
-        self.changes: list[tuple[int, str | None]] = []
-
-    def at(self, seq: int) -> str | None:
-        """Return the cluster that had the address just before an event."""
-        return next((cluster for changed, cluster in reversed(self.changes) if changed < seq), None)
-
-
-def _associations(events: Iterable[Event]) -> _Associations:
-    found = _Associations()
-    for event in events:
-        if event["kind"] == "address":
-            found.changes.append((event["seq"], event["job_flow_id"] if event["change"] == "associated" else None))
-    return found
 
 
 def no_orphans(events: Sequence[Event]) -> Check:
@@ -166,17 +152,17 @@ def no_orphans(events: Sequence[Event]) -> Check:
 def submitted_once(events: Sequence[Event], tries: Sequence[Try], *, task_id: str) -> Check:
     """Check that no try submitted its steps twice: AddJobFlowSteps has no idempotency token, and answers get lost."""
     owner_of = owners(events)
-    tried = Counter((one.dag_id, one.run_id) for one in tries if one.task_id == task_id and one.started)
+    tried = Counter(each.run for each in tries if each.task_id == task_id and each.started)
     submitted = Counter(
         owner_of.get(event["request"]["JobFlowId"])
         for event in events
         if event["kind"] == "call" and event["operation"] == "AddJobFlowSteps" and event["status"] == HTTPStatus.OK
     )
-    known = {(one.dag_id, one.run_id) for one in tries}
+    runs = {each.run for each in tries}
     problems = [
         f"{'/'.join(run)} submitted {count} times in {tried[run]} tries"
         for run, count in submitted.items()
-        if run in known and count > tried[run]
+        if run in runs and count > tried[run]
     ]
     if not submitted:
         problems.append("no step was ever submitted")
@@ -224,18 +210,16 @@ class Causes:
             if calling is not None:
                 self._calls[calling].append(_time(event))
 
-    def of(self, one: Try) -> str:
+    def of(self, failed: Try) -> str:
         """Return the cause of a try's failure; "" if there is none."""
-        run = (one.dag_id, one.run_id)
-        if self._any(self._ended[run], since=None, until=one.ended):
+        period = {"since": failed.started, "until": failed.ended}
+        if self._any(self._ended[failed.run], since=None, until=failed.ended):
             return "cluster failed"
-        if self._any(self._disrupted[run], since=one.started, until=one.ended):
+        if self._any(self._disrupted[failed.run], **period):
             return "killed or cleared"
-        if self._any(self._calls[one.dag_id] + self._calls[TRIGGERER], since=one.started, until=one.ended):
+        if self._any(self._calls[failed.dag_id] + self._calls[TRIGGERER], **period):
             return "a call failed"
-        if one.id in self._lost:
-            return "missing heartbeat"
-        return ""
+        return "missing heartbeat" if failed.id in self._lost else ""
 
     def _any(self, moments: Iterable[datetime], *, since: datetime | None, until: datetime | None) -> bool:
         return any(
@@ -247,14 +231,14 @@ class Causes:
 def failures_explained(runs: Sequence[Run], tries: Sequence[Try], causes: Causes) -> Check:
     """Check that each failed try has an injected cause, and that each failed run has such a try."""
     problems, counted = [], Counter()
-    # Airflow also gives a cleared task that never ran the state "failed".
-    failed = [one for one in tries if one.state in _FAILED and one.started]
-    for one in failed:
-        cause = causes.of(one)
+    # Airflow also gives the state "failed" to a cleared task that never ran.
+    failed = [each for each in tries if each.state in _FAILED and each.started]
+    for each in failed:
+        cause = causes.of(each)
         counted[cause or "nothing"] += 1
         if not cause:
-            problems.append(f"{one.dag_id} {one.run_id} {one.task_id}, try {one.number}, failed without a cause")
-    with_failed_try = {(one.dag_id, one.run_id) for one in failed}
+            problems.append(f"{each.dag_id} {each.run_id} {each.task_id}, try {each.number}, failed without a cause")
+    with_failed_try = {each.run for each in failed}
     failed_runs = [run for run in runs if run.state == "failed"]
     problems += [
         f"{run.dag_id} {run.run_id} failed, and no try of it"
@@ -270,20 +254,20 @@ def failures_explained(runs: Sequence[Run], tries: Sequence[Try], causes: Causes
 
 def triggerer_does_not_grow(samples: Sequence[Sample]) -> Check:
     """Check that memory and handles of the longest-lived triggerer do not grow from its 2nd to its 4th quarter."""
-    found = quarter_medians(longest_lived(samples))
-    if found is None or found.samples < MIN_SAMPLES:
+    medians = quarter_medians(longest_lived(samples))
+    if medians is None or medians.samples < MIN_SAMPLES:
         return Check("triggerer does not grow", ("too few samples",), f"{len(samples)} samples")
     problems = []
-    _, rss, _, rss_last = found.rss_mb
+    _, rss, _, rss_last = medians.rss_mb
     bound = rss + max(rss * RSS_GROWTH, RSS_GROWTH_MB)
     if rss_last > bound:
         problems.append(f"memory grew from {rss:.1f} MB to {rss_last:.1f} MB; the limit is {bound:.1f} MB")
-    _, handles, _, handles_last = found.handles
+    _, handles, _, handles_last = medians.handles
     if handles_last > handles + HANDLES_GROWTH:
         problems.append(f"file handles grew from {handles:.0f} to {handles_last:.0f}")
     detail = (
-        f"{found.minutes:.0f} min: {_arrow(found.rss_mb, '.1f')} MB, {_arrow(found.handles, '.0f')} file handles, "
-        f"{_arrow(found.threads, '.0f')} threads"
+        f"{medians.minutes:.0f} min: {_arrow(medians.rss_mb, '.1f')} MB, {_arrow(medians.handles, '.0f')} file "
+        f"handles, {_arrow(medians.threads, '.0f')} threads"
     )
     return Check("triggerer does not grow", tuple(problems), detail)
 
@@ -293,13 +277,13 @@ def _arrow(numbers: Sequence[float], form: str) -> str:
 
 
 def faulty_calls(events: Sequence[Event]) -> list[Event]:
-    """Return the calls that got a fault: the next one of its operation after the fault in the log."""
-    waiting: Counter[str] = Counter()
-    found = []
+    """Return the calls that got a fault: for each fault in the log, the next call of its operation."""
+    pending: Counter[str] = Counter()
+    faulty = []
     for event in events:
         if event["kind"] == "fault" and event["fault"] != "delay" and "operation" in event:
-            waiting[event["operation"]] += 1
-        elif event["kind"] == "call" and waiting[event["operation"]]:
-            waiting[event["operation"]] -= 1
-            found.append(event)
-    return found
+            pending[event["operation"]] += 1
+        elif event["kind"] == "call" and pending[event["operation"]]:
+            pending[event["operation"]] -= 1
+            faulty.append(event)
+    return faulty

@@ -1,4 +1,4 @@
-"""The size of a soak, and how fast its time runs; the numbers are made for two cores."""
+"""The size of a soak, and the speed of its clock; the numbers are chosen for two cores."""
 
 from __future__ import annotations
 

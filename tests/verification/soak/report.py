@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 # The share of runs that may fail because of an injected fault or a disruption.
 _MAX_FAILED_SHARE = 1 / 4
-# In a soak with fewer runs no triggerer runs long enough for its memory to be checked.
+# In a soak with fewer runs no triggerer runs long enough for a check of its memory.
 _MIN_RUNS_FOR_MEMORY = 40
-# By how many real seconds a cause may be outside of the start and end that Airflow has of a try.
+# Real seconds by which a cause may be before Airflow's start, or after Airflow's end, of a try.
 _SLACK_SECONDS = 15
 
 
@@ -65,7 +65,7 @@ def _happened(outcome: Outcome, options: Options) -> list[str]:
     events = outcome.events
     disruptions = Counter(event["what"] for event in events if event["kind"] == "disruption")
     clusters = sum(event["kind"] == "fault" and event["fault"] == "cluster" for event in events)
-    retries = Counter(one.task_id for one in outcome.tries if one.number > 1)
+    retries = Counter(each.task_id for each in outcome.tries if each.number > 1)
     stored = judge.writes(events)
     calls = sum(event["kind"] == "call" for event in events)
     steps = sum(event["kind"] == "step" and event["state"] == "COMPLETED" for event in events)

@@ -80,7 +80,7 @@ def longest_lived(samples: Sequence[Sample]) -> list[Sample]:
     by_pid: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_pid[sample.pid].append(sample)
-    return max(by_pid.values(), key=lambda mine: mine[-1].time - mine[0].time, default=[])
+    return max(by_pid.values(), key=lambda own: own[-1].time - own[0].time, default=[])
 
 
 def quarter_medians(samples: Sequence[Sample]) -> QuarterMedians | None:

@@ -93,13 +93,8 @@ def test_an_association_that_allows_reassociation_fails():
 
 
 def test_two_owners_at_once_fail():
-    log = (
-        Log()
-        .launched("j-1", "run-1")
-        .launched("j-2", "run-2")
-        .address("j-1", "associated")
-        .address("j-2", "associated")
-    )
+    log = Log().launched("j-1", "run-1").launched("j-2", "run-2")
+    log.address("j-1", "associated").address("j-2", "associated")
     assert judge.one_owner(log.events).problems == (f"6: {DAG}/run-2 got the address while {DAG}/run-1 had it",)
 
 
@@ -108,20 +103,13 @@ def test_an_address_on_a_cluster_without_an_owner_fails():
 
 
 def test_a_history_that_names_another_owner_fails():
-    assert (
-        "not soak/x/run-9/azure.create/-1's"
-        in correct_history(Log().lease_period(1, owner="soak/x/run-9/azure.create/-1")).problems[0]
-    )
+    log = Log().lease_period(1, owner="soak/x/run-9/azure.create/-1")
+    assert "not soak/x/run-9/azure.create/-1's" in correct_history(log).problems[0]
 
 
 def test_a_lease_period_that_ended_while_its_cluster_had_the_address_fails():
-    log = (
-        Log()
-        .acquire(1)
-        .launched("j-1", "run-1")
-        .address("j-1", "associated")
-        .end(1, f"soak/{DAG}/run-1/azure.create/-1")
-    )
+    log = Log().acquire(1).launched("j-1", "run-1").address("j-1", "associated")
+    log.end(1, f"soak/{DAG}/run-1/azure.create/-1")
     assert correct_history(log).problems == ("token 1 ended while j-1 had the address",)
 
 
@@ -138,10 +126,8 @@ def test_a_lease_without_a_history_fails():
 
 
 def test_a_history_without_a_lease_fails():
-    assert (
-        correct_history(Log().lease_period(1).end(2, "soak//run-2/-")).problems[-1]
-        == "the history has token 2, which had no lease"
-    )
+    log = Log().lease_period(1).end(2, "soak//run-2/-")
+    assert correct_history(log).problems[-1] == "the history has token 2, which had no lease"
 
 
 def test_a_cluster_that_its_idle_timeout_ended_fails():
@@ -219,19 +205,14 @@ def test_a_failed_cluster_explains_later_failures():
 
 
 def test_a_failed_call_of_the_same_dag_explains_a_try_at_that_time():
-    log = Log().wait(30).add("fault", operation="ListSteps", fault="throttle")
-    log.add("call", operation="ListSteps", user_agent=_agent(DAG), status=400)
+    log = faulty_call(DAG)
     assert explained(log, [a_try()]).passed
     assert not explained(log, [a_try(since=100, until=110)]).passed
 
 
 def test_a_failed_call_of_another_dag_and_a_late_answer_explain_nothing():
-    log = Log().wait(30).add("fault", operation="ListSteps", fault="throttle")
-    assert not explained(
-        log.add("call", operation="ListSteps", user_agent=_agent("other"), status=400), [a_try()]
-    ).passed
-    late = Log().wait(30).add("fault", operation="ListSteps", fault="delay")
-    assert not explained(late.add("call", operation="ListSteps", user_agent=_agent(DAG), status=200), [a_try()]).passed
+    assert not explained(faulty_call("other"), [a_try()]).passed
+    assert not explained(faulty_call(DAG, fault="delay", status=200), [a_try()]).passed
 
 
 def test_a_try_without_a_heartbeat_is_explained_and_no_other(tmp_path):
@@ -248,8 +229,10 @@ def test_a_try_without_a_heartbeat_is_explained_and_no_other(tmp_path):
     assert tries_without_heartbeat(tmp_path / "none.log") == frozenset()
 
 
-def _agent(dag_id: str) -> str:
-    return f"Boto3 DagRunKey/{uuid.uuid5(uuid.NAMESPACE_OID, dag_id)}"
+def faulty_call(dag_id: str, *, fault: str = "throttle", status: int = 400) -> Log:
+    agent = f"Boto3 DagRunKey/{uuid.uuid5(uuid.NAMESPACE_OID, dag_id)}"
+    log = Log().wait(30).add("fault", operation="ListSteps", fault=fault)
+    return log.add("call", operation="ListSteps", user_agent=agent, status=status)
 
 
 def samples(*, rss: float = 0.0, handles: float = 0.0, pid: int = 1, count: int = 80) -> list[Sample]:

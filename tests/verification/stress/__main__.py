@@ -37,32 +37,32 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, report, and return the exit code."""
-    given = parse(arguments)
+    size = vars(parse(arguments))
+    queue, runs = size.pop("queue"), size.pop("runs")
+    options = Options(**size, kills=max(1, size["processes"] * size["periods"] // _RUNS_PER_KILL))
     console = Console()
-    if given.queue:
-        return _show_queue(console, runs=given.runs)
-    size = {name: value for name, value in vars(given).items() if name not in {"queue", "runs"}}
-    options = Options(**size, kills=max(1, given.processes * given.periods // _RUNS_PER_KILL))
     with tempfile.TemporaryDirectory(prefix="stress-") as folder:
-        os.environ["AIRFLOW_HOME"] = folder
-        from tests.verification.stress.environment import Environment  # noqa: PLC0415 - Airflow reads its home when it is imported
-        from tests.verification.stress.report import report  # noqa: PLC0415
-
-        console.step(f"{options.total:,} lease periods; {options.kills} worker processes will be killed")
-        outcome = Environment(options, Path(folder), report_progress=console.step).run()
-    lines, passed = report(outcome, options)
-    console.lines("", *lines, "", "PASS" if passed else "FAIL")
-    return 0 if passed else 1
-
-
-def _show_queue(console: Console, *, runs: int) -> int:
-    with tempfile.TemporaryDirectory(prefix="stress-") as folder:
-        os.environ["AIRFLOW_HOME"] = folder
-        from tests.verification.stress import queue_figures  # noqa: PLC0415 - Airflow reads its home when it is imported
-
-        passed = queue_figures.show(console, runs=runs)
+        os.environ["AIRFLOW_HOME"] = folder  # which Airflow reads when it is imported
+        passed = _show_queue(console, runs=runs) if queue else _run(console, options, Path(folder))
     console.lines("", "PASS" if passed else "FAIL")
     return 0 if passed else 1
+
+
+def _run(console: Console, options: Options, folder: Path) -> bool:
+    from tests.verification.stress.environment import Environment  # noqa: PLC0415 - imports Airflow
+    from tests.verification.stress.report import report  # noqa: PLC0415
+
+    console.step(f"{options.total:,} lease periods; {options.kills} worker processes will be killed")
+    outcome = Environment(options, folder, report_progress=console.step).run()
+    lines, passed = report(outcome, options)
+    console.lines("", *lines)
+    return passed
+
+
+def _show_queue(console: Console, *, runs: int) -> bool:
+    from tests.verification.stress import queue_figures  # noqa: PLC0415 - imports Airflow
+
+    return queue_figures.show(console, runs=runs)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Many owners arrive at once while the holder hands over and releases: who gives up, and who gets no place."""
+"""Many owners arrive at once while the holder hands over and releases; counts those that give up or get no place."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event, Lock
+from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lease.observation import LeaseRequest
@@ -26,8 +26,8 @@ class ArrivalResult:
     """
     Result of one run.
 
-    :param lost: the holder gave up in its hand-over or its release.
-    :param outside: number of owners that wait and have no place in the queue.
+    :param lost: whether the holder gave up in its hand-over or its release.
+    :param outside: number of owners without a place in the queue.
     :param writes: number of writes of each owner until it had its place.
     """
 
@@ -45,24 +45,24 @@ def simulated(owners: int, *, at_a_time: int, seed: int, pauses: bool = True) ->
     """
     simulation = Simulation(seed, pauses=pauses)
     outcome = {"lost": False, "outside": 0}
-    left = iter(range(owners))
+    numbers = iter(range(owners))
 
     def hold() -> Process:
-        me = attempt(HOLDER)
-        held = yield from simulation.call(HOLDER, enter, LeaseRequest(me, "daily", 3600.0))
-        assert isinstance(held, Acquired)
+        holder = attempt(HOLDER)
+        entered = yield from simulation.call(HOLDER, enter, LeaseRequest(holder, "daily", 3600.0))
+        assert isinstance(entered, Acquired)
         for _ in range(at_a_time):
             simulation.start(arrive(), after=simulation.random.uniform(0, 0.02))
         yield 0.2  # so that the hand-over comes while the others arrive
         try:
-            yield from simulation.call(HOLDER, hand_over, me, token=1, resource_id="j-1")
+            yield from simulation.call(HOLDER, hand_over, holder, token=1, resource_id="j-1")
             yield from simulation.call(HOLDER, start_release, "j-1")
             yield from simulation.call(HOLDER, release, "j-1", why="released")
         except GaveUpError:
             outcome["lost"] = True
 
     def arrive() -> Process:
-        for number in left:
+        for number in numbers:
             name = f"owner-{number}"
             try:
                 lease_request = LeaseRequest(attempt(name), "daily", 3600.0)
@@ -94,9 +94,9 @@ class _WriteCounter:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def write(self, *given: Any, **options: Any) -> Outcome:
+    def write(self, *arguments: Any, **options: Any) -> Outcome:
         self.writes += 1
-        outcome: Outcome = self._store.write(*given, **options)
+        outcome: Outcome = self._store.write(*arguments, **options)
         return outcome
 
 
@@ -108,47 +108,43 @@ def real(uri: str, client: Any, key: str, *, owners: int, at_a_time: int) -> Arr
     """
 
     def opened() -> tuple[StoreLeaseClient, _WriteCounter]:
-        known: dict[str, Any] = {"ec2": StubAws(), "emr": StubAws()}
-        lease_client = StoreLeaseClient(
-            uri, allocation_id=key, client_for=lambda service, _: known.get(service, client)
-        )
+        stubs: dict[str, Any] = {"ec2": StubAws(), "emr": StubAws()}
+        client_for = lambda service, _: stubs.get(service, client)  # noqa: E731
+        lease_client = StoreLeaseClient(uri, allocation_id=key, client_for=client_for)
         counting = _WriteCounter(lease_client.store)
         lease_client.store = counting  # type: ignore[assignment]
         return lease_client, counting
 
-    me = attempt(HOLDER)
+    holding = attempt(HOLDER)
     holder, _ = opened()
-    enter(holder.world(), LeaseRequest(me, "daily", 3600.0))
-    begun, many = Lock(), Event()
-    started: list[int] = []
+    enter(holder.world(), LeaseRequest(holding, "daily", 3600.0))
+    all_arriving = Barrier(min(owners, at_a_time) + 1)  # the first arrivals, and this thread
 
     def arrive(number: int) -> tuple[bool, int]:
-        with begun:
-            started.append(number)
-            if len(started) >= min(owners, at_a_time):
-                many.set()
+        if number < min(owners, at_a_time):
+            all_arriving.wait()
         lease_client, counting = opened()
         entered = enter(lease_client.world(), LeaseRequest(attempt(f"owner-{number}"), "daily", 3600.0))
         return _has_place(entered, f"owner-{number}"), counting.writes
 
     with ThreadPoolExecutor(at_a_time) as threads:
         arrivals = [threads.submit(arrive, number) for number in range(owners)]
-        many.wait()
-        lost = not _hand_over_and_release(holder, me)
-        found = [lease_request.result() for lease_request in arrivals]
-    return ArrivalResult(lost, sum(not placed for placed, _ in found), tuple(writes for _, writes in found))
+        all_arriving.wait()
+        lost = not _hand_over_and_release(holder, holding)
+        results = [arrival.result() for arrival in arrivals]
+    return ArrivalResult(lost, sum(not placed for placed, _ in results), tuple(writes for _, writes in results))
 
 
-def _hand_over_and_release(holder: StoreLeaseClient, me: Any) -> bool:
+def _hand_over_and_release(holder: StoreLeaseClient, holding: Any) -> bool:
     """Hand over and release while others arrive; return whether every write succeeded."""
-    handed = hand_over(holder.world(), me, token=1, resource_id="i-1")
+    handed = hand_over(holder.world(), holding, token=1, resource_id="i-1")
     closed = start_release(holder.world(), "i-1")
     released = release(holder.world(), "i-1", why="released")
     return bool(getattr(handed, "record", None)) and closed and released
 
 
 class StubAws:
-    """Stub of EC2 and EMR: one running instance, and an address that is not associated."""
+    """Stub of EC2 and EMR with one running instance, and an address that is not associated."""
 
     def describe_addresses(self, **_: Any) -> dict[str, Any]:
         return {"Addresses": [{"AllocationId": "eipalloc-1", "PublicIp": "203.0.113.1"}]}

@@ -1,4 +1,4 @@
-"""Owners queue for one address while Airflow takes minutes to resume each task: who is passed over, and how often."""
+"""Owners queue for one address while Airflow takes minutes to resume each task; counts how often one is overtaken."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ServingResult:
     """
     Result of one run.
 
-    :param order: the owners in the order in which they had the address; an owner's number is its place of arrival.
+    :param order: the owners in the order in which they had the address; they are numbered in the order of arrival.
     :param passed: how often each owner was passed over, which means that a later arrival had the address first.
     """
 
@@ -41,7 +41,7 @@ def simulate(owners: int, *, seed: int, limits: Limits, slowest_seconds: float =
     """
     Simulate owners in a queue, each a deferred task whose trigger polls every 15 s.
 
-    :param slowest_seconds: a task is resumed at a random time up to this after its trigger fired.
+    :param slowest_seconds: the longest time after which a task is resumed when its trigger has fired.
     """
     simulation = Simulation(seed, limits=limits)
     order: list[int] = []
@@ -49,12 +49,12 @@ def simulate(owners: int, *, seed: int, limits: Limits, slowest_seconds: float =
 
     def work(number: int) -> Process:
         name = f"owner-{number}"
-        me = LeaseRequest(attempt(name), "daily", 3600.0)
+        request = LeaseRequest(attempt(name), "daily", 3600.0)
         while True:
-            entered = yield from simulation.call(name, enter, me, limits=limits)
+            entered = yield from simulation.call(name, enter, request, limits=limits)
             if isinstance(entered, Acquired):
                 break
-            while _trigger_waits(simulation, me):
+            while _trigger_waits(simulation, request):
                 yield POLL_SECONDS
             yield simulation.random.uniform(0, slowest_seconds)
         for other in range(number):
@@ -62,7 +62,7 @@ def simulate(owners: int, *, seed: int, limits: Limits, slowest_seconds: float =
         order.append(number)
         lease = simulation.record.lease
         assert lease is not None
-        yield from simulation.call(name, hand_over, me.attempt, token=lease.token, resource_id=f"j-{number}")
+        yield from simulation.call(name, hand_over, request.attempt, token=lease.token, resource_id=f"j-{number}")
         yield _WORK_SECONDS
         yield from simulation.call(name, start_release, f"j-{number}")
         yield from simulation.call(name, release, f"j-{number}", why="released")
@@ -74,30 +74,26 @@ def simulate(owners: int, *, seed: int, limits: Limits, slowest_seconds: float =
 
 
 def _trigger_waits(simulation: Simulation, lease_request: LeaseRequest) -> bool:
-    """Whether a trigger that polls now goes on waiting."""
+    """Whether a trigger that polls now continues to wait."""
     seen = simulation.seen()
     lease = seen.record.lease
     resources = (Resource(lease.resource_id, "live"),) if lease and lease.resource_id else ()
-    return (
-        decide(
-            Observation(seen, location=AddressLocation(), resources=resources), lease_request, limits=simulation.limits
-        )
-        is Action.WAIT
-    )
+    observation = Observation(seen, location=AddressLocation(), resources=resources)
+    return decide(observation, lease_request, limits=simulation.limits) is Action.WAIT
 
 
 def rows(*, owners: int = 20, runs: int = 20) -> list[tuple[str, ...]]:
     """Return a row for the rule of version 0.1.0 and one for the current rule."""
     rules: dict[str, Any] = {"0.1.0: 60 s, one turn": OLD_LIMITS, "today: 120 s, keeps its place": NEW_LIMITS}
-    found = []
+    table_rows = []
     for rule, limits in rules.items():
-        every = [simulate(owners, seed=seed, limits=limits) for seed in range(runs)]
-        served_in_order = sum(run.order == tuple(range(owners)) for run in every)
-        once = sum(sum(count > 0 for count in run.passed) for run in every) / runs
-        most = max(max(run.passed) for run in every)
-        latest = max(run.latest for run in every)
-        found.append((rule, f"{served_in_order} of {runs}", f"{once:.1f} of {owners}", str(most), str(latest)))
-    return found
+        results = [simulate(owners, seed=seed, limits=limits) for seed in range(runs)]
+        in_order = sum(run.order == tuple(range(owners)) for run in results)
+        once = sum(sum(count > 0 for count in run.passed) for run in results) / runs
+        most = max(max(run.passed) for run in results)
+        latest = max(run.latest for run in results)
+        table_rows.append((rule, f"{in_order} of {runs}", f"{once:.1f} of {owners}", str(most), str(latest)))
+    return table_rows
 
 
 def is_good(row: tuple[str, ...]) -> bool:
@@ -105,7 +101,7 @@ def is_good(row: tuple[str, ...]) -> bool:
     return int(row[3]) <= _MOST_PASSES
 
 
-# A poll comes at most 15 s after the turn begins, and the task is resumed at most 300 s later. That is within the third
-# window, which is 120 s x 2^2 = 480 s.
+# A trigger polls at most 15 s after the turn begins, and the task is resumed at most 300 s later. That is within the
+# third window, which is 120 s x 2^2 = 480 s.
 _MOST_PASSES = 2
 HEADER = ("rule", "all in order", "passed over at all", "most often", "most places late")

@@ -74,7 +74,7 @@ def one_lease_an_owner(writes: Sequence[RecordVersion]) -> Check:
 
 
 def leases_ended(writes: Sequence[RecordVersion]) -> Check:
-    """Check that every lease that was acquired came into the history, which keeps the newest only."""
+    """Check that every lease that was acquired was at some time in the history, which keeps only the newest."""
     acquired = {write.token for write in writes if write.token is not None}
     ended = {ended["token"] for write in writes for ended in write.record["history"]}
     problems = [f"the lease with token {token} never ended" for token in sorted(acquired - ended)]

@@ -31,7 +31,7 @@ class RecordVersion:
     The record after one write, as plain JSON.
 
     :param worker: the worker that wrote it.
-    :param allocation_id: whose record; not in logs with one address only.
+    :param allocation_id: of the record's address; None in logs with one address only.
     """
 
     seq: int
@@ -71,15 +71,15 @@ def seconds(event: Event) -> float:
 
 def worker_of(event: Event) -> str | None:
     """Return the worker process that made a call."""
-    found = _WORKER.search(event["user_agent"])
-    return found[1] if found else None
+    match = _WORKER.search(event["user_agent"])
+    return match[1] if match else None
 
 
 def address_of_call(event: Event) -> str | None:
     """Return the address whose record a call of the lock store reads or writes."""
     request = event.get("request") or {}
-    found = _ADDRESS.search(str(request.get("Key") or request.get("Item", {}).get("address", "")))
-    return found[0] if found else None
+    match = _ADDRESS.search(str(request.get("Key") or request.get("Item", {}).get("address", "")))
+    return match[0] if match else None
 
 
 def worker_of_owner(name: str) -> str:
@@ -108,23 +108,21 @@ def unpack(text: str) -> dict[str, Any]:
 
 def record_reads(events: Iterable[Event], allocation_id: str | None = None) -> list[WorkerCall]:
     """Return every answered read of the record, or of one of several records."""
-    found = []
-    for event in events:
-        is_read = event["kind"] == "call" and event["operation"] in READS and event["status"] == HTTPStatus.OK
-        if is_read and allocation_id in {None, address_of_call(event)}:
-            worker = worker_of(event)
-            if worker is not None:
-                found.append(WorkerCall(event["seq"], seconds(event), worker))
-    return found
+    return [
+        WorkerCall(event["seq"], seconds(event), worker)
+        for event in events
+        if event["kind"] == "call" and event["operation"] in READS and event["status"] == HTTPStatus.OK
+        if allocation_id in {None, address_of_call(event)} and (worker := worker_of(event)) is not None
+    ]
 
 
 def calls_of_workers(events: Iterable[Event]) -> dict[str, list[float]]:
     """Return the times of the calls to AWS by worker process."""
-    found: dict[str, list[float]] = defaultdict(list)
+    times: dict[str, list[float]] = defaultdict(list)
     for event in events:
         if event["kind"] == "call" and (worker := worker_of(event)) is not None:
-            found[worker].append(seconds(event))
-    return found
+            times[worker].append(seconds(event))
+    return times
 
 
 def refused_writes(events: Iterable[Event], allocation_id: str | None = None) -> list[WorkerCall]:
@@ -139,9 +137,9 @@ def refused_writes(events: Iterable[Event], allocation_id: str | None = None) ->
 
 
 def tokens_of_clusters(events: Iterable[Event]) -> dict[str, int]:
-    """Return the fencing token of each cluster, from its tags; those that it was given last, for another address."""
+    """Return the fencing token of each cluster, from its newest tags: those of its launch may be replaced later."""
     log = list(events)
-    tokens = {found.job_flow_id: int(found.tags[TOKEN_TAG]) for found in launches(log) if TOKEN_TAG in found.tags}
+    tokens = {launch.job_flow_id: int(launch.tags[TOKEN_TAG]) for launch in launches(log) if TOKEN_TAG in launch.tags}
     for call in calls(log, "AddTags"):
         for tag in () if call.get("error_code") else call["request"]["Tags"]:
             if tag["Key"] == TOKEN_TAG:
@@ -150,7 +148,7 @@ def tokens_of_clusters(events: Iterable[Event]) -> dict[str, int]:
 
 
 def termination_reasons(events: Iterable[Event]) -> dict[str, tuple[str, str]]:
-    """Return EMR's code and message of why each cluster began to terminate."""
+    """Return EMR's code and message of the reason for the end of each cluster."""
     return {
         event["job_flow_id"]: (event["reason"]["Code"], event["reason"]["Message"])
         for event in events

@@ -41,9 +41,9 @@ def windows(record: dict[str, Any], places: int) -> float:
 
 class WorkerActivity:
     """
-    When each worker read the record, had a write refused, and when its tries began, failed or were killed.
+    The times at which each worker read the record or had a write refused, and its tries began, failed or were killed.
 
-    :param allocation_id: whose record; not needed when there is only one.
+    :param allocation_id: of the record's address; needed if there are several.
     """
 
     def __init__(
@@ -80,11 +80,11 @@ class WorkerActivity:
 
     def was_interrupted(self, worker: str, *, since: float, until: float) -> bool:
         """Whether a try of the worker began, failed or was killed between two times."""
-        return _any(self._interruptions.get(worker, []), since, until)
+        return _has_time(self._interruptions.get(worker, []), since, until)
 
     def write_refused(self, worker: str, *, since: float, until: float) -> bool:
         """Whether a write of the worker was refused between two times because another one was faster."""
-        return _any(self._refused.get(worker, []), since, until)
+        return _has_time(self._refused.get(worker, []), since, until)
 
     def longest_pause(self, worker: str, *, since: float, until: float) -> float:
         """Return the longest time without any call of a worker between two times."""
@@ -93,14 +93,14 @@ class WorkerActivity:
         return max(after - before for before, after in pairwise([since, *made, until]))
 
 
-def _any(times: list[float], since: float, until: float) -> bool:
+def _has_time(times: list[float], since: float, until: float) -> bool:
     place = bisect_left(times, since)
     return place < len(times) and times[place] <= until
 
 
 class Leases:
     """
-    Which owner had the lease of which address when.
+    The periods in which each owner had the lease of an address.
 
     :param writes: of all records.
     """
@@ -141,9 +141,9 @@ def served_in_order(
       killed; none of its writes, including the next one, was refused because another (or this acquisition) was faster;
       and its process made a call at least every one and a half polls.
 
-    A live waiter reads the record once a poll, so a correct one is never overtaken after its turn began. The others are
-    counted as having missed their turn. If there are more of them than one in fifty acquisitions, the run was too slow
-    to show an order, and the check fails.
+    A live waiter reads the record in every poll, so a correct one is never overtaken after its turn began. The others
+    are counted as having missed their turn. If there are more of them than one in fifty acquisitions, the run was too
+    slow to prove an order, and the check fails.
 
     An owner that waits for any one of several addresses may be overtaken while it has another one already, and is about
     to leave this queue.
@@ -188,7 +188,7 @@ def served_in_order(
 
 
 def _not_conclusive(counted: Counter[str]) -> list[str]:
-    """Return why a run shows nothing about the order; nothing if it does."""
+    """Return the reason why a run proves nothing about the order, if there is one."""
     if not counted["acquisitions"]:
         return ["the lease was never acquired"]
     if sum(counted[name] for name in _EXCUSES) > max(_EXCUSED_LEAST, counted["acquisitions"] * _EXCUSED_SHARE):

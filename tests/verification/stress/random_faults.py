@@ -32,7 +32,7 @@ _CLUSTER_SECONDS = 8.0
 
 class RandomFaults(Faults):
     """
-    Draws faults at random; paused until :attr:`paused` is set to False.
+    Draws faults at random while :attr:`paused` is False; it is True at first.
 
     Each operation has its own random generator, so the faults of one do not depend on how many calls others make.
 
@@ -71,5 +71,5 @@ class RandomFaults(Faults):
         rng = self._random.get(state)
         if self.paused or rng is None or rng.random() >= self._cluster_rates[state]:
             return None
-        after: Any = rng.uniform(0, _CLUSTER_SECONDS)
-        return ClusterFault(state=state, code=CLUSTER_REASON, message="Injected failure.", after_seconds=after)
+        seconds: Any = rng.uniform(0, _CLUSTER_SECONDS)
+        return ClusterFault(state=state, code=CLUSTER_REASON, message="Injected failure.", after_seconds=seconds)

@@ -28,7 +28,7 @@ _STORE_CALLS = ("GetItem", "PutItem", "GetObject", "PutObject", "DescribeTable",
 
 
 def run_checks(outcome: Outcome, writes: Sequence[RecordVersion], options: Options) -> list[Check]:
-    """Return every check of a stress test; with several addresses those of each, and then those of all together."""
+    """Return every check of a stress test; with several addresses, those of each address and then those of all."""
     least = int(options.total * (1 - _MAX_FAILED_SHARE))
     ended = judge.runs_ended(outcome.events, outcome.try_events, expected=options.total)
     if options.addresses > 1:
@@ -47,18 +47,18 @@ def run_checks(outcome: Outcome, writes: Sequence[RecordVersion], options: Optio
 def _checks_of_pool(outcome: Outcome, writes: Sequence[RecordVersion], *, least: int, options: Options) -> list[Check]:
     checks, served, leases = [], [], queue_order.Leases(writes)
     poll = options.poll("create")
-    for number, (allocation_id, its) in enumerate(_by_address(writes).items(), start=1):
+    for number, (allocation_id, own_writes) in enumerate(_by_address(writes).items(), start=1):
         events = of_address(outcome.events, allocation_id)
         activity = queue_order.WorkerActivity(outcome.events, outcome.try_events, allocation_id=allocation_id)
-        found = [
-            judge.exclusion(events, its, least=1),
-            judge.nothing_left(events, its),
-            judge.tokens_grow(events, its),
-            judge.leases_ended(its),
-            queue_order.served_in_order(its, activity, poll=poll, leases=leases),
+        of_one = [
+            judge.exclusion(events, own_writes, least=1),
+            judge.nothing_left(events, own_writes),
+            judge.tokens_grow(events, own_writes),
+            judge.leases_ended(own_writes),
+            queue_order.served_in_order(own_writes, activity, poll=poll, leases=leases),
         ]
-        checks += [replace(check, name=f"{number}: {check.name}") for check in found]
-        served.append(judge.served_clusters(events, its))
+        checks += [replace(check, name=f"{number}: {check.name}") for check in of_one]
+        served.append(judge.served_clusters(events, own_writes))
     return [
         *checks,
         judge.enough_periods(served, least=least, addresses=options.addresses),
@@ -67,10 +67,10 @@ def _checks_of_pool(outcome: Outcome, writes: Sequence[RecordVersion], *, least:
 
 
 def _by_address(writes: Sequence[RecordVersion]) -> dict[str | None, list[RecordVersion]]:
-    found: dict[str | None, list[RecordVersion]] = defaultdict(list)
+    by_address: dict[str | None, list[RecordVersion]] = defaultdict(list)
     for write in writes:
-        found[write.allocation_id].append(write)
-    return dict(sorted(found.items(), key=lambda item: str(item[0])))
+        by_address[write.allocation_id].append(write)
+    return dict(sorted(by_address.items(), key=lambda item: str(item[0])))
 
 
 def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:

@@ -9,6 +9,20 @@ from tests.verification.stress.log_reader import record_versions, tokens_of_clus
 from tests.verification.stress.try_log import BEGUN, FAILED, KILLED_LATE_RETRY, SUCCESS, TryEvent
 
 POLL = 15.0
+REFUSED = {"status": 400, "error_code": "ConditionalCheckFailedException"}
+
+
+def free_with_queue(*queue):
+    """Return a log in which owner 1 has just released the lease, and owners wait in the queue."""
+    return Log().acquire(1).queue(*(queue or (2, 3))).release(1)
+
+
+def polls(log, worker="w02", count=4):
+    """Let a worker read the record, and then make a call in every poll."""
+    log.read_record(worker)
+    for _ in range(count):
+        log.wait(16).call(worker, "DescribeAddresses")
+    return log
 
 
 def exclusion(log, least=1):
@@ -113,108 +127,73 @@ def test_a_lease_that_is_taken_from_its_holder_fails():
 
 
 def test_an_acquisition_before_the_acquirers_turn_fails():
-    log = Log().acquire(1).queue(2, 3).release(1).wait(30).acquire(3)
+    log = free_with_queue().wait(30).acquire(3)
     assert in_order(log).problems == (f"{len(log.events)}: token 3 acquired it too early, 30 s after it was free",)
 
 
 def test_an_acquisition_without_a_place_in_the_queue_fails():
-    log = Log().acquire(1).queue(2, 3).release(1).wait(1000).acquire(4, queue=(2, 3))
-    assert not in_order(log).passed
+    assert not in_order(free_with_queue().wait(1000).acquire(4, queue=(2, 3))).passed
 
 
 def test_overtaking_an_owner_that_was_ready_fails():
-    log = Log().acquire(1).queue(2, 3).release(1).wait(10).read_record("w02")
-    for _ in range(4):
-        log.wait(16).call("w02", "DescribeAddresses")
-    log.acquire(3)
+    log = polls(free_with_queue().wait(10)).acquire(3)
     assert in_order(log).problems == (f"{len(log.events)}: token 3 overtook 2, which was ready",)
 
 
 def test_an_owner_that_read_the_record_before_the_lease_was_free_may_be_overtaken():
-    log = (
-        Log()
-        .acquire(1)
-        .queue(2, 3)
-        .read_record("w01")
-        .wait(10)
-        .read_record("w02")
-        .wait(5)
-        .write("w01", lease=None)
-        .wait(60)
-        .acquire(3)
-    )
+    log = Log().acquire(1).queue(2, 3).read_record("w01").wait(10).read_record("w02")
+    log.wait(5).write("w01", lease=None).wait(60).acquire(3)
     assert in_order(log).passed
     assert "1 without a poll in time" in in_order(log).detail
 
 
 def test_an_owner_whose_process_stalled_may_be_overtaken():
-    log = Log().acquire(1).queue(2, 3).release(1).wait(10).read_record("w02").wait(65).acquire(3)
+    log = free_with_queue().wait(10).read_record("w02").wait(65).acquire(3)
     assert in_order(log).passed
     assert "1 with a stalled process" in in_order(log).detail
 
 
 def test_too_many_missed_turns_fail():
-    log = Log().acquire(1).queue(*range(2, 8)).release(1).wait(400).acquire(7)
+    log = free_with_queue(*range(2, 8)).wait(400).acquire(7)
     assert in_order(log).problems == ("too many owners missed their turn: the processes were too slow, or do not poll",)
 
 
 def test_an_owner_that_did_not_poll_in_time_may_be_overtaken():
-    log = Log().acquire(1).queue(2, 3).release(1).wait(20).read_record("w02").wait(55).acquire(3)
+    log = free_with_queue().wait(20).read_record("w02").wait(55).acquire(3)
     assert in_order(log).passed
     assert "1 without a poll in time" in in_order(log).detail
 
 
 def test_an_owner_that_was_killed_or_retried_may_be_overtaken():
-    log = (
-        Log()
-        .acquire(1)
-        .queue(2, 3)
-        .release(1)
-        .wait(10)
-        .read_record("w02")
-        .wait(5)
-        .add("kill", worker="w02")
-        .wait(60)
-        .acquire(3)
-    )
+    log = free_with_queue().wait(10).read_record("w02").wait(5).add("kill", worker="w02").wait(60).acquire(3)
     assert in_order(log).passed
-    log = Log().acquire(1).queue(2, 3).release(1).wait(10).read_record("w02").wait(65)
-    assert in_order(log.acquire(3), [try_event("create", BEGUN, time=log.now - 30, worker="w02")]).passed
-    assert "1 killed or retrying" in in_order(log, [try_event("create", BEGUN, time=log.now - 30, worker="w02")]).detail
+    log = free_with_queue().wait(10).read_record("w02").wait(65).acquire(3)
+    retried = [try_event("create", BEGUN, time=log.now - 30, worker="w02")]
+    assert in_order(log, retried).passed
+    assert "1 killed or retrying" in in_order(log, retried).detail
 
 
 def test_an_owner_whose_write_was_refused_may_be_overtaken():
-    log = Log().acquire(1).queue(2, 3).release(1).wait(10).read_record("w02").wait(5)
-    log.call("w02", "PutItem", status=400, error_code="ConditionalCheckFailedException").wait(60).acquire(3)
+    log = free_with_queue().wait(10).read_record("w02").wait(5).call("w02", "PutItem", **REFUSED).wait(60).acquire(3)
     assert in_order(log).passed
     assert "1 with a refused write" in in_order(log).detail
 
 
 def test_an_owner_whose_write_is_refused_just_after_the_acquisition_may_be_overtaken():
-    log = Log().acquire(1).queue(2, 3).release(1).wait(10).read_record("w02")
-    for _ in range(4):
-        log.wait(16).call("w02", "DescribeAddresses")
-    log.acquire(3).wait(5)
-    late = {"status": 400, "error_code": "ConditionalCheckFailedException"}
+    log = polls(free_with_queue().wait(10)).acquire(3).wait(5)
     assert not in_order(log).passed
-    log.call("w02", "PutItem", **late)
+    log.call("w02", "PutItem", **REFUSED)
     assert "1 with a refused write" in in_order(log).detail
     assert in_order(log).passed
 
 
 def test_a_refused_write_after_another_read_is_no_excuse():
-    log = Log().acquire(1).queue(2, 3).release(1).wait(10).read_record("w02")
-    for _ in range(4):
-        log.wait(16).call("w02", "DescribeAddresses")
-    log.acquire(3).wait(5).read_record("w02").wait(1)
-    log.call("w02", "PutItem", status=400, error_code="ConditionalCheckFailedException")
-    assert not in_order(log).passed
+    log = polls(free_with_queue().wait(10)).acquire(3).wait(5).read_record("w02").wait(1)
+    assert not in_order(log.call("w02", "PutItem", **REFUSED)).passed
 
 
 def test_a_kill_before_the_read_is_no_excuse():
-    log = Log().acquire(1).queue(2, 3).release(1).add("kill", worker="w02").wait(10).read_record("w02")
-    for _ in range(4):
-        log.wait(16).call("w02", "DescribeAddresses")
+    log = polls(free_with_queue().add("kill", worker="w02").wait(10))
     assert not in_order(log.acquire(3)).passed
 
 
@@ -225,8 +204,8 @@ def pool_in_order(log, allocation_id):
     """Judge the queue of one of several addresses."""
     writes = record_versions(log.events)
     activity = queue_order.WorkerActivity(log.events, (), allocation_id=allocation_id)
-    its = [write for write in writes if write.allocation_id == allocation_id]
-    return queue_order.served_in_order(its, activity, poll=POLL, leases=queue_order.Leases(writes))
+    own_writes = [write for write in writes if write.allocation_id == allocation_id]
+    return queue_order.served_in_order(own_writes, activity, poll=POLL, leases=queue_order.Leases(writes))
 
 
 def pool_exclusion(log, allocation_id):
@@ -242,11 +221,8 @@ def served(log):
 
 
 def ready_and_overtaken(log):
-    """Owner 2 is first in the queue of the second address and polls it; owner 3 acquires it."""
-    log.at(TWO).acquire(1).queue(2, 3).release(1).wait(10).read_record("w02")
-    for _ in range(8):
-        log.wait(16).call("w02", "DescribeAddresses")
-    return log.acquire(3)
+    """Let owner 3 acquire the second address, while owner 2 is first in its queue and polls it."""
+    return polls(log.at(TWO).acquire(1).queue(2, 3).release(1).wait(10), count=8).acquire(3)
 
 
 def test_lease_periods_on_two_addresses_at_a_time_pass_and_on_one_of_them_fail():
@@ -299,18 +275,13 @@ def test_overtaking_in_the_queue_of_one_of_several_addresses_fails():
 
 
 def test_a_read_of_another_address_is_none_of_this_one():
-    log = Log().at(TWO).acquire(1).queue(2, 3).release(1).wait(10).at(ONE).read_record("w02")
-    for _ in range(4):
-        log.wait(16).call("w02", "DescribeAddresses")
-    log.at(TWO).acquire(3)
+    log = polls(Log().at(TWO).acquire(1).queue(2, 3).release(1).wait(10).at(ONE)).at(TWO).acquire(3)
     assert pool_in_order(log, TWO).passed
     assert "1 without a poll in time" in pool_in_order(log, TWO).detail
 
 
 def test_the_turn_begins_when_the_one_before_has_left_the_queue_for_another_address():
-    log = Log().at(TWO).acquire(1).queue(2, 3, 4).release(1).wait(10).read_record("w03")
-    for _ in range(8):
-        log.wait(16).call("w03", "DescribeAddresses")
+    log = polls(Log().at(TWO).acquire(1).queue(2, 3, 4).release(1).wait(10), "w03", count=8)
     log.write("w02", queue=[entry(3), entry(4)]).wait(60).call("w03", "DescribeAddresses").acquire(4)
     assert pool_in_order(log, TWO).passed
     assert "1 without a poll in time" in pool_in_order(log, TWO).detail

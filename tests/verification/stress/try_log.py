@@ -42,7 +42,7 @@ class TryEvent:
 
 
 class TryLog:
-    """An append-only file of events; each is written before the worker goes on."""
+    """An append-only file of events; each is written before the worker continues."""
 
     def __init__(self, path: Path) -> None:
         self.events = read(path)
