@@ -1,4 +1,4 @@
-"""``airflow-eip drill``: rehearse a failover, from the checks before it to the report of how long it took."""
+"""``airflow-eip drill``: rehearse a failover, from the checks before it to the report on how long it took."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from airflow_eip_provider.preflight import Outcome
 
 DESCRIPTION = """\
-Rehearse the failover of a long-running cluster. Without --execute nothing is changed: it checks what would keep the
-standby from taking over, which is the subnets and zones, instance types, security groups, target groups, the quota of
-vCPUs, the permission to stop the primary, the lease of the address, the rule in Azure's firewall, and the standby with
-its services.
+Rehearse the failover of a long-running cluster. Without --execute it changes nothing. It checks what would keep the
+standby from taking over: subnets and zones, instance types, security groups, target groups, the vCPU quota, the
+permission to stop the primary, the lease of the address, the rule in Azure's firewall, and the standby with its
+services.
 
 With --execute it then stops the primary on purpose, watches what the DAG that watches the primary does, and measures
 how long the detection, the start of a cold standby, the move of the address and the targets took. With --fail-over it
-does the failover itself, where there is no such DAG. It refuses while
-another owner has the address or its lease, and without the id of the primary as a confirmation. At the end, also after
-an error, Ctrl-C or SIGTERM, it says which clusters run, and how to end them."""
+does the failover itself, for when there is no such DAG. It refuses while another owner has the address or its lease,
+and without the id of the primary as a confirmation. At the end, also after an error, Ctrl-C or SIGTERM, it lists the
+running clusters and how to terminate them."""
 
 EXAMPLES = r"""
-# a standby that runs already, behind a load balancer
+# a running standby behind a load balancer
 airflow-eip drill --job-flow-id j-2AXXXXXXGAPLF \
     --standby-job-flow-id j-3BXXXXXXGAPLF \
     --allocation-id eipalloc-0123456789abcdef0 \
@@ -42,7 +42,7 @@ airflow-eip drill --job-flow-id j-2AXXXXXXGAPLF \
 # a standby that is launched when it is needed
 airflow-eip drill --job-flow-id j-2AXXXXXXGAPLF \
     --job-flow-overrides cluster.json --fallbacks fallbacks.json
-# stop the primary, and write what was measured
+# stop the primary, and write a report
 airflow-eip drill --job-flow-id j-2AXXXXXXGAPLF \
     --standby-job-flow-id j-3BXXXXXXGAPLF \
     --allocation-id eipalloc-0123456789abcdef0 --target-group emr-livy \
@@ -51,7 +51,7 @@ airflow-eip drill --job-flow-id j-2AXXXXXXGAPLF \
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    again = "; may be given again"
+    again = "; can be repeated"
     parser.add_argument("--job-flow-id", required=True, metavar="ID", help="the primary: the cluster that serves now")
     parser.add_argument(
         "--allocation-id",
@@ -59,13 +59,13 @@ def add_arguments(parser: Parser) -> None:
         metavar="ID",
         help="the Elastic IP that moves to the standby, if there is one",
     )
-    parser.add_argument("--standby-job-flow-id", metavar="ID", help="the cluster that stands by; or else")
+    parser.add_argument("--standby-job-flow-id", metavar="ID", help="the running standby; or else")
     parser.add_argument(
         "--job-flow-overrides",
         metavar="FILE",
-        help="the cluster that is launched then: RunJobFlow's parameters as a JSON file",
+        help="the standby that is launched when it is needed: RunJobFlow's parameters as a JSON file",
     )
-    parser.add_argument("--fallbacks", metavar="FILE", help="what is launched when that does not start: a JSON list")
+    parser.add_argument("--fallbacks", metavar="FILE", help="what to launch when that does not start: a JSON list")
     parser.add_argument(
         "--target-group",
         action="append",
@@ -78,42 +78,44 @@ def add_arguments(parser: Parser) -> None:
         action="append",
         default=[],
         choices=["yarn", "hdfs", "livy", "none"],
-        help=f"what is asked of primary nodes over HTTP (default: all three){again}",
+        help=f"a service to check on primary nodes over HTTP (default: all three){again}",
     )
     parser.add_argument(
         "--server",
         action="append",
         default=[],
         metavar="RESOURCE_ID",
-        help=f"an Azure SQL server whose firewall has to admit the address{again}",
+        help=f"an Azure SQL server whose firewall must admit the address{again}",
     )
     parser.add_argument(
         "--azure-conn-id",
         default="azure_default",
         metavar="ID",
-        help="the Airflow connection for that (default: azure_default)",
+        help="the Airflow connection for it (default: azure_default)",
     )
     parser.add_argument(
         "--stop",
         default="instance",
         choices=["instance", "cluster", "by-hand"],
-        help="how the primary is stopped: its primary instance is terminated (default), the cluster is, or you do it",
+        help="how to stop the primary: terminate its primary instance (default) or the cluster, or you stop it by hand",
     )
     parser.add_argument(
         "--fail-over",
         action="store_true",
-        help="also do the failover, with EmrFailoverOperator: where no DAG watches the primary",
+        help="also do the failover, with EmrFailoverOperator: for when no DAG watches the primary",
     )
     parser.add_argument(
         "--rto", type=span, default="15m", metavar="SPAN", help="how long the recovery may take (default: 15m)"
     )
     parser.add_argument(
-        "--limit", type=span, metavar="SPAN", help="for how long the recovery is watched (default: twice --rto)"
+        "--limit", type=span, metavar="SPAN", help="how long to watch the recovery (default: twice --rto)"
     )
     parser.add_argument(
-        "--poll", type=float, default=10.0, metavar="SECONDS", help="seconds between two looks at AWS (default: 10)"
+        "--poll", type=float, default=10.0, metavar="SECONDS", help="seconds between two polls of AWS (default: 10)"
     )
-    parser.add_argument("--plan", action="store_true", help="only check, and say what --execute would do: the default")
+    parser.add_argument(
+        "--plan", action="store_true", help="only check, and print what --execute would do: the default"
+    )
     parser.add_argument("--execute", action="store_true", help="stop the primary, and measure the recovery")
     parser.add_argument(
         "--yes", metavar="ID", help="with --execute: the id of the primary again, instead of typing it when asked"
@@ -121,69 +123,72 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--report",
         metavar="NAME",
-        help="with --execute: write NAME.json and NAME.html, without the account's number and the public address",
+        help="with --execute: write NAME.json and NAME.html, without the account number and the public address",
     )
     add_common_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check; with --execute stop the primary, too, and measure."""
+    """Run the checks; with --execute also stop the primary and measure the recovery."""
     with only_the_result():
-        from airflow_eip_provider.cli.drill.checks import examine_scene
-        from airflow_eip_provider.cli.drill.plan import planned
-        from airflow_eip_provider.cli.drill.scene import Scene
+        from airflow_eip_provider.cli.drill.checks import run_checks
+        from airflow_eip_provider.cli.drill.plan import plan_from_options
+        from airflow_eip_provider.cli.drill.resources import Resources
         from airflow_eip_provider.cli.session import lock_store_of, open_session
 
         with reading_arguments():
-            plan = planned(options, lock_store_of(options))
+            plan = plan_from_options(options, lock_store_of(options))
             _check_confirmation(options)
         session = open_session(options)
         note(session)
-        scene = Scene(session, plan)
-        outcomes = list(examine_scene(scene))
-    has_errors = any(finding.severity == "error" for outcome in outcomes for finding in outcome.findings)
-    if not options.execute or has_errors:
+        resources = Resources(session, plan)
+        outcomes = list(run_checks(resources))
+    findings = [finding for outcome in outcomes for finding in outcome.findings]
+    if not options.execute or any(finding.severity == "error" for finding in findings):
         return _show_plan(options, session, plan, outcomes)
     with only_the_result():
         from airflow_eip_provider.cli.drill.work import Drill
 
-        for finding in (finding for outcome in outcomes for finding in outcome.findings):
+        for finding in findings:
             note(f"warning: {finding}")
         _confirm(options)
-        report = Drill(session, plan, scene, outcomes).perform()
+        report = Drill(session, plan, resources, outcomes).perform()
     return _show_report(options, report)
 
 
 def _check_confirmation(options: argparse.Namespace) -> None:
     """
-    Check that a stop is confirmed, or can be.
+    Check the arguments about the confirmation and the report, before AWS is called.
 
-    :raises UsageError: when it is for another cluster, or nobody can be asked.
+    :raises UsageError: when --execute is not confirmed and no one can be asked, or the arguments contradict each other.
     """
-    doing, again = "reading --yes", f"give the primary's id: --yes {options.job_flow_id}"
-    if options.execute and options.plan:
-        raise UsageError("reading --execute", problem="--plan is given, too", remedy="give one")
     if not options.execute:
         if options.yes or options.report:
             raise UsageError("reading --yes and --report", problem="they need --execute", remedy="leave them out")
-    elif options.report and not Path(options.report).absolute().parent.is_dir():
-        problem = "its folder does not exist"
-        raise UsageError(f"reading --report '{options.report}'", problem=problem, remedy="name one that does")
-    elif options.yes is not None and options.yes != options.job_flow_id:
-        raise UsageError(doing, problem=f"{options.yes!r} is not the primary", remedy=again)
-    elif options.yes is None and not sys.stdin.isatty():
-        raise UsageError(doing, problem="--execute needs a confirmation, and nobody can be asked", remedy=again)
+        return
+    if options.plan:
+        raise UsageError("reading --execute", problem="--plan is also given", remedy="give one")
+    if options.report and not Path(options.report).absolute().parent.is_dir():
+        doing, problem = f"reading --report '{options.report}'", "its folder does not exist"
+        raise UsageError(doing, problem=problem, remedy="name a file in a folder that exists")
+    problem = ""
+    if options.yes is None and not sys.stdin.isatty():
+        problem = "--execute needs a confirmation, and there is no terminal to ask for it"
+    elif options.yes not in {None, options.job_flow_id}:
+        problem = f"{options.yes!r} is not the primary"
+    if problem:
+        raise UsageError("reading --yes", problem=problem, remedy=f"give the primary's id: --yes {options.job_flow_id}")
 
 
 def _confirm(options: argparse.Namespace) -> None:
     """
     Ask for the primary's id, unless it was given.
 
-    :raises UsageError: when another answer is given.
+    :raises UsageError: when the answer is not the primary's id.
     """
     if options.yes is not None:
         return
-    note(f"--execute stops cluster {options.job_flow_id}. Type its id to go on:")
+    note(f"--execute stops cluster {options.job_flow_id}. Type its id to continue:")
     answer = sys.stdin.readline().strip()
     if answer != options.job_flow_id:
         problem = f"{answer!r} is not the primary; nothing was changed"
@@ -193,8 +198,7 @@ def _confirm(options: argparse.Namespace) -> None:
 def _show_report(options: argparse.Namespace, report: Report) -> int:
     if options.json:
         print_json(report.facts())
-        for line in report.left:
-            note(f"now: {line}")
+        report.note_left()
     else:
         report.print()
     if options.report:

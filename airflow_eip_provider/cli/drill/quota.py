@@ -1,4 +1,4 @@
-"""The check of the quota: whether EC2 would let so many vCPUs run."""
+"""The check of the quota: EC2 allows the vCPUs of a cold standby."""
 
 from __future__ import annotations
 
@@ -15,92 +15,88 @@ from airflow_eip_provider.aws.quotas import (
     read_vcpus,
     total_vcpus,
 )
+from airflow_eip_provider.cli.drill.finding import NotApplicable
 from airflow_eip_provider.preflight.finding import error, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from airflow_eip_provider.cli.drill.scene import Scene
+    from airflow_eip_provider.cli.drill.resources import Resources
     from airflow_eip_provider.preflight import Finding
 
 _SUBJECT = f"quota '{STANDARD_VCPUS}' (vCPUs of standard On-Demand Instances)"
 
 
-def find(scene: Scene) -> Iterator[Finding]:
-    """Add the standby's vCPUs to those that run, and compare them with the quota."""
-    wanted, others = _instances_of(scene.plan.job_flow or {})
+def find_quota_problems(resources: Resources) -> Iterator[Finding]:
+    """Add the standby's vCPUs to the running ones, and compare the sum with the quota."""
+    if not resources.plan.is_cold:
+        raise NotApplicable("the standby runs already")
+    standby_types, others = _instances_of(resources.plan.job_flow_overrides or {})
     if others:
         yield warning(
             "quota",
-            what=f"the quota of {', '.join(others)} was not looked at",
-            why="Spot Instances and other families than A, C, D, H, I, M, R, T and Z have quotas of their own",
-            mend="look at them in the console of Service Quotas",
+            what=f"the quota of {', '.join(others)} was not checked",
+            why="Spot Instances and other families than A, C, D, H, I, M, R, T and Z have separate quotas",
+            mend="check them in the Service Quotas console",
         )
-    if not wanted:
+    if not standby_types:
         return
     try:
-        limit = read_standard_vcpu_quota(scene.service_quotas)
-    except (BotoCoreError, ClientError) as refused:
-        yield _unreadable(refused)
-        return
-    running = read_running_types(scene.ec2)
-    vcpus = read_vcpus(scene.ec2, {*wanted, *running})
-    needed, used = total_vcpus(wanted, vcpus), total_vcpus(running, vcpus)
-    if used + needed > limit:
-        after = "it fits when the primary has ended" if _fits_without_primary(scene, limit, needed, used, vcpus) else ""
-        finding = warning if after else error
-        yield finding(
+        limit = read_standard_vcpu_quota(resources.hooks.client_for("service-quotas", None))
+    except (BotoCoreError, ClientError) as failed:
+        denied = is_denied(failed)
+        reason = "servicequotas:GetServiceQuota is not permitted" if denied else f"Service Quotas answered: {failed}"
+        yield warning(
             _SUBJECT,
-            what=f"it is {limit:g}; {used} run, and the standby needs {needed}" + (f"; {after}" if after else ""),
+            what=f"it could not be read: {reason}",
+            why="it is not known whether EC2 would start the standby's instances",
+            mend="allow it (airflow-eip iam-policy --drill), or check the quota in the Service Quotas console",
+        )
+        return
+    running_types = read_running_types(resources.ec2)
+    vcpus = read_vcpus(resources.ec2, {*standby_types, *running_types})
+    needed, used = total_vcpus(standby_types, vcpus), total_vcpus(running_types, vcpus)
+    if used + needed > limit:
+        fits_later = used - _primary_vcpus(resources, vcpus) + needed <= limit
+        make_finding = warning if fits_later else error
+        yield make_finding(
+            _SUBJECT,
+            what=f"it is {limit:g}; {used} run, and the standby needs {needed}"
+            + ("; it fits when the primary has ended" if fits_later else ""),
             why="EC2 refuses the instances, and the standby does not start",
-            mend="ask for a higher quota (aws service-quotas request-service-quota-increase), or use less",
+            mend="request a higher quota (aws service-quotas request-service-quota-increase), or use less",
         )
 
 
-def _unreadable(refused: Exception) -> Finding:
-    denied = is_denied(refused)
-    return warning(
-        _SUBJECT,
-        what="it could not be read: "
-        + ("servicequotas:GetServiceQuota is not permitted" if denied else f"Service Quotas answered: {refused}"),
-        why="it is not known whether EC2 would start the standby's instances",
-        mend="allow it (airflow-eip iam-policy --drill), or look at the quota in the console of Service Quotas",
-    )
-
-
-def _fits_without_primary(scene: Scene, limit: float, needed: int, used: int, vcpus: Mapping[str, int]) -> bool:
-    """Whether there is room once the primary's instances have ended; they may not have when the standby is launched."""
-    filters = [{"Name": "tag:aws:elasticmapreduce:job-flow-id", "Values": [scene.plan.job_flow_id]}]
-    groups = scene.ec2.describe_instances(Filters=filters)["Reservations"]
-    types = [item["InstanceType"] for group in groups for item in group["Instances"] if _runs(item)]
-    return used - sum(vcpus.get(name, 0) for name in types if is_standard(name)) + needed <= limit
-
-
-def _runs(item: Mapping[str, Any]) -> bool:
-    return item["State"]["Name"] in {"pending", "running"}
+def _primary_vcpus(resources: Resources, vcpus: Mapping[str, int]) -> int:
+    """Return the vCPUs of the primary's instances; they may still run when the standby is launched."""
+    filters = [{"Name": "tag:aws:elasticmapreduce:job-flow-id", "Values": [resources.plan.job_flow_id]}]
+    groups = resources.ec2.describe_instances(Filters=filters)["Reservations"]
+    running = [i for group in groups for i in group["Instances"] if i["State"]["Name"] in {"pending", "running"}]
+    return sum(vcpus.get(i["InstanceType"], 0) for i in running if is_standard(i["InstanceType"]))
 
 
 def _instances_of(job_flow: Mapping[str, Any]) -> tuple[dict[str, int], list[str]]:
-    """Return the standard On-Demand Instances of a launch, counted by type, and what else there is, in words."""
+    """Return the number of standard On-Demand Instances of a launch by type, and a description of each other kind."""
     instances = job_flow.get("Instances", {})
-    wanted: dict[str, int] = {}
+    standard: dict[str, int] = {}
     others: list[str] = []
-    for name, count, is_spot in [*_of_groups(instances), *_of_fleets(instances)]:
+    for name, count, is_spot in [*_group_instances(instances), *_fleet_instances(instances)]:
         if is_spot or not is_standard(name):
             others.append(f"{count} x {name}" + (" (Spot)" if is_spot else ""))
         else:
-            wanted[name] = wanted.get(name, 0) + count
-    return wanted, others
+            standard[name] = standard.get(name, 0) + count
+    return standard, others
 
 
-def _of_groups(instances: Mapping[str, Any]) -> Iterator[tuple[str, int, bool]]:
+def _group_instances(instances: Mapping[str, Any]) -> Iterator[tuple[str, int, bool]]:
     for group in instances.get("InstanceGroups", ()):
         is_spot = group.get("Market") == "SPOT" or bool(group.get("BidPrice"))
         yield str(group.get("InstanceType")), int(group.get("InstanceCount", 1)), is_spot
 
 
-def _of_fleets(instances: Mapping[str, Any]) -> Iterator[tuple[str, int, bool]]:
-    """Count a fleet as if all of it were its first type: EMR chooses, and one target is in units of capacity."""
+def _fleet_instances(instances: Mapping[str, Any]) -> Iterator[tuple[str, int, bool]]:
+    """Count each fleet as if all of it were its first type: EMR chooses the type, and targets are units of capacity."""
     for fleet in instances.get("InstanceFleets", ()):
         config: Mapping[str, Any] = next(iter(fleet.get("InstanceTypeConfigs", ())), {})
         weight = int(config.get("WeightedCapacity", 1)) or 1

@@ -1,109 +1,115 @@
-"""The check of the target groups: the primary is healthy there, and the standby can become so."""
+"""The check of the target groups: the primary is healthy in them, and the standby can become healthy."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.aws.load_balancers import HEALTHY, Target, read_load_balancers, read_target_health
-from airflow_eip_provider.aws.target_checks import Node, find_group_problems, find_target_problems, read_node
+from airflow_eip_provider.aws.target_checks import Node, find_target_problems, read_node
+from airflow_eip_provider.aws.target_checks import find_group_problems as find_attribute_problems
+from airflow_eip_provider.cli.drill.finding import NotApplicable
 from airflow_eip_provider.cli.drill.standby import launch_plans
 from airflow_eip_provider.preflight.finding import error, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_eip_provider.aws.addresses import Instance
     from airflow_eip_provider.aws.load_balancers import TargetGroup
     from airflow_eip_provider.aws.target_checks import TargetProblem
-    from airflow_eip_provider.cli.drill.scene import Scene
+    from airflow_eip_provider.cli.drill.resources import Resources
     from airflow_eip_provider.preflight import Finding, Setup
 
 _NEW_NODE = "the new primary node"
 
 
-def find(scene: Scene) -> Iterator[Finding]:
-    """Look at each group: itself, the primary's target, and the one that the standby will be."""
-    for name, port in scene.plan.target_groups:
-        group = scene.groups[name]
+def find_group_problems(resources: Resources) -> Iterator[Finding]:
+    """Check each target group: its attributes, the primary's target, and the future target of the standby."""
+    if not resources.plan.groups:
+        raise NotApplicable("no target group is named")
+    for name, port in resources.plan.groups:
+        group = resources.groups[name]
         if group is None:
             yield error(
                 f"target group '{name}'",
-                what=f"there is none in region '{scene.region}'",
-                why="nobody can be registered there",
-                mend="give the name or the ARN of one, and check the region",
+                what=f"there is none in region '{resources.region}'",
+                why="no target can be registered there",
+                mend="give the name or the ARN of an existing one, and check the region",
             )
             continue
-        problems = list(find_group_problems(group))
-        yield from (_found(group, problem) for problem in problems)
+        problems = list(find_attribute_problems(group))
+        yield from (_finding(group, problem) for problem in problems)
         if any(problem.is_error for problem in problems):
             continue
-        yield from _find_primary_problems(scene, group, port)
-        standby = _warm(scene, group, port) if not scene.plan.is_cold else _cold(scene, group)
-        yield from dict.fromkeys(standby)
+        yield from _find_primary_problems(resources, group, port)
+        find = _find_cold_problems if resources.plan.is_cold else _find_warm_problems
+        yield from dict.fromkeys(find(resources, group, port))
 
 
-def _find_primary_problems(scene: Scene, group: TargetGroup, port: int | None) -> Iterator[Finding]:
-    node = read_node(scene.ec2, scene.primary_instance.instance_id) if scene.primary_instance else None
-    if node is None:
-        return
-    target = Target(node.id_in(group) or node.instance_id, port or group.port)
-    (health,) = read_target_health(scene.elbv2, group.arn, [target])
-    if health.state != HEALTHY:
-        yield warning(
-            f"target group '{group.name}'",
-            what=f"the primary is not healthy there: {health}",
-            why="clients do not reach it through the load balancer now, so there is nothing to recover",
-            mend="register it (NlbTargetsOperator), and wait until it is healthy",
-        )
+def _find_primary_problems(resources: Resources, group: TargetGroup, port: int | None) -> Iterator[Finding]:
+    for _, target in _targets(resources, resources.primary_instance, group, port):
+        (health,) = read_target_health(resources.elbv2, group.arn, [target])
+        if health.state != HEALTHY:
+            yield warning(
+                f"target group '{group.name}'",
+                what=f"the primary is not healthy there: {health}",
+                why="clients do not reach it through the load balancer now, so there is nothing to recover",
+                mend="register it (NlbTargetsOperator), and wait until it is healthy",
+            )
 
 
-def _warm(scene: Scene, group: TargetGroup, port: int | None) -> Iterator[Finding]:
-    node = read_node(scene.ec2, scene.standby_instance.instance_id) if scene.standby_instance else None
-    if node is None:
-        return
-    target = Target(node.id_in(group) or node.instance_id, port or group.port)
-    for problem in find_target_problems(scene.elbv2, scene.ec2, group, node, target):
-        yield _found(group, problem)
+def _find_warm_problems(resources: Resources, group: TargetGroup, port: int | None) -> Iterator[Finding]:
+    for node, target in _targets(resources, resources.standby_instance, group, port):
+        for problem in find_target_problems(resources.elbv2, resources.ec2, group, node, target):
+            yield _finding(group, problem)
 
 
-def _cold(scene: Scene, group: TargetGroup) -> Iterator[Finding]:
-    """Look at what is known of a node before there is one: its zone, and the security groups that are named."""
-    for plan in launch_plans(scene):
+def _targets(
+    resources: Resources, instance: Instance | None, group: TargetGroup, port: int | None
+) -> Iterator[tuple[Node, Target]]:
+    """Yield a primary node and its target, if the node is known."""
+    node = read_node(resources.ec2, instance.instance_id) if instance else None
+    if node is not None:
+        yield node, Target(node.id_in(group) or node.instance_id, port or group.port)
+
+
+def _find_cold_problems(resources: Resources, group: TargetGroup, _port: int | None) -> Iterator[Finding]:
+    """Check what is known of a node before it is launched: its zone, and the security groups of the parameters."""
+    for plan in launch_plans(resources):
         setup = plan.setup
-        named = tuple(setup.security_group_ids["Master"])
-        if not named:
+        security_groups = tuple(setup.security_group_ids["Master"])
+        if not security_groups:
             yield warning(
                 f"target group '{group.name}'",
                 what="the standby names no security groups for its primary node",
-                why="EMR's own ones have to let the load balancer in, and that is not known before they are there",
-                mend="name one in AdditionalMasterSecurityGroups that does; deploy/ has a template that makes it",
+                why="EMR's own security groups must admit the load balancer; this is unknown until EMR creates them",
+                mend="name one that does in AdditionalMasterSecurityGroups; deploy/ has a template that creates it",
             )
-        for subnet in setup.subnets.values():
-            if subnet is None:
-                continue
-            node = Node(_NEW_NODE, "pending", None, subnet.vpc_id, subnet.zone, named)
-            if named:
+        for subnet in filter(None, setup.subnets.values()):
+            if security_groups:
+                node = Node(_NEW_NODE, "pending", None, subnet.vpc_id, subnet.zone, security_groups)
                 target = Target(_NEW_NODE, group.port)
-                for problem in find_target_problems(scene.elbv2, scene.ec2, group, node, target):
-                    yield _found(group, problem)
+                for problem in find_target_problems(resources.elbv2, resources.ec2, group, node, target):
+                    yield _finding(group, problem)
             else:
-                yield from _find_zone_problems(scene, group, setup, subnet.zone)
+                yield from _find_zone_problems(resources, group, setup, subnet.zone)
 
 
-def _find_zone_problems(scene: Scene, group: TargetGroup, setup: Setup, zone: str | None) -> Iterator[Finding]:
-    for balancer in read_load_balancers(scene.elbv2, group.load_balancers):
+def _find_zone_problems(resources: Resources, group: TargetGroup, setup: Setup, zone: str | None) -> Iterator[Finding]:
+    for balancer in read_load_balancers(resources.elbv2, group.load_balancers):
         if zone not in balancer.subnets:
             yield error(
                 f"load balancer '{balancer.name}'",
                 what=f"it is enabled in {', '.join(sorted(balancer.subnets))}, and the standby is launched in {zone}",
-                why="a target in a zone that is not enabled is never used",
+                why="the load balancer does not use targets in zones that are not enabled",
                 mend=f"enable {zone} (aws elbv2 set-subnets), or launch the standby elsewhere"
                 + (f" ({setup.candidate})" if setup.candidate else ""),
             )
 
 
-def _found(group: TargetGroup, problem: TargetProblem) -> Finding:
-    finding = error if problem.is_error else warning
-    return finding(
+def _finding(group: TargetGroup, problem: TargetProblem) -> Finding:
+    make_finding = error if problem.is_error else warning
+    return make_finding(
         f"target group '{group.name}'",
         what=problem.text,
         why="the standby never becomes healthy there" if problem.is_error else "it may not serve every client",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airflow_eip_provider.cli.drill.checks import examine_scene
-from airflow_eip_provider.cli.drill.plan import INSTANCE, SERVICES, checked_plan
-from airflow_eip_provider.cli.drill.scene import Scene
+from airflow_eip_provider.cli.drill.checks import run_checks
+from airflow_eip_provider.cli.drill.plan import Plan
+from airflow_eip_provider.cli.drill.resources import Resources
 from airflow_eip_provider.cli.drill.work import Drill
 from airflow_eip_provider.cli.findings import facts_of
 from airflow_eip_provider.cli.session import Session
@@ -16,22 +16,17 @@ from airflow_eip_provider.hooks.aws import PATIENT, AwsHooks
 from airflow_eip_provider.operators.lease_settings import configured_lock_store
 from airflow_eip_provider.operators.targets import check_job_flow_id
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from airflow_eip_provider.cli.drill.plan import Plan
-    from airflow_eip_provider.preflight import Outcome
-
 
 def plan_drill(**settings: Any) -> dict[str, Any]:
     """
-    Check what would keep the standby from taking over; nothing is changed.
+    Check what would keep the standby from taking over; change nothing.
 
-    :param settings: the parameters of :func:`execute_drill`, but for ``confirm`` and ``ti``.
+    :param settings: the parameters of :func:`execute_drill` without ``confirm`` and ``ti``.
     :return: the plan and the checks as plain JSON.
-    :raises InvalidInputError: naming everything that would keep it from that.
+    :raises InvalidInputError: with everything that would keep the standby from taking over.
     """
-    _, plan, _, outcomes = _examined(**settings)
+    drill = _checked_drill(**settings)
+    plan, outcomes = drill.report.plan, drill.report.outcomes
     return {"plan": plan.facts(), "steps": plan.steps(), "checks": [facts_of(outcome) for outcome in outcomes]}
 
 
@@ -44,12 +39,12 @@ def execute_drill(*, confirm: str, ti: Any = None, **settings: Any) -> dict[str,
     ``rto_minutes``, ``limit_minutes``, ``poll_seconds``, ``aws_conn_id`` and ``region_name``, as for ``airflow-eip
     drill``. The lock store is ``[eip] lock_store``.
 
-    :param confirm: the id of the primary once more.
-    :param ti: of the running task, which gets the report as the XCom ``drill``, also when the recovery took too long.
+    :param confirm: the id of the primary again.
+    :param ti: the task instance that gets the report as the XCom ``drill``, also when the recovery took too long.
     :return: the report as plain JSON.
     :raises InvalidInputError: when the confirmation is for another cluster, or a check finds an error; nothing was
         stopped.
-    :raises TransientError: when the recovery took longer than ``rto_minutes``, or was not seen.
+    :raises TransientError: when the recovery took longer than ``rto_minutes``, or was not observed.
     """
     if confirm != settings.get("job_flow_id"):
         raise InvalidInputError(
@@ -57,8 +52,7 @@ def execute_drill(*, confirm: str, ti: Any = None, **settings: Any) -> dict[str,
             problem=f"the confirmation is for {confirm!r}; nothing was changed",
             remedy="give the id of the primary as confirm",
         )
-    session, plan, scene, outcomes = _examined(**settings)
-    report = Drill(session, plan, scene, outcomes).perform()
+    report = _checked_drill(**settings).perform()
     facts = report.facts()
     if ti is not None:
         ti.xcom_push(key="drill", value=facts)
@@ -67,71 +61,45 @@ def execute_drill(*, confirm: str, ti: Any = None, **settings: Any) -> dict[str,
     if not report.is_met:
         took = "was not seen" if report.seconds is None else f"took {report.seconds} s"
         raise TransientError(
-            f"drilling cluster '{plan.job_flow_id}'",
-            problem=f"the recovery {took}; the RTO is {facts['rto_seconds']} s",
-            remedy="the log and the XCom 'drill' say which part took how long",
+            f"drilling cluster '{report.plan.job_flow_id}'",
+            problem=f"the recovery {took}; the RTO is {report.plan.rto_seconds} s",
+            remedy="the log and the XCom 'drill' say how long each part took",
         )
     return facts
 
 
-def _examined(
-    *, aws_conn_id: str | None = "aws_default", region_name: str | None = None, **settings: Any
-) -> tuple[Session, Plan, Scene, Sequence[Outcome]]:
+def _checked_drill(
+    *,
+    aws_conn_id: str | None = "aws_default",
+    region_name: str | None = None,
+    rto_minutes: float = 15,
+    limit_minutes: float | None = None,
+    **settings: Any,
+) -> Drill:
     """
-    Make the checks.
+    Run the checks, and return the drill.
 
-    :raises InvalidInputError: naming every error that they find.
+    :raises InvalidInputError: with every error that the checks find.
     """
-    plan = _plan(**settings)
+    for job_flow_id in filter(None, map(settings.get, ("job_flow_id", "standby_job_flow_id"))):
+        check_job_flow_id(job_flow_id)
+    plan = Plan(
+        lock_store=configured_lock_store() if settings.get("allocation_id") else None,
+        rto=timedelta(minutes=rto_minutes),
+        limit=timedelta(minutes=limit_minutes) if limit_minutes else None,
+        **settings,
+    )
     hooks = AwsHooks(aws_conn_id=aws_conn_id, region_name=region_name, config=PATIENT)
     session = Session(hooks, region=hooks.eip.conn_region_name, account=str(hooks.eip.account_id))
-    scene = Scene(session, plan)
-    outcomes = list(examine_scene(scene))
+    resources = Resources(session, plan)
+    outcomes = list(run_checks(resources))
     findings = [finding for outcome in outcomes for finding in outcome.findings]
     for finding in findings:
         hooks.eip.log.warning("%s: %s", finding.severity, finding)
     if errors := [str(finding) for finding in findings if finding.severity == "error"]:
         raise InvalidInputError(
-            f"checking what would take over from cluster '{plan.job_flow_id}'",
+            f"checking the standby of cluster '{plan.job_flow_id}'",
             problem=" | ".join(errors),
             remedy="correct that before the primary fails; nothing was changed",
         )
-    return session, plan, scene, outcomes
-
-
-def _plan(
-    *,
-    job_flow_id: str,
-    allocation_id: str | None = None,
-    standby_job_flow_id: str | None = None,
-    job_flow_overrides: Mapping[str, Any] | None = None,
-    fallbacks: Sequence[Any] = (),
-    target_groups: Sequence[Any] = (),
-    services: Sequence[str] = tuple(SERVICES),
-    servers: Sequence[str] = (),
-    azure_conn_id: str = "azure_default",
-    stop: str = INSTANCE,
-    fail_over: bool = False,
-    rto_minutes: float = 15,
-    limit_minutes: float | None = None,
-    poll_seconds: float = 10,
-) -> Plan:
-    for cluster in filter(None, (job_flow_id, standby_job_flow_id)):
-        check_job_flow_id(cluster)
-    return checked_plan(
-        job_flow_id=job_flow_id,
-        allocation_id=allocation_id,
-        lock_store=configured_lock_store(),
-        standby_id=standby_job_flow_id,
-        job_flow=job_flow_overrides,
-        fallbacks=list(fallbacks),
-        target_groups=list(target_groups),
-        servers=list(servers),
-        azure_conn_id=azure_conn_id,
-        services=list(services),
-        stop=stop,
-        fails_over=fail_over,
-        rto=timedelta(minutes=rto_minutes),
-        limit=timedelta(minutes=limit_minutes) if limit_minutes else None,
-        poll_seconds=poll_seconds,
-    )
+    return Drill(session, plan, resources, outcomes)

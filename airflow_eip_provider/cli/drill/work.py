@@ -1,4 +1,4 @@
-"""A drill: the checks once more, the stop, the recovery as it is seen, and what runs then."""
+"""Carrying out a drill: repeat the check of the address, stop the primary, watch the recovery, report what runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws.errors import had_no_effect, is_transient
 from airflow_eip_provider.aws.lag import until_answered
-from airflow_eip_provider.cli.drill.address import foreign_owner
 from airflow_eip_provider.cli.drill.plan import BY_HAND, CLUSTER
 from airflow_eip_provider.cli.drill.recovery import BOUND, DETECTED, MEANING, SERVICES, TARGETS, Recovery
 from airflow_eip_provider.cli.drill.report import Report
-from airflow_eip_provider.cli.drill.scene import Scene
+from airflow_eip_provider.cli.drill.resources import Resources
 from airflow_eip_provider.cli.output import note, progress
+from airflow_eip_provider.cli.scenario import terminate_command
 from airflow_eip_provider.cli.signals import StoppedOnce
 from airflow_eip_provider.exceptions import TransientError
 
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 
 class Drill:
     """
-    One drill of an account and a region.
+    One drill in an account and a region.
 
-    :param outcomes: what the checks have found; none of it is an error.
+    :param outcomes: the results of the checks; none is an error.
     """
 
-    def __init__(self, session: Session, plan: Plan, scene: Scene, outcomes: Sequence[Outcome]) -> None:
-        self._session, self._plan, self._scene = session, plan, scene
-        self._signals = StoppedOnce("no longer watching; what runs is said at the end")
-        failed = {finding.what for outcome in outcomes for finding in _of(outcome, "primary-services")}
-        # What this machine cannot reach now, it cannot measure later either.
-        self._asks_services = bool(plan.services) and not failed
+    def __init__(self, session: Session, plan: Plan, resources: Resources, outcomes: Sequence[Outcome]) -> None:
+        self._session, self._plan, self._resources = session, plan, resources
+        self._signals = StoppedOnce("no longer watching; the drill reports what runs and ends")
+        unreachable = any(outcome.findings for outcome in outcomes if outcome.check.name == "primary-services")
+        # A service that this machine cannot reach now cannot be measured later either.
+        self._checks_services = bool(plan.http_checks) and not unreachable
         self.report = Report(session, plan, outcomes)
 
     def perform(self) -> Report:
-        """Do all of it; what it fails with is in the report, with what runs then."""
+        """Carry out the drill; the report has its error, if any, and what runs at the end."""
         with self._signals:
             try:
                 self._refuse_if_in_use()
                 self._stop()
-                if self._plan.fails_over:
+                if self._plan.fail_over:
                     self._fail_over()
                 self._watch()
             except BaseException as error:
@@ -57,9 +57,9 @@ class Drill:
             finally:
                 self._signals.is_shielded = True
             try:
-                self._look_at_what_runs()
+                self._report_what_runs()
             except Exception as error:
-                note(f"looking at what runs failed: {error}")
+                note(f"reading what runs failed: {error}")
                 self.report.left.append(
                     f"it is not known what runs: airflow-eip status, aws emr list-clusters ({error})"
                 )
@@ -68,90 +68,90 @@ class Drill:
 
     def _refuse_if_in_use(self) -> None:
         """
-        Look again at the address just before the stop: the checks, and whoever was asked, took their time.
+        Read the address again just before the stop, as time has passed since the checks.
 
-        :raises TransientError: naming who has it; nothing was changed.
+        :raises TransientError: when another owner has the address; nothing was changed.
         """
         if self._plan.allocation_id is None:
             return
-        self._scene = Scene(self._session, self._plan)
-        if foreign := foreign_owner(self._scene):
+        self._resources = Resources(self._session, self._plan)
+        if foreign := self._resources.foreign_use():
             raise TransientError(
                 f"stopping the primary '{self._plan.job_flow_id}' for a drill",
                 problem=f"Elastic IP '{self._plan.allocation_id}' is not the primary's: {foreign}; nothing was changed",
-                remedy="hold the drill when the address is the primary's again",
+                remedy="run the drill when the primary has the address again",
             )
 
     def _stop(self) -> None:
-        """Stop the primary; from then on time counts."""
-        plan, instance = self._plan, self._scene.primary_instance
-        recovery = Recovery(self._scene, clock.time(), self._asks_services, self._say)
+        """Stop the primary; the time of the recovery starts here."""
+        plan, instance = self._plan, self._resources.primary_instance
+        recovery = Recovery(self._resources, clock.time(), self._checks_services, self._say)
+        # It is set before the request: one whose answer is lost may have had an effect, so what runs is reported.
+        self.report.recovery = recovery
         if plan.stop == BY_HAND:
-            self.report.recovery = recovery
             recovery.note(recovery.began, f"stop {plan.job_flow_id} now, or break one of its services: time counts")
             return
-        # A request whose answer is lost may have had its effect; then it is said what runs.
-        self.report.recovery = recovery
         try:
             if plan.stop == CLUSTER:
-                self._scene.hooks.emr.end(plan.job_flow_id)
-                what = f"cluster {plan.job_flow_id}"
+                self._resources.hooks.emr.end(plan.job_flow_id)
+                stopped = f"cluster {plan.job_flow_id}"
             else:
-                what = f"primary instance {instance.instance_id if instance else None}"
-                self._scene.ec2.terminate_instances(InstanceIds=[str(instance and instance.instance_id)])
+                instance_id = str(instance and instance.instance_id)
+                self._resources.ec2.terminate_instances(InstanceIds=[instance_id])
+                stopped = f"primary instance {instance_id}"
         except Exception as error:
             if had_no_effect(error):
                 self.report.recovery = None
             raise
-        recovery.note(clock.time(), f"stopped: {what} was told to terminate")
+        recovery.note(clock.time(), f"stopped: {stopped} was told to terminate")
 
     def _fail_over(self) -> None:
         """
-        Detect and move, as the DAG does; what the operator measures counts.
+        Detect the failure and move the service, as the DAG does; the operator's times count.
 
-        :raises TransientError: when the primary works again, and nothing is moved.
+        :raises TransientError: when the primary works again, so that nothing is moved.
         """
-        from airflow_eip_provider.cli.drill.failover import Failover
+        from airflow_eip_provider.cli.drill.failover import detect_failure, fail_over
 
-        recovery, failover = self._recovery, Failover(self._plan, self._scene.hooks)
+        recovery, hooks = self._recovery, self._resources.hooks
         progress("watching the primary's health")
-        health = failover.detect()
+        health = detect_failure(self._plan, hooks)
         recovery.reach(DETECTED, clock.time(), f"{health['check']}: {health['problem']}")
         progress("failing over")
-        found = failover.move(health)
-        if not found["moved"]:
+        result = fail_over(self._plan, hooks, health=health)
+        if not result["moved"]:
             raise TransientError(
                 f"moving the service of cluster '{self._plan.job_flow_id}'",
-                problem=f"nothing was moved: {found['why']}",
-                remedy="look which cluster has the service now",
+                problem=f"nothing was moved: {result['why']}",
+                remedy="check which cluster has the service now",
             )
-        recovery.successor = str(found["to"])
+        recovery.successor = str(result["to"])
         for name, time_of in ((BOUND, "bound"), (TARGETS, "healthy"), (SERVICES, "healthy")):
-            if name in recovery.wanted:
-                at = datetime.fromisoformat(found["times"][time_of]).timestamp()
-                recovery.reach(name, at, f"EmrFailoverOperator, cluster {found['to']}")
+            if name in recovery.milestones:
+                at = datetime.fromisoformat(result["times"][time_of]).timestamp()
+                recovery.reach(name, at, f"EmrFailoverOperator, cluster {result['to']}")
 
     def _watch(self) -> None:
-        """Look until the service has recovered, or the time for that is over."""
+        """Poll until the service has recovered, or the limit is reached."""
         recovery = self._recovery
-        deadline = recovery.began + self._plan.limit.total_seconds()
+        deadline = recovery.began + self._plan.limit_seconds
         while True:
             try:
-                recovery.look(clock.time())
+                recovery.poll(clock.time())
             except Exception as error:
                 if not is_transient(error):
                     raise
-                note(f"AWS gave no answer, looking again: {error}")
+                note(f"AWS did not answer, trying again: {error}")
             if recovery.recovered_at is not None:
                 recovery.note(recovery.recovered_at, "recovered")
                 return
-            left = deadline - clock.time()
-            if left <= 0:
+            remaining = deadline - clock.time()
+            if remaining <= 0:
                 missing = ", ".join(MEANING[name] for name in recovery.missing)
                 recovery.note(clock.time(), f"given up: not seen that {missing}")
                 return
             progress(f"waiting until {MEANING[recovery.missing[0]]}")
-            clock.sleep(min(self._plan.poll_seconds, left))
+            clock.sleep(min(self._plan.poll_seconds, remaining))
 
     @property
     def _recovery(self) -> Recovery:
@@ -159,40 +159,35 @@ class Drill:
             raise RuntimeError("nothing was stopped")
         return self.report.recovery
 
-    def _look_at_what_runs(self) -> None:
-        """Say of each cluster whether it runs, what it is now, and how to end it."""
-        recovery, region = self._recovery, self._session.region
+    def _report_what_runs(self) -> None:
+        """Report each running cluster, its role and how to terminate it, and where the address is."""
+        plan, recovery, hooks = self._plan, self._recovery, self._resources.hooks
         has_moved = recovery.recovered_at is not None
-        names = {self._plan.job_flow_id: "the primary that was stopped"}
-        known = [recovery.successor, self._plan.standby_id, *self._patiently(lambda: recovery.launched(clock.time()))]
-        for job_flow_id in filter(None, known):
-            is_now = has_moved and job_flow_id == recovery.successor
-            names[job_flow_id] = "the primary now" if is_now else "a standby, which has not taken over"
-        for job_flow_id, role in names.items():
-            cluster = self._patiently(functools.partial(self._scene.hooks.emr.get_cluster, job_flow_id))
+        new = self._until_answered(lambda: recovery.new_clusters(clock.time()))
+        roles = {plan.job_flow_id: "the primary that was stopped"}
+        for job_flow_id in filter(None, [recovery.successor, plan.standby_job_flow_id, *new]):
+            is_primary = has_moved and job_flow_id == recovery.successor
+            roles[job_flow_id] = "the primary now" if is_primary else "a standby, which has not taken over"
+        left = self.report.left
+        for job_flow_id, role in roles.items():
+            cluster = self._until_answered(functools.partial(hooks.emr.get_cluster, job_flow_id))
             if cluster is not None and not cluster.is_ending:
-                end = f"aws emr terminate-clusters --region {region} --cluster-ids {job_flow_id}"
-                self.report.left.append(f"cluster {job_flow_id} is {cluster.state}: {role}; to end it: {end}")
-        if self._plan.allocation_id is not None:
-            where = self._patiently(functools.partial(self._place, self._plan.allocation_id))
-            self.report.left.append(f"Elastic IP {self._plan.allocation_id} is {where}")
+                command = terminate_command(job_flow_id, region=self._session.region)
+                left.append(f"cluster {job_flow_id} is {cluster.state}: {role}; to terminate it: {command}")
+        if plan.allocation_id is not None:
+            place = self._until_answered(functools.partial(self._describe_place, plan.allocation_id))
+            left.append(f"Elastic IP {plan.allocation_id} is {place}")
         if has_moved:
-            self.report.left.append(f"there is no standby for {recovery.successor} now, unless something launched one")
+            left.append(f"there is no standby for {recovery.successor} now, unless something has launched one")
 
-    def _place(self, allocation_id: str) -> str:
-        address = self._scene.hooks.eip.get_address(allocation_id)
-        if address is None or address.is_free:
-            return "free"
-        return f"on {self._scene.hooks.eip.get_holder(address).description}"
+    def _describe_place(self, allocation_id: str) -> str:
+        eip = self._resources.hooks.eip
+        address = eip.get_address(allocation_id)
+        return "free" if address is None or address.is_free else f"on {eip.get_holder(address).description}"
 
-    def _patiently(self, look: Callable[[], Any]) -> Any:
-        """Look again while AWS gives no answer."""
-        return until_answered(look, every=self._plan.poll_seconds)
+    def _until_answered(self, read: Callable[[], Any]) -> Any:
+        return until_answered(read, every=self._plan.poll_seconds)
 
     def _say(self, at: float, text: str) -> None:
         began = self.report.recovery.began if self.report.recovery else at
         note(f"{at - began:6.0f} s  {text}")
-
-
-def _of(outcome: Outcome, name: str) -> Sequence[Any]:
-    return outcome.findings if outcome.check.name == name else ()

@@ -175,7 +175,7 @@ def test_people_type_the_primary_s_id_and_get_a_table(pair, warm, capsys, monkey
     monkeypatch.setattr("sys.stdin", Terminal(f"{pair.primary}\n"))
     said = pair.drill(capsys, "--execute", *warm, as_json=False)
     assert said.status == 0, said.err
-    assert f"--execute stops cluster {pair.primary}. Type its id to go on:" in said.err
+    assert f"--execute stops cluster {pair.primary}. Type its id to continue:" in said.err
     lines = said.out.splitlines()
     assert lines[0].split() == ["SINCE", "THE", "PRIMARY", "WAS", "STOPPED", "AFTER"]
     assert lines[-1].startswith("whole recovery")
@@ -235,7 +235,8 @@ def test_a_failover_that_fails_says_what_it_has_left(execute, pair, tmp_path):
     alive = [c.id for c in pair.stage.aws.emr.life.clusters if c.state == "WAITING"]
     assert alive != []
     for job_flow_id in alive:
-        assert f"cluster {job_flow_id} is WAITING: a standby, which has not taken over; to end it: aws emr" in said.err
+        role = "a standby, which has not taken over"
+        assert f"cluster {job_flow_id} is WAITING: {role}; to terminate it: aws emr" in said.err
 
 
 # It refuses

@@ -9,7 +9,7 @@ import pytest
 from policy_sentry.querying.actions import get_privilege_info
 from policy_sentry.querying.arns import get_arn_type_details
 
-from airflow_eip_provider.cli.drill.scene import Scene
+from airflow_eip_provider.cli.drill.resources import Resources
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.iam_policy import policy_document
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
@@ -105,7 +105,7 @@ def named_in(*classes: type) -> set[str]:
 
 
 def test_docstrings_and_policy_name_the_same_actions():
-    said = named_in(*OPERATORS, *STORES, EipAssociationSensor, EmrPrimaryHealthSensor, Scene)
+    said = named_in(*OPERATORS, *STORES, EipAssociationSensor, EmrPrimaryHealthSensor, Resources)
     assert said == {action for action, _ in STATEMENTS.values()}
 
 

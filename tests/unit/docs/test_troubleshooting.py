@@ -310,7 +310,7 @@ def messages() -> dict[str, list[str]]:
                     "Elastic IP '{}' is not the primary's: {}; nothing was changed",
                     *(EIP, said("it is on {}", said("instance '{}'", INSTANCE))),
                 ),
-                remedy=said("hold the drill when the address is the primary's again"),
+                remedy=said("run the drill when the primary has the address again"),
             )
         ),
         said("given up: not seen that {}", f"{MEANING['detected']}, {MEANING['bound']}"),

@@ -1,4 +1,4 @@
-"""What there is before a drill: the primary, its address, the standby and the target groups, each read once."""
+"""The AWS resources of a drill: the primary, its address, the standby and the target groups; each is read once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.aws.addresses import read_instance, read_primaries
 from airflow_eip_provider.aws.clusters import read_primary_instance_id
 from airflow_eip_provider.aws.load_balancers import read_target_group
+from airflow_eip_provider.cli.scenario import other_lease
 from airflow_eip_provider.health.http import HttpChecker
 from airflow_eip_provider.triggers.observed import Observed
 
@@ -22,14 +23,12 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.observation import Observation
 
 
-class Scene:
+class Resources:
     """
-    Reads of AWS and of the lock store; nothing is changed.
+    Reads AWS and the lock store; changes nothing.
 
     IAM, beyond what the operators need: ec2:DescribeInstanceTypes, servicequotas:GetServiceQuota, and
     ec2:TerminateInstances to stop the primary.
-
-    :param plan: what they are about.
     """
 
     def __init__(self, session: Session, plan: Plan) -> None:
@@ -43,30 +42,26 @@ class Scene:
         """The client of Elastic Load Balancing."""
         return self.hooks.client_for("elbv2", None)
 
-    @property
-    def service_quotas(self) -> Any:
-        """The client of Service Quotas."""
-        return self.hooks.client_for("service-quotas", None)
-
     @functools.cached_property
     def primary(self) -> Cluster | None:
-        """The cluster that is to be stopped."""
+        """The cluster that the drill stops; ``None`` when EMR does not know it."""
         return self.hooks.emr.get_cluster(self.plan.job_flow_id)
 
     @functools.cached_property
     def standby(self) -> Cluster | None:
-        """The cluster that stands by; ``None`` for a cold one, and for one that EMR does not know."""
-        return self.hooks.emr.get_cluster(self.plan.standby_id) if self.plan.standby_id else None
+        """The warm standby; ``None`` for a cold standby, and when EMR does not know the cluster."""
+        job_flow_id = self.plan.standby_job_flow_id
+        return self.hooks.emr.get_cluster(job_flow_id) if job_flow_id else None
 
     @functools.cached_property
     def primary_instance(self) -> Instance | None:
         """The primary node of the primary."""
-        return self._node_of(self.primary)
+        return self._primary_node(self.primary)
 
     @functools.cached_property
     def standby_instance(self) -> Instance | None:
         """The primary node of the standby."""
-        return self._node_of(self.standby)
+        return self._primary_node(self.standby)
 
     @functools.cached_property
     def address(self) -> Address | None:
@@ -75,7 +70,7 @@ class Scene:
 
     @functools.cached_property
     def holder(self) -> Holder | None:
-        """What carries the address; ``None`` when it is free."""
+        """What the address is associated with; ``None`` when it is free."""
         return None if self.address is None or self.address.is_free else self.hooks.eip.get_holder(self.address)
 
     @functools.cached_property
@@ -86,19 +81,26 @@ class Scene:
 
     @functools.cached_property
     def groups(self) -> dict[str, TargetGroup | None]:
-        """The target groups by how they were named; ``None`` is one that does not exist."""
-        return {name: read_target_group(self.elbv2, name) for name, _ in self.plan.target_groups}
+        """The target groups by the name or ARN in the plan; ``None`` for one that does not exist."""
+        return {name: read_target_group(self.elbv2, name) for name, _ in self.plan.groups}
 
-    def ask(self, instance: Instance) -> list[Result]:
-        """Ask the services of a primary node over HTTP, at its private address."""
-        if not self.plan.services or instance.private_ip is None:
+    def foreign_use(self) -> str | None:
+        """Describe who else than the primary has the address or its lease; ``None`` when no one does."""
+        primary = self.plan.job_flow_id
+        if self.holder is not None and self.holder.job_flow_id != primary:
+            return f"it is on {self.holder.description}"
+        return other_lease(self.lease, job_flow_id=primary) if self.lease is not None else None
+
+    def check_services(self, instance: Instance) -> list[Result]:
+        """Check the services of a primary node over HTTP, at its private address."""
+        if not self.plan.http_checks or instance.private_ip is None:
             return []
-        return asyncio.run(HttpChecker(self.plan.services).check_all(instance.private_ip, {}))
+        return asyncio.run(HttpChecker(self.plan.http_checks).check_all(instance.private_ip, {}))
 
-    def _node_of(self, cluster: Cluster | None) -> Instance | None:
+    def _primary_node(self, cluster: Cluster | None) -> Instance | None:
         if cluster is None:
             return None
-        found = read_primaries(self.ec2, [cluster.job_flow_id]).get(cluster.job_flow_id)
-        if found is None and (instance_id := read_primary_instance_id(self.emr, cluster)) is not None:
-            found = read_instance(self.ec2, instance_id)
-        return found
+        node = read_primaries(self.ec2, [cluster.job_flow_id]).get(cluster.job_flow_id)
+        if node is None and (instance_id := read_primary_instance_id(self.emr, cluster)) is not None:
+            node = read_instance(self.ec2, instance_id)
+        return node
