@@ -1,4 +1,4 @@
-"""``airflow-eip selftest``: launch a small cluster with the address, check what this package promises, and end it."""
+"""``airflow-eip selftest``: launch a small cluster with the address, check the promises of the README, and end it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     import argparse
 
 DESCRIPTION = """\
-Test an AWS account, or a local EMR, as it is: make the doctor's checks, launch the smallest single-node cluster, put
-the Elastic IP on it, run the egress probe as a step, check what the README promises, and end the cluster. It launches,
-binds, probes and ends with the same operators as a DAG, and takes the lease in the lock store when there is one.
+Test an AWS account, or a local EMR: run the doctor's checks, launch the smallest single-node cluster, associate the
+Elastic IP with it, run the egress probe as a step, check what the README promises, and terminate the cluster. It uses
+the same operators as a DAG, and takes the lease in the lock store if there is one.
 
-It refuses while anything has the address, or an owner has its lease or queues for it. Whatever happens, an error,
-Ctrl-C or SIGTERM, the cluster is terminated and the address is free. A cluster costs money: --plan shows, without
-asking AWS, what would be done and for how long an instance runs at most."""
+It refuses while the address is in use, or an owner has its lease or waits for it. After an error, Ctrl-C or SIGTERM it
+also terminates the cluster and frees the address. A cluster costs money: --plan shows, without calling AWS, what the
+test would do and how long an instance would run at most."""
 
 EXAMPLES = r"""
-# what it would do, and for how long an instance would run at most
+# what it would do, and how long an instance would run at most
 airflow-eip selftest --allocation-id eipalloc-0123456789abcdef0 \
     --subnet-id subnet-0123456789abcdef0 --plan
 # with a database, and a report to attach to an issue
@@ -41,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
         "--release-label", default="emr-7.5.0", metavar="LABEL", help="the EMR release (default: emr-7.5.0)"
     )
     parser.add_argument(
-        "--instance-type", default="m5.xlarge", metavar="TYPE", help="of its one node (default: m5.xlarge)"
+        "--instance-type", default="m5.xlarge", metavar="TYPE", help="the type of its one node (default: m5.xlarge)"
     )
     parser.add_argument(
         "--service-role", default="EMR_DefaultRole", metavar="ROLE", help="ServiceRole (default: EMR_DefaultRole)"
@@ -52,56 +52,55 @@ def add_arguments(parser: Parser) -> None:
         metavar="PROFILE",
         help="JobFlowRole (default: EMR_EC2_DefaultRole)",
     )
-    parser.add_argument("--log-uri", metavar="URI", help="where EMR writes logs, so that a failed probe can be shown")
+    parser.add_argument("--log-uri", metavar="URI", help="where EMR writes logs, to show those of a failed probe")
     parser.add_argument(
-        "--job-flow-overrides", metavar="FILE", help="further parameters of RunJobFlow, as a JSON file, over all others"
+        "--job-flow-overrides", metavar="FILE", help="a JSON file with RunJobFlow parameters that override all others"
     )
     parser.add_argument(
         "--server",
         action="append",
         default=[],
         metavar="HOST",
-        help="an Azure SQL server that has to admit the address, HOST:PORT/DATABASE; may be given again",
+        help="an Azure SQL server that must admit the address, HOST:PORT/DATABASE; can be repeated",
     )
     parser.add_argument(
         "--echo-url",
         metavar="URL",
-        help="the page that says which address it sees (default: https://checkip.amazonaws.com)",
+        help="a page that returns the client's address (default: https://checkip.amazonaws.com)",
     )
     parser.add_argument(
         "--measure-drop",
         action="store_true",
-        help="also measure when EC2 takes the address off a terminated instance: the address is freed that much later",
+        help="also measure when EC2 removes the address from a terminated instance; this frees the address later",
     )
     parser.add_argument(
         "--timeout",
         type=span,
         default="30m",
         metavar="SPAN",
-        help="how long the start, the probe and the end may take, each of them (default: 30m)",
+        help="how long each of the start, the probe and the end may take (default: 30m)",
     )
     parser.add_argument(
-        "--poll", type=float, default=5.0, metavar="SECONDS", help="seconds between two looks at AWS (default: 5)"
+        "--poll", type=float, default=5.0, metavar="SECONDS", help="seconds between two polls of AWS (default: 5)"
     )
-    parser.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument("--plan", action="store_true", help="print what the test would do, and do nothing")
     parser.add_argument(
         "--report",
         metavar="FILE",
-        help="write the result as JSON, without the account's number and the public address, to attach to a report",
+        help="write the result as JSON, without the account number and the public address, to attach to a bug report",
     )
     add_common_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Plan, or launch, check and end."""
+    """Print the plan, or carry out the test and print the report."""
     with only_the_result():
-        from airflow_eip_provider.cli.selftest.plan import planned
+        from airflow_eip_provider.cli.selftest.plan import plan_from_options
         from airflow_eip_provider.cli.session import lock_store_of
         from airflow_eip_provider.operators.lease_settings import lock_store_uri
 
         with reading_arguments():
-            lock_store = lock_store_uri(lock_store_of(options))
-            plan = planned(options, lock_store)
+            plan = plan_from_options(options, lock_store_uri(lock_store_of(options)))
         if not options.plan:
             from airflow_eip_provider.cli.selftest.work import SelfTest
             from airflow_eip_provider.cli.session import open_session

@@ -1,4 +1,4 @@
-"""What a self-test is going to do, and for how long an instance runs at most."""
+"""The plan of a self-test: what it does, and how long an instance runs at most."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.cli.scenario import minutes
 from airflow_eip_provider.cli.usage import read_json_file
 from airflow_eip_provider.egress_probe import ECHO_URL, egress_probe_step
 from airflow_eip_provider.exceptions import UsageError
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
 
-# EMR ends the cluster by itself when it has been idle for so long: for a process that is killed, and runs no code.
+# EMR terminates the cluster when it has been idle for this long: for a process that is killed and cannot clean up.
 IDLE_TIMEOUT = timedelta(minutes=15)
-# For how long a terminated instance is watched that may still have the address.
+# How long to watch a terminated instance that may still have the address.
 DROP_LIMIT = timedelta(minutes=10)
-# What comes on top of the limits: looks for what AWS may show late, and for a failed step's logs.
+# In addition to the limits: polls for what AWS may show late, and for a failed step's logs.
 _MARGIN = timedelta(minutes=10)
 
 
@@ -30,9 +31,9 @@ class Plan:
     One self-test.
 
     :param job_flow: RunJobFlow's parameters, before the operator adds its tags and the idle timeout.
-    :param probe: the parameters of ``egress_probe_step``, but for the public address.
+    :param probe: the parameters of ``egress_probe_step`` other than the public address.
     :param limit: how long each of start, probe and end may take.
-    :param measure_drop: leave the address on the instance until EC2 takes it off.
+    :param measure_drop: leave the address on the instance until EC2 removes it.
     """
 
     allocation_id: str
@@ -45,20 +46,25 @@ class Plan:
 
     @property
     def attempts(self) -> int:
-        """How many looks at AWS fit into the limit."""
+        """How many polls fit into the limit."""
         return max(1, math.ceil(self.limit.total_seconds() / self.poll_seconds))
 
     @property
     def instances(self) -> int:
         """How many instances the cluster has."""
-        given = self.job_flow.get("Instances", {})
-        return sum(int(group.get("InstanceCount", 1)) for group in given.get("InstanceGroups", ())) or 1
+        groups = self.job_flow.get("Instances", {}).get("InstanceGroups", ())
+        return sum(int(group.get("InstanceCount", 1)) for group in groups) or 1
+
+    @property
+    def probe_targets(self) -> list[str]:
+        """The servers and the page that the probe connects to."""
+        return [*self.probe["servers"], *filter(None, [self.probe["echo_url"]])]
 
     @property
     def most_instance_seconds(self) -> int:
         """The highest cost of a run that is not killed with SIGKILL."""
-        parts = [self.limit] * 3 + [_MARGIN] + ([DROP_LIMIT] if self.measure_drop else [])
-        return int(sum(part.total_seconds() for part in parts)) * self.instances
+        span = 3 * self.limit + _MARGIN + (DROP_LIMIT if self.measure_drop else timedelta(0))
+        return int(span.total_seconds()) * self.instances
 
     def facts(self) -> dict[str, Any]:
         """Return the plan as plain JSON."""
@@ -80,50 +86,48 @@ class Plan:
     def lines(self) -> Iterator[str]:
         """Return the plan for people."""
         yield from (f"{number}. {step}" for number, step in enumerate(self._steps(), 1))
-        minutes = f"{self.limit.total_seconds() / 60:g} min"
         yield ""
         yield (
             f"Highest cost: {self.most_instance_seconds} instance seconds ({self.most_instance_seconds / 3600:.2f} "
-            f"instance hours): {self.instances} instance, {minutes} each for start, probe and end, "
-            f"{_MARGIN.total_seconds() / 60:g} min for what AWS shows late"
-            + (f", {DROP_LIMIT.total_seconds() / 60:g} min for --measure-drop." if self.measure_drop else ".")
+            f"instance hours): {self.instances} instance, {minutes(self.limit)} each for start, probe and end, "
+            f"{minutes(_MARGIN)} for what AWS shows late"
+            + (f", {minutes(DROP_LIMIT)} for --measure-drop." if self.measure_drop else ".")
         )
         yield (
-            "A usual run takes a fraction of that. If this process is killed with SIGKILL, EMR ends the cluster when "
-            f"it has been idle for {IDLE_TIMEOUT.total_seconds() / 60:g} min."
+            "A usual run takes a fraction of that. If this process is killed with SIGKILL, EMR terminates the cluster "
+            f"when it has been idle for {minutes(IDLE_TIMEOUT)}."
         )
 
     def _steps(self) -> Iterator[str]:
-        given = self.job_flow
-        yield "look: the doctor's checks; stop here if one finds an error, or if the address or its lease is in use"
+        given, instances = self.job_flow, self.job_flow["Instances"]
+        yield "run the doctor's checks; stop here if one finds an error, or if the address or its lease is in use"
         if self.lock_store:
             yield f"take the lease of {self.allocation_id} in {self.lock_store}, as a task does"
-        nodes = ", ".join(str(group.get("InstanceType")) for group in given["Instances"].get("InstanceGroups", ()))
+        types = ", ".join(str(group.get("InstanceType")) for group in instances.get("InstanceGroups", ()))
         yield (
-            f"launch cluster '{given.get('Name')}': {given.get('ReleaseLabel')}, {self.instances} x {nodes}, subnet "
-            f"{given['Instances'].get('Ec2SubnetId')}"
+            f"launch cluster '{given.get('Name')}': {given.get('ReleaseLabel')}, {self.instances} x {types}, subnet "
+            f"{instances.get('Ec2SubnetId')}"
         )
-        yield f"put {self.allocation_id} on its primary node"
-        asked = ", ".join([*self.probe["servers"], *([self.probe["echo_url"]] if self.probe["echo_url"] else [])])
-        yield f"run the egress probe as a step; it asks {asked}"
+        yield f"associate {self.allocation_id} with its primary node"
+        yield f"run the egress probe as a step; it connects to {', '.join(self.probe_targets)}"
         if self.measure_drop:
-            yield "terminate the cluster, and watch until EC2 takes the address off"
+            yield "terminate the cluster, and watch until EC2 removes the address"
         yield "terminate the cluster, free the address" + (", release the lease" if self.lock_store else "")
-        yield "check in AWS that nothing is left, and print what was found"
+        yield "check in AWS that nothing is left, and print the result"
 
 
-def planned(options: argparse.Namespace, lock_store: str | None) -> Plan:
+def plan_from_options(options: argparse.Namespace, lock_store: str | None) -> Plan:
     """
-    Return what the arguments ask for; AWS is not asked.
+    Return the plan that the arguments describe, without calling AWS.
 
-    :raises InvalidInputError: for what is wrong with them.
+    :raises InvalidInputError: when an argument is wrong.
     """
     check_allocation_id(options.allocation_id)
     check_waits(options.poll, 1)
     if options.timeout <= timedelta(0):
         raise UsageError("reading --timeout", problem="it is 0", remedy="give minutes, such as 30m")
     probe: dict[str, Any] = {"servers": list(options.server), "echo_url": options.echo_url or ECHO_URL}
-    egress_probe_step(public_ip="203.0.113.1", **probe)  # refuses what is wrong
+    egress_probe_step(public_ip="203.0.113.1", **probe)  # checks the parameters
     return Plan(
         allocation_id=options.allocation_id,
         lock_store=lock_store,
@@ -136,7 +140,7 @@ def planned(options: argparse.Namespace, lock_store: str | None) -> Plan:
 
 
 def _job_flow(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the smallest cluster that can run the probe, with what the user wants otherwise."""
+    """Return the smallest cluster that can run the probe, with the user's overrides."""
     primary = {"InstanceRole": "MASTER", "InstanceType": options.instance_type, "InstanceCount": 1}
     smallest: dict[str, Any] = {
         "Name": "airflow-eip-selftest",

@@ -1,4 +1,4 @@
-"""What goes over the wire during a self-test: requests that matter, and what AWS's answers showed when."""
+"""Records the AWS calls of a self-test: the requests that change AWS, and what the answers showed at what time."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ _DRY_RUN = frozenset({"DryRunOperation", "UnauthorizedOperation"})
 @dataclass(frozen=True, slots=True)
 class Call:
     """
-    A call that changes AWS, when its answer came.
+    A call that changes AWS.
 
-    :param error: the code of an error.
+    :param at: the time of the answer.
+    :param error: the code of the error, if any.
     """
 
     at: datetime
@@ -48,7 +49,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What one answer showed; ``None`` for nothing yet, or nothing any more."""
+    """What an answer showed; ``None`` when there is nothing yet, or not any more."""
 
     at: datetime
     value: str | None
@@ -57,12 +58,12 @@ class Shown:
 @dataclass
 class Recorder:
     """
-    Listens to botocore's events; any number of clients of one process.
+    Listens to botocore's events of any number of clients.
 
-    Times are the ``Date`` header of AWS's own answers, in whole seconds, so they compare with what EMR says of a
-    cluster's timeline.
+    Times are from the ``Date`` header of AWS's answers, in whole seconds, so they can be compared with EMR's timeline
+    of a cluster.
 
-    :param say: tells a person what has changed.
+    :param say: prints what has changed.
     """
 
     allocation_id: str
@@ -70,7 +71,7 @@ class Recorder:
     job_flow_id: str | None = None
     instance_id: str | None = None
     calls: list[Call] = field(default_factory=list)
-    #: AllowReassociation of every AssociateAddress, as it was sent; ``None`` where it was left out.
+    #: AllowReassociation of every AssociateAddress, as it was sent; ``None`` when it was left out.
     reassociation: list[str | None] = field(default_factory=list)
     primary: list[Shown] = field(default_factory=list)  # Ec2InstanceId, by ListInstances
     address: list[Shown] = field(default_factory=list)  # AssociationId, by DescribeAddresses
@@ -88,11 +89,11 @@ class Recorder:
             events.register(f"after-call.{service}", self._answered)
 
     def first(self, operation: str) -> Call | None:
-        """Return the first call of an operation that AWS took."""
+        """Return the first accepted call of an operation."""
         return next((call for call in self.calls if call.operation == operation and call.error is None), None)
 
     def count(self, operation: str) -> int:
-        """Return how many calls of an operation AWS took."""
+        """Return the number of accepted calls of an operation."""
         return sum(call.operation == operation and call.error is None for call in self.calls)
 
     def _sent(self, request: Any, **_: Any) -> None:
@@ -106,23 +107,23 @@ class Recorder:
             self.say(f"{model.name}{f': {error}' if error else ''}")
             if model.name == "RunJobFlow" and error is None:
                 self.job_flow_id = str(parsed["JobFlowId"])
-        elif error is None and (look := getattr(self, f"_{model.name}", None)) is not None:
-            look(at, parsed)
+        elif error is None and (record := getattr(self, f"_{model.name}", None)) is not None:
+            record(at, parsed)
             if model.name != "ListInstances":
-                self._ask_for_instance_id()
+                self._list_instances()
 
-    def _ask_for_instance_id(self) -> None:
-        """Ask ListInstances at each look, until it shows the primary: the operators find that by EMR's tags."""
+    def _list_instances(self) -> None:
+        """Call ListInstances until it shows the primary: the operators find that instance by EMR's tags instead."""
         if self._emr is None or self.job_flow_id is None or self.instance_id is not None:
             return
-        with contextlib.suppress(ClientError, BotoCoreError):  # then it is not measured
+        with contextlib.suppress(ClientError, BotoCoreError):  # it is only measured
             self._emr.list_instances(ClusterId=self.job_flow_id)
 
     def _ListInstances(self, at: datetime, parsed: Mapping[str, Any]) -> None:  # noqa: N802 - the operation's name
         live = [item for item in parsed["Instances"] if item["Status"]["State"] != "TERMINATED"]
-        found = next((str(item["Ec2InstanceId"]) for item in live if item.get("Ec2InstanceId")), None)
-        self.instance_id = self.instance_id or found
-        self._note(self.primary, Shown(at, found), "EMR shows primary instance {}")
+        instance_id = next((str(item["Ec2InstanceId"]) for item in live if item.get("Ec2InstanceId")), None)
+        self.instance_id = self.instance_id or instance_id
+        self._note(self.primary, Shown(at, instance_id), "EMR shows primary instance {}")
 
     def _DescribeAddresses(self, at: datetime, parsed: Mapping[str, Any]) -> None:  # noqa: N802 - as above
         for item in parsed["Addresses"]:
@@ -152,7 +153,7 @@ def _answered_at(parsed: Mapping[str, Any]) -> datetime:
 
 
 def recorded_hooks(hooks: AwsHooks, recorder: Recorder) -> CommandHooks:
-    """Return the same hooks with a recorder that listens to each of their clients."""
+    """Return copies of the hooks whose clients the recorder listens to."""
 
     class _Recorded:
         def get_client_type(self, *args: Any, **kwargs: Any) -> Any:

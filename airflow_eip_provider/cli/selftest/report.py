@@ -1,8 +1,7 @@
-"""What a self-test has found, for people and as JSON."""
+"""The result of a self-test: for people and as JSON."""
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -10,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow_eip_provider import __version__
-from airflow_eip_provider.cli.output import note, print_table
-from airflow_eip_provider.exceptions import UsageError
+from airflow_eip_provider.cli.output import note, print_table, write_or_print
+from airflow_eip_provider.cli.scenario import error_facts, iso, public_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from airflow_eip_provider.cli.selftest.plan import Plan
@@ -24,15 +22,16 @@ if TYPE_CHECKING:
 Result: TypeAlias = Literal["ok", "broken", "skipped"]
 
 _FORMAT = 1  # of the JSON
+_PACKAGES = ("apache-airflow", "apache-airflow-providers-amazon", "boto3", "botocore")
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """
-    One thing that this package promises, and whether it was so.
+    A promise of this package, and whether it was kept.
 
     :param promise: what is true when the result is "ok".
-    :param evidence: what was seen; for "skipped" why nothing could be.
+    :param evidence: what was observed; for "skipped", why the promise could not be checked.
     """
 
     name: str
@@ -41,20 +40,20 @@ class Claim:
     evidence: str
 
     def facts(self) -> dict[str, str]:
-        """Return the same as plain JSON."""
+        """Return the claim as plain JSON."""
         return {"claim": self.name, "result": self.result, "promise": self.promise, "evidence": self.evidence}
 
 
 @dataclass
 class Report:
     """
-    A self-test's result, which grows while it runs.
+    The result of a self-test; it is filled in while the test runs.
 
-    :ivar preflight: what each check found.
-    :ivar measurements: what AWS does not document, with the times at which it was seen.
+    :ivar preflight: the findings of each check.
+    :ivar measurements: what AWS does not document, with the times at which it was observed.
     :ivar cost: how long instances ran.
-    :ivar left: what could not be ended, and how to end it.
-    :ivar error: with which it ended, if it did not come to its end.
+    :ivar left: what could not be cleaned up, and how to do it.
+    :ivar error: the error that ended the test early.
     """
 
     session: Session
@@ -70,24 +69,28 @@ class Report:
 
     @property
     def is_passed(self) -> bool:
-        """Whether it came to its end, and everything is as promised."""
+        """Whether the test finished, left nothing behind, and found no broken promise."""
         return self.error is None and not self.left and all(claim.result != "broken" for claim in self.claims)
 
     def add(self, name: str, promise: str, *, kept: bool | None, evidence: str) -> None:
-        """Note what came of a promise; ``None`` when it could not be checked."""
+        """Record the result for a promise; ``None`` when it could not be checked."""
         result: Result = "skipped" if kept is None else "ok" if kept else "broken"
         self.claims.append(Claim(name, result, promise, evidence))
         note(f"{result}: {promise}: {evidence}")
 
     def facts(self) -> dict[str, Any]:
-        """Return all of it as plain JSON."""
+        """Return the report as plain JSON."""
         return {
             "format": _FORMAT,
             "account": self.session.account,
             "region": self.session.region,
             "passed": self.is_passed,
-            "error": self.error and {"type": type(self.error).__name__, "message": str(self.error)},
-            "versions": _versions(),
+            "error": error_facts(self.error),
+            "versions": {
+                "airflow-eip-provider": __version__,
+                "python": platform.python_version(),
+                **{name: version(name) for name in _PACKAGES},
+            },
             "plan": self.plan.facts(),
             "preflight": self.preflight,
             "job_flow_id": self.recorder.job_flow_id,
@@ -97,30 +100,31 @@ class Report:
             "measurements": self.measurements,
             "cost": self.cost,
             "left": self.left,
-            "timeline": self.timeline(),
+            "timeline": self._timeline(),
         }
 
-    def timeline(self) -> list[dict[str, str | None]]:
-        """Return every change that was seen, in the order in which AWS's answers showed them."""
-        seen: list[tuple[datetime, str, str | None]] = [
+    def _timeline(self) -> list[dict[str, str | None]]:
+        """Return every change, in the order of the times in AWS's answers."""
+        events: list[tuple[datetime, str, str | None]] = [
             (call.at, call.operation, call.error or "accepted") for call in self.recorder.calls
         ]
         for name in ("cluster", "primary", "instance", "address"):
-            before: str | None = None
+            previous: str | None = None
             for shown in getattr(self.recorder, name):
-                if shown.value != before:
-                    seen.append((shown.at, name, shown.value))
-                before = shown.value
-        return [{"at": iso(at), "what": what, "value": value} for at, what, value in sorted(seen, key=lambda s: s[0])]
+                if shown.value != previous:
+                    events.append((shown.at, name, shown.value))
+                previous = shown.value
+        events.sort(key=lambda event: event[0])
+        return [{"at": iso(at), "what": what, "value": value} for at, what, value in events]
 
     def print(self) -> None:
         """Print the tables."""
-        rows = [(claim.result, claim.promise, claim.evidence) for claim in self.claims]
-        if rows:
-            print_table(("RESULT", "PROMISE", "SEEN"), rows)
-        measured = [(name.replace("_", " "), str(found["summary"])) for name, found in self.measurements.items()]
-        if measured:
+        if self.claims:
+            rows = [(claim.result, claim.promise, claim.evidence) for claim in self.claims]
+            print_table(("RESULT", "PROMISE", "EVIDENCE"), rows)
+        if self.measurements:
             print()
+            measured = [(name.replace("_", " "), str(facts["summary"])) for name, facts in self.measurements.items()]
             print_table(("MEASURED", "RESULT"), measured)
         if self.cost:
             print()
@@ -130,37 +134,14 @@ class Report:
 
     def write(self, path: str) -> None:
         """
-        Write the JSON without what should not be public: the account's number and the address.
+        Write the JSON, without the account number and the public address.
 
         :raises UsageError: when the file cannot be written.
         """
-        text = json.dumps(self.facts(), indent=2)
-        for secret, stands_for in ((self.session.account, "ACCOUNT"), (self.public_ip, "PUBLIC_IP")):
-            text = text.replace(secret, stands_for) if secret else text
-        try:
-            Path(path).write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            problem = error.strerror or str(error)
-            raise UsageError(
-                f"writing '{path}'", problem=problem, remedy="name a file in a folder that exists"
-            ) from error
-        note(f"written to {path}")
-
-
-def iso(at: datetime) -> str:
-    """Return a time as JSON has it."""
-    return at.isoformat(timespec="seconds")
+        text = public_json(self.facts(), account=self.session.account, public_ip=self.public_ip)
+        write_or_print(text, Path(path))
 
 
 def seconds_between(first: datetime, second: datetime) -> int:
-    """Return whole seconds from one time to another."""
+    """Return the whole seconds from one time to another."""
     return round((second - first).total_seconds())
-
-
-def _versions() -> dict[str, str]:
-    names: Sequence[str] = ("apache-airflow", "apache-airflow-providers-amazon", "boto3", "botocore")
-    return {
-        "airflow-eip-provider": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in names},
-    }

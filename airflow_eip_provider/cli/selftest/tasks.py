@@ -1,4 +1,4 @@
-"""The operators of a DAG, carried out one after the other in this process."""
+"""The three tasks of a self-test, with the operators of a DAG, run in this process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.cli.in_process import OnHooks, TaskInstance, carry_out
+from airflow_eip_provider.cli.scenario import new_run_id
 from airflow_eip_provider.cli.selftest.plan import IDLE_TIMEOUT
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator, EmrTerminateWithStaticIpOperator
 from airflow_eip_provider.operators.emr.probe import EgressProbeOperator
@@ -32,42 +33,38 @@ class _Terminate(OnHooks, EmrTerminateWithStaticIpOperator):
 
 
 class Tasks:
-    """
-    The three tasks of a self-test.
+    """The three tasks of a self-test."""
 
-    :param run_id: tells two self-tests apart.
-    """
-
-    def __init__(self, plan: Plan, hooks: AwsHooks, run_id: str) -> None:
-        self._plan, self._hooks, self._run_id = plan, hooks, run_id
-        self.create_ti = TaskInstance(DAG_ID, run_id, "create")
+    def __init__(self, plan: Plan, hooks: AwsHooks) -> None:
+        self._plan, self._hooks, self._run_id = plan, hooks, new_run_id()
+        self._create_ti = self._task_instance("create")
 
     @functools.cached_property
     def owner(self) -> Owner:
         """The owner of the lease, and of the cluster."""
-        return Owner.of({"ti": self.create_ti})  # type: ignore[typeddict-item]
+        return Owner.of({"ti": self._create_ti})  # type: ignore[typeddict-item]
 
     @property
     def job_flow_id(self) -> str | None:
-        """The cluster, from the moment that RunJobFlow was answered."""
-        return self.create_ti.xcoms.get("job_flow_id")
+        """The cluster; ``None`` until RunJobFlow was answered."""
+        return self._create_ti.xcoms.get("job_flow_id")
 
     @property
     def static_ip(self) -> dict[str, Any]:
-        """Where the address was put."""
-        return dict(self.create_ti.xcoms.get("static_ip") or {})
+        """What the address was associated with: the XCom ``static_ip``."""
+        return dict(self._create_ti.xcoms.get("static_ip") or {})
 
     def create(self) -> None:
-        """Take the lease, launch, and bind; on failure undo all of it."""
+        """Take the lease, launch the cluster, and associate the address; undo all of it on failure."""
         operator = _Create(
             job_flow_overrides=dict(self._plan.job_flow),
             emr_conn_id=None,
-            lock_timeout=timedelta(0),  # whoever else wants the address comes first
+            lock_timeout=timedelta(0),  # every other owner comes first
             idle_timeout=IDLE_TIMEOUT,
             prewarm=False,
             **self._shared("create"),
         )
-        carry_out(operator, self._hooks, self.create_ti)
+        carry_out(operator, self._hooks, self._create_ti)
 
     def probe(self) -> list[str]:
         """Run the egress probe while the cluster has the address; return the step's id."""
@@ -76,12 +73,15 @@ class Tasks:
             job_flow_id=self.job_flow_id,
             **self._shared("probe"),
         )
-        return list(carry_out(operator, self._hooks, TaskInstance(DAG_ID, self._run_id, "probe")))
+        return list(carry_out(operator, self._hooks, self._task_instance("probe")))
 
     def terminate(self, job_flow_id: str) -> None:
-        """End the cluster, free the address, and release the lease; safe to do twice."""
+        """Terminate the cluster, free the address, and release the lease; safe to repeat."""
         operator = _Terminate(job_flow_id=job_flow_id, **self._shared("terminate"))
-        carry_out(operator, self._hooks, TaskInstance(DAG_ID, self._run_id, "terminate"))
+        carry_out(operator, self._hooks, self._task_instance("terminate"))
+
+    def _task_instance(self, task_id: str) -> TaskInstance:
+        return TaskInstance(DAG_ID, self._run_id, task_id)
 
     def _shared(self, task_id: str) -> dict[str, Any]:
         plan = self._plan

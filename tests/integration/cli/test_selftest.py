@@ -130,7 +130,7 @@ def test_people_get_tables(selftest):
     said = selftest(as_json=False)
     assert said.status == 0, said.err
     lines = said.out.splitlines()
-    assert lines[0].split() == ["RESULT", "PROMISE", "SEEN"]
+    assert lines[0].split() == ["RESULT", "PROMISE", "EVIDENCE"]
     assert sum(line.startswith("ok ") for line in lines) == len(CLAIMS)
     assert any(line.startswith("ec2 instance id after launch") for line in lines)
     assert lines[-1].startswith("cost: ")
