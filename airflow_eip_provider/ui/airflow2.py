@@ -1,4 +1,4 @@
-"""The page in Airflow 2: a view of Flask AppBuilder. It adds no permission: who may read the website sees it."""
+"""The page in Airflow 2: a view of Flask AppBuilder. It adds no permission: users who may read the website see it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from airflow_eip_provider.ui.names import Viewer
 from airflow_eip_provider.ui.page import (
     HEADERS,
     STATIC,
+    STATIC_HEADERS,
     TITLE,
     Links,
     page_facts,
@@ -34,7 +35,7 @@ _HOME = "../"  # the view is one level below Airflow, whatever the base URL is
 
 
 def task_link(task: TaskName) -> str:
-    """Return where Airflow 2 shows a task instance, relative to the page."""
+    """Return the URL of a task instance in Airflow 2, relative to the page."""
     dag, run, name = (quote(part, safe="") for part in (task.dag_id, task.run_id, task.task_id))
     mapped = f"&map_index={task.map_index}" if task.map_index >= 0 else ""
     return f"{_HOME}dags/{dag}/grid?dag_run_id={run}&task_id={name}{mapped}"
@@ -43,7 +44,7 @@ def task_link(task: TaskName) -> str:
 def _may_read(dag_id: str) -> bool:
     try:
         return bool(get_auth_manager().is_authorized_dag(method="GET", details=DagDetails(id=dag_id)))
-    except AttributeError:  # FAB takes a dot for that of a SubDAG, and finds no DAG above it when it was deleted
+    except AttributeError:  # FAB reads a dot as that of a SubDAG, and fails when the parent DAG was deleted
         return False
 
 
@@ -54,7 +55,7 @@ def _view() -> PageView:
 
 
 def _refusal() -> int | None:
-    """Return the status for who may not see the page."""
+    """Return the HTTP status for a user who may not see the page; ``None`` for others."""
     manager = get_auth_manager()
     if manager.is_authorized_view(access_view=AccessView.WEBSITE):
         return None
@@ -62,7 +63,7 @@ def _refusal() -> int | None:
 
 
 class ElasticIpsView(BaseView):  # type: ignore[misc]
-    """The page, and what it loads."""
+    """The page and its files."""
 
     route_base = "/elastic-ips"
     default_view = "page"
@@ -77,7 +78,7 @@ class ElasticIpsView(BaseView):  # type: ignore[misc]
 
     @expose("/data.json")  # type: ignore[untyped-decorator]
     def data(self) -> Response:
-        """Return the same as JSON."""
+        """Return the page as JSON."""
         status = _refusal()
         answer = jsonify({"detail": "Not authenticated"} if status else page_facts(_view()))
         answer.status_code = status or 200
@@ -86,11 +87,10 @@ class ElasticIpsView(BaseView):  # type: ignore[misc]
 
     @expose("/<name>")  # type: ignore[untyped-decorator]
     def static_file(self, name: str) -> Response:
-        """Return the style sheet or the script, which hold no data."""
+        """Return the style sheet or the script, which contain no data."""
         if name not in STATIC:
             abort(404)
-        headers = {**HEADERS, "Cache-Control": "max-age=300"}
-        return Response(static_file(name), content_type=STATIC[name], headers=headers)
+        return Response(static_file(name), content_type=STATIC[name], headers=STATIC_HEADERS)
 
 
 def _html(text: str, status: int) -> Response:
@@ -98,5 +98,5 @@ def _html(text: str, status: int) -> Response:
 
 
 def views() -> list[dict[str, object]]:
-    """Return what Airflow adds to its menu."""
+    """Return the entries for Airflow's menu."""
     return [{"name": TITLE, "category": "Browse", "view": ElasticIpsView()}]

@@ -1,8 +1,8 @@
 """
 The page in Airflow 3: a FastAPI app, which Airflow's API server mounts.
 
-Airflow authenticates none of the routes of such an app (Airflow, "Plugins", ``fastapi_apps``), so each route here asks
-for the user itself, with Airflow's own dependency. Only style sheet and script, which hold no data, are for anyone.
+Airflow does not authenticate the routes of such an app (Airflow, "Plugins", ``fastapi_apps``), so each route here asks
+for the user, with Airflow's own dependency. Only the style sheet and the script, which contain no data, are public.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from airflow_eip_provider.ui.names import Viewer
 from airflow_eip_provider.ui.page import (
     HEADERS,
     STATIC,
+    STATIC_HEADERS,
     TITLE,
     Links,
     page_facts,
@@ -47,14 +48,14 @@ _COOKIE = "_token"
 
 
 async def _user_of_header_or_cookie(request: Request) -> Any:
-    """Authenticate where Airflow's own dependency reads no cookie, which a browser sends (Airflow 3.0 and 3.1)."""
+    """Authenticate in Airflow 3.0 and 3.1, whose own dependency does not read the cookie that a browser sends."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else request.cookies.get(_COOKIE)
-    if not given:
+    token = token.strip() if scheme.lower() == "bearer" else request.cookies.get(_COOKIE, "")
+    if not token:
         raise HTTPException(401, "Not authenticated")
     try:
-        return await get_auth_manager().get_user_from_token(given)
-    except InvalidTokenError as error:  # expired, too
+        return await get_auth_manager().get_user_from_token(token)
+    except InvalidTokenError as error:  # also an expired token
         raise HTTPException(401, "Invalid or expired token") from error
 
 
@@ -62,9 +63,9 @@ _current_user = get_user if "request" in inspect.signature(get_user).parameters 
 
 
 async def _allowed_user(user: Annotated[Any, Depends(_current_user)]) -> Any:
-    """Return the user that may see Airflow's UI."""
-    may = partial(get_auth_manager().is_authorized_view, access_view=AccessView.WEBSITE, user=user)
-    if not await run_in_threadpool(may):
+    """Return the user, who may see Airflow's UI."""
+    is_authorized = partial(get_auth_manager().is_authorized_view, access_view=AccessView.WEBSITE, user=user)
+    if not await run_in_threadpool(is_authorized):
         raise HTTPException(403, "Forbidden")
     return user
 
@@ -73,14 +74,14 @@ AllowedUser = Annotated[Any, Depends(_allowed_user)]
 
 
 def _may_read(user: Any, dag_id: str) -> bool:
-    # From Airflow 3.2 on, a right to a DAG may come with its team.
+    # Since Airflow 3.2, a team may have the permission for a DAG.
     team = getattr(DagModel, "get_team_name", None)
     details = DagDetails(id=dag_id) if team is None else DagDetails(id=dag_id, team_name=team(dag_id))
     return bool(get_auth_manager().is_authorized_dag(method="GET", details=details, user=user))
 
 
 def task_link(task: TaskName) -> str:
-    """Return where Airflow 3 shows a task instance, relative to the page."""
+    """Return the URL of a task instance in Airflow 3, relative to the page."""
     dag, run, name = (quote(part, safe="") for part in (task.dag_id, task.run_id, task.task_id))
     mapped = f"/mapped/{task.map_index}" if task.map_index >= 0 else ""
     return f"{_HOME}dags/{dag}/runs/{run}/tasks/{name}{mapped}"
@@ -105,8 +106,7 @@ async def _data(user: AllowedUser, period: str = DEFAULT_PERIOD) -> Response:
 def _static(name: str) -> Response:
     if name not in STATIC:
         raise HTTPException(404)
-    headers = {**HEADERS, "Cache-Control": "max-age=300"}
-    return Response(static_file(name), media_type=STATIC[name], headers=headers)
+    return Response(static_file(name), media_type=STATIC[name], headers=STATIC_HEADERS)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""A cluster as the page shows it, with its page in the EMR console."""
+"""A cluster as the page shows it, with a link to the EMR console."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ClusterView:
     """
     A cluster or an instance.
 
-    :param href: of the cluster in the EMR console; ``None`` for an instance.
+    :param href: the cluster's page in the EMR console; ``None`` for an instance.
     """
 
     text: str
@@ -21,7 +21,7 @@ class ClusterView:
 
 
 def cluster_view(resource_id: str | None, region: str | None) -> ClusterView | None:
-    """Return a cluster with its page in the EMR console; ``None`` for none."""
+    """Return a cluster with the URL of its page in the EMR console; ``None`` when there is no cluster."""
     if resource_id is None:
         return None
     if region is None or not _CLUSTER.fullmatch(resource_id):
@@ -30,7 +30,7 @@ def cluster_view(resource_id: str | None, region: str | None) -> ClusterView | N
 
 
 def _console(region: str) -> str:
-    """Return where the console of a region's partition is (AWS Management Console, as Airflow's own links have it)."""
+    """Return the URL of the AWS Management Console for the partition of a region, as in Airflow's own links."""
     if region.startswith("cn-"):
         return "https://console.amazonaws.cn"
     return "https://console.amazonaws-us-gov.com" if region.startswith("us-gov-") else "https://console.aws.amazon.com"

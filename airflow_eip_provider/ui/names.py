@@ -1,4 +1,4 @@
-"""The names of owners, taken apart, and how much of them a viewer may see."""
+"""The parts of owners' names, and how much of a name a viewer may see."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 HIDDEN = "a DAG that you may not see"
 
 _CLUSTER_OWNER = re.compile(r"[^/]+/cluster/(j-[0-9A-Z]+)")
-_FEWEST_PARTS = 5
+_MIN_PARTS = 5
 _EVERY_DAG = "another environment/"
 
 
@@ -32,9 +32,9 @@ class OwnerView:
     """
     An owner as a viewer sees it.
 
-    :param text: its name, or that it is hidden.
-    :param task: its parts, when it is a task that is not hidden.
-    :param is_own: of this Airflow environment, which has a page of it.
+    :param text: its name, or a text that says that it is hidden.
+    :param task: the parts of its name, if it is a task and not hidden.
+    :param is_own: it belongs to this Airflow environment, which has a page for it.
     """
 
     text: str
@@ -46,32 +46,31 @@ class OwnerView:
 @dataclass(frozen=True, slots=True)
 class Viewer:
     """
-    Who looks.
+    A user who views the page.
 
-    :param environment: the name of this Airflow environment in its owners.
+    :param environment: the name of this Airflow environment in the names of owners.
     :param may_read: whether the viewer may read a DAG of this environment.
     """
 
     environment: str
     may_read: Callable[[str], bool]
 
-    def sees(self, name: str) -> OwnerView:
+    def view_owner(self, name: str) -> OwnerView:
         """Return an owner as this viewer may see it."""
         if _CLUSTER_OWNER.fullmatch(name):
-            return OwnerView(name)  # no DAG is named in it
+            return OwnerView(name)  # it names no DAG
         task = task_of(name)
-        if task is not None and task.environment == self.environment:
-            may = self.may_read(task.dag_id)
-            return OwnerView(name, task, is_own=True) if may else OwnerView(HIDDEN, hidden=True)
-        # This Airflow knows nothing of the rights in another environment. Who may read every DAG of this one may see
-        # the names; no DAG has an id with a slash, so only a right to all DAGs is a right to this one.
-        may = self.may_read(_EVERY_DAG)
-        return OwnerView(name, task) if may else OwnerView(HIDDEN, hidden=True)
+        is_own = task is not None and task.environment == self.environment
+        # This Airflow does not know the permissions of another environment. A viewer who may read every DAG of this
+        # environment may see its names. No DAG id contains a slash, so only a permission for all DAGs matches this one.
+        if not self.may_read(task.dag_id if task is not None and is_own else _EVERY_DAG):
+            return OwnerView(HIDDEN, hidden=True)
+        return OwnerView(name, task, is_own=is_own)
 
 
 def task_of(name: str) -> TaskName | None:
-    """Return the task instance that an owner's name says; ``None`` when it says none."""
+    """Parse the task instance from an owner's name; ``None`` when the name has another form."""
     parts = name.split("/")
-    if len(parts) < _FEWEST_PARTS or not re.fullmatch(r"-1|\d{1,9}", parts[-1], re.ASCII):
+    if len(parts) < _MIN_PARTS or not re.fullmatch(r"-1|\d{1,9}", parts[-1], re.ASCII):
         return None
     return TaskName(parts[0], parts[1], "/".join(parts[2:-2]), parts[-2], int(parts[-1]))

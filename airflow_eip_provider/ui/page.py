@@ -1,4 +1,4 @@
-"""The page as HTML and as JSON; whatever comes from a record is escaped."""
+"""The page as HTML and as JSON; everything that comes from a record is escaped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.ui.view import AddressView, PageView
 
 TITLE = "Elastic IPs"
-# Nothing is loaded from elsewhere, and no script or style stands in the page itself.
+# Nothing is loaded from other hosts, and the page contains no inline script or style.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
@@ -27,8 +27,9 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+STATIC_HEADERS = {**HEADERS, "Cache-Control": "max-age=300"}
 STATIC = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
-_FIRST_ROWS = 10  # of the history; the rest is folded
+_FIRST_ROWS = 10  # of the history; the rest is collapsed
 
 _LEGEND = {
     "past": "leased",
@@ -43,10 +44,10 @@ _LEGEND = {
 @dataclass(frozen=True, slots=True)
 class Links:
     """
-    Where the page's links lead, relative to the page.
+    The targets of the page's links, relative to the page.
 
-    :param home: Airflow.
-    :param task: the page of a task instance.
+    :param home: Airflow's home page.
+    :param task: returns the page of a task instance.
     """
 
     home: str
@@ -54,16 +55,18 @@ class Links:
 
 
 def _environment() -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("airflow_eip_provider.ui"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(utc=utc, duration=duration, percent=lambda share: f"{share * 100:.0f} %")
-    made.globals.update(title=TITLE, periods=tuple(PERIODS), legend=_LEGEND, first_rows=_FIRST_ROWS, hidden=HIDDEN)
-    return made
+    environment.filters.update(utc=utc, duration=duration, percent=lambda share: f"{share * 100:.0f} %")
+    environment.globals.update(
+        title=TITLE, periods=tuple(PERIODS), legend=_LEGEND, first_rows=_FIRST_ROWS, hidden=HIDDEN
+    )
+    return environment
 
 
 _TEMPLATES = _environment()
@@ -76,7 +79,7 @@ def render_page(page: PageView, links: Links) -> str:
 
 def render_refusal(*, status: int, login: str | None, home: str) -> str:
     """
-    Return the page for who is not logged in (401), or may not see it (403).
+    Return the page for a user who is not logged in (401), or may not see the page (403).
 
     :param login: Airflow's login page.
     """
@@ -84,12 +87,12 @@ def render_refusal(*, status: int, login: str | None, home: str) -> str:
 
 
 def static_file(name: str) -> bytes:
-    """Return a file that the page loads; a key of ``STATIC``."""
+    """Return a file that the page loads, by its name in ``STATIC``."""
     return files("airflow_eip_provider.ui").joinpath("static", name).read_bytes()
 
 
 def page_facts(page: PageView) -> dict[str, Any]:
-    """Return the same as plain JSON, with times in UTC and durations in seconds."""
+    """Return the page as plain JSON, with times in UTC and durations in seconds."""
     return {
         "read_at": utc(page.read_at),
         "period": page.period,

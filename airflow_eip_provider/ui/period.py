@@ -1,4 +1,4 @@
-"""Times and durations in words, and the periods that the page and the command show."""
+"""Durations as text, and the periods that the page and the command show."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
-# What the page offers; by name, in seconds.
+# The periods that the page offers, in seconds.
 PERIODS = {"6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
 DEFAULT_PERIOD = "7d"
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in its two largest units: ``45 s``, ``7 min 20 s``, ``2 h 05 min``, ``3 d 4 h``."""
+    """Format a duration in its two largest units: ``45 s``, ``7 min 20 s``, ``2 h 05 min``, ``3 d 4 h``."""
     whole = max(0, round(seconds))
     if whole < MINUTE:
         return f"{whole} s"
@@ -26,7 +26,7 @@ def duration(seconds: float) -> str:
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:
-    """Return the smallest value that this share of the values does not exceed; ``None`` of none."""
+    """Return a percentile by the nearest-rank method; ``None`` when there are no values."""
     ordered = sorted(values)
     if not ordered:
         return None

@@ -1,8 +1,8 @@
 """
-The plugin by which Airflow finds the page.
+The plugin with which Airflow finds the page.
 
-Every Airflow process loads plugins, workers and scheduler too. So this module imports nothing that they have not, and
-the page is made when a web server asks for it.
+Every Airflow process loads plugins, including workers and the scheduler. So this module imports nothing heavy, and the
+page is created when a web server asks for it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _PREFIX = "elastic-ips"
 _IS_AIRFLOW_3 = not __version__.startswith("2.")
 
 
-class _WhenAsked:
+class _LazyList:
     """
-    An attribute that is made when it is first read, of a plugin's class or instance.
+    An attribute of a plugin that is created when it is first read, from the class or an instance.
 
-    An error would end Airflow's web server at its start. So it is logged, and there is no page.
+    An error would stop Airflow's web server at its start, so it is logged, and the list is empty.
     """
 
     def __init__(self, make: Callable[[], list[Any]]) -> None:
@@ -37,7 +37,7 @@ class _WhenAsked:
             try:
                 self._made = self._make()
             except Exception:
-                logging.getLogger(__name__).exception("the page %s cannot be shown", _TITLE)
+                logging.getLogger(__name__).exception("creating the page '%s' failed", _TITLE)
                 self._made = []
         return self._made
 
@@ -59,13 +59,13 @@ def _appbuilder_views() -> list[Any]:
 
 
 class ElasticIpPlugin(AirflowPlugin):
-    """The page "Elastic IPs": below Browse from Airflow 3.1 on and in Airflow 2, by its URL in Airflow 3.0."""
+    """The page "Elastic IPs": below Browse in Airflow 2 and since 3.1, only by its URL in Airflow 3.0."""
 
     name = "elastic_ips"
-    fastapi_apps: Any = _WhenAsked(_fastapi_apps)
-    appbuilder_views: Any = _WhenAsked(_appbuilder_views)
-    # Without url_route it opens in a tab of its own: Airflow's frame for such views forbids links to leave it, and both
-    # the task instance and the EMR console would be out of reach. Relative, for an Airflow below a path.
+    fastapi_apps: Any = _LazyList(_fastapi_apps)
+    appbuilder_views: Any = _LazyList(_appbuilder_views)
+    # Without url_route it opens in a separate tab: Airflow's frame for such views blocks links that leave it, such as
+    # those to the task instance and to the EMR console. Relative, for an Airflow below a path.
     external_views = (
         [{"name": _TITLE, "href": f"{_PREFIX}/", "destination": "nav", "category": "browse"}] if _IS_AIRFLOW_3 else []
     )

@@ -1,4 +1,4 @@
-"""One read for all who ask at the same time, and for some seconds after."""
+"""One read whose result all concurrent requests share, also for some seconds after it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# So long a web server's request waits for a read: with an earlier result, which it gets then, and without one.
+# How long a request waits for a read: when there is an earlier result to fall back to, and when there is none.
 _PATIENCE_SECONDS = 2.0
 _FIRST_SECONDS = 30.0
 
 
 class SharedRead(Generic[T]):
     """
-    Reads at most once in so many seconds, in a thread of its own, whoever and however many ask.
+    Limits how often something is read, in a separate thread, however many requests there are.
 
-    While a read takes long, who asks gets the last result: otherwise a lock store that is slow to answer would keep the
-    few workers of Airflow 2's web server busy, and with them all of Airflow's pages. In an event loop waiting holds no
-    thread.
+    While a read is slow, requests get the last result. Otherwise a slow lock store would keep the few workers of
+    Airflow 2's web server busy, and block all of Airflow's pages. In an event loop waiting holds no thread.
 
-    :param seconds: from the begin of one read to the begin of the next, at least; a read that takes longer goes on.
-    :param late: makes what is shown then of the last result, ``None`` if there is none.
-    :param patience: seconds to wait for a read, after an earlier result and without one.
+    :param seconds: the minimum time from the start of one read to the start of the next.
+    :param late: returns what to show while a read is slow; its argument is the last result, or ``None``.
+    :param patience: seconds to wait for a read, with an earlier result and without one.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class SharedRead(Generic[T]):
         self._began = 0.0
 
     def wait(self) -> T:
-        """Return the result that is or will be there; a thread waits for it."""
+        """Return the current result; wait for it in this thread."""
         future, last = self._newest()
         try:
             return future.result(timeout=self._patience[last is None])
@@ -59,19 +58,19 @@ class SharedRead(Generic[T]):
             return future.result() if future.done() else self._late(last)
 
     async def wait_in_loop(self) -> T:
-        """Return the result that is or will be there; an event loop waits for it."""
+        """Return the current result; wait for it in the event loop."""
         future, last = self._newest()
         result = asyncio.wrap_future(future)
-        # Unlike "await result", this cancels nothing when a viewer goes away: the others wait for the same.
+        # Unlike "await result", this does not cancel the read when a viewer disconnects: others wait for it.
         await asyncio.wait({result}, timeout=self._patience[last is None])
         return result.result() if result.done() else self._late(last)
 
     def _newest(self) -> tuple[Future[T], T | None]:
-        """Return the read that is the newest one, and the last result before it; begin one if it is time."""
+        """Return the newest read and the last result before it; start a read if one is due."""
         with self._lock:
             now = clock.monotonic()
             if self._future is None or (self._future.done() and now - self._began >= self._seconds):
-                if self._pool is None:  # not before the first use: web servers fork
+                if self._pool is None:  # created at the first use, because web servers fork
                     self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="eip-page")
                 if self._future is not None and self._future.exception() is None:
                     self._last = self._future.result()

@@ -1,9 +1,9 @@
-"""What the page reads: one record for each address, EC2's answer, and when the tasks of leases began."""
+"""What the page reads: the record of each address, EC2's answer, and when the tasks of leases started."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider import clock
@@ -11,7 +11,7 @@ from airflow_eip_provider.aws.addresses import Address, read_addresses
 from airflow_eip_provider.exceptions import ElasticIpError, LockStoreUnavailableError
 from airflow_eip_provider.stores.listing import list_addresses
 from airflow_eip_provider.stores.uri import open_store
-from airflow_eip_provider.ui.waits import begun_leases, read_waits
+from airflow_eip_provider.ui.waits import acquisitions, read_waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from airflow_eip_provider.ui.waits import ReadStarts
 
 _LOG = logging.getLogger(__name__)
-# The names of addresses hardly change, and listing them costs more than reading one.
-_LISTED_SECONDS = 60.0
-# Without a lock store, and without names: so many of the region's addresses are shown.
-_MOST_ADDRESSES = 50
+# The list of addresses rarely changes, and listing them costs more than reading one.
+_LISTING_SECONDS = 60.0
+# How many of the region's addresses are shown without a lock store and without named addresses.
+_MAX_ADDRESSES = 50
 NO_STORE = (
-    "No lock store is configured ([eip] lock_store), so nobody knows who waits and who had an address. "
-    "What EC2 says of them is shown."
+    "No lock store is configured ([eip] lock_store), so it is unknown which owners wait for an address or had it. "
+    "This page shows only what EC2 knows."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """
-    What was read of one address.
+    What was read about one address.
 
-    :param record: ``None`` when there is no lock store, or it could not be read.
-    :param is_written: whether there is a record at all.
-    :param problem: why it could not be read.
-    :param now: the store's time, or this machine's without one.
-    :param waits: seconds from the start of its task to a lease, by token, as far as Airflow knows.
+    :param record: ``None`` when there is no lock store, or the record could not be read.
+    :param is_written: whether the lock store has a record.
+    :param problem: why the record could not be read.
+    :param now: the store's time, or this machine's time without a store.
+    :param waits: the known waits: seconds from the start of the task to the lease, by token.
     """
 
     allocation_id: str
@@ -54,7 +54,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that the page shows, to whomever."""
+    """Everything that the page can show, for all viewers."""
 
     readings: tuple[Reading, ...]
     problems: tuple[str, ...]
@@ -67,11 +67,11 @@ class Snapshot:
 @dataclass(frozen=True, slots=True)
 class Source:
     """
-    Where the page reads.
+    What the page reads from.
 
-    :param allocation_ids: the addresses to show; empty for those that the lock store has.
-    :param client_for: service and region to boto3's client.
-    :param read_starts: asks Airflow's database; ``None`` when it is not to be asked.
+    :param allocation_ids: the addresses to show; empty for all in the lock store.
+    :param client_for: returns the boto3 client of a service in a region.
+    :param read_starts: queries Airflow's database; ``None`` to skip that.
     """
 
     lock_store: str | None
@@ -83,9 +83,9 @@ class Source:
 
 class SnapshotReader:
     """
-    Reads, and remembers between reads what does not change.
+    Reads snapshots, and caches what does not change between reads.
 
-    :param source: is asked for before each read, as its options may be wrong: an error is a problem on the page.
+    :param source: called before each read; an error, e.g. for a wrong option, is shown as a problem on the page.
     """
 
     def __init__(self, source: Callable[[], Source], *, refresh_seconds: float) -> None:
@@ -95,7 +95,7 @@ class SnapshotReader:
         self._waits: dict[tuple[str, int], float | None] = {}
 
     def __call__(self) -> Snapshot:
-        """Read everything once; what cannot be read is a problem, not an error."""
+        """Read everything once; report what cannot be read as a problem."""
         problems: list[str] = []
         lock_store: str | None = None
         region: str | None = None
@@ -108,11 +108,11 @@ class SnapshotReader:
             region = getattr(getattr(source.client_for("ec2", None), "meta", None), "region_name", None)
             readings = self._readings(source, problems)
         except Exception as error:
-            problems.append(_in_words(error, "reading the page's options and connection"))
+            problems.append(_describe(error, "reading the page's options and connection"))
         return Snapshot(readings, tuple(problems), lock_store, region, clock.time(), self._refresh_seconds)
 
     def _readings(self, source: Source, problems: list[str]) -> tuple[Reading, ...]:
-        names = list(source.allocation_ids) or self._list(source, problems)
+        names = list(source.allocation_ids) or self._list_names(source, problems)
         addresses, address_problem = _read_addresses(source, names)
         if not names and source.lock_store is None:
             names = sorted(addresses)
@@ -121,60 +121,60 @@ class SnapshotReader:
         readings = []
         down: str | None = None
         for name in names:
-            reading, down = _read(source, name, down)
-            waits = self._waits_of(source, reading)
-            readings.append(_with(reading, addresses.get(name), address_problem, waits))
+            reading, down = _read_record(source, name, down)
+            reading = replace(reading, address=addresses.get(name), address_problem=address_problem)
+            readings.append(replace(reading, waits=self._waits_of(source, reading)))
         return tuple(readings)
 
-    def _list(self, source: Source, problems: list[str]) -> list[str]:
+    def _list_names(self, source: Source, problems: list[str]) -> list[str]:
         if source.lock_store is None:
             return []
-        if self._listed is None or clock.monotonic() - self._listed[0] >= _LISTED_SECONDS:
+        if self._listed is None or clock.monotonic() - self._listed[0] >= _LISTING_SECONDS:
             try:
                 self._listed = (clock.monotonic(), list_addresses(source.lock_store, source.client_for))
             except Exception as error:
-                problem = _in_words(error, "listing the records of the lock store")
-                problems.append(f"{problem}. Or name the addresses in [eip] page_addresses.")
+                problem = _describe(error, "listing the records of the lock store")
+                problems.append(f"{problem}. Alternatively, name the addresses in [eip] page_addresses.")
         names = self._listed[1] if self._listed else []
         if not names and not problems:
-            problems.append("The lock store has no record yet. An address appears here once a task has asked for it.")
+            problems.append("The lock store has no record yet. An address appears here after a task has asked for it.")
         return names
 
     def _waits_of(self, source: Source, reading: Reading) -> dict[int, float]:
-        """Return the waits before leases; Airflow is asked once for each."""
+        """Return the waits before leases; Airflow is queried once for each lease."""
         if reading.record is None or source.read_starts is None:
             return {}
-        begun = begun_leases(reading.record)
-        asked = {token: lease for token, lease in begun.items() if (reading.allocation_id, token) not in self._waits}
+        acquired, name = acquisitions(reading.record), reading.allocation_id
+        new = {token: lease for token, lease in acquired.items() if (name, token) not in self._waits}
         try:
-            found = read_waits(asked, environment=source.environment, read_starts=source.read_starts)
+            waits = read_waits(new, environment=source.environment, read_starts=source.read_starts)
         except Exception:
-            _LOG.warning("Airflow's database did not say when tasks began", exc_info=True)
+            _LOG.warning("reading the start times of tasks from Airflow's database failed", exc_info=True)
             return {}
-        self._waits.update({(reading.allocation_id, token): wait for token, wait in found.items()})
-        waits = {token: self._waits.get((reading.allocation_id, token)) for token in begun}
-        return {token: wait for token, wait in waits.items() if wait is not None}
+        self._waits.update({(name, token): wait for token, wait in waits.items()})
+        cached = {token: self._waits.get((name, token)) for token in acquired}
+        return {token: wait for token, wait in cached.items() if wait is not None}
 
 
 def _read_addresses(source: Source, names: list[str]) -> tuple[dict[str, Address], str | None]:
-    """Ask EC2 once for all; without names for those of the region, which is what is left without a lock store."""
+    """Read all addresses from EC2 in one call; without names and without a lock store, those of the region."""
     try:
         ec2 = source.client_for("ec2", None)
         if names:
             return read_addresses(ec2, names), None
         if source.lock_store is not None:
             return {}, None
-        found = [item["AllocationId"] for item in ec2.describe_addresses()["Addresses"] if item.get("AllocationId")]
-        return read_addresses(ec2, found[:_MOST_ADDRESSES]) if found else {}, None
+        all_names = [item["AllocationId"] for item in ec2.describe_addresses()["Addresses"] if item.get("AllocationId")]
+        return read_addresses(ec2, all_names[:_MAX_ADDRESSES]) if all_names else {}, None
     except Exception as error:
-        return {}, _in_words(error, "asking EC2 where the addresses are (ec2:DescribeAddresses)")
+        return {}, _describe(error, "reading the addresses from EC2 (ec2:DescribeAddresses)")
 
 
-def _read(source: Source, name: str, down: str | None) -> tuple[Reading, str | None]:
+def _read_record(source: Source, name: str, down: str | None) -> tuple[Reading, str | None]:
     """
     Read one record.
 
-    :param down: why the store gave no answer for another address; then it is not asked again.
+    :param down: why the store did not answer for another address; then it is not called again.
     """
     if source.lock_store is None:
         return Reading(name, clock.time()), None
@@ -185,25 +185,12 @@ def _read(source: Source, name: str, down: str | None) -> tuple[Reading, str | N
     except LockStoreUnavailableError as error:
         return Reading(name, clock.time(), problem=str(error)), str(error)
     except Exception as error:
-        return Reading(name, clock.time(), problem=_in_words(error, "reading the record")), None
+        return Reading(name, clock.time(), problem=_describe(error, "reading the record")), None
     return Reading(name, seen.now, record=seen.record, is_written=seen.version is not None), None
 
 
-def _with(reading: Reading, address: Address | None, problem: str | None, waits: Mapping[int, float]) -> Reading:
-    return Reading(
-        reading.allocation_id,
-        reading.now,
-        record=reading.record,
-        is_written=reading.is_written,
-        problem=reading.problem,
-        address=address,
-        address_problem=problem,
-        waits=waits,
-    )
-
-
-def _in_words(error: Exception, doing: str) -> str:
-    """Say what went wrong; what is not expected is in the log of the web server only."""
+def _describe(error: Exception, doing: str) -> str:
+    """Describe an error for the page; the details of an unexpected one go only to the web server's log."""
     if isinstance(error, ElasticIpError):
         return str(error)
     _LOG.warning("%s failed", doing, exc_info=error)

@@ -1,4 +1,4 @@
-"""Where the page of this Airflow reads: its options and its connection."""
+"""What the page of this Airflow reads from: its options and its connection."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from airflow_eip_provider.ui.shared_read import SharedRead
 from airflow_eip_provider.ui.snapshot import Snapshot, SnapshotReader, Source
 from airflow_eip_provider.ui.task_starts import read_starts
 
-# Whoever looks waits for no more than this; the stores of tasks are more patient. Nothing is asked a second time: the
-# next refresh does that, and a store that fails is not asked more often than one that answers.
+# Viewers wait no longer than this; tasks wait longer for the store. There are no retries: the next refresh tries again,
+# and a failing store is not called more often than one that answers.
 _CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
 REFRESH_SECONDS = 5.0
 _CLIENTS_SECONDS = 300
@@ -29,23 +29,23 @@ _ALLOCATION_ID = re.compile(r"eipalloc-[0-9a-f]{8,17}")
 
 
 def environment() -> str:
-    """Return the name of this Airflow environment in its owners."""
+    """Return the name of this Airflow environment in the names of owners."""
     return own_environment() or UNNAMED_ENVIRONMENT
 
 
 @cache
 def shared_snapshot() -> SharedRead[Snapshot]:
-    """Return what all requests of this process share."""
+    """Return the reads that all requests of this process share."""
     read = SnapshotReader(_source, refresh_seconds=REFRESH_SECONDS)
     return SharedRead(read, seconds=REFRESH_SECONDS, late=late)
 
 
 def late(last: Snapshot | None) -> Snapshot:
-    """Return what is shown while a read takes long."""
+    """Return what to show while a read is slow."""
     if last is None:
         problem = "The lock store and EC2 have not answered yet. This page asks again."
         return Snapshot((), (problem,), None, None, clock.time(), REFRESH_SECONDS)
-    problem = "The lock store or EC2 takes long to answer. Until then this page shows the last answer."
+    problem = "The lock store or EC2 takes long to answer. Until it does, this page shows the last answer."
     return replace(last, problems=(*last.problems, problem))
 
 
@@ -61,15 +61,15 @@ def _source() -> Source:
 
 def page_addresses() -> tuple[str, ...]:
     """
-    Return ``[eip] page_addresses``; empty for all that the lock store has.
+    Return ``[eip] page_addresses``; empty for all addresses in the lock store.
 
-    :raises InvalidInputError: for what is no allocation ID.
+    :raises InvalidInputError: when a value is not an allocation ID.
     """
     given = conf.get("eip", "page_addresses", fallback=None) or ""
     names = tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
     for name in names:
         if not _ALLOCATION_ID.fullmatch(name):
-            problem = f"{name!r} is no allocation ID"
+            problem = f"{name!r} is not an allocation ID"
             raise InvalidInputError("reading [eip] page_addresses", problem=problem, remedy="write eipalloc-…, …")
     return names
 
@@ -78,11 +78,11 @@ def _connection() -> str | None:
     """
     Return the connection to use; ``None`` for boto3's own credentials.
 
-    :raises MissingConnectionError: when the one that is named does not exist.
+    :raises MissingConnectionError: when the configured connection does not exist.
     """
-    named = conf.get("eip", "page_aws_conn_id", fallback=None)
-    if named:
-        return str(named)
+    configured = conf.get("eip", "page_aws_conn_id", fallback=None)
+    if configured:
+        return str(configured)
     try:
         stored_connection(_DEFAULT_CONNECTION)
     except (AirflowNotFoundException, MissingConnectionError):
@@ -91,6 +91,6 @@ def _connection() -> str | None:
 
 
 @lru_cache(maxsize=1)
-def _hooks(aws_conn_id: str | None, _while: int) -> Any:
-    """Return the hooks of a connection; made anew now and then, as credentials and connections change."""
+def _hooks(aws_conn_id: str | None, _time_slot: int) -> Any:
+    """Return the hooks of a connection; renewed every few minutes, as credentials and connections change."""
     return StoredHooks(aws_conn_id=aws_conn_id, config=_CONFIG)

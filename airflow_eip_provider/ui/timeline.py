@@ -1,4 +1,4 @@
-"""The timeline of an address: bars on an axis of time, in per cent of its width."""
+"""The timeline of an address: bars on a time axis, in percent of its width."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.lease.record import Record
     from airflow_eip_provider.ui.names import Viewer
-    from airflow_eip_provider.ui.past_view import PastView
+    from airflow_eip_provider.ui.past import PastView
 
 _LANE, _THIN, _GAP, _TOP, _AXIS = 26, 9, 4, 8, 22
-MOST_WAITERS = 10  # that have a row of their own; a longer queue stands in the table
-# Ticks are this far apart: the smallest of these that makes no more than so many of them.
+_MAX_QUEUE_ROWS = 10  # the table shows the rest of a longer queue
+# The distance of ticks is the smallest of these that makes at most _MAX_TICKS of them.
 _STEPS = (HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY)
-_MOST_TICKS = 8
-_KINDS = {Phase.ACQUIRED: "start", Phase.ACTIVE: "active", Phase.RELEASING: "ending"}
+_MAX_TICKS = 8
+KINDS = {Phase.ACQUIRED: "start", Phase.ACTIVE: "active", Phase.RELEASING: "ending"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Bar:
     """
     A time span.
 
-    :param left: per cent of the width, as is ``width``; ``top`` and ``height`` are pixels.
-    :param title: what stands there exactly.
+    :param left: in percent of the axis, as is ``width``; ``top`` and ``height`` are in pixels.
+    :param title: the tooltip, with the exact times.
     """
 
     left: float
@@ -47,7 +47,7 @@ class Tick:
     """
     A time on the axis.
 
-    :param minor: left out where the screen is narrow.
+    :param minor: hidden on narrow screens.
     """
 
     left: float
@@ -57,7 +57,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What is drawn; ``height`` in pixels, ``axis`` where the labels of the axis stand."""
+    """The picture; ``height`` and ``axis``, the position of the axis labels, are in pixels."""
 
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
@@ -73,7 +73,7 @@ class _Axis:
         self._since, self._now = since, now
 
     def bar(self, start: float, end: float, *, top: int, height: int, kind: str, title: str) -> Bar | None:
-        """Return a bar; ``None`` when nothing of it is in the period."""
+        """Return a bar; ``None`` when it is outside of the period."""
         first, last = max(start, self._since), min(end, self._now)
         if last < first:
             return None
@@ -84,38 +84,37 @@ class _Axis:
 
     def ticks(self) -> tuple[Tick, ...]:
         seconds = self._now - self._since
-        step = next((step for step in _STEPS if seconds / step <= _MOST_TICKS), _STEPS[-1])
+        step = next((step for step in _STEPS if seconds / step <= _MAX_TICKS), _STEPS[-1])
         first = -(-self._since // step)
-        found: list[Tick] = []
+        ticks: list[Tick] = []
         for number in range(int(first), int(self._now // step) + 1):
             left = (number * step - self._since) / seconds * 100
             moment = datetime.fromtimestamp(number * step, UTC)
             text = moment.strftime("%d %b" if step >= DAY or moment.hour == 0 else "%H:%M")
             if 2 <= left <= 97:  # noqa: PLR2004 - a label at the edge would be cut
-                found.append(Tick(round(left, 3), text, minor=len(found) % 2 == 1))
-        return tuple(found)
+                ticks.append(Tick(round(left, 3), text, minor=len(ticks) % 2 == 1))
+        return tuple(ticks)
 
 
 def timeline_of(
     record: Record, history: Sequence[PastView], viewer: Viewer, *, waits: Mapping[int, float], since: float, now: float
 ) -> Timeline:
     """
-    Return who had the address and who waits for it, as far as the record says.
+    Draw who had the address and who waits for it, according to the record.
 
-    The record has no times of steps and of the launch of a cluster, but for one that is started early.
+    The record has no times of steps and launches, except for a cluster that was started early.
     """
     axis = _Axis(since, now)
-    bars = _waits_before(history, axis)
+    bars = _past_wait_bars(history, axis)
     for past in history:
         lease = past.lease
         title = f"{past.owner.text}\n{past.cluster.text if past.cluster else 'no cluster'}: {past.why}"
         kind = "past" if lease.as_planned else "broken"
         bars.append(axis.bar(lease.acquired_at, lease.ended_at, top=_TOP, height=_LANE, kind=kind, title=title))
     bars += _lease_bars(record, viewer, axis, waits=waits, now=now)
-    shown = record.queue[:MOST_WAITERS]
     top = _TOP + _LANE + _THIN + 2 * _GAP
-    for entry in shown:
-        name = viewer.sees(entry.attempt.name).text
+    for entry in record.queue[:_MAX_QUEUE_ROWS]:
+        name = viewer.view_owner(entry.attempt.name).text
         title = f"waits: {name}"
         bars.append(axis.bar(entry.arrived_at, now, top=top, height=_THIN, kind="queue", title=title))
         if entry.prewarmed_at is not None:
@@ -127,8 +126,8 @@ def timeline_of(
     return Timeline(drawn, axis.ticks(), top + _AXIS, top + _AXIS - 6, kinds, since, now)
 
 
-def _waits_before(history: Sequence[PastView], axis: _Axis) -> list[Bar | None]:
-    """Return the waits of leases that have ended, below the leases."""
+def _past_wait_bars(history: Sequence[PastView], axis: _Axis) -> list[Bar | None]:
+    """Return the bars for the waits of ended leases, below those of the leases."""
     return [
         axis.bar(
             past.lease.acquired_at - past.lease.waited,
@@ -149,10 +148,10 @@ def _lease_bars(
     lease = record.lease
     if lease is None:
         return []
-    name = viewer.sees(lease.attempt.name).text
+    name = viewer.view_owner(lease.attempt.name).text
     on = lease.resource_id or "no cluster yet"
     start = lease.acquired_at
-    bars = [axis.bar(start, now, top=_TOP, height=_LANE, kind=_KINDS[lease.phase], title=f"{name}\n{on}: until now")]
+    bars = [axis.bar(start, now, top=_TOP, height=_LANE, kind=KINDS[lease.phase], title=f"{name}\n{on}: until now")]
     below = {"top": _TOP + _LANE + _GAP, "height": _THIN}
     if waited := waits.get(lease.token):
         bars.append(axis.bar(start - waited, start, kind="queue", title=f"waited: {name}", **below))

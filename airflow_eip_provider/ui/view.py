@@ -1,4 +1,4 @@
-"""What a viewer may see of what was read, in the words of the page; no I/O, no Airflow, no clock."""
+"""What a viewer may see of a snapshot, in the words of the page; no I/O, no Airflow, no clock."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.lease.record import MOST_PASSED_GRACES, Phase
 from airflow_eip_provider.lease.waiting import waiting_owners
 from airflow_eip_provider.ui.clusters import cluster_view
-from airflow_eip_provider.ui.past import is_cut, past_leases, usage_of
-from airflow_eip_provider.ui.past_view import past_view
+from airflow_eip_provider.ui.past import is_cut, past_leases, past_view, usage_of
 from airflow_eip_provider.ui.period import DEFAULT_PERIOD, PERIODS, percentile
-from airflow_eip_provider.ui.timeline import Timeline, timeline_of
+from airflow_eip_provider.ui.timeline import KINDS, Timeline, timeline_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.waiting import WaitingOwner
     from airflow_eip_provider.ui.clusters import ClusterView
     from airflow_eip_provider.ui.names import OwnerView, Viewer
-    from airflow_eip_provider.ui.past import PastLease, Usage
-    from airflow_eip_provider.ui.past_view import PastView
+    from airflow_eip_provider.ui.past import PastLease, PastView, Usage
     from airflow_eip_provider.ui.snapshot import Reading, Snapshot
 
 _PHASES = {
@@ -34,7 +32,7 @@ _PHASES = {
 
 @dataclass(frozen=True, slots=True)
 class HolderView:
-    """Who has the lease."""
+    """The owner that has the lease."""
 
     owner: OwnerView
     cluster: ClusterView | None
@@ -47,12 +45,12 @@ class HolderView:
 @dataclass(frozen=True, slots=True)
 class WaiterView:
     """
-    Who waits.
+    An owner in the queue.
 
     :param place: from 1.
-    :param passed: how often an entry behind it took the address.
-    :param cluster: that it has started early.
-    :param addresses: of how many of the shown addresses it is in the queue; it takes the first that is free.
+    :param passed: how often a later entry took the address.
+    :param cluster: the cluster that it has started early.
+    :param addresses: in the queues of how many of the shown addresses it is; it takes the first free one.
     """
 
     place: int
@@ -68,9 +66,9 @@ class WaiterView:
 @dataclass(frozen=True, slots=True)
 class Figures:
     """
-    What follows for the shown period.
+    Statistics of the shown period.
 
-    :param waits: median, 90th percentile and longest of the waits that are known, in seconds; ``None`` of none.
+    :param waits: median, 90th percentile and maximum of the known waits in seconds; ``None`` when none is known.
     """
 
     leases: int
@@ -84,9 +82,9 @@ class AddressView:
     """
     One address.
 
-    :param state: in a word or two, for the label; ``kind`` is its colour.
-    :param place: what EC2 says.
-    :param problems: what a person should look at.
+    :param state: a short label; ``kind`` selects its colour.
+    :param place: what the address is associated with, according to EC2.
+    :param problems: what a person should check.
     """
 
     allocation_id: str
@@ -111,7 +109,7 @@ class PageView:
     """
     The page.
 
-    :param waiting: how many owners wait, each counted once.
+    :param waiting: the number of waiting owners, each counted once.
     :param waiting_for_several: how many of them wait for more than one address.
     """
 
@@ -127,9 +125,9 @@ class PageView:
 
 def page_of(snapshot: Snapshot, viewer: Viewer, *, period: str = DEFAULT_PERIOD) -> PageView:
     """
-    Return what a viewer may see.
+    Return the page as a viewer may see it.
 
-    :param period: one of ``PERIODS``; another is the default.
+    :param period: one of ``PERIODS``; anything else means the default.
     """
     period = period if period in PERIODS else DEFAULT_PERIOD
     waiting = waiting_owners({r.allocation_id: r.record for r in snapshot.readings if r.record is not None})
@@ -142,7 +140,7 @@ def page_of(snapshot: Snapshot, viewer: Viewer, *, period: str = DEFAULT_PERIOD)
         period=period,
         refresh_seconds=snapshot.refresh_seconds,
         waiting=len(waiting),
-        waiting_for_several=sum(len(one.places) > 1 for one in waiting.values()),
+        waiting_for_several=sum(len(owner.places) > 1 for owner in waiting.values()),
     )
 
 
@@ -192,15 +190,14 @@ def _without_record(reading: Reading, snapshot: Snapshot) -> tuple[str, str, str
 def _state(record: Record, now: float) -> tuple[str, str, str]:
     if record.lease is not None:
         state, detail = _PHASES[record.lease.phase]
-        kinds = {Phase.ACQUIRED: "start", Phase.ACTIVE: "active", Phase.RELEASING: "ending"}
-        return state, kinds[record.lease.phase], detail
+        return state, KINDS[record.lease.phase], detail
+    detail = "no owner waits"
     if record.queue:
-        left = record.free_since + record.window(record.queue[0]) - now
-        kept = (
-            f"kept for the first in the queue for {left:.0f} s more" if left > 0 else "no one in the queue took it yet"
-        )
-        return "free", "free", kept
-    return "free", "free", "nobody waits"
+        remaining = record.free_since + record.window(record.queue[0]) - now
+        detail = f"reserved for the first in the queue for {remaining:.0f} s more"
+        if remaining <= 0:
+            detail = "no owner in the queue took it yet"
+    return "free", "free", detail
 
 
 def _place(reading: Reading) -> str:
@@ -208,18 +205,20 @@ def _place(reading: Reading) -> str:
     if address is None:
         return reading.address_problem or "EC2 shows no such address in this account and region."
     if address.is_free:
-        return "on nothing"
+        return "not associated"
     return "on " + ", ".join(filter(None, (address.instance_id, address.network_interface_id)))
 
 
 def _contradictions(record: Record, address: Address | None) -> tuple[str, ...]:
-    """Say where EC2 and the record differ; EC2's answer may be a minute old, and an association takes a while."""
+    """Describe how EC2 and the record differ; EC2's answer may be a minute old, and an association takes time."""
     if address is None:
         return ()
     if record.lease is None and not address.is_free:
-        return ("EC2 shows the address on something, but nobody has its lease. Did something else associate it?",)
+        return (
+            "EC2 shows that the address is associated, but no owner has its lease. Did something else associate it?",
+        )
     if record.lease is not None and record.lease.phase is Phase.ACTIVE and address.is_free:
-        return ("The lease is in use, but EC2 shows the address on nothing.",)
+        return ("The lease is in use, but EC2 shows that the address is not associated.",)
     return ()
 
 
@@ -228,7 +227,7 @@ def _holder(reading: Reading, record: Record, viewer: Viewer, region: str | None
     if lease is None:
         return None
     return HolderView(
-        owner=viewer.sees(lease.attempt.name),
+        owner=viewer.view_owner(lease.attempt.name),
         cluster=cluster_view(lease.resource_id, region),
         since=lease.acquired_at,
         seconds=max(0.0, reading.now - lease.acquired_at),
@@ -243,7 +242,7 @@ def _queue(
     return tuple(
         WaiterView(
             place=place,
-            owner=viewer.sees(entry.attempt.name),
+            owner=viewer.view_owner(entry.attempt.name),
             since=entry.arrived_at,
             seconds=max(0.0, now - entry.arrived_at),
             passed=entry.passed,

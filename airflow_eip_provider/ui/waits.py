@@ -1,4 +1,4 @@
-"""For how long the owners of leases waited, as far as Airflow knows when their tasks began."""
+"""How long the owners of leases waited, for tasks whose start Airflow knows."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Record
     from airflow_eip_provider.ui.names import TaskName
 
-    # Task instances to when their newest tries began, in seconds since the epoch, as far as Airflow knows.
+    # Returns when the newest try of each known task instance started, in seconds since the epoch.
     ReadStarts: TypeAlias = Callable[[Collection[TaskName]], Mapping[TaskName, float]]
 
-# No wait is longer: a task that began earlier is not the one that had the lease.
+# No wait is longer: a task that started earlier is not the one that had the lease.
 _LONGEST_WAIT_SECONDS = 30 * 86400.0
 
 
-def begun_leases(record: Record) -> dict[int, tuple[str, float]]:
-    """Return the owner and the begin of every lease that a record knows, by token."""
-    begun = {lease.token: (lease.owner, lease.acquired_at) for lease in record.history}
+def acquisitions(record: Record) -> dict[int, tuple[str, float]]:
+    """Return the owner and the acquisition time of every lease in a record, by token."""
+    acquired = {lease.token: (lease.owner, lease.acquired_at) for lease in record.history}
     if lease := record.lease:
-        begun[lease.token] = (lease.attempt.name, lease.acquired_at)
-    return begun
+        acquired[lease.token] = (lease.attempt.name, lease.acquired_at)
+    return acquired
 
 
 def read_waits(
     leases: Mapping[int, tuple[str, float]], *, environment: str, read_starts: ReadStarts
 ) -> dict[int, float | None]:
     """
-    Return the seconds from the start of its task to each lease; ``None`` where that is not known.
+    Return the seconds from the start of the task to each lease; ``None`` when unknown.
 
-    A task that was cleared or retried after the lease began later than the lease: its wait is not known any more.
+    A task that was cleared or retried after the lease has a later start, so its wait is unknown.
 
-    :param environment: the one whose tasks this Airflow knows.
+    :param environment: the name of this Airflow environment, whose tasks it knows.
     """
     tasks = {token: task_of(owner) for token, (owner, _) in leases.items()}
     own = {task for task in tasks.values() if task is not None and task.environment == environment}

@@ -1,4 +1,4 @@
-// Airflow's own theme, and a new look every few seconds. Without this script the page works, and is refreshed by hand.
+// Applies Airflow's theme, and refreshes the page every few seconds. Without this script the page works, but does not refresh.
 "use strict";
 (() => {
   const stored = (name) => {
@@ -12,7 +12,7 @@
   if (theme === "light" || theme === "dark") {
     document.documentElement.dataset.theme = theme;
   }
-  // Airflow 3.0 keeps its token here instead of in a cookie, so the browser does not send it by itself.
+  // Airflow 3.0 keeps its token here instead of in a cookie, so the browser does not send it automatically.
   const token = stored("token");
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
 
@@ -37,7 +37,7 @@
     }
   };
 
-  // Who reads a tooltip, or moves through the page by keyboard, is left alone.
+  // Do not refresh while the user reads a tooltip, selects text, or navigates by keyboard.
   const busy = () =>
     document.hidden ||
     document.querySelector("main :focus-visible, svg rect:hover") !== null ||
@@ -49,7 +49,7 @@
       return;
     }
     if (!busy()) {
-      await refresh().catch(() => {}); // the next one may succeed; "As of" says how old it is
+      await refresh().catch(() => {}); // the next one may succeed; "As of" shows the age
     }
     setTimeout(again, seconds * 1000);
   };

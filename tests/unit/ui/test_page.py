@@ -60,7 +60,7 @@ def test_three_addresses_a_queue_of_five_and_500_leases():
     ]
     text = " ".join(" ".join(read.text).split())
     assert "no task has asked for it yet" in text
-    assert "The record keeps the newest 500 leases" in text
+    assert "The record keeps only the newest 500 ended leases" in text
     assert len(read.all("details")) == 1
     assert "not started" in text
 
@@ -122,7 +122,7 @@ def test_the_timeline_is_a_picture_with_a_name_and_every_bar_has_its_times():
     read = page(reading(BUSY))
     (picture,) = read.all("svg")
     assert picture["role"] == "img"
-    assert "the tables hold the same" in picture["aria-label"]
+    assert "the tables have the same content" in picture["aria-label"]
     assert len(read.all("rect")) == html_titles(read)
 
 
@@ -171,7 +171,8 @@ def test_a_queue_says_of_an_owner_that_it_waits_for_several_addresses():
     readings = [reading(record, name) for name in (SECOND, THIRD)]
     text = " ".join(" ".join(page(*readings).text).split())
     assert text.count("waits for 2 addresses") == 2
-    assert "Owners that wait, each counted once: 1. In the queues of several addresses, for any one of them: 1." in text
+    assert "Waiting owners, each counted once: 1." in text
+    assert "any one of which they can use: 1." in text
     facts = page_facts(page_of(snapshot(*readings), EVERYONE))
     assert facts["waiting"] == 1
     assert [address["queue"][0]["addresses"] for address in facts["addresses"]] == [2, 2]

@@ -11,7 +11,7 @@ import pytest
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.provider_info import get_provider_info
 from airflow_eip_provider.ui import source
-from airflow_eip_provider.ui.plugin import ElasticIpPlugin, _WhenAsked
+from airflow_eip_provider.ui.plugin import ElasticIpPlugin, _LazyList
 
 LOADED = """
 import sys
@@ -50,7 +50,7 @@ def test_a_page_that_cannot_be_made_does_not_end_the_web_server(caplog):
     def fails():
         raise ImportError("another FastAPI")
 
-    plugin = type("Plugin", (), {"fastapi_apps": _WhenAsked(fails)})
+    plugin = type("Plugin", (), {"fastapi_apps": _LazyList(fails)})
     assert plugin.fastapi_apps == plugin().fastapi_apps == []
     assert "another FastAPI" in caplog.text
     assert len(caplog.records) == 1

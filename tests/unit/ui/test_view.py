@@ -65,7 +65,7 @@ def test_a_free_address_is_kept_for_the_first_of_the_queue():
     kept = Record(free_since=NOW - 20, queue=(entry(2, minutes=9),), grace=120.0)
     assert "100 s more" in view(kept).detail
     assert "took it" in view(replace(kept, free_since=NOW - 200)).detail
-    assert view(replace(kept, queue=())).detail == "nobody waits"
+    assert view(replace(kept, queue=())).detail == "no owner waits"
 
 
 def test_only_leases_that_ended_in_the_period_are_shown_the_newest_first():
@@ -173,8 +173,8 @@ def test_owners_are_taken_apart(name, parts):
 
 
 def test_where_ec2_and_the_record_differ():
-    assert "nobody has its lease" in view(FREE, address=address(on="i-1")).problems[0]
-    assert "on nothing" in view(BUSY, address=address()).problems[0]
+    assert "no owner has its lease" in view(FREE, address=address(on="i-1")).problems[0]
+    assert "not associated" in view(BUSY, address=address()).problems[0]
     assert view(FREE, address=address()).problems == ()
     assert view(BUSY, address=address(on="i-1")).problems == ()
     gone = view(BUSY, address=None)
@@ -200,7 +200,10 @@ def test_without_a_store_ec2_decides():
     page = page_of(
         snapshot(reading(None), reading(None, SECOND, address=address(SECOND, on="i-9")), lock_store=None), EVERYONE
     )
-    assert [(shown.state, shown.place) for shown in page.addresses] == [("free", "on nothing"), ("in use", "on i-9")]
+    assert [(shown.state, shown.place) for shown in page.addresses] == [
+        ("free", "not associated"),
+        ("in use", "on i-9"),
+    ]
 
 
 def test_the_timeline_holds_exact_times_and_is_cut_at_the_period():
