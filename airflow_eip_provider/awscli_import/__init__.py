@@ -1,1 +1,1 @@
-"""From an ``aws emr create-cluster`` command to Airflow: what it sends, and a DAG around that."""
+"""Imports an ``aws emr create-cluster`` command into Airflow: the request that it sends, and a DAG for it."""

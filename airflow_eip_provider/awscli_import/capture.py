@@ -1,10 +1,10 @@
 """
-What the AWS CLI would send for ``aws emr create-cluster``, by its own code; nothing is sent.
+Prints the request that the AWS CLI would send for ``aws emr create-cluster``, by its own code; sends nothing.
 
-Run as a file by a Python that has the package awscli (version 1), with the command's arguments; see ``aws_cli``. It
-brings a botocore of its own (older releases want an older one), which takes the place of the installed one for the
-whole process; hence a process of its own. Imports the standard library and awscli alone. Prints one JSON object:
-{request, region, ignored, version}; on an error what the AWS CLI says, to standard error, with exit status 2.
+``aws_cli`` runs this file with a Python that has the package awscli (version 1), and with the command's arguments. The
+package may bring another botocore, which replaces the installed one for the whole process; hence a separate process.
+This file imports only the standard library and awscli. It prints one JSON object: {request, region, ignored, version}.
+On an error it prints the AWS CLI's message to standard error, with exit status 2.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import sys
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-# Options that say how the AWS CLI itself connects and prints, by where its parser keeps them: here it does neither.
-_OWN = {
+# Options about how the AWS CLI connects and prints, by their names in its parser: the option and its default.
+_CLI_OPTIONS = {
     "profile": ("--profile", None),
     "endpoint_url": ("--endpoint-url", None),
     "verify_ssl": ("--no-verify-ssl", True),
@@ -39,10 +39,10 @@ _OWN = {
     "cli_binary_format": ("--cli-binary-format", None),
     "cli_error_format": ("--cli-error-format", None),
 }
-# Those of them that the client is made with: they keep their values, as botocore checks them then.
+# Those that the client is created with: they keep their values, so that botocore checks them.
 _CHECKED_BY_BOTOCORE = {"endpoint_url", "verify_ssl", "ca_bundle", "read_timeout", "connect_timeout"}
-# What version 2 of the AWS CLI has beyond version 1: global options with their values, none for a flag; and formats of
-# its output. https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-options.html
+# What only version 2 of the AWS CLI has: global flags, global options with their values, and output formats.
+# https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-options.html
 _FLAGS_OF_VERSION_2 = ("no-cli-pager", "cli-auto-prompt", "no-cli-auto-prompt")
 _OPTIONS_OF_VERSION_2 = {
     "cli-binary-format": ["base64", "raw-in-base64-out"],
@@ -52,7 +52,7 @@ _OUTPUT_OF_VERSION_2 = ["json", "text", "table", "yaml", "yaml-stream", "off"]
 
 
 def _refuse_network(*_: Any, **__: Any) -> NoReturn:
-    raise OSError("nothing is fetched from the network; save it to a file and name that with file://")
+    raise OSError("nothing is downloaded; save it to a file and give that as file://")
 
 
 def _refuse_other_command(arguments: list[str], *_: Any) -> NoReturn:
@@ -60,7 +60,7 @@ def _refuse_other_command(arguments: list[str], *_: Any) -> NoReturn:
 
 
 def _add_version_2(argument_table: Any, **_: Any) -> None:
-    """Let the parser of version 1 know the options of version 2."""
+    """Add the options of version 2 to the parser of version 1."""
     from awscli.arguments import CustomArgument  # noqa: PLC0415 - as below
 
     for name in _FLAGS_OF_VERSION_2:
@@ -71,59 +71,59 @@ def _add_version_2(argument_table: Any, **_: Any) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Let the AWS CLI read a command, and print what it would send."""
-    import awscli  # noqa: PLC0415 - only here: whoever reads this file need not have it
+    """Let the AWS CLI parse a command, and print the request that it would send."""
+    import awscli  # noqa: PLC0415 - importing this file must not need it
     from awscli.alias import AliasLoader  # noqa: PLC0415
     from awscli.clidriver import create_clidriver  # noqa: PLC0415
     from awscli.help import PagingHelpRenderer  # noqa: PLC0415
-    from botocore.awsrequest import AWSResponse  # noqa: PLC0415 - after awscli, which may bring a botocore of its own
+    from botocore.awsrequest import AWSResponse  # noqa: PLC0415 - after awscli, which may bring another botocore
 
-    sys.argv[0] = "aws"  # as it calls itself in its errors
-    found: dict[str, Any] = {}
+    sys.argv[0] = "aws"  # its name in its errors
+    captured: dict[str, Any] = {}
     ignored: list[str] = []
 
-    def read_own(parsed_args: Any, **_: Any) -> None:
+    def note_ignored(parsed_args: Any, **_: Any) -> None:
         if parsed_args.command != "emr":
             _refuse_other_command(arguments)
         ignored.extend(
-            option for name, (option, default) in _OWN.items() if getattr(parsed_args, name, default) != default
+            option for name, (option, default) in _CLI_OPTIONS.items() if getattr(parsed_args, name, default) != default
         )
 
-    def reset_own(parsed_args: Any, **_: Any) -> None:
-        for name in _OWN.keys() - _CHECKED_BY_BOTOCORE:
-            setattr(parsed_args, name, _OWN[name][1])
+    def reset_ignored(parsed_args: Any, **_: Any) -> None:
+        for name in _CLI_OPTIONS.keys() - _CHECKED_BY_BOTOCORE:
+            setattr(parsed_args, name, _CLI_OPTIONS[name][1])
 
     def only_create_cluster(command_table: dict[str, Any], **_: Any) -> None:
         for name in set(command_table) - {"create-cluster"}:
             del command_table[name]
 
     def note_region(context: dict[str, Any], **_: Any) -> None:
-        found["region"] = context["client_region"]
+        captured["region"] = context["client_region"]
 
     def capture(request: Any, **_: Any) -> Any:
-        found["request"] = json.loads(request.body)
+        captured["request"] = json.loads(request.body)
         body = SimpleNamespace(stream=lambda: [b"{}"])
-        return AWSResponse(request.url, 200, {}, body)  # an answer, so that botocore sends nothing
+        return AWSResponse(request.url, 200, {}, body)  # with an answer, botocore sends nothing
 
     socket.getaddrinfo = _refuse_network
     socket.socket.connect = _refuse_network  # type: ignore[method-assign]
-    # Only its own parsers can tell "create-cluster help" from the value of an option: "--tags a=b help".
+    # Only the AWS CLI's parsers can distinguish "create-cluster help" from the value of an option: "--tags a=b help".
     PagingHelpRenderer.render = functools.partial(_refuse_other_command, arguments)
     driver = create_clidriver()
     driver.alias_loader = AliasLoader(os.path.join(os.devnull, "none"))  # noqa: PTH118 - there is none
     events = driver.session.get_component("event_emitter")
     events.register("building-top-level-params", _add_version_2)
-    events.register_first("top-level-args-parsed", read_own)
-    # After the AWS CLI has read their values: what it refuses in them is refused here, too.
-    events.register_last("top-level-args-parsed", reset_own)
+    events.register_first("top-level-args-parsed", note_ignored)
+    # After the AWS CLI has read their values, so that what it refuses is refused here as well.
+    events.register_last("top-level-args-parsed", reset_ignored)
     events.register_last("building-command-table.emr", only_create_cluster)
     events.register("before-call.emr.RunJobFlow", note_region)
-    events.register("before-send.emr.RunJobFlow", capture)  # when botocore has made and signed it
+    events.register("before-send.emr.RunJobFlow", capture)  # after botocore has created and signed it
     with contextlib.redirect_stdout(sys.stderr):
         status = driver.main(arguments)
-    if status or "request" not in found:
+    if status or "request" not in captured:
         return 2
-    print(json.dumps({**found, "ignored": ignored, "version": awscli.__version__}))  # noqa: T201
+    print(json.dumps({**captured, "ignored": ignored, "version": awscli.__version__}))  # noqa: T201
     return 0
 
 

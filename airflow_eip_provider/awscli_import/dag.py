@@ -1,4 +1,4 @@
-"""A DAG file around a cluster."""
+"""The DAG file for an imported cluster."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 _LINE_LENGTH = 88
 _INDENT = 4
-# What Airflow would take for a template, or for the name of a file that holds one.
+# What Airflow would render as a template, or read as the name of a template file.
 _TEMPLATE = re.compile(r"\{\{|\{%|\{#|\r|\n\Z|\.json\Z")
 _NEXT_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NOT_IN_A_DAG_ID = re.compile(r"[^\w.-]+", re.ASCII)
 # Airflow's rule for keys.
 _LONGEST_DAG_ID = 250
 _DAG_ID = re.compile(rf"[\w.-]{{1,{_LONGEST_DAG_ID}}}")
-# Airflow's presets that cron does not have; a cron expression has 5 fields, or 6 with seconds.
+# Presets of Airflow that cron does not have. A cron expression has 5 fields, or 6 with seconds.
 _PRESETS = {"@once", "@continuous", "@quarterly"}
 _MOST_FIELDS = 6
 
@@ -63,7 +63,7 @@ with (
 {arguments}
     ) as cluster,
 ):
-    # Whatever else needs the address goes in here too.
+    # Add everything else that needs the address here.
     {block}
 '''
 
@@ -71,9 +71,9 @@ with (
 @dataclass(frozen=True, slots=True)
 class DagOptions:
     """
-    What the command does not say.
+    The parts of the DAG that are not in the command.
 
-    :param schedule: as in a DAG, cron or "@daily"; ``None`` runs it by hand only.
+    :param schedule: as in a DAG, cron or "@daily"; ``None`` for manual runs only.
     :param start: the first day.
     :param multi_node: the cluster has core or task nodes.
     """
@@ -87,18 +87,18 @@ class DagOptions:
 
 
 def dag_id_of(name: str) -> str:
-    """Return a DAG's id for a cluster's name."""
+    """Return a DAG id made from the name of a cluster."""
     return _NOT_IN_A_DAG_ID.sub("_", name.lower()).strip("_")[:_LONGEST_DAG_ID] or "emr_cluster"
 
 
 def is_dag_id(text: str) -> bool:
-    """Whether Airflow takes this for the id of a DAG."""
+    """Whether Airflow accepts this as the id of a DAG."""
     return _DAG_ID.fullmatch(text) is not None
 
 
 def is_schedule(text: str) -> bool:
-    """Whether Airflow takes this for a schedule: one of its presets, or a cron expression."""
-    from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 - Airflow brings it
+    """Whether Airflow accepts this as a schedule: one of its presets, or a cron expression."""
+    from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 - Airflow installs it
 
     return text in _PRESETS or (len(text.split()) <= _MOST_FIELDS and bool(croniter.is_valid(text)))
 
@@ -110,7 +110,7 @@ def password_variable(dag_id: str, name: str) -> str:
 
 
 def dag_source(imported: Imported, options: DagOptions) -> str:
-    """Return the text of a DAG file; Airflow renders every value in it to itself."""
+    """Return the text of a DAG file, in which Airflow's templating leaves every value as it is."""
     overrides = _as_templates(copy.deepcopy(imported.overrides))
     for name in imported.passwords:
         template = f"{{{{ var.value.get({password_variable(options.dag_id, name)!r}) }}}}"
@@ -125,13 +125,14 @@ def dag_source(imported: Imported, options: DagOptions) -> str:
     lines.insert(1, "        job_flow_overrides=JOB_FLOW_OVERRIDES,")
     lines[2] += "  # nothing is added from an EMR connection"
     if auto_termination(imported.overrides) == "none":
+        release = _escaped(release_name(imported.overrides))
         lines += [
-            f"        # {_escaped(release_name(imported.overrides))}: EMR does not end idle clusters; run the reaper.",
+            f"        # {release}: EMR does not terminate idle clusters; run the reaper.",
             "        idle_timeout=None,",
         ]
     if options.multi_node:
         lines += [
-            "        # The address is the primary's: executors on core and task nodes leave from others.",
+            "        # Only the primary node has the address; core and task nodes connect from other addresses.",
             '        on_multi_node="warn",',
         ]
     steps, block = "", "# cluster.steps([...])\n    pass"
@@ -153,12 +154,12 @@ def dag_source(imported: Imported, options: DagOptions) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text as it can stand in a docstring."""
+    """Escape a text for a docstring."""
     return text.encode("unicode_escape").decode().replace('"', "'")
 
 
 def _as_templates(value: Any) -> Any:
-    """Return a value that Airflow's templating turns into what it is now."""
+    """Return a value that Airflow's templating renders to the given one."""
     if isinstance(value, dict):
         return {key: _as_templates(member) for key, member in value.items()}
     if isinstance(value, list):
@@ -170,18 +171,18 @@ def _as_templates(value: Any) -> Any:
 
 def _literal(value: Any, *, depth: int = 0, used: int = 0) -> str:
     """
-    Write a value as Python, formatted as ruff and black do.
+    Return a value as Python source, formatted as ruff and black do.
 
-    :param used: how much of the first line is taken, indentation apart.
+    :param used: how much of the first line is in use, without the indentation.
     """
     if not isinstance(value, (dict, list)):
-        return _text(value) if isinstance(value, str) else repr(value)
+        return _quoted(value) if isinstance(value, str) else repr(value)
     flat = _flat(value)
-    # The comma that follows counts too.
+    # The comma that follows counts as well.
     if not value or depth * _INDENT + used + len(flat) < _LINE_LENGTH:
         return flat
     if isinstance(value, dict):
-        members = [(f"{_text(name)}: ", member) for name, member in value.items()]
+        members = [(f"{_quoted(name)}: ", member) for name, member in value.items()]
     else:
         members = [("", member) for member in value]
     inner, outer = " " * (depth + 1) * _INDENT, " " * depth * _INDENT
@@ -192,12 +193,12 @@ def _literal(value: Any, *, depth: int = 0, used: int = 0) -> str:
 
 def _flat(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_text(name)}: {_flat(member)}" for name, member in value.items()) + "}"
+        return "{" + ", ".join(f"{_quoted(name)}: {_flat(member)}" for name, member in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_flat(member) for member in value) + "]"
-    return _text(value) if isinstance(value, str) else repr(value)
+    return _quoted(value) if isinstance(value, str) else repr(value)
 
 
-def _text(value: str) -> str:
-    """Write a string in double quotes, or in single quotes when that saves escapes."""
+def _quoted(value: str) -> str:
+    """Return a string in double quotes, or in single quotes when that saves escapes."""
     return repr(value) if value.count('"') > value.count("'") else json.dumps(value, ensure_ascii=False)

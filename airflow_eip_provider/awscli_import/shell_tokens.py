@@ -1,14 +1,13 @@
 r"""
 The tokens of a shell command: POSIX's rules for quoting and token recognition, and bash's expansions.
 
-Nothing is run and nothing is expanded. A word that a shell would expand carries that as its ``fault``, because a word
-of a command that is left out may have one. Compared with bash on generated text by
-``tests/verification/fuzz/test_shell.py``.
+It runs nothing and expands nothing. A word that a shell would expand has a ``fault``; it is an error only in a command
+that is not left out. ``tests/verification/fuzz/test_shell.py`` compares this module with bash on generated text.
 
-A grammar library does not take the place of this: what is needed is the value of each word, and that a word is *not*
-expanded. tree-sitter-bash reads ``on\⏎ce`` as two words and takes a backslash with a blank behind it for a line
-continuation; shfmt's syntax tree leaves quote removal, tilde, brace and file name expansion to its reader; bashlex has
-a licence that does not fit. None of them knows a ``<PLACEHOLDER>`` or the line ends of cmd.exe and PowerShell.
+A grammar library cannot replace it: the value of each word is needed, and whether a shell would expand the word.
+tree-sitter-bash reads ``on\⏎ce`` as two words, and a backslash before a blank as a line continuation. shfmt's syntax
+tree does not include quote removal or tilde, brace and file name expansion. The licence of bashlex does not fit. None
+of them knows a ``<PLACEHOLDER>`` or the line ends of cmd.exe and PowerShell.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.exceptions import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-# id=$(aws …) at the start of a command: what runs is the command in it.
+# id=$(aws …) at the start of a command: the shell runs the command in it.
 _CAPTURE = re.compile(
     r"(?:(?:export|local|readonly|declare|typeset)[ \t]+)?[A-Za-z_]\w*="
     r"""(?P<quote>"?)(?P<opened>\$\(|`)(?=(?:\s|\\\n)*(?:[\w./~-]*/)?aws\s)"""
 )
-# The cases outside quotes, in the order in which they are tried.
+# The kinds of text outside quotes, in the order in which they are tried.
 _CASES = {
-    # Both characters go, and the line goes on.
+    # The shell removes both characters, and the line continues.
     "continuation": r"\\\n",
     "cmd_continuation": r"\^[ \t]*\n(?=\s*\S)",
     "powershell_continuation": r"`[ \t]*\n(?=\s*\S)",
-    # The backslash makes a word of the blank, and the line ends.
+    # The backslash quotes the blank, and the line ends.
     "blank_after_backslash": r"\\[ \t]+(?=\n|\Z)",
     "backslash_at_end": r"\\\Z",
     "newline": r"\n",
@@ -50,7 +49,7 @@ _CASES = {
     "placeholder": r"<[A-Za-z](?:[\w .:/-]*\w)?>",
     "redirection": r"(?:[0-9]+|\{[A-Za-z_]\w*\})?(?:&>>?|<<[<-]?|<[>&(]?|>[>&|(]?)",
     "operator": r"\|\||\|&|&&|;;|[|&;()]",
-    # A digit at a time: what is left may be the number of a redirection only at the start of a word.
+    # One digit at a time: the rest may be the number of a redirection only at the start of a word.
     "plain": r"[^\s\\'\"$`<>|&;()^{]+|.",
 }
 _CASE = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _CASES.items()), re.DOTALL)
@@ -66,11 +65,11 @@ _CLOSING = {"(": ")", "{": "}", "[": "]", "`": "`"}
 _SKIPPED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*"|.""", re.DOTALL)
 _TILDE = re.compile(r"~|[A-Za-z_]\w*\+?=(?:.*:)?~")
 _SEQUENCE = re.compile(r"[^{},]+\.\.[^{},]+")
-_QUOTED = "\0"  # in a mask: a character that quotes protect
+_QUOTED = "\0"  # in a mask: a quoted character
 _LONGEST_SHOWN = 60
 
-_QUOTE_IT = "put it in single quotes if it is meant as it is written"
-_GIVE_IT_ALONE = "give the create-cluster command in it alone, without what stands around it"
+_QUOTE_IT = "put it in single quotes if it is meant literally"
+_GIVE_IT_ALONE = "give only the create-cluster command in it, without the text around it"
 _WRITE_THE_VALUE = "write the value, or let your shell do it: give the command after -- instead"
 
 
@@ -80,9 +79,9 @@ class Token:
     A word, an operator or the end of a line.
 
     :param kind: "word", "redirection", "operator", "newline", or "capture" and "captured" around ``id=$(aws …)``.
-    :param text: a word's value without its quotes; else the operator.
-    :param start: where it starts in the text.
-    :param fault: of a word: what a shell would make of it, as an error to raise.
+    :param text: the value of a word without its quotes, or the operator.
+    :param start: the position of its first character.
+    :param fault: for a word that a shell would expand, the error to raise.
     """
 
     kind: str
@@ -97,7 +96,7 @@ class _Word:
     """
     A word under construction.
 
-    :param mask: as long as the value; holds its characters where no quote protects them.
+    :param mask: the value, in which each quoted character is replaced by a marker.
     """
 
     start: int
@@ -117,39 +116,26 @@ class Lexer:
         self.text = text
         self.at = 0
         self.word: _Word | None = None
-        # No word of a command has been read.
+        # Whether no word of the current command was read yet.
         self.between_commands = True
-        # What ends the command substitution around the command: ")" or "`", with the quote behind it.
+        # The end of the command substitution around the command: ")" or "`", with the quote that follows.
         self.closing = ""
-        # Where that ended: what follows without a blank belongs to the variable's value, be it a "#".
+        # Its position: text that follows without a blank belongs to the variable's value, even a "#".
         self.captured_until = -1
-        self.actions: dict[str, Callable[[str], None]] = {
-            "cmd_continuation": self._cmd_continuation,
-            "powershell_continuation": self._powershell_continuation,
-            "blank_after_backslash": self._blank_after_backslash,
-            "backslash_at_end": self._backslash_at_end,
-            "escaped": self._escaped,
-            "single": self._single,
-            "double": self._double,
-            "open_quote": self._open_quote,
-            "dollar_quote": self._dollar_quote,
-            "expansion": self._expansion,
-            "placeholder": self._placeholder,
-        }
 
     def line(self, at: int) -> int:
-        """Return the number of the line of a place."""
+        """Return the line number of a position."""
         return self.text.count("\n", 0, at) + 1
 
     def error(self, at: int, problem: str, remedy: str) -> UsageError:
-        """Return the error about a place."""
+        """Return an error about a position."""
         return UsageError("reading the command", problem=f"line {self.line(at)}: {problem}", remedy=remedy)
 
     def tokens(self) -> Iterator[Token]:
         """
         Split the text.
 
-        :raises UsageError: for what cannot be read on: an open quote, a here-document, another shell's line end.
+        :raises UsageError: for what ends the tokens: an open quote, a here-document, the line end of another shell.
         """
         while self.at < len(self.text):
             if capture := self._capture():
@@ -165,16 +151,14 @@ class Lexer:
             elif kind not in _NOTHING:
                 self.word = self.word or _Word(self.at)
                 self.between_commands = False
-                self.actions.get(kind, self._plain)(found)
+                getattr(self, f"_{kind}")(found)  # a method for each other kind
             self.at += len(found)
         yield from self._finished()
         if self.closing:
-            raise self.error(
-                len(self.text), f"{self.closing!r} is missing at the end", "close what starts with $( or `"
-            )
+            raise self.error(len(self.text), f"{self.closing!r} is missing at the end", "close the $( or `")
 
     def _capture(self) -> Token | None:
-        """Read over what captures the command in a variable, where that starts here."""
+        """Skip the start of a command substitution whose result is stored in a variable, if there is one here."""
         match = _CAPTURE.match(self.text, self.at) if self.between_commands and not self.closing else None
         if match is None:
             return None
@@ -199,14 +183,14 @@ class Lexer:
 
     def _operator(self, kind: str, found: str) -> Token:
         if "<<" in found and "<<<" not in found:
-            problem, remedy = "a here-document follows '<<'", "save its text to a file, and name that with file://"
+            problem, remedy = "a here-document follows '<<'", "save its text to a file, and give that as file://NAME"
             raise self.error(self.at, problem, remedy)
         if kind == "redirection" and found.endswith("("):
             raise self.error(self.at, f"'{found}' starts a process substitution", _QUOTE_IT)
         return Token(kind, found, self.at, self.at + len(found))
 
     def _finished(self) -> Iterator[Token]:
-        """Give the word that ends here, if there is one."""
+        """Yield the word that ends here, if there is one."""
         word, self.word = self.word, None
         if word is None:
             return
@@ -229,7 +213,9 @@ class Lexer:
 
     def _escaped(self, found: str) -> None:
         if self.closing.startswith("`"):
-            self._blame(self.error(self.at, f"within `…` a shell reads {found} twice", "write $(…) instead of `…`"))
+            self._blame(
+                self.error(self.at, f"within `…` a shell interprets {found} twice", "write $(…) instead of `…`")
+            )
         self._add(found[1:], quoted=True)
 
     def _single(self, found: str) -> None:
@@ -244,13 +230,13 @@ class Lexer:
             if part["expansion"]:
                 start = self.at + 1 + part.start()
                 written = shortened(self.text[start : self._end_of_expansion(start, within=self.at + len(found) - 1)])
-                self._blame(self.error(start, f"a shell would put a value in for {written}", _WRITE_THE_VALUE))
+                self._blame(self.error(start, f"a shell would substitute {written}", _WRITE_THE_VALUE))
             if not part["continuation"]:
                 self._add(part["escaped"] or part[0], quoted=True)
 
     def _open_quote(self, found: str) -> None:
         problem = f"the quote {found} is never closed (No closing quotation)"
-        raise self.error(self.at, problem, f"close it; as a part of a value write \\{found}")
+        raise self.error(self.at, problem, f"close it; in a value write \\{found}")
 
     def _dollar_quote(self, found: str) -> None:
         written = shortened(found if len(found) > 1 else '$"…"')
@@ -259,14 +245,14 @@ class Lexer:
     def _expansion(self, found: str) -> None:
         end = self._end_of_expansion(self.at)
         written = self.text[self.at : end]
-        problem = f"a shell would put a value in for {shortened(written)}"
+        problem = f"a shell would substitute {shortened(written)}"
         remedy = _GIVE_IT_ALONE if "create-cluster" in written else _WRITE_THE_VALUE
         self._blame(self.error(self.at, problem, remedy))
         self._add(written, quoted=True)
         self.at = end - len(found)
 
     def _end_of_expansion(self, start: int, *, within: int | None = None) -> int:
-        """Return where the expansion that starts here ends; the end of the text when it is not closed."""
+        """Return the end of the expansion that starts here."""
         end = len(self.text) if within is None else within
         match = re.compile(_CASES["expansion"]).match(self.text, start)
         opened = match[0][-1] if match else ""
@@ -287,51 +273,54 @@ class Lexer:
         return at
 
     def _placeholder(self, found: str) -> None:
-        problem, remedy = f"{found} is a placeholder", "write your value in its place, without < and >"
+        problem, remedy = f"{found} is a placeholder", "replace it with your value, without < and >"
         self._blame(self.error(self.at, problem, remedy))
         self._add(found, quoted=True)
 
-    def _cmd_continuation(self, found: str) -> None:
-        self._of_windows("^", "cmd.exe", "; single quotes, % and ^ have another meaning there")
+    def _cmd_continuation(self, _found: str) -> None:
+        raise self._windows_error("^", "cmd.exe", "single quotes, % and ^")
 
-    def _powershell_continuation(self, found: str) -> None:
-        self._of_windows("`", "PowerShell", "; double quotes, commas and @ have another meaning there")
+    def _powershell_continuation(self, _found: str) -> None:
+        raise self._windows_error("`", "PowerShell", "double quotes, commas and @")
 
-    def _of_windows(self, mark: str, shell: str, meaning: str) -> None:
+    def _windows_error(self, mark: str, shell: str, differing: str) -> UsageError:
         problem = f"it ends with {mark}, with which {shell} continues a line"
-        remedy = rf"end each line with a backslash (\) instead, and quote values as for a POSIX shell{meaning}"
-        raise self.error(self.at, problem, remedy)
+        remedy = (
+            r"end each line with a backslash (\) instead, and quote values as for a POSIX shell; "
+            f"{differing} have another meaning in {shell}"
+        )
+        return self.error(self.at, problem, remedy)
 
-    def _blank_after_backslash(self, found: str) -> None:
-        problem = "a blank follows the backslash at its end, which so continues nothing"
-        raise self.error(self.at, problem, "let the line end with the backslash")
+    def _blank_after_backslash(self, _found: str) -> None:
+        problem = "a blank follows the backslash at its end, so the line does not continue"
+        raise self.error(self.at, problem, "end the line with the backslash")
 
-    def _backslash_at_end(self, found: str) -> None:
+    def _backslash_at_end(self, _found: str) -> None:
         raise self.error(self.at, "the command ends with a backslash", "leave it out, or add the rest of the command")
 
 
 def _expanded(value: str, mask: str) -> str:
-    """Return what a shell would do with a word beyond removing its quotes; an empty string when nothing."""
+    """Describe what a shell would do with a word other than removing its quotes; an empty string for nothing."""
     if _TILDE.match(mask):
-        return "put a home directory in for ~ in"
+        return "substitute a home directory for ~ in"
     if _has_braces(mask):
         return "make several words of"
     if any(mark in mask for mark in "*?[") and _names_files(value, mask):
-        return "put the names of files in this folder in for"
+        return "substitute the names of files in this folder for"
     return ""
 
 
 def _has_braces(mask: str) -> bool:
     """
-    Tell whether bash makes several words of it: ``{a,b}``, ``{1..3}``, and ``{a},b}`` as well.
+    Return whether bash makes several words of it: ``{a,b}``, ``{1..3}``, and also ``{a},b}``.
 
-    A closing brace before the first comma ends nothing (bash's manual says "correctly-formed" and leaves this out).
+    A closing brace before the first comma is ignored (bash's manual only says "correctly-formed").
     """
     return any(_opens_words(mask[at + 1 :]) for at, mark in enumerate(mask) if mark == "{")
 
 
 def _opens_words(rest: str) -> bool:
-    """Tell whether what follows an opening brace is words between commas, or a sequence, and the closing brace."""
+    """Return whether an opening brace is followed by words between commas, or a sequence, and a closing brace."""
     depth, commas = 0, 0
     for at, mark in enumerate(rest):
         if mark == "}" and depth == 0 and (commas or _SEQUENCE.fullmatch(rest[:at])):
@@ -350,10 +339,10 @@ def _names_files(value: str, mask: str) -> bool:
     for part in pattern.split("/"):
         if part.startswith(".") and any(fnmatch.fnmatchcase(name, part) for name in (".", "..")):
             return True
-    return bool(glob.glob(pattern))  # noqa: PTH207 - as a shell does, absolute ones, too
+    return bool(glob.glob(pattern))  # noqa: PTH207 - as a shell does, also for absolute patterns
 
 
 def shortened(text: str) -> str:
-    """Return a text on one line, and its beginning when it is long."""
+    """Return a text on one line, cut when it is long."""
     flat = " ".join(text.split())
     return flat if len(flat) <= _LONGEST_SHOWN else f"{flat[:_LONGEST_SHOWN]}…"

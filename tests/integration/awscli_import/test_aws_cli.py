@@ -127,11 +127,11 @@ def test_region_is_the_commands_or_that_of_the_environment(monkeypatch: pytest.M
             "set -e\naws emr create-cluster",
             ["the AWS CLI refuses it", "--release-label is required"],
         ),
-        ("set -n\naws emr create-cluster", ["line 1: 'set -n' stands before the command", "such as cd, export"]),
+        ("set -n\naws emr create-cluster", ["line 1: 'set -n' is before the command", "such as cd, export"]),
         ("$ aws emr create-cluster", ["it starts with '$'", "or the prompt of a shell"]),
-        ("sudo aws emr create-cluster", ["it starts with 'sudo'", "nothing before it, such as sudo"]),
+        ("sudo aws emr create-cluster", ["it starts with 'sudo'", "with nothing before it, such as sudo"]),
         ("AWS_PROFILE=x aws emr create-cluster", ["it starts with 'AWS_PROFILE=x'", "NAME=value"]),
-        (f"{START} {ALONE} --steps file://none.json", ["none.json", "run it in the folder that the command is run in"]),
+        (f"{START} {ALONE} --steps file://none.json", ["none.json", "run this in the folder of the command"]),
         (f"{START} {ALONE} ' '", ["(among its words: ' ')"]),
         (f"{START} --instance-type m5.xlarge ' '", ["Unknown options", "(among its words: ' ')"]),
         ("aws", ["command"]),
@@ -158,12 +158,18 @@ def test_region_is_the_commands_or_that_of_the_environment(monkeypatch: pytest.M
             ["--configurations", "download it (curl --remote-name 'https://example.com/c.json')", "file://NAME"],
         ),
         (f"{START} {ALONE} --log-uri https://b.example.com/l", ["--log-uri", "write it as s3://BUCKET/PREFIX/"]),
-        (f"{START} {ALONE} --no-such file://x.json", ["--no-such", "leave out what it does not know"]),
+        (f"{START} {ALONE} --no-such file://x.json", ["--no-such", "leave out the unknown option"]),
         (f"{START} {ALONE} --configurations '{{a'", ["--configurations", "correct the JSON"]),
         (f"{START} {ALONE} --ec2-attributes file://.", ["--ec2-attributes", "name a file that can be read"]),
-        (f"{START} --cli-input-json file://cluster.json", ["create-cluster has no --cli-input-json", "job_flow_over"]),
-        (f"{START} --cli-input-json '{{}}'", ["create-cluster has no --cli-input-json", "there is nothing to import"]),
-        (f"{START} {ALONE} --generate-cli-skeleton", ["create-cluster has no --generate-cli-skeleton"]),
+        (
+            f"{START} --cli-input-json file://cluster.json",
+            ["no version of the AWS CLI has --cli-input-json", "job_flow_over"],
+        ),
+        (
+            f"{START} --cli-input-json '{{}}'",
+            ["no version of the AWS CLI has --cli-input-json", "there is nothing to import"],
+        ),
+        (f"{START} {ALONE} --generate-cli-skeleton", ["no version of the AWS CLI has --generate-cli-skeleton"]),
         (f"{START} {ALONE} --output xml", ["--output", "yaml-stream"]),
         (f"{START} {ALONE} --query a[", ["--query", "a["]),
         (f"{START} {ALONE} --cli-binary-format hex", ["--cli-binary-format", "raw-in-base64-out"]),
@@ -174,7 +180,7 @@ def test_region_is_the_commands_or_that_of_the_environment(monkeypatch: pytest.M
         (f"{START} {ALONE} --ca-bundle ' '", ["Invalid CA bundle", "leave --ca-bundle out"]),
         (f"{START} {ALONE} --cli-connect-timeout 1.5", ["--cli-connect-timeout: invalid literal", "'1.5'"]),
         (f"{START} {ALONE} --name {'x' * 200_000}", ["too long", "put the longest value into a file"]),
-        (f"{START} {ALONE} --name '\ud800'", ["a word of it is no text", "correct the command"]),
+        (f"{START} {ALONE} --name '\ud800'", ["a word of it is not text", "correct the command"]),
         (f"{START} {ALONE} --configurations {HALF_A_PAIR}", ["half a surrogate pair"]),
     ],
 )
@@ -207,7 +213,7 @@ def test_remedy_for_a_file_is_that_of_its_error(tmp_path: Path, monkeypatch: pyt
     assert refused["latin"].startswith("save that file in UTF-8")
     assert refused["cut"].startswith("correct the JSON")
     assert refused["other"] == "correct the command"
-    assert refused["none"].startswith("run it in the folder that the command is run in")
+    assert refused["none"].startswith("run this in the folder of the command")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ aws() { printf '%s\\0' "$@" >&9; printf '\\n\\0' >&9; }
 """
 # A shell ends the command where a backslash is missing at the end of a line; what follows cannot be run.
 LOST_BACKSLASH = re.compile(
-    r"line \d+: the command ends with line \d+, and '--[a-z-]+ .* would be a command of its own"
+    r"line \d+: the command ends with line \d+, and '--[a-z-]+ .* would be a separate command"
 )
 # Why the AWS CLI refuses an example: a part of its text, and of the error.
 REFUSED = {

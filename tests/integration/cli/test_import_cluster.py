@@ -270,7 +270,7 @@ def test_scripts_as_they_are_found_are_read(case: str, imported: Any) -> None:
         (
             "aws emr create-cluster --cli-input-json file://cluster.json --region eu-west-1\n",
             (
-                "create-cluster has no --cli-input-json, in no version of the AWS CLI; write options, or, if you have "
+                "no version of the AWS CLI has --cli-input-json for create-cluster; write options, or, if you have "
                 "RunJobFlow's parameters as JSON, use them as job_flow_overrides"
             ),
         ),
@@ -288,9 +288,9 @@ def test_scripts_as_they_are_found_are_read(case: str, imported: Any) -> None:
         ),
         (
             f"{LEAST} --ec2-attributes KeyName=<YOUR_KEY>",
-            "line 1: <YOUR_KEY> is a placeholder; write your value in its place, without < and >",
+            "line 1: <YOUR_KEY> is a placeholder; replace it with your value, without < and >",
         ),
-        (f"{LEAST} \\\n --log-uri s3://$BUCKET/l", "line 2: a shell would put a value in for $BUCKET; write the value"),
+        (f"{LEAST} \\\n --log-uri s3://$BUCKET/l", "line 2: a shell would substitute $BUCKET; write the value"),
     ],
 )
 def test_scripts_that_are_refused_are_told_what_to_change(text: str, said: str, imported: Any) -> None:

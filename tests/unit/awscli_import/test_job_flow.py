@@ -116,7 +116,7 @@ def test_steps_and_their_role_come_after_the_binding() -> None:
 
     assert changed.overrides == request()
     assert (changed.steps, changed.execution_role_arn) == (steps, "arn:aws:iam::1:role/r")
-    assert "steps 'read': a task of their own runs them, once the address is bound" in changed.notes
+    assert "steps 'read': a separate task runs them after the address is bound" in changed.notes
 
 
 def test_cluster_that_ends_by_itself_is_ended_by_the_teardown_instead() -> None:
