@@ -265,7 +265,7 @@ def test_scripts_as_they_are_found_are_read(case: str, imported: Any) -> None:
         ),
         (
             f"{LEAST} \\\n  --configurations https://b.s3.eu-west-1.amazonaws.com/spark.json\n",
-            "download it (curl --remote-name 'https://b.s3.eu-west-1.amazonaws.com/spark.json'), and give the file",
+            "download it (curl --remote-name 'https://b.s3.eu-west-1.amazonaws.com/spark.json'), and give it as file://NAME",
         ),
         (
             "aws emr create-cluster --cli-input-json file://cluster.json --region eu-west-1\n",
