@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROJECT = "airflow-eip-compose-test"
-_FILES = (".dockerignore", "Dockerfile", "LICENSE", "README.md", "docker-compose.yaml", "pyproject.toml")
-_FOLDERS = ("airflow_eip_provider", "dags", "demo", "docker", "local_emr", "requirements")
 _COMMAND_SECONDS = 3600.0
 _HEALTHY_SECONDS = 900.0
 _REQUEST_SECONDS = 180.0  # a busy machine is slow
@@ -41,10 +39,7 @@ class Stack:
 
     def __init__(self, environment: dict[str, str], *, folder: Path) -> None:
         self.folder = folder
-        for name in _FOLDERS:
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in _FILES:
-            shutil.copy(ROOT / name, folder / name)
+        _copy_project(folder)
         ports = {name: str(free_port()) for name in ("AIRFLOW_PORT", "LOCAL_AWS_PORT", "AZURE_SQL_PORT")}
         self._environment = environment | ports
         self._compose = _compose(environment)
@@ -142,6 +137,14 @@ def _is_healthy(container: dict[str, Any]) -> bool:
     if "Health" in state:
         return bool(state["Health"]["Status"] == "healthy")
     return bool(state["Status"] == "exited" and state["ExitCode"] == 0)
+
+
+def _copy_project(folder: Path) -> None:
+    """Copy every file that git tracks, so that the images are built from what a clone contains."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
 
 
 def _compose(environment: dict[str, str]) -> list[str]:
