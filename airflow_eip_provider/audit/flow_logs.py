@@ -238,7 +238,7 @@ class FlowLogs:
                 bad.problem = bad.problem or f"line {number}: {error}"
         if text.cut_line is not None:
             bad.lines += 1
-            bad.problem = bad.problem or "the last line is cut"
+            bad.problem = bad.problem or "the last line is truncated"
         if bad.lines:
             self.unreadable.append(bad)
 

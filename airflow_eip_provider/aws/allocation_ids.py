@@ -1,4 +1,4 @@
-"""The form of an Elastic IP's allocation ID."""
+"""Allocation IDs of Elastic IPs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _ALLOCATION_ID = re.compile(r"eipalloc-([0-9a-f]{8}|[0-9a-f]{17})")
 
 def check_allocation_id(allocation_id: object) -> None:
     """
-    Check the form of an allocation ID.
+    Check the format of an allocation ID.
 
-    :raises InvalidInputError: when it cannot be one.
+    :raises InvalidInputError: if it is not valid.
     """
     if not isinstance(allocation_id, str) or not _ALLOCATION_ID.fullmatch(allocation_id):
         raise InvalidInputError(
             f"checking allocation_id {allocation_id!r}",
             problem="this is not the allocation ID of an Elastic IP",
-            remedy="give what EC2 shows as 'Allocation ID' (eipalloc-…), neither the address nor its association",
+            remedy="give the 'Allocation ID' that EC2 shows (eipalloc-…), not the address or its association ID",
         )

@@ -1,4 +1,4 @@
-"""Clusters, their primary node and their steps, as EMR shows them."""
+"""EMR clusters, their primary nodes and their steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider import clock
-from airflow_eip_provider.aws.errors import error_code, was_refused
+from airflow_eip_provider.aws.errors import IgnoreCodes, was_throttled
+from airflow_eip_provider.aws.pages import read_pages
 from airflow_eip_provider.aws.tags import (
     ALLOCATION_TAG,
     CANDIDATE_TAG,
@@ -31,8 +32,8 @@ LIVE_STATES = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 NOT_ENDED_STATES = (*LIVE_STATES, "TERMINATING")
 ACTIVE_STEP_STATES = ("PENDING", "RUNNING", "CANCEL_PENDING")
 GUARD_MARK = "[eip "  # in the name of every fenced step, before the nonce of the task that submitted it
-_STEP_IDS_PER_CALL = 10  # ListSteps takes no more (EMR API reference, ListSteps)
-# For one cluster, where EMR has too many requests: two minutes.
+_STEP_IDS_PER_CALL = 10  # the limit of ListSteps (EMR API Reference, ListSteps)
+# For one cluster while EMR throttles: two minutes.
 _PAUSES, _PAUSE_SECONDS = 12, 10.0
 UNKNOWN_CLUSTER = frozenset({"InvalidRequestException", "ClusterNotFound"})
 
@@ -40,9 +41,9 @@ UNKNOWN_CLUSTER = frozenset({"InvalidRequestException", "ClusterNotFound"})
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
     """
-    The state of a job flow, as DescribeCluster and ListClusters both show it.
+    The state of a cluster, as both DescribeCluster and ListClusters show it.
 
-    :param reason: why it is in this state, in EMR's words, with the details of its errors.
+    :param reason: EMR's reason for the state, with its error details.
     """
 
     job_flow_id: str
@@ -57,19 +58,19 @@ class ClusterStatus:
 
     @property
     def is_ending(self) -> bool:
-        """Whether the cluster has ended or is on its way there."""
+        """Whether the cluster is terminating or has ended."""
         return self.has_ended or self.state == "TERMINATING"
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster(ClusterStatus):
     """
-    A job flow, as DescribeCluster shows it.
+    A cluster, as DescribeCluster shows it.
 
-    :param ready_at: when it was ready for steps; ``None`` for never yet.
-    :param age: by AWS's own clock, when the answer was given.
-    :param subnet_id: where its instances are; ``None`` while EMR has not chosen it. ``zone``: its Availability Zone.
-    :param ended_at: when it came to its terminal state.
+    :param ready_at: when it was first ready for steps; ``None`` before that.
+    :param age: by AWS's clock, at the time of the response.
+    :param subnet_id: the subnet of its instances, and ``zone`` its Availability Zone; ``None`` until EMR has chosen it.
+    :param ended_at: when it reached its terminal state.
     :param error_codes: the codes of ErrorDetails.
     :param change_code: the code of StateChangeReason, and ``change_message`` its text.
     """
@@ -90,23 +91,23 @@ class Cluster(ClusterStatus):
 
     @property
     def newest_try(self) -> int:
-        """The number of the try that speaks for the cluster; 0 for a cluster that is not ours."""
+        """The number of the newest try that uses the cluster; 0 for a cluster of others."""
         return int(self.tags.get(TRY_TAG, 0))
 
     @property
     def has_started(self) -> bool:
-        """Whether it is, or was, RUNNING or WAITING."""
+        """Whether it is or was RUNNING or WAITING."""
         return self.ready_at is not None or self.state in READY_STATES
 
     @property
     def candidate(self) -> int:
-        """Which of its owner's candidates it is; 0, the first choice, without a tag that says so."""
+        """The number of the candidate that it was launched for; 0, the first choice, without a tag."""
         number = self.tags.get(CANDIDATE_TAG, "")
         return int(number) if number.isdecimal() else 0
 
     @property
     def start_deadline(self) -> float | None:
-        """Until when it has to have started, in seconds since the epoch; ``None`` when its tags set no end."""
+        """When its start timeout ends, in seconds since the epoch; ``None`` when its tags set none."""
         seconds = self.tags.get(START_TIMEOUT_TAG, "")
         return self.created_at.timestamp() + int(seconds) if self.created_at and seconds.isdecimal() else None
 
@@ -122,12 +123,12 @@ class Step:
 
     @property
     def is_active(self) -> bool:
-        """Whether the step runs or still may."""
+        """Whether the step is running or may still run."""
         return self.state in ACTIVE_STEP_STATES
 
 
 def _sentence(*parts: str | None) -> str:
-    """Put together what EMR says, each thing once: a step's state change often repeats its failure details."""
+    """Join EMR's texts without repetitions: a step's state change often repeats its failure details."""
     return " ".join(dict.fromkeys(part for part in parts if part)) or "EMR gives no reason"
 
 
@@ -177,27 +178,23 @@ def _step(item: Mapping[str, Any]) -> Step:
 
 
 def read_cluster(emr: Any, job_flow_id: str) -> Cluster | None:
-    """Read one cluster; ``None`` when EMR does not know it."""
-    try:
-        response = emr.describe_cluster(ClusterId=job_flow_id)
-    except ClientError as error:
-        if error_code(error) in UNKNOWN_CLUSTER:
-            return None
-        raise
-    return _cluster(response)
+    """Read one cluster; ``None`` when it does not exist."""
+    with IgnoreCodes(*UNKNOWN_CLUSTER):
+        return _cluster(emr.describe_cluster(ClusterId=job_flow_id))
+    return None
 
 
 def read_cluster_patiently(emr: Any, job_flow_id: str) -> Cluster | None:
     """
-    Read one cluster as :func:`read_cluster` does, and pause where EMR has too many requests, for minutes.
+    Read one cluster as :func:`read_cluster` does, but wait up to two minutes while EMR throttles.
 
-    For reads that belong together: who gives up at such an answer, and begins again, may never come to the last one.
+    Use it for a series of reads: one that starts over at each throttled request may never be complete.
     """
     for _ in range(_PAUSES):
         try:
             return read_cluster(emr, job_flow_id)
         except ClientError as error:
-            if not was_refused(error):
+            if not was_throttled(error):
                 raise
         clock.sleep(_PAUSE_SECONDS)
     return read_cluster(emr, job_flow_id)
@@ -207,106 +204,89 @@ def read_listed_statuses(
     emr: Any, job_flow_ids: Collection[str], *, most_pages: int
 ) -> tuple[dict[str, ClusterStatus], int]:
     """
-    Read the states of many clusters from the list of those that have not ended.
+    Read the states of many clusters from the list of clusters that have not ended.
 
-    It reads page by page, and stops when all were found. A cluster that has ended or is new may not be in the list.
+    It stops at the page that completes them. An ended cluster is not in the list, and a new one may not be.
 
-    :param most_pages: where it stops at the latest.
-    :return: what was found, by id, and how many pages were read.
+    :param most_pages: the maximum number of pages to read.
+    :return: the states by cluster ID, and the number of pages that were read.
     """
     wanted = set(job_flow_ids)
-    found: dict[str, ClusterStatus] = {}
+    statuses: dict[str, ClusterStatus] = {}
     marker: dict[str, str] = {}
     for page in range(1, most_pages + 1):
         response = emr.list_clusters(ClusterStates=list(NOT_ENDED_STATES), **marker)
         for item in response["Clusters"]:
             if item["Id"] in wanted:
                 status = item["Status"]
-                found[item["Id"]] = ClusterStatus(item["Id"], item["Name"], status["State"], _reason(status))
-        if len(found) == len(wanted) or not response.get("Marker"):
-            return found, page
+                statuses[item["Id"]] = ClusterStatus(item["Id"], item["Name"], status["State"], _reason(status))
+        if len(statuses) == len(wanted) or not response.get("Marker"):
+            return statuses, page
         marker = {"Marker": response["Marker"]}
-    return found, most_pages
+    return statuses, most_pages
 
 
 def _primaries_of(cluster: Cluster) -> dict[str, Any]:
+    """Return the parameters of ListInstances for the primary nodes of a cluster."""
+    which: dict[str, Any] = {"InstanceGroupTypes": ["MASTER"]}
     if cluster.collection_type == "INSTANCE_FLEET":
-        return {"InstanceFleetType": "MASTER"}
-    return {"InstanceGroupTypes": ["MASTER"]}
+        which = {"InstanceFleetType": "MASTER"}
+    return {"ClusterId": cluster.job_flow_id, **which}
 
 
 def read_primary_instance_id(emr: Any, cluster: Cluster) -> str | None:
-    """Read the EC2 id of the cluster's one primary instance; ``None`` while EMR does not show it yet."""
-    try:
-        response = emr.list_instances(ClusterId=cluster.job_flow_id, **_primaries_of(cluster))
-    except ClientError as error:
-        if error_code(error) in UNKNOWN_CLUSTER:
-            return None
-        raise
-    return next(
-        (
-            str(item["Ec2InstanceId"])
-            for item in response["Instances"]
-            if item.get("Ec2InstanceId") and item["Status"]["State"] != "TERMINATED"
-        ),
-        None,
-    )
+    """Read the EC2 ID of the cluster's one primary instance; ``None`` until EMR shows it."""
+    with IgnoreCodes(*UNKNOWN_CLUSTER):
+        for item in emr.list_instances(**_primaries_of(cluster))["Instances"]:
+            if item.get("Ec2InstanceId") and item["Status"]["State"] != "TERMINATED":
+                return str(item["Ec2InstanceId"])
+    return None
 
 
 def read_all_primaries(emr: Any, cluster: Cluster) -> dict[str, str | None]:
     """
-    Read every instance that is or was the cluster's primary node: its private address, by its EC2 id.
+    Read the private address of every instance that is or was the cluster's primary node, by its EC2 ID.
 
-    EMR shows those of a cluster that has ended, too; EC2 forgets them within the hour.
+    EMR shows them after the end of the cluster, too; EC2 only for about an hour.
     """
-    found: dict[str, str | None] = {}
-    marker: dict[str, str] = {}
-    while True:
-        response = emr.list_instances(ClusterId=cluster.job_flow_id, **_primaries_of(cluster), **marker)
-        for item in response["Instances"]:
-            if item.get("Ec2InstanceId"):
-                found[item["Ec2InstanceId"]] = item.get("PrivateIpAddress") or None
-        if not response.get("Marker"):
-            return found
-        marker = {"Marker": response["Marker"]}
+    return _addresses_of(read_pages(emr.list_instances, "Instances", **_primaries_of(cluster)))
+
+
+def read_all_nodes(emr: Any, cluster: Cluster) -> dict[str, str | None]:
+    """Read the private address of every instance that is or was a node of the cluster, by its EC2 ID."""
+    return _addresses_of(read_pages(emr.list_instances, "Instances", ClusterId=cluster.job_flow_id))
+
+
+def _addresses_of(instances: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
+    known = [item for item in instances if item.get("Ec2InstanceId")]
+    return {item["Ec2InstanceId"]: item.get("PrivateIpAddress") or None for item in known}
 
 
 def read_steps(emr: Any, job_flow_id: str, *, step_ids: Sequence[str]) -> list[Step]:
-    """Read the named steps, in the order of their ids given."""
-    found: dict[str, Step] = {}
+    """Read steps by their IDs, in the given order; those that EMR does not show are left out."""
+    steps: dict[str, Step] = {}
     for start in range(0, len(step_ids), _STEP_IDS_PER_CALL):
         chunk = list(step_ids[start : start + _STEP_IDS_PER_CALL])
         response = emr.list_steps(ClusterId=job_flow_id, StepIds=chunk)
-        found.update({item["Id"]: _step(item) for item in response["Steps"]})
-    return [found[step_id] for step_id in step_ids if step_id in found]
+        steps.update({item["Id"]: _step(item) for item in response["Steps"]})
+    return [steps[step_id] for step_id in step_ids if step_id in steps]
 
 
 def read_active_steps(emr: Any, job_flow_id: str) -> list[Step]:
-    """Read the steps that run or still may, newest first; none when EMR does not know the cluster."""
+    """Read the steps that are running or may still run, newest first; none when the cluster does not exist."""
     return read_all_steps(emr, job_flow_id, states=ACTIVE_STEP_STATES)
 
 
 def read_all_steps(emr: Any, job_flow_id: str, *, states: Sequence[str] = ()) -> list[Step]:
     """
-    Read the steps of a cluster, newest first; none when EMR does not know it.
+    Read the steps of a cluster, newest first; none when the cluster does not exist.
 
-    :param states: those in these states only.
+    :param states: only steps in these states.
     """
-    steps: list[Step] = []
-    narrowed: dict[str, Any] = {"StepStates": list(states)} if states else {}
-    marker: dict[str, str] = {}
-    while True:
-        params = {"ClusterId": job_flow_id, **narrowed, **marker}
-        try:
-            response = emr.list_steps(**params)
-        except ClientError as error:
-            if error_code(error) in UNKNOWN_CLUSTER:
-                return []
-            raise
-        steps.extend(_step(item) for item in response["Steps"])
-        if not response.get("Marker"):
-            return steps
-        marker = {"Marker": response["Marker"]}
+    filters = {"StepStates": list(states)} if states else {}
+    with IgnoreCodes(*UNKNOWN_CLUSTER):
+        return [_step(item) for item in read_pages(emr.list_steps, "Steps", ClusterId=job_flow_id, **filters)]
+    return []
 
 
 def read_tagged_clusters(
@@ -315,19 +295,19 @@ def read_tagged_clusters(
     """
     Find live clusters by their tags.
 
-    EMR cannot filter by tag, and ListClusters shows none: state and age narrow the list, and DescribeCluster decides.
-    A name would narrow it further, but may differ from one attempt to the next.
+    EMR cannot filter by tag, and ListClusters shows no tags. State and age narrow the list, and DescribeCluster
+    decides. A name would narrow it further, but may change from one attempt to the next.
 
-    :param created_after: seconds since the epoch; older clusters are not looked at.
-    :param ending: also those that are on their way to a terminal state.
-    :param patient: read each by :func:`read_cluster_patiently`.
+    :param created_after: seconds since the epoch; older clusters are left out.
+    :param ending: include terminating clusters.
+    :param patient: read each with :func:`read_cluster_patiently`.
     """
-    states = NOT_ENDED_STATES if ending else LIVE_STATES
     found: list[Cluster] = []
-    for item in _list_clusters(emr, states, created_after=created_after):
+    for item in _list_clusters(emr, NOT_ENDED_STATES if ending else LIVE_STATES, created_after=created_after):
         cluster = read_cluster_patiently(emr, item["Id"]) if patient else read_cluster(emr, item["Id"])
-        wanted = cluster and not (cluster.has_ended if ending else cluster.is_ending)
-        if cluster and wanted and tags.items() <= cluster.tags.items():
+        if cluster is None or (cluster.has_ended if ending else cluster.is_ending):
+            continue
+        if tags.items() <= cluster.tags.items():
             found.append(cluster)
     return found
 
@@ -338,27 +318,16 @@ def read_successors(emr: Any, job_flow_id: str) -> list[Cluster]:
 
 
 def age_order(cluster: Cluster) -> tuple[float, str]:
-    """Return what sorts clusters by their age, the oldest first, the same for everybody."""
+    """Return a sort key: oldest first, and in the same order for every caller."""
     return (cluster.created_at.timestamp() if cluster.created_at else 0.0, cluster.job_flow_id)
 
 
 def read_clusters_of_any_owner(emr: Any) -> list[Cluster]:
-    """Find the live clusters that were launched for an address, whoever launched them and for whichever address."""
-    found: list[Cluster] = []
-    for item in _list_clusters(emr, list(LIVE_STATES)):
-        cluster = read_cluster(emr, item["Id"])
-        if cluster and not cluster.is_ending and ALLOCATION_TAG in cluster.tags and OWNER_DIGEST_TAG in cluster.tags:
-            found.append(cluster)
-    return found
+    """Find the live clusters that any owner launched for any address."""
+    clusters = read_tagged_clusters(emr, tags={}, patient=False)
+    return [cluster for cluster in clusters if {ALLOCATION_TAG, OWNER_DIGEST_TAG} <= cluster.tags.keys()]
 
 
-def _list_clusters(emr: Any, states: Sequence[str], *, created_after: float = 0.0) -> list[dict[str, Any]]:
+def _list_clusters(emr: Any, states: Sequence[str], *, created_after: float = 0.0) -> list[Mapping[str, Any]]:
     since = {"CreatedAfter": datetime.fromtimestamp(created_after, timezone.utc)} if created_after > 0 else {}
-    items: list[dict[str, Any]] = []
-    marker: dict[str, str] = {}
-    while True:
-        response = emr.list_clusters(ClusterStates=list(states), **since, **marker)
-        items.extend(response["Clusters"])
-        if not response.get("Marker"):
-            return items
-        marker = {"Marker": response["Marker"]}
+    return read_pages(emr.list_clusters, "Clusters", ClusterStates=list(states), **since)

@@ -1,4 +1,4 @@
-"""Which way a cluster's connections leave: whether they leave from the Elastic IP."""
+"""Whether the outgoing connections of a cluster use the Elastic IP."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Egress:
     """
-    A cluster's way out through the address, as it was found.
+    The path of the outgoing connections of a cluster through the address.
 
     :param association_id: of the address.
-    :param gateway_id: the NAT gateway that carries it; ``None`` when the primary node does.
-    :param subnet_id: the cluster's, whose default route leads to that gateway.
-    :param public_ip: the address itself.
+    :param gateway_id: the NAT gateway with the address; ``None`` when the address is on the primary node.
+    :param subnet_id: of the cluster; its default route leads to that gateway.
     """
 
     association_id: str
@@ -37,11 +36,11 @@ class Egress:
 @dataclass(frozen=True, slots=True)
 class NotBound:
     """
-    A cluster does not leave from the address.
+    The outgoing connections of a cluster do not use the address.
 
-    :param place: where the address is, in words that follow "Elastic IP … is".
-    :param association_id: of the address with what has it; ``None`` when it is free.
-    :param exists: there is such an address.
+    :param place: where the address is, as text that follows "Elastic IP … is".
+    :param association_id: of the address; ``None`` when it is free.
+    :param exists: the address exists.
     """
 
     place: str
@@ -51,9 +50,9 @@ class NotBound:
 
 def is_bound_by_gateway(holder: Holder, *, job_flow_id: str, tags: Mapping[str, str]) -> bool:
     """
-    Whether the address is on the NAT gateway of this cluster: one that was made for it, or one that it was told to use.
+    Whether the address is on the NAT gateway of a cluster: created for the cluster, or named by its binding.
 
-    :param tags: the cluster's.
+    :param tags: of the cluster.
     """
     gateway = holder.gateway
     return gateway is not None and (holder.job_flow_id == job_flow_id or tags.get(BINDING_TAG) == gateway.gateway_id)
@@ -61,12 +60,12 @@ def is_bound_by_gateway(holder: Holder, *, job_flow_id: str, tags: Mapping[str, 
 
 def read_unbound(emr: Any, address: Address, holder: Holder, cluster: Cluster) -> str | None:
     """
-    Read why an address that is not free is not bound to a cluster; ``None`` when it is.
+    Read where an associated address is, if it is not bound to a cluster; ``None`` when it is bound.
 
-    Bound means: on the primary private address of the primary network interface of the cluster's primary node, because
-    the node's own connections leave from there; or on the cluster's NAT gateway.
+    Bound means: associated with the primary private address of the primary network interface of the primary node, which
+    the node's own connections use; or on the NAT gateway of the cluster.
 
-    :return: where it is, in words that follow "Elastic IP … is".
+    :return: the place, as text that follows "Elastic IP … is".
     """
     place = f"on {holder.description}"
     if is_bound_by_gateway(holder, job_flow_id=cluster.job_flow_id, tags=cluster.tags):
@@ -79,7 +78,7 @@ def read_unbound(emr: Any, address: Address, holder: Holder, cluster: Cluster) -
     if address.network_interface_id != instance.network_interface_id:
         primary = instance.network_interface_id or "not visible yet"
         return f"{place}, but on its interface '{address.network_interface_id}'; the primary interface is '{primary}'"
-    # EC2 shows the private address of every association in a VPC; what it leaves out proves nothing.
+    # EC2 normally shows the private address of an association in a VPC. A missing one proves nothing.
     if address.private_ip and instance.private_ip and address.private_ip != instance.private_ip:
         return (
             f"{place}, but on its secondary private address {address.private_ip}; the primary is {instance.private_ip}"
@@ -98,10 +97,10 @@ def read_egress(
     ec2: Any, emr: Any, allocation_id: str, cluster: Cluster, *, before: Egress | None = None
 ) -> Egress | NotBound:
     """
-    Read whether a cluster leaves from the address, and if not, where the address is.
+    Read whether the outgoing connections of a cluster use the address, and if not, where the address is.
 
-    :param before: the way out, as it was found before. An association id names one association for ever, so what had
-        the address under it still has it, and only the route to a NAT gateway is read again.
+    :param before: the result of an earlier read. An association ID is never used again, so while it is the same, the
+        address has not moved, and only the route to a NAT gateway is read again.
     """
     address = read_address(ec2, allocation_id)
     if address is None:
@@ -110,10 +109,10 @@ def read_egress(
         return NotBound("not associated")
     if before is not None and before.association_id == address.association_id and read_astray(ec2, before) is None:
         return before
-    return _read_way_out(ec2, emr, address, cluster, association_id=address.association_id)
+    return _read_moved(ec2, emr, address, cluster, association_id=address.association_id)
 
 
-def _read_way_out(ec2: Any, emr: Any, address: Address, cluster: Cluster, *, association_id: str) -> Egress | NotBound:
+def _read_moved(ec2: Any, emr: Any, address: Address, cluster: Cluster, *, association_id: str) -> Egress | NotBound:
     holder = read_holder(ec2, address)
     unbound = read_unbound(emr, address, holder, cluster)
     if unbound is not None:
@@ -129,12 +128,12 @@ def _read_way_out(ec2: Any, emr: Any, address: Address, cluster: Cluster, *, ass
 
 
 def read_astray(ec2: Any, egress: Egress) -> str | None:
-    """Read whether the route to a NAT gateway leads elsewhere now; ``None`` when all is well, else where to."""
+    """Read where the default route leads, if no longer to the NAT gateway; ``None`` if it does."""
     if egress.gateway_id is None or egress.subnet_id is None:
         return None
     table = read_table_of_subnet(ec2, egress.subnet_id)
     target = table.default_route if table else NO_ROUTE
     if target == egress.gateway_id:
         return None
-    where = "is gone" if target == NO_ROUTE else f"leads to '{target}'"
+    where = "no longer exists" if target == NO_ROUTE else f"leads to '{target}'"
     return f"the default route of the cluster's subnet '{egress.subnet_id}' {where}"

@@ -1,4 +1,4 @@
-"""Ending a cluster or an association with a boto3 client alone; idempotent."""
+"""Terminates clusters and disassociates addresses, idempotently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
 
 log = logging.getLogger(__name__)
 
-# A refusal that is not the protection's is sent again so often: the cluster's state may be in transition.
+# How often a refused request is sent: the state of the cluster may be changing.
 _ATTEMPTS = 4
 _DELAY_SECONDS = 5
 
@@ -38,19 +38,19 @@ def disassociate(conn: Any, association_id: str) -> bool:
 
 def end(conn: Any, job_flow_id: str) -> bool:
     """
-    Terminate a cluster by its id, protected or not; nothing is read unless EMR refuses.
+    Terminate a cluster, even if it has termination protection.
 
     (elasticmapreduce:TerminateJobFlows, …:SetTerminationProtection, …:DescribeCluster)
 
-    TerminateJobFlows comes first, so that no throttled read keeps a paid cluster alive. EMR accepts it for a cluster
-    that is ending or has ended, and refuses it for a protected or unknown one with the same error code
-    (ValidationException), so after a refusal the protection is lifted and the request is sent again. Only then a look
-    tells an unknown cluster from one that cannot be terminated. A cluster that is only seconds old may be unknown, so
-    that is believed after ``READS_LAG_SECONDS``.
+    TerminateJobFlows comes first, so that a throttled read keeps no paid cluster running. EMR accepts it for a cluster
+    that is terminating or has ended. It refuses it for a protected and for an unknown cluster with the same error code
+    (ValidationException), so after a refusal the protection is removed and the request is sent again. After a second
+    refusal the cluster is read. EMR may not show a cluster that is only seconds old, so it counts as unknown after
+    ``READS_LAG_SECONDS``.
 
     :param conn: a boto3 client of EMR.
-    :return: ``False`` when EMR does not know the cluster.
-    :raises ClientError: EMR's refusal, when the cluster exists and is not ending.
+    :return: ``False`` when the cluster does not exist.
+    :raises ClientError: when EMR refuses to terminate a cluster that exists and is not terminating.
     """
     deadline = clock.time() + READS_LAG_SECONDS
     for attempt in count(1):
@@ -59,40 +59,35 @@ def end(conn: Any, job_flow_id: str) -> bool:
             return True
         cluster = read_cluster(conn, job_flow_id)
         if cluster is not None and cluster.is_ending:
-            log.info("Cluster %s is %s already", job_flow_id, cluster.state)
+            log.info("Cluster %s is already %s", job_flow_id, cluster.state)
             return True
         if cluster is not None and (is_denied(refusal) or attempt >= _ATTEMPTS):
             raise refusal
         if cluster is None and clock.time() >= deadline:
             break
         clock.sleep(_DELAY_SECONDS)
-    log.warning("EMR does not know cluster %s: there is nothing to terminate", job_flow_id)
+    log.warning("Cluster %s does not exist, so there is nothing to terminate", job_flow_id)
     return False
 
 
 def _terminate(conn: Any, job_flow_id: str) -> ClientError | None:
     """
-    Send TerminateJobFlows, and again with the protection lifted when EMR refuses it.
+    Send TerminateJobFlows; if EMR refuses, remove the termination protection and send it again.
 
     :return: EMR's last refusal; ``None`` when it accepted the request.
     """
-    try:
-        conn.terminate_job_flows(JobFlowIds=[job_flow_id])
-    except ClientError as refused:
-        if is_transient(refused) or is_expired(refused):
-            raise
-        if is_denied(refused):
-            return refused
-        log.info("EMR refuses to terminate cluster %s, lifting its termination protection: %s", job_flow_id, refused)
-    else:
-        log.info("Terminating cluster %s", job_flow_id)
-        return None
-    try:
-        conn.set_termination_protection(JobFlowIds=[job_flow_id], TerminationProtected=False)
-        conn.terminate_job_flows(JobFlowIds=[job_flow_id])
-    except ClientError as refused:
-        if is_transient(refused) or is_expired(refused):
-            raise
-        return refused
-    log.info("Terminating cluster %s", job_flow_id)
+    for unprotect in (False, True):
+        try:
+            if unprotect:
+                conn.set_termination_protection(JobFlowIds=[job_flow_id], TerminationProtected=False)
+            conn.terminate_job_flows(JobFlowIds=[job_flow_id])
+        except ClientError as refusal:
+            if is_transient(refusal) or is_expired(refusal):
+                raise
+            if unprotect or is_denied(refusal):
+                return refusal
+            log.info("EMR refuses to terminate cluster %s, removing its protection: %s", job_flow_id, refusal)
+        else:
+            log.info("Terminating cluster %s", job_flow_id)
+            break
     return None

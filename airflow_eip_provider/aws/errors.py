@@ -1,4 +1,4 @@
-"""What the errors of AWS's calls mean; they are told apart by their codes, never by their texts."""
+"""What the errors of AWS calls mean. They are distinguished by their codes, never by their texts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from airflow_eip_provider.exceptions import (
     NotKnownYetError,
 )
 
-# botocore names the codes that its own retries treat as throttling (botocore.retries.standard): EC2 and EMR use the
-# first three, DynamoDB the third and the fourth, S3 the last.
+# The codes that botocore's own retries treat as throttling (botocore.retries.standard): EC2 and EMR use the first
+# three, DynamoDB the third and the fourth, S3 the last.
 THROTTLING_CODES = frozenset(
     {
         "RequestLimitExceeded",
@@ -24,51 +24,64 @@ THROTTLING_CODES = frozenset(
         "SlowDown",
     }
 )
-# EC2, then everybody else; S3 refuses a HEAD request by its status alone (S3 API Reference, HeadBucket).
+# EC2, then the other services; S3 refuses a HEAD request by its status alone (S3 API Reference, HeadBucket).
 DENIED_CODES = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403"})
-# The credentials were valid once: EC2 says RequestExpired, S3 and STS ExpiredToken, others ExpiredTokenException.
-# InvalidClientTokenId is not among them: such a key was deactivated, deleted, or never existed.
+# The credentials were valid before: EC2 returns RequestExpired, S3 and STS ExpiredToken, others ExpiredTokenException.
+# InvalidClientTokenId is different: such a key was deactivated or deleted, or never existed.
 EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
-_NO_WHOLE_ANSWER = (HTTPClientError, BotoConnectionError, IncompleteReadError, ResponseParserError)
-_NO_ANSWER = (AzureUnavailableError, LivyUnavailableError, LockStoreUnavailableError, NotKnownYetError)
+_NO_COMPLETE_RESPONSE = (HTTPClientError, BotoConnectionError, IncompleteReadError, ResponseParserError)
+_UNAVAILABLE = (AzureUnavailableError, LivyUnavailableError, LockStoreUnavailableError, NotKnownYetError)
 _SERVER_ERROR = 500
 
 
 def error_code(error: ClientError) -> str:
-    """Return AWS's error code, e.g. ``InvalidAllocationID.NotFound``; codes are compared, never texts."""
+    """Return the error code of AWS, e.g. ``InvalidAllocationID.NotFound``."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+class IgnoreCodes:
+    """A context manager that suppresses AWS errors with one of these codes, e.g. because a resource does not exist."""
+
+    def __init__(self, *codes: str) -> None:
+        self._codes = codes
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        return isinstance(error, ClientError) and error_code(error) in self._codes
+
+
 def is_transient(error: Exception) -> bool:
-    """Tell whether the same request may succeed later: throttling, a server's error, no whole response, a new id."""
+    """Whether the same request may succeed later: throttling, a server error, an incomplete response, a new ID."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return error_code(error) in THROTTLING_CODES or status >= _SERVER_ERROR
-    return isinstance(error, (*_NO_WHOLE_ANSWER, *_NO_ANSWER))
+        return was_throttled(error) or status >= _SERVER_ERROR
+    return isinstance(error, (*_NO_COMPLETE_RESPONSE, *_UNAVAILABLE))
 
 
 def is_denied(error: Exception) -> bool:
-    """Tell whether IAM refused the request."""
+    """Whether IAM refused the request."""
     return isinstance(error, ClientError) and error_code(error) in DENIED_CODES
 
 
 def is_expired(error: Exception) -> bool:
-    """Tell whether AWS refused the request because the session token has expired; a new client may have a new one."""
+    """Whether AWS refused the request because the session token has expired; a new client may have a new token."""
     return isinstance(error, ClientError) and error_code(error) in EXPIRED_CODES
 
 
-def was_refused(error: Exception) -> bool:
-    """Tell whether AWS said that it did not act: a throttled request had no effect."""
+def was_throttled(error: Exception) -> bool:
+    """Whether AWS throttled the request; then it had no effect."""
     return isinstance(error, ClientError) and error_code(error) in THROTTLING_CODES
 
 
 def had_no_effect(error: BaseException) -> bool:
     """
-    Tell whether AWS refused a request that botocore sent once.
+    Whether AWS refused a request that botocore sent only once.
 
-    A refusal of botocore's own second sending says nothing of the first: its answer may have been lost.
+    When botocore sent it again, a refusal says nothing about the first request, whose response may have been lost.
     """
     if not isinstance(error, ClientError):
         return False
-    said = error.response.get("ResponseMetadata", {})
-    return int(said.get("HTTPStatusCode", 0)) < _SERVER_ERROR and int(said.get("RetryAttempts", 0)) == 0
+    metadata = error.response.get("ResponseMetadata", {})
+    return int(metadata.get("HTTPStatusCode", 0)) < _SERVER_ERROR and int(metadata.get("RetryAttempts", 0)) == 0

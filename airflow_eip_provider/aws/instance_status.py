@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.aws.errors import error_code
+from airflow_eip_provider.aws.errors import IgnoreCodes, error_code
 from airflow_eip_provider.aws.pages import read_pages
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ GONE_STATES = frozenset({"shutting-down", "terminated", "stopping", "stopped"})
 @dataclass(frozen=True, slots=True)
 class InstanceStatus:
     """
-    What EC2 says of an instance's health (EC2 API Reference, DescribeInstanceStatus).
+    The state and the status checks of an instance (EC2 API Reference, DescribeInstanceStatus).
 
     :param state: "pending", "running", "shutting-down", "terminated", "stopping" or "stopped".
-    :param instance_check: "ok", "impaired", "insufficient-data", "initializing" or "not-applicable": the software and
-        network of the instance.
-    :param system_check: likewise: the host below it.
+    :param instance_check: "ok", "impaired", "insufficient-data", "initializing" or "not-applicable": of the software
+        and the network of the instance.
+    :param system_check: the same for the host.
     """
 
     instance_id: str
@@ -37,37 +37,34 @@ class InstanceStatus:
 
 def read_instance_statuses(ec2: Any, instance_ids: Collection[str]) -> dict[str, InstanceStatus]:
     """
-    Read the status checks of instances, by their ids; those that EC2 does not know are left out.
+    Read the status checks of instances by their IDs; unknown instances are left out.
 
-    One call for up to 100. One unknown id fails the whole call, and there is no filter by id, so then each is asked
-    for by itself.
+    One call reads up to 100. One unknown ID fails the call, and there is no filter by ID, so then each instance is read
+    separately.
     """
     ordered = sorted(instance_ids)
-    found: dict[str, InstanceStatus] = {}
+    statuses: dict[str, InstanceStatus] = {}
     for start in range(0, len(ordered), _IDS_PER_CALL):
-        some = ordered[start : start + _IDS_PER_CALL]
+        chunk = ordered[start : start + _IDS_PER_CALL]
         try:
-            items = _read(ec2, some)
+            items = _read(ec2, chunk)
         except ClientError as error:
             if error_code(error) != _UNKNOWN_INSTANCE:
                 raise
-            items = [item for one in some for item in _read_one(ec2, one)] if len(some) > 1 else []
-        found.update({item["InstanceId"]: _status(item) for item in items})
-    return found
+            items = [item for name in chunk for item in _read_known(ec2, name)] if len(chunk) > 1 else []
+        statuses.update({item["InstanceId"]: _status(item) for item in items})
+    return statuses
 
 
 def _read(ec2: Any, instance_ids: list[str]) -> list[Mapping[str, Any]]:
-    request = {"InstanceIds": instance_ids, "IncludeAllInstances": True}  # or only running ones are returned
+    request = {"InstanceIds": instance_ids, "IncludeAllInstances": True}  # not only running ones
     return read_pages(ec2.describe_instance_status, "InstanceStatuses", **request)
 
 
-def _read_one(ec2: Any, instance_id: str) -> list[Mapping[str, Any]]:
-    try:
+def _read_known(ec2: Any, instance_id: str) -> list[Mapping[str, Any]]:
+    with IgnoreCodes(_UNKNOWN_INSTANCE):
         return _read(ec2, [instance_id])
-    except ClientError as error:
-        if error_code(error) != _UNKNOWN_INSTANCE:
-            raise
-        return []
+    return []
 
 
 def _status(item: Mapping[str, Any]) -> InstanceStatus:

@@ -1,4 +1,4 @@
-"""How far AWS's answers may lag behind what has happened."""
+"""Eventual consistency: for how long a read of AWS may show the state before a change."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The reads of EC2 and EMR are eventually consistent ("Eventual consistency in the Amazon EC2 API"); AWS documents no
-# bound. Within this time an answer may still describe the state before a change.
+# The reads of EC2 and EMR are eventually consistent ("Eventual consistency in the Amazon EC2 API"). AWS documents no
+# limit; this package assumes this one.
 READS_LAG_SECONDS = 60
-# Two answers that are at least this far apart, and say the same, count as more than one.
+# Two equal responses count as confirmed if they are at least this far apart.
 SECOND_LOOK_SECONDS = 10
-# Looks that are made every so many seconds come at a moment give or take this, so none is made twice for milliseconds.
+# The accuracy of the intervals of polls: no poll is repeated for the sake of milliseconds.
 TOLERANCE_SECONDS = 1
 
 
 def may_be_hidden(show_by: float, *, now: float) -> bool:
     """
-    Tell whether a read may not show yet what it shows by a moment at the latest.
+    Whether a read may not yet show a change.
 
-    :param show_by: that moment, and ``now``, in seconds since the epoch.
+    :param show_by: when every read shows it; like ``now`` in seconds since the epoch.
     """
     return now < show_by - TOLERANCE_SECONDS
 
 
-def until_shown(look: Callable[[], T], *, pause: Callable[[float], None] | None = None) -> T:
+def until_shown(read: Callable[[], T], *, pause: Callable[[float], None] | None = None) -> T:
     """
-    Look until AWS shows something, or would have to show it by now.
+    Repeat a read until AWS shows something, for as long as reads may lag.
 
-    :param look: returns what is shown; something false for nothing.
-    :param pause: lets seconds pass between two looks.
-    :return: the last look.
+    :param read: returns a false value for nothing.
+    :param pause: waits for some seconds.
+    :return: the last result.
     """
     deadline = clock.time() + READS_LAG_SECONDS
-    while not (shown := look()) and clock.time() < deadline:
+    while not (shown := read()) and clock.time() < deadline:
         (pause or clock.sleep)(SECOND_LOOK_SECONDS)
     return shown
 
 
-def until_answered(look: Callable[[], T], *, every: float) -> T:
+def until_answered(read: Callable[[], T], *, every: float) -> T:
     """
-    Look again while AWS gives no answer, for a minute.
+    Repeat a read while it fails with transient errors, for a minute.
 
-    :param every: seconds between two looks.
-    :raises Exception: what the look raised last, when AWS has not answered by then; at once what is not transient.
+    :param every: seconds between two reads.
+    :raises Exception: the last transient error after that minute, or the first other error.
     """
     deadline = clock.time() + READS_LAG_SECONDS
     while True:
         try:
-            return look()
+            return read()
         except Exception as error:
             if not is_transient(error) or clock.time() >= deadline:
                 raise

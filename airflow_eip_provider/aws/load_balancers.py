@@ -1,20 +1,19 @@
-"""Target groups, their targets and the health of these, and the load balancers in front."""
+"""Load balancers, their target groups, and the targets and their health."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from airflow_eip_provider.aws.errors import error_code
+from airflow_eip_provider.aws.errors import IgnoreCodes
+from airflow_eip_provider.aws.tags import tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_NO_GROUP = "TargetGroupNotFound"
-_TRAFFIC_PORT = "traffic-port"
-_CROSS_ZONE = "load_balancing.cross_zone.enabled"  # of a load balancer, and of a target group, which overrides it
+    from airflow_eip_provider.aws.addresses import Instance
+
+_CROSS_ZONE = "load_balancing.cross_zone.enabled"  # attribute of load balancers; that of a target group overrides it
 HEALTHY = "healthy"
 NOT_REGISTERED = "Target.NotRegistered"
 
@@ -22,9 +21,9 @@ NOT_REGISTERED = "Target.NotRegistered"
 @dataclass(frozen=True)
 class Target:
     """
-    One target of a group.
+    A target of a target group.
 
-    :param target_id: the instance's id or the IP address, as the group's target type says.
+    :param target_id: the instance ID or the IP address, depending on the target type of the group.
     """
 
     target_id: str
@@ -34,7 +33,7 @@ class Target:
         return f"{self.target_id}:{self.port}"
 
     def as_request(self) -> dict[str, Any]:
-        """Return it as the API wants it."""
+        """Return it as a parameter of the API."""
         return {"Id": self.target_id, "Port": self.port}
 
 
@@ -43,10 +42,10 @@ class TargetGroup:
     """
     A target group (Elastic Load Balancing API Reference, TargetGroup).
 
-    :param port: the one that a target gets traffic on unless it was registered with another.
+    :param port: the default port of its targets.
     :param target_type: "instance", "ip", "lambda" or "alb".
-    :param health_check_port: ``None`` for the one that the target gets traffic on.
-    :param load_balancers: the ARNs of those that send traffic to it.
+    :param health_check_port: ``None`` for the port of the target.
+    :param load_balancers: the ARNs of the load balancers that send traffic to it.
     """
 
     arn: str
@@ -58,8 +57,12 @@ class TargetGroup:
     load_balancers: tuple[str, ...]
 
     def health_port_of(self, target: Target) -> int:
-        """Return the port that a target's health is checked on."""
+        """Return the port of the health checks of a target."""
         return target.port if self.health_check_port is None else self.health_check_port
+
+    def target_id_of(self, instance: Instance) -> str | None:
+        """Return the ID of an instance as a target; ``None`` when the target type does not allow instances."""
+        return {"instance": instance.instance_id, "ip": instance.private_ip}.get(self.target_type)
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ class LoadBalancer:
     A load balancer.
 
     :param kind: "network", "application" or "gateway".
-    :param subnets: by the names of its zones.
-    :param security_groups: empty for a Network Load Balancer that was made without any.
+    :param subnets: by the names of their zones.
+    :param security_groups: empty for a Network Load Balancer without security groups.
     """
 
     arn: str
@@ -83,10 +86,10 @@ class LoadBalancer:
 @dataclass(frozen=True)
 class TargetHealth:
     """
-    What a load balancer says of a target.
+    The health of a target.
 
     :param state: "initial", "healthy", "unhealthy", "draining", "unused", …
-    :param reason: a code such as "Target.FailedHealthChecks"; ``description`` the same in words.
+    :param reason: a code such as "Target.FailedHealthChecks", and ``description`` its text.
     """
 
     target: Target
@@ -96,7 +99,7 @@ class TargetHealth:
 
     @property
     def is_registered(self) -> bool:
-        """Whether the group has the target, be it that it is leaving."""
+        """Whether the target is in the group; a draining target still is."""
         return self.reason != NOT_REGISTERED
 
     def __str__(self) -> str:
@@ -109,10 +112,10 @@ class TargetHealth:
 @dataclass(frozen=True)
 class Member:
     """
-    A target in a target group, as plain values: ``asdict`` makes JSON of it.
+    A target and its target group as plain values, which ``asdict`` turns into JSON.
 
-    :param target_group: its name; ``target_group_arn`` its ARN.
-    :param target: the instance's id or the IP address.
+    :param target_group: the name of the group.
+    :param target: the instance ID or the IP address.
     """
 
     target_group: str
@@ -122,12 +125,12 @@ class Member:
 
     @classmethod
     def of(cls, group: TargetGroup, target: Target) -> Member:
-        """Return the member that a target is of a group."""
+        """Return a target of a group as a member."""
         return cls(group.name, group.arn, target.target_id, target.port)
 
     @property
     def as_target(self) -> Target:
-        """The target alone."""
+        """The target."""
         return Target(self.target, self.port)
 
     def __str__(self) -> str:
@@ -135,19 +138,15 @@ class Member:
 
 
 def read_target_group(elbv2: Any, name_or_arn: str) -> TargetGroup | None:
-    """Read a target group by its name or ARN; ``None`` when there is none."""
+    """Read a target group by its name or ARN; ``None`` when it does not exist."""
     which = {"TargetGroupArns": [name_or_arn]} if name_or_arn.startswith("arn:") else {"Names": [name_or_arn]}
-    try:
-        items = elbv2.describe_target_groups(**which)["TargetGroups"]
-    except ClientError as error:
-        if error_code(error) == _NO_GROUP:
-            return None
-        raise
-    return next((_group(item) for item in items), None)
+    with IgnoreCodes("TargetGroupNotFound"):
+        return next((_group(item) for item in elbv2.describe_target_groups(**which)["TargetGroups"]), None)
+    return None
 
 
 def _group(item: Mapping[str, Any]) -> TargetGroup:
-    health_port = str(item.get("HealthCheckPort", _TRAFFIC_PORT))
+    health_port = str(item.get("HealthCheckPort", "traffic-port"))
     return TargetGroup(
         arn=item["TargetGroupArn"],
         name=item["TargetGroupName"],
@@ -179,26 +178,22 @@ def read_load_balancers(elbv2: Any, arns: Sequence[str]) -> list[LoadBalancer]:
 
 def read_is_cross_zone(elbv2: Any, group: TargetGroup, load_balancer: LoadBalancer) -> bool:
     """Read whether each zone of a load balancer sends traffic to the targets in all of its zones."""
-    own = _attributes(elbv2.describe_target_group_attributes(TargetGroupArn=group.arn)).get(_CROSS_ZONE)
-    if own in {"true", "false"}:
-        return own == "true"
-    all_ = _attributes(elbv2.describe_load_balancer_attributes(LoadBalancerArn=load_balancer.arn))
-    return all_.get(_CROSS_ZONE) == "true"
-
-
-def _attributes(response: Mapping[str, Any]) -> dict[str, str]:
-    return {item["Key"]: item.get("Value", "") for item in response["Attributes"]}
+    of_group = tags_of(elbv2.describe_target_group_attributes(TargetGroupArn=group.arn)["Attributes"])
+    if of_group.get(_CROSS_ZONE) in {"true", "false"}:
+        return of_group[_CROSS_ZONE] == "true"
+    response = elbv2.describe_load_balancer_attributes(LoadBalancerArn=load_balancer.arn)
+    return tags_of(response["Attributes"]).get(_CROSS_ZONE) == "true"
 
 
 def read_target_health(elbv2: Any, group_arn: str, targets: Sequence[Target] = ()) -> list[TargetHealth]:
     """
-    Read the health of a group's targets.
+    Read the health of the targets of a group.
 
-    :param targets: these only, of which each has an answer, registered or not; all that are registered if none.
+    :param targets: return the health of each of these, registered or not; empty for all registered targets.
     """
-    asked = {"Targets": [target.as_request() for target in targets]} if targets else {}
-    items = elbv2.describe_target_health(TargetGroupArn=group_arn, **asked)["TargetHealthDescriptions"]
-    found = [
+    request = {"Targets": [target.as_request() for target in targets]} if targets else {}
+    items = elbv2.describe_target_health(TargetGroupArn=group_arn, **request)["TargetHealthDescriptions"]
+    registered = [
         TargetHealth(
             Target(item["Target"]["Id"], int(item["Target"].get("Port", 0))),
             item["TargetHealth"]["State"],
@@ -207,16 +202,15 @@ def read_target_health(elbv2: Any, group_arn: str, targets: Sequence[Target] = (
         )
         for item in items
     ]
-    known = {health.target for health in found}
-    missing = [TargetHealth(target, "unused", NOT_REGISTERED) for target in targets if target not in known]
-    return [*found, *missing]
+    missing = [target for target in targets if target not in {health.target for health in registered}]
+    return [*registered, *(TargetHealth(target, "unused", NOT_REGISTERED) for target in missing)]
 
 
 def register_targets(elbv2: Any, group_arn: str, targets: Sequence[Target]) -> None:
-    """Register targets; one that is registered already stays as it is (API Reference, RegisterTargets)."""
+    """Register targets; a target that is already registered stays as it is (API Reference, RegisterTargets)."""
     elbv2.register_targets(TargetGroupArn=group_arn, Targets=[target.as_request() for target in targets])
 
 
 def deregister_targets(elbv2: Any, group_arn: str, targets: Sequence[Target]) -> None:
-    """Deregister targets: they get no new connections, and are drained."""
+    """Deregister targets: they get no new connections and are drained."""
     elbv2.deregister_targets(TargetGroupArn=group_arn, Targets=[target.as_request() for target in targets])

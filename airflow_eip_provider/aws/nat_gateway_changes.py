@@ -1,4 +1,4 @@
-"""NAT gateways for clusters: made and removed."""
+"""Creates and removes NAT gateways for clusters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from airflow_eip_provider.aws.addresses import read_address, read_holder
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.endings import disassociate
-from airflow_eip_provider.aws.errors import error_code, is_denied
+from airflow_eip_provider.aws.errors import IgnoreCodes, error_code, is_denied
 from airflow_eip_provider.aws.nat_gateways import (
     NO_SUCH_GATEWAY,
     Gateway,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ALREADY_ASSOCIATED = "Resource.AlreadyAssociated"
-# DryRun wants a well-formed request; the gateway need not exist for IAM to answer.
+# DryRun needs a well-formed request, but not an existing gateway.
 _NO_GATEWAY = "nat-00000000000000000"
 
 
@@ -40,16 +40,16 @@ def create_gateway(
     conn: Any, *, subnet_id: str, allocation_id: str, client_token: str, tags: Mapping[str, str]
 ) -> Gateway | None:
     """
-    Make a NAT gateway that carries a free address (ec2:CreateNatGateway, ec2:CreateTags).
+    Create a NAT gateway with a free address (ec2:CreateNatGateway, ec2:CreateTags).
 
-    EC2 never takes an address from its holder for it: it refuses, at once or by a gateway that fails (VPC User Guide,
+    EC2 never takes an address from its holder for this: it refuses the request, or the gateway fails (VPC User Guide,
     "Troubleshoot NAT gateways").
 
     :param conn: a boto3 client of EC2.
-    :param client_token: the same for the same gateway, at most 64 characters: no retry makes a second one.
-    :return: ``None`` when something else carries the address.
-    :raises AddressNotFoundError: when it was released meanwhile.
-    :raises NotKnownYetError: when an earlier try has just made the gateway with other tags.
+    :param client_token: the same for the same gateway, at most 64 characters, so that a retry creates no second one.
+    :return: ``None`` when the address is associated with something else.
+    :raises AddressNotFoundError: when the address was released meanwhile.
+    :raises NotKnownYetError: when an earlier try has just created the gateway with other tags.
     """
     try:
         response = conn.create_nat_gateway(
@@ -66,16 +66,16 @@ def create_gateway(
         if error_code(error) == "IdempotentParameterMismatch":
             raise NotKnownYetError(f"NAT gateway for {allocation_id}") from error
         raise
-    made = gateway_of(response["NatGateway"])
-    log.info("Creating NAT gateway %s for Elastic IP %s", made.gateway_id, allocation_id)
-    return made
+    gateway = gateway_of(response["NatGateway"])
+    log.info("Creating NAT gateway %s for Elastic IP %s", gateway.gateway_id, allocation_id)
+    return gateway
 
 
 def remove_gateway(conn: Any, gateway: Gateway) -> None:
     """
-    Put the default routes back that lead to a cluster's gateway, and delete it; others are left alone.
+    Restore the default routes that lead to a cluster's gateway, then delete it. It does nothing to other gateways.
 
-    In this order: as long as the gateway is there, its tags say what is still to be put back. Idempotent.
+    The order matters: the tags of the gateway say what to restore. Idempotent.
     (ec2:DescribeRouteTables, ec2:ReplaceRoute, ec2:DeleteRoute, ec2:DeleteNatGateway)
 
     :param conn: a boto3 client of EC2.
@@ -87,32 +87,29 @@ def remove_gateway(conn: Any, gateway: Gateway) -> None:
     if gateway.is_ending:
         return
     log.info("Deleting NAT gateway %s of cluster %s", gateway.gateway_id, gateway.job_flow_id)
-    try:
+    with IgnoreCodes(*NO_SUCH_GATEWAY):
         conn.delete_nat_gateway(NatGatewayId=gateway.gateway_id)
-    except ClientError as error:
-        if error_code(error) not in NO_SUCH_GATEWAY:
-            raise
 
 
 def remove_gateways(conn: Any, job_flow_id: str, *, allocation_id: str) -> bool:
     """
-    Remove every NAT gateway that was made for a cluster, whatever has become of it.
+    Remove every NAT gateway that was created for a cluster, in whatever state.
 
-    :return: whether one carried the address still.
+    :return: whether one of them still had the address.
     """
-    found = read_cluster_gateways(conn, job_flow_id, allocation_id=allocation_id)
-    for gateway in found:
+    gateways = read_cluster_gateways(conn, job_flow_id, allocation_id=allocation_id)
+    for gateway in gateways:
         remove_gateway(conn, gateway)
-    return any(not gateway.is_ending for gateway in found)
+    return any(not gateway.is_ending for gateway in gateways)
 
 
 def is_behind_own_gateway(cluster: Cluster) -> bool:
-    """Whether the address of a cluster is on a NAT gateway that was made for it."""
+    """Whether the address of a cluster is on a NAT gateway that was created for the cluster."""
     return cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY
 
 
 def remove_own_gateways(ec2: Any, cluster: Cluster, *, allocation_id: str) -> None:
-    """Remove the NAT gateways of a cluster whose address is on one that was made for it; of others there are none."""
+    """Remove the NAT gateways that were created for a cluster, if its binding creates any."""
     if is_behind_own_gateway(cluster):
         remove_gateways(ec2, cluster.job_flow_id, allocation_id=allocation_id)
 
@@ -121,22 +118,23 @@ def ask_permissions(
     conn: Any, *, subnet_id: str, allocation_id: str, table_ids: Sequence[str]
 ) -> Iterator[NotPermittedError]:
     """
-    Ask IAM, with DryRun, whether this role may make a gateway and lead routes to it; nothing is changed.
+    Check with DryRun whether IAM allows creating a gateway and changing routes; nothing is changed.
 
-    Any answer but UnauthorizedOperation means that IAM let the request through. DeleteNatGateway cannot be asked for:
-    policies allow it for the tags of a gateway, and there is none yet.
+    Every response except UnauthorizedOperation means that IAM allows the request. DeleteNatGateway cannot be checked:
+    policies allow it by the tags of an existing gateway.
 
     :param conn: a boto3 client of EC2.
-    :return: what it may not.
+    :return: an error for each action that is not allowed.
     """
     tags = [{"ResourceType": "natgateway", "Tags": as_items({ALLOCATION_TAG: allocation_id})}]
-    made = {"SubnetId": subnet_id, "AllocationId": allocation_id, "TagSpecifications": tags}
-    asked: list[tuple[str, str, dict[str, Any]]] = [("create_nat_gateway", subnet_id, made)]
+    creation = {"SubnetId": subnet_id, "AllocationId": allocation_id, "TagSpecifications": tags}
+    requests: list[tuple[str, str, dict[str, Any]]] = [("create_nat_gateway", subnet_id, creation)]
     for table_id in table_ids:
         route = {"RouteTableId": table_id, "DestinationCidrBlock": ANYWHERE}
-        led = {**route, "NatGatewayId": _NO_GATEWAY}
-        asked += [("create_route", table_id, led), ("replace_route", table_id, led), ("delete_route", table_id, route)]
-    for operation, resource, parameters in asked:
+        to_gateway = {**route, "NatGatewayId": _NO_GATEWAY}
+        requests += [(operation, table_id, to_gateway) for operation in ("create_route", "replace_route")]
+        requests.append(("delete_route", table_id, route))
+    for operation, resource, parameters in requests:
         try:
             getattr(conn, operation)(**parameters, DryRun=True)
         except ClientError as error:
@@ -148,9 +146,10 @@ def ask_permissions(
 
 def end_association(conn: Any, association_id: str) -> bool:
     """
-    Undo one association, if it still exists; that of a NAT gateway, which its own id names, ends with the gateway.
+    Undo one association, or remove the NAT gateway that has the address.
 
     :param conn: a boto3 client of EC2.
+    :param association_id: of the association, or of the NAT gateway.
     :return: whether it existed.
     """
     if not is_gateway(association_id):
@@ -164,7 +163,7 @@ def end_association(conn: Any, association_id: str) -> bool:
 
 def free_left_behind(ec2: Any, emr: Any, *, allocation_id: str) -> bool:
     """
-    Take the address off a NAT gateway whose cluster has ended: it would keep the address for ever.
+    Remove the NAT gateway that has the address, if its cluster has ended: it would never release the address.
 
     :return: whether there was such a gateway.
     """

@@ -1,14 +1,12 @@
-"""NAT gateways that carry an Elastic IP; one that is made for a cluster says so by its tags."""
+"""NAT gateways with Elastic IPs. The tags of a gateway name the cluster that it was created for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from airflow_eip_provider.aws.errors import error_code
-from airflow_eip_provider.aws.pages import read_pages
+from airflow_eip_provider.aws.errors import IgnoreCodes
+from airflow_eip_provider.aws.pages import as_filters, read_pages
 from airflow_eip_provider.aws.routes import NO_ROUTE
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, JOB_FLOW_TAG, ROUTE_TAG, tags_of
 from airflow_eip_provider.exceptions import InvalidInputError
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.routes import RouteTable
 
 NO_SUCH_GATEWAY = frozenset({"NatGatewayNotFound", "InvalidNatGatewayID.NotFound"})
+_MALFORMED = ("InvalidNatGatewayID.Malformed", "NatGatewayMalformed")
 _ENDING = frozenset({"deleting", "deleted"})
 
 
@@ -28,8 +27,8 @@ class Gateway:
     A NAT gateway.
 
     :param state: "pending", "available", "failed", "deleting" or "deleted" (EC2 API Reference, NatGateway).
-    :param failure: the code of why it failed; ``problem`` says it in words.
-    :param associations: of its addresses: allocation ID → association ID, ``None`` until EC2 shows it.
+    :param failure: the code of the reason why it failed, and ``problem`` its text.
+    :param associations: the association IDs of its addresses by allocation ID; ``None`` until EC2 shows them.
     """
 
     gateway_id: str
@@ -42,27 +41,27 @@ class Gateway:
 
     @property
     def job_flow_id(self) -> str | None:
-        """The cluster that it was made for; ``None`` for one that was made for none."""
+        """The cluster that it was created for; ``None`` for a gateway of others."""
         return self.tags.get(JOB_FLOW_TAG) if ALLOCATION_TAG in self.tags else None
 
     @property
     def is_ending(self) -> bool:
-        """Whether it is being deleted, or was."""
+        """Whether it is being deleted or was deleted."""
         return self.state in _ENDING
 
     @property
     def routes_before(self) -> dict[str, str]:
-        """What the default routes that lead to it led to before, by route table."""
+        """The previous targets of the default routes that lead to it, by route table."""
         return {key.removeprefix(ROUTE_TAG): value for key, value in self.tags.items() if key.startswith(ROUTE_TAG)}
 
 
 def is_gateway(name: str) -> bool:
-    """Whether an id is a NAT gateway's."""
+    """Whether an ID is that of a NAT gateway."""
     return name.startswith("nat-")
 
 
 def gateway_of(item: Mapping[str, Any]) -> Gateway:
-    """Return a gateway as an answer of EC2 shows it; a regional one is in no subnet, and may have no interface."""
+    """Parse a gateway of a response; a regional one is in no subnet and may have no interface."""
     addresses = item.get("NatGatewayAddresses") or ()
     return Gateway(
         gateway_id=item["NatGatewayId"],
@@ -76,28 +75,25 @@ def gateway_of(item: Mapping[str, Any]) -> Gateway:
 
 
 def _describe(ec2: Any, filters: Mapping[str, list[str]]) -> list[Gateway]:
-    wanted = [{"Name": name, "Values": values} for name, values in filters.items()]
-    return [gateway_of(item) for item in read_pages(ec2.describe_nat_gateways, "NatGateways", Filter=wanted)]
+    items = read_pages(ec2.describe_nat_gateways, "NatGateways", Filter=as_filters(filters))
+    return [gateway_of(item) for item in items]
 
 
 def read_gateway(ec2: Any, gateway_id: str) -> Gateway | None:
-    """Read one NAT gateway; ``None`` when EC2 does not know it (yet, or an hour after its end)."""
-    try:
+    """Read one NAT gateway; ``None`` if EC2 does not show it yet, or no longer, an hour after its deletion."""
+    with IgnoreCodes(*NO_SUCH_GATEWAY, *_MALFORMED):
         response = ec2.describe_nat_gateways(NatGatewayIds=[gateway_id])
-    except ClientError as error:
-        if error_code(error) in NO_SUCH_GATEWAY or error_code(error).endswith(".Malformed"):
-            return None
-        raise
-    return next((gateway_of(item) for item in response["NatGateways"]), None)
+        return next((gateway_of(item) for item in response["NatGateways"]), None)
+    return None
 
 
 def read_origin(ec2: Any, table: RouteTable, *, allocation_id: str) -> str:
     """
-    Read what a default route leads to when no cluster's gateway has replaced it: an id, or :data:`NO_ROUTE`.
+    Read the target that a default route has without the gateway of a cluster: an ID, or :data:`NO_ROUTE`.
 
-    A route that an earlier cluster with this address has left behind leads where its gateway says that it came from.
+    If an earlier cluster with this address has left its route behind, the tags of its gateway name that target.
 
-    :raises InvalidInputError: when it leads to a gateway for another address.
+    :raises InvalidInputError: if the route leads to a gateway with another address.
     """
     target = table.default_route
     gateway = read_gateway(ec2, target) if is_gateway(target) else None
@@ -106,27 +102,26 @@ def read_origin(ec2: Any, table: RouteTable, *, allocation_id: str) -> str:
     if allocation_id not in gateway.associations and not gateway.is_ending:
         raise InvalidInputError(
             f"changing the default route of '{table.table_id}'",
-            problem=f"it leads to NAT gateway '{target}' of cluster '{gateway.job_flow_id}', which has another "
-            "Elastic IP",
-            remedy="give each Elastic IP route tables of its own",
+            problem=f"it leads to NAT gateway '{target}' of cluster '{gateway.job_flow_id}' with another Elastic IP",
+            remedy="use separate route tables for each Elastic IP",
         )
     return gateway.routes_before.get(table.table_id, NO_ROUTE)
 
 
 def read_carrying_gateway(ec2: Any, allocation_id: str) -> Gateway | None:
-    """Read the NAT gateway that an address is on, whoever made it."""
-    found = _describe(ec2, {"state": ["pending", "available", "deleting"]})
-    return next((gateway for gateway in found if allocation_id in gateway.associations), None)
+    """Read the NAT gateway that an address is associated with, whoever created it."""
+    gateways = _describe(ec2, {"state": ["pending", "available", "deleting"]})
+    return next((gateway for gateway in gateways if allocation_id in gateway.associations), None)
 
 
 def read_cluster_gateways(ec2: Any, job_flow_id: str, *, allocation_id: str) -> list[Gateway]:
-    """Read the NAT gateways that were made for a cluster, in any state; EC2 shows deleted ones for about an hour."""
+    """Read the NAT gateways that were created for a cluster; EC2 shows deleted ones for about an hour."""
     tags = {JOB_FLOW_TAG: job_flow_id, ALLOCATION_TAG: allocation_id}
-    found = _describe(ec2, {f"tag:{key}": [value] for key, value in tags.items()})
-    return [gateway for gateway in found if tags.items() <= gateway.tags.items()]
+    gateways = _describe(ec2, {f"tag:{key}": [value] for key, value in tags.items()})
+    return [gateway for gateway in gateways if tags.items() <= gateway.tags.items()]
 
 
 def read_all_cluster_gateways(ec2: Any) -> list[Gateway]:
-    """Read the NAT gateways that were made for clusters and are not ending, whatever the address."""
-    found = _describe(ec2, {"tag-key": [JOB_FLOW_TAG], "state": ["pending", "available", "failed"]})
-    return [gateway for gateway in found if gateway.job_flow_id is not None and not gateway.is_ending]
+    """Read the NAT gateways that were created for clusters and are not being deleted, with any address."""
+    gateways = _describe(ec2, {"tag-key": [JOB_FLOW_TAG], "state": ["pending", "available", "failed"]})
+    return [gateway for gateway in gateways if gateway.job_flow_id is not None and not gateway.is_ending]

@@ -1,4 +1,4 @@
-"""Default routes of a VPC's route tables: led elsewhere, and put back."""
+"""Changes of the default routes of route tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.aws.errors import error_code
+from airflow_eip_provider.aws.errors import IgnoreCodes, error_code
 from airflow_eip_provider.aws.routes import ANYWHERE, NO_ROUTE, NO_SUCH_TABLE, ROUTE_PARAMETERS, read_table
 
 log = logging.getLogger(__name__)
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 def lead(conn: Any, table_id: str, *, target: str) -> None:
     """
-    Let a table's default route lead somewhere; nothing is changed when it does (ec2:CreateRoute, ec2:ReplaceRoute).
+    Set the default route of a table, unless it already has this target (ec2:CreateRoute, ec2:ReplaceRoute).
 
     :param conn: a boto3 client of EC2.
-    :param target: the id of what it leads to.
+    :param target: the ID of the new target.
     """
     table = read_table(conn, table_id)
     if table is not None and table.default_route == target:
@@ -31,17 +31,17 @@ def lead(conn: Any, table_id: str, *, target: str) -> None:
     try:
         conn.create_route(**route)
     except ClientError as error:
-        if error_code(error) != "RouteAlreadyExists":  # botocore's own retry after a lost answer, too
+        if error_code(error) != "RouteAlreadyExists":  # also the answer to botocore's retry after a lost response
             raise
         conn.replace_route(**route)
 
 
 def restore(conn: Any, table_id: str, *, before: str, instead_of: str) -> None:
     """
-    Put a table's default route back, if it still leads to where it was led (ec2:ReplaceRoute, ec2:DeleteRoute).
+    Restore the default route of a table (ec2:ReplaceRoute, ec2:DeleteRoute).
 
-    :param before: what it led to, or :data:`NO_ROUTE`. When that is gone, the route is deleted.
-    :param instead_of: what it leads to now; a route that leads anywhere else is somebody else's doing, and left.
+    :param before: the previous target, or :data:`NO_ROUTE`. If it no longer exists, the route is deleted.
+    :param instead_of: the present target. A route with any other target was changed by others, and is left as it is.
     """
     table = read_table(conn, table_id)
     if table is None or table.default_route != instead_of:
@@ -53,14 +53,11 @@ def restore(conn: Any, table_id: str, *, before: str, instead_of: str) -> None:
         except ClientError as error:
             if not error_code(error).endswith((".NotFound", "NotFound")):
                 raise
-            log.warning("%s no longer exists, so %s has no default route now: %s", before, table_id, error)
+            log.warning("%s no longer exists, so %s has no default route any more: %s", before, table_id, error)
         else:
             return
-    try:
+    with IgnoreCodes("InvalidRoute.NotFound", NO_SUCH_TABLE):
         conn.delete_route(RouteTableId=table_id, DestinationCidrBlock=ANYWHERE)
-    except ClientError as error:
-        if error_code(error) not in {"InvalidRoute.NotFound", NO_SUCH_TABLE}:
-            raise
 
 
 def _parameter(target: str) -> dict[str, str]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from airflow_eip_provider.aws.errors import error_code
-from airflow_eip_provider.aws.pages import read_pages
+from airflow_eip_provider.aws.errors import IgnoreCodes
+from airflow_eip_provider.aws.pages import as_filters, read_pages
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -16,8 +14,8 @@ if TYPE_CHECKING:
 ANYWHERE = "0.0.0.0/0"
 NO_ROUTE = "none"
 
-# Where a route may lead to, by the prefix of the id: the parameter of CreateRoute and ReplaceRoute, which the answer of
-# DescribeRouteTables calls the same (botocore's EC2 service model). Gateway Load Balancer endpoints show as GatewayId.
+# The parameter of CreateRoute and ReplaceRoute for each kind of target, by the prefix of the ID. DescribeRouteTables
+# uses the same names (botocore's EC2 service model), but shows Gateway Load Balancer endpoints as GatewayId.
 ROUTE_PARAMETERS = {
     "igw": "GatewayId",
     "vgw": "GatewayId",
@@ -38,12 +36,12 @@ class RouteTable:
     """
     A route table.
 
-    :param default_route: the id of what 0.0.0.0/0 leads to, or :data:`NO_ROUTE`.
-    :param is_blackhole: what 0.0.0.0/0 leads to is gone.
-    :param subnet_ids: the subnets that are associated with it by name.
-    :param is_main: it is its VPC's for every subnet that is associated with none.
-    :param leads_out: it has any route to outside the VPC, be it only a gateway endpoint's.
-    :param has_gateway_endpoint: S3 or DynamoDB is reached without the internet.
+    :param default_route: the target ID of 0.0.0.0/0, or :data:`NO_ROUTE`.
+    :param is_blackhole: the target of 0.0.0.0/0 was deleted.
+    :param subnet_ids: the subnets that are explicitly associated with it.
+    :param is_main: it is the main table of its VPC, which subnets without an explicit association use.
+    :param leads_out: it has a route to outside the VPC, such as that of a gateway endpoint.
+    :param has_gateway_endpoint: it has a route to S3 or DynamoDB without the internet.
     """
 
     table_id: str
@@ -57,12 +55,12 @@ class RouteTable:
 
     @property
     def leads_to_internet_gateway(self) -> bool:
-        """Whether its default route leads to an internet gateway that is there."""
+        """Whether its default route leads to an existing internet gateway."""
         return self.default_route.startswith("igw-") and not self.is_blackhole
 
 
 def _target(route: Mapping[str, Any]) -> str:
-    # An instance's route shows its interface, too, which is enough to restore it.
+    # A route to an instance shows the interface, too; that is enough to restore it.
     names = dict.fromkeys([*ROUTE_PARAMETERS.values(), "InstanceId"])
     return next((str(route[name]) for name in names if route.get(name)), NO_ROUTE)
 
@@ -79,57 +77,46 @@ def _table(item: Mapping[str, Any]) -> RouteTable:
         subnet_ids=tuple(link["SubnetId"] for link in associations if link.get("SubnetId")),
         is_main=any(link.get("Main") for link in associations),
         leads_out=any(_target(route) not in {NO_ROUTE, "local"} for route in routes),
-        has_gateway_endpoint=any(_is_live_endpoint(route) for route in routes),
+        has_gateway_endpoint=any(
+            str(route.get("GatewayId", "")).startswith("vpce-") and route.get("State") != "blackhole"
+            for route in routes
+        ),
     )
 
 
-def _is_live_endpoint(route: Mapping[str, Any]) -> bool:
-    return str(route.get("GatewayId", "")).startswith("vpce-") and route.get("State") != "blackhole"
-
-
 def read_table(ec2: Any, table_id: str) -> RouteTable | None:
-    """Read one route table; ``None`` when there is no such."""
-    try:
+    """Read one route table; ``None`` when it does not exist."""
+    with IgnoreCodes(NO_SUCH_TABLE, "InvalidRouteTableId.Malformed"):
         response = ec2.describe_route_tables(RouteTableIds=[table_id])
-    except ClientError as error:
-        if error_code(error) in {NO_SUCH_TABLE, "InvalidRouteTableId.Malformed"}:
-            return None
-        raise
-    return next((_table(item) for item in response["RouteTables"]), None)
+        return next((_table(item) for item in response["RouteTables"]), None)
+    return None
 
 
 def read_tables(ec2: Any, *, table_ids: Collection[str] = (), vpc_ids: Collection[str] = ()) -> list[RouteTable]:
-    """
-    Read many route tables: those of these ids, or all of these VPCs.
-
-    What does not exist is left out: it is a filter that names it.
-    """
+    """Read route tables by their IDs, or all of some VPCs; those that do not exist are left out."""
     name, values = ("route-table-id", table_ids) if table_ids else ("vpc-id", vpc_ids)
     if not values:
         return []
-    wanted = [{"Name": name, "Values": sorted(values)}]
-    return [_table(item) for item in read_pages(ec2.describe_route_tables, "RouteTables", Filters=wanted)]
+    items = read_pages(ec2.describe_route_tables, "RouteTables", Filters=as_filters({name: values}))
+    return [_table(item) for item in items]
 
 
 def table_of_subnet(tables: Collection[RouteTable], subnet_id: str, *, vpc_id: str) -> RouteTable | None:
     """
-    Return the route table that decides for a subnet.
+    Return the route table of a subnet.
 
-    A subnet without a route table of its own uses the VPC's main one (EC2 User Guide, "Subnet route tables").
+    A subnet without an explicit association uses the main table of its VPC (EC2 User Guide, "Subnet route tables").
 
-    :param tables: all of its VPC.
+    :param tables: all tables of the VPC.
     """
-    own = next((table for table in tables if subnet_id in table.subnet_ids), None)
-    return own or next((table for table in tables if table.is_main and table.vpc_id == vpc_id), None)
+    explicit = next((table for table in tables if subnet_id in table.subnet_ids), None)
+    return explicit or next((table for table in tables if table.is_main and table.vpc_id == vpc_id), None)
 
 
 def read_table_of_subnet(ec2: Any, subnet_id: str) -> RouteTable | None:
-    """Read the route table that decides for a subnet whose VPC is not known; see :func:`table_of_subnet`."""
-    own = [{"Name": "association.subnet-id", "Values": [subnet_id]}]
-    response = ec2.describe_route_tables(Filters=own)
+    """Read the route table of a subnet, as :func:`table_of_subnet`, if its VPC is not known."""
+    response = ec2.describe_route_tables(Filters=as_filters({"association.subnet-id": [subnet_id]}))
     if not response["RouteTables"]:
-        found = ec2.describe_subnets(SubnetIds=[subnet_id])
-        vpc_id = str(found["Subnets"][0]["VpcId"])
-        main = [{"Name": "association.main", "Values": ["true"]}, {"Name": "vpc-id", "Values": [vpc_id]}]
-        response = ec2.describe_route_tables(Filters=main)
+        vpc_id = str(ec2.describe_subnets(SubnetIds=[subnet_id])["Subnets"][0]["VpcId"])
+        response = ec2.describe_route_tables(Filters=as_filters({"association.main": ["true"], "vpc-id": [vpc_id]}))
     return next((_table(item) for item in response["RouteTables"]), None)

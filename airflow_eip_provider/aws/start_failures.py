@@ -1,17 +1,16 @@
 """
 Why a cluster did not start, and whether another zone, subnet or instance type may help.
 
-Told by code: the codes of ErrorDetails, else the code of StateChangeReason. Only where EMR gives no code of its own
-for a cause, and none in ErrorDetails, its text decides. Whatever is not in these tables is no reason to move on: the
-launch fails, with what EMR says.
+The codes of ErrorDetails decide, or else the code of StateChangeReason. The text decides only for causes that have no
+code of their own. After any other failure the launch fails, with EMR's reason.
 
-Sources, all in the Amazon EMR Management Guide unless another is named:
+Sources, in the Amazon EMR Management Guide unless another is named:
 
 - "Error codes with ErrorDetail information in Amazon EMR": "Internal error codes", "Validation failure error codes" and
-  "Bootstrap failure error codes". These are all the codes that it lists.
+  "Bootstrap failure error codes". All codes that it lists are below.
 - EMR API Reference, ClusterStateChangeReason: the codes of StateChangeReason.
-- "Resource errors during Amazon EMR cluster operations": the instance type that is not supported, the service quota.
-- EC2 API Reference, "Error codes": what EC2 refuses an instance with.
+- "Resource errors during Amazon EMR cluster operations": unsupported instance types and service quotas.
+- EC2 API Reference, "Error codes": why EC2 refuses to launch an instance.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ PRIMARY_LOST = "primary_lost"
 
 # ErrorDetails.
 ERROR_DETAILS: Mapping[str, Consequence] = {
-    "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ": "move on",  # the zone has too few instances of the type
+    "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ": "move on",  # the zone has no capacity for the type
     "INTERNAL_ERROR_SPOT_NO_CAPACITY_PRIMARY": "move on",  # no Spot capacity for the primary node
-    "INTERNAL_ERROR_SPOT_PRICE_INCREASE_PRIMARY": "move on",  # the Spot primary was taken back
-    "VALIDATION_ERROR_INSTANCE_TYPE_NOT_SUPPORTED": "move on",  # region or zone does not offer the type
+    "INTERNAL_ERROR_SPOT_PRICE_INCREASE_PRIMARY": "move on",  # the Spot primary node was interrupted
+    "VALIDATION_ERROR_INSTANCE_TYPE_NOT_SUPPORTED": "move on",  # the region or the zone does not offer the type
     "VALIDATION_ERROR_SUBNET_NOT_FROM_ONE_VPC": "fail",
     "VALIDATION_ERROR_SECURITY_GROUP_NOT_FROM_ONE_VPC": "fail",
     "VALIDATION_ERROR_INVALID_SSH_KEY_NAME": "fail",
@@ -54,7 +53,7 @@ ERROR_DETAILS: Mapping[str, Consequence] = {
 }
 # StateChangeReason.
 STATE_CHANGES: Mapping[str, Consequence] = {
-    "INSTANCE_FAILURE": "move on",  # an instance that the cluster cannot do without was lost: the primary
+    "INSTANCE_FAILURE": "move on",  # the primary node was lost
     "INTERNAL_ERROR": "fail",
     "VALIDATION_ERROR": "fail",
     "BOOTSTRAP_FAILURE": "fail",
@@ -62,9 +61,9 @@ STATE_CHANGES: Mapping[str, Consequence] = {
     "USER_REQUEST": "fail",
     "ALL_STEPS_COMPLETED": "fail",
 }
-# What EMR and EC2 write of a zone without a type, or without capacity for it, and of a subnet without a free address
-# (EMR: "Subnet does not have enough free addresses", as users report it). EMR's text has "EC2 service quota" for a
-# quota, and "throttling" for that; neither is here.
+# The texts of EMR and EC2 for a zone that does not offer a type or has no capacity for it, and for a subnet without
+# free addresses (EMR: "Subnet does not have enough free addresses", as users report). The texts for quotas ("EC2
+# service quota") and throttling do not match.
 _ZONE_TEXTS = re.compile(
     r"not supported in (the|your) requested availability zone"
     r"|insufficient (instance )?capacity|insufficientinstancecapacity"
@@ -73,7 +72,7 @@ _ZONE_TEXTS = re.compile(
     re.IGNORECASE,
 )
 _TEXT_DECIDES = frozenset({"INTERNAL_ERROR", "VALIDATION_ERROR", "ValidationException", "InternalServerException"})
-# EC2's codes, and EMR's own, with which RunJobFlow is refused.
+# The codes of EC2 and EMR in refusals of RunJobFlow.
 REFUSALS: Mapping[str, Consequence] = {
     "InsufficientInstanceCapacity": "move on",
     "InsufficientHostCapacity": "move on",
@@ -95,8 +94,8 @@ class StartFailure:
     """
     Why a cluster did not start.
 
-    :param code: EMR's, or "start_timeout" or "primary_lost".
-    :param reason: what EMR says.
+    :param code: of EMR, or "start_timeout" or "primary_lost".
+    :param reason: the text of EMR.
     :param moves_on: another candidate may start.
     """
 
@@ -107,31 +106,28 @@ class StartFailure:
 
 def start_failure(cluster: Cluster, *, deadline: float, now: float) -> StartFailure:
     """
-    Tell why a cluster that has ended, or is ending, did not start.
+    Return why a cluster that has ended, or is terminating, did not start.
 
-    :param deadline: until when it had to start, in seconds since the epoch. What was terminated later, and had not
-        started, was terminated because of that.
-    :param now: in seconds since the epoch; a cluster that is terminating has no end yet.
+    :param deadline: the end of its start timeout, in seconds since the epoch. A cluster that a user terminates later
+        and that had not started was terminated because of the timeout.
+    :param now: in seconds since the epoch; counts as the end of a cluster that is terminating.
     """
-    codes = [code for code in cluster.error_codes if code]
     ended_at = cluster.ended_at.timestamp() if cluster.ended_at else now
     if cluster.change_code == "USER_REQUEST" and not cluster.has_started and ended_at >= deadline:
         return StartFailure(START_TIMEOUT, cluster.reason, moves_on=True)
-    # EMR may name the code of StateChangeReason in ErrorDetails once more; that one decides below.
-    named = [code for code in codes if code not in STATE_CHANGES]
-    if named:
-        # One code that is no matter of the zone, or is in no table, is reason enough to fail.
-        failing = next((code for code in named if ERROR_DETAILS.get(code) != "move on"), None)
-        return StartFailure(failing or named[0], cluster.reason, moves_on=failing is None)
-    moves_on = STATE_CHANGES.get(cluster.change_code) == "move on" or _is_about_the_zone(
-        cluster.change_code, cluster.change_message
-    )
-    code = cluster.change_code or cluster.state
-    return StartFailure(PRIMARY_LOST if code == "INSTANCE_FAILURE" else code, cluster.reason, moves_on=moves_on)
+    # ErrorDetails may repeat the code of StateChangeReason, which is judged below.
+    if details := [code for code in cluster.error_codes if code and code not in STATE_CHANGES]:
+        # One code that does not concern the zone, or is unknown, is enough to fail.
+        failing = next((code for code in details if ERROR_DETAILS.get(code) != "move on"), None)
+        return StartFailure(failing or details[0], cluster.reason, moves_on=failing is None)
+    code = cluster.change_code
+    moves_on = STATE_CHANGES.get(code) == "move on" or _is_about_the_zone(code, cluster.change_message)
+    name = PRIMARY_LOST if code == "INSTANCE_FAILURE" else code or cluster.state
+    return StartFailure(name, cluster.reason, moves_on=moves_on)
 
 
 def refused_start(error: BaseException) -> StartFailure | None:
-    """Tell why RunJobFlow was refused, if another candidate may start; ``None`` for every other error."""
+    """Return why RunJobFlow was refused, if another candidate may start; ``None`` for every other error."""
     if not isinstance(error, ClientError) or error.operation_name != "RunJobFlow":
         return None
     code, text = error_code(error), str(error.response.get("Error", {}).get("Message", ""))

@@ -1,4 +1,4 @@
-"""Where EMR writes the logs of a step, and whether it has."""
+"""The logs of steps in S3."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow_eip_provider.aws.errors import error_code, is_transient
+from airflow_eip_provider.aws.errors import IgnoreCodes, is_transient
 
-STREAMS = ("stdout", "stderr")  # the cause of a failed PySpark step is as often in one as in the other
-CONTROLLER = "controller"  # EMR's own account of the step, which says why a step failed that never ran
+STREAMS = ("stdout", "stderr")  # either may show why a PySpark step failed
+CONTROLLER = "controller"  # EMR's own log, which shows why a step failed before it ran
 
 
 @dataclass(frozen=True, slots=True)
 class StepLogs:
     """
-    Where one step's logs are, or will be.
+    The location of the logs of one step.
 
-    EMR writes ``LogUri/CLUSTER/steps/STEP/{controller,stdout,stderr,syslog}.gz``, some minutes after the step's end
+    EMR writes ``LogUri/CLUSTER/steps/STEP/{controller,stdout,stderr,syslog}.gz`` some minutes after the end of the step
     (EMR Management Guide, "View log files").
     """
 
@@ -28,7 +28,7 @@ class StepLogs:
 
     @classmethod
     def of(cls, *, log_uri: str, job_flow_id: str, step_id: str) -> StepLogs:
-        """Locate the logs below a cluster's LogUri (``s3://``, ``s3n://`` or ``s3a://``)."""
+        """Return the location below the LogUri of a cluster (``s3://``, ``s3n://`` or ``s3a://``)."""
         bucket, base = split_log_uri(log_uri)
         return cls(bucket, f"{base}{job_flow_id}/steps/{step_id}/")
 
@@ -37,13 +37,13 @@ class StepLogs:
         return self.keys(stream)[0]
 
     def keys(self, stream: str) -> list[str]:
-        """Return where one stream may be: below LogUri as it is written, else without its empty parts."""
+        """Return the possible object keys of one stream: see :func:`spellings`."""
         return [f"{prefix}{stream}.gz" for prefix in spellings(self.prefix)]
 
 
 def split_log_uri(log_uri: str) -> tuple[str, str]:
-    """Return the bucket of a LogUri, and what the keys begin with: empty, or with a slash at its end."""
-    # Not urlsplit: a key may have "?" and "#" in it.
+    """Return the bucket and the key prefix of a LogUri; the prefix is empty or ends with a slash."""
+    # Not urlsplit: a key may contain "?" and "#".
     bucket, _, base = log_uri.partition("://")[2].partition("/")
     base = base.rstrip("/")
     return bucket, f"{base}/" * bool(base)
@@ -51,18 +51,18 @@ def split_log_uri(log_uri: str) -> tuple[str, str]:
 
 def spellings(prefix: str) -> list[str]:
     """
-    Return the prefixes that a LogUri with empty parts may lead to.
+    Return the key prefixes that EMR may use for a LogUri with empty parts, such as ``s3://BUCKET//A//B/``.
 
-    What EMR makes of ``s3://BUCKET//A//B/`` is not documented: a key may have empty parts, a path has none.
+    AWS does not document whether EMR treats it as a key, which may have empty parts, or as a path.
     """
     return list(dict.fromkeys([prefix, prefix.lstrip("/"), re.sub("/+", "/", prefix.lstrip("/"))]))
 
 
 def read_logs_written(s3: Any, logs: StepLogs) -> bool:
     """
-    Tell whether EMR has written both streams; a bucket that may not be read counts as written.
+    Whether EMR has written both streams.
 
-    It raises no error of S3's: the step's own failure is what matters.
+    After an error of S3 that is not transient there is nothing to wait for, so it counts as written.
     """
     try:
         return all(any(_exists(s3, logs.bucket, key) for key in logs.keys(stream)) for stream in STREAMS)
@@ -71,10 +71,7 @@ def read_logs_written(s3: Any, logs: StepLogs) -> bool:
 
 
 def _exists(s3: Any, bucket: str, key: str) -> bool:
-    try:
+    with IgnoreCodes("404", "NoSuchKey", "NotFound"):
         s3.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error_code(error) in {"404", "NoSuchKey", "NotFound"}:
-            return False
-        raise
-    return True
+        return True
+    return False

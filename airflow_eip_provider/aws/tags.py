@@ -1,4 +1,4 @@
-"""The tags by which clusters, instances and NAT gateways say whose they are."""
+"""The tags of clusters, instances and NAT gateways."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-CLUSTER_TAG = "aws:elasticmapreduce:job-flow-id"  # EMR puts it on every instance of a cluster
-ROLE_TAG = "aws:elasticmapreduce:instance-group-role"  # EMR's too: MASTER, CORE or TASK
-FUNCTION_TAG = "ClusterFunction"  # a custom of those who associate an address from the cluster: what it works for
-OWNER_TAG = "airflow-eip:owner-name"  # ours, readable; see operators.owner. EMR gives a cluster's tags to its instances
-OWNER_DIGEST_TAG = "airflow-eip:owner"  # ours, the same for every try of a task instance
-TOKEN_TAG = "airflow-eip:token"  # noqa: S105 - ours, with a lock store: the lease that the cluster was launched under
-ALLOCATION_TAG = "airflow-eip:allocation-id"  # ours, on everything that is made for an address
-TRY_TAG = "airflow-eip:try"  # ours, the newest try that speaks for the cluster
+# Set by EMR on every instance of a cluster. EMR gives the tags of a cluster to its instances, too.
+CLUSTER_TAG = "aws:elasticmapreduce:job-flow-id"
+ROLE_TAG = "aws:elasticmapreduce:instance-group-role"  # MASTER, CORE or TASK
 
-# Ours, on clusters whose address is not on the primary node: what carries it, a NAT gateway's id or CLUSTER_GATEWAY.
-BINDING_TAG = "airflow-eip:binding"
-KEEP_TAG = "airflow-eip:keep"  # the user's, on a cluster that is to outlive its DAG run; the reaper leaves it alone
-CANDIDATE_TAG = "airflow-eip:candidate"  # ours, on a cluster that has fallbacks: which of the candidates it is, from 0
-START_TIMEOUT_TAG = "airflow-eip:start-timeout"  # ours: seconds from RunJobFlow to RUNNING or WAITING at most
-SUCCESSOR_TAG = "airflow-eip:successor-of"  # ours, on a cluster to which a failover moves the service of another one
-IN_CHARGE_TAG = "airflow-eip:in-charge-since"  # ours, on it: since when (UTC) it has the service
-# Of ours on a cluster: owner, owner's name, address, try, token, binding, candidate, start timeout, successor of, in
-# charge since.
-MOST_CLUSTER_TAGS = 10
-CLUSTER_GATEWAY = "nat-gateway"  # one that is made for the cluster
-JOB_FLOW_TAG = "airflow-eip:job-flow-id"  # ours, on a NAT gateway: the cluster that it was made for
-ROUTE_TAG = "airflow-eip:route:"  # ours, on a NAT gateway, before a route table's id: what its default route was
+# Set by users.
+FUNCTION_TAG = "ClusterFunction"  # the purpose of a cluster, by convention of those who associate from the cluster
+KEEP_TAG = "airflow-eip:keep"  # on a cluster that may outlive its DAG run; the reaper does not terminate it
+
+# Set by this package on clusters.
+OWNER_TAG = "airflow-eip:owner-name"  # readable; see operators.owner
+OWNER_DIGEST_TAG = "airflow-eip:owner"  # the same for every try of a task instance
+TOKEN_TAG = "airflow-eip:token"  # noqa: S105 - with a lock store: the lease that the cluster was launched under
+ALLOCATION_TAG = "airflow-eip:allocation-id"  # also on NAT gateways
+TRY_TAG = "airflow-eip:try"  # the newest try that uses the cluster
+BINDING_TAG = "airflow-eip:binding"  # the NAT gateway with the address: its ID, or CLUSTER_GATEWAY
+CANDIDATE_TAG = "airflow-eip:candidate"  # with fallbacks: the number of the candidate, from 0
+START_TIMEOUT_TAG = "airflow-eip:start-timeout"  # the limit in seconds from RunJobFlow to RUNNING or WAITING
+SUCCESSOR_TAG = "airflow-eip:successor-of"  # the cluster whose service a failover moves to this one
+IN_CHARGE_TAG = "airflow-eip:in-charge-since"  # since when (UTC) this one has that service
+MOST_CLUSTER_TAGS = 10  # these ten
+CLUSTER_GATEWAY = "nat-gateway"  # a NAT gateway that is created for the cluster
+
+# Set by this package on NAT gateways.
+JOB_FLOW_TAG = "airflow-eip:job-flow-id"  # the cluster that the gateway was created for
+ROUTE_TAG = "airflow-eip:route:"  # followed by the ID of a route table: the previous target of its default route
 
 
 def tags_of(items: Iterable[Mapping[str, str]] | None) -> dict[str, str]:
-    """Turn AWS's list of Key/Value pairs into a dict."""
+    """Convert AWS's list of Key/Value pairs to a dict."""
     return {item["Key"]: item.get("Value", "") for item in items or ()}
 
 
 def as_items(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    """Turn a dict into AWS's list of Key/Value pairs."""
+    """Convert a dict to AWS's list of Key/Value pairs."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -9,17 +9,19 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws import load_balancers
+from airflow_eip_provider.aws.addresses import read_instances_at
 from airflow_eip_provider.aws.errors import error_code
 from airflow_eip_provider.aws.load_balancers import Member, Target
-from airflow_eip_provider.aws.target_checks import find_group_problems, find_target_problems, read_nodes_at
+from airflow_eip_provider.aws.target_checks import find_group_problems, find_target_problems
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
 from airflow_eip_provider.hooks.eip import StrictConnectionMixin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from airflow_eip_provider.aws.addresses import Instance
     from airflow_eip_provider.aws.load_balancers import LoadBalancer, TargetGroup, TargetHealth
-    from airflow_eip_provider.aws.target_checks import Node, TargetProblem
+    from airflow_eip_provider.aws.target_checks import TargetProblem
 
 _INVALID_TARGET = "InvalidTarget"
 
@@ -59,7 +61,7 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
         """Return the health of these targets, or of all of a group (elasticloadbalancing:DescribeTargetHealth)."""
         return load_balancers.read_target_health(self.conn, group.arn, targets)
 
-    def find_problems(self, ec2: Any, group: TargetGroup, node: Node, target: Target) -> list[TargetProblem]:
+    def find_problems(self, ec2: Any, group: TargetGroup, node: Instance, target: Target) -> list[TargetProblem]:
         """
         Say what keeps the load balancers of a group from a node, before it is registered; nothing is changed.
 
@@ -73,7 +75,7 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
             return problems
         return [*problems, *find_target_problems(self.conn, ec2, group, node, target)]
 
-    def prepare(self, ec2: Any, node: Node, groups: Sequence[tuple[TargetGroup, int | None]]) -> list[Member]:
+    def prepare(self, ec2: Any, node: Instance, groups: Sequence[tuple[TargetGroup, int | None]]) -> list[Member]:
         """
         Check that the load balancers of every group will reach a node, and return what is to be registered.
 
@@ -83,7 +85,7 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
         members: list[Member] = []
         wrong: list[str] = []
         for group, port in groups:
-            target = Target(node.id_in(group) or node.instance_id, port or group.port)
+            target = Target(group.target_id_of(node) or node.instance_id, port or group.port)
             members.append(Member.of(group, target))
             for problem in self.find_problems(ec2, group, node, target):
                 if problem.is_error:
@@ -135,7 +137,7 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
         if "" in nodes:
             return sorted(own)
         for address in sorted(own):
-            for node in read_nodes_at(ec2, address, vpc_id=str(group.vpc_id)):
+            for node in read_instances_at(ec2, address, vpc_id=str(group.vpc_id)):
                 if node.instance_id not in nodes and node.state in {"pending", "running"}:
                     self.log.warning("%s is the address of %s now, and stays registered", address, node.instance_id)
                     own.discard(address)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.aws.addresses import read_instance
 from airflow_eip_provider.aws.load_balancers import Member
-from airflow_eip_provider.aws.target_checks import read_node
 from airflow_eip_provider.exceptions import NotKnownYetError
 from airflow_eip_provider.operators.elbv2 import checked_groups
 from airflow_eip_provider.operators.phases import PhasedOperator
@@ -33,7 +33,7 @@ class BalancedOperator(PhasedOperator):
 
         groups = self.groups()
         primary = Observed(self.aws.client_for).primary(job_flow_id) if groups else None
-        node = read_node(self.eip.conn, primary[0]) if primary else None
+        node = read_instance(self.eip.conn, primary[0]) if primary else None
         if groups and node is None:
             raise NotKnownYetError(f"primary node of {job_flow_id}")
         return self.aws.load_balancers.prepare(self.eip.conn, node, groups) if node else []

@@ -12,9 +12,9 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
+from airflow_eip_provider.aws.addresses import Instance, read_instance, read_instances_at
 from airflow_eip_provider.aws.clusters import read_all_primaries
 from airflow_eip_provider.aws.load_balancers import Member
-from airflow_eip_provider.aws.target_checks import Node, read_node, read_nodes_at
 from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, TransientError, WaitTimeoutError
 from airflow_eip_provider.hooks.elbv2 import ElasticLoadBalancingHook
 from airflow_eip_provider.literals import parse_literal
@@ -135,7 +135,7 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
             raise self._timed_out(state, event)
         if state.members is None and self.action == "register":
             node = self._running_node(state)
-            if not isinstance(node, Node):
+            if not isinstance(node, Instance):
                 return node
             state.members = self._register(node)
         elif state.members is None:
@@ -172,7 +172,7 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
         """Return the target groups, each with the port that was given for it."""
         return [(self.hook.get_target_group(name), port) for name, port in checked_groups(self.target_groups)]
 
-    def _running_node(self, state: TargetsState) -> Node | WatchTrigger:
+    def _running_node(self, state: TargetsState) -> Instance | WatchTrigger:
         """Return the node, or what to wait for while it does not run."""
         from airflow_eip_provider.triggers.eip import InstanceRunningTrigger
         from airflow_eip_provider.triggers.emr import EmrClusterTrigger
@@ -188,7 +188,7 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
             if self.job_flow_id:
                 return EmrClusterTrigger(job_flow_id=self.job_flow_id, target="primary_running", **shared)
             return InstanceRunningTrigger(instance_id=str(self.instance_id), **shared)
-        node = read_node(self.eip.conn, found.data["instance_id"])
+        node = read_instance(self.eip.conn, found.data["instance_id"])
         if node is None:
             raise TransientError(
                 "registering a target",
@@ -205,10 +205,11 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
             return judge_target(observed, self.job_flow_id, target="primary_running")
         return judge_instance(str(self.instance_id), observed.instance(str(self.instance_id)))
 
-    def _node_at(self, private_ip: str) -> Node:
+    def _node_at(self, private_ip: str) -> Instance:
         """Return the instance that has an address in the VPC of the target groups."""
         for vpc_id in dict.fromkeys(group.vpc_id for group, _ in self._groups()):
-            running = [n for n in read_nodes_at(self.eip.conn, private_ip, vpc_id=str(vpc_id)) if n.state == "running"]
+            found = read_instances_at(self.eip.conn, private_ip, vpc_id=str(vpc_id))
+            running = [instance for instance in found if instance.state == "running"]
             if running:
                 return running[0]
         raise InvalidInputError(
@@ -217,7 +218,7 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
             remedy="give the private address of a primary node, or its job_flow_id",
         )
 
-    def _register(self, node: Node) -> list[dict[str, Any]]:
+    def _register(self, node: Instance) -> list[dict[str, Any]]:
         """Check every group, then register the node with each; return its members."""
         members = self.hook.prepare(self.eip.conn, node, self._groups())
         self.kill.check()
@@ -236,7 +237,7 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
         if not is_nothing(self.private_ip):
             return {"": str(self.private_ip)}
         if self.instance_id:
-            node = read_node(self.eip.conn, self.instance_id)
+            node = read_instance(self.eip.conn, self.instance_id)
             return {self.instance_id: node.private_ip if node else None}
         cluster = self.emr.get_cluster(str(self.job_flow_id))
         if cluster is None:

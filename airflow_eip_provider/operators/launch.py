@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import read_tagged_clusters
-from airflow_eip_provider.aws.errors import is_expired, is_transient, was_refused
+from airflow_eip_provider.aws.errors import is_expired, is_transient, was_throttled
 from airflow_eip_provider.aws.start_failures import refused_start
 from airflow_eip_provider.aws.tags import (
     ALLOCATION_TAG,
@@ -92,7 +92,7 @@ class Launcher:
             launched = str(self._aws.emr.conn_without_retries.run_job_flow(**config)["JobFlowId"])
             self.answered = launched
         except Exception as error:
-            if not is_transient(error) or was_refused(error) or refused_start(error):
+            if not is_transient(error) or was_throttled(error) or refused_start(error):
                 # What is not of botocore came from a signal, and says nothing about the request.
                 self.is_unclear = not isinstance(error, (ClientError, BotoCoreError))
                 raise

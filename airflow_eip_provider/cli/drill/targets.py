@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider.aws.addresses import Instance, read_instance
 from airflow_eip_provider.aws.load_balancers import HEALTHY, Target, read_load_balancers, read_target_health
-from airflow_eip_provider.aws.target_checks import Node, find_target_problems, read_node
 from airflow_eip_provider.aws.target_checks import find_group_problems as find_attribute_problems
+from airflow_eip_provider.aws.target_checks import find_target_problems
 from airflow_eip_provider.cli.drill.finding import NotApplicable
 from airflow_eip_provider.cli.drill.standby import launch_plans
 from airflow_eip_provider.preflight.finding import error, warning
@@ -66,11 +67,11 @@ def _find_warm_problems(resources: Resources, group: TargetGroup, port: int | No
 
 def _targets(
     resources: Resources, instance: Instance | None, group: TargetGroup, port: int | None
-) -> Iterator[tuple[Node, Target]]:
+) -> Iterator[tuple[Instance, Target]]:
     """Yield a primary node and its target, if the node is known."""
-    node = read_node(resources.ec2, instance.instance_id) if instance else None
+    node = read_instance(resources.ec2, instance.instance_id) if instance else None
     if node is not None:
-        yield node, Target(node.id_in(group) or node.instance_id, port or group.port)
+        yield node, Target(group.target_id_of(node) or node.instance_id, port or group.port)
 
 
 def _find_cold_problems(resources: Resources, group: TargetGroup, _port: int | None) -> Iterator[Finding]:
@@ -87,7 +88,15 @@ def _find_cold_problems(resources: Resources, group: TargetGroup, _port: int | N
             )
         for subnet in filter(None, setup.subnets.values()):
             if security_groups:
-                node = Node(_NEW_NODE, "pending", None, subnet.vpc_id, subnet.zone, security_groups)
+                node = Instance(
+                    _NEW_NODE,
+                    "pending",
+                    subnet.subnet_id,
+                    None,
+                    subnet.vpc_id,
+                    zone=subnet.zone,
+                    group_ids=security_groups,
+                )
                 target = Target(_NEW_NODE, group.port)
                 for problem in find_target_problems(resources.elbv2, resources.ec2, group, node, target):
                     yield _finding(group, problem)

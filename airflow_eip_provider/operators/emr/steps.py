@@ -11,7 +11,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
-from airflow_eip_provider.aws.errors import was_refused
+from airflow_eip_provider.aws.errors import was_throttled
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS, until_shown
 from airflow_eip_provider.exceptions import (
     AddressLostError,
@@ -398,7 +398,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         try:
             step_ids = self.emr.submit_steps(job_flow_id, mark.on(steps), **role)
         except Exception as error:
-            self._submits = not was_refused(error)
+            self._submits = not was_throttled(error)
             raise
         self._submitted = (job_flow_id, step_ids)
         self.log.info("Submitted steps %s to cluster %s", ", ".join(step_ids), job_flow_id)

@@ -104,7 +104,7 @@ def test_a_record_that_cannot_be_read_is_counted_with_its_file_and_line(put, rea
 @pytest.mark.parametrize(
     ("body", "flows", "problem"),
     [
-        (gzip.compress(WHOLE)[:-20], 400, "the last line is cut"),
+        (gzip.compress(WHOLE)[:-20], 400, "the last line is truncated"),
         (gzip.compress(WHOLE)[:-8] + b"\0" * 8, 500, "it is damaged: "),
         (gzip.compress(WHOLE) + b"more", 500, "it is damaged: "),
         (gzip.compress(text(record()))[:12] + b"\xff" * 30, 0, "it is "),

@@ -248,8 +248,8 @@ def test_what_can_never_become_healthy_is_refused_before_anything_is_changed(
     text = str(error.value)
     assert "load balancer 'emr' is enabled in eu-west-1a, eu-west-1b" in text
     assert "is in eu-west-1c: enable that zone" in text
-    assert "do not let load balancer 'emr' in on TCP port 8998: allow it from " in text
-    assert "target group 'unused' is used by no load balancer" in text
+    assert "do not allow load balancer 'emr' on TCP port 8998: allow it from " in text
+    assert "target group 'unused' is not used by any load balancer" in text
     assert changes(clocked) == []
 
 

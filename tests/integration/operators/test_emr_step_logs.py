@@ -41,7 +41,7 @@ def tail(s3: Any, clocked: Any) -> Callable[..., dict[str, list[str]]]:
     [
         (WHOLE, "line 99", None),
         (WHOLE + gzip.compress(b"\nmore"), "more", None),
-        (WHOLE[:-8], "line 99", "it is cut: the end of the gzip data is missing"),
+        (WHOLE[:-8], "line 99", "it is truncated: the end of the gzip data is missing"),
         (WHOLE[:-8] + b"\xff" * 8, "line 98", "it is damaged"),
         ("\n".join(LINES).encode(), "line 99", None),  # plain text
         ("\r\n".join(LINES).encode(), "line 99", None),

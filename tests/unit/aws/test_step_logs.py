@@ -44,7 +44,7 @@ LINES = ["one", "two", "three"]
         (gzip.compress(TEXT[:8]) + gzip.compress(TEXT[8:]) + b"\0\0", LINES, None, None),
         (TEXT, LINES, None, None),
         (b"", [], None, None),
-        (gzip.compress(TEXT)[:-9], ["one", "two"], "it is cut", "three"),
+        (gzip.compress(TEXT)[:-9], ["one", "two"], "it is truncated", "three"),
         (gzip.compress(TEXT)[:-8] + b"\0" * 8, ["one", "two"], "it is damaged", "three"),
     ],
     ids=["whole", "members", "plain", "empty", "cut", "damaged"],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_eip_provider.aws.addresses import Instance
 from airflow_eip_provider.aws.load_balancers import (
     Target,
     TargetGroup,
@@ -14,11 +15,13 @@ from airflow_eip_provider.aws.load_balancers import (
     read_target_group,
     read_target_health,
 )
-from airflow_eip_provider.aws.target_checks import Node, find_group_problems, find_target_problems
+from airflow_eip_provider.aws.target_checks import find_group_problems, find_target_problems
 
 BALANCER = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/net/emr/1"
 GROUP = TargetGroup("arn:livy", "livy", 8998, "ip", "vpc-1", None, (BALANCER,))
-NODE = Node("i-1", "running", "10.0.0.5", "vpc-1", "eu-west-1a", ("sg-node",))
+NODE = Instance(
+    "i-1", "running", "subnet-a", "eni-1", "vpc-1", private_ip="10.0.0.5", zone="eu-west-1a", group_ids=("sg-node",)
+)
 TARGET = Target("10.0.0.5", 8998)
 SUBNETS = {"eu-west-1a": ("subnet-a", "10.0.0.0/24"), "eu-west-1b": ("subnet-b", "10.0.1.0/24")}
 
@@ -38,7 +41,7 @@ def problems(stubbed: Any) -> Any:
     def find(
         *rules: dict[str, Any],
         group: TargetGroup = GROUP,
-        node: Node = NODE,
+        node: Instance = NODE,
         zones: tuple[str, ...] = ("eu-west-1a",),
         groups: tuple[str, ...] = (),
         cross_zone: tuple[str, ...] = (),
@@ -64,7 +67,7 @@ def problems(stubbed: Any) -> Any:
             ("describe_security_groups", {"SecurityGroups": [{"GroupId": "sg-node", "IpPermissions": list(rules)}]}),
             ("describe_subnets", {"Subnets": subnets}),
         )
-        target = Target(str(node.id_in(group)), group.port)
+        target = Target(str(group.target_id_of(node)), group.port)
         return [(found.is_error, found.text) for found in find_target_problems(elb, ec2, group, node, target)]
 
     return find
@@ -96,7 +99,7 @@ def test_a_node_that_lets_the_load_balancers_subnet_in_is_well(problems, admitti
 def test_a_node_that_does_not_is_an_error_that_names_port_and_source(problems, not_admitting):
     ((is_error, text),) = problems(*not_admitting)
     assert is_error
-    assert "(sg-node) do not let load balancer 'emr' in on TCP port 8998: allow it from 10.0.0.0/24" in text
+    assert "(sg-node) do not allow load balancer 'emr' on TCP port 8998: allow it from 10.0.0.0/24" in text
 
 
 def test_the_load_balancers_own_security_group_will_do(problems):
@@ -113,14 +116,14 @@ def test_every_subnet_of_the_load_balancer_must_be_let_in(problems):
 def test_a_prefix_list_may_let_it_in(problems):
     ((is_error, text),) = problems(rule(8998, 8998, PrefixListIds=[{"PrefixListId": "pl-1"}]))
     assert not is_error
-    assert "unless a prefix list of theirs does" in text
+    assert "unless one of their prefix lists allows it" in text
 
 
 def test_a_health_check_on_another_port_must_get_in_too_and_is_pointed_out(problems):
     group = replace(GROUP, health_check_port=8088)
     found = problems(rule(8998, 8998, **ranges("10.0.0.0/8")), group=group)
     assert [is_error for is_error, _ in found] == [False, True]
-    assert "checks the health of port 8088 for traffic to 8998" in found[0][1]
+    assert "checks the health on port 8088, but sends traffic to port 8998" in found[0][1]
     assert "TCP port 8088" in found[1][1]
 
 
@@ -132,7 +135,7 @@ def test_of_an_instance_only_the_port_of_the_health_checks_is_judged(problems):
 def test_a_zone_that_is_not_enabled_is_an_error(problems):
     node = replace(NODE, zone="eu-west-1c")
     ((is_error, text),) = problems(rule(8998, 8998, **ranges("10.0.0.0/8")), node=node)
-    assert (is_error, "emr' is enabled in eu-west-1a, and i-1 is in eu-west-1c" in text) == (True, True)
+    assert (is_error, "emr' is enabled in eu-west-1a, but i-1 is in eu-west-1c" in text) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def test_several_zones_without_cross_zone_load_balancing_are_pointed_out(problem
 def test_another_vpc_is_an_error_and_nothing_more_is_asked(stubbed):
     found = list(find_target_problems(stubbed("elbv2"), stubbed("ec2"), GROUP, replace(NODE, vpc_id="vpc-2"), TARGET))
     assert [(each.is_error, str(each)) for each in found] == [
-        (True, "target group 'livy' is in VPC 'vpc-1', and i-1 in 'vpc-2'")
+        (True, "target group 'livy' is in VPC 'vpc-1', but i-1 is in 'vpc-2'")
     ]
 
 
