@@ -133,9 +133,7 @@ class Fence:
         """
         leased = self._check_lease()
         if leased.refusal is not None:
-            return self.not_leased(
-                leased.refusal, f"cancelled the {self._work} that were submitted meanwhile: {', '.join(step_ids)}"
-            )
+            return self.not_leased(leased.refusal, f"cancelled the submitted {self._work}: {', '.join(step_ids)}")
         if leased.is_certain:
             return None
         found = self._changed(cluster)

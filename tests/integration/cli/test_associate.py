@@ -105,7 +105,7 @@ def test_an_address_that_another_has_is_waited_for_and_never_taken(elsewhere: El
     assert elsewhere.associate("--job-flow-id", holding).status == 0
     said = elsewhere.associate("--wait", "5m")
     assert said.status == 1
-    assert f"waited 300 s; it is held by cluster '{holding}'" in said.err
+    assert f"after 300 s it is held by cluster '{holding}'" in said.err
     assert elsewhere.cluster_of_address() == holding
     end = lambda: elsewhere.emr.terminate_job_flows(JobFlowIds=[holding])  # noqa: E731
     elsewhere.meanwhile(100, end)

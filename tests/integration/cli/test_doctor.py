@@ -82,7 +82,7 @@ def test_what_there_is_nothing_to_look_at_for_is_no_success(examine):
 
 
 def test_an_address_that_does_not_exist(examine):
-    assert "no such address" in examine(address="eipalloc-0123456789abcdef0").found("address")["what"]
+    assert "does not exist in region" in examine(address="eipalloc-0123456789abcdef0").found("address")["what"]
 
 
 def test_an_address_of_another_region(examine, ec2_elsewhere):

@@ -257,7 +257,7 @@ def test_doctor_says_which_address_is_left_out_and_why(doctor, pool, ec2, subnet
     assert said.status == 0
     assert "errors: 0, warnings: 2" in said.err
     assert said.out.startswith(f"Elastic IP {pool[2]}\n")
-    for name, why in ((pool[0], "NAT gateway"), (pool[1], "no such address")):
+    for name, why in ((pool[0], "NAT gateway"), (pool[1], "does not exist in region")):
         part = said.out.partition(f"Elastic IP {name}: left out")[2].partition("\nElastic IP ")[0]
         assert why in " ".join(part.split())
     result = doctor(*each(pool), "--json").result

@@ -154,7 +154,7 @@ def test_a_store_that_gives_no_answer_stops_everything(clocked, left, reap, emr)
     clocked.faults.add(operation="GetItem", kind="error", times=50)
     said = reap("--environment", "gone", "--yes")
     assert said.status == 1
-    assert "it does not answer" in said.err
+    assert "it does not respond" in said.err
     assert state_of(emr, job_flow_id) == "WAITING"
 
 

@@ -81,7 +81,7 @@ def test_status_shows_a_free_address_and_one_that_does_not_exist(elsewhere: Else
     assert (facts["free"], facts["lease"], facts["history"]) == (True, None, [])
     missing = elsewhere.run("status", "--allocation-id", "eipalloc-0123456789abcdef0")
     assert missing.status == 1
-    assert "no such address" in missing.err
+    assert "does not exist in region" in missing.err
 
 
 def test_wait_ends_when_the_address_is_on_the_cluster(elsewhere: Elsewhere) -> None:

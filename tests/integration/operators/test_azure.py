@@ -63,7 +63,7 @@ def test_a_second_run_writes_nothing(azure, arm_calls):
 def test_a_rule_of_the_same_name_and_another_address_is_an_error_and_left_as_it_is(azure, arm_calls):
     azure.firewall.put(Rule("EMR", "203.0.113.1", "203.0.113.2"))
     with pytest.raises(
-        AirflowFailException, match=r"rule 'emr'.* admits 203\.0\.113\.1 to 203\.0\.113\.2; it was not changed"
+        AirflowFailException, match=r"rule 'emr'.* allows 203\.0\.113\.1 to 203\.0\.113\.2, and was not changed"
     ):
         run(rule_name="emr")
     with pytest.raises(AirflowFailException, match="another rule_name"):
@@ -103,7 +103,7 @@ def test_removing_takes_its_own_rule_only_and_says_who_admits_the_address_still(
 
 def test_every_server_is_looked_at_before_the_first_is_changed(azure, arm_calls):
     missing = SERVER_ID.replace("/sales", "/missing")
-    with pytest.raises(AirflowFailException, match=r"'missing': Azure answers ResourceNotFound"):
+    with pytest.raises(AirflowFailException, match=r"'missing': Azure returned ResourceNotFound"):
         run(servers=[SERVER_ID, missing])
     assert rules(azure) == {}
     assert arm_calls() == ["read", "read"]
@@ -160,7 +160,7 @@ def test_an_azure_that_cannot_be_reached_is_left_to_airflows_retries(azure, monk
         ({"public_ip": "0.0.0.0"}, "no single public IPv4 address"),
         ({"public_ip": "10.0.0.7"}, "no single public IPv4 address"),
         ({"public_ip": "203.0.113.0/24"}, "no single public IPv4 address"),
-        ({"allocation_id": "eipalloc-0123456789abcdef0"}, "no such address in region"),
+        ({"allocation_id": "eipalloc-0123456789abcdef0"}, "does not exist in region"),
         ({"rule_name": "a/b"}, "Azure takes no such name"),
         ({"rule_name": "ends."}, "Azure takes no such name"),
         ({"state": "wide open"}, "use one of"),

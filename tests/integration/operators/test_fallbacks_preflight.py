@@ -69,9 +69,7 @@ def test_a_zone_that_does_not_offer_the_instance_type_of_a_fallback(refused, to_
 def test_everything_that_is_wrong_with_any_candidate_is_said_at_once(refused, to_b, overrides):
     del overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"]
     wrong = {"Instances": {"Ec2SubnetId": "subnet-0123456789abcdef0"}}
-    refused(
-        "2 things are wrong", "(1) every candidate, job_flow_overrides", "(2) fallbacks[1]", fallbacks=[to_b, wrong]
-    )
+    refused("2 problems: (1)", "(1) every candidate, job_flow_overrides", "(2) fallbacks[1]", fallbacks=[to_b, wrong])
 
 
 def test_a_spot_primary_in_a_job_with_fallbacks_is_a_warning(clocked, create_operator, to_b, logged):

@@ -202,7 +202,7 @@ def test_an_owner_that_was_passed_over_while_it_slept_undoes_what_it_did(
     slow.start()
     _evict(record(), boto, lock_store, allocation_id)
     slow.go_on()
-    assert "the lease is no longer this task's" in str(slow.error)
+    assert "the lease no longer belongs to this task" in str(slow.error)
     assert live_clusters(emr) == []
     assert "AssociationId" not in ec2.describe_addresses()["Addresses"][0]
 

@@ -148,9 +148,7 @@ def test_a_release_while_the_batch_is_posted_has_it_deleted_at_once(
 ):
     while_posting(lambda: release(leased_id, lock_store=lock_store))
     task = Task(operator(leased_id, "--sleep", "900", lock_store=lock_store, deferrable=deferrable))
-    with pytest.raises(
-        AirflowFailException, match="cancelled the Livy batches that were submitted meanwhile: batch-eip"
-    ):
+    with pytest.raises(AirflowFailException, match="cancelled the submitted Livy batches: batch-eip"):
         task.run()
     assert ends(clocked) == ["starting", "killed", "forgotten"]
     assert task.deferrals == []
@@ -178,7 +176,9 @@ def test_without_a_lock_store_the_address_decides_after_the_post(
     clocked, job_flow_id, operator, release, while_posting, deferrable
 ):
     while_posting(lambda: release(job_flow_id))
-    with pytest.raises(SubmissionCancelledError, match="was on it before and is now not associated; cancelled"):
+    with pytest.raises(
+        SubmissionCancelledError, match="left the cluster meanwhile and is now not associated; cancelled"
+    ):
         Task(operator(job_flow_id, "--sleep", "900", deferrable=deferrable)).run()
     assert ends(clocked) == ["starting", "running", "killed", "forgotten"]
 

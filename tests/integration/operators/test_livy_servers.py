@@ -106,7 +106,7 @@ def test_the_stock_operator_reports_the_success_of_another_servers_batch(fail_ov
 
 
 def test_another_servers_batch_of_the_same_number_is_never_taken_for_ours(fail_over, operator, deferrable, b, clocked):
-    with pytest.raises(BatchLostError, match=r"moved: for \d+ s no answer showed a batch of that name"):
+    with pytest.raises(BatchLostError, match=r"for \d+ s no server had a batch of that name"):
         Task(operator(deferrable=deferrable)).run()
     assert [batch["name"] for batch in b.batches.values()] == ["another's"], "nothing of theirs was deleted"
 
@@ -152,7 +152,7 @@ def test_with_a_server_of_its_own_no_request_goes_through_the_load_balancer(
     ("state", "said"),
     [
         ("dead", "it ended dead: the driver or spark-submit exited with an error"),
-        ("killed", "it ended killed: someone killed its application in YARN, or deleted the batch"),
+        ("killed", "it ended killed: the application was killed in YARN, or the batch was deleted"),
         ("error", "it ended error: Livy itself failed to run it"),
     ],
 )
@@ -216,7 +216,7 @@ def test_too_many_sessions_is_no_reason_to_give_up(operator, a, clocked):
 
 def test_what_livy_refuses_is_not_retried(operator, a, clocked):
     a.after["POST"] = [400]
-    with pytest.raises(AirflowFailException, match="Livy answers 400"):
+    with pytest.raises(AirflowFailException, match="Livy returned 400"):
         Task(operator(deferrable=False)).run()
     assert len(a.asked("POST")) == 1
 

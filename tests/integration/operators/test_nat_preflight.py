@@ -117,7 +117,7 @@ def test_everything_that_is_wrong_is_said_at_once(refused, clocked, network):
     clocked.deny("ReplaceRoute")
     tables = [network.table, UNKNOWN_TABLE]
     refused(
-        "4 things are wrong",
+        "4 problems: (1)",
         f"(1) permission 'ec2:ReplaceRoute' on '{network.table}'",
         f"(3) public subnet '{UNKNOWN_SUBNET}'",
         f"(4) route table '{UNKNOWN_TABLE}'",

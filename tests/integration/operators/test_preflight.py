@@ -114,7 +114,7 @@ def test_everything_that_is_wrong_is_said_at_once(refused, overrides, clocked):
     del overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"]
     overrides["Instances"]["Ec2SubnetId"] = "subnet-0123456789abcdef0"
     clocked.deny("AssociateAddress")
-    refused("3 things are wrong", "(1) permission", "(2) job_flow_overrides", "(3) subnet", "airflow-eip doctor")
+    refused("3 problems: (1)", "(1) permission", "(2) job_flow_overrides", "(3) subnet", "airflow-eip doctor")
 
 
 @pytest.fixture

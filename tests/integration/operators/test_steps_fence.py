@@ -95,7 +95,7 @@ def test_an_early_release_while_steps_are_submitted_has_them_cancelled_at_once_a
         task.run()
     assert "leased to nobody; the lease of this cluster ended at" in str(error.value)
     assert "released early" in str(error.value)
-    assert "cancelled the steps that were submitted meanwhile" in str(error.value)
+    assert "cancelled the submitted steps" in str(error.value)
     assert "who moved it" not in str(error.value), "nobody took the address away"
     assert task.deferrals == []
     submitted, cancelled = clocked.events.calls("AddJobFlowSteps")[0], clocked.events.calls("CancelSteps")[0]
@@ -108,7 +108,9 @@ def test_an_early_release_without_a_lock_store_has_the_steps_cancelled_after_a_s
 ):
     while_submitting(lambda: release(job_flow_id))
     operator = steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=deferrable)
-    with pytest.raises(SubmissionCancelledError, match="was on it before and is now not associated; cancelled"):
+    with pytest.raises(
+        SubmissionCancelledError, match="left the cluster meanwhile and is now not associated; cancelled"
+    ):
         Task(operator).run()
     assert len(clocked.events.calls("CancelSteps")) == 1
     clocked.clock.advance(60)

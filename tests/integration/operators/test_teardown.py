@@ -101,7 +101,7 @@ def test_a_lock_store_that_is_down_does_not_keep_the_cluster_alive(
 ):
     job_flow_id = Task(create_operator(lock_store=lock_store)).run()
     clocked.faults.add(operation="GetItem", kind="error", status=500, times=10_000)
-    with pytest.raises(Exception, match="does not answer"):
+    with pytest.raises(Exception, match="does not respond"):
         Task(
             terminate_operator(job_flow_id, lock_store=lock_store, deferrable=deferrable, waiter_max_attempts=10)
         ).run()

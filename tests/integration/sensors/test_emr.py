@@ -163,7 +163,7 @@ def test_a_password_is_sent_and_is_in_no_log_deferral_or_xcom(
 
 
 def test_an_unknown_cluster_fails_the_task(clocked, livy, deferrable):
-    with pytest.raises(AirflowFailException, match="check the id and the region"):
+    with pytest.raises(AirflowFailException, match="check the cluster ID and the region"):
         Task(sensor("j-UNKNOWN", livy, deferrable=deferrable)).run()
     with pytest.raises(AirflowSkipException):
         Task(sensor("j-UNKNOWN", livy, deferrable=deferrable, soft_fail=True)).run()

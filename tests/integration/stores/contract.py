@@ -208,7 +208,7 @@ class RemoteContract(StoreContract):
     def test_a_store_that_is_down_for_a_while(self, subject, kind):
         for operation in (subject.read_operation, subject.write_operation, subject.check_operation):
             subject.aws.faults.add(operation=operation, kind=kind, times=MANY)
-        with pytest.raises(LockStoreUnavailableError, match="does not answer"):
+        with pytest.raises(LockStoreUnavailableError, match="does not respond"):
             subject.read()
         with pytest.raises(LockStoreUnavailableError):
             subject.store.check()

@@ -102,7 +102,7 @@ def test_a_queue_that_is_too_long_refuses_who_comes_and_never_the_holder(monkeyp
         many += 50
     crowded = Record(issued=many + 1, lease=lease, queue=record_of(many).queue, grace=120.0)
     store.write("eipalloc-1", crowded, expected_version=lease_client.read().version)
-    with pytest.raises(QueueFullError, match=f"{many:,} owners are in the queue of this address"):
+    with pytest.raises(QueueFullError, match=f"{many:,} owners are waiting for this address"):
         enter(lease_client.world(), LeaseRequest(late, "daily", 3600.0))
     assert lease_client.read().record == crowded, "nothing was changed"
     hand_over(lease_client.world(), holder, token=1, resource_id="i-1")
