@@ -1,9 +1,8 @@
 """
-What must be true before a cluster is launched for an Elastic IP.
+Checks of what must be true before a cluster is launched for an Elastic IP.
 
-One list of checks; each yields findings that say what is wrong, why it matters and how to fix it. The operators make
-those that a launch depends on, before their first call that changes AWS; ``airflow-eip doctor`` makes all of them.
-Nothing here changes anything.
+Each check yields findings: what is wrong, why it matters and how to fix it. Operators run the checks that a launch
+depends on before their first call that changes AWS; ``airflow-eip doctor`` runs all of them. No check changes anything.
 """
 
 from __future__ import annotations
@@ -47,170 +46,152 @@ __all__ = [
     "without_templates",
 ]
 
-# In this order they are made and shown. For an address on the primary node:
+# The checks run, and are shown, in these orders.
+_CLUSTER_CHECKS = (job_flow.shape, job_flow.lifetime, job_flow.idle_termination, job_flow.tags)
+_PLACEMENT_CHECKS = (zones.zones_available, zones.instance_types)
+# With the address on the primary node:
 PRIMARY_CHECKS = (
-    address.USABLE,
-    address.HOLDER,
-    address.PERMISSION,
-    job_flow.SHAPE,
-    job_flow.LIFETIME,
-    job_flow.IDLE_TERMINATION,
-    job_flow.TAGS,
-    job_flow.ONE_PRIMARY,
-    job_flow.TOPOLOGY,
-    network.SUBNETS,
-    network.INTERNET_GATEWAY,
-    network.PUBLIC_ADDRESSES,
-    zones.ZONES,
-    zones.INSTANCE_TYPES,
-    exposure.SECURITY_GROUPS,
-    security_groups.SECURITY_GROUPS,
-    lock_store.LOCK_STORE,
+    address.usable,
+    address.holder_has_lease,
+    address.association_is_allowed,
+    *_CLUSTER_CHECKS,
+    job_flow.one_primary,
+    job_flow.topology,
+    network.subnets_exist,
+    network.internet_gateways,
+    network.public_addresses,
+    *_PLACEMENT_CHECKS,
+    exposure.exposure,
+    security_groups.security_groups,
+    lock_store.lock_store,
 )
-# Of each address of a pool, before the one is known that the cluster will have:
-POOL_CHECKS = (address.USABLE,)
-# For a cluster without an address, which is reached through a load balancer:
+# For each address of a pool, before one is chosen for the cluster:
+POOL_CHECKS = (address.usable,)
+# Without an address, for a cluster behind a load balancer:
 UNADDRESSED_CHECKS = (
-    job_flow.SHAPE,
-    job_flow.LIFETIME,
-    job_flow.IDLE_TERMINATION,
-    job_flow.TAGS,
-    job_flow.ONE_PRIMARY,
-    network.SUBNETS,
-    zones.ZONES,
-    zones.INSTANCE_TYPES,
-    security_groups.SECURITY_GROUPS,
+    *_CLUSTER_CHECKS,
+    job_flow.one_primary,
+    network.subnets_exist,
+    *_PLACEMENT_CHECKS,
+    security_groups.security_groups,
 )
-# On a NAT gateway that is made for the cluster:
+# With the address on a NAT gateway that is created for the cluster:
 CLUSTER_GATEWAY_CHECKS = (
-    address.USABLE,
-    address.HOLDER,
-    nat.PERMISSIONS,
-    job_flow.SHAPE,
-    job_flow.LIFETIME,
-    job_flow.IDLE_TERMINATION,
-    job_flow.TAGS,
-    nat.PUBLIC_SUBNET,
-    nat.ROUTE_TABLES,
-    nat.OTHER_CLUSTERS,
-    network.SUBNETS,
-    nat.CLUSTER_SUBNETS,
-    nat.NEIGHBOURS,
-    zones.ZONES,
-    zones.INSTANCE_TYPES,
-    security_groups.SECURITY_GROUPS,
-    lock_store.LOCK_STORE,
+    address.usable,
+    address.holder_has_lease,
+    nat.gateway_is_allowed,
+    *_CLUSTER_CHECKS,
+    nat.public_subnet,
+    nat.route_tables,
+    nat.other_clusters,
+    network.subnets_exist,
+    nat.cluster_subnets,
+    nat.neighbours,
+    *_PLACEMENT_CHECKS,
+    security_groups.security_groups,
+    lock_store.lock_store,
 )
-# On a NAT gateway that has it for good:
+# With the address on the user's own NAT gateway:
 GATEWAY_CHECKS = (
-    address.USABLE,
-    job_flow.SHAPE,
-    job_flow.LIFETIME,
-    job_flow.IDLE_TERMINATION,
-    job_flow.TAGS,
-    nat.GATEWAY,
-    nat.TURNS,
-    network.SUBNETS,
-    nat.WAYS_OUT,
-    zones.ZONES,
-    zones.INSTANCE_TYPES,
-    security_groups.SECURITY_GROUPS,
-    lock_store.LOCK_STORE,
+    address.usable,
+    *_CLUSTER_CHECKS,
+    nat.own_gateway,
+    nat.turns,
+    network.subnets_exist,
+    nat.routes_to_own_gateway,
+    *_PLACEMENT_CHECKS,
+    security_groups.security_groups,
+    lock_store.lock_store,
 )
-# For an address on a cluster or an instance that was made elsewhere.
-TARGET_CHECKS = (address.USABLE, address.PERMISSION)
+# For an address that is associated with an existing cluster or instance:
+TARGET_CHECKS = (address.usable, address.association_is_allowed)
 
 
 def examine(setup: Setup, checks: Sequence[Check]) -> Iterator[Outcome]:
     """
-    Make checks, one after the other.
+    Run checks, one after the other.
 
-    :raises ClientError: and others of botocore, when AWS gives an essential check no answer that can be explained.
+    :raises ClientError: or another error of botocore, if an essential check fails because of it.
     """
     denied: set[str] = set()
-    unsound: dict[Check, str] = {}
+    failed: dict[Check, str] = {}
     for check in checks:
         missing = setup.template_at(*check.reads) or check.missing(setup)
-        outcome = Outcome(check, skipped=missing) if missing else _made(check, setup, denied)
-        doubts = [unsound[needed] for needed in check.needs if needed in unsound]
-        if doubts and not outcome.findings:
-            outcome = Outcome(check, skipped=doubts[0])
+        outcome = Outcome(check, skipped=missing) if missing else _run(check, setup, denied)
+        reason = next((failed[needed] for needed in check.needs if needed in failed), None)
+        if reason and not outcome.findings:
+            outcome = Outcome(check, skipped=reason)
         if outcome.skipped:
-            unsound[check] = outcome.skipped
+            failed[check] = outcome.skipped
         elif any(finding.severity == "error" for finding in outcome.findings):
-            unsound[check] = f"it depends on '{check.name}', see above"
-        if check is job_flow.SHAPE and outcome.findings:
-            # What has another type than it should cannot be read any further.
+            failed[check] = f"it depends on '{check.name}', see above"
+        if check is job_flow.shape and outcome.findings:
+            # Other checks cannot read parameters of the wrong type.
             setup = replace(setup, job_flow=None)
         yield outcome
 
 
 def examine_plans(plans: Sequence[Plan], *, at_launch: bool = False) -> Iterator[Outcome]:
     """
-    Make the checks of every candidate of a launch; each check has one outcome, in which findings name the candidates.
+    Run the checks of every candidate of a launch. Each check has one outcome, whose findings name the candidates.
 
-    :param at_launch: only those that an operator makes.
+    :param at_launch: only the checks that operators run.
     :raises ClientError: as :func:`examine` does.
     """
     several = len(plans) > 1
-    if not several:
-        yield from examine(plans[0].setup, _chosen(plans[0].checks, at_launch=at_launch, several=False))
-        return
-    seen: set[Check] = set()
+    done: set[Check] = set()
     named: list[tuple[str, Outcome]] = []
     for plan in plans:
-        checks = [c for c in _chosen(plan.checks, at_launch=at_launch, several=True) if not (c.once and c in seen)]
-        seen.update(checks)
+        checks = [check for check in plan.checks if not (check.once and check in done)]
+        if at_launch:
+            checks = [check for check in checks if check.at_launch and (several or not check.with_fallbacks)]
+        if not several:
+            yield from examine(plan.setup, checks)
+            return
+        done.update(checks)
         named.extend((str(plan.setup.candidate), outcome) for outcome in examine(plan.setup, checks))
     yield from merged(named, candidates=len(plans))
     yield spread_outcome(plans)
 
 
-def _chosen(checks: Sequence[Check], *, at_launch: bool, several: bool) -> list[Check]:
-    """Leave out what an operator does not check."""
-    if not at_launch:
-        return list(checks)
-    return [check for check in checks if check.at_launch and (several or not check.with_fallbacks)]
-
-
-def _made(check: Check, setup: Setup, denied: set[str]) -> Outcome:
+def _run(check: Check, setup: Setup, denied: set[str]) -> Outcome:
     """
-    Make a check.
+    Run a check.
 
-    :param denied: the actions that are not permitted, as the checks before have found.
+    :param denied: the actions that earlier checks found not to be permitted; this check adds to them.
     """
     findings: list[Finding] = []
     skipped = None
     try:
         for finding in check.find(setup):
-            findings.append(finding)  # noqa: PERF402 - what was found before an error counts
-    except (BotoCoreError, ClientError) as unanswered:
-        if isinstance(unanswered, ClientError) and is_denied(unanswered):
-            action = _action(setup, str(unanswered.operation_name))
+            findings.append(finding)  # noqa: PERF402 - findings before an error count
+    except (BotoCoreError, ClientError) as failure:
+        if isinstance(failure, ClientError) and is_denied(failure):
+            action = _action(setup, str(failure.operation_name))
             if action in denied:
                 skipped = f"{action} is not permitted, see above"
             else:
                 denied.add(action)
                 mend = (
-                    f"allow {action} in the policy of the role behind aws_conn_id; airflow-eip iam-policy prints all "
-                    "that it needs"
+                    f"allow {action} in the policy of the role that aws_conn_id uses; airflow-eip iam-policy prints "
+                    "the complete policy"
                 )
-                findings.append(_unanswered(check, f"{action} is not permitted ({error_code(unanswered)})", mend))
+                findings.append(_not_run(check, f"{action} is not permitted ({error_code(failure)})", mend))
         elif check.essential:
             raise
         else:
-            findings.append(_unanswered(check, str(unanswered), "try again later"))
+            findings.append(_not_run(check, str(failure), "try again later"))
     return Outcome(check, tuple(findings), skipped)
 
 
-def _unanswered(check: Check, problem: str, mend: str) -> Finding:
-    """Tell that a check could not be made; what a launch cannot do without is an error."""
+def _not_run(check: Check, problem: str, mend: str) -> Finding:
+    """Return the finding for a check that failed; it is an error if a launch needs the check."""
     finding = error if check.essential else warning
     why = f"it is not known whether {check.title}"
-    return finding(f"check '{check.name}'", what=f"could not check: {problem}", why=why, mend=mend)
+    return finding(f"check '{check.name}'", what=f"the check failed: {problem}", why=why, mend=mend)
 
 
 def _action(setup: Setup, operation: str) -> str:
-    """Name the permission for a call of EC2's or EMR's; lock stores name theirs themselves."""
+    """Return the IAM action of an operation of EC2 or EMR. Errors of lock stores name their actions themselves."""
     is_ec2 = operation in setup.eip.conn.meta.service_model.operation_names
     return f"{'ec2' if is_ec2 else 'elasticmapreduce'}:{operation}"

@@ -1,7 +1,8 @@
-"""Checks of the address itself."""
+"""Checks of the address."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
@@ -17,74 +18,76 @@ if TYPE_CHECKING:
     from airflow_eip_provider.preflight.setup import Setup
 
 
-def _usable(setup: Setup) -> Iterator[Finding]:
-    subject, address, region = f"Elastic IP '{setup.allocation_id}'", setup.address, setup.region
+@partial(Check, "address", "the address exists here, is a VPC address and can be used")
+def usable(setup: Setup) -> Iterator[Finding]:
+    subject, address, region = f"Elastic IP '{setup.allocation_id}'", setup.reads.address, setup.region
     if address is None:
         missing = AddressNotFoundError(setup.allocation_id, region=region)
-        yield error(subject, what=missing.problem, why="there is nothing to bind", mend=missing.remedy)
+        yield error(subject, what=missing.problem, why="there is nothing to associate", mend=missing.remedy)
         return
     if address.domain != "vpc":
         yield error(
             subject,
             what=f"its domain is '{address.domain}' (EC2-Classic)",
-            why="instances in a VPC cannot carry it",
-            mend="allocate a VPC address and register that with the database's firewall",
+            why="it cannot be associated with instances in a VPC",
+            mend="allocate a VPC address and register it in the firewall of the database",
         )
     if address.network_border_group and not address.network_border_group.startswith(region):
         yield error(
             subject,
-            what=f"it is advertised from '{address.network_border_group}', the cluster runs in '{region}'",
-            why="no instance there can carry it",
+            what=f"its network border group is '{address.network_border_group}', but the cluster runs in '{region}'",
+            why="it cannot be associated with instances there",
             mend="use an address of the cluster's region",
         )
-    if not address.is_free and not address.instance_id:
-        holder = setup.holder
-        if (
-            holder
-            and holder.permanent
-            and (holder.gateway is None or holder.gateway.gateway_id != setup.nat_gateway_id)
-        ):
-            yield error(
-                subject,
-                what=f"it belongs to {holder.description}, which keeps it as long as it exists",
-                why="a cluster would wait for it until lock_timeout",
-                mend="use another address, or delete what holds this one",
-            )
+    holder = setup.reads.holder if not address.instance_id else None
+    own_gateway = holder and holder.gateway and holder.gateway.gateway_id == setup.nat_gateway_id
+    if holder and holder.permanent and not own_gateway:
+        yield error(
+            subject,
+            what=f"it belongs to {holder.description}, which never releases it",
+            why="a cluster would wait for it until lock_timeout",
+            mend="use another address, or delete its holder",
+        )
 
 
-USABLE = Check("address", "the address exists here, is a VPC address and can be had", _usable)
-
-
-def _holder(setup: Setup) -> Iterator[Finding]:
-    """Compare who carries the address with who may; what keeps it for good is another check's finding."""
-    address, holder = setup.address, setup.holder
+@partial(
+    Check,
+    "holder",
+    "the address is free, or on a cluster with a lease of it",
+    at_launch=False,
+    once=True,
+    needs=(usable,),
+)
+def holder_has_lease(setup: Setup) -> Iterator[Finding]:
+    """Compare the holder of the address with the lease. Permanent holders are findings of another check."""
+    address, holder = setup.reads.address, setup.reads.holder
     if address is None or holder is None or holder.permanent:
         return
-    rightly = {address.instance_id, holder.job_flow_id} - {None}
     lease_tags = parse_lease_tags(holder.tags, setup.allocation_id)
-    record = _record(setup)
+    record = _read_record(setup)
     if record is None:
-        says = ""
-        accounted_for = holder.tags.get(ALLOCATION_TAG) == setup.allocation_id
+        leased_to = ""
+        has_lease = holder.tags.get(ALLOCATION_TAG) == setup.allocation_id
     elif lease := record.lease:
-        says = f"; the lock store says: '{lease.attempt.name}' has it, on {lease.resource_id or 'no cluster yet'}"
-        accounted_for = lease.resource_id in rightly or (lease_tags is not None and lease_tags.token == lease.token)
+        leased_to = f"; the lock store has a lease of '{lease.attempt.name}' on {lease.resource_id or 'no cluster yet'}"
+        is_resource = lease.resource_id is not None and lease.resource_id in {address.instance_id, holder.job_flow_id}
+        has_lease = is_resource or (lease_tags is not None and lease_tags.token == lease.token)
     else:
-        says = "; the lock store says: nobody has it"
-        accounted_for = False
-    if accounted_for:
+        leased_to = "; the lock store has no lease of it"
+        has_lease = False
+    if has_lease:
         return
     yield warning(
         f"Elastic IP '{setup.allocation_id}'",
-        what=f"{address.public_ip} is on {holder.description}, which no lease accounts for{says}",
-        why="nothing takes it from there, so every job waits until whoever bound it frees it",
-        mend=f"find out who did (CloudTrail: AssociateAddress); aws ec2 disassociate-address --association-id "
-        f"{address.association_id} frees it",
+        what=f"{address.public_ip} is on {holder.description}, which has no lease of it{leased_to}",
+        why="every job waits until it is released, because none takes an address from its holder",
+        mend="find out who associated it (CloudTrail: AssociateAddress); aws ec2 disassociate-address "
+        f"--association-id {address.association_id} releases it",
     )
 
 
-def _record(setup: Setup) -> Record | None:
-    """Read what the lock store knows; what is wrong with the store is another check's finding."""
+def _read_record(setup: Setup) -> Record | None:
+    """Read the record of the lock store. Problems of the store are findings of another check."""
     if setup.lock_store is None or setup.store_client is None:
         return None
     try:
@@ -93,23 +96,9 @@ def _record(setup: Setup) -> Record | None:
         return None
 
 
-HOLDER = Check(
-    "holder",
-    "the address is free, or on a cluster that has the right to it",
-    _holder,
-    at_launch=False,
-    once=True,
-    needs=(USABLE,),
-)
-
-
-def _permission(setup: Setup) -> Iterator[Finding]:
+@partial(Check, "permission", "ec2:AssociateAddress is allowed, according to a DryRun", once=True, needs=(usable,))
+def association_is_allowed(setup: Setup) -> Iterator[Finding]:
     try:
         setup.eip.check_permission(setup.allocation_id)
     except NotPermittedError as refused:
         yield not_permitted(refused)
-
-
-PERMISSION = Check(
-    "permission", "ec2:AssociateAddress is allowed, says a DryRun", _permission, once=True, needs=(USABLE,)
-)

@@ -1,11 +1,12 @@
-"""The check that a database lets an address in."""
+"""The check that the firewalls of databases allow an address."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.hooks.azure import admitting
-from airflow_eip_provider.preflight.address import USABLE
+from airflow_eip_provider.preflight.address import usable
 from airflow_eip_provider.preflight.finding import Check, Finding, error
 
 if TYPE_CHECKING:
@@ -17,22 +18,23 @@ if TYPE_CHECKING:
 
 def admitted_by(rules: Mapping[SqlServer, Sequence[FirewallRule]]) -> Check:
     """
-    Return the check that every Azure SQL server has a rule that admits the address.
+    Return the check that every Azure SQL server has a firewall rule for the address.
 
-    :param rules: of each server, read once for all addresses.
+    :param rules: by server, read once for all addresses.
     """
 
-    def find(setup: Setup) -> Iterator[Finding]:
-        address = setup.address
+    @partial(Check, "azure", "every Azure SQL server has a firewall rule that allows the address", needs=(usable,))
+    def is_allowed(setup: Setup) -> Iterator[Finding]:
+        address = setup.reads.address
         if address is None:
             return
-        for server, found in rules.items():
-            if not admitting(found, address.public_ip):
+        for server, server_rules in rules.items():
+            if not admitting(server_rules, address.public_ip):
                 yield error(
                     f"Elastic IP '{setup.allocation_id}' ({address.public_ip})",
-                    what=f"Azure SQL server '{server.name}' has no firewall rule that admits it",
+                    what=f"Azure SQL server '{server.name}' has no firewall rule that allows it",
                     why="that server would refuse the job (error 40615)",
                     mend="add the rule with AzureSqlFirewallRuleOperator, or with az sql server firewall-rule create",
                 )
 
-    return Check("azure", "every Azure SQL server has a rule that admits the address", find, needs=(USABLE,))
+    return is_allowed

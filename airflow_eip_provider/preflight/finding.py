@@ -1,4 +1,4 @@
-"""What a check finds: what is wrong, why it matters, and how to fix it."""
+"""Checks and their findings: what is wrong, why it matters, and how to fix it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Severity: TypeAlias = Literal["error", "warning"]
 @dataclass(frozen=True, slots=True)
 class Finding:
     """
-    One thing that is wrong, or that may be.
+    A problem, or a possible problem.
 
-    :param severity: "error": the launch fails, or the address cannot serve. "warning": it may bite.
-    :param subject: what it is about, e.g. "subnet 'subnet-…'".
-    :param what: is wrong with it.
-    :param why: that matters.
+    :param severity: "error": the launch fails, or the address cannot be used. "warning": there may be a problem.
+    :param subject: the thing that has the problem, e.g. "subnet 'subnet-…'".
+    :param what: the problem.
+    :param why: why it matters.
     :param mend: how to fix it; JSON keeps this name.
-    :param candidate: of which ways to launch the cluster this is said, such as "fallbacks[0]"; ``None`` without
-        fallbacks, or when it is true of all together.
+    :param candidate: the candidates of the launch that have the problem, such as "fallbacks[0]"; ``None`` without
+        fallbacks, or if it concerns all of them together.
     """
 
     severity: Severity
@@ -40,51 +40,50 @@ class Finding:
 
     @property
     def about(self) -> str:
-        """The subject, and the candidate that it belongs to."""
+        """The candidate, if any, and the subject."""
         return f"{self.candidate}, {self.subject}" if self.candidate else self.subject
 
     def facts(self) -> dict[str, Any]:
-        """Return the same as plain JSON."""
+        """Return the finding as plain JSON."""
         return asdict(self)
 
 
 def error(subject: str, *, what: str, why: str, mend: str) -> Finding:
-    """Make a finding that stops a launch."""
+    """Return a finding that prevents the launch."""
     return Finding("error", subject, what, why, mend)
 
 
 def warning(subject: str, *, what: str, why: str, mend: str) -> Finding:
-    """Make a finding that does not."""
+    """Return a finding that does not prevent the launch."""
     return Finding("warning", subject, what, why, mend)
 
 
 def not_permitted(refused: NotPermittedError) -> Finding:
-    """Make the finding of an action that a DryRun said is not allowed."""
+    """Return the finding for an action that is not allowed, according to a DryRun."""
     return error(
         f"permission '{refused.action}' on '{refused.resource}'",
-        what=f"{refused.problem} (EC2 was asked with DryRun)",
-        why="the cluster would run, and never get its address",
-        mend=f"{refused.remedy}; airflow-eip iam-policy prints the whole of it",
+        what=f"{refused.problem} (according to a DryRun)",
+        why="the cluster would run, but never get its address",
+        mend=f"{refused.remedy}; airflow-eip iam-policy prints the complete policy",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """
-    One thing to look at.
+    A check of a launch. ``@partial(Check, name, title)`` makes one of the function below it.
 
-    :param title: what is true when nothing is found.
-    :param find: looks, and yields what is wrong. It changes nothing, and lets AWS's errors through.
-    :param essential: without an answer there is no launch; of another check it is said that it could not be made.
-    :param at_launch: an operator makes it, too; else only ``airflow-eip doctor`` does.
-    :param with_fallbacks: an operator makes it only for a job that has fallbacks, as it costs a call that says nothing
-        which RunJobFlow would not.
-    :param once: it says the same of every candidate, so it is made for the first one alone.
-    :param needs: checks before it that it depends on: when one of them found an error, or was skipped, finding nothing
-        is no success.
-    :param reads: the places of RunJobFlow's parameters on which it depends; while a template stands in one of them,
-        there is nothing to look at.
-    :param missing: says what there must be to look at, and is not; ``None`` when all is there. It does not call AWS.
+    :param title: what is true if the check finds nothing.
+    :param find: yields the findings. It changes nothing, and does not catch AWS errors.
+    :param essential: a launch needs its result. If another check cannot run, that is only a warning.
+    :param at_launch: operators run it, too; else only ``airflow-eip doctor`` does.
+    :param with_fallbacks: operators run it only for a launch with fallbacks, because its call costs more than it tells:
+        RunJobFlow would refuse the same.
+    :param once: the result is the same for every candidate, so it runs for the first one only.
+    :param needs: earlier checks that it depends on. If one of them found an error or was skipped, and this check finds
+        nothing, it counts as skipped.
+    :param reads: the parameters of RunJobFlow that it reads; it is skipped while one of them is a template.
+    :param missing: returns which input is missing, so that the check is skipped. It does not call AWS.
     """
 
     name: str
@@ -102,9 +101,9 @@ class Check:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What came of a check.
+    The result of a check.
 
-    :param skipped: why it was not made, not to its end, or in vain; ``None`` when it was.
+    :param skipped: why the check did not run, or why its result says nothing; ``None`` if it ran.
     """
 
     check: Check

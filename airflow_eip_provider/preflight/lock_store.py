@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.exceptions import ElasticIpError, InvalidInputError, LockStoreError
+from airflow_eip_provider.exceptions import InvalidInputError, LockStoreError
 from airflow_eip_provider.preflight.finding import Check, Finding, error, warning
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 
@@ -14,8 +15,16 @@ if TYPE_CHECKING:
     from airflow_eip_provider.preflight.setup import Setup
 
 
-def _lock_store(setup: Setup) -> Iterator[Finding]:
-    """Look at the table or bucket and at the address's record; nothing is created."""
+@partial(
+    Check,
+    "lock-store",
+    "the lock store responds, and its record is readable or absent",
+    at_launch=False,
+    once=True,
+    missing=lambda setup: None if setup.lock_store else "no lock store is given",
+)
+def lock_store(setup: Setup) -> Iterator[Finding]:
+    """Check the table or bucket and the record of the address. Nothing is created."""
     if not setup.lock_store or setup.store_client is None:
         return
     subject = f"lock store '{setup.lock_store}'"
@@ -26,31 +35,13 @@ def _lock_store(setup: Setup) -> Iterator[Finding]:
         if not store.would_create():
             store.check()
             store.read(setup.allocation_id)
-    except (InvalidInputError, LockStoreError) as wrong:
-        yield _finding(subject, wrong)
+    except (InvalidInputError, LockStoreError) as problem:
+        why = "no task can acquire the lease, so every task fails before it launches anything"
+        yield error(subject, what=problem.problem, why=why, mend=problem.remedy)
     if not setup.environment:
         yield warning(
             subject,
-            what="[eip] environment is not set where this runs",
-            why="a task with a lock store fails without: two environments with the same DAGs would be taken for one",
+            what="[eip] environment is not set here",
+            why="tasks with a lock store need it, to tell the same DAGs in two Airflow environments apart",
             mend="set AIRFLOW__EIP__ENVIRONMENT to a name that no other Airflow environment has",
         )
-
-
-def _finding(subject: str, wrong: ElasticIpError) -> Finding:
-    why = "no task can take the lease, so every one of them fails before it launches anything"
-    return error(subject, what=wrong.problem, why=why, mend=wrong.remedy)
-
-
-def _missing(setup: Setup) -> str | None:
-    return None if setup.lock_store else "no lock store is given"
-
-
-LOCK_STORE = Check(
-    "lock-store",
-    "the lock store answers, and has a readable record or none",
-    _lock_store,
-    at_launch=False,
-    once=True,
-    missing=_missing,
-)

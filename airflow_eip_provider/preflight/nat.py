@@ -1,47 +1,46 @@
-"""Checks of a NAT gateway that carries the address: one that is made for the cluster, or one that has it for good."""
+"""Checks of a NAT gateway with the address: one that is created for the cluster, or one of the user's own."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.aws.nat_gateway_changes import ask_permissions
 from airflow_eip_provider.aws.nat_gateways import read_origin
 from airflow_eip_provider.aws.routes import ANYWHERE, NO_ROUTE
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.preflight.address import USABLE
+from airflow_eip_provider.preflight.address import usable
 from airflow_eip_provider.preflight.finding import Check, Finding, error, not_permitted, warning
-from airflow_eip_provider.preflight.network import SUBNET_PLACES, SUBNETS
+from airflow_eip_provider.preflight.network import SUBNET_PLACES, no_subnet, subnets_exist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_eip_provider.aws.network import Subnet
-    from airflow_eip_provider.aws.routes import RouteTable
     from airflow_eip_provider.preflight.setup import Setup
 
 
-def _public_subnet(setup: Setup) -> Iterator[Finding]:
+@partial(Check, "public-subnet", "the gateway's subnet routes to an internet gateway")
+def public_subnet(setup: Setup) -> Iterator[Finding]:
     subject, subnet = f"public subnet '{setup.public_subnet_id}'", setup.public_subnet
     if subnet is None:
         yield error(
             subject,
             what=f"it does not exist in region '{setup.region}'",
-            why="no NAT gateway can be made in it",
+            why="the NAT gateway cannot be created in it",
             mend="correct public_subnet_id",
         )
     elif not subnet.has_internet_gateway:
         yield error(
             subject,
             what="its route table has no default route to an internet gateway",
-            why="a NAT gateway in it has no way out",
-            mend="name a public subnet as public_subnet_id",
+            why="a NAT gateway in it cannot reach the internet",
+            mend="use a public subnet as public_subnet_id",
         )
 
 
-PUBLIC_SUBNET = Check("public-subnet", "the gateway's subnet routes to an internet gateway", _public_subnet)
-
-
-def _route_tables(setup: Setup) -> Iterator[Finding]:
+@partial(Check, "route-tables", "the route tables can lead to the gateway", needs=(public_subnet,))
+def route_tables(setup: Setup) -> Iterator[Finding]:
     public = setup.public_subnet
     for table_id, table in setup.route_tables.items():
         subject = f"route table '{table_id}'"
@@ -49,82 +48,51 @@ def _route_tables(setup: Setup) -> Iterator[Finding]:
             yield error(
                 subject,
                 what=f"it does not exist in region '{setup.region}'",
-                why="no route can be led to the gateway in it",
-                mend="name the route tables of the cluster's subnets as route_table_ids",
+                why="it cannot get a route to the gateway",
+                mend="set route_table_ids to the route tables of the cluster's subnets",
             )
         elif public and table.vpc_id != public.vpc_id:
             yield error(
                 subject,
-                what=f"it is in VPC '{table.vpc_id}', the public subnet in '{public.vpc_id}'",
+                what=f"it is in VPC '{table.vpc_id}', but the public subnet is in '{public.vpc_id}'",
                 why="its routes cannot lead to a gateway there",
-                mend="name the route tables of the cluster's subnets as route_table_ids",
+                mend="set route_table_ids to the route tables of the cluster's subnets",
             )
         elif public and public.table and public.table.table_id == table_id:
             yield error(
                 subject,
                 what=f"the public subnet '{public.subnet_id}' uses it",
-                why="the gateway's own way out would lead to itself",
-                mend="give the cluster a private subnet with a route table of its own",
+                why="the gateway's default route would lead to the gateway itself",
+                mend="use a private subnet with a separate route table for the cluster",
             )
 
 
-ROUTE_TABLES = Check("route-tables", "the route tables can lead to the gateway", _route_tables, needs=(PUBLIC_SUBNET,))
-
-
-def _other_sessions(setup: Setup) -> Iterator[Finding]:
+@partial(Check, "tenancies", "no cluster with another address uses the route tables", needs=(route_tables,))
+def other_clusters(setup: Setup) -> Iterator[Finding]:
     for table_id, table in setup.route_tables.items():
         try:
             if table:
                 read_origin(setup.eip.conn, table, allocation_id=setup.allocation_id)
-        except InvalidInputError as taken:
+        except InvalidInputError as in_use:
             yield error(
                 f"route table '{table_id}'",
-                what=taken.problem,
-                why="two addresses that lead one route table would take each other's connections",
-                mend=taken.remedy,
+                what=in_use.problem,
+                why="with one route table, two addresses would take each other's connections",
+                mend=in_use.remedy,
             )
 
 
-OTHER_CLUSTERS = Check(
-    "tenancies", "no cluster with another address has the route tables", _other_sessions, needs=(ROUTE_TABLES,)
-)
+def _subnet_unknown(setup: Setup) -> str | None:
+    return no_subnet(setup) if setup.job_flow is None else None
 
 
-def _cluster_subnets(setup: Setup) -> Iterator[Finding]:
-    """Compare the subnets that EMR may choose with the route tables that are led to the gateway."""
-    yield from _named(setup)
-    for subnet_id, subnet in setup.subnets.items():
-        public = setup.public_subnet
-        if subnet_id == setup.public_subnet_id:
-            yield error(
-                f"subnet '{subnet_id}'",
-                what="the cluster would be in the gateway's own public subnet",
-                why="its nodes would leave past the gateway, from addresses of their own",
-                mend="give the cluster a private subnet",
-            )
-        elif subnet and public and subnet.vpc_id != public.vpc_id:
-            yield error(
-                f"subnet '{subnet_id}'",
-                what=f"it is in VPC '{subnet.vpc_id}', the public subnet in '{public.vpc_id}'",
-                why="its nodes cannot reach the gateway",
-                mend="put the cluster into a subnet of the gateway's VPC",
-            )
-        elif subnet and _table_id(subnet) not in setup.route_tables:
-            yield error(
-                f"subnet '{subnet_id}'",
-                what=f"its route table is '{_table_id(subnet)}', which route_table_ids does not name",
-                why="its nodes would not leave from the Elastic IP",
-                mend="name the route table of each of the cluster's subnets",
-            )
-
-
-def _named(setup: Setup) -> Iterator[Finding]:
+def _find_unnamed(setup: Setup) -> Iterator[Finding]:
     if setup.job_flow is not None and not setup.subnets:
         yield error(
             "job_flow_overrides",
             what="they name no subnet",
-            why="EMR would choose one that does not lead to the gateway",
-            mend="name the cluster's private subnet as Instances.Ec2SubnetId",
+            why="EMR would choose one without a route to the gateway",
+            mend="set Instances.Ec2SubnetId to the cluster's private subnet",
         )
 
 
@@ -132,71 +100,87 @@ def _table_id(subnet: Subnet) -> str:
     return subnet.table.table_id if subnet.table else NO_ROUTE
 
 
-def _missing(setup: Setup) -> str | None:
-    return None if setup.subnet_ids or setup.job_flow is not None else "no subnet is known"
-
-
-CLUSTER_SUBNETS = Check(
+@partial(
+    Check,
     "cluster-subnets",
-    "every node of the cluster will leave through the gateway",
-    _cluster_subnets,
-    needs=(SUBNETS, PUBLIC_SUBNET, ROUTE_TABLES),
+    "every node of the cluster will use the gateway",
+    needs=(subnets_exist, public_subnet, route_tables),
     reads=SUBNET_PLACES,
-    missing=_missing,
+    missing=_subnet_unknown,
 )
+def cluster_subnets(setup: Setup) -> Iterator[Finding]:
+    """Compare the subnets of the cluster with the route tables that will lead to the gateway."""
+    yield from _find_unnamed(setup)
+    public = setup.public_subnet
+    for subnet_id, subnet in setup.subnets.items():
+        if subnet_id == setup.public_subnet_id:
+            yield error(
+                f"subnet '{subnet_id}'",
+                what="the cluster would be in the gateway's own public subnet",
+                why="the connections of its nodes would bypass the gateway and use other addresses",
+                mend="use a private subnet for the cluster",
+            )
+        elif subnet and public and subnet.vpc_id != public.vpc_id:
+            yield error(
+                f"subnet '{subnet_id}'",
+                what=f"it is in VPC '{subnet.vpc_id}', but the public subnet is in '{public.vpc_id}'",
+                why="its nodes cannot reach the gateway",
+                mend="use a subnet of the gateway's VPC for the cluster",
+            )
+        elif subnet and _table_id(subnet) not in setup.route_tables:
+            yield error(
+                f"subnet '{subnet_id}'",
+                what=f"its route table '{_table_id(subnet)}' is not in route_table_ids",
+                why="the connections of its nodes would not use the Elastic IP",
+                mend="name the route table of each of the cluster's subnets",
+            )
 
 
-def _neighbours(setup: Setup) -> Iterator[Finding]:
-    """Tell who else leaves from the address meanwhile, and what may keep the cluster from its launch."""
+@partial(
+    Check,
+    "neighbours",
+    "only the cluster uses the route tables, and EMR accepts them",
+    needs=(subnets_exist, route_tables),
+)
+def neighbours(setup: Setup) -> Iterator[Finding]:
+    """Find who else would use the address, and what may make EMR refuse the launch."""
     used = {_table_id(subnet) for subnet in setup.subnets.values() if subnet}
-    for table in setup.route_tables.values():
-        if table is None:
-            continue
-        yield from _who_else(table, setup)
+    separate = "use a separate route table for the cluster's subnet"
+    for table in filter(None, setup.route_tables.values()):
         subject = f"route table '{table.table_id}'"
+        others = sorted(set(table.subnet_ids) - set(setup.subnets))
+        if setup.subnets and others:
+            yield warning(
+                subject,
+                what=f"other subnets use it, too: {', '.join(others)}",
+                why="their connections would use the Elastic IP, and are cut when the route changes",
+                mend=separate,
+            )
+        if table.is_main:
+            yield warning(
+                subject,
+                what="it is the main route table of its VPC",
+                why="every subnet without its own route table would use the Elastic IP",
+                mend=separate,
+            )
         if setup.subnets and table.table_id not in used:
             yield warning(
                 subject,
                 what="none of the cluster's subnets uses it",
-                why="its route is changed to the gateway for no use",
-                mend="leave it out of route_table_ids",
+                why="its route would be changed in vain",
+                mend="remove it from route_table_ids",
             )
         if not table.leads_out:
             yield warning(
                 subject,
-                what="nothing in it leads out of the VPC",
+                what="it has no route to outside the VPC",
                 why="EMR refuses clusters in such subnets",
-                mend="give it a gateway endpoint of S3, which spares the gateway's price for each GB, too",
+                mend="add a gateway endpoint for S3, which also saves the gateway's charge for each GB",
             )
 
 
-def _who_else(table: RouteTable, setup: Setup) -> Iterator[Finding]:
-    others = sorted(set(table.subnet_ids) - set(setup.subnets))
-    if setup.subnets and others:
-        yield warning(
-            f"route table '{table.table_id}'",
-            what=f"other subnets use it, too: {', '.join(others)}",
-            why="they leave from the Elastic IP meanwhile, and their connections are cut when its route changes",
-            mend="give the cluster's subnet a route table of its own",
-        )
-    if table.is_main:
-        yield warning(
-            f"route table '{table.table_id}'",
-            what="it is its VPC's main one",
-            why="every subnet without one of its own leaves from the Elastic IP meanwhile",
-            mend="give the cluster's subnet a route table of its own",
-        )
-
-
-NEIGHBOURS = Check(
-    "neighbours",
-    "only the cluster uses the route tables, and EMR accepts them",
-    _neighbours,
-    needs=(SUBNETS, ROUTE_TABLES),
-)
-
-
-def _permissions(setup: Setup) -> Iterator[Finding]:
+@partial(Check, "permission", "creating the gateway and its routes is allowed, according to a DryRun", needs=(usable,))
+def gateway_is_allowed(setup: Setup) -> Iterator[Finding]:
     for refused in ask_permissions(
         setup.eip.conn,
         subnet_id=str(setup.public_subnet_id),
@@ -206,71 +190,60 @@ def _permissions(setup: Setup) -> Iterator[Finding]:
         yield not_permitted(refused)
 
 
-PERMISSIONS = Check(
-    "permission", "making the gateway and its routes is allowed, says a DryRun", _permissions, needs=(USABLE,)
-)
-
-
-def _gateway(setup: Setup) -> Iterator[Finding]:
+@partial(Check, "gateway", "the NAT gateway is available and has only this address")
+def own_gateway(setup: Setup) -> Iterator[Finding]:
     subject, gateway = f"NAT gateway '{setup.nat_gateway_id}'", setup.gateway
     if gateway is None or gateway.state != "available":
         yield error(
             subject,
-            what="it is unknown here" if gateway is None else f"it is {gateway.state}",
-            why="nothing leaves through it",
-            mend="name an available gateway as nat_gateway_id",
+            what=f"it does not exist in region '{setup.region}'" if gateway is None else f"it is {gateway.state}",
+            why="no connections can use it",
+            mend="set nat_gateway_id to an available gateway",
         )
     elif gateway.job_flow_id is not None:
         yield error(
             subject,
-            what=f"it was made for cluster '{gateway.job_flow_id}'",
-            why="it ends with that cluster",
-            mend="name a gateway of your own as nat_gateway_id",
+            what=f"it was created for cluster '{gateway.job_flow_id}'",
+            why="it is deleted with that cluster",
+            mend="set nat_gateway_id to a gateway of your own",
         )
     elif list(gateway.associations) != [setup.allocation_id]:
-        carried = ", ".join(gateway.associations) or "no Elastic IP"
+        addresses = ", ".join(gateway.associations) or "no Elastic IP"
         yield error(
             subject,
-            what=f"it carries {carried}, and not just {setup.allocation_id}",
+            what=f"it has {addresses}, not only {setup.allocation_id}",
             why="the database would see another address",
-            mend="name the gateway that carries this address and no other",
+            mend="use the gateway that has this address and no other",
         )
 
 
-GATEWAY = Check("gateway", "the NAT gateway is available and carries this address alone", _gateway)
-
-
-def _turns(setup: Setup) -> Iterator[Finding]:
+@partial(Check, "turns", "a lock store prevents jobs from using the gateway at the same time")
+def turns(setup: Setup) -> Iterator[Finding]:
     if not setup.lock_store:
         yield error(
             f"NAT gateway '{setup.nat_gateway_id}'",
             what="there is no lock store",
-            why="nothing else keeps two jobs from using this gateway at once",
+            why="nothing else prevents two jobs from using this gateway at the same time",
             mend="set lock_store or [eip] lock_store",
         )
 
 
-TURNS = Check("turns", "a lock store keeps jobs from using the gateway at once", _turns)
-
-
-def _ways_out(setup: Setup) -> Iterator[Finding]:
-    yield from _named(setup)
+@partial(
+    Check,
+    "cluster-subnets",
+    "every node of the cluster uses the gateway",
+    needs=(subnets_exist,),
+    reads=SUBNET_PLACES,
+    missing=_subnet_unknown,
+)
+def routes_to_own_gateway(setup: Setup) -> Iterator[Finding]:
+    yield from _find_unnamed(setup)
     for subnet_id, subnet in setup.subnets.items():
         target = subnet.table.default_route if subnet and subnet.table else NO_ROUTE
         if subnet and target != setup.nat_gateway_id:
             yield error(
                 f"subnet '{subnet_id}'",
                 what=f"its route for {ANYWHERE} leads to '{target}', not to '{setup.nat_gateway_id}'",
-                why="its nodes would not leave from the Elastic IP",
-                mend="let it lead there, or name a subnet whose route does",
+                why="the connections of its nodes would not use the Elastic IP",
+                mend="change the route, or use a subnet whose route leads there",
             )
-
-
-WAYS_OUT = Check(
-    "cluster-subnets",
-    "every node of the cluster leaves through the gateway",
-    _ways_out,
-    needs=(SUBNETS,),
-    reads=SUBNET_PLACES,
-    missing=_missing,
-)

@@ -1,7 +1,8 @@
-"""Checks of the subnets that the cluster may be put into."""
+"""Checks of the subnets of the cluster."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.preflight.finding import Check, Finding, error, warning
@@ -15,66 +16,67 @@ if TYPE_CHECKING:
 SUBNET_PLACES = ("Instances.Ec2SubnetId", "Instances.Ec2SubnetIds")
 
 
-def _subnets(setup: Setup) -> Iterator[Finding]:
+def no_subnet(setup: Setup) -> str | None:
+    """Return that no subnet is known, as the reason to skip a check of subnets; ``None`` when one is."""
+    return None if setup.subnet_ids else "no subnet is known"
+
+
+@partial(Check, "subnet", "the subnet exists, in the expected VPC", reads=SUBNET_PLACES, missing=no_subnet)
+def subnets_exist(setup: Setup) -> Iterator[Finding]:
     for subnet_id, subnet in setup.subnets.items():
         subject = f"subnet '{subnet_id}'"
         if subnet is None:
             yield error(
                 subject,
                 what=f"it does not exist in region '{setup.region}'",
-                why="no cluster can be put into it",
-                mend="name a subnet that exists there",
+                why="EMR refuses the launch",
+                mend="use a subnet that exists there",
             )
         elif setup.vpc_id and subnet.vpc_id != setup.vpc_id:
             yield error(
                 subject,
                 what=f"it is in VPC '{subnet.vpc_id}', not in '{setup.vpc_id}'",
-                why="its routes, endpoints and security groups are not those that were meant",
-                mend="name a subnet of the expected VPC",
+                why="its routes, endpoints and security groups are not the expected ones",
+                mend="use a subnet of the expected VPC",
             )
 
 
-def _missing(setup: Setup) -> str | None:
-    return None if setup.subnet_ids else "no subnet is known"
-
-
-SUBNETS = Check("subnet", "the subnet exists, in the expected VPC", _subnets, reads=SUBNET_PLACES, missing=_missing)
-
-
-def _internet_gateway(setup: Setup) -> Iterator[Finding]:
+@partial(Check, "route", "the subnet routes to an internet gateway", needs=(subnets_exist,), missing=no_subnet)
+def internet_gateways(setup: Setup) -> Iterator[Finding]:
     for subnet in setup.subnets.values():
         if subnet and not subnet.has_internet_gateway:
             yield error(
                 f"subnet '{subnet.subnet_id}'",
                 what="its route table has no default route to an internet gateway",
-                why="an Elastic IP is unreachable in it, and of no use",
-                mend="use a public subnet, or add the route 0.0.0.0/0 to the VPC's internet gateway",
+                why="an Elastic IP does not work in it",
+                mend="use a public subnet, or add a route for 0.0.0.0/0 to the internet gateway of the VPC",
             )
 
 
-INTERNET_GATEWAY = Check(
-    "route", "the subnet routes to an internet gateway", _internet_gateway, needs=(SUBNETS,), missing=_missing
+@partial(
+    Check,
+    "auto-assign",
+    "no problem is known between launch and association",
+    needs=(subnets_exist, internet_gateways),
+    missing=no_subnet,
 )
-
-
-def _public_addresses(setup: Setup) -> Iterator[Finding]:
+def public_addresses(setup: Setup) -> Iterator[Finding]:
     """
-    Tell what goes wrong where instances do, or do not, get a public address at launch.
+    Find the problems of instances with, and without, a public address that EC2 assigns at launch.
 
-    The one is lost when an Elastic IP is bound (EC2 User Guide, "Elastic IP addresses"); without one, an internet
-    gateway carries nothing (Amazon VPC User Guide, "Enable internet access").
+    Associating an Elastic IP replaces that address (EC2 User Guide, "Elastic IP addresses"). Without any public address
+    an internet gateway forwards nothing (Amazon VPC User Guide, "Enable internet access").
     """
-    config = setup.job_flow or {}
     for subnet in setup.public_subnets:
         subject = f"subnet '{subnet.subnet_id}'"
         if subnet.assigns_public_ip:
-            if config.get("BootstrapActions") and setup.bind_at == "primary_running":
+            if (setup.job_flow or {}).get("BootstrapActions") and setup.bind_at == "primary_running":
                 yield warning(
                     subject,
                     what="instances get a public address at launch (MapPublicIpOnLaunch), and the cluster has "
                     "bootstrap actions",
-                    why="binding the Elastic IP replaces that address while they run: a download in flight is reset",
-                    mend="let bootstrap actions retry their downloads, or bind later: bind_at='cluster_ready'",
+                    why="the Elastic IP replaces that address while they run, which resets their connections",
+                    mend="let bootstrap actions retry their downloads, or set bind_at='cluster_ready'",
                 )
             continue
         if setup.bind_at == "cluster_ready":
@@ -82,7 +84,7 @@ def _public_addresses(setup: Setup) -> Iterator[Finding]:
                 subject,
                 what="instances get no public address at launch (MapPublicIpOnLaunch is off), and bind_at is "
                 "'cluster_ready'",
-                why="until the Elastic IP is bound the primary node has no way out, so the cluster never is ready",
+                why="without the Elastic IP the primary node cannot reach EMR, so the cluster is never ready",
                 mend="use bind_at='primary_running', or turn MapPublicIpOnLaunch on",
             )
         elif not subnet.has_gateway_endpoint:
@@ -90,24 +92,15 @@ def _public_addresses(setup: Setup) -> Iterator[Finding]:
                 subject,
                 what="instances get no public address at launch (MapPublicIpOnLaunch is off), and there is no gateway "
                 "endpoint for S3",
-                why="until the Elastic IP is bound, seconds after the primary node runs, it has no way out: bootstrap "
-                "actions and packages in S3 may fail",
-                mend="add a gateway endpoint for S3 to the subnet's route table (it costs nothing), or turn "
+                why="until the Elastic IP is associated, seconds after the primary node runs, the node cannot reach "
+                "S3: bootstrap actions and package downloads may fail",
+                mend="add a gateway endpoint for S3 to the subnet's route table (it is free), or turn "
                 "MapPublicIpOnLaunch on",
             )
         if setup.instances and node_counts(setup.instances)[1]:
             yield error(
                 subject,
                 what="core and task nodes get no public address (MapPublicIpOnLaunch is off)",
-                why="in a public subnet they have no way out at all, not even to EMR",
+                why="in a public subnet they cannot reach anything outside the VPC, not even EMR",
                 mend="turn MapPublicIpOnLaunch on, or use a single-node cluster",
             )
-
-
-PUBLIC_ADDRESSES = Check(
-    "auto-assign",
-    "no problem is known between launch and binding",
-    _public_addresses,
-    needs=(SUBNETS, INTERNET_GATEWAY),
-    missing=_missing,
-)

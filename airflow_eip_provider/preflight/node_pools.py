@@ -1,4 +1,4 @@
-"""The instance groups or fleets that RunJobFlow's ``Instances`` asks for, in one form."""
+"""The instance groups or fleets in RunJobFlow's ``Instances``, in one form."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-# Where the instance types stand in RunJobFlow's parameters.
+# The parameters of RunJobFlow that contain instance types.
 TYPE_PLACES = (
     "Instances.MasterInstanceType",
     "Instances.SlaveInstanceType",
@@ -23,8 +23,8 @@ class NodePool:
     Nodes of one role.
 
     :param role: "MASTER", "CORE" or "TASK".
-    :param types: the instance types of which EMR takes any; one in a group, several in a fleet.
-    :param is_spot: whether one of the nodes may be a Spot Instance.
+    :param types: the instance types that EMR may use: one in a group, several in a fleet.
+    :param is_spot: one of the nodes may be a Spot Instance.
     """
 
     role: str
@@ -33,7 +33,7 @@ class NodePool:
 
 
 def node_pools(instances: Mapping[str, Any]) -> list[NodePool]:
-    """Return the groups or fleets; what has another form than RunJobFlow takes is left out."""
+    """Return the groups or fleets; values of the wrong type are left out."""
     if fleets := _mappings(instances.get("InstanceFleets")):
         return [_fleet(fleet) for fleet in fleets]
     if groups := _mappings(instances.get("InstanceGroups")):
@@ -49,17 +49,11 @@ def _fleet(fleet: Mapping[str, Any]) -> NodePool:
 
 
 def _group(group: Mapping[str, Any]) -> NodePool:
-    """A bid price alone makes Spot Instances, too (EMR API Reference, InstanceGroupConfig)."""
+    """Parse a group; a bid price alone also means Spot Instances (EMR API Reference, InstanceGroupConfig)."""
     name = group.get("InstanceType")
     is_spot = group.get("Market") == "SPOT" or bool(group.get("BidPrice"))
     return NodePool(str(group.get("InstanceRole")), (name,) if isinstance(name, str) and name else (), is_spot=is_spot)
 
 
 def _mappings(value: object) -> list[Mapping[str, Any]]:
-    return list(_found(value)) if isinstance(value, (list, tuple)) else []
-
-
-def _found(values: Any) -> Iterator[Mapping[str, Any]]:
-    for value in values:
-        if isinstance(value, dict):
-            yield value
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, (list, tuple)) else []

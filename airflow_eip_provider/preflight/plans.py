@@ -1,4 +1,4 @@
-"""Every way to launch a cluster, checked together: the first choice and its fallbacks."""
+"""Checks of all candidates of a launch together: the first choice and its fallbacks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.preflight.fallbacks import name_of
 from airflow_eip_provider.preflight.finding import Check, Finding, Outcome, warning
+from airflow_eip_provider.preflight.network import SUBNET_PLACES
 from airflow_eip_provider.preflight.node_pools import node_pools
 
 if TYPE_CHECKING:
@@ -18,19 +19,19 @@ if TYPE_CHECKING:
 
 
 class Examined(Protocol):
-    """What a binding tells the checks."""
+    """A binding, as the checks see it."""
 
     @property
     def checks(self) -> Sequence[Check]:
-        """What must be true for it before a launch."""
+        """The checks of a launch with this binding."""
 
     def examined(self, setup: Setup) -> Setup:
-        """Return what its checks look at."""
+        """Return the setup that its checks read."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One candidate, and what is checked of it."""
+    """A candidate and its checks."""
 
     setup: Setup
     checks: Sequence[Check]
@@ -40,10 +41,10 @@ def plans_of(
     setup: Setup, candidates: Sequence[Candidate], *, rounds: int, binding_of: Callable[[Candidate], Examined]
 ) -> list[Plan]:
     """
-    Return what is to be checked for a launch: each candidate once, also when there are several rounds.
+    Return the checks of a launch: for each candidate once, even with several rounds.
 
-    :param setup: of the first candidate; what it reads of AWS is read for all.
-    :raises InvalidInputError: when a binding's parameters are wrong; of a fallback's, with its name.
+    :param setup: of the first candidate; all candidates share what it reads from AWS.
+    :raises InvalidInputError: if the parameters of a binding are wrong; the error names the fallback.
     """
     once = candidates[: len(candidates) // rounds]
     plans = []
@@ -52,20 +53,17 @@ def plans_of(
         try:
             binding = binding_of(candidate)
             examined = binding.examined(replace(setup, job_flow=candidate.job_flow, candidate=name))
-        except InvalidInputError as wrong:
+        except InvalidInputError as error:
             if candidate.number == 0:
                 raise
-            raise InvalidInputError(
-                f"checking {name}",
-                problem=str(wrong).removesuffix(f"; {wrong.remedy}"),
-                remedy=wrong.remedy,
-            ) from wrong
+            problem = str(error).removesuffix(f"; {error.remedy}")
+            raise InvalidInputError(f"checking {name}", problem=problem, remedy=error.remedy) from error
         plans.append(Plan(examined, binding.checks))
     return plans
 
 
 def _spread(setups: Sequence[Setup]) -> Iterator[Finding]:
-    """Tell which fallbacks cannot help against what they are meant for."""
+    """Find fallbacks that do not help against the loss of a zone or of the primary node."""
     zones = {zone for setup in setups for zone in setup.zones}
     subnets = {subnet_id for setup in setups for subnet_id in setup.subnet_ids}
     if len(zones) == 1:
@@ -73,8 +71,8 @@ def _spread(setups: Sequence[Setup]) -> Iterator[Finding]:
         yield warning(
             "fallbacks",
             what=f"every candidate is in {where}",
-            why="when its zone is down none of them starts; another instance type helps only against a shortage of one",
-            mend="give one fallback a subnet of another zone",
+            why="none of them starts while that zone is unavailable; other instance types help only against shortages",
+            mend="use a subnet of another zone in one fallback",
         )
     for setup in setups:
         if has_spot_primary(setup):
@@ -82,8 +80,8 @@ def _spread(setups: Sequence[Setup]) -> Iterator[Finding]:
                 warning(
                     "primary node",
                     what="it is a Spot Instance",
-                    why="EC2 may take it back at any time, and the cluster ends with it; after the start no fallback "
-                    "follows by itself",
+                    why="EC2 may interrupt it at any time, and the cluster ends with it; after the start no fallback "
+                    "is launched",
                     mend="use On-Demand for the primary node; core and task nodes may stay Spot Instances",
                 ),
                 candidate=setup.candidate,
@@ -95,28 +93,24 @@ def has_spot_primary(setup: Setup) -> bool:
     return any(pool.role == "MASTER" and pool.is_spot for pool in node_pools(setup.instances))
 
 
-def _nothing(_: Setup) -> Iterator[Finding]:
-    yield from ()
-
-
-# It is of all candidates together; `examine_plans` makes it.
-SPREAD = Check("fallbacks", "the fallbacks are in other zones, and no primary node is a Spot Instance", _nothing)
+# It compares all candidates; `examine_plans` runs it.
+SPREAD = Check(
+    "fallbacks", "the fallbacks are in other zones, and no primary node is a Spot Instance", lambda _: iter(())
+)
 
 
 def spread_outcome(plans: Sequence[Plan]) -> Outcome:
     """Compare the candidates with each other."""
     setups = [plan.setup for plan in plans]
-    templated = [setup.template_at("Instances.Ec2SubnetId", "Instances.Ec2SubnetIds") for setup in setups]
-    if any(templated):
-        return Outcome(SPREAD, skipped=next(filter(None, templated)))
-    return Outcome(SPREAD, tuple(_spread(setups)))
+    templated = next(filter(None, (setup.template_at(*SUBNET_PLACES) for setup in setups)), None)
+    return Outcome(SPREAD, skipped=templated) if templated else Outcome(SPREAD, tuple(_spread(setups)))
 
 
 def merged(named: Iterable[tuple[str, Outcome]], *, candidates: int) -> list[Outcome]:
     """
-    Return one outcome for each check, in the order in which the checks first come.
+    Return one outcome for each check, in the order in which the checks first appear.
 
-    What is found of every candidate is said once of all; what is found of some, once with their names.
+    Equal findings of several candidates become one finding that names them.
     """
     by_check: dict[Check, list[tuple[str, Outcome]]] = {}
     for name, outcome in named:
@@ -125,14 +119,14 @@ def merged(named: Iterable[tuple[str, Outcome]], *, candidates: int) -> list[Out
 
 
 def _merged(check: Check, outcomes: Sequence[tuple[str, Outcome]], *, candidates: int) -> Outcome:
-    where: dict[Finding, list[str]] = {}
+    found_for: dict[Finding, list[str]] = {}
     skipped: dict[str, list[str]] = {}
     for name, outcome in outcomes:
         for finding in outcome.findings:
-            where.setdefault(finding, []).append(name)
+            found_for.setdefault(finding, []).append(name)
         if outcome.skipped:
             skipped.setdefault(outcome.skipped, []).append(name)
-    findings = [replace(one, candidate=_names(names, check, candidates)) for one, names in where.items()]
+    findings = [replace(finding, candidate=_names(names, check, candidates)) for finding, names in found_for.items()]
     reasons = [why if len(names) == candidates else f"{', '.join(names)}: {why}" for why, names in skipped.items()]
     return Outcome(check, tuple(findings), "; ".join(reasons) or None)
 

@@ -1,4 +1,4 @@
-"""What checks read of AWS, each thing once, and for every candidate of a launch in the same call."""
+"""The reads of the checks from AWS: everything once, and for all candidates of a launch in the same call."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ T = TypeVar("T")
 
 class Batch(Generic[T]):
     """
-    Things with ids; the first that is asked for is read together with all that are wanted.
+    A cache that reads all wanted resources together when the first of them is needed.
 
-    :param read: returns what exists, by its id.
+    :param read: returns the existing resources by ID.
     """
 
     def __init__(self, read: Callable[[set[str]], Mapping[str, T]]) -> None:
@@ -41,23 +41,23 @@ class Batch(Generic[T]):
         self._known: dict[str, T | None] = {}
 
     def want(self, ids: Iterable[object]) -> None:
-        """Take note of ids that will be asked for; what is no text, as in wrong parameters, is none."""
+        """Note IDs that will be needed; values that are not strings, as in wrong parameters, are ignored."""
         self._wanted.update(name for name in ids if isinstance(name, str) and name)
 
     @property
     def wanted(self) -> frozenset[str]:
-        """Every id that was taken note of."""
+        """The noted IDs."""
         return frozenset(self._wanted)
 
     def get(self, ids: Iterable[str]) -> dict[str, T | None]:
-        """Return these, by their ids; ``None`` is one that does not exist."""
-        asked = list(ids)
-        if any(name not in self._known for name in asked):
-            self.want(asked)
+        """Return resources by ID; ``None`` for one that does not exist."""
+        names = list(ids)
+        if any(name not in self._known for name in names):
+            self.want(names)
             missing = self._wanted - self._known.keys()
             found = self._read(missing)
             self._known.update({name: found.get(name) for name in missing | found.keys()})
-        return {name: self._known.get(name) for name in asked}
+        return {name: self._known.get(name) for name in names}
 
 
 class Reads:
@@ -78,46 +78,45 @@ class Reads:
 
     @functools.cached_property
     def address(self) -> Address | None:
-        """Where the address is (ec2:DescribeAddresses)."""
+        """The address (ec2:DescribeAddresses)."""
         return self._eip.get_address(self._allocation_id)
 
     @functools.cached_property
     def holder(self) -> Holder | None:
-        """What carries the address; ``None`` when it is free, or does not exist."""
+        """The holder of the address; ``None`` when it is free or does not exist."""
         if self.address is None or self.address.is_free:
             return None
         return self._eip.get_holder(self.address)
 
     @functools.cached_property
     def block_public_access(self) -> BlockPublicAccess:
-        """EMR's block public access."""
+        """EMR's block public access (elasticmapreduce:GetBlockPublicAccessConfiguration)."""
         return read_block_public_access(self._emr.conn)
 
     def zone_states(self, zones: Iterable[str]) -> dict[str, str | None]:
-        """Return what EC2 says of these zones; of the zones of all subnets that are known in the same call."""
+        """Return the states of zones, reading those of all known subnets at once (ec2:DescribeAvailabilityZones)."""
         self._zone_states.want(subnet.zone for subnet in self._known_subnets())
         return self._zone_states.get(zones)
 
     def offered_types(self) -> frozenset[tuple[str, str]]:
-        """Return the pairs of a zone of the subnets that are known, and an instance type that is offered there."""
+        """Return the pairs of a zone of the known subnets and an offered type (ec2:DescribeInstanceTypeOfferings)."""
         zones = frozenset(subnet.zone for subnet in self._known_subnets() if subnet.zone)
         if zones not in self._offered:
             self._offered[zones] = read_offered_types(self._eip.conn, self.instance_types, zones=zones)
         return self._offered[zones]
 
     def named_groups(self, names: Iterable[str], *, vpc_ids: Iterable[str]) -> list[SecurityGroup]:
-        """Return the security groups of these names in these VPCs."""
+        """Return the security groups with these names in these VPCs."""
         vpcs, wanted = frozenset(vpc_ids), frozenset(names)
         if (key := vpcs | wanted) not in self._named_groups:
             self._named_groups[key] = read_named_security_groups(self._eip.conn, wanted, vpc_ids=vpcs)
         return self._named_groups[key]
 
     def _known_subnets(self) -> list[Subnet]:
-        known = self.subnets.get(self.subnets.wanted)
-        return [subnet for subnet in known.values() if subnet]
+        return [subnet for subnet in self.subnets.get(self.subnets.wanted).values() if subnet]
 
     def _read_tables(self, ids: set[str]) -> Mapping[str, RouteTable]:
-        """Take what the subnets' tables are already known to be; read the others."""
+        """Read route tables, except those that were read with their subnets."""
         tables = {subnet.table.table_id: subnet.table for subnet in self._known_subnets() if subnet.table}
         others = read_tables(self._eip.conn, table_ids=ids - tables.keys())
         return {**tables, **{table.table_id: table for table in others}}

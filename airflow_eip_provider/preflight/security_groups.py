@@ -1,11 +1,12 @@
-"""The check that the cluster's security groups are there, in the VPC of its subnet."""
+"""The check that the security groups of the cluster exist in the VPC of its subnet."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.preflight.finding import Check, Finding, error
-from airflow_eip_provider.preflight.network import SUBNET_PLACES, SUBNETS
+from airflow_eip_provider.preflight.network import SUBNET_PLACES, no_subnet, subnets_exist
 from airflow_eip_provider.preflight.setup import GROUP_PLACES
 
 if TYPE_CHECKING:
@@ -14,40 +15,38 @@ if TYPE_CHECKING:
     from airflow_eip_provider.preflight.setup import Setup
 
 
-def _security_groups(setup: Setup) -> Iterator[Finding]:
-    vpc_ids = {subnet.vpc_id for subnet in setup.subnets.values() if subnet}
-    # For an address on the primary node, the check of who can reach it has told of that node's already.
-    told = () if setup.is_behind_gateway else setup.security_group_ids["Master"]
-    for name, group in setup.security_groups.items():
-        if group is None and name in told:
-            continue
-        if group is None:
-            yield error(
-                f"security group '{name}'",
-                what=f"it does not exist in region '{setup.region}'",
-                why="EMR refuses the launch",
-                mend="correct the security groups in Instances of job_flow_overrides",
-            )
-        elif vpc_ids and group.vpc_id not in vpc_ids:
-            yield error(
-                f"security group '{name}' ({group.name})",
-                what=f"it is in VPC '{group.vpc_id}', the subnet in '{', '.join(sorted(vpc_ids))}'",
-                why="EMR refuses the launch",
-                mend="name a security group of the subnet's VPC; one in another VPC needs its own in each fallback",
-            )
+def missing_group(group_id: str, region: str) -> Finding:
+    """Return the finding for a security group that does not exist."""
+    return error(
+        f"security group '{group_id}'",
+        what=f"it does not exist in region '{region}'",
+        why="EMR refuses the launch",
+        mend="correct the security groups in Instances of job_flow_overrides",
+    )
 
 
-def _missing(setup: Setup) -> str | None:
-    return None if setup.subnet_ids else "no subnet is known"
-
-
-SECURITY_GROUPS = Check(
+@partial(
+    Check,
     "security-groups",
-    "the security groups that are named are in the subnet's VPC",
-    _security_groups,
+    "the named security groups are in the subnet's VPC",
     essential=False,
     with_fallbacks=True,
-    needs=(SUBNETS,),
+    needs=(subnets_exist,),
     reads=(*SUBNET_PLACES, *(f"Instances.{name}" for names in GROUP_PLACES.values() for name in names)),
-    missing=_missing,
+    missing=no_subnet,
 )
+def security_groups(setup: Setup) -> Iterator[Finding]:
+    vpc_ids = {subnet.vpc_id for subnet in setup.subnets.values() if subnet}
+    # With the address on the primary node, the check of its exposure reports the missing groups of that node.
+    reported = () if setup.is_behind_gateway else setup.security_group_ids["Master"]
+    for group_id, group in setup.security_groups.items():
+        if group is None:
+            if group_id not in reported:
+                yield missing_group(group_id, setup.region)
+        elif vpc_ids and group.vpc_id not in vpc_ids:
+            yield error(
+                f"security group '{group_id}' ({group.name})",
+                what=f"it is in VPC '{group.vpc_id}', but the subnet is in '{', '.join(sorted(vpc_ids))}'",
+                why="EMR refuses the launch",
+                mend="use a security group of the subnet's VPC; a fallback in another VPC needs its own groups",
+            )

@@ -1,4 +1,4 @@
-"""RunJobFlow's parameters of which some are templates, as in the file that an operator is given."""
+"""Parameters of RunJobFlow that are templates, before they are rendered."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _STAND_INS: dict[str, Any] = {"integer": 1, "long": 1, "float": 1.0, "double": 1
 
 def without_templates(job_flow: Mapping[str, Any], shape: Any) -> tuple[dict[str, Any], frozenset[str]]:
     """
-    Return the parameters without those that are templates, and where these are, such as "Instances.Ec2SubnetId".
+    Return the parameters without templates, and the paths of the templates, such as "Instances.Ec2SubnetId".
 
-    What RunJobFlow demands has a stand-in of the right type: a check that reads it must be skipped.
+    Required parameters get a placeholder of the right type. Checks that read one of the paths must be skipped.
 
     :param shape: botocore's model of the request.
     """

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 # The checks of a launch without an address.
 _LAUNCH_CHECKS = (
-    job_flow.SHAPE,
-    job_flow.LIFETIME,
-    network.SUBNETS,
-    zones.ZONES,
-    zones.INSTANCE_TYPES,
-    security_groups.SECURITY_GROUPS,
+    job_flow.shape,
+    job_flow.lifetime,
+    network.subnets_exist,
+    zones.zones_available,
+    zones.instance_types,
+    security_groups.security_groups,
 )
 _NO_ADDRESS = "eipalloc-00000000"  # a Setup needs one; these checks do not use it
 

@@ -236,8 +236,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
             binding_of=lambda candidate: self.binding_of(candidate.number),
         )
         warnings = preflight.require_plans(plans)
-        if plans[0].setup.address is not None:
-            self.lease_queue.note_address(plans[0].setup.address)
+        if plans[0].setup.reads.address is not None:
+            self.lease_queue.note_address(plans[0].setup.reads.address)
         return warnings
 
     def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:

@@ -23,7 +23,7 @@ from airflow_eip_provider.hooks import azure
 from airflow_eip_provider.lease.description import QueuePlace
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.preflight import Setup
-from airflow_eip_provider.preflight.job_flow import LIFETIME
+from airflow_eip_provider.preflight.job_flow import lifetime
 from airflow_eip_provider.reaper.reaper import Outcome
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
 from airflow_eip_provider.stores.s3 import S3Store
@@ -168,7 +168,7 @@ def messages() -> dict[str, list[str]]:
         from_a_node,
         of(preflight.check_allocation_id, "52.31.7.20"),
         of(checked_job_flow_id, "daily"),
-        of(preflight.require, setup, [LIFETIME]),
+        of(preflight.require, setup, [lifetime]),
         of(DynamoDbStore("airflow-eip-leases", _Refusing("ResourceNotFoundException")).check),
         of(DynamoDbStore("airflow-eip-leases", _Refusing("AccessDeniedException")).read, EIP),
         of(S3Store("leases", "eip", _Refusing("301", headers={"x-amz-bucket-region": "us-east-1"})).check),

@@ -34,7 +34,7 @@ def said(check: Any, job_flow: dict[str, Any], **given: Any) -> list[tuple[str, 
     ],
 )
 def test_names_and_types_are_run_job_flows(stubbed, job_flow, what):
-    found = said(checks.SHAPE, job_flow, emr=stubbed("emr"))
+    found = said(checks.shape, job_flow, emr=stubbed("emr"))
     assert [severity for severity, _ in found] == ["error"] * (what is not None)
     assert what is None or what in found[0][1]
 
@@ -49,7 +49,7 @@ def test_names_and_types_are_run_job_flows(stubbed, job_flow, what):
     ],
 )
 def test_the_cluster_waits_for_its_steps(job_flow, given, found):
-    assert len(said(checks.LIFETIME, job_flow, **given)) == found
+    assert len(said(checks.lifetime, job_flow, **given)) == found
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,12 @@ def test_the_cluster_waits_for_its_steps(job_flow, given, found):
     ],
 )
 def test_what_a_release_lacks_is_found(job_flow, given, severity):
-    assert [found for found, _ in said(checks.IDLE_TERMINATION, job_flow, **given)] == severity
+    assert [found for found, _ in said(checks.idle_termination, job_flow, **given)] == severity
 
 
 @pytest.mark.parametrize(("keys", "found"), [(["a"], 0), (["AWS:x"], 1), ([f"k{n}" for n in range(50)], 1)])
 def test_emr_takes_the_tags(keys, found):
-    assert len(said(checks.TAGS, {"Tags": [{"Key": key} for key in keys]})) == found
+    assert len(said(checks.tags, {"Tags": [{"Key": key} for key in keys]})) == found
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_emr_takes_the_tags(keys, found):
 )  # fmt: skip
 def test_nodes_are_counted_in_every_way_to_ask_for_them(instances, primaries, others):
     job_flow = {"Instances": instances}
-    assert len(said(checks.ONE_PRIMARY, job_flow)) == (primaries != 1)
+    assert len(said(checks.one_primary, job_flow)) == (primaries != 1)
     for choice, severities in (("fail", ["error"]), ("warn", ["warning"]), ("allow", [])):
-        found = said(checks.TOPOLOGY, job_flow, on_multi_node=choice)
+        found = said(checks.topology, job_flow, on_multi_node=choice)
         assert [severity for severity, _ in found] == (severities if others else [])
         assert all(f"{others} core or task nodes" in what for _, what in found)
 

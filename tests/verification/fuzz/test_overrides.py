@@ -22,8 +22,8 @@ EMR = botocore.session.get_session().get_service_model("emr")
 RUN_JOB_FLOW = EMR.operation_model("RunJobFlow").input_shape
 ADD_STEPS = EMR.operation_model("AddJobFlowSteps").input_shape
 CHECKS = (
-    job_flow.SHAPE,
-    job_flow.LIFETIME,
+    job_flow.shape,
+    job_flow.lifetime,
     job_flow.IDLE_TERMINATION,
     job_flow.TAGS,
     job_flow.ONE_PRIMARY,
