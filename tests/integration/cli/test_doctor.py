@@ -125,7 +125,7 @@ def test_an_address_that_is_not_where_the_lease_is(examine, left, lock_store, cl
     thief = clocked.steal(allocation_id)
     found = examine("--lock-store", lock_store).found("holder")
     assert thief in found["what"]
-    assert f"'production/daily/run-1/create/-1' has it, on {job_flow_id}" in found["what"]
+    assert f"'production/daily/run-1/create/-1' on {job_flow_id}" in found["what"]
 
 
 def test_a_missing_permission_to_associate(examine, clocked):
@@ -184,7 +184,7 @@ def test_a_subnet_that_does_not_exist(examine, overrides):
     overrides["Instances"]["Ec2SubnetId"] = "subnet-0123456789abcdef0"
     found = examine().found("subnet")
     assert "does not exist" in found["what"]
-    assert found["mend"] == "name a subnet that exists there"
+    assert found["mend"] == "use a subnet that exists there"
 
 
 def test_a_subnet_of_another_vpc(examine, ec2, subnet_id):
@@ -286,7 +286,7 @@ def test_what_may_not_be_looked_at_is_said(examine, clocked):
     clocked.deny("DescribeSecurityGroups")
     found = examine().found("exposure")
     assert found["severity"] == "warning"
-    assert "could not check: ec2:DescribeSecurityGroups is not permitted" in found["what"]
+    assert "the check failed: ec2:DescribeSecurityGroups is not permitted" in found["what"]
 
 
 def test_what_a_launch_cannot_do_without_is_an_error_when_it_may_not_be_looked_at(examine, clocked):

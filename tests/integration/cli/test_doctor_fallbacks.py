@@ -104,7 +104,7 @@ def test_an_instance_type_that_the_zone_of_a_fallback_does_not_offer(examine_wit
     found = examine_with(into(subnets["b"])).found("instance-types")
     assert found["severity"] == "error"
     assert found["candidate"] == "fallbacks[0]"
-    assert found["what"] == f"EC2 offers no {ONLY_IN_A} there, for MASTER"
+    assert found["what"] == f"EC2 does not offer {ONLY_IN_A} there, for MASTER"
     assert "eu-west-1b" in found["subject"]
 
 

@@ -226,7 +226,7 @@ def test_the_main_route_table_of_the_vpc(made, overrides, ec2, network):
     overrides["Instances"]["Ec2SubnetId"] = private
     found = made(subnet=public, tables=(main["RouteTableId"],)).found("neighbours")
     assert found["severity"] == "warning"
-    assert "main one" in found["what"]
+    assert "main route table" in found["what"]
 
 
 def test_a_route_table_that_the_cluster_does_not_use(made, network, ec2):
@@ -242,7 +242,7 @@ def test_a_route_table_from_which_nothing_leads_out(made, ec2, overrides):
     overrides["Instances"]["Ec2SubnetId"] = other.private
     found = made(tables=(other.table,)).found("neighbours")
     assert found["severity"] == "warning"
-    assert "gateway endpoint of S3" in found["mend"]
+    assert "gateway endpoint for S3" in found["mend"]
 
 
 @pytest.mark.parametrize("operation", ["CreateNatGateway", "CreateRoute", "ReplaceRoute", "DeleteRoute"])
@@ -261,7 +261,7 @@ def test_gateways_that_may_not_be_looked_at(lasting, existing, clocked):
 def test_a_gateway_that_does_not_exist(lasting):
     said = lasting(UNKNOWN_GATEWAY)
     assert said.status == 3
-    assert said.all_found["gateway"] == ["it is unknown here"]
+    assert said.all_found["gateway"] == ["it does not exist in region 'eu-west-1'"]
 
 
 def test_a_gateway_that_is_not_available(lasting, existing, ec2):

@@ -55,7 +55,7 @@ def test_instances_as_a_template_leave_nothing_to_check(examine, overrides):
     overrides["Instances"] = "{{ var.json.instances }}"
     said = examine()
     assert said.status == 0
-    assert skipped(said)["job-flow"] == "Instances: a template, which is known when the task runs"
+    assert skipped(said)["job-flow"] == "Instances: a template, whose value is known when the task runs"
 
 
 def test_what_is_wrong_beside_a_template_is_found(examine, overrides):

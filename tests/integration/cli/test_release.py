@@ -71,7 +71,7 @@ def test_release_leaves_a_nat_gateway_and_a_plain_instance_alone(
     elsewhere.launch()
     refused = elsewhere.associate()
     assert refused.status == 1
-    assert "which keeps it as long as it exists" in refused.err
+    assert "which never releases it" in refused.err
 
 
 def test_status_shows_a_free_address_and_one_that_does_not_exist(elsewhere: Elsewhere) -> None:

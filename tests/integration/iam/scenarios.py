@@ -254,7 +254,7 @@ def fallback_that_could_not_start(stage: Stage) -> None:
     fallbacks = [{"Instances": {"Ec2SubnetId": stage.subnet_in("eu-west-1b")}}]
     task = stage.create(job_flow_overrides=overrides, fallbacks=fallbacks)
     task.start()
-    assert "EC2 offers no h1.2xlarge there" in str(task.error)
+    assert "EC2 does not offer h1.2xlarge there" in str(task.error)
 
 
 def fallback_in_a_zone_that_is_down(stage: Stage) -> None:
@@ -267,7 +267,7 @@ def fallback_in_a_zone_that_is_down(stage: Stage) -> None:
     warned: list[str] = []
     stage.patch.setattr(task._pristine.log, "warning", lambda text, *args: warned.append(text % args))
     task.start()
-    assert "EC2 says that it is unavailable" in "".join(warned)
+    assert "EC2 reports its state as unavailable" in "".join(warned)
 
 
 def behind_a_gateway_by_tag(stage: Stage) -> None:

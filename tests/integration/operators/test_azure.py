@@ -309,7 +309,7 @@ def test_no_address_that_every_server_admits_is_an_error_before_anything_changes
     azure.firewall.put(Rule("AllowAllWindowsAzureIps", "0.0.0.0", "0.0.0.0"))
     named = list(pool)[:count] if count > 1 else next(iter(pool))
     before = len(clocked.events.read())
-    with pytest.raises(AirflowFailException, match="server 'sales' has no firewall rule that admits it") as failed:
+    with pytest.raises(AirflowFailException, match="server 'sales' has no firewall rule that allows it") as failed:
         create(named).run()
     assert all(name in str(failed.value) for name in list(pool)[:count])
     assert_nothing_changed(after=before)

@@ -47,7 +47,7 @@ def refused(clocked: Any, create_operator: Any, assert_nothing_changed: Any) -> 
         ({"Instances": {"Ec2SubnetId": ""}}, "Instances.Ec2SubnetId is empty"),
         ({"Instances": {"Ec2SubnetId": "subnet-0123456789abcdef0"}}, "does not exist"),
         ({"Instances": {"KeepJobFlowAliveWhenNoSteps": None}}, "KeepJobFlowAliveWhenNoSteps is not true"),
-        ({"Steps": [{"Name": "x", "HadoopJarStep": {"Jar": "x"}}]}, "there are 'Steps'"),
+        ({"Steps": [{"Name": "x", "HadoopJarStep": {"Jar": "x"}}]}, "they contain 'Steps'"),
         ({"binding": {"public_subnet_id": "public"}}, "subnet-…"),
     ],
     ids=lambda value: f"{value!s:.40}",
@@ -63,7 +63,7 @@ def test_fallbacks_that_are_no_list(refused, to_b, fallbacks):
 
 def test_a_zone_that_does_not_offer_the_instance_type_of_a_fallback(refused, to_b, overrides):
     overrides["Instances"]["InstanceGroups"][0]["InstanceType"] = ONLY_IN_A
-    refused("fallbacks[0]", f"EC2 offers no {ONLY_IN_A} there", B, fallbacks=[to_b])
+    refused("fallbacks[0]", f"EC2 does not offer {ONLY_IN_A} there", B, fallbacks=[to_b])
 
 
 def test_everything_that_is_wrong_with_any_candidate_is_said_at_once(refused, to_b, overrides):

@@ -81,7 +81,7 @@ def test_a_route_table_of_another_vpc(refused, network, ec2):
 def test_the_public_subnets_own_route_table(refused, network, ec2):
     main = [{"Name": "association.main", "Values": ["true"]}]
     tables = [table["RouteTableId"] for table in ec2.describe_route_tables(Filters=main)["RouteTables"]]
-    refused(network.public, "lead to itself", binding=behind(network, route_table_ids=[network.table, *tables[:1]]))
+    refused(network.public, "lead to the gateway itself", binding=behind(network, route_table_ids=[network.table, *tables[:1]]))
 
 
 def test_a_cluster_in_the_public_subnet(refused, network, overrides):
@@ -133,7 +133,7 @@ def test_what_others_notice_is_warned_of(clocked, nat, network, ec2, logged):
     Task(nat()).run()
     text = logged()
     assert other in text
-    assert "gateway endpoint of S3" in text
+    assert "gateway endpoint for S3" in text
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_security_group_with_which_emr_would_refuse_the_launch(refused, open_gro
 def test_open_port_that_emr_permits_is_a_warning(clocked, create_operator, open_group, logged):
     open_group(22)
     assert Task(create_operator()).run()
-    assert "lets in the whole internet on port 22 (SSH)" in logged()
+    assert "is open to the whole internet on port 22 (SSH)" in logged()
 
 
 @pytest.mark.parametrize("operation", ["DescribeSecurityGroups", "GetBlockPublicAccessConfiguration"])

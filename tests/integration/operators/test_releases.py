@@ -53,7 +53,7 @@ def test_a_cluster_has_the_policy_if_its_release_can(
     policy = emr.get_auto_termination_policy(ClusterId=job_flow_id).get("AutoTerminationPolicy")
     assert policy == (None if support == NONE else {"IdleTimeout": 3600})
     said = logged()
-    assert ("has no AutoTerminationPolicy, so none is sent" in said) is (support == NONE)
+    assert ("does not support AutoTerminationPolicy, so none is sent" in said) is (support == NONE)
     assert ("'airflow-eip reap'" in said) is (support == NONE)
     assert ("neither a YARN application nor a Spark job" in said) is (support == YARN_ONLY)
 
@@ -61,7 +61,7 @@ def test_a_cluster_has_the_policy_if_its_release_can(
 def test_the_warning_comes_once(clocked, create_operator, overrides, logged):
     overrides["ReleaseLabel"] = "emr-5.29.0"
     Task(create_operator()).run()
-    assert logged().count("has no AutoTerminationPolicy") == 1
+    assert logged().count("does not support AutoTerminationPolicy") == 1
 
 
 def test_an_ami_version_is_like_an_old_release(clocked, create_operator, overrides, emr):
@@ -94,7 +94,7 @@ def test_a_policy_in_the_overrides_of_such_a_release_is_refused(
     del overrides["ReleaseLabel"]
     overrides.update(release, AutoTerminationPolicy={"IdleTimeout": 600})
     with pytest.raises(
-        AirflowFailException, match=f"there is an AutoTerminationPolicy, and .*{next(iter(release.values()))}"
+        AirflowFailException, match=f"they have an AutoTerminationPolicy, which .*{next(iter(release.values()))}"
     ):
         Task(create_operator()).run()
     assert_nothing_changed()
