@@ -1,8 +1,7 @@
 """
-The clock of this package: all of it reads the time, and pauses, here.
+The clock of this package: every module reads the time, and sleeps, with these functions.
 
-It is the machine's. A test puts another one in its place with :func:`used`, for all threads of the process; nothing has
-to be replaced in the modules that ask.
+They use the system clock. A test replaces it for all threads of the process with :func:`used`.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ if TYPE_CHECKING:
 
 
 class Clock(Protocol):
-    """What tells the time and lets it pass; the module ``time`` is one."""
+    """A clock; the module ``time`` is one."""
 
     def time(self) -> float:
         """Return the seconds since the epoch."""
 
     def monotonic(self) -> float:
-        """Return seconds of which only differences mean something, and which never go back."""
+        """Return seconds that never go back; only their differences have a meaning."""
 
     def sleep(self, seconds: float, /) -> None:
-        """Return after so many seconds."""
+        """Wait for some seconds."""
 
 
-# The last one counts. No context variable: the threads of a pool and of the triggerer would not see it.
+# The last one is used. Not a context variable: the threads of a pool and of the triggerer would not see it.
 _clocks: list[Clock] = [_system]
 
 
@@ -39,23 +38,23 @@ def time() -> float:
 
 
 def now() -> datetime:
-    """Return the same moment as a date in UTC."""
+    """Return the present time in UTC."""
     return datetime.fromtimestamp(time(), timezone.utc)
 
 
 def monotonic() -> float:
-    """Return seconds of which only differences mean something, and which never go back."""
+    """Return seconds that never go back; only their differences have a meaning."""
     return _clocks[-1].monotonic()
 
 
 def sleep(seconds: float) -> None:
-    """Return after so many seconds."""
+    """Wait for some seconds."""
     _clocks[-1].sleep(seconds)
 
 
 @contextmanager
 def used(clock: Clock) -> Iterator[None]:
-    """Let the package use another clock for a block, in all threads; blocks may be in each other."""
+    """Use another clock within a block, in all threads. Blocks may be nested."""
     _clocks.append(clock)
     try:
         yield

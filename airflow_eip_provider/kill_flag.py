@@ -1,4 +1,4 @@
-"""Whether a task was killed; imported when a DAG file is parsed, so that a kill finds it whenever it comes."""
+"""Whether a task was killed. Imported when a DAG file is parsed, so that a kill at any time finds it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from airflow_eip_provider.exceptions import KilledError
 
 class KillFlag:
     """
-    Whether the task was killed. What changes AWS asks it before every change, but for what undoes.
+    Whether a task was killed. It is checked before every change of AWS, except those that undo changes.
 
-    :ivar is_set: it was.
+    :ivar is_set: the task was killed.
     """
 
     def __init__(self, allocation_id: str) -> None:
@@ -19,15 +19,15 @@ class KillFlag:
 
     def check(self) -> None:
         """
-        Refuse to go on after a kill.
+        Raise an error after a kill.
 
-        :raises KilledError: when the task was killed.
+        :raises KilledError: if the task was killed.
         """
         if self.is_set:
             raise KilledError(self._allocation_id)
 
     def pause(self, seconds: float) -> None:
-        """Let seconds pass; raises as :meth:`check` does."""
+        """Sleep, with a :meth:`check` before and after."""
         self.check()
         clock.sleep(seconds)
         self.check()

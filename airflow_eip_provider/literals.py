@@ -1,4 +1,4 @@
-"""Texts that stand for something else: the literal of a value, or a template."""
+"""Strings that contain a literal or a template."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 
 
 def parse_literal(value: object) -> object:
-    """Read a string as JSON or as a Python literal; return what is neither as it is."""
+    """Parse a string as JSON or as a Python literal; return any other value as it is."""
     if not isinstance(value, str):
         return value
     for read in (json.loads, ast.literal_eval):
@@ -22,5 +22,5 @@ def parse_literal(value: object) -> object:
 
 
 def is_template(text: str) -> bool:
-    """Whether Jinja would change a text."""
+    """Whether a string contains Jinja syntax."""
     return _TEMPLATE.search(text) is not None

@@ -1,10 +1,10 @@
-"""The former place of the local EMR, which is a distribution of its own."""
+"""The former location of the local EMR, which is now a separate distribution."""
 
 import sys
 
 if __name__ == "__main__":
     sys.stderr.write(
-        "The local EMR is a distribution of its own: pip install 'airflow-eip-provider[local]'\n"
-        "Start it with: python -m local_emr, which takes the same options.\n"
+        "The local EMR is now a separate distribution: pip install 'airflow-eip-provider[local]'\n"
+        "Start it with python -m local_emr, which has the same options.\n"
     )
     sys.exit(2)

@@ -1,8 +1,8 @@
 """
-What the provider tells Airflow's own statistics: StatsD, DogStatsD or OpenTelemetry, as Airflow is configured.
+Metrics, sent through Airflow's statistics: StatsD, DogStatsD or OpenTelemetry, as Airflow is configured.
 
-A metric is sent when something has happened, by the task or the triggerer that knows of it, and never fails what it
-measures. ``docs/reference/metrics.md`` lists the metrics; a test compares it with :data:`METRICS`.
+The task or triggerer that observes an event sends its metric; a failure to send one has no effect but a log line.
+``docs/reference/metrics.md`` lists the metrics; a test compares it with :data:`METRICS`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from airflow_eip_provider.airflow_compat import conf, flush_statistics, statistics
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.lease.record import EndedLease, Record
+    from airflow_eip_provider.lease.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Metric:
     """
-    One metric.
+    A metric.
 
-    :param name: Airflow puts its prefix before it, "airflow" by default.
-    :param kind: of a timing, Airflow chooses the unit in which its backend gets it.
+    :param name: without Airflow's prefix, which is "airflow" by default.
+    :param kind: for a timing, Airflow chooses the unit that its backend expects.
     """
 
     name: str
@@ -54,28 +54,28 @@ METRICS = (
     ORPHANS_TERMINATED,
     FAILOVERS,
 )
-# Those that end when they are measured, in the task whose time they are: spans of its trace, too.
+# Measured at their end, in the task itself; so they are also spans of its trace.
 PHASES = (QUEUE_SECONDS, BIND_SECONDS, STEP_SECONDS)
 TAGS = ("allocation_id", "dag_id", "environment")
 
-# What StatsD's line format, its tags included, takes of a value.
+# Characters that StatsD's line format does not allow in tags.
 _NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9_.\-]")
 _UNNAMED_ENVIRONMENT = "default"
-_to_flush: set[str] = set()  # what was sent since the last flush
+_to_flush: set[str] = set()  # the metrics that were sent since the last flush
 _OWNER_PARTS = 5  # environment, DAG, run, task, map index
 
 
 def send(metric: Metric, value: float = 1, *, allocation_id: str, dag_id: str | None = None) -> None:
     """
-    Send one value; whatever goes wrong is logged.
+    Send one value. Errors are only logged.
 
-    :param value: seconds, of a timing.
-    :param allocation_id: empty where only a load balancer leads to the clusters; the tag is left out then.
-    :param dag_id: left out of the tags where there is none: on the command line, and of what is about no DAG.
+    :param value: in seconds for a timing.
+    :param allocation_id: empty for clusters without an address, behind a load balancer; then there is no such tag.
+    :param dag_id: ``None`` on the command line and for metrics of no DAG; then there is no such tag.
     """
     try:
         tags = tags_of(allocation_id, dag_id)
-        # Who has no backend can count these lines. A triggerer would write the gauge at every look.
+        # For users without a metrics backend. A triggerer would log the gauge at every poll.
         level = logging.DEBUG if metric.kind == "gauge" else logging.INFO
         log.log(level, "Metric %s %g %s", metric.name, value, " ".join(f"{n}={tags.get(n, '-')}" for n in TAGS))
         _send(metric, value, tags)
@@ -85,7 +85,7 @@ def send(metric: Metric, value: float = 1, *, allocation_id: str, dag_id: str | 
 
 
 def flush() -> None:
-    """Send what OpenTelemetry keeps of this process's metrics; a task's process may end before it would."""
+    """Let OpenTelemetry send the collected metrics now, because the process of a task may end before it does."""
     if not _to_flush:
         return
     _to_flush.clear()
@@ -114,9 +114,9 @@ def tags_of(allocation_id: str, dag_id: str | None) -> dict[str, str]:
 
 class LeaseMetrics:
     """
-    Sends what a lease client reports: its ``lease_client.interface.LeaseEvents``.
+    Sends the metrics of a lease client, as its ``lease_client.interface.LeaseEvents``.
 
-    :ivar dag_id: of the task that works with the lease, if one does.
+    :ivar dag_id: of the task that uses the lease client, if there is one.
     """
 
     dag_id: str | None = None
@@ -126,29 +126,27 @@ class LeaseMetrics:
         self._terminated: set[str] = set()
 
     def written(self, before: Record | None, after: Record) -> None:
-        """Send the length of the queue when it has changed, and the duration of a lease that has ended."""
+        """Send the length of the queue if it has changed, and the duration of a lease that has ended."""
         if before is None or len(before.queue) != len(after.queue):
             send_queue_length(self._allocation_id, after)
         if before is not None and after.history and after.history[-1:] != before.history[-1:]:
-            self._ended(after.history[-1])
-
-    def _ended(self, ended: EndedLease) -> None:
-        seconds = ended.ended_at - ended.acquired_at
-        send(LEASE_SECONDS, seconds, allocation_id=self._allocation_id, dag_id=dag_of_owner(ended.owner))
+            ended = after.history[-1]
+            seconds = ended.ended_at - ended.acquired_at
+            send(LEASE_SECONDS, seconds, allocation_id=self._allocation_id, dag_id=dag_of_owner(ended.owner))
 
     def orphan_terminated(self, job_flow_id: str) -> None:
-        """Count a cluster, once."""
+        """Count a cluster as terminated, once."""
         if job_flow_id not in self._terminated:
             self._terminated.add(job_flow_id)
             send(ORPHANS_TERMINATED, allocation_id=self._allocation_id, dag_id=self.dag_id)
 
 
 def send_queue_length(allocation_id: str, record: Record) -> None:
-    """Send how many owners wait for an address; that is of no DAG."""
+    """Send the number of owners that wait for an address."""
     send(QUEUE_LENGTH, len(record.queue), allocation_id=allocation_id)
 
 
 def dag_of_owner(name: str) -> str | None:
-    """Return the DAG of an owner; ``None`` of one that is no task, or whose name more slashes make ambiguous."""
+    """Return the DAG of an owner; ``None`` if it is not a task, or if further slashes make its name ambiguous."""
     parts = name.split("/")
     return parts[1] if len(parts) == _OWNER_PARTS else None

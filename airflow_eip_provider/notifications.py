@@ -1,9 +1,9 @@
 """
-Telling people: Airflow's notifiers, called by tasks when a lease takes an unexpected way.
+Calls Airflow's notifiers when a lease takes an unexpected course.
 
-A notifier is called once for what it is about, by the task that finds it out, never by a trigger. That it was called
-travels with the task's deferrals, and from Airflow 3.3 on to its retries. It is marked as called before it is: a
-process that is killed while it notifies does not do so again.
+The task that observes an event calls the notifier once; triggers never do. The deferrals of the task, and since Airflow
+3.3 its retries, remember the call. It is marked as done before it is made, so that a task that is killed meanwhile does
+not notify again.
 """
 
 from __future__ import annotations
@@ -28,36 +28,34 @@ _REMEMBERED = "eip_notified"
 
 def checked_notifier(value: Any, *, parameter: str) -> Notifier | None:
     """
-    Return a notifier.
+    Return a notifier, or ``None``.
 
-    :raises InvalidInputError: when it cannot be called.
+    :raises InvalidInputError: if it is not callable.
     """
     if value is None or (callable(value) and not isinstance(value, type)):
         return value
-    raise InvalidInputError(
-        f"checking {parameter} {value!r}", problem="it is nothing that can be called", remedy=_AS_NOTIFIER
-    )
+    raise InvalidInputError(f"checking {parameter} {value!r}", problem="it is not callable", remedy=_AS_NOTIFIER)
 
 
 def checked_limit(value: Any, *, parameter: str) -> tuple[timedelta, Notifier] | None:
     """
-    Return after how long to notify, and by what.
+    Return a time limit and the notifier to call after it, or ``None``.
 
-    :raises InvalidInputError: when it is no pair of a positive duration and a notifier.
+    :raises InvalidInputError: if it is not a pair of a positive duration and a notifier.
     """
     if value is None:
         return None
     if not isinstance(value, (tuple, list)) or len(value) != len(("limit", "notifier")):
         raise InvalidInputError(
             f"checking {parameter} {value!r}",
-            problem="it is no pair of a duration and a notifier",
+            problem="it is not a pair of a duration and a notifier",
             remedy=f"write {parameter}=(timedelta(minutes=30), notifier)",
         )
     limit, notifier = value
     if not isinstance(limit, timedelta) or limit <= timedelta():
         raise InvalidInputError(
             f"checking {parameter} {value!r}",
-            problem=f"{limit!r} is no positive duration",
+            problem=f"{limit!r} is not a positive duration",
             remedy="give a timedelta, such as timedelta(minutes=30)",
         )
     if notifier is None:
@@ -66,7 +64,7 @@ def checked_limit(value: Any, *, parameter: str) -> tuple[timedelta, Notifier] |
 
 
 class Notifying:
-    """What an operator notifies of. Its notifiers get Airflow's context, with the facts under the key ``eip``."""
+    """The notifications of an operator. Notifiers get Airflow's context, with the facts under the key ``eip``."""
 
     on_queued_longer_than: tuple[timedelta, Notifier] | None = None
     on_lost: Notifier | None = None
@@ -79,14 +77,14 @@ class Notifying:
 
     def has_notified(self, context: Context, once: str) -> bool:
         """
-        Whether this try has called a notifier, or an earlier one, where that can be known.
+        Whether this try has called a notifier for an event, or an earlier one, as far as that is known.
 
-        :param once: what it was about.
+        :param once: names the event.
         """
         return once in self._told() or once in self._notified_before(context)
 
     def is_first_time(self, context: Context, once: str) -> bool:
-        """Whether this has not been told before; from now on it has."""
+        """Whether there was no notification for an event so far, and mark it as done."""
         if self.has_notified(context, once):
             return False
         self._told().append(once)
@@ -95,31 +93,31 @@ class Notifying:
 
     def notify(self, context: Context, notifier: Notifier | None, event: str, *, once: str, **facts: Any) -> None:
         """
-        Call a notifier, once.
+        Call a notifier once.
 
         :param event: "queued", "lost" or "failover".
-        :param once: what it is about: what has been called for it is not called again.
-        :param facts: plain values for its texts: ``{{ eip.waited_seconds }}``.
+        :param once: names the event; there is no second notification for the same name.
+        :param facts: plain values for its templates: ``{{ eip.waited_seconds }}``.
         """
         if notifier is None or not self.is_first_time(context, once):
             return
-        told = copy.copy(context)
-        # Of a pool, while the task waits for any one address, a text with all of them.
+        extended = copy.copy(context)
+        # While the task waits for any address of a pool, a string with all of them.
         address = str(self.allocation_id) if isinstance(self.allocation_id, tuple) else self.allocation_id
-        told["eip"] = {"event": event, "allocation_id": address, **facts}  # type: ignore[typeddict-unknown-key]
+        extended["eip"] = {"event": event, "allocation_id": address, **facts}  # type: ignore[typeddict-unknown-key]
         try:
-            # A notifier of Airflow's renders its templates in place; the DAG's own stays as it is.
-            (copy.copy(notifier) if hasattr(notifier, "template_fields") else notifier)(told)
+            # Airflow's notifiers render their templates in place, so a copy is called.
+            (copy.copy(notifier) if hasattr(notifier, "template_fields") else notifier)(extended)
         except Exception:
-            self.log.exception("The notifier for '%s' failed; the task goes on", event)
+            self.log.exception("The notifier for '%s' failed; the task continues", event)
 
     def _told(self) -> list[str]:
-        """Return what travels with the deferrals; before there is a state, what this process knows."""
+        """Return the notified events, from the state of the deferrals or, before there is one, of this process."""
         state = getattr(self, "_state", None)
         return self.__dict__.setdefault("_told_early", []) if state is None else state.told  # type: ignore[no-any-return]
 
     def _notified_before(self, context: Context) -> list[str]:
-        """Return what earlier tries have told since the task was last cleared."""
+        """Return the events that earlier tries since the last clear have notified of."""
         kept = remembered(context, _REMEMBERED) or {}
         return list(kept.get("told", ())) if kept.get("first_try") == self._first_of_chain(context) else []
 
@@ -131,5 +129,5 @@ class Notifying:
             self.log.warning("A retry of this task may notify of '%s' again", once, exc_info=True)
 
     def _first_of_chain(self, context: Context) -> int:
-        """Return the first try since the task was last cleared: a clear allows as many retries again."""
+        """Return the number of the first try since the last clear, which allows the same number of retries again."""
         return max(1, int(context["ti"].max_tries) - int(self.retries or 0) + 1)

@@ -1,7 +1,7 @@
 """
-``parametersValues.json``: which address, for which clusters; the file of those who associate it from the cluster.
+``parametersValues.json``: the address and its clusters, for associating the address from the cluster.
 
-Read on the cluster, too: by Python 3.7, and with the standard library alone.
+This module also runs on the cluster, with Python 3.7 and only the standard library.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_eip_provider.exceptions import UsageError
 
-# Each key, whether it is compulsory, and the form of its value.
+# Each key, whether it is required, and the format of its value.
 _ID = "([0-9a-f]{8}|[0-9a-f]{17})"
 _KEYS = {
     "allocationID": (True, re.compile(f"eipalloc-{_ID}"), "the allocation ID of an Elastic IP, eipalloc-…"),
@@ -26,9 +26,9 @@ _KEYS = {
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """
-    What the file says.
+    The content of the file.
 
-    :param tag_value: of the tag that the clusters carry; ``None`` when the file has none.
+    :param tag_value: the value of the clusters' tag; ``None`` if the file has none.
     """
 
     allocation_id: str
@@ -40,20 +40,20 @@ def read_parameters(path: str | Path) -> Parameters:
     """
     Read the file.
 
-    :raises UsageError: naming the key that is missing, unknown, given twice or of the wrong type or form.
+    :raises UsageError: naming the key that is missing, unknown, given twice or of the wrong type or format.
     """
     values = _read(path)
     unknown = [key for key in values if key not in _KEYS]
     if unknown:
-        raise _wrong(path, f"unknown key {', '.join(map(repr, unknown))}", f"it may hold {', '.join(_KEYS)}")
-    for key, (compulsory, form, what) in _KEYS.items():
+        raise _wrong(path, f"unknown key {', '.join(map(repr, unknown))}", f"the allowed keys are {', '.join(_KEYS)}")
+    for key, (is_required, pattern, description) in _KEYS.items():
         if key not in values:
-            if compulsory:
-                raise _wrong(path, f"key '{key}' is missing", f"give {what}")
+            if is_required:
+                raise _wrong(path, f"key '{key}' is missing", f"give {description}")
         elif not isinstance(values[key], str):
-            raise _wrong(path, f"key '{key}' is {_kind(values[key])}, not a string", f"give {what}")
-        elif not form.fullmatch(values[key]):
-            raise _wrong(path, f"key '{key}' is {values[key]!r}", f"give {what}")
+            raise _wrong(path, f"key '{key}' is {_kind(values[key])}, not a string", f"give {description}")
+        elif not pattern.fullmatch(values[key]):
+            raise _wrong(path, f"key '{key}' is {values[key]!r}", f"give {description}")
     return Parameters(values["allocationID"], values["clusterVPCID"], values.get("clusterFunctionTagValue"))
 
 
@@ -62,15 +62,15 @@ def _read(path: str | Path) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         for name in names:
             if names.count(name) > 1:
-                raise _wrong(path, f"key {name!r} is there {names.count(name)} times", "give it once")
+                raise _wrong(path, f"key {name!r} occurs {names.count(name)} times", "give it once")
         return dict(pairs)
 
     if str(path).startswith("s3://"):
-        raise _wrong(path, "it is in S3", f"fetch it first: aws s3 cp {path} .")
+        raise _wrong(path, "it is in S3", f"download it first: aws s3 cp {path} .")
     try:
         values = json.loads(Path(path).read_text("utf-8-sig"), object_pairs_hook=once)
     except OSError as error:
-        raise _wrong(path, f"it cannot be read: {error.strerror}", "name the file that holds allocationID") from error
+        raise _wrong(path, f"it cannot be read: {error.strerror}", "name the file with the key allocationID") from error
     except (ValueError, RecursionError) as error:
         raise _wrong(
             path, f"it is not JSON: {error}", 'write {"clusterVPCID": "vpc-…", "allocationID": "…"}'

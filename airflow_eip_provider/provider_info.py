@@ -1,4 +1,4 @@
-"""What Airflow discovers of this package. Imports nothing heavy: every Airflow process reads it at its start."""
+"""The provider metadata for Airflow. Every Airflow process reads it at its start, so it imports nothing slow."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def get_provider_info() -> dict[str, Any]:
                 "description": "Elastic IP addresses for Amazon EMR clusters.",
                 "options": {
                     "environment": {
-                        "description": "Names this Airflow environment in the owner of an address. Two environments "
-                        "that share an address need two names. Required with a lock store.",
+                        "description": "The name of this Airflow environment, as part of the owner of an address. "
+                        "Environments that share an address need different names. Required with a lock store.",
                         "type": "string",
                         "version_added": "0.1.0",
                         "example": "production",
@@ -62,20 +62,20 @@ def get_provider_info() -> dict[str, Any]:
                         "default": None,
                     },
                     "grace": {
-                        "description": "For how many seconds a free address is kept for the task whose turn it is, the "
-                        "first time that its turn comes; each time that the task is passed over doubles it. It must be "
-                        "longer than Airflow usually takes to resume a deferred task: workers of MWAA take minutes to "
-                        "scale up, hence 120. ?grace= of the lock store's URI overrides it. It is stored with the "
-                        "lease and then holds for every environment that shares the address.",
+                        "description": "The number of seconds for which a free address is kept for the first task in "
+                        "the queue. It doubles each time that the task misses its turn. It must be longer than "
+                        "Airflow usually takes to resume a deferred task: workers of MWAA take minutes to scale up, "
+                        "hence the default of 120. ?grace= of the lock store's URI overrides it. It is stored with the "
+                        "lease, and then applies to every environment that shares the address.",
                         "type": "float",
                         "version_added": "0.2.0",
                         "example": "120",
                         "default": None,
                     },
                     "page_addresses": {
-                        "description": "The allocation IDs that the page Elastic IPs shows, with commas between them. "
-                        "Unset: all that the lock store has a record of, which needs dynamodb:Scan or s3:ListBucket; "
-                        "without a lock store, the first 50 of the connection's region.",
+                        "description": "The allocation IDs that the page Elastic IPs shows, separated by commas. "
+                        "Unset: all addresses with a record in the lock store, which needs dynamodb:Scan or "
+                        "s3:ListBucket; without a lock store, the first 50 addresses in the connection's region.",
                         "type": "string",
                         "version_added": "0.2.0",
                         "example": "eipalloc-0123456789abcdef0,eipalloc-0fedcba9876543210",
@@ -83,7 +83,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "page_aws_conn_id": {
                         "description": "The Airflow connection with which the page Elastic IPs reads the lock store "
-                        "and EC2. Unset: aws_default if there is one, else boto3's own chain of credentials.",
+                        "and EC2. Unset: aws_default if it exists, else boto3's default credentials.",
                         "type": "string",
                         "version_added": "0.2.0",
                         "example": "aws_read_only",

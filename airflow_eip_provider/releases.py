@@ -1,5 +1,5 @@
 """
-What Amazon EMR releases differ in, as far as it matters to this package.
+Differences between Amazon EMR releases that matter to this package.
 
 Source: Amazon EMR Management Guide, "Using an auto-termination policy": available in 5.30.0 and later and in 6.1.0 and
 later; in 5.30 to 5.33 and 6.1 to 6.3 a cluster counts as active only while a YARN application or a Spark job is.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 AutoTermination: TypeAlias = Literal["none", "yarn only", "full"]
 
-# From which release on EMR can end an idle cluster, and by what it tells that the cluster is idle.
+# The support for terminating idle clusters, from each release on.
 _AUTO_TERMINATION: tuple[tuple[tuple[int, int], AutoTermination], ...] = (
     ((0, 0), "none"),
     ((5, 30), "yarn only"),
@@ -29,7 +29,7 @@ _RELEASE = re.compile(r"emr-(\d{1,4})\.(\d{1,4})(\.\d{1,4})?")
 
 
 def release_name(job_flow: Mapping[str, Any]) -> str:
-    """Return the release that RunJobFlow's parameters name, for messages."""
+    """Return the release in RunJobFlow's parameters, for messages."""
     if label := job_flow.get("ReleaseLabel"):
         return f"release {label}"
     return f"AMI version {job_flow.get('AmiVersion')}"
@@ -37,9 +37,9 @@ def release_name(job_flow: Mapping[str, Any]) -> str:
 
 def auto_termination(job_flow: Mapping[str, Any]) -> AutoTermination:
     """
-    Return what the release of a cluster can do by itself when the cluster is idle.
+    Return how far the release of a cluster supports terminating it when it is idle.
 
-    A label that is no release of the known form counts as a new one: EMR judges it.
+    A label of unknown format counts as a new release, so that EMR decides.
     """
     label = job_flow.get("ReleaseLabel")
     if label is None:

@@ -1,4 +1,4 @@
-"""Template fields that were given, and rendered to nothing."""
+"""Rendered template fields."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from airflow_eip_provider.exceptions import InvalidInputError
 
 def is_nothing(value: object) -> bool:
     """
-    Whether a template field has no value once it is rendered.
+    Whether a rendered template field has no value.
 
-    A missing XCom is the text "None" in a template, and ``None`` with ``render_template_as_native_obj``.
+    A missing XCom renders to the string "None", or to ``None`` with ``render_template_as_native_obj``.
     """
     return value is None or str(value).strip() in {"", "None"}
 
 
 def rendered(value: object, *, name: str, doing: str) -> str:
     """
-    Return the value of a template field that was given.
+    Return the value of a rendered template field.
 
-    :param name: of the parameter; ``doing`` says what it was needed for.
-    :raises InvalidInputError: when it rendered to nothing.
+    :param name: of the parameter.
+    :param doing: what needs the value, for the error.
+    :raises InvalidInputError: if it has no value.
     """
     if is_nothing(value):
         raise InvalidInputError(
             doing,
-            problem=f"{name} was given, and is {value!r} now: its template or XCom rendered to nothing",
-            remedy=f"see that the task that {name} comes from has run and returned it",
+            problem=f"{name} is {value!r}: its template or XCom rendered to nothing",
+            remedy=f"check that the task that returns {name} has run",
         )
     return str(value)
 
 
 def number_of(value: object) -> float | None:
-    """Read a number, or a text that a template rendered to and that spells one; ``None`` for all else."""
+    """Return a number, or the number in a string (as templates render to); ``None`` for any other value."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:

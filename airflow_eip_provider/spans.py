@@ -1,9 +1,9 @@
 """
-The phases of a lease as spans of Airflow's trace of the task.
+Records the phases of a lease as spans in Airflow's trace of the task.
 
-Since Airflow 3.2 a task executes inside a span, so OpenTelemetry's own API is all that is needed. Before, a task has no
-span that others could be part of, and nothing is recorded. A phase may be longer than the span that it is in: a task
-that was deferred has a span for each part of its life, all in one trace.
+Since Airflow 3.2 a task runs inside a span, so OpenTelemetry's API is sufficient. Before that there is no parent span,
+and nothing is recorded. A phase may be longer than its parent span: a deferred task has a span for each part of its
+run, all in one trace.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _NANOSECONDS = 1_000_000_000
 
 def record(name: str, seconds: float, attributes: Mapping[str, str]) -> None:
     """
-    Record a phase that ends now, if the task is being traced; whatever goes wrong is logged.
+    Record a phase that ends now, if the task is traced. Errors are only logged.
 
-    :param seconds: how long it took.
+    :param seconds: the duration of the phase.
     """
     try:
         if trace is None or not trace.get_current_span().is_recording():

@@ -1,4 +1,4 @@
-"""Hooks for processes that are no tasks: commands, and Airflow's web server."""
+"""Hooks for processes outside of tasks: commands, and Airflow's web server."""
 
 from __future__ import annotations
 
@@ -18,27 +18,23 @@ from airflow_eip_provider.hooks.step_logs import StepLogHook
 
 def stored_connection(conn_id: str) -> Any:
     """
-    Read an Airflow connection, from wherever Airflow keeps them.
+    Read an Airflow connection, including those in the metadata database.
 
-    :raises MissingConnectionError: when it does not exist.
+    :raises MissingConnectionError: if it does not exist.
     """
     try:
         return Connection.get_connection_from_secrets(conn_id)  # noqa: AIR311 - the one that sees the database
     except AirflowNotFoundException as error:
-        otherwise = ", or name no connection to use boto3's default credentials"
+        otherwise = ", or give no connection to use boto3's default credentials"
         raise MissingConnectionError(conn_id, otherwise=otherwise) from error
 
 
 class _StoredConnection:
-    """From Airflow 3.2 on, hooks see no connections of the metadata database outside tasks; this does."""
+    """Reads connections of the metadata database, which hooks outside of tasks do not see since Airflow 3.2."""
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Any:
-        """
-        Read an Airflow connection.
-
-        :raises MissingConnectionError: when it does not exist.
-        """
+        """Read a connection with :func:`stored_connection`."""
         return stored_connection(conn_id)
 
 
@@ -63,7 +59,7 @@ class _StoredElasticLoadBalancingHook(_StoredConnection, ElasticLoadBalancingHoo
 
 
 class StoredHooks(AwsHooks):
-    """The same hooks, for a process that is no task."""
+    """The hooks for a process outside of tasks."""
 
     eip_class = _StoredElasticIpHook
     emr_class = _StoredEmrClusterHook
@@ -72,7 +68,7 @@ class StoredHooks(AwsHooks):
 
     @property
     def load_balancers(self) -> ElasticLoadBalancingHook:
-        """The hook for the targets of load balancers."""
+        """The hook for load balancers."""
         if "targets" not in self._made:
             self._made["targets"] = _StoredElasticLoadBalancingHook(**self.shared)
         return self._made["targets"]  # type: ignore[no-any-return]

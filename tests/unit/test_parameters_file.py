@@ -70,6 +70,6 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_file_in_s3_is_named_as_given_and_how_to_fetch_it() -> None:
-    said = "reading parameters file 's3://b/p.json': it is in S3; fetch it first: aws s3 cp s3://b/p.json ."
+    said = "reading parameters file 's3://b/p.json': it is in S3; download it first: aws s3 cp s3://b/p.json ."
     with pytest.raises(UsageError, match=re.escape(said)):
         read_parameters("s3://b/p.json")

@@ -170,8 +170,8 @@ def test_a_spot_primary(examine_with, subnets, nodes):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("subnet-b", "it is no mapping"),
-        ({}, "it is no mapping that changes anything"),
+        ("subnet-b", "it is not a mapping"),
+        ({}, "it is not a mapping, or an empty one"),
         ({"Instnaces": {}}, "unknown parameter 'Instnaces'"),
         ({"Instances": {"Ec2SubnetID": "x"}}, 'Unknown parameter in Instances: "Ec2SubnetID"'),
         ({"Instances": {"InstanceCount": "three"}}, "Invalid type for parameter Instances.InstanceCount"),

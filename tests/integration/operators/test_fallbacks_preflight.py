@@ -39,9 +39,9 @@ def refused(clocked: Any, create_operator: Any, assert_nothing_changed: Any) -> 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("subnet-b", "it is no mapping"),
-        (7, "it is no mapping"),
-        ("", "it is no mapping"),
+        ("subnet-b", "it is not a mapping"),
+        (7, "it is not a mapping"),
+        ("", "it is not a mapping"),
         ({"Instnaces": {}}, "unknown parameter 'Instnaces'"),
         ({"Instances": {"Ec2SubnetID": "x"}}, "Ec2SubnetID"),
         ({"Instances": {"Ec2SubnetId": ""}}, "Instances.Ec2SubnetId is empty"),

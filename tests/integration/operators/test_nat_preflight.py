@@ -81,7 +81,11 @@ def test_a_route_table_of_another_vpc(refused, network, ec2):
 def test_the_public_subnets_own_route_table(refused, network, ec2):
     main = [{"Name": "association.main", "Values": ["true"]}]
     tables = [table["RouteTableId"] for table in ec2.describe_route_tables(Filters=main)["RouteTables"]]
-    refused(network.public, "lead to the gateway itself", binding=behind(network, route_table_ids=[network.table, *tables[:1]]))
+    refused(
+        network.public,
+        "lead to the gateway itself",
+        binding=behind(network, route_table_ids=[network.table, *tables[:1]]),
+    )
 
 
 def test_a_cluster_in_the_public_subnet(refused, network, overrides):

@@ -239,10 +239,10 @@ def test_a_notifier_of_airflows_renders_its_templates_each_time(clocked, create_
         ({"on_failover": 3}, "on_failover 3"),
         ({"on_lost": Told}, "on_lost"),
         ({"on_queued_longer_than": timedelta(1)}, "no pair"),
-        ({"on_queued_longer_than": (timedelta(0), print)}, "no positive duration"),
-        ({"on_queued_longer_than": (60, print)}, "no positive duration"),
+        ({"on_queued_longer_than": (timedelta(0), print)}, "not a positive duration"),
+        ({"on_queued_longer_than": (60, print)}, "not a positive duration"),
         ({"on_queued_longer_than": (timedelta(1), None)}, "no notifier"),
-        ({"on_queued_longer_than": (timedelta(1), "mail")}, "nothing that can be called"),
+        ({"on_queued_longer_than": (timedelta(1), "mail")}, "not callable"),
     ],
 )
 def test_what_is_no_notifier_is_refused_when_the_task_is_made(wrong, said):

@@ -234,7 +234,11 @@ def test_the_value_of_a_field_itself_is_the_name_of_a_file(tmp_path):
     [
         ("InstanceCount", "2", ("InstanceCount", "must become a number")),
         ("Ec2KeyName", 20260101, ("Ec2KeyName", "text that consists of digits becomes a number")),
-        ("Placement", {"AvailabilityZones": [7]}, ("AvailabilityZones", "text that consists of digits becomes a number")),
+        (
+            "Placement",
+            {"AvailabilityZones": [7]},
+            ("AvailabilityZones", "text that consists of digits becomes a number"),
+        ),
     ],
 )
 def test_overrides_of_the_wrong_type_name_the_option(clocked, create_operator, overrides, path, value, names):

@@ -138,7 +138,7 @@ def test_a_target_that_rendered_to_nothing_does_not_mean_anywhere(
     ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface_of(ec2, instance_id))
     given = sensor(allocation_id, deferrable=deferrable, **{name: "{{ of_a_task }}"})
     setattr(given, name, nothing)  # as rendering does
-    with pytest.raises(AirflowFailException, match=f"{name} was given, and is {nothing!r} now"):
+    with pytest.raises(AirflowFailException, match=f"{name} is {nothing!r}: its template"):
         Task(given).run()
     with pytest.raises(AirflowFailException, match=f"{name} was given"):
         Task(sensor(allocation_id, deferrable=deferrable, **{name: nothing})).run()
