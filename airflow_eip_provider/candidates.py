@@ -79,7 +79,7 @@ def _check(fallbacks: object, rounds: object) -> None:
         if not isinstance(fallback, Mapping) or not fallback:
             raise _wrong(
                 f"fallbacks[{place}] {fallback!r}",
-                "it is not a mapping, or an empty one",
+                "it is not a mapping, or it is empty",
                 "give the parameters of RunJobFlow that differ from the first choice",
             )
     if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:

@@ -171,7 +171,7 @@ def test_a_spot_primary(examine_with, subnets, nodes):
     ("wrong", "said"),
     [
         ("subnet-b", "it is not a mapping"),
-        ({}, "it is not a mapping, or an empty one"),
+        ({}, "it is not a mapping, or it is empty"),
         ({"Instnaces": {}}, "unknown parameter 'Instnaces'"),
         ({"Instances": {"Ec2SubnetID": "x"}}, 'Unknown parameter in Instances: "Ec2SubnetID"'),
         ({"Instances": {"InstanceCount": "three"}}, "Invalid type for parameter Instances.InstanceCount"),

@@ -42,7 +42,7 @@ def test_findings_name_each_by_its_place_in_every_round(read):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (7, "no mapping"),
+        (7, "not a mapping"),
         ({"Instnaces": {}}, "unknown parameter 'Instnaces'"),
         ({"LogUri": ""}, "LogUri is empty"),
         ({"Tags": [{"Key": "a", "Value": "b"}, {"Key": " "}]}, "Tags[1].Key is empty"),
