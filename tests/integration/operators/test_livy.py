@@ -228,7 +228,7 @@ def test_a_lost_lease_is_told_once(clocked, leased_id, lock_store, operator, rel
     with pytest.raises(AirflowFailException):
         Task(operator(leased_id, "--sleep", "900", **given)).run()
     ((facts, states),) = told.facts
-    assert "cancelled the Livy batches" in facts["message"]
+    assert "cancelled the submitted Livy batches" in facts["message"]
     assert states == ["starting", "killed", "forgotten"]
 
 

@@ -117,7 +117,7 @@ def test_steps_are_cancelled_when_the_route_leads_elsewhere(
 def test_no_step_is_submitted_while_the_route_leads_elsewhere(clocked, network, nat, steps_operator, ec2):
     job_flow_id = Task(nat()).run()
     ec2.delete_route(RouteTableId=network.table, DestinationCidrBlock="0.0.0.0/0")
-    with pytest.raises(AirflowFailException, match=f"{job_flow_id}.*{network.private}.*is gone"):
+    with pytest.raises(AirflowFailException, match=f"{job_flow_id}.*{network.private}.*no longer exists"):
         Task(steps_operator(job_flow_id)).run()
     assert clocked.events.calls("AddJobFlowSteps") == []
 
