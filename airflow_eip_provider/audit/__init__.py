@@ -1,1 +1,1 @@
-"""Proof afterwards, from VPC Flow Logs: which network interfaces connected to a database while an address was whose."""
+"""Audits, with VPC Flow Logs, whether the connections to a database came from the holder of the address."""

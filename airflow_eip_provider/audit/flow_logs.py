@@ -1,7 +1,7 @@
 """
-VPC Flow Logs as they are in S3: text files with a header line that names the fields.
+Reads VPC Flow Logs in S3: text files with a header line that names the fields.
 
-The source is the Amazon VPC User Guide, "Flow log files" and "Flow log records".
+Source: Amazon VPC User Guide, "Flow log files" and "Flow log records".
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from airflow_eip_provider.exceptions import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-# Files are named after the end of what they hold, and delivered late, on a best effort basis.
+# Files are named after the end of their records, and are delivered late, on a best effort basis.
 _DELIVERY = timedelta(hours=1)
-_NEEDED = ("interface-id", "pkt-srcaddr", "dstport", "tcp-flags", "action", "start", "end")
+_REQUIRED = ("interface-id", "pkt-srcaddr", "dstport", "tcp-flags", "action", "start", "end")
 _DESTINATION = ("pkt-dstaddr", "dstaddr")
 _SYN, _ACK = 0x02, 0x10
 _NOTHING = "-"
@@ -40,26 +40,26 @@ _TIMESTAMP = re.compile(r"_(\d{8}T\d{4}Z)_")
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From a time to another, in seconds since the epoch."""
+    """A period of time, in seconds since the epoch."""
 
     begins_at: float
     ends_at: float
 
     def overlaps(self, other: Period) -> bool:
-        """Whether the two have a moment in common."""
+        """Whether the periods overlap."""
         return self.begins_at <= other.ends_at and other.begins_at <= self.ends_at
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
     """
-    What one interface has sent to one address and port in about a minute, or ten.
+    The packets from one interface to one address and port within a capture window of up to ten minutes.
 
-    :param source: the address of whoever sent the packets, which may not be the interface's: "pkt-srcaddr".
-    :param instance_id: ``None`` when the logs do not have the field, and for interfaces of no instance.
-    :param opened: a connection was opened in it (SYN); else one went on that was opened before.
-    :param forwarded: the interface is only a stop on the packets' way, as a NAT gateway's is for what its subnets send;
-        known where the logs have both "dstaddr" and "pkt-dstaddr".
+    :param source: the original sender, which may not be the interface: "pkt-srcaddr".
+    :param instance_id: ``None`` for interfaces of no instance, and for logs without this field.
+    :param opened: a connection was opened (SYN); else an earlier connection continued.
+    :param forwarded: the interface only forwards the packets, as a NAT gateway does for its subnets; known if the logs
+        have both "dstaddr" and "pkt-dstaddr".
     """
 
     interface_id: str
@@ -75,24 +75,24 @@ class Flow:
 
 def place_of(uri: str) -> tuple[str, str]:
     """
-    Return the bucket and the prefix that flow logs are published to; the prefix ends in a slash, or is empty.
+    Return the bucket and the prefix of a destination of flow logs. The prefix ends with a slash, or is empty.
 
-    :raises InvalidInputError: when that is no place in S3.
+    :raises InvalidInputError: if it is not an S3 URI.
     """
     parts = urlsplit(uri)
     if parts.scheme != "s3" or not parts.netloc:
-        raise _wrong(uri, "it is no place in S3", "give the destination of the flow logs, s3://BUCKET/PREFIX")
+        raise _invalid(uri, "it is not an S3 URI", "give the destination of the flow logs, s3://BUCKET/PREFIX")
     return parts.netloc, f"{parts.path.strip('/')}/".lstrip("/")
 
 
 @dataclass(slots=True)
 class Unreadable:
     """
-    What could not be read of one file.
+    The unreadable part of a file.
 
     :param file: its URI.
-    :param lines: how many records; 0 when it is the file, or the rest of it.
-    :param problem: why, of the first one.
+    :param lines: the number of records; 0 for the whole file, or the rest of it.
+    :param problem: of the first record.
     """
 
     file: str
@@ -105,16 +105,16 @@ class Unreadable:
 
 
 class _BadRecordError(Exception):
-    """A record, or a file, that cannot be read."""
+    """A record or a file cannot be read."""
 
 
 class FlowLogs:
     """
-    The flow logs of one account and region in a bucket; what it cannot read it counts.
+    The flow logs of one account and region in a bucket.
 
-    :param uri: where flow logs are published to: ``s3://BUCKET`` or ``s3://BUCKET/PREFIX``.
-    :param client: boto3's for S3 (s3:ListBucket, s3:GetObject).
-    :raises InvalidInputError: when that is no place in S3.
+    :param uri: the destination of the flow logs: ``s3://BUCKET`` or ``s3://BUCKET/PREFIX``.
+    :param client: of S3 (s3:ListBucket, s3:GetObject).
+    :raises InvalidInputError: if the URI is not an S3 URI.
     """
 
     def __init__(self, uri: str, *, account: str, region: str, client: Any) -> None:
@@ -122,18 +122,18 @@ class FlowLogs:
         self._bucket, self._base = place_of(uri)
         self._account, self._region, self._client = account, region, client
         self.files = 0
-        """How many files could be read, whole or in part."""
+        """The number of files that were read, completely or in part."""
         self.skipped = 0
-        """How many records say that the service could not capture everything (SKIPDATA)."""
+        """The number of records whose capture was incomplete (SKIPDATA)."""
         self.unreadable: list[Unreadable] = []
-        """What could not be read, by file."""
+        """The unreadable parts of files."""
 
     def flows(self, period: Period) -> Iterator[Flow]:
         """
         Read the flows of a period.
 
-        :raises InvalidInputError: when there is no such bucket, or no files for it, and when none of them can be read:
-            for Parquet, for a format without the needed fields, and for damaged files.
+        :raises InvalidInputError: if the bucket or the files do not exist, or if no file can be read, because of
+            Parquet, missing fields or damage.
         """
         for key in self._keys(period):
             try:
@@ -147,21 +147,21 @@ class FlowLogs:
         if self.unreadable:
             first = self.unreadable[0]
             more = len(self.unreadable) - 1
-            raise _wrong(
+            raise _invalid(
                 first.file,
                 first.problem + (f"; {more} more files cannot be read either" if more else ""),
-                "make the flow log with the format in docs/audit.md; query files of another format with Athena",
+                "create the flow log with the format in docs/audit.md; query files of another format with Athena",
             )
-        raise _wrong(
+        raise _invalid(
             self.uri,
-            f"there are no flow log files of account {self._account} in region {self._region} for that time, "
+            f"there are no flow log files of account {self._account} in region {self._region} for that period, "
             f"neither under '{self._base}AWSLogs/{self._account}/vpcflowlogs/' nor under Hive-compatible prefixes",
-            "name the bucket and prefix that the flow log publishes to, and wait until it has: see docs/audit.md",
+            "give the destination of the flow log, and wait until it has been published: see docs/audit.md",
         )
 
     @property
     def unreadable_records(self) -> int:
-        """How many records could not be read, in files that could."""
+        """The number of unreadable records in files that were read."""
         return sum(unreadable.lines for unreadable in self.unreadable)
 
     def _keys(self, period: Period) -> Iterator[str]:
@@ -175,11 +175,11 @@ class FlowLogs:
                         keys = (item["Key"] for item in page.get("Contents", ()))
                         yield from (key for key in keys if self._concerns(key, begin, end))
                 except self._client.exceptions.NoSuchBucket as error:
-                    remedy = "name the bucket that the flow log publishes to"
-                    raise _wrong(self.uri, f"there is no bucket '{self._bucket}'", remedy) from error
+                    remedy = "give the bucket to which the flow log is published"
+                    raise _invalid(self.uri, f"bucket '{self._bucket}' does not exist", remedy) from error
 
     def _prefixes(self, day: datetime) -> tuple[str, str]:
-        """Return where a day's files are; hourly partitions are below these."""
+        """Return the prefixes of the files of a day, which may have hourly partitions."""
         plain = f"AWSLogs/{self._account}/vpcflowlogs/{self._region}/{day:%Y/%m/%d}/"
         hive = (
             f"AWSLogs/aws-account-id={self._account}/aws-service=vpcflowlogs/aws-region={self._region}/"
@@ -188,12 +188,12 @@ class FlowLogs:
         return f"{self._base}{plain}", f"{self._base}{hive}"
 
     def _concerns(self, key: str, begin: datetime, end: datetime) -> bool:
-        """Whether a file may have something of that time: its name has the end of what it holds, to the minute."""
-        named = _TIMESTAMP.search(key)
-        if not key.endswith((".log.gz", ".parquet")) or named is None:
+        """Whether a file may have records of a period. Its name has the end of its records, to the minute."""
+        timestamp = _TIMESTAMP.search(key)
+        if not key.endswith((".log.gz", ".parquet")) or timestamp is None:
             return False
         try:
-            ended = datetime.strptime(named[1], "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
+            ended = datetime.strptime(timestamp[1], "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
         except ValueError:
             return False
         return begin - timedelta(minutes=10) <= ended <= end
@@ -202,7 +202,7 @@ class FlowLogs:
         """
         Read one file.
 
-        :raises _BadRecordError: when it cannot be read, or not to its end.
+        :raises _BadRecordError: if it cannot be read to its end.
         """
         if key.endswith(".parquet"):
             raise _BadRecordError(
@@ -225,7 +225,7 @@ class FlowLogs:
         self.files += 1
         bad = Unreadable(self._uri_of(key), 0, "")
         for number, line in lines:
-            if not line or line == header:  # files that were put together keep each its own header
+            if not line or line == header:  # concatenated files keep their headers
                 continue
             try:
                 row = _row(fields, line)
@@ -248,14 +248,14 @@ class FlowLogs:
 
 def _fields(header: str) -> Sequence[str]:
     """
-    Return the names of a file's fields.
+    Return the fields of a file.
 
-    :raises _BadRecordError: for a file without a header, and for a format without the needed fields.
+    :raises _BadRecordError: if the header or a required field is missing.
     """
     fields = header.split()
-    if not {"version", "account-id", *_NEEDED, *_DESTINATION} & set(fields):
+    if not {"version", "account-id", *_REQUIRED, *_DESTINATION} & set(fields):
         raise _BadRecordError("it does not begin with a header line that names the fields of its records")
-    missing = [name for name in _NEEDED if name not in fields]
+    missing = [name for name in _REQUIRED if name not in fields]
     if not set(_DESTINATION) & set(fields):
         missing.append(" or ".join(_DESTINATION))
     if missing:
@@ -274,20 +274,20 @@ def _row(fields: Sequence[str], line: str) -> dict[str, str]:
 
 
 def _has_data(row: Mapping[str, str]) -> bool:
-    """Whether a record is about packets that may have been of a connection."""
+    """Whether a record has packets of what may be a connection."""
     if row.get("log-status") == "NODATA" or all(row[name] == _NOTHING for name in _OF_PACKETS & row.keys()):
         return False
-    # Protocols without ports open no connection to a database.
+    # Protocols without ports open no connections to a database.
     return not (row["dstport"] == _NOTHING and row.get("protocol", _TCP) not in {_TCP, _NOTHING})
 
 
 def _flow(row: Mapping[str, str]) -> Flow:
     """
-    Return a record as a flow.
+    Parse a record.
 
-    A "pkt-" address that could not be computed is "-"; then it is taken to be the interface's own side of the way.
+    A "pkt-" address that could not be determined is "-"; then the address of the interface is used.
 
-    :raises _BadRecordError: when a needed field has no value, or a wrong one.
+    :raises _BadRecordError: if a required field is missing or not valid.
     """
     flags = 0 if row["tcp-flags"] == _NOTHING else _number(row, "tcp-flags", range(256))
     instance_id = row.get("instance-id", _NOTHING)
@@ -302,7 +302,7 @@ def _flow(row: Mapping[str, str]) -> Flow:
         destination=_address(row, *_DESTINATION),
         port=_number(row, "dstport", _PORTS),
         period=Period(begins_at, ends_at),
-        # Flags of one record are of one direction, or'ed together: SYN with ACK is a server's answer.
+        # The flags of a record are those of one direction, combined: SYN with ACK is a server's response.
         opened=bool(flags & _SYN) and flags & (_SYN | _ACK) != _SYN | _ACK,
         rejected=row["action"] == "REJECT",
         forwarded=len(destinations) > 1,
@@ -310,7 +310,7 @@ def _flow(row: Mapping[str, str]) -> Flow:
 
 
 def _address(row: Mapping[str, str], *names: str) -> str:
-    """Return the first of the fields that has a value."""
+    """Return the first field with a value."""
     value = next((row[name] for name in names if row.get(name, _NOTHING) != _NOTHING), _NOTHING)
     try:
         ipaddress.ip_address(value)
@@ -326,5 +326,5 @@ def _number(row: Mapping[str, str], name: str, allowed: range) -> int:
     return int(value)
 
 
-def _wrong(what: str, problem: str, remedy: str) -> InvalidInputError:
-    return InvalidInputError(f"reading flow logs from {what}", problem=problem, remedy=remedy)
+def _invalid(uri: str, problem: str, remedy: str) -> InvalidInputError:
+    return InvalidInputError(f"reading flow logs from {uri}", problem=problem, remedy=remedy)

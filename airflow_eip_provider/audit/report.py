@@ -1,4 +1,4 @@
-"""Connections to a database, each with the verdict whether whoever had the address made them."""
+"""Judges whether the connections to a database came from the holder of the address."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _TDS = 1433
-# To which Azure SQL's Redirect policy sends clients after their login (Azure SQL, "Connectivity architecture").
+# The ports to which Azure SQL's Redirect policy sends clients after login (Azure SQL, "Connectivity architecture").
 REDIRECT_PORTS = range(11000, 12000)
 _HIGHEST_PORT = 65535
 
@@ -27,9 +27,9 @@ _HIGHEST_PORT = 65535
 @dataclass(frozen=True, slots=True)
 class Database:
     """
-    A database as the network sees it.
+    A database server.
 
-    :param networks: its addresses; a host's are those of today.
+    :param networks: its addresses; for a host name, its present ones.
     """
 
     name: str
@@ -39,10 +39,10 @@ class Database:
     @classmethod
     def parse(cls, text: str) -> Database:
         """
-        Read ``HOST``, an address or a CIDR block, each with ``:PORT`` or without; IPv6 with one is ``[ADDRESS]:PORT``.
+        Parse a host name, an address or a CIDR block, with or without ``:PORT`` (``[ADDRESS]:PORT`` for IPv6).
 
-        :raises UsageError: for a port or a block that is none.
-        :raises InvalidInputError: for a host that does not resolve.
+        :raises UsageError: if the port or the block is not valid.
+        :raises InvalidInputError: if the host name cannot be resolved.
         """
         host, port = text, str(_TDS)
         if text.startswith("["):
@@ -53,7 +53,7 @@ class Database:
         if not port.isdecimal() or not 0 < int(port) <= _HIGHEST_PORT:
             raise UsageError(
                 f"reading --database '{text}'",
-                problem=f"{port!r} is no port",
+                problem=f"{port!r} is not a port",
                 remedy="write HOST:PORT, e.g. server.database.windows.net:1433",
             )
         networks: tuple[Network, ...]
@@ -61,36 +61,37 @@ class Database:
             networks = (ipaddress.ip_network(host, strict=False),)
         except ValueError as error:
             if "/" in host or not host:
-                remedy = "give a host, an address or a block like 203.0.113.0/24"
+                remedy = "give a host name, an address or a CIDR block such as 203.0.113.0/24"
                 raise UsageError(f"reading --database '{text}'", problem=str(error), remedy=remedy) from error
-            networks = _resolved(text, host)
+            networks = _resolve(text, host)
         return cls(text, networks, int(port))
 
     def serves(self, flow: Flow) -> bool:
-        """Whether a flow goes to it."""
+        """Whether a flow goes to this database."""
         if flow.port != self.port and flow.port not in REDIRECT_PORTS:
             return False
         address = ipaddress.ip_address(flow.destination)
         return any(address in network for network in self.networks)
 
 
-def _resolved(text: str, host: str) -> tuple[Network, ...]:
+def _resolve(text: str, host: str) -> tuple[Network, ...]:
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise _wrong(text, f"'{host}' does not resolve: {error}", "correct it, or name its addresses") from error
-    return tuple(ipaddress.ip_network(address) for address in sorted({str(entry[4][0]) for entry in found}))
+        problem, remedy = f"'{host}' does not resolve: {error}", "correct it, or give its addresses"
+        raise InvalidInputError(f"reading --database '{text}'", problem=problem, remedy=remedy) from error
+    return tuple(ipaddress.ip_network(address) for address in sorted({str(entry[4][0]) for entry in entries}))
 
 
 @dataclass(slots=True)
 class Connections:
     """
-    What one interface has sent to one address of a database, in one lease period or outside all of them.
+    The connections from one interface to one address of a database, within one lease period or outside of all.
 
-    :param verdict: "tenancy" (the sender had the address: the word is in JSON that people keep), or "stranger".
+    :param verdict: "tenancy" (the sender had the address; the word is part of the JSON format), or "stranger".
     :param tenancy: the name of the lease period.
-    :param opened: in how many flow records a connection was opened.
-    :param first: seconds since the epoch; ``last``, too.
+    :param opened: the number of flow records in which a connection was opened.
+    :param first: in seconds since the epoch, like ``last``.
     """
 
     verdict: str
@@ -109,7 +110,7 @@ class Connections:
     rejected: int = 0
 
     def add(self, flow: Flow) -> None:
-        """Count a flow."""
+        """Add a flow."""
         self.records += 1
         self.opened += flow.opened
         self.rejected += flow.rejected
@@ -117,7 +118,7 @@ class Connections:
         self.last = max(self.last, flow.period.ends_at)
 
     def facts(self) -> dict[str, Any]:
-        """Return the same as plain JSON."""
+        """Return the connections as plain JSON."""
         times = {"first": said(self.first), "last": said(self.last)}
         return {name: getattr(self, name) for name in self.__slots__} | times
 
@@ -125,15 +126,15 @@ class Connections:
 def judge(
     flows: Iterable[Flow], databases: Sequence[Database], lease_periods: Sequence[LeasePeriod]
 ) -> list[Connections]:
-    """Return who connected to the databases, strangers first."""
-    served = [(flow, database) for flow in flows for database in _serving(flow, databases)]
-    judging = _Judge([flow for flow, _ in served], lease_periods)
-    found: dict[tuple[Any, ...], Connections] = {}
-    for flow, database in served:
+    """Return the connections to the databases, strangers first."""
+    relevant = [(flow, database) for flow in flows if (database := _database_of(flow, databases))]
+    judging = _Judge([flow for flow, _ in relevant], lease_periods)
+    connections: dict[tuple[Any, ...], Connections] = {}
+    for flow, database in relevant:
         verdict, why, lease_period = judging.verdict(flow)
         key = (verdict, why, flow.interface_id, flow.source, flow.destination, lease_period and lease_period.name)
-        if key not in found:
-            found[key] = Connections(
+        if key not in connections:
+            connections[key] = Connections(
                 verdict,
                 why,
                 flow.interface_id,
@@ -146,90 +147,93 @@ def judge(
                 first=flow.period.begins_at,
                 last=flow.period.begins_at,
             )
-        found[key].add(flow)
-    return sorted(found.values(), key=lambda connections: (connections.verdict, connections.first))
+        connections[key].add(flow)
+    return sorted(connections.values(), key=lambda each: (each.verdict, each.first))
 
 
-def _serving(flow: Flow, databases: Sequence[Database]) -> list[Database]:
-    return [database for database in databases if database.serves(flow)][:1]
+def _database_of(flow: Flow, databases: Sequence[Database]) -> Database | None:
+    return next((database for database in databases if database.serves(flow)), None)
 
 
 class _Judge:
     """
-    Judges flows by the lease periods, and by what other flows show of their way.
+    Judges flows by the lease periods, and by other flows with the same packets.
 
-    The same packets are in the records of the node that sent them, and of the NAT gateway's interface: there with the
-    node's address as ``pkt-srcaddr``, and once more with the gateway's own (Amazon VPC User Guide, "Flow log record
+    Packets are in the records of the node that sent them and of the NAT gateway's interface: there with the node's
+    address as ``pkt-srcaddr``, and again with the address of the gateway (Amazon VPC User Guide, "Flow log record
     examples").
 
-    :param flows: all to the databases.
+    :param flows: all flows to the databases.
     """
 
     def __init__(self, flows: Sequence[Flow], lease_periods: Sequence[LeasePeriod]) -> None:
         self._guessed: set[str] = set()
         self._lease_periods = [self._with_gateway(lease_period, flows) for lease_period in lease_periods]
         self._passed = [
-            {(flow.source, flow.destination) for flow in flows if _then(lease_period, flow) and lease_period.has(flow)}
+            {(f.source, f.destination) for f in flows if _is_during(lease_period, f) and lease_period.has(f)}
             for lease_period in self._lease_periods
         ]
 
     def _with_gateway(self, lease_period: LeasePeriod, flows: Sequence[Flow]) -> LeasePeriod:
-        """Find the interface of a gateway that EC2 has forgotten: it forwarded the packets of the cluster's nodes."""
+        """Add the interface of a gateway that EC2 no longer shows: it forwarded packets of the cluster's nodes."""
         if not lease_period.behind_gateway or lease_period.resource_ids:
             return lease_period
-        seen = {
-            f.interface_id for f in flows if _then(lease_period, f) and f.forwarded and f.source in lease_period.others
-        }
-        self._guessed |= seen
-        return replace(lease_period, resource_ids=frozenset(seen))
+        forwarding = frozenset(
+            f.interface_id
+            for f in flows
+            if f.forwarded and f.source in lease_period.others and _is_during(lease_period, f)
+        )
+        self._guessed |= forwarding
+        return replace(lease_period, resource_ids=forwarding)
 
     def verdict(self, flow: Flow) -> tuple[str, str, LeasePeriod | None]:
-        """Return "tenancy" or "stranger", why, and which lease period it is about."""
-        then = [(t, passed) for t, passed in zip(self._lease_periods, self._passed, strict=True) if _then(t, flow)]
-        through = [t for t, passed in then if t.has(flow) or (flow.source, flow.destination) in passed]
+        """Return "tenancy" or "stranger", the reason, and the lease period that it concerns."""
+        current = [
+            (lease_period, passed)
+            for lease_period, passed in zip(self._lease_periods, self._passed, strict=True)
+            if _is_during(lease_period, flow)
+        ]
+        through = [
+            lease_period
+            for lease_period, passed in current
+            if lease_period.has(flow) or (flow.source, flow.destination) in passed
+        ]
         for lease_period in through:
-            if not _is_anothers(lease_period, flow):
-                return "tenancy", self._how(lease_period, flow), lease_period
+            if not _is_foreign(lease_period, flow):
+                return "tenancy", self._reason(lease_period, flow), lease_period
         if through:
-            return "stranger", "it left through the cluster's NAT gateway, and is no node of its cluster", through[0]
-        for lease_period, _ in then:
+            return "stranger", "not a node of the cluster, but through its NAT gateway", through[0]
+        for lease_period, _ in current:
             if lease_period.has_beside(flow):
-                past = "which was not seen at its NAT gateway" if lease_period.behind_gateway else "without the address"
-                return "stranger", f"a node of the same cluster {past}", lease_period
+                path = "not through its NAT gateway" if lease_period.behind_gateway else "without the address"
+                return "stranger", f"a node of the same cluster, {path}", lease_period
         for lease_period in self._lease_periods:
             if lease_period.has(flow):
-                return "stranger", f"its lease was {_words(lease_period)}", lease_period
-        return "stranger", "not of the cluster of any lease" if then else "nobody had the address then", None
+                begin, end = said(lease_period.period.begins_at), said(lease_period.period.ends_at)
+                return "stranger", f"its lease was from {begin} to {end}", lease_period
+        return "stranger", "not in the cluster of any lease" if current else "no lease at that time", None
 
-    def _how(self, lease_period: LeasePeriod, flow: Flow) -> str:
+    def _reason(self, lease_period: LeasePeriod, flow: Flow) -> str:
         if not lease_period.has(flow):
-            return "on its way to the interface that had the address then"
+            return "on the way to the interface that had the address at that time"
         if not lease_period.behind_gateway:
-            return "it had the address then"
+            return "it had the address at that time"
         if flow.interface_id in self._guessed:
-            return "it forwarded the cluster's packets then, as a NAT gateway does that EC2 has forgotten"
-        return "the NAT gateway that had the address then"
+            return "it forwarded the cluster's packets at that time, like a NAT gateway that EC2 no longer shows"
+        return "the NAT gateway that had the address at that time"
 
 
-def _then(lease_period: LeasePeriod, flow: Flow) -> bool:
+def _is_during(lease_period: LeasePeriod, flow: Flow) -> bool:
     return lease_period.period.overlaps(flow.period)
 
 
-def _is_anothers(lease_period: LeasePeriod, flow: Flow) -> bool:
-    """Whether a NAT gateway forwards what no node of the lease's cluster has sent."""
+def _is_foreign(lease_period: LeasePeriod, flow: Flow) -> bool:
+    """Whether the NAT gateway of a cluster forwards packets that none of its nodes has sent."""
     if not lease_period.behind_gateway or not lease_period.others or flow.source in lease_period.others:
         return False
     return flow.forwarded or not lease_period.has(flow)
 
 
-def _words(lease_period: LeasePeriod) -> str:
-    return f"from {said(lease_period.period.begins_at)} to {said(lease_period.period.ends_at)}"
-
-
 def said(seconds: float) -> str:
-    """Return a time for people and programs."""
+    """Return a time in ISO format."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _wrong(text: str, problem: str, remedy: str) -> InvalidInputError:
-    return InvalidInputError(f"reading --database '{text}'", problem=problem, remedy=remedy)

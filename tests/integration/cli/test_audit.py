@@ -147,8 +147,8 @@ def test_strangers_are_told_from_the_session_with_a_reason_each(audit, logs, lea
     why = {made["instance_id"]: (made["verdict"], made["why"]) for made in said.result["connections"]}
     assert said.status == 3
     assert why[second["primary"]["instance"]][0] == "tenancy"
-    assert why[second["others"][0]["instance"]] == ("stranger", "a node of the same cluster without the address")
-    assert why[STRANGER["instance"]] == ("stranger", "not of the cluster of any lease")
+    assert why[second["others"][0]["instance"]] == ("stranger", "a node of the same cluster, without the address")
+    assert why[STRANGER["instance"]] == ("stranger", "not in the cluster of any lease")
     verdict, reason = why[first["primary"]["instance"]]
     assert verdict == "stranger"
     assert reason.startswith("its lease was from ")
@@ -222,7 +222,7 @@ def test_people_see_a_table_and_what_the_logs_do_not_say(audit, logs, lease_peri
     assert said.status == 3
     assert header.split()[:3] == ["VERDICT", "INTERFACE", "INSTANCE"]
     assert row.startswith(f"stranger  {STRANGER['interface']}  {STRANGER['instance']}  {STRANGER['ip']}")
-    assert row.endswith("not of the cluster of any lease")
+    assert row.endswith("not in the cluster of any lease")
     assert "1 records say SKIPDATA" in said.err
 
 
@@ -257,8 +257,8 @@ def test_formats_that_cannot_be_read_are_refused_by_name(audit, logs, lease_peri
     ("arguments", "in_message"),
     [
         (["--from", "2026-11-20", "--allocation-id", "foo"], "allocation_id 'foo'"),
-        (["--from", "2026-11-20", "--logs", "/tmp"], "/tmp: it is no place in S3"),
-        (["--from", "2026-11-20", "--database", "10.0.0.1:abc"], "'abc' is no port"),
+        (["--from", "2026-11-20", "--logs", "/tmp"], "/tmp: it is not an S3 URI"),
+        (["--from", "2026-11-20", "--database", "10.0.0.1:abc"], "'abc' is not a port"),
         (["--from", "2026-11-20", "--database", "10.0.0.1/99"], "reading --database '10.0.0.1/99'"),
         (["--from", "2026-11-20", "--to", "2026-11-19"], "the time ends before it begins"),
         ([], "auditing without a lock store: the time is not known"),
@@ -275,7 +275,7 @@ def test_wrong_arguments_end_with_2_and_aws_is_not_asked(clocked, allocation_id,
 def test_a_bucket_that_does_not_exist_is_named(audit, clocked):
     said = audit("--from", "2026-11-20", "--interface", "eni-1", uri="s3://nothing/vpc")
     assert said.status == 1
-    assert "reading flow logs from s3://nothing/vpc: there is no bucket 'nothing'; name the bucket" in said.err
+    assert "reading flow logs from s3://nothing/vpc: bucket 'nothing' does not exist; give the bucket" in said.err
 
 
 @ONE_STORE

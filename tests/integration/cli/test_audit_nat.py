@@ -74,9 +74,11 @@ def test_a_gateway_that_ec2_has_forgotten_is_known_by_the_packets_that_it_forwar
     assert {verdict for verdict, _ in found.values()} == {"tenancy"}
     assert len(found) == 7
     for source in (GATEWAY["ip"], *(node["ip"] for node in lived["nodes"])):
-        assert "EC2 has forgotten" in found[GATEWAY["interface"], source][1]
+        assert "EC2 no longer shows" in found[GATEWAY["interface"], source][1]
     for node in lived["nodes"]:
-        assert found[node["interface"], node["ip"]][1] == "on its way to the interface that had the address then"
+        assert (
+            found[node["interface"], node["ip"]][1] == "on the way to the interface that had the address at that time"
+        )
 
 
 def test_a_gateway_that_ec2_still_shows_is_named_and_no_other_passes_for_it(audit, logs, behind, lock_store):
@@ -90,14 +92,14 @@ def test_a_gateway_that_ec2_still_shows_is_named_and_no_other_passes_for_it(audi
     said = audit("--lock-store", lock_store)
     found = verdicts(said)
     assert said.status == 3
-    assert found[gateway["interface"], first["ip"]] == ("tenancy", "the NAT gateway that had the address then")
+    assert found[gateway["interface"], first["ip"]] == ("tenancy", "the NAT gateway that had the address at that time")
     assert found[first["interface"], first["ip"]][0] == "tenancy"
     assert found[second["interface"], second["ip"]] == (
         "stranger",
-        "a node of the same cluster which was not seen at its NAT gateway",
+        "a node of the same cluster, not through its NAT gateway",
     )
     assert found[GATEWAY["interface"], second["ip"]][0] == "stranger"
-    assert found[GATEWAY["interface"], GATEWAY["ip"]] == ("stranger", "not of the cluster of any lease")
+    assert found[GATEWAY["interface"], GATEWAY["ip"]] == ("stranger", "not in the cluster of any lease")
 
 
 def test_a_node_whose_packets_no_gateway_shows_is_a_stranger(audit, logs, behind, lock_store):
@@ -108,7 +110,7 @@ def test_a_node_whose_packets_no_gateway_shows_is_a_stranger(audit, logs, behind
     logs.write(lived["at"])
     found = verdicts(audit("--lock-store", lock_store))
     assert found[first["interface"], first["ip"]][0] == "tenancy"
-    assert "not seen at its NAT gateway" in found[second["interface"], second["ip"]][1]
+    assert "not through its NAT gateway" in found[second["interface"], second["ip"]][1]
 
 
 def test_what_others_send_through_a_lasting_gateway_is_a_strangers(audit, logs, behind, lasting, lock_store):
@@ -121,13 +123,13 @@ def test_what_others_send_through_a_lasting_gateway_is_a_strangers(audit, logs, 
     assert said.status == 3
     assert found[lasting["interface"], lived["primary"]["ip"]] == (
         "tenancy",
-        "the NAT gateway that had the address then",
+        "the NAT gateway that had the address at that time",
     )
     assert found[lived["primary"]["interface"], lived["primary"]["ip"]][0] == "tenancy"
     for interface in (lasting["interface"], STRANGER["interface"]):
         assert found[interface, STRANGER["ip"]] == (
             "stranger",
-            "it left through the cluster's NAT gateway, and is no node of its cluster",
+            "not a node of the cluster, but through its NAT gateway",
         )
 
 

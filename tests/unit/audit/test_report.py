@@ -25,21 +25,21 @@ DATABASE = Database.parse("203.0.113.0/24")
 @pytest.mark.parametrize(
     ("flow", "lease_periods", "verdict", "why"),
     [
-        (FLOW, [OURS], "tenancy", "it had the address then"),
-        (replace(FLOW, instance_id="i-2"), [OURS], "stranger", "a node of the same cluster without the address"),
-        (replace(FLOW, instance_id="i-3"), [OURS], "stranger", "not of the cluster of any lease"),
-        (replace(FLOW, instance_id=None), [OURS], "tenancy", "it had the address then"),
+        (FLOW, [OURS], "tenancy", "it had the address at that time"),
+        (replace(FLOW, instance_id="i-2"), [OURS], "stranger", "a node of the same cluster, without the address"),
+        (replace(FLOW, instance_id="i-3"), [OURS], "stranger", "not in the cluster of any lease"),
+        (replace(FLOW, instance_id=None), [OURS], "tenancy", "it had the address at that time"),
         (replace(FLOW, period=LATER), [OURS], "stranger", "its lease was from 1970-01-01T00:15:00Z to"),
-        (replace(FLOW, period=LATER, instance_id="i-3"), [OURS], "stranger", "nobody had the address then"),
-        (FLOW, [], "stranger", "nobody had the address then"),
+        (replace(FLOW, period=LATER, instance_id="i-3"), [OURS], "stranger", "no lease at that time"),
+        (FLOW, [], "stranger", "no lease at that time"),
         (replace(FLOW, interface_id="eni-nat", instance_id=None, source="10.0.1.5", forwarded=True), [GATEWAY],
-         "tenancy", "the NAT gateway that had the address then"),
+         "tenancy", "the NAT gateway that had the address at that time"),
         (replace(FLOW, interface_id="eni-nat", instance_id=None, source="10.0.9.9", forwarded=True), [GATEWAY],
-         "stranger", "it left through the cluster's NAT gateway, and is no node of its cluster"),
+         "stranger", "not a node of the cluster, but through its NAT gateway"),
         (replace(FLOW, instance_id=None, source="10.0.1.5"), [GATEWAY],
-         "stranger", "a node of the same cluster which was not seen at its NAT gateway"),
+         "stranger", "a node of the same cluster, not through its NAT gateway"),
         (replace(FLOW, interface_id="eni-x", instance_id=None, source="10.0.1.5", forwarded=True),
-         [replace(GATEWAY, resource_ids=frozenset())], "tenancy", "as a NAT gateway does that EC2 has forgotten"),
+         [replace(GATEWAY, resource_ids=frozenset())], "tenancy", "like a NAT gateway that EC2 no longer shows"),
     ],
 )  # fmt: skip
 def test_a_verdict_names_its_reason(flow, lease_periods, verdict, why):
@@ -110,5 +110,5 @@ def test_flow_logs_are_in_a_bucket_and_below_a_prefix(uri, place):
 
 @pytest.mark.parametrize("uri", ["b/p", "https://b/p", "s3:///p"])
 def test_a_place_that_is_not_in_s3_is_refused(uri):
-    with pytest.raises(InvalidInputError, match="no place in S3"):
+    with pytest.raises(InvalidInputError, match="not an S3 URI"):
         place_of(uri)
